@@ -1,0 +1,262 @@
+"""The avatar bundle: what preparation makes and everything else reads.
+
+A bundle is a directory, written once, atomically, and immutable from then on:
+
+    manifest.json         format, version, id, name, kind, fps, size, counts, source facts, face report
+    frames.bin            the frames as JPEGs, one after another (memory-mapped; only pages in use are in RAM)
+    tensors.safetensors   frame_offsets, loop, boxes, masks, landmarks, and "<backend>/<name>" tensors of backends
+    poster.jpg            a still for galleries
+    preview.mp4           a short moving preview (optional)
+
+Nothing in it is ever unpickled or executed.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from avatars.errors import BundleError
+
+__all__ = ["BUNDLE_VERSION", "JPEG_QUALITY", "AvatarBundle", "BundleContents", "decode_jpeg", "encode_jpeg", "write_bundle"]
+
+BUNDLE_FORMAT = "vivavoce-avatar"
+BUNDLE_VERSION = 1
+JPEG_QUALITY = 92
+
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
+ImageArray = npt.NDArray[np.uint8]
+
+
+def encode_jpeg(rgb: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
+    """uint8 RGB (h, w, 3) -> JPEG bytes."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise BundleError("A frame could not be encoded as JPEG.")
+    return data.tobytes()
+
+
+def decode_jpeg(data: bytes | memoryview) -> ImageArray:
+    """JPEG bytes -> uint8 RGB (h, w, 3).
+
+    Raises BundleError if the bytes are no picture.
+    """
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise BundleError("A frame of the avatar is damaged.", "Delete the avatar and prepare it again.")
+    return np.asarray(pixels, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleContents:
+    """Everything that write_bundle() needs."""
+
+    id: str
+    name: str
+    kind: str
+    "still or clip"
+    frames: Iterable[bytes]
+    "JPEGs, all of one size"
+    width: int
+    height: int
+    boxes: IntArray
+    "(n, 4) int32 x0, y0, x1, y1 of the mouth box of each frame; all of one size, inside the picture"
+    masks: ImageArray
+    "(1, h, w) or (n, h, w) uint8 feathered weight of the patch, the size of the boxes"
+    landmarks: FloatArray
+    "(n, 478, 3) float32 FaceMesh points in pixels of the frame (z in the same scale)"
+    loop: IntArray
+    "(m,) int32 frame indices in playing order; the last joins the first without a jump"
+    source: Mapping[str, Any] = field(default_factory=dict)
+    "where it came from: file name, size, frames, consent, licence"
+    report: Mapping[str, Any] = field(default_factory=dict)
+    "the face report of the preparation"
+    tensors: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    "'<backend>/<name>' -> array"
+    poster: bytes = b""
+    preview: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AvatarBundle:
+    """An opened bundle. Compared by identity; safe to share between sessions and threads (read only)."""
+
+    id: str
+    name: str
+    kind: str
+    width: int
+    height: int
+    fps: int
+    boxes: IntArray
+    masks: ImageArray
+    landmarks: FloatArray
+    loop: IntArray
+    path: Path
+    manifest: Mapping[str, Any]
+    backend_tensors: Mapping[str, npt.NDArray[Any]]
+    _offsets: npt.NDArray[np.int64]
+    _frames: mmap.mmap
+
+    @classmethod
+    def open(cls, path: Path) -> AvatarBundle:
+        """Map a bundle directory.
+
+        Raises BundleError: missing or damaged files, a foreign format, another version.
+        """
+        try:
+            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            if manifest.get("format") != BUNDLE_FORMAT or manifest.get("version") != BUNDLE_VERSION:
+                raise BundleError(
+                    f"{path.name} is a bundle of format {manifest.get('format')!r} version {manifest.get('version')!r}, "
+                    f"not {BUNDLE_FORMAT!r} version {BUNDLE_VERSION}.",
+                    "Prepare the avatar again with this version of Vivavoce.",
+                )
+            tensors = load_file(path / "tensors.safetensors")
+            with (path / "frames.bin").open("rb") as file:
+                frames = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            bundle = cls(
+                id=manifest["id"],
+                name=manifest["name"],
+                kind=manifest["kind"],
+                width=manifest["width"],
+                height=manifest["height"],
+                fps=manifest["fps"],
+                boxes=tensors.pop("boxes"),
+                masks=tensors.pop("masks"),
+                landmarks=tensors.pop("landmarks"),
+                loop=tensors.pop("loop"),
+                path=path,
+                manifest=manifest,
+                backend_tensors=tensors,
+                _offsets=tensors.pop("frame_offsets"),
+                _frames=frames,
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise BundleError(
+                f"The avatar at {path} cannot be read: {error}", "Delete it and prepare it again."
+            ) from error
+        bundle._check()
+        return bundle
+
+    def _check(self) -> None:
+        n = self.frame_count
+        whole = (
+            n > 0
+            and self.boxes.shape == (n, 4)
+            and self.landmarks.shape == (n, 478, 3)
+            and self.masks.ndim == 3
+            and len(self.masks) in (1, n)
+            and self.loop.ndim == 1
+            and len(self.loop) > 0
+            and int(self.loop.min()) >= 0
+            and int(self.loop.max()) < n
+            and int(self._offsets[-1]) == len(self._frames)
+        )
+        if not whole:
+            raise BundleError(f"The avatar at {self.path} is damaged: its parts disagree.", "Prepare it again.")
+
+    @property
+    def frame_count(self) -> int:
+        return len(self._offsets) - 1
+
+    @property
+    def duration_s(self) -> float:
+        """Length of one round of the loop."""
+        return len(self.loop) / self.fps
+
+    def frame_index(self, loop_index: int) -> int:
+        """Frame shown at a place of the loop (any int; wraps)."""
+        return int(self.loop[loop_index % len(self.loop)])
+
+    def jpeg(self, frame_index: int) -> bytes:
+        return self._frames[int(self._offsets[frame_index]) : int(self._offsets[frame_index + 1])]
+
+    def frame(self, frame_index: int) -> ImageArray:
+        """Decode one frame: a fresh uint8 RGB (height, width, 3) that the caller owns and may draw on."""
+        return decode_jpeg(self.jpeg(frame_index))
+
+    def mask(self, frame_index: int) -> ImageArray:
+        """uint8 (h, w) feathered weight of the patch in that frame."""
+        return self.masks[frame_index if len(self.masks) > 1 else 0]
+
+    @property
+    def poster_path(self) -> Path:
+        return self.path / "poster.jpg"
+
+    @property
+    def preview_path(self) -> Path | None:
+        path = self.path / "preview.mp4"
+        return path if path.exists() else None
+
+
+def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
+    """Write a bundle directory in one step: it appears whole under `path`, or not at all. Replaces an older one.
+
+    Raises BundleError, OSError (disk full: nothing is left behind).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        offsets = [0]
+        with (staging / "frames.bin").open("wb") as file:
+            for jpeg in contents.frames:
+                offsets.append(offsets[-1] + file.write(jpeg))
+            _sync(file.fileno())
+        tensors = {
+            **contents.tensors,
+            "frame_offsets": np.asarray(offsets, np.int64),
+            "loop": np.asarray(contents.loop, np.int32),
+            "boxes": np.asarray(contents.boxes, np.int32),
+            "masks": np.asarray(contents.masks, np.uint8),
+            "landmarks": np.asarray(contents.landmarks, np.float32),
+        }
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, staging / "tensors.safetensors")
+        if contents.poster:
+            (staging / "poster.jpg").write_bytes(contents.poster)
+        if contents.preview is not None:
+            shutil.copyfile(contents.preview, staging / "preview.mp4")
+        manifest = {
+            "format": BUNDLE_FORMAT,
+            "version": BUNDLE_VERSION,
+            "id": contents.id,
+            "name": contents.name,
+            "kind": contents.kind,
+            "fps": 25,
+            "width": contents.width,
+            "height": contents.height,
+            "frames": len(offsets) - 1,
+            "source": dict(contents.source),
+            "report": dict(contents.report),
+        }
+        (staging / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+        staging.chmod(0o755)
+        AvatarBundle.open(staging)
+        if path.exists():
+            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            path.rename(retired / "bundle")
+            staging.rename(path)
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            staging.rename(path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return AvatarBundle.open(path)
+
+
+def _sync(descriptor: int) -> None:
+    os.fsync(descriptor)

@@ -1,0 +1,40 @@
+"""Errors of avatar making and keeping. Same shape as `pipeline.errors.VivavoceError`: code, message, hint.
+
+    AvatarError
+    ├── AvatarNotFound     no avatar of that id
+    ├── BundleError        a bundle on disk is damaged, foreign or of another version
+    ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
+    └── FaceNotFound       no usable face: none, too small, too far turned (carries the face report)
+"""
+
+from __future__ import annotations
+
+__all__ = ["AvatarError", "AvatarNotFound", "BadMedia", "BundleError", "FaceNotFound"]
+
+
+class AvatarError(Exception):
+    code = "avatar_error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class AvatarNotFound(AvatarError):
+    code = "avatar_not_found"
+
+
+class BundleError(AvatarError):
+    code = "bundle_damaged"
+
+
+class BadMedia(AvatarError):
+    code = "bad_media"
+
+
+class FaceNotFound(AvatarError):
+    code = "no_face"

@@ -1,0 +1,87 @@
+"""Every error that Vivavoce raises on purpose.
+
+    VivavoceError                 code, message, hint: fit to be shown to a person
+    ├── BackendUnavailable        a backend was chosen that cannot run here (missing package, weights, network)
+    ├── UnknownBackend            no such name in the registry
+    ├── AtCapacity                no room for another session now
+    ├── SessionClosed             the session has ended
+    ├── BadRequest                malformed or unknown message, oversized text, bad SDP
+    ├── SpeechError               the speech synthesizer failed or hung on a sentence
+    │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
+    ├── LanguageModelError        the language model failed or hung
+    └── RenderError               an offline rendering could not be made
+
+Errors about pictures and bundles are drawn in `avatars/errors.py`; they are VivavoceError-shaped (code, message,
+hint) without importing this module, because avatars may not import pipeline.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AtCapacity",
+    "BackendUnavailable",
+    "BadRequest",
+    "LanguageModelError",
+    "LanguageNotSupported",
+    "RenderError",
+    "SessionClosed",
+    "SpeechError",
+    "UnknownBackend",
+    "VivavoceError",
+]
+
+
+class VivavoceError(Exception):
+    """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs."""
+
+    code = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class BackendUnavailable(VivavoceError):
+    """Raised when a backend is chosen, never in the middle of a turn."""
+
+    code = "backend_unavailable"
+
+    def __init__(self, name: str, reason: str = "", hint: str = "") -> None:
+        super().__init__(f"The backend '{name}' cannot run here{': ' + reason if reason else ''}.", hint)
+        self.name = name
+
+
+class UnknownBackend(VivavoceError):
+    code = "unknown_backend"
+
+
+class AtCapacity(VivavoceError):
+    code = "at_capacity"
+
+
+class SessionClosed(VivavoceError):
+    code = "session_closed"
+
+
+class BadRequest(VivavoceError):
+    code = "bad_request"
+
+
+class SpeechError(VivavoceError):
+    code = "speech_failed"
+
+
+class LanguageNotSupported(SpeechError):
+    code = "language_not_supported"
+
+
+class LanguageModelError(VivavoceError):
+    code = "language_model_failed"
+
+
+class RenderError(VivavoceError):
+    code = "render_failed"

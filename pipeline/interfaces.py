@@ -1,0 +1,120 @@
+"""The Protocols that backends implement. Capabilities are attributes that callers read; nobody probes with hasattr.
+
+A backend is one file plus one row in `pipeline/registry.py`. Its class is built without required arguments; the
+constructor is cheap and raises `BackendUnavailable(name, reason, hint)` when something it needs is missing. `load()`
+does the slow part (blocking; called in a thread, once, before the first use).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from avatars.bundle import AvatarBundle
+from pipeline.types import AudioChunk, FacePatch, FeatureWindow, LipSyncRequest, MediaFrame, Message
+
+__all__ = ["FeatureExtractor", "LanguageModel", "LipSync", "SpeechSynthesizer", "Transport"]
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    name: str
+
+    def load(self) -> None: ...
+
+    def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
+        """Yield the answer to `messages` in pieces as they come. Cancelling the consumer stops the request.
+
+        Raises LanguageModelError.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class SpeechSynthesizer(Protocol):
+    name: str
+    sample_rate: int
+    "Hz of the chunks; constant for a loaded backend"
+    streaming: bool
+    "True if chunks come before the whole sentence is synthesized"
+    phoneme_timing: bool
+    "True if chunks carry phonemes"
+    languages: frozenset[str]
+    "ISO 639-1 codes it can speak now"
+    voices: tuple[str, ...]
+    "first is the default"
+
+    def load(self) -> None: ...
+
+    def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        """Speak one sentence. The last chunk has final=True.
+
+        Raises SpeechError, LanguageNotSupported (before the first chunk).
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """Turns speech into one FeatureWindow a picture. Holds the state of ONE stream: one instance a turn.
+
+    Fed in pieces of any size it gives the same windows as fed in one go. Push 16 kHz chunks of one sentence, then
+    flush(): it has then given exactly ceil(samples / 640) windows, and is ready for the next sentence.
+    """
+
+    name: str
+    lookahead_ms: float
+    "how much later audio a window waits for, when nobody flushes"
+
+    def push(self, chunk: AudioChunk) -> list[FeatureWindow]: ...
+
+    def flush(self) -> list[FeatureWindow]: ...
+
+    def reset(self) -> None: ...
+
+
+@runtime_checkable
+class LipSync(Protocol):
+    """Draws mouths. Every method but the constructor is called on the device thread only."""
+
+    name: str
+    features: str
+    "registry name of the FeatureExtractor it eats"
+    max_batch: int
+
+    def load(self) -> None: ...
+
+    def prepare(self, bundle: AvatarBundle) -> Any:
+        """Whatever infer() needs of that avatar; kept by the engine, shared by its sessions."""
+        ...
+
+    def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+        """One patch a request, in order. Requests may mix sessions and avatars."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Carries a session's MediaFrames to its viewer."""
+
+    name: str
+    "webrtc, websocket or memory"
+
+    async def send(self, frame: MediaFrame) -> None:
+        """Hand one frame over. Called 25 times a second in pts order; returns at once.
+
+        What is not yet out is bounded to 200 ms: beyond that the picture is dropped and counted, the audio is kept.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Forget queued frames that have not left yet (an interrupt)."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,218 @@
+"""The nouns of the engine. All frozen; arrays inside are treated as read-only by everyone but their maker.
+
+Colour is RGB. Time on the media clock is counted in pictures (25 a second) or in samples at PLAYOUT_RATE_HZ; both
+start at 0 when a session's playout starts. Inside a turn, speech time starts at 0 with the turn's first sample.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from avatars.bundle import AvatarBundle
+
+__all__ = [
+    "FEATURE_RATE_HZ",
+    "FPS",
+    "PICTURE_MS",
+    "PLAYOUT_RATE_HZ",
+    "SAMPLES_PER_PICTURE",
+    "AudioChunk",
+    "ErrorEvent",
+    "FacePatch",
+    "FeatureWindow",
+    "FloatArray",
+    "ImageArray",
+    "LipSyncRequest",
+    "LoopPosition",
+    "MediaFrame",
+    "Message",
+    "MetricsEvent",
+    "NoticeEvent",
+    "Phoneme",
+    "SessionEvent",
+    "SubtitleEvent",
+    "TextEvent",
+    "TurnEvent",
+    "TurnState",
+]
+
+FPS = 25
+PICTURE_MS = 1000 // FPS
+PLAYOUT_RATE_HZ = 48_000
+"""Rate at which speech is played; never the 16 kHz copy that features use."""
+FEATURE_RATE_HZ = 16_000
+SAMPLES_PER_PICTURE = PLAYOUT_RATE_HZ // FPS  # 1920
+
+FloatArray = npt.NDArray[np.float32]
+ImageArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a conversation's history."""
+
+    role: str
+    "system, user or assistant"
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phoneme:
+    """One phoneme and when it sounds."""
+
+    ipa: str
+    "one IPA symbol without stress or length marks; '' is a pause"
+    start_s: float
+    "seconds from the first sample of the chunk that carries it"
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """A stretch of speech."""
+
+    samples: FloatArray
+    "float32 mono (n,) in [-1, 1]"
+    sample_rate: int
+    "Hz"
+    pts: int = 0
+    "samples, at sample_rate, from the start of the sentence (synthesizers) or of the turn (timeline)"
+    turn: int = 0
+    phonemes: tuple[Phoneme, ...] | None = None
+    "timing, when the synthesizer knows it; None means unknown, () means silence"
+    final: bool = False
+    "True on the last chunk of a sentence (it may be empty)"
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureWindow:
+    """What one picture needs from the audio."""
+
+    data: FloatArray
+    "float32; shape depends on the extractor: (9,) mouth parameters + activity for viseme, (1,) dBFS for loudness"
+    picture: int
+    "index of the picture within the sentence, 0-based"
+
+
+@dataclass(frozen=True, slots=True)
+class FacePatch:
+    """A rendered mouth region, ready for compositing."""
+
+    pixels: ImageArray
+    "uint8 RGB (h, w, 3), the size of the bundle's box"
+    opaque: bool = False
+    "True: pasted as it is, without the bundle's feathered mask (measuring backends)"
+
+
+@dataclass(frozen=True, slots=True)
+class LipSyncRequest:
+    """One picture to be made by a LipSync backend."""
+
+    state: Any
+    "what LipSync.prepare(bundle) returned"
+    frame_index: int
+    "index into the bundle's frames (not into its loop)"
+    window: FeatureWindow
+    deadline_s: float
+    "clock time at which the picture is wanted; the device worker serves the earliest first"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPosition:
+    """An idle picture: a place in an avatar's loop, so that transports may replay a cached encoding of it."""
+
+    bundle: AvatarBundle
+    index: int
+    "0 <= index < len(bundle.loop)"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFrame:
+    """ONE picture plus exactly its audio."""
+
+    picture: ImageArray | LoopPosition
+    "uint8 RGB (height, width, 3) while speaking, a LoopPosition while idle"
+    audio: FloatArray
+    "float32 (SAMPLES_PER_PICTURE,) mono at PLAYOUT_RATE_HZ"
+    pts: int
+    "pictures since playout began; the audio's pts in samples is pts * SAMPLES_PER_PICTURE"
+    speaking: bool = False
+    turn: int = 0
+    "id of the turn it belongs to, 0 for none"
+    loop_index: int = 0
+    "where in the loop this picture is, speaking or idle"
+    events: tuple[SessionEvent, ...] = ()
+    "what becomes true when this frame is played"
+
+    @property
+    def silent(self) -> bool:
+        return not self.speaking
+
+
+class TurnState(enum.StrEnum):
+    QUEUED = "queued"
+    THINKING = "thinking"
+    SPEAKING = "speaking"
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvent:
+    turn: int
+    state: TurnState
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """A piece of the assistant's answer as the language model streams it (for the chat column)."""
+
+    turn: int
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitleEvent:
+    turn: int
+    text: str
+    start_s: float
+    "on the media clock"
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeEvent:
+    """Something a person should know that is not an error of theirs, e.g. a sentence that no voice here can speak."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsEvent:
+    """Per-stage times of one turn."""
+
+    turn: int
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    "e.g. llm_first_token, first_sentence, first_audio, first_frame: milliseconds from say()"
+
+
+SessionEvent = TurnEvent | TextEvent | SubtitleEvent | NoticeEvent | ErrorEvent | MetricsEvent
