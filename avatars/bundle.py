@@ -31,7 +31,15 @@ from safetensors.numpy import load_file, save_file
 
 from avatars.errors import BundleError
 
-__all__ = ["BUNDLE_VERSION", "JPEG_QUALITY", "AvatarBundle", "BundleContents", "decode_jpeg", "encode_jpeg", "write_bundle"]
+__all__ = [
+    "BUNDLE_VERSION",
+    "JPEG_QUALITY",
+    "AvatarBundle",
+    "BundleContents",
+    "decode_jpeg",
+    "encode_jpeg",
+    "write_bundle",
+]
 
 BUNDLE_FORMAT = "vivavoce-avatar"
 BUNDLE_VERSION = 1
@@ -224,7 +232,9 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
             "masks": np.asarray(contents.masks, np.uint8),
             "landmarks": np.asarray(contents.landmarks, np.float32),
         }
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, staging / "tensors.safetensors")
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()}, staging / "tensors.safetensors"
+        )
         if contents.poster:
             (staging / "poster.jpg").write_bytes(contents.poster)
         if contents.preview is not None:

@@ -1,10 +1,10 @@
 """Errors of avatar making and keeping. Same shape as `pipeline.errors.VivavoceError`: code, message, hint.
 
-    AvatarError
-    ├── AvatarNotFound     no avatar of that id
-    ├── BundleError        a bundle on disk is damaged, foreign or of another version
-    ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
-    └── FaceNotFound       no usable face: none, too small, too far turned (carries the face report)
+AvatarError
+├── AvatarNotFound     no avatar of that id
+├── BundleError        a bundle on disk is damaged, foreign or of another version
+├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
+└── FaceNotFound       no usable face: none, too small, too far turned (carries the face report)
 """
 
 from __future__ import annotations
