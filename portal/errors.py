@@ -1,0 +1,35 @@
+"""Errors of the portal itself, beside those of the engine (`pipeline.errors`) and of avatars (`avatars.errors`).
+
+VivavoceError
+├── QueueFull          too many jobs wait already
+├── JobNotFound        no job of that id
+├── UploadTooLarge     an upload is over the limit; found while reading, not after
+├── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
+└── DiskFull           no room left to store an upload or a result
+"""
+
+from __future__ import annotations
+
+from pipeline.errors import VivavoceError
+
+__all__ = ["DiskFull", "JobNotFound", "QueueFull", "UnsupportedMedia", "UploadTooLarge"]
+
+
+class QueueFull(VivavoceError):
+    code = "queue_full"
+
+
+class JobNotFound(VivavoceError):
+    code = "job_not_found"
+
+
+class UploadTooLarge(VivavoceError):
+    code = "upload_too_large"
+
+
+class UnsupportedMedia(VivavoceError):
+    code = "unsupported_media"
+
+
+class DiskFull(VivavoceError):
+    code = "disk_full"

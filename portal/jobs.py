@@ -1,0 +1,427 @@
+"""The durable job queue, seen from the portal: submit, look, cancel. The portal never runs a job.
+
+Jobs live in `<data_dir>/jobs.db` (DBOS on SQLite) and are run, one step after another, by the worker process of
+`portal.worker`. A step that has finished is never run again, whatever dies. All the portal and the worker share is
+this database and the folder of each job:
+
+    jobs.db                  states, results, errors
+    jobs/<id>/upload.*       what was uploaded; kept after a failure while it is small, so that the job can be retried
+    jobs/<id>/work/          what the steps hand on to each other; removed at the end
+    clips/<id>.mp4           results of clip jobs
+
+Methods block for milliseconds (SQLite): call them from a thread, not on the event loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import BadRequest
+from portal.errors import DiskFull, JobNotFound, QueueFull
+from portal.names import clean_name
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+
+__all__ = [
+    "APPLICATION",
+    "APPLICATION_VERSION",
+    "CLIP",
+    "EXECUTOR_ID",
+    "PREPARE",
+    "Job",
+    "JobFailure",
+    "JobFolders",
+    "JobQueue",
+    "database_url",
+    "enqueue_options",
+    "new_job_id",
+    "open_database",
+]
+
+PREPARE = "prepare"
+CLIP = "clip"
+
+APPLICATION = "vivavoce"
+APPLICATION_VERSION = "jobs-1"
+"A constant: DBOS recovers only jobs of its own version, and a newer Vivavoce must finish the jobs of an older one."
+EXECUTOR_ID = "worker"
+"A constant: a restarted worker takes up what the killed one left."
+
+URGENT, ORDINARY = 1, 10
+"Priorities, lower first. Presets are urgent: without them there is nobody to talk to."
+
+MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
+MAX_TEXT_CHARACTERS = 5000
+
+_STATES = {
+    "DELAYED": "queued",
+    "ENQUEUED": "queued",
+    "PENDING": "running",
+    "SUCCESS": "done",
+    "ERROR": "failed",
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
+    "CANCELLED": "cancelled",
+}
+_WAITING = ["ENQUEUED", "DELAYED"]
+_ACTIVE = [*_WAITING, "PENDING"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed, fit to be shown to a person."""
+
+    code: str
+    message: str
+    hint: str = ""
+    report: Mapping[str, Any] | None = None
+    "the face report, when it was the face"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    kind: str
+    "prepare or clip"
+    name: str
+    "what the person called it"
+    state: str
+    "queued, running, done, failed or cancelled"
+    stage: str
+    "name of the step it is in; empty before the first"
+    progress: float
+    "0..1 over all stages"
+    avatar: str | None
+    "id of the avatar being made or speaking"
+    uploaded: bool
+    "whether it works on a file somebody uploaded"
+    error: JobFailure | None
+    result: Mapping[str, Any] | None
+    created_at: float
+    "seconds since the epoch, as the two below"
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolders:
+    """Where jobs keep their files."""
+
+    data_dir: Path
+
+    def home(self, job_id: str) -> Path:
+        return self.data_dir / "jobs" / job_id
+
+    def work(self, job_id: str) -> Path:
+        return self.home(job_id) / "work"
+
+    def upload(self, job_id: str) -> Path | None:
+        return next(iter(sorted(self.home(job_id).glob("upload*"))), None)
+
+    def clip(self, job_id: str) -> Path:
+        return self.data_dir / "clips" / f"{job_id}.mp4"
+
+    def clear(self, job_id: str, *, keep_upload: bool = False) -> None:
+        """Remove what the job left behind, but for its clip; with `keep_upload` also but for a small upload."""
+        upload = self.upload(job_id)
+        if keep_upload and upload is not None and upload.stat().st_size <= MAX_KEPT_UPLOAD_BYTES:
+            shutil.rmtree(self.work(job_id), ignore_errors=True)
+        else:
+            shutil.rmtree(self.home(job_id), ignore_errors=True)
+
+
+def new_job_id() -> str:
+    """Ids sort by time of birth: the database keeps whole seconds only."""
+    return f"{int(time.time() * 1000):012x}{secrets.token_hex(4)}"
+
+
+def database_url(data_dir: Path) -> str:
+    import sqlalchemy
+
+    path = (data_dir / "jobs.db").resolve()
+    return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def open_database(data_dir: Path) -> str:
+    """Make or migrate `jobs.db`; gives its URL. Portal and worker may both do it, in any order."""
+    from dbos import DBOS
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(data_dir / "jobs.db", timeout=30)
+    # WAL: the page reads while the worker writes. The mode is kept in the file.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    url = database_url(data_dir)
+    DBOS.migrate(url)
+    return url
+
+
+class JobQueue:
+    """Thread-safe. Cheap to build; connects (and imports DBOS, 0.6 s) at its first use."""
+
+    def __init__(self, data_dir: Path, *, max_waiting: int = 50) -> None:
+        self.folders = JobFolders(data_dir)
+        self._max_waiting = max_waiting
+        self._listeners: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._connection: DBOSClient | None = None
+
+    def on_submit(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called, in the submitting thread, each time there is new work."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.destroy()
+                self._connection = None
+
+    # -- submitting
+
+    def submit_avatar(self, upload: Path, name: str, *, consent: bool, file_name: str = "") -> Job:
+        """Take over `upload` (it is moved) and queue its preparation.
+
+        Raises BadRequest (no consent), QueueFull, DiskFull.
+        """
+        if not consent:
+            raise BadRequest(
+                "Nobody has confirmed that this picture may be used.",
+                "Tick the box that says that you have the consent of the person shown.",
+            )
+        title = clean_name(name) or clean_name(Path(file_name or upload.name).stem) or "Avatar"
+        inputs = {"file_name": clean_name(file_name or upload.name, limit=120), "consent": True}
+        return self._submit(PREPARE, title, inputs, upload=upload)
+
+    def submit_preset(self, preset: str, name: str) -> Job:
+        """Queue the preparation of one of our own drawn characters; the same one is never queued twice."""
+        return self._submit(PREPARE, name, {"preset": preset}, priority=URGENT, only_once=f"preset:{preset}")
+
+    def submit_clip(
+        self,
+        *,
+        avatar: str,
+        text: str | None = None,
+        audio: Path | None = None,
+        voice: str | None = None,
+        name: str = "",
+    ) -> Job:
+        """Queue a clip of `avatar` speaking `text`, or the recording `audio` (it is moved).
+
+        Raises BadRequest (neither or both, empty or too long), QueueFull, DiskFull.
+        """
+        words = (text or "").strip()
+        if bool(words) == (audio is not None):
+            raise BadRequest("A clip needs a text or a recording, one of the two.", "Type a text or choose a file.")
+        if len(words) > MAX_TEXT_CHARACTERS:
+            raise BadRequest(
+                f"The text has {len(words)} characters; a clip takes {MAX_TEXT_CHARACTERS}.",
+                "Split it into several clips.",
+            )
+        title = clean_name(name) or clean_name(words) or "Clip"
+        inputs = {"avatar": avatar, "text": words or None, "voice": voice}
+        return self._submit(CLIP, title, inputs, upload=audio, avatar=avatar)
+
+    # -- looking
+
+    def get(self, job_id: str) -> Job:
+        """Raises JobNotFound."""
+        rows = self._client.list_workflows(workflow_ids=[job_id], load_input=False)
+        if not rows:
+            raise JobNotFound(f"There is no job {job_id[:64]!r}.", "It may have been deleted; see the list of jobs.")
+        return _job_of(rows[0])
+
+    def list(self, *, limit: int = 100, kind: str | None = None) -> list[Job]:
+        """Jobs, the newest first."""
+        rows = self._client.list_workflows(name=kind or [PREPARE, CLIP], sort_desc=True, limit=limit, load_input=False)
+        return sorted(map(_job_of, rows), key=lambda job: job.id, reverse=True)
+
+    def unfinished(self) -> bool:
+        """Whether there is anything for a worker to do."""
+        return bool(self._client.list_workflows(status=_ACTIVE, limit=1, load_input=False, load_output=False))
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs wait and run."""
+        rows = self._client.list_workflows(status=_ACTIVE, load_input=False, load_output=False)
+        running = sum(row.status == "PENDING" for row in rows)
+        return {"queued": len(rows) - running, "running": running}
+
+    def retryable(self, job: Job) -> bool:
+        """Whether retry() can bring it back: it ended without a result and its upload, if it had one, is kept."""
+        if job.state not in ("failed", "cancelled"):
+            return False
+        return not job.uploaded or self.folders.upload(job.id) is not None
+
+    # -- changing
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job that waits or runs (a running step notices within a second); others are left as they are.
+
+        Raises JobNotFound.
+        """
+        job = self.get(job_id)
+        if job.active:
+            self._client.cancel_workflow(job_id)
+            if job.state == "queued":
+                self.folders.clear(job_id)
+        return self.get(job_id)
+
+    def retry(self, job_id: str) -> Job:
+        """Run a failed or cancelled job again from its first step.
+
+        Raises JobNotFound, BadRequest (it cannot be retried), QueueFull.
+        """
+        job = self.get(job_id)
+        if not self.retryable(job):
+            raise BadRequest("This job cannot be run again.", "Upload the file once more.")
+        self._check_room()
+        self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
+        self._client.rewind_workflow(job_id, 0, application_version=APPLICATION_VERSION, queue_name=job.kind)
+        self._announce()
+        return self.get(job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job; one that waits or runs is cancelled first. Its clip goes too, its avatar stays.
+
+        Raises JobNotFound.
+        """
+        self.cancel(job_id)
+        self._client.delete_workflow(job_id)
+        self.folders.clear(job_id)
+        self.folders.clip(job_id).unlink(missing_ok=True)
+
+    # -- inside
+
+    @property
+    def _client(self) -> DBOSClient:
+        with self._lock:
+            if self._connection is None:
+                from dbos import DBOSClient
+
+                url = open_database(self.folders.data_dir)
+                self._connection = DBOSClient(system_database_url=url, application_name=APPLICATION)
+            return self._connection
+
+    def _submit(
+        self,
+        kind: str,
+        name: str,
+        inputs: dict[str, Any],
+        *,
+        upload: Path | None = None,
+        avatar: str | None = None,
+        priority: int = ORDINARY,
+        only_once: str | None = None,
+    ) -> Job:
+        self._check_room()
+        job_id = new_job_id()
+        if upload is not None:
+            with _whole_or_nothing(self.folders.home(job_id)) as home:
+                shutil.move(upload, home / f"upload{upload.suffix.lower()[:8]}")
+        attributes = {"name": name, "avatar": avatar, "upload": upload is not None, "stage": "", "progress": 0.0}
+        options = enqueue_options(kind, job_id, attributes, priority=priority, only_once=only_once)
+        handle: Any = self._client.enqueue(options, inputs)
+        self._announce()
+        return self.get(handle.get_workflow_id())
+
+    def _check_room(self) -> None:
+        waiting = len(self._client.list_workflows(status=_WAITING, load_input=False, load_output=False))
+        if waiting >= self._max_waiting:
+            raise QueueFull(f"{waiting} jobs are waiting already.", "Try again when some of them are done.")
+
+    def _announce(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def enqueue_options(
+    kind: str,
+    job_id: str,
+    attributes: Mapping[str, Any],
+    *,
+    priority: int = ORDINARY,
+    only_once: str | None = None,
+) -> EnqueueOptions:
+    """DBOS options of one job. JSON ("portable") all through: nothing in the database is ever unpickled."""
+    from dbos import EnqueueOptions, WorkflowSerializationFormat
+
+    options = EnqueueOptions(
+        workflow_name=kind,
+        queue_name=kind,
+        workflow_id=job_id,
+        app_version=APPLICATION_VERSION,
+        application_name=APPLICATION,
+        serialization_type=WorkflowSerializationFormat.PORTABLE,
+        priority=priority,
+        attributes=dict(attributes),
+    )
+    if only_once is not None:
+        options["deduplication_id"] = only_once
+        options["duplication_policy"] = "return-existing"
+    return options
+
+
+def _job_of(row: WorkflowStatus) -> Job:
+    attributes = row.attributes or {}
+    state = _STATES[row.status]
+    return Job(
+        id=row.workflow_id,
+        kind=row.name,
+        name=attributes.get("name", ""),
+        state=state,
+        stage=attributes.get("stage", ""),
+        progress=1.0 if state == "done" else float(attributes.get("progress", 0.0)),
+        avatar=attributes.get("avatar"),
+        uploaded=bool(attributes.get("upload")),
+        error=_failure_of(row) if state == "failed" else None,
+        result=row.output if state == "done" else None,
+        created_at=_seconds(row.created_at) or 0.0,
+        started_at=_seconds(row.dequeued_at),
+        finished_at=_seconds(row.completed_at),
+    )
+
+
+def _failure_of(row: WorkflowStatus) -> JobFailure:
+    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        return JobFailure(
+            "worker_died",
+            "The worker process died each time it tried this job.",
+            "The file may be damaged, or memory too short: try a smaller one.",
+        )
+    details = getattr(row.error, "data", None)
+    if isinstance(details, Mapping):
+        return JobFailure(**{key: details.get(key) for key in ("code", "message", "hint", "report")})
+    return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A new folder that is removed again if filling it fails.
+
+    Raises DiskFull in place of the system's "no space left".
+    """
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull("The disk is full: the upload was not stored.", "Free some space and try again.") from error
+        raise

@@ -1,0 +1,21 @@
+"""Names that people give, made safe to show and to keep. Never used as a path."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["clean_name"]
+
+_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+"Unicode categories nobody sees: control and format characters, surrogates, unassigned, line separators."
+
+
+def clean_name(raw: str, *, limit: int = 60) -> str:
+    """One line without folders, hidden characters or doubled spaces, at most `limit` characters; may be empty."""
+    last = re.split(r"[/\\]", raw.replace("\0", " ").rstrip("/\\"))[-1]
+    seen = "".join(
+        " " if unicodedata.category(character) in _HIDDEN else character
+        for character in unicodedata.normalize("NFC", last)
+    )
+    return re.sub(r"\s+", " ", seen).strip(" .")[:limit].strip()
