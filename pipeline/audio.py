@@ -1,0 +1,220 @@
+"""Sound as arrays: levels, fades, framing, resampling, loudness.
+
+Everything is float32 mono (n,) in [-1, 1]. Only numpy is imported here; soxr comes with the first resampler.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from pipeline.types import SAMPLES_PER_PICTURE, FloatArray
+
+__all__ = [
+    "FADE_MS",
+    "SPEECH_DBFS",
+    "AudioFramer",
+    "LoudnessNormalizer",
+    "StreamResampler",
+    "dbfs",
+    "fade_in",
+    "fade_out",
+    "resample_file",
+    "speech_dbfs",
+]
+
+FADE_MS = 20.0
+SILENCE_DBFS = -120.0
+"""What dbfs() gives for digital silence, instead of minus infinity."""
+SPEECH_DBFS = -20.0
+"""Common level of all voices, RMS over the stretches where somebody speaks."""
+CEILING_DBFS = -1.0
+"""No sample is louder than this."""
+_EMPTY = np.zeros(0, np.float32)
+
+
+def dbfs(samples: FloatArray) -> float:
+    """RMS level in dB; 0 is a full-scale square wave."""
+    if not len(samples):
+        return SILENCE_DBFS
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    return max(SILENCE_DBFS, 10 * np.log10(max(power, 1e-30)))
+
+
+def fade_in(samples: FloatArray, sample_rate: int, fade_ms: float = FADE_MS) -> FloatArray:
+    """A copy that rises from silence over its first fade_ms (or over all of it, when it is shorter)."""
+    length = min(len(samples), round(sample_rate * fade_ms / 1000))
+    faded = samples.copy()
+    faded[:length] *= np.linspace(0, 1, length, endpoint=False, dtype=np.float32)
+    return faded
+
+
+def fade_out(samples: FloatArray, sample_rate: int, fade_ms: float = FADE_MS) -> FloatArray:
+    """A copy that falls to silence over its last fade_ms (or over all of it, when it is shorter)."""
+    return fade_in(samples[::-1], sample_rate, fade_ms)[::-1].copy()
+
+
+class AudioFramer:
+    """Cuts a stream into the audio of whole pictures."""
+
+    def __init__(self, frame_samples: int = SAMPLES_PER_PICTURE) -> None:
+        self._frame_samples = frame_samples
+        self._rest = _EMPTY
+
+    def push(self, samples: FloatArray) -> list[FloatArray]:
+        """Each (frame_samples,); what is left waits for more."""
+        held = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        whole = len(held) - len(held) % self._frame_samples
+        self._rest = held[whole:].copy()
+        return [held[start : start + self._frame_samples] for start in range(0, whole, self._frame_samples)]
+
+    def flush(self) -> list[FloatArray]:
+        """What is left, padded with silence to a whole frame; nothing if nothing is left."""
+        if not len(self._rest):
+            return []
+        frame = np.pad(self._rest, (0, self._frame_samples - len(self._rest)))
+        self._rest = _EMPTY
+        return [frame]
+
+
+class StreamResampler:
+    """Resamples a stream by soxr (HQ); whatever the pieces, the result is that of one piece."""
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self.from_hz, self.to_hz = from_hz, to_hz
+        self._stream: Any = None
+        if from_hz != to_hz:
+            import soxr
+
+            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """What can be told so far; the filter holds a few milliseconds back."""
+        if self._stream is None or not len(samples):
+            return samples
+        resampled: FloatArray = self._stream.resample_chunk(np.ascontiguousarray(samples))
+        return resampled
+
+    def flush(self) -> FloatArray:
+        """The rest of the stream. The resampler is then as new."""
+        if self._stream is None:
+            return _EMPTY
+        rest: FloatArray = self._stream.resample_chunk(_EMPTY, last=True)
+        self._stream.clear()
+        return rest
+
+
+def resample_file(samples: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
+    """Resample a whole recording: by resampy where it is installed, else by soxr.
+
+    resampy is only imported here, because its first call compiles for seconds.
+    """
+    if from_hz == to_hz or not len(samples):
+        return samples
+    if importlib.util.find_spec("resampy") is not None:
+        import resampy
+
+        return np.asarray(resampy.resample(samples, from_hz, to_hz), np.float32)
+    import soxr
+
+    return np.asarray(soxr.resample(samples, from_hz, to_hz), np.float32)
+
+
+# -- loudness --
+
+_FRAME_MS = 20.0
+_ACTIVE_RANGE_DB = 25.0
+"""Frames further below the loudest one are pauses."""
+_FAINT_DBFS = -55.0
+"""What stays below this is noise, not speech; it is not raised."""
+_MAX_GAIN_DB = 24.0
+_ADAPTATION = 0.3
+"""How far each sentence moves the gain of a voice towards what that sentence alone would ask."""
+
+
+def speech_dbfs(samples: FloatArray, sample_rate: int) -> float:
+    """RMS level over the active stretches only, so that pauses do not count."""
+    active = _active_frames(samples, sample_rate)
+    return dbfs(active.reshape(-1))
+
+
+def _active_frames(samples: FloatArray, sample_rate: int) -> FloatArray:
+    """(frames, samples of 20 ms) of those frames that are not pauses."""
+    length = max(1, round(sample_rate * _FRAME_MS / 1000))
+    if len(samples) < length:
+        return samples.reshape(1, -1)
+    frames = samples[: len(samples) - len(samples) % length].reshape(-1, length)
+    power = np.mean(np.square(frames), axis=1)
+    active: FloatArray = frames[power >= power.max() * 10 ** (-_ACTIVE_RANGE_DB / 10)]
+    return active
+
+
+class LoudnessNormalizer:
+    """Brings one voice to the common level, sentence by sentence, without hearing the future.
+
+    The first sentence waits for measure_s of active speech (or its end) before anything comes out; the gain found is
+    kept, so later sentences pass at once, and is moved a little by each of them, between sentences only. A soft limiter
+    keeps every sample under the ceiling. One instance a voice and session.
+    """
+
+    def __init__(self, sample_rate: int, target_dbfs: float = SPEECH_DBFS, measure_s: float = 0.5) -> None:
+        self._sample_rate = sample_rate
+        self._target_dbfs = target_dbfs
+        self._enough = round(measure_s * sample_rate)
+        self._gain_db: float | None = None
+        self._sentence: list[FloatArray] = []
+        self._waiting: list[FloatArray] = []
+
+    @property
+    def gain_db(self) -> float | None:
+        """The gain now applied; None while the first sentence is still being measured."""
+        return self._gain_db
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """The next piece of a sentence; gives what may be played, empty while still measuring."""
+        self._sentence.append(samples)
+        if self._gain_db is not None:
+            return self._levelled(samples)
+        self._waiting.append(samples)
+        held = np.concatenate(self._waiting)
+        if _active_frames(held, self._sample_rate).size < self._enough:
+            return _EMPTY
+        return self._release(held)
+
+    def flush(self) -> FloatArray:
+        """End of the sentence: what was still held back."""
+        rest = self._release(np.concatenate(self._waiting)) if self._waiting else _EMPTY
+        if self._sentence and self._gain_db is not None:
+            wanted = self._wanted_gain_db(np.concatenate(self._sentence))
+            if wanted is not None:
+                self._gain_db += _ADAPTATION * (wanted - self._gain_db)
+        self._sentence = []
+        return rest
+
+    def _release(self, held: FloatArray) -> FloatArray:
+        self._waiting = []
+        self._gain_db = self._wanted_gain_db(held)
+        return self._levelled(held)
+
+    def _wanted_gain_db(self, samples: FloatArray) -> float | None:
+        level_dbfs = speech_dbfs(samples, self._sample_rate)
+        if level_dbfs < _FAINT_DBFS:
+            return None
+        return float(np.clip(self._target_dbfs - level_dbfs, -_MAX_GAIN_DB, _MAX_GAIN_DB))
+
+    def _levelled(self, samples: FloatArray) -> FloatArray:
+        return _limit(samples * np.float32(10 ** ((self._gain_db or 0.0) / 20)))
+
+
+def _limit(samples: FloatArray) -> FloatArray:
+    """Bend what is above the knee so that nothing passes the ceiling; sample by sample, so pieces do not matter."""
+    ceiling = 10 ** (CEILING_DBFS / 20)
+    knee = 0.7 * ceiling
+    level = np.abs(samples)
+    loud = level > knee
+    if loud.any():
+        bent = knee + (ceiling - knee) * np.tanh((level[loud] - knee) / (ceiling - knee))
+        samples[loud] = np.copysign(bent, samples[loud])
+    return samples

@@ -1,0 +1,55 @@
+"""`beep`: the null voice, a 1 kHz beep of 100 ms a word, for tests and for measuring sync from outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from pipeline.types import AudioChunk, FloatArray
+
+__all__ = ["BEEP_HZ", "BEEP_MS", "GAP_MS", "BeepSynthesizer"]
+
+BEEP_HZ = 1000
+BEEP_MS = 100
+GAP_MS = 100
+_AMPLITUDE = 0.3
+
+# A Chinese, Japanese or Korean character is a word; so is any run of other letters, digits and marks that has a letter.
+_CJK = "\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}](?:[^\s{_CJK}]*[^\W{_CJK}])?")
+
+
+class BeepSynthesizer:
+    """Beeps at once: one chunk a word, a beep and the gap after it."""
+
+    name = "beep"
+    sample_rate = 48_000
+    streaming = True
+    phoneme_timing = False
+    languages = frozenset(
+        {"ar", "de", "el", "en", "es", "fr", "he", "hi", "it", "ja", "ko", "nl", "pt", "ru", "th", "zh"}
+    )
+    voices = ("beep",)
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        word = _beep(self.sample_rate)
+        count = len(_WORD.findall(text))
+        for index in range(count):
+            yield AudioChunk(word, self.sample_rate, pts=index * len(word), final=index == count - 1)
+        if not count:
+            yield AudioChunk(np.zeros(0, np.float32), self.sample_rate, final=True)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _beep(sample_rate: int) -> FloatArray:
+    """One word: whole periods of a sine, so that it starts and ends at zero without a click, then silence."""
+    seconds = np.arange(sample_rate * BEEP_MS // 1000) / sample_rate
+    beep = _AMPLITUDE * np.sin(2 * np.pi * BEEP_HZ * seconds)
+    return np.concatenate([beep, np.zeros(sample_rate * GAP_MS // 1000)]).astype(np.float32)
