@@ -130,8 +130,10 @@ _ACTIVE_RANGE_DB = 25.0
 _FAINT_DBFS = -55.0
 """What stays below this is noise, not speech; it is not raised."""
 _MAX_GAIN_DB = 24.0
-_ADAPTATION = 0.3
-"""How far each sentence moves the gain of a voice towards what that sentence alone would ask."""
+_FIRST_GAIN_DB = 12.0
+"""Largest gain while less than _MEASURED_S of speech is known: a breath must not be raised to a shout."""
+_MEASURED_S = 0.5
+_GLIDE_MS = 40.0
 
 
 def speech_dbfs(samples: FloatArray, sample_rate: int) -> float:
@@ -152,60 +154,41 @@ def _active_frames(samples: FloatArray, sample_rate: int) -> FloatArray:
 
 
 class LoudnessNormalizer:
-    """Brings one voice to the common level, sentence by sentence, without hearing the future.
+    """Brings one sentence to the common level as it streams, without delay: what goes in comes out, same length.
 
-    The first sentence waits for measure_s of active speech (or its end) before anything comes out; the gain found is
-    kept, so later sentences pass at once, and is moved a little by each of them, between sentences only. A soft limiter
-    keeps every sample under the ceiling. One instance a voice and session.
+    The gain follows what has been heard so far until half a second of active speech is known, and is then held, so a
+    sentence that comes in one piece gets one gain. A soft limiter keeps every sample under the ceiling.
     """
 
-    def __init__(self, sample_rate: int, target_dbfs: float = SPEECH_DBFS, measure_s: float = 0.5) -> None:
-        self._sample_rate = sample_rate
+    def __init__(self, target_dbfs: float = SPEECH_DBFS) -> None:
         self._target_dbfs = target_dbfs
-        self._enough = round(measure_s * sample_rate)
         self._gain_db: float | None = None
-        self._sentence: list[FloatArray] = []
-        self._waiting: list[FloatArray] = []
+        self._is_settled = False
+        self._heard: FloatArray = _EMPTY
 
-    @property
-    def gain_db(self) -> float | None:
-        """The gain now applied; None while the first sentence is still being measured."""
-        return self._gain_db
+    def push(self, samples: FloatArray, sample_rate: int) -> FloatArray:
+        """The next piece of the sentence, levelled; (n,) in, a new (n,) out."""
+        before_db = self._gain_db
+        if not self._is_settled:
+            self._measure(samples, sample_rate)
+        after = 10 ** ((self._gain_db or 0.0) / 20)
+        gain = np.full(len(samples), after, np.float32)
+        if before_db is not None and before_db != self._gain_db:
+            glide = min(len(samples), round(sample_rate * _GLIDE_MS / 1000))
+            gain[:glide] = np.linspace(10 ** (before_db / 20), after, glide, dtype=np.float32)
+        return _limit(samples * gain)
 
-    def push(self, samples: FloatArray) -> FloatArray:
-        """The next piece of a sentence; gives what may be played, empty while still measuring."""
-        self._sentence.append(samples)
-        if self._gain_db is not None:
-            return self._levelled(samples)
-        self._waiting.append(samples)
-        held = np.concatenate(self._waiting)
-        if _active_frames(held, self._sample_rate).size < self._enough:
-            return _EMPTY
-        return self._release(held)
-
-    def flush(self) -> FloatArray:
-        """End of the sentence: what was still held back."""
-        rest = self._release(np.concatenate(self._waiting)) if self._waiting else _EMPTY
-        if self._sentence and self._gain_db is not None:
-            wanted = self._wanted_gain_db(np.concatenate(self._sentence))
-            if wanted is not None:
-                self._gain_db += _ADAPTATION * (wanted - self._gain_db)
-        self._sentence = []
-        return rest
-
-    def _release(self, held: FloatArray) -> FloatArray:
-        self._waiting = []
-        self._gain_db = self._wanted_gain_db(held)
-        return self._levelled(held)
-
-    def _wanted_gain_db(self, samples: FloatArray) -> float | None:
-        level_dbfs = speech_dbfs(samples, self._sample_rate)
+    def _measure(self, samples: FloatArray, sample_rate: int) -> None:
+        self._heard = np.concatenate([self._heard, samples])
+        active = _active_frames(self._heard, sample_rate)
+        level_dbfs = dbfs(active.reshape(-1))
         if level_dbfs < _FAINT_DBFS:
-            return None
-        return float(np.clip(self._target_dbfs - level_dbfs, -_MAX_GAIN_DB, _MAX_GAIN_DB))
-
-    def _levelled(self, samples: FloatArray) -> FloatArray:
-        return _limit(samples * np.float32(10 ** ((self._gain_db or 0.0) / 20)))
+            return
+        self._is_settled = active.size >= _MEASURED_S * sample_rate
+        largest_db = _MAX_GAIN_DB if self._is_settled else _FIRST_GAIN_DB
+        self._gain_db = float(np.clip(self._target_dbfs - level_dbfs, -_MAX_GAIN_DB, largest_db))
+        if self._is_settled:
+            self._heard = _EMPTY
 
 
 def _limit(samples: FloatArray) -> FloatArray:
