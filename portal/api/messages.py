@@ -1,0 +1,183 @@
+"""The words of the session socket: what a client may say, parsed and checked, and how events are told to it.
+
+Pure: text in, one of the models below out, or BadRequest. docs/protocol.md is the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, assert_never
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from avatars.errors import AvatarError
+from pipeline.errors import BadRequest, VivavoceError
+from pipeline.types import (
+    ErrorEvent,
+    MetricsEvent,
+    NoticeEvent,
+    SessionEvent,
+    SubtitleEvent,
+    TextEvent,
+    TurnEvent,
+)
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "Bye",
+    "Candidate",
+    "ClientMessage",
+    "Hello",
+    "Interrupt",
+    "MediaUse",
+    "MessageTooLarge",
+    "Offer",
+    "Ping",
+    "Say",
+    "Stats",
+    "SwapAvatar",
+    "error_message",
+    "event_message",
+    "parse",
+]
+
+MAX_MESSAGE_BYTES = 256 * 1024
+
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class MessageTooLarge(BadRequest):
+    code = "too_large"
+
+
+class _Message(BaseModel):
+    # Unknown fields are let pass, so that a newer page can talk to an older server.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Hello(_Message):
+    """First message: asks for a new session, or with `token` for the one whose socket broke."""
+
+    type: Literal["hello"]
+    avatar: _Name | None = None
+    voice: _Name | None = None
+    tts: _Name | None = None
+    lipsync: _Name | None = None
+    token: _Name | None = None
+
+
+class Offer(_Message):
+    type: Literal["offer"]
+    sdp: Annotated[str, Field(min_length=1)]
+
+
+class Candidate(_Message):
+    """A trickled ICE candidate; an empty one says that there are no more."""
+
+    type: Literal["candidate"]
+    candidate: Annotated[str, Field(max_length=2000)]
+    sdpMid: Annotated[str, Field(max_length=100)] | None = None
+    sdpMLineIndex: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+class MediaUse(_Message):
+    type: Literal["media"]
+    use: Literal["webrtc", "websocket"]
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+
+class Say(_Message):
+    """`text` is checked (empty, too long) by the session, which knows its limits."""
+
+    type: Literal["say"]
+    text: str
+    mode: Literal["chat", "echo"] = "chat"
+
+
+class Interrupt(_Message):
+    type: Literal["interrupt"]
+
+
+class SwapAvatar(_Message):
+    type: Literal["avatar"]
+    id: _Name
+
+
+class Stats(_Message):
+    """What the client sees, for the server's log."""
+
+    type: Literal["stats"]
+    transport: Annotated[str, Field(max_length=20)] | None = None
+    fps: FiniteFloat | None = None
+    frames: int | None = None
+    firstFrameMs: FiniteFloat | None = None
+    avSkewMs: FiniteFloat | None = None
+
+
+class Ping(_Message):
+    type: Literal["ping"]
+    t: FiniteFloat
+
+
+class Bye(_Message):
+    """The viewer leaves: the session is closed now, not after the grace."""
+
+    type: Literal["bye"]
+
+
+ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | SwapAvatar | Stats | Ping | Bye
+
+_ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+
+
+def parse(text: str) -> ClientMessage:
+    """Parse one text message.
+
+    Raises MessageTooLarge, BadRequest (no JSON, no object, unknown type, missing or wrong fields).
+    """
+    if len(text) > MAX_MESSAGE_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE_BYTES:
+        raise MessageTooLarge(
+            f"The message is larger than {MAX_MESSAGE_BYTES // 1024} KiB.", "Send long texts in several messages."
+        )
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise BadRequest(_explain(error), "See docs/protocol.md for the messages and their fields.") from error
+    except ValueError as error:  # lone surrogates
+        raise BadRequest("The message is not valid UTF-8 text.", "Send JSON objects as text.") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault in one line. Never echoes the input: it may be large or private."""
+    first: dict[str, Any] = dict(error.errors(include_input=False, include_url=False)[0])
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return "The message is not valid JSON."
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"The message has no known type; known are {', '.join(_KNOWN_TYPES)}."
+    return f"The message is not understood: {where + ': ' if where else ''}{first['msg']}."
+
+
+_KNOWN_TYPES = ("hello", "offer", "candidate", "media", "say", "interrupt", "avatar", "stats", "ping", "bye")
+
+
+def event_message(event: SessionEvent) -> dict[str, Any]:
+    """What the client is told of one session event."""
+    match event:
+        case TurnEvent(turn, state):
+            return {"type": "turn", "turn": turn, "state": state.value}
+        case TextEvent(turn, delta):
+            return {"type": "text", "turn": turn, "delta": delta}
+        case SubtitleEvent(turn, text, start_s, end_s):
+            return {"type": "subtitle", "turn": turn, "text": text, "start": start_s, "end": end_s}
+        case NoticeEvent(code, message, hint):
+            return {"type": "notice", "code": code, "message": message, "hint": hint}
+        case ErrorEvent(code, message, hint):
+            return {"type": "error", "code": code, "message": message, "hint": hint}
+        case MetricsEvent(turn, stages_ms):
+            return {"type": "metrics", "turn": turn, "stages": stages_ms}
+        case _:
+            assert_never(event)
+
+
+def error_message(error: VivavoceError | AvatarError) -> dict[str, Any]:
+    return {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}

@@ -1,0 +1,268 @@
+"""Who sits where: a seat holds one viewer's session while sockets come and go.
+
+A socket that breaks leaves its seat empty for a grace; within it the one-use token of the last welcome brings the
+viewer back to the same session, with its turn. What was to be told meanwhile waits in the seat's outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from avatars.bundle import AvatarBundle
+from pipeline.channel import Channel
+from pipeline.clock import Clock
+from pipeline.errors import BadRequest, SessionClosed
+from pipeline.interfaces import Transport
+from pipeline.types import SessionEvent
+from portal.api.messages import error_message, event_message
+
+__all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "PeerTransport", "Seat", "Seats", "Transports", "UnknownToken"]
+
+logger = logging.getLogger(__name__)
+
+OUTBOX_BOUND = 512
+"""Messages that may wait for a slow or absent viewer; beyond it the oldest is forgotten, and no session is stalled."""
+
+
+class UnknownToken(BadRequest):
+    code = "unknown_token"
+
+
+class LiveSession(Protocol):
+    """What is needed here of pipeline.session.Session."""
+
+    id: str
+    events: Channel[SessionEvent]
+
+    @property
+    def bundle(self) -> AvatarBundle: ...
+    def say(self, text: str, mode: str = "chat") -> int: ...
+    def interrupt(self) -> None: ...
+    async def attach(self, transport: Transport) -> None: ...
+    def detach(self) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+
+
+class PeerTransport(Transport, Protocol):
+    """A Transport that has to find its peer first (WebRTC)."""
+
+    connected: asyncio.Event
+    closed: asyncio.Event
+
+    async def answer(self, offer_sdp: str) -> str: ...
+    async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None: ...
+
+
+class Transports(Protocol):
+    """Makes transports; the app knows what they are made of."""
+
+    def webrtc(self) -> PeerTransport: ...
+    def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
+
+
+class Outbox:
+    """What a viewer is still to be told, in order. post() never waits."""
+
+    def __init__(self) -> None:
+        self._messages: deque[dict[str, Any]] = deque(maxlen=OUTBOX_BOUND)
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def post(self, message: dict[str, Any]) -> None:
+        self._messages.append(message)
+        self._filled.set()
+
+    async def deliver(self, send: Callable[[dict[str, Any]], Awaitable[bool]]) -> None:
+        """Send what waits and what comes, until send() says that nobody listens: that message waits for the next one.
+
+        If cancelled while sending, the message stays and is sent again.
+        """
+        while True:
+            while self._messages:
+                message = self._messages[0]
+                if not await send(message):
+                    return
+                if self._messages and self._messages[0] is message:
+                    self._messages.popleft()
+            self._filled.clear()
+            await self._filled.wait()
+
+
+class Seat:
+    """One viewer's session, what it is still to be told, and what carries its pictures."""
+
+    def __init__(self, session: LiveSession, transports: Transports) -> None:
+        self.session = session
+        self.outbox = Outbox()
+        self.token = ""
+        self.occupant: object | None = None
+        "the socket that speaks for this seat now"
+        self._transports = transports
+        self._transport: Transport | None = None
+        self._peer: PeerTransport | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._listening = asyncio.create_task(self._listen(), name=f"events-{session.id}")
+
+    async def answer(self, offer_sdp: str) -> str:
+        """Answer a WebRTC offer. Frames go to the new peer once it is connected; what carries them until then goes on.
+
+        Raises BadRequest.
+        """
+        await self._forget_peer()
+        peer = self._transports.webrtc()
+        try:
+            answer = await peer.answer(offer_sdp)
+        except BaseException:
+            await peer.aclose()
+            raise
+        self._peer = peer
+        self._following = asyncio.create_task(self._follow(peer), name=f"peer-{self.session.id}")
+        return answer
+
+    async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None:
+        """Raises BadRequest: no offer came before, or the candidate is malformed."""
+        if self._peer is None:
+            raise BadRequest("A candidate came without an offer.", "Send offer first.")
+        await self._peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
+
+    async def use_websocket(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """From the next picture on, frames go out through send(); the turn goes on."""
+        await self._forget_peer()
+        await self._attach(self._transports.websocket(send))
+
+    async def leave_websocket(self) -> None:
+        """Stop sending pictures through a socket that is gone or not wanted for them. A peer goes on."""
+        transport = self._transport
+        if transport is not None and transport is not self._peer:
+            await self._let_go(transport)
+
+    async def aclose(self) -> None:
+        """Let go of all but the session itself."""
+        self._listening.cancel()
+        await self._forget_peer()
+        if self._transport is not None:
+            await self._let_go(self._transport)
+
+    async def _listen(self) -> None:
+        async for event in self.session.events:
+            self.outbox.post(event_message(event))
+        self.outbox.post(error_message(SessionClosed("The session has ended.", "Press Start for a new one.")))
+
+    async def _follow(self, peer: PeerTransport) -> None:
+        connected = asyncio.ensure_future(peer.connected.wait())
+        closed = asyncio.ensure_future(peer.closed.wait())
+        try:
+            await asyncio.wait((connected, closed), return_when=asyncio.FIRST_COMPLETED)
+            if peer.closed.is_set():
+                return
+            await self._attach(peer)
+            await closed
+            if self._transport is peer:
+                await self._let_go(peer)
+        except SessionClosed:
+            logger.debug("session %s ended before its peer was attached", self.session.id)
+        finally:
+            connected.cancel()
+            closed.cancel()
+
+    async def _attach(self, transport: Transport) -> None:
+        self._transport = transport  # first, so that a peer that attach() closes does not take the new one for itself
+        try:
+            await self.session.attach(transport)
+        except BaseException:
+            await transport.aclose()
+            raise
+
+    async def _forget_peer(self) -> None:
+        """Stop waiting for the last peer, and close it unless it carries the pictures now."""
+        peer, following = self._peer, self._following
+        self._peer = self._following = None
+        if following is not None:
+            following.cancel()
+            await asyncio.wait((following,))
+        if peer is not None and peer is not self._transport:
+            await peer.aclose()
+
+    async def _let_go(self, transport: Transport) -> None:
+        self.session.detach()
+        self._transport = None
+        await transport.aclose()
+
+
+class Seats:
+    """All seats of this process, and the tokens that lead back to them.
+
+    close: ends a session. grace_s: how long a seat waits for its viewer to come back.
+    """
+
+    def __init__(self, close: Callable[[Any], Awaitable[None]], clock: Clock, grace_s: float) -> None:
+        self._close_session = close
+        self._clock = clock
+        self._grace_s = grace_s
+        self._seats: set[Seat] = set()
+        self._by_token: dict[str, Seat] = {}
+        self._empty: dict[Seat, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def add(self, seat: Seat) -> None:
+        self._seats.add(seat)
+
+    def issue_token(self, seat: Seat) -> str:
+        """A fresh token that leads back to the seat once; the one before is void."""
+        self._by_token.pop(seat.token, None)
+        seat.token = secrets.token_urlsafe(24)
+        self._by_token[seat.token] = seat
+        return seat.token
+
+    def redeem(self, token: str) -> Seat:
+        """The seat that the token leads to.
+
+        Raises UnknownToken: it was used before, its seat is gone, or it never was one.
+        """
+        seat = self._by_token.pop(token, None)
+        if seat is None:
+            raise UnknownToken(
+                "This token does not lead to a session (any more).", "Send hello without a token for a new session."
+            )
+        waiting = self._empty.pop(seat, None)
+        if waiting is not None:
+            waiting.cancel()
+        return seat
+
+    async def vacate(self, seat: Seat, occupant: object) -> None:
+        """The occupant's socket broke: keep the seat for the grace. No effect if another socket has taken over."""
+        if seat.occupant is not occupant or seat not in self._seats:
+            return
+        seat.occupant = None
+        await seat.leave_websocket()
+        self._empty[seat] = asyncio.create_task(self._wait_and_close(seat), name=f"grace-{seat.session.id}")
+
+    async def close(self, seat: Seat) -> None:
+        """End the seat's session now. Idempotent."""
+        if seat not in self._seats:
+            return
+        self._seats.discard(seat)
+        self._by_token.pop(seat.token, None)
+        waiting = self._empty.pop(seat, None)
+        if waiting is not None and waiting is not asyncio.current_task():
+            waiting.cancel()
+        await seat.aclose()
+        await self._close_session(seat.session)
+
+    async def aclose(self) -> None:
+        for seat in tuple(self._seats):
+            await self.close(seat)
+
+    async def _wait_and_close(self, seat: Seat) -> None:
+        await self._clock.sleep_until(self._clock.now_s() + self._grace_s)
+        logger.info("session %s: nobody came back within %g s", seat.session.id, self._grace_s)
+        await self.close(seat)

@@ -1,0 +1,564 @@
+"""The session socket, over a real ASGI WebSocket, with a session that records what it is told to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from avatars.errors import AvatarNotFound
+from pipeline.channel import Channel
+from pipeline.clock import ManualClock
+from pipeline.errors import AtCapacity, BadRequest
+from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, SessionEvent, TextEvent, TurnEvent, TurnState
+from portal.api.seats import OUTBOX_BOUND
+from portal.api.session_socket import SUPERSEDED, SessionSocket
+
+
+class FakeTransport:
+    def __init__(self, name: str, send: Callable[[bytes], Awaitable[None]] | None = None) -> None:
+        self.name = name
+        self.connected = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.candidates: list[str] = []
+        self._send = send
+
+    async def answer(self, offer_sdp: str) -> str:
+        if not offer_sdp.startswith("v=0"):
+            raise BadRequest("The offer is no SDP.")
+        return "v=0 answer"
+
+    async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None:
+        self.candidates.append(candidate)
+
+    async def send(self, frame: MediaFrame) -> None:
+        if self._send is not None:
+            await self._send(bytes([1]) + frame.pts.to_bytes(4, "little"))
+
+    async def flush(self) -> None: ...
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+class FakeSession:
+    def __init__(self, session_id: str, avatar: str) -> None:
+        self.id = session_id
+        self.events: Channel[SessionEvent] = Channel(1000)
+        self.bundle: Any = SimpleNamespace(id=avatar, name=avatar.title(), width=512, height=640)
+        self.transport: FakeTransport | None = None
+        self.said: list[tuple[str, str]] = []
+        self.interrupts = 0
+        self.closed = False
+
+    def say(self, text: str, mode: str = "chat") -> int:
+        if not text:
+            raise BadRequest("There is nothing to say.", "Type some words.")
+        if text == "crash":
+            raise ZeroDivisionError
+        self.said.append((text, mode))
+        self.events.offer(TurnEvent(len(self.said), TurnState.QUEUED))
+        return len(self.said)
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    async def attach(self, transport: Any) -> None:
+        previous, self.transport = self.transport, transport
+        if previous is not None:
+            await previous.aclose()
+
+    def detach(self) -> None:
+        self.transport = None
+
+    def stats(self) -> dict[str, Any]:
+        return {"pts": 50}
+
+    async def play(self, pts: int) -> None:
+        assert self.transport is not None
+        await self.transport.send(MediaFrame(cast(Any, None), np.zeros(SAMPLES_PER_PICTURE, np.float32), pts))
+
+
+class FakeSessions:
+    def __init__(self) -> None:
+        self.opened: list[FakeSession] = []
+        self.capacity = 4
+
+    async def open(self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None) -> FakeSession:
+        if len([session for session in self.opened if not session.closed]) >= self.capacity:
+            raise AtCapacity("All places are taken.", "Try again in a minute.")
+        if avatar == "nobody":
+            raise AvatarNotFound("There is no avatar 'nobody'.")
+        session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman")
+        self.opened.append(session)
+        return session
+
+    async def swap_avatar(self, session: FakeSession, avatar: str) -> None:
+        if avatar == "nobody":
+            raise AvatarNotFound("There is no avatar 'nobody'.")
+        session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
+
+    async def close(self, session: FakeSession) -> None:
+        session.closed = True
+        session.events.close()
+
+
+class FakeTransports:
+    def __init__(self) -> None:
+        self.made: list[FakeTransport] = []
+
+    def webrtc(self) -> FakeTransport:
+        self.made.append(FakeTransport("webrtc"))
+        return self.made[-1]
+
+    def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> FakeTransport:
+        self.made.append(FakeTransport("websocket", send))
+        return self.made[-1]
+
+
+class Viewer:
+    """The browser's end of one socket, spoken to the ASGI app directly: same loop, no threads, no ports."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self.stuck = asyncio.Event()
+        self.stuck.set()
+        self.gone = False
+
+    async def connect(self) -> Viewer:
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "path": "/session",
+            "raw_path": b"/session",
+            "query_string": b"",
+            "headers": [],
+            "subprotocols": [],
+            "scheme": "ws",
+            "root_path": "",
+            "client": ("test", 1),
+            "server": ("test", 80),
+        }
+        self._task = asyncio.create_task(self._app(scope, self._to_app.get, self._send))
+        self._to_app.put_nowait({"type": "websocket.connect"})
+        assert (await self._from_app.get())["type"] == "websocket.accept"
+        return self
+
+    async def _send(self, message: Any) -> None:
+        await self.stuck.wait()
+        if self.gone:
+            raise OSError("the peer is gone")
+        self._from_app.put_nowait(message)
+
+    def tell(self, type_: str, **fields: Any) -> None:
+        self.tell_raw(json.dumps({"type": type_, **fields}))
+
+    def tell_raw(self, text: str) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", "text": text})
+
+    def tell_bytes(self, data: bytes) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", "bytes": data})
+
+    async def hear_raw(self) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            return await self._from_app.get()
+
+    async def hear(self, type_: str) -> dict[str, Any]:
+        """The next message, which must be of that type."""
+        message = json.loads((await self.hear_raw())["text"])
+        assert message["type"] == type_, message
+        return cast(dict[str, Any], message)
+
+    async def hello(self, **fields: Any) -> dict[str, Any]:
+        self.tell("hello", **fields)
+        return await self.hear("welcome")
+
+    async def ask(self, type_: str, **fields: Any) -> None:
+        """Tell something, and wait until the server has served it."""
+        self.tell(type_, **fields)
+        await self.caught_up()
+
+    async def caught_up(self) -> None:
+        self.tell("ping", t=0)
+        await self.hear("pong")
+
+    async def break_off(self, code: int = 1006) -> None:
+        """The connection breaks; returns when the server has seen it."""
+        assert self._task is not None
+        self.gone = True
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
+        async with asyncio.timeout(5):
+            await self._task
+
+
+class House:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.sessions = FakeSessions()
+        self.transports = FakeTransports()
+        self.socket = SessionSocket(
+            self.sessions, self.transports, self.clock, ice_servers=[{"urls": ["stun:stun.test"]}]
+        )
+        self.app = FastAPI()
+        self.app.include_router(self.socket.router)
+        self.viewers: list[Viewer] = []
+
+    async def viewer(self) -> Viewer:
+        self.viewers.append(await Viewer(self.app).connect())
+        return self.viewers[-1]
+
+    async def settle(self) -> None:
+        """Let every task that can run do so."""
+        await self.clock.advance(0)
+
+    @property
+    def session(self) -> FakeSession:
+        return self.sessions.opened[-1]
+
+
+@asynccontextmanager
+async def open_house() -> AsyncIterator[House]:
+    house = House()
+    try:
+        yield house
+    finally:
+        for viewer in house.viewers:
+            viewer.stuck.set()
+            if not viewer.gone:
+                await viewer.break_off()
+        await house.socket.aclose()
+        assert all(session.closed for session in house.sessions.opened)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    async with open_house() as opened:
+        yield opened
+
+
+async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> None:
+    """hello opens a session of the wanted avatar, and welcome tells its id, token, ICE servers, sizes and rates."""
+    viewer = await house.viewer()
+    welcome = await viewer.hello(avatar="man", voice="soft")
+    assert welcome.pop("token")
+    assert welcome == {
+        "type": "welcome",
+        "session": "s1",
+        "resumed": False,
+        "iceServers": [{"urls": ["stun:stun.test"]}],
+        "fps": 25,
+        "sampleRate": 48000,
+        "width": 512,
+        "height": 640,
+        "avatar": {"id": "man", "name": "Man"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "bad_request"),
+        ("{", "bad_request"),
+        ("[]", "bad_request"),
+        ('"hello"', "bad_request"),
+        ("[" * 5000, "bad_request"),
+        ('{"type": "dance"}', "bad_request"),
+        ('{"type": 7}', "bad_request"),
+        ('{"type": "say"}', "bad_request"),
+        ('{"type": "say", "text": 5}', "bad_request"),
+        ('{"type": "say", "text": "\\ud800"}', "bad_request"),
+        ('{"type": "say", "text": "hi", "mode": "sing"}', "bad_request"),
+        ('{"type": "say", "text": ""}', "bad_request"),
+        ('{"type": "say", "text": "crash"}', "error"),
+        ('{"type": "media", "use": "pigeon"}', "bad_request"),
+        ('{"type": "ping", "t": NaN}', "bad_request"),
+        ('{"type": "ping", "t": 1e999}', "bad_request"),
+        ('{"type": "hello"}', "bad_request"),
+        ('{"type": "offer", "sdp": "no sdp"}', "bad_request"),
+        ('{"type": "candidate", "candidate": "candidate:1"}', "bad_request"),
+        ('{"type": "avatar", "id": "nobody"}', "avatar_not_found"),
+        ('{"type": "say", "text": "' + "a" * 262_144 + '"}', "too_large"),
+        ('{"type": "say", "text": "' + "说" * 100_000 + '"}', "too_large"),
+    ],
+)
+async def test_bad_input_gets_an_error_and_the_session_lives_on(house: House, text: str, code: str) -> None:
+    """Malformed, unknown or oversized messages are answered with a coded error; the next message is served."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell_raw(text)
+    error = await viewer.hear("error")
+    assert error["code"] == code
+    assert error["message"]
+    viewer.tell("say", text="still here")
+    assert (await viewer.hear("turn"))["state"] == "queued"
+    assert house.session.said == [("still here", "chat")]
+
+
+async def test_binary_input_gets_an_error(house: House) -> None:
+    """A binary message from a client is no message of the protocol."""
+    viewer = await house.viewer()
+    viewer.tell_bytes(b"\x00")
+    assert (await viewer.hear("error"))["code"] == "bad_request"
+
+
+async def test_nothing_but_hello_opens_a_session(house: House) -> None:
+    """Before hello, a command is refused; ping is answered, without a media clock."""
+    viewer = await house.viewer()
+    viewer.tell("say", text="hi")
+    assert "hello" in (await viewer.hear("error"))["hint"]
+    viewer.tell("ping", t=3.5)
+    assert await viewer.hear("pong") == {"type": "pong", "t": 3.5, "media": None}
+    assert not house.sessions.opened
+
+
+async def test_a_refused_hello_may_be_tried_again(house: House) -> None:
+    """At capacity, or with an unknown avatar, hello gets the reason and the socket stays for another try."""
+    house.sessions.capacity = 0
+    viewer = await house.viewer()
+    viewer.tell("hello")
+    assert (await viewer.hear("error"))["code"] == "at_capacity"
+    house.sessions.capacity = 1
+    viewer.tell("hello", avatar="nobody")
+    assert (await viewer.hear("error"))["code"] == "avatar_not_found"
+    await viewer.hello()
+
+
+async def test_pong_tells_the_media_clock(house: House) -> None:
+    """A ping within a session is answered with the place of the media clock in seconds."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("ping", t=1)
+    assert (await viewer.hear("pong"))["media"] == 2.0
+
+
+async def test_events_reach_the_viewer_in_order(house: House) -> None:
+    """What the session emits is told as JSON, in order."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    for delta in ("Hel", "lo"):
+        house.session.events.offer(TextEvent(1, delta))
+    assert [(await viewer.hear("text"))["delta"] for _ in range(2)] == ["Hel", "lo"]
+
+
+async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:
+    """say, interrupt and avatar do what they say; a swap is confirmed with the new picture size."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("say", text="hi", mode="echo")
+    await viewer.hear("turn")
+    await viewer.ask("interrupt")
+    viewer.tell("avatar", id="cat")
+    swapped = await viewer.hear("avatar")
+    assert (swapped["avatar"]["id"], swapped["width"]) == ("cat", 256)
+    assert house.session.said == [("hi", "echo")]
+    assert house.session.interrupts == 1
+
+
+async def test_frames_go_to_a_peer_once_it_is_connected(house: House) -> None:
+    """An offer is answered at once; the WebRTC transport is attached when it is connected, not before."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    assert (await viewer.hear("answer"))["sdp"] == "v=0 answer"
+    await viewer.ask("candidate", candidate="candidate:1", sdpMid="0", sdpMLineIndex=0)
+    peer = house.transports.made[-1]
+    assert peer.candidates == ["candidate:1"]
+    assert house.session.transport is None
+    peer.connected.set()
+    await house.settle()
+    assert house.session.transport is peer
+
+
+async def test_a_lost_peer_is_let_go(house: House) -> None:
+    """When the peer's connection closes, the session goes on without it."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    peer.connected.set()
+    await house.settle()
+    peer.closed.set()
+    await house.settle()
+    assert house.session.transport is None
+    assert not house.session.closed
+
+
+async def test_media_moves_to_the_socket_in_mid_turn(house: House) -> None:
+    """media use=websocket attaches the socket in place of a peer, and binary messages come over the same socket."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    peer.connected.set()
+    await house.settle()
+    await viewer.ask("media", use="websocket", reason="no picture within 2.5 s")
+    assert peer.closed.is_set()
+    await house.session.play(7)
+    assert (await viewer.hear_raw())["bytes"] == b"\x01\x07\x00\x00\x00"
+
+
+async def test_a_peer_that_connects_too_late_does_not_take_the_media_back(house: House) -> None:
+    """After the fallback, the peer that was being connected is closed and never attached."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    await viewer.ask("media", use="websocket")
+    peer.connected.set()
+    await house.settle()
+    assert peer.closed.is_set()
+    assert house.session.transport is house.transports.made[-1]
+    assert house.transports.made[-1].name == "websocket"
+
+
+async def test_media_leaves_the_socket_on_demand(house: House) -> None:
+    """media use=webrtc stops pictures on the socket; the session waits for an offer."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    await viewer.ask("media", use="websocket")
+    await viewer.ask("media", use="webrtc")
+    assert house.session.transport is None
+
+
+async def test_a_broken_socket_is_forgiven_for_the_grace(house: House) -> None:
+    """Within 30 s the token brings the viewer back to the same session, with what was missed, and a fresh token."""
+    first = await house.viewer()
+    welcome = await first.hello()
+    await first.ask("media", use="websocket")
+    await first.break_off()
+    assert house.session.transport is None
+    house.session.events.offer(TextEvent(1, "missed"))
+    await house.clock.advance(29.9)
+    second = await house.viewer()
+    resumed = await second.hello(token=welcome["token"])
+    assert (resumed["session"], resumed["resumed"]) == (welcome["session"], True)
+    assert resumed["token"] != welcome["token"]
+    assert (await second.hear("text"))["delta"] == "missed"
+    await house.clock.advance(60)
+    assert not house.session.closed
+    assert len(house.sessions.opened) == 1
+
+
+async def test_a_peer_outlives_a_broken_socket(house: House) -> None:
+    """Pictures over WebRTC go on while the socket is being mended."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    peer.connected.set()
+    await house.settle()
+    await viewer.break_off()
+    assert house.session.transport is peer
+
+
+async def test_after_the_grace_the_session_is_closed(house: House) -> None:
+    """Nobody came back within 30 s: the session is closed and its token leads nowhere."""
+    first = await house.viewer()
+    welcome = await first.hello()
+    await first.break_off()
+    await house.clock.advance(30)
+    assert house.session.closed
+    second = await house.viewer()
+    second.tell("hello", token=welcome["token"])
+    assert (await second.hear("error"))["code"] == "unknown_token"
+
+
+async def test_a_token_works_once(house: House) -> None:
+    """A used token is refused, and the session stays with who used it first."""
+    first = await house.viewer()
+    token = (await first.hello())["token"]
+    await first.break_off()
+    second = await house.viewer()
+    await second.hello(token=token)
+    thief = await house.viewer()
+    thief.tell("hello", token=token)
+    assert (await thief.hear("error"))["code"] == "unknown_token"
+    second.tell("say", text="mine")
+    await second.hear("turn")
+    assert (await thief.hello())["session"] == "s2"
+
+
+async def test_a_resume_before_the_break_is_noticed_takes_the_seat(house: House) -> None:
+    """A half-dead socket, even one that a send hangs in, is superseded by the viewer's new one; nothing is lost."""
+    first = await house.viewer()
+    token = (await first.hello())["token"]
+    first.stuck.clear()
+    house.session.events.offer(TextEvent(1, "stuck"))
+    await house.settle()
+    second = await house.viewer()
+    await second.hello(token=token)
+    assert (await second.hear("text"))["delta"] == "stuck"
+    first.stuck.set()
+    await house.settle()
+    closes = []
+    while not first._from_app.empty():
+        closes.append(await first.hear_raw())
+    assert closes[-1]["code"] == SUPERSEDED
+    first.tell("interrupt")
+    await first.break_off()
+    await house.clock.advance(60)
+    assert not house.session.closed
+    assert house.session.interrupts == 0
+
+
+async def test_bye_closes_the_session_at_once(house: House) -> None:
+    """bye ends the session without a grace; the socket may greet again."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    await viewer.ask("bye")
+    assert house.sessions.opened[0].closed
+    assert (await viewer.hello())["session"] == "s2"
+
+
+async def test_a_session_that_ends_by_itself_is_told(house: House) -> None:
+    """When the server closes the session, the viewer learns it."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    await house.sessions.close(house.session)
+    assert (await viewer.hear("error"))["code"] == "session_closed"
+
+
+async def test_a_slow_viewer_stalls_nobody(house: House) -> None:
+    """A socket that takes nothing keeps at most a bounded backlog, and another viewer's session is served meanwhile."""
+    slow = await house.viewer()
+    await slow.hello()
+    slow_session = house.session
+    slow.stuck.clear()
+    for number in range(3 * OUTBOX_BOUND):
+        slow_session.events.offer(TextEvent(1, str(number)))
+        await asyncio.sleep(0)
+    await house.settle()
+    assert not len(slow_session.events)
+    other = await house.viewer()
+    await other.hello()
+    other.tell("say", text="hi")
+    await other.hear("turn")
+    slow.stuck.set()
+    heard = [(await slow.hear("text"))["delta"] for _ in range(OUTBOX_BOUND + 1)]  # one was on its way
+    assert heard[-1] == str(3 * OUTBOX_BOUND - 1)
+
+
+async def test_shutdown_closes_every_session_even_those_that_wait(house: House) -> None:
+    """aclose() ends occupied and waiting seats at once, and may be called twice."""
+    first = await house.viewer()
+    await first.hello()
+    second = await house.viewer()
+    await second.hello()
+    await first.break_off()
+    await house.socket.aclose()
+    await house.socket.aclose()
+    assert all(session.closed for session in house.sessions.opened)
