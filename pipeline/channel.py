@@ -56,22 +56,32 @@ class Channel(Generic[T]):
         """
         while self._held >= self._bound and not self._closed:
             await self._wait()
-        if self._closed:
+        if not self.offer(item):
             raise ChannelClosed
+
+    def offer(self, item: T) -> bool:
+        """Put an item if there is room now; False if there is none or the channel is closed."""
+        if self._closed or self._held >= self._bound:
+            return False
         self._items.append(item)
         self._held += self._weigh(item)
         self._changed.set()
+        return True
 
     async def receive(self) -> T:
         """Take the oldest item, waiting for one.
 
         Raises ChannelClosed once closed and empty. If cancelled while waiting, nothing was taken.
         """
-        while not self._items:
-            if self._closed:
-                raise ChannelClosed
-            await self._wait()
+        if not await self.ready():
+            raise ChannelClosed
         return self._take()
+
+    async def ready(self) -> bool:
+        """Wait until an item can be received without waiting; False once closed and empty."""
+        while not self._items and not self._closed:
+            await self._wait()
+        return bool(self._items)
 
     def receive_nowait(self) -> T | None:
         """The oldest item, or None if there is none now."""
@@ -80,6 +90,12 @@ class Channel(Generic[T]):
     def close(self) -> None:
         """No more items will be sent; what is held can still be received. Idempotent."""
         self._closed = True
+        self._changed.set()
+
+    def push_front(self, item: T) -> None:
+        """Put an item before all others without waiting (what an interrupt leaves to be played)."""
+        self._items.appendleft(item)
+        self._held += self._weigh(item)
         self._changed.set()
 
     def clear(self) -> list[T]:

@@ -1,0 +1,147 @@
+"""DeviceWorker: the one thread that may touch a device's models.
+
+Requests of all sessions wait in one heap ordered by deadline; the thread takes the earliest and whatever else waits
+for the same backend, up to its max_batch. So a first picture never waits for a full batch, and batches grow under load.
+Calls that are not pictures (loading, preparing an avatar) run when no picture waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pipeline.errors import SessionClosed
+from pipeline.interfaces import LipSync
+from pipeline.types import FacePatch, LipSyncRequest
+
+__all__ = ["DeviceWorker"]
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R")
+NO_DEADLINE_S = float("inf")
+
+
+@dataclass(order=True, slots=True)
+class _Work:
+    deadline_s: float
+    order: int
+    future: asyncio.Future[Any] = field(compare=False)
+    call: Callable[[], Any] | None = field(compare=False, default=None)
+    backend: LipSync | None = field(compare=False, default=None)
+    request: LipSyncRequest | None = field(compare=False, default=None)
+
+
+class DeviceWorker:
+    """Owns one thread. start() and aclose() on the event loop that awaits the results."""
+
+    def __init__(self, name: str = "cpu") -> None:
+        self.name = name
+        self._order = itertools.count()
+        self._waiting: list[_Work] = []
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._run, name=f"device-{self.name}")
+            self._thread.start()
+
+    async def infer(self, backend: LipSync, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+        """Draw pictures, earliest deadline of all sessions first. Cancelling drops what has not begun.
+
+        Raises SessionClosed after aclose(), and whatever the backend raised for the batch.
+        """
+        works = [self._submit(_Work(r.deadline_s, 0, self._future(), None, backend, r)) for r in requests]
+        try:
+            return [await work.future for work in works]
+        except asyncio.CancelledError:
+            for work in works:
+                work.future.cancel()
+            raise
+
+    async def call(self, function: Callable[[], R]) -> R:
+        """Run something on the device thread when no picture waits."""
+        result: R = await self._submit(_Work(NO_DEADLINE_S, 0, self._future(), function)).future
+        return result
+
+    async def aclose(self) -> None:
+        """Finish the work in hand, drop the rest, end the thread. Idempotent."""
+        with self._changed:
+            self._stopping = True
+            dropped, self._waiting = self._waiting, []
+            self._changed.notify()
+        for work in dropped:
+            _settle([(work, None, SessionClosed("The device worker has stopped."))])
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.to_thread(thread.join)
+
+    def _future(self) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    def _submit(self, work: _Work) -> _Work:
+        work.order = next(self._order)
+        with self._changed:
+            if self._stopping or self._thread is None:
+                raise SessionClosed("The device worker is not running.")
+            heapq.heappush(self._waiting, work)
+            self._changed.notify()
+        return work
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            results = self._perform(batch)
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(_settle, results)
+            except RuntimeError:  # the loop has closed while we worked: nobody waits any more
+                return
+
+    def _next_batch(self) -> list[_Work] | None:
+        with self._changed:
+            while not self._waiting and not self._stopping:
+                self._changed.wait()
+            if self._stopping:
+                return None
+            first = heapq.heappop(self._waiting)
+            batch = [first]
+            if first.backend is not None:
+                while (
+                    self._waiting and self._waiting[0].backend is first.backend and len(batch) < first.backend.max_batch
+                ):
+                    batch.append(heapq.heappop(self._waiting))
+            return batch
+
+    def _perform(self, batch: list[_Work]) -> list[tuple[_Work, Any, BaseException | None]]:
+        wanted = [work for work in batch if not work.future.cancelled()]
+        if not wanted:
+            return []
+        first = wanted[0]
+        try:
+            if first.backend is None:
+                assert first.call is not None
+                return [(first, first.call(), None)]
+            patches = first.backend.infer([work.request for work in wanted if work.request is not None])
+            return [(work, patch, None) for work, patch in zip(wanted, patches, strict=True)]
+        except Exception as error:  # noqa: BLE001 - a failed batch fails its turns, not the thread that serves all
+            logger.warning("a call on device %s failed: %s", self.name, error)
+            return [(work, None, error) for work in wanted]
+
+
+def _settle(results: list[tuple[_Work, Any, BaseException | None]]) -> None:
+    for work, value, error in results:
+        if work.future.done():
+            continue
+        if error is None:
+            work.future.set_result(value)
+        else:
+            work.future.set_exception(error)

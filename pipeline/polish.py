@@ -1,0 +1,41 @@
+"""VoicePolish: what every synthesizer's sentence goes through before it is played: no dead lead-in, one loudness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.audio import LoudnessNormalizer
+from pipeline.types import AudioChunk
+
+__all__ = ["VoicePolish"]
+
+AUDIBLE = 0.003
+"""-50 dBFS: synthesizers pad sentences with up to 350 ms below it, which a listener would wait through."""
+KEPT_LEAD_S = 0.02
+
+
+class VoicePolish:
+    """For the chunks of one sentence, in order."""
+
+    def __init__(self) -> None:
+        self._heard = False
+        self._loudness = LoudnessNormalizer()
+
+    def push(self, chunk: AudioChunk) -> AudioChunk:
+        """The same chunk without inaudible samples before the sentence's first sound, at the common loudness."""
+        trimmed = chunk if self._heard else self._trim(chunk)
+        return replace(trimmed, samples=self._loudness.push(trimmed.samples, trimmed.sample_rate))
+
+    def _trim(self, chunk: AudioChunk) -> AudioChunk:
+        audible = np.flatnonzero(np.abs(chunk.samples) > AUDIBLE)
+        if not len(audible):
+            return replace(chunk, samples=chunk.samples[:0], phonemes=None)
+        self._heard = True
+        cut = max(0, int(audible[0]) - int(KEPT_LEAD_S * chunk.sample_rate))
+        cut_s = cut / chunk.sample_rate
+        moved = chunk.phonemes and tuple(
+            replace(p, start_s=p.start_s - cut_s, end_s=p.end_s - cut_s) for p in chunk.phonemes if p.end_s > cut_s
+        )
+        return replace(chunk, samples=chunk.samples[cut:], phonemes=moved)

@@ -1,0 +1,193 @@
+"""Offline rendering: text or recorded speech -> MP4, through the very stages of a live turn.
+
+Nothing is paced here: the playout is stepped as fast as pictures come, and its bounded queue is what makes the stages
+before it wait, as in a live session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from avatars.bundle import AvatarBundle
+from pipeline.errors import RenderError
+from pipeline.turn import Stages, Turn, Utterance
+from pipeline.types import (
+    FPS,
+    PLAYOUT_RATE_HZ,
+    SAMPLES_PER_PICTURE,
+    AudioChunk,
+    ErrorEvent,
+    LoopPosition,
+    MediaFrame,
+    NoticeEvent,
+    SessionEvent,
+)
+
+__all__ = ["ClipWriter", "read_speech", "render"]
+
+MARGIN_PICTURES = 5
+"""Idle pictures before and after the speech: a clip that starts in mid-word looks cut."""
+CHUNK_S = 0.5
+READABLE = "Use WAV, MP3, M4A, FLAC or OGG."
+
+
+class ClipWriter:
+    """A Transport that writes MediaFrames into an MP4 (H.264 + AAC). The file appears whole on close, or not at all."""
+
+    name = "file"
+
+    def __init__(self, output: Path, width: int, height: int) -> None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        self._output = output
+        with tempfile.NamedTemporaryFile(suffix=".mp4", prefix=".clip-", dir=output.parent, delete=False) as staging:
+            self._staging = Path(staging.name)
+        self._file = av.open(str(self._staging), "w", options={"movflags": "+faststart"})
+        self._video = self._file.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "veryfast"})
+        self._video.width, self._video.height = width, height
+        self._video.pix_fmt = "yuv420p"
+        self._audio = self._file.add_stream("aac", rate=PLAYOUT_RATE_HZ, layout="mono")
+        self._audio.bit_rate = 128_000
+        self._idle: tuple[LoopPosition, Any] | None = None
+        self.frames = 0
+
+    async def send(self, frame: MediaFrame) -> None:
+        """Encode one frame. Raises RenderError (disk full, encoder failure)."""
+        try:
+            await asyncio.to_thread(self._write, frame)
+        except (FFmpegError, OSError) as error:
+            raise RenderError(f"The clip cannot be written: {error}.", "Free some disk space and try again.") from error
+
+    async def flush(self) -> None:
+        """Nothing waits here."""
+
+    async def aclose(self) -> None:
+        """Give up an unfinished file. Idempotent; does nothing after finish()."""
+        self._file.close()
+        self._staging.unlink(missing_ok=True)
+
+    async def finish(self) -> None:
+        """Write what the encoders still hold and put the file in its place. Raises RenderError."""
+        try:
+            await asyncio.to_thread(self._finish)
+        except (FFmpegError, OSError) as error:
+            raise RenderError(f"The clip cannot be written: {error}.", "Free some disk space and try again.") from error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _write(self, frame: MediaFrame) -> None:
+        picture = frame.picture
+        if isinstance(picture, LoopPosition):
+            picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
+        video = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        video.pts, video.time_base = frame.pts, Fraction(1, FPS)
+        self._file.mux(self._video.encode(video))
+        audio = av.AudioFrame.from_ndarray(frame.audio.reshape(1, -1), format="fltp", layout="mono")
+        audio.sample_rate = PLAYOUT_RATE_HZ
+        audio.pts, audio.time_base = frame.pts * SAMPLES_PER_PICTURE, Fraction(1, PLAYOUT_RATE_HZ)
+        self._file.mux(self._audio.encode(audio))
+        self.frames += 1
+
+    def _finish(self) -> None:
+        self._file.mux(self._video.encode(None))
+        self._file.mux(self._audio.encode(None))
+        self._file.close()
+        self._staging.replace(self._output)
+
+
+async def render(
+    stages: Stages, utterance: Utterance, output: Path, on_picture: Callable[[int], None] = lambda _count: None
+) -> list[SessionEvent]:
+    """Make a clip. Returns the events of the turn (subtitles with their times among them).
+
+    on_picture: called with the number of pictures written so far; an exception it raises (cancellation) ends the job.
+    Raises RenderError: nothing could be spoken, or the file could not be written.
+    """
+    events: list[SessionEvent] = []
+    playout = stages.playout
+    playout.set_emit(events.append)
+    bundle: AvatarBundle = stages.bundle
+    async with ClipWriter(output, bundle.width, bundle.height) as writer:
+        playout.transport = writer
+        for _ in range(MARGIN_PICTURES):
+            await playout.release()
+        speaking = asyncio.create_task(Turn(1, stages, utterance, events.append).run())
+        speaking.add_done_callback(lambda _task: playout.spoken.close())
+        try:
+            while await playout.spoken.ready():
+                await playout.release()
+                on_picture(writer.frames)
+            await speaking
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
+        if writer.frames == MARGIN_PICTURES:
+            raise _unspoken(events)
+        for _ in range(MARGIN_PICTURES):
+            await playout.release()
+        await writer.finish()
+    return events
+
+
+async def read_speech(path: Path) -> AsyncIterator[AudioChunk]:
+    """Decode an audio (or video) file of any common format as mono speech, piece by piece.
+
+    Raises RenderError if there is no sound in it.
+    """
+    try:
+        file = await asyncio.to_thread(av.open, str(path))
+    except (FFmpegError, OSError) as error:
+        raise RenderError(f"{path.name} is no audio file that can be read.", READABLE) from error
+    with file:
+        if not file.streams.audio:
+            raise RenderError(f"There is no sound in {path.name}.", READABLE)
+        rate_hz = file.streams.audio[0].rate
+        pieces = _Pieces(file, rate_hz)
+        pts = 0
+        while (samples := await asyncio.to_thread(pieces.next)) is not None:
+            yield AudioChunk(samples, rate_hz, pts=pts)
+            pts += len(samples)
+        if not pts:
+            raise RenderError(f"There is no sound in {path.name}.", READABLE)
+        yield AudioChunk(np.zeros(0, np.float32), rate_hz, pts=pts, final=True)
+
+
+class _Pieces:
+    """Decoded audio in pieces of about CHUNK_S. A damaged rest of the file ends it early rather than failing."""
+
+    def __init__(self, file: Any, rate_hz: int) -> None:
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+        self._frames = file.decode(audio=0)
+        self._wanted = int(CHUNK_S * rate_hz)
+
+    def next(self) -> np.ndarray | None:
+        held: list[np.ndarray] = []
+        while sum(map(len, held)) < self._wanted:
+            try:
+                frame = next(self._frames)
+            except (StopIteration, FFmpegError):
+                break
+            held += [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        return np.concatenate(held).astype(np.float32) if held else None
+
+
+def _unspoken(events: list[SessionEvent]) -> RenderError:
+    told = [event for event in events if isinstance(event, ErrorEvent | NoticeEvent)]
+    if told:
+        return RenderError(told[0].message, told[0].hint)
+    return RenderError("There is nothing in this text that can be spoken.", "Write words, not only signs.")

@@ -1,0 +1,252 @@
+"""Session: one viewer's conversation and playout. Everything it holds is its own; models are the engine's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from avatars.bundle import AvatarBundle
+from pipeline.channel import Channel
+from pipeline.errors import BadRequest, SessionClosed
+from pipeline.interfaces import Transport
+from pipeline.metrics import EngineMetrics
+from pipeline.playout import Playout
+from pipeline.turn import Choice, Stages, Turn, Utterance
+from pipeline.types import AudioChunk, ErrorEvent, Message, MetricsEvent, SessionEvent, TurnEvent, TurnState
+
+__all__ = ["MAX_TEXT_CHARACTERS", "Session"]
+
+logger = logging.getLogger(__name__)
+
+MAX_TEXT_CHARACTERS = 10_000
+MAX_QUEUED_TURNS = 8
+MAX_HISTORY_MESSAGES = 40
+EVENTS_BOUND = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    turn: int
+    utterance: Utterance
+    question: str | None
+    "what a person said to the language model; None for echo and ready speech"
+
+
+@dataclass(slots=True)
+class _Current:
+    """The turn that was started last; it may be handed over whole and still be playing."""
+
+    turn: Turn
+    task: asyncio.Task[None]
+    remembered: bool
+    "its words belong in the history (an answer, not echo or ready speech)"
+    concluded: bool = False
+    "its words are in the history"
+
+
+class Session:
+    """Made by Engine.open_session(). start() before use; aclose() undoes it, twice if need be."""
+
+    def __init__(self, session_id: str, stages: Stages, choice: Choice, metrics: EngineMetrics) -> None:
+        self.id = session_id
+        self.choice = choice
+        self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
+        self.lost_events = 0
+        self._stages = stages
+        self._metrics = metrics
+        self._history: deque[Message] = deque(maxlen=MAX_HISTORY_MESSAGES)
+        self._asked: deque[_Asked] = deque()
+        self._wake = asyncio.Event()
+        self._last_turn = 0
+        self._states: dict[int, TurnState] = {}
+        self._current: _Current | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+        stages.playout.set_emit(self._emit)
+
+    @property
+    def bundle(self) -> AvatarBundle:
+        return self._stages.bundle
+
+    @property
+    def playout(self) -> Playout:
+        return self._stages.playout
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """What was said and heard, oldest first."""
+        return tuple(self._history)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def start(self) -> None:
+        """Begin playout (idle pictures) and wait for something to say."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self.playout.run(), name=f"playout-{self.id}"),
+                asyncio.create_task(self._converse(), name=f"session-{self.id}"),
+            ]
+
+    def say(self, text: str, mode: str = "chat") -> int:
+        """Ask for an answer to `text` (chat: interrupts what is being said) or speak it as it is (echo: queued).
+
+        Returns the turn's id. Raises BadRequest, SessionClosed.
+        """
+        text = text.strip()
+        if not text:
+            raise BadRequest("There is nothing to say: the text is empty.", "Type some words.")
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise BadRequest(
+                f"The text has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} are spoken at once.",
+                "Send it in parts, or make a clip of it in the Studio.",
+            )
+        if mode == "echo":
+            return self._ask(Utterance(text=text), None)
+        if mode != "chat":
+            raise BadRequest(f"There is no mode '{mode}'.", "Use chat or echo.")
+        self.interrupt()
+        return self._ask(Utterance(), text)
+
+    def speak(self, speech: AsyncIterator[AudioChunk]) -> int:
+        """Speak ready audio (queued). Returns the turn's id. Raises BadRequest, SessionClosed."""
+        return self._ask(Utterance(speech=speech), None)
+
+    def interrupt(self) -> None:
+        """Stop speaking, forget what is queued, keep in the history only what was heard. Idempotent."""
+        stopped = [asked.turn for asked in self._asked]
+        self._asked.clear()
+        current, self._current = self._current, None
+        if current is not None:
+            current.task.cancel()
+            if self._states.get(current.turn.id) not in (TurnState.DONE, TurnState.INTERRUPTED):
+                stopped.insert(0, current.turn.id)
+                if current.remembered:
+                    self._remember_heard(current)
+        self.playout.interrupt()
+        for turn_id in stopped:
+            self._emit(TurnEvent(turn_id, TurnState.INTERRUPTED))
+
+    async def attach(self, transport: Transport) -> None:
+        """Send frames over `transport` from the next one on; the transport before it is closed. The turn goes on."""
+        if self._closed:
+            await transport.aclose()
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        previous, self.playout.transport = self.playout.transport, transport
+        if previous is not None and previous is not transport:
+            await previous.aclose()
+
+    def detach(self) -> None:
+        """Send frames nowhere; the media clock runs on."""
+        self.playout.transport = None
+
+    async def swap_avatar(self, stages: Stages) -> None:
+        """Go on as another avatar (stages from Engine.stages_for); what is being said is interrupted."""
+        self.interrupt()
+        self._stages = stages
+        self.playout.swap_bundle(stages.bundle)
+
+    def stats(self) -> dict[str, Any]:
+        """A snapshot for people and tests."""
+        playout = self.playout
+        return {
+            "session": self.id,
+            "avatar": self.bundle.id,
+            "pts": playout.pts,
+            "turn": self._last_turn,
+            "state": str(self._states.get(self._last_turn, "idle")),
+            "queued_pictures": len(playout.spoken),
+            "starved_pictures": playout.starved_pictures,
+            "slipped_ms": round(1000 * playout.slipped_s),
+            "transport": playout.transport.name if playout.transport else "none",
+        }
+
+    async def aclose(self) -> None:
+        """End everything in reverse order of its start. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self.interrupt()
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        transport, self.playout.transport = self.playout.transport, None
+        if transport is not None:
+            await transport.aclose()
+        self.events.close()
+
+    def _ask(self, utterance: Utterance, question: str | None) -> int:
+        if self._closed:
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        if len(self._asked) >= MAX_QUEUED_TURNS:
+            raise BadRequest(f"{MAX_QUEUED_TURNS} answers are waiting already.", "Wait for one to end, or interrupt.")
+        self._last_turn += 1
+        self._asked.append(_Asked(self._last_turn, utterance, question))
+        self._emit(TurnEvent(self._last_turn, TurnState.QUEUED))
+        self._wake.set()
+        return self._last_turn
+
+    async def _converse(self) -> None:
+        while True:
+            while not self._asked:
+                self._wake.clear()
+                await self._wake.wait()
+            asked = self._asked.popleft()
+            utterance = asked.utterance
+            if asked.question is not None:
+                self._history.append(Message("user", asked.question))
+                utterance = Utterance(messages=tuple(self._history))
+            turn = Turn(asked.turn, self._stages, utterance, self._emit)
+            task = asyncio.create_task(turn.run(), name=f"turn-{turn.id}")
+            self._current = _Current(turn, task, asked.question is not None)
+            try:
+                await asyncio.wait([task])
+            finally:
+                task.cancel()
+            self._conclude(self._current, turn, task)
+
+    def _conclude(self, current: _Current | None, turn: Turn, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or current is None:
+            return
+        if (error := task.exception()) is not None:
+            logger.error("turn %d of session %s failed", turn.id, self.id, exc_info=error)
+            self._emit(
+                ErrorEvent("internal", "This answer failed inside the server.", "See the server's log; try again.")
+            )
+            self._emit(TurnEvent(turn.id, TurnState.DONE))
+        elif current.remembered and turn.sentences:
+            self._history.append(Message("assistant", " ".join(turn.sentences)))
+            current.concluded = True
+        self._metrics.observe_turn(turn.times.stages_ms())
+
+    def _remember_heard(self, current: _Current) -> None:
+        """Trim the assistant's message to what reached the viewer: whole sentences, then whole words of the last."""
+        turn = current.turn
+        turn_id, sentence, share = self.playout.heard
+        heard = ""
+        if turn_id == turn.id and turn.sentences:
+            text = turn.sentences[sentence] if sentence < len(turn.sentences) else ""
+            part = text[: round(share * len(text))]
+            if " " in text and len(part) < len(text):
+                part = part.rpartition(" ")[0]
+            heard = " ".join([*turn.sentences[:sentence], part]).strip()
+        if current.concluded:
+            self._history.pop()
+        if heard:
+            self._history.append(Message("assistant", heard + " …"))
+
+    def _emit(self, event: SessionEvent) -> None:
+        if isinstance(event, TurnEvent):
+            self._states[event.turn] = event.state
+            if event.state in (TurnState.DONE, TurnState.INTERRUPTED):
+                self._metrics.turns.labels(str(event.state)).inc()
+                self._states = {turn: state for turn, state in self._states.items() if turn >= event.turn}
+        elif isinstance(event, MetricsEvent):
+            logger.debug("session %s turn %d: %s", self.id, event.turn, event.stages_ms)
+        if not self.events.offer(event):
+            self.lost_events += 1

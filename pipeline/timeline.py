@@ -1,0 +1,126 @@
+"""SentenceTimeline: one sentence of speech, cut into pictures with exactly their audio and their features.
+
+The voice is played at 48 kHz; features get a private 16 kHz copy of that very signal, so both have the same length to
+the sample. A sentence ends on a whole picture and its features are flushed there: nothing waits for the next sentence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.audio import FADE_MS, AudioFramer, StreamResampler, fade_in, fade_out
+from pipeline.interfaces import FeatureExtractor
+from pipeline.text import detect_language
+from pipeline.types import (
+    FEATURE_RATE_HZ,
+    PLAYOUT_RATE_HZ,
+    SAMPLES_PER_PICTURE,
+    AudioChunk,
+    FeatureWindow,
+    FloatArray,
+    Phoneme,
+)
+
+__all__ = ["SentenceTimeline", "SpokenPicture"]
+
+FADE_SAMPLES = round(PLAYOUT_RATE_HZ * FADE_MS / 1000)
+CHARACTERS_PER_S = {"zh": 4.5, "ja": 7.0, "ko": 6.0}
+EUROPEAN_CHARACTERS_PER_S = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenPicture:
+    """What one picture of a sentence is made from."""
+
+    window: FeatureWindow
+    audio: FloatArray
+    "(SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ"
+    sentence: int
+    heard: float
+    "share of the sentence heard at its end, 0..1 (estimated until the sentence is complete)"
+    text: str = ""
+    "on a sentence's first picture: its subtitle"
+    duration_s: float = 0.0
+    "on a sentence's first picture: how long it lasts (estimated if the rest is still being synthesized)"
+
+
+class SentenceTimeline:
+    """Feed it the chunks of one sentence; it gives pictures as soon as their features are known."""
+
+    def __init__(self, index: int, text: str, extractor: FeatureExtractor) -> None:
+        self._index = index
+        self._text = text
+        self._extractor = extractor
+        self._to_playout: StreamResampler | None = None
+        self._to_features = StreamResampler(PLAYOUT_RATE_HZ, FEATURE_RATE_HZ)
+        self._tail: FloatArray = np.zeros(0, np.float32)  # held back: may turn out to be the end, which fades out
+        self._framer = AudioFramer()
+        self._audio: deque[FloatArray] = deque()
+        self._samples = 0  # at PLAYOUT_RATE_HZ, handed on
+        self._feature_samples = 0
+        self._pictures = 0
+        self._complete = False
+        extractor.reset()
+
+    def push(self, chunk: AudioChunk) -> list[SpokenPicture]:
+        """Raises ValueError if chunks of one sentence differ in rate."""
+        if self._to_playout is None:
+            self._to_playout = StreamResampler(chunk.sample_rate, PLAYOUT_RATE_HZ)
+        start_s = (self._samples + len(self._tail)) / PLAYOUT_RATE_HZ
+        speech = self._to_playout.push(chunk.samples)
+        if chunk.final:
+            speech = np.concatenate([speech, self._to_playout.flush()])
+        played = self._shape(speech, chunk.final)
+        self._complete = chunk.final
+        windows = self._features(played, chunk.phonemes, start_s, chunk.final)
+        return [self._picture(window) for window in windows]
+
+    def _shape(self, speech: FloatArray, final: bool) -> FloatArray:
+        """Fade in at the start, fade out and pad to whole pictures at the end; keep back what may still be the end."""
+        held = np.concatenate([self._tail, speech])
+        cut = len(held) if final else max(0, len(held) - FADE_SAMPLES)
+        played, self._tail = held[:cut], held[cut:]
+        if final:
+            played = fade_out(played, PLAYOUT_RATE_HZ)
+            played = np.pad(played, (0, -(self._samples + len(played)) % SAMPLES_PER_PICTURE))
+        if not self._samples:
+            played = fade_in(played, PLAYOUT_RATE_HZ)
+        self._samples += len(played)
+        self._audio.extend(self._framer.push(played))
+        return played
+
+    def _features(
+        self, played: FloatArray, phonemes: tuple[Phoneme, ...] | None, start_s: float, final: bool
+    ) -> list[FeatureWindow]:
+        samples = self._to_features.push(played)
+        if final:
+            samples = np.concatenate([samples, self._to_features.flush()])
+        shift_s = start_s - self._feature_samples / FEATURE_RATE_HZ
+        moved = phonemes and tuple(replace(p, start_s=p.start_s + shift_s, end_s=p.end_s + shift_s) for p in phonemes)
+        chunk = AudioChunk(samples, FEATURE_RATE_HZ, pts=self._feature_samples, phonemes=moved, final=final)
+        self._feature_samples += len(samples)
+        windows = self._extractor.push(chunk)
+        return windows + self._extractor.flush() if final else windows
+
+    def _picture(self, window: FeatureWindow) -> SpokenPicture:
+        self._pictures += 1
+        total_s = self._duration_s()
+        first = self._pictures == 1
+        return SpokenPicture(
+            window=window,
+            audio=self._audio.popleft(),
+            sentence=self._index,
+            heard=min(1.0, self._pictures * SAMPLES_PER_PICTURE / PLAYOUT_RATE_HZ / total_s),
+            text=self._text if first else "",
+            duration_s=total_s if first else 0.0,
+        )
+
+    def _duration_s(self) -> float:
+        known_s = self._samples / PLAYOUT_RATE_HZ
+        if self._complete:
+            return known_s
+        rate = CHARACTERS_PER_S.get(detect_language(self._text), EUROPEAN_CHARACTERS_PER_S)
+        return max(known_s, len(self._text) / rate)

@@ -1,0 +1,308 @@
+"""One Turn = one answer, from a person's text to pictures with their audio, cancellable as a whole.
+
+    think (LLM -> sentences) -> speak (TTS -> speech) -> listen (features -> spoken pictures)
+        -> draw (lip-sync and compositing -> playout)
+
+Each arrow is a bounded channel, each stage a task of one TaskGroup. When a stage ends it closes the channel after it;
+when one fails, the group cancels the others and the failure is told as an ErrorEvent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from avatars.bundle import AvatarBundle
+from pipeline.channel import Channel
+from pipeline.clock import Clock
+from pipeline.compositing import compose
+from pipeline.device import DeviceWorker
+from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError, VivavoceError
+from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
+from pipeline.metrics import TurnTimes
+from pipeline.playout import Playout, SpokenFrame, Subtitle
+from pipeline.polish import VoicePolish
+from pipeline.text import SentenceSplitter, speakable
+from pipeline.timeline import SentenceTimeline, SpokenPicture
+from pipeline.types import (
+    FPS,
+    AudioChunk,
+    ErrorEvent,
+    FacePatch,
+    ImageArray,
+    LipSyncRequest,
+    Message,
+    MetricsEvent,
+    NoticeEvent,
+    SessionEvent,
+    TextEvent,
+    TurnEvent,
+    TurnState,
+)
+
+__all__ = ["Choice", "Stages", "Turn", "Utterance"]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SENTENCES_BOUND = 4
+SPEECH_BOUND_S = 2.0
+PICTURES_BOUND = FPS  # 1 s of feature windows
+FIRST_BATCH = 1
+TOKEN_TIMEOUT_S = 60.0
+SPEECH_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which backends a session talks through."""
+
+    llm: str = "guide"
+    tts: str = "auto"
+    lipsync: str = "viseme"
+    voice: str | None = None
+    "None: the synthesizer's own default"
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a turn runs on: shared models and this session's playout."""
+
+    llm: LanguageModel
+    tts: SpeechSynthesizer
+    voice: str | None
+    new_extractor: Callable[[], FeatureExtractor]
+    lipsync: LipSync
+    lipsync_state: Any
+    bundle: AvatarBundle
+    device: DeviceWorker
+    executor: Executor
+    playout: Playout
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What the turn is to say: an answer of the language model to `messages`, or `text` as it is, or ready speech."""
+
+    messages: Sequence[Message] = ()
+    text: str | None = None
+    speech: AsyncIterator[AudioChunk] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    sentence: _Sentence
+    chunk: AudioChunk
+
+
+class Turn:
+    """Runs once. After run() returns or is cancelled, `sentences` tells what was meant to be said."""
+
+    def __init__(
+        self, turn_id: int, stages: Stages, utterance: Utterance, emit: Callable[[SessionEvent], None]
+    ) -> None:
+        self.id = turn_id
+        self.sentences: list[str] = []
+        self.times = TurnTimes(stages.clock)
+        self._stages = stages
+        self._utterance = utterance
+        self._emit = emit
+        self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
+        self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
+        self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
+        self._frames_sent = 0
+
+    async def run(self) -> None:
+        """Speak. Returns when the last frame is handed to the playout; errors are told, not raised."""
+        self._emit(TurnEvent(self.id, TurnState.THINKING))
+        playout = self._stages.playout
+        playout.begin_turn(self.id)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._think(), name=f"turn-{self.id}-think")
+                group.create_task(self._speak(), name=f"turn-{self.id}-speak")
+                group.create_task(self._listen(), name=f"turn-{self.id}-listen")
+                group.create_task(self._draw(), name=f"turn-{self.id}-draw")
+        except* VivavoceError as failures:
+            for error in _leaves(failures):
+                self._tell(error)
+        playout.end_turn(self.id, self._frames_sent)
+
+    async def _think(self) -> None:
+        splitter = SentenceSplitter()
+        try:
+            if self._utterance.speech is not None:
+                await self._sentences.send(_Sentence(0, ""))
+                return
+            try:
+                async for delta in self._answer():
+                    self.times.mark("llm_first_token")
+                    self._emit(TextEvent(self.id, delta))
+                    for sentence in splitter.push(delta):
+                        await self._say(sentence)
+            except LanguageModelError as error:
+                self._tell(error)
+            for sentence in splitter.flush():
+                await self._say(sentence)
+        finally:
+            self._sentences.close()
+
+    async def _answer(self) -> AsyncIterator[str]:
+        if self._utterance.text is not None:
+            yield self._utterance.text
+            return
+        deltas = self._stages.llm.stream(self._utterance.messages).__aiter__()
+        async for delta in _each_within(deltas, TOKEN_TIMEOUT_S, LanguageModelError, "The language model"):
+            yield delta
+
+    async def _say(self, sentence: str) -> None:
+        self.times.mark("first_sentence")
+        self.sentences.append(sentence)
+        await self._sentences.send(_Sentence(len(self.sentences) - 1, sentence))
+
+    async def _speak(self) -> None:
+        try:
+            async for sentence in self._sentences:
+                try:
+                    async for chunk in self._synthesize(sentence):
+                        self.times.mark("first_audio")
+                        await self._speech.send(_Speech(sentence, chunk))
+                except LanguageNotSupported as error:
+                    self._emit(NoticeEvent(error.code, error.message, error.hint))
+                except SpeechError as error:
+                    self._tell(error)
+                    await self._speech.send(_Speech(sentence, _end_of_sentence(self._stages.tts.sample_rate)))
+        finally:
+            self._speech.close()
+
+    async def _synthesize(self, sentence: _Sentence) -> AsyncIterator[AudioChunk]:
+        if self._utterance.speech is not None:
+            async for chunk in self._utterance.speech:
+                yield chunk
+            return
+        text = speakable(sentence.text)
+        if not text:
+            return
+        polish = VoicePolish()
+        chunks = self._stages.tts.synthesize(text, self._stages.voice).__aiter__()
+        async for chunk in _each_within(chunks, SPEECH_TIMEOUT_S, SpeechError, "The voice"):
+            yield polish.push(chunk)
+
+    async def _listen(self) -> None:
+        extractor = self._stages.new_extractor()
+        timeline: SentenceTimeline | None = None
+        current: _Sentence | None = None
+        try:
+            async for item in self._speech:
+                if timeline is None or item.sentence is not current:
+                    current = item.sentence
+                    timeline = SentenceTimeline(current.index, current.text, extractor)
+                for picture in timeline.push(item.chunk):
+                    self.times.mark("first_features")
+                    await self._pictures.send(picture)
+                if item.chunk.final:
+                    timeline = None
+        finally:
+            self._pictures.close()
+
+    async def _draw(self) -> None:
+        batch_size = FIRST_BATCH
+        async for first in self._pictures:
+            batch = [first]
+            while len(batch) < batch_size and (more := self._pictures.receive_nowait()) is not None:
+                batch.append(more)
+            batch_size = min(2 * batch_size, self._stages.lipsync.max_batch)
+            for frame in await self._draw_batch(batch):
+                await self._stages.playout.spoken.send(frame)
+                self._frames_sent += 1
+
+    async def _draw_batch(self, batch: list[SpokenPicture]) -> list[SpokenFrame]:
+        stages = self._stages
+        places = [stages.playout.cursor.reserve() for _ in batch]
+        frame_indices = [stages.bundle.frame_index(place) for place in places]
+        requests = [
+            LipSyncRequest(
+                stages.lipsync_state, index, picture.window, stages.playout.due_s(len(stages.playout.spoken) + ahead)
+            )
+            for ahead, (index, picture) in enumerate(zip(frame_indices, batch, strict=True))
+        ]
+        patches = await stages.device.infer(stages.lipsync, requests)
+        self.times.mark("first_patch")
+        images = await asyncio.get_running_loop().run_in_executor(
+            stages.executor, _compose_all, stages.bundle, frame_indices, patches
+        )
+        self.times.mark("first_frame")
+        return [
+            SpokenFrame(
+                events=() if self._frames_sent or number else self._opening_events(),
+                picture=image,
+                audio=picture.audio,
+                turn=self.id,
+                loop_index=place,
+                sentence=picture.sentence,
+                heard=picture.heard,
+                subtitle=Subtitle(picture.text, picture.duration_s) if picture.text else None,
+            )
+            for number, (image, place, picture) in enumerate(zip(images, places, batch, strict=True))
+        ]
+
+    def _opening_events(self) -> tuple[SessionEvent, ...]:
+        return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))
+
+    def _tell(self, error: VivavoceError) -> None:
+        logger.warning("turn %d: %s", self.id, error)
+        self._emit(ErrorEvent(error.code, error.message, error.hint))
+
+
+def _compose_all(bundle: AvatarBundle, frame_indices: list[int], patches: list[FacePatch]) -> list[ImageArray]:
+    return [
+        compose(bundle.frame(index), patch, bundle.boxes[index], bundle.mask(index))
+        for index, patch in zip(frame_indices, patches, strict=True)
+    ]
+
+
+def _end_of_sentence(sample_rate: int) -> AudioChunk:
+    return AudioChunk(np.zeros(0, np.float32), sample_rate, final=True)
+
+
+def _leaves(group: BaseExceptionGroup[VivavoceError]) -> Iterator[VivavoceError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+async def _each_within(
+    items: AsyncIterator[T], timeout_s: float, failure: type[VivavoceError], what: str
+) -> AsyncIterator[T]:
+    """Pass items on; a source that hangs for timeout_s is closed and told as `failure`."""
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise failure(
+                    f"{what} gave nothing for {timeout_s:g} seconds.",
+                    "Try again, or choose another one in the settings.",
+                ) from None
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
