@@ -176,11 +176,11 @@ class JobQueue:
     def __init__(self, data_dir: Path, *, max_waiting: int = 50) -> None:
         self.folders = JobFolders(data_dir)
         self._max_waiting = max_waiting
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._connection: DBOSClient | None = None
 
-    def on_submit(self, listener: Callable[[], None]) -> None:
+    def on_submit(self, listener: Callable[[], object]) -> None:
         """Have `listener` called, in the submitting thread, each time there is new work."""
         self._listeners.append(listener)
 
@@ -260,10 +260,10 @@ class JobQueue:
         return {"queued": len(rows) - running, "running": running}
 
     def retryable(self, job: Job) -> bool:
-        """Whether retry() can bring it back: it ended without a result and its upload, if it had one, is kept."""
-        if job.state not in ("failed", "cancelled"):
-            return False
-        return not job.uploaded or self.folders.upload(job.id) is not None
+        """Whether retry() can bring it back: it ended without a result and its upload, if it had one, was kept."""
+        if job.uploaded:
+            return job.state == "failed" and self.folders.upload(job.id) is not None
+        return job.state in ("failed", "cancelled")
 
     # -- changing
 
@@ -289,7 +289,7 @@ class JobQueue:
             raise BadRequest("This job cannot be run again.", "Upload the file once more.")
         self._check_room()
         self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
-        self._client.rewind_workflow(job_id, 0, application_version=APPLICATION_VERSION, queue_name=job.kind)
+        self._client.rewind_workflow(job_id, start_step=1, application_version=APPLICATION_VERSION, queue_name=job.kind)
         self._announce()
         return self.get(job_id)
 
@@ -403,7 +403,7 @@ def _failure_of(row: WorkflowStatus) -> JobFailure:
         )
     details = getattr(row.error, "data", None)
     if isinstance(details, Mapping):
-        return JobFailure(**{key: details.get(key) for key in ("code", "message", "hint", "report")})
+        return JobFailure(details["code"], details["message"], details["hint"], details.get("report"))
     return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
 
 

@@ -1,0 +1,325 @@
+"""The worker: a process of low priority that runs jobs. One a data folder; the portal never runs a job itself.
+
+It is crash-only. Nothing is done at the end of the process that its next start does not do as well, so ending it with a
+signal, by pulling the plug or by `kill -9` is the ordinary way: DBOS has recorded each finished step, the rest is run
+again. `portal.worker_process` starts it as a child of the portal; `python launch.py worker` runs one by hand.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avatars.errors import AvatarError
+from pipeline.errors import VivavoceError
+from portal.jobs import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    EXECUTOR_ID,
+    JobFolders,
+    JobQueue,
+    open_database,
+)
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["JobFailed", "JobWork", "Recipe", "Stage", "run_worker"]
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 10
+LOCK_TIMEOUT_S = 10.0
+"A worker orphaned by a killed portal ends within milliseconds; one that still runs after this is somebody else's."
+POLLING_INTERVAL_S = 0.5
+REPORT_INTERVAL_S = 0.5
+"Progress is written, and a cancellation noticed, this often."
+MAX_ATTEMPTS = 5
+"A job that takes the process down with it is not tried for ever; but a stop of the portal counts as an attempt too."
+STALE_FOLDER_S = 3600.0
+KEPT_JOBS = 500
+
+
+class JobFailed(Exception):
+    """A step's failure as DBOS keeps it: `data` survives as JSON and becomes a JobFailure on the other side."""
+
+    def __init__(self, code: str, message: str, hint: str, report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = {"code": code, "message": message, "hint": hint, "report": report}
+
+
+class JobCancelled(Exception):
+    """Raised through a running step by its progress callback."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobWork:
+    """What a stage is given."""
+
+    id: str
+    inputs: Mapping[str, Any]
+    settings: Settings
+    folders: JobFolders
+    progress: Callable[[float], None]
+    "takes 0..1 of this stage; raises when the job was cancelled, so call it often"
+
+    @property
+    def upload(self) -> Path:
+        """The uploaded file. Raises JobFailed when it is gone."""
+        path = self.folders.upload(self.id)
+        if path is None:
+            raise JobFailed("upload_gone", "The uploaded file is gone.", "Upload it again.")
+        return path
+
+    @property
+    def folder(self) -> Path:
+        """Where stages hand files on. What a stage puts there it puts there whole, by renaming."""
+        path = self.folders.work(self.id)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a job: safe to run twice, never run again once it has returned."""
+
+    name: str
+    weight: float
+    "its share of the whole time"
+    run: Callable[[JobWork], Any]
+    "gives JSON; the last stage's is the result of the job"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a kind of job is done."""
+
+    kind: str
+    stages: Sequence[Stage]
+    then: Callable[[JobWork, JobQueue], None] = lambda work, queue: None
+    "what to submit after success; may be called twice"
+
+
+class Occupation:
+    """Counts the jobs in hand, so that the process can tell when it has been idle."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy = 0
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        with self._changed:
+            self._busy += 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def wait_idle(self, seconds: float) -> None:
+        """Return once nothing has been in hand for so long."""
+        with self._changed:
+            while self._changed.wait_for(lambda: self._busy > 0, timeout=seconds):
+                self._changed.wait_for(lambda: self._busy == 0)
+
+
+def run_worker(settings: Settings, *, idle_exit_s: float | None = None, recipes: Sequence[Recipe] | None = None) -> int:
+    """Run jobs until the process is ended, or for `idle_exit_s` there was none. Gives the exit status.
+
+    Status 75 ("try again later"): another worker has this data folder.
+    """
+    import filelock
+
+    lower_priority()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(settings.data_dir / "worker.lock")
+    try:
+        lock.acquire(timeout=LOCK_TIMEOUT_S)
+    except filelock.Timeout:
+        logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
+        return 75
+    if recipes is None:
+        from portal.job_steps import recipes as standard_recipes
+
+        recipes = standard_recipes()
+    queue = JobQueue(settings.data_dir)
+    occupation = Occupation()
+    _launch(settings, queue, occupation, recipes)
+    _sweep(queue)
+    if idle_exit_s is None:
+        threading.Event().wait()
+    else:
+        occupation.wait_idle(idle_exit_s)
+        while queue.unfinished():
+            occupation.wait_idle(idle_exit_s)
+    return 0
+
+
+def lower_priority() -> None:
+    """Live sessions come first: the system gives this process what they leave."""
+    if sys.platform != "win32":
+        os.nice(NICENESS)
+
+
+def _launch(settings: Settings, queue: JobQueue, occupation: Occupation, recipes: Sequence[Recipe]) -> None:
+    from dbos import DBOS
+
+    logging.getLogger("dbos").addFilter(_is_news)
+    DBOS(
+        config={
+            "name": APPLICATION,
+            "system_database_url": open_database(settings.data_dir),
+            "application_version": APPLICATION_VERSION,
+            "executor_id": EXECUTOR_ID,
+            "log_level": "WARNING",
+            # Nothing here waits for notifications or runs on a schedule.
+            "notification_listener_polling_interval_sec": 60.0,
+            "scheduler_polling_interval_sec": 3600.0,
+        }
+    )
+    for recipe in recipes:
+        _register(recipe, settings, queue, occupation)
+    DBOS.launch()
+    for recipe in recipes:
+        DBOS.register_queue(recipe.kind, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
+
+
+def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: Occupation) -> None:
+    from dbos import DBOS
+
+    whole = sum(stage.weight for stage in recipe.stages)
+
+    def workflow(inputs: dict[str, Any]) -> Any:
+        job_id = DBOS.workflow_id
+        assert job_id is not None
+        result: Any = None
+        before = 0.0
+        with occupation.occupied(), _tidied(queue.folders, job_id):
+            for stage in recipe.stages:
+                report = _Reporter(job_id, stage.name, before / whole, stage.weight / whole)
+                work = JobWork(job_id, inputs, settings, queue.folders, report)
+                result = DBOS.run_step({"name": stage.name}, _perform, stage, work, report)
+                before += stage.weight
+        recipe.then(work, queue)
+        return result
+
+    DBOS.workflow(name=recipe.kind, max_recovery_attempts=MAX_ATTEMPTS)(workflow)
+
+
+def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
+    """Run one stage; whatever goes wrong in it comes out as JobFailed."""
+    report.begin()
+    try:
+        return stage.run(work)
+    except JobCancelled:
+        logger.info("job %s was cancelled in %s", work.id, stage.name)
+        raise
+    except JobFailed:
+        raise
+    except (VivavoceError, AvatarError) as error:
+        report_of_face = getattr(error, "report", None)
+        raise JobFailed(error.code, error.message, error.hint, report_of_face) from error
+    except MemoryError as error:
+        raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
+    except Exception as error:  # the border of a job: whatever it is, a person has to be told
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise JobFailed("disk_full", "The disk is full.", "Free some space, then run the job again.") from error
+        logger.exception("job %s failed in %s", work.id, stage.name)
+        message = f"The stage '{stage.name}' failed unexpectedly: {type(error).__name__}: {error}"
+        raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
+
+
+class _Reporter:
+    """Progress callback of one stage: throttled; raises JobCancelled once the job is no longer wanted."""
+
+    def __init__(self, job_id: str, stage: str, start: float, share: float) -> None:
+        self._job_id = job_id
+        self._stage = stage
+        self._start = start
+        self._share = share
+        self._due = 0.0
+
+    def begin(self) -> None:
+        self._write(0.0)
+
+    def __call__(self, fraction: float) -> None:
+        if time.monotonic() >= self._due:
+            self._write(fraction)
+
+    def _write(self, fraction: float) -> None:
+        from dbos import DBOS
+
+        self._due = time.monotonic() + REPORT_INTERVAL_S
+        status = DBOS.get_workflow_status(self._job_id)
+        if status is None or status.status == "CANCELLED":
+            raise JobCancelled(self._job_id)
+        progress = round(self._start + self._share * min(max(fraction, 0.0), 1.0), 3)
+        DBOS.update_workflow_attributes(self._job_id, {"stage": self._stage, "progress": progress}, merge=True)
+
+
+@contextmanager
+def _tidied(folders: JobFolders, job_id: str) -> Iterator[None]:
+    """Remove a job's files at its end: all after success or a cancellation, all but a small upload after a failure."""
+    try:
+        yield
+    except JobFailed:
+        folders.clear(job_id, keep_upload=True)
+        raise
+    except BaseException:
+        folders.clear(job_id)
+        raise
+    folders.clear(job_id)
+
+
+def _sweep(queue: JobQueue) -> None:
+    """Remove folders that no job owns, and the oldest of very many finished jobs."""
+    jobs = queue.list(limit=10 * KEPT_JOBS)
+    for job in [job for job in jobs if not job.active][KEPT_JOBS:]:
+        queue.delete(job.id)
+    owned = {job.id for job in jobs}
+    folder = queue.folders.data_dir / "jobs"
+    for home in folder.iterdir() if folder.is_dir() else ():
+        if home.name not in owned and time.time() - home.stat().st_mtime > STALE_FOLDER_S:
+            queue.folders.clear(home.name)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """DBOS logs each failed job with a traceback; ours are told once, in plain words, where they happen."""
+    return not record.getMessage().startswith("Exception encountered in background workflow")
+
+
+def _leash() -> None:
+    """End the process when the one that started it is gone: its end of our standard input closes."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(0)
+
+
+def _main() -> int:
+    """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
+    from portal.settings import Settings
+
+    logging.basicConfig(level=logging.INFO, format="worker: %(levelname)s %(name)s: %(message)s")
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_leash, name="leash", daemon=True).start()
+    status = run_worker(settings, idle_exit_s=float(os.environ.get("VIVAVOCE_WORKER_IDLE_S", "60")))
+    # Not sys.exit: DBOS' pool threads would be waited for, and there is nothing to wait for.
+    logging.shutdown()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    _main()

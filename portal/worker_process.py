@@ -1,0 +1,108 @@
+"""Owner of the worker process: starts it while there are jobs, starts it again if it dies, ends it with the portal.
+
+While nobody has given work the process does not exist, and costs neither memory nor CPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from portal.jobs import JobQueue
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["WorkerProcess"]
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 60.0
+TERMINATION_S = 2.0
+
+
+class WorkerProcess:
+    """At most one child process of `portal.worker` for the queue's data folder."""
+
+    def __init__(self, settings: Settings, queue: JobQueue, *, command: Sequence[str] = ()) -> None:
+        self._command = tuple(command) or (sys.executable, "-m", "portal.worker")
+        self._settings = settings
+        self._queue = queue
+        self._wanted = asyncio.Event()
+        self._process: Process | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running worker; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Watch the queue from now on: jobs left from before are taken up at once."""
+        if self._task is None:
+            loop = asyncio.get_running_loop()
+            self._queue.on_submit(lambda: loop.call_soon_threadsafe(self._wanted.set))
+            self._task = asyncio.create_task(self._supervise(), name="worker process")
+
+    async def aclose(self) -> None:
+        """End the worker, whatever it is doing: its job goes on at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _supervise(self) -> None:
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            self._wanted.clear()
+            if not await asyncio.to_thread(self._queue.unfinished):
+                await self._wanted.wait()
+            status = await self._run_once()
+            if status == 0:
+                backoff_s = FIRST_BACKOFF_S
+                continue
+            logger.warning("The worker process ended with status %s; it starts again in %.0f s.", status, backoff_s)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+
+    async def _run_once(self) -> int:
+        # A session of its own, so that Ctrl-C in the terminal reaches the portal alone, which then ends the worker.
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=PIPE, start_new_session=True, env={**os.environ, "PYTHONPATH": _python_path()}
+        )
+        self._process = process
+        try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                process.stdin.write(self._settings.model_dump_json().encode() + b"\n")
+                await process.stdin.drain()
+            return await process.wait()
+        finally:
+            self._process = None
+            await _end(process)
+
+
+def _python_path() -> str:
+    """Where the child finds `portal`, whatever folder we were started in."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), TERMINATION_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,63 @@
+"""Run by test_jobs_worker.py as the worker process: the real one, with jobs that do what the test needs.
+
+Each stage leaves a line in `<data_dir>/trace`. The stage "gated" then waits for a byte in the FIFO `<data_dir>/gate`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from avatars.errors import BadMedia
+from portal.jobs import CLIP, PREPARE
+from portal.worker import JobWork, Recipe, Stage, run_worker
+
+
+def note(work: JobWork, stage: str) -> None:
+    with (work.settings.data_dir / "trace").open("a") as file:
+        file.write(f"{stage}\n")
+
+
+def first(work: JobWork) -> None:
+    note(work, "first")
+    (work.folder / "handed on").write_text(work.inputs["file_name"])
+
+
+def gated(work: JobWork) -> None:
+    note(work, "gated")
+    with (work.settings.data_dir / "gate").open("rb") as gate:
+        gate.read(1)
+
+
+def last(work: JobWork) -> dict[str, Any]:
+    note(work, "last")
+    return {"avatar": (work.folder / "handed on").read_text(), "bytes": work.upload.stat().st_size}
+
+
+def speak(work: JobWork) -> dict[str, Any]:
+    """The text says how it goes: well, wrong, or on and on until it is cancelled."""
+    match work.inputs["text"]:
+        case "bad media":
+            raise BadMedia("It is no picture.", "Upload a JPEG.")
+        case "disk full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        case "surprise":
+            raise ZeroDivisionError("by nought")
+        case "for ever":
+            while True:
+                work.progress(0.5)
+    return {"clip": work.id}
+
+
+RECIPES = (
+    Recipe(PREPARE, (Stage("first", 1, first), Stage("gated", 2, gated), Stage("last", 1, last))),
+    Recipe(CLIP, (Stage("speak", 1, speak),)),
+)
+
+if __name__ == "__main__":
+    settings: Any = SimpleNamespace(data_dir=Path(json.loads(sys.stdin.readline())["data_dir"]))
+    sys.exit(run_worker(settings, recipes=RECIPES, idle_exit_s=60.0))
