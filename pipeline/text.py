@@ -13,7 +13,7 @@ __all__ = ["SentenceSplitter", "detect_language", "is_cjk", "speakable"]
 
 FIRST_CLAUSE_CHARS = 10
 """The first sentence is cut at a clause once more than this is held: the sooner it is cut, the sooner it is heard."""
-LONG_CLAUSE_CHARS = 100
+LONG_CLAUSE_CHARS = 120
 """Later sentences are cut at a clause only beyond this."""
 MAX_CHARS = 200
 """Nothing longer is ever held: it is cut between words, or anywhere in a script without spaces. A Chinese character

@@ -1,0 +1,46 @@
+"""`guide`: the offline default. No language model, but a few honest answers about Vivavoce in English and Chinese."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from pipeline.llm.guide_topics import GREETINGS, TOPICS, UNKNOWN, Answer
+from pipeline.text import detect_language
+from pipeline.types import Message
+
+__all__ = ["GuideLanguageModel"]
+
+_PIECE = re.compile(r"[\u3400-\u9fff][，。！？：；、]?|\s*[^\s\u3400-\u9fff]+|\s+")
+_WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W\u3400-\u9fff]+(?:['’]\w+)?")
+_GREETING_WORDS = 5
+
+
+class GuideLanguageModel:
+    """Answers from a table, in the language of the question (Chinese, else English), word by word."""
+
+    name = "guide"
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
+        question = next((message.content for message in reversed(messages) if message.role == "user"), "")
+        answer = _find(question)
+        for piece in _PIECE.findall(answer.zh if detect_language(question) == "zh" else answer.en):
+            yield piece
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _find(question: str) -> Answer:
+    for topic in TOPICS:
+        if topic.pattern.search(question):
+            return topic.answer
+    if len(_WORD.findall(question)) <= _GREETING_WORDS:
+        opening = question.lstrip(" \"'“‘«([¡¿")
+        for topic in GREETINGS:
+            if topic.pattern.match(opening):
+                return topic.answer
+    return UNKNOWN

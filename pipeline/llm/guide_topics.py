@@ -1,0 +1,217 @@
+"""What the guide knows: a table of topics, each a pattern of questions and an answer, in English and Chinese.
+
+Answers are meant to be spoken: short plain sentences. What is only to be read stands between ``` fences, which no voice
+reads out. Nothing here may claim what the program cannot do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["GREETINGS", "TOPICS", "UNKNOWN", "Answer", "Topic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Something the guide can talk about."""
+
+    pattern: re.Pattern[str]
+    answer: Answer
+
+
+def _topic(english: str, chinese: str, answer: Answer) -> Topic:
+    return Topic(re.compile(rf"\b(?:{english})\b|{chinese}", re.IGNORECASE), answer)
+
+
+_COMMANDS = """
+```
+# Ollama, on this machine
+python launch.py --llm openai --llm-base-url http://127.0.0.1:11434/v1 --llm-model qwen3:8b
+
+# vLLM, on a server of your own
+python launch.py --llm openai --llm-base-url http://127.0.0.1:8000/v1 --llm-model Qwen/Qwen3-8B
+
+# DashScope
+VIVAVOCE_LLM_API_KEY=sk-... python launch.py --llm openai --llm-model qwen-plus \\
+  --llm-base-url https://dashscope.aliyuncs.com/compatible-mode/v1
+
+# OpenAI
+VIVAVOCE_LLM_API_KEY=sk-... python launch.py --llm openai --llm-model gpt-4o-mini \\
+  --llm-base-url https://api.openai.com/v1
+```
+"""
+
+_YOURS = r"(?:my|own|new|custom|another|different|change|swap|make|create|add|use|delete)"
+_FACES = r"(?:avatars?|photos?|pictures?|portraits?|faces?|clips?|videos?|characters?)"
+
+TOPICS = (
+    _topic(
+        r"connect (?:a|an|the|to|you|it|my|ollama|openai)|llms?|language models?|chat ?gpt|gpt|openai|ollama|vllm"
+        r"|dashscope|qwen|llama|deepseek|smarter|api key|base url|connect",
+        r"大模型|语言模型|接入|连接|模型|密钥|通义|千问|更聪明",
+        Answer(
+            "I can be given a real language model. Start Vivavoce with the option llm set to openai, and name a "
+            "service "
+            "that speaks that protocol, such as Ollama, vLLM, DashScope or OpenAI. The commands are in the chat."
+            + _COMMANDS,
+            "我可以接上真正的大语言模型。启动时把语言模型设为 openai，再填上兼容服务的地址就行，"
+            "比如 Ollama、vLLM、百炼或者 OpenAI。命令写在聊天窗口里。" + _COMMANDS,
+        ),
+    ),
+    _topic(
+        r"interrupt(?:ing)?|stop (?:you|talking|speaking)|shut up|be quiet|cut you off|barge",
+        r"打断|中断|停下|闭嘴|别说|安静",
+        Answer(
+            "You can interrupt me whenever you like. Press Interrupt, or just send the next message, and I stop at "
+            "once.",
+            "你可以随时打断我。按一下打断按钮，或者直接发下一句话，我马上就停。",
+        ),
+    ),
+    _topic(
+        rf"upload(?:ing)?|{_YOURS}\b.{{0,20}}\b{_FACES}",
+        r"上传|自己的.{0,6}(?:形象|照片|头像|视频|数字人)|换.{0,4}(?:形象|头像|人物|脸)"
+        r"|(?:制作|创建|新建|做|删除).{0,6}(?:形象|数字人|头像)",
+        Answer(
+            "Open the Avatars tab and drop a portrait or a short clip there. One face that looks at the camera works "
+            "best. You see the progress, and then you can pick your avatar on the Talk tab.",
+            "打开形象页，把一张肖像或者一小段视频拖进去就行。最好只有一张正对镜头的脸。"
+            "处理进度会显示出来，完成后就能在对话页选用。",
+        ),
+    ),
+    _topic(
+        r"render(?:ing)?|export(?:ing)?|download|studio|mp4|save (?:a|the|this) (?:video|clip)",
+        r"导出|下载|渲染|生成视频|工作室|保存视频",
+        Answer(
+            "The Studio tab makes a video file from a text or a recording, with the avatar you choose.",
+            "工作室页可以用文字或者录音，配上你选的形象，生成一个视频文件。",
+        ),
+    ),
+    _topic(
+        r"(?:what|which|how many|other) languages?.{0,20}\byou|(?:can|do) you (?:speak|talk|understand|know)\b.*"
+        r"|your (?:voice|accent)|other voices?|(?:change|pick|choose) (?:the|a|your) voice|text to speech|tts"
+        r"|speak (?:chinese|mandarin|english|french|german|spanish|japanese|korean|russian)",
+        r"你.{0,4}(?:语言|中文|汉语|普通话|英语|英文|方言)|说(?:中文|汉语|普通话|英语|英文)|声音|嗓音|音色|语音",
+        Answer(
+            "Without a network, my voice speaks English. With one, I can use online voices for Chinese and many other "
+            "languages. I read and write English and Chinese either way.",
+            "离线的时候，我只会用英语发声。连上网络就可以用在线语音，说中文和其他许多语言。"
+            "文字方面，中文和英文我都可以。",
+        ),
+    ),
+    _topic(
+        r"privacy|private|my data|secure|security|record me|recorded|(?:leave|leaves) (?:this|my) (?:machine|computer)"
+        r"|(?:work|run|be used|use you) offline|need (?:the |an )?(?:internet|network)|in the cloud",
+        r"隐私|数据|安全|录音|泄露|离线|联网|云端",
+        Answer(
+            "With the default settings everything stays on this machine. No text, voice or picture leaves it. Only an "
+            "online voice or an outside language model, if you choose one, gets the text it has to work on.",
+            "在默认设置下，所有内容都留在这台机器上，文字、声音和图像都不会传出去。"
+            "只有当你选了在线语音或者外部的语言模型，它们才会收到要处理的文字。",
+        ),
+    ),
+    _topic(
+        r"web ?rtc|web ?sockets?|udp|turn server|fallback|fall back|firewall|transport|latency|lag(?:s|gy|ging)?"
+        r"|frame rate|fps",
+        r"防火墙|连接方式|传输|延迟|卡顿|帧率",
+        Answer(
+            "Picture and sound come over WebRTC. If that cannot connect, perhaps because of a firewall, the page "
+            "changes "
+            "to a WebSocket by itself and tells you why. The status line names the one in use.",
+            "画面和声音通过 WebRTC 传输。如果连不上，比如被防火墙挡住，页面会自动改用 WebSocket，并告诉你原因。"
+            "状态栏里可以看到当前用的是哪一种。",
+        ),
+    ),
+    _topic(
+        r"lip[- ]?sync|your (?:lips?|mouth)|how do you (?:work|move|talk|speak)|how does (?:it|this|vivavoce) work|gpu"
+        r"|musetalk|wav2lip",
+        r"口型|嘴|原理|怎么工作|如何工作|怎么实现|显卡",
+        Answer(
+            "Your text becomes an answer, the answer becomes speech, and the speech becomes mouth shapes, picture by "
+            "picture. In the default settings an ordinary processor is enough for that.",
+            "你的话先变成回答，回答变成语音，语音再变成一帧一帧的口型。在默认设置下，普通的处理器就够用了。",
+        ),
+    ),
+    _topic(
+        r"who (?:made|built|created|wrote|developed) (?:you|this|vivavoce)|your (?:maker|author|creator)s?|open source"
+        r"|licen[cs]e|source code",
+        r"谁(?:做|造|写|开发|创造|制作)|作者|开发者|开源|许可|源代码",
+        Answer(
+            "I am part of Vivavoce. It is an open source project under the Apache 2.0 licence, so anyone may use it "
+            "and "
+            "change it.",
+            "我是 Vivavoce 的一部分。它是一个开源项目，采用 Apache 2.0 许可，谁都可以使用和修改。",
+        ),
+    ),
+    _topic(
+        r"who are you|what are you|your name|are you (?:an? )?(?:ai|robot|human|real|person|bot|alive)"
+        r"|introduce yourself|about (?:you|yourself)|(?:what is|what's|about) vivavoce",
+        r"你是谁|你是什么|你叫|你的名字|自我介绍|介绍一下(?:你|自己)|你是.{0,4}(?:人|机器人)|vivavoce ?是什么",
+        Answer(
+            "I am the offline guide of Vivavoce. There is no language model behind me, only a few prepared answers "
+            "about "
+            "this program. Ask me how to connect a model, and I will tell you.",
+            "我是 Vivavoce 的离线向导。我背后没有语言模型，只有一些关于这个程序的现成回答。想接入大模型的话，"
+            "问我就好。",
+        ),
+    ),
+    _topic(
+        r"what (?:can|do|could) you do|help|how (?:do|can|should) i (?:start|begin|use)|what can i (?:do|ask)"
+        r"|features|capabilities",
+        r"你.{0,2}能做什么|可以做什么|你会什么|会做什么|能干什么|帮助|帮帮我|怎么用|如何使用|功能|怎么开始",
+        Answer(
+            "Type something and I answer in voice and picture. You can interrupt me, make an avatar from a portrait "
+            "or a "
+            "clip, and make videos in the Studio. I am only a guide. For a real conversation, connect a language "
+            "model.",
+            "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作形象，还可以在工作室里生成视频。"
+            "我只是一个向导，想真正聊天，请接入大语言模型。",
+        ),
+    ),
+)
+"""In this order: what is special comes before what is general."""
+
+GREETINGS = (
+    _topic(
+        r"how are you|how(?:'s| is) it going|how do you do|are you (?:ok|okay|well|fine)",
+        r"你好吗|你怎么样|最近怎么样|还好吗|过得",
+        Answer("I am well, thank you. What would you like to know?", "我很好，谢谢。你想了解什么？"),
+    ),
+    _topic(
+        r"thanks?|thank you|thx|cheers|(?:well|nicely) done|great|good job|nice",
+        r"谢|辛苦|真棒|不错|厉害",
+        Answer(
+            "You are welcome.",
+            "不客气。",
+        ),
+    ),
+    _topic(
+        r"good ?bye|bye|see you|farewell|good night|see ya",
+        r"再见|拜拜|回头见|晚安|下次见",
+        Answer(
+            "Goodbye, and come back any time.",
+            "再见，欢迎随时回来。",
+        ),
+    ),
+    _topic(
+        r"hello|hi|hey|good (?:morning|afternoon|evening)|greetings|howdy|test(?:ing)?",
+        r"你好|您好|嗨|哈喽|早上好|上午好|下午好|晚上好|大家好|在吗|测试",
+        Answer(
+            "Hello! I am the offline guide of Vivavoce. Ask me what I can do, or how to connect a language model.",
+            "你好！我是 Vivavoce 的离线向导。你可以问我能做什么，或者怎样接入大语言模型。",
+        ),
+    ),
+)
+"""Only what begins a short message is taken for these: "Hello, where is Rome?" is not answered with a greeting."""
+
+UNKNOWN = Answer(
+    "I cannot answer that. I am only the offline guide, without a language model. Ask me what I can do, or how to "
+    "connect a model.",
+    "这个我回答不了。我只是离线向导，没有接语言模型。你可以问我能做什么，或者怎样接入大模型。",
+)
