@@ -56,6 +56,8 @@ class Session:
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self.lost_events = 0
+        self.touched_s = stages.clock.now_s()
+        "clock time at which somebody last asked for something"
         self._stages = stages
         self._metrics = metrics
         self._history: deque[Message] = deque(maxlen=MAX_HISTORY_MESSAGES)
@@ -119,6 +121,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop speaking, forget what is queued, keep in the history only what was heard. Idempotent."""
+        self.touched_s = self._stages.clock.now_s()
         stopped = [asked.turn for asked in self._asked]
         self._asked.clear()
         current, self._current = self._current, None
@@ -185,6 +188,7 @@ class Session:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if len(self._asked) >= MAX_QUEUED_TURNS:
             raise BadRequest(f"{MAX_QUEUED_TURNS} answers are waiting already.", "Wait for one to end, or interrupt.")
+        self.touched_s = self._stages.clock.now_s()
         self._last_turn += 1
         self._asked.append(_Asked(self._last_turn, utterance, question))
         self._emit(TurnEvent(self._last_turn, TurnState.QUEUED))

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from avatars.library import AvatarLibrary
 
-from pipeline.clock import Clock
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity
 from pipeline.session import Session
@@ -42,18 +41,13 @@ class SessionManager:
         self.choice = choice
         self.capacity = capacity
         self._idle_timeout_s = idle_timeout_s
-        self._admitted = 0
-        self._touched_s: dict[str, float] = {}
+        self._opening = 0
         self._reaper: asyncio.Task[None] | None = None
 
     @property
     def live(self) -> int:
         """Sessions open now, those being opened included."""
-        return self._admitted
-
-    @property
-    def clock(self) -> Clock:
-        return self.engine.clock
+        return self._opening + len(self.engine.sessions)
 
     async def start(self) -> None:
         if self._reaper is None:
@@ -71,36 +65,25 @@ class SessionManager:
 
         Raises AtCapacity, AvatarNotFound, BundleError, BackendUnavailable, UnknownBackend.
         """
-        if self._admitted >= self.capacity:
+        if self.live >= self.capacity:
             raise AtCapacity(
                 f"All {self.capacity} places are taken.",
                 "Try again in a minute; the operator can raise --max-sessions.",
             )
-        self._admitted += 1
+        self._opening += 1
         try:
             bundle = await asyncio.to_thread(self.library.open, avatar or self.default_avatar)
-            session = await self.engine.open_session(secrets.token_hex(8), bundle, self.choose(voice, lipsync, tts))
-        except BaseException:
-            self._admitted -= 1
-            raise
-        self.touch(session)
-        return session
+            return await self.engine.open_session(secrets.token_hex(8), bundle, self.choose(voice, lipsync, tts))
+        finally:
+            self._opening -= 1
 
     async def swap_avatar(self, session: Session, avatar: str) -> None:
         """Go on as another avatar. Raises AvatarNotFound, BundleError."""
         bundle = await asyncio.to_thread(self.library.open, avatar)
         await session.swap_avatar(await self.engine.stages_for(bundle, session.choice, session.playout))
-        self.touch(session)
-
-    def touch(self, session: Session) -> None:
-        """Somebody is there: count the idle time anew."""
-        if not session.closed:
-            self._touched_s[session.id] = self.clock.now_s()
 
     async def close(self, session: Session) -> None:
         """End a session. Idempotent."""
-        if self._touched_s.pop(session.id, None) is not None:
-            self._admitted -= 1
         await self.engine.close_session(session)
 
     async def aclose(self) -> None:
@@ -122,11 +105,10 @@ class SessionManager:
         )
 
     async def _reap_idle(self) -> None:
+        clock = self.engine.clock
         while True:
-            await self.clock.sleep_until(self.clock.now_s() + self._idle_timeout_s / 4)
-            limit_s = self.clock.now_s() - self._idle_timeout_s
-            for session_id, touched_s in list(self._touched_s.items()):
-                session = self.engine.sessions.get(session_id)
-                if session is not None and touched_s < limit_s:
-                    logger.info("session %s was idle for %.0f s and is closed", session_id, self._idle_timeout_s)
+            await clock.sleep_until(clock.now_s() + self._idle_timeout_s / 4)
+            for session in list(self.engine.sessions.values()):
+                if clock.now_s() - session.touched_s > self._idle_timeout_s:
+                    logger.info("session %s was idle for %.0f s and is closed", session.id, self._idle_timeout_s)
                     await self.close(session)
