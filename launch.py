@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+"""Start Vivavoce: `python launch.py [command] [options]`. The only entry point.
+
+An interpreter whose environment already has the pinned packages (an activated venv, a container, a Space) is used as
+it is. Otherwise `.venv` beside this file is made, or brought up to date, and used; a stamp in it records which
+requirement files it satisfies, so the next start asks pip nothing. Then `portal.cli` takes over.
+
+Standard library only, and in words that Python 3.8 can parse: older interpreters look for a newer one, or say so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    Run = Callable[[list[str], Callable[[str], None]], int]
+    "Runs a command, hands its output over line by line, returns its exit status."
+
+ROOT = Path(__file__).resolve().parent
+SUPPORTED_PYTHONS = ((3, 11), (3, 12))
+"Those for which every pinned package has a build."
+LOCK_FILE = "requirements-lock.txt"
+NEEDED_DISK_BYTES = 2_000_000_000
+"The environment (1.0 GB) and pip's downloads (0.4 GB), with room to unpack."
+UNFINISHED = "unfinished"
+INTERCHANGEABLE = {"opencv-contrib-python-headless": "opencv-contrib-python"}
+"Requirement -> what may stand in for it: the complete set brings the cv2 build with windows."
+
+
+class SetupError(Exception):
+    """The environment cannot be made; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RequirementFile:
+    """One file of pinned requirements, and whether pip may follow what its packages declare."""
+
+    name: str
+    dependencies: bool = True
+
+    def pins(self, root: Path) -> dict[str, str]:
+        """Package name -> version."""
+        lines = (root / self.name).read_text(encoding="utf-8").splitlines()
+        matches = (re.match(r"([\w.-]+)==([\w.+!-]+)", line) for line in lines)
+        return {match[1]: match[2] for match in matches if match}
+
+    def fingerprint(self, root: Path) -> str:
+        content = (root / self.name).read_bytes() + (root / LOCK_FILE).read_bytes()
+        return hashlib.sha256(content).hexdigest()
+
+    def pip_arguments(self, root: Path) -> list[str]:
+        return [*([] if self.dependencies else ["--no-deps"]), "-r", str(root / self.name)]
+
+
+CORE = (RequirementFile("requirements-core.txt"), RequirementFile("requirements-core-nodeps.txt", dependencies=False))
+TEST = (*CORE, RequirementFile("requirements-test.txt"))
+
+
+def files_for(arguments: Sequence[str]) -> tuple[RequirementFile, ...]:
+    """The requirement files of a command line."""
+    return TEST if arguments[:1] == ["test"] else CORE
+
+
+def installed_version(package: str) -> str | None:
+    """Version of a package in this interpreter's environment, None if it is not there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def unmet(
+    files: Iterable[RequirementFile],
+    root: Path,
+    installed: Callable[[str], str | None] = installed_version,
+    any_version: bool = False,
+) -> list[str]:
+    """The pins that this interpreter's environment does not satisfy, as `name==version`."""
+    missing = []
+    for file in files:
+        for name, wanted in file.pins(root).items():
+            found = installed(name) or installed(INTERCHANGEABLE.get(name, name))
+            if found is None or (found != wanted and not any_version):
+                missing.append(f"{name}=={wanted}")
+    return missing
+
+
+def run_process(command: list[str], on_line: Callable[[str], None]) -> int:
+    """The real Run."""
+    # PYTHONPATH or a --user directory of another Python must not leak into the environment being made.
+    surroundings = {**os.environ, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
+    surroundings.pop("PYTHONPATH", None)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=surroundings
+    ) as process:
+        for line in process.stdout or ():
+            on_line(line.rstrip())
+    return process.returncode
+
+
+class PipProgress:
+    """Condenses pip's output: one line that changes on a terminal, a line a download elsewhere."""
+
+    def __init__(self, write: Callable[[str], object], terminal: bool) -> None:
+        self._write = write
+        self._terminal = terminal
+        self._packages = 0
+        self.lines: list[str] = []
+        "everything pip said, for the explanation of a failure"
+
+    def line(self, line: str) -> None:
+        self.lines.append(line)
+        text = line.strip()
+        if text.startswith("Collecting "):
+            self._packages += 1
+            self._show(f"  {self._packages:3} {text.split()[1]}", passing=True)
+        elif text.startswith("Downloading ") and not text.endswith(".metadata") and ".metadata (" not in text:
+            self._show(f"  {self._packages:3} {text}", passing=False)
+        elif text.startswith("Installing collected packages"):
+            self._show(f"  Unpacking {text.count(',') + 1} packages ...", passing=False)
+        elif "Retrying" in text:
+            self._show(f"  The package index does not answer; pip tries again: {text}", passing=False)
+
+    def close(self) -> None:
+        if self._terminal:
+            self._write("\r\033[K")
+
+    def _show(self, text: str, passing: bool) -> None:
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._write(f"\r\033[K{text[:width]}")
+        elif not passing:
+            self._write(text + "\n")
+
+
+def explain_pip_failure(lines: Sequence[str], environment: Path) -> str:
+    """Say in plain words why pip failed, with the remedy."""
+    output = "\n".join(lines)
+    again = "Run the same command again: what is already there is kept."
+    if re.search(r"No space left on device|Errno 28", output):
+        return f"The disk is full. Free about 2 GB where {environment} lies. {again}"
+    if re.search(r"CERTIFICATE_VERIFY_FAILED|SSLError", output):
+        return (
+            "The package index's certificate is not trusted here, usually because a proxy re-signs it. Set PIP_CERT to "
+            f"your organisation's certificate file. {again}"
+        )
+    if re.search(r"NewConnectionError|Max retries|Temporary failure in name|ProxyError|timed out|Retrying", output):
+        return (
+            "The Python package index cannot be reached. Check the network and HTTPS_PROXY, or name a mirror with "
+            f"PIP_INDEX_URL=https://.../simple. {again}"
+        )
+    if re.search(r"Permission denied|Errno 13", output):
+        return f"{environment} may not be written by this user. Delete it or fix its owner. {again}"
+    absent = re.search(r"No matching distribution found for (\S+)", output)
+    if absent:
+        return (
+            f"There is no build of {absent.group(1)} for Python {sys.version_info[0]}.{sys.version_info[1]} on "
+            f"{sys.platform}. Use Python 3.11 or 3.12 on 64-bit Linux, macOS or Windows, or an index that has it."
+        )
+    return "pip failed. Its last words:\n    " + "\n    ".join(lines[-12:])
+
+
+@dataclass(frozen=True)
+class OwnEnvironment:
+    """The `.venv` that belongs to this checkout."""
+
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        return self.path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    @property
+    def stamp(self) -> Path:
+        """JSON: requirement file -> its fingerprint when it was installed to the end, UNFINISHED until then."""
+        return self.path / "vivavoce-stamp.json"
+
+    def stamps(self) -> dict[str, str]:
+        try:
+            content = json.loads(self.stamp.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def outstanding(
+        self, files: Iterable[RequirementFile], installed: Callable[[str], str | None] = installed_version
+    ) -> list[RequirementFile]:
+        """The files to be installed: interrupted ones, changed ones, and those whose pins are not met.
+
+        A `.venv` without a stamp was made by hand; it is judged by what is in it.
+        """
+        stamps = self.stamps()
+        return [
+            file
+            for file in files
+            if stamps.get(file.name, file.fingerprint(self.root)) != file.fingerprint(self.root)
+            or unmet([file], self.root, installed)
+        ]
+
+    def create(self, python: str, run: Run) -> None:
+        """Make the environment, empty.
+
+        Raises SetupError.
+        """
+        said: list[str] = []
+        if run([python, "-m", "venv", "--clear", str(self.path)], said.append) != 0:
+            self._explain_missing_tools(said)
+            raise SetupError(explain_pip_failure(said, self.path))
+
+    def install(self, files: Iterable[RequirementFile], run: Run, progress: PipProgress) -> None:
+        """Install requirement files one after another; what was interrupted is noted and done again next time.
+
+        Raises SetupError.
+        """
+        python = str(self.python)
+        said: list[str] = []
+        # An interruption while the environment was being made leaves it without pip.
+        if run([python, "-c", "import pip"], said.append) != 0 and run([python, "-m", "ensurepip"], said.append) != 0:
+            self._explain_missing_tools(said)
+            raise SetupError(f"{self.path} has no working pip. Delete it and run the same command again.")
+        pip = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+        for file in files:
+            self._record(file, UNFINISHED)
+            status = run([*pip, *file.pip_arguments(self.root)], progress.line)
+            progress.close()
+            if status != 0:
+                raise SetupError(explain_pip_failure(progress.lines, self.path))
+            self._record(file, file.fingerprint(self.root))
+
+    def _record(self, file: RequirementFile, state: str) -> None:
+        partial = self.stamp.with_suffix(".part")
+        partial.write_text(json.dumps({**self.stamps(), file.name: state}, indent=1), encoding="utf-8")
+        partial.replace(self.stamp)
+
+    def _explain_missing_tools(self, said: Sequence[str]) -> None:
+        output = "\n".join(said)
+        if "ensurepip" in output or "No module named venv" in output:
+            raise SetupError(
+                "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv. "
+                "Then run the same command again."
+            )
+
+
+def suitable_python(version: tuple[int, int], executable: str, run: Run) -> str:
+    """The interpreter to make the environment with: this one, or a supported one on PATH.
+
+    Raises SetupError.
+    """
+    if version in SUPPORTED_PYTHONS:
+        return executable
+    for major, minor in reversed(SUPPORTED_PYTHONS):
+        candidate = shutil.which(f"python{major}.{minor}")
+        said: list[str] = []
+        # A version manager's shim may be on PATH without the version behind it, so it is asked, also whether it has pip.
+        question = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
+        if candidate and run([candidate, "-c", question], said.append) == 0 and said == [f"{major}.{minor}"]:
+            return candidate
+    raise SetupError(
+        f"Vivavoce needs Python 3.11 or 3.12; this is Python {version[0]}.{version[1]} and no other was found. "
+        "Install Python 3.12 (python.org, `apt install python3`, `brew install python@3.12`, `conda create -n vivavoce "
+        "python=3.12`) and start with it."
+    )
+
+
+def check_disk(directory: Path, free_bytes: int) -> None:
+    """Raises SetupError when a set-up could not be finished for want of room."""
+    if free_bytes < NEEDED_DISK_BYTES:
+        raise SetupError(
+            f"Only {free_bytes / 1e9:.1f} GB are free where {directory} lies; setting up takes about 2 GB. Make room "
+            "and run the same command again."
+        )
+
+
+def make_environment(own: OwnEnvironment) -> None:
+    """Make `.venv`, still empty, unless it is there.
+
+    Raises SetupError.
+    """
+    if own.python.exists():
+        return
+    python = suitable_python(sys.version_info[:2], sys.executable, run_process)
+    check_disk(own.root, shutil.disk_usage(own.root).free)
+    _say(f"Vivavoce is set up, once: its Python packages, about 1 GB, go into {own.path}")
+    own.create(python, run_process)
+
+
+def fill_environment(own: OwnEnvironment, files: Sequence[RequirementFile]) -> None:
+    """Install what is outstanding in `.venv`, which this process runs in.
+
+    Raises SetupError.
+    """
+    outstanding = own.outstanding(files)
+    if not outstanding:
+        return
+    if UNFINISHED in own.stamps().values():
+        _say("Going on with a set-up that was interrupted.")
+    started = time.monotonic()
+    for file in outstanding:
+        _say(f"Installing {file.name} ...")
+        own.install([file], run_process, PipProgress(_write, sys.stdout.isatty()))
+    importlib.invalidate_caches()
+    _say(f"Set-up done in {time.monotonic() - started:.0f} s.")
+    missing = unmet(files, own.root)
+    if missing:
+        raise SetupError(f"{own.path} is damaged, without {', '.join(missing)}. Delete it and start again.")
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    _write(text + "\n")
+
+
+def _continue_in(python: Path, arguments: Sequence[str]) -> int:
+    command = [str(python), str(ROOT / "launch.py"), *arguments]
+    if os.name != "nt":
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    # On Windows execv would start a new process and let go of the console.
+    return subprocess.call(command)
+
+
+def main(arguments: Sequence[str]) -> int:
+    files = files_for(arguments)
+    own = OwnEnvironment(ROOT)
+    inside = Path(sys.prefix).resolve() == own.path.resolve()
+    try:
+        if inside:
+            fill_environment(own, files)
+        elif sys.version_info < (3, 11) or unmet(files, ROOT, any_version="SPACE_ID" in os.environ):
+            make_environment(own)
+            return _continue_in(own.python, arguments)
+    except SetupError as error:
+        _say(f"Vivavoce cannot be set up: {error}")
+        return 1
+    from portal.cli import main as command_line
+
+    return command_line(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        _say("\nInterrupted. Run the same command again to go on.")
+        sys.exit(130)

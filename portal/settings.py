@@ -1,0 +1,258 @@
+"""Every knob of Vivavoce, once: typed, with its unit in its name.
+
+A value is looked for on the command line (`--max-sessions 4`), then in the environment (`VIVAVOCE_MAX_SESSIONS=4`),
+then in the file `vivavoce.toml` of the data folder (`max_sessions = 4`; another file by `--config`), then in what the
+surroundings say (a Space, OPENAI_API_KEY), and is else the default written here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from pipeline import registry
+from pipeline.errors import VivavoceError
+from pipeline.transports.ice import IceServer
+
+__all__ = ["FILE_NAME", "PREFIX", "Settings", "SettingsError", "load_settings", "option_name", "unknown_variables"]
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "VIVAVOCE_"
+FILE_NAME = "vivavoce.toml"
+
+
+class SettingsError(VivavoceError):
+    """A setting is unknown or has a value that cannot be used."""
+
+    code = "bad_settings"
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _split(value: Any) -> Any:
+    """Let a list be written as one string: `a, b c`."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+class _Named:
+    """Validator: the name of a registered backend of that kind."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __call__(self, name: str) -> str:
+        if name not in registry.names(self._kind):
+            raise ValueError(f"there is no such backend; choose one of: {', '.join(registry.names(self._kind))}")
+        return name
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+LlmName = Annotated[str, AfterValidator(_Named("llm"))]
+TtsName = Annotated[str, AfterValidator(_Named("tts"))]
+LipSyncName = Annotated[str, AfterValidator(_Named("lipsync"))]
+
+
+class Settings(BaseSettings):
+    """How this portal runs. Descriptions are the help texts of the command line; `option` renames an option."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
+    )
+
+    config: AbsolutePath | None = Field(None, description=f"settings file; default: {FILE_NAME} in the data folder")
+    data_dir: AbsolutePath = Field(
+        ROOT / "data", description="where avatars, clips, jobs and weights are kept; VIVAVOCE_DATA moves it too"
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in")
+    port: int = Field(7860, ge=1, le=65535, description="port to listen on")
+    open_browser: bool = Field(
+        True, description="open the page in a browser when ready", json_schema_extra={"option": "browser"}
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+
+    avatar: str = Field("", description="id of the avatar shown first; default: the first preset")
+    lipsync: LipSyncName = Field(registry.names("lipsync")[0], description="what draws the mouth")
+    tts: TtsName = Field(registry.names("tts")[0], description="what speaks")
+    voice: str = Field("", description="voice of the speech synthesizer; default: its first")
+
+    llm: LlmName = Field(
+        registry.names("llm")[0], description="what answers; 'openai' is any server with that interface"
+    )
+    llm_base_url: str = Field("", description="for 'openai', e.g. http://127.0.0.1:11434/v1 (Ollama)")
+    llm_api_key: SecretStr = Field(SecretStr(""), description="for 'openai'; rather set VIVAVOCE_LLM_API_KEY")
+    llm_model: str = Field("", description="for 'openai': the model's name")
+    llm_system_prompt: str = Field("", description="who the avatar is and how it should answer")
+
+    max_sessions: int = Field(8, ge=1, description="viewers at one time")
+    session_idle_timeout_s: float = Field(900.0, gt=0, description="a session in which nobody speaks ends after this")
+
+    transport: Literal["auto", "webrtc", "websocket"] = Field(
+        "auto", description="auto: WebRTC, and the WebSocket where it cannot connect"
+    )
+    stun_urls: Urls = Field((), description="STUN servers, e.g. stun:stun.example.org:3478; none by default")
+    turn_urls: Urls = Field((), description="TURN servers, e.g. turn:turn.example.org:3478?transport=udp")
+    turn_username: str = Field("", description="for the TURN servers")
+    turn_password: SecretStr = Field(SecretStr(""), description="for the TURN servers")
+    video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="WebRTC video")
+    jpeg_quality: int = Field(75, ge=10, le=95, description="pictures over the WebSocket")
+
+    max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
+    worker: bool = Field(True, description="run jobs in a process of this portal's; off: `launch.py worker` does")
+    worker_idle_s: float = Field(
+        60.0, gt=0, description="the worker process ends when it had nothing to do for this long"
+    )
+    weights_dir: AbsolutePath | None = Field(None, description="network weights; default: weights in the data folder")
+
+    @property
+    def weights_folder(self) -> Path:
+        return self.weights_dir or self.data_dir / "weights"
+
+    @property
+    def ice_servers(self) -> tuple[IceServer, ...]:
+        """STUN and TURN servers for both ends of a connection."""
+        servers = []
+        if self.stun_urls:
+            servers.append(IceServer(self.stun_urls))
+        if self.turn_urls:
+            servers.append(
+                IceServer(self.turn_urls, self.turn_username or None, self.turn_password.get_secret_value() or None)
+            )
+        return tuple(servers)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        renamed = {"data_dir": os.environ["VIVAVOCE_DATA"]} if os.environ.get("VIVAVOCE_DATA") else {}
+        above = {**renamed, **env_settings(), **init_settings()}
+        file = read_file(_file_for(above))
+        around = surroundings(os.environ, turn=bool(above.get("turn_urls") or file.get("turn_urls")))
+        return (
+            init_settings,
+            env_settings,
+            *(InitSettingsSource(settings_cls, init_kwargs=values) for values in (renamed, file, around)),
+        )
+
+
+def surroundings(environ: Mapping[str, str], turn: bool) -> dict[str, Any]:
+    """What the place we run in says: the weakest source, above the defaults only.
+
+    turn: whether a TURN server is set. A Space lets no UDP in: without TURN its viewers would wait for a fallback
+    each time.
+    """
+    values: dict[str, Any] = {}
+    if "SPACE_ID" in environ:
+        values = {"host": "0.0.0.0", "port": environ.get("PORT", "7860"), "open_browser": False}
+        if not turn:
+            values["transport"] = "websocket"
+    for name, variable in (("llm_api_key", "OPENAI_API_KEY"), ("llm_base_url", "OPENAI_BASE_URL")):
+        if environ.get(variable):
+            values[name] = environ[variable]
+    return values
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Values of a settings file, {} if there is none.
+
+    Raises SettingsError: unreadable, no TOML, unknown names.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"The settings file {path} is no TOML: {error}.", 'Write lines like: tts = "hibari"'
+        ) from error
+    for name in values:
+        if name not in Settings.model_fields:
+            raise SettingsError(f"{path} has an unknown setting '{name}'.", _did_you_mean(name))
+    return values
+
+
+def _file_for(above: Mapping[str, Any]) -> Path:
+    """The settings file, given what the stronger sources say."""
+    if above.get("config"):
+        path = _absolute(Path(above["config"]))
+        if not path.is_file():
+            raise SettingsError(f"There is no settings file {path}.", "Correct --config (or VIVAVOCE_CONFIG).")
+        return path
+    return _absolute(Path(above.get("data_dir") or Settings.model_fields["data_dir"].default)) / FILE_NAME
+
+
+def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from every source; `command_line` holds only what was given there.
+
+    Raises SettingsError naming the setting, where it was set, and what it takes.
+    """
+    for variable in unknown_variables(os.environ):
+        name = _setting_of(variable)
+        logger.warning("The environment variable %s is no setting and has no effect. %s", variable, _did_you_mean(name))
+    given = dict(command_line or {})
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise SettingsError(
+            f"{_origin(name, given)} cannot be {problem['input']!r}: {reason[:1].lower()}{reason[1:]}.",
+            f"{name}: {Settings.model_fields[name].description}.",
+        ) from error
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Environment variables that look like settings and are none."""
+    known = {*Settings.model_fields, "data"}
+    return sorted(key for key in environ if key.startswith(PREFIX) and _setting_of(key) not in known)
+
+
+def _setting_of(variable: str) -> str:
+    return variable.removeprefix(PREFIX).lower()
+
+
+def _origin(name: str, command_line: Mapping[str, Any]) -> str:
+    """Where a value that failed came from, as a person would look for it."""
+    if name in command_line:
+        return f"The option --{option_name(name)}"
+    variable = PREFIX + name.upper()
+    return f"The environment variable {variable}" if os.environ.get(variable) else f"The setting '{name}'"
+
+
+def _did_you_mean(name: str) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"Did you mean '{near[0]}'?" if near else "`python launch.py --help` lists the settings."
+
+
+def option_name(name: str) -> str:
+    """Setting -> command line option, without dashes in front: max_sessions -> max-sessions."""
+    extra = Settings.model_fields[name].json_schema_extra
+    renamed = extra.get("option") if isinstance(extra, dict) else None
+    return str(renamed or name).replace("_", "-")
