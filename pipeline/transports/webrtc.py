@@ -1,0 +1,340 @@
+"""WebRtcTransport: one viewer over WebRTC, by aiortc, which is handed packets that are encoded already.
+
+Sound goes out at once; a picture follows as soon as it is encoded, a few milliseconds later, or at once when it is
+replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, so the viewer's player lines them up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from fractions import Fraction
+
+import av
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcconfiguration import RTCBundlePolicy
+from aiortc.sdp import candidate_from_sdp
+
+from avatars.errors import AvatarError
+from pipeline.clock import Clock, SystemClock
+from pipeline.errors import BadRequest
+from pipeline.transports.aiortc_adapter import negotiated_codec, observe_feedback
+from pipeline.transports.bitrate import BitrateLimit
+from pipeline.transports.encoders import OpusEncoder, VideoEncoder, video_encoder
+from pipeline.transports.ice import IceServer
+from pipeline.transports.loops import LoopCache, LoopCoding, LoopReplay
+from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
+from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, ImageArray, LoopPosition, MediaFrame
+
+__all__ = ["CONNECT_TIMEOUT_S", "WebRtcTransport"]
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 15.0
+"""aiortc lets a peer that never comes connect for ever (a socket and three tasks each)."""
+_MAX_SDP_CHARS = 64 * 1024
+_MAX_CANDIDATES = 64
+_VIDEO_CLOCK_HZ = 90_000
+_VIDEO_TICKS = 3600  # per picture
+_AUDIO_QUEUE_FRAMES = 50
+
+
+class _PacketTrack(MediaStreamTrack):
+    """A track whose recv() gives encoded packets in the order they were put, at most `bound` of them waiting."""
+
+    def __init__(self, kind: str, clock_hz: int, bound: int) -> None:
+        self.kind = kind
+        super().__init__()
+        self._time_base = Fraction(1, clock_hz)
+        self._packets: deque[av.Packet] = deque(maxlen=bound)
+        self._arrived = asyncio.Event()
+
+    def put(self, data: bytes, pts: int) -> None:
+        packet = av.Packet(data)
+        packet.pts = pts
+        packet.time_base = self._time_base
+        self._packets.append(packet)
+        self._arrived.set()
+
+    def clear(self) -> int:
+        """Forget what waits; how many packets that was."""
+        count = len(self._packets)
+        self._packets.clear()
+        return count
+
+    async def recv(self) -> av.Packet:
+        while not self._packets:
+            if self.readyState != "live":
+                raise MediaStreamError
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._packets.popleft()
+
+
+class WebRtcTransport:
+    """One viewer's peer connection. Make it, `answer()` the viewer's offer, then `send()` frames.
+
+    ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address);
+    executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; codecs: in order of
+    preference, the first that the offer has is used. `connected` is set once media flows, `closed` at the end: by
+    aclose(), a viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S. Before `connected`
+    frames are not kept.
+    """
+
+    name = "webrtc"
+
+    def __init__(
+        self,
+        loops: LoopCache,
+        executor: Executor,
+        ice_servers: Sequence[IceServer] = (),
+        *,
+        bitrate_bps: int | None = None,
+        codecs: Sequence[str] = ("H264", "VP8"),
+        clock: Clock | None = None,
+    ) -> None:
+        self._loops = loops
+        self._executor = executor
+        self._ice_servers = tuple(ice_servers)
+        self._bitrate_bps = bitrate_bps
+        self._codecs = tuple(codecs)
+        self._clock = clock or SystemClock()
+        self.connected = asyncio.Event()
+        self.closed = asyncio.Event()
+
+        self._peer: RTCPeerConnection | None = None
+        self._video = _PacketTrack("video", _VIDEO_CLOCK_HZ, QUEUE_PICTURES)
+        self._audio = _PacketTrack("audio", PLAYOUT_RATE_HZ, _AUDIO_QUEUE_FRAMES)
+        self._opus = OpusEncoder()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closer: asyncio.Task[None] | None = None
+        self._candidates = 0
+
+        self._codec = ""
+        self._encoder: VideoEncoder | None = None
+        self._limit = BitrateLimit()
+        self._replay = LoopReplay()
+        self._key_wanted = True
+        self._pictures: deque[MediaFrame] = deque()
+        self._picture_arrived = asyncio.Event()
+
+        self._frames_sent = self._pictures_sent = self._replayed = self._pictures_dropped = 0
+        self._bytes_sent = self._key_frames = 0
+
+    # -- signalling
+
+    async def answer(self, offer_sdp: str) -> str:
+        """The SDP answer to a viewer's offer, with our host candidates (and those of ICE servers, if any are set).
+
+        Raises BadRequest: no SDP, no video and audio that we can send, an offer answered before. Nothing is left open
+        then.
+        """
+        if self._peer is not None or self.closed.is_set():
+            raise BadRequest("This connection has been offered already.", "Open a new one.")
+        if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
+            raise BadRequest("The offer is empty or too long to be SDP.", "Send the browser's localDescription.sdp.")
+        peer = self._peer = RTCPeerConnection(
+            RTCConfiguration(
+                # An empty list, not None: None would mean a public STUN server of aiortc's choice.
+                iceServers=[
+                    RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
+                    for server in self._ice_servers
+                ],
+                bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
+            )
+        )
+        peer.on("connectionstatechange", self._on_state)
+        try:
+            return await self._negotiate(peer, offer_sdp)
+        except BadRequest:
+            raise
+        except Exception as error:
+            # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong.
+            raise BadRequest(
+                f"The offer is no SDP that can be answered: {error}", "Send the browser's localDescription.sdp."
+            ) from error
+        finally:
+            if not self._tasks:
+                await self.aclose()
+
+    async def _negotiate(self, peer: RTCPeerConnection, offer_sdp: str) -> str:
+        # Preferences count only on transceivers that are there before the remote description.
+        video = peer.addTransceiver(self._video, direction="sendonly")
+        capabilities = RTCRtpSender.getCapabilities("video").codecs
+        wanted = [codec for name in self._codecs for codec in capabilities if codec.name == name]
+        video.setCodecPreferences(wanted + [codec for codec in capabilities if codec.name == "rtx"])
+        audio = peer.addTransceiver(self._audio, direction="sendonly")
+        opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.name == "opus"]
+        audio.setCodecPreferences(opus)
+
+        await peer.setRemoteDescription(RTCSessionDescription(_without_mdns(offer_sdp), "offer"))
+        codec = negotiated_codec(video)
+        if codec is None or negotiated_codec(audio) is None:
+            raise BadRequest("The offer has no video and audio that we can send.", "Offer H264 or VP8, and Opus.")
+        self._codec = codec
+        observe_feedback(video.sender, self._want_key_frame, self._limit.on_remb)
+        await peer.setLocalDescription(await peer.createAnswer())
+        if self.closed.is_set():
+            raise BadRequest("The connection was closed while it was being made.")
+        self._tasks = [
+            asyncio.create_task(self._reap(), name="webrtc reaper"),
+            asyncio.create_task(self._encode_pictures(), name="webrtc pictures"),
+        ]
+        sdp: str = peer.localDescription.sdp
+        return sdp
+
+    async def add_candidate(
+        self, candidate: str, sdp_mid: str | None = None, sdp_mline_index: int | None = None
+    ) -> None:
+        """One trickled candidate of the viewer (`candidate:...`); an empty one (end of candidates) is fine.
+
+        Raises BadRequest.
+        """
+        if self._peer is None or self.closed.is_set() or not candidate.strip() or ".local " in candidate:
+            return
+        self._candidates += 1
+        try:
+            if self._candidates > _MAX_CANDIDATES:
+                raise ValueError("too many candidates")
+            parsed = candidate_from_sdp(candidate.removeprefix("a=").removeprefix("candidate:"))
+            parsed.sdpMid, parsed.sdpMLineIndex = sdp_mid, sdp_mline_index
+            await self._peer.addIceCandidate(parsed)
+        except (ValueError, IndexError, AssertionError) as error:
+            raise BadRequest(f"The ICE candidate cannot be used: {error}", "Send it as the browser gave it.") from error
+
+    # -- frames
+
+    async def send(self, frame: MediaFrame) -> None:
+        """Send the frame's sound now and its picture when it is encoded. Ignored unless connected."""
+        if not self.connected.is_set() or self.closed.is_set():
+            return
+        sound = self._opus.encode(frame.audio)
+        self._audio.put(sound, frame.pts * SAMPLES_PER_PICTURE)
+        self._frames_sent += 1
+        self._bytes_sent += len(sound)
+        self._pictures.append(frame)
+        if len(self._pictures) > QUEUE_PICTURES:
+            # Not encoded yet, so the decoder never misses it; the newest pictures are the ones worth showing.
+            self._pictures.popleft()
+            self._pictures_dropped += 1
+        self._picture_arrived.set()
+
+    async def flush(self) -> None:
+        """Forget what waits; a picture being encoded still goes out."""
+        self._pictures.clear()
+        self._audio.clear()
+        if self._video.clear():
+            self._want_key_frame()
+
+    async def aclose(self) -> None:
+        """End the connection and everything that belongs to it. Idempotent."""
+        await asyncio.shield(self._close_soon())
+
+    def _close_soon(self) -> asyncio.Task[None]:
+        # One task, of its own: the reaper, aiortc's events and any number of callers may ask for the end.
+        if self._closer is None:
+            self.closed.set()
+            self._closer = asyncio.create_task(self._close(), name="webrtc close")
+        return self._closer
+
+    async def _close(self) -> None:
+        self._pictures.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._peer is not None:
+            await self._peer.close()
+
+    def stats(self) -> TransportStats:
+        return TransportStats(
+            frames_sent=self._frames_sent,
+            pictures_sent=self._pictures_sent,
+            pictures_replayed=self._replayed,
+            pictures_dropped=self._pictures_dropped,
+            bytes_sent=self._bytes_sent,
+            key_frames=self._key_frames,
+            connected=self.connected.is_set() and not self.closed.is_set(),
+        )
+
+    async def _encode_pictures(self) -> None:
+        while True:
+            while not self._pictures:
+                self._picture_arrived.clear()
+                await self._picture_arrived.wait()
+            frame = self._pictures.popleft()
+            try:
+                data = self._replayed_picture(frame) or await self._live_picture(frame)
+            except (AvatarError, av.FFmpegError, ValueError) as error:
+                logger.warning("A picture cannot be encoded: %s", error)
+                self._pictures_dropped += 1
+                self._key_wanted = True
+                continue
+            self._video.put(data, frame.pts * _VIDEO_TICKS)
+            self._pictures_sent += 1
+            self._bytes_sent += len(data)
+            self._limit.on_picture(len(data))
+
+    def _replayed_picture(self, frame: MediaFrame) -> bytes | None:
+        if not isinstance(frame.picture, LoopPosition):
+            self._replay.leave()
+            return None
+        loop = self._loops.get(frame.picture.bundle, LoopCoding.of(self._codec))
+        data = self._replay.picture(loop, frame.picture.index)
+        if data is not None and loop is not None:
+            self._replayed += 1
+            self._key_frames += frame.picture.index in loop.keys
+            self._key_wanted = True  # for the live encoder, which knows nothing of what is shown now
+        return data
+
+    async def _live_picture(self, frame: MediaFrame) -> bytes:
+        key, self._key_wanted = self._key_wanted, False
+        self._key_frames += key
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, frame.picture, key)
+
+    def _encode(self, picture: ImageArray | LoopPosition, key: bool) -> bytes:
+        """On an executor thread, one call at a time."""
+        if isinstance(picture, LoopPosition):
+            picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
+        if self._encoder is None:
+            self._encoder = video_encoder(self._codec, self._bitrate_bps)
+        self._encoder.limit_bps = self._limit.bps
+        return self._encoder.encode(picture, key)
+
+    # -- what aiortc reports
+
+    def _want_key_frame(self) -> None:
+        # The next picture is a live key frame, unless the loop has one just there.
+        self._replay.leave()
+        self._key_wanted = True
+
+    def _on_state(self) -> None:
+        state = self._peer.connectionState if self._peer is not None else "closed"
+        logger.debug("A WebRTC viewer is %s.", state)
+        if state == "connected":
+            self.connected.set()
+        elif state in ("failed", "closed"):
+            self._close_soon()
+
+    async def _reap(self) -> None:
+        await self._clock.sleep_until(self._clock.now_s() + CONNECT_TIMEOUT_S)
+        if not self.connected.is_set():
+            logger.info("A WebRTC viewer did not connect within %.0f s.", CONNECT_TIMEOUT_S)
+            self._close_soon()
+
+
+def _without_mdns(sdp: str) -> str:
+    """Leave out host candidates that only multicast DNS could resolve; the viewer is learned from its own checks."""
+    return "".join(
+        line for line in sdp.splitlines(keepends=True) if not (line.startswith("a=candidate") and ".local " in line)
+    )

@@ -1,0 +1,144 @@
+"""WebSocketTransport: pictures as JPEG and sound as PCM, one binary message a picture (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from pipeline.transports.encoders import encode_jpeg, pcm16
+from pipeline.transports.loops import LoopCache, LoopCoding
+from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
+from pipeline.types import PICTURE_MS, ImageArray, LoopPosition, MediaFrame
+
+__all__ = ["MEDIA_HEADER", "MEDIA_KIND", "PICTURE_FLAG", "SPEAKING_FLAG", "WebSocketTransport"]
+
+logger = logging.getLogger(__name__)
+
+MEDIA_HEADER = struct.Struct("<BBHIq")
+"""kind, flags, sequence number, bytes of audio, pts in microseconds; then the audio, then the JPEG."""
+MEDIA_KIND = 1
+SPEAKING_FLAG = 1
+PICTURE_FLAG = 2
+_AUDIO_QUEUE_FRAMES = 50  # 2 s of sound is kept for a socket that stands still; then the oldest is given up
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A frame that has not left yet; its picture may be taken away from it."""
+
+    frame: MediaFrame
+    picture: ImageArray | LoopPosition | None
+
+
+class WebSocketTransport:
+    """Carries frames over a socket that somebody else owns.
+
+    send: writes one binary message and returns when the socket takes more (back-pressure); if it raises, the socket is
+    gone and the transport closes. executor: encodes live pictures. `closed` is set once no more frames are taken.
+    """
+
+    name = "websocket"
+
+    def __init__(
+        self,
+        send: Callable[[bytes], Awaitable[None]],
+        loops: LoopCache,
+        executor: Executor,
+        jpeg_quality: int = 75,
+    ) -> None:
+        self._send = send
+        self._loops = loops
+        self._executor = executor
+        self._coding = LoopCoding("JPEG", jpeg_quality)
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._sequence = 0
+        self._frames_sent = self._pictures_sent = self._replayed = self._bytes_sent = 0
+        self._pictures_dropped = self._audio_dropped = 0
+        self.closed = asyncio.Event()
+
+    async def send(self, frame: MediaFrame) -> None:
+        """Queue one frame. Ignored after aclose()."""
+        if self.closed.is_set():
+            return
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(), name="websocket transport")
+        self._waiting.append(_Waiting(frame, frame.picture))
+        self._make_room()
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Forget the frames that wait; the one being written goes out whole."""
+        self._waiting.clear()
+
+    async def aclose(self) -> None:
+        """Stop sending; the socket itself stays open. Idempotent."""
+        self.closed.set()
+        self._waiting.clear()
+        if self._writer is not None and self._writer is not asyncio.current_task():
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+
+    def stats(self) -> TransportStats:
+        return TransportStats(
+            frames_sent=self._frames_sent,
+            pictures_sent=self._pictures_sent,
+            pictures_replayed=self._replayed,
+            pictures_dropped=self._pictures_dropped,
+            audio_dropped=self._audio_dropped,
+            bytes_sent=self._bytes_sent,
+            connected=not self.closed.is_set(),
+        )
+
+    def _make_room(self) -> None:
+        # The oldest pictures go: what is shown next should be as new as possible, and sound must not wait for them.
+        with_picture = [waiting for waiting in self._waiting if waiting.picture is not None]
+        for waiting in with_picture[: max(0, len(with_picture) - QUEUE_PICTURES)]:
+            waiting.picture = None
+            self._pictures_dropped += 1
+        if len(self._waiting) > _AUDIO_QUEUE_FRAMES:
+            self._waiting.popleft()
+            self._audio_dropped += 1
+
+    async def _write(self) -> None:
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            waiting = self._waiting.popleft()
+            jpeg = await self._encode(waiting.picture) if waiting.picture is not None else b""
+            message = self._message(waiting.frame, jpeg)
+            try:
+                await self._send(message)
+            except Exception as error:  # noqa: BLE001 - whatever the socket's library raises, the socket is gone
+                logger.info("The media socket is gone: %r", error)
+                await self.aclose()
+                return
+            self._frames_sent += 1
+            self._pictures_sent += bool(jpeg)
+            self._bytes_sent += len(message)
+
+    def _message(self, frame: MediaFrame, jpeg: bytes) -> bytes:
+        audio = pcm16(frame.audio) if frame.audio.any() else b""
+        flags = SPEAKING_FLAG * frame.speaking | PICTURE_FLAG * bool(jpeg)
+        header = MEDIA_HEADER.pack(MEDIA_KIND, flags, self._sequence, len(audio), frame.pts * PICTURE_MS * 1000)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        return b"".join((header, audio, jpeg))
+
+    async def _encode(self, picture: ImageArray | LoopPosition) -> bytes:
+        """The picture as JPEG, b"" if it cannot be had."""
+        if isinstance(picture, LoopPosition):
+            loop = self._loops.get(picture.bundle, self._coding)
+            self._replayed += 1
+            if loop is not None:
+                return loop.pictures[picture.index]
+            # The bundle holds JPEGs already: larger than need be, but there.
+            return picture.bundle.jpeg(picture.bundle.frame_index(picture.index))
+        event_loop = asyncio.get_running_loop()
+        return await event_loop.run_in_executor(self._executor, encode_jpeg, picture, self._coding.quality)
