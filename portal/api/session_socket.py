@@ -20,6 +20,7 @@ from pipeline import registry
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest, VivavoceError
 from pipeline.interfaces import Transport
+from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api import messages
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
@@ -41,6 +42,7 @@ class Sessions(Protocol):
         self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
+    def touch(self, session: Any) -> None: ...
     async def close(self, session: Any) -> None: ...
 
 
@@ -49,19 +51,32 @@ class BackendTransports:
     """Makes the transports of the registry. They are imported when the first is made, not at start-up."""
 
     loops: Any
-    "pipeline.transports LoopCache, shared by all sessions"
+    "pipeline.transports.loops.LoopCache, shared by all sessions"
     executor: Executor
-    ice_servers: Sequence[Any] = ()
+    ice_servers: Sequence[IceServer] = ()
+    bitrate_bps: int | None = None
+    "of WebRTC video; None for a fit to the picture's size"
+    jpeg_quality: int = 75
 
     def webrtc(self) -> PeerTransport:
         peer: PeerTransport = registry.create(
-            "transport", "webrtc", ice_servers=self.ice_servers, loops=self.loops, executor=self.executor
+            "transport",
+            "webrtc",
+            loops=self.loops,
+            executor=self.executor,
+            ice_servers=self.ice_servers,
+            bitrate_bps=self.bitrate_bps,
         )
         return peer
 
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport:
         transport: Transport = registry.create(
-            "transport", "websocket", send=send, loops=self.loops, executor=self.executor
+            "transport",
+            "websocket",
+            send=send,
+            loops=self.loops,
+            executor=self.executor,
+            jpeg_quality=self.jpeg_quality,
         )
         return transport
 
@@ -69,7 +84,7 @@ class BackendTransports:
 class SessionSocket:
     """Serves `/session` (mount `.router`). aclose() ends every session that was opened here.
 
-    ice_servers: told to the browser as they are, each a dict with `urls` and perhaps `username` and `credential`.
+    ice_servers: told to the browser as they are; the browser needs their credentials, so give short-lived ones.
     """
 
     def __init__(
@@ -77,12 +92,12 @@ class SessionSocket:
         sessions: Sessions,
         transports: Transports,
         clock: Clock,
-        ice_servers: Sequence[dict[str, Any]] = (),
+        ice_servers: Sequence[IceServer] = (),
         grace_s: float = GRACE_S,
     ) -> None:
         self.sessions = sessions
         self.transports = transports
-        self.ice_servers = list(ice_servers)
+        self.ice_servers = [_browser_ice_server(server) for server in ice_servers]
         self.seats = Seats(sessions.close, clock, grace_s)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
@@ -96,7 +111,7 @@ class SessionSocket:
 
 
 class _Line:
-    """One WebSocket. Sending into one that is gone is no error: it says False."""
+    """One WebSocket. Telling one that is gone is no error: send_json() says False."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
@@ -117,7 +132,9 @@ class _Line:
         return await self._send(lambda: self._socket.send_json(message))
 
     async def send_bytes(self, data: bytes) -> None:
-        await self._send(lambda: self._socket.send_bytes(data))
+        """Raises ConnectionError when nobody is there: whoever sends media should stop."""
+        if not await self._send(lambda: self._socket.send_bytes(data)):
+            raise ConnectionError("the session socket is gone")
 
     def abandon(self, code: int, reason: str) -> None:
         """Close without waiting: a send may hang in a connection whose other end is dead."""
@@ -190,6 +207,7 @@ class _Conversation:
                 else:
                     await seat.leave_websocket()
             case messages.Say(text=text, mode=mode):
+                self._home.sessions.touch(seat.session)
                 seat.session.say(text, mode)
             case messages.Interrupt():
                 seat.session.interrupt()
@@ -260,3 +278,10 @@ def _picture_facts(bundle: AvatarBundle) -> dict[str, Any]:
         "height": bundle.height,
         "avatar": {"id": bundle.id, "name": bundle.name},
     }
+
+
+def _browser_ice_server(server: IceServer) -> dict[str, Any]:
+    told: dict[str, Any] = {"urls": list(server.urls)}
+    if server.username is not None:
+        told |= {"username": server.username, "credential": server.credential}
+    return told

@@ -17,6 +17,7 @@ from avatars.errors import AvatarNotFound
 from pipeline.channel import Channel
 from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
+from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, SessionEvent, TextEvent, TurnEvent, TurnState
 from portal.api.seats import OUTBOX_BOUND
 from portal.api.session_socket import SUPERSEDED, SessionSocket
@@ -56,6 +57,7 @@ class FakeSession:
         self.transport: FakeTransport | None = None
         self.said: list[tuple[str, str]] = []
         self.interrupts = 0
+        self.touched = 0
         self.closed = False
 
     def say(self, text: str, mode: str = "chat") -> int:
@@ -104,6 +106,9 @@ class FakeSessions:
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
         session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
+
+    def touch(self, session: FakeSession) -> None:
+        session.touched += 1
 
     async def close(self, session: FakeSession) -> None:
         session.closed = True
@@ -207,7 +212,7 @@ class House:
         self.sessions = FakeSessions()
         self.transports = FakeTransports()
         self.socket = SessionSocket(
-            self.sessions, self.transports, self.clock, ice_servers=[{"urls": ["stun:stun.test"]}]
+            self.sessions, self.transports, self.clock, ice_servers=[IceServer(("turn:turn.test",), "u", "c")]
         )
         self.app = FastAPI()
         self.app.include_router(self.socket.router)
@@ -255,7 +260,7 @@ async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> N
         "type": "welcome",
         "session": "s1",
         "resumed": False,
-        "iceServers": [{"urls": ["stun:stun.test"]}],
+        "iceServers": [{"urls": ["turn:turn.test"], "username": "u", "credential": "c"}],
         "fps": 25,
         "sampleRate": 48000,
         "width": 512,
@@ -361,6 +366,7 @@ async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:
     swapped = await viewer.hear("avatar")
     assert (swapped["avatar"]["id"], swapped["width"]) == ("cat", 256)
     assert house.session.said == [("hi", "echo")]
+    assert house.session.touched == 1
     assert house.session.interrupts == 1
 
 

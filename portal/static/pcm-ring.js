@@ -1,0 +1,121 @@
+/**
+ * A ring of samples that knows which media time each one belongs to. Runs in an AudioWorklet, or on the page where
+ * there is none. It is the clock of the WebSocket transport: pictures are drawn when their sound is heard.
+ */
+
+const MEDIA_RATE_HZ = 48000;
+const CAPACITY = 5 * MEDIA_RATE_HZ;
+const START_TARGET_MS = 80;
+const MAX_TARGET_MS = 240;
+const SLACK_MS = 120;
+const CALM_MS = 30000; // without an underrun for so long, the target may shrink again
+const AUDIBLE = 0.01; // -40 dBFS
+
+export class PcmRing {
+  /** @param {number} outputRate samples a second that pull() is asked for */
+  constructor(outputRate) {
+    this.step = MEDIA_RATE_HZ / outputRate;
+    this.samples = new Float32Array(CAPACITY);
+    this.written = 0; // samples put in, ever
+    this.read = 0; // samples taken out, ever; has a fraction when rates differ
+    this.marks = []; // [{at, ptsMs}]: where in `written` a run of contiguous media time begins
+    this.playing = false;
+    this.targetMs = START_TARGET_MS;
+    this.calm = 0;
+    this.underruns = 0;
+    this.trimmed = 0;
+    this.quietFor = MEDIA_RATE_HZ;
+    this.onset = -1; // index in the last pull() at which sound began after silence, or -1
+  }
+
+  get bufferedMs() {
+    return ((this.written - this.read) * 1000) / MEDIA_RATE_HZ;
+  }
+
+  /** Media time, in ms, of the next sample out. */
+  get ptsMs() {
+    let mark = null;
+    for (const candidate of this.marks) {
+      if (candidate.at <= this.read) mark = candidate;
+    }
+    return mark ? mark.ptsMs + ((this.read - mark.at) * 1000) / MEDIA_RATE_HZ : null;
+  }
+
+  /**
+   * @param {number} ptsMs media time of the block's first sample
+   * @param {Int16Array|null} pcm null: 40 ms of silence
+   * @param {boolean} speaking a block that is not may be left out or doubled, to keep the delay where it should be
+   */
+  push(ptsMs, pcm, speaking) {
+    const length = pcm ? pcm.length : MEDIA_RATE_HZ / 25;
+    if (!speaking && this.playing) {
+      if (this.bufferedMs > this.targetMs + SLACK_MS) {
+        this.trimmed += 1;
+        return;
+      }
+      if (this.bufferedMs < this.targetMs / 2) this.put(null, length);
+    }
+    if (this.written - this.read + length > CAPACITY) {
+      this.read = this.written - (this.targetMs * MEDIA_RATE_HZ) / 1000;
+      this.trimmed += 1;
+    }
+    this.mark(ptsMs);
+    this.put(pcm, length);
+  }
+
+  /** Silence what waits, with a short fade. */
+  hush() {
+    const start = Math.floor(this.read);
+    const fade = MEDIA_RATE_HZ / 100;
+    for (let i = start; i < this.written; i += 1) {
+      this.samples[i % CAPACITY] *= Math.max(0, 1 - (i - start) / fade);
+    }
+  }
+
+  /** Fill `out` with what is to be heard next. */
+  pull(out) {
+    this.onset = -1;
+    if (!this.playing && this.bufferedMs >= this.targetMs) this.playing = true;
+    let i = 0;
+    for (; this.playing && i < out.length; i += 1) {
+      if (this.read + 1 > this.written) {
+        this.playing = false;
+        this.underruns += 1;
+        this.calm = 0;
+        this.targetMs = Math.min(this.targetMs + 40, MAX_TARGET_MS);
+        break;
+      }
+      const at = Math.floor(this.read);
+      const share = this.read - at;
+      const first = this.samples[at % CAPACITY];
+      const value = share ? first + share * (this.samples[Math.min(at + 1, this.written - 1) % CAPACITY] - first) : first;
+      out[i] = value;
+      this.read += this.step;
+      if (Math.abs(value) < AUDIBLE) this.quietFor += 1;
+      else {
+        if (this.quietFor > MEDIA_RATE_HZ / 5 && this.onset < 0) this.onset = i;
+        this.quietFor = 0;
+      }
+    }
+    out.fill(0, i);
+    this.calm += (1000 * out.length * this.step) / MEDIA_RATE_HZ;
+    if (this.calm > CALM_MS) {
+      this.calm = 0;
+      this.targetMs = Math.max(this.targetMs - 20, START_TARGET_MS);
+    }
+    while (this.marks.length > 1 && this.marks[1].at <= this.read) this.marks.shift();
+  }
+
+  mark(ptsMs) {
+    const last = this.marks[this.marks.length - 1];
+    const expected = last && last.ptsMs + ((this.written - last.at) * 1000) / MEDIA_RATE_HZ;
+    if (!last || Math.abs(expected - ptsMs) > 0.5) this.marks.push({ at: this.written, ptsMs });
+  }
+
+  put(pcm, length) {
+    for (let i = 0; i < length; i += 1) {
+      this.samples[(this.written + i) % CAPACITY] = pcm ? pcm[i] / 32768 : 0;
+    }
+    this.written += length;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The session socket, seen from the page: greets, sends, tells what comes in, and mends itself when it breaks.
+ *
+ * Events: "message" (detail: a JSON message), "media" (detail: ArrayBuffer), "lost" (the socket broke and is being
+ * mended), "resumed" (detail: welcome of the same session), "renewed" (detail: welcome of a new session, the old one
+ * is gone), "ended" (detail: the error that ended it).
+ */
+
+const PING_EVERY_MS = 2000;
+const SILENT_FOR_MS = 6000;
+const GIVE_UP_AFTER_MS = 60000;
+
+export class SessionError extends Error {
+  constructor({ code, message, hint }) {
+    super(message);
+    this.code = code;
+    this.hint = hint || "";
+  }
+}
+
+export class SessionSocket extends EventTarget {
+  /** @param {string} url ws: or wss: address of the session socket */
+  constructor(url) {
+    super();
+    this.url = url;
+    this.hello = {};
+    this.token = null;
+    this.closed = false;
+    this.clock = null; // {at: performance time in ms, media: seconds}, by the ping with the least delay of late
+    this.socket = null;
+    this.pinger = 0;
+    this.leaving = () => this.send({ type: "bye" });
+  }
+
+  /** Open a session. Resolves to its welcome, rejects with a SessionError. */
+  async open(hello) {
+    this.hello = hello;
+    const welcome = await this.greet({ type: "hello", ...hello });
+    addEventListener("pagehide", this.leaving);
+    return welcome;
+  }
+
+  /** @returns {boolean} false if there is no open socket to send on */
+  send(message) {
+    if (!this.socket || this.socket.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** End the session now. */
+  close() {
+    this.send({ type: "bye" });
+    this.drop();
+  }
+
+  /** Where the server's media clock is now, in seconds; null while unknown. */
+  mediaNow() {
+    return this.clock ? this.clock.media + (performance.now() - this.clock.at) / 1000 : null;
+  }
+
+  drop() {
+    this.closed = true;
+    removeEventListener("pagehide", this.leaving);
+    clearInterval(this.pinger);
+    if (this.socket) this.socket.close(1000);
+  }
+
+  /** One socket, from its opening to the welcome. */
+  greet(hello) {
+    return new Promise((resolve, reject) => {
+      const socket = new WebSocket(this.url);
+      socket.binaryType = "arraybuffer";
+      let welcomed = false;
+      socket.onopen = () => socket.send(JSON.stringify(hello));
+      socket.onmessage = ({ data }) => {
+        if (socket !== this.socket && welcomed) return;
+        this.heardAt = performance.now();
+        if (typeof data !== "string") return this.tell("media", data);
+        const message = JSON.parse(data);
+        if (message.type === "welcome") {
+          welcomed = true;
+          this.token = message.token;
+          this.socket = socket;
+          this.keepAlive();
+          resolve(message);
+        } else if (!welcomed && message.type === "error") {
+          socket.onclose = null;
+          socket.close(1000);
+          reject(new SessionError(message));
+        } else this.take(message);
+      };
+      socket.onclose = () => {
+        if (!welcomed) {
+          reject(new SessionError({ code: "unreachable", message: "The server cannot be reached." }));
+        } else if (socket === this.socket && !this.closed) this.mend();
+      };
+    });
+  }
+
+  take(message) {
+    if (message.type === "pong") this.setClock(message);
+    if (message.type === "error" && message.code === "session_closed") {
+      this.drop();
+      this.tell("ended", new SessionError(message));
+    } else this.tell("message", message);
+  }
+
+  setClock({ t, media }) {
+    if (media === null) return;
+    const now = performance.now();
+    this.clock = { at: (t + now) / 2, media };
+  }
+
+  keepAlive() {
+    clearInterval(this.pinger);
+    let asked = 0;
+    const ping = () => {
+      const now = performance.now();
+      // A hidden tab's timers may be minutes apart: silence counts only from a ping that was not answered.
+      if (asked && this.heardAt < asked && now - asked > SILENT_FOR_MS) return this.mend();
+      if (!asked || this.heardAt >= asked) asked = now;
+      this.send({ type: "ping", t: now });
+    };
+    ping();
+    this.pinger = setInterval(ping, PING_EVERY_MS);
+  }
+
+  /** The socket broke: come back to the same session, or, if the server has forgotten it, to a new one. */
+  async mend() {
+    clearInterval(this.pinger);
+    const broken = this.socket;
+    this.socket = null;
+    if (broken) broken.close();
+    this.tell("lost");
+    const since = performance.now();
+    for (let wait = 250; !this.closed; wait = Math.min(2 * wait, 4000)) {
+      const token = this.token;
+      try {
+        const welcome = await this.greet({ type: "hello", ...(token ? { token } : this.hello) });
+        if (this.closed) this.close();
+        else this.tell(token ? "resumed" : "renewed", welcome);
+        return;
+      } catch (error) {
+        if (error.code === "unknown_token") {
+          this.token = null;
+          continue;
+        }
+        if (error.code !== "unreachable" || performance.now() - since > GIVE_UP_AFTER_MS) {
+          this.drop();
+          this.tell("ended", error);
+          return;
+        }
+      }
+      await new Promise((done) => setTimeout(done, wait));
+    }
+  }
+
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

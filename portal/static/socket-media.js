@@ -1,0 +1,211 @@
+/**
+ * Pictures and sound over the session socket: JPEG on a canvas, PCM through a ring buffer whose playing is the clock.
+ *
+ * Events: "picture" (each one drawn), "sound" (first sound after listenForSound()).
+ */
+
+import { PcmRing } from "./pcm-ring.js";
+
+const HEADER_BYTES = 16;
+const KIND_MEDIA = 1;
+const SPEAKING = 1;
+const PICTURE = 2;
+const MAX_WAITING_PICTURES = 50;
+const DISPLAY_MS = 8; // from drawing to glass, about
+const HALF_REFRESH_MS = 8; // a picture is drawn at the refresh nearest to its moment
+const SKEWS_KEPT = 250;
+const BLOCK_MS = 40;
+const HUSHED_AT_MOST_MS = 1000;
+
+/** The AudioContext of the page, made in the click on Start so that the browser lets it sound. */
+export class AudioOutput {
+  constructor() {
+    this.context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
+    this.context.resume();
+    // Only secure pages (https, localhost) have worklets; others get the older, coarser way.
+    this.ready = this.context.audioWorklet
+      ? this.context.audioWorklet.addModule(new URL("./pcm-worklet.js", import.meta.url).href)
+      : Promise.resolve();
+  }
+
+  /** Performance time, in ms, at which a sample of context time 0 is heard. */
+  get offsetMs() {
+    const { contextTime, performanceTime } = this.context.getOutputTimestamp();
+    if (performanceTime) return performanceTime - contextTime * 1000;
+    const latency = this.context.outputLatency || this.context.baseLatency || 0;
+    return performance.now() - (this.context.currentTime - latency) * 1000;
+  }
+
+  close() {
+    this.context.close();
+  }
+}
+
+export class SocketMedia extends EventTarget {
+  /** @param {AudioOutput} output */
+  constructor(canvas, output) {
+    super();
+    this.name = "websocket";
+    this.canvas = canvas;
+    this.output = output;
+    this.painter = canvas.getContext("2d", { alpha: false, desynchronized: true });
+    this.pictures = []; // {ptsMs, bitmap}, decoded, waiting for their moment
+    this.decoding = 0;
+    this.frames = 0;
+    this.skews = [];
+    this.position = null;
+    this.hushedSince = -Infinity;
+    this.listening = false;
+    this.closed = false;
+  }
+
+  async start() {
+    const { context, ready } = this.output;
+    context.resume();
+    await ready;
+    if (this.closed) return;
+    this.gain = new GainNode(context);
+    this.gain.connect(context.destination);
+    this.source = context.audioWorklet ? this.startWorklet(context) : this.startScriptProcessor(context);
+    this.source.connect(this.gain);
+    const draw = () => {
+      if (this.closed) return;
+      this.drawDue();
+      requestAnimationFrame(draw);
+    };
+    requestAnimationFrame(draw);
+  }
+
+  startWorklet(context) {
+    const node = new AudioWorkletNode(context, "vivavoce-pcm", { numberOfInputs: 0, outputChannelCount: [1] });
+    node.port.onmessage = ({ data }) => this.report(data);
+    this.feed = (block) => node.port.postMessage(block, block.pcm ? [block.pcm] : []);
+    this.quiet = () => node.port.postMessage("hush");
+    return node;
+  }
+
+  startScriptProcessor(context) {
+    const ring = new PcmRing(context.sampleRate);
+    const node = context.createScriptProcessor(1024, 0, 1);
+    node.onaudioprocess = ({ outputBuffer, playbackTime }) => {
+      const { ptsMs } = ring;
+      ring.pull(outputBuffer.getChannelData(0));
+      const onset = ring.onset < 0 ? null : playbackTime + ring.onset / context.sampleRate;
+      const { playing, bufferedMs, underruns, trimmed } = ring;
+      this.report({ ptsMs, at: playbackTime, playing, bufferedMs, underruns, trimmed, onset });
+    };
+    this.feed = ({ ptsMs, pcm, speaking }) => ring.push(ptsMs, pcm && new Int16Array(pcm), speaking);
+    this.quiet = () => ring.hush();
+    return node;
+  }
+
+  /** One binary message of the session socket. */
+  push(data) {
+    const view = new DataView(data);
+    if (this.closed || !this.feed || data.byteLength < HEADER_BYTES || view.getUint8(0) !== KIND_MEDIA) return;
+    const flags = view.getUint8(1);
+    const audioBytes = view.getUint32(4, true);
+    const ptsMs = Number(view.getBigInt64(8, true)) / 1000;
+    const speaking = (flags & SPEAKING) !== 0;
+    if (!speaking) this.hushedSince = -Infinity;
+    const hushed = performance.now() - this.hushedSince < HUSHED_AT_MOST_MS;
+    const pcm = audioBytes && !hushed ? data.slice(HEADER_BYTES, HEADER_BYTES + audioBytes) : null;
+    this.feed({ ptsMs, pcm, speaking });
+    // Nobody sees the pictures of a hidden page.
+    if (flags & PICTURE && !(document.hidden && this.frames)) this.decode(ptsMs, data, HEADER_BYTES + audioBytes);
+  }
+
+  /** Silence at once; speech that is still on its way is swallowed until the server falls silent. */
+  interrupt() {
+    this.hushedSince = performance.now();
+    if (this.quiet) this.quiet();
+  }
+
+  /** Media time, in seconds, that is seen and heard now. */
+  mediaNow() {
+    const ptsMs = this.audibleMs(performance.now());
+    return ptsMs === null ? null : ptsMs / 1000;
+  }
+
+  get skewMs() {
+    if (!this.skews.length) return null;
+    return [...this.skews].sort((a, b) => a - b)[this.skews.length >> 1];
+  }
+
+  set muted(muted) {
+    if (this.gain) this.gain.gain.value = muted ? 0 : 1;
+  }
+
+  listenForSound() {
+    this.listening = true;
+  }
+
+  close() {
+    this.closed = true;
+    if (this.source) this.source.disconnect();
+    for (const { bitmap } of this.pictures) bitmap.close();
+    this.pictures = [];
+  }
+
+  async decode(ptsMs, data, offset) {
+    if (this.decoding > MAX_WAITING_PICTURES) return;
+    this.decoding += 1;
+    try {
+      const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, offset)], { type: "image/jpeg" }));
+      if (this.closed) return bitmap.close();
+      this.pictures.push({ ptsMs, bitmap });
+      this.pictures.sort((a, b) => a.ptsMs - b.ptsMs);
+      while (this.pictures.length > MAX_WAITING_PICTURES) this.pictures.shift().bitmap.close();
+      if (this.frames === 0) this.drawDue();
+    } catch {
+      // A damaged picture is skipped; the one before stays on the canvas.
+    } finally {
+      this.decoding -= 1;
+    }
+  }
+
+  /** Media time, in ms, heard at a performance time; null before anything sounded. */
+  audibleMs(at) {
+    const position = this.position;
+    if (!position || position.ptsMs === null || this.output.context.state !== "running") return null;
+    return position.playing ? position.ptsMs + at - (position.at * 1000 + this.output.offsetMs) : position.ptsMs;
+  }
+
+  drawDue() {
+    const now = performance.now() + DISPLAY_MS;
+    const audible = this.audibleMs(now);
+    let due = null;
+    // Without a clock (sound not allowed yet, nothing buffered) pictures are shown as they come.
+    while (this.pictures.length && (audible === null || this.pictures[0].ptsMs <= audible + HALF_REFRESH_MS)) {
+      if (due) due.bitmap.close();
+      due = this.pictures.shift();
+    }
+    if (!due) return;
+    const { bitmap, ptsMs } = due;
+    if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
+      this.canvas.width = bitmap.width;
+      this.canvas.height = bitmap.height;
+    }
+    this.painter.drawImage(bitmap, 0, 0);
+    bitmap.close();
+    this.frames += 1;
+    if (audible !== null && this.position.playing) {
+      this.skews.push(ptsMs - audible);
+      if (this.skews.length > SKEWS_KEPT) this.skews.shift();
+    }
+    this.tell("picture");
+  }
+
+  report(position) {
+    this.position = position;
+    if (position.onset !== null && this.listening) {
+      this.listening = false;
+      const heardAt = position.onset * 1000 + this.output.offsetMs;
+      setTimeout(() => this.tell("sound"), Math.max(0, Math.min(heardAt - performance.now(), BLOCK_MS * 5)));
+    }
+  }
+
+  tell(type, detail) {
+    if (!this.closed) this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
