@@ -24,7 +24,7 @@ from pipeline.types import (
     Phoneme,
 )
 
-__all__ = ["SentenceTimeline", "SpokenPicture"]
+__all__ = ["SentenceTimeline", "SpokenPicture", "expected_duration_s"]
 
 FADE_SAMPLES = round(PLAYOUT_RATE_HZ * FADE_MS / 1000)
 CHARACTERS_PER_S = {"zh": 4.5, "ja": 7.0, "ko": 6.0}
@@ -122,5 +122,9 @@ class SentenceTimeline:
         known_s = self._samples / PLAYOUT_RATE_HZ
         if self._complete:
             return known_s
-        rate = CHARACTERS_PER_S.get(detect_language(self._text), EUROPEAN_CHARACTERS_PER_S)
-        return max(known_s, len(self._text) / rate)
+        return max(known_s, expected_duration_s(self._text))
+
+
+def expected_duration_s(text: str) -> float:
+    """About how long a voice takes for a text."""
+    return len(text) / CHARACTERS_PER_S.get(detect_language(text), EUROPEAN_CHARACTERS_PER_S)

@@ -1,0 +1,84 @@
+"""Clips: text or a recording in, MP4 out, for the job queue and for `launch.py render`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avatars.library import AvatarLibrary
+from pipeline.clock import ManualClock
+from pipeline.engine import Engine
+from pipeline.errors import RenderError
+from pipeline.render import read_speech, render
+from pipeline.timeline import expected_duration_s
+from pipeline.turn import Utterance
+from pipeline.types import FPS, ErrorEvent, NoticeEvent
+from portal.backends import backend_options, default_choice
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["render_clip"]
+
+
+def render_clip(
+    settings: Settings,
+    *,
+    avatar: str,
+    output: Path,
+    text: str | None = None,
+    audio: Path | None = None,
+    voice: str | None = None,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> list[str]:
+    """Write `output` (MP4): the avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
+
+    progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
+    Returns notices to show, e.g. of sentences that no voice here could speak.
+    Raises RenderError, AvatarError, VivavoceError (a backend that cannot run).
+    """
+    return asyncio.run(_render(settings, avatar, output, text, audio, voice, progress))
+
+
+async def _render(
+    settings: Settings,
+    avatar: str,
+    output: Path,
+    text: str | None,
+    audio: Path | None,
+    voice: str | None,
+    progress: Callable[[float], None],
+) -> list[str]:
+    if (text is None) == (audio is None):
+        raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
+    bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
+    engine = Engine(backend_options(settings), ManualClock())
+    await engine.start()
+    try:
+        choice = default_choice(settings, llm="echo", voice=voice)
+        utterance = Utterance(text=text) if audio is None else Utterance(speech=read_speech(audio))
+        pictures = FPS * (expected_duration_s(text) if text else await asyncio.to_thread(_duration_s, audio))
+        events = await render(
+            await engine.stages_for(bundle, choice),
+            utterance,
+            output,
+            lambda count: progress(min(0.99, count / max(1.0, pictures))),
+        )
+    finally:
+        await engine.aclose()
+    progress(1.0)
+    return [f"{event.message} {event.hint}".strip() for event in events if isinstance(event, NoticeEvent | ErrorEvent)]
+
+
+def _duration_s(audio: Path | None) -> float:
+    """As the container says; 0 where it does not."""
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(audio)) as file:
+            return (file.duration or 0) / 1_000_000
+    except (FFmpegError, OSError):
+        return 0.0  # read_speech() will say what is wrong

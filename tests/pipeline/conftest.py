@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+
+FRAMES = 6
+
+
+@pytest.fixture
+def small_bundle(tmp_path: Path) -> AvatarBundle:
+    """A grey avatar of 64x64 pixels, six frames, with its mouth box at 16..48."""
+    return make_small_bundle(tmp_path / "small")
+
+
+def make_small_bundle(path: Path, level: int = 128) -> AvatarBundle:
+    return write_bundle(
+        BundleContents(
+            id=path.name,
+            name=path.name,
+            kind="still",
+            frames=[encode_jpeg(np.full((64, 64, 3), level, np.uint8)) for _ in range(FRAMES)],
+            width=64,
+            height=64,
+            boxes=np.tile(np.array([16, 16, 48, 48], np.int32), (FRAMES, 1)),
+            masks=np.full((1, 32, 32), 255, np.uint8),
+            landmarks=np.zeros((FRAMES, 478, 3), np.float32),
+            loop=np.arange(FRAMES, dtype=np.int32),
+        ),
+        path,
+    )
