@@ -55,7 +55,7 @@ USED_CLIP_S: Final = 30.0
 WHOLE_CLIP: Final = 0.8
 "a clip that gives less than this part of the length in its header has lost its end"
 
-PHOTO_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "TIFF")
+PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF")
 READABLE: Final = "Use a JPEG, PNG or WebP picture, or an MP4, MOV or WebM clip."
 
 
@@ -172,6 +172,7 @@ def _container_of(head: bytes) -> str:
 
 
 def _probe_photo(path: Path) -> MediaInfo:
+    Image.init()  # by itself Pillow knows only its five commonest formats at first
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is below Pillow's

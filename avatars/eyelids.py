@@ -1,0 +1,173 @@
+"""Closing the eyes of a still.
+
+A lid is moved in the eye's own axes: along the line between its corners, and across it. Each column of skin between
+the fold of the lid and its edge is stretched downwards, but the edge itself with its lashes only travels, unsmeared.
+With a twin picture whose eyes are closed the same is done backwards: its lid is squeezed up, and at full closure the
+eye is the twin's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.geometry import LEFT_EYE, RIGHT_EYE
+
+__all__ = ["Eyelids"]
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+Ring = tuple[int, ...]
+
+UPPER, LOWER = slice(1, 8), slice(15, 8, -1)
+"places of the lids in a ring of 16, both from its first corner (place 0) to its second (place 8)"
+
+# FaceMesh points of the fold above the lid and of the lower edge of the brow.
+LEFT_FOLD, RIGHT_FOLD = (247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467)
+LEFT_BROW, RIGHT_BROW = (46, 53, 52, 65, 55), (285, 295, 282, 283, 276)
+
+ALREADY_SHUT = 0.09
+"opening of an eye, in its widths, below which it does not blink"
+FOLD_TO_BROW = 0.5
+"skin is taken from this far above the fold"
+LASH_BAND = 0.07
+"the edge of the lid that travels without being stretched, in eye widths"
+LOWER_LID_RISE = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Eye:
+    """One eye in its own axes, u along its corners and v across, px; curves are sampled at the pixels of its patch."""
+
+    x0: int
+    y0: int
+    x: FloatArray
+    y: FloatArray
+    "(h, w) pixel places in the picture"
+    across: FloatArray
+    "(2,) unit vector of v"
+    v: FloatArray
+    top: FloatArray
+    upper: FloatArray
+    lower: FloatArray
+    "(h, w) v of the fold, of the upper lid and of the lower lid at each pixel's u"
+    sides: FloatArray
+    "(h, w) 1 between the corners, 0 beyond"
+    width: float
+
+    @property
+    def opening(self) -> float:
+        return float(np.mean((self.lower - self.upper)[self.sides > 0.9])) / self.width
+
+
+class Eyelids:
+    """The eyes of one picture, at any closure.
+
+    `closed` is the same picture with the eyes closed, if there is one.
+    """
+
+    def __init__(self, picture: ImageArray, landmarks: FloatArray, closed: ImageArray | None = None) -> None:
+        self._picture, self._landmarks, self._closed = picture, landmarks, closed
+        sides: tuple[tuple[Ring, Ring, Ring], ...] = (
+            (LEFT_EYE, LEFT_FOLD, LEFT_BROW),
+            (RIGHT_EYE, RIGHT_FOLD, RIGHT_BROW),
+        )
+        eyes = [(ring, _eye(picture, landmarks, ring, fold, brow)) for ring, fold, brow in sides]
+        self._eyes = [(ring, eye) for ring, eye in eyes if eye is not None and eye.opening > ALREADY_SHUT]
+
+    def at(self, closure: float) -> tuple[ImageArray, FloatArray]:
+        """Picture and landmarks with the lids closed so far: 0 is as they are, 1 is shut."""
+        if closure <= 0 or not self._eyes:
+            return self._picture, self._landmarks
+        picture, landmarks = self._picture.copy(), self._landmarks.copy()
+        if self._closed is not None:
+            cv2.addWeighted(self._closed, closure, self._picture, 1 - closure, 0, dst=picture)
+        for ring, eye in self._eyes:
+            self._close(picture, eye, closure)
+            upper, lower = list(ring[UPPER]), list(ring[LOWER])
+            landmarks[upper] += (landmarks[lower] - landmarks[upper]) * closure
+        return picture, landmarks
+
+    def _close(self, picture: ImageArray, eye: _Eye, closure: float) -> None:
+        """Draw one eye into the picture."""
+        rows, columns = slice(eye.y0, eye.y0 + eye.v.shape[0]), slice(eye.x0, eye.x0 + eye.v.shape[1])
+        lid = eye.upper + (eye.lower - LOWER_LID_RISE * eye.width - eye.upper) * closure
+        lid = np.maximum(lid, eye.upper)
+        source, source_lid = self._picture, eye.upper
+        if self._closed is not None:
+            lid = eye.upper + (eye.lower - eye.upper) * closure
+            source, source_lid = self._closed, eye.lower
+        moved = _lid_displacement(eye, lid, source_lid)
+        skin = cv2.remap(
+            source,
+            eye.x + moved * eye.across[0],
+            eye.y + moved * eye.across[1],
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        below = _ramp(eye.v - lid - 0.02 * eye.width, 1.2)
+        on_lid = (1 - below) * _ramp(eye.v - eye.top, 0.1 * eye.width) * eye.sides
+        within = below * _ramp(eye.lower - eye.v, 1.2) * eye.sides
+        patch = picture[rows, columns].astype(np.float32)
+        if self._closed is not None:  # what is still open of the eye is not faded
+            patch += (self._picture[rows, columns] - patch) * within[..., None] * (1 - closure**4)
+        patch += (skin - patch) * on_lid[..., None]
+        picture[rows, columns] = np.clip(np.round(patch), 0, 255).astype(np.uint8)
+
+
+def _lid_displacement(eye: _Eye, lid: FloatArray, source_lid: FloatArray) -> FloatArray:
+    """(h, w) px along v from a pixel to where its skin comes from, if the source's lid edge is to lie at `lid`."""
+    band = LASH_BAND * eye.width
+    edge, source_edge = np.maximum(lid - band, eye.top + 1), np.maximum(source_lid - band, eye.top + 1)
+    part = np.clip((eye.v - eye.top) / (edge - eye.top), 0, 1)
+    stretched = eye.top + part * (source_edge - eye.top)
+    travelled = eye.v - edge + source_edge
+    moved = np.where(eye.v < edge, stretched, travelled) - eye.v
+    return np.asarray(np.where(eye.v < eye.top, 0, moved), np.float32)
+
+
+def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, brow: Ring) -> _Eye | None:
+    """Measure one eye; None where it is too narrow or lies at the border of the picture."""
+    height, width = picture.shape[:2]
+    points = landmarks[:, :2].astype(np.float32)
+    start, end = points[ring[0]], points[ring[8]]
+    span = float(np.linalg.norm(end - start))
+    if span < 6:
+        return None
+    along = (end - start) / span
+    across = np.array([-along[1], along[0]], np.float32)
+    reach = points[[*ring, *fold, *brow]]
+    low, high = np.floor(reach.min(0) - 0.2 * span).astype(int), np.ceil(reach.max(0) + 0.2 * span).astype(int)
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(high, [width, height])
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return None
+    x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
+    u = (x - start[0]) * along[0] + (y - start[1]) * along[1]
+    v = (x - start[0]) * across[0] + (y - start[1]) * across[1]
+
+    def curve(indices: list[int], corners: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        relative = points[indices] - start
+        knots_u, knots_v = relative @ along, relative @ across
+        if corners:
+            knots_u, knots_v = np.r_[0, knots_u, span], np.r_[0, knots_v, 0]
+        order = np.argsort(knots_u)
+        return knots_u[order], knots_v[order]
+
+    upper = np.interp(u, *curve(list(ring[UPPER]), True))
+    lower = np.maximum(np.interp(u, *curve(list(ring[LOWER]), True)), upper)
+    folded = np.interp(u, *curve(list(fold), False))
+    browed = np.interp(u, *curve(list(brow), False))
+    top = np.minimum(folded + FOLD_TO_BROW * (browed - folded), upper - 0.12 * span)
+    sides = _ramp(u + 0.05 * span, 0.1 * span) * _ramp(1.05 * span - u, 0.1 * span)
+    v, top, upper, lower, sides = (np.asarray(field, np.float32) for field in (v, top, upper, lower, sides))
+    return _Eye(int(x0), int(y0), x, y, across, v, top, upper, lower, sides, span)
+
+
+def _ramp(value: FloatArray, width: float) -> FloatArray:
+    """0 below zero, 1 above `width`."""
+    return np.clip(value / width, 0, 1)

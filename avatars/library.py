@@ -1,0 +1,197 @@
+"""The avatars on disk, and our own characters from which the first of them are made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+import unicodedata
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avatars.bundle import BUNDLE_VERSION, AvatarBundle
+from avatars.errors import AvatarNotFound
+
+__all__ = ["AvatarLibrary", "AvatarSummary", "Preset", "presets"]
+
+log = logging.getLogger(__name__)
+
+MAX_SLUG = 40
+VALID_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+RETIRED = ".deleted."
+STALE_S = 3600.0
+"hidden directories of writers that were killed are removed once nobody has touched them for so long"
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarSummary:
+    """What a gallery needs, read from the manifest alone."""
+
+    id: str
+    name: str
+    kind: str
+    "still or clip"
+    width: int
+    height: int
+    frames: int
+    poster: Path | None
+    preview: Path | None
+    source: Mapping[str, Any]
+    report: Mapping[str, Any]
+    "see FaceReport.to_json"
+    modified_s: float
+    "Unix time"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One of our own drawn characters (avatars/presets/README.md)."""
+
+    id: str
+    names: Mapping[str, str]
+    "language -> name"
+    picture: Path
+    closed_eyes: Path
+
+
+def presets() -> list[Preset]:
+    """Our own characters; the first one is the default avatar."""
+    place = Path(__file__).parent / "presets"
+    return [
+        Preset(id, names, place / f"portrait_{file}.png", place / f"portrait_{file}_closed.png")
+        for id, names, file in (
+            ("mira", {"en": "Mira", "zh": "米拉"}, "woman"),
+            ("theo", {"en": "Theo", "zh": "西奥"}, "man"),
+        )
+    ]
+
+
+class AvatarLibrary:
+    """A directory of bundles. Safe to use from several threads, and beside other processes with the same directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._opened: weakref.WeakValueDictionary[tuple[str, int, int], AvatarBundle] = weakref.WeakValueDictionary()
+        root.mkdir(parents=True, exist_ok=True)
+        self.sweep()
+
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    def list(self) -> list[AvatarSummary]:
+        """All avatars, the oldest first. Damaged ones are left out and logged."""
+        summaries = [
+            summary
+            for path in self._root.iterdir()
+            if VALID_ID.fullmatch(path.name) and (summary := _summary(path)) is not None
+        ]
+        return sorted(summaries, key=lambda summary: (summary.modified_s, summary.id))
+
+    def __contains__(self, avatar_id: object) -> bool:
+        return (
+            isinstance(avatar_id, str)
+            and VALID_ID.fullmatch(avatar_id) is not None
+            and (self._root / avatar_id / "manifest.json").is_file()
+        )
+
+    def path_of(self, avatar_id: str) -> Path:
+        """Where the bundle of that id is or would be.
+
+        Raises AvatarNotFound for anything that is no id, such as a path.
+        """
+        if not VALID_ID.fullmatch(avatar_id):
+            raise _not_found(avatar_id)
+        return self._root / avatar_id
+
+    def open(self, avatar_id: str) -> AvatarBundle:
+        """The bundle; the same object for all who hold it at the same time.
+
+        Raises AvatarNotFound, BundleError.
+        """
+        path = self.path_of(avatar_id)
+        try:
+            state = (path / "manifest.json").stat()
+        except OSError as error:
+            raise _not_found(avatar_id) from error
+        key = (avatar_id, state.st_ino, state.st_mtime_ns)  # an avatar that was made again is another bundle
+        with self._lock:
+            bundle = self._opened.get(key)
+            if bundle is None:
+                bundle = self._opened[key] = AvatarBundle.open(path)
+            return bundle
+
+    def delete(self, avatar_id: str) -> None:
+        """Remove an avatar; whoever has it open may go on using it.
+
+        Raises AvatarNotFound.
+        """
+        path = self.path_of(avatar_id)
+        retired = self._root / f"{RETIRED}{avatar_id}.{secrets.token_hex(4)}"
+        try:
+            path.rename(retired)
+        except OSError as error:
+            raise _not_found(avatar_id) from error
+        shutil.rmtree(retired, ignore_errors=True)
+
+    def new_id(self, name: str) -> str:
+        """A fresh id for an avatar of that name: readable where the name has Latin letters, and never used before."""
+        plain = unicodedata.normalize("NFKD", name[:200]).encode("ascii", "ignore").decode().lower()
+        slug = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_SLUG].strip("-") or "avatar"
+        while (avatar_id := f"{slug}-{secrets.token_hex(3)}") in self:
+            continue
+        return avatar_id
+
+    def sweep(self) -> None:
+        """Remove what killed writers have left behind, and put back an avatar that was killed while it was replaced."""
+        now = time.time()
+        for path in self._root.glob(".*"):
+            try:
+                if not path.is_dir() or (not path.name.startswith(RETIRED) and now - path.stat().st_mtime < STALE_S):
+                    continue
+                replaced, marker, _ = path.name[1:].partition(".old.")
+                if marker and (path / "bundle").is_dir() and not (self._root / replaced).exists():
+                    (path / "bundle").rename(self._root / replaced)
+            except OSError as error:
+                log.warning("Could not tidy up %s: %s", path, error)
+                continue
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _summary(path: Path) -> AvatarSummary | None:
+    manifest_path = path / "manifest.json"
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        if manifest["version"] != BUNDLE_VERSION:
+            raise ValueError(f"version {manifest['version']}")
+        poster, preview = path / "poster.jpg", path / "preview.mp4"
+        return AvatarSummary(
+            id=path.name,
+            name=str(manifest["name"]),
+            kind=str(manifest["kind"]),
+            width=int(manifest["width"]),
+            height=int(manifest["height"]),
+            frames=int(manifest["frames"]),
+            poster=poster if poster.is_file() else None,
+            preview=preview if preview.is_file() else None,
+            source=dict(manifest["source"]),
+            report=dict(manifest["report"]),
+            modified_s=manifest_path.stat().st_mtime,
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("The avatar in %s is left out: its manifest cannot be used (%s)", path, error)
+        return None
+
+
+def _not_found(avatar_id: str) -> AvatarNotFound:
+    return AvatarNotFound(f"There is no avatar {avatar_id[:80]!r}.", "Choose one of the gallery.")

@@ -1,0 +1,164 @@
+"""A still comes alive: blinks and small motion of the head, baked into a loop of pictures.
+
+The loop is built of sines whose periods divide its length, so the last picture joins the first. All motion of the head
+is one smooth displacement field, zero at the borders of the picture; landmarks are moved by the very same field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.eyelids import Eyelids
+from avatars.geometry import CHIN_TIP, FACE_TOP
+from avatars.media import FPS
+
+__all__ = ["LOOP_FRAMES", "HeadMotion", "enliven", "idle_poses"]
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+LOOP_FRAMES = 9 * FPS
+
+BLINK = (0.30, 0.78, 1.0, 0.94, 0.62, 0.30, 0.10)
+"how far the lids are closed, picture by picture: fast down, slower up"
+BLINK_STARTS_S = (0.6, 4.2, 6.6)
+
+# Amplitude of each motion, in head heights or radians, and its sines: (periods in a loop, part, phase in turns).
+POSES = {
+    "right": (0.0060, ((1, 1.0, 0.13), (2, 0.6, 0.71), (4, 0.3, 0.36))),
+    "down": (0.0040, ((1, 1.0, 0.52), (2, 0.6, 0.08), (3, 0.35, 0.87))),
+    "roll": (0.0130, ((1, 1.0, 0.94), (2, 0.5, 0.29), (3, 0.3, 0.62))),
+    "yaw": (0.0280, ((1, 1.0, 0.31), (2, 0.6, 0.83), (3, 0.35, 0.17))),
+    "pitch": (0.0180, ((1, 0.7, 0.77), (2, 0.7, 0.44), (3, 0.35, 0.05))),
+    "zoom": (0.0030, ((1, 1.0, 0.21), (2, 0.5, 0.66))),
+    "breath": (0.0060, ((2, 1.0, 0.40), (4, 0.2, 0.55))),
+}
+
+GRID = 48
+"nodes of the displacement field on each axis; the picture is much finer, the motion is not"
+
+
+def enliven(
+    picture: ImageArray, landmarks: FloatArray, closed: ImageArray | None = None, frames: int = LOOP_FRAMES
+) -> Iterator[tuple[ImageArray, FloatArray]]:
+    """The loop of a still: pairs of uint8 RGB (h, w, 3) and its landmarks (478, 3).
+
+    `closed` is the same picture with closed eyes, where there is one (painted characters); else lids are warped.
+    """
+    height, width = picture.shape[:2]
+    motion = HeadMotion(landmarks, width, height)
+    lids = Eyelids(picture, landmarks, closed)
+    poses = idle_poses(frames)
+    closures = blink_closures(frames)
+    eyes = {closure: lids.at(closure) for closure in np.unique(closures)}
+    for pose, closure in zip(poses, closures, strict=True):
+        base, points = eyes[closure]
+        field = motion.field(pose)
+        yield motion.warp(base, field), motion.move(points, field)
+
+
+def idle_poses(frames: int) -> FloatArray:
+    """(frames, 7) float32: right, down, roll, yaw, pitch, zoom, breath; periodic over `frames`."""
+    turn = np.arange(frames) / frames
+    return np.stack(
+        [
+            amplitude * sum(part * np.sin(2 * np.pi * (periods * turn + phase)) for periods, part, phase in sines)
+            for amplitude, sines in POSES.values()
+        ],
+        axis=1,
+    ).astype(np.float32)
+
+
+def blink_closures(frames: int) -> FloatArray:
+    """(frames,) float32: how far the lids are closed, 0 to 1."""
+    closures = np.zeros(frames, np.float32)
+    for start_s in BLINK_STARTS_S:
+        start = round(start_s * FPS)
+        if start + len(BLINK) <= frames:
+            closures[start : start + len(BLINK)] = BLINK
+    return closures
+
+
+class HeadMotion:
+    """The displacement fields of a head in a picture of width x height px, given its landmarks (478, 3)."""
+
+    def __init__(self, landmarks: FloatArray, width: int, height: int) -> None:
+        self._width, self._height = width, height
+        self._cell = np.array([width / GRID, height / GRID], np.float32)
+        self._bases = _bases(landmarks, width, height)
+        self._x, self._y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+
+    def field(self, pose: FloatArray) -> FloatArray:
+        """Displacement (GRID, GRID, 2) px of the pose (7,)."""
+        return np.tensordot(pose, self._bases, 1).astype(np.float32)
+
+    def warp(self, picture: ImageArray, field: FloatArray) -> ImageArray:
+        """The picture moved by the field."""
+        fine = cv2.resize(field, (self._width, self._height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(
+            cv2.remap(
+                picture,
+                self._x - fine[..., 0],
+                self._y - fine[..., 1],
+                cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            ),
+            np.uint8,
+        )
+
+    def move(self, landmarks: FloatArray, field: FloatArray) -> FloatArray:
+        """Landmarks (n, 3) moved by the field: where warp() shows them. Solved by fixed-point iteration."""
+        start = landmarks[:, :2]
+        points = start.copy()
+        for _ in range(4):
+            nodes = (points + 0.5) / self._cell - 0.5
+            points = start + cv2.remap(
+                field, nodes[:, 0], nodes[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            ).reshape(-1, 2)
+        return np.concatenate([points, landmarks[:, 2:]], axis=1).astype(np.float32)
+
+
+def _bases(landmarks: FloatArray, width: int, height: int) -> FloatArray:
+    """(7, GRID, GRID, 2) px for a unit of each motion in POSES.
+
+    Within the head full motion, falling to nothing around it. Yaw and pitch shift a dome: its middle moves one way,
+    its rim slightly the other. The breath lifts what is below the chin.
+    """
+    top, chin = landmarks[FACE_TOP, :2], landmarks[CHIN_TIP, :2]
+    unit = float(np.linalg.norm(chin - top))
+    centre = (top + chin) / 2 + (top - chin) * 0.12
+    x = (np.arange(GRID, dtype=np.float32) + 0.5) * (width / GRID) - 0.5
+    y = (np.arange(GRID, dtype=np.float32) + 0.5) * (height / GRID) - 0.5
+    dx, dy = np.meshgrid((x - centre[0]) / unit, (y - centre[1]) / unit)
+    ellipse = (dx / 0.62) ** 2 + (dy / 0.85) ** 2
+    side = np.minimum(x, width - 1 - x)[None, :] / unit
+    ends = np.minimum(y, height - 1 - y)[:, None] / unit
+    head = _fall(np.sqrt(ellipse), 0.95, 2.1) * _rise(np.minimum(side, ends), 0.0, 0.25)
+    dome = np.sqrt(np.clip(1 - ellipse, 0, 1)) - 0.35
+    chest = _rise(dy, 0.55, 1.3) * _rise(side, 0.0, 0.4) + 0 * dx
+    neck = 0.75
+    nothing = np.zeros_like(dx)
+    fields = (
+        (head, nothing),
+        (nothing, head),
+        (-(dy - neck) * head, dx * head),
+        (dome * head, nothing),
+        (nothing, dome * head),
+        (dx * head, dy * head),
+        (nothing, -chest),
+    )
+    return np.stack([np.stack(field, axis=-1) for field in fields]).astype(np.float32) * unit
+
+
+def _rise(value: FloatArray, low: float, high: float) -> FloatArray:
+    """Smooth step from 0 at `low` to 1 at `high`."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _fall(value: FloatArray, low: float, high: float) -> FloatArray:
+    return 1 - _rise(value, low, high)

@@ -1,0 +1,404 @@
+"""From an upload to an avatar, in stages that can be killed at any moment and run again.
+
+    read_source   decode the upload: a photo as pixels, a clip as JPEGs at 25 a second
+    find_faces    follow the face, choose what is used, write the face report and its strip of pictures
+    make_loop     a still comes alive, a clip becomes ping-pong; boxes, poster, preview
+    write         the bundle, into the library
+
+Each stage leaves its result in a directory of its name under the working directory of the preparation, whole or not at
+all, and does nothing if that is there already. `progress` is called with 0 to 1 within the stage; what it raises ends
+the stage cleanly, which is how a preparation is cancelled.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpeg, write_bundle
+from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
+from avatars.errors import FaceNotFound
+from avatars.geometry import mouth_boxes, mouth_mask
+from avatars.library import AvatarLibrary, Preset
+from avatars.life import LOOP_FRAMES, enliven
+from avatars.media import FPS, MAX_SIDE_PX, clip_frames, even_size, fit_within, probe, read_photo
+from avatars.preview import encode_preview, make_poster
+from avatars.report import draw_strip, read_report, report_of, write_report
+from avatars.tracking import FaceStatus, Track, follow, ping_pong, smooth
+from avatars.workspace import FrameFile, disk_full_explained, read_json, stage_output, write_json
+
+__all__ = [
+    "STAGES",
+    "AnalyzerFactory",
+    "Progress",
+    "Upload",
+    "find_faces",
+    "make_loop",
+    "prepare_avatar",
+    "prepare_preset",
+    "preset_upload",
+    "read_source",
+    "report_strip",
+    "write",
+]
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[float], None]
+AnalyzerFactory = Callable[[bool], FaceAnalyzer]
+"called with True for the pictures of a clip in their order, False for a photo"
+
+STAGES = ("read_source", "find_faces", "make_loop", "write")
+
+PHOTO_SIDE_PX = 4096
+"photos are kept this large until it is known where the face is"
+SMALLEST_FACE = 0.22
+"height of the face in parts of the picture below which a photo is cut closer to it"
+FACE_AFTER_CUT = 0.36
+FACE_FROM_TOP = 0.46
+"where the middle of the face comes in a photo that was cut"
+MIN_PICTURE_PX = 512
+"longer side to which a small photo is enlarged"
+MIN_CLIP_S = 1.0
+BOX_SIGMA = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A photo or clip, and what is known about it."""
+
+    path: Path
+    avatar_id: str
+    "of AvatarLibrary.new_id(): chosen once, so that every run of `write` makes the same avatar"
+    name: str
+    "as the person calls the avatar"
+    closed_eyes: Path | None = None
+    "the same photo with closed eyes, where there is one"
+    source: Mapping[str, Any] = field(default_factory=dict)
+    "kept in the manifest: file name, consent, licence"
+
+
+def read_source(upload: Upload, work: Path, progress: Progress) -> None:
+    """Decode the upload into the working directory.
+
+    Raises BadMedia, AvatarError (disk full).
+    """
+    if (work / "read_source").exists():
+        return
+    info = probe(upload.path)
+    facts: dict[str, Any] = {
+        "id": upload.avatar_id,
+        "name": upload.name,
+        "kind": "still" if info.kind == "photo" else "clip",
+        "source": {
+            **upload.source,
+            "format": info.format,
+            "width": info.width,
+            "height": info.height,
+            "duration_s": info.duration_s,
+            "fps": info.fps,
+            "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+    with stage_output(work, "read_source") as output:
+        if info.kind == "photo":
+            np.save(output / "photo.npy", read_photo(upload.path, PHOTO_SIDE_PX))
+            if upload.closed_eyes is not None:
+                np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
+        else:
+            expected = (info.duration_s or 10.0) * FPS
+            jpegs = (encode_jpeg(rgb) for rgb in clip_frames(upload.path))
+            facts["frames"] = FrameFile(output).write(_counted(jpegs, expected, progress))
+        write_json(output / "source.json", facts)
+    progress(1.0)
+
+
+def find_faces(work: Path, progress: Progress, analyzers: AnalyzerFactory | None = None) -> None:
+    """Find and follow the face; write report.json, strip-*.jpg and the landmarks.
+
+    Raises FaceNotFound if there is none that can be used; the report is written all the same.
+    """
+    if (work / "find_faces").exists():
+        _refuse_if_unusable(work)
+        return
+    source = work / "read_source"
+    with (
+        closing((analyzers or _mediapipe)(read_json(source / "source.json")["kind"] == "clip")) as analyzer,
+        stage_output(work, "find_faces") as output,
+    ):
+        if (source / "photo.npy").exists():
+            _find_in_photo(source, output, analyzer)
+        else:
+            _find_in_clip(source, output, analyzer, progress)
+    _refuse_if_unusable(work)
+    progress(1.0)
+
+
+def make_loop(work: Path, progress: Progress) -> None:
+    """Make the pictures and boxes of the loop, the poster and the preview."""
+    if (work / "make_loop").exists():
+        return
+    found = work / "find_faces"
+    with stage_output(work, "make_loop") as output:
+        if (found / "picture.npy").exists():
+            _loop_of_still(found, output, progress)
+        else:
+            _loop_of_clip(work / "read_source", found, output)
+        _draw_poster_and_preview(work, output)
+    progress(1.0)
+
+
+def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
+    """Put the bundle into the library; returns its id.
+
+    Raises AvatarError (disk full), BundleError.
+    """
+    facts = read_json(work / "read_source" / "source.json")
+    output = work / "make_loop"
+    loop = np.load(output / "loop.npz")
+    boxes = loop["boxes"]
+    x0, y0, x1, y1 = boxes[0]
+    contents = BundleContents(
+        id=facts["id"],
+        name=facts["name"],
+        kind=facts["kind"],
+        frames=_counted(_loop_jpegs(work), len(boxes), progress),
+        width=int(loop["size"][0]),
+        height=int(loop["size"][1]),
+        boxes=boxes,
+        masks=mouth_mask(int(x1 - x0), int(y1 - y0))[None],
+        landmarks=loop["landmarks"],
+        loop=loop["loop"],
+        source=facts["source"],
+        report=read_report(work / "find_faces"),
+        poster=(output / "poster.jpg").read_bytes(),
+        preview=output / "preview.mp4",
+    )
+    with disk_full_explained(library.root):
+        write_bundle(contents, library.path_of(facts["id"]))
+    progress(1.0)
+    return str(facts["id"])
+
+
+def prepare_avatar(upload: Upload, library: AvatarLibrary, progress: Callable[[str, float], None]) -> AvatarBundle:
+    """All stages in a temporary directory; `progress` gets the stage's name and 0 to 1 within it.
+
+    Raises BadMedia, FaceNotFound, AvatarError (disk full).
+    """
+    with tempfile.TemporaryDirectory(prefix="vivavoce-") as place:
+        work = Path(place)
+        read_source(upload, work, lambda part: progress("read_source", part))
+        find_faces(work, lambda part: progress("find_faces", part))
+        make_loop(work, lambda part: progress("make_loop", part))
+        return library.open(write(work, library, lambda part: progress("write", part)))
+
+
+def preset_upload(preset: Preset) -> Upload:
+    """One of our own characters as an upload."""
+    return Upload(
+        path=preset.picture,
+        avatar_id=preset.id,
+        name=preset.names["en"],
+        closed_eyes=preset.closed_eyes,
+        source={"file": preset.picture.name, "preset": True, "licence": "Apache-2.0", "names": dict(preset.names)},
+    )
+
+
+def prepare_preset(preset: Preset, library: AvatarLibrary) -> AvatarBundle:
+    """Prepare one of our own characters, unless the library has it already."""
+    if preset.id in library:
+        return library.open(preset.id)
+    return prepare_avatar(preset_upload(preset), library, lambda _stage, _part: None)
+
+
+def report_strip(work: Path) -> tuple[dict[str, Any], list[Path]]:
+    """The face report of a preparation (see FaceReport.to_json) and the pictures of its strip, once find_faces has run,
+    also if it has refused. Empty before."""
+    found = work / "find_faces"
+    if not found.exists():
+        return {}, []
+    report = read_report(found)
+    return report, [found / one["file"] for one in report["strip"]]
+
+
+def _mediapipe(tracking: bool) -> FaceAnalyzer:
+    return MediaPipeFaceAnalyzer(tracking=tracking)
+
+
+def _counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
+    for index, jpeg in enumerate(jpegs):
+        if index % 10 == 0:
+            progress(min(1.0, index / max(1.0, expected)))
+        yield jpeg
+
+
+# find_faces
+
+
+def _find_in_photo(source: Path, output: Path, analyzer: FaceAnalyzer) -> None:
+    photo: ImageArray = np.load(source / "photo.npy")
+    seen = fit_within(photo, MAX_SIDE_PX)
+    scale = photo.shape[1] / seen.shape[1]
+    faces = [Face.from_landmarks(face.landmarks * np.float32(scale)) for face in analyzer.analyse(seen)]
+    track = follow([faces])
+    face_px = faces[0].size_px if faces else 0.0
+    picture, landmarks = photo, track.landmarks
+    if track.good:
+        x0, y0, side_x, side_y = _closeup(faces[0], photo.shape[1], photo.shape[0])
+        size = _still_size(side_x, side_y)
+        cut = (slice(y0, y0 + side_y), slice(x0, x0 + side_x))
+        picture = _resized(photo[cut], size)
+        landmarks = _landmarks_in(analyzer, picture, faces[0], (x0, y0), size[0] / side_x)
+        if (source / "closed.npy").exists():
+            np.save(output / "closed.npy", _resized(np.load(source / "closed.npy")[cut], size))
+        np.save(output / "picture.npy", picture)
+        np.save(output / "landmarks.npy", landmarks)
+    shown = Track(landmarks, track.statuses, track.first, track.stop)
+    _write_report(shown, face_px, lambda _index: picture, output)
+
+
+def _closeup(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
+    """What of a photo is used, x0, y0, width, height: all of it, or a square about a face that is small in it."""
+    if face.size_px >= SMALLEST_FACE * min(width, height):
+        return 0, 0, width, height
+    side = min(round(face.size_px / FACE_AFTER_CUT), width, height)
+    x0 = int(np.clip(face.centre[0] - side / 2, 0, width - side))
+    y0 = int(np.clip(face.centre[1] - side * FACE_FROM_TOP, 0, height - side))
+    return x0, y0, side, side
+
+
+def _still_size(width: int, height: int) -> tuple[int, int]:
+    enlarge = max(1.0, MIN_PICTURE_PX / max(width, height))
+    return even_size(width * enlarge, height * enlarge, MAX_SIDE_PX)
+
+
+def _resized(rgb: ImageArray, size: tuple[int, int]) -> ImageArray:
+    if (rgb.shape[1], rgb.shape[0]) == size:
+        return np.ascontiguousarray(rgb)
+    shrinks = size[0] < rgb.shape[1]
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
+
+
+def _landmarks_in(
+    analyzer: FaceAnalyzer, picture: ImageArray, face: Face, corner: tuple[int, int], scale: float
+) -> FloatArray:
+    """Landmarks (1, 478, 3) in the final picture: fitted anew, since it shows the face larger than the whole photo."""
+    expected = (face.landmarks - np.array([*corner, 0], np.float32)) * np.float32(scale)
+    moved = Face.from_landmarks(expected)
+    again = follow([[moved], analyzer.analyse(picture)])
+    return again.landmarks[1:]
+
+
+def _find_in_clip(source: Path, output: Path, analyzer: FaceAnalyzer, progress: Progress) -> None:
+    frames = FrameFile(source)
+    count = read_json(source / "source.json")["frames"]
+    track = follow([analyzer.analyse(decode_jpeg(jpeg)) for jpeg in _counted(frames.read(), count, progress)])
+    sizes = [Face.from_landmarks(points).size_px for points in track.landmarks if np.isfinite(points).all()]
+    np.savez(output / "track.npz", landmarks=track.landmarks, stretch=np.array([track.first, track.stop]))
+    _write_report(
+        track,
+        float(np.median(sizes)) if sizes else 0.0,
+        lambda index: decode_jpeg(next(frames.read(index, index + 1))),
+        output,
+    )
+
+
+def _write_report(track: Track, face_px: float, picture: Callable[[int], ImageArray], output: Path) -> None:
+    write_report(report_of(track, face_px, draw_strip(track, picture, output)), output)
+
+
+def _refuse_if_unusable(work: Path) -> None:
+    report = read_report(work / "find_faces")
+    frames, (first, stop) = report["frames"], report["used"]
+    if stop - first >= (MIN_CLIP_S * FPS if frames > 1 else 1):
+        return
+    counts = report["counts"]
+    worst = max((s for s in FaceStatus if not s.usable), key=lambda status: int(counts[status]))
+    what = "picture" if frames == 1 else "clip"
+    if counts[worst] == 0:
+        raise FaceNotFound(
+            f"The clip is only {frames / FPS:.1f} seconds long.", f"Upload at least {MIN_CLIP_S:.0f} second of a face."
+        )
+    if worst is FaceStatus.TOO_SMALL:
+        raise FaceNotFound(
+            f"The face in this {what} is only {report['face_px']:.0f} px high.",
+            "It needs at least 60 px from forehead to chin: come closer, or upload a larger picture.",
+        )
+    if worst is FaceStatus.TURNED_AWAY:
+        raise FaceNotFound(
+            f"The face in this {what} is turned too far away.", "Use one that looks roughly into the camera."
+        )
+    raise FaceNotFound(
+        f"No face was found in this {what}." if not stop else "There is no second of good pictures in this clip.",
+        "Use one that shows one face from the front, well lit and not covered.",
+    )
+
+
+# make_loop
+
+
+def _loop_of_still(found: Path, output: Path, progress: Progress) -> None:
+    picture: ImageArray = np.load(found / "picture.npy")
+    closed = np.load(found / "closed.npy") if (found / "closed.npy").exists() else None
+    landmarks: list[FloatArray] = []
+
+    def jpegs() -> Iterator[bytes]:
+        for rgb, points in enliven(picture, np.load(found / "landmarks.npy")[0], closed):
+            landmarks.append(points)
+            yield encode_jpeg(rgb)
+
+    count = FrameFile(output).write(_counted(jpegs(), LOOP_FRAMES, progress))
+    _save_loop(output, np.stack(landmarks), 0, np.arange(count, dtype=np.int32), picture.shape[1::-1])
+
+
+def _loop_of_clip(source: Path, found: Path, output: Path) -> None:
+    track = np.load(found / "track.npz")
+    first, stop = (int(bound) for bound in track["stretch"])
+    landmarks = smooth(track["landmarks"][first:stop])
+    turn_first, turn_stop, loop = ping_pong(landmarks)
+    height, width = decode_jpeg(next(FrameFile(source).read(first, first + 1))).shape[:2]
+    _save_loop(output, landmarks[turn_first:turn_stop], first + turn_first, loop, (width, height))
+
+
+def _save_loop(
+    output: Path, landmarks: FloatArray, first: int, loop: npt.NDArray[np.int32], size: tuple[int, ...]
+) -> None:
+    width, height = size
+    np.savez(
+        output / "loop.npz",
+        landmarks=landmarks,
+        boxes=mouth_boxes(smooth(landmarks, BOX_SIGMA), width, height),
+        loop=loop,
+        stretch=np.array([first, first + len(landmarks)]),
+        size=np.array([width, height]),
+    )
+
+
+def _frames_of_loop(work: Path, output: Path) -> Callable[[int, int], Iterator[bytes]]:
+    """JPEGs of the loop's frames [first, stop): a still's own ones, or the stretch of the clip that is used."""
+    stills = FrameFile(output)
+    if stills.exists():
+        return stills.read
+    offset = int(np.load(output / "loop.npz")["stretch"][0])
+    return lambda first, stop: FrameFile(work / "read_source").read(offset + first, offset + stop)
+
+
+def _loop_jpegs(work: Path) -> Iterator[bytes]:
+    output = work / "make_loop"
+    return _frames_of_loop(work, output)(0, len(np.load(output / "loop.npz")["boxes"]))
+
+
+def _draw_poster_and_preview(work: Path, output: Path) -> None:
+    count = len(np.load(output / "loop.npz")["boxes"])
+    frames = _frames_of_loop(work, output)
+    (output / "poster.jpg").write_bytes(make_poster(decode_jpeg(next(frames(0, 1)))))
+    encode_preview((decode_jpeg(jpeg) for jpeg in frames(0, count)), output / "preview.mp4")

@@ -1,0 +1,170 @@
+"""The face report: what was seen in each picture, in numbers, in words, and as a strip of small pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import encode_jpeg
+from avatars.geometry import LEFT_EYE, LIPS, RIGHT_EYE, mouth_box
+from avatars.media import FPS, even_size
+from avatars.tracking import MIN_FACE_PX, FaceStatus, Track
+from avatars.workspace import read_json, write_json
+
+__all__ = ["FaceReport", "StripPicture", "draw_strip", "read_report", "report_of", "write_report"]
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+STRIP_LENGTH = 12
+STRIP_SIDE_PX = 240
+COLOURS: Mapping[FaceStatus, tuple[int, int, int]] = {
+    FaceStatus.OK: (52, 199, 89),
+    FaceStatus.SEVERAL_FACES: (255, 204, 0),
+    FaceStatus.TOO_SMALL: (255, 149, 0),
+    FaceStatus.TURNED_AWAY: (255, 149, 0),
+    FaceStatus.MISSING: (255, 69, 58),
+}
+WORDS: Mapping[FaceStatus, str] = {
+    FaceStatus.MISSING: "no face was found",
+    FaceStatus.TOO_SMALL: f"the face is lower than {MIN_FACE_PX:.0f} px",
+    FaceStatus.TURNED_AWAY: "the face is turned too far away",
+    FaceStatus.SEVERAL_FACES: "there are several faces, and the largest one is used",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StripPicture:
+    """One small picture of the strip."""
+
+    file: str
+    "name beside report.json"
+    frame: int
+    status: FaceStatus
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FaceReport:
+    """What the preparation saw. `to_json()` is what bundles and the page carry."""
+
+    frames: int
+    first: int
+    stop: int
+    "the stretch [first, stop) that is used"
+    counts: Mapping[str, int]
+    "pictures of each status"
+    runs: tuple[tuple[str, int, int], ...]
+    "every picture's status, as (status, first, count)"
+    face_px: float
+    "median height of the face; 0 if there is none"
+    words: tuple[str, ...]
+    "the same in plain English"
+    strip: tuple[StripPicture, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "frames": self.frames,
+            "used": [self.first, self.stop],
+            "counts": dict(self.counts),
+            "runs": [list(run) for run in self.runs],
+            "face_px": round(self.face_px, 1),
+            "words": list(self.words),
+            "strip": [
+                {"file": one.file, "frame": one.frame, "status": str(one.status), "used": one.used}
+                for one in self.strip
+            ],
+        }
+
+
+def report_of(track: Track, face_px: float, strip: tuple[StripPicture, ...] = ()) -> FaceReport:
+    """Sum up a track."""
+    counts = Counter(track.statuses)
+    return FaceReport(
+        frames=len(track.statuses),
+        first=track.first,
+        stop=track.stop,
+        counts={str(status): counts[status] for status in FaceStatus},
+        runs=_runs(track.statuses),
+        face_px=face_px,
+        words=_words(track, counts),
+        strip=strip,
+    )
+
+
+def draw_strip(track: Track, picture: Callable[[int], ImageArray], directory: Path) -> tuple[StripPicture, ...]:
+    """Write up to STRIP_LENGTH small JPEGs: spread evenly, and one of each stretch in which something is wrong.
+
+    `picture` gives a frame as uint8 RGB (h, w, 3). Landmarks and mouth box are drawn in the colour of the status.
+    """
+    strip = []
+    for place, index in enumerate(_telling_frames(track)):
+        status = track.statuses[index]
+        name = f"strip-{place:02d}.jpg"
+        landmarks = None if status is FaceStatus.MISSING else track.landmarks[index]
+        small = _annotated(picture(index), landmarks, COLOURS[status])
+        (directory / name).write_bytes(encode_jpeg(small, 85))
+        strip.append(StripPicture(name, index, status, track.first <= index < track.stop))
+    return tuple(strip)
+
+
+def write_report(report: FaceReport, directory: Path) -> None:
+    write_json(directory / "report.json", report.to_json())
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """What `to_json()` gave."""
+    return read_json(directory / "report.json")
+
+
+def _runs(statuses: Sequence[FaceStatus]) -> tuple[tuple[str, int, int], ...]:
+    runs: list[tuple[str, int, int]] = []
+    for index, status in enumerate(statuses):
+        if runs and runs[-1][0] == status:
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((str(status), index, 1))
+    return tuple(runs)
+
+
+def _words(track: Track, counts: Mapping[FaceStatus, int]) -> tuple[str, ...]:
+    total = len(track.statuses)
+    if total == 1:
+        status = track.statuses[0]
+        return ("The face is good.",) if status is FaceStatus.OK else (f"In this picture {WORDS[status]}.",)
+    words = [f"{total} pictures, {total / FPS:.1f} s; the face is good in {counts[FaceStatus.OK]}."]
+    words += [f"In {counts[status]} of them {text}." for status, text in WORDS.items() if counts[status]]
+    if 0 < track.good < total:
+        words.append(f"Used is the longest good stretch, {track.first / FPS:.1f} s to {track.stop / FPS:.1f} s.")
+    return tuple(words)
+
+
+def _telling_frames(track: Track) -> list[int]:
+    total = len(track.statuses)
+    bad = [first + count // 2 for status, first, count in _runs(track.statuses) if status != FaceStatus.OK]
+    bad = bad[:: max(1, -(-len(bad) // (STRIP_LENGTH // 2)))]
+    even = np.linspace(0, total - 1, min(total, STRIP_LENGTH - len(bad)))
+    return sorted({*bad, *(int(place) for place in even)})
+
+
+def _annotated(rgb: ImageArray, landmarks: FloatArray | None, colour: tuple[int, int, int]) -> ImageArray:
+    height, width = rgb.shape[:2]
+    size = even_size(width, height, STRIP_SIDE_PX)
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    if landmarks is not None:
+        scale = np.array([size[0] / width, size[1] / height])
+        points = landmarks[[*LIPS, *LEFT_EYE, *RIGHT_EYE], :2] * scale
+        for x, y in np.round(points * 8).astype(int):
+            cv2.circle(small, (int(x), int(y)), 6, colour, -1, cv2.LINE_AA, shift=3)
+        box = np.array(mouth_box(landmarks, width, height)).reshape(2, 2) * scale
+        corners = np.round(box).astype(int)
+        cv2.rectangle(small, tuple(corners[0].tolist()), tuple(corners[1].tolist()), colour, 1, cv2.LINE_AA)
+    cv2.rectangle(small, (0, 0), (size[0] - 1, size[1] - 1), colour, 3)
+    return np.asarray(small, np.uint8)

@@ -1,0 +1,160 @@
+"""From the faces of each picture of a clip to one face that can be followed: which, where, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from avatars.detect import Face
+
+__all__ = [
+    "LONGEST_GAP",
+    "MAX_PITCH_DEG",
+    "MAX_YAW_DEG",
+    "MIN_FACE_PX",
+    "FaceStatus",
+    "Track",
+    "follow",
+    "judge",
+    "ping_pong",
+    "smooth",
+]
+
+FloatArray = npt.NDArray[np.float32]
+
+MIN_FACE_PX = 60.0
+"a face lower than this from forehead to chin gives no sharp mouth"
+MAX_YAW_DEG = 42.0
+MAX_PITCH_DEG = 32.0
+LONGEST_GAP = 5
+"pictures in a row without a usable face that are bridged; a longer gap ends the stretch"
+LARGEST_JUMP = 0.6
+"a face that moves further between two pictures, in face heights, is another face or another scene"
+QUIET_ENDS = 0.12
+"part of a stretch, at either end, in which the quietest place to turn round is looked for"
+LANDMARK_SIGMA = 1.0
+
+
+class FaceStatus(StrEnum):
+    OK = "ok"
+    MISSING = "missing"
+    TOO_SMALL = "too_small"
+    TURNED_AWAY = "turned_away"
+    SEVERAL_FACES = "several_faces"
+    "usable: one of them was chosen"
+
+    @property
+    def usable(self) -> bool:
+        return self in (FaceStatus.OK, FaceStatus.SEVERAL_FACES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One face followed through all pictures, and the stretch of them that is good enough to use."""
+
+    landmarks: FloatArray
+    "(n, 478, 3) float32; gaps are interpolated, pictures before the first face repeat it; all NaN if there is none"
+    statuses: tuple[FaceStatus, ...]
+    first: int
+    stop: int
+    "the stretch [first, stop) of usable pictures; empty when there is none"
+
+    @property
+    def good(self) -> int:
+        return self.stop - self.first
+
+
+def judge(face: Face | None, faces: int) -> FaceStatus:
+    """What is to be said of one picture, given the face chosen in it and how many there are."""
+    if face is None:
+        return FaceStatus.MISSING
+    if face.size_px < MIN_FACE_PX:
+        return FaceStatus.TOO_SMALL
+    if abs(face.yaw_deg) > MAX_YAW_DEG or abs(face.pitch_deg) > MAX_PITCH_DEG:
+        return FaceStatus.TURNED_AWAY
+    return FaceStatus.SEVERAL_FACES if faces > 1 else FaceStatus.OK
+
+
+def follow(pictures: Sequence[Sequence[Face]]) -> Track:
+    """Follow the largest face from picture to picture, and find the longest stretch in which it is usable.
+
+    Gaps of up to LONGEST_GAP pictures are bridged by interpolation. A jump to another place ends a stretch.
+    """
+    chosen: list[Face | None] = []
+    breaks: set[int] = set()
+    last: Face | None = None
+    for index, faces in enumerate(pictures):
+        face = _continuation(last, faces)
+        if face is None and faces and (last is None or not any(chosen[-LONGEST_GAP:])):
+            face = faces[0]
+            breaks.add(index)
+        chosen.append(face)
+        last = face or last
+    statuses = tuple(judge(face, len(faces)) for face, faces in zip(chosen, pictures, strict=True))
+    first, stop = _longest_stretch(statuses, breaks)
+    return Track(_filled(chosen), statuses, first, stop)
+
+
+def smooth(landmarks: FloatArray, sigma: float = LANDMARK_SIGMA) -> FloatArray:
+    """Landmarks (n, 478, 3) smoothed over time; sigma in pictures."""
+    return np.asarray(gaussian_filter1d(landmarks.astype(np.float64), sigma, axis=0, mode="nearest"), np.float32)
+
+
+def ping_pong(landmarks: FloatArray) -> tuple[int, int, npt.NDArray[np.int32]]:
+    """Where to turn round so that it shows least, and the order of play: first, stop, loop (m,) counted from `first`.
+
+    The turns are put where the face moves least near either end. Forward and back again, no picture twice in a row.
+    """
+    count = len(landmarks)
+    if count < 3:
+        return 0, count, np.arange(count, dtype=np.int32)
+    speed = np.linalg.norm(np.gradient(smooth(landmarks, 2.0)[:, :, :2], axis=0), axis=2).mean(axis=1)
+    window = max(1, int(count * QUIET_ENDS))
+    first = int(np.argmin(speed[:window]))
+    stop = count - int(np.argmin(speed[::-1][:window]))
+    forth = np.arange(stop - first, dtype=np.int32)
+    return first, stop, np.concatenate([forth, forth[-2:0:-1]])
+
+
+def _continuation(last: Face | None, faces: Sequence[Face]) -> Face | None:
+    """The face that carries on from the last picture; the largest if there was none."""
+    if last is None or not faces:
+        return faces[0] if faces and last is None else None
+    nearest = min(faces, key=lambda face: _distance(face, last))
+    return nearest if _distance(nearest, last) < LARGEST_JUMP * max(last.size_px, nearest.size_px) else None
+
+
+def _distance(one: Face, other: Face) -> float:
+    return float(np.hypot(one.centre[0] - other.centre[0], one.centre[1] - other.centre[1]))
+
+
+def _longest_stretch(statuses: Sequence[FaceStatus], breaks: set[int]) -> tuple[int, int]:
+    """The longest run from one usable picture to another without a break or a gap over LONGEST_GAP."""
+    best = (0, 0)
+    start: int | None = None
+    last_good = -1
+    for index, status in enumerate(statuses):
+        if start is not None and (index in breaks or index - last_good > LONGEST_GAP + 1):
+            start = None
+        if status.usable:
+            start = index if start is None else start
+            last_good = index
+            best = max(best, (start, index + 1), key=lambda stretch: stretch[1] - stretch[0])
+    return best
+
+
+def _filled(chosen: Sequence[Face | None]) -> FloatArray:
+    landmarks = np.full((len(chosen), 478, 3), np.nan, np.float32)
+    known = np.array([index for index, face in enumerate(chosen) if face is not None], int)
+    if not len(known):
+        return landmarks
+    found = np.stack([face.landmarks for face in chosen if face is not None])
+    place = np.interp(np.arange(len(chosen)), known, np.arange(len(known)))
+    low = np.floor(place).astype(int)
+    part = (place - low).astype(np.float32)[:, None, None]
+    return found[low] * (1 - part) + found[np.minimum(low + 1, len(known) - 1)] * part
