@@ -1,0 +1,263 @@
+"""One avatar, ready to speak: its frames' mouth regions redrawn for any mouth shape.
+
+Two coordinate systems meet here. Each frame has its own pixels, counted from the corner of its box. The chart is the
+avatar's neutral face in its average pose, flat, unit IOD, origin at the mouth; each frame maps to it by an affine map
+of its own, so that the deformation bases are made once for the avatar and serve all of its frames.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import AvatarBundle
+from avatars.geometry import (
+    LOWER_LIP_INNER,
+    NOSE_BASE,
+    SKULL,
+    UPPER_LIP_INNER,
+    canonical_points,
+    fit_affine_camera,
+)
+from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening, MouthPalette
+from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
+from pipeline.lipsync.warp import ChartGrid, MouthWarp, sample
+
+__all__ = ["SpeakingFace"]
+
+Array = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+_ANCHORS = (*SKULL, *NOSE_BASE, 132, 361, 58, 288, 61, 291, 61, 291, 0, 37, 267, 205, 425, 50, 280, 36, 266)
+"Points that place the head in a frame; those named twice count twice, so that the mouth stays where it is."
+_UPPER, _LOWER = positions(UPPER_LIP_INNER), positions(LOWER_LIP_INNER)
+_OPEN_SMILE_IOD = 0.03
+"a face at rest that shows this much between its lips keeps its own teeth"
+_STEADY_IOD = 0.012
+"standard deviation of the opening below which a clip is of a person who does not talk"
+_REST = 1 / 256
+"activity below which a mouth is at rest: the photo's own pixels"
+_CACHE_BYTES = 12 << 20
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The box of one frame as it was filmed."""
+
+    pixels: Image
+    own_teeth: Field | None
+    "float32 (h, w) weight of what the frame shows between its lips, None where it shows nothing worth keeping"
+
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes + (0 if self.own_teeth is None else self.own_teeth.nbytes)
+
+
+class SpeakingFace:
+    """What the viseme backend keeps of an avatar. About 2 MB and a bounded cache of decoded regions."""
+
+    def __init__(self, bundle: AvatarBundle) -> None:
+        self._bundle = bundle
+        boxes = bundle.boxes.astype(np.float64)
+        self._width, self._height = (int(edge) for edge in boxes[0, 2:] - boxes[0, :2])
+        landmarks = bundle.landmarks.astype(np.float64)
+        in_box = landmarks[:, :, :2] - boxes[:, None, :2]
+
+        canonical = np.stack([canonical_points(points) for points in landmarks])
+        gaps = (canonical[:, LOWER_LIP_INNER, 1] - canonical[:, UPPER_LIP_INNER, 1]).max(axis=1)
+        most_closed = np.argsort(gaps, kind="stable")[: max(1, len(gaps) // 3)]
+        rest = np.median(canonical[most_closed], axis=0)
+        self._shape = MouthShape(rest)
+        self._openness = smoothstep(gaps, 0.011, 0.043)
+        self._keeps_teeth = bool(np.median(gaps) > _OPEN_SMILE_IOD and gaps.std() < _STEADY_IOD)
+
+        anchors = list(_ANCHORS)
+        self._cameras = np.stack([fit_affine_camera(rest[anchors], points[anchors]) for points in in_box])
+        self._scales = np.linalg.svd(self._cameras[:, :, :3], compute_uv=False).mean(axis=1)
+        to_chart = (self._cameras[:, :, :3] / self._scales[:, None, None]).mean(axis=0)
+        neutral = self._shape.neutral
+        middle = neutral[positions((61, 291))].mean(axis=0)
+        chart, skull = (neutral - middle) @ to_chart.T, (rest[list(SKULL)] - middle) @ to_chart.T
+        self._to_px = _affine_fits(chart, neutral @ self._cameras[:, :, :3].transpose(0, 2, 1) + self._translations())
+        self._to_chart = np.stack([cv2.invertAffineTransform(matrix) for matrix in self._to_px])
+        corners = np.array([[x, y] for x in (0, self._width) for y in (0, self._height)], np.float64)
+        covered = np.concatenate([_apply(matrix, corners) for matrix in self._to_chart])
+        self._warp = MouthWarp(chart, skull, ChartGrid.covering(covered))
+
+        self._sources = in_box[:, list(MOVING)]
+        push = 0.016 * self._openness * self._scales
+        self._sources[:, _UPPER, 1] -= push[:, None]
+        self._sources[:, _LOWER, 1] += push[:, None]
+        self._lips = in_box[:, [*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]]].astype(np.float32)
+
+        seam = chart[_UPPER]
+        self._palette = MouthPalette.in_light_of(bundle.frame(0), landmarks[0])
+        self._interior = MouthInterior(self._palette, seam, float(self._scales.max()))
+        self._window = _window(self._width, self._height)
+        y, x = np.mgrid[: self._height, : self._width].astype(np.float32)
+        self._places = np.dstack([x, y])
+        self._cache: OrderedDict[int, _Region] = OrderedDict()
+        self._cached_bytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held now, without the bundle's own tensors."""
+        arrays = (self._cameras, self._to_px, self._to_chart, self._sources, self._lips, self._window, self._places)
+        return self._warp.nbytes + self._cached_bytes + sum(array.nbytes for array in arrays)
+
+    def draw(self, frame_index: int, parameters: npt.NDArray[np.floating], activity: float) -> Image:
+        """The frame's box, uint8 RGB, speaking `parameters` (8,); the untouched pixels where activity is 0."""
+        region = self._region(frame_index)
+        if activity < _REST:
+            return region.pixels.copy()
+        activity = min(1.0, float(activity))
+        source, camera = self._sources[frame_index], self._cameras[frame_index]
+        spoken = self._shape.pose(parameters) @ camera[:, :3].T + camera[:, 3]
+        target = source + activity * (spoken - source)
+        opening = MouthOpening(
+            target[_UPPER], target[_LOWER], self._to_chart[frame_index], float(self._scales[frame_index])
+        )
+        below_seam = self._below_seam(opening)
+        places = self._came_from(frame_index, target, source, below_seam)
+        self._keep_off_teeth(frame_index, places, below_seam, source)
+        patch = sample(region.pixels, places)
+        self._fill(patch, region, opening, parameters, activity, float(self._openness[frame_index]))
+        return patch
+
+    def _translations(self) -> Array:
+        return np.asarray(self._cameras[:, None, :, 3])
+
+    def _came_from(self, frame_index: int, target: Array, source: Array, below_seam: Field) -> Field:
+        """Where in the frame's box each pixel of the patch comes from: float32 (h, w, 2)."""
+        to_px, to_chart = self._to_px[frame_index], self._to_chart[frame_index]
+        moves = self._warp.backward(_apply(to_chart, target), _apply(to_chart, source))
+        cells_to_px = (self._warp.grid.cell * to_px[:, :2].T).astype(np.float32)
+        moves = np.dstack([moves[..., :2] @ cells_to_px, moves[..., 2:] @ cells_to_px])
+        px_to_grid = _compose(self._warp.grid.from_chart(), to_chart)
+        flow = cv2.warpAffine(
+            moves,
+            px_to_grid,
+            (self._width, self._height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        move = flow[..., 2:] - flow[..., :2]
+        move *= below_seam[..., None]
+        move += flow[..., :2]
+        move *= self._window
+        move += self._places
+        return np.asarray(move, np.float32)
+
+    def _below_seam(self, opening: MouthOpening) -> Field:
+        """float32 (h, w): 0 above the line where the lips meet, 1 below; beside the mouth the step is a slope."""
+        seam = 0.5 * (opening.upper + opening.lower)
+        order = np.argsort(seam[:, 0], kind="stable")
+        columns = np.arange(self._width, dtype=np.float32)
+        line = np.interp(columns, seam[order, 0], seam[order, 1]).astype(np.float32)
+        left, right = seam[order[0], 0], seam[order[-1], 0]
+        outside = np.maximum(0, np.maximum(left - columns, columns - right))
+        slope = (1 / (1 + np.minimum(0.8 * outside, 0.24 * opening.px_per_iod))).astype(np.float32)
+        weight = (self._places[..., 1] - line) * slope
+        weight += np.float32(0.5)
+        return np.clip(weight, 0, 1, out=weight)
+
+    def _keep_off_teeth(self, frame_index: int, places: Field, below_seam: Field, source: Array) -> None:
+        """Lips never take pixels from between the lips of the source, so that a closing smile leaves no white line."""
+        if self._openness[frame_index] == 0:
+            return
+        columns = np.arange(self._width, dtype=np.float32)
+        upper, lower = (_inside(source[contour], columns) for contour in (_UPPER, _LOWER))
+        top, bottom = max(0, int(np.nanmin(upper)) - 2), min(self._height, int(np.nanmax(lower)) + 3)
+        reach = slice(max(0, top - (bottom - top) // 2), min(self._height, bottom + 2 * (bottom - top)))
+        x = np.clip(np.rint(places[reach, :, 0]), 0, self._width - 1).astype(np.intp)
+        y = places[reach, :, 1]
+        above = below_seam[reach] < 0.5
+        limit_above, limit_below = upper[x], lower[x]
+        y[...] = np.where(above, np.fmin(y, limit_above), np.fmax(y, limit_below))
+
+    def _fill(
+        self,
+        patch: Image,
+        region: _Region,
+        opening: MouthOpening,
+        parameters: npt.NDArray[np.floating],
+        activity: float,
+        source_open: float,
+    ) -> None:
+        """Draw what shows between the lips, or the line where they meet."""
+        if opening.gap_px > 0.5:
+            own_teeth = None if region.own_teeth is None else (region.pixels, region.own_teeth)
+            self._interior.paint(patch, opening, parameters, min(1.0, activity / 0.12), own_teeth)
+        meeting = source_open * activity * (1 - float(smoothstep(opening.gap_px, 0.3, 1.6)))
+        if meeting > 0.01:
+            _draw_lip_line(patch, opening, self._palette.cavity, 0.55 * meeting)
+
+    def _region(self, frame_index: int) -> _Region:
+        """The decoded box of a frame, from a cache that is bounded in bytes and forgets the least recently used."""
+        if frame_index in self._cache:
+            self._cache.move_to_end(frame_index)
+            return self._cache[frame_index]
+        x0, y0, x1, y1 = (int(edge) for edge in self._bundle.boxes[frame_index])
+        pixels = np.ascontiguousarray(self._bundle.frame(frame_index)[y0:y1, x0:x1])
+        region = _Region(pixels, self._own_teeth(frame_index) if self._keeps_teeth else None)
+        self._cache[frame_index] = region
+        self._cached_bytes += region.nbytes
+        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            _, forgotten = self._cache.popitem(last=False)
+            self._cached_bytes -= forgotten.nbytes
+        return region
+
+    def _own_teeth(self, frame_index: int) -> Field:
+        mask = np.zeros((self._height, self._width), np.uint8)
+        cv2.fillPoly(mask, [np.round(self._lips[frame_index] * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        inner = cv2.erode(mask, np.ones((3, 3), np.uint8))
+        soft = max(0.8, 0.012 * float(self._scales[frame_index]))
+        return cv2.GaussianBlur(inner, (0, 0), soft).astype(np.float32) * np.float32(1 / 255)
+
+
+def _apply(matrix: Array, points: Array) -> Array:
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+
+
+def _compose(second: Array, first: Array) -> Array:
+    """The affine map (2, 3) that does `first`, then `second`."""
+    return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
+
+
+def _affine_fits(points: Array, images: Array) -> Array:
+    """Affine maps (n, 2, 3) that take points (m, 2) nearest to each of images (n, m, 2), by least squares."""
+    design = np.column_stack([points, np.ones(len(points))])
+    return np.ascontiguousarray((np.linalg.pinv(design) @ images).transpose(0, 2, 1))
+
+
+def _inside(contour: Array, columns: Field) -> Field:
+    """Height of a lip contour at each column, NaN beside it."""
+    order = np.argsort(contour[:, 0], kind="stable")
+    return np.interp(columns, contour[order, 0], contour[order, 1], left=np.nan, right=np.nan).astype(np.float32)
+
+
+def _window(width: int, height: int) -> Field:
+    """float32 (h, w, 1): 1 within the box, smoothly 0 on its rim, so that a patch always joins its frame."""
+    x, y = (np.minimum(np.arange(size), np.arange(size)[::-1]) / (0.07 * size) for size in (width, height))
+    return (smoothstep(x, 0, 1)[None, :] * smoothstep(y, 0, 1)[:, None]).astype(np.float32)[..., None]
+
+
+def _draw_lip_line(patch: Image, opening: MouthOpening, colour: Array, strength: float) -> None:
+    """The line of closed lips, which a photo of an open smile does not have."""
+    seam = 0.5 * (opening.upper + opening.lower)
+    margin = 3 + int(0.03 * opening.px_per_iod)
+    x0, y0 = np.maximum(np.floor(seam.min(axis=0)).astype(int) - margin, 0)
+    x1, y1 = np.ceil(seam.max(axis=0)).astype(int) + margin
+    region = patch[y0:y1, x0:x1]
+    if not region.size:
+        return
+    line = np.zeros(region.shape[:2], np.uint8)
+    cv2.polylines(line, [np.round((seam - [x0, y0]) * 16).astype(np.int32)], False, 255, 1, cv2.LINE_AA, 4)
+    weight = cv2.GaussianBlur(line, (0, 0), max(0.9, 0.009 * opening.px_per_iod)).astype(np.float32)
+    weight = np.clip(weight * np.float32(1.6 / 255), 0, 1)[..., None] * np.float32(strength)
+    region[:] = (region + (1.5 * colour - region) * weight).astype(np.uint8)

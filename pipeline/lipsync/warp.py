@@ -1,0 +1,150 @@
+"""Smooth deformation of a face between two sets of landmarks, one layer above the mouth's seam and one below it.
+
+Both layers are thin-plate splines over the avatar's neutral face, the chart. Their bases depend on the chart only and
+so serve every frame of the avatar: a frame is one deformation of the chart (where its landmarks are), a mouth shape is
+another (where they shall be), and what a picture needs is the way back along the second and forth along the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.geometry import (
+    CHEEKS,
+    CHIN,
+    JAW,
+    LOWER_LIP_INNER,
+    LOWER_LIP_OUTER,
+    NOSE_BASE,
+    SKULL,
+    UPPER_LIP_INNER,
+    UPPER_LIP_OUTER,
+)
+from pipeline.lipsync.mouth_shape import positions
+
+__all__ = ["ChartGrid", "MouthWarp", "sample"]
+
+Array = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
+
+_UPPER_LAYER = tuple(sorted({*UPPER_LIP_OUTER, *UPPER_LIP_INNER[1:-1], *CHEEKS, *JAW}))
+_LOWER_LAYER = tuple(sorted({*LOWER_LIP_OUTER, *LOWER_LIP_INNER[1:-1], *CHEEKS, *JAW, *CHIN}))
+_STIFFNESS = 2e-5
+"regularisation of the splines, in the kernel's unit (IOD squared)"
+_PIN_RINGS_IOD = (0.21, 0.33)
+"nothing moves at these distances outside the jaw: necks, collars and hair stay as they were filmed"
+_INVERSIONS = 6
+
+
+@dataclass(frozen=True)
+class ChartGrid:
+    """A regular grid over the part of the chart where mouths are drawn."""
+
+    left: float
+    top: float
+    "chart coordinates of the first node"
+    cell: float
+    "distance of nodes, IOD"
+    columns: int
+    rows: int
+
+    @classmethod
+    def covering(cls, corners: Array, cell: float = 0.034) -> ChartGrid:
+        """The grid that covers all `corners` (n, 2)."""
+        low, high = corners.min(axis=0) - cell, corners.max(axis=0) + cell
+        columns, rows = np.ceil((high - low) / cell).astype(int) + 1
+        return cls(float(low[0]), float(low[1]), cell, int(columns), int(rows))
+
+    def nodes(self) -> Array:
+        """Chart coordinates (rows * columns, 2)."""
+        y, x = np.mgrid[: self.rows, : self.columns]
+        return np.column_stack([self.left + self.cell * x.ravel(), self.top + self.cell * y.ravel()])
+
+    def from_chart(self) -> Array:
+        """The affine map (2, 3) from chart coordinates to grid coordinates."""
+        scale = 1 / self.cell
+        return np.array([[scale, 0, -self.left * scale], [0, scale, -self.top * scale]])
+
+
+class MouthWarp:
+    """The two layers of one avatar."""
+
+    def __init__(self, neutral: Array, skull: Array, grid: ChartGrid) -> None:
+        """`neutral` (n, 2) are the MOVING landmarks in the chart, `skull` (len(SKULL), 2) the fixed ones."""
+        self.grid = grid
+        self._neutral = neutral
+        jaw = neutral[positions(JAW)]
+        middle = neutral[positions((61, 291))].mean(axis=0)
+        outward = jaw - middle
+        outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+        pins = np.concatenate([jaw + ring * outward for ring in _PIN_RINGS_IOD])
+        moved_by_lower_lip = np.isin(SKULL, NOSE_BASE)
+        self._upper = _basis(grid.nodes(), neutral[positions(_UPPER_LAYER)], np.concatenate([pins, skull]))
+        self._lower = _basis(
+            grid.nodes(), neutral[positions(_LOWER_LAYER)], np.concatenate([pins, skull[~moved_by_lower_lip]])
+        )
+        self._upper_points, self._lower_points = positions(_UPPER_LAYER), positions(_LOWER_LAYER)
+        y, x = np.mgrid[: grid.rows, : grid.columns].astype(np.float32)
+        self._places = np.ascontiguousarray(np.dstack([x, y]))
+
+    @property
+    def nbytes(self) -> int:
+        return self._upper.nbytes + self._lower.nbytes
+
+    def backward(self, target: Array, source: Array) -> Field:
+        """Where the pixels of the target come from.
+
+        `target` and `source` (n, 2) are MOVING landmarks in the chart. Returns (rows, columns, 4) float32: the
+        displacement from each grid node of the target to the source in grid cells, x and y of the upper layer, then
+        x and y of the lower one.
+        """
+        moves = np.concatenate([target - self._neutral, source - self._neutral], axis=1).astype(np.float32)
+        moves /= np.float32(self.grid.cell)
+        return np.dstack(
+            [
+                self._layer(self._upper @ moves[self._upper_points]),
+                self._layer(self._lower @ moves[self._lower_points]),
+            ]
+        )
+
+    def _layer(self, both: Field) -> Field:
+        """(nodes, 4) displacements chart -> target, chart -> source: back along the first, on along the other."""
+        fields = both.reshape(self.grid.rows, self.grid.columns, 4)
+        to_target, to_source = np.ascontiguousarray(fields[..., :2]), np.ascontiguousarray(fields[..., 2:])
+        back = -to_target
+        for _ in range(_INVERSIONS):  # fixed point of back(y) = -to_target(y + back(y))
+            back = -sample(to_target, self._places + back)
+        return np.asarray(back + sample(to_source, self._places + back), np.float32)
+
+
+def sample(image: npt.NDArray[Any], places: Field) -> npt.NDArray[Any]:
+    """The image at places float32 (h, w, 2), x and y in its pixels; bilinear, its rim goes on outside."""
+    # OpenCV takes None for the second map when the first holds both coordinates; its stubs do not say so.
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+
+
+def _kernel(a: Array, b: Array) -> Array:
+    """Thin-plate kernel r^2 log r between points (n, 2) and (m, 2)."""
+    squared = ((a[:, None, :] - b[None]) ** 2).sum(axis=-1) + 1e-12
+    return np.asarray(0.5 * squared * np.log(squared))
+
+
+def _basis(nodes: Array, movable: Array, pinned: Array) -> Field:
+    """float32 (nodes, movable): displacement of each node for a unit displacement of each movable point.
+
+    Thin-plate spline with affine part (Bookstein 1989), slightly stiffened; pinned points do not move.
+    """
+    points = np.concatenate([movable, pinned])
+    count = len(points)
+    affine = np.column_stack([np.ones(count), points])
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _kernel(points, points) + _STIFFNESS * np.eye(count)
+    system[:count, count:], system[count:, :count] = affine, affine.T
+    inverse = np.linalg.inv(system)[:, : len(movable)]
+    design = np.concatenate([_kernel(nodes, points), np.ones((len(nodes), 1)), nodes], axis=1)
+    return np.ascontiguousarray(design @ inverse, np.float32)
