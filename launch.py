@@ -71,7 +71,7 @@ TEST = (*CORE, RequirementFile("requirements-test.txt"))
 
 def files_for(arguments: Sequence[str]) -> tuple[RequirementFile, ...]:
     """The requirement files of a command line."""
-    return TEST if arguments[:1] == ["test"] else CORE
+    return TEST if arguments[:1] and arguments[0] in ("test", "bench") else CORE
 
 
 def installed_version(package: str) -> str | None:
@@ -270,7 +270,7 @@ def suitable_python(version: tuple[int, int], executable: str, run: Run) -> str:
     for major, minor in reversed(SUPPORTED_PYTHONS):
         candidate = shutil.which(f"python{major}.{minor}")
         said: list[str] = []
-        # A version manager's shim may be on PATH without the version behind it, so it is asked, also whether it has pip.
+        # A version manager's shim may be on PATH without the version behind it, so it is asked.
         question = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
         if candidate and run([candidate, "-c", question], said.append) == 0 and said == [f"{major}.{minor}"]:
             return candidate

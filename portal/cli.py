@@ -1,0 +1,213 @@
+"""The command line: `python launch.py [command] [options]`. Options are made from the fields of Settings.
+
+Each command is a short function that imports its owner when it is called: `--help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from avatars.errors import AvatarError
+from pipeline import registry
+from pipeline.errors import VivavoceError
+from portal.settings import Settings, load_settings, option_name
+
+__all__ = ["COMMANDS", "build_parser", "main", "settings_given"]
+
+REGISTERED = ("llm", "tts", "lipsync")
+"Settings that name a backend of the kind of their own name."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: `run` gets what argparse found and the settings, and returns the exit status."""
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace, Settings], int]
+    configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    passes_on: bool = False
+    "True: takes no settings, hands its arguments on as they are (`arguments.rest`)"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command line, return the exit status."""
+    parser = build_parser()
+    given = list(arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
+        given.insert(0, "serve")
+    passing_on = next((command for command in COMMANDS if command.passes_on and command.name == given[0]), None)
+    if passing_on is not None and not {"-h", "--help"} & set(given[1:2]):
+        parsed = argparse.Namespace(command=passing_on, rest=given[1:])
+    else:
+        parsed = parser.parse_args(given)
+    command: Command = parsed.command
+    try:
+        settings = load_settings(settings_given(parsed))
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return command.run(parsed, settings)
+    except (VivavoceError, AvatarError) as error:
+        print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python launch.py",
+        description="Vivavoce: a portrait or a short clip becomes a live talking avatar. Without a command: serve.",
+        epilog="Options of a command: python launch.py COMMAND --help. Each setting is also an environment variable "
+        "(VIVAVOCE_MAX_SESSIONS=4) and a line of vivavoce.toml in the data folder (max_sessions = 4).",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.help, description=command.help)
+        sub.set_defaults(command=command)
+        command.configure(sub)
+        if command.passes_on:
+            sub.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="handed on as they are")
+        else:
+            _add_settings(sub)
+    return parser
+
+
+def settings_given(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Settings that were on the command line, and only those."""
+    return {name: value for name, value in vars(parsed).items() if name in Settings.model_fields}
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings")
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = "" if default in ("", None, ()) or str(default).startswith("***") else f" (default: {default})"
+        text = f"{field.description}{shown}".replace("%", "%%")
+        flag = f"--{option_name(name)}"
+        if field.annotation is bool:
+            action = argparse.BooleanOptionalAction
+            group.add_argument(flag, dest=name, action=action, default=argparse.SUPPRESS, help=text)
+        elif get_origin(field.annotation) is tuple:
+            metavar = option_name(name).rstrip("s").upper()
+            group.add_argument(flag, dest=name, nargs="+", metavar=metavar, default=argparse.SUPPRESS, help=text)
+        else:
+            # Settings check the value, so that a bad one reads the same wherever it comes from.
+            group.add_argument(flag, dest=name, metavar=_metavar(name), default=argparse.SUPPRESS, help=text)
+
+
+def _metavar(name: str) -> str:
+    kind: Any = Settings.model_fields[name].annotation
+    if name in REGISTERED:
+        return "{" + ",".join(registry.names(name)) + "}"
+    if get_origin(kind) is Literal:
+        return "{" + ",".join(get_args(kind)) + "}"
+    while get_args(kind):  # Annotated[Path, ...] | None -> Path
+        kind = get_args(kind)[0]
+    return {int: "N", float: "N", Path: "PATH"}.get(kind, "TEXT")
+
+
+def _serve(_parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.app import serve
+
+    return serve(settings)
+
+
+def _worker(_parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.worker import run_worker
+
+    return run_worker(settings)
+
+
+def _render(parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.rendering import render_clip
+
+    notices = render_clip(
+        settings,
+        avatar=_avatar_to_show(settings),
+        output=parsed.output,
+        text=parsed.text,
+        audio=parsed.audio,
+        voice=settings.voice or None,
+        progress=_show_progress,
+    )
+    for notice in notices:
+        print(notice)
+    print(f"Written: {parsed.output}")
+    return 0
+
+
+def _configure_render(parser: argparse.ArgumentParser) -> None:
+    spoken = parser.add_mutually_exclusive_group(required=True)
+    spoken.add_argument("--text", help="what the avatar says")
+    spoken.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech that it says")
+    parser.add_argument("output", type=Path, metavar="OUTPUT.mp4")
+
+
+def _avatar_to_show(settings: Settings) -> str:
+    """The avatar asked for, or the first of our own characters; ours are made if they are not there yet."""
+    from avatars.library import AvatarLibrary, presets
+    from avatars.prepare import prepare_preset
+
+    chosen = settings.avatar or presets()[0].id
+    for preset in presets():
+        if preset.id == chosen:
+            prepare_preset(preset, AvatarLibrary(settings.data_dir / "avatars"))
+    return chosen
+
+
+def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
+    from avatars.library import AvatarLibrary
+    from avatars.prepare import Upload, prepare_avatar
+    from portal.names import clean_name
+
+    name = clean_name(parsed.name) or clean_name(parsed.upload.stem) or "Avatar"
+    library = AvatarLibrary(settings.data_dir / "avatars")
+    upload = Upload(parsed.upload, library.new_id(name), name, source={"file": clean_name(parsed.upload.name)})
+    bundle = prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
+    print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
+    return 0
+
+
+def _configure_prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("upload", type=Path, metavar="FILE", help="a portrait photo or a short clip of a person")
+    parser.add_argument("--name", default="", help="default: the file's name")
+
+
+def _doctor(_parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.doctor import report
+
+    return report(settings, print)
+
+
+def _test(parsed: argparse.Namespace, _settings: Settings) -> int:
+    from portal.checks import run_checks
+
+    return run_checks(parsed.rest, say=lambda text: print(text, flush=True))
+
+
+def _bench(parsed: argparse.Namespace, _settings: Settings) -> int:
+    from tests.benchmarks.run import main as run_benchmarks
+
+    return int(run_benchmarks(parsed.rest) or 0)
+
+
+def _show_progress(share: float, stage: str = "rendering") -> None:
+    if sys.stdout.isatty():
+        print(f"\r{stage}: {share:4.0%}", end="\n" if share >= 1 else "", flush=True)
+
+
+COMMANDS = (
+    Command("serve", "Start the portal and print its address.", _serve),
+    Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
+    Command("prepare", "Make an avatar from a photo or a clip.", _prepare, _configure_prepare),
+    Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker),
+    Command("doctor", "Say what works on this machine, what is missing, and the remedy.", _doctor),
+    Command("test", "Set up and run everything that CI runs.", _test, passes_on=True),
+    Command("bench", "Measure the figures of the README.", _bench, passes_on=True),
+)

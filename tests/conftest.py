@@ -1,0 +1,57 @@
+"""What all tests share: small avatars, a library of their own, a browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.library import AvatarLibrary
+from portal.environment import find_chromium
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., AvatarBundle]:
+    """A maker of small avatars: a coloured ramp that moves by a pixel a frame, a mouth box in its lower half."""
+
+    def make(avatar_id: str = "test", frames: int = 5, width: int = 96, height: int = 128) -> AvatarBundle:
+        ramp = np.linspace(0, 200, width * height * 3, dtype=np.uint8).reshape(height, width, 3)
+        x0, y0, x1, y1 = width // 4, height // 2, 3 * width // 4, 7 * height // 8
+        contents = BundleContents(
+            id=avatar_id,
+            name=avatar_id.title(),
+            kind="clip",
+            frames=[encode_jpeg(np.roll(ramp, index, axis=1)) for index in range(frames)],
+            width=width,
+            height=height,
+            boxes=np.tile(np.array([x0, y0, x1, y1], np.int32), (frames, 1)),
+            masks=np.full((1, y1 - y0, x1 - x0), 255, np.uint8),
+            landmarks=np.zeros((frames, 478, 3), np.float32),
+            loop=np.concatenate([np.arange(frames), np.arange(frames - 2, 0, -1)]).astype(np.int32),
+            poster=encode_jpeg(ramp),
+        )
+        return write_bundle(contents, tmp_path / "avatars" / avatar_id)
+
+    return make
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> AvatarLibrary:
+    """An empty library; make_bundle() writes into it."""
+    return AvatarLibrary(tmp_path / "avatars")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A Chromium that starts. Without one the test is skipped; in CI it fails."""
+    path = find_chromium()
+    if path is None:
+        message = "no Chromium: apt install chromium, or name one with CHROMIUM=/path/to/chrome"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return path
