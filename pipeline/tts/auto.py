@@ -1,0 +1,168 @@
+"""`auto`: picks the voice for each sentence by its language and by what can be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from pipeline.clock import Clock, SystemClock
+from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
+from pipeline.interfaces import SpeechSynthesizer
+from pipeline.text import detect_language
+from pipeline.tts.edge import EdgeSynthesizer
+from pipeline.tts.hibari import HibariSynthesizer
+from pipeline.types import AudioChunk
+
+__all__ = ["AutoSynthesizer"]
+
+logger = logging.getLogger(__name__)
+
+RECHECK_S = 60.0
+"""How long it is believed that the online voice can, or cannot, be reached."""
+
+_LANGUAGES = {
+    "ar": ("Arabic", "阿拉伯语"),
+    "el": ("Greek", "希腊语"),
+    "en": ("English", "英语"),
+    "he": ("Hebrew", "希伯来语"),
+    "hi": ("Hindi", "印地语"),
+    "ja": ("Japanese", "日语"),
+    "ko": ("Korean", "韩语"),
+    "ru": ("Russian", "俄语"),
+    "th": ("Thai", "泰语"),
+    "zh": ("Chinese", "中文"),
+}
+
+
+class AutoSynthesizer:
+    """English by `hibari`, on this machine; other languages by `edge`, where there is a network.
+
+    Naming one of edge's voices makes edge speak English too, with hibari to fall back on.
+    """
+
+    name = "auto"
+    streaming = True
+
+    def __init__(
+        self,
+        offline: SpeechSynthesizer | None = None,
+        online: EdgeSynthesizer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Without arguments: hibari and edge, as far as they are installed. Raises BackendUnavailable."""
+        self._offline = offline or _if_installed(HibariSynthesizer)
+        self._online = online or _if_installed(EdgeSynthesizer)
+        if self._offline is None and self._online is None:
+            raise BackendUnavailable(self.name, "no voice is installed", "pip install hibari-tts edge-tts")
+        self._clock = clock or SystemClock()
+        self._probing = asyncio.Lock()
+        self._is_reachable = False
+        self._believed_until_s = float("-inf")
+
+    @property
+    def _backends(self) -> list[SpeechSynthesizer]:
+        return [backend for backend in (self._offline, self._online) if backend is not None]
+
+    @property
+    def sample_rate(self) -> int:
+        return self._backends[0].sample_rate
+
+    @property
+    def phoneme_timing(self) -> bool:
+        return self._backends[0].phoneme_timing
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Those spoken offline, and edge's too while it is known to be reachable."""
+        offline = self._offline.languages if self._offline else frozenset()
+        return offline | self._online.languages if self._online and self._is_reachable else offline
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        return tuple(voice for backend in self._backends for voice in backend.voices)
+
+    def describe(self, language: str = "en", voice: str | None = None) -> str:
+        """Which voice speaks that language as far as is known now, e.g. "hibari (heart)"; empty for none."""
+        for backend in self._candidates(language, voice):
+            if backend is self._offline or self._is_reachable:
+                chosen = voice if voice in backend.voices else None
+                return f"{backend.name} ({chosen})" if chosen else backend.name
+        return ""
+
+    def load(self) -> None:
+        for backend in self._backends:
+            backend.load()
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        if voice is not None and voice not in self.voices:
+            raise SpeechError(f"There is no voice '{voice}' here.", f"Choose one of: {', '.join(self.voices)}.")
+        language = detect_language(text)
+        failure: SpeechError = _no_voice_for(language)
+        for backend in self._candidates(language, voice):
+            if backend is self._online and not await self._reaches_online():
+                continue
+            started = False
+            try:
+                async with aclosing(_speech(backend, text, voice)) as chunks:
+                    async for chunk in chunks:
+                        started = True
+                        yield chunk
+                return
+            except SpeechError as error:
+                if started:
+                    raise
+                logger.warning("%s cannot speak a sentence: %s", backend.name, error)
+                failure = error
+                if backend is self._online:
+                    self._believe(False)
+        raise failure
+
+    async def aclose(self) -> None:
+        for backend in self._backends:
+            await backend.aclose()
+
+    def _candidates(self, language: str, voice: str | None) -> list[SpeechSynthesizer]:
+        """Who might speak it, the preferred one first."""
+        able = [backend for backend in self._backends if language in backend.languages]
+        wants_online = self._online is not None and voice in self._online.voices
+        return able[::-1] if wants_online else able[:1]
+
+    async def _reaches_online(self) -> bool:
+        async with self._probing:
+            if self._online is not None and self._clock.now_s() >= self._believed_until_s:
+                try:
+                    await self._online.probe()
+                except BackendUnavailable as error:
+                    logger.info("%s", error)
+                    self._believe(False)
+                else:
+                    self._believe(True)
+        return self._is_reachable
+
+    def _believe(self, is_reachable: bool) -> None:
+        self._is_reachable = is_reachable
+        self._believed_until_s = self._clock.now_s() + RECHECK_S
+
+
+def _speech(backend: SpeechSynthesizer, text: str, voice: str | None) -> Any:
+    return backend.synthesize(text, voice if voice in backend.voices else None)
+
+
+def _if_installed(backend: type[Any]) -> Any:
+    try:
+        return backend()
+    except BackendUnavailable as error:
+        logger.info("%s", error)
+        return None
+
+
+def _no_voice_for(language: str) -> LanguageNotSupported:
+    english, chinese = _LANGUAGES.get(language, (f"'{language}'", f"“{language}”"))
+    return LanguageNotSupported(
+        f"No voice here speaks {english} without a network. 没有网络时，这里没有会说{chinese}的语音。",
+        "English is spoken offline; connect to the network and other languages are spoken by online voices. "
+        "英语可以离线朗读；连上网络后，其他语言会由在线语音朗读。",
+    )

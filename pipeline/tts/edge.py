@@ -1,0 +1,193 @@
+"""`edge`: Microsoft's online voices by the edge-tts package, many languages; MP3 decoded as it comes.
+
+What is to be spoken is sent to Microsoft: this backend speaks only where somebody chose it, or `auto` for a language
+that no voice here can speak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
+from pipeline.text import detect_language
+from pipeline.types import AudioChunk, FloatArray
+
+__all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
+
+Speaking = Callable[[str, str], AsyncGenerator[dict[str, Any], None]]
+"""(text, voice) -> messages; those with {"type": "audio"} carry MP3 in "data". What edge_tts.Communicate.stream gives."""
+
+SAMPLE_RATE = 24_000
+SERVICE = "https://speech.platform.bing.com"
+CHUNK_S = 0.2
+"""Chunks are at least this long: MP3 comes in pieces of 24 ms."""
+
+VOICES = {
+    "en": ("en-US-AriaNeural", "en-US-GuyNeural", "en-GB-SoniaNeural", "en-GB-RyanNeural"),
+    "zh": ("zh-CN-XiaoxiaoNeural", "zh-CN-YunxiNeural", "zh-CN-XiaoyiNeural", "zh-CN-YunyangNeural"),
+    "ja": ("ja-JP-NanamiNeural", "ja-JP-KeitaNeural"),
+    "ko": ("ko-KR-SunHiNeural", "ko-KR-InJoonNeural"),
+    "de": ("de-DE-KatjaNeural", "de-DE-ConradNeural"),
+    "es": ("es-ES-ElviraNeural", "es-ES-AlvaroNeural"),
+    "fr": ("fr-FR-DeniseNeural", "fr-FR-HenriNeural"),
+    "it": ("it-IT-ElsaNeural",),
+    "pt": ("pt-BR-FranciscaNeural",),
+    "ru": ("ru-RU-SvetlanaNeural",),
+    "ar": ("ar-EG-SalmaNeural",),
+    "el": ("el-GR-AthinaNeural",),
+    "he": ("he-IL-HilaNeural",),
+    "hi": ("hi-IN-SwaraNeural",),
+    "th": ("th-TH-PremwadeeNeural",),
+}
+"""A choice of the service's voices by language, the default first."""
+
+_HINT = "Check the network connection, or choose the voice 'hibari', which speaks English offline."
+
+
+class EdgeSynthesizer:
+    """Speaks what it gets with one request a sentence; chunks come while the service is still speaking."""
+
+    name = "edge"
+    sample_rate = SAMPLE_RATE
+    streaming = True
+    phoneme_timing = False
+    languages = frozenset(VOICES)
+    voices = tuple(voice for voices in VOICES.values() for voice in voices)
+
+    def __init__(
+        self,
+        speaking: Speaking | None = None,
+        reach: Callable[[], Awaitable[None]] | None = None,
+        chunk_timeout_s: float = 8.0,
+    ) -> None:
+        """speaking, reach: stand-ins for the service (tests). Raises BackendUnavailable."""
+        for module, package in (("edge_tts", "edge-tts"), ("av", "av")):
+            if importlib.util.find_spec(module) is None:
+                raise BackendUnavailable(self.name, f"the package {package} is missing", f"pip install {package}")
+        self._speaking = speaking or _speak_by_edge_tts
+        self._reach = reach or _reach_service
+        self._chunk_timeout_s = chunk_timeout_s
+
+    def load(self) -> None:
+        """Import what speaking needs, so that the first sentence does not wait for it."""
+        import av  # noqa: F401
+        import edge_tts  # noqa: F401
+
+    async def probe(self) -> None:
+        """Return if the service answers. Raises BackendUnavailable."""
+        try:
+            await self._reach()
+        except (OSError, TimeoutError) as error:
+            raise BackendUnavailable(self.name, f"{SERVICE} cannot be reached", _HINT) from error
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        """A cancelled synthesis closes the connection at once."""
+        if voice is not None and voice not in self.voices:
+            raise SpeechError(f"edge has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
+        chosen = _voice_for(detect_language(text), voice)
+        decoder = Mp3Decoder()
+        pts = 0
+        if any(map(str.isalnum, text)):
+            async with aclosing(self._mp3(text, chosen)) as pieces:
+                async for piece in pieces:
+                    samples = decoder.push(piece)
+                    if len(samples):
+                        yield AudioChunk(samples, SAMPLE_RATE, pts)
+                        pts += len(samples)
+        yield AudioChunk(decoder.flush(), SAMPLE_RATE, pts, final=True)
+
+    async def aclose(self) -> None:
+        """Nothing to close: each sentence has a connection of its own."""
+
+    async def _mp3(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
+        from aiohttp import ClientError
+        from edge_tts.exceptions import EdgeTTSException
+
+        async with aclosing(self._speaking(text, voice)) as messages:
+            while True:
+                try:
+                    async with asyncio.timeout(self._chunk_timeout_s):
+                        message = await anext(messages)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    reason = f"The online voice gave nothing for {self._chunk_timeout_s:g} seconds."
+                    raise SpeechError(reason, _HINT) from error
+                except (ClientError, EdgeTTSException, OSError) as error:
+                    raise SpeechError(f"The online voice failed: {error}.", _HINT) from error
+                if message["type"] == "audio":
+                    yield message["data"]
+
+
+class Mp3Decoder:
+    """MP3 in pieces of any size -> float32 mono at 24 kHz, in pieces of at least CHUNK_S."""
+
+    def __init__(self) -> None:
+        from av.audio.codeccontext import AudioCodecContext
+
+        self._codec: Any = AudioCodecContext.create("mp3float", "r")
+        self._decoded: list[FloatArray] = []
+
+    def push(self, data: bytes) -> FloatArray:
+        """What is decoded, once it is long enough; else nothing. Raises SpeechError."""
+        self._decode(self._codec.parse(data))
+        return self._take() if sum(map(len, self._decoded)) >= CHUNK_S * SAMPLE_RATE else np.zeros(0, np.float32)
+
+    def flush(self) -> FloatArray:
+        """The rest."""
+        self._decode([*self._codec.parse(b""), None])
+        return self._take()
+
+    def _decode(self, packets: list[Any]) -> None:
+        from av.error import FFmpegError
+
+        try:
+            frames = [frame for packet in packets for frame in self._codec.decode(packet)]
+        except FFmpegError as error:
+            raise SpeechError("The online voice sent sound that cannot be decoded.", "Try again.") from error
+        for frame in frames:
+            if frame.sample_rate != SAMPLE_RATE:
+                raise SpeechError(f"The online voice speaks at {frame.sample_rate} Hz, not at {SAMPLE_RATE}.", _HINT)
+            self._decoded.append(np.clip(frame.to_ndarray().mean(axis=0), -1, 1).astype(np.float32))
+
+    def _take(self) -> FloatArray:
+        decoded, self._decoded = self._decoded, []
+        return np.concatenate(decoded) if decoded else np.zeros(0, np.float32)
+
+
+def _voice_for(language: str, voice: str | None) -> str:
+    """The wanted voice where it can read the text (all read English), else the default of the text's language.
+
+    Raises LanguageNotSupported.
+    """
+    if voice is not None and (language == "en" or voice.startswith(f"{language}-")):
+        return voice
+    if language not in VOICES:
+        raise LanguageNotSupported(f"There is no online voice for '{language}' here.", "Choose another language.")
+    return VOICES[language][0]
+
+
+def _speak_by_edge_tts(text: str, voice: str) -> AsyncGenerator[dict[str, Any], None]:
+    from edge_tts import Communicate
+
+    stream: Any = Communicate(text, voice).stream()
+    messages: AsyncGenerator[dict[str, Any], None] = stream
+    return messages
+
+
+async def _reach_service() -> None:
+    """Any answer of the service will do. Raises OSError, TimeoutError."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3.0), trust_env=True) as session:
+        try:
+            async with session.head(SERVICE):
+                return
+        except aiohttp.ClientError as error:
+            raise OSError(str(error)) from error
