@@ -1,0 +1,343 @@
+"""Make labelled speech for the viseme network: synthesizers that tell when each phoneme sounds.
+
+Run (needs espeak-ng's shared library, flite, and numpy, soundfile, soxr, hibari-tts; about 4 CPU minutes):
+
+    python -m models.training.synthesize /tmp/speech.npz
+
+Texts are what any Debian machine has: translated program messages (/usr/share/locale) for 20 languages, and prose from
+installed Python packages and Perl manuals for English. Voices kept out of training altogether: some espeak variants
+and flite's awb; hibari has one voice, so there sentences are kept out. The file holds, for `train` and each held-out
+set, 16 kHz int16 samples and the viseme of every millisecond.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gettext
+import random
+import re
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.viseme_net import SAMPLE_RATE_HZ
+from models.visemes import TimedSound, viseme_labels
+
+SETS = ("train", "espeak", "flite", "hibari")
+"""What is trained on, then the held-out sets."""
+HELD_OUT_VARIANTS = ("m8", "f4", "Mario", "shelby", "klatt6", "Gene2", "paul")
+UNSUITABLE_VARIANTS = re.compile(r"whisper|robo|Robo|Demonic|croak|fast|announcer|AnxiousAndy|Mr serious|Nguyen")
+ENGLISH_VOICES = ("en-us", "en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp")
+LOCALES = {
+    "cmn": "zh_CN", "es": "es", "fr": "fr", "de": "de", "it": "it", "ru": "ru", "pt": "pt_BR", "pl": "pl", "nl": "nl",
+    "tr": "tr", "sv": "sv", "ko": "ko", "uk": "uk", "cs": "cs", "id": "id", "hi": "hi", "vi": "vi", "fi": "fi",
+    "hu": "hu", "ro": "ro",
+}  # fmt: skip
+FLITE_VOICES = {"slt": 170, "rms": 170, "kal16": 60, "kal": 30}
+_ARPABET_IPA = """
+p p  b b  m m  f f  v v  th θ  dh ð  t t  d d  dx ɾ  k k  g ɡ  ng ŋ  sh ʃ  zh ʒ  s s  z z  n n  l l  r ɹ  er ɚ  aa ɑ
+ae æ  ah ʌ  ax ə  aw aʊ  ay aɪ  ao ɔ  eh ɛ  ey eɪ  ih ɪ  iy i  y j  ow oʊ  oy ɔɪ  uh ʊ  uw u  w w  hh h  ch tʃ  jh dʒ
+pau _  en n  el l  em m  axr ɚ  ix ɪ  ux u
+"""
+ARPABET = dict(zip(_ARPABET_IPA.split()[::2], _ARPABET_IPA.split()[1::2], strict=True))
+Int16 = npt.NDArray[np.int16]
+Labels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    samples: Int16
+    "16 kHz mono"
+    labels: Labels
+    "viseme of each millisecond"
+
+    @classmethod
+    def make(cls, samples: npt.NDArray[Any], rate_hz: int, sounds: list[tuple[str, float, float]]) -> Utterance:
+        """From samples at any rate and (ipa, start_s, end_s)."""
+        import soxr
+
+        speech = soxr.resample(samples.astype(np.float32), rate_hz, SAMPLE_RATE_HZ)
+        timed = [TimedSound(ipa, round(a * 1000), round(b * 1000)) for ipa, a, b in sounds]
+        labels = viseme_labels(timed, 0, len(speech) * 1000 // SAMPLE_RATE_HZ)
+        return cls(np.clip(speech, -32767, 32767).astype(np.int16), labels)
+
+
+class _EspeakEvent(ctypes.Structure):
+    class _Id(ctypes.Union):
+        _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+    _fields_ = (
+        ("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint), ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int), ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p), ("id", _Id),
+    )  # fmt: skip
+
+
+class Espeak:
+    """espeak-ng through its C library, which reports phoneme events (speak_lib.h)."""
+
+    _SYNCHRONOUS, _PHONEME_EVENTS_IN_IPA, _EVENT_PHONEME, _UTF8 = 2, 3, 7, 1
+    _RATE, _PITCH, _RANGE = 1, 3, 4
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL("libespeak-ng.so.1")
+        self._rate_hz = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._PHONEME_EVENTS_IN_IPA)
+        self._pieces: list[Int16] = []
+        self._events: list[tuple[str, float]] = []
+        signature = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent)
+        )
+        self._callback = signature(self._collect)  # kept: the library holds only a pointer
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _collect(self, samples: Any, count: int, events: Any) -> int:
+        if samples and count > 0:
+            self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        i = 0
+        while events[i].type:
+            if events[i].type == self._EVENT_PHONEME:
+                ipa = events[i].id.string.decode("utf8", "ignore")
+                self._events.append((ipa, events[i].sample / self._rate_hz))
+            i += 1
+        return 0
+
+    def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
+        self._pieces.clear()
+        self._events.clear()
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            return None
+        for parameter, value in (
+            (self._RATE, rng.randint(110, 230)),
+            (self._PITCH, rng.randint(15, 85)),
+            (self._RANGE, rng.randint(25, 75)),
+        ):
+            self._library.espeak_SetParameter(parameter, value, 0)
+        utf8 = text.encode()
+        self._library.espeak_Synth(utf8, len(utf8) + 1, 0, 0, 0, self._UTF8, None, None)
+        self._library.espeak_Synchronize()
+        if len(self._events) < 3 or not self._pieces:
+            return None
+        samples = np.concatenate(self._pieces)
+        ends = [start for _, start in self._events[1:]] + [len(samples) / self._rate_hz]
+        sounds = [_from_closure(ipa, start, end) for (ipa, start), end in zip(self._events, ends, strict=True)]
+        return Utterance.make(samples, self._rate_hz, sounds)
+
+
+def _from_closure(ipa: str, start_s: float, end_s: float) -> tuple[str, float, float]:
+    """espeak reports stops at their release: the silence before belongs to them, the aspiration after hardly.
+
+    Measured on the energy around 60 to 180 of each: the closure of p t k lasts 55 ms before the event, of b d 20 ms.
+    """
+    first = ipa.lstrip("ˈˌ")[:1]
+    if first and first in "ptkcqʈ":
+        return ipa, start_s - 0.05, max(start_s + 0.02, end_s - 0.02)
+    if first and first in "bdɡgɖɟ":
+        return ipa, start_s - 0.02, end_s - 0.01
+    return ipa, start_s, end_s
+
+
+@dataclass(frozen=True, slots=True)
+class Flite:
+    scratch: Path
+
+    def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
+        import soundfile
+
+        stretch = f"duration_stretch={rng.uniform(0.85, 1.25):.2f}"
+        wav = self.scratch / "flite.wav"
+        command = ["flite", "-voice", voice, "--setf", stretch, "-psdur", "-t", text, "-o", str(wav)]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        ends = re.findall(r"(\w+):([\d.]+)", listing)
+        if len(ends) < 3:
+            return None
+        starts = ["0", *(end for _, end in ends)]
+        sounds = [
+            (ARPABET.get(phone.lower().rstrip("012"), "_"), float(start), float(end))
+            for (phone, end), start in zip(ends, starts, strict=False)
+        ]
+        samples, rate_hz = soundfile.read(wav, dtype="int16")
+        return Utterance.make(samples, rate_hz, sounds)
+
+
+class HibariSpeech:
+    """hibari with its duration predictor's output exposed: one integer an id, in units of 25 ms."""
+
+    _DURATIONS, _UNIT_S = "/Cast_32_output_0", 0.025
+    _LATE_S = 0.055
+    """Its sounds come this much before its durations say: best lag of the energy of s, p b m and vowels over 80
+    sentences (-50 to -60 ms for each class, in both halves of the sentences)."""
+
+    def __init__(self) -> None:
+        import onnxruntime
+        from hibari import Hibari, dsp
+
+        self._hibari, self._dsp = Hibari(), dsp
+        self._symbols = {i: s for s, i in self._hibari.vocab.items()}
+        # Protobuf merges repeated messages: a second ModelProto.graph (field 7) holding one GraphProto.output
+        # (field 12) with a ValueInfoProto.name (field 1) adds that tensor to the outputs.
+        output = _field(12, _field(1, self._DURATIONS.encode()))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            Path(self._hibari.model_path).read_bytes() + _field(7, output), options, providers=["CPUExecutionProvider"]
+        )
+
+    def speak(self, text: str, rng: random.Random) -> Utterance | None:
+        phonemes = self._hibari.phonemize(text)
+        ids = self._hibari.ids(phonemes[0]) if len(phonemes) == 1 else []
+        if len(ids) < 8:
+            return None
+        feed = {"ids": np.array([ids], np.int64), "speed": np.array([rng.uniform(0.85, 1.25)], np.float32)}
+        outputs = {o.name: v for o, v in zip(self._session.get_outputs(), self._session.run(None, feed), strict=True)}
+        durations = outputs.pop(self._DURATIONS)
+        frames = (v[0] for v in outputs.values())
+        samples = self._dsp.synth(*frames, np.random.default_rng(rng.getrandbits(32)))
+        ends = np.cumsum(durations) * self._UNIT_S - self._LATE_S
+        starts = ends - durations * self._UNIT_S
+        symbols = [self._symbols.get(i, " ") for i in ids]
+        sounds = [(s, float(a), float(b)) for s, a, b in zip(symbols, starts, ends, strict=True)]
+        return Utterance.make(samples * 32767, self._hibari.sample_rate, sounds)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(n: int) -> bytes:
+    return bytes([n & 127 | 128]) + _varint(n >> 7) if n > 127 else bytes([n])
+
+
+def english_sentences(rng: random.Random) -> list[str]:
+    """Prose found in installed packages' documentation."""
+    packages = Path(sysconfig.get_paths()["purelib"])
+    sources = [
+        *packages.glob("*/METADATA"),
+        *sorted(packages.glob("**/*.py"))[:8000:3],
+        *sorted(Path("/usr/share/perl").glob("5*/pod/*.pod"))[:60],
+    ]
+    found: set[str] = set()
+    for source in sources:
+        for match in re.findall(r"[A-Z][a-z ,'\n]{30,120}[.?!]", source.read_text(errors="ignore")):
+            sentence = re.sub(r"\s+", " ", match)
+            if len(sentence.split()) > 5:
+                found.add(sentence)
+    return rng.sample(sorted(found), len(found))
+
+
+def locale_sentences(locale: str, rng: random.Random) -> list[str]:
+    """Translated messages of installed programs."""
+    found: set[str] = set()
+    for catalogue in sorted(Path(f"/usr/share/locale/{locale}/LC_MESSAGES").glob("*.mo")):
+        try:
+            with catalogue.open("rb") as f:
+                messages = gettext.GNUTranslations(f)._catalog  # type: ignore[attr-defined]
+        except UnicodeDecodeError:  # a few old catalogues are in other encodings than they say
+            continue
+        for message in messages.values():
+            if isinstance(message, str):
+                lines = (line.strip() for line in message.split("\n"))
+                found.update(
+                    s for s in lines if 25 < len(s) < 110 and not re.search(r"[<>%{}\\/=_|@#$~^*\[\]`]|-.*-", s)
+                )
+    return rng.sample(sorted(found), len(found))
+
+
+@dataclass(slots=True)
+class _Corpus:
+    rng: random.Random
+    sets: dict[str, list[Utterance]] = field(default_factory=lambda: {name: [] for name in SETS})
+
+    def fill(self, name: str, minutes: float, utterances: Iterator[Utterance | None]) -> None:
+        """Take utterances until there are so many minutes more."""
+        made_ms = 0
+        for utterance in utterances:
+            if made_ms >= minutes * 60_000:
+                break
+            if utterance is not None:
+                self.sets[name].append(utterance)
+                made_ms += len(utterance.labels)
+        print(f"{name}: +{made_ms / 60_000:.1f} min", flush=True)
+
+    def save(self, path: Path) -> None:
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, utterances in self.sets.items():
+            arrays[f"{name}.samples"] = np.concatenate([u.samples for u in utterances])
+            arrays[f"{name}.labels"] = np.concatenate([u.labels for u in utterances])
+            arrays[f"{name}.sizes"] = np.array([(len(u.samples), len(u.labels)) for u in utterances])
+        np.savez(path, allow_pickle=False, **arrays)
+
+
+def load_corpus(path: Path) -> dict[str, list[Utterance]]:
+    """What `main` saved: set name -> utterances."""
+    corpus: dict[str, list[Utterance]] = {}
+    with np.load(path, allow_pickle=False) as stored:
+        for name in SETS:
+            cuts = np.cumsum(stored[f"{name}.sizes"], axis=0)[:-1]
+            samples = np.split(stored[f"{name}.samples"], cuts[:, 0])
+            labels = np.split(stored[f"{name}.labels"], cuts[:, 1])
+            corpus[name] = [Utterance(s, v) for s, v in zip(samples, labels, strict=True)]
+    return corpus
+
+
+def _espeak_variants() -> list[str]:
+    folder = next(Path("/usr").glob("**/espeak-ng-data/voices/!v"))
+    return sorted(f.name for f in folder.iterdir() if not UNSUITABLE_VARIANTS.search(f.name))
+
+
+def _endless(make: Callable[[], Utterance | None]) -> Iterator[Utterance | None]:
+    while True:
+        yield make()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--espeak-minutes", type=float, default=60)
+    parser.add_argument("--hibari-minutes", type=float, default=35)
+    arguments = parser.parse_args()
+    rng = random.Random(1)
+    corpus = _Corpus(rng)
+    english = english_sentences(rng)
+    kept_out, english = english[:200], english[200:]
+    foreign = {voice: locale_sentences(locale, rng) for voice, locale in LOCALES.items()}
+    foreign = {voice: sentences for voice, sentences in foreign.items() if len(sentences) > 60}
+    print(f"{len(english)} English sentences, {len(foreign)} other languages")
+
+    espeak = Espeak()
+    variants = [v for v in _espeak_variants() if v not in HELD_OUT_VARIANTS]
+
+    def espeak_utterance(voices: list[str], *, held_out: bool) -> Utterance | None:
+        part = slice(0, 30) if held_out else slice(30, None)
+        if rng.random() < 0.4:
+            language, text = rng.choice(ENGLISH_VOICES), rng.choice(kept_out if held_out else english)
+        else:
+            language = rng.choice([*foreign, "cmn", "cmn"])
+            text = rng.choice(foreign[language][part])
+        return espeak.speak(text, f"{language}+{rng.choice(voices)}", rng)
+
+    corpus.fill("train", arguments.espeak_minutes, _endless(lambda: espeak_utterance(variants, held_out=False)))
+    corpus.fill("espeak", 5, _endless(lambda: espeak_utterance(list(HELD_OUT_VARIANTS), held_out=True)))
+
+    hibari = HibariSpeech()
+    corpus.fill("train", arguments.hibari_minutes, (hibari.speak(text, rng) for text in english))
+    corpus.fill("hibari", 5, (hibari.speak(text, rng) for text in kept_out))
+
+    with tempfile.TemporaryDirectory() as scratch:
+        flite = Flite(Path(scratch))
+        for voice, count in FLITE_VOICES.items():
+            corpus.fill("train", 60, (flite.speak(text, voice, rng) for text in rng.sample(english, count)))
+        corpus.fill("flite", 5, (flite.speak(text, "awb", rng) for text in kept_out))
+    corpus.save(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Visemes: what a mouth looks like for each speech sound. numpy only.
+
+The 15 classes are the Oculus/MPEG-4 style set that real-time lip-sync commonly uses. `viseme_labels` is the one place
+where phonemes become visemes on a time axis; the training script and the phoneme path of the run time both use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CLOSED",
+    "DOMINANCE",
+    "MOUTH_PARAMETERS",
+    "MOUTH_SHAPES",
+    "REST",
+    "VISEMES",
+    "WORD_GAP_MS",
+    "TimedSound",
+    "viseme_labels",
+    "visemes_of",
+]
+
+VISEMES: tuple[str, ...] = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou")
+REST = VISEMES.index("sil")
+CLOSED = VISEMES.index("PP")
+
+MOUTH_PARAMETERS: tuple[str, ...] = ("jaw", "open", "width", "round", "press", "fv", "teeth", "tongue")
+"""The order of mouth parameters everywhere. All 0..1 but width, which is -1 (pursed) .. 1 (spread)."""
+
+MOUTH_SHAPES: npt.NDArray[np.float32] = np.array(
+    [  # jaw, open, width, round, press, fv, teeth, tongue
+        [0.00, 0.00, 0.00, 0.0, 0.0, 0.0, 0.0, 0.0],  # sil
+        [0.06, 0.00, -0.05, 0.1, 1.0, 0.0, 0.0, 0.0],  # PP
+        [0.14, 0.10, 0.10, 0.0, 0.0, 1.0, 0.4, 0.0],  # FF
+        [0.22, 0.30, 0.10, 0.0, 0.0, 0.0, 0.3, 0.9],  # TH
+        [0.20, 0.28, 0.12, 0.0, 0.0, 0.0, 0.4, 0.6],  # DD
+        [0.30, 0.32, 0.05, 0.0, 0.0, 0.0, 0.2, 0.0],  # kk
+        [0.16, 0.42, -0.45, 0.7, 0.0, 0.0, 0.8, 0.0],  # CH
+        [0.10, 0.30, 0.25, 0.0, 0.0, 0.0, 0.9, 0.0],  # SS
+        [0.22, 0.28, 0.12, 0.0, 0.0, 0.0, 0.3, 0.7],  # nn
+        [0.22, 0.30, -0.35, 0.4, 0.0, 0.0, 0.3, 0.2],  # RR
+        [0.95, 0.80, 0.10, 0.0, 0.0, 0.0, 0.3, 0.0],  # aa
+        [0.55, 0.55, 0.40, 0.0, 0.0, 0.0, 0.4, 0.0],  # E
+        [0.28, 0.42, 0.65, 0.0, 0.0, 0.0, 0.7, 0.1],  # ih
+        [0.62, 0.55, -0.55, 0.7, 0.0, 0.0, 0.0, 0.0],  # oh
+        [0.32, 0.25, -0.95, 1.0, 0.0, 0.0, 0.0, 0.0],  # ou
+    ],
+    np.float32,
+)
+"""(15, 8): the mouth each viseme aims at."""
+
+
+def _dominance() -> npt.NDArray[np.float32]:
+    table = np.ones((len(VISEMES), len(MOUTH_PARAMETERS)), np.float32)
+    row = {name: table[i] for i, name in enumerate(VISEMES)}
+    jaw, opening, width, rounding = (MOUTH_PARAMETERS.index(p) for p in ("jaw", "open", "width", "round"))
+    for name in ("TH", "DD", "kk", "SS", "nn"):  # the tongue makes these: the lips are free to follow the neighbours
+        row[name][[width, rounding]] = 0.3
+    row["kk"][[jaw, opening]] = 0.6
+    row["sil"][[width, rounding]] = 0.5
+    row["PP"][[width, rounding]] = 0.5
+    row["FF"][[width, rounding]] = 0.6
+    row["PP"][opening] = 2.5  # lips that must meet win over open neighbours
+    row["FF"][opening] = 1.8
+    return table
+
+
+DOMINANCE: npt.NDArray[np.float32] = _dominance()
+"""(15, 8): how strongly each viseme insists on each parameter against its neighbours (Cohen & Massaro 1993)."""
+
+_SYMBOLS: dict[str, tuple[str, ...]] = {
+    "p b m ɓ ʙ ɸ": ("PP",),
+    "f v ʋ ɱ β": ("FF",),
+    "θ ð": ("TH",),
+    "t d ɗ ʈ ɖ ɾ ɽ T": ("DD",),
+    "k ɡ g ŋ ɴ x ɣ q ɢ χ ʁ c ɟ ɰ": ("kk",),
+    "ʃ ʒ ɕ ʑ ʂ ʐ S": ("CH",),
+    "s z": ("SS",),
+    "n l ɲ ʎ ɭ ɫ ɳ ɬ ɮ": ("nn",),
+    "r ɹ ɻ ʀ ɚ ɝ": ("RR",),
+    "a ɑ ɐ æ ʌ": ("aa",),
+    "e ɛ ə ɜ ɘ œ ᵊ": ("E",),
+    "i ɪ ɨ ɯ j ʝ ç ᵻ": ("ih",),
+    "o ɔ ɒ ɤ": ("oh",),
+    "u ʊ w y ø ʉ ʏ ɥ ɵ ʍ": ("ou",),
+    "ʦ ʣ": ("DD", "SS"),
+    "ʧ ʤ ʨ ʥ ꭧ": ("DD", "CH"),
+    # misaki's capitals, the alphabet of hibari and Kokoro: English diphthongs in one letter
+    "A": ("E", "ih"),
+    "I": ("aa", "ih"),
+    "Y": ("oh", "ih"),
+    "O": ("oh", "ou"),
+    "Q": ("E", "ou"),
+    "W": ("aa", "ou"),
+}
+_BY_SYMBOL: dict[str, tuple[int, ...]] = {
+    symbol: tuple(VISEMES.index(v) for v in shapes)
+    for symbols, shapes in _SYMBOLS.items()
+    for symbol in symbols.split()
+}
+_TRAILING_MARKS = frozenset("ːˑʰʲʷ̃")
+"""Written after the sound they belong to, so a mark with a time of its own lengthens the sound before."""
+_PAUSES = frozenset(" _|.,;:!?…—–-\"'“”«»()¡¿。，！？；：、")
+
+WORD_GAP_MS = 150
+"""Shorter pauses between two sounds are no rest: a mouth does not shut between words."""
+_SHORTEST_CLOSURE_MS = 40
+"""A picture lasts 40 ms; lips that meet for less would never be seen to meet."""
+_BORROW_MS = WORD_GAP_MS // 2
+"""How much of a long h takes the next sound's shape: no more, so that a stream knows the next sound in time."""
+
+
+class TimedSound(NamedTuple):
+    """One phoneme on a time axis of whole milliseconds."""
+
+    ipa: str
+    start_ms: int
+    end_ms: int
+
+
+def visemes_of(ipa: str) -> tuple[int, ...]:
+    """Visemes of one phoneme in order: two for diphthongs and affricates, (REST,) for a pause.
+
+    Empty for sounds with no shape of their own (h, glottal stop) and for marks (stress, length, tone). A symbol that
+    is not in the table gives nothing either: what follows or precedes it is the best guess.
+    """
+    if all(c in _PAUSES for c in ipa):
+        return (REST,)
+    shapes: list[int] = []
+    for symbol in ipa:
+        shapes += [v for v in _BY_SYMBOL.get(symbol, ()) if v not in shapes[-1:]]
+    return tuple(shapes)
+
+
+def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> npt.NDArray[np.uint8]:
+    """The viseme at each millisecond of [start_ms, stop_ms): uint8 (stop_ms - start_ms,).
+
+    Pauses under WORD_GAP_MS are shared by their neighbours, a sound without shape takes the next one's, and p b m
+    last at least a picture. What is said about a moment depends only on sounds that start at most WORD_GAP_MS later.
+    """
+    labels = np.full(stop_ms - start_ms, REST, np.uint8)
+
+    def paint(viseme: int, a: int, b: int) -> None:
+        labels[max(a - start_ms, 0) : max(b - start_ms, 0)] = viseme
+
+    voiced = sorted((s for s in sounds if visemes_of(s.ipa) != (REST,)), key=lambda s: (s.start_ms, s.end_ms))
+    short_closures: list[int] = []
+    before = REST
+    before_end: int | None = None
+    for sound, following in zip(voiced, [*voiced[1:], None], strict=True):
+        start, end = sound.start_ms, sound.end_ms
+        shapes = visemes_of(sound.ipa)
+        if not shapes:
+            own_start = max(start, end - _BORROW_MS)
+            paint(before, start, own_start)
+            shapes = (_borrowed_shape(sound, following, before),)
+        else:
+            own_start = start
+        if before_end is not None and 0 < start - before_end < WORD_GAP_MS:
+            meet = (before_end + start) // 2
+            paint(before, before_end, meet)
+            paint(shapes[0] if own_start == start else before, meet, start)
+        edges = np.linspace(own_start, end, len(shapes) + 1).round().astype(int).tolist()
+        for viseme, (a, b) in zip(shapes, pairwise(edges), strict=True):
+            paint(viseme, a, b)
+            if viseme == CLOSED and b - a < _SHORTEST_CLOSURE_MS:
+                short_closures.append((a + b) // 2)
+        before, before_end = shapes[-1], end
+    for middle in short_closures:
+        paint(CLOSED, middle - _SHORTEST_CLOSURE_MS // 2, middle + _SHORTEST_CLOSURE_MS // 2)
+    return labels
+
+
+def _borrowed_shape(sound: TimedSound, following: TimedSound | None, before: int) -> int:
+    """The shape of a sound that has none: the next sound's, or the one before for a mark that trails it."""
+    if following is None or following.start_ms - sound.end_ms > _BORROW_MS or set(sound.ipa) <= _TRAILING_MARKS:
+        return before
+    return (visemes_of(following.ipa) or (before,))[0]

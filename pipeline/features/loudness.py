@@ -1,0 +1,47 @@
+"""How loud each picture's own 40 ms are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureCount
+from pipeline.types import AudioChunk, FeatureWindow, FloatArray
+
+__all__ = ["SILENCE_DBFS", "LoudnessExtractor"]
+
+SILENCE_DBFS = -120.0
+
+
+class LoudnessExtractor:
+    """data is float32 (1,): RMS in dB below full scale, SILENCE_DBFS for digital silence."""
+
+    name = "loudness"
+    lookahead_ms = 0.0
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._count = PictureCount()
+        self._rest: FloatArray = np.zeros(0, np.float32)
+
+    def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
+        """Raises ValueError when the chunk is not at 16 kHz."""
+        self._count.hear(chunk)
+        samples = np.concatenate([self._rest, chunk.samples])
+        n = len(samples) // FEATURE_SAMPLES_PER_PICTURE
+        self._rest = samples[n * FEATURE_SAMPLES_PER_PICTURE :]
+        return self._count.give(_dbfs(samples[: n * FEATURE_SAMPLES_PER_PICTURE]))
+
+    def flush(self) -> list[FeatureWindow]:
+        missing = -len(self._rest) % FEATURE_SAMPLES_PER_PICTURE
+        windows = self._count.give(_dbfs(np.pad(self._rest, (0, missing))))
+        self.reset()
+        return windows
+
+
+def _dbfs(samples: FloatArray) -> FloatArray:
+    """(n * 640,) samples -> (n, 1) RMS in dBFS, in double precision so that no split changes a bit."""
+    pictures = samples.reshape(-1, FEATURE_SAMPLES_PER_PICTURE).astype(np.float64)
+    rms = np.sqrt(np.mean(pictures**2, axis=1, keepdims=True))
+    return (20 * np.log10(np.maximum(rms, 10 ** (SILENCE_DBFS / 20)))).astype(np.float32)

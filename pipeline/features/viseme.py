@@ -1,0 +1,143 @@
+"""Mouth parameters and activity a picture: from phoneme timing when the synthesizer gives it, else from the sound."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from models.viseme_net import VisemeNetwork, VisemeStep
+from models.viseme_net import STEP_MS as NETWORK_STEP_MS
+from models.visemes import VISEMES, WORD_GAP_MS, TimedSound, viseme_labels
+from pipeline.features.coarticulation import FUTURE_MS, N_COLUMNS, STEP_MS, Coarticulator, rest_steps
+from pipeline.features.pictures import PictureCount
+from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, FloatArray
+
+__all__ = ["VisemeExtractor"]
+
+_SAMPLES_PER_MS = FEATURE_RATE_HZ // 1000
+
+
+class _Source(Protocol):
+    """Where the steps that the Coarticulator eats come from, for one sentence."""
+
+    press_gain: float
+
+    def push(self, chunk: AudioChunk) -> FloatArray:
+        """(n, N_COLUMNS) steps that no later audio can change."""
+        ...
+
+    def finish(self) -> FloatArray:
+        """The steps still missing to the end of the sentence."""
+        ...
+
+
+class _Timing:
+    """Steps from phoneme timing."""
+
+    press_gain = 1.5
+
+    def __init__(self) -> None:
+        self._sounds: list[TimedSound] = []
+        self._samples = 0
+        self._done_ms = 0
+
+    def push(self, chunk: AudioChunk) -> FloatArray:
+        if chunk.phonemes is None and len(chunk.samples):
+            raise ValueError(
+                "A chunk without phoneme timing follows one with it: give timing on every chunk of a sentence, "
+                "() where nothing is said, or on none."
+            )
+        origin_ms = self._samples / _SAMPLES_PER_MS
+        self._sounds += [
+            TimedSound(p.ipa, round(origin_ms + p.start_s * 1000), round(origin_ms + p.end_s * 1000))
+            for p in chunk.phonemes or ()
+        ]
+        self._samples += len(chunk.samples)
+        return self._next((self._samples // _SAMPLES_PER_MS - WORD_GAP_MS - self._done_ms) // STEP_MS)
+
+    def finish(self) -> FloatArray:
+        left_samples = self._samples - self._done_ms * _SAMPLES_PER_MS
+        return self._next(-(-left_samples // (STEP_MS * _SAMPLES_PER_MS)))
+
+    def _next(self, n: int) -> FloatArray:
+        n = max(0, n)
+        start_ms, self._done_ms = self._done_ms, self._done_ms + n * STEP_MS
+        labels = viseme_labels(self._sounds, start_ms, self._done_ms)
+        steps = np.ones((n, N_COLUMNS), np.float32)
+        steps[:, :-1] = (labels.reshape(n, STEP_MS, 1) == np.arange(len(VISEMES))).mean(axis=1)
+        return steps
+
+
+class _Hearing:
+    """Steps from the network; louder speech opens the mouth wider."""
+
+    press_gain = 2.0
+    _GAIN, _GAIN_AT_PEAK, _GAIN_SLOPE, _GAIN_RANGE = 1.18, 1.08, 0.22, (0.55, 1.2)
+
+    def __init__(self, network: VisemeNetwork) -> None:
+        self._stream = network.stream()
+
+    def push(self, chunk: AudioChunk) -> FloatArray:
+        return self._steps(self._stream.push(chunk.samples))
+
+    def finish(self) -> FloatArray:
+        return self._steps(self._stream.finish())
+
+    def _steps(self, heard: VisemeStep) -> FloatArray:
+        gain = self._GAIN * np.clip(self._GAIN_AT_PEAK + self._GAIN_SLOPE * heard.loudness, *self._GAIN_RANGE)
+        return np.column_stack([heard.probabilities, gain]).repeat(NETWORK_STEP_MS // STEP_MS, axis=0)
+
+
+class _Sentence:
+    """One sentence's way from audio to pictures."""
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._coarticulator = Coarticulator(source.press_gain)
+
+    def push(self, chunk: AudioChunk) -> FloatArray:
+        return self._coarticulator.push(self._source.push(chunk))
+
+    def finish(self) -> FloatArray:
+        silence = rest_steps((PICTURE_MS + FUTURE_MS) // STEP_MS)
+        return self._coarticulator.push(np.concatenate([self._source.finish(), silence]))
+
+
+class VisemeExtractor:
+    """data is float32 (9,): the mouth parameters of models/visemes.py, then activity (0 = the photo's own mouth)."""
+
+    name = "viseme"
+    lookahead_ms = float(FUTURE_MS + WORD_GAP_MS)
+
+    def __init__(self, network: VisemeNetwork | None = None) -> None:
+        """`network` is loaded from the repository's weights when a sentence without timing first needs it."""
+        self._network = network
+        self.reset()
+
+    def reset(self) -> None:
+        self._count = PictureCount()
+        self._sentence: _Sentence | None = None
+
+    def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
+        """Raises ValueError when the chunk is not at 16 kHz, or lacks the timing that earlier chunks had.
+
+        The first chunk that says anything decides where the sentence's visemes come from.
+        """
+        self._count.hear(chunk)
+        if self._sentence is None:
+            if not len(chunk.samples) and not chunk.phonemes:
+                return []
+            self._sentence = _Sentence(_Hearing(self._loaded_network()) if chunk.phonemes is None else _Timing())
+        return self._count.give(self._sentence.push(chunk))
+
+    def flush(self) -> list[FeatureWindow]:
+        rows = self._sentence.finish()[: self._count.pictures_left] if self._sentence else ()
+        windows = self._count.give(rows)
+        self.reset()
+        return windows
+
+    def _loaded_network(self) -> VisemeNetwork:
+        if self._network is None:
+            self._network = VisemeNetwork.load()
+        return self._network
