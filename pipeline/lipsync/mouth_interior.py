@@ -35,8 +35,11 @@ _LOWER_EDGE_RISE = (0.000, 0.000, -0.002, 0.004, 0.008)
 _UPPER_HEIGHT, _LOWER_HEIGHT = 0.105, 0.090
 _UPPER_EDGE = 0.030
 "the edge of the upper teeth below the seam of the closed lips, IOD"
-_OVERBITE = 0.012
+_OVERBITE = 0.006
 _TEXTURE_SUPERSAMPLING = 4
+_SHADOW = np.array([0.34, 0.20, 0.16], np.float32)
+_ROUND_SHADES = 0.42
+"part of the light that rounded lips keep from the teeth"
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,10 @@ class MouthPalette:
         bright = skin[skin @ _LUMA >= np.percentile(skin @ _LUMA, 92)].mean(axis=0) if len(skin) else np.full(3, 200.0)
         white = frame[eyes > 0].astype(np.float64)
         eye_white = float(np.percentile(white @ _LUMA, 90)) if len(white) else 0.0
-        light = float(np.clip(max(eye_white, 1.02 * bright @ _LUMA) / 228, 0.30, 1.04))
+        light = float(np.clip(max(eye_white, 1.02 * bright @ _LUMA) / 222, 0.30, 1.04))
         cast = bright / max(bright @ _LUMA, 1.0)
         tint = 0.88 + 0.12 * cast
-        return cls(_ENAMEL * light * tint, _GUM * light, _TONGUE * light, _CAVITY * light)
+        return cls(np.minimum(_ENAMEL * light * tint, 250), _GUM * light, _TONGUE * light, _CAVITY * light)
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,8 @@ class MouthInterior:
         colour = self._layers(opening, parameters, shape, origin, below_lip, above_lip)
         if own_teeth is not None:
             pixels, weight = own_teeth
-            keep = weight[y0:y1, x0:x1, None] * np.float32(1 - 0.55 * min(1.0, max(0.0, float(parameters[3]))))
-            colour += (pixels[y0:y1, x0:x1] - colour) * keep
+            shade = _warm(1 - _ROUND_SHADES * float(parameters[3]) * np.ones((1, 1), np.float32))
+            colour += (pixels[y0:y1, x0:x1] * shade - colour) * weight[y0:y1, x0:x1, None]
         region = patch[y0:y1, x0:x1].astype(np.float32)
         occlusion = cv2.GaussianBlur(coverage, (0, 0), 3 * blur)[..., None]
         region *= 1 - np.float32(0.20 * strength) * occlusion * (1 - alpha)
@@ -159,48 +162,45 @@ class MouthInterior:
         jaw, _open, _width, rounding, _press, fv, _teeth, tongue = (float(value) for value in parameters)
         drop = JAW_DROP_IOD * jaw
         edge = _UPPER_EDGE
-        lower_edge = edge - _OVERBITE + 0.92 * drop
+        lower_edge = edge - _OVERBITE + drop
         depth = np.clip(np.minimum(below_lip, above_lip) / 0.07, 0, 1)[..., None].astype(np.float32)
         colour = self._palette.cavity.astype(np.float32) * (np.float32(1.25) - np.float32(0.75) * depth)
 
-        raised = min(1.0, tongue) * (0.55 * drop + 0.030)
-        colour = self._over(colour, self._tongue, (0.0, lower_edge + 0.012 - raised), opening, shape, origin)
-        colour = self._over(colour, self._lower, (0.0, lower_edge), opening, shape, origin, 1 - 0.5 * rounding)
+        raised = 0.045 * jaw + min(1.0, tongue) * (0.55 * drop + 0.030)
+        colour = self._over(colour, self._tongue, lower_edge - raised, opening, shape, origin)
+        lower_light = (1 - 0.3 * jaw) * (0.55 + 0.45 * _ramp(below_lip, 0.0, 0.06))
+        colour = self._over(colour, self._lower, lower_edge, opening, shape, origin, lower_light)
         if tongue > 0.75:  # th: the tip comes forward between the teeth
-            tip = (0.0, edge + 0.004 + 0.25 * (lower_edge - edge))
-            colour = self._over(colour, self._tongue, tip, opening, shape, origin, 3 * (tongue - 0.75))
-        shadow = 0.58 + 0.42 * _ramp(below_lip, -0.005, 0.060)
-        colour = self._over(
-            colour * shadow[..., None],
-            self._upper,
-            (0.0, edge),
-            opening,
-            shape,
-            origin,
-            1 - 0.45 * min(1.0, rounding),
-            (0.70 + 0.30 * _ramp(below_lip, -0.010, 0.035)) * (1 - 0.25 * min(1.0, rounding)),
-        )
-        low = 0.80 + 0.20 * _ramp(above_lip, -0.004, 0.022) * (1 - 0.3 * fv)
-        return np.asarray(colour * low[..., None], np.float32)
+            tip = edge - 0.006
+            colour = self._over(
+                colour, self._tongue, tip, opening, shape, origin, opacity=min(1.0, 6 * (tongue - 0.75))
+            )
+        colour *= (0.65 + 0.35 * _ramp(below_lip, 0.0, 0.060))[..., None]
+        light = 0.74 + 0.26 * _ramp(below_lip, -0.006, 0.028)
+        light *= 1 - _ROUND_SHADES * rounding
+        light += (0.92 - light) * fv
+        colour = self._over(colour, self._upper, edge, opening, shape, origin, light)
+        low = 0.84 + 0.16 * _ramp(above_lip, -0.004, 0.018)
+        return np.asarray(colour * _warm(low + (1 - low) * np.float32(0.5 * fv)), np.float32)
 
     def _over(
         self,
         below: Field,
         texture: _Texture,
-        offset: tuple[float, float],
+        lowered: float,
         opening: MouthOpening,
         shape: tuple[int, int],
         origin: Array,
+        light: Field | None = None,
         opacity: float = 1.0,
-        shade: Field | None = None,
     ) -> Field:
-        """A texture, hung at `offset` (IOD, along and across the mouth) from the seam's middle, over what is below."""
+        """A texture, hung `lowered` IOD under the middle of the seam, over what is below; `light` 0..1 is (h, w)."""
         cos, sin = np.cos(self._roll), np.sin(self._roll)
         turn = np.array([[cos, sin], [-sin, cos]])
         to_local = np.column_stack(
             [
                 turn @ opening.to_chart[:, :2],
-                turn @ (opening.to_chart[:, :2] @ origin + opening.to_chart[:, 2] - self._anchor) - offset,
+                turn @ (opening.to_chart[:, :2] @ origin + opening.to_chart[:, 2] - self._anchor) - [0, lowered],
             ]
         )
         matrix = np.column_stack(
@@ -213,8 +213,8 @@ class MouthInterior:
             texture.pixels, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
         if opacity < 1:
-            sampled = sampled * np.float32(max(0.0, opacity))
-        front = sampled[..., :3] if shade is None else sampled[..., :3] * shade[..., None]
+            sampled = sampled * np.float32(opacity)
+        front = sampled[..., :3] if light is None else sampled[..., :3] * _warm(light)
         return np.asarray(below * (1 - sampled[..., 3:]) + front, np.float32)
 
 
@@ -241,6 +241,11 @@ def _curve(points: Array, columns: Field) -> Field:
 
 def _ramp(x: Field, low: float, high: float) -> Field:
     return np.clip((x - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+
+
+def _warm(light: Field) -> Field:
+    """Factors (h, w, 3) for light 0..1 (h, w): in a mouth the shadows are red, not grey."""
+    return np.asarray(_SHADOW + (1 - _SHADOW) * light[..., None], np.float32)
 
 
 def _canvas(half_width: float, top: float, bottom: float, density: float) -> tuple[Array, Array, Array]:
@@ -292,9 +297,9 @@ def _paint_teeth(
     round_side = 1 - 0.10 * np.abs(across) ** 3
     turned_away = 1 - 0.50 * smoothstep(away / half, 0.30, 1.05)
     lengthwise = 0.93 + 0.07 * smoothstep(inward - rise, 0.0, 0.030) - 0.10 * smoothstep(inward, 0.04, 0.09)
-    shade = round_side * turned_away * lengthwise * (1.0 if hanging else 0.86)
+    shade = _warm((round_side * turned_away * lengthwise * (1.0 if hanging else 0.86)).astype(np.float32))
     between = np.array([0.72, 0.62, 0.55])
-    enamel = palette.enamel * shade[..., None] * (between + (1 - between) * gap[..., None])
+    enamel = palette.enamel * shade * (between + (1 - between) * gap[..., None])
     gum = palette.gum * (turned_away * 0.85)[..., None]
     in_gum = smoothstep(inward - gum_line, -0.004, 0.004)[..., None]
     colour = enamel + (gum - enamel) * in_gum

@@ -37,6 +37,7 @@ _F_STRIP = 0.026
 "height of the strip of upper teeth that f and v show above the tucked lower lip"
 _USUAL_HALF_WIDTH = 0.285
 _LARGEST_NARROWING = 0.22
+_SMILE_STRAIGHTENS = 0.40
 
 
 def positions(landmarks: tuple[int, ...]) -> npt.NDArray[np.intp]:
@@ -101,6 +102,10 @@ class MouthShape:
         out[lips, 0] = middle[0] + (1 - smile) * (out[lips, 0] - middle[0])
         near = np.exp(-((np.hypot(*(out[cheeks, :2] - middle[:2]).T) / half - 1) ** 2))
         out[cheeks, 0] -= 0.35 * smile * near * (out[cheeks, 0] - middle[0])
+        seam_y = out[self._upper_inner[5], 1]
+        lowered = _SMILE_STRAIGHTENS * smile / _LARGEST_NARROWING * max(0.0, seam_y - middle[1])
+        out[lips, 1] += lowered * np.clip((out[lips, 0] - middle[0]) / ((1 - smile) * half), -1, 1) ** 2
+        out[cheeks, 1] += 0.4 * lowered * near
         return out
 
     def _describe(self) -> None:
@@ -112,6 +117,8 @@ class MouthShape:
         across = np.clip((neutral[:, 0] - self.middle_x) / half, -1.6, 1.6)
         self._bump = np.maximum(0, 1 - across**2) ** 0.75
         "1 at the middle of the mouth, 0 at its corners and beyond"
+        self._hang = np.maximum(0, 1 - np.abs(across) ** 3) ** 0.75
+        "the same for the lower lip under a dropped jaw, which hangs like a U"
         corner_y = corners[:, 1].mean()
         chin_y = neutral[positions((CHIN_TIP,))[0], 1]
         self._down = np.clip((neutral[:, 1] - corner_y) / (chin_y - corner_y), 0, 1)
@@ -147,13 +154,13 @@ class MouthShape:
         moves = np.zeros((8, len(MOVING), 3))
         jaw, opening, wider, narrower, rounding, press, fv, teeth = moves
         jaw[:, 1] = JAW_DROP_IOD * (
-            lower * (0.30 + 0.70 * bump) + 0.28 * corner + chin_jaw * follow + 0.10 * upper * (1 - bump)
+            lower * (0.34 + 0.66 * self._hang) + 0.34 * corner + chin_jaw * follow + 0.18 * upper * (1 - bump)
         )
         opening[:, 1] = 0.055 * lower * bump - 0.022 * upper * bump + 0.045 * under_lip
         wider[:, 0] = _LIP_WIDER * sideways
         wider[:, 1] = -0.012 * corner
         narrower[:, 0] = _LIP_NARROWER * sideways
-        rounding[:, 1] = -0.016 * upper_outer + 0.020 * lower_outer
+        rounding[:, 1] = -0.012 * upper_outer + 0.020 * upper_inner * bump + 0.020 * lower_outer
         rounding[:, 2] = -0.05 * lips * (0.3 + 0.7 * bump)
         press[:, 1] = bump * (0.020 * upper_outer + 0.004 * upper_inner - 0.026 * lower_outer - 0.004 * lower_inner)
         fv[:, 1] = -0.012 * upper * bump - 0.022 * under_lip

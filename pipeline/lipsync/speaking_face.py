@@ -215,7 +215,8 @@ class SpeakingFace:
     def _own_teeth(self, frame_index: int) -> Field:
         mask = np.zeros((self._height, self._width), np.uint8)
         cv2.fillPoly(mask, [np.round(self._lips[frame_index] * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        inner = cv2.erode(mask, np.ones((3, 3), np.uint8))
+        margin = 0.018 * float(self._scales[frame_index])
+        inner = cv2.erode(mask, np.ones((2 * int(np.ceil(margin)) + 1, 2 * int(np.ceil(2 * margin)) + 1), np.uint8))
         soft = max(0.8, 0.012 * float(self._scales[frame_index]))
         return cv2.GaussianBlur(inner, (0, 0), soft).astype(np.float32) * np.float32(1 / 255)
 
