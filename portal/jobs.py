@@ -22,16 +22,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import BadRequest
 from portal.errors import DiskFull, JobNotFound, QueueFull
+from portal.face_reports import FaceReports
+from portal.job_records import Job, JobFolders, job_of
 from portal.names import clean_name
 
 if TYPE_CHECKING:
-    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+    from dbos import DBOSClient, EnqueueOptions
 
 __all__ = [
     "APPLICATION",
@@ -39,14 +40,12 @@ __all__ = [
     "CLIP",
     "EXECUTOR_ID",
     "PREPARE",
-    "Job",
-    "JobFailure",
-    "JobFolders",
     "JobQueue",
     "database_url",
     "enqueue_options",
     "new_job_id",
     "open_database",
+    "test_clip_id",
 ]
 
 PREPARE = "prepare"
@@ -61,92 +60,21 @@ EXECUTOR_ID = "worker"
 URGENT, ORDINARY = 1, 10
 "Priorities, lower first. Presets are urgent: without them there is nobody to talk to."
 
-MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 MAX_TEXT_CHARACTERS = 5000
+TEST_WORDS = "Hello! This is how I look when I speak."
 
-_STATES = {
-    "DELAYED": "queued",
-    "ENQUEUED": "queued",
-    "PENDING": "running",
-    "SUCCESS": "done",
-    "ERROR": "failed",
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
-    "CANCELLED": "cancelled",
-}
 _WAITING = ["ENQUEUED", "DELAYED"]
 _ACTIVE = [*_WAITING, "PENDING"]
-
-
-@dataclass(frozen=True, slots=True)
-class JobFailure:
-    """Why a job failed, fit to be shown to a person."""
-
-    code: str
-    message: str
-    hint: str = ""
-    report: Mapping[str, Any] | None = None
-    "the face report, when it was the face"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    id: str
-    kind: str
-    "prepare or clip"
-    name: str
-    "what the person called it"
-    state: str
-    "queued, running, done, failed or cancelled"
-    stage: str
-    "name of the step it is in; empty before the first"
-    progress: float
-    "0..1 over all stages"
-    avatar: str | None
-    "id of the avatar being made or speaking"
-    uploaded: bool
-    "whether it works on a file somebody uploaded"
-    error: JobFailure | None
-    result: Mapping[str, Any] | None
-    created_at: float
-    "seconds since the epoch, as the two below"
-    started_at: float | None
-    finished_at: float | None
-
-    @property
-    def active(self) -> bool:
-        return self.state in ("queued", "running")
-
-
-@dataclass(frozen=True, slots=True)
-class JobFolders:
-    """Where jobs keep their files."""
-
-    data_dir: Path
-
-    def home(self, job_id: str) -> Path:
-        return self.data_dir / "jobs" / job_id
-
-    def work(self, job_id: str) -> Path:
-        return self.home(job_id) / "work"
-
-    def upload(self, job_id: str) -> Path | None:
-        return next(iter(sorted(self.home(job_id).glob("upload*"))), None)
-
-    def clip(self, job_id: str) -> Path:
-        return self.data_dir / "clips" / f"{job_id}.mp4"
-
-    def clear(self, job_id: str, *, keep_upload: bool = False) -> None:
-        """Remove what the job left behind, but for its clip; with `keep_upload` also but for a small upload."""
-        upload = self.upload(job_id)
-        if keep_upload and upload is not None and upload.stat().st_size <= MAX_KEPT_UPLOAD_BYTES:
-            shutil.rmtree(self.work(job_id), ignore_errors=True)
-        else:
-            shutil.rmtree(self.home(job_id), ignore_errors=True)
 
 
 def new_job_id() -> str:
     """Ids sort by time of birth: the database keeps whole seconds only."""
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(4)}"
+
+
+def test_clip_id(avatar: str) -> str:
+    """Id of the one job that shows how an avatar speaks."""
+    return f"test-{avatar}"
 
 
 def database_url(data_dir: Path) -> str:
@@ -192,8 +120,8 @@ class JobQueue:
 
     # -- submitting
 
-    def submit_avatar(self, upload: Path, name: str, *, consent: bool, file_name: str = "") -> Job:
-        """Take over `upload` (it is moved) and queue its preparation.
+    def submit_avatar(self, upload: Path, *, avatar: str, name: str, consent: bool, file_name: str = "") -> Job:
+        """Take over `upload` (it is moved) and queue its preparation as the avatar of the fresh id `avatar`.
 
         Raises BadRequest (no consent), QueueFull, DiskFull.
         """
@@ -203,12 +131,14 @@ class JobQueue:
                 "Tick the box that says that you have the consent of the person shown.",
             )
         title = clean_name(name) or clean_name(Path(file_name or upload.name).stem) or "Avatar"
-        inputs = {"file_name": clean_name(file_name or upload.name, limit=120), "consent": True}
-        return self._submit(PREPARE, title, inputs, upload=upload)
+        shown_name = clean_name(file_name or upload.name, limit=120)
+        inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True}
+        return self._submit(PREPARE, title, inputs, upload=upload, avatar=avatar)
 
     def submit_preset(self, preset: str, name: str) -> Job:
         """Queue the preparation of one of our own drawn characters; the same one is never queued twice."""
-        return self._submit(PREPARE, name, {"preset": preset}, priority=URGENT, only_once=f"preset:{preset}")
+        inputs = {"avatar": preset, "name": name, "preset": preset}
+        return self._submit(PREPARE, name, inputs, avatar=preset, priority=URGENT, only_once=f"preset:{preset}")
 
     def submit_clip(
         self,
@@ -235,6 +165,11 @@ class JobQueue:
         inputs = {"avatar": avatar, "text": words or None, "voice": voice}
         return self._submit(CLIP, title, inputs, upload=audio, avatar=avatar)
 
+    def submit_test_clip(self, avatar: str, name: str) -> Job:
+        """Queue a few spoken words of an avatar, once in its life."""
+        inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
+        return self._submit(CLIP, name, inputs, avatar=avatar, job_id=test_clip_id(avatar))
+
     # -- looking
 
     def get(self, job_id: str) -> Job:
@@ -242,12 +177,12 @@ class JobQueue:
         rows = self._client.list_workflows(workflow_ids=[job_id], load_input=False)
         if not rows:
             raise JobNotFound(f"There is no job {job_id[:64]!r}.", "It may have been deleted; see the list of jobs.")
-        return _job_of(rows[0])
+        return job_of(rows[0])
 
     def list(self, *, limit: int = 100, kind: str | None = None) -> list[Job]:
         """Jobs, the newest first."""
         rows = self._client.list_workflows(name=kind or [PREPARE, CLIP], sort_desc=True, limit=limit, load_input=False)
-        return sorted(map(_job_of, rows), key=lambda job: job.id, reverse=True)
+        return sorted(map(job_of, rows), key=lambda job: job.id, reverse=True)
 
     def unfinished(self) -> bool:
         """Whether there is anything for a worker to do."""
@@ -298,10 +233,22 @@ class JobQueue:
 
         Raises JobNotFound.
         """
-        self.cancel(job_id)
+        job = self.cancel(job_id)
         self._client.delete_workflow(job_id)
+        if job.kind == PREPARE and job.state != "done":
+            FaceReports(self.folders.data_dir).delete(job.avatar)
         self.folders.clear(job_id)
         self.folders.clip(job_id).unlink(missing_ok=True)
+
+    # -- for the worker
+
+    def report(self, job_id: str, stage: str, progress: float) -> bool:
+        """Note how far a running job is; False when it is no longer wanted."""
+        rows = self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+        if not rows or rows[0].status == "CANCELLED":
+            return False
+        self._client.update_workflow_attributes(job_id, {"stage": stage, "progress": progress}, merge=True)
+        return True
 
     # -- inside
 
@@ -322,12 +269,13 @@ class JobQueue:
         inputs: dict[str, Any],
         *,
         upload: Path | None = None,
-        avatar: str | None = None,
+        avatar: str,
+        job_id: str = "",
         priority: int = ORDINARY,
         only_once: str | None = None,
     ) -> Job:
         self._check_room()
-        job_id = new_job_id()
+        job_id = job_id or new_job_id()
         if upload is not None:
             with _whole_or_nothing(self.folders.home(job_id)) as home:
                 shutil.move(upload, home / f"upload{upload.suffix.lower()[:8]}")
@@ -372,43 +320,6 @@ def enqueue_options(
         options["deduplication_id"] = only_once
         options["duplication_policy"] = "return-existing"
     return options
-
-
-def _job_of(row: WorkflowStatus) -> Job:
-    attributes = row.attributes or {}
-    state = _STATES[row.status]
-    return Job(
-        id=row.workflow_id,
-        kind=row.name,
-        name=attributes.get("name", ""),
-        state=state,
-        stage=attributes.get("stage", ""),
-        progress=1.0 if state == "done" else float(attributes.get("progress", 0.0)),
-        avatar=attributes.get("avatar"),
-        uploaded=bool(attributes.get("upload")),
-        error=_failure_of(row) if state == "failed" else None,
-        result=row.output if state == "done" else None,
-        created_at=_seconds(row.created_at) or 0.0,
-        started_at=_seconds(row.dequeued_at),
-        finished_at=_seconds(row.completed_at),
-    )
-
-
-def _failure_of(row: WorkflowStatus) -> JobFailure:
-    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        return JobFailure(
-            "worker_died",
-            "The worker process died each time it tried this job.",
-            "The file may be damaged, or memory too short: try a smaller one.",
-        )
-    details = getattr(row.error, "data", None)
-    if isinstance(details, Mapping):
-        return JobFailure(details["code"], details["message"], details["hint"], details.get("report"))
-    return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -21,14 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from avatars.errors import AvatarError
 from pipeline.errors import VivavoceError
-from portal.jobs import (
-    APPLICATION,
-    APPLICATION_VERSION,
-    EXECUTOR_ID,
-    JobFolders,
-    JobQueue,
-    open_database,
-)
+from portal.job_records import JobFolders
+from portal.jobs import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -45,7 +40,8 @@ REPORT_INTERVAL_S = 0.5
 "Progress is written, and a cancellation noticed, this often."
 MAX_ATTEMPTS = 5
 "A job that takes the process down with it is not tried for ever; but a stop of the portal counts as an attempt too."
-STALE_FOLDER_S = 3600.0
+STALE_S = 3600.0
+"A file of an upload or a job whose request died before its job was queued."
 KEPT_JOBS = 500
 
 
@@ -209,7 +205,7 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
         before = 0.0
         with occupation.occupied(), _tidied(queue.folders, job_id):
             for stage in recipe.stages:
-                report = _Reporter(job_id, stage.name, before / whole, stage.weight / whole)
+                report = _Reporter(queue, job_id, stage.name, before / whole, stage.weight / whole)
                 work = JobWork(job_id, inputs, settings, queue.folders, report)
                 result = DBOS.run_step({"name": stage.name}, _perform, stage, work, report)
                 before += stage.weight
@@ -245,7 +241,8 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
 class _Reporter:
     """Progress callback of one stage: throttled; raises JobCancelled once the job is no longer wanted."""
 
-    def __init__(self, job_id: str, stage: str, start: float, share: float) -> None:
+    def __init__(self, queue: JobQueue, job_id: str, stage: str, start: float, share: float) -> None:
+        self._queue = queue
         self._job_id = job_id
         self._stage = stage
         self._start = start
@@ -260,14 +257,10 @@ class _Reporter:
             self._write(fraction)
 
     def _write(self, fraction: float) -> None:
-        from dbos import DBOS
-
         self._due = time.monotonic() + REPORT_INTERVAL_S
-        status = DBOS.get_workflow_status(self._job_id)
-        if status is None or status.status == "CANCELLED":
-            raise JobCancelled(self._job_id)
         progress = round(self._start + self._share * min(max(fraction, 0.0), 1.0), 3)
-        DBOS.update_workflow_attributes(self._job_id, {"stage": self._stage, "progress": progress}, merge=True)
+        if not self._queue.report(self._job_id, self._stage, progress):
+            raise JobCancelled(self._job_id)
 
 
 @contextmanager
@@ -285,15 +278,15 @@ def _tidied(folders: JobFolders, job_id: str) -> Iterator[None]:
 
 
 def _sweep(queue: JobQueue) -> None:
-    """Remove folders that no job owns, and the oldest of very many finished jobs."""
+    """Remove files that no job owns, and the oldest of very many finished jobs."""
     jobs = queue.list(limit=10 * KEPT_JOBS)
     for job in [job for job in jobs if not job.active][KEPT_JOBS:]:
         queue.delete(job.id)
     owned = {job.id for job in jobs}
-    folder = queue.folders.data_dir / "jobs"
-    for home in folder.iterdir() if folder.is_dir() else ():
-        if home.name not in owned and time.time() - home.stat().st_mtime > STALE_FOLDER_S:
-            queue.folders.clear(home.name)
+    data_dir = queue.folders.data_dir
+    for path in (*(data_dir / "jobs").glob("*"), *(data_dir / "uploads").glob("*")):
+        if path.name not in owned and time.time() - path.stat().st_mtime > STALE_S:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -312,10 +305,10 @@ def _main() -> int:
     """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
     from portal.settings import Settings
 
-    logging.basicConfig(level=logging.INFO, format="worker: %(levelname)s %(name)s: %(message)s")
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    logging.basicConfig(level=settings.log_level.upper(), format="worker: %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_leash, name="leash", daemon=True).start()
-    status = run_worker(settings, idle_exit_s=float(os.environ.get("VIVAVOCE_WORKER_IDLE_S", "60")))
+    status = run_worker(settings, idle_exit_s=settings.worker_idle_s)
     # Not sys.exit: DBOS' pool threads would be waited for, and there is nothing to wait for.
     logging.shutdown()
     os._exit(status)

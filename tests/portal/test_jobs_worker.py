@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from portal.jobs import Job, JobQueue
+from portal.job_records import Job
+from portal.jobs import JobQueue
 from portal.worker_process import WorkerProcess
 
 SCRIPT = Path(__file__).with_name("job_worker_script.py")
@@ -34,7 +35,7 @@ class Bench:
     def submit_photo(self, content: bytes = b"pixels") -> Job:
         photo = self.data_dir / "photo.JPG"
         photo.write_bytes(content)
-        return self.queue.submit_avatar(photo, "Ada", consent=True)
+        return self.queue.submit_avatar(photo, avatar="ada-1", name="Ada", consent=True)
 
     def open_gate(self) -> None:
         os.write(self._gate, b".")

@@ -1,0 +1,102 @@
+"""Avatars: list, upload, look at, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from avatars.errors import AvatarNotFound
+from avatars.library import AvatarLibrary, AvatarSummary
+from pipeline.errors import BadRequest
+from portal.api.errors import ErrorRoute
+from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
+from portal.face_reports import FaceReports
+from portal.jobs import JobQueue, test_clip_id
+from portal.submissions import submit_avatar
+from portal.uploads import Uploads, limited_form
+
+__all__ = ["avatar_views", "avatars_router"]
+
+AGREED = frozenset({"1", "true", "yes", "on"})
+ASK_AGAIN = {"Cache-Control": "no-cache"}
+"A browser may keep pictures, but asks: an avatar's id can come back with another face."
+
+
+def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
+    """All avatars as the page and the API show them."""
+
+    def view(avatar: AvatarSummary) -> AvatarView:
+        return avatar_view(avatar, reports.pictures(avatar.id), queue.folders.clip(test_clip_id(avatar.id)))
+
+    return [view(avatar) for avatar in library.list()]
+
+
+def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, max_upload_bytes: int) -> APIRouter:
+    router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
+    uploads, reports = Uploads(data_dir), FaceReports(data_dir)
+
+    @router.get("")
+    def list_avatars() -> list[AvatarView]:
+        """The oldest first."""
+        return avatar_views(library, queue, reports)
+
+    @router.post("", status_code=202)
+    async def upload_avatar(request: Request) -> JobView:
+        """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true")."""
+        async with limited_form(request, max_upload_bytes) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")
+            path = await uploads.store(file)
+            fields = {key: str(form.get(key) or "") for key in ("name", "consent")}
+            file_name = file.filename or ""
+        consent = fields["consent"].lower() in AGREED
+        job = await run_in_threadpool(
+            submit_avatar, library, queue, path, name=fields["name"], file_name=file_name, consent=consent
+        )
+        return job_view(job)
+
+    @router.get("/{avatar_id}")
+    def show_avatar(avatar_id: str) -> AvatarView:
+        library.path_of(avatar_id)
+        for view in avatar_views(library, queue, reports):
+            if view.id == avatar_id:
+                return view
+        raise _missing(avatar_id)
+
+    @router.get("/{avatar_id}/poster.jpg")
+    def poster(avatar_id: str) -> FileResponse:
+        return _file(library.path_of(avatar_id) / "poster.jpg", "image/jpeg")
+
+    @router.get("/{avatar_id}/preview.mp4")
+    def preview(avatar_id: str) -> FileResponse:
+        return _file(library.path_of(avatar_id) / "preview.mp4", "video/mp4")
+
+    @router.get("/{avatar_id}/report/{name}")
+    def report_picture(avatar_id: str, name: str) -> FileResponse:
+        """Also of uploads that were refused."""
+        library.path_of(avatar_id)
+        return _file(reports.path(avatar_id, name), "image/jpeg")
+
+    @router.delete("/{avatar_id}", status_code=204)
+    def delete_avatar(avatar_id: str) -> Response:
+        """Sessions that show it go on to their end."""
+        library.delete(avatar_id)
+        reports.delete(avatar_id)
+        return Response(status_code=204)
+
+    return router
+
+
+def _file(path: Path, media_type: str) -> FileResponse:
+    if not path.is_file():
+        raise _missing(path.parent.name)
+    return FileResponse(path, media_type=media_type, headers=ASK_AGAIN)
+
+
+def _missing(avatar_id: str) -> AvatarNotFound:
+    return AvatarNotFound(f"There is no avatar {avatar_id[:80]!r}, or no such file of it.", "See GET /api/avatars.")

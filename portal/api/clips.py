@@ -1,0 +1,72 @@
+"""Clips: ask for one, fetch it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from avatars.library import AvatarLibrary
+from pipeline.errors import BadRequest
+from portal.api.errors import ErrorRoute
+from portal.api.schemas import ClipRequest, JobView, job_view
+from portal.errors import JobNotFound
+from portal.jobs import JobQueue
+from portal.submissions import submit_clip
+from portal.uploads import Uploads, limited_form
+
+__all__ = ["clips_router"]
+
+VALID_ID = re.compile(r"[a-z0-9-]{1,80}")
+
+
+def clips_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, max_upload_bytes: int) -> APIRouter:
+    router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
+    uploads = Uploads(data_dir)
+
+    @router.post("", status_code=202)
+    async def ask_for_clip(request: Request) -> JobView:
+        """Queue a clip: JSON {avatar, text, voice, name}, or a form with these and a recording in `audio`."""
+        audio: Path | None = None
+        if request.headers.get("content-type", "").startswith("application/json"):
+            wish = _parse(await request.body())
+        else:
+            async with limited_form(request, max_upload_bytes) as form:
+                fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}
+                file = form.get("audio")
+                audio = await uploads.store(file) if isinstance(file, UploadFile) else None
+                wish = ClipRequest(**fields)
+        job = await run_in_threadpool(
+            submit_clip,
+            library,
+            queue,
+            avatar=wish.avatar,
+            text=wish.text,
+            audio=audio,
+            voice=wish.voice or None,
+            name=wish.name,
+        )
+        return job_view(job)
+
+    @router.get("/{job_id}.mp4")
+    def fetch_clip(job_id: str) -> FileResponse:
+        path = queue.folders.clip(job_id)
+        if not VALID_ID.fullmatch(job_id) or not path.is_file():
+            raise JobNotFound("There is no such clip.", "See GET /api/jobs: it may not be finished, or deleted.")
+        return FileResponse(path, media_type="video/mp4", filename=path.name, content_disposition_type="inline")
+
+    return router
+
+
+def _parse(body: bytes) -> ClipRequest:
+    try:
+        return ClipRequest.model_validate_json(body)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise BadRequest(f"The request is malformed: {where} {fault['msg']}", "Send {avatar, text}.") from error

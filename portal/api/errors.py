@@ -1,0 +1,61 @@
+"""Errors on the wire: `{"error": {code, message, hint}}` with the HTTP status that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from avatars.errors import AvatarError
+from pipeline.errors import VivavoceError
+
+__all__ = ["ErrorRoute", "error_response", "status_of"]
+
+STATUSES = {
+    "bad_request": 400,
+    "avatar_not_found": 404,
+    "job_not_found": 404,
+    "upload_too_large": 413,
+    "unsupported_media": 415,
+    "bad_media": 422,
+    "no_face": 422,
+    "queue_full": 429,
+    "at_capacity": 503,
+    "backend_unavailable": 503,
+    "disk_full": 507,
+}
+"Others are 500: they are ours, not the caller's."
+
+
+def status_of(code: str) -> int:
+    return STATUSES.get(code, 500)
+
+
+def error_response(code: str, message: str, hint: str = "", *, status: int | None = None) -> JSONResponse:
+    body = {"error": {"code": code, "message": message, "hint": hint}}
+    return JSONResponse(body, status_code=status or status_of(code))
+
+
+class ErrorRoute(APIRoute):
+    """A route whose known errors answer as JSON. Give it to an APIRouter as `route_class`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (VivavoceError, AvatarError) as error:
+                return error_response(error.code, error.message, error.hint)
+            except RequestValidationError as error:
+                faults = "; ".join(
+                    f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()
+                )
+                return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.")
+
+        return answer

@@ -1,0 +1,38 @@
+"""The pictures of face reports, kept beside the avatars: of those that were made, and of uploads that were refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from avatars.errors import AvatarNotFound
+
+__all__ = ["FaceReports"]
+
+
+class FaceReports:
+    """Strips of small pictures, by the id that the avatar has or would have had."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / "reports"
+
+    def keep(self, avatar_id: str, pictures: Iterable[Path]) -> None:
+        """Copy a strip; safe to do again."""
+        folder = self._root / avatar_id
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            shutil.copyfile(picture, folder / picture.name)
+
+    def pictures(self, avatar_id: str) -> list[str]:
+        """Names of the pictures, in order; none for an id without a report."""
+        return sorted(path.name for path in (self._root / avatar_id).glob("*.jpg"))
+
+    def path(self, avatar_id: str, name: str) -> Path:
+        """Raises AvatarNotFound."""
+        if name not in self.pictures(avatar_id):
+            raise AvatarNotFound("There is no such picture.", "Look at the list of avatars again.")
+        return self._root / avatar_id / name
+
+    def delete(self, avatar_id: str) -> None:
+        shutil.rmtree(self._root / avatar_id, ignore_errors=True)

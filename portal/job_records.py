@@ -1,0 +1,132 @@
+"""What is known of a job: its record, and the files it keeps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbos import WorkflowStatus
+
+__all__ = ["Job", "JobFailure", "JobFolders", "job_of"]
+
+MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
+"A larger upload is not kept for a retry."
+
+_STATES = {
+    "DELAYED": "queued",
+    "ENQUEUED": "queued",
+    "PENDING": "running",
+    "SUCCESS": "done",
+    "ERROR": "failed",
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
+    "CANCELLED": "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed, fit to be shown to a person."""
+
+    code: str
+    message: str
+    hint: str = ""
+    report: Mapping[str, Any] | None = None
+    "the face report, when it was the face"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    kind: str
+    "prepare or clip"
+    name: str
+    "what the person called it"
+    state: str
+    "queued, running, done, failed or cancelled"
+    stage: str
+    "name of the step it is in; empty before the first"
+    progress: float
+    "0..1 over all stages"
+    avatar: str
+    "id of the avatar being made or speaking"
+    uploaded: bool
+    "whether it works on a file somebody uploaded"
+    error: JobFailure | None
+    result: Mapping[str, Any] | None
+    created_at: float
+    "seconds since the epoch, as the two below"
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolders:
+    """Where jobs keep their files."""
+
+    data_dir: Path
+
+    def home(self, job_id: str) -> Path:
+        return self.data_dir / "jobs" / job_id
+
+    def work(self, job_id: str) -> Path:
+        return self.home(job_id) / "work"
+
+    def upload(self, job_id: str) -> Path | None:
+        return next(iter(sorted(self.home(job_id).glob("upload*"))), None)
+
+    def clip(self, job_id: str) -> Path:
+        return self.data_dir / "clips" / f"{job_id}.mp4"
+
+    def clear(self, job_id: str, *, keep_upload: bool = False) -> None:
+        """Remove what the job left behind, but for its clip; with `keep_upload` also but for a small upload."""
+        upload = self.upload(job_id)
+        if keep_upload and upload is not None and upload.stat().st_size <= MAX_KEPT_UPLOAD_BYTES:
+            shutil.rmtree(self.work(job_id), ignore_errors=True)
+        else:
+            shutil.rmtree(self.home(job_id), ignore_errors=True)
+
+
+def job_of(row: WorkflowStatus) -> Job:
+    """A job as DBOS keeps it: its attributes are ours, its error is that of `portal.worker.JobFailed`."""
+    attributes = row.attributes or {}
+    state = _STATES[row.status]
+    return Job(
+        id=row.workflow_id,
+        kind=row.name,
+        name=attributes.get("name", ""),
+        state=state,
+        stage=attributes.get("stage", ""),
+        progress=1.0 if state == "done" else float(attributes.get("progress", 0.0)),
+        avatar=attributes.get("avatar", ""),
+        uploaded=bool(attributes.get("upload")),
+        error=_failure_of(row) if state == "failed" else None,
+        result=row.output if state == "done" else None,
+        created_at=_seconds(row.created_at) or 0.0,
+        started_at=_seconds(row.dequeued_at),
+        finished_at=_seconds(row.completed_at),
+    )
+
+
+def _failure_of(row: WorkflowStatus) -> JobFailure:
+    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        return JobFailure(
+            "worker_died",
+            "The worker process died each time it tried this job.",
+            "The file may be damaged, or memory too short: try a smaller one.",
+        )
+    details = getattr(row.error, "data", None)
+    if isinstance(details, Mapping):
+        return JobFailure(details["code"], details["message"], details["hint"], details.get("report"))
+    return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

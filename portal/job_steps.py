@@ -1,0 +1,96 @@
+"""What jobs do: preparing an avatar, making a clip. Runs in the worker process only."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from avatars.errors import FaceNotFound
+from avatars.library import AvatarLibrary, presets
+from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
+from pipeline.errors import VivavoceError
+from portal.face_reports import FaceReports
+from portal.jobs import CLIP, PREPARE, JobQueue
+from portal.rendering import render_clip
+from portal.worker import JobFailed, JobWork, Recipe, Stage
+
+__all__ = ["recipes"]
+
+logger = logging.getLogger(__name__)
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """Both kinds of job. Weights are shares of the CPU time of a typical photo."""
+    return (
+        Recipe(
+            PREPARE,
+            (
+                Stage("read_source", 1, _read_source),
+                Stage("find_faces", 5, _find_faces),
+                Stage("make_loop", 8, _make_loop),
+                Stage("write", 1, _write),
+            ),
+            then=_offer_test_clip,
+        ),
+        Recipe(CLIP, (Stage("render", 1, _render),)),
+    )
+
+
+def _upload_of(work: JobWork) -> Upload:
+    wanted = work.inputs.get("preset")
+    if wanted is not None:
+        preset = next((preset for preset in presets() if preset.id == wanted), None)
+        if preset is None:
+            raise JobFailed("avatar_not_found", f"There is no preset {wanted!r} any more.", "Delete this job.")
+        return preset_upload(preset)
+    source = {"file": work.inputs["file_name"], "consent": work.inputs["consent"], "job": work.id}
+    return Upload(path=work.upload, avatar_id=work.inputs["avatar"], name=work.inputs["name"], source=source)
+
+
+def _read_source(work: JobWork) -> None:
+    read_source(_upload_of(work), work.folder, work.progress)
+
+
+def _find_faces(work: JobWork) -> None:
+    try:
+        find_faces(work.folder, work.progress)
+    except FaceNotFound as error:
+        raise JobFailed(error.code, error.message, error.hint, _keep_report(work)) from error
+    _keep_report(work)
+
+
+def _keep_report(work: JobWork) -> dict[str, Any]:
+    report, pictures = report_strip(work.folder)
+    FaceReports(work.settings.data_dir).keep(work.inputs["avatar"], pictures)
+    return report
+
+
+def _make_loop(work: JobWork) -> None:
+    make_loop(work.folder, work.progress)
+
+
+def _write(work: JobWork) -> dict[str, Any]:
+    return {"avatar": write(work.folder, AvatarLibrary(work.settings.data_dir / "avatars"), work.progress)}
+
+
+def _offer_test_clip(work: JobWork, queue: JobQueue) -> None:
+    """Two seconds of a new avatar speaking, for its page. Nobody misses it when the queue is full."""
+    if "preset" in work.inputs:
+        return
+    try:
+        queue.submit_test_clip(work.inputs["avatar"], work.inputs["name"])
+    except VivavoceError as error:
+        logger.warning("no test clip of %s: %s", work.inputs["avatar"], error)
+
+
+def _render(work: JobWork) -> dict[str, Any]:
+    notices = render_clip(
+        work.settings,
+        avatar=work.inputs["avatar"],
+        output=work.folders.clip(work.id),
+        text=work.inputs["text"],
+        audio=None if work.inputs["text"] else work.upload,
+        voice=work.inputs["voice"],
+        progress=work.progress,
+    )
+    return {"clip": f"/api/clips/{work.id}.mp4", "notices": notices}

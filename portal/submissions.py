@@ -1,0 +1,70 @@
+"""Taking in what a person gives, from the page or over HTTP alike: looked at, then queued, or refused with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from avatars.errors import AvatarError
+from avatars.library import AvatarLibrary, presets
+from pipeline.errors import BadRequest, VivavoceError
+from portal.job_records import Job
+from portal.jobs import JobQueue
+from portal.uploads import check_media, check_speech
+
+__all__ = ["ensure_presets", "submit_avatar", "submit_clip"]
+
+
+def submit_avatar(
+    library: AvatarLibrary, queue: JobQueue, path: Path, *, name: str, file_name: str, consent: bool
+) -> Job:
+    """Queue the preparation of a stored upload. The file is moved, or removed if it is refused.
+
+    Raises BadRequest (no consent), BadMedia, QueueFull, DiskFull.
+    """
+
+    def submit() -> Job:
+        check_media(path)
+        title = name or Path(file_name).stem
+        return queue.submit_avatar(path, avatar=library.new_id(title), name=title, file_name=file_name, consent=consent)
+
+    return _or_remove(path, submit)
+
+
+def submit_clip(
+    library: AvatarLibrary,
+    queue: JobQueue,
+    *,
+    avatar: str,
+    text: str | None = None,
+    audio: Path | None = None,
+    voice: str | None = None,
+    name: str = "",
+) -> Job:
+    """Queue a clip. A stored recording `audio` is moved, or removed if it is refused.
+
+    Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, DiskFull.
+    """
+
+    def submit() -> Job:
+        if not avatar:
+            raise BadRequest("No avatar was chosen.", "Choose who should speak.")
+        library.open(avatar)
+        if audio is not None:
+            check_speech(audio)
+        return queue.submit_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name)
+
+    return submit() if audio is None else _or_remove(audio, submit)
+
+
+def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:
+    """Queue our own characters that the library lacks; gives their jobs. May be called at every start."""
+    return [queue.submit_preset(preset.id, preset.names["en"]) for preset in presets() if preset.id not in library]
+
+
+def _or_remove(path: Path, submit: Callable[[], Job]) -> Job:
+    try:
+        return submit()
+    except (VivavoceError, AvatarError):
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,130 @@
+"""Files that come in over HTTP: limited while they are read, stored whole or not at all, named by us alone."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message
+
+from pipeline.errors import BadRequest
+from portal.errors import DiskFull, UnsupportedMedia, UploadTooLarge
+
+__all__ = ["Uploads", "check_media", "check_speech", "limited_form"]
+
+FORM_OVERHEAD_BYTES = 64 * 1024
+"Fields, boundaries and part headers beside the file itself."
+MAX_SPEECH_S = 600.0
+
+
+@asynccontextmanager
+async def limited_form(request: Request, max_bytes: int) -> AsyncIterator[FormData]:
+    """The form of a request with at most one file; its temporary files are gone at the end.
+
+    Raises UploadTooLarge (as soon as it is known: by the declared length, or in the middle of reading), BadRequest,
+    DiskFull.
+    """
+    limit = max_bytes + FORM_OVERHEAD_BYTES
+    too_large = UploadTooLarge(
+        f"The upload is larger than {max_bytes // 2**20} MB.",
+        "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
+    )
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise too_large
+        return message
+
+    try:
+        with _disk_full_explained():
+            async with Request(request.scope, receive).form(max_files=1, max_fields=16) as form:
+                yield form
+    except (MultiPartException, HTTPException) as error:
+        cause = error.message if isinstance(error, MultiPartException) else error.detail
+        raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
+
+
+class Uploads:
+    """Keeps incoming files under `<data_dir>/uploads` until a job takes them over."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / "uploads"
+
+    async def store(self, upload: UploadFile) -> Path:
+        """Write an upload to a file of our own naming. Raises DiskFull, with nothing left behind."""
+        return await run_in_threadpool(self._copy, upload)
+
+    def _copy(self, upload: UploadFile) -> Path:
+        path = self._new_path(upload.filename or "")
+        with _disk_full_explained():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("wb") as file:
+                    shutil.copyfileobj(upload.file, file)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+        return path
+
+    def adopt(self, file: Path) -> Path:
+        """Take a copy of a file that is ours already (Gradio's). Raises DiskFull."""
+        with file.open("rb") as source:
+            return self._copy(UploadFile(source, filename=file.name))
+
+    def _new_path(self, file_name: str) -> Path:
+        suffix = Path(file_name.replace("\0", "")).suffix.lower()
+        known = suffix if suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= 8 else ""
+        return self._folder / f"{secrets.token_hex(8)}{known}"
+
+
+def check_media(path: Path) -> None:
+    """Look at the header of a photo or clip. Raises AvatarError (BadMedia) with its cause and remedy."""
+    from avatars.media import probe
+
+    probe(path)
+
+
+def check_speech(path: Path) -> None:
+    """Look at the header of a recording. Raises UnsupportedMedia."""
+    import av
+
+    remedy = "Use a WAV, MP3, M4A, FLAC or OGG recording."
+    try:
+        with av.open(str(path), metadata_errors="ignore") as file:
+            streams = len(file.streams.audio)
+            duration_s = (file.duration or 0) / av.time_base
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UnsupportedMedia("The file is not a sound recording that can be read.", remedy) from error
+    if not streams:
+        raise UnsupportedMedia("There is no sound in the file.", remedy)
+    if duration_s > MAX_SPEECH_S:
+        raise UnsupportedMedia(
+            f"The recording lasts {duration_s / 60:.0f} minutes; a clip takes {MAX_SPEECH_S / 60:.0f}.",
+            "Cut it into shorter pieces.",
+        )
+
+
+@contextmanager
+def _disk_full_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull("The disk is full: the upload was not stored.", "Free some space and try again.") from error
