@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import weakref
+from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +31,8 @@ __all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
+KEPT_STATES = 8
+"""Prepared avatars kept for sessions to come; sessions hold their own besides."""
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
 
 
@@ -57,7 +59,7 @@ class Engine:
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self._options = dict(options or {})
         self._slots: dict[tuple[str, str], _Slot] = {}
-        self._states: dict[str, weakref.WeakKeyDictionary[AvatarBundle, Any]] = {}
+        self._states: OrderedDict[tuple[str, AvatarBundle], Any] = OrderedDict()
         self._preparing = asyncio.Lock()
         self._sessions: dict[str, Session] = {}
 
@@ -156,8 +158,11 @@ class Engine:
         return extractor
 
     async def _lipsync_state(self, lipsync: LipSync, bundle: AvatarBundle) -> Any:
-        states = self._states.setdefault(lipsync.name, weakref.WeakKeyDictionary())
+        key = (lipsync.name, bundle)
         async with self._preparing:
-            if bundle not in states:
-                states[bundle] = await self.device.call(lambda: lipsync.prepare(bundle))
-            return states[bundle]
+            if key not in self._states:
+                self._states[key] = await self.device.call(lambda: lipsync.prepare(bundle))
+            self._states.move_to_end(key)
+            while len(self._states) > KEPT_STATES:
+                self._states.popitem(last=False)
+            return self._states[key]

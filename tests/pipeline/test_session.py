@@ -1,0 +1,293 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from avatars.bundle import AvatarBundle
+from pipeline.clock import ManualClock
+from pipeline.engine import Engine
+from pipeline.errors import BadRequest, LanguageModelError, LanguageNotSupported, SessionClosed, SpeechError
+from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
+from pipeline.transports.memory import MemoryTransport
+from pipeline.turn import Choice
+from pipeline.types import (
+    AudioChunk,
+    ErrorEvent,
+    Message,
+    MetricsEvent,
+    NoticeEvent,
+    SessionEvent,
+    SubtitleEvent,
+    TextEvent,
+    TurnEvent,
+    TurnState,
+)
+
+MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
+
+
+class Room:
+    """An engine on a manual clock with one session, everything it told, and the frames it sent."""
+
+    def __init__(self, engine: Engine, session: Session, clock: ManualClock) -> None:
+        self.engine, self.session, self.clock = engine, session, clock
+        self.told: list[SessionEvent] = []
+        self.transport = MemoryTransport(keep=10_000)
+
+    @property
+    def states(self) -> list[tuple[int, str]]:
+        return [(event.turn, str(event.state)) for event in self.told if isinstance(event, TurnEvent)]
+
+    def all(self, kind: type) -> list[SessionEvent]:
+        return [event for event in self.told if isinstance(event, kind)]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the media clock run; the threads behind the engine get their real time at each picture."""
+        for _ in range(round(seconds * 25)):
+            await self.clock.advance(0.04)
+            while self._busy():
+                await asyncio.sleep(0.001)
+            while (event := self.session.events.receive_nowait()) is not None:
+                self.told.append(event)
+
+    async def until(self, reached: Callable[[], bool], limit_s: float = 60.0) -> None:
+        for _ in range(round(limit_s * 25)):
+            if reached():
+                return
+            await self.pass_time(0.04)
+        raise AssertionError(f"not reached: {self.states}, {self.told[-3:]}")
+
+    def _busy(self) -> bool:
+        names = {task.get_name() for task in asyncio.all_tasks()}
+        drawing = any(name.startswith("turn-") and name.endswith("-draw") for name in names)
+        return drawing and not len(self.session.playout.spoken)
+
+
+@pytest.fixture
+async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
+    clock = ManualClock()
+    engine = Engine(clock=clock)
+    await engine.start()
+    session = await engine.open_session("test", small_bundle, MEASURED)
+    room = Room(engine, session, clock)
+    await session.attach(room.transport)
+    yield room
+    await engine.aclose()
+
+
+def done(room: Room, turn: int) -> Callable[[], bool]:
+    return lambda: (turn, "done") in room.states
+
+
+async def test_text_becomes_frames_with_sound_and_pictures_in_step(room: Room) -> None:
+    """echo, beep and flash: the mouth box is white in exactly the frames that carry sound."""
+    turn = room.session.say("one two three four", mode="echo")
+    await room.until(done(room, turn))
+    spoken = [frame for frame in room.transport.frames if frame.speaking]
+    assert len(spoken) >= 15
+    for frame in spoken:
+        assert isinstance(frame.picture, np.ndarray)
+        loud = float(np.sqrt(np.mean(frame.audio**2))) > 0.01
+        assert (frame.picture[32, 32].tolist() == [255] * 3) == loud
+    assert [frame.pts for frame in room.transport.frames] == list(range(len(room.transport.frames)))
+
+
+async def test_a_turn_tells_its_states_in_order(room: Room) -> None:
+    """queued, thinking, speaking, done; with text, subtitle and stage times on the way."""
+    turn = room.session.say("Hello there my friend.", mode="echo")
+    await room.until(done(room, turn))
+    assert room.states == [(turn, state) for state in ("queued", "thinking", "speaking", "done")]
+    assert "".join(event.delta for event in room.all(TextEvent)) == "Hello there my friend."
+    subtitle = room.all(SubtitleEvent)[0]
+    assert subtitle.text == "Hello there my friend."
+    first = next(frame for frame in room.transport.frames if frame.speaking)
+    assert subtitle.start_s == pytest.approx(first.pts / 25)
+    assert list(room.all(MetricsEvent)[0].stages_ms)[:2] == ["llm_first_token", "first_sentence"]
+
+
+async def test_echoes_are_queued_and_spoken_one_after_another(room: Room) -> None:
+    """say(mode=echo) while speaking waits for its turn."""
+    first = room.session.say("first things first", mode="echo")
+    second = room.session.say("second", mode="echo")
+    await room.until(done(room, second))
+    assert [event.text for event in room.all(SubtitleEvent)] == ["first things first", "second"]
+    assert room.states.index((first, "done")) <= room.states.index((second, "speaking"))
+
+
+async def test_interrupting_ends_all_that_was_being_said(room: Room) -> None:
+    """interrupt() silences the turn and those queued behind it, and the session can go on speaking."""
+    first = room.session.say("a long sentence with very many words in it that goes on and on", mode="echo")
+    second = room.session.say("never heard", mode="echo")
+    await room.until(lambda: (first, "speaking") in room.states)
+    await room.pass_time(0.2)
+    room.session.interrupt()
+    sent = len(room.transport.frames)
+    await room.pass_time(1.0)
+    assert room.states[-2:] == [(first, "interrupted"), (second, "interrupted")]
+    assert not any(frame.audio.any() for frame in list(room.transport.frames)[sent + 1 :])
+    third = room.session.say("again", mode="echo")
+    await room.until(done(room, third))
+
+
+async def test_a_chat_message_interrupts_what_is_being_said(room: Room) -> None:
+    """Barge-in: a person's new question ends the answer before it."""
+    first = room.session.say("tell me something long enough to be cut off in the middle of it")
+    await room.until(lambda: (first, "speaking") in room.states)
+    second = room.session.say("stop")
+    await room.until(done(room, second))
+    assert (first, "interrupted") in room.states
+    assert (first, "done") not in room.states
+
+
+async def test_the_history_keeps_only_what_was_heard(room: Room) -> None:
+    """After an interrupt the assistant's message ends where the viewer's sound ended."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    turn = room.session.say(words)
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(0.8)
+    room.session.interrupt()
+    question, answer = room.session.history
+    assert question == Message("user", words)
+    assert answer.role == "assistant"
+    assert words.startswith(answer.content.removesuffix(" …"))
+    assert 0 < len(answer.content) < len(words)
+
+
+async def test_a_whole_answer_is_remembered_whole(room: Room) -> None:
+    """What was said to its end is in the history, and the next question sees it."""
+    turn = room.session.say("good morning")
+    await room.until(done(room, turn))
+    assert [message.role for message in room.session.history] == ["user", "assistant"]
+    assert room.session.history[1].content == "good morning"
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "x" * (MAX_TEXT_CHARACTERS + 1)])
+async def test_text_that_cannot_be_said_is_refused(room: Room, text: str) -> None:
+    """Empty and oversized text is an error of the caller and starts no turn."""
+    with pytest.raises(BadRequest):
+        room.session.say(text, mode="echo")
+    assert room.session.stats()["turn"] == 0
+
+
+async def test_text_without_a_word_ends_its_turn_quietly(room: Room) -> None:
+    """Emoji only: nothing can be spoken, the turn is done."""
+    turn = room.session.say("🎉🎉🎉", mode="echo")
+    await room.until(done(room, turn))
+    assert not any(frame.speaking for frame in room.transport.frames)
+
+
+async def test_only_so_many_answers_may_wait(room: Room) -> None:
+    """The queue of turns is bounded and says so."""
+    with pytest.raises(BadRequest, match="waiting"):
+        for number in range(MAX_QUEUED_TURNS + 2):
+            room.session.say(f"number {number}", mode="echo")
+
+
+async def test_a_changed_transport_goes_on_with_the_turn(room: Room) -> None:
+    """attach() in mid-turn: nothing is said twice or lost, and the old transport is closed."""
+    turn = room.session.say("one two three four five six", mode="echo")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(0.12)
+    second = MemoryTransport(keep=10_000)
+    await room.session.attach(second)
+    await room.until(done(room, turn))
+    frames = list(room.transport.frames) + list(second.frames)
+    assert [frame.pts for frame in frames] == list(range(len(frames)))
+    assert second.frames[0].speaking
+    assert not room.transport.stats().connected
+
+
+class ScriptedVoice:
+    """A synthesizer that does what a sentence tells it to."""
+
+    name, sample_rate, streaming, phoneme_timing = "scripted", 48_000, True, False
+    languages, voices = frozenset({"en"}), ("only",)
+
+    def load(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        if "unspeakable" in text:
+            raise LanguageNotSupported("No voice here speaks that.", "Install one.")
+        tone = np.sin(np.arange(24_000) * 0.1, dtype=np.float32) * np.float32(0.3)
+        yield AudioChunk(tone, self.sample_rate)
+        if "breaks" in text:
+            raise SpeechError("The voice broke.", "Try again.")
+        yield AudioChunk(tone, self.sample_rate, pts=24_000, final=True)
+
+
+class ScriptedModel:
+    name = "scripted"
+
+    def load(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
+        yield "A first sentence that is whole. And a "
+        raise LanguageModelError("The model went away.", "Start it again.")
+
+
+@pytest.fixture
+async def scripted(room: Room, small_bundle: AvatarBundle) -> Room:
+    """The room with ScriptedVoice and ScriptedModel."""
+    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    await room.session.swap_avatar(replace(stages, tts=ScriptedVoice(), llm=ScriptedModel()))
+    return room
+
+
+async def test_a_sentence_that_no_voice_speaks_is_noticed_and_passed_over(scripted: Room) -> None:
+    """The page gets a plain notice; the sentences after it are spoken."""
+    room = scripted
+    turn = room.session.say("This is unspeakable. This one is fine.", mode="echo")
+    await room.until(done(room, turn))
+    assert [event.code for event in room.all(NoticeEvent)] == ["language_not_supported"]
+    assert [event.text for event in room.all(SubtitleEvent)] == ["This one is fine."]
+
+
+async def test_a_voice_that_breaks_in_mid_sentence_is_told_and_the_turn_goes_on(scripted: Room) -> None:
+    """What was synthesized is played, the failure is told once, the next sentence is spoken."""
+    room = scripted
+    turn = room.session.say("This one breaks early. This one is fine.", mode="echo")
+    await room.until(done(room, turn))
+    assert [event.code for event in room.all(ErrorEvent)] == ["speech_failed"]
+    assert sum(frame.speaking for frame in room.transport.frames) == 13 + 25
+
+
+async def test_a_model_that_breaks_in_mid_answer_is_told_and_what_it_said_is_spoken(scripted: Room) -> None:
+    """A lost language model costs the rest of the answer, not the session."""
+    room = scripted
+    turn = room.session.say("hello")
+    await room.until(done(room, turn))
+    assert [event.code for event in room.all(ErrorEvent)] == ["language_model_failed"]
+    assert room.all(SubtitleEvent)[0].text == "A first sentence that is whole."
+
+
+async def test_a_closed_session_refuses_and_closes_twice(room: Room) -> None:
+    """After aclose() nothing can be said; its transport is closed and its events end."""
+    await room.engine.close_session(room.session)
+    await room.session.aclose()
+    with pytest.raises(SessionClosed):
+        room.session.say("hello")
+    with pytest.raises(SessionClosed):
+        await room.session.attach(MemoryTransport())
+    assert not room.transport.stats().connected
+    assert room.session.events.closed
+
+
+async def test_sessions_do_not_hear_each_other(room: Room, small_bundle: AvatarBundle) -> None:
+    """What one viewer asks reaches nobody else."""
+    other = await room.engine.open_session("other", small_bundle, MEASURED)
+    theirs = MemoryTransport(keep=10_000)
+    await other.attach(theirs)
+    turn = room.session.say("for my ears only", mode="echo")
+    await room.until(done(room, turn))
+    assert any(frame.speaking for frame in room.transport.frames)
+    assert not any(frame.speaking for frame in theirs.frames)
+    assert other.history == ()
+    assert TurnState.DONE not in {
+        event.state for event in room.told if isinstance(event, TurnEvent) and event.turn == 2
+    }
