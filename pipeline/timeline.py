@@ -81,6 +81,9 @@ class SentenceTimeline:
     def _shape(self, speech: FloatArray, final: bool) -> FloatArray:
         """Fade in at the start, fade out and pad to whole pictures at the end; keep back what may still be the end."""
         held = np.concatenate([self._tail, speech])
+        if not final and not self._samples and len(held) < 2 * FADE_SAMPLES:
+            self._tail = held
+            return held[:0]
         cut = len(held) if final else max(0, len(held) - FADE_SAMPLES)
         played, self._tail = held[:cut], held[cut:]
         if final:

@@ -76,8 +76,7 @@ async def test_the_earliest_deadline_of_all_sessions_goes_first(device: DeviceWo
     tasks = [asyncio.create_task(device.infer(lipsync, [request(50)]))]
     await settle()
     await wait_for(lipsync.entered)
-    for deadline_s in (8, 3, 6, 7, 1, 4):
-        tasks.append(asyncio.create_task(device.infer(lipsync, [request(deadline_s)])))
+    tasks += [asyncio.create_task(device.infer(lipsync, [request(at_s)])) for at_s in (8, 3, 6, 7, 1, 4)]
     await settle()
     lipsync.gate.set()
     await asyncio.gather(*tasks)

@@ -22,7 +22,6 @@ from pipeline.types import (
     SubtitleEvent,
     TextEvent,
     TurnEvent,
-    TurnState,
 )
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
@@ -47,8 +46,8 @@ class Room:
         """Let the media clock run; the threads behind the engine get their real time at each picture."""
         for _ in range(round(seconds * 25)):
             await self.clock.advance(0.04)
-            while self._busy():
-                await asyncio.sleep(0.001)
+            while self._busy():  # threads draw in their own time, which the manual clock does not know
+                await asyncio.sleep(0.001)  # noqa: ASYNC110
             while (event := self.session.events.receive_nowait()) is not None:
                 self.told.append(event)
 
