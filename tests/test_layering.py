@@ -1,0 +1,180 @@
+"""The walls of docs/architecture.md, checked on the syntax trees: who may import whom, and where print() may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LAYERS = ("models", "avatars", "pipeline", "portal", "launch")
+"From the lowest; a layer imports itself and the lower ones."
+PURE = tuple(f"pipeline/{name}.py" for name in ("types", "errors", "clock", "channel", "audio", "text", "idle"))
+"Standard library, numpy and each other only."
+RESAMPLERS = {"soxr", "resampy"}
+"What pipeline/audio.py may import as well, when it is asked to resample."
+CONFINED = {
+    "gradio": ("portal/ui/*",),
+    "aiortc": ("pipeline/transports/*",),
+    "torch": ("models/*", "pipeline/device.py", "pipeline/features/*", "pipeline/lipsync/*", "avatars/importers/*"),
+    "mediapipe": ("avatars/detect.py",),
+    "dbos": ("portal/jobs.py", "portal/worker.py"),
+}
+"Package -> where alone it may be imported."
+LAZY = {"torch", "mediapipe"}
+"Never imported while a module is being imported, but in models/ that are networks."
+EXTRAS = {"piper", "espeakng", "phonemizer"}
+"GPL: never imported by the core."
+MAY_PRINT = ("launch.py", "portal/cli.py", "portal/doctor.py", "models/training/*", "tests/benchmarks/*")
+
+
+class Import:
+    """One imported module, as it stands in a file."""
+
+    def __init__(self, module: str, line: int, lazy: bool) -> None:
+        self.module = module
+        self.line = line
+        self.lazy = lazy
+
+    @property
+    def package(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def imports_of(source: str, file: str) -> Iterator[Import]:
+    """Every import of a module but those for the type checker alone."""
+    yield from _visit(ast.parse(source), file, lazy=False)
+
+
+def _visit(node: ast.AST, file: str, lazy: bool) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno, lazy) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (Import(name, node.lineno, lazy) for name in _targets(node, file))
+    else:
+        for_checker = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in node.orelse if for_checker else ast.iter_child_nodes(node):
+            yield from _visit(child, file, lazy)
+
+
+def _targets(node: ast.ImportFrom, file: str) -> list[str]:
+    module = node.module or ""
+    if node.level:
+        package = Path(file).parts[: -node.level]
+        module = ".".join([*package, module]).rstrip(".")
+    # `from pipeline import text` imports pipeline.text.
+    return [f"{module}.{alias.name}" for alias in node.names]
+
+
+def violations(source: str, file: str) -> list[str]:
+    """What a module of that path does against the rules."""
+    found = []
+    for one in imports_of(source, file):
+        where = f"{file}:{one.line} imports {one.module}"
+        layer = file.removesuffix(".py").partition("/")[0]
+        if one.package in LAYERS and LAYERS.index(one.package) > LAYERS.index(layer):
+            found.append(f"{where}, a higher layer")
+        if file in PURE and not _pure(one, file):
+            found.append(f"{where}, but may import the standard library, numpy and its peers only")
+        if one.package in CONFINED and not _in(file, CONFINED[one.package]):
+            found.append(f"{where}, which belongs in {', '.join(CONFINED[one.package])}")
+        if one.package in LAZY and not one.lazy and not file.startswith("models/"):
+            found.append(f"{where} eagerly")
+        if one.package in EXTRAS:
+            found.append(f"{where}, which is GPL")
+        if one.package == "tests" and not _in(file, ("portal/cli.py",)):
+            found.append(f"{where}: the product does not need its tests")
+        if file == "launch.py" and not one.lazy and one.package not in sys.stdlib_module_names:
+            found.append(f"{where} before there is an environment")
+    if not _in(file, MAY_PRINT):
+        found += [f"{file}:{line} prints" for line in _prints(source)]
+    return found
+
+
+def _pure(one: Import, file: str) -> bool:
+    if one.lazy and one.package in RESAMPLERS:
+        return file == "pipeline/audio.py"
+    peer = any(one.module.startswith(path.removesuffix(".py").replace("/", ".")) for path in PURE)
+    return peer or one.package in sys.stdlib_module_names or one.package == "numpy"
+
+
+def _prints(source: str) -> Iterator[int]:
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        printing = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        if printing and "noqa: T201 - " not in lines[node.lineno - 1]:  # the exception and its reason stand beside it
+            yield node.lineno
+
+
+def _in(file: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(file, pattern) for pattern in patterns)
+
+
+def product_files() -> list[str]:
+    files = [path for layer in LAYERS[:-1] for path in (ROOT / layer).rglob("*.py")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in [*files, ROOT / "launch.py"])
+
+
+@pytest.mark.parametrize("file", product_files())
+def test_a_module_keeps_to_its_layer(file):
+    """Each module imports only what its place in the house allows."""
+    assert violations((ROOT / file).read_text(encoding="utf-8"), file) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("avatars/bundle.py", "from pipeline.types import FPS"),
+        ("avatars/importers/a.py", "from ...pipeline import types"),
+        ("models/net.py", "import avatars.bundle"),
+        ("pipeline/engine.py", "from portal import settings"),
+        ("pipeline/engine.py", "def f():\n    from portal.settings import Settings"),
+        ("pipeline/text.py", "import cv2"),
+        ("pipeline/text.py", "def f():\n    import soxr"),
+        ("pipeline/audio.py", "import soxr"),
+        ("pipeline/types.py", "from avatars.bundle import AvatarBundle"),
+        ("pipeline/clock.py", "from pipeline.engine import Engine"),
+        ("pipeline/engine.py", "import gradio as gr"),
+        ("portal/app.py", "from gradio import Blocks"),
+        ("portal/api/a.py", "def f():\n    import aiortc.sdp"),
+        ("pipeline/turn.py", "def f():\n    import torch"),
+        ("pipeline/lipsync/wav2lip.py", "import torch"),
+        ("avatars/detect.py", "import mediapipe as mp"),
+        ("avatars/prepare.py", "def f():\n    import mediapipe as mp"),
+        ("pipeline/tts/a.py", "def f():\n    from piper import PiperVoice"),
+        ("pipeline/engine.py", "print('hello')"),
+        ("portal/app.py", "from tests import conftest"),
+        ("launch.py", "import pydantic"),
+        ("avatars/a.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import pipeline.types"),
+    ],
+)
+def test_the_checker_catches_a_violation(file, source):
+    """A module that breaks a rule is named, with its line."""
+    assert violations(source, file)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("pipeline/types.py", "if TYPE_CHECKING:\n    from avatars.bundle import AvatarBundle"),
+        ("pipeline/engine.py", "if typing.TYPE_CHECKING:\n    from portal.settings import Settings"),
+        ("pipeline/text.py", "import re\nimport numpy as np\nfrom pipeline.errors import BadRequest"),
+        ("pipeline/lipsync/wav2lip.py", "def load():\n    import torch"),
+        ("models/wav2lip.py", "import torch\nfrom torch import nn"),
+        ("avatars/detect.py", "def load():\n    import mediapipe"),
+        ("portal/ui/talk.py", "import gradio as gr\nfrom portal.settings import Settings"),
+        ("pipeline/audio.py", "class A:\n    def f(self):\n        import soxr"),
+        ("portal/app.py", "print('ready')  # noqa: T201 - scripts wait for it"),
+        ("launch.py", "import json\ndef main():\n    from portal.cli import main"),
+        ("portal/cli.py", "print('hello')"),
+    ],
+)
+def test_the_checker_lets_the_rest_be(file, source):
+    """A module that keeps the rules is not named."""
+    assert violations(source, file) == []
