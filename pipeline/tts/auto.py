@@ -93,8 +93,8 @@ class AutoSynthesizer:
         return ""
 
     def load(self) -> None:
-        for backend in self._backends:
-            backend.load()
+        """Load the voice of this machine; the online one is loaded when a sentence first asks for it."""
+        self._backends[0].load()
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
         if voice is not None and voice not in self.voices:
@@ -133,6 +133,7 @@ class AutoSynthesizer:
     async def _reaches_online(self) -> bool:
         async with self._probing:
             if self._online is not None and self._clock.now_s() >= self._believed_until_s:
+                await asyncio.to_thread(self._online.load)
                 try:
                     await self._online.probe()
                 except BackendUnavailable as error:

@@ -21,7 +21,7 @@ from pipeline.types import AudioChunk, FloatArray
 __all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
 
 Speaking = Callable[[str, str], AsyncGenerator[dict[str, Any], None]]
-"""(text, voice) -> messages; those with {"type": "audio"} carry MP3 in "data". What edge_tts.Communicate.stream gives."""
+"""(text, voice) -> messages as edge_tts.Communicate.stream() gives them: {"type": "audio"} carries MP3 in "data"."""
 
 SAMPLE_RATE = 24_000
 SERVICE = "https://speech.platform.bing.com"
@@ -75,7 +75,7 @@ class EdgeSynthesizer:
         self._chunk_timeout_s = chunk_timeout_s
 
     def load(self) -> None:
-        """Import what speaking needs, so that the first sentence does not wait for it."""
+        """Import what speaking needs (a third of a second), so that no sentence waits for it."""
         import av  # noqa: F401
         import edge_tts  # noqa: F401
 

@@ -91,8 +91,11 @@ class HibariSynthesizer:
 
     def _phonemize(self, text: str, voice: str | None) -> list[str]:
         hibari = self._voice(voice)
-        with self._lock:
-            pieces = hibari.phonemize(_readable(text))
+        try:
+            with self._lock:
+                pieces = hibari.phonemize(_readable(text))
+        except Exception as error:  # noqa: BLE001 - a port of rules for any text; what trips it must cost one sentence
+            raise SpeechError("hibari cannot read this sentence.", "Put it in other words.") from error
         return [piece for piece in pieces if any(map(str.isalpha, piece))]
 
     def _speak(self, piece: str, voice: str | None) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
