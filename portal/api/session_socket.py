@@ -42,7 +42,6 @@ class Sessions(Protocol):
         self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
-    def touch(self, session: Any) -> None: ...
     async def close(self, session: Any) -> None: ...
 
 
@@ -207,7 +206,6 @@ class _Conversation:
                 else:
                     await seat.leave_websocket()
             case messages.Say(text=text, mode=mode):
-                self._home.sessions.touch(seat.session)
                 seat.session.say(text, mode)
             case messages.Interrupt():
                 seat.session.interrupt()
