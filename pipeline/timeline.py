@@ -59,6 +59,7 @@ class SentenceTimeline:
         self._tail: FloatArray = np.zeros(0, np.float32)  # held back: may turn out to be the end, which fades out
         self._framer = AudioFramer()
         self._audio: deque[FloatArray] = deque()
+        self._heard_s = 0.0  # of the sentence; the resamplers hold a few ms of it back
         self._samples = 0  # at PLAYOUT_RATE_HZ, handed on
         self._feature_samples = 0
         self._pictures = 0
@@ -69,7 +70,7 @@ class SentenceTimeline:
         """Raises ValueError if chunks of one sentence differ in rate."""
         if self._to_playout is None:
             self._to_playout = StreamResampler(chunk.sample_rate, PLAYOUT_RATE_HZ)
-        start_s = (self._samples + len(self._tail)) / PLAYOUT_RATE_HZ
+        start_s, self._heard_s = self._heard_s, self._heard_s + chunk.duration_s
         speech = self._to_playout.push(chunk.samples)
         if chunk.final:
             speech = np.concatenate([speech, self._to_playout.flush()])

@@ -1,0 +1,203 @@
+"""create_app(settings): one ASGI application on one port; serve(settings): run it until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.staticfiles import StaticFiles
+
+from avatars.errors import AvatarError
+from avatars.library import AvatarLibrary, presets
+from pipeline.engine import Engine
+from pipeline.errors import VivavoceError
+from pipeline.transports.loops import LoopCache, LoopCoding
+from portal.api.avatars import avatars_router
+from portal.api.clips import clips_router
+from portal.api.health import health_router
+from portal.api.jobs import jobs_router
+from portal.api.session_socket import BackendTransports, SessionSocket
+from portal.backends import backend_options, default_choice
+from portal.jobs import JobQueue
+from portal.sessions import SessionManager
+from portal.settings import Settings
+from portal.submissions import ensure_presets
+from portal.ui.context import PageContext
+from portal.worker_process import WorkerProcess
+
+__all__ = ["Portal", "create_app", "serve"]
+
+logger = logging.getLogger(__name__)
+
+VERSION = "0.1.0"
+STATIC = Path(__file__).parent / "static"
+SHUTDOWN_S = 1
+FIRST_AVATAR_S = 180.0
+LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Portal:
+    """Everything that lives as long as the server. Built at rest, started and ended by running()."""
+
+    settings: Settings
+    engine: Engine
+    library: AvatarLibrary
+    queue: JobQueue
+    worker: WorkerProcess
+    sessions: SessionManager
+    loops: LoopCache
+    socket: SessionSocket
+    warmed: asyncio.Event
+    "set once the default avatar is there and the backends are loaded, or will not be"
+
+    @classmethod
+    def build(cls, settings: Settings) -> Portal:
+        engine = Engine(backend_options(settings))
+        library = AvatarLibrary(settings.data_dir / "avatars")
+        queue = JobQueue(settings.data_dir)
+        sessions = SessionManager(
+            engine,
+            library,
+            default_avatar=settings.avatar or presets()[0].id,
+            choice=default_choice(settings),
+            capacity=settings.max_sessions,
+            idle_timeout_s=settings.session_idle_timeout_s,
+        )
+        loops = LoopCache(engine.executor)
+        transports = BackendTransports(
+            loops,
+            engine.executor,
+            ice_servers=settings.ice_servers,
+            bitrate_bps=settings.video_bitrate_bps,
+            jpeg_quality=settings.jpeg_quality,
+        )
+        socket = SessionSocket(sessions, transports, engine.clock, settings.ice_servers)
+        worker = WorkerProcess(settings, queue)
+        return cls(settings, engine, library, queue, worker, sessions, loops, socket, asyncio.Event())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start everything; end it in reverse."""
+        async with AsyncExitStack() as stack:
+            await self.engine.start()
+            stack.push_async_callback(self.engine.aclose)
+            stack.callback(self.queue.close)
+            await self.sessions.start()
+            stack.push_async_callback(self.sessions.aclose)
+            stack.push_async_callback(self.socket.aclose)
+            if self.settings.worker:
+                await self.worker.start()
+                stack.push_async_callback(self.worker.aclose)
+            warming = asyncio.create_task(self._warm_up(), name="warm-up")
+            stack.push_async_callback(_cancelled, warming)
+            stack.push_async_callback(self.loops.aclose)
+            yield
+
+    async def _warm_up(self) -> None:
+        """Make the presets if they are missing, then load what the first viewer will need."""
+        try:
+            await asyncio.to_thread(ensure_presets, self.library, self.queue)
+            await self._first_avatar()
+            bundle = await asyncio.to_thread(self.library.open, self.sessions.default_avatar)
+            await self.engine.warm_up(self.sessions.choice, bundle)
+            self.warmed.set()
+            await self.loops.wait(bundle, LoopCoding.of("H264"))
+            await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
+        except (VivavoceError, AvatarError, OSError) as error:
+            logger.error("%s", error)
+        finally:
+            self.warmed.set()
+
+    async def _first_avatar(self) -> None:
+        """Wait for the worker process to have made the default avatar (once in the life of a data folder)."""
+        until_s = self.engine.clock.now_s() + FIRST_AVATAR_S
+        clock = self.engine.clock
+        while self.sessions.default_avatar not in self.library and clock.now_s() < until_s:
+            await clock.sleep_until(clock.now_s() + LOOK_S)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
+    """The whole portal as one ASGI application: API, session socket, static files, and the page at /."""
+    import gradio as gr
+
+    from portal.ui.page import build_page
+
+    home = portal or Portal.build(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with home.running():
+            yield
+
+    app = FastAPI(title="Vivavoce", lifespan=lifespan)
+    limit = settings.max_upload_bytes
+    app.include_router(home.socket.router)
+    app.include_router(avatars_router(home.library, home.queue, settings.data_dir, max_upload_bytes=limit))
+    app.include_router(clips_router(home.library, home.queue, settings.data_dir, max_upload_bytes=limit))
+    app.include_router(jobs_router(home.queue))
+    app.include_router(health_router(home.sessions, home.library, home.queue, version=VERSION))
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(home.engine.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    context = PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions)
+    page = build_page(context)
+    mounted: FastAPI = gr.mount_gradio_app(app, page.blocks, path="/", **page.mount)
+    return mounted
+
+
+def serve(settings: Settings) -> int:
+    """Run the portal until it is told to stop; 0 then, 1 if it could not start."""
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    portal = Portal.build(settings)
+    config = uvicorn.Config(
+        create_app(settings, portal),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        ws_per_message_deflate=False,  # pictures and sound are compressed already
+        ws_max_size=1 << 20,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    server = uvicorn.Server(config)
+    announcing = asyncio.create_task(_announce(settings, portal, server), name="announce")
+    try:
+        await server.serve()
+    except SystemExit:  # uvicorn's way to say that the port is taken; it has logged why
+        return 1
+    finally:
+        announcing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await announcing
+    return 0 if server.started else 1
+
+
+async def _announce(settings: Settings, portal: Portal, server: uvicorn.Server) -> None:
+    await portal.warmed.wait()
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    url = f"http://{host}:{settings.port}"
+    print(f"Vivavoce is ready: {url}", flush=True)  # noqa: T201 - the line that people and scripts wait for
+    if settings.open_browser:
+        # webbrowser may block until a text browser ends
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
