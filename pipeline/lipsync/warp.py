@@ -25,7 +25,7 @@ from avatars.geometry import (
     UPPER_LIP_INNER,
     UPPER_LIP_OUTER,
 )
-from pipeline.lipsync.mouth_shape import positions
+from pipeline.lipsync.mouth_shape import positions, smoothstep
 
 __all__ = ["ChartGrid", "MouthWarp", "sample"]
 
@@ -37,7 +37,9 @@ _LOWER_LAYER = tuple(sorted({*LOWER_LIP_OUTER, *LOWER_LIP_INNER[1:-1], *CHEEKS, 
 _STIFFNESS = 2e-5
 "regularisation of the splines, in the kernel's unit (IOD squared)"
 _PIN_RINGS_IOD = (0.21, 0.33)
-"nothing moves at these distances outside the jaw: necks, collars and hair stay as they were filmed"
+"splines are pinned at these distances outside the jaw"
+_FALLOFF_IOD = (0.12, 0.29)
+"movement fades between these distances outside the face: necks, collars and hair stay as they were filmed"
 _INVERSIONS = 6
 
 
@@ -84,10 +86,11 @@ class MouthWarp:
         outward /= np.linalg.norm(outward, axis=1, keepdims=True)
         pins = np.concatenate([jaw + ring * outward for ring in _PIN_RINGS_IOD])
         moved_by_lower_lip = np.isin(SKULL, NOSE_BASE)
-        self._upper = _basis(grid.nodes(), neutral[positions(_UPPER_LAYER)], np.concatenate([pins, skull]))
-        self._lower = _basis(
-            grid.nodes(), neutral[positions(_LOWER_LAYER)], np.concatenate([pins, skull[~moved_by_lower_lip]])
-        )
+        nodes = grid.nodes()
+        held = _inside_face(nodes, np.concatenate([neutral, skull]))[:, None]
+        upper_pins, lower_pins = np.concatenate([pins, skull]), np.concatenate([pins, skull[~moved_by_lower_lip]])
+        self._upper: Field = _basis(nodes, neutral[positions(_UPPER_LAYER)], upper_pins) * held
+        self._lower: Field = _basis(nodes, neutral[positions(_LOWER_LAYER)], lower_pins) * held
         self._upper_points, self._lower_points = positions(_UPPER_LAYER), positions(_LOWER_LAYER)
         y, x = np.mgrid[: grid.rows, : grid.columns].astype(np.float32)
         self._places = np.ascontiguousarray(np.dstack([x, y]))
@@ -126,6 +129,13 @@ def sample(image: npt.NDArray[Any], places: Field) -> npt.NDArray[Any]:
     """The image at places float32 (h, w, 2), x and y in its pixels; bilinear, its rim goes on outside."""
     # OpenCV takes None for the second map when the first holds both coordinates; its stubs do not say so.
     return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+
+
+def _inside_face(nodes: Array, landmarks: Array) -> Field:
+    """Weight of each node: 1 in the face, falling to exactly 0 outside of it."""
+    outline = cv2.convexHull(landmarks.astype(np.float32))
+    distance = np.array([-cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in nodes])
+    return (1 - smoothstep(distance, *_FALLOFF_IOD)).astype(np.float32)
 
 
 def _kernel(a: Array, b: Array) -> Array:

@@ -1,0 +1,51 @@
+"""Faces for tests: the drawn portraits, a photo of an open smile, their stored landmarks, and small avatars of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import avatars
+from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.geometry import mouth_boxes, mouth_mask
+
+ASSETS = Path(__file__).parent / "assets"
+PRESETS = Path(avatars.__file__).parent / "presets"
+
+
+def portrait(name: str, size: int = 384) -> tuple[np.ndarray, np.ndarray]:
+    """RGB (size, size, 3) and FaceMesh landmarks (478, 3) of `woman`, `man` (drawn) or `astronaut` (an open smile)."""
+    if name == "astronaut":
+        import skimage.data
+
+        picture = skimage.data.astronaut()
+    else:
+        picture = cv2.cvtColor(cv2.imread(str(PRESETS / f"portrait_{name}.png")), cv2.COLOR_BGR2RGB)
+    scale = size / picture.shape[0]
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    landmarks = np.load(ASSETS / f"landmarks_{name}.npy") * np.float32(scale)
+    return cv2.resize(picture, (size, size), interpolation=way), landmarks
+
+
+def portrait_bundle(path: Path, name: str = "woman", size: int = 384, shifts: tuple[int, ...] = (0,)) -> AvatarBundle:
+    """An avatar of a portrait: one frame for each of `shifts`, the picture moved to the right by so many pixels."""
+    picture, landmarks = portrait(name, size)
+    frames = [encode_jpeg(np.roll(picture, shift, axis=1)) for shift in shifts]
+    points = np.stack([landmarks + np.array([shift, 0, 0], np.float32) for shift in shifts])
+    boxes = mouth_boxes(points, size, size)
+    width, height = boxes[0, 2:] - boxes[0, :2]
+    contents = BundleContents(
+        id=path.name,
+        name=name,
+        kind="still",
+        frames=frames,
+        width=size,
+        height=size,
+        boxes=boxes,
+        masks=mouth_mask(int(width), int(height))[None],
+        landmarks=points,
+        loop=np.arange(len(shifts), dtype=np.int32),
+    )
+    return write_bundle(contents, path)
