@@ -15,6 +15,7 @@ Methods block for milliseconds (SQLite): call them from a thread, not on the eve
 from __future__ import annotations
 
 import errno
+import logging
 import secrets
 import shutil
 import sqlite3
@@ -88,6 +89,8 @@ def open_database(data_dir: Path) -> str:
     """Make or migrate `jobs.db`; gives its URL. Portal and worker may both do it, in any order."""
     from dbos import DBOS
 
+    # At INFO it tells of each of its hundred migrations, and that SQLite is for development.
+    logging.getLogger("dbos").setLevel(logging.WARNING)
     data_dir.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(data_dir / "jobs.db", timeout=30)
     # WAL: the page reads while the worker writes. The mode is kept in the file.

@@ -1,0 +1,270 @@
+"""The HTTP API over a real queue and library, with no worker about."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from avatars.bundle import AvatarBundle
+from avatars.library import AvatarLibrary, presets
+from portal.api.avatars import avatars_router
+from portal.api.clips import clips_router
+from portal.api.health import health_router
+from portal.api.jobs import jobs_router
+from portal.jobs import JobQueue
+
+MAX_UPLOAD_BYTES = 2_000_000
+PHOTO = presets()[0].picture
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
+    queue = JobQueue(tmp_path, max_waiting=4)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
+    choice = SimpleNamespace(llm="guide", tts="auto", lipsync="viseme")
+    sessions: Any = SimpleNamespace(live=1, capacity=8, choice=choice)
+    app = FastAPI()
+    app.include_router(avatars_router(library, queue, tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES))
+    app.include_router(clips_router(library, queue, tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES))
+    app.include_router(jobs_router(queue))
+    app.include_router(health_router(sessions, library, queue, version="1.2.3"))
+    with TestClient(app) as client:
+        yield client
+
+
+def error_of(response: Any, status: int) -> dict[str, str]:
+    assert response.status_code == status, response.text
+    error: dict[str, str] = response.json()["error"]
+    assert error["message"] and error["hint"]
+    return error
+
+
+def recording() -> bytes:
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(b"\0\0" * 16000)
+    return sound.getvalue()
+
+
+def send_photo(client: TestClient, content: bytes, file_name: str = "me.png", **fields: str) -> Any:
+    return client.post("/api/avatars", files={"file": (file_name, content)}, data={"consent": "true", **fields})
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for part in ("uploads", "jobs") for path in (folder / part).rglob("*") if path.is_file()]
+
+
+def test_a_photo_is_taken_and_its_job_can_be_followed(client: TestClient, queue: JobQueue) -> None:
+    """POST /api/avatars answers 202 with a waiting job that GET /api/jobs/{id} shows and DELETE cancels."""
+    response = send_photo(client, PHOTO.read_bytes(), name="Mira the second")
+    assert response.status_code == 202
+    job = response.json()
+    assert {"id", "kind", "state", "stage", "progress", "error", "result"} <= job.keys()
+    assert (job["kind"], job["state"], job["name"]) == ("prepare", "queued", "Mira the second")
+    assert client.get(f"/api/jobs/{job['id']}").json() == job
+    assert client.get("/api/jobs").json() == [job]
+    assert client.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
+    assert client.delete(f"/api/jobs/{job['id']}").status_code == 200
+    error_of(client.get(f"/api/jobs/{job['id']}"), 404)
+
+
+@pytest.mark.parametrize("file_name", ["../../evil.png", "x" * 300 + ".png", "a\0b.png", "..", "C:\\me.png", "面.png"])
+def test_hostile_file_names_do_no_harm(client: TestClient, tmp_path: Path, file_name: str) -> None:
+    """A file name is only ever shown: the stored file has a name of ours, inside the data folder."""
+    response = send_photo(client, PHOTO.read_bytes(), file_name)
+    assert response.status_code == 202, response.text
+    assert len(response.json()["name"]) <= 60
+    (stored,) = leftovers(tmp_path)
+    assert stored.parent.parent == tmp_path / "jobs" and stored.stem == "upload"
+
+
+def test_a_wrong_type_is_told_by_its_content(client: TestClient, tmp_path: Path) -> None:
+    """A text named .png is refused at once, with what would be taken, and not kept."""
+    error = error_of(send_photo(client, b"#!/bin/sh\necho no picture\n" * 20), 422)
+    assert error["code"] == "bad_media" and "PNG" in error["hint"]
+    assert leftovers(tmp_path) == []
+
+
+def test_an_empty_file_is_refused(client: TestClient, tmp_path: Path) -> None:
+    """A file without bytes is no picture."""
+    assert error_of(send_photo(client, b""), 422)["code"] == "bad_media"
+    assert leftovers(tmp_path) == []
+
+
+def test_consent_is_required(client: TestClient, tmp_path: Path) -> None:
+    """Without the tick nothing is stored."""
+    assert "consent" in error_of(send_photo(client, PHOTO.read_bytes(), consent=""), 400)["hint"]
+    assert leftovers(tmp_path) == []
+
+
+def test_a_form_without_a_file_is_refused(client: TestClient) -> None:
+    """A missing or text-only file field, and a body that is no form, are told apart from a server fault."""
+    error_of(client.post("/api/avatars", data={"name": "x", "consent": "true"}), 400)
+    error_of(client.post("/api/avatars", data={"file": "x"}), 400)
+    error_of(client.post("/api/avatars", content=b"xx", headers={"content-type": "multipart/form-data"}), 400)
+
+
+def test_an_upload_over_the_limit_is_refused_by_its_declared_length(client: TestClient, tmp_path: Path) -> None:
+    """Content-Length alone is enough to refuse."""
+    error = error_of(send_photo(client, b"x" * (MAX_UPLOAD_BYTES + 100_000)), 413)
+    assert error["code"] == "upload_too_large" and leftovers(tmp_path) == []
+
+
+def test_an_upload_over_the_limit_is_refused_while_it_is_read(client: TestClient) -> None:
+    """Without a declared length reading stops at the limit, not at the end."""
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        for _ in range(60):
+            sent += 50_000
+            yield b"x" * 50_000
+
+    response = client.post("/api/avatars", content=body(), headers={"content-type": "multipart/form-data; boundary=b"})
+    assert error_of(response, 413)["code"] == "upload_too_large"
+
+
+def test_a_full_disk_answers_507_and_leaves_nothing(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No space left in the middle of storing: 507 with a remedy, no file, no job."""
+
+    def copy(source: Any, target: Any) -> None:
+        target.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    assert error_of(send_photo(client, PHOTO.read_bytes()), 507)["code"] == "disk_full"
+    assert leftovers(tmp_path) == [] and client.get("/api/jobs").json() == []
+
+
+def test_a_full_queue_answers_429(client: TestClient, tmp_path: Path) -> None:
+    """The fifth waiting job is refused where four may wait, and its upload is not kept."""
+    for _ in range(4):
+        assert send_photo(client, PHOTO.read_bytes()).status_code == 202
+    kept = len(leftovers(tmp_path))
+    assert error_of(send_photo(client, PHOTO.read_bytes()), 429)["code"] == "queue_full"
+    assert len(leftovers(tmp_path)) == kept
+
+
+def test_avatars_are_listed_shown_and_deleted(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """The gallery has names and URLs that work; a deleted avatar is gone."""
+    make_bundle("ada")
+    (avatar,) = client.get("/api/avatars").json()
+    assert (avatar["id"], avatar["name"], avatar["preview"]) == ("ada", "Ada", None)
+    poster = client.get(avatar["poster"])
+    assert poster.status_code == 200 and poster.headers["content-type"] == "image/jpeg"
+    assert client.get("/api/avatars/ada").json() == avatar
+    error_of(client.get("/api/avatars/ada/preview.mp4"), 404)
+    assert client.delete("/api/avatars/ada").status_code == 204
+    error_of(client.delete("/api/avatars/ada"), 404)
+    assert client.get("/api/avatars").json() == []
+
+
+@pytest.mark.parametrize("avatar_id", ["..", "%2e%2e%2fjobs", "nobody", ".deleted.x", "a" * 300])
+def test_unknown_and_hostile_ids_are_not_found(client: TestClient, avatar_id: str) -> None:
+    """An id that is no id never becomes a path."""
+    for path in (f"/api/avatars/{avatar_id}/poster.jpg", f"/api/clips/{avatar_id}.mp4", f"/api/jobs/{avatar_id}"):
+        assert client.get(path).status_code == 404
+
+
+def test_the_pictures_of_a_face_report_are_served(client: TestClient, tmp_path: Path) -> None:
+    """Also of an upload that never became an avatar; only those that are there."""
+    folder = tmp_path / "reports" / "ada"
+    folder.mkdir(parents=True)
+    (folder / "strip-00.jpg").write_bytes(b"jpeg")
+    assert client.get("/api/avatars/ada/report/strip-00.jpg").content == b"jpeg"
+    error_of(client.get("/api/avatars/ada/report/strip-01.jpg"), 404)
+    error_of(client.get("/api/avatars/ada/report/..%5cjobs.db"), 404)
+
+
+def test_a_clip_is_asked_for_in_text_or_with_a_recording(
+    client: TestClient, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """POST /api/clips takes JSON, a form with text, or a form with a recording."""
+    make_bundle("ada")
+    asked = [
+        client.post("/api/clips", json={"avatar": "ada", "text": "Hello"}),
+        client.post("/api/clips", data={"avatar": "ada", "text": "Hello"}),
+        client.post("/api/clips", data={"avatar": "ada"}, files={"audio": ("speech.wav", recording())}),
+    ]
+    assert [response.status_code for response in asked] == [202, 202, 202]
+    assert {response.json()["kind"] for response in asked} == {"clip"}
+    error_of(client.get(f"/api/clips/{asked[0].json()['id']}.mp4"), 404)
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [
+        ({"avatar": "ada", "text": ""}, 400),
+        ({"avatar": "ada", "text": "x" * 100_000}, 400),
+        ({"avatar": "", "text": "Hello"}, 400),
+        ({"avatar": "nobody", "text": "Hello"}, 404),
+        ({"text": "Hello"}, 400),
+        (["no", "object"], 400),
+    ],
+)
+def test_a_clip_that_cannot_be_made_is_refused(
+    client: TestClient, make_bundle: Callable[..., AvatarBundle], wish: Any, status: int
+) -> None:
+    """Empty and endless texts, unknown avatars and malformed requests get an error with a remedy."""
+    make_bundle("ada")
+    error_of(client.post("/api/clips", json=wish), status)
+
+
+def test_a_recording_must_be_sound(
+    client: TestClient, tmp_path: Path, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """A file without sound is refused, by its content, and not kept."""
+    make_bundle("ada")
+    for content in (b"no sound at all" * 100, PHOTO.read_bytes()):
+        response = client.post("/api/clips", data={"avatar": "ada"}, files={"audio": ("a.wav", content)})
+        assert error_of(response, 415)["code"] == "unsupported_media"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_finished_clip_is_downloaded(client: TestClient, queue: JobQueue) -> None:
+    """The clip of a job is an MP4 that a player may seek in."""
+    path = queue.folders.clip("abc-1")
+    path.parent.mkdir()
+    path.write_bytes(b"0123456789")
+    response = client.get("/api/clips/abc-1.mp4", headers={"range": "bytes=2-4"})
+    assert (response.status_code, response.content, response.headers["content-type"]) == (206, b"234", "video/mp4")
+
+
+def test_health_tells_sessions_jobs_and_backends(client: TestClient) -> None:
+    """GET /healthz says what a monitor wants to know."""
+    send_photo(client, PHOTO.read_bytes())
+    assert client.get("/healthz").json() == {
+        "status": "ok",
+        "version": "1.2.3",
+        "sessions": {"live": 1, "capacity": 8},
+        "jobs": {"queued": 1, "running": 0},
+        "avatars": 0,
+        "backends": {"llm": "guide", "tts": "auto", "lipsync": "viseme"},
+    }
+
+
+def test_malformed_queries_are_explained(client: TestClient) -> None:
+    """A bad query gets the same shape of error as everything else."""
+    assert "limit" in error_of(client.get("/api/jobs?limit=many"), 400)["message"]

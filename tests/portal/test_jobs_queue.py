@@ -1,0 +1,140 @@
+"""The job queue as the portal sees it, with no worker about."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avatars.library import AvatarLibrary
+from pipeline.errors import BadRequest
+from portal.errors import DiskFull, JobNotFound, QueueFull
+from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue
+from portal.submissions import ensure_presets
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
+    queue = JobQueue(tmp_path, max_waiting=3)
+    yield queue
+    queue.close()
+
+
+def upload(folder: Path, name: str = "me.png") -> Path:
+    path = folder / name
+    path.write_bytes(b"pixels")
+    return path
+
+
+def test_an_upload_becomes_a_waiting_job_that_owns_the_file(queue: JobQueue, tmp_path: Path) -> None:
+    """Submitting moves the upload into the job's folder and tells listeners."""
+    told: list[bool] = []
+    queue.on_submit(lambda: told.append(True))
+    path = upload(tmp_path)
+    job = queue.submit_avatar(path, avatar="me-1", name="Me", consent=True, file_name="../me.png")
+    assert (job.state, job.progress, job.avatar, job.name, job.error, job.result) == (
+        "queued",
+        0,
+        "me-1",
+        "Me",
+        None,
+        None,
+    )
+    kept = queue.folders.upload(job.id)
+    assert kept is not None and kept.name == "upload.png" and not path.exists()
+    assert told == [True] and queue.unfinished() and queue.counts() == {"queued": 1, "running": 0}
+
+
+def test_an_upload_without_consent_is_refused(queue: JobQueue, tmp_path: Path) -> None:
+    """Without consent nothing is queued."""
+    with pytest.raises(BadRequest, match="consent"):
+        queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=False)
+    assert queue.list() == []
+
+
+@pytest.mark.parametrize("text", [None, "", " \n ", "x" * (MAX_TEXT_CHARACTERS + 1)])
+def test_a_clip_needs_words_and_not_too_many(queue: JobQueue, text: str | None) -> None:
+    """An empty text and one over the limit are refused."""
+    with pytest.raises(BadRequest):
+        queue.submit_clip(avatar="me", text=text)
+
+
+def test_jobs_are_listed_newest_first(queue: JobQueue) -> None:
+    """The list is in order of birth, the newest first, and can be narrowed to a kind."""
+    ids = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
+    assert [job.id for job in queue.list()] == ids[::-1]
+    assert queue.list(kind="prepare") == []
+
+
+def test_a_full_queue_takes_no_more(queue: JobQueue, tmp_path: Path) -> None:
+    """Beyond the limit of waiting jobs a submission is refused and leaves no file."""
+    for number in range(3):
+        queue.submit_clip(avatar="me", text=str(number))
+    with pytest.raises(QueueFull):
+        queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+    assert not list((tmp_path / "jobs").glob("*"))
+
+
+def test_a_cancelled_waiting_job_leaves_nothing(queue: JobQueue, tmp_path: Path) -> None:
+    """Cancelling before a worker took the job removes its files; twice does no harm."""
+    job = queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+    assert queue.cancel(job.id).state == "cancelled"
+    assert queue.cancel(job.id).state == "cancelled"
+    assert not queue.folders.home(job.id).exists() and not queue.unfinished()
+    assert not queue.retryable(queue.get(job.id))
+
+
+def test_a_cancelled_clip_of_a_text_can_be_run_again(queue: JobQueue) -> None:
+    """What needs no upload can always be retried; what is done or waits cannot."""
+    job = queue.submit_clip(avatar="me", text="hello")
+    with pytest.raises(BadRequest):
+        queue.retry(job.id)
+    queue.cancel(job.id)
+    assert queue.retry(job.id).state == "queued"
+
+
+def test_a_deleted_job_is_forgotten_with_its_clip(queue: JobQueue) -> None:
+    """Deleting cancels, forgets, and removes the clip."""
+    job = queue.submit_clip(avatar="me", text="hello")
+    clip = queue.folders.clip(job.id)
+    clip.parent.mkdir()
+    clip.write_bytes(b"mp4")
+    queue.delete(job.id)
+    assert queue.list() == [] and not clip.exists()
+    with pytest.raises(JobNotFound):
+        queue.get(job.id)
+
+
+def test_presets_are_queued_once_and_before_others(queue: JobQueue, tmp_path: Path) -> None:
+    """Every preset that the library lacks is queued, never twice."""
+    library = AvatarLibrary(tmp_path / "avatars")
+    first = ensure_presets(library, queue)
+    assert len(first) >= 2 and {job.kind for job in first} == {"prepare"}
+    assert [job.id for job in ensure_presets(library, queue)] == [job.id for job in first]
+    assert len(queue.list()) == len(first)
+
+
+def test_a_full_disk_leaves_no_half_upload(queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space left: the error says so, no job is queued, nothing is left of it."""
+
+    def move(source: Path, target: Path) -> None:
+        target.write_bytes(b"pix")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "move", move)
+    with pytest.raises(DiskFull, match="space"):
+        queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+    assert queue.list() == [] and not list((tmp_path / "jobs").glob("*"))
+
+
+def test_another_process_sees_the_same_jobs(queue: JobQueue, tmp_path: Path) -> None:
+    """The queue is its database: a second one on the same folder shows the same jobs."""
+    job = queue.submit_clip(avatar="me", text="hello")
+    other = JobQueue(tmp_path)
+    assert other.get(job.id) == job
+    other.close()
+    other.close()
