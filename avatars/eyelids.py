@@ -32,11 +32,13 @@ LEFT_BROW, RIGHT_BROW = (46, 53, 52, 65, 55), (285, 295, 282, 283, 276)
 
 ALREADY_SHUT = 0.09
 "opening of an eye, in its widths, below which it does not blink"
-FOLD_TO_BROW = 0.5
+FOLD_TO_BROW = 0.7
 "skin is taken from this far above the fold"
-LASH_BAND = 0.07
-"the edge of the lid that travels without being stretched, in eye widths"
-LOWER_LID_RISE = 0.05
+LASH_BAND = 0.15
+"the edge of the lid that travels without being stretched, in eye widths: lashes and what is painted along them"
+LASHES_FLAT = 0.6
+"lashes that stand up from an open eye lie down as it closes, by this part of their height"
+LASH_THICKNESS = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,13 +97,12 @@ class Eyelids:
     def _close(self, picture: ImageArray, eye: _Eye, closure: float) -> None:
         """Draw one eye into the picture."""
         rows, columns = slice(eye.y0, eye.y0 + eye.v.shape[0]), slice(eye.x0, eye.x0 + eye.v.shape[1])
-        lid = eye.upper + (eye.lower - LOWER_LID_RISE * eye.width - eye.upper) * closure
-        lid = np.maximum(lid, eye.upper)
+        lid = eye.upper + (eye.lower - eye.upper) * closure
         source, source_lid = self._picture, eye.upper
         if self._closed is not None:
-            lid = eye.upper + (eye.lower - eye.upper) * closure
             source, source_lid = self._closed, eye.lower
-        moved = _lid_displacement(eye, lid, source_lid)
+        flat = LASHES_FLAT * closure if self._closed is None else 0.0
+        moved = _lid_displacement(eye, lid, source_lid, flat)
         skin = cv2.remap(
             source,
             eye.x + moved * eye.across[0],
@@ -109,7 +110,7 @@ class Eyelids:
             cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        below = _ramp(eye.v - lid - 0.02 * eye.width, 1.2)
+        below = _ramp(eye.v - lid - LASH_THICKNESS * eye.width, 1.2)
         on_lid = (1 - below) * _ramp(eye.v - eye.top, 0.1 * eye.width) * eye.sides
         within = below * _ramp(eye.lower - eye.v, 1.2) * eye.sides
         patch = picture[rows, columns].astype(np.float32)
@@ -119,15 +120,19 @@ class Eyelids:
         picture[rows, columns] = np.clip(np.round(patch), 0, 255).astype(np.uint8)
 
 
-def _lid_displacement(eye: _Eye, lid: FloatArray, source_lid: FloatArray) -> FloatArray:
-    """(h, w) px along v from a pixel to where its skin comes from, if the source's lid edge is to lie at `lid`."""
+def _lid_displacement(eye: _Eye, lid: FloatArray, source_lid: FloatArray, flat: float) -> FloatArray:
+    """(h, w) px along v from a pixel to where its skin comes from, if the source's lid edge is to lie at `lid`.
+
+    `flat` is how much of their height the lashes lose.
+    """
     band = LASH_BAND * eye.width
-    edge, source_edge = np.maximum(lid - band, eye.top + 1), np.maximum(source_lid - band, eye.top + 1)
-    part = np.clip((eye.v - eye.top) / (edge - eye.top), 0, 1)
-    stretched = eye.top + part * (source_edge - eye.top)
-    travelled = eye.v - edge + source_edge
-    moved = np.where(eye.v < edge, stretched, travelled) - eye.v
-    return np.asarray(np.where(eye.v < eye.top, 0, moved), np.float32)
+    edge = np.maximum(lid - band * (1 - flat), eye.top + 1)
+    source_edge = np.maximum(source_lid - band, eye.top + 1)
+    stretched = eye.top + (eye.v - eye.top) * (source_edge - eye.top) / (edge - eye.top)
+    flattened = source_edge + (eye.v - edge) * (source_lid - source_edge) / np.maximum(lid - edge, 0.5)
+    below = source_lid + eye.v - lid
+    source_v = np.select([eye.v < eye.top, eye.v < edge, eye.v < lid], [eye.v, stretched, flattened], below)
+    return np.asarray(source_v - eye.v, np.float32)
 
 
 def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, brow: Ring) -> _Eye | None:
