@@ -7,7 +7,7 @@ where phonemes become visemes on a time axis; the training script and the phonem
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -153,7 +153,7 @@ def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> 
     short_closures: list[int] = []
     before = REST
     before_end: int | None = None
-    for sound, following in zip(voiced, [*voiced[1:], None], strict=True):
+    for sound, following in zip_longest(voiced, voiced[1:]):
         start, end = sound.start_ms, sound.end_ms
         shapes = visemes_of(sound.ipa)
         if not shapes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 
-from models.viseme_net import VisemeNetwork, VisemeStep
 from models.viseme_net import STEP_MS as NETWORK_STEP_MS
-from models.visemes import VISEMES, WORD_GAP_MS, TimedSound, viseme_labels
+from models.viseme_net import VisemeNetwork, VisemeStep
+from models.visemes import REST, VISEMES, WORD_GAP_MS, TimedSound, viseme_labels, visemes_of
 from pipeline.features.coarticulation import FUTURE_MS, N_COLUMNS, STEP_MS, Coarticulator, rest_steps
 from pipeline.features.pictures import PictureCount
 from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, FloatArray
@@ -16,6 +17,8 @@ from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindo
 __all__ = ["VisemeExtractor"]
 
 _SAMPLES_PER_MS = FEATURE_RATE_HZ // 1000
+_REMEMBERED = 4
+"""Sounds before the present that are kept: marks and an h look back for a shape, rarely over two."""
 
 
 class _Source(Protocol):
@@ -33,7 +36,7 @@ class _Source(Protocol):
 
 
 class _Timing:
-    """Steps from phoneme timing."""
+    """Steps from phoneme timing. A chunk may tell of sounds beyond its end; one without timing adds nothing."""
 
     press_gain = 1.5
 
@@ -43,15 +46,11 @@ class _Timing:
         self._done_ms = 0
 
     def push(self, chunk: AudioChunk) -> FloatArray:
-        if chunk.phonemes is None and len(chunk.samples):
-            raise ValueError(
-                "A chunk without phoneme timing follows one with it: give timing on every chunk of a sentence, "
-                "() where nothing is said, or on none."
-            )
         origin_ms = self._samples / _SAMPLES_PER_MS
         self._sounds += [
-            TimedSound(p.ipa, round(origin_ms + p.start_s * 1000), round(origin_ms + p.end_s * 1000))
+            TimedSound(p.ipa, _whole_ms(origin_ms + p.start_s * 1000), _whole_ms(origin_ms + p.end_s * 1000))
             for p in chunk.phonemes or ()
+            if visemes_of(p.ipa) != (REST,)
         ]
         self._samples += len(chunk.samples)
         return self._next((self._samples // _SAMPLES_PER_MS - WORD_GAP_MS - self._done_ms) // STEP_MS)
@@ -64,9 +63,20 @@ class _Timing:
         n = max(0, n)
         start_ms, self._done_ms = self._done_ms, self._done_ms + n * STEP_MS
         labels = viseme_labels(self._sounds, start_ms, self._done_ms)
+        self._forget()
         steps = np.ones((n, N_COLUMNS), np.float32)
         steps[:, :-1] = (labels.reshape(n, STEP_MS, 1) == np.arange(len(VISEMES))).mean(axis=1)
         return steps
+
+    def _forget(self) -> None:
+        """Drop what no later label can depend on, so that a long sentence costs no more than a short one."""
+        over = [s for s in self._sounds if s.end_ms <= self._done_ms - WORD_GAP_MS]
+        self._sounds = over[-_REMEMBERED:] + [s for s in self._sounds if s.end_ms > self._done_ms - WORD_GAP_MS]
+
+
+def _whole_ms(ms: float) -> int:
+    """Rounded so that rounding errors of other splits do not tip a half."""
+    return math.floor(ms + 0.5 + 1e-6)
 
 
 class _Hearing:
@@ -120,9 +130,9 @@ class VisemeExtractor:
         self._sentence: _Sentence | None = None
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
-        """Raises ValueError when the chunk is not at 16 kHz, or lacks the timing that earlier chunks had.
+        """Raises ValueError when the chunk is not at 16 kHz.
 
-        The first chunk that says anything decides where the sentence's visemes come from.
+        The first chunk that is not empty decides whether the sentence's visemes come from timing or from the sound.
         """
         self._count.hear(chunk)
         if self._sentence is None:

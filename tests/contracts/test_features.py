@@ -1,0 +1,163 @@
+"""What every feature extractor in the registry promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pipeline.interfaces import FeatureExtractor
+from pipeline.registry import create, names
+from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray, Phoneme
+
+PICTURE = 640
+WORDS = "hˈəlˌO bˈɑb ˈaɪ meɪk pˈaɪp fɹʌm wʊd"
+
+
+def speech(seconds: float, seed: int = 0) -> FloatArray:
+    """Something like speech: buzzes of changing colour, hisses and pauses."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * FEATURE_RATE_HZ)) / FEATURE_RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 30) if k % (2 + seed % 3))
+    syllables = np.clip(np.sin(2 * np.pi * 3.1 * t + seed), 0, 1)
+    hiss = rng.standard_normal(len(t)) * np.clip(np.sin(2 * np.pi * 2.3 * t), 0, 1) ** 4
+    return (0.15 * buzz * syllables + 0.05 * hiss).astype(np.float32)
+
+
+def timing(seconds: float, seed: int = 0) -> tuple[Phoneme, ...]:
+    """Sounds of random length with some pauses, to the end of the speech."""
+    rng = np.random.default_rng(seed)
+    phonemes: list[Phoneme] = []
+    at_s = 0.0
+    while at_s < seconds:
+        end_s = at_s + float(rng.choice([0.025, 0.05, 0.0875, 0.15, 0.3]))
+        ipa = str(rng.choice([*WORDS])).strip() if rng.random() < 0.85 else ""
+        phonemes.append(Phoneme(ipa, at_s, end_s))
+        at_s = end_s
+    return tuple(phonemes)
+
+
+def chunks(samples: FloatArray, cuts: Sequence[int], phonemes: tuple[Phoneme, ...] | None) -> list[AudioChunk]:
+    """The speech in pieces, each with the sounds that start in it."""
+    edges = [0, *sorted(cuts), len(samples)]
+    pieces = []
+    for a, b in pairwise(edges):
+        start_s, stop_s = a / FEATURE_RATE_HZ, (b / FEATURE_RATE_HZ if b < len(samples) else np.inf)
+        own = phonemes and tuple(
+            Phoneme(p.ipa, p.start_s - start_s, p.end_s - start_s) for p in phonemes if start_s <= p.start_s < stop_s
+        )
+        pieces.append(AudioChunk(samples[a:b], FEATURE_RATE_HZ, pts=a, phonemes=own, final=b == len(samples)))
+    return pieces
+
+
+def windows_of(extractor: FeatureExtractor, pieces: list[AudioChunk]) -> list[FeatureWindow]:
+    return [w for piece in pieces for w in extractor.push(piece)] + extractor.flush()
+
+
+def table(windows: list[FeatureWindow]) -> FloatArray:
+    return np.stack([w.data for w in windows])
+
+
+@pytest.fixture(params=names("features"))
+def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
+    made: FeatureExtractor = create("features", request.param)
+    return made
+
+
+@pytest.fixture(params=["sound", "timing"])
+def timed(request: pytest.FixtureRequest) -> bool:
+    """Whether the synthesizer tells when its phonemes sound."""
+    return bool(request.param == "timing")
+
+
+def test_it_keeps_to_the_protocol(extractor: FeatureExtractor) -> None:
+    """An extractor has everything that FeatureExtractor names."""
+    assert isinstance(extractor, FeatureExtractor)
+    assert extractor.name in names("features")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pieces_do_not_matter(extractor: FeatureExtractor, timed: bool, seed: int) -> None:
+    """Fed in pieces of any size it gives the same windows as fed in one go."""
+    samples = speech(2.73, seed)
+    phonemes = timing(2.73, seed) if timed else None
+    whole = windows_of(extractor, chunks(samples, [], phonemes))
+    rng = np.random.default_rng(seed)
+    sizes = {0: 640, 1: 1, 2: 7}
+    cuts = (
+        list(range(sizes[seed] * 100, 20_000, sizes[seed] * (1 if seed == 0 else 100)))
+        if seed in sizes
+        else rng.integers(0, len(samples), rng.integers(1, 60)).tolist()
+    )
+    pieces = windows_of(extractor, chunks(samples, cuts, phonemes))
+    assert [w.picture for w in pieces] == [w.picture for w in whole]
+    np.testing.assert_allclose(table(pieces), table(whole), atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [0, 1, 639, 640, 641, 12_345])
+def test_a_flushed_sentence_has_all_its_pictures(extractor: FeatureExtractor, timed: bool, n: int) -> None:
+    """After flush() there were exactly ceil(samples / 640) windows, numbered from 0."""
+    samples = speech(1.0)[:n]
+    phonemes = timing(n / FEATURE_RATE_HZ) if timed else None
+    windows = windows_of(extractor, chunks(samples, [n // 3], phonemes))
+    assert [w.picture for w in windows] == list(range(-(-n // PICTURE)))
+    assert all(w.data.dtype == np.float32 and np.isfinite(w.data).all() for w in windows)
+
+
+def test_a_window_waits_no_longer_than_the_lookahead(extractor: FeatureExtractor, timed: bool) -> None:
+    """A picture is given out as soon as lookahead_ms of audio after its end are known."""
+    samples = speech(2.0)
+    phonemes = timing(2.0) if timed else None
+    heard = given = 0
+    for piece in chunks(samples, list(range(160, len(samples), 160)), phonemes):
+        given += len(extractor.push(piece))
+        heard += len(piece.samples)
+        due = (heard / FEATURE_RATE_HZ * 1000 - extractor.lookahead_ms) // 40
+        assert given >= due
+
+
+def test_later_audio_does_not_matter(extractor: FeatureExtractor, timed: bool) -> None:
+    """A window depends on no audio later than lookahead_ms after its picture."""
+    seconds, known_s = 2.0, 1.2
+    known = round(known_s * FEATURE_RATE_HZ)
+    fixed = int((known_s * 1000 - extractor.lookahead_ms) // 40)
+    tables = []
+    for seed in (1, 2):
+        samples = np.concatenate([speech(seconds)[:known], speech(seconds, seed)[known:]])
+        phonemes = None
+        if timed:
+            early = [p for p in timing(seconds) if p.start_s < known_s]
+            phonemes = (*early, *(p for p in timing(seconds, seed) if p.start_s >= max(known_s, early[-1].end_s)))
+        tables.append(table(windows_of(extractor, chunks(samples, [], phonemes))))
+    np.testing.assert_allclose(tables[0][:fixed], tables[1][:fixed], atol=1e-4)
+    assert not np.allclose(tables[0], tables[1], atol=1e-3)
+
+
+def test_sentences_do_not_touch(extractor: FeatureExtractor, timed: bool) -> None:
+    """A second sentence on the same instance gives what it gives on a new one, also after a reset in mid-sentence."""
+    first = chunks(speech(1.0, 1), [5000], timing(1.0, 1) if timed else None)
+    second = chunks(speech(1.5, 2), [5000], timing(1.5, 2) if timed else None)
+    alone = windows_of(create("features", extractor.name), second)
+    windows_of(extractor, first)
+    after_a_sentence = windows_of(extractor, second)
+    extractor.push(first[0])
+    extractor.reset()
+    after_a_reset = windows_of(extractor, second)
+    for windows in (after_a_sentence, after_a_reset):
+        assert [w.picture for w in windows] == [w.picture for w in alone]
+        np.testing.assert_array_equal(table(windows), table(alone))
+
+
+def test_another_sample_rate_is_refused(extractor: FeatureExtractor) -> None:
+    """Audio that is not at 16 kHz raises ValueError naming both rates."""
+    with pytest.raises(ValueError, match=r"16000.*48000"):
+        extractor.push(AudioChunk(np.zeros(1920, np.float32), 48_000))
+
+
+def test_nothing_to_flush(extractor: FeatureExtractor) -> None:
+    """flush() and reset() before anything was pushed do nothing."""
+    assert extractor.flush() == []
+    extractor.reset()
+    assert extractor.flush() == []
