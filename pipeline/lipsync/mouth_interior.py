@@ -116,13 +116,11 @@ class MouthInterior:
         patch: Image,
         opening: MouthOpening,
         parameters: npt.NDArray[np.floating],
-        strength: float,
         own_teeth: tuple[Image, Field] | None = None,
     ) -> None:
         """Draw the interior into the opening of `patch`, in place.
 
-        strength   0..1, how much of it covers what is there
-        own_teeth  what the photo itself shows between the lips and its weight float32 (h, w), both patch-sized
+        own_teeth: what the photo itself shows between the lips and its weight float32 (h, w), both patch-sized.
         """
         roi = _bounds(opening, patch.shape)
         if roi is None:
@@ -145,8 +143,8 @@ class MouthInterior:
             colour += (pixels[y0:y1, x0:x1] * shade - colour) * weight[y0:y1, x0:x1, None]
         region = patch[y0:y1, x0:x1].astype(np.float32)
         occlusion = cv2.GaussianBlur(coverage, (0, 0), 3 * blur)[..., None]
-        region *= 1 - np.float32(0.20 * strength) * occlusion * (1 - alpha)
-        region += (colour - region) * (alpha * np.float32(strength))
+        region *= 1 - np.float32(0.20) * occlusion * (1 - alpha)
+        region += (colour - region) * alpha
         patch[y0:y1, x0:x1] = np.clip(region, 0, 255).astype(np.uint8)
 
     def _layers(

@@ -42,6 +42,8 @@ _STEADY_IOD = 0.012
 "standard deviation of the opening below which a clip is of a person who does not talk"
 _REST = 1 / 256
 "activity below which a mouth is at rest: the photo's own pixels"
+_FADE = 0.12
+"activity up to which a picture is mixed with the photo"
 _CACHE_BYTES = 12 << 20
 
 
@@ -127,6 +129,8 @@ class SpeakingFace:
         self._keep_off_teeth(frame_index, places, below_seam, source)
         patch = sample(region.pixels, places)
         self._fill(patch, region, opening, parameters, activity, float(self._openness[frame_index]))
+        if activity < _FADE:  # lips have hardly moved: what was painted and sharpness come and go unseen
+            cv2.addWeighted(patch, activity / _FADE, region.pixels, 1 - activity / _FADE, 0, dst=patch)
         return patch
 
     def _translations(self) -> Array:
@@ -192,7 +196,7 @@ class SpeakingFace:
         """Draw what shows between the lips, or the line where they meet."""
         if opening.gap_px > 0.5:
             own_teeth = None if region.own_teeth is None else (region.pixels, region.own_teeth)
-            self._interior.paint(patch, opening, parameters, min(1.0, activity / 0.12), own_teeth)
+            self._interior.paint(patch, opening, parameters, own_teeth)
         meeting = source_open * activity * (1 - float(smoothstep(opening.gap_px, 0.3, 1.6)))
         if meeting > 0.01:
             _draw_lip_line(patch, opening, self._palette.cavity, 0.55 * meeting)
