@@ -94,7 +94,7 @@ class HibariSynthesizer:
         try:
             with self._lock:
                 pieces = hibari.phonemize(_readable(text))
-        except Exception as error:  # noqa: BLE001 - a port of rules for any text; what trips it must cost one sentence
+        except Exception as error:  # a port of rules for any text; what trips it must cost one sentence, not a turn
             raise SpeechError("hibari cannot read this sentence.", "Put it in other words.") from error
         return [piece for piece in pieces if any(map(str.isalpha, piece))]
 

@@ -1,0 +1,205 @@
+"""Sentences out of a stream, what a voice says of them, and in which language they are."""
+
+import random
+
+import pytest
+
+from pipeline.text import MAX_CHARS, SentenceSplitter, detect_language, speakable
+
+
+def split(text: str) -> list[str]:
+    splitter = SentenceSplitter()
+    return splitter.push(text) + splitter.flush()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Hello! How are you? I am fine.", ["Hello!", "How are you?", "I am fine."]),
+        ("你好！我是小薇。今天天气怎么样？", ["你好！", "我是小薇。", "今天天气怎么样？"]),
+        ("OK。你好Hello.世界", ["OK。", "你好Hello.", "世界"]),
+        ("no end", ["no end"]),
+        ("", []),
+        (" \n\n ", []),
+    ],
+)
+def test_ends(text: str, sentences: list[str]) -> None:
+    """A sentence ends at the punctuation of its language, or with the stream."""
+    assert split(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Dr. Smith met Prof. Lee. They left.", ["Dr. Smith met Prof. Lee.", "They left."]),
+        ("J. K. Rowling wrote it. So do I. Then we read.", ["J. K. Rowling wrote it.", "So do I.", "Then we read."]),
+        ("He lives in the U.S. Army base, e.g. Fort Bragg.", ["He lives in the U.S. Army base,", "e.g. Fort Bragg."]),
+        ("At 5 p.m. We met a Ph.D. Student.", ["At 5 p.m.", "We met a Ph.D. Student."]),
+        (
+            "See No. 5 and Fig. 3. The answer is no. We stay.",
+            ["See No. 5 and Fig. 3.", "The answer is no.", "We stay."],
+        ),
+        ("It costs 3.14 or 1,250 at 10:30. Good.", ["It costs 3.14 or 1,250 at 10:30.", "Good."]),
+        ("See https://a.org/b.c?d=1,2. Then open x.yaml.", ["See https://a.org/b.c?d=1,2.", "Then open x.yaml."]),
+        ("approx. five of them. Yes.", ["approx. five of them.", "Yes."]),
+        ("1. Do this. 2. Do that.", ["1. Do this.", "2. Do that."]),
+    ],
+)
+def test_stops_that_end_nothing(text: str, sentences: list[str]) -> None:
+    """Abbreviations, initials, decimals, addresses, file names and list numbers are not cut."""
+    assert split(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Wait... what? OK... Then go.", ["Wait... what?", "OK...", "Then go."]),
+        ("我想……不行。", ["我想……不行。"]),
+        ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
+        ('"What?" he asked. “好。”他说。', ['"What?" he asked.', "“好。”", "他说。"]),
+        ("Really?! Yes!! 好！！对", ["Really?!", "Yes!!", "好！！", "对"]),
+    ],
+)
+def test_ellipses_and_quotes(text: str, sentences: list[str]) -> None:
+    """Ellipses go on in lower case; closing quotes and repeated marks stay with their sentence."""
+    assert split(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("# Title\n\nSome text\n- one\n- two", ["# Title", "Some text", "- one", "- two"]),
+        ("Prose that is\nwrapped. Next", ["Prose that is wrapped.", "Next"]),
+        ("**Done.** Next *one*. **Two. Three.**", ["**Done.**", "Next *one*.", "**Two.", "Three.**"]),
+        ("Look:\n```python\nprint('a. B')\n```\nThat is all.", ["Look:", "That is all."]),
+        ("Before ```x. Y``` after. `a.b` is code.", ["Before", "after.", "`a.b` is code."]),
+        ("Unclosed ```\ncode. More", ["Unclosed"]),
+        ("See [the long, long page, here](http://x.y), now.", ["See [the long, long page, here](http://x.y),", "now."]),
+        ("😀 🎉", []),
+        ("Great! 😀 Let's go. 😀", ["Great!", "😀 Let's go."]),
+    ],
+)
+def test_markup(text: str, sentences: list[str]) -> None:
+    """Lines and paragraphs end sentences, code is dropped, links stay whole, and what has no word is no sentence."""
+    assert split(text) == sentences
+
+
+def test_first_sentence_is_early() -> None:
+    """The first sentence is cut at a clause once more than ten characters are held, later ones are not."""
+    assert split("Well, I think so, and that is it, really.") == ["Well, I think so,", "and that is it, really."]
+    assert split("欢迎来到这里，请坐，喝茶。") == ["欢迎来到这里，", "请坐，喝茶。"]
+
+
+def test_first_sentence_comes_before_the_stream_ends() -> None:
+    """A sentence is given as soon as the character after it is known."""
+    splitter = SentenceSplitter()
+    assert splitter.push("Good morning.") == []
+    assert splitter.push(" H") == ["Good morning."]
+    assert splitter.flush() == ["H"]
+
+
+def test_long_sentences_are_cut_at_clauses() -> None:
+    """A later sentence of more than 120 characters ends at its next clause."""
+    clause = "and the story goes on and on, "
+    sentences = split("Yes. " + clause * 10)
+    assert len(sentences) == 3
+    assert all(sentence.endswith("on,") for sentence in sentences[1:])
+
+
+@pytest.mark.parametrize("text", ["word " * 100, "a" * 1000, "好" * 450, "Yes. " + "好，" * 200])
+def test_nothing_is_longer_than_the_limit(text: str) -> None:
+    """Text without punctuation is cut between words, and in the end anywhere; nothing is lost."""
+    sentences = split(text)
+    assert max(map(len, sentences)) <= MAX_CHARS
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert all(sentence.endswith("word") for sentence in sentences if "word" in sentence)
+
+
+STREAM = (
+    '# Hi\n\nHello, world! It\'s 3.14, e.g. Dr. Who said "No." Then... he left.\n- one\n- two\n'
+    "```py\nx = 1. Y\n```\nSee [a, b. C](https://a.b/c.d) or `x.y`. 你好，世界……不行！“好。”他说。😀 "
+    + "long words, "
+    * 30
+)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_split_of_the_stream_gives_the_same(seed: int) -> None:
+    """However a stream is split ("hel|lo| |w|orld"), the sentences are the same."""
+    chance = random.Random(seed)
+    splitter = SentenceSplitter()
+    sentences, at = [], 0
+    while at < len(STREAM):
+        length = chance.randint(0, 1 + 3 * seed)
+        sentences += splitter.push(STREAM[at : at + length])
+        at += length
+    assert sentences + splitter.flush() == split(STREAM)
+
+
+def test_flushed_splitter_is_as_new() -> None:
+    """After flush() the next answer begins with an early first sentence again."""
+    splitter = SentenceSplitter()
+    first = splitter.push("Well, I think so, and on. ```code") + splitter.flush()
+    assert splitter.push("Well, I think so, and on.") + splitter.flush() == first
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("**Hi** _there_, ~~old~~ snake_case_name", "Hi there, old snake_case_name"),
+        ("## Title", "Title"),
+        ("- [x] a *task*", "a task"),
+        ("> quoted", "quoted"),
+        ("| a | b |\n|---|---|", "a, b"),
+        ("2*3 is `6`", "2*3 is 6"),
+        ("[the docs](https://a.b/c), please", "the docs, please"),
+        ("see https://www.example.com/path?x=1. Bye", "see example.com Bye"),
+        ("看https://example.com/路径，好", "看example.com，好"),
+        ("<b>bold</b> &amp; <br/>more", "bold & more"),
+        ("ok 👍🏽 👨‍👩‍👧 go ❤️", "ok go"),
+        ("1️⃣ first", "1 first"),
+        ("20°C → 30°C, 5 > 3, ¥5", "20°C, 30°C, 5 > 3, ¥5"),
+        ("wait!!! what?? 好！！", "wait! what? 好！"),
+        ("key " + "0123456789abcdef" * 5 + " end", "key end"),
+        ("```\ncode\n```", ""),
+        ("😀🎉", ""),
+        ("---", ""),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_speakable(text: str, said: str) -> None:
+    """A voice says the words, not the markup; of an address its host; of pictures nothing."""
+    assert speakable(text) == said
+    assert speakable(said) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Hello there", "en"),
+        ("C'est déjà l'été", "en"),
+        ("你好，世界", "zh"),
+        ("我用 Python 写 code", "zh"),
+        ("iPhone 15 Pro Max 很好", "zh"),
+        ("I like 北京 very much", "en"),
+        ("こんにちは世界", "ja"),
+        ("日本語です", "ja"),
+        ("안녕하세요", "ko"),
+        ("Привет, мир", "ru"),
+        ("Γειά σου", "el"),
+        ("שלום עולם", "he"),
+        ("مرحبا", "ar"),
+        ("नमस्ते", "hi"),
+        ("สวัสดี", "th"),
+        ("σ is small", "en"),
+    ],
+)
+def test_language_by_script(text: str, language: str) -> None:
+    """The script of most words tells the language; a few foreign words do not change it."""
+    assert detect_language(text) == language
+
+
+def test_language_of_no_letters() -> None:
+    """A text without letters has the language of its surroundings."""
+    assert detect_language("3.14", default="zh") == "zh"
