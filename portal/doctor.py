@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from avatars.library import presets
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
+from portal.backends import backend_options
 from portal.environment import find_chromium
 from portal.settings import Settings, unknown_variables
 
@@ -101,22 +102,23 @@ def check_opencv(_settings: Settings) -> Finding:
     return Finding("OpenCV", State.OK, cv2.__version__)
 
 
-def check_backends(_settings: Settings) -> Finding:
+def check_backends(settings: Settings) -> Finding:
     """Every registered backend is built, which is cheap and says what it lacks."""
+    options = backend_options(settings)
+    chosen = {("llm", settings.llm), ("tts", settings.tts), ("lipsync", settings.lipsync)}
     working: list[str] = []
     lacking: list[str] = []
+    state = State.OK
     for kind in ("llm", "tts", "features", "lipsync"):
         for name in registry.names(kind):
             try:
-                registry.create(kind, name)
+                registry.create(kind, name, **options.get((kind, name), {}))
             except (BackendUnavailable, ImportError) as error:
-                lacking.append(str(error))
+                lacking.append(f"{kind} {name}: {error}")
+                state = State.BAD if state is State.BAD or (kind, name) in chosen else State.WARN
             else:
                 working.append(f"{kind} {name}")
-    detail = f"usable: {', '.join(working)}"
-    if not lacking:
-        return Finding("Backends", State.OK, detail)
-    return Finding("Backends", State.WARN, detail, " ".join(lacking))
+    return Finding("Backends", state, f"usable: {', '.join(working)}", " ".join(lacking))
 
 
 def check_faces(_settings: Settings) -> Finding:

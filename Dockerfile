@@ -1,0 +1,17 @@
+# The default start in a container: CPU, no torch, no system libraries. Built and run as README says:
+#   docker build -t vivavoce . && docker run -p 7860:7860 -v vivavoce:/home/user/data vivavoce
+# WebRTC from outside the machine needs --network host or a TURN server; otherwise viewers get the WebSocket.
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 user
+WORKDIR /home/user/vivavoce
+COPY requirements-core.txt requirements-core-nodeps.txt requirements-lock.txt ./
+RUN pip install --no-cache-dir -r requirements-core.txt \
+    && pip install --no-cache-dir --no-deps -r requirements-core-nodeps.txt
+COPY . .
+RUN install -d -o user /home/user/data
+USER user
+ENV VIVAVOCE_HOST=0.0.0.0 VIVAVOCE_OPEN_BROWSER=false VIVAVOCE_DATA=/home/user/data
+EXPOSE 7860
+HEALTHCHECK --start-period=60s CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/healthz')"
+CMD ["python", "launch.py"]

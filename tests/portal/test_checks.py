@@ -1,0 +1,129 @@
+"""`launch.py test`: what is run, in which order, and what counts as failed. Nothing is run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portal import environment
+from portal.checks import ORDINARY_TESTS, STATIC_CHECKS, run_checks
+from portal.environment import find_chromium, install_chromium
+
+
+class Runs:
+    """Remembers `python -m` calls; those that contain `failing` fail."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.failing = failing
+        self.calls: list[tuple[str, ...]] = []
+        self.extra: list[dict[str, str]] = []
+
+    def __call__(self, arguments, extra):
+        self.calls.append(tuple(arguments))
+        self.extra.append(dict(extra))
+        return int(bool(self.failing) and self.failing in arguments)
+
+
+def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None):
+    found = Path(browser) if browser else None
+    return run_checks(arguments, say=say, run=runs, find_browser=lambda: found, install_browser=lambda _say: None)
+
+
+def test_lint_and_types_come_first_and_pytest_last():
+    """All static checks, then every test that is not slow, with the browser that was found."""
+    runs = Runs()
+    assert check(runs) == 0
+    assert tuple(runs.calls[:-1]) == STATIC_CHECKS
+    assert (runs.calls[-1][0], runs.calls[-1][-2:]) == ("pytest", ORDINARY_TESTS)
+    assert runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
+
+
+@pytest.mark.parametrize("failing", ["format", "mypy", "pytest"])
+def test_any_failure_fails_the_whole(failing):
+    """A failed check gives a failed status, and the tests are run all the same."""
+    runs = Runs(failing)
+    assert check(runs) == 1
+    assert runs.calls[-1][0] == "pytest"
+
+
+def test_arguments_choose_tests():
+    """With arguments pytest alone is run, with these."""
+    runs = Runs()
+    check(runs, ["-k", "settings"])
+    assert [call[-2:] for call in runs.calls] == [("-k", "settings")]
+
+
+@pytest.mark.parametrize(("ci", "verdict"), [("true", "fail."), ("", "are skipped.")])
+def test_a_missing_browser_is_said(monkeypatch, ci, verdict):
+    """Where no browser can be had that is said, and in CI it is a failure."""
+    monkeypatch.setenv("CI", ci)
+    said: list[str] = []
+    runs = Runs()
+    check(runs, browser=None, say=said.append)
+    assert verdict in said[0]
+    assert runs.extra[-1] == {}
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A bare machine: no browser on PATH, apt-get there, we are root. Gives the folder that is PATH."""
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(environment, "_playwright_chromium", lambda: None)
+    monkeypatch.setattr(environment.os, "geteuid", lambda: 0)
+    program(tmp_path / "apt-get")
+    return tmp_path
+
+
+def program(path: Path, status: int = 0) -> Path:
+    path.write_text(f"#!/bin/sh\nexit {status}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_browser_on_path_is_found(machine):
+    """The first Chromium on PATH that starts is taken; one that does not start is passed over."""
+    assert find_chromium() is None
+    program(machine / "chromium-browser", status=1)
+    chrome = program(machine / "google-chrome")
+    assert find_chromium() == chrome
+
+
+def test_a_named_browser_comes_first(machine, monkeypatch):
+    """CHROMIUM is taken before any other, and not replaced in silence if it does not start."""
+    program(machine / "chromium")
+    named = program(machine / "mine")
+    monkeypatch.setenv("CHROMIUM", str(named))
+    assert find_chromium() == named
+    monkeypatch.setenv("CHROMIUM", str(machine / "absent"))
+    assert find_chromium() is None
+
+
+def test_a_browser_is_installed_by_apt(machine):
+    """As root apt-get brings Chromium, and Playwright is not asked."""
+    commands = []
+
+    def run(command):
+        commands.append(list(command))
+        if "install" in command:
+            program(machine / "chromium")
+        return 0
+
+    assert install_chromium(lambda _text: None, run) == machine / "chromium"
+    assert [command[:2] for command in commands] == [["apt-get", "update"], ["apt-get", "install"]]
+
+
+def test_playwright_is_asked_where_apt_does_not_help(machine):
+    """A failed apt-get leads to Playwright's own; if that fails too there is none."""
+    commands = []
+    assert install_chromium(lambda _text: None, lambda command: commands.append(list(command)) or 100) is None
+    assert commands[-1][1:] == ["-m", "playwright", "install", "--with-deps", "chromium"]
+
+
+def test_apt_is_left_alone_without_root(machine, monkeypatch):
+    """Without root or a silent sudo no system package is touched."""
+    monkeypatch.setattr(environment.os, "geteuid", lambda: 1000)
+    commands = []
+    install_chromium(lambda _text: None, lambda command: commands.append(list(command)) or 1)
+    assert [command[1:] for command in commands] == [["-m", "playwright", "install", "chromium"]]

