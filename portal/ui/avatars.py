@@ -1,0 +1,42 @@
+"""The Avatars tab: gallery, upload with live progress, face report, test clip. Behaviour in static/desk/avatars.js."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from portal.ui.context import PageContext
+from portal.ui.desk import desk_element
+
+__all__ = ["build_avatars_tab"]
+
+_MARKUP = """
+<section class="vv-card vv-upload">
+  <h2 data-t="uploadTitle"></h2>
+  <form novalidate>
+    <label class="vv-drop">
+      <input type="file" name="file" accept="image/*,video/*">
+      <span class="vv-drop-empty"><strong data-t="dropPhoto"></strong><small data-t="dropPhotoHint"></small></span>
+      <span class="vv-drop-chosen" hidden></span>
+    </label>
+    <label class="vv-field"><span data-t="name"></span>
+      <input type="text" name="name" maxlength="60" autocomplete="off" data-t-placeholder="namePlaceholder"></label>
+    <label class="vv-tick"><input type="checkbox" name="consent"><span data-t="consent"></span></label>
+    <button type="submit" class="vv-primary" data-t="make"></button>
+    <div class="vv-note" role="alert" hidden></div>
+  </form>
+</section>
+<section class="vv-card vv-making" hidden>
+  <h2 data-t="inProgress"></h2>
+  <div class="vv-jobs" aria-live="polite"></div>
+</section>
+<section class="vv-gallery-part">
+  <h2 data-t="galleryTitle"></h2>
+  <p class="vv-empty" data-t="galleryEmpty" hidden></p>
+  <div class="vv-gallery"></div>
+</section>
+<dialog class="vv-detail"></dialog>
+"""
+
+
+def build_avatars_tab(context: PageContext) -> gr.HTML:
+    return desk_element("avatars", _MARKUP, maxUploadBytes=context.settings.max_upload_bytes)

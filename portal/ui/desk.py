@@ -1,0 +1,37 @@
+"""What the Avatars, Studio and Jobs tabs share: one element of the page each, with its words and its script.
+
+The markup is filled by `portal/static/desk/*.js` from the HTTP API (`/api/avatars`, `/api/jobs`, `/api/clips`): the page
+and other people's scripts use the same door, the language can be switched on the spot, and looking at the progress of a
+job costs the server two milliseconds instead of a Gradio event.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+import gradio as gr
+
+from portal.ui.text import DESK_TEXTS
+
+__all__ = ["desk_element"]
+
+
+def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
+    """`<vivavoce-NAME>` around `markup`; its script gets `settings` as JSON."""
+    texts = html.escape(json.dumps(DESK_TEXTS, ensure_ascii=False))
+    given = html.escape(json.dumps(settings, ensure_ascii=False))
+    return gr.HTML(
+        html_template=(
+            f'<vivavoce-{name} class="vv-desk" data-texts="{texts}" data-settings="{given}">{markup}</vivavoce-{name}>'
+        ),
+        js_on_load=None,
+        apply_default_css=False,
+        elem_id=f"vv-{name}",
+        elem_classes="vv-desk-host",
+        head=(
+            '<link rel="stylesheet" href="static/desk/desk.css">'
+            f'<script type="module" src="static/desk/{name}.js"></script>'
+        ),
+    )

@@ -1,0 +1,56 @@
+"""The Studio tab: text or a recording and an avatar become an MP4. Behaviour in static/desk/studio.js."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from pipeline import registry
+from pipeline.errors import VivavoceError
+from portal.jobs import MAX_TEXT_CHARACTERS
+from portal.ui.context import PageContext
+from portal.ui.desk import desk_element
+
+__all__ = ["build_studio_tab", "voices_of"]
+
+_MARKUP = f"""
+<section class="vv-card vv-order">
+  <h2 data-t="studioTitle"></h2>
+  <form novalidate>
+    <fieldset class="vv-speakers"><legend data-t="speaker"></legend><div></div></fieldset>
+    <div class="vv-switch" role="radiogroup">
+      <label><input type="radio" name="source" value="text" checked><span data-t="fromText"></span></label>
+      <label><input type="radio" name="source" value="audio"><span data-t="fromAudio"></span></label>
+    </div>
+    <div class="vv-from-text">
+      <textarea name="text" rows="6" maxlength="{MAX_TEXT_CHARACTERS}" data-t-placeholder="textPlaceholder"
+        data-t-title="fromText"></textarea>
+      <label class="vv-field"><span data-t="voice"></span><select name="voice"></select></label>
+    </div>
+    <label class="vv-drop vv-from-audio" hidden>
+      <input type="file" name="audio" accept="audio/*,video/*">
+      <span class="vv-drop-empty"><strong data-t="dropAudio"></strong><small data-t="dropAudioHint"></small></span>
+      <span class="vv-drop-chosen" hidden></span>
+    </label>
+    <button type="submit" class="vv-primary" data-t="makeClip"></button>
+    <div class="vv-note" role="alert" hidden></div>
+  </form>
+</section>
+<section class="vv-card vv-clips">
+  <h2 data-t="clipsTitle"></h2>
+  <p class="vv-empty" data-t="clipsEmpty" hidden></p>
+  <div class="vv-jobs" aria-live="polite"></div>
+</section>
+"""
+
+
+def build_studio_tab(context: PageContext) -> gr.HTML:
+    settings = context.settings
+    return desk_element("studio", _MARKUP, maxUploadBytes=settings.max_upload_bytes, voices=voices_of(settings.tts))
+
+
+def voices_of(tts: str) -> list[str]:
+    """What a speech synthesizer can sound like; nothing where it cannot run."""
+    try:
+        return list(registry.create("tts", tts).voices)
+    except VivavoceError:
+        return []
