@@ -57,7 +57,6 @@ class FakeSession:
         self.transport: FakeTransport | None = None
         self.said: list[tuple[str, str]] = []
         self.interrupts = 0
-        self.touched = 0
         self.closed = False
 
     def say(self, text: str, mode: str = "chat") -> int:
@@ -106,9 +105,6 @@ class FakeSessions:
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
         session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
-
-    def touch(self, session: FakeSession) -> None:
-        session.touched += 1
 
     async def close(self, session: FakeSession) -> None:
         session.closed = True
@@ -366,7 +362,6 @@ async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:
     swapped = await viewer.hear("avatar")
     assert (swapped["avatar"]["id"], swapped["width"]) == ("cat", 256)
     assert house.session.said == [("hi", "echo")]
-    assert house.session.touched == 1
     assert house.session.interrupts == 1
 
 

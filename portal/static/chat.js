@@ -1,0 +1,71 @@
+/** The chat column: what was asked, and the answers as they stream in. Text only; nothing in it is ever markup. */
+
+export class Chat {
+  /** @param {HTMLElement} log @param {() => object} texts of the language shown now */
+  constructor(log, texts) {
+    this.log = log;
+    this.texts = texts;
+    this.answers = new Map(); // turn -> bubble
+  }
+
+  /** What the viewer said; `echo` texts are spoken as they are and come back as an answer. */
+  ask(text, mode) {
+    if (mode === "chat") this.bubble("vv-asked", text);
+  }
+
+  turn({ turn, state }) {
+    if (state === "thinking") this.answer(turn).classList.add("vv-waiting");
+    const bubble = this.answers.get(turn);
+    if (!bubble) return;
+    if (state === "speaking" || state === "done" || state === "interrupted") bubble.classList.remove("vv-waiting");
+    if (state === "interrupted") bubble.classList.add("vv-interrupted");
+    if (!bubble.textContent && (state === "done" || state === "interrupted")) bubble.remove();
+  }
+
+  text({ turn, delta }) {
+    const bubble = this.answer(turn);
+    bubble.classList.remove("vv-waiting");
+    this.keepingEnd(() => bubble.append(delta));
+  }
+
+  /** A notice or an error, with its remedy. */
+  note({ message, hint, code }, kind) {
+    const note = this.bubble(`vv-note vv-${kind}`, message);
+    note.dataset.code = code || "";
+    if (hint) {
+      const remedy = document.createElement("span");
+      remedy.textContent = ` ${hint}`;
+      note.append(remedy);
+    }
+  }
+
+  /** A new session counts its turns from 1 again. */
+  newSession() {
+    this.answers.clear();
+  }
+
+  get empty() {
+    return !this.log.querySelector(".vv-bubble");
+  }
+
+  answer(turn) {
+    if (!this.answers.has(turn)) this.answers.set(turn, this.bubble("vv-answer", ""));
+    return this.answers.get(turn);
+  }
+
+  bubble(kind, text) {
+    const bubble = document.createElement("div");
+    bubble.className = `vv-bubble ${kind}`;
+    bubble.textContent = text;
+    this.keepingEnd(() => this.log.append(bubble));
+    return bubble;
+  }
+
+  /** Follow the end of the talk, unless the reader has scrolled back. */
+  keepingEnd(change) {
+    const { log } = this;
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+    change();
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  }
+}

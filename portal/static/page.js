@@ -1,0 +1,80 @@
+/** What the whole page shares: its language and whether it is light or dark. */
+
+const LANGUAGE = "vivavoce.language";
+const DARK = "vivavoce.dark";
+
+/** @returns {"en"|"zh"} */
+export function language() {
+  const asked = new URLSearchParams(location.search).get("lang") || remembered(LANGUAGE) || navigator.language;
+  return asked.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+export function setLanguage(code) {
+  remember(LANGUAGE, code);
+  const address = new URL(location.href);
+  if (address.searchParams.has("lang")) {
+    address.searchParams.delete("lang");
+    history.replaceState(null, "", address);
+  }
+  apply(code);
+}
+
+/** Put every text of `root` (data-t, data-t-title, data-t-placeholder) into a language. */
+export function translate(root, texts) {
+  for (const element of root.querySelectorAll("[data-t]")) element.textContent = texts[element.dataset.t];
+  for (const element of root.querySelectorAll("[data-t-title]")) {
+    element.title = texts[element.dataset.tTitle];
+    element.setAttribute("aria-label", element.title);
+  }
+  for (const element of root.querySelectorAll("[data-t-placeholder]")) {
+    element.placeholder = texts[element.dataset.tPlaceholder];
+  }
+}
+
+function apply(code) {
+  document.documentElement.lang = code === "zh" ? "zh-CN" : "en";
+  document.dispatchEvent(new CustomEvent("vivavoce:language", { detail: code }));
+}
+
+/** Storage is refused in some embedded pages; then the choice lasts as long as the page. */
+function remembered(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function remember(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // Nothing to do: it holds for this page.
+  }
+}
+
+class VivavoceHeader extends HTMLElement {
+  connectedCallback() {
+    if (remembered(DARK)) document.body.classList.toggle("dark", remembered(DARK) === "yes");
+    this.texts = JSON.parse(this.dataset.texts);
+    this.show(language());
+    this.querySelector(".vv-language").onclick = () => setLanguage(this.code === "zh" ? "en" : "zh");
+    this.querySelector(".vv-dark").onclick = () => {
+      remember(DARK, document.body.classList.toggle("dark") ? "yes" : "no");
+    };
+    this.onLanguage = ({ detail }) => this.show(detail);
+    document.addEventListener("vivavoce:language", this.onLanguage);
+  }
+
+  disconnectedCallback() {
+    document.removeEventListener("vivavoce:language", this.onLanguage);
+  }
+
+  show(code) {
+    this.code = code;
+    document.documentElement.lang = code === "zh" ? "zh-CN" : "en";
+    translate(this, this.texts[code]);
+  }
+}
+
+customElements.define("vivavoce-header", VivavoceHeader);

@@ -1,0 +1,394 @@
+/**
+ * The Talk tab: binds its markup (portal/ui/talk.py) to a Player, and gives other scripts `window.vivavoce`.
+ */
+
+import { Chat } from "./chat.js";
+import { language, translate } from "./page.js";
+import { Player } from "./player.js";
+
+const LOOK_EVERY_MS = 100;
+const RETRY_AVATARS_MS = 2500;
+const TOAST_MS = 6000;
+const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
+
+/** An address beside the page's own, so that it also works below a proxy's path. */
+function beside(path) {
+  return new URL(path.replace(/^\//, ""), document.baseURI);
+}
+
+function socketUrl() {
+  const url = beside("session");
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = url.hash = "";
+  return url.href;
+}
+
+class VivavoceTalk extends HTMLElement {
+  static observedAttributes = ["data-catalogue"];
+
+  connectedCallback() {
+    if (this.player) return;
+    const find = (selector) => this.querySelector(selector);
+    this.parts = {
+      frame: find(".vv-frame"),
+      preview: find(".vv-preview"),
+      poster: find(".vv-poster"),
+      backdrop: find(".vv-backdrop"),
+      subtitle: find(".vv-subtitle"),
+      state: find(".vv-state"),
+      toast: find(".vv-toast"),
+      status: find("#vv-status"),
+      start: find("#vv-start"),
+      stop: find("#vv-stop"),
+      interrupt: find("#vv-interrupt"),
+      mute: find(".vv-mute"),
+      avatars: find(".vv-avatars"),
+      settings: find(".vv-settings"),
+      hello: find(".vv-hello"),
+      form: find(".vv-composer"),
+      input: find(".vv-composer textarea"),
+      echo: find(".vv-echo"),
+    };
+    this.allTexts = JSON.parse(this.dataset.texts);
+    this.catalogue = { tts: [], lipsync: [], defaults: {} };
+    this.avatars = [];
+    this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
+    this.chat = new Chat(find(".vv-log"), () => this.texts);
+    this.bindControls();
+    this.bindPlayer();
+    this.setLanguage(language());
+    this.onLanguage = ({ detail }) => this.setLanguage(detail);
+    document.addEventListener("vivavoce:language", this.onLanguage);
+    this.looker = setInterval(() => this.look(), LOOK_EVERY_MS);
+    // Coming back to this tab, new avatars may be there.
+    this.onShown = new IntersectionObserver(([entry]) => entry.isIntersecting && this.loadAvatars());
+    this.onShown.observe(this);
+    this.onResized = new ResizeObserver(() => this.fitFrame());
+    this.onResized.observe(this.parts.frame);
+    if (this.dataset.catalogue) this.readCatalogue();
+    announce(this);
+  }
+
+  disconnectedCallback() {
+    if (this.isConnected || !this.player) return;
+    this.player.stop();
+    clearInterval(this.looker);
+    clearTimeout(this.retry);
+    this.onShown.disconnect();
+    this.onResized.disconnect();
+    document.removeEventListener("vivavoce:language", this.onLanguage);
+  }
+
+  attributeChangedCallback() {
+    if (this.player) this.readCatalogue();
+  }
+
+  get texts() {
+    return this.allTexts[this.code];
+  }
+
+  // -- what can be chosen
+
+  readCatalogue() {
+    this.catalogue = JSON.parse(this.dataset.catalogue);
+    this.fillSettings();
+    this.chooseAvatar(this.avatarId || this.catalogue.defaults.avatar);
+  }
+
+  async loadAvatars() {
+    clearTimeout(this.retry);
+    try {
+      const answer = await fetch(beside("api/avatars"));
+      if (answer.ok) this.showAvatars(await answer.json());
+    } catch {
+      // The server is away; asked again below.
+    }
+    if (!this.avatars.length) this.retry = setTimeout(() => this.loadAvatars(), RETRY_AVATARS_MS);
+  }
+
+  showAvatars(avatars) {
+    const known = JSON.stringify(this.avatars) === JSON.stringify(avatars);
+    this.avatars = avatars;
+    this.parts.frame.classList.toggle("vv-none", !avatars.length);
+    this.parts.start.disabled = !avatars.length;
+    if (known) return;
+    this.parts.avatars.replaceChildren(...avatars.map((avatar) => this.avatarButton(avatar)));
+    this.chooseAvatar(this.avatarId || this.catalogue.defaults.avatar);
+  }
+
+  avatarButton({ id, name, poster }) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "vv-avatar";
+    button.dataset.id = id;
+    button.setAttribute("role", "radio");
+    button.title = name;
+    const face = new Image();
+    face.src = beside(poster).href;
+    face.alt = "";
+    const label = document.createElement("span");
+    label.textContent = name;
+    button.append(face, label);
+    button.onclick = () => {
+      this.chooseAvatar(id);
+      if (this.player.state !== "idle") this.player.swapAvatar(id);
+    };
+    return button;
+  }
+
+  chooseAvatar(id) {
+    const avatar = this.avatars.find((one) => one.id === id) || this.avatars[0];
+    if (!avatar) return;
+    this.avatarId = avatar.id;
+    for (const button of this.parts.avatars.children) {
+      button.setAttribute("aria-checked", String(button.dataset.id === avatar.id));
+    }
+    const { poster, backdrop, preview } = this.parts;
+    const still = beside(avatar.poster).href;
+    if (poster.src !== still) poster.src = backdrop.src = still;
+    poster.alt = avatar.name;
+    this.fitFrame();
+    const moving = avatar.preview ? beside(avatar.preview).href : "";
+    if (preview.dataset.src === moving) return;
+    preview.dataset.src = moving;
+    preview.classList.remove("vv-on");
+    if (!moving) return preview.removeAttribute("src");
+    preview.src = moving;
+    preview.onplaying = () => preview.classList.add("vv-on");
+    preview.play().catch(() => {}); // not allowed or not playable: the poster stays
+  }
+
+  fitFrame() {
+    const { frame } = this.parts;
+    const avatar = this.avatars.find(({ id }) => id === this.avatarId);
+    if (!avatar || !frame.clientHeight) return;
+    const factor = (avatar.width / avatar.height) * (frame.clientHeight / frame.clientWidth);
+    frame.classList.toggle("vv-cover", factor < FILL_WITHIN && factor > 1 / FILL_WITHIN);
+  }
+
+  fillSettings() {
+    const { defaults } = this.catalogue;
+    for (const kind of ["tts", "lipsync"]) {
+      const select = this.parts.settings.querySelector(`[name=${kind}]`);
+      const chosen = select.value || defaults[kind];
+      select.replaceChildren(...this.catalogue[kind].map((backend) => this.backendOption(kind, backend)));
+      select.value = chosen;
+    }
+    this.fillVoices();
+  }
+
+  backendOption(kind, { name, ready, reason }) {
+    const label = this.texts[`${kind}.${name}`] || name;
+    const option = new Option(ready ? label : `${label} · ${this.texts.notReady}: ${reason}`, name);
+    option.disabled = !ready;
+    return option;
+  }
+
+  fillVoices() {
+    const { settings } = this.parts;
+    const tts = this.catalogue.tts.find(({ name }) => name === settings.querySelector("[name=tts]").value);
+    const select = settings.querySelector("[name=voice]");
+    const chosen = select.value || this.catalogue.defaults.voice || "";
+    const voices = tts ? tts.voices : [];
+    select.replaceChildren(new Option(this.texts.voiceDefault, ""), ...voices.map((voice) => new Option(voice, voice)));
+    select.value = voices.includes(chosen) ? chosen : "";
+  }
+
+  // -- controls
+
+  bindControls() {
+    const { parts } = this;
+    parts.start.onclick = () => this.start();
+    parts.stop.onclick = () => this.player.stop();
+    parts.interrupt.onclick = () => this.player.interrupt();
+    parts.mute.onclick = () => {
+      this.player.muted = !this.player.muted;
+      parts.mute.setAttribute("aria-pressed", String(this.player.muted));
+    };
+    parts.settings.querySelector("[name=tts]").onchange = () => this.fillVoices();
+    parts.settings.onchange = () => this.player.state !== "idle" && this.toast(this.texts.nextStart);
+    parts.form.onsubmit = (event) => {
+      event.preventDefault();
+      this.submit(parts.input.value);
+    };
+    parts.input.onkeydown = (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.submit(parts.input.value);
+    };
+    parts.input.oninput = () => this.fitInput();
+    for (const chip of this.querySelectorAll(".vv-chip")) chip.onclick = () => this.submit(chip.textContent);
+  }
+
+  /** Enter starts the session too: the first message need not wait for a click. */
+  async submit(text) {
+    const said = text.trim();
+    if (!said) return;
+    this.parts.input.value = "";
+    this.fitInput();
+    try {
+      if (this.player.state === "idle") await this.start();
+      this.say(said, this.parts.echo.checked ? "echo" : "chat");
+    } catch (error) {
+      if (error.code === "no_session") this.chat.note(error, "error");
+    }
+  }
+
+  say(text, mode = "chat") {
+    this.player.say(text, mode);
+    this.parts.hello.hidden = true;
+    this.chat.ask(text, mode);
+  }
+
+  start(options = {}) {
+    const wanted = new URLSearchParams(location.search).get("transport");
+    const { settings } = this.parts;
+    const chosen = (name) => settings.querySelector(`[name=${name}]`).value || undefined;
+    return this.player.start({
+      transport: wanted || this.catalogue.defaults.transport || "auto",
+      avatar: this.avatarId,
+      voice: chosen("voice"),
+      tts: chosen("tts"),
+      lipsync: chosen("lipsync"),
+      ...options,
+    });
+  }
+
+  fitInput() {
+    const { input } = this.parts;
+    input.style.height = "auto";
+    input.style.height = `${Math.min(input.scrollHeight, 140)}px`;
+  }
+
+  // -- what the player tells
+
+  bindPlayer() {
+    const on = (type, handle) => this.player.addEventListener(type, ({ detail }) => handle(detail));
+    on("state", () => this.showState());
+    on("firstpicture", ({ transport }) => (this.parts.frame.dataset.media = transport));
+    on("turn", (message) => {
+      this.chat.turn(message);
+      this.showState();
+    });
+    on("text", (message) => {
+      this.parts.hello.hidden = true;
+      this.chat.text(message);
+    });
+    on("notice", (message) => this.chat.note(message, "notice"));
+    on("error", (message) => this.chat.note(message, "error"));
+    on("fallback", ({ code }) => code !== "forced" && this.toast(this.texts[`reason.${code}`]));
+    on("avatar", ({ avatar }) => this.chooseAvatar(avatar.id));
+    on("renewed", () => {
+      this.chat.newSession();
+      this.toast(this.texts.renewed);
+    });
+    on("blocked", () => this.toast(this.texts.blocked));
+    on("ended", (error) => {
+      this.parts.frame.dataset.media = "none";
+      this.chat.newSession();
+      if (error && error.code !== "stopped") this.chat.note(this.explain(error), "error");
+    });
+  }
+
+  explain(error) {
+    return error.code === "unreachable" ? { ...error, message: this.texts.unreachable, hint: this.texts.unreachableHint } : error;
+  }
+
+  showState() {
+    const { state, turn } = this.player;
+    const talking = turn.state === "speaking" || turn.state === "thinking" || turn.state === "queued";
+    const shown = state === "live" ? (talking ? turn.state.replace("queued", "thinking") : "listening") : state;
+    this.dataset.state = state;
+    this.parts.state.dataset.state = shown;
+    this.parts.state.textContent = this.texts[`state.${shown}`];
+    this.parts.start.hidden = state !== "idle";
+    this.parts.stop.hidden = state === "idle";
+    this.parts.mute.hidden = state === "idle";
+    this.parts.interrupt.hidden = state === "idle";
+    this.parts.interrupt.disabled = !(state === "live" && talking);
+    this.look();
+  }
+
+  /** What changes by itself: subtitle and status line. */
+  look() {
+    const { subtitle, status } = this.parts;
+    const said = this.player.subtitle;
+    if (subtitle.textContent !== said) subtitle.textContent = said;
+    const line = this.statusLine();
+    if (status.textContent !== line) status.textContent = line;
+  }
+
+  statusLine() {
+    const { texts } = this;
+    const stats = this.player.stats();
+    if (stats.state !== "live") return texts[`status.${stats.state}`];
+    const transport = texts[`transport.${stats.transport}`];
+    const facts = [stats.reasonCode ? `${transport} (${texts[`reason.${stats.reasonCode}`]})` : transport];
+    facts.push(`${Math.round(stats.fps)} fps`);
+    if (stats.latencyMs !== null) facts.push(`${texts.answeredIn} ${Math.round(stats.latencyMs)} ms`);
+    facts.push(texts[`turn.${stats.turnState}`]);
+    return facts.join(" · ");
+  }
+
+  toast(text) {
+    const { toast } = this.parts;
+    toast.textContent = text;
+    toast.classList.add("vv-on");
+    clearTimeout(this.toastTimer);
+    this.toastTimer = setTimeout(() => toast.classList.remove("vv-on"), TOAST_MS);
+  }
+
+  setLanguage(code) {
+    this.code = code;
+    translate(this, this.texts);
+    this.fillSettings();
+    this.showState();
+  }
+}
+
+// -- for other scripts
+
+let announce;
+const talk = new Promise((resolve) => (announce = resolve));
+let shown = null;
+talk.then((element) => (shown = element));
+
+const NOTHING_YET = {
+  state: "idle",
+  transport: null,
+  reason: null,
+  reasonCode: null,
+  fps: 0,
+  frames: 0,
+  firstFrameMs: null,
+  fallbackMs: null,
+  avSkewMs: null,
+  latencyMs: null,
+  turn: 0,
+  turnState: "idle",
+  session: null,
+};
+
+/** The page's player. start() resolves with stats() at the first picture. */
+window.vivavoce = {
+  stats: () => (shown ? shown.player.stats() : { ...NOTHING_YET }),
+  async start(options) {
+    await (await talk).start(options);
+    return this.stats();
+  },
+  async say(text, mode) {
+    (await talk).say(text, mode);
+  },
+  async interrupt() {
+    (await talk).player.interrupt();
+  },
+  async stop() {
+    (await talk).player.stop();
+  },
+  /** Call back with the detail of each event of that type (see player.js). */
+  async on(type, callback) {
+    (await talk).player.addEventListener(type, ({ detail }) => callback(detail));
+  },
+};
+
+customElements.define("vivavoce-talk", VivavoceTalk);

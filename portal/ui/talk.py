@@ -1,0 +1,142 @@
+"""The Talk tab: the live player and the chat. Markup here, behaviour in portal/static/talk.js."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+import gradio as gr
+
+from pipeline import registry
+from pipeline.errors import VivavoceError
+from portal.ui.context import PageContext
+from portal.ui.talk_text import TALK_TEXTS
+
+__all__ = ["backend_choices", "build_talk_tab", "catalogue"]
+
+_ICONS = {
+    "start": '<path d="M8 5.5v13l11-6.5z"/>',
+    "stop": '<rect x="6.5" y="6.5" width="11" height="11" rx="2.5"/>',
+    "interrupt": '<path d="M8 4.5v4M8 15.5v4M4 10v4M12 8v8M16 4.5v15M20 10v4" class="vv-line"/>',
+    "sound": '<path d="M5 9.5v5h3.5L13 18V6L8.5 9.5z"/><path d="M16 9a4 4 0 0 1 0 6M18.3 6.5a8 8 0 0 1 0 11" '
+    'class="vv-line vv-waves"/><path d="M16 9.5l5 5M21 9.5l-5 5" class="vv-line vv-cross"/>',
+    "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
+}
+
+
+def _icon(name: str) -> str:
+    return f'<svg viewBox="0 0 24 24" aria-hidden="true">{_ICONS[name]}</svg>'
+
+
+_MARKUP = f"""
+<vivavoce-talk class="vv" data-state="idle" data-texts="{html.escape(json.dumps(TALK_TEXTS, ensure_ascii=False))}">
+  <section class="vv-stage">
+    <div class="vv-frame vv-none" data-media="none">
+      <img class="vv-backdrop" alt="">
+      <img class="vv-poster" alt="">
+      <video class="vv-preview" muted loop playsinline></video>
+      <video id="vv-video" playsinline autoplay></video>
+      <canvas id="vv-canvas" width="512" height="512"></canvas>
+      <p class="vv-preparing" data-t="preparing"></p>
+      <div class="vv-top">
+        <span class="vv-state" data-state="idle"></span>
+        <span class="vv-disclosure" data-t="disclosure"></span>
+      </div>
+      <div class="vv-toast" role="status"></div>
+      <div class="vv-bottom">
+        <p class="vv-subtitle" aria-live="polite"></p>
+        <div class="vv-controls">
+          <button type="button" id="vv-start" disabled>{_icon("start")}<span data-t="start"></span></button>
+          <button type="button" class="vv-glass vv-mute" data-t-title="mute" aria-pressed="false" hidden>
+            {_icon("sound")}</button>
+          <button type="button" id="vv-interrupt" class="vv-glass" hidden disabled>
+            {_icon("interrupt")}<span data-t="interrupt"></span></button>
+          <button type="button" id="vv-stop" class="vv-glass" hidden>
+            {_icon("stop")}<span data-t="stop"></span></button>
+        </div>
+      </div>
+    </div>
+    <div id="vv-status" role="status"></div>
+    <div class="vv-choices">
+      <div class="vv-avatars" role="radiogroup" data-t-title="avatar"></div>
+      <details class="vv-settings">
+        <summary data-t="settings"></summary>
+        <div class="vv-panel">
+          <label><span data-t="tts"></span><select name="tts"></select></label>
+          <label><span data-t="voice"></span><select name="voice"></select></label>
+          <label><span data-t="lipsync"></span><select name="lipsync"></select></label>
+        </div>
+      </details>
+    </div>
+  </section>
+  <section class="vv-chat">
+    <div class="vv-log" role="log" aria-live="polite">
+      <div class="vv-hello">
+        <h2 data-t="hello"></h2>
+        <p data-t="helloHint"></p>
+        <div class="vv-chips">
+          <button type="button" class="vv-chip" data-t="chip1"></button>
+          <button type="button" class="vv-chip" data-t="chip2"></button>
+          <button type="button" class="vv-chip" data-t="chip3"></button>
+        </div>
+      </div>
+    </div>
+    <form class="vv-composer">
+      <textarea rows="1" maxlength="10000" data-t-placeholder="placeholder" data-t-title="placeholder"></textarea>
+      <div class="vv-actions">
+        <label class="vv-mode"><input type="checkbox" class="vv-echo"><span data-t="echo"></span></label>
+        <button type="submit" class="vv-send" data-t-title="send">{_icon("send")}</button>
+      </div>
+    </form>
+  </section>
+</vivavoce-talk>
+"""
+
+_ON_LOAD = """
+const talk = element.querySelector('vivavoce-talk');
+const tell = () => { if (props.value) talk.dataset.catalogue = props.value; };
+watch('value', tell);
+tell();
+"""
+
+
+def build_talk_tab(context: PageContext) -> gr.HTML:
+    """The player. What can be chosen is looked up anew for each visitor."""
+    return gr.HTML(
+        value=lambda: json.dumps(catalogue(context), ensure_ascii=False),
+        html_template=_MARKUP,
+        js_on_load=_ON_LOAD,
+        apply_default_css=False,
+        elem_id="vv-talk",
+    )
+
+
+def catalogue(context: PageContext) -> dict[str, Any]:
+    """The choices of a session and the portal's own choice among them."""
+    settings = context.settings
+    return {
+        "tts": backend_choices("tts"),
+        "lipsync": backend_choices("lipsync"),
+        "defaults": {
+            "avatar": context.sessions.default_avatar,
+            "tts": settings.tts,
+            "voice": settings.voice,
+            "lipsync": settings.lipsync,
+            "transport": settings.transport,
+        },
+    }
+
+
+def backend_choices(kind: str) -> list[dict[str, Any]]:
+    """Every backend of a kind: whether it can run here, why not, and its voices. Building one is cheap."""
+    return [_choice(kind, name) for name in registry.names(kind)]
+
+
+def _choice(kind: str, name: str) -> dict[str, Any]:
+    try:
+        backend = registry.create(kind, name)
+    except VivavoceError as error:
+        return {"name": name, "ready": False, "reason": error.hint or error.message, "voices": []}
+    voices = list(backend.voices) if kind == "tts" else []
+    return {"name": name, "ready": True, "reason": "", "voices": voices}
