@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from avatars.geometry import (
 )
 from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening, MouthPalette
 from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
-from pipeline.lipsync.warp import ChartGrid, MouthWarp, sample
+from pipeline.lipsync.warp import ChartGrid, MouthWarp
 
 __all__ = ["SpeakingFace"]
 
@@ -102,14 +103,23 @@ class SpeakingFace:
         self._interior = MouthInterior(self._palette, seam, float(self._scales.max()))
         self._window = _window(self._width, self._height)
         y, x = np.mgrid[: self._height, : self._width].astype(np.float32)
-        self._places = np.dstack([x, y])
+        self._columns, self._rows = np.ascontiguousarray(x), np.ascontiguousarray(y)
         self._cache: OrderedDict[int, _Region] = OrderedDict()
         self._cached_bytes = 0
 
     @property
     def nbytes(self) -> int:
         """Memory held now, without the bundle's own tensors."""
-        arrays = (self._cameras, self._to_px, self._to_chart, self._sources, self._lips, self._window, self._places)
+        arrays = (
+            self._cameras,
+            self._to_px,
+            self._to_chart,
+            self._sources,
+            self._lips,
+            self._window,
+            self._columns,
+            self._rows,
+        )
         return self._warp.nbytes + self._cached_bytes + sum(array.nbytes for array in arrays)
 
     def draw(self, frame_index: int, parameters: npt.NDArray[np.floating], activity: float) -> Image:
@@ -125,9 +135,11 @@ class SpeakingFace:
             target[_UPPER], target[_LOWER], self._to_chart[frame_index], float(self._scales[frame_index])
         )
         below_seam = self._below_seam(opening)
-        places = self._came_from(frame_index, target, source, below_seam)
-        self._keep_off_teeth(frame_index, places, below_seam, source)
-        patch = sample(region.pixels, places)
+        x, y = self._came_from(frame_index, target, source, below_seam)
+        self._keep_off_teeth(frame_index, x, y, below_seam, source)
+        patch = cv2.remap(region.pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
+            np.uint8, copy=False
+        )
         self._fill(patch, region, opening, parameters, activity, float(self._openness[frame_index]))
         if activity < _FADE:  # lips have hardly moved: what was painted and sharpness come and go unseen
             cv2.addWeighted(patch, activity / _FADE, region.pixels, 1 - activity / _FADE, 0, dst=patch)
@@ -136,8 +148,8 @@ class SpeakingFace:
     def _translations(self) -> Array:
         return np.asarray(self._cameras[:, None, :, 3])
 
-    def _came_from(self, frame_index: int, target: Array, source: Array, below_seam: Field) -> Field:
-        """Where in the frame's box each pixel of the patch comes from: float32 (h, w, 2)."""
+    def _came_from(self, frame_index: int, target: Array, source: Array, below_seam: Field) -> tuple[Field, Field]:
+        """Where in the frame's box each pixel of the patch comes from: x and y, float32 (h, w)."""
         to_px, to_chart = self._to_px[frame_index], self._to_chart[frame_index]
         moves = self._warp.backward(_apply(to_chart, target), _apply(to_chart, source))
         cells_to_px = (self._warp.grid.cell * to_px[:, :2].T).astype(np.float32)
@@ -150,12 +162,20 @@ class SpeakingFace:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        move = flow[..., 2:] - flow[..., :2]
-        move *= below_seam[..., None]
-        move += flow[..., :2]
-        move *= self._window
-        move += self._places
-        return np.asarray(move, np.float32)
+        upper_x, upper_y, lower_x, lower_y = cv2.split(flow)  # planes: numpy is slow on interleaved pairs
+        return (
+            self._blend(upper_x, lower_x, below_seam, self._columns),
+            self._blend(upper_y, lower_y, below_seam, self._rows),
+        )
+
+    def _blend(self, upper: Any, lower: Any, below_seam: Field, origin: Field) -> Field:
+        """Coordinates float32 (h, w) from the displacements of both layers; spends its first two arguments."""
+        lower -= upper
+        lower *= below_seam
+        lower += upper
+        lower *= self._window
+        lower += origin
+        return np.asarray(lower, np.float32)
 
     def _below_seam(self, opening: MouthOpening) -> Field:
         """float32 (h, w): 0 above the line where the lips meet, 1 below; beside the mouth the step is a slope."""
@@ -166,11 +186,11 @@ class SpeakingFace:
         left, right = seam[order[0], 0], seam[order[-1], 0]
         outside = np.maximum(0, np.maximum(left - columns, columns - right))
         slope = (1 / (1 + np.minimum(0.8 * outside, 0.24 * opening.px_per_iod))).astype(np.float32)
-        weight = (self._places[..., 1] - line) * slope
+        weight = (self._rows - line) * slope
         weight += np.float32(0.5)
         return np.clip(weight, 0, 1, out=weight)
 
-    def _keep_off_teeth(self, frame_index: int, places: Field, below_seam: Field, source: Array) -> None:
+    def _keep_off_teeth(self, frame_index: int, x: Field, y: Field, below_seam: Field, source: Array) -> None:
         """Lips never take pixels from between the lips of the source, so that a closing smile leaves no white line."""
         if self._openness[frame_index] == 0:
             return
@@ -178,11 +198,9 @@ class SpeakingFace:
         upper, lower = (_inside(source[contour], columns) for contour in (_UPPER, _LOWER))
         top, bottom = max(0, int(np.nanmin(upper)) - 2), min(self._height, int(np.nanmax(lower)) + 3)
         reach = slice(max(0, top - (bottom - top) // 2), min(self._height, bottom + 2 * (bottom - top)))
-        x = np.clip(np.rint(places[reach, :, 0]), 0, self._width - 1).astype(np.intp)
-        y = places[reach, :, 1]
+        column = np.clip(np.rint(x[reach]), 0, self._width - 1).astype(np.intp)
         above = below_seam[reach] < 0.5
-        limit_above, limit_below = upper[x], lower[x]
-        y[...] = np.where(above, np.fmin(y, limit_above), np.fmax(y, limit_below))
+        y[reach] = np.where(above, np.fmin(y[reach], upper[column]), np.fmax(y[reach], lower[column]))
 
     def _fill(
         self,
@@ -247,9 +265,9 @@ def _inside(contour: Array, columns: Field) -> Field:
 
 
 def _window(width: int, height: int) -> Field:
-    """float32 (h, w, 1): 1 within the box, smoothly 0 on its rim, so that a patch always joins its frame."""
+    """float32 (h, w): 1 within the box, smoothly 0 on its rim, so that a patch always joins its frame."""
     x, y = (np.minimum(np.arange(size), np.arange(size)[::-1]) / (0.07 * size) for size in (width, height))
-    return (smoothstep(x, 0, 1)[None, :] * smoothstep(y, 0, 1)[:, None]).astype(np.float32)[..., None]
+    return (smoothstep(x, 0, 1)[None, :] * smoothstep(y, 0, 1)[:, None]).astype(np.float32)
 
 
 def _draw_lip_line(patch: Image, opening: MouthOpening, colour: Array, strength: float) -> None:

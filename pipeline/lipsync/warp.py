@@ -27,7 +27,7 @@ from avatars.geometry import (
 )
 from pipeline.lipsync.mouth_shape import positions, smoothstep
 
-__all__ = ["ChartGrid", "MouthWarp", "sample"]
+__all__ = ["ChartGrid", "MouthWarp"]
 
 Array = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
@@ -121,11 +121,11 @@ class MouthWarp:
         to_target, to_source = np.ascontiguousarray(fields[..., :2]), np.ascontiguousarray(fields[..., 2:])
         back = -to_target
         for _ in range(_INVERSIONS):  # fixed point of back(y) = -to_target(y + back(y))
-            back = -sample(to_target, self._places + back)
-        return np.asarray(back + sample(to_source, self._places + back), np.float32)
+            back = -_sample(to_target, self._places + back)
+        return np.asarray(back + _sample(to_source, self._places + back), np.float32)
 
 
-def sample(image: npt.NDArray[Any], places: Field) -> npt.NDArray[Any]:
+def _sample(image: npt.NDArray[Any], places: Field) -> npt.NDArray[Any]:
     """The image at places float32 (h, w, 2), x and y in its pixels; bilinear, its rim goes on outside."""
     # OpenCV takes None for the second map when the first holds both coordinates; its stubs do not say so.
     return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
