@@ -1,0 +1,125 @@
+"""What every speech synthesizer keeps to, over the registry."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+from fake_edge import FakeEdge
+
+from pipeline import registry
+from pipeline.interfaces import SpeechSynthesizer
+from pipeline.tts.auto import AutoSynthesizer
+from pipeline.tts.edge import EdgeSynthesizer
+from pipeline.types import AudioChunk
+
+
+def _edge() -> EdgeSynthesizer:
+    fake = FakeEdge()
+    return EdgeSynthesizer(fake.speaking, fake.reach)
+
+
+# Nothing here may need the network: what would ask for it gets a stand-in.
+MAKERS: dict[str, Callable[[], SpeechSynthesizer]] = {
+    "edge": _edge,
+    "auto": lambda: AutoSynthesizer(online=_edge()),
+}
+
+
+@pytest.fixture(scope="module", params=registry.names("tts"))
+def tts(request: pytest.FixtureRequest) -> SpeechSynthesizer:
+    make = MAKERS.get(request.param, lambda: registry.create("tts", request.param))
+    synthesizer = make()
+    synthesizer.load()
+    return synthesizer
+
+
+async def speak(tts: SpeechSynthesizer, text: str) -> list[AudioChunk]:
+    return [chunk async for chunk in tts.synthesize(text)]
+
+
+async def test_is_a_speech_synthesizer(tts: SpeechSynthesizer, request: pytest.FixtureRequest) -> None:
+    """It has the interface and the name of its row, at least one voice, and speaks English."""
+    assert isinstance(tts, SpeechSynthesizer)
+    assert tts.name in request.node.name
+    assert len(set(tts.voices)) == len(tts.voices) >= 1
+    assert "en" in tts.languages
+
+
+@pytest.mark.parametrize("text", ["Hello there, Bob.", "Hm", "3.14", "a word or two, and so on, " * 40])
+async def test_chunks(tts: SpeechSynthesizer, text: str) -> None:
+    """Chunks are float32 in [-1, 1] at the promised rate, follow each other by pts, and only the last is final."""
+    chunks = await speak(tts, text)
+    assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    samples = 0
+    for chunk in chunks:
+        assert chunk.samples.dtype == np.float32
+        assert chunk.samples.ndim == 1
+        assert np.isfinite(chunk.samples).all()
+        assert chunk.sample_rate == tts.sample_rate
+        assert chunk.pts == samples
+        samples += len(chunk.samples)
+    speech = np.concatenate([chunk.samples for chunk in chunks])
+    assert 0.02 < np.abs(speech).max() <= 1
+    assert samples > 0.1 * tts.sample_rate
+
+
+async def test_phonemes(tts: SpeechSynthesizer) -> None:
+    """Who promises phonemes gives them in order and within their chunk; who does not gives none."""
+    for chunk in await speak(tts, "Hello there, Bob."):
+        if not tts.phoneme_timing:
+            assert chunk.phonemes is None
+            continue
+        assert chunk.phonemes
+        times = [time_s for phoneme in chunk.phonemes for time_s in (phoneme.start_s, phoneme.end_s)]
+        assert times == sorted(times)
+        assert times[0] >= 0
+        assert times[-1] <= chunk.duration_s + 1e-6
+
+
+@pytest.mark.parametrize("text", ["", "   ", "😀🎉", "...", "—", "\n", "“”"])
+async def test_nothing_to_say(tts: SpeechSynthesizer, text: str) -> None:
+    """Text without a word is one empty, final chunk."""
+    (chunk,) = await speak(tts, text)
+    assert chunk.final
+    assert len(chunk.samples) == 0
+
+
+async def test_every_voice_is_a_name(tts: SpeechSynthesizer) -> None:
+    """The default voice may be named."""
+    named = [chunk async for chunk in tts.synthesize("Hello", tts.voices[0])]
+    assert sum(len(chunk.samples) for chunk in named) == sum(len(chunk.samples) for chunk in await speak(tts, "Hello"))
+
+
+async def test_two_sentences_at_once(tts: SpeechSynthesizer) -> None:
+    """Two sessions may speak at the same time and get what each alone would get."""
+    alone = np.concatenate([chunk.samples for chunk in await speak(tts, "Hello there, you.")])
+    for chunks in await asyncio.gather(*(speak(tts, "Hello there, you.") for _ in range(3))):
+        assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks]), alone)
+
+
+async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
+    """Cancelled in mid-sentence, it leaves no task behind, and speaks again."""
+    before = asyncio.all_tasks()
+    heard = asyncio.Event()
+
+    async def listen() -> None:
+        async with aclosing(tts.synthesize("One two three. Four five six.")) as chunks:  # type: ignore[type-var]
+            await anext(chunks)  # type: ignore[call-overload]
+            heard.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(listen())
+    await heard.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert asyncio.all_tasks() == before
+    assert (await speak(tts, "Hello"))[-1].final
+
+
+async def test_closes_twice(tts: SpeechSynthesizer) -> None:
+    """Closing is idempotent."""
+    await tts.aclose()
+    await tts.aclose()

@@ -1,0 +1,178 @@
+"""The choice of a voice by language and reach."""
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from fake_edge import FakeEdge
+
+from pipeline.clock import ManualClock
+from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
+from pipeline.tts.auto import RECHECK_S, AutoSynthesizer
+from pipeline.tts.edge import EdgeSynthesizer
+from pipeline.types import AudioChunk
+
+EDGE_VOICE = "en-US-GuyNeural"
+
+
+class OfflineVoice:
+    """Speaks English: a chunk of ones."""
+
+    name = "offline"
+    sample_rate = 24_000
+    streaming = False
+    phoneme_timing = True
+    languages = frozenset({"en"})
+    voices = ("heart", "emma")
+
+    def __init__(self) -> None:
+        self.spoken: list[tuple[str, str | None]] = []
+        self.closed = 0
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        self.spoken.append((text, voice))
+        yield AudioChunk(np.ones(240, np.float32), 24_000, final=True)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class House:
+    """An auto voice with everything behind it."""
+
+    def __init__(self, fake: FakeEdge) -> None:
+        self.fake = fake
+        self.offline = OfflineVoice()
+        self.clock = ManualClock()
+        self.online = EdgeSynthesizer(fake.speaking, fake.reach)
+        self.auto = AutoSynthesizer(self.offline, self.online, self.clock)
+
+    async def say(self, text: str, voice: str | None = None) -> list[AudioChunk]:
+        return [chunk async for chunk in self.auto.synthesize(text, voice)]
+
+
+async def test_english_is_spoken_here() -> None:
+    """An English sentence is spoken offline; the network is not even asked."""
+    house = House(FakeEdge())
+    (chunk,) = await house.say("Hello")
+    assert chunk.final
+    assert house.offline.spoken == [("Hello", None)]
+    assert house.fake.probes == 0
+
+
+async def test_chinese_is_spoken_online() -> None:
+    """A Chinese sentence is spoken by the online voice, where it can be reached."""
+    house = House(FakeEdge())
+    assert (await house.say("你好"))[-1].final
+    assert house.fake.spoken == [("你好", "zh-CN-XiaoxiaoNeural")]
+    assert house.offline.spoken == []
+
+
+async def test_chinese_offline_is_a_plain_notice() -> None:
+    """Without a network a Chinese sentence is refused before its first chunk, in both languages, with the remedy."""
+    house = House(FakeEdge(is_reachable=False))
+    with pytest.raises(LanguageNotSupported) as caught:
+        await house.say("你好")
+    assert "speaks Chinese" in caught.value.message
+    assert "中文" in caught.value.message
+    assert "connect to the network" in caught.value.hint
+    assert "连上网络" in caught.value.hint
+    assert house.offline.spoken == house.fake.spoken == []
+
+
+async def test_language_of_no_voice() -> None:
+    """A language that neither speaks is refused without asking the network."""
+    house = House(FakeEdge())
+    house.online.languages = frozenset({"en", "zh"})
+    with pytest.raises(LanguageNotSupported, match="Greek"):
+        await house.say("Γειά σου")
+    assert house.fake.probes == 0
+
+
+async def test_reach_is_remembered_for_a_while() -> None:
+    """The network is asked once a minute, not for each sentence, and its return is noticed."""
+    house = House(FakeEdge(is_reachable=False))
+    for _ in range(3):
+        with pytest.raises(LanguageNotSupported):
+            await house.say("你好")
+    assert house.fake.probes == 1
+    assert house.auto.languages == {"en"}
+    house.fake.is_reachable = True
+    await house.clock.advance(RECHECK_S)
+    await house.say("你好")
+    assert house.fake.probes == 2
+    assert "zh" in house.auto.languages
+
+
+async def test_online_failure_falls_back_for_english() -> None:
+    """If the online voice that was asked for fails before its first chunk, English is spoken offline instead."""
+    house = House(FakeEdge(failure=OSError("cut")))
+    (chunk,) = await house.say("Hello", EDGE_VOICE)
+    assert chunk.final
+    assert house.fake.spoken == [("Hello", EDGE_VOICE)]
+    assert house.offline.spoken == [("Hello", None)]
+    await house.say("Again", EDGE_VOICE)
+    assert len(house.fake.spoken) == 1
+
+
+async def test_online_failure_in_mid_sentence_is_told() -> None:
+    """After the first chunk nothing is said twice: the error is told."""
+    house = House(FakeEdge(after="die"))
+    with pytest.raises(SpeechError, match="cut"):
+        await house.say("A sentence that is long enough.", EDGE_VOICE)
+    assert house.offline.spoken == []
+
+
+async def test_online_failure_without_another_voice_is_told() -> None:
+    """A Chinese sentence that the online voice fails on is an error with its cause."""
+    with pytest.raises(SpeechError, match="failed: cut"):
+        await House(FakeEdge(failure=OSError("cut"))).say("你好")
+
+
+async def test_voices() -> None:
+    """A voice is handed to whom it belongs to; others use their default."""
+    house = House(FakeEdge())
+    assert house.auto.voices[0] == "heart"
+    await house.say("Hello", "emma")
+    await house.say("你好", "emma")
+    await house.say("Hello", EDGE_VOICE)
+    assert house.offline.spoken == [("Hello", "emma")]
+    assert house.fake.spoken == [("你好", "zh-CN-XiaoxiaoNeural"), ("Hello", EDGE_VOICE)]
+    with pytest.raises(SpeechError, match="no voice 'x'"):
+        await house.say("Hello", "x")
+
+
+async def test_describe() -> None:
+    """It says which voice speaks a language, as far as is known."""
+    house = House(FakeEdge())
+    assert house.auto.describe("en") == "offline"
+    assert house.auto.describe("en", "emma") == "offline (emma)"
+    assert house.auto.describe("zh") == ""
+    await house.say("你好")
+    assert house.auto.describe("zh", "zh-CN-YunxiNeural") == "edge (zh-CN-YunxiNeural)"
+
+
+async def test_closes_both() -> None:
+    """Closing it closes what is behind it."""
+    house = House(FakeEdge())
+    await house.auto.aclose()
+    assert house.offline.closed == 1
+
+
+async def test_without_the_offline_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only one of the two is installed it does what it can; with neither it says what to install."""
+
+    def missing() -> None:
+        raise BackendUnavailable("hibari")
+
+    monkeypatch.setattr("pipeline.tts.auto.HibariSynthesizer", missing)
+    fake = FakeEdge()
+    auto = AutoSynthesizer(online=EdgeSynthesizer(fake.speaking, fake.reach))
+    assert [chunk async for chunk in auto.synthesize("Hello")][-1].final
+    assert fake.spoken == [("Hello", "en-US-AriaNeural")]
+    monkeypatch.setattr("pipeline.tts.auto.EdgeSynthesizer", missing)
+    with pytest.raises(BackendUnavailable, match="pip install"):
+        AutoSynthesizer()
