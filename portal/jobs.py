@@ -22,7 +22,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,9 +169,14 @@ class JobQueue:
         return self._submit(CLIP, title, inputs, upload=audio, avatar=avatar)
 
     def submit_test_clip(self, avatar: str, name: str) -> Job:
-        """Queue a few spoken words of an avatar, once in its life."""
+        """Queue a few spoken words of an avatar, unless they are there or under way."""
+        job_id = test_clip_id(avatar)
+        if not self.folders.clip(job_id).exists():
+            with suppress(JobNotFound):
+                if not (job := self.get(job_id)).active:
+                    self.delete(job.id)
         inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
-        return self._submit(CLIP, name, inputs, avatar=avatar, job_id=test_clip_id(avatar))
+        return self._submit(CLIP, name, inputs, avatar=avatar, job_id=job_id)
 
     # -- looking
 

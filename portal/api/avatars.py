@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +15,7 @@ from avatars.library import AvatarLibrary, AvatarSummary
 from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
+from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.jobs import JobQueue, test_clip_id
 from portal.submissions import submit_avatar
@@ -82,11 +84,18 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
         library.path_of(avatar_id)
         return _file(reports.path(avatar_id, name), "image/jpeg")
 
+    @router.post("/{avatar_id}/test-clip", status_code=202)
+    def speak_test(avatar_id: str) -> JobView:
+        """Queue a few spoken words of it."""
+        return job_view(queue.submit_test_clip(avatar_id, library.open(avatar_id).name))
+
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:
         """Sessions that show it go on to their end."""
         library.delete(avatar_id)
         reports.delete(avatar_id)
+        with suppress(JobNotFound):
+            queue.delete(test_clip_id(avatar_id))
         return Response(status_code=204)
 
     return router

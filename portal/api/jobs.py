@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import JobView, job_view
+from portal.job_records import Job
 from portal.jobs import JobQueue
 
 __all__ = ["jobs_router"]
@@ -14,29 +15,32 @@ __all__ = ["jobs_router"]
 def jobs_router(queue: JobQueue) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
+    def view(job: Job) -> JobView:
+        return job_view(job, retryable=queue.retryable(job))
+
     @router.get("")
     def list_jobs(
         limit: int = Query(100, ge=1, le=500), kind: str | None = Query(None, pattern="^(prepare|clip)$")
     ) -> list[JobView]:
         """The newest first."""
-        return [job_view(job) for job in queue.list(limit=limit, kind=kind)]
+        return [view(job) for job in queue.list(limit=limit, kind=kind)]
 
     @router.get("/{job_id}")
     def show_job(job_id: str) -> JobView:
-        return job_view(queue.get(job_id))
+        return view(queue.get(job_id))
 
     @router.post("/{job_id}/retry", status_code=202)
     def retry_job(job_id: str) -> JobView:
         """Run a failed or cancelled job again from its first step."""
-        return job_view(queue.retry(job_id))
+        return view(queue.retry(job_id))
 
     @router.delete("/{job_id}")
     def end_job(job_id: str) -> JobView:
         """Cancel a job that waits or runs; forget one that has ended, and its clip. Answers with what it was."""
         job = queue.get(job_id)
         if job.active:
-            return job_view(queue.cancel(job_id))
+            return view(queue.cancel(job_id))
         queue.delete(job_id)
-        return job_view(job)
+        return view(job)
 
     return router

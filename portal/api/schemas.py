@@ -39,6 +39,7 @@ class JobView(BaseModel):
     avatar: str = Field(description="id of the avatar being made or speaking")
     error: ErrorView | None
     result: dict[str, Any] | None
+    retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back")
     created_at: float = Field(description="seconds since the epoch")
     started_at: float | None
     finished_at: float | None
@@ -79,7 +80,7 @@ class HealthView(BaseModel):
     backends: dict[str, str] = Field(description="what is in use: llm, tts, lipsync")
 
 
-def job_view(job: Job) -> JobView:
+def job_view(job: Job, *, retryable: bool = False) -> JobView:
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -90,6 +91,7 @@ def job_view(job: Job) -> JobView:
         avatar=job.avatar,
         error=None if job.error is None else _error_view(job.error),
         result=None if job.result is None else dict(job.result),
+        retryable=retryable,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

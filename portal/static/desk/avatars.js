@@ -1,0 +1,197 @@
+/** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
+
+import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, make } from "./desk.js";
+
+class VivavoceAvatars extends Desk {
+  build() {
+    this.form = this.querySelector("form");
+    this.note = this.form.querySelector(".vv-note");
+    this.gallery = this.querySelector(".vv-gallery");
+    this.detail = this.querySelector(".vv-detail");
+    this.cards = new JobCards(this, this.querySelector(".vv-making .vv-jobs"));
+    this.drop = bindDrop(this.form.querySelector(".vv-drop"), (file) => file && this.suggestName(file));
+    this.form.onsubmit = (event) => {
+      event.preventDefault();
+      this.upload();
+    };
+    this.detail.onclick = ({ target }) => target === this.detail && this.detail.close();
+    this.avatars = [];
+    this.loaded = "";
+    this.busy = "";
+  }
+
+  opened() {
+    super.opened();
+    this.load();
+  }
+
+  translated() {
+    this.loaded = "";
+    this.showGallery();
+    if (this.detail.open) this.detail.close();
+  }
+
+  // -- upload
+
+  suggestName(file) {
+    const { name } = this.form.elements;
+    if (!name.value) name.value = file.name.replace(/\.[^.]*$/, "").slice(0, 60);
+  }
+
+  async upload() {
+    const { name, consent } = this.form.elements;
+    if (!this.drop.file) return this.tell(this.note, this.t("chooseFirst"));
+    if (!consent.checked) return this.tell(this.note, this.t("tickFirst"));
+    const body = new FormData();
+    body.append("file", this.drop.file);
+    body.append("name", name.value);
+    body.append("consent", "true");
+    const submit = this.form.querySelector("[type=submit]");
+    await this.attempt(this.form, async () => {
+      await api("POST", "api/avatars", body, (part) => {
+        submit.textContent = `${this.t("uploading")} ${Math.round(part * 100)} %`;
+      });
+      this.drop.clear();
+      this.form.reset();
+      await feed.refresh();
+    });
+    submit.textContent = this.t("make");
+  }
+
+  // -- jobs
+
+  show(jobs) {
+    const mine = jobs.filter((job) => job.kind === "prepare" && (isActive(job) || job.state === "failed"));
+    this.cards.show(mine);
+    this.querySelector(".vv-making").hidden = !mine.length;
+    // A job came to its end: there may be a new avatar, or a test clip of one.
+    const busy = jobs.filter(isActive).map((job) => job.id).join();
+    if (busy !== this.busy) this.load();
+    this.busy = busy;
+  }
+
+  // -- gallery
+
+  async load() {
+    try {
+      this.avatars = await api("GET", "api/avatars");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return;
+    }
+    this.showGallery();
+  }
+
+  showGallery() {
+    this.querySelector(".vv-gallery-part .vv-empty").hidden = this.avatars.length > 0;
+    const now = JSON.stringify(this.avatars);
+    if (now === this.loaded) return;
+    this.loaded = now;
+    this.gallery.replaceChildren(...this.avatars.map((avatar) => this.card(avatar)));
+    const open = this.avatars.find((avatar) => avatar.id === this.detail.dataset.avatar);
+    if (open && this.detail.open) this.fillDetail(open);
+  }
+
+  card(avatar) {
+    const card = make(
+      "button",
+      { type: "button", class: "vv-avatar", title: this.t("look"), "data-avatar": avatar.id },
+      this.moving(avatar),
+      make("strong", {}, avatar.name),
+      make("small", {}, this.t(`kind.${avatar.kind}`)),
+    );
+    card.onclick = () => {
+      this.fillDetail(avatar);
+      this.detail.showModal();
+    };
+    return card;
+  }
+
+  moving(avatar) {
+    const poster = avatar.poster ? beside(avatar.poster) : "";
+    if (!avatar.preview) return make("img", { src: poster, alt: "" });
+    const src = beside(avatar.preview);
+    return make("video", { src, poster, muted: true, autoplay: true, loop: true, playsInline: true });
+  }
+
+  // -- one avatar
+
+  fillDetail(avatar) {
+    this.detail.dataset.avatar = avatar.id;
+    const close = make("button", { type: "button", class: "vv-quiet" }, this.t("close"));
+    close.onclick = () => this.detail.close();
+    const seconds = (avatar.frames / 25).toFixed(1);
+    const facts = `${this.t(`kind.${avatar.kind}`)} · ${avatar.width} × ${avatar.height} · ${this.t("pictures", {
+      count: avatar.frames,
+      seconds,
+    })}`;
+    this.detail.replaceChildren(
+      make("header", {}, make("h2", {}, avatar.name), make("span", { class: "vv-soft" }, facts), close),
+      make(
+        "div",
+        { class: "vv-pair" },
+        make("figure", {}, this.moving(avatar), make("figcaption", {}, this.t("loop"))),
+        make("figure", {}, ...this.testClip(avatar), make("figcaption", {}, this.t("testClip"))),
+      ),
+      ...this.report(avatar),
+      this.deletion(avatar),
+    );
+  }
+
+  testClip(avatar) {
+    if (avatar.test_clip) {
+      return [make("video", { src: beside(avatar.test_clip), controls: true, playsInline: true, preload: "metadata" })];
+    }
+    const button = make("button", { type: "button", class: "vv-button" }, this.t("makeTest"));
+    const note = make("span", { class: "vv-soft" }, this.t("noTestClip"));
+    button.onclick = async () => {
+      button.disabled = true;
+      try {
+        await api("POST", `api/avatars/${avatar.id}/test-clip`);
+        note.textContent = this.t("stage.");
+        await feed.refresh();
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        note.replaceChildren(...this.explain(error));
+        button.disabled = false;
+      }
+    };
+    return [make("div", { class: "vv-no-test" }, note, button)];
+  }
+
+  report(avatar) {
+    if (!avatar.report.frames) return [];
+    const words = this.reportWords(avatar.report).map((text) => make("p", {}, text));
+    return [
+      make("h3", {}, this.t("faceReport")),
+      ...words,
+      this.strip(avatar.report, (file) => beside(`api/avatars/${avatar.id}/report/${file}`)),
+      make("p", { class: "vv-soft" }, this.t("faceReportHint")),
+    ];
+  }
+
+  deletion(avatar) {
+    const ask = make("button", { type: "button", class: "vv-quiet vv-danger" }, this.t("delete"));
+    const row = make("footer", {}, ask);
+    ask.onclick = () => {
+      const sure = make("button", { type: "button", class: "vv-button vv-danger" }, this.t("deleteSure"));
+      const keep = make("button", { type: "button", class: "vv-quiet" }, this.t("keep"));
+      const note = make("span", {}, this.t("deleteAvatar"));
+      keep.onclick = () => row.replaceChildren(ask);
+      sure.onclick = async () => {
+        try {
+          await api("DELETE", `api/avatars/${avatar.id}`);
+          this.detail.close();
+        } catch (error) {
+          if (!(error instanceof ApiError)) throw error;
+          note.replaceChildren(...this.explain(error));
+        }
+        await this.load();
+      };
+      row.replaceChildren(note, sure, keep);
+    };
+    return row;
+  }
+}
+
+customElements.define("vivavoce-avatars", VivavoceAvatars);

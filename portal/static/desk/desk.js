@@ -1,0 +1,364 @@
+/** What the Avatars, Studio and Jobs tabs share: the API, the words, the feed of jobs, and how a job looks. */
+
+import { language, translate } from "../page.js";
+
+const LOOK_EVERY_MS = 1000;
+const RETRY_MS = 5000;
+
+/** An address beside the page's own, so that it also works below a proxy's path. */
+export function beside(path) {
+  return new URL(path.replace(/^\//, ""), document.baseURI).href;
+}
+
+/** What went wrong, as the server tells it: code, message (the cause), hint (the remedy). */
+export class ApiError extends Error {
+  constructor({ code, message, hint, report }) {
+    super(message);
+    Object.assign(this, { code, hint, report });
+  }
+}
+
+/** One request of the HTTP API. `sent` is called with 0..1 while the body goes up. Throws ApiError. */
+export function api(method, path, body, sent) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const fail = () => reject(new ApiError({ code: "unreachable", message: "", hint: "" }));
+    request.open(method, beside(path));
+    request.responseType = "json";
+    request.onerror = request.ontimeout = fail;
+    request.onload = () => {
+      if (request.status < 400) resolve(request.response);
+      else if (request.response?.error) reject(new ApiError(request.response.error));
+      else reject(new ApiError({ code: "internal", message: `HTTP ${request.status}`, hint: "" }));
+    };
+    if (sent) request.upload.onprogress = ({ loaded, total }) => sent(total ? loaded / total : 0);
+    request.send(body);
+  });
+}
+
+/** An element with attributes (or properties, for those that are no strings) and children. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "string") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** All jobs, for every tab of this page: asked for each second while one is under way and somebody looks. */
+class JobFeed extends EventTarget {
+  jobs = null;
+  #watchers = new Set();
+  #timer = 0;
+
+  watch(watcher) {
+    this.#watchers.add(watcher);
+    this.refresh();
+  }
+
+  unwatch(watcher) {
+    this.#watchers.delete(watcher);
+  }
+
+  async refresh() {
+    clearTimeout(this.#timer);
+    let again = RETRY_MS;
+    try {
+      this.jobs = await api("GET", "api/jobs?limit=100");
+      again = this.jobs.some(isActive) ? LOOK_EVERY_MS : 0;
+      this.dispatchEvent(new Event("jobs"));
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+    clearTimeout(this.#timer);
+    if (again && this.#watchers.size) this.#timer = setTimeout(() => this.refresh(), again);
+  }
+}
+
+export const feed = new JobFeed();
+
+export function isActive(job) {
+  return job.state === "queued" || job.state === "running";
+}
+
+/** Base of the tabs' elements. Subclasses have build(), show(jobs) and, if they like, translated(). */
+export class Desk extends HTMLElement {
+  connectedCallback() {
+    if (this.settings) return;
+    this.allTexts = JSON.parse(this.dataset.texts);
+    this.settings = JSON.parse(this.dataset.settings);
+    this.build();
+    this.setLanguage(language());
+    this.onLanguage = ({ detail }) => this.setLanguage(detail);
+    this.onJobs = () => this.show(feed.jobs);
+    document.addEventListener("vivavoce:language", this.onLanguage);
+    feed.addEventListener("jobs", this.onJobs);
+    this.onVisible = new IntersectionObserver(([entry]) => {
+      if (entry.isIntersecting) this.opened();
+      else feed.unwatch(this);
+    });
+    this.onVisible.observe(this);
+  }
+
+  disconnectedCallback() {
+    if (this.isConnected || !this.settings) return;
+    this.onVisible.disconnect();
+    feed.unwatch(this);
+    feed.removeEventListener("jobs", this.onJobs);
+    document.removeEventListener("vivavoce:language", this.onLanguage);
+    this.settings = null;
+  }
+
+  /** The tab came into view. */
+  opened() {
+    feed.watch(this);
+  }
+
+  translated() {}
+
+  setLanguage(code) {
+    this.code = code;
+    translate(this, this.allTexts[code]);
+    this.translated();
+    if (feed.jobs) this.show(feed.jobs);
+  }
+
+  /** A text by its key, with {values} filled in. */
+  t(key, values = {}) {
+    const text = this.allTexts[this.code][key] ?? key;
+    return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  }
+
+  has(key) {
+    return key in this.allTexts[this.code];
+  }
+
+  duration(seconds) {
+    const whole = Math.max(0, Math.round(seconds));
+    if (whole < 60) return this.code === "zh" ? `${whole} 秒` : `${whole} s`;
+    const [minutes, rest] = [Math.floor(whole / 60), whole % 60];
+    return this.code === "zh" ? `${minutes} 分 ${rest} 秒` : `${minutes} min ${rest} s`;
+  }
+
+  clock(seconds) {
+    const when = new Date(seconds * 1000);
+    const today = when.toDateString() === new Date().toDateString();
+    const time = { hour: "2-digit", minute: "2-digit" };
+    const style = today ? time : { ...time, month: "short", day: "numeric" };
+    return when.toLocaleString(this.code === "zh" ? "zh-CN" : "en-GB", style);
+  }
+
+  /** Cause and remedy. In Chinese by the code, with the server's own sentence below. */
+  explain(error) {
+    if (error.code === "unreachable") return [make("strong", {}, this.t("unreachable"))];
+    const own = this.has(`error.${error.code}`);
+    const cause = own ? this.t(`error.${error.code}`) : error.message;
+    const remedy = this.has(`hint.${error.code}`) ? this.t(`hint.${error.code}`) : error.hint;
+    return [
+      make("strong", {}, cause),
+      remedy ? make("span", {}, remedy) : null,
+      own && error.message ? make("small", { lang: "en" }, error.message) : null,
+    ].filter(Boolean);
+  }
+
+  /** Do something that may fail, with the buttons of `form` off and what went wrong told in its note. */
+  async attempt(form, action) {
+    const note = form.querySelector(".vv-note");
+    const buttons = form.querySelectorAll("button");
+    note.hidden = true;
+    for (const button of buttons) button.disabled = true;
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.tell(note, ...this.explain(error));
+    } finally {
+      for (const button of buttons) button.disabled = false;
+    }
+  }
+
+  tell(note, ...content) {
+    note.replaceChildren(...content);
+    note.hidden = false;
+  }
+
+  /** The strip of a face report: pictures with what was seen in each. `base` is the address of its files. */
+  strip(report, urls) {
+    const figures = (report.strip ?? []).map((seen, index) => {
+      const words = [this.t(`face.${seen.status}`)];
+      if (report.frames > 1) words.unshift(`${(seen.frame / 25).toFixed(1)} s`);
+      if (!seen.used && seen.status === "ok") words.push(this.t("face.unused"));
+      const picture = make("img", { src: urls(seen.file, index), alt: words.join(", "), loading: "lazy" });
+      return make("figure", { "data-status": seen.status }, picture, make("figcaption", {}, words.join(" · ")));
+    });
+    return make("div", { class: "vv-strip" }, ...figures);
+  }
+
+  /** A face report in a few words. */
+  reportWords(report) {
+    if (!report.frames) return [];
+    if (report.frames === 1) return [report.counts.ok ? this.t("oneGood") : this.t(`face.${report.runs[0][0]}`)];
+    const words = [this.t("goodCount", { good: report.counts.ok, count: report.frames })];
+    const [from, to] = report.used;
+    if (to > from) words.push(this.t("usedPart", { from: (from / 25).toFixed(1), to: (to / 25).toFixed(1) }));
+    return words;
+  }
+}
+
+/** A drop zone: shows what was chosen and refuses nothing, the server knows better. */
+export function bindDrop(zone, changed) {
+  const input = zone.querySelector("input");
+  const chosen = zone.querySelector(".vv-drop-chosen");
+  let shown = "";
+  const show = () => {
+    const file = input.files[0];
+    URL.revokeObjectURL(shown);
+    chosen.replaceChildren();
+    if (file) {
+      shown = URL.createObjectURL(file);
+      chosen.append(...preview(file, shown), make("span", {}, file.name));
+    }
+    chosen.hidden = !file;
+    zone.querySelector(".vv-drop-empty").hidden = Boolean(file);
+    changed?.(file);
+  };
+  input.onchange = show;
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    zone.addEventListener(kind, (event) => {
+      event.preventDefault();
+      zone.classList.toggle("vv-over", kind === "dragover");
+    });
+  }
+  zone.addEventListener("drop", ({ dataTransfer }) => {
+    if (!dataTransfer.files.length) return;
+    const one = new DataTransfer();
+    one.items.add(dataTransfer.files[0]);
+    input.files = one.files;
+    show();
+  });
+  return {
+    get file() {
+      return input.files[0];
+    },
+    clear() {
+      input.value = "";
+      show();
+    },
+  };
+}
+
+function preview(file, url) {
+  if (file.type.startsWith("image/")) return [make("img", { src: url, alt: "" })];
+  if (file.type.startsWith("video/")) {
+    return [make("video", { src: url, muted: true, autoplay: true, loop: true, playsInline: true })];
+  }
+  return file.type.startsWith("audio/") ? [make("audio", { src: url, controls: true })] : [];
+}
+
+/** Cards of jobs, kept in step with the feed; a card stays the same element as long as its job is there. */
+export class JobCards {
+  #cards = new Map();
+
+  constructor(desk, container) {
+    this.desk = desk;
+    this.container = container;
+  }
+
+  show(jobs) {
+    const wanted = new Set(jobs.map((job) => job.id));
+    for (const [id, card] of this.#cards) {
+      if (wanted.has(id)) continue;
+      card.element.remove();
+      this.#cards.delete(id);
+    }
+    jobs.forEach((job, place) => {
+      const card = this.#cards.get(job.id) ?? new JobCard(this.desk);
+      this.#cards.set(job.id, card);
+      card.show(job);
+      if (this.container.children[place] !== card.element) {
+        this.container.insertBefore(card.element, this.container.children[place] ?? null);
+      }
+    });
+  }
+}
+
+class JobCard {
+  #shown = "";
+
+  constructor(desk) {
+    this.desk = desk;
+    this.name = make("strong");
+    this.state = make("span", { class: "vv-chip" });
+    this.bar = make("progress", { max: 1 });
+    this.stage = make("span", { class: "vv-soft" });
+    this.actions = make("span", { class: "vv-actions" });
+    this.body = make("div", { class: "vv-job-body" });
+    this.element = make(
+      "article",
+      { class: "vv-job" },
+      make("header", {}, this.name, this.state, this.actions),
+      make("div", { class: "vv-job-progress" }, this.bar, this.stage),
+      this.body,
+    );
+  }
+
+  show(job) {
+    this.element.dataset.state = job.state;
+    this.name.textContent = job.name;
+    this.state.textContent = this.desk.t(`state.${job.state}`);
+    this.state.dataset.state = job.state;
+    this.bar.value = job.progress;
+    this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${Math.round(job.progress * 100)} %`;
+    this.bar.parentElement.hidden = !isActive(job);
+    // What does not move is built once: a clip that plays must not start again at each look.
+    const shown = JSON.stringify([this.desk.code, job.state, job.retryable]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.actions.replaceChildren(...jobActions(this.desk, job));
+    this.body.replaceChildren(...this.#content(job));
+  }
+
+  #content(job) {
+    if (job.state === "failed") return jobFailure(this.desk, job);
+    if (job.state !== "done" || job.kind !== "clip") return [];
+    const url = beside(job.result.clip);
+    return [
+      make("video", { src: url, controls: true, playsInline: true, preload: "metadata" }),
+      ...(job.result.notices ?? []).map((notice) => make("p", { class: "vv-warning" }, notice)),
+      make("a", { class: "vv-button", href: url, download: `${job.name}.mp4` }, this.desk.t("download")),
+    ];
+  }
+}
+
+/** Cause, remedy and, when it was the face, the strip of pictures. */
+export function jobFailure(desk, job) {
+  const report = job.error.report;
+  return [
+    make("div", { class: "vv-failure" }, ...desk.explain(job.error)),
+    report ? desk.strip(report, (file) => beside(`api/avatars/${job.avatar}/report/${file}`)) : null,
+  ].filter(Boolean);
+}
+
+/** Buttons for what can be done with a job now. */
+export function jobActions(desk, job) {
+  const button = (key, method, path) => {
+    const element = make("button", { type: "button", class: "vv-quiet" }, desk.t(key));
+    element.onclick = async () => {
+      element.disabled = true;
+      try {
+        await api(method, path);
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        element.title = error.message;
+      }
+      await feed.refresh();
+    };
+    return element;
+  };
+  const path = `api/jobs/${job.id}`;
+  if (isActive(job)) return [button("cancel", "DELETE", path)];
+  const forget = button("forget", "DELETE", path);
+  return job.retryable ? [button("retry", "POST", `${path}/retry`), forget] : [forget];
+}

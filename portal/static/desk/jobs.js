@@ -1,0 +1,69 @@
+/** The Jobs tab: a table of every job. */
+
+import { Desk, beside, isActive, jobActions, jobFailure, make } from "./desk.js";
+
+class VivavoceJobs extends Desk {
+  build() {
+    this.table = this.querySelector("table");
+    this.rows = new Map();
+  }
+
+  show(jobs) {
+    this.querySelector(".vv-empty").hidden = jobs.length > 0;
+    this.table.hidden = !jobs.length;
+    const wanted = new Set(jobs.map((job) => job.id));
+    for (const [id, row] of this.rows) {
+      if (wanted.has(id)) continue;
+      row.element.remove();
+      this.rows.delete(id);
+    }
+    const body = this.table.tBodies[0];
+    jobs.forEach((job, place) => {
+      const row = this.rows.get(job.id) ?? { element: make("tr", { "data-job": job.id }), shown: "" };
+      this.rows.set(job.id, row);
+      this.fill(row, job);
+      if (body.children[place] !== row.element) body.insertBefore(row.element, body.children[place] ?? null);
+    });
+  }
+
+  fill(row, job) {
+    const times = this.times(job);
+    const shown = JSON.stringify([this.code, job, times]);
+    if (shown === row.shown) return;
+    row.shown = shown;
+    const cell = (key, ...content) => make("td", { "data-label": key ? this.t(key) : "" }, ...content);
+    const failure = job.state === "failed" ? jobFailure(this, job) : [];
+    row.element.dataset.state = job.state;
+    row.element.replaceChildren(
+      cell("col.name", make("strong", {}, job.name), ...failure),
+      cell("col.kind", this.t(`job.${job.kind}`)),
+      cell("col.state", make("span", { class: "vv-chip", "data-state": job.state }, this.t(`state.${job.state}`))),
+      cell("col.progress", ...this.progress(job)),
+      cell("col.times", ...times.map((text) => make("div", {}, text))),
+      cell("", make("span", { class: "vv-actions" }, ...this.result(job), ...jobActions(this, job))),
+    );
+  }
+
+  progress(job) {
+    if (job.state === "done") return ["100 %"];
+    const stage = make("div", { class: "vv-soft" }, job.stage || isActive(job) ? this.t(`stage.${job.stage}`) : "");
+    return [make("progress", { max: 1, value: job.progress }), stage];
+  }
+
+  times(job) {
+    const times = [this.t("asked", { time: this.clock(job.created_at) })];
+    if (job.started_at && job.finished_at) {
+      times.push(this.t("took", { duration: this.duration(job.finished_at - job.started_at) }));
+    } else if (job.state === "running" && job.started_at) {
+      times.push(this.t("since", { duration: this.duration(Date.now() / 1000 - job.started_at) }));
+    }
+    return times;
+  }
+
+  result(job) {
+    if (job.state !== "done" || job.kind !== "clip") return [];
+    return [make("a", { class: "vv-quiet", href: beside(job.result.clip), target: "_blank" }, this.t("open"))];
+  }
+}
+
+customElements.define("vivavoce-jobs", VivavoceJobs);

@@ -1,0 +1,109 @@
+/** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
+
+import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, make } from "./desk.js";
+
+class VivavoceStudio extends Desk {
+  build() {
+    this.form = this.querySelector("form");
+    this.note = this.form.querySelector(".vv-note");
+    this.speakers = this.querySelector(".vv-speakers > div");
+    this.cards = new JobCards(this, this.querySelector(".vv-jobs"));
+    this.drop = bindDrop(this.form.querySelector(".vv-drop"));
+    this.avatars = "";
+    this.fillVoices();
+    for (const choice of this.form.elements.source) choice.onchange = () => this.chooseSource();
+    this.form.onsubmit = (event) => {
+      event.preventDefault();
+      this.order();
+    };
+  }
+
+  opened() {
+    super.opened();
+    this.load();
+  }
+
+  translated() {
+    this.form.elements.voice.options[0].textContent = this.t("voiceDefault");
+  }
+
+  fillVoices() {
+    const select = this.form.elements.voice;
+    select.append(make("option", { value: "" }), ...this.settings.voices.map((voice) => make("option", { value: voice }, voice)));
+    select.parentElement.hidden = this.settings.voices.length < 2;
+  }
+
+  chooseSource() {
+    const text = this.form.elements.source.value === "text";
+    this.querySelector(".vv-from-text").hidden = !text;
+    this.querySelector(".vv-from-audio").hidden = text;
+  }
+
+  // -- who speaks
+
+  async load() {
+    let avatars;
+    try {
+      avatars = await api("GET", "api/avatars");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return;
+    }
+    const now = JSON.stringify(avatars);
+    if (now === this.avatars) return;
+    this.avatars = now;
+    const chosen = this.form.elements.avatar?.value;
+    this.speakers.replaceChildren(...avatars.map((avatar) => this.speaker(avatar)));
+    const first = avatars.find((avatar) => avatar.id === chosen) ?? avatars[0];
+    if (first) this.speakers.querySelector(`[value="${first.id}"]`).checked = true;
+  }
+
+  speaker(avatar) {
+    const picture = make("img", { src: avatar.poster ? beside(avatar.poster) : "", alt: "" });
+    const radio = make("input", { type: "radio", name: "avatar", value: avatar.id });
+    return make("label", {}, radio, picture, make("span", {}, avatar.name));
+  }
+
+  // -- ordering
+
+  async order() {
+    const { source, text, voice } = this.form.elements;
+    const avatar = new FormData(this.form).get("avatar");
+    const speaks = source.value === "text";
+    if (!avatar) return this.tell(this.note, this.t("avatarFirst"));
+    if (speaks && !text.value.trim()) return this.tell(this.note, this.t("textFirst"));
+    if (!speaks && !this.drop.file) return this.tell(this.note, this.t("audioFirst"));
+    const body = new FormData();
+    body.append("avatar", avatar);
+    if (speaks) {
+      body.append("text", text.value);
+      body.append("voice", voice.value);
+    } else {
+      body.append("audio", this.drop.file);
+      body.append("name", this.drop.file.name);
+    }
+    const submit = this.form.querySelector("[type=submit]");
+    await this.attempt(this.form, async () => {
+      await api("POST", "api/clips", body, (part) => {
+        if (!speaks) submit.textContent = `${this.t("uploading")} ${Math.round(part * 100)} %`;
+      });
+      text.value = "";
+      this.drop.clear();
+      await feed.refresh();
+    });
+    submit.textContent = this.t("makeClip");
+  }
+
+  // -- clips
+
+  show(jobs) {
+    const clips = jobs.filter((job) => job.kind === "clip" && !job.id.startsWith("test-") && job.state !== "cancelled");
+    this.cards.show(clips);
+    this.querySelector(".vv-clips .vv-empty").hidden = clips.length > 0;
+    const making = jobs.filter((job) => job.kind === "prepare" && isActive(job)).length;
+    if (making !== this.making) this.load();
+    this.making = making;
+  }
+}
+
+customElements.define("vivavoce-studio", VivavoceStudio);
