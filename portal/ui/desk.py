@@ -1,8 +1,8 @@
 """What the Avatars, Studio and Jobs tabs share: one element of the page each, with its words and its script.
 
-The markup is filled by `portal/static/desk/*.js` from the HTTP API (`/api/avatars`, `/api/jobs`, `/api/clips`): page
-and other people's scripts use the same door, the language can be switched on the spot, and looking at the progress of a job
-costs the server two milliseconds instead of a Gradio event.
+The markup is filled by `portal/static/desk/*.js` from the HTTP API (`/api/avatars`, `/api/jobs`, `/api/clips`). So the
+page and other people's scripts use the same door, the language can be switched on the spot, and a look at the progress
+of a job costs the server two milliseconds instead of a Gradio event.
 """
 
 from __future__ import annotations
