@@ -1,0 +1,84 @@
+"""The figures of the README: what is measured, the target, and what LiveTalking costs for the same work here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+__all__ = ["FIGURES", "Figure", "Reading", "as_dict", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    name: str
+    unit: str
+    target: float
+    higher_is_better: bool = False
+    peer: str = "-"
+    "LiveTalking a5a77f4 on the same 2 cores: shared measurements, quoted"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    figure: Figure
+    value: float | None
+    "None: could not be measured here"
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Value over target; at most 1 (at least 1 where higher is better) means met."""
+        return None if self.value is None else self.value / self.figure.target
+
+    @property
+    def met(self) -> bool:
+        if self.value is None:
+            return False
+        if self.figure.higher_is_better:
+            return self.value >= self.figure.target
+        return self.value <= self.figure.target
+
+
+FIGURES: dict[str, Figure] = {
+    "render_ms": Figure("embedded renderer, mouth + paste + life, CPU a picture", "ms", 5),
+    "idle_webrtc": Figure("one idle viewer, WebRTC", "% core", 6, peer="49-58 (Wav2Lip), 87-101 (MuseTalk)"),
+    "idle_websocket": Figure("one idle viewer, WebSocket", "% core", 3, peer="-"),
+    "speaking_webrtc": Figure("one speaking viewer, WebRTC, everything", "% core", 25, peer="51-56, stub network"),
+    "speaking_viewers": Figure("speaking viewers at >= 24 fps", "", 6, True, peer="3 (20 fps at 4), stub network"),
+    "join_gap_ms": Figure("longest gap in another viewer's sound at a join or leave", "ms", 60, peer="1000"),
+    "sound_beep_ms": Figure("text sent -> first sound at the client, beep", "ms", 150, peer="1180"),
+    "sound_hibari_ms": Figure("text sent -> first sound at the client, hibari", "ms", 300, peer="1180"),
+    "silence_ms": Figure("interrupt -> silence at the client", "ms", 150, peer="1430"),
+    "first_picture_ms": Figure("click -> first picture, warm", "ms", 500, peer="1000-4000"),
+    "fallback_ms": Figure("click -> first picture by fallback", "ms", 3000, peer="none"),
+    "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, |median| over 60 s", "ms", 40),
+    "skew_websocket_ms": Figure("audio-video skew in Chromium, WebSocket, |median| over 60 s", "ms", 25),
+    "photo_s": Figure("photo -> avatar, CPU", "s", 6),
+    "clip_s": Figure("10 s of 704x1216 clip -> avatar, CPU", "s", 60),
+    "session_mb": Figure("added memory a session", "MB", 30, peer="35-60 (after 124 for the first)"),
+    "avatar_mb": Figure(
+        "added memory, a 10 s 720p avatar", "MB", 150, peer="691 (wav2lip frames, by its 69.1 MB a second)"
+    ),
+    "closure_phonemes": Figure("p/b/m closures recalled, phoneme timing", "", 0.9, True),
+    "closure_audio": Figure("p/b/m closures recalled, from audio alone", "", 0.8, True),
+    "lip_lag": Figure("best lag of the lips from audio alone, |pictures|", "", 1),
+    "lip_correlation": Figure("correlation of the lips from audio alone", "", 0.55, True),
+}
+
+
+def as_dict(reading: Reading) -> dict[str, object]:
+    return {**asdict(reading), "ratio": reading.ratio, "met": reading.met}
+
+
+def table(readings: list[Reading]) -> str:
+    """A Markdown table, misses marked."""
+    rows = ["| figure | measured | target | ratio | LiveTalking, same work |", "|---|---|---|---|---|"]
+    for reading in readings:
+        figure = reading.figure
+        bound = ">=" if figure.higher_is_better else "<="
+        value = "not measured" if reading.value is None else f"{reading.value:.3g} {figure.unit}".strip()
+        ratio = "-" if reading.ratio is None else f"{reading.ratio:.2f}"
+        mark = "" if reading.met else " **missed**"
+        note = f" ({reading.note})" if reading.note else ""
+        target = f"{bound} {figure.target:g} {figure.unit}".strip()
+        rows.append(f"| {figure.name} | {value}{mark}{note} | {target} | {ratio} | {figure.peer} |")
+    return "\n".join(rows)
