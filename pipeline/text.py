@@ -184,7 +184,7 @@ def _width(text: str) -> int:
 # -- what a voice should say --
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
 _LINK_TAIL = re.compile(r"\]\([^)\s]*\)?")
 _URL = re.compile(
     r"(?:https?|ftp|wss?)://(?:www\.)?([^\s/?#:<>()\"'，。！？；、]+)[^\s<>\"'，。！？；、）】]*", re.IGNORECASE

@@ -125,7 +125,7 @@ def _load(voice: str) -> Any:
         logger.warning("hibari's model does not show its durations: lips will follow the sound instead of phonemes")
     # onnxruntime takes a model's bytes where it takes its path, and hibari hands the argument over as it is.
     hibari = Hibari(voice=voice, model=timed or model, threads=1)
-    hibari.phonemize("Ready.")  # reads the lexicon now instead of within the first sentence
+    hibari.phonemize("Vivavoce")  # in no lexicon: reads all that later words may need, now
     return hibari
 
 

@@ -66,8 +66,8 @@ async def test_cancelling_leaves_nothing(llm: LanguageModel, service: FakeOpenAI
     heard = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(llm.stream([Message("user", "Hello there, you.")])) as pieces:  # type: ignore[type-var]
-            await anext(pieces)  # type: ignore[call-overload]
+        async with aclosing(llm.stream([Message("user", "Hello there, you.")])) as pieces:
+            await anext(pieces)
             heard.set()
             await asyncio.Event().wait()
 

@@ -105,8 +105,8 @@ async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
     heard = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(tts.synthesize("One two three. Four five six.")) as chunks:  # type: ignore[type-var]
-            await anext(chunks)  # type: ignore[call-overload]
+        async with aclosing(tts.synthesize("One two three. Four five six.")) as chunks:
+            await anext(chunks)
             heard.set()
             await asyncio.Event().wait()
 

@@ -68,7 +68,7 @@ async def test_unknown_in_chinese() -> None:
 @pytest.mark.parametrize("topic", [*TOPICS, *GREETINGS], ids=lambda topic: topic.answer.en[:24])
 def test_answers_can_be_spoken(topic: object) -> None:
     """Every answer is short plain sentences; commands stand in code, which is not read out."""
-    for answer in (topic.answer.en, topic.answer.zh):  # type: ignore[attr-defined]
+    for answer in (topic.answer.en, topic.answer.zh):
         splitter = SentenceSplitter()
         sentences = splitter.push(answer) + splitter.flush()
         assert 1 <= len(sentences) <= 5

@@ -143,7 +143,7 @@ async def test_cancelling_closes_the_connection(service: FakeOpenAI) -> None:
     heard = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(llm.stream(QUESTION)) as pieces:  # type: ignore[type-var]
+        async with aclosing(llm.stream(QUESTION)) as pieces:
             async for _ in pieces:
                 heard.set()
 

@@ -39,8 +39,8 @@ def test_mp3_is_decoded_as_it_comes(piece_bytes: int) -> None:
 async def test_chunks_come_while_the_service_speaks() -> None:
     """The first chunk comes after a fifth of a second of sound, not at the end."""
     fake = FakeEdge()
-    async with aclosing(edge(fake).synthesize("A sentence that is long enough.")) as chunks:  # type: ignore[type-var]
-        first = await anext(chunks)  # type: ignore[call-overload]
+    async with aclosing(edge(fake).synthesize("A sentence that is long enough.")) as chunks:
+        first = await anext(chunks)
         assert fake.open_streams == 1
     assert 0.2 <= first.duration_s < 0.3
     assert not first.final
