@@ -33,6 +33,8 @@ JAW_DROP_IOD = 0.150
 "how far the lower lip follows a jaw parameter of 1"
 _CHIN_FOLLOWS = 0.80
 _LIP_WIDER, _LIP_NARROWER = 0.12, 0.27
+_TUCK_RAISES_JAW, _SEAL_RAISES_JAW = 0.60, 0.45
+"lips that meet lips or teeth bring the jaw up with them"
 _F_STRIP = 0.026
 "height of the strip of upper teeth that f and v show above the tucked lower lip"
 _USUAL_HALF_WIDTH = 0.285
@@ -70,9 +72,12 @@ class MouthShape:
     def pose(self, parameters: npt.NDArray[np.floating]) -> Array:
         """Places (n, 3) of the MOVING landmarks for the eight parameters of `models.visemes.MOUTH_PARAMETERS`."""
         jaw, opening, width, rounding, press, fv, teeth, _tongue = (float(value) for value in parameters)
+        sealed = float(smoothstep(press, 0.25, 0.70))
+        tucked = float(smoothstep(fv, 0.25, 0.85)) * (1 - sealed)
+        jaw *= 1 - _TUCK_RAISES_JAW * tucked - _SEAL_RAISES_JAW * sealed
         amounts = np.array([jaw, opening, max(width, 0.0), min(width, 0.0), rounding, press, fv, teeth])
         points = self.neutral + (amounts @ self._moves).reshape(self.neutral.shape)
-        self._close(points, press, fv)
+        self._close(points, sealed, tucked)
         return points
 
     def _closed(self, points: Array) -> Array:
@@ -122,6 +127,11 @@ class MouthShape:
         corner_y = corners[:, 1].mean()
         chin_y = neutral[positions((CHIN_TIP,))[0], 1]
         self._down = np.clip((neutral[:, 1] - corner_y) / (chin_y - corner_y), 0, 1)
+        lip_y = neutral[positions((17,))[0], 1]
+        chin = positions(CHIN)
+        self._under_lip = np.zeros(len(MOVING))
+        "1 for the skin right under the lower lip, 0 at the tip of the chin"
+        self._under_lip[chin] = self._bump[chin] * np.clip(1 - (neutral[chin, 1] - lip_y) / (chin_y - lip_y), 0, 1)
         self._radius = np.hypot(neutral[:, 0] - self.middle_x, neutral[:, 1] - corner_y) / half
 
     def _weights(self, landmarks: tuple[int, ...], value: float | Array = 1.0) -> Array:
@@ -144,9 +154,6 @@ class MouthShape:
         chin_jaw = self._weights((*JAW, *CHIN, *CHEEKS)) * self._down**0.8
         chin_jaw[chin] = np.maximum(chin_jaw[chin], 0.97 * (0.30 + 0.70 * bump[chin]))
         follow = 1 - (1 - _CHIN_FOLLOWS) * smoothstep(self._down, 0.45, 1.0)
-        under_lip = np.zeros(len(MOVING))
-        lip_y, chin_y = self.neutral[positions((17,))[0], 1], self.neutral[positions((CHIN_TIP,))[0], 1]
-        under_lip[chin] = bump[chin] * np.clip(1 - (self.neutral[chin, 1] - lip_y) / (chin_y - lip_y), 0, 1)
         around = self._weights((*CHEEKS, *CHIN)) * 0.45
         around *= np.where(self._radius > 1, np.exp(-(((self._radius - 1) / 0.9) ** 2)), 1)
         sideways = (self.neutral[:, 0] - self.middle_x) * (lips + around)
@@ -156,22 +163,20 @@ class MouthShape:
         jaw[:, 1] = JAW_DROP_IOD * (
             lower * (0.34 + 0.66 * self._hang) + 0.34 * corner + chin_jaw * follow + 0.18 * upper * (1 - bump)
         )
-        opening[:, 1] = 0.055 * lower * bump - 0.022 * upper * bump + 0.045 * under_lip
+        opening[:, 1] = 0.055 * lower * bump - 0.022 * upper * bump + 0.045 * self._under_lip
         wider[:, 0] = _LIP_WIDER * sideways
         wider[:, 1] = -0.012 * corner
         narrower[:, 0] = _LIP_NARROWER * sideways
         rounding[:, 1] = -0.012 * upper_outer + 0.020 * upper_inner * bump + 0.020 * lower_outer
         rounding[:, 2] = -0.05 * lips * (0.3 + 0.7 * bump)
         press[:, 1] = bump * (0.020 * upper_outer + 0.004 * upper_inner - 0.026 * lower_outer - 0.004 * lower_inner)
-        fv[:, 1] = -0.012 * upper * bump - 0.022 * under_lip
+        fv[:, 1] = -0.012 * upper * bump - 0.022 * self._under_lip
         fv[:, 2] = 0.03 * lower * bump
         teeth[:, 1] = 0.010 * lower * bump - 0.014 * upper * bump
         return moves.reshape(8, -1)
 
-    def _close(self, points: Array, press: float, fv: float) -> None:
+    def _close(self, points: Array, sealed: float, tucked: float) -> None:
         """Bilabials seal the lips whatever the jaw does; f and v tuck the lower lip under the upper teeth. In place."""
-        sealed = float(smoothstep(press, 0.25, 0.70))
-        tucked = float(smoothstep(fv, 0.25, 0.85)) * (1 - sealed)
         gap = points[self._lower_inner, 1] - points[self._upper_inner, 1]
         wanted = np.maximum(gap, 0) * (1 - sealed)
         strip = _F_STRIP * self._bump[self._lower_inner] ** 0.6
@@ -184,3 +189,4 @@ class MouthShape:
         points[self._upper_outer[1:-1], 1] += 0.75 * (1 - lower_share) * change[1:-1]
         rolled_in = 0.92 * lower_share * change + 0.40 * tucked * thickness
         points[self._lower_outer[1:-1], 1] -= rolled_in[1:-1]
+        points[:, 1] -= 0.55 * lower_share * change.max() * self._under_lip
