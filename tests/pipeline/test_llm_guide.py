@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.llm.echo import EchoLanguageModel
 from pipeline.llm.guide import GuideLanguageModel
-from pipeline.llm.guide_topics import GREETINGS, TOPICS
+from pipeline.llm.guide_topics import GREETINGS, TOPICS, Topic
 from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.types import Message
 
@@ -66,7 +66,7 @@ async def test_unknown_in_chinese() -> None:
 
 
 @pytest.mark.parametrize("topic", [*TOPICS, *GREETINGS], ids=lambda topic: topic.answer.en[:24])
-def test_answers_can_be_spoken(topic: object) -> None:
+def test_answers_can_be_spoken(topic: Topic) -> None:
     """Every answer is short plain sentences; commands stand in code, which is not read out."""
     for answer in (topic.answer.en, topic.answer.zh):
         splitter = SentenceSplitter()
