@@ -5,7 +5,6 @@ A file is what its first bytes say, never its name. Clips are streamed: one pict
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -55,7 +55,7 @@ USED_CLIP_S: Final = 30.0
 WHOLE_CLIP: Final = 0.8
 "a clip that gives less than this part of the length in its header has lost its end"
 
-PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF")
+PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP")
 READABLE: Final = "Use a JPEG, PNG or WebP picture, or an MP4, MOV or WebM clip."
 
 
@@ -68,7 +68,7 @@ class MediaInfo:
     format: str
     "such as JPEG, mp4, matroska"
     width: int
-    "px as shown: after EXIF or rotation tags, and with square pixels"
+    "px; a photo as shown (after its EXIF orientation), a clip as stored"
     height: int
     duration_s: float | None = None
     "None: a photo, or a clip whose header does not say"
@@ -96,9 +96,9 @@ def read_photo(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray:
     try:
         with Image.open(path, formats=PHOTO_FORMATS) as image:
             if max_side is not None:
-                image.draft("RGB", (2 * max_side, 2 * max_side))  # JPEG: decoded at a fraction of its size
+                image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
             rgb = _flattened(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, MemoryError) as error:
         raise BadMedia(f"The picture is damaged: {error}.", "Save it again, or upload another one.") from error
     return fit_within(rgb, max_side or max(rgb.shape[:2]))
 
@@ -121,8 +121,11 @@ def clip_frames(path: Path, max_side: int = MAX_SIDE_PX, limit_s: float = USED_C
             stream = source.streams.video[0]
             stream.thread_type = "AUTO"
             expected = min(limit, round((_stream_duration_s(stream) or 0) * FPS))
+            size: tuple[int, int] | None = None
             for frame in _at_25_fps(_timed(source, stream)):
-                yield _upright_rgb(frame, stream.sample_aspect_ratio, max_side)
+                _check_size(frame.width, frame.height, MAX_CLIP_PIXELS)  # not always what the header said
+                size = size or _square_pixel_size(frame, stream.sample_aspect_ratio, max_side)
+                yield _upright_rgb(frame, size)
                 count += 1
                 if count == limit:
                     return
@@ -183,7 +186,7 @@ def _probe_photo(path: Path) -> MediaInfo:
                     width, height = height, width
     except Image.DecompressionBombError as error:
         raise _too_large(MAX_PHOTO_PIXELS) from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
         raise BadMedia("The file is neither a picture nor a clip that can be read.", READABLE) from error
     _check_size(width, height, MAX_PHOTO_PIXELS)
     return MediaInfo("photo", kind, width, height)
@@ -195,6 +198,9 @@ def _probe_clip(path: Path, container: str) -> MediaInfo:
             if not source.streams.video or source.streams.video[0].disposition & Disposition.attached_pic:
                 raise BadMedia("The file has no moving picture, only sound.", READABLE)
             stream = source.streams.video[0]
+            codec: CodecContext | None = stream.codec_context  # None when FFmpeg does not know the codec
+            if codec is None:
+                raise BadMedia("The clip is in an unknown coding.", "Export it as MP4 (H.264).")
             duration_s = _stream_duration_s(stream)
             if duration_s is None and source.duration:
                 duration_s = source.duration / av.time_base
@@ -291,10 +297,11 @@ def _at_25_fps(timed: Iterator[tuple[float, VideoFrame]]) -> Iterator[VideoFrame
             index += 1
 
 
-def _upright_rgb(frame: VideoFrame, pixel_aspect: Fraction | None, max_side: int) -> ImageArray:
+def _square_pixel_size(frame: VideoFrame, pixel_aspect: Fraction | None, max_side: int) -> tuple[int, int]:
     aspect = float(pixel_aspect) if pixel_aspect else 1.0
-    aspect = aspect if math.isfinite(aspect) and 0.1 < aspect < 10 else 1.0
-    width, height = even_size(frame.width * aspect, frame.height, max_side)
-    rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
-    turns = round(frame.rotation / 90) % 4  # degrees anticlockwise that make it upright
-    return np.ascontiguousarray(np.rot90(rgb, turns))
+    return even_size(frame.width * (aspect if 0.1 < aspect < 10 else 1.0), frame.height, max_side)
+
+
+def _upright_rgb(frame: VideoFrame, size: tuple[int, int]) -> ImageArray:
+    rgb = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))  # both count anticlockwise

@@ -1,0 +1,102 @@
+"""FaceMesh behind the FaceAnalyzer interface: faces large, small, many and none."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from clips import face_at
+from portraits import portrait
+
+from avatars.detect import MediaPipeFaceAnalyzer
+
+
+@pytest.fixture(scope="module")
+def stills():
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        yield analyzer
+
+
+def pasted(height, width, pictures):
+    """Pictures (rgb, x, y) on grey."""
+    canvas = np.full((height, width, 3), 120, np.uint8)
+    for rgb, x, y in pictures:
+        canvas[y : y + rgb.shape[0], x : x + rgb.shape[1]] = rgb
+    return canvas
+
+
+@pytest.mark.parametrize("name", ["woman", "man", "astronaut"])
+def test_a_face_is_found_where_it_is(stills, name):
+    """Drawn or photographed, the landmarks lie where they were stored."""
+    picture, landmarks = portrait(name)
+    (face,) = stills.analyse(picture)
+    assert face.landmarks.shape == (478, 3)
+    assert np.abs(face.landmarks[:, :2] - landmarks[:, :2]).max() < 0.03 * face.size_px
+    assert abs(face.yaw_deg) < 8
+    assert abs(face.pitch_deg) < 8
+    assert abs(face.roll_deg) < 8
+
+
+def test_roll_is_measured(stills):
+    """A picture turned clockwise has a face of positive roll."""
+    picture, _ = portrait("woman")
+    turn = cv2.getRotationMatrix2D((192, 180), -20, 1)
+    (face,) = stills.analyse(cv2.warpAffine(picture, turn, (384, 384), borderMode=cv2.BORDER_REPLICATE))
+    assert face.roll_deg == pytest.approx(20, abs=3)
+
+
+@pytest.mark.parametrize("yaw_deg", [-30, 30])
+def test_yaw_is_measured(yaw_deg):
+    """Turning the points in depth is seen as yaw of that sign and size."""
+    assert face_at(yaw_deg=yaw_deg).yaw_deg == pytest.approx(yaw_deg, abs=3)
+
+
+@pytest.mark.parametrize("face_px", [45, 90])
+def test_small_faces_are_found(stills, face_px):
+    """A face that FaceMesh's own detector misses is found, at its true size."""
+    side = round(512 * face_px / 107)
+    picture, _ = portrait("astronaut", side)
+    (face,) = stills.analyse(pasted(720, 1280, [(picture, 800, 200)]))
+    assert face.size_px == pytest.approx(face_px, rel=0.1)
+    assert 800 < face.centre[0] < 800 + side
+
+
+def test_all_faces_are_found_the_largest_first(stills):
+    """Two faces of different size come in order of size."""
+    large, small = portrait("woman", 420)[0], portrait("man", 200)[0]
+    faces = stills.analyse(pasted(480, 720, [(small, 10, 100), (large, 260, 30)]))
+    assert len(faces) == 2
+    assert faces[0].size_px > 1.5 * faces[1].size_px
+    assert faces[0].centre[0] > 260 > faces[1].centre[0]
+
+
+def test_no_face_is_an_empty_list(stills):
+    """A picture without a face has none."""
+    assert stills.analyse(pasted(300, 400, [])) == []
+
+
+def test_tracking_follows_a_moving_face():
+    """With tracking the landmarks move with the picture, and a face that leaves is gone."""
+    picture, _ = portrait("woman", 320)
+    with MediaPipeFaceAnalyzer(tracking=True) as analyzer:
+        centres = [analyzer.analyse(np.roll(picture, shift, axis=1))[0].centre[0] for shift in (0, 4, 8, 12)]
+        gone = [analyzer.analyse(np.full_like(picture, 120)) for _ in range(2)]
+    assert np.diff(centres) == pytest.approx([4, 4, 4], abs=1.5)
+    assert gone[-1] == []
+
+
+def test_nothing_is_written_to_stderr(capfd):
+    """MediaPipe's own log does not reach the console."""
+    picture, _ = portrait("woman", 256)
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        assert analyzer.analyse(picture)
+    assert capfd.readouterr().err == ""
+
+
+def test_it_closes_twice_and_then_refuses():
+    """Closing is idempotent, and using it afterwards is an error."""
+    analyzer = MediaPipeFaceAnalyzer(tracking=False)
+    analyzer.close()
+    analyzer.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        analyzer.analyse(np.zeros((64, 64, 3), np.uint8))

@@ -1,0 +1,176 @@
+"""The library of avatars on disk: listing, opening, deleting, naming, tidying up; and our own characters."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import time
+
+import pytest
+from portraits import portrait
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotFound, BundleError
+from avatars.library import VALID_ID, AvatarLibrary, presets
+from avatars.media import read_photo
+
+FOREIGN_IDS = ["", ".", "..", "../test", "test/../test", "/etc", "a/b", "a\\b", "Test", "a" * 65, "a\0b", ".test.x", "-a"]
+
+
+def test_avatars_are_listed_from_their_manifests(library, make_bundle):
+    """The list has what a gallery needs, the oldest first."""
+    for age, name in ((100, "second"), (200, "first")):
+        bundle = make_bundle(name)
+        then = time.time() - age
+        os.utime(bundle.path / "manifest.json", (then, then))
+    first, second = library.list()
+    assert (first.id, second.id) == ("first", "second")
+    assert (first.name, first.kind, first.width, first.height, first.frames) == ("First", "clip", 96, 128, 5)
+    assert first.poster is not None
+    assert first.poster.is_file()
+    assert first.preview is None
+
+
+def test_damaged_avatars_are_left_out_of_the_list(library, make_bundle, caplog):
+    """One bad directory hides no good avatar, and is named in the log."""
+    make_bundle("good")
+    bad = library.root / "bad"
+    bad.mkdir()
+    (bad / "manifest.json").write_text('{"version": 1')
+    (library.root / "empty").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert [summary.id for summary in library.list()] == ["good"]
+    assert "bad" in caplog.text
+
+
+def test_an_avatar_is_opened_once_while_it_is_in_use(library, make_bundle):
+    """Two sessions share one bundle; when nobody uses it any more it is let go."""
+    make_bundle("test")
+    bundle = library.open("test")
+    assert library.open("test") is bundle
+    del bundle
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, AvatarBundle) and one.path.name == "test"]
+    assert library.open("test").frame(0).shape == (128, 96, 3)
+
+
+def test_an_avatar_made_again_is_opened_anew(library, make_bundle):
+    """After it is prepared again under the same id, the new one is opened, and the old one still works."""
+    make_bundle("test", frames=5)
+    old = library.open("test")
+    make_bundle("test", frames=7)
+    assert library.open("test").frame_count == 7
+    assert old.frame(4).shape == (128, 96, 3)
+
+
+def test_deleting_lets_its_users_go_on(library, make_bundle):
+    """A deleted avatar is gone for newcomers, but a session that talks with it goes on."""
+    make_bundle("test")
+    bundle = library.open("test")
+    library.delete("test")
+    assert "test" not in library
+    assert library.list() == []
+    assert bundle.frame(2).shape == (128, 96, 3)
+    assert list(library.root.iterdir()) == []
+    with pytest.raises(AvatarNotFound):
+        library.open("test")
+    with pytest.raises(AvatarNotFound):
+        library.delete("test")
+
+
+@pytest.mark.parametrize("avatar_id", FOREIGN_IDS)
+def test_ids_from_outside_cannot_leave_the_library(library, make_bundle, avatar_id):
+    """What is no id is not found, whatever is on the disk, and nothing is deleted."""
+    make_bundle("test")
+    for action in (library.open, library.delete, library.path_of):
+        with pytest.raises(AvatarNotFound):
+            action(avatar_id)
+    assert avatar_id not in library
+    assert [summary.id for summary in library.list()] == ["test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("Eileen Collins", "eileen-collins-"),
+        ("Zoë", "zoe-"),
+        ("小明", "avatar-"),
+        ("../../etc/passwd", "etc-passwd-"),
+        ("", "avatar-"),
+        ("🙂", "avatar-"),
+        ("x" * 300, "x" * 40 + "-"),
+        ("CON.mp4", "con-mp4-"),
+    ],
+)
+def test_names_become_safe_ids(library, name, start):
+    """Any name gives an id that is valid, readable where it can be, and short."""
+    avatar_id = library.new_id(name)
+    assert avatar_id.startswith(start)
+    assert VALID_ID.fullmatch(avatar_id)
+    assert library.path_of(avatar_id).parent == library.root
+
+
+def test_the_same_name_gives_another_id(library):
+    """Two avatars of one name do not collide."""
+    assert len({library.new_id("Mira") for _ in range(20)}) == 20
+
+
+def aged(path):
+    path.mkdir()
+    then = time.time() - 7200
+    os.utime(path, (then, then))
+    return path
+
+
+def test_leftovers_of_killed_writers_are_swept(library):
+    """Old staging directories go; one that is being written just now, and foreign files, stay."""
+    aged(library.root / ".mira.abc123")
+    (library.root / ".deleted.theo.1234").mkdir()
+    (library.root / ".mira.fresh").mkdir()
+    (library.root / ".keep").write_text("")
+    AvatarLibrary(library.root)
+    assert sorted(path.name for path in library.root.iterdir()) == [".keep", ".mira.fresh"]
+
+
+def test_an_avatar_killed_while_it_was_replaced_comes_back(library, make_bundle):
+    """If the writer died between taking the old avatar away and putting the new one there, the old one returns."""
+    bundle = make_bundle("test")
+    retired = library.root / ".test.old.abc"
+    retired.mkdir()
+    bundle.path.rename(retired / "bundle")
+    then = time.time() - 7200
+    os.utime(retired, (then, then))
+    assert AvatarLibrary(library.root).open("test").frame_count == 5
+
+
+def test_another_version_is_not_listed_and_says_so(library, make_bundle):
+    """A bundle of another version is left out, and opening it names the remedy."""
+    path = make_bundle("test").path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+    assert library.list() == []
+    with pytest.raises(BundleError) as refused:
+        library.open("test")
+    assert refused.value.hint
+
+
+def test_our_own_characters_are_whole():
+    """Each has a picture, a twin with closed eyes of the same size, an id, and names in English and Chinese."""
+    ours = presets()
+    assert len(ours) == 2
+    for preset in ours:
+        picture, closed = read_photo(preset.picture), read_photo(preset.closed_eyes)
+        assert picture.shape == closed.shape == (768, 768, 3)
+        assert VALID_ID.fullmatch(preset.id)
+        assert set(preset.names) == {"en", "zh"}
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.id)
+def test_twins_differ_only_around_the_eyes(preset):
+    """Fading to the twin moves nothing but the eyes."""
+    picture, closed = read_photo(preset.picture).astype(int), read_photo(preset.closed_eyes)
+    _, landmarks = portrait("woman" if preset.picture.stem.endswith("woman") else "man", 768)
+    y, _ = (abs(picture - closed).max(axis=2) > 24).nonzero()
+    eye_y = landmarks[[33, 263], 1].mean()
+    assert eye_y - 60 < y.min() < y.max() < eye_y + 60
