@@ -19,6 +19,7 @@ __all__ = [
     "MOUTH_PARAMETERS",
     "MOUTH_SHAPES",
     "REST",
+    "TUCKED",
     "VISEMES",
     "WORD_GAP_MS",
     "TimedSound",
@@ -29,6 +30,8 @@ __all__ = [
 VISEMES: tuple[str, ...] = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou")
 REST = VISEMES.index("sil")
 CLOSED = VISEMES.index("PP")
+TUCKED = VISEMES.index("FF")
+"""Lower lip at the upper teeth."""
 
 MOUTH_PARAMETERS: tuple[str, ...] = ("jaw", "open", "width", "round", "press", "fv", "teeth", "tongue")
 """The order of mouth parameters everywhere. All 0..1 but width, which is -1 (pursed) .. 1 (spread)."""
@@ -110,8 +113,8 @@ _PAUSES = frozenset(" _|.,;:!?…—–-\"'“”«»()¡¿。，！？；：、
 
 WORD_GAP_MS = 150
 """Shorter pauses between two sounds are no rest: a mouth does not shut between words."""
-_SHORTEST_CLOSURE_MS = 40
-"""A picture lasts 40 ms; lips that meet for less would never be seen to meet."""
+_SHORTEST_CONTACT_MS = 40
+"""A picture lasts 40 ms; lips that meet each other or the teeth for less would never be seen to."""
 _BORROW_MS = WORD_GAP_MS // 2
 """How much of a long h takes the next sound's shape: no more, so that a stream knows the next sound in time."""
 
@@ -141,7 +144,7 @@ def visemes_of(ipa: str) -> tuple[int, ...]:
 def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> npt.NDArray[np.uint8]:
     """The viseme at each millisecond of [start_ms, stop_ms): uint8 (stop_ms - start_ms,).
 
-    Pauses under WORD_GAP_MS are shared by their neighbours, a sound without shape takes the next one's, and p b m
+    Pauses under WORD_GAP_MS are shared by their neighbours, a sound without shape takes the next one's, and p b m f v
     last at least a picture. What is said about a moment depends only on sounds that start at most WORD_GAP_MS later.
     """
     labels = np.full(stop_ms - start_ms, REST, np.uint8)
@@ -150,7 +153,7 @@ def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> 
         labels[max(a - start_ms, 0) : max(b - start_ms, 0)] = viseme
 
     voiced = sorted((s for s in sounds if visemes_of(s.ipa) != (REST,)), key=lambda s: (s.start_ms, s.end_ms))
-    short_closures: list[int] = []
+    short_contacts: dict[int, list[int]] = {TUCKED: [], CLOSED: []}
     before = REST
     before_end: int | None = None
     for sound, following in zip_longest(voiced, voiced[1:]):
@@ -169,11 +172,12 @@ def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> 
         edges = np.linspace(own_start, end, len(shapes) + 1).round().astype(int).tolist()
         for viseme, (a, b) in zip(shapes, pairwise(edges), strict=True):
             paint(viseme, a, b)
-            if viseme == CLOSED and b - a < _SHORTEST_CLOSURE_MS:
-                short_closures.append((a + b) // 2)
+            if viseme in short_contacts and b - a < _SHORTEST_CONTACT_MS:
+                short_contacts[viseme].append((a + b) // 2)
         before, before_end = shapes[-1], end
-    for middle in short_closures:
-        paint(CLOSED, middle - _SHORTEST_CLOSURE_MS // 2, middle + _SHORTEST_CLOSURE_MS // 2)
+    for viseme, middles in short_contacts.items():
+        for middle in middles:
+            paint(viseme, middle - _SHORTEST_CONTACT_MS // 2, middle + _SHORTEST_CONTACT_MS // 2)
     return labels
 
 

@@ -33,7 +33,6 @@ each side."""
 FUTURE_MS = (_CENTRE + _AFTER + _FUTURE_STEPS) * STEP_MS - PICTURE_MS
 """What must be known after a picture's end before it can be drawn."""
 
-_FV_GAIN = 1.3
 _CLOSURE_SEEN = 0.45
 """A press that peaks above this is a closure, and is shown; the renderer seals lips between 0.25 and 0.7."""
 _OPENING = [MOUTH_PARAMETERS.index("jaw"), MOUTH_PARAMETERS.index("open")]
@@ -58,8 +57,9 @@ def _kernels() -> FloatArray:
 class Coarticulator:
     """Steps in, pictures out; the state of one sentence, which rest precedes."""
 
-    def __init__(self, press_gain: float) -> None:
-        self._press_gain = press_gain
+    def __init__(self, press_gain: float, fv_gain: float) -> None:
+        """The gains make up for what blending takes from short contacts of the lips."""
+        self._press_gain, self._fv_gain = press_gain, fv_gain
         self._kernels = _kernels()
         self._steps = rest_steps(_PAST_STEPS)
         self._mouths = np.zeros((0, len(MOUTH_PARAMETERS) + 1), np.float32)
@@ -85,7 +85,7 @@ class Coarticulator:
         mouth = (pull * MOUTH_SHAPES.T).sum(axis=2) / pull.sum(axis=2)
         mouth[:, _OPENING] *= influence[:, -1, -1:]
         mouth[:, _PRESS] *= self._press_gain
-        mouth[:, _FV] *= _FV_GAIN
+        mouth[:, _FV] *= self._fv_gain
         # Twice the share of speech around: a sentence begins and ends with the mouth fully in speech.
         speech = 2 * (1 - influence[:, -2, REST]) - 0.1
         return np.concatenate([mouth, speech[:, None]], axis=1)

@@ -25,6 +25,7 @@ class _Source(Protocol):
     """Where the steps that the Coarticulator eats come from, for one sentence."""
 
     press_gain: float
+    fv_gain: float
 
     def push(self, chunk: AudioChunk) -> FloatArray:
         """(n, N_COLUMNS) steps that no later audio can change."""
@@ -38,7 +39,7 @@ class _Source(Protocol):
 class _Timing:
     """Steps from phoneme timing. A chunk may tell of sounds beyond its end; one without timing adds nothing."""
 
-    press_gain = 1.5
+    press_gain, fv_gain = 1.5, 1.5
 
     def __init__(self) -> None:
         self._sounds: list[TimedSound] = []
@@ -82,7 +83,7 @@ def _whole_ms(ms: float) -> int:
 class _Hearing:
     """Steps from the network; louder speech opens the mouth wider."""
 
-    press_gain = 2.0
+    press_gain, fv_gain = 2.0, 1.8
     _GAIN, _GAIN_AT_PEAK, _GAIN_SLOPE, _GAIN_RANGE = 1.18, 1.08, 0.22, (0.55, 1.2)
 
     def __init__(self, network: VisemeNetwork) -> None:
@@ -104,7 +105,7 @@ class _Sentence:
 
     def __init__(self, source: _Source) -> None:
         self._source = source
-        self._coarticulator = Coarticulator(source.press_gain)
+        self._coarticulator = Coarticulator(source.press_gain, source.fv_gain)
 
     def push(self, chunk: AudioChunk) -> FloatArray:
         return self._coarticulator.push(self._source.push(chunk))

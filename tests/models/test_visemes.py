@@ -94,9 +94,11 @@ def test_a_length_mark_lengthens_the_sound_before() -> None:
     ]
 
 
-def test_short_closures_last_a_picture() -> None:
-    """A p of 25 ms between vowels closes the lips for 40 ms."""
-    assert said(("a", 0, 100), ("p", 100, 125), ("a", 125, 225), stop_ms=225) == [("aa", 92), ("PP", 40), ("aa", 93)]
+@pytest.mark.parametrize(("ipa", "viseme"), [("p", "PP"), ("v", "FF")])
+def test_short_contacts_last_a_picture(ipa: str, viseme: str) -> None:
+    """A p or v of 25 ms between vowels is 40 ms of contact."""
+    spans = said(("a", 0, 100), (ipa, 100, 125), ("a", 125, 225), stop_ms=225)
+    assert spans == [("aa", 92), (viseme, 40), ("aa", 93)]
 
 
 def test_labels_of_a_part_are_a_part_of_the_labels() -> None:

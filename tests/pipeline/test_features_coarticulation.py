@@ -20,7 +20,7 @@ def steps_of(*visemes: tuple[str, int]) -> FloatArray:
 
 
 def pictures_of(steps: FloatArray) -> FloatArray:
-    return Coarticulator(press_gain=1.5).push(np.concatenate([steps, rest_steps(12)]))
+    return Coarticulator(press_gain=1.5, fv_gain=1.5).push(np.concatenate([steps, rest_steps(12)]))
 
 
 def test_a_long_vowel_reaches_its_shape() -> None:
@@ -80,6 +80,6 @@ def test_pieces_do_not_matter() -> None:
     steps = np.ones((200, N_COLUMNS), np.float32)
     steps[:, :-1] = rng.dirichlet(np.full(len(VISEMES), 0.1), 200)
     steps[40:44, :-1] = np.eye(len(VISEMES))[CLOSED]
-    whole, stream = Coarticulator(2.0), Coarticulator(2.0)
+    whole, stream = Coarticulator(2.0, 1.8), Coarticulator(2.0, 1.8)
     pieces = np.concatenate([stream.push(step[None]) for step in steps])
     np.testing.assert_allclose(pieces, whole.push(steps), atol=1e-6)

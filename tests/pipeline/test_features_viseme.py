@@ -94,11 +94,11 @@ def test_open_mouths_are_not_shut(spoken: list[AudioChunk]) -> None:
 
 
 def test_both_paths_open_the_mouth_together(spoken: list[AudioChunk]) -> None:
-    """The jaw from the sound follows the jaw from timing: correlation at least 0.6, best without delay."""
+    """The jaw from the sound follows the jaw from timing: correlation at least 0.75, best without delay."""
     heard = np.concatenate([pictures(c.samples, None)[:, JAW] for c in spoken])
     timed = np.concatenate([pictures(c.samples, c.phonemes)[:, JAW] for c in spoken])
     by_lag = {lag: np.corrcoef(np.roll(heard, lag), timed)[0, 1] for lag in range(-3, 4)}
-    assert by_lag[0] >= 0.6
+    assert by_lag[0] >= 0.75
     assert max(by_lag, key=by_lag.__getitem__) == 0
 
 
