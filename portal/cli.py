@@ -142,10 +142,17 @@ def _render(parsed: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {path}")
+    return path
+
+
 def _configure_render(parser: argparse.ArgumentParser) -> None:
     spoken = parser.add_mutually_exclusive_group(required=True)
     spoken.add_argument("--text", help="what the avatar says")
-    spoken.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech that it says")
+    spoken.add_argument("--audio", type=_file, metavar="FILE", help="a recording of speech that it says")
     parser.add_argument("output", type=Path, metavar="OUTPUT.mp4")
 
 
@@ -175,7 +182,7 @@ def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("upload", type=Path, metavar="FILE", help="a portrait photo or a short clip of a person")
+    parser.add_argument("upload", type=_file, metavar="FILE", help="a portrait photo or a short clip of a person")
     parser.add_argument("--name", default="", help="default: the file's name")
 
 

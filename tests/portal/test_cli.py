@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-
 import pytest
 
 from pipeline.errors import VivavoceError
@@ -121,8 +119,10 @@ def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("spoken", [[], ["--text", "a", "--audio", "b.wav"]])
-def test_render_takes_a_text_or_a_recording(spoken, capsys):
+def test_render_takes_a_text_or_a_recording(spoken, monkeypatch, tmp_path):
     """Neither or both is a mistake that argparse explains."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.wav").touch()
     with pytest.raises(SystemExit) as caught:
         cli.main(["render", *spoken, "out.mp4"])
     assert caught.value.code == 2
@@ -138,9 +138,19 @@ def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
         return argparse.Namespace(name=upload.name, id=upload.avatar_id)
 
     monkeypatch.setattr("avatars.prepare.prepare_avatar", prepare)
-    assert cli.main(["prepare", "holiday/Aunt Emma.jpg"]) == 0
-    assert (uploads[0].path, uploads[0].name) == (Path("holiday/Aunt Emma.jpg"), "Aunt Emma")
+    photo = tmp_path / "Aunt Emma.jpg"
+    photo.touch()
+    assert cli.main(["prepare", str(photo)]) == 0
+    assert (uploads[0].path, uploads[0].name) == (photo, "Aunt Emma")
     assert f"'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [["prepare", "absent.jpg"], ["render", "--audio", "absent.wav", "out.mp4"]])
+def test_a_file_that_is_not_there_is_said(line, capsys):
+    """A wrong path is a mistake of the command line, told as such."""
+    with pytest.raises(SystemExit):
+        cli.main(line)
+    assert "there is no file absent" in capsys.readouterr().err
 
 
 def test_commands_of_the_readme_exist():
