@@ -16,7 +16,21 @@ from avatars.errors import AvatarNotFound, BundleError
 from avatars.library import VALID_ID, AvatarLibrary, presets
 from avatars.media import read_photo
 
-FOREIGN_IDS = ["", ".", "..", "../test", "test/../test", "/etc", "a/b", "a\\b", "Test", "a" * 65, "a\0b", ".test.x", "-a"]
+FOREIGN_IDS = [
+    "",
+    ".",
+    "..",
+    "../test",
+    "test/../test",
+    "/etc",
+    "a/b",
+    "a\\b",
+    "Test",
+    "a" * 65,
+    "a\0b",
+    ".test.x",
+    "-a",
+]
 
 
 def test_avatars_are_listed_from_their_manifests(library, make_bundle):
