@@ -37,7 +37,7 @@ _UPPER_EDGE = 0.030
 "the edge of the upper teeth below the seam of the closed lips, IOD"
 _OVERBITE = 0.006
 _TEXTURE_SUPERSAMPLING = 4
-_SHADOW = np.array([0.34, 0.20, 0.16], np.float32)
+_SHADOW = np.array([0.46, 0.20, 0.12], np.float32)
 _ROUND_SHADES = 0.42
 "part of the light that rounded lips keep from the teeth"
 
