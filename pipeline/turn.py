@@ -123,6 +123,7 @@ class Turn:
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
         self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
+        self._noticed: set[NoticeEvent] = set()
         self._frames_sent = 0
 
     async def run(self) -> None:
@@ -181,7 +182,7 @@ class Turn:
                         self.times.mark("first_audio")
                         await self._speech.send(_Speech(sentence, chunk))
                 except LanguageNotSupported as error:
-                    self._emit(NoticeEvent(error.code, error.message, error.hint))
+                    self._notice(error)
                 except SpeechError as error:
                     self._tell(error)
                     await self._speech.send(_Speech(sentence, _end_of_sentence(self._stages.tts.sample_rate)))
@@ -209,7 +210,7 @@ class Turn:
             async for item in self._speech:
                 if timeline is None or item.sentence is not current:
                     current = item.sentence
-                    timeline = SentenceTimeline(current.index, current.text, extractor)
+                    timeline = SentenceTimeline(current.index, speakable(current.text), extractor)
                 for picture in timeline.push(item.chunk):
                     self.times.mark("first_features")
                     await self._pictures.send(picture)
@@ -261,6 +262,13 @@ class Turn:
 
     def _opening_events(self) -> tuple[SessionEvent, ...]:
         return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))
+
+    def _notice(self, error: VivavoceError) -> None:
+        """Tell it once a turn: an answer in a language that no voice here speaks has many sentences."""
+        notice = NoticeEvent(error.code, error.message, error.hint)
+        if notice not in self._noticed:
+            self._noticed.add(notice)
+            self._emit(notice)
 
     def _tell(self, error: VivavoceError) -> None:
         logger.warning("turn %d: %s", self.id, error)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,9 +133,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
     """The whole portal as one ASGI application: API, session socket, static files, and the page at /."""
-    import gradio as gr
-
-    from portal.ui.page import build_page
+    from portal.ui.mount import mount_page  # Gradio takes seconds to import: not for the worker, not for --help
 
     home = portal or Portal.build(settings)
 
@@ -158,18 +156,16 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     context = PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions)
-    page = build_page(context)
-    mounted: FastAPI = gr.mount_gradio_app(app, page.blocks, path="/", **page.mount)
-    return mounted
+    return mount_page(app, context)
 
 
-def serve(settings: Settings) -> int:
-    """Run the portal until it is told to stop; 0 then, 1 if it could not start."""
+def serve(settings: Settings, say: Callable[[str], None]) -> int:
+    """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    return asyncio.run(_serve(settings))
+    return asyncio.run(_serve(settings, say))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, say: Callable[[str], None]) -> int:
     portal = Portal.build(settings)
     config = uvicorn.Config(
         create_app(settings, portal),
@@ -181,7 +177,7 @@ async def _serve(settings: Settings) -> int:
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
     server = uvicorn.Server(config)
-    announcing = asyncio.create_task(_announce(settings, portal, server), name="announce")
+    announcing = asyncio.create_task(_announce(settings, portal, say), name="announce")
     try:
         await server.serve()
     except SystemExit:  # uvicorn's way to say that the port is taken; it has logged why
@@ -193,11 +189,11 @@ async def _serve(settings: Settings) -> int:
     return 0 if server.started else 1
 
 
-async def _announce(settings: Settings, portal: Portal, server: uvicorn.Server) -> None:
+async def _announce(settings: Settings, portal: Portal, say: Callable[[str], None]) -> None:
     await portal.warmed.wait()
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"http://{host}:{settings.port}"
-    print(f"Vivavoce is ready: {url}", flush=True)  # noqa: T201 - the line that people and scripts wait for
+    say(f"Vivavoce is ready: {url}")
     if settings.open_browser:
         # webbrowser may block until a text browser ends
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -115,7 +115,7 @@ def _metavar(name: str) -> str:
 def _serve(_parsed: argparse.Namespace, settings: Settings) -> int:
     from portal.app import serve
 
-    return serve(settings)
+    return serve(settings, lambda text: print(text, flush=True))
 
 
 def _worker(_parsed: argparse.Namespace, settings: Settings) -> int:
