@@ -217,7 +217,7 @@ def test_a_clip_of_half_a_second_is_refused(tmp_path):
     """A good face for half a second is too little, and that is what is said."""
     upload = Upload(write_clip(tmp_path / "clip.mp4", moving_portrait(12)), "clip-1", "Clip")
     read_source(upload, tmp_path / "work", ignore)
-    with pytest.raises(FaceNotFound, match="only 0.5 seconds long"):
+    with pytest.raises(FaceNotFound, match=r"only 0\.5 seconds long"):
         find_faces(tmp_path / "work", ignore, scripted([face_at()]))
 
 
