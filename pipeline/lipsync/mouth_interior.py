@@ -22,7 +22,7 @@ Field = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_ENAMEL = np.array([250.0, 240.0, 224.0])
+_ENAMEL = np.array([252.0, 240.0, 226.0])
 _GUM = np.array([176.0, 92.0, 88.0])
 _TONGUE = np.array([186.0, 92.0, 90.0])
 _CAVITY = np.array([54.0, 19.0, 18.0])
@@ -37,7 +37,7 @@ _UPPER_EDGE = 0.030
 "the edge of the upper teeth below the seam of the closed lips, IOD"
 _OVERBITE = 0.006
 _TEXTURE_SUPERSAMPLING = 4
-_SHADOW = np.array([0.46, 0.20, 0.12], np.float32)
+_SHADOW = np.array([0.46, 0.22, 0.17], np.float32)
 _ROUND_SHADES = 0.42
 "part of the light that rounded lips keep from the teeth"
 
@@ -65,7 +65,7 @@ class MouthPalette:
         bright = skin[skin @ _LUMA >= np.percentile(skin @ _LUMA, 92)].mean(axis=0) if len(skin) else np.full(3, 200.0)
         white = frame[eyes > 0].astype(np.float64)
         eye_white = float(np.percentile(white @ _LUMA, 90)) if len(white) else 0.0
-        light = float(np.clip(max(eye_white, 1.02 * bright @ _LUMA) / 222, 0.30, 1.04))
+        light = float(np.clip(max(eye_white, 1.02 * bright @ _LUMA) / 214, 0.30, 1.0))
         cast = bright / max(bright @ _LUMA, 1.0)
         tint = 0.88 + 0.12 * cast
         return cls(np.minimum(_ENAMEL * light * tint, 250), _GUM * light, _TONGUE * light, _CAVITY * light)
