@@ -72,6 +72,8 @@ MIN_PICTURE_PX = 512
 "longer side to which a small photo is enlarged"
 MIN_CLIP_S = 1.0
 BOX_SIGMA = 2.0
+UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
+"middles of the lids: the poster is the picture with the widest eyes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +403,9 @@ def _loop_jpegs(work: Path) -> Iterator[bytes]:
 
 
 def _draw_poster_and_preview(work: Path, output: Path) -> None:
-    count = len(np.load(output / "loop.npz")["boxes"])
+    landmarks: FloatArray = np.load(output / "loop.npz")["landmarks"]
     frames = _frames_of_loop(work, output)
-    (output / "poster.jpg").write_bytes(make_poster(decode_jpeg(next(frames(0, 1)))))
-    encode_preview((decode_jpeg(jpeg) for jpeg in frames(0, count)), output / "preview.mp4")
+    lids = landmarks[:, list(LOWER_LIDS), 1] - landmarks[:, list(UPPER_LIDS), 1]
+    awake = int(np.argmax(lids.mean(axis=1)))
+    (output / "poster.jpg").write_bytes(make_poster(decode_jpeg(next(frames(awake, awake + 1)))))
+    encode_preview((decode_jpeg(jpeg) for jpeg in frames(0, len(landmarks))), output / "preview.mp4")

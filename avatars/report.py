@@ -24,7 +24,7 @@ ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 STRIP_LENGTH = 12
-STRIP_SIDE_PX = 240
+STRIP_SIDE_PX = 320
 COLOURS: Mapping[FaceStatus, tuple[int, int, int]] = {
     FaceStatus.OK: (52, 199, 89),
     FaceStatus.SEVERAL_FACES: (255, 204, 0),
@@ -162,7 +162,7 @@ def _annotated(rgb: ImageArray, landmarks: FloatArray | None, colour: tuple[int,
         scale = np.array([size[0] / width, size[1] / height])
         points = landmarks[[*LIPS, *LEFT_EYE, *RIGHT_EYE], :2] * scale
         for x, y in np.round(points * 8).astype(int):
-            cv2.circle(small, (int(x), int(y)), 6, colour, -1, cv2.LINE_AA, shift=3)
+            cv2.circle(small, (int(x), int(y)), 5, colour, -1, cv2.LINE_AA, shift=3)
         box = np.array(mouth_box(landmarks, width, height)).reshape(2, 2) * scale
         corners = np.round(box).astype(int)
         cv2.rectangle(small, tuple(corners[0].tolist()), tuple(corners[1].tolist()), colour, 1, cv2.LINE_AA)
