@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 import pytest
 
@@ -20,8 +21,8 @@ def own_data(monkeypatch, tmp_path):
 def served(monkeypatch):
     """What `serve` was called with, instead of a server."""
     calls: list[Settings] = []
-    module = argparse.Namespace(serve=lambda settings: calls.append(settings) or 0)
-    monkeypatch.setitem(__import__("sys").modules, "portal.app", module)
+    module = argparse.Namespace(serve=lambda settings, say: calls.append(settings) or 0)
+    monkeypatch.setitem(sys.modules, "portal.app", module)
     return calls
 
 
@@ -72,10 +73,10 @@ def test_a_bad_value_is_told_without_a_traceback(capsys):
 def test_errors_of_a_command_name_the_remedy(monkeypatch, capsys):
     """What a command raises on purpose is printed as message and hint."""
 
-    def fail(_settings):
+    def fail(_settings, _say):
         raise VivavoceError("The port is taken.", "Use --port.")
 
-    monkeypatch.setitem(__import__("sys").modules, "portal.app", argparse.Namespace(serve=fail))
+    monkeypatch.setitem(sys.modules, "portal.app", argparse.Namespace(serve=fail))
     assert cli.main([]) == 1
     assert capsys.readouterr().err == "The port is taken.\nUse --port.\n"
 
@@ -83,10 +84,10 @@ def test_errors_of_a_command_name_the_remedy(monkeypatch, capsys):
 def test_ctrl_c_is_an_ordinary_end(monkeypatch):
     """An interruption gives the status that shells expect, and no traceback."""
 
-    def interrupt(_settings):
+    def interrupt(_settings, _say):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(__import__("sys").modules, "portal.app", argparse.Namespace(serve=interrupt))
+    monkeypatch.setitem(sys.modules, "portal.app", argparse.Namespace(serve=interrupt))
     assert cli.main([]) == 130
 
 
