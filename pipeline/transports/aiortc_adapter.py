@@ -1,7 +1,8 @@
 """The one place that reaches inside aiortc. Written for 1.16; tests/pipeline/test_transport_aiortc_adapter.py fails on
 an upgrade that breaks it.
 
-aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded.
+aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded, nor to
+say when the content of such a packet was captured.
 """
 
 from __future__ import annotations
@@ -9,22 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiortc import RTCRtpSender, RTCRtpTransceiver
+from aiortc.clock import current_ntp_time
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     AnyRtcpPacket,
     RtcpPsfbPacket,
+    RtcpSrPacket,
     unpack_remb_fci,
 )
 
-__all__ = ["negotiated_codec", "observe_feedback"]
+__all__ = ["negotiated_codec", "ntp_time", "observe_feedback", "report_capture_time"]
 
 
-def negotiated_codec(transceiver: RTCRtpTransceiver) -> str | None:
-    """Name of the codec that the sender uses (`H264`, `VP8`), once the answer is made. None: the viewer refused it."""
+def negotiated_codec(transceiver: RTCRtpTransceiver) -> str:
+    """Name of the codec that the sender uses (`H264`, `VP8`), once the offer is known; "" before."""
     codecs = transceiver._codecs
-    return codecs[0].name if codecs else None
+    return codecs[0].name if codecs else ""
 
 
 def observe_feedback(sender: RTCRtpSender, on_key_frame: Callable[[], None], on_bitrate: Callable[[int], None]) -> None:
@@ -43,6 +46,29 @@ def observe_feedback(sender: RTCRtpSender, on_key_frame: Callable[[], None], on_
 
     # aiortc calls this by name on the sender for each RTCP packet that is addressed to it.
     sender._handle_rtcp_packet = observed  # type: ignore[method-assign]
+
+
+def ntp_time() -> int:
+    """Now, as the 64-bit NTP time of RTCP sender reports."""
+    return current_ntp_time()
+
+
+def report_capture_time(sender: RTCRtpSender, captured: Callable[[], int]) -> None:
+    """Let sender reports say when the content of the last packet became due, not when the packet was sent.
+
+    A player lines up sound and picture by these reports; stamped at sending, the time that encoding takes would become
+    a skew. captured: NTP time of the packet that the track gave last, 0 if none.
+    """
+    send = sender._send_rtcp
+
+    async def stamped(packets: list[AnyRtcpPacket]) -> None:
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket) and captured():
+                packet.sender_info.ntp_timestamp = captured()
+        await send(packets)
+
+    # aiortc calls this by name about once a second.
+    sender._send_rtcp = stamped  # type: ignore[method-assign]
 
 
 def _remb_bps(packet: RtcpPsfbPacket, ssrc: int) -> int | None:

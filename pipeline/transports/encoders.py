@@ -68,6 +68,8 @@ def i420(rgb: ImageArray) -> av.VideoFrame:
     height, width = rgb.shape[0] & ~1, rgb.shape[1] & ~1
     # OpenCV does this in 0.3 ms at 512x512; libswscale through PyAV takes 1.8 ms.
     planes = np.asarray(cv2.cvtColor(rgb[:height, :width], cv2.COLOR_RGB2YUV_I420), np.uint8)
+    if height % 4 == 0:  # PyAV wraps only such heights rightly; for the others it copies (0.13 ms at 512x512)
+        return av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
     return av.VideoFrame.from_ndarray(planes, format="yuv420p")
 
 
@@ -154,7 +156,8 @@ class H264Encoder(_LibavEncoder):
             "forced-idr": "1",
             "maxrate": rate,
             "bufsize": rate,
-            "x264-params": f"sliced-threads=0:threads=1:keyint={_NEVER}:scenecut=0",
+            # Adaptive quantization costs a fifth of the time and, on clean pictures, 0.7 dB.
+            "x264-params": f"sliced-threads=0:threads=1:keyint={_NEVER}:scenecut=0:aq-mode=0",
         }
         if self._crf is None:
             # Opened at the buffer's rate: only then does x264 follow bit_rate in a running context.

@@ -46,7 +46,7 @@ class LoopCoding:
     @classmethod
     def of(cls, codec: str) -> LoopCoding:
         """The ordinary quality of H264 or VP8: 38 dB on a slightly noisy photograph, as live pictures have."""
-        return cls(codec, {"H264": 24, "VP8": 16}[codec])
+        return cls(codec, {"H264": 25, "VP8": 16}[codec])
 
 
 @dataclass(frozen=True, eq=False, slots=True)

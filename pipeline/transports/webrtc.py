@@ -1,7 +1,8 @@
 """WebRtcTransport: one viewer over WebRTC, by aiortc, which is handed packets that are encoded already.
 
 Sound goes out at once; a picture follows as soon as it is encoded, a few milliseconds later, or at once when it is
-replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, so the viewer's player lines them up.
+replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, and RTCP reports tie both to the moment at
+which that frame was handed over, so the viewer's player lines them up whatever the encoding took.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ from aiortc import (
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpCodecCapability,
     RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcconfiguration import RTCBundlePolicy
-from aiortc.sdp import candidate_from_sdp
+from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from avatars.errors import AvatarError
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
-from pipeline.transports.aiortc_adapter import negotiated_codec, observe_feedback
+from pipeline.transports.aiortc_adapter import (
+    negotiated_codec,
+    ntp_time,
+    observe_feedback,
+    report_capture_time,
+)
 from pipeline.transports.bitrate import BitrateLimit
 from pipeline.transports.encoders import OpusEncoder, VideoEncoder, video_encoder
 from pipeline.transports.ice import IceServer
@@ -44,6 +51,7 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 15.0
 """aiortc lets a peer that never comes connect for ever (a socket and three tasks each)."""
 _MAX_SDP_CHARS = 64 * 1024
+_SDP_HINT = "Send the browser's localDescription.sdp."
 _MAX_CANDIDATES = 64
 _VIDEO_CLOCK_HZ = 90_000
 _VIDEO_TICKS = 3600  # per picture
@@ -51,21 +59,33 @@ _AUDIO_QUEUE_FRAMES = 50
 
 
 class _PacketTrack(MediaStreamTrack):
-    """A track whose recv() gives encoded packets in the order they were put, at most `bound` of them waiting."""
+    """A track whose recv() gives encoded packets in the order they were put.
+
+    aiortc takes them at once while the connection stands; `bound` keeps a stuck one from growing: the oldest goes.
+    """
 
     def __init__(self, kind: str, clock_hz: int, bound: int) -> None:
         self.kind = kind
         super().__init__()
         self._time_base = Fraction(1, clock_hz)
-        self._packets: deque[av.Packet] = deque(maxlen=bound)
+        self._packets: deque[tuple[av.Packet, int]] = deque(maxlen=bound)
         self._arrived = asyncio.Event()
+        self._captured_ntp = 0
 
-    def put(self, data: bytes, pts: int) -> None:
+    def captured_ntp(self) -> int:
+        """NTP time at which the content of the packet given last became due, 0 before the first."""
+        return self._captured_ntp
+
+    def put(self, data: bytes, pts: int, captured_ntp: int) -> None:
         packet = av.Packet(data)
         packet.pts = pts
         packet.time_base = self._time_base
-        self._packets.append(packet)
+        self._packets.append((packet, captured_ntp))
         self._arrived.set()
+
+    @property
+    def full(self) -> bool:
+        return len(self._packets) == self._packets.maxlen
 
     def clear(self) -> int:
         """Forget what waits; how many packets that was."""
@@ -79,7 +99,8 @@ class _PacketTrack(MediaStreamTrack):
                 raise MediaStreamError
             self._arrived.clear()
             await self._arrived.wait()
-        return self._packets.popleft()
+        packet, self._captured_ntp = self._packets.popleft()
+        return packet
 
 
 class WebRtcTransport:
@@ -126,7 +147,7 @@ class WebRtcTransport:
         self._limit = BitrateLimit()
         self._replay = LoopReplay()
         self._key_wanted = True
-        self._pictures: deque[MediaFrame] = deque()
+        self._pictures: deque[tuple[MediaFrame, int]] = deque()
         self._picture_arrived = asyncio.Event()
 
         self._frames_sent = self._pictures_sent = self._replayed = self._pictures_dropped = 0
@@ -142,57 +163,56 @@ class WebRtcTransport:
         """
         if self._peer is not None or self.closed.is_set():
             raise BadRequest("This connection has been offered already.", "Open a new one.")
-        if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
-            raise BadRequest("The offer is empty or too long to be SDP.", "Send the browser's localDescription.sdp.")
-        peer = self._peer = RTCPeerConnection(
-            RTCConfiguration(
-                # An empty list, not None: None would mean a public STUN server of aiortc's choice.
-                iceServers=[
-                    RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
-                    for server in self._ice_servers
-                ],
-                bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
-            )
-        )
-        peer.on("connectionstatechange", self._on_state)
         try:
-            return await self._negotiate(peer, offer_sdp)
+            return await self._negotiate(offer_sdp)
         except BadRequest:
             raise
         except Exception as error:
             # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong.
-            raise BadRequest(
-                f"The offer is no SDP that can be answered: {error}", "Send the browser's localDescription.sdp."
-            ) from error
+            raise BadRequest(f"The offer is no SDP that can be answered: {error}", _SDP_HINT) from error
         finally:
             if not self._tasks:
                 await self.aclose()
 
-    async def _negotiate(self, peer: RTCPeerConnection, offer_sdp: str) -> str:
+    async def _negotiate(self, offer_sdp: str) -> str:
+        if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
+            raise BadRequest("The offer is empty or too long to be SDP.", _SDP_HINT)
+        offer_sdp = _without_mdns(offer_sdp)
+        _check_offer(SessionDescription.parse(offer_sdp))
+        peer = self._peer = RTCPeerConnection(self._configuration())
+        peer.on("connectionstatechange", self._on_state)
         # Preferences count only on transceivers that are there before the remote description.
         video = peer.addTransceiver(self._video, direction="sendonly")
-        capabilities = RTCRtpSender.getCapabilities("video").codecs
-        wanted = [codec for name in self._codecs for codec in capabilities if codec.name == name]
-        video.setCodecPreferences(wanted + [codec for codec in capabilities if codec.name == "rtx"])
+        video.setCodecPreferences(_capabilities("video", self._codecs))
         audio = peer.addTransceiver(self._audio, direction="sendonly")
-        opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.name == "opus"]
-        audio.setCodecPreferences(opus)
+        audio.setCodecPreferences(_capabilities("audio", ("opus",)))
 
-        await peer.setRemoteDescription(RTCSessionDescription(_without_mdns(offer_sdp), "offer"))
-        codec = negotiated_codec(video)
-        if codec is None or negotiated_codec(audio) is None:
-            raise BadRequest("The offer has no video and audio that we can send.", "Offer H264 or VP8, and Opus.")
-        self._codec = codec
+        await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+        self._codec = negotiated_codec(video)
         observe_feedback(video.sender, self._want_key_frame, self._limit.on_remb)
+        report_capture_time(video.sender, self._video.captured_ntp)
+        report_capture_time(audio.sender, self._audio.captured_ntp)
         await peer.setLocalDescription(await peer.createAnswer())
         if self.closed.is_set():
-            raise BadRequest("The connection was closed while it was being made.")
+            raise BadRequest("The connection was closed while it was being made.", "Open a new one.")
         self._tasks = [
             asyncio.create_task(self._reap(), name="webrtc reaper"),
             asyncio.create_task(self._encode_pictures(), name="webrtc pictures"),
         ]
         sdp: str = peer.localDescription.sdp
         return sdp
+
+    def _configuration(self) -> RTCConfiguration:
+        return RTCConfiguration(
+            # An empty list, not None: None would mean a public STUN server of aiortc's choice.
+            iceServers=[
+                RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
+                for server in self._ice_servers
+            ],
+            # Not MAX_BUNDLE: aiortc 1.16 then stops the shared transport if the offer's media are in another order than
+            # ours. What the offer bundles shares one transport, and gathers once, with BALANCED too.
+            bundlePolicy=RTCBundlePolicy.BALANCED,
+        )
 
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None = None, sdp_mline_index: int | None = None
@@ -220,10 +240,11 @@ class WebRtcTransport:
         if not self.connected.is_set() or self.closed.is_set():
             return
         sound = self._opus.encode(frame.audio)
-        self._audio.put(sound, frame.pts * SAMPLES_PER_PICTURE)
+        captured_ntp = ntp_time()
+        self._audio.put(sound, frame.pts * SAMPLES_PER_PICTURE, captured_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
-        self._pictures.append(frame)
+        self._pictures.append((frame, captured_ntp))
         if len(self._pictures) > QUEUE_PICTURES:
             # Not encoded yet, so the decoder never misses it; the newest pictures are the ones worth showing.
             self._pictures.popleft()
@@ -272,18 +293,24 @@ class WebRtcTransport:
             while not self._pictures:
                 self._picture_arrived.clear()
                 await self._picture_arrived.wait()
-            frame = self._pictures.popleft()
+            frame, captured_ntp = self._pictures.popleft()
+            if self._video.full:  # losing an encoded picture would leave the decoder without its reference
+                self._drop_picture()
+                continue
             try:
                 data = self._replayed_picture(frame) or await self._live_picture(frame)
             except (AvatarError, av.FFmpegError, ValueError) as error:
                 logger.warning("A picture cannot be encoded: %s", error)
-                self._pictures_dropped += 1
-                self._key_wanted = True
+                self._drop_picture()
                 continue
-            self._video.put(data, frame.pts * _VIDEO_TICKS)
+            self._video.put(data, frame.pts * _VIDEO_TICKS, captured_ntp)
             self._pictures_sent += 1
             self._bytes_sent += len(data)
             self._limit.on_picture(len(data))
+
+    def _drop_picture(self) -> None:
+        self._pictures_dropped += 1
+        self._want_key_frame()
 
     def _replayed_picture(self, frame: MediaFrame) -> bytes | None:
         if not isinstance(frame.picture, LoopPosition):
@@ -331,6 +358,21 @@ class WebRtcTransport:
         if not self.connected.is_set():
             logger.info("A WebRTC viewer did not connect within %.0f s.", CONNECT_TIMEOUT_S)
             self._close_soon()
+
+
+def _check_offer(offer: SessionDescription) -> None:
+    """Refuse what aiortc would accept and then trip over, or answer without sending anything."""
+    if not {"audio", "video"} <= {media.kind for media in offer.media}:
+        raise BadRequest("The offer has no video and audio to be sent.", "Offer to receive both.")
+    mids = {media.rtp.muxId for media in offer.media}
+    if not all(mid in mids for group in offer.group if group.semantic == "BUNDLE" for mid in group.items):
+        raise BadRequest("The offer bundles media that it does not have.", _SDP_HINT)
+
+
+def _capabilities(kind: str, names: Sequence[str]) -> list[RTCRtpCodecCapability]:
+    """aiortc's codecs of those names, in that order, and retransmission."""
+    codecs = RTCRtpSender.getCapabilities(kind).codecs
+    return [codec for name in (*names, "rtx") for codec in codecs if codec.name == name]
 
 
 def _without_mdns(sdp: str) -> str:

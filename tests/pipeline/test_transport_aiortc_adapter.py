@@ -1,0 +1,109 @@
+"""The adapter against the installed aiortc: if one of these fails after an upgrade, the adapter has to be rewritten."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_PSFB_FIR,
+    RTCP_PSFB_PLI,
+    AnyRtcpPacket,
+    RtcpPsfbPacket,
+    RtcpRrPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    pack_remb_fci,
+)
+from transport_viewer import Viewer
+
+from pipeline.transports.aiortc_adapter import negotiated_codec, ntp_time, observe_feedback, report_capture_time
+
+
+def test_the_version_is_the_one_the_adapter_was_written_for() -> None:
+    """An upgrade of aiortc is a decision: read the adapter again, then change this."""
+    assert version("aiortc").startswith("1.16.")
+
+
+def sender() -> tuple[RTCPeerConnection, RTCRtpSender]:
+    peer = RTCPeerConnection()
+    return peer, peer.addTransceiver("video", direction="sendonly").sender
+
+
+async def test_requests_for_key_frames_and_bit_rates_are_reported() -> None:
+    """PLI, FIR and REMB reach us; feedback of others, other senders' REMB and reports do not."""
+    peer, video = sender()
+    wishes: list[Any] = []
+    observe_feedback(video, lambda: wishes.append("key"), wishes.append)
+    ssrc = video._ssrc
+    for packet in (
+        RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc),
+        RtcpPsfbPacket(fmt=RTCP_PSFB_FIR, ssrc=1, media_ssrc=ssrc),
+        RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=pack_remb_fci(640_000, [ssrc])),
+        RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=pack_remb_fci(700_000, [ssrc ^ 1])),
+        RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=b"something else"),
+        RtcpRrPacket(ssrc=1, reports=[]),
+    ):
+        await video._handle_rtcp_packet(packet)
+    assert wishes[:2] == ["key", "key"]
+    assert len(wishes) == 3
+    assert abs(wishes[2] - 640_000) < 10_000  # REMB rounds
+    await peer.close()
+
+
+async def test_sender_reports_carry_the_time_of_capture() -> None:
+    """Before the first packet a report is left as it is; later it says when the content became due."""
+    peer, video = sender()
+    sent: list[AnyRtcpPacket] = []
+
+    async def collect(packets: list[AnyRtcpPacket]) -> None:
+        sent.extend(packets)
+
+    video._send_rtcp = collect  # type: ignore[method-assign]
+    captured = 0
+    report_capture_time(video, lambda: captured)
+    for captured in (0, 12345):  # noqa: B007 - read by the lambda above
+        info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=2, packet_count=3, octet_count=4)
+        await video._send_rtcp([RtcpSrPacket(ssrc=1, sender_info=info)])
+    assert [packet.sender_info.ntp_timestamp for packet in sent if isinstance(packet, RtcpSrPacket)] == [1, 12345]
+    await peer.close()
+
+
+async def test_aiortc_sends_its_reports_by_the_method_we_replace() -> None:
+    """A running sender calls _send_rtcp by name, and hands received RTCP to _handle_rtcp_packet by name."""
+    server, viewer = RTCPeerConnection(), Viewer()
+    offer = await viewer.offer()
+    audio = server.addTransceiver(AudioStreamTrack(), direction="sendonly").sender
+    reported, wanted = asyncio.Event(), asyncio.Event()
+
+    def captured() -> int:
+        reported.set()
+        return ntp_time()
+
+    report_capture_time(audio, captured)
+    observe_feedback(audio, wanted.set, lambda _bps: None)
+    await server.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+    await server.setLocalDescription(await server.createAnswer())
+    await viewer.peer.setRemoteDescription(server.localDescription)
+    async with asyncio.timeout(20):
+        await reported.wait()
+        await viewer.peer.getReceivers()[0]._send_rtcp_pli(audio._ssrc)
+        await wanted.wait()
+    await viewer.aclose()
+    await server.close()
+
+
+async def test_the_negotiated_codec_is_read() -> None:
+    """Nothing before negotiation; afterwards what the answer names first."""
+    peer = RTCPeerConnection()
+    transceiver = peer.addTransceiver("video", direction="sendonly")
+    assert negotiated_codec(transceiver) == ""
+    viewer = Viewer(codecs=("VP8",))
+    await peer.setRemoteDescription(RTCSessionDescription(await viewer.offer(), "offer"))
+    assert negotiated_codec(transceiver) == "VP8"
+    await viewer.aclose()
+    await peer.close()

@@ -1,0 +1,404 @@
+"""WebRtcTransport with a plain aiortc viewer on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from aiortc import RTCSessionDescription
+from transport_viewer import TICKS, GatedExecutor, Viewer, idle_frame, speaking_frame
+
+from avatars.bundle import AvatarBundle
+from pipeline.clock import ManualClock
+from pipeline.errors import BadRequest
+from pipeline.transports.aiortc_adapter import ntp_time
+from pipeline.transports.loops import KEY_PICTURES, LoopCache, LoopCoding
+from pipeline.transports.webrtc import CONNECT_TIMEOUT_S, WebRtcTransport
+from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
+
+MakeBundle = Callable[..., AvatarBundle]
+
+
+class Pair:
+    """A transport and its viewer."""
+
+    def __init__(self) -> None:
+        self.executor = GatedExecutor()
+        self.loops = LoopCache(GatedExecutor())
+        self.clock = ManualClock()
+        self.transport = WebRtcTransport(self.loops, self.executor, clock=self.clock)
+        self.viewer = Viewer()
+
+    async def send(self, *frames: MediaFrame) -> None:
+        """Each frame, and wait until its sound and, if nothing holds it back, its picture have arrived."""
+        for frame in frames:
+            sound, pictures = len(self.viewer.sound), len(self.viewer.pictures)
+            await self.transport.send(frame)
+            await self.viewer.until(lambda heard=sound: len(self.viewer.sound) > heard)  # type: ignore[misc]
+            if self.executor.is_open:
+                await self.viewer.until(lambda seen=pictures: len(self.viewer.pictures) > seen)  # type: ignore[misc]
+
+    async def aclose(self) -> None:
+        await self.transport.aclose()
+        await self.viewer.aclose()
+        await self.loops.aclose()
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    pair = Pair()
+    yield pair
+    await pair.aclose()
+
+
+async def tasks_left() -> set[asyncio.Task[None]]:
+    """Tasks other than the test's that do not end by themselves (aiortc's ICE check loop sees an end after 20 ms)."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return (await asyncio.wait(others, timeout=5))[1] if others else set()
+
+
+def open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return sum(1 for _ in folder.iterdir()) if folder.exists() else 0
+
+
+def decode_pictures(payloads: dict[int, bytes], decoder: str) -> list[np.ndarray]:
+    context = av.CodecContext.create(decoder, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    frames = [frame for data in payloads.values() for frame in context.decode(av.Packet(data))] + context.decode(None)
+    return [frame.to_ndarray(format="rgb24") for frame in frames]
+
+
+def decode_sound(payloads: dict[int, bytes]) -> np.ndarray:
+    context = av.CodecContext.create("libopus", "r")
+    assert isinstance(context, av.AudioCodecContext)
+    context.format, context.layout, context.sample_rate = av.AudioFormat("s16"), av.AudioLayout("mono"), 48_000
+    return np.concatenate(
+        [frame.to_ndarray().ravel() for data in payloads.values() for frame in context.decode(av.Packet(data))]
+    )
+
+
+class TestMedia:
+    @pytest.mark.parametrize(
+        ("offered", "decoder"), [(("VP8", "H264"), "h264"), (("VP8",), "libvpx"), (("H264",), "h264")]
+    )
+    async def test_frames_arrive_in_step(
+        self, pair: Pair, make_bundle: MakeBundle, offered: tuple[str, ...], decoder: str
+    ) -> None:
+        """H264 is preferred whatever the offer's order, VP8 serves where it is all there is; both RTP clocks count
+        the same pictures.
+        """
+        pair.viewer = Viewer(offered)
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle()
+        await pair.send(*[idle_frame(pts, bundle) for pts in range(3)])
+        await pair.send(*[speaking_frame(pts, bundle) for pts in range(3, 10)])
+        assert pair.viewer.pts("audio") == pair.viewer.pts("video") == list(range(10))
+        shown = decode_pictures(pair.viewer.pictures, decoder)
+        assert len(shown) == 10
+        assert np.abs(bundle.frame(bundle.frame_index(9)).astype(int) - shown[9]).mean() < 8
+        assert len(decode_sound(pair.viewer.sound)) == 10 * SAMPLES_PER_PICTURE
+
+    async def test_a_flash_and_its_beep_stay_together(self, pair: Pair, make_bundle: MakeBundle) -> None:
+        """On the RTP clocks, the first white picture and the first loud sample are less than 40 ms apart."""
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle()
+        silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
+        for pts in range(40):
+            beep = 20 <= pts < 24
+            frame = speaking_frame(pts, bundle, loudness=0.5 * beep)
+            white = np.full_like(frame.picture, 255 * beep)
+            await pair.send(replace(frame, picture=white, audio=frame.audio if beep else silence))
+        levels = [picture.mean() for picture in decode_pictures(pair.viewer.pictures, "h264")]
+        flash_pts = next(index for index, level in enumerate(levels) if level > 128)
+        flash_s = pair.viewer.pts("video")[flash_pts] * TICKS["video"] / 90_000
+        beep_s = np.argmax(np.abs(decode_sound(pair.viewer.sound)) > 3000) / 48_000
+        assert abs(beep_s - flash_s) < 0.040
+
+    async def test_reports_tie_both_clocks_to_the_moment_of_handing_over(
+        self, pair: Pair, make_bundle: MakeBundle
+    ) -> None:
+        """A picture that takes long to encode is reported as due when its sound was."""
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle()
+        handed: list[tuple[int, int]] = []
+        pair.executor.close_gate()
+        while {kind for kind, ntp, _ in pair.viewer.reports if ntp} != {"audio", "video"}:
+            before = ntp_time()
+            await pair.transport.send(speaking_frame(len(handed), bundle))
+            handed.append((before, ntp_time()))
+            await pair.viewer.until(lambda: len(pair.viewer.sound) == len(handed))
+            pair.executor.open_gate()  # the picture leaves long after its sound
+            await pair.viewer.until(lambda: len(pair.viewer.pictures) == len(handed))
+            pair.executor.close_gate()
+        for kind, ntp, time in pair.viewer.reports:
+            first = next(iter(pair.viewer.sound if kind == "audio" else pair.viewer.pictures))
+            before, after = handed[((time - first) & 0xFFFFFFFF) // TICKS[kind]]
+            assert before <= ntp <= after
+
+    async def test_sound_does_not_wait_for_pictures(self, pair: Pair, make_bundle: MakeBundle) -> None:
+        """With the encoder stuck for a second, all sound arrives, and the newest pictures follow."""
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle()
+        pair.executor.close_gate()
+        await pair.send(*[speaking_frame(pts, bundle) for pts in range(25)])
+        assert pair.viewer.pictures == {}
+        pair.executor.open_gate()
+        await pair.viewer.until(lambda: len(pair.viewer.pictures) == 6)
+        first_sound, first_picture = next(iter(pair.viewer.sound)), next(iter(pair.viewer.pictures))
+        assert pair.viewer.pts("video") == [0, 20, 21, 22, 23, 24]
+        assert len(decode_pictures(pair.viewer.pictures, "h264")) == 6
+        assert pair.transport.stats().pictures_dropped == 19
+        assert first_sound != first_picture  # RTP clocks start at random
+
+    async def test_flush_forgets_pictures_that_wait(self, pair: Pair, make_bundle: MakeBundle) -> None:
+        """After an interrupt only the picture being encoded still comes."""
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle()
+        pair.executor.close_gate()
+        await pair.send(*[speaking_frame(pts, bundle) for pts in range(4)])
+        await pair.transport.flush()
+        pair.executor.open_gate()
+        await pair.send(speaking_frame(4, bundle))
+        await pair.viewer.until(lambda: pair.viewer.pts("video") == [0, 4])
+        assert len(decode_pictures(pair.viewer.pictures, "h264")) == 2
+
+
+class TestIdleLoop:
+    async def prepared(self, pair: Pair, make_bundle: MakeBundle) -> AvatarBundle:
+        """A connected pair and an avatar of 58 pictures with its loop encoded."""
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle(frames=30)
+        await pair.loops.wait(bundle, LoopCoding.of("H264"))
+        return bundle
+
+    async def test_the_loop_is_entered_at_its_next_key_and_then_costs_no_encoding(
+        self, pair: Pair, make_bundle: MakeBundle
+    ) -> None:
+        """From anywhere in the loop: live up to the key frame, replayed from there on, also round its end."""
+        bundle = await self.prepared(pair, make_bundle)
+        await pair.send(*[idle_frame(pts, bundle) for pts in range(20, KEY_PICTURES)])
+        assert pair.transport.stats().pictures_replayed == 0
+        pair.executor.close_gate()  # whoever needs the encoder now would wait for ever
+        for pts in range(KEY_PICTURES, KEY_PICTURES + 60):
+            await pair.transport.send(idle_frame(pts, bundle))
+            await pair.viewer.until(lambda count=pts - 19: len(pair.viewer.pictures) == count)  # type: ignore[misc]
+        assert pair.transport.stats().pictures_replayed == 60
+        assert len(decode_pictures(pair.viewer.pictures, "h264")) == 65
+
+    async def test_speech_starts_with_a_key_frame_and_ends_in_the_loop(
+        self, pair: Pair, make_bundle: MakeBundle
+    ) -> None:
+        """Every change between loop and live encoder decodes without a break."""
+        bundle = await self.prepared(pair, make_bundle)
+        frames = [idle_frame(pts, bundle) for pts in range(5)]
+        frames += [speaking_frame(pts, bundle) for pts in range(5, 12)]
+        frames += [idle_frame(pts, bundle) for pts in range(12, 30)]
+        await pair.send(*frames)
+        stats = pair.transport.stats()
+        assert stats.pictures_replayed == 5 + (30 - KEY_PICTURES)
+        assert stats.key_frames == 3  # the loop's first, the first spoken, the loop's next
+        shown = decode_pictures(pair.viewer.pictures, "h264")
+        assert len(shown) == 30
+        for pts, picture in enumerate(shown):
+            assert np.abs(bundle.frame(bundle.frame_index(pts)).astype(int) - picture).mean() < 8
+
+    async def test_a_viewer_who_lost_a_picture_gets_a_key_frame_at_once(
+        self, pair: Pair, make_bundle: MakeBundle
+    ) -> None:
+        """PLI in the middle of the loop is answered by the live encoder, not at the loop's next key."""
+        bundle = await self.prepared(pair, make_bundle)
+        await pair.send(*[idle_frame(pts, bundle) for pts in range(4)])
+        receiver = next(r for r in pair.viewer.peer.getReceivers() if r.track.kind == "video")
+        keys = pair.transport.stats().key_frames
+        await receiver._send_rtcp_pli(receiver.getSynchronizationSources()[0].source)
+        pts = 4
+        while pair.transport.stats().key_frames == keys:
+            assert pts < KEY_PICTURES
+            await pair.send(idle_frame(pts, bundle))
+            pts += 1
+        rest = dict(list(pair.viewer.pictures.items())[pts - 1 :])
+        assert len(decode_pictures(rest, "h264")) == 1
+        await pair.send(*[idle_frame(pts, bundle) for pts in range(pts, 30)])
+        assert len(decode_pictures(dict(list(pair.viewer.pictures.items())[pts - 1 :]), "h264")) == 31 - pts
+
+    async def test_another_avatar_in_mid_session_decodes(self, pair: Pair, make_bundle: MakeBundle) -> None:
+        """A swap to an avatar of another size starts with a key frame of that size."""
+        bundle = await self.prepared(pair, make_bundle)
+        other = make_bundle("other", width=64, height=64)
+        await pair.send(*[idle_frame(pts, bundle) for pts in range(3)])
+        await pair.send(*[idle_frame(pts, other) for pts in range(3, 6)])
+        shapes = [picture.shape for picture in decode_pictures(pair.viewer.pictures, "h264")]
+        assert shapes == [(128, 96, 3)] * 3 + [(64, 64, 3)] * 3
+
+
+class TestSignalling:
+    @pytest.mark.parametrize(
+        "offer",
+        [
+            "",
+            "   \r\n",
+            "nonsense",
+            "v=0\r\n",
+            "v=0\r\nm=video\r\n",
+            "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
+            "v=0\r\n" + "a=x\r\n" * 100_000,
+            "\x00" * 100,
+        ],
+        ids=["empty", "blank", "words", "no-media", "cut", "no-transport", "huge", "zeros"],
+    )
+    async def test_a_bad_offer_leaves_nothing_behind(self, offer: str) -> None:
+        """BadRequest with a remedy; no task, no socket, and the transport is closed."""
+        files = open_files()
+        transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
+        with pytest.raises(BadRequest) as caught:
+            await transport.answer(offer)
+        assert caught.value.hint
+        assert transport.closed.is_set()
+        await transport.aclose()
+        assert not await tasks_left()
+        assert open_files() <= files
+
+    @pytest.mark.parametrize("missing", ["video", "audio", "codec"])
+    async def test_an_offer_without_what_we_send_is_refused(self, missing: str) -> None:
+        """Both sound and picture are needed, in codecs that we have."""
+        viewer = Viewer(() if missing == "codec" else ("VP8", "H264"))
+        offer = await viewer.offer()
+        if missing == "video":
+            offer = offer[: offer.index("m=video")].replace("BUNDLE 0 1", "BUNDLE 0")
+        elif missing == "audio":
+            offer = offer.replace(" opus/48000/2", " X-NONE/48000/2")
+        transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
+        with pytest.raises(BadRequest):
+            await transport.answer(offer)
+        await viewer.aclose()
+        assert not await tasks_left()
+
+    async def test_a_cut_offer_never_does_worse_than_bad_request(self) -> None:
+        """An SDP cut anywhere, or with a line missing, is answered or refused, and leaves nothing."""
+        viewer = Viewer()
+        lines = (await viewer.offer()).splitlines(keepends=True)
+        await viewer.aclose()
+        for index in range(0, len(lines), 3):
+            for text in ("".join(lines[:index]), "".join(lines[:index] + lines[index + 1 :])):
+                transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
+                try:
+                    await transport.answer(text)
+                except BadRequest:
+                    assert transport.closed.is_set()
+                await transport.aclose()
+        assert not await tasks_left()
+
+    @pytest.mark.parametrize(
+        "kinds", [("video", "audio"), ("audio", "video"), ("application", "video", "audio")], ids="-".join
+    )
+    async def test_the_order_of_media_in_the_offer_is_free(
+        self, pair: Pair, make_bundle: MakeBundle, kinds: tuple[str, ...]
+    ) -> None:
+        """All share one connection, whichever comes first, with or without a data channel."""
+        pair.viewer = Viewer(kinds=kinds)
+        await pair.viewer.connect(pair.transport)
+        await pair.send(idle_frame(0, make_bundle()))
+
+    async def test_a_second_offer_is_refused(self, pair: Pair) -> None:
+        """One transport is one connection."""
+        await pair.viewer.connect(pair.transport)
+        with pytest.raises(BadRequest):
+            await pair.transport.answer(await Viewer().offer())
+        assert not pair.transport.closed.is_set()
+
+    async def test_the_answer_names_host_candidates_only(self, pair: Pair) -> None:
+        """Without settings no server in the world is asked for our address."""
+        answer = await pair.transport.answer(await pair.viewer.offer())
+        kinds = {line.split(" typ ")[1].split()[0] for line in answer.splitlines() if line.startswith("a=candidate")}
+        assert kinds == {"host"}
+
+    async def test_candidates_trickle(self, pair: Pair) -> None:
+        """An offer without candidates connects by candidates that come after the answer."""
+        offer = await pair.viewer.offer()
+        candidates = [line for line in offer.splitlines() if line.startswith("a=candidate")]
+        bare = "".join(
+            line
+            for line in offer.splitlines(keepends=True)
+            if not line.startswith(("a=candidate", "a=end-of-candidates"))
+        )
+        answer = await pair.transport.answer(bare)
+        for candidate in candidates:
+            await pair.transport.add_candidate(candidate.removeprefix("a="), "0", 0)
+        await pair.transport.add_candidate("", "0", 0)
+        await pair.transport.add_candidate("candidate:1 1 udp 2 abcd-ef.local 9 typ host", "0", 0)
+        await pair.viewer.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        async with asyncio.timeout(20):
+            await pair.transport.connected.wait()
+
+    @pytest.mark.parametrize("candidate", ["candidate:", "candidate:1 2", "x y z", "candidate:1 a udp b c d typ host"])
+    async def test_a_bad_candidate_is_a_bad_request(self, pair: Pair, candidate: str) -> None:
+        """Nonsense from a viewer is told to the viewer; the connection goes on."""
+        await pair.viewer.connect(pair.transport)
+        with pytest.raises(BadRequest):
+            await pair.transport.add_candidate(candidate, "0", 0)
+        with pytest.raises(BadRequest):
+            await pair.transport.add_candidate("candidate:1 1 udp 2 127.0.0.1 9 typ host", None, None)
+        assert not pair.transport.closed.is_set()
+
+
+class TestEnd:
+    async def test_a_viewer_who_never_connects_is_reaped(self, pair: Pair) -> None:
+        """Not before the time, not after; nothing is left."""
+        await pair.transport.answer(await pair.viewer.offer())
+        await pair.clock.advance(CONNECT_TIMEOUT_S - 0.1)
+        assert not pair.transport.closed.is_set()
+        await pair.clock.advance(0.2)
+        assert pair.transport.closed.is_set()
+        await pair.aclose()
+        assert not await tasks_left()
+
+    async def test_a_connected_viewer_is_not_reaped(self, pair: Pair) -> None:
+        """Time passes by those who watch."""
+        await pair.viewer.connect(pair.transport)
+        await pair.clock.advance(10 * CONNECT_TIMEOUT_S)
+        assert not pair.transport.closed.is_set()
+
+    async def test_a_viewer_who_leaves_closes_the_transport(self, pair: Pair, make_bundle: MakeBundle) -> None:
+        """`closed` is set soon, later frames are ignored, tasks and sockets are gone."""
+        files = open_files()
+        await pair.viewer.connect(pair.transport)
+        bundle = make_bundle()
+        await pair.send(idle_frame(0, bundle))
+        await pair.viewer.aclose()
+        async with asyncio.timeout(20):
+            await pair.transport.closed.wait()
+        await pair.transport.send(idle_frame(1, bundle))
+        await pair.aclose()
+        assert pair.transport.stats().frames_sent == 1
+        assert not pair.transport.stats().connected
+        assert not await tasks_left()
+        assert open_files() <= files + 1  # the bundle's own map
+
+    async def test_closing_while_a_picture_is_being_encoded_leaves_no_task(
+        self, pair: Pair, make_bundle: MakeBundle
+    ) -> None:
+        """aclose() does not wait for the encoder, and may be called by several at once."""
+        await pair.viewer.connect(pair.transport)
+        pair.executor.close_gate()
+        await pair.send(speaking_frame(0, make_bundle()))
+        await asyncio.gather(pair.transport.aclose(), pair.transport.aclose())
+        await pair.transport.aclose()
+        pair.executor.open_gate()
+        await pair.aclose()
+        assert not await tasks_left()
+
+    async def test_frames_before_the_connection_cost_nothing(self, pair: Pair, make_bundle: MakeBundle) -> None:
+        """They are neither encoded nor kept; the first frame after it starts both tracks together."""
+        bundle = make_bundle()
+        for pts in range(100):
+            await pair.transport.send(speaking_frame(pts, bundle))
+        await pair.viewer.connect(pair.transport)
+        await pair.send(speaking_frame(100, bundle))
+        assert pair.transport.stats().frames_sent == 1
+        assert pair.viewer.pts("audio") == pair.viewer.pts("video") == [0]

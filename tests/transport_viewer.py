@@ -1,0 +1,150 @@
+"""What transport tests share: a viewer by plain aiortc that notes each RTP packet, and an executor with a gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs import depayload
+from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
+
+from avatars.bundle import AvatarBundle
+from pipeline.transports.webrtc import WebRtcTransport
+from pipeline.types import SAMPLES_PER_PICTURE, LoopPosition, MediaFrame
+
+TICKS = {"audio": 1920, "video": 3600}
+"""RTP clock ticks a picture."""
+
+
+class GatedExecutor(Executor):
+    """Runs what is submitted on the spot while open; holds it back, in order, while closed."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self._open = True
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._held.append((future, lambda: fn(*args, **kwargs)))
+        if self._open:
+            self._run_held()
+        return future
+
+    def close_gate(self) -> None:
+        self._open = False
+
+    def open_gate(self) -> None:
+        self._open = True
+        self._run_held()
+
+    def _run_held(self) -> None:
+        held, self._held = self._held, []
+        for future, call in held:
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except Exception as error:  # noqa: BLE001 - an executor hands on whatever the call raised
+                future.set_exception(error)
+
+
+class Viewer:
+    """A peer connection that receives. `sound` and `pictures` map RTP timestamps to whole payloads, in order of
+    arrival; `reports` are sender reports as (kind, NTP time, RTP timestamp).
+    """
+
+    def __init__(self, codecs: tuple[str, ...] = ("VP8", "H264"), kinds: tuple[str, ...] = ("audio", "video")) -> None:
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.sound: dict[int, bytes] = {}
+        self.pictures: dict[int, bytes] = {}
+        self.reports: list[tuple[str, int, int]] = []
+        self.arrived = asyncio.Event()
+        self._codecs = codecs
+        self._kinds = kinds
+
+    async def connect(self, transport: WebRtcTransport) -> None:
+        answer = await transport.answer(await self.offer())
+        await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        async with asyncio.timeout(5):
+            await transport.connected.wait()
+
+    async def offer(self) -> str:
+        for kind in self._kinds:
+            if kind == "application":
+                self.peer.createDataChannel("events")
+                continue
+            transceiver = self.peer.addTransceiver(kind, direction="recvonly")
+            self._watch(transceiver.receiver, kind)
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        return _keep_codecs(self.peer.localDescription.sdp, self._codecs)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                self.arrived.clear()
+                await self.arrived.wait()
+
+    async def aclose(self) -> None:
+        await self.peer.close()
+
+    def pts(self, kind: str) -> list[int]:
+        """What arrived, in pictures since the first one."""
+        times = list(self.sound if kind == "audio" else self.pictures)
+        return [((time - times[0]) & 0xFFFFFFFF) // TICKS[kind] for time in times]
+
+    def _watch(self, receiver: Any, kind: str) -> None:
+        payloads = self.sound if kind == "audio" else self.pictures
+        parts: dict[int, bytes] = {}
+        handle_rtp, handle_rtcp = receiver._handle_rtp_packet, receiver._handle_rtcp_packet
+
+        async def rtp(packet: RtpPacket, arrival_time_ms: int) -> None:
+            codec = receiver._RTCRtpReceiver__codecs[packet.payload_type]
+            if codec.name.lower() != "rtx" and packet.payload:
+                parts[packet.timestamp] = parts.get(packet.timestamp, b"") + depayload(codec, packet.payload)
+                if packet.marker or kind == "audio":
+                    payloads[packet.timestamp] = parts.pop(packet.timestamp)
+                    self.arrived.set()
+            await handle_rtp(packet, arrival_time_ms)
+
+        async def rtcp(packet: AnyRtcpPacket) -> None:
+            if isinstance(packet, RtcpSrPacket):
+                self.reports.append((kind, packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp))
+                self.arrived.set()
+            await handle_rtcp(packet)
+
+        receiver._handle_rtp_packet = rtp
+        receiver._handle_rtcp_packet = rtcp
+
+
+def _keep_codecs(sdp: str, codecs: tuple[str, ...]) -> str:
+    """Rename the video codecs that the viewer shall not know."""
+    for name in {"VP8", "H264"} - set(codecs):
+        sdp = sdp.replace(f" {name}/90000", " X-NONE/90000")
+    return sdp
+
+
+def speaking_frame(pts: int, bundle: AvatarBundle, loudness: float = 0.3) -> MediaFrame:
+    """A picture of pixels with a tone."""
+    tone = np.sin(2 * np.pi * 1000 * np.arange(SAMPLES_PER_PICTURE) / 48_000).astype(np.float32) * loudness
+    index = pts % len(bundle.loop)
+    picture = bundle.frame(bundle.frame_index(index))
+    return MediaFrame(picture, tone, pts, speaking=True, turn=1, loop_index=index)
+
+
+def idle_frame(pts: int, bundle: AvatarBundle) -> MediaFrame:
+    """A place in the loop with silence."""
+    index = pts % len(bundle.loop)
+    silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
+    return MediaFrame(LoopPosition(bundle, index), silence, pts, loop_index=index)
