@@ -238,9 +238,15 @@ class Seats:
             waiting.cancel()
         return seat
 
-    async def vacate(self, seat: Seat, occupant: object) -> None:
-        """The occupant's socket broke: keep the seat for the grace. No effect if another socket has taken over."""
+    async def vacate(self, seat: Seat, occupant: object, *, for_good: bool) -> None:
+        """The occupant left for good: end the session. Or its socket broke: keep the seat for the grace.
+
+        No effect if another socket has taken over.
+        """
         if seat.occupant is not occupant or seat not in self._seats:
+            return
+        if for_good:
+            await self.close(seat)
             return
         seat.occupant = None
         await seat.leave_websocket()

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 30.0
 """How long a session outlives its broken socket."""
+LEFT = (1000, 1001)
+"""Close codes of a viewer who left: browsers send 1001 for a tab that is closed, reloaded or has crashed."""
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
 
@@ -117,12 +119,15 @@ class _Line:
         self._sending = asyncio.Lock()
         self._open = True
         self._closing: asyncio.Task[None] | None = None
+        self.left = False
+        "closed by a viewer who does not mean to come back"
 
     async def messages(self) -> AsyncIterator[str | bytes]:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 self._open = False
+                self.left = message.get("code") in LEFT
                 return
             text = message.get("text")
             yield text if text is not None else message["bytes"]
@@ -168,7 +173,7 @@ class _Conversation:
         finally:
             self._stop_delivery()
             if self._seat is not None:
-                await self._home.seats.vacate(self._seat, self._line)
+                await self._home.seats.vacate(self._seat, self._line, for_good=self._line.left)
 
     async def _take(self, raw: str | bytes) -> None:
         try:

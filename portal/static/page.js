@@ -64,16 +64,35 @@ class VivavoceHeader extends HTMLElement {
     };
     this.onLanguage = ({ detail }) => this.show(detail);
     document.addEventListener("vivavoce:language", this.onLanguage);
+    this.followTabs();
   }
 
   disconnectedCallback() {
     document.removeEventListener("vivavoce:language", this.onLanguage);
+    if (this.tabs) this.tabs.disconnect();
   }
 
   show(code) {
     this.code = code;
     document.documentElement.lang = code === "zh" ? "zh-CN" : "en";
     translate(this, this.texts[code]);
+    this.nameTabs();
+  }
+
+  /** Gradio draws the tabs after this header, and anew when the window changes. */
+  followTabs() {
+    const tabs = document.querySelector("#vv-tabs .tab-wrapper");
+    if (!tabs) return requestAnimationFrame(() => this.followTabs());
+    this.tabs = new MutationObserver(() => this.nameTabs());
+    this.tabs.observe(tabs, { childList: true, subtree: true });
+    this.nameTabs();
+  }
+
+  nameTabs() {
+    for (const tab of document.querySelectorAll("#vv-tabs [data-tab-id]")) {
+      const name = this.texts[this.code][`tab.${tab.dataset.tabId}`];
+      if (tab.textContent !== name) tab.textContent = name;
+    }
   }
 }
 

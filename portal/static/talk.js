@@ -198,7 +198,7 @@ class VivavoceTalk extends HTMLElement {
 
   bindControls() {
     const { parts } = this;
-    parts.start.onclick = () => this.start();
+    parts.start.onclick = () => this.start().catch(() => {}); // "ended" tells why
     parts.stop.onclick = () => this.player.stop();
     parts.interrupt.onclick = () => this.player.interrupt();
     parts.mute.onclick = () => {
@@ -228,9 +228,13 @@ class VivavoceTalk extends HTMLElement {
     this.fitInput();
     try {
       if (this.player.state === "idle") await this.start();
+    } catch {
+      return; // "ended" tells why
+    }
+    try {
       this.say(said, this.parts.echo.checked ? "echo" : "chat");
     } catch (error) {
-      if (error.code === "no_session") this.chat.note(error, "error");
+      this.chat.note(error, "error");
     }
   }
 

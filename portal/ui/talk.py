@@ -21,6 +21,8 @@ _ICONS = {
     "interrupt": '<path d="M8 4.5v4M8 15.5v4M4 10v4M12 8v8M16 4.5v15M20 10v4" class="vv-line"/>',
     "sound": '<path d="M5 9.5v5h3.5L13 18V6L8.5 9.5z"/><path d="M16 9a4 4 0 0 1 0 6M18.3 6.5a8 8 0 0 1 0 11" '
     'class="vv-line vv-waves"/><path d="M16 9.5l5 5M21 9.5l-5 5" class="vv-line vv-cross"/>',
+    "quote": '<path d="M10.5 6.5C7.5 7.5 6 9.5 6 13v4.5h5V12.5H8.5c0-1.8.8-3 2.5-3.800z'
+    'M19 6.5c-3 1-4.5 3-4.5 6.5v4.5h5V12.5H17c0-1.8.8-3 2.5-3.800z"/>',
     "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
 }
 
@@ -85,7 +87,8 @@ _MARKUP = f"""
     <form class="vv-composer">
       <textarea rows="1" maxlength="10000" data-t-placeholder="placeholder" data-t-title="placeholder"></textarea>
       <div class="vv-actions">
-        <label class="vv-mode"><input type="checkbox" class="vv-echo"><span data-t="echo"></span></label>
+        <label class="vv-mode" data-t-title="echo">
+          <input type="checkbox" class="vv-echo">{_icon("quote")}<span data-t="echo"></span></label>
         <button type="submit" class="vv-send" data-t-title="send">{_icon("send")}</button>
       </div>
     </form>

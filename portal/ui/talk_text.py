@@ -10,12 +10,20 @@ HEADER_TEXTS: dict[str, dict[str, str]] = {
         "other_language": "中文",
         "switch_language": "Switch to Chinese",
         "switch_dark": "Light or dark",
+        "tab.talk": "Talk",
+        "tab.avatars": "Avatars",
+        "tab.studio": "Studio",
+        "tab.jobs": "Jobs",
     },
     "zh": {
         "tagline": "会回答的肖像",
         "other_language": "English",
         "switch_language": "切换到英文",
         "switch_dark": "浅色或深色",
+        "tab.talk": "对话",
+        "tab.avatars": "数字人",
+        "tab.studio": "工作室",
+        "tab.jobs": "任务",
     },
 }
 

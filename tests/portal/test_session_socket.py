@@ -525,6 +525,18 @@ async def test_bye_closes_the_session_at_once(house: House) -> None:
     assert (await viewer.hello())["session"] == "s2"
 
 
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_a_tab_that_is_closed_ends_its_session_at_once(house: House, code: int) -> None:
+    """A socket that the viewer closes properly (a closed or reloaded tab) leaves no session behind."""
+    viewer = await house.viewer()
+    token = (await viewer.hello())["token"]
+    await viewer.break_off(code)
+    assert house.session.closed
+    other = await house.viewer()
+    other.tell("hello", token=token)
+    assert (await other.hear("error"))["code"] == "unknown_token"
+
+
 async def test_a_session_that_ends_by_itself_is_told(house: House) -> None:
     """When the server closes the session, the viewer learns it."""
     viewer = await house.viewer()

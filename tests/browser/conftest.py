@@ -1,0 +1,139 @@
+"""A portal as a user starts it, with the measuring backends (beep, flash), and a Chromium that looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from avatars.bundle import BundleContents, encode_jpeg, write_bundle
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+
+PROBE = Path(__file__).with_name("probe.js")
+FLAGS = (
+    "--no-sandbox",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--mute-audio",
+)
+SIZE = 256
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    data_dir = tmp_path_factory.mktemp("portal")
+    for avatar_id, level in (("alpha", 90), ("beta", 60)):
+        _write_avatar(data_dir / "avatars" / avatar_id, level)
+    backends = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo")
+    with running_portal(data_dir, "--avatar", "alpha", *backends, "--no-worker", "--max-sessions", "3") as process:
+        yield process
+
+
+def _write_avatar(path: Path, level: int) -> None:
+    """Grey, with a bar that moves; the mouth box is the middle of the lower half."""
+    frames = []
+    for index in range(50):
+        picture = np.full((SIZE, SIZE, 3), level, np.uint8)
+        picture[:40, index * 5 : index * 5 + 10] = 220
+        frames.append(encode_jpeg(picture))
+    box = (SIZE // 4, SIZE // 2, 3 * SIZE // 4, 7 * SIZE // 8)
+    contents = BundleContents(
+        id=path.name,
+        name=path.name.title(),
+        kind="clip",
+        frames=frames,
+        width=SIZE,
+        height=SIZE,
+        boxes=np.tile(np.array(box, np.int32), (len(frames), 1)),
+        masks=np.full((1, box[3] - box[1], box[2] - box[0]), 255, np.uint8),
+        landmarks=np.zeros((len(frames), 478, 3), np.float32),
+        loop=np.arange(len(frames), dtype=np.int32),
+        poster=frames[0],
+    )
+    write_bundle(contents, path)
+
+
+@dataclass
+class Visit:
+    """One open page."""
+
+    page: Page
+    portal: PortalProcess
+    faults: list[str] = field(default_factory=list)
+    "errors of scripts, and requests to other hosts"
+
+    async def run(self, script: str, argument: Any = None) -> Any:
+        return await self.page.evaluate(script, argument)
+
+    async def stats(self) -> dict[str, Any]:
+        return dict(await self.run("vivavoce.stats()"))
+
+    async def until(self, condition: str, within_s: float = 15) -> None:
+        """Wait until a JavaScript expression is true."""
+        await self.page.wait_for_function(condition, timeout=1000 * within_s, polling=20)
+
+    async def start(self) -> dict[str, Any]:
+        await self.page.click("#vv-start")
+        await self.until("vivavoce.stats().state === 'live'")
+        return await self.stats()
+
+    async def say(self, text: str, mode: str = "echo") -> None:
+        await self.run("([text, mode]) => vivavoce.say(text, mode)", [text, mode])
+
+
+Visitor = Callable[..., Coroutine[Any, Any, Visit]]
+
+
+@pytest.fixture
+async def visit(chromium: Path, portal: PortalProcess) -> AsyncIterator[Visitor]:
+    """Open the page in a browser of its own: await visit("?lang=zh", flags=[...], width=390, height=844)."""
+    async with AsyncExitStack() as stack:
+
+        async def open_page(query: str = "", **options: Any) -> Visit:
+            return await stack.enter_async_context(_visit(chromium, portal, query, **options))
+
+        yield open_page
+
+
+@asynccontextmanager
+async def _visit(
+    chromium: Path,
+    portal: PortalProcess,
+    query: str,
+    flags: tuple[str, ...] = (),
+    width: int = 1280,
+    height: int = 800,
+    before: str = "",
+) -> AsyncIterator[Visit]:
+    """before: a script that runs ahead of those of the page."""
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS, *flags])
+        try:
+            context = await browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
+            page = await context.new_page()
+            await page.add_init_script(path=PROBE)
+            if before:
+                await page.add_init_script(before)
+            opened = Visit(page, portal)
+            page.on("pageerror", lambda error: opened.faults.append(str(error)))
+            page.on("request", lambda request: _check_host(opened, request.url))
+            await page.goto(f"{portal.url}/{query}")
+            await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
+            yield opened
+            assert not opened.faults
+        finally:
+            await browser.close()
+
+
+def _check_host(opened: Visit, url: str) -> None:
+    if url.startswith("http") and not url.startswith(opened.portal.url):
+        opened.faults.append(f"a request to another host: {url}")

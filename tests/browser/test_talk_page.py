@@ -1,0 +1,284 @@
+"""The Talk tab in a real Chromium, with voices that beep and mouths that flash.
+
+Figures of time are given wide bounds: they tell that something works, not how fast; `launch.py bench` measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import urllib.request
+
+import pytest
+
+from tests.benchmarks.portal_process import PortalProcess
+from tests.browser.conftest import Visit, Visitor
+
+pytestmark = pytest.mark.browser
+
+NO_UDP = ("--webrtc-ip-handling-policy=disable_non_proxied_udp",)
+WORDS = "one two three four five six seven eight nine ten"
+LONG = ". ".join([WORDS] * 5) + "."
+
+TRANSPORTS = pytest.mark.parametrize(
+    ("query", "transport"), [("", "webrtc"), ("?transport=websocket", "websocket")], ids=["webrtc", "websocket"]
+)
+
+
+def live_sessions(portal: PortalProcess) -> int:
+    with urllib.request.urlopen(f"{portal.url}/healthz") as answer:
+        return int(json.load(answer)["sessions"]["live"])
+
+
+async def free_again(portal: PortalProcess) -> bool:
+    """Whether every session ends well before the grace of a broken socket would be over."""
+    for _ in range(50):
+        if not await asyncio.to_thread(live_sessions, portal):
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+@TRANSPORTS
+async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, query: str, transport: str) -> None:
+    """Start brings pictures; say is heard, moves the mouth, brings subtitles and text; then there is silence again."""
+    page = await visit(query)
+    stats = await page.start()
+    assert stats["transport"] == transport
+    assert 0 < stats["firstFrameMs"] < 5000
+    await page.until("vivavoce.stats().fps > 15")
+    assert not await page.run("probe.onsets.length")
+    await page.say(WORDS)
+    await page.until("probe.onsets.length > 3")
+    await page.until("probe.changes > 3")
+    await page.until("document.querySelector('.vv-subtitle').textContent.includes('seven')")
+    await page.until("document.querySelector('.vv-answer').textContent.includes('ten')")
+    await page.until("vivavoce.stats().turnState === 'done'")
+    await page.until("probe.silences.length > 0")
+    await page.until("document.querySelector('.vv-subtitle').textContent === ''")
+    stats = await page.stats()
+    assert 0 < stats["latencyMs"] < 2000
+    assert stats["reasonCode"] == ("forced" if transport == "websocket" else None)
+
+
+@TRANSPORTS
+async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transport: str) -> None:
+    """Over ten seconds, beeps sound when the mouth flashes; the page's own figure agrees."""
+    page = await visit(query)
+    await page.start()
+    await page.say(LONG)
+    await page.until("probe.flashes.length > 45", within_s=30)
+    skews = await page.run("probe.skews()")
+    assert len(skews) > 25
+    tap_ms = 40 if transport == "webrtc" else 0  # what the probe's own ears add to the sound of a video element
+    assert abs(statistics.median(skews) - tap_ms) < 80
+    assert abs((await page.stats())["avSkewMs"]) < 80
+
+
+@TRANSPORTS
+async def test_interrupt_silences(visit: Visitor, query: str, transport: str) -> None:
+    """Interrupt ends the sound of a long answer, and the turn says so."""
+    page = await visit(query)
+    await page.start()
+    await page.say(LONG)
+    await page.until("probe.onsets.length > 3")
+    await page.page.click("#vv-interrupt")
+    before = await page.run("(window.interruptedAt = performance.now(), probe.silences.length)")
+    await page.until(f"probe.silences.length > {before}")
+    await page.until("vivavoce.stats().turnState === 'interrupted'")
+    heard = await page.run("probe.onsets.length")
+    await page.until("performance.now() - interruptedAt > 1000")
+    assert await page.run("probe.onsets.length") == heard
+    assert await page.run("document.querySelector('.vv-subtitle').textContent") == ""
+
+
+async def test_without_udp_it_falls_back_by_itself(visit: Visitor) -> None:
+    """Where the network lets no UDP through, the pictures come over the WebSocket, with the reason on the page."""
+    page = await visit(flags=NO_UDP)
+    stats = await page.start()
+    assert (stats["transport"], stats["reasonCode"]) == ("websocket", "no_route")
+    assert "no UDP" in await page.page.inner_text("#vv-status")
+    await page.say(WORDS)
+    await page.until("probe.onsets.length > 3 && probe.changes > 3")
+
+
+async def test_a_peer_that_never_connects_is_given_up(visit: Visitor) -> None:
+    """When WebRTC stays without a picture, the fallback comes after its patience, without a click."""
+    deaf = """
+        const set = RTCPeerConnection.prototype.setRemoteDescription;
+        RTCPeerConnection.prototype.setRemoteDescription = function (answer) {
+            const sdp = answer.sdp.split('\\r\\n').map((line) => line.startsWith('a=candidate')
+                ? 'a=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host' : line).join('\\r\\n');
+            return set.call(this, { type: answer.type, sdp });
+        };
+        RTCPeerConnection.prototype.createOffer = new Proxy(RTCPeerConnection.prototype.createOffer, {
+            async apply(make, self, given) {
+                const offer = await make.apply(self, given);
+                const sdp = offer.sdp.replace(/a=ice-pwd:.*/g, 'a=ice-pwd:wrongwrongwrongwrongwrong');
+                return { type: offer.type, sdp };
+            },
+        });
+        const send = WebSocket.prototype.send;
+        WebSocket.prototype.send = function (data) {
+            if (typeof data !== 'string' || !data.includes('"candidate"')) send.call(this, data);
+        };
+    """
+    page = await visit(before=deaf)
+    stats = await page.start()
+    assert stats["transport"] == "websocket"
+    assert stats["reasonCode"] in ("no_picture", "failed", "unsupported")
+    assert stats["firstFrameMs"] < 8000
+
+
+async def test_a_stall_in_mid_turn_moves_the_turn_to_the_websocket(visit: Visitor) -> None:
+    """When WebRTC pictures stop in mid-sentence, the same turn goes on over the socket, and no further."""
+    page = await visit(
+        before="""
+        window.RTCPeerConnection = class extends RTCPeerConnection {
+            constructor(...given) { super(...given); window.peer = this; }
+        };
+        """
+    )
+    await page.start()
+    await page.say(LONG)
+    await page.until("probe.onsets.length > 3")
+    await page.run("peer.getReceivers().forEach(({ track }) => track.stop())")
+    await page.until("vivavoce.stats().transport === 'websocket'")
+    stats = await page.stats()
+    assert stats["reasonCode"] == "stalled"
+    heard = await page.run("probe.onsets.length")
+    await page.until(f"probe.onsets.length > {heard + 3}")
+    after = await page.stats()
+    assert (after["turn"], after["session"]) == (1, stats["session"])
+
+
+@TRANSPORTS
+async def test_a_broken_socket_is_mended_with_its_turn(visit: Visitor, query: str, transport: str) -> None:
+    """When the session socket breaks, the page comes back to the same session, and what is said goes on."""
+    page = await visit(
+        query,
+        before="""
+        window.WebSocket = class extends WebSocket {
+            constructor(...given) { super(...given); window.socket = this; }
+        };
+        """,
+    )
+    stats = await page.start()
+    await page.say(LONG)
+    await page.until("probe.onsets.length > 3")
+    await page.run("(window.old = socket, Object.getPrototypeOf(WebSocket).prototype.close.call(socket, 3001))")
+    await page.until("socket !== old && vivavoce.stats().state === 'live'")
+    heard = await page.run("probe.onsets.length")
+    await page.until(f"probe.onsets.length > {heard + 3}")
+    after = await page.stats()
+    assert (after["session"], after["turn"], after["transport"]) == (stats["session"], 1, transport)
+
+
+async def test_typing_alone_starts_the_session(visit: Visitor) -> None:
+    """Enter in the text box opens the session and says the text; question and answer are in the chat."""
+    page = await visit()
+    await page.page.fill(".vv-composer textarea", "hello there")
+    await page.page.keyboard.press("Enter")
+    await page.until("document.querySelector('.vv-answer')?.textContent.includes('hello there')")
+    assert await page.page.inner_text(".vv-asked") == "hello there"
+
+
+async def test_the_avatar_is_swapped_in_mid_session(visit: Visitor) -> None:
+    """Another avatar is shown from the next picture on, in the same session."""
+    page = await visit("?transport=websocket")
+    stats = await page.start()
+    await page.page.click(".vv-avatar[data-id=beta]")
+    await page.until("document.querySelector('.vv-avatar[data-id=beta]').getAttribute('aria-checked') === 'true'")
+    level = "document.querySelector('#vv-canvas').getContext('2d').getImageData(20, 200, 1, 1).data[0]"
+    await page.until(f"Math.abs({level} - 60) < 8")
+    assert (await page.stats())["session"] == stats["session"]
+
+
+async def test_an_empty_or_overlong_text_is_told_on_the_page(visit: Visitor) -> None:
+    """A text that the session refuses comes back as a message with its remedy; the session lives on."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    for text in ("   ", "word " * 20_000):
+        before = await page.run("document.querySelectorAll('.vv-note.vv-error').length")
+        await page.say(text)
+        await page.until(f"document.querySelectorAll('.vv-note.vv-error').length > {before}")
+    assert (await page.stats())["state"] == "live"
+
+
+async def test_stop_and_start_again(visit: Visitor, portal: PortalProcess) -> None:
+    """Stop frees the session at once; Start opens a new one."""
+    page = await visit()
+    first = await page.start()
+    await page.page.click("#vv-stop")
+    assert await free_again(portal)
+    second = await page.start()
+    assert second["session"] != first["session"]
+
+
+async def test_a_tab_closed_in_mid_turn_frees_its_session(visit: Visitor, portal: PortalProcess) -> None:
+    """Closing the tab while the avatar speaks ends the session without waiting for the grace."""
+    page = await visit()
+    await page.start()
+    await page.say(LONG)
+    await page.until("probe.onsets.length > 1")
+    assert await asyncio.to_thread(live_sessions, portal) == 1
+    await page.page.close(run_before_unload=True)
+    assert await free_again(portal)
+
+
+async def test_a_reload_works_and_leaves_nothing_behind(visit: Visitor, portal: PortalProcess) -> None:
+    """Reloading in mid-turn ends the old session; the page starts again."""
+    page = await visit()
+    await page.start()
+    await page.say(LONG)
+    await page.until("probe.onsets.length > 1")
+    await page.page.reload()
+    await page.page.wait_for_selector("#vv-start:not([disabled])")
+    assert await free_again(portal)
+    await page.start()
+
+
+async def test_a_full_house_is_told(visit: Visitor) -> None:
+    """When all places are taken, the page says so, and Start is there for another try."""
+    pages = [await visit("?transport=websocket") for _ in range(4)]
+    for page in pages[:3]:
+        await page.start()
+    await pages[3].page.click("#vv-start")
+    await pages[3].until("document.querySelector('.vv-note.vv-error')?.dataset.code === 'at_capacity'")
+    assert await pages[3].page.is_visible("#vv-start")
+
+
+async def _sideways(page: Visit) -> int:
+    return int(await page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640), (1280, 800)])
+async def test_the_page_fits(visit: Visitor, width: int, height: int) -> None:
+    """No sideways scrolling in any tab; on a phone the player is on top and the text box within the window."""
+    page = await visit(width=width, height=height)
+    assert await _sideways(page) <= 0
+    await page.start()
+    frame = await page.page.locator(".vv-frame").bounding_box()
+    box = await page.page.locator(".vv-composer textarea").bounding_box()
+    assert frame is not None
+    assert box is not None
+    if width < 800:
+        assert frame["y"] + frame["height"] <= box["y"]
+    if height > 700:
+        assert box["y"] + box["height"] <= height
+    for tab in await page.page.get_by_role("tab").all():
+        await tab.click()
+        assert await _sideways(page) <= 0
+
+
+async def test_the_page_speaks_chinese(visit: Visitor) -> None:
+    """The switch puts page and tabs into Chinese and back, in mid-session too."""
+    page = await visit()
+    await page.start()
+    await page.page.click(".vv-language")
+    await page.until("document.querySelector('#vv-stop').textContent.trim() === '结束'")
+    await page.until("document.querySelector('[data-tab-id=talk][role=tab]').textContent === '对话'")
+    await page.page.click(".vv-language")
+    await page.until("document.querySelector('#vv-stop').textContent.trim() === 'Stop'")
+    assert (await page.stats())["state"] == "live"
