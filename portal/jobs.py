@@ -44,9 +44,9 @@ __all__ = [
     "JobQueue",
     "database_url",
     "enqueue_options",
+    "id_of_test_clip",
     "new_job_id",
     "open_database",
-    "test_clip_id",
 ]
 
 PREPARE = "prepare"
@@ -73,7 +73,7 @@ def new_job_id() -> str:
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(4)}"
 
 
-def test_clip_id(avatar: str) -> str:
+def id_of_test_clip(avatar: str) -> str:
     """Id of the one job that shows how an avatar speaks."""
     return f"test-{avatar}"
 
@@ -170,13 +170,13 @@ class JobQueue:
 
     def submit_test_clip(self, avatar: str, name: str) -> Job:
         """Queue a few spoken words of an avatar, unless they are there or under way."""
-        job_id = test_clip_id(avatar)
+        job_id = id_of_test_clip(avatar)
         if not self.folders.clip(job_id).exists():
             with suppress(JobNotFound):
                 if not (job := self.get(job_id)).active:
                     self.delete(job.id)
         inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
-        return self._submit(CLIP, name, inputs, avatar=avatar, job_id=job_id)
+        return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, job_id=job_id)
 
     # -- looking
 

@@ -12,10 +12,11 @@ _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 
 
 def clean_name(raw: str, *, limit: int = 60) -> str:
-    """One line without folders, hidden characters or doubled spaces, at most `limit` characters; may be empty."""
+    """One line without folders, hidden characters or doubled spaces, cut at `limit` characters; may be empty."""
     last = re.split(r"[/\\]", raw.replace("\0", " ").rstrip("/\\"))[-1]
     seen = "".join(
         " " if unicodedata.category(character) in _HIDDEN else character
         for character in unicodedata.normalize("NFC", last)
     )
-    return re.sub(r"\s+", " ", seen).strip(" .")[:limit].strip()
+    whole = re.sub(r"\s+", " ", seen).strip(" .")
+    return whole if len(whole) <= limit else whole[: limit - 1].strip() + "…"

@@ -292,27 +292,3 @@ def _sweep(queue: JobQueue) -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     """DBOS logs each failed job with a traceback; ours are told once, in plain words, where they happen."""
     return not record.getMessage().startswith("Exception encountered in background workflow")
-
-
-def _leash() -> None:
-    """End the process when the one that started it is gone: its end of our standard input closes."""
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    os._exit(0)
-
-
-def _main() -> int:
-    """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
-    from portal.settings import Settings
-
-    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
-    logging.basicConfig(level=settings.log_level.upper(), format="worker: %(levelname)s %(name)s: %(message)s")
-    threading.Thread(target=_leash, name="leash", daemon=True).start()
-    status = run_worker(settings, idle_exit_s=settings.worker_idle_s)
-    # Not sys.exit: DBOS' pool threads would be waited for, and there is nothing to wait for.
-    logging.shutdown()
-    os._exit(status)
-
-
-if __name__ == "__main__":
-    _main()

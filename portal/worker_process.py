@@ -30,10 +30,10 @@ TERMINATION_S = 2.0
 
 
 class WorkerProcess:
-    """At most one child process of `portal.worker` for the queue's data folder."""
+    """At most one child process of `portal.worker_child` for the queue's data folder."""
 
     def __init__(self, settings: Settings, queue: JobQueue, *, command: Sequence[str] = ()) -> None:
-        self._command = tuple(command) or (sys.executable, "-m", "portal.worker")
+        self._command = tuple(command) or (sys.executable, "-m", "portal.worker_child")
         self._settings = settings
         self._queue = queue
         self._wanted = asyncio.Event()

@@ -17,7 +17,7 @@ from portal.api.errors import ErrorRoute
 from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
-from portal.jobs import JobQueue, test_clip_id
+from portal.jobs import JobQueue, id_of_test_clip
 from portal.submissions import submit_avatar
 from portal.uploads import Uploads, limited_form
 
@@ -32,7 +32,7 @@ def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) 
     """All avatars as the page and the API show them."""
 
     def view(avatar: AvatarSummary) -> AvatarView:
-        return avatar_view(avatar, reports.pictures(avatar.id), queue.folders.clip(test_clip_id(avatar.id)))
+        return avatar_view(avatar, reports.pictures(avatar.id), queue.folders.clip(id_of_test_clip(avatar.id)))
 
     return [view(avatar) for avatar in library.list()]
 
@@ -95,7 +95,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
         library.delete(avatar_id)
         reports.delete(avatar_id)
         with suppress(JobNotFound):
-            queue.delete(test_clip_id(avatar_id))
+            queue.delete(id_of_test_clip(avatar_id))
         return Response(status_code=204)
 
     return router

@@ -26,12 +26,10 @@ def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
         html_template=(
             f'<vivavoce-{name} class="vv-desk" data-texts="{texts}" data-settings="{given}">{markup}</vivavoce-{name}>'
         ),
-        js_on_load=None,
+        # Not a <script> in `head`: Gradio drops its type="module".
+        js_on_load=f"import(new URL('static/desk/{name}.js', document.baseURI).href)",
         apply_default_css=False,
         elem_id=f"vv-{name}",
         elem_classes="vv-desk-host",
-        head=(
-            '<link rel="stylesheet" href="static/desk/desk.css">'
-            f'<script type="module" src="static/desk/{name}.js"></script>'
-        ),
+        head='<link rel="stylesheet" href="static/desk/desk.css">',
     )

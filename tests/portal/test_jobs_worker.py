@@ -11,14 +11,29 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from avatars.bundle import encode_jpeg
+from avatars.library import AvatarLibrary, presets
+from avatars.media import fit_within, read_photo
+from portal.face_reports import FaceReports
 from portal.job_records import Job
-from portal.jobs import JobQueue
+from portal.jobs import JobQueue, id_of_test_clip
+from portal.settings import Settings
+from portal.submissions import submit_avatar
 from portal.worker_process import WorkerProcess
 
 SCRIPT = Path(__file__).with_name("job_worker_script.py")
 DEADLINE_S = 60.0
+
+
+async def until(queue: JobQueue, job_id: str, condition: Callable[[Job], bool]) -> Job:
+    """Look at a job of another process until it is as wanted, no longer than the deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition(job := await asyncio.to_thread(queue.get, job_id)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return job
 
 
 class Bench:
@@ -44,11 +59,7 @@ class Bench:
         return (self.data_dir / "trace").read_text().split()
 
     async def until(self, job_id: str, condition: Callable[[Job], bool]) -> Job:
-        """Look at a job of another process until it is as wanted, no longer than the deadline."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition(job := await asyncio.to_thread(self.queue.get, job_id)):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            return job
+        return await until(self.queue, job_id, condition)
 
     async def finished(self, job_id: str) -> Job:
         return await self.until(job_id, lambda job: not job.active)
@@ -135,3 +146,62 @@ async def test_a_failed_job_can_be_run_again(bench: Bench) -> None:
     again = await asyncio.to_thread(bench.queue.retry, job.id)
     assert again.id == job.id and again.active and again.error is None
     assert (await bench.finished(job.id)).state == "failed"
+
+
+async def test_the_shipped_worker_prepares_a_photo_though_it_is_killed_in_the_middle(tmp_path: Path) -> None:
+    """The real worker, killed with -9 while it brings a photo to life, is replaced by one that finishes the avatar."""
+    library, queue = AvatarLibrary(tmp_path / "avatars"), JobQueue(tmp_path)
+    worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
+    photo = small_photo(tmp_path / "photo.jpg", presets()[0].picture)
+
+    def submit() -> Job:
+        return submit_avatar(library, queue, photo, name="Ada", file_name="ada.jpg", consent=True)
+
+    job = await asyncio.to_thread(submit)
+    await worker.start()
+    try:
+        await until(queue, job.id, lambda job: job.stage == "make_loop")
+        read = (queue.folders.work(job.id) / "read_source").stat().st_mtime_ns
+        killed = worker.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(queue, job.id, lambda _: worker.pid not in (None, killed))
+        assert (queue.folders.work(job.id) / "read_source").stat().st_mtime_ns == read
+        job = await until(queue, job.id, lambda job: not job.active)
+        assert job.state == "done" and job.result == {"avatar": job.avatar}
+        bundle = library.open(job.avatar)
+        assert bundle.name == "Ada" and bundle.preview_path is not None and bundle.frame_count > 25
+        assert bundle.manifest["source"]["consent"] is True and FaceReports(tmp_path).pictures(job.avatar)
+        clips = await asyncio.to_thread(queue.list, kind="clip")
+        assert [clip.id for clip in clips] == [id_of_test_clip(job.avatar)]
+    finally:
+        await worker.aclose()
+        queue.close()
+
+
+async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Path) -> None:
+    """A refused photo fails with code, remedy, face report and its strip of pictures, and can be looked at again."""
+    library, queue = AvatarLibrary(tmp_path / "avatars"), JobQueue(tmp_path)
+    worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
+    wall = tmp_path / "wall.jpg"
+    wall.write_bytes(encode_jpeg(np.full((200, 300, 3), 180, np.uint8)))
+
+    def submit() -> Job:
+        return submit_avatar(library, queue, wall, name="Wall", file_name="wall.jpg", consent=True)
+
+    job = await asyncio.to_thread(submit)
+    await worker.start()
+    try:
+        job = await until(queue, job.id, lambda job: not job.active)
+        assert job.state == "failed" and job.error is not None and job.error.report is not None
+        assert job.error.code == "no_face" and job.error.hint and job.error.report["counts"]["missing"] == 1
+        assert FaceReports(tmp_path).pictures(job.avatar) == [job.error.report["strip"][0]["file"]]
+        assert library.list() == [] and queue.retryable(job) and not queue.folders.work(job.id).exists()
+    finally:
+        await worker.aclose()
+        queue.close()
+
+
+def small_photo(path: Path, source: Path) -> Path:
+    path.write_bytes(encode_jpeg(fit_within(read_photo(source), 384)))
+    return path

@@ -27,5 +27,6 @@ def test_a_name_is_one_visible_line_without_folders(raw: str, clean: str) -> Non
 
 
 def test_a_long_name_is_cut() -> None:
-    """A name of 300 characters is cut to its limit."""
-    assert clean_name("x" * 300) == "x" * 60
+    """A name of 300 characters is cut to its limit, and shows it."""
+    assert clean_name("x" * 300) == "x" * 59 + "…"
+    assert clean_name("x" * 60) == "x" * 60

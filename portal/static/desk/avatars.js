@@ -62,7 +62,7 @@ class VivavoceAvatars extends Desk {
 
   show(jobs) {
     const mine = jobs.filter((job) => job.kind === "prepare" && (isActive(job) || job.state === "failed"));
-    this.cards.show(mine);
+    this.cards.show(mine.reverse()); // in the order of their turns
     this.querySelector(".vv-making").hidden = !mine.length;
     // A job came to its end: there may be a new avatar, or a test clip of one.
     const busy = jobs.filter(isActive).map((job) => job.id).join();

@@ -1,0 +1,35 @@
+"""The worker process as a child of the portal: `python -m portal.worker_child`, started by `portal.worker_process`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+from portal.settings import Settings
+from portal.worker import run_worker
+
+__all__ = ["main"]
+
+
+def _leash() -> None:
+    """End the process when the one that started it is gone: its end of our standard input closes."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(0)
+
+
+def main() -> int:
+    """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    logging.basicConfig(level=settings.log_level.upper(), format="worker: %(levelname)s %(name)s: %(message)s")
+    threading.Thread(target=_leash, name="leash", daemon=True).start()
+    status = run_worker(settings, idle_exit_s=settings.worker_idle_s)
+    # Not sys.exit: DBOS' pool threads would be waited for, and there is nothing to wait for.
+    logging.shutdown()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The Avatars, Studio and Jobs tabs: every word is there in both languages, and the elements get what they need."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from portal.api.errors import STATUSES
+from portal.job_steps import recipes
+from portal.ui.avatars import build_avatars_tab
+from portal.ui.jobs import build_jobs_tab
+from portal.ui.studio import build_studio_tab, voices_of
+from portal.ui.text import DESK_TEXTS
+
+STATIC = Path(__file__).parents[2] / "portal" / "static" / "desk"
+BUILDERS = {"avatars": build_avatars_tab, "studio": build_studio_tab, "jobs": build_jobs_tab}
+FOR_CHINESE_ONLY = ("error.", "hint.")
+
+
+@pytest.fixture
+def tabs() -> dict[str, str]:
+    """Name -> markup."""
+    settings = SimpleNamespace(max_upload_bytes=1_000_000, tts="beep")
+    context: Any = SimpleNamespace(settings=settings)
+    with gr.Blocks():
+        return {name: build(context).html_template for name, build in BUILDERS.items()}
+
+
+def test_both_languages_say_the_same_things() -> None:
+    """Every text is there in English and Chinese, with the same places to fill; only error texts are Chinese alone."""
+    english, chinese = DESK_TEXTS["en"], DESK_TEXTS["zh"]
+    assert english.keys() == {key for key in chinese if not key.startswith(FOR_CHINESE_ONLY)}
+    for key, text in english.items():
+        assert text and chinese[key]
+        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", chinese[key])), key
+
+
+def test_every_word_of_the_markup_is_known(tabs: dict[str, str]) -> None:
+    """data-t attributes name texts that exist."""
+    for markup in tabs.values():
+        keys = re.findall(r'data-t(?:-title|-placeholder)?="([^"]+)"', markup)
+        assert keys and set(keys) <= DESK_TEXTS["en"].keys()
+
+
+def test_every_word_the_scripts_ask_for_is_known() -> None:
+    """t("key") in the scripts names texts that exist; t(`prefix.${...}`) a family of them."""
+    for script in STATIC.glob("*.js"):
+        source = script.read_text(encoding="utf-8")
+        assert set(re.findall(r'\bt\("([^"]+)"', source)) <= DESK_TEXTS["en"].keys(), script.name
+        for prefix in re.findall(r"\bt\(`(\w+\.)\$", source):
+            assert any(key.startswith(prefix) for key in DESK_TEXTS["zh"]), prefix
+
+
+def test_every_stage_and_error_has_words() -> None:
+    """Stages of both kinds of job, and error codes of the API with their remedies, can be told in Chinese too."""
+    for recipe in recipes():
+        assert f"job.{recipe.kind}" in DESK_TEXTS["en"]
+        assert {f"stage.{stage.name}" for stage in recipe.stages} <= DESK_TEXTS["en"].keys()
+    for code in STATUSES.keys() - {"at_capacity"}:
+        assert {f"error.{code}", f"hint.{code}"} <= DESK_TEXTS["zh"].keys(), code
+
+
+def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
+    """The markup defines <vivavoce-NAME>, carries texts and settings, and its script defines that element."""
+    for name, markup in tabs.items():
+        found = re.fullmatch(
+            rf'<vivavoce-{name} [^>]*data-texts="([^"]+)" data-settings="([^"]+)">.*</\S+>', markup, re.S
+        )
+        assert found is not None
+        assert json.loads(html.unescape(found[1])) == DESK_TEXTS
+        assert isinstance(json.loads(html.unescape(found[2])), dict)
+        assert f'customElements.define("vivavoce-{name}"' in (STATIC / f"{name}.js").read_text(encoding="utf-8")
+        assert "${" not in markup and "{{" not in markup, "Gradio would take it for a template"
+
+
+def test_a_synthesizer_that_cannot_run_has_no_voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Studio offers the voices there are."""
+    assert voices_of("beep")
+    assert voices_of("no such synthesizer") == []
