@@ -128,9 +128,9 @@ class AvatarBundle:
         try:
             manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
             if manifest.get("format") != BUNDLE_FORMAT or manifest.get("version") != BUNDLE_VERSION:
+                found = f"{manifest.get('format')!r} version {manifest.get('version')!r}"
                 raise BundleError(
-                    f"{path.name} is a bundle of format {manifest.get('format')!r} version {manifest.get('version')!r}, "
-                    f"not {BUNDLE_FORMAT!r} version {BUNDLE_VERSION}.",
+                    f"{path.name} is a bundle of format {found}, not {BUNDLE_FORMAT!r} version {BUNDLE_VERSION}.",
                     "Prepare the avatar again with this version of Vivavoce.",
                 )
             tensors = load_file(path / "tensors.safetensors")

@@ -4,7 +4,7 @@ AvatarError
 ├── AvatarNotFound     no avatar of that id
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
-└── FaceNotFound       no usable face: none, too small, too far turned (carries the face report)
+└── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)
 """
 
 from __future__ import annotations

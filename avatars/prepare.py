@@ -68,6 +68,8 @@ FACE_FROM_TOP = 0.46
 "where the middle of the face comes in a photo that was cut"
 MAX_STILL_PIXELS = 1_250_000
 "a 4:3 photo keeps 1280 px; squarer ones a little less, for the sake of time"
+PRESET_SIDE_PX = 512
+"the drawn portraits look best at this size, and it is what a bare CPU serves to several viewers"
 MIN_PICTURE_PX = 512
 "longer side to which a small photo is enlarged"
 MIN_CLIP_S = 1.0
@@ -87,6 +89,8 @@ class Upload:
     "as the person calls the avatar"
     closed_eyes: Path | None = None
     "the same photo with closed eyes, where there is one"
+    side_px: int = MAX_SIDE_PX
+    "longer side of the avatar's picture at most: what a live picture costs grows with its square"
     source: Mapping[str, Any] = field(default_factory=dict)
     "kept in the manifest: file name, consent, licence"
 
@@ -103,6 +107,7 @@ def read_source(upload: Upload, work: Path, progress: Progress) -> None:
         "id": upload.avatar_id,
         "name": upload.name,
         "kind": "still" if info.kind == "photo" else "clip",
+        "side_px": upload.side_px,
         "source": {
             **upload.source,
             "format": info.format,
@@ -213,6 +218,7 @@ def preset_upload(preset: Preset) -> Upload:
         avatar_id=preset.id,
         name=preset.names["en"],
         closed_eyes=preset.closed_eyes,
+        side_px=PRESET_SIDE_PX,
         source={"file": preset.picture.name, "preset": True, "licence": "Apache-2.0", "names": dict(preset.names)},
     )
 
@@ -258,7 +264,7 @@ def _find_in_photo(source: Path, output: Path, analyzer: FaceAnalyzer) -> None:
     picture, landmarks = photo, track.landmarks
     if track.good:
         x0, y0, side_x, side_y = _closeup(faces[0], photo.shape[1], photo.shape[0])
-        size = _still_size(side_x, side_y)
+        size = _still_size(side_x, side_y, read_json(source / "source.json")["side_px"])
         cut = (slice(y0, y0 + side_y), slice(x0, x0 + side_x))
         picture = _resized(photo[cut], size)
         landmarks = _landmarks_in(analyzer, picture, faces[0], (x0, y0), size[0] / side_x)
@@ -280,8 +286,8 @@ def _closeup(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
     return x0, y0, side, side
 
 
-def _still_size(width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, MAX_SIDE_PX / max(width, height), (MAX_STILL_PIXELS / (width * height)) ** 0.5)
+def _still_size(width: int, height: int, side_px: int) -> tuple[int, int]:
+    scale = min(1.0, side_px / max(width, height), (MAX_STILL_PIXELS / (width * height)) ** 0.5)
     scale = max(scale, MIN_PICTURE_PX / max(width, height))
     return even_size(width * scale, height * scale, MAX_SIDE_PX)
 

@@ -7,7 +7,7 @@ before it wait, as in a live session.
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import secrets
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from pathlib import Path
@@ -49,8 +49,7 @@ class ClipWriter:
     def __init__(self, output: Path, width: int, height: int) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         self._output = output
-        with tempfile.NamedTemporaryFile(suffix=".mp4", prefix=".clip-", dir=output.parent, delete=False) as staging:
-            self._staging = Path(staging.name)
+        self._staging = output.with_name(f".{secrets.token_hex(8)}.mp4")
         self._file = av.open(str(self._staging), "w", options={"movflags": "+faststart"})
         self._video = self._file.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "veryfast"})
         self._video.width, self._video.height = width, height

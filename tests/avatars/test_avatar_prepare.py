@@ -119,11 +119,11 @@ def test_what_is_known_about_the_upload_is_kept(photo, tmp_path, library):
 
 def test_a_preset_is_prepared_once(library, monkeypatch):
     """One of our own characters is made if it is missing, and only then."""
-    monkeypatch.setattr(prepare, "MediaPipeFaceAnalyzer", lambda tracking: ScriptedAnalyzer([[face_at(size=768)]]))
+    monkeypatch.setattr(prepare, "MediaPipeFaceAnalyzer", lambda tracking: ScriptedAnalyzer([[face_at(size=512)]]))
     preset = presets()[0]
     bundle = prepare_preset(preset, library)
     assert prepare_preset(preset, library) is bundle
-    assert (bundle.id, bundle.width) == (preset.id, 768)
+    assert (bundle.id, bundle.width) == (preset.id, 512)
     assert bundle.manifest["source"]["names"]["zh"] == preset.names["zh"]
     assert preset_upload(preset).closed_eyes == preset.closed_eyes
 

@@ -55,9 +55,7 @@ FIGURES: dict[str, Figure] = {
     "photo_s": Figure("photo -> avatar, CPU", "s", 6),
     "clip_s": Figure("10 s of 704x1216 clip -> avatar, CPU", "s", 60),
     "session_mb": Figure("added memory a session", "MB", 30, peer="35-60 (after 124 for the first)"),
-    "avatar_mb": Figure(
-        "added memory, a 10 s 720p avatar", "MB", 150, peer="691 (wav2lip frames, by its 69.1 MB a second)"
-    ),
+    "avatar_mb": Figure("added memory, a 10 s 720p avatar", "MB", 150, peer="its frames, 69 MB a second"),
     "closure_phonemes": Figure("p/b/m closures recalled, phoneme timing", "", 0.9, True),
     "closure_audio": Figure("p/b/m closures recalled, from audio alone", "", 0.8, True),
     "lip_lag": Figure("best lag of the lips from audio alone, |pictures|", "", 1),
