@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import portal.worker
 from avatars.bundle import encode_jpeg
 from avatars.library import AvatarLibrary, presets
 from avatars.media import fit_within, read_photo
@@ -200,6 +202,25 @@ async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Pa
     finally:
         await worker.aclose()
         queue.close()
+
+
+async def test_a_worker_whose_portal_is_gone_ends_by_itself(tmp_path: Path) -> None:
+    """A portal that was killed leaves no worker behind: its standard input closes, and that ends it."""
+    settings = Settings(data_dir=tmp_path).model_dump_json().encode() + b"\n"
+    command = (sys.executable, "-m", "portal.worker_child")
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, cwd=Path(portal.__file__).parents[1])
+    async with asyncio.timeout(DEADLINE_S):
+        await process.communicate(settings)
+    assert process.returncode == 0
+
+
+async def test_a_second_worker_leaves_the_data_folder_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one worker serves a data folder another one says so and ends with status 75."""
+    job = await asyncio.to_thread(bench.submit_photo)
+    await bench.until(job.id, lambda job: job.stage == "gated")
+    monkeypatch.setattr(portal.worker, "LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(portal.worker, "lower_priority", lambda: None)
+    assert await asyncio.to_thread(portal.worker.run_worker, Settings(data_dir=bench.data_dir)) == 75
 
 
 def small_photo(path: Path, source: Path) -> Path:

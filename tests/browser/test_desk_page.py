@@ -1,0 +1,150 @@
+"""The Avatars, Studio and Jobs tabs in a real Chromium, before a portal with its real worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from avatars.bundle import encode_jpeg
+from avatars.library import presets
+from avatars.media import fit_within, read_photo
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import FLAGS
+
+pytestmark = pytest.mark.browser
+
+JOB_MS = 90_000
+TABS = ("talk", "avatars", "studio", "jobs")
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """A portal on its first start: it is making our own characters when the page opens."""
+    with running_portal(tmp_path_factory.mktemp("workshop"), "--tts", "beep") as process:
+        yield process
+
+
+@pytest.fixture
+async def page(chromium: Path, workshop: PortalProcess) -> AsyncIterator[Page]:
+    faults: list[str] = []
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS])
+        try:
+            page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            await page.goto(workshop.url)
+            yield page
+            assert not faults
+        finally:
+            await browser.close()
+
+
+async def show(page: Page, tab: str) -> None:
+    await page.get_by_role("tab").nth(TABS.index(tab)).click()
+    await page.wait_for_selector(f"vivavoce-{tab}")
+
+
+async def upload(page: Page, file: Path, name: str) -> None:
+    await show(page, "avatars")
+    form = page.locator("vivavoce-avatars form")
+    await form.locator("input[type=file]").set_input_files(file)
+    await form.locator("[name=name]").fill(name)
+    await form.locator("[name=consent]").check()
+    await form.locator("[type=submit]").click()
+
+
+def small_photo(folder: Path) -> Path:
+    path = folder / "photo.jpg"
+    path.write_bytes(encode_jpeg(fit_within(read_photo(presets()[0].picture), 384)))
+    return path
+
+
+async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path) -> None:
+    """Upload, progress by stage, moving preview, face report, spoken test clip, delete."""
+    await upload(page, small_photo(tmp_path), "Ada")
+    job = page.locator(".vv-making .vv-job", has_text="Ada")
+    await expect(job).to_be_visible()
+    await expect(job).to_contain_text("bringing it to life", timeout=JOB_MS)
+    card = page.locator(".vv-avatar", has_text="Ada")
+    await expect(card).to_be_visible(timeout=JOB_MS)
+    await expect(job).to_have_count(0)
+    await page.wait_for_function("() => [...document.querySelectorAll('.vv-avatar video')].pop().currentTime > 0.2")
+    await card.click()
+    detail = page.locator(".vv-detail")
+    await expect(detail).to_contain_text("The face is good.")
+    assert await detail.locator(".vv-strip img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
+    await expect(detail.locator("video[controls]")).to_be_visible(timeout=JOB_MS)
+    await detail.get_by_text("Delete", exact=True).click()
+    await detail.get_by_text("Yes, delete it").click()
+    await expect(card).to_have_count(0)
+
+
+async def test_what_is_missing_is_said_before_anything_is_sent(page: Page, tmp_path: Path) -> None:
+    """No file, no consent: the page says what is missing."""
+    await show(page, "avatars")
+    form = page.locator("vivavoce-avatars form")
+    await form.locator("[type=submit]").click()
+    await expect(form.locator(".vv-note")).to_contain_text("Choose a photo")
+    await form.locator("input[type=file]").set_input_files(small_photo(tmp_path))
+    await form.locator("[type=submit]").click()
+    await expect(form.locator(".vv-note")).to_contain_text("consent")
+
+
+async def test_a_refused_picture_is_explained_with_its_remedy(page: Page, tmp_path: Path) -> None:
+    """A wrong file is refused at once; a picture without a face after a look, with the picture; both with remedies."""
+    text = tmp_path / "letter.png"
+    text.write_text("no picture " * 50)
+    await upload(page, text, "Letter")
+    await expect(page.locator("vivavoce-avatars .vv-note")).to_contain_text("JPEG, PNG")
+    wall = tmp_path / "wall.jpg"
+    wall.write_bytes(encode_jpeg(np.full((200, 300, 3), 180, np.uint8)))
+    await upload(page, wall, "Wall")
+    job = page.locator(".vv-making .vv-job", has_text="Wall")
+    await expect(job).to_contain_text("No face was found", timeout=JOB_MS)
+    await expect(job).to_contain_text("from the front")
+    await expect(job.locator(".vv-strip img")).to_be_visible()
+    await job.get_by_text("Remove").click()
+    await expect(job).to_have_count(0)
+
+
+async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
+    """A text and an avatar give an MP4 that plays and can be downloaded; the Jobs tab tells of it."""
+    await show(page, "studio")
+    form = page.locator("vivavoce-studio form")
+    await expect(form.locator("[name=avatar]").first).to_be_checked(timeout=JOB_MS)
+    await form.locator("textarea").fill("One two three four five.")
+    await form.locator("[type=submit]").click()
+    job = page.locator("vivavoce-studio .vv-job", has_text="One two three")
+    video = job.locator("video")
+    await expect(video).to_be_visible(timeout=JOB_MS)
+    await page.wait_for_function("() => document.querySelector('vivavoce-studio video').duration > 1")
+    link = job.get_by_text("Download")
+    answer = await page.request.get(str(await link.evaluate("link => link.href")))
+    assert answer.status == 200 and (await answer.body())[4:8] == b"ftyp"
+    await show(page, "jobs")
+    row = page.locator("vivavoce-jobs tbody tr", has_text="One two three")
+    await expect(row).to_contain_text("done")
+    await row.get_by_text("Remove").click()
+    await expect(row).to_have_count(0)
+
+
+async def test_the_language_is_switched_on_the_spot(page: Page) -> None:
+    """Every tab follows the switch in the header."""
+    await show(page, "jobs")
+    await expect(page.locator("vivavoce-jobs h2")).to_have_text("Jobs")
+    await page.locator(".vv-language").click()
+    await expect(page.locator("vivavoce-jobs h2")).to_have_text("任务")
+    await show(page, "studio")
+    await expect(page.locator("vivavoce-studio [type=submit]")).to_have_text("生成视频")
+
+
+async def test_the_tabs_fit_a_phone(page: Page) -> None:
+    """Nothing is wider than a screen of 390 pixels."""
+    await page.set_viewport_size({"width": 390, "height": 844})
+    for tab in TABS[1:]:
+        await show(page, tab)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, tab
