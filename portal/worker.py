@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from avatars.errors import AvatarError
 from pipeline.errors import VivavoceError
@@ -28,7 +28,7 @@ from portal.jobs import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue,
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["JobFailed", "JobWork", "Recipe", "Stage", "run_worker"]
+__all__ = ["JobFailed", "JobWork", "Recipe", "Stage", "leave", "run_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -155,13 +155,23 @@ def run_worker(settings: Settings, *, idle_exit_s: float | None = None, recipes:
     occupation = Occupation()
     _launch(settings, queue, occupation, recipes)
     _sweep(queue)
-    if idle_exit_s is None:
-        threading.Event().wait()
-    else:
-        occupation.wait_idle(idle_exit_s)
-        while queue.unfinished():
+    try:
+        if idle_exit_s is None:
+            threading.Event().wait()
+        else:
             occupation.wait_idle(idle_exit_s)
+            while queue.unfinished():
+                occupation.wait_idle(idle_exit_s)
+    except KeyboardInterrupt:
+        logger.info("Stopped. What was under way goes on at the next start.")
+        leave(130)
     return 0
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once: an ordinary exit would wait for DBOS' pool, and so for the job in hand."""
+    logging.shutdown()
+    os._exit(status)
 
 
 def lower_priority() -> None:

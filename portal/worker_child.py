@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 import threading
+from typing import NoReturn
 
 from portal.settings import Settings
-from portal.worker import run_worker
+from portal.worker import leave, run_worker
 
 __all__ = ["main"]
 
@@ -20,15 +21,12 @@ def _leash() -> None:
     os._exit(0)
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     logging.basicConfig(level=settings.log_level.upper(), format="worker: %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_leash, name="leash", daemon=True).start()
-    status = run_worker(settings, idle_exit_s=settings.worker_idle_s)
-    # Not sys.exit: DBOS' pool threads would be waited for, and there is nothing to wait for.
-    logging.shutdown()
-    os._exit(status)
+    leave(run_worker(settings, idle_exit_s=settings.worker_idle_s))
 
 
 if __name__ == "__main__":
