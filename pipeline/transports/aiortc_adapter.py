@@ -2,12 +2,13 @@
 an upgrade that breaks it.
 
 aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded, nor to
-say when the content of such a packet was captured.
+say when the content of such a packet was captured, nor to bound how long it waits for STUN and TURN servers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from aiortc import RTCRtpSender, RTCRtpTransceiver
 from aiortc.clock import current_ntp_time
@@ -21,7 +22,14 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-__all__ = ["negotiated_codec", "ntp_time", "observe_feedback", "report_capture_time"]
+__all__ = ["limit_gathering", "negotiated_codec", "ntp_time", "observe_feedback", "report_capture_time"]
+
+
+def limit_gathering(transceiver: RTCRtpTransceiver, seconds: float) -> None:
+    """Wait no longer than that for servers that do not answer (aioice waits 5 s); host candidates need no wait."""
+    connection = transceiver.receiver.transport.transport.iceGatherer._connection
+    gather = partial(connection.get_component_candidates, timeout=seconds)  # type: ignore[arg-type]
+    connection.get_component_candidates = gather  # type: ignore[method-assign]
 
 
 def negotiated_codec(transceiver: RTCRtpTransceiver) -> str:

@@ -12,11 +12,9 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from fractions import Fraction
 
 import av
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
@@ -24,7 +22,6 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
-from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
@@ -32,17 +29,20 @@ from avatars.errors import AvatarError
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
 from pipeline.transports.aiortc_adapter import (
+    limit_gathering,
     negotiated_codec,
     ntp_time,
     observe_feedback,
     report_capture_time,
 )
 from pipeline.transports.bitrate import BitrateLimit
-from pipeline.transports.encoders import OpusEncoder, VideoEncoder, video_encoder
+from pipeline.transports.encoders import OpusEncoder, video_encoder
 from pipeline.transports.ice import IceServer
-from pipeline.transports.loops import LoopCache, LoopCoding, LoopReplay
+from pipeline.transports.loops import LoopCache
+from pipeline.transports.pictures import PictureEncoder
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
-from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, ImageArray, LoopPosition, MediaFrame
+from pipeline.transports.tracks import PacketTrack
+from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, MediaFrame
 
 __all__ = ["CONNECT_TIMEOUT_S", "WebRtcTransport"]
 
@@ -50,57 +50,13 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 15.0
 """aiortc lets a peer that never comes connect for ever (a socket and three tasks each)."""
+_GATHER_S = 1.0  # a TURN allocation takes 0.3 s; the page gives WebRTC 2.5 s in all
 _MAX_SDP_CHARS = 64 * 1024
 _SDP_HINT = "Send the browser's localDescription.sdp."
 _MAX_CANDIDATES = 64
 _VIDEO_CLOCK_HZ = 90_000
 _VIDEO_TICKS = 3600  # per picture
 _AUDIO_QUEUE_FRAMES = 50
-
-
-class _PacketTrack(MediaStreamTrack):
-    """A track whose recv() gives encoded packets in the order they were put.
-
-    aiortc takes them at once while the connection stands; `bound` keeps a stuck one from growing: the oldest goes.
-    """
-
-    def __init__(self, kind: str, clock_hz: int, bound: int) -> None:
-        self.kind = kind
-        super().__init__()
-        self._time_base = Fraction(1, clock_hz)
-        self._packets: deque[tuple[av.Packet, int]] = deque(maxlen=bound)
-        self._arrived = asyncio.Event()
-        self._captured_ntp = 0
-
-    def captured_ntp(self) -> int:
-        """NTP time at which the content of the packet given last became due, 0 before the first."""
-        return self._captured_ntp
-
-    def put(self, data: bytes, pts: int, captured_ntp: int) -> None:
-        packet = av.Packet(data)
-        packet.pts = pts
-        packet.time_base = self._time_base
-        self._packets.append((packet, captured_ntp))
-        self._arrived.set()
-
-    @property
-    def full(self) -> bool:
-        return len(self._packets) == self._packets.maxlen
-
-    def clear(self) -> int:
-        """Forget what waits; how many packets that was."""
-        count = len(self._packets)
-        self._packets.clear()
-        return count
-
-    async def recv(self) -> av.Packet:
-        while not self._packets:
-            if self.readyState != "live":
-                raise MediaStreamError
-            self._arrived.clear()
-            await self._arrived.wait()
-        packet, self._captured_ntp = self._packets.popleft()
-        return packet
 
 
 class WebRtcTransport:
@@ -135,23 +91,19 @@ class WebRtcTransport:
         self.closed = asyncio.Event()
 
         self._peer: RTCPeerConnection | None = None
-        self._video = _PacketTrack("video", _VIDEO_CLOCK_HZ, QUEUE_PICTURES)
-        self._audio = _PacketTrack("audio", PLAYOUT_RATE_HZ, _AUDIO_QUEUE_FRAMES)
+        self._video = PacketTrack("video", _VIDEO_CLOCK_HZ, QUEUE_PICTURES)
+        self._audio = PacketTrack("audio", PLAYOUT_RATE_HZ, _AUDIO_QUEUE_FRAMES)
         self._opus = OpusEncoder()
         self._tasks: list[asyncio.Task[None]] = []
         self._closer: asyncio.Task[None] | None = None
         self._candidates = 0
 
-        self._codec = ""
-        self._encoder: VideoEncoder | None = None
-        self._limit = BitrateLimit()
-        self._replay = LoopReplay()
-        self._key_wanted = True
-        self._pictures: deque[tuple[MediaFrame, int]] = deque()
-        self._picture_arrived = asyncio.Event()
+        self._encoder: PictureEncoder | None = None
+        self._waiting: deque[tuple[MediaFrame, int]] = deque()
+        self._wake = asyncio.Event()
 
-        self._frames_sent = self._pictures_sent = self._replayed = self._pictures_dropped = 0
-        self._bytes_sent = self._key_frames = 0
+        self._frames_sent = self._pictures_sent = self._bytes_sent = 0
+        self._pictures_dropped = self._audio_dropped = 0
 
     # -- signalling
 
@@ -188,16 +140,20 @@ class WebRtcTransport:
         audio.setCodecPreferences(_capabilities("audio", ("opus",)))
 
         await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
-        self._codec = negotiated_codec(video)
-        observe_feedback(video.sender, self._want_key_frame, self._limit.on_remb)
+        limit = BitrateLimit()
+        live = video_encoder(negotiated_codec(video), self._bitrate_bps)
+        encoder = self._encoder = PictureEncoder(self._loops, self._executor, live, limit)
+        observe_feedback(video.sender, encoder.want_key_frame, limit.on_remb)
         report_capture_time(video.sender, self._video.captured_ntp)
         report_capture_time(audio.sender, self._audio.captured_ntp)
+        for transceiver in (video, audio):
+            limit_gathering(transceiver, _GATHER_S)
         await peer.setLocalDescription(await peer.createAnswer())
         if self.closed.is_set():
             raise BadRequest("The connection was closed while it was being made.", "Open a new one.")
         self._tasks = [
             asyncio.create_task(self._reap(), name="webrtc reaper"),
-            asyncio.create_task(self._encode_pictures(), name="webrtc pictures"),
+            asyncio.create_task(self._send_pictures(encoder), name="webrtc pictures"),
         ]
         sdp: str = peer.localDescription.sdp
         return sdp
@@ -241,22 +197,23 @@ class WebRtcTransport:
             return
         sound = self._opus.encode(frame.audio)
         captured_ntp = ntp_time()
+        self._audio_dropped += self._audio.full
         self._audio.put(sound, frame.pts * SAMPLES_PER_PICTURE, captured_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
-        self._pictures.append((frame, captured_ntp))
-        if len(self._pictures) > QUEUE_PICTURES:
+        self._waiting.append((frame, captured_ntp))
+        if len(self._waiting) > QUEUE_PICTURES:
             # Not encoded yet, so the decoder never misses it; the newest pictures are the ones worth showing.
-            self._pictures.popleft()
+            self._waiting.popleft()
             self._pictures_dropped += 1
-        self._picture_arrived.set()
+        self._wake.set()
 
     async def flush(self) -> None:
         """Forget what waits; a picture being encoded still goes out."""
-        self._pictures.clear()
+        self._waiting.clear()
         self._audio.clear()
-        if self._video.clear():
-            self._want_key_frame()
+        if self._video.clear() and self._encoder is not None:
+            self._encoder.want_key_frame()
 
     async def aclose(self) -> None:
         """End the connection and everything that belongs to it. Idempotent."""
@@ -270,7 +227,7 @@ class WebRtcTransport:
         return self._closer
 
     async def _close(self) -> None:
-        self._pictures.clear()
+        self._waiting.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -281,69 +238,36 @@ class WebRtcTransport:
         return TransportStats(
             frames_sent=self._frames_sent,
             pictures_sent=self._pictures_sent,
-            pictures_replayed=self._replayed,
+            pictures_replayed=self._encoder.replayed if self._encoder else 0,
             pictures_dropped=self._pictures_dropped,
+            audio_dropped=self._audio_dropped,
             bytes_sent=self._bytes_sent,
-            key_frames=self._key_frames,
+            key_frames=self._encoder.key_frames if self._encoder else 0,
             connected=self.connected.is_set() and not self.closed.is_set(),
         )
 
-    async def _encode_pictures(self) -> None:
+    async def _send_pictures(self, encoder: PictureEncoder) -> None:
         while True:
-            while not self._pictures:
-                self._picture_arrived.clear()
-                await self._picture_arrived.wait()
-            frame, captured_ntp = self._pictures.popleft()
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            frame, captured_ntp = self._waiting.popleft()
             if self._video.full:  # losing an encoded picture would leave the decoder without its reference
-                self._drop_picture()
+                self._pictures_dropped += 1
+                encoder.want_key_frame()
                 continue
             try:
-                data = self._replayed_picture(frame) or await self._live_picture(frame)
-            except (AvatarError, av.FFmpegError, ValueError) as error:
+                data = await encoder.encode(frame.picture)
+            except (AvatarError, av.FFmpegError) as error:
                 logger.warning("A picture cannot be encoded: %s", error)
-                self._drop_picture()
+                self._pictures_dropped += 1
+                encoder.want_key_frame()
                 continue
             self._video.put(data, frame.pts * _VIDEO_TICKS, captured_ntp)
             self._pictures_sent += 1
             self._bytes_sent += len(data)
-            self._limit.on_picture(len(data))
-
-    def _drop_picture(self) -> None:
-        self._pictures_dropped += 1
-        self._want_key_frame()
-
-    def _replayed_picture(self, frame: MediaFrame) -> bytes | None:
-        if not isinstance(frame.picture, LoopPosition):
-            self._replay.leave()
-            return None
-        loop = self._loops.get(frame.picture.bundle, LoopCoding.of(self._codec))
-        data = self._replay.picture(loop, frame.picture.index)
-        if data is not None and loop is not None:
-            self._replayed += 1
-            self._key_frames += frame.picture.index in loop.keys
-            self._key_wanted = True  # for the live encoder, which knows nothing of what is shown now
-        return data
-
-    async def _live_picture(self, frame: MediaFrame) -> bytes:
-        key, self._key_wanted = self._key_wanted, False
-        self._key_frames += key
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, frame.picture, key)
-
-    def _encode(self, picture: ImageArray | LoopPosition, key: bool) -> bytes:
-        """On an executor thread, one call at a time."""
-        if isinstance(picture, LoopPosition):
-            picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
-        if self._encoder is None:
-            self._encoder = video_encoder(self._codec, self._bitrate_bps)
-        self._encoder.limit_bps = self._limit.bps
-        return self._encoder.encode(picture, key)
 
     # -- what aiortc reports
-
-    def _want_key_frame(self) -> None:
-        # The next picture is a live key frame, unless the loop has one just there.
-        self._replay.leave()
-        self._key_wanted = True
 
     def _on_state(self) -> None:
         state = self._peer.connectionState if self._peer is not None else "closed"

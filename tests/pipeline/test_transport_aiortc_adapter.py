@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from importlib.metadata import version
 from typing import Any
 
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -21,7 +22,13 @@ from aiortc.rtp import (
 )
 from transport_viewer import Viewer
 
-from pipeline.transports.aiortc_adapter import negotiated_codec, ntp_time, observe_feedback, report_capture_time
+from pipeline.transports.aiortc_adapter import (
+    limit_gathering,
+    negotiated_codec,
+    ntp_time,
+    observe_feedback,
+    report_capture_time,
+)
 
 
 def test_the_version_is_the_one_the_adapter_was_written_for() -> None:
@@ -95,6 +102,21 @@ async def test_aiortc_sends_its_reports_by_the_method_we_replace() -> None:
         await wanted.wait()
     await viewer.aclose()
     await server.close()
+
+
+async def test_a_mute_stun_server_does_not_hold_up_the_answer() -> None:
+    """Gathering ends by our limit (aioice's own is 5 s), and host candidates are there."""
+    mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    mute.bind(("127.0.0.1", 0))
+    url = f"stun:127.0.0.1:{mute.getsockname()[1]}"
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(urls=url)]))
+    transceiver = peer.addTransceiver("video", direction="sendonly")
+    limit_gathering(transceiver, 0.05)
+    async with asyncio.timeout(4):
+        await peer.setLocalDescription(await peer.createOffer())
+    assert " typ host" in peer.localDescription.sdp
+    await peer.close()
+    mute.close()
 
 
 async def test_the_negotiated_codec_is_read() -> None:

@@ -1,0 +1,67 @@
+"""PictureEncoder: one viewer's pictures as one stream that a decoder can follow, replayed or live."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+
+from pipeline.transports.bitrate import BitrateLimit
+from pipeline.transports.encoders import VideoEncoder
+from pipeline.transports.loops import LoopCache, LoopCoding, LoopReplay
+from pipeline.types import ImageArray, LoopPosition
+
+__all__ = ["PictureEncoder"]
+
+
+class PictureEncoder:
+    """Gives each picture from the avatar's encoded loop where the decoder can follow that, else encodes it.
+
+    The two join at key frames: the loop is entered at one of its own, and the first live picture after it is one.
+    `replayed` and `key_frames` count; `limit` says what live pictures may use. One call of encode() at a time.
+    """
+
+    def __init__(self, loops: LoopCache, executor: Executor, encoder: VideoEncoder, limit: BitrateLimit) -> None:
+        self.replayed = 0
+        self.key_frames = 0
+        self._loops = loops
+        self._executor = executor
+        self._encoder = encoder
+        self._limit = limit
+        self._coding = LoopCoding.of(encoder.codec)
+        self._replay = LoopReplay()
+        self._key_wanted = True
+
+    def want_key_frame(self) -> None:
+        """The viewer lost something: the next picture is a live key frame, unless the loop has one just there."""
+        self._replay.leave()
+        self._key_wanted = True
+
+    async def encode(self, picture: ImageArray | LoopPosition) -> bytes:
+        """Raises BundleError, av.FFmpegError; the decoder then needs a key frame (want_key_frame())."""
+        data = self._from_loop(picture)
+        if data is None:
+            key, self._key_wanted = self._key_wanted, False
+            self.key_frames += key
+            event_loop = asyncio.get_running_loop()
+            data = await event_loop.run_in_executor(self._executor, self._live, picture, key)
+        self._limit.on_picture(len(data))
+        return data
+
+    def _from_loop(self, picture: ImageArray | LoopPosition) -> bytes | None:
+        if not isinstance(picture, LoopPosition):
+            self._replay.leave()
+            return None
+        loop = self._loops.get(picture.bundle, self._coding)
+        data = self._replay.picture(loop, picture.index)
+        if data is not None and loop is not None:
+            self.replayed += 1
+            self.key_frames += picture.index in loop.keys
+            self._key_wanted = True  # of the live encoder, which knows nothing of what is shown now
+        return data
+
+    def _live(self, picture: ImageArray | LoopPosition, key: bool) -> bytes:
+        """On an executor thread."""
+        if isinstance(picture, LoopPosition):
+            picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
+        self._encoder.limit_bps = self._limit.bps
+        return self._encoder.encode(picture, key)
