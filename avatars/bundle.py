@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -63,10 +64,11 @@ def decode_jpeg(data: bytes | memoryview) -> ImageArray:
 
     Raises BundleError if the bytes are no picture.
     """
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise BundleError("A frame of the avatar is damaged.", "Delete the avatar and prepare it again.")
-    return np.asarray(pixels, np.uint8)
+    try:
+        # libjpeg-turbo takes two thirds of the time of OpenCV's decoder; every spoken picture begins with this.
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
+    except ValueError as error:
+        raise BundleError("A frame of the avatar is damaged.", "Delete the avatar and prepare it again.") from error
 
 
 @dataclass(frozen=True, slots=True)
