@@ -161,7 +161,6 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     return asyncio.run(_serve(settings, say))
 
 

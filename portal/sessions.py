@@ -8,7 +8,6 @@ import secrets
 from dataclasses import replace
 
 from avatars.library import AvatarLibrary
-
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity
 from pipeline.session import Session

@@ -1,0 +1,94 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from avatars.bundle import AvatarBundle
+from pipeline.clock import ManualClock
+from pipeline.engine import Engine
+from pipeline.errors import RenderError
+from pipeline.render import MARGIN_PICTURES, read_speech, render
+from pipeline.turn import Choice, Stages, Utterance
+from pipeline.types import SubtitleEvent
+
+PER_PICTURE = 1920
+
+
+@pytest.fixture
+async def stages(small_bundle: AvatarBundle) -> AsyncIterator[Stages]:
+    engine = Engine(clock=ManualClock())
+    await engine.start()
+    yield await engine.stages_for(small_bundle, Choice(llm="echo", tts="beep", lipsync="flash"))
+    await engine.aclose()
+
+
+def decoded(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness of the mouth (pictures,), sound (samples,)."""
+    with av.open(str(path)) as file:
+        mouths = [frame.to_ndarray(format="rgb24")[32, 32].mean() for frame in file.decode(video=0)]
+    with av.open(str(path)) as file:
+        sound = np.concatenate([frame.to_ndarray().reshape(-1) for frame in file.decode(audio=0)])
+    return np.array(mouths), sound
+
+
+async def test_a_clip_plays_with_sound_and_picture_in_step(stages: Stages, tmp_path: Path) -> None:
+    """Decoded again, the mouth is white in the pictures whose own 40 ms sound, and in no others."""
+    events = await render(stages, Utterance(text="one two three four five six"), tmp_path / "clip.mp4")
+    mouths, sound = decoded(tmp_path / "clip.mp4")
+    count = len(sound) // PER_PICTURE
+    assert abs(count - len(mouths)) <= 1
+    loud = np.sqrt(np.mean(sound[: count * PER_PICTURE].reshape(count, PER_PICTURE) ** 2, axis=1)) > 0.02
+    # AAC smears an edge into the picture beside it; pictures well inside sound or silence tell.
+    inside = [k for k in range(1, count - 1) if loud[k - 1] == loud[k] == loud[k + 1]]
+    white = mouths > 200
+    assert white[MARGIN_PICTURES:-MARGIN_PICTURES].sum() >= 15
+    assert [bool(white[k]) for k in inside] == [bool(loud[k]) for k in inside]
+    assert [event.text for event in events if isinstance(event, SubtitleEvent)]
+
+
+async def test_a_recording_is_spoken_from_its_first_to_its_last_sample(stages: Stages, tmp_path: Path) -> None:
+    """Silence inside and at the start of a recording is kept: the clip is as long as the recording and its margins."""
+    tone = 0.3 * np.sin(np.arange(8_000) * 0.3)
+    recording = np.concatenate([np.zeros(8_000), tone, np.zeros(4_000), tone])
+    soundfile.write(tmp_path / "speech.wav", recording, 16_000)
+    await render(stages, Utterance(speech=read_speech(tmp_path / "speech.wav")), tmp_path / "clip.mp4")
+    mouths, _ = decoded(tmp_path / "clip.mp4")
+    white = np.flatnonzero(mouths > 200) - MARGIN_PICTURES
+    assert len(mouths) == 2 * MARGIN_PICTURES + 44  # 1.75 s in whole pictures
+    assert (white.min(), white.max()) == (12, 43)
+    assert not set(range(26, 31)) & set(white.tolist())
+
+
+async def test_a_cancelled_rendering_leaves_no_file(stages: Stages, tmp_path: Path) -> None:
+    """What the progress callback raises ends the job with nothing written."""
+
+    def cancel(count: int) -> None:
+        if count > 8:
+            raise InterruptedError("cancelled")
+
+    with pytest.raises(InterruptedError):
+        await render(stages, Utterance(text="one two three four five six seven"), tmp_path / "out" / "clip.mp4", cancel)
+    assert not list((tmp_path / "out").iterdir())
+
+
+async def test_an_older_clip_survives_a_rendering_that_fails(stages: Stages, tmp_path: Path) -> None:
+    """The file is replaced only by a whole one."""
+    output = tmp_path / "clip.mp4"
+    output.write_bytes(b"older")
+    with pytest.raises(RenderError, match="nothing"):
+        await render(stages, Utterance(text="🎉 …"), output)
+    assert output.read_bytes() == b"older"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "small"] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text, not sound", b"RIFF\x00\x00\x00\x00WAVEfmt "])
+async def test_a_file_without_sound_is_told_with_a_remedy(stages: Stages, tmp_path: Path, content: bytes) -> None:
+    """Empty, foreign and truncated recordings raise RenderError that names formats."""
+    (tmp_path / "speech.wav").write_bytes(content)
+    with pytest.raises(RenderError) as caught:
+        await render(stages, Utterance(speech=read_speech(tmp_path / "speech.wav")), tmp_path / "clip.mp4")
+    assert "WAV" in caught.value.hint
+    assert not (tmp_path / "clip.mp4").exists()
