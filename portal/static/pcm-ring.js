@@ -7,7 +7,7 @@ const MEDIA_RATE_HZ = 48000;
 const CAPACITY = 5 * MEDIA_RATE_HZ;
 const START_TARGET_MS = 80;
 const MAX_TARGET_MS = 240;
-const SLACK_MS = 120;
+const SLACK_MS = 60;
 const CALM_MS = 30000; // without an underrun for so long, the target may shrink again
 const AUDIBLE = 0.01; // -40 dBFS
 

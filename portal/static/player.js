@@ -253,6 +253,7 @@ export class Player extends EventTarget {
         return;
       case "turn":
         this.turn = message;
+        if (message.state === "speaking" && this.media) this.media.speaking();
         if (message.state === "interrupted") this.subtitles = this.subtitles.filter(({ turn }) => turn !== message.turn);
         break;
       case "subtitle":
@@ -271,7 +272,7 @@ export class Player extends EventTarget {
 
   /** The same session on a new socket: its pictures come over it again, if they did; a peer has not noticed. */
   resume() {
-    this.setState("live");
+    this.setState(this.media.frames ? "live" : "connecting");
     if (this.media instanceof SocketMedia) {
       this.session.send({ type: "media", use: "websocket", reason: "resumed" });
     }

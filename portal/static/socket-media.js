@@ -121,6 +121,11 @@ export class SocketMedia extends EventTarget {
     if (this.quiet) this.quiet();
   }
 
+  /** A new answer begins: nothing of it may be missed. */
+  speaking() {
+    this.hushedSince = -Infinity;
+  }
+
   /** Media time, in seconds, that is seen and heard now. */
   mediaNow() {
     const ptsMs = this.audibleMs(performance.now());

@@ -92,7 +92,7 @@ class VivavoceTalk extends HTMLElement {
   readCatalogue() {
     this.catalogue = JSON.parse(this.dataset.catalogue);
     this.fillSettings();
-    this.chooseAvatar(this.avatarId || this.catalogue.defaults.avatar);
+    this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
   }
 
   async loadAvatars() {
@@ -113,7 +113,7 @@ class VivavoceTalk extends HTMLElement {
     this.parts.start.disabled = !avatars.length;
     if (known) return;
     this.parts.avatars.replaceChildren(...avatars.map((avatar) => this.avatarButton(avatar)));
-    this.chooseAvatar(this.avatarId || this.catalogue.defaults.avatar);
+    this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
   }
 
   avatarButton({ id, name, poster }) {
@@ -130,6 +130,7 @@ class VivavoceTalk extends HTMLElement {
     label.textContent = name;
     button.append(face, label);
     button.onclick = () => {
+      this.picked = id;
       this.chooseAvatar(id);
       if (this.player.state !== "idle") this.player.swapAvatar(id);
     };

@@ -9,6 +9,7 @@ const STATS_EVERY_MS = 1000;
 const SOUND_POLL_MS = 40;
 const AUDIBLE = 1e-4; // mean square; -40 dBFS
 const SKEWS_KEPT = 60;
+const HUSHED_MS = 400; // longer than the way from the server and the jitter buffer
 
 export class WebRtcMedia extends EventTarget {
   /**
@@ -94,8 +95,22 @@ export class WebRtcMedia extends EventTarget {
     }, SOUND_POLL_MS);
   }
 
-  /** Nothing to do here: the server forgets what it has not sent, and the jitter buffer is short. */
-  interrupt() {}
+  /** Silence at once; what is still on its way is not heard. */
+  interrupt() {
+    this.sound(false);
+    clearTimeout(this.hushed);
+    this.hushed = setTimeout(() => this.sound(true), HUSHED_MS);
+  }
+
+  /** A new answer begins: nothing of it may be missed. */
+  speaking() {
+    clearTimeout(this.hushed);
+    this.sound(true);
+  }
+
+  sound(on) {
+    for (const track of this.stream.getAudioTracks()) track.enabled = on;
+  }
 
   close() {
     this.closed = true;
