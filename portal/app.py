@@ -18,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 
 from avatars.errors import AvatarError
 from avatars.library import AvatarLibrary, presets
+from pipeline import registry
 from pipeline.engine import Engine
 from pipeline.errors import VivavoceError
 from pipeline.transports.loops import LoopCache, LoopCoding
@@ -110,6 +111,7 @@ class Portal:
             await self._first_avatar()
             bundle = await asyncio.to_thread(self.library.open, self.sessions.default_avatar)
             await self.engine.warm_up(self.sessions.choice, bundle)
+            await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
             self.warmed.set()
             await self.loops.wait(bundle, LoopCoding.of("H264"))
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))

@@ -22,7 +22,7 @@ def portrait(name: str, size: int = 384) -> tuple[np.ndarray, np.ndarray]:
 
         picture = skimage.data.astronaut()
     else:
-        picture = cv2.cvtColor(cv2.imread(str(PRESETS / f"portrait_{name}.png")), cv2.COLOR_BGR2RGB)
+        picture = cv2.cvtColor(np.asarray(cv2.imread(str(PRESETS / f"portrait_{name}.png"))), cv2.COLOR_BGR2RGB)
     scale = size / picture.shape[0]
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     landmarks = np.load(ASSETS / f"landmarks_{name}.npy") * np.float32(scale)

@@ -231,7 +231,7 @@ def _correlation(seen: Sequence[Array], told: Sequence[Array], lag: int) -> floa
         pairs.append(np.stack([aperture[max(0, lag) :][:n], opening[max(0, -lag) :][:n]]))
     both = np.concatenate(pairs, axis=1)
     both = both[:, ~np.isnan(both).any(axis=0)]
-    return float(np.corrcoef(both)[0, 1])
+    return float(np.asarray(np.corrcoef(both))[0, 1])
 
 
 def main() -> int:

@@ -48,7 +48,8 @@ def moving_clip(data_dir: Path, width: int, height: int) -> Path:
         for number in range(CLIP_S * FPS):
             sway = 0.02 * side * np.sin(2 * np.pi * number / (4 * FPS))
             move = np.array([[scale, 0, (width - side) / 2 + sway], [0, scale, (height - side) / 2]], np.float64)
-            picture = cv2.warpAffine(photo, move, (width, height), borderMode=cv2.BORDER_REPLICATE)
+            swayed = cv2.warpAffine(photo, move, (width, height), borderMode=cv2.BORDER_REPLICATE)
+            picture = np.asarray(swayed, np.uint8)
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode(None))
     return path
