@@ -1,16 +1,17 @@
 /** The chat column: what was asked, and the answers as they stream in. Text only; nothing in it is ever markup. */
 
 export class Chat {
-  /** @param {HTMLElement} log @param {() => object} texts of the language shown now */
-  constructor(log, texts) {
+  /** @param {HTMLElement} log */
+  constructor(log) {
     this.log = log;
-    this.texts = texts;
     this.answers = new Map(); // turn -> bubble
   }
 
   /** What the viewer said; `echo` texts are spoken as they are and come back as an answer. */
   ask(text, mode) {
-    if (mode === "chat") this.bubble("vv-asked", text);
+    if (mode !== "chat") return;
+    this.bubble("vv-asked", text);
+    this.log.scrollTop = this.log.scrollHeight;
   }
 
   turn({ turn, state }) {
@@ -30,22 +31,12 @@ export class Chat {
 
   /** A notice or an error, with its remedy. */
   note({ message, hint, code }, kind) {
-    const note = this.bubble(`vv-note vv-${kind}`, message);
-    note.dataset.code = code || "";
-    if (hint) {
-      const remedy = document.createElement("span");
-      remedy.textContent = ` ${hint}`;
-      note.append(remedy);
-    }
+    this.bubble(`vv-note vv-${kind}`, hint ? `${message} ${hint}` : message).dataset.code = code || "";
   }
 
   /** A new session counts its turns from 1 again. */
   newSession() {
     this.answers.clear();
-  }
-
-  get empty() {
-    return !this.log.querySelector(".vv-bubble");
   }
 
   answer(turn) {

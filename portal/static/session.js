@@ -26,7 +26,7 @@ export class SessionSocket extends EventTarget {
     this.hello = {};
     this.token = null;
     this.closed = false;
-    this.clock = null; // {at: performance time in ms, media: seconds}, by the ping with the least delay of late
+    this.clock = null; // {at: performance time in ms, media: seconds}, by the last ping
     this.socket = null;
     this.pinger = 0;
     this.leaving = () => this.send({ type: "bye" });

@@ -35,10 +35,6 @@ export class AudioOutput {
     const latency = this.context.outputLatency || this.context.baseLatency || 0;
     return performance.now() - (this.context.currentTime - latency) * 1000;
   }
-
-  close() {
-    this.context.close();
-  }
 }
 
 export class SocketMedia extends EventTarget {

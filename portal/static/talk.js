@@ -53,7 +53,7 @@ class VivavoceTalk extends HTMLElement {
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.avatars = [];
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
-    this.chat = new Chat(find(".vv-log"), () => this.texts);
+    this.chat = new Chat(find(".vv-log"));
     this.bindControls();
     this.bindPlayer();
     this.setLanguage(language());
@@ -77,6 +77,8 @@ class VivavoceTalk extends HTMLElement {
     this.onShown.disconnect();
     this.onResized.disconnect();
     document.removeEventListener("vivavoce:language", this.onLanguage);
+    document.removeEventListener("pointerdown", this.onElsewhere);
+    document.removeEventListener("keydown", this.onElsewhere);
   }
 
   attributeChangedCallback() {
@@ -208,6 +210,11 @@ class VivavoceTalk extends HTMLElement {
     };
     parts.settings.querySelector("[name=tts]").onchange = () => this.fillVoices();
     parts.settings.onchange = () => this.player.state !== "idle" && this.toast(this.texts.nextStart);
+    this.onElsewhere = ({ type, key, target }) => {
+      if (type === "keydown" ? key === "Escape" : !parts.settings.contains(target)) parts.settings.open = false;
+    };
+    document.addEventListener("pointerdown", this.onElsewhere);
+    document.addEventListener("keydown", this.onElsewhere);
     parts.form.onsubmit = (event) => {
       event.preventDefault();
       this.submit(parts.input.value);

@@ -1,8 +1,8 @@
 /**
  * Pictures and sound over WebRTC.
  *
- * Events: "picture" (each one shown), "failed" (detail: reason code), "stats" (once a second), "sound" (first sound
- * after listenForSound()).
+ * Events: "picture" (each one shown), "failed" (detail: reason code), "blocked" (the browser wants a click before sound),
+ * "sound" (first sound after listenForSound()).
  */
 
 const STATS_EVERY_MS = 1000;
@@ -152,7 +152,6 @@ export class WebRtcMedia extends EventTarget {
         (video.jitterBufferEmittedCount - before.jitterBufferEmittedCount);
     }
     this.before = video;
-    this.tell("stats");
   }
 
   tell(type, detail) {
