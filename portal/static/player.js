@@ -51,8 +51,8 @@ export class Player extends EventTarget {
     this.welcome = null;
     this.media = null;
     this.reason = null; // a key of REASONS
-    this.frames = 0;
-    this.times = []; // performance times of late pictures
+    this.earlierFrames = 0; // shown before the fallback
+    this.seenOfLate = []; // [{at: performance time, frames: shown until then}]
     this.firstFrameMs = null;
     this.fallbackMs = null;
     this.latencyMs = null;
@@ -138,10 +138,15 @@ export class Player extends EventTarget {
 
   get fps() {
     const since = performance.now() - FPS_OVER_MS;
-    this.times = this.times.filter((time) => time > since);
-    const { times } = this;
-    if (times.length < 2) return 0;
-    return ((times.length - 1) * 1000) / (times[times.length - 1] - times[0]);
+    this.seenOfLate = this.seenOfLate.filter(({ at }) => at > since);
+    if (this.seenOfLate.length < 2) return 0;
+    const first = this.seenOfLate[0];
+    const last = this.seenOfLate[this.seenOfLate.length - 1];
+    return ((last.frames - first.frames) * 1000) / (last.at - first.at);
+  }
+
+  get frames() {
+    return this.earlierFrames + (this.media ? this.media.frames : 0);
   }
 
   stats() {
@@ -202,6 +207,7 @@ export class Player extends EventTarget {
   }
 
   adopt(media) {
+    this.earlierFrames = this.frames;
     this.media = media;
     media.muted = this.isMuted;
     this.lastPictureAt = performance.now();
@@ -211,11 +217,11 @@ export class Player extends EventTarget {
 
   seePicture(media) {
     const now = performance.now();
-    this.frames += 1;
-    this.times.push(now);
-    if (this.times.length > 256) this.times.shift();
+    this.seenOfLate.push({ at: now, frames: this.frames });
+    if (this.seenOfLate.length > 256) this.seenOfLate.shift();
     this.lastPictureAt = now;
-    if (media.frames > 1) return;
+    if (media.shown) return;
+    media.shown = true;
     clearTimeout(this.patience);
     if (this.firstFrameMs === null) this.firstFrameMs = now - this.startedAt;
     this.setState("live");

@@ -122,9 +122,12 @@ export class WebRtcMedia extends EventTarget {
 
   watchPictures() {
     const video = this.video;
-    const shown = () => {
+    let before = null; // the element's count goes on from one session to the next
+    const shown = (_now, { presentedFrames }) => {
       if (this.closed) return;
-      this.frames += 1;
+      // Callbacks may be skipped while the page is otherwise still; the count is not.
+      before ??= presentedFrames - 1;
+      this.frames = presentedFrames - before;
       this.tell("picture");
       video.requestVideoFrameCallback(shown);
     };
