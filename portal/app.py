@@ -156,7 +156,9 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
     def metrics() -> Response:
         return Response(home.engine.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # Gradio's own page asks for files of its own under the same path.
+    files = StaticFiles(directory=STATIC, packages=[("gradio", "templates/frontend/static")])
+    app.mount("/static", files, name="static")
     context = PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions)
     return mount_page(app, context)
 

@@ -12,7 +12,7 @@ __all__ = ["build_avatars_tab"]
 _MARKUP = """
 <section class="vv-card vv-upload">
   <h2 data-t="uploadTitle"></h2>
-  <form novalidate>
+  <form novalidate onsubmit="return false">
     <label class="vv-drop">
       <input type="file" name="file" accept="image/*,video/*">
       <span class="vv-drop-empty"><strong data-t="dropPhoto"></strong><small data-t="dropPhotoHint"></small></span>

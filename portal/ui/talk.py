@@ -84,7 +84,7 @@ _MARKUP = f"""
         </div>
       </div>
     </div>
-    <form class="vv-composer">
+    <form class="vv-composer" onsubmit="return false">
       <textarea rows="1" maxlength="10000" data-t-placeholder="placeholder" data-t-title="placeholder"></textarea>
       <div class="vv-actions">
         <label class="vv-mode" data-t-title="echo">
