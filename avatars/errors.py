@@ -3,13 +3,14 @@
 AvatarError
 ├── AvatarNotFound     no avatar of that id
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
+├── DiskFull           no room left for what is being made
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
 └── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)
 """
 
 from __future__ import annotations
 
-__all__ = ["AvatarError", "AvatarNotFound", "BadMedia", "BundleError", "FaceNotFound"]
+__all__ = ["AvatarError", "AvatarNotFound", "BadMedia", "BundleError", "DiskFull", "FaceNotFound"]
 
 
 class AvatarError(Exception):
@@ -30,6 +31,10 @@ class AvatarNotFound(AvatarError):
 
 class BundleError(AvatarError):
     code = "bundle_damaged"
+
+
+class DiskFull(AvatarError):
+    code = "disk_full"
 
 
 class BadMedia(AvatarError):

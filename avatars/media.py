@@ -130,7 +130,7 @@ def clip_frames(path: Path, max_side: int = MAX_SIDE_PX, limit_s: float = USED_C
                 if count == limit:
                     return
     except (av.FFmpegError, ValueError) as error:
-        raise _broken_off(count, str(error)) from error
+        raise _broken_off(count, _cause(error)) from error
     if count == 0 or count < WHOLE_CLIP * expected:
         raise _broken_off(count, "the end is missing")
 
@@ -182,7 +182,8 @@ def _probe_photo(path: Path) -> MediaInfo:
             with Image.open(path, formats=PHOTO_FORMATS) as image:
                 width, height = image.size
                 kind = image.format or "?"
-                if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # orientation: lies on its side
+                # PNG's own getexif() would decode all pixels to look behind them, and has not been measured yet.
+                if Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8):  # orientation: lies on its side
                     width, height = height, width
     except Image.DecompressionBombError as error:
         raise _too_large(MAX_PHOTO_PIXELS) from error
@@ -208,7 +209,7 @@ def _probe_clip(path: Path, container: str) -> MediaInfo:
             fps = float(stream.average_rate) if stream.average_rate else None
     except (av.FFmpegError, ValueError) as error:
         raise BadMedia(
-            f"The clip cannot be read: {error}.",
+            f"The clip cannot be read: {_cause(error)}.",
             "It may have been cut off on its way: upload it again, or export it as MP4 (H.264).",
         ) from error
     _check_size(width, height, MAX_CLIP_PIXELS)
@@ -222,6 +223,12 @@ def _probe_clip(path: Path, container: str) -> MediaInfo:
 
 def _open_clip(path: Path, container: str) -> InputContainer:
     return av.open(f"file:{path}", format=container, metadata_errors="replace")
+
+
+def _cause(error: Exception) -> str:
+    """What FFmpeg says, without its number and the place of the file on our disk."""
+    strerror = error.strerror if isinstance(error, av.FFmpegError) else None
+    return (strerror or str(error)).rstrip(".").lower()
 
 
 def _stream_duration_s(stream: VideoStream) -> float | None:

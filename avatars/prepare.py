@@ -98,7 +98,7 @@ class Upload:
 def read_source(upload: Upload, work: Path, progress: Progress) -> None:
     """Decode the upload into the working directory.
 
-    Raises BadMedia, AvatarError (disk full).
+    Raises BadMedia, DiskFull.
     """
     if (work / "read_source").exists():
         return
@@ -169,7 +169,7 @@ def make_loop(work: Path, progress: Progress) -> None:
 def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
     """Put the bundle into the library; returns its id.
 
-    Raises AvatarError (disk full), BundleError.
+    Raises DiskFull, BundleError.
     """
     facts = read_json(work / "read_source" / "source.json")
     output = work / "make_loop"
@@ -192,7 +192,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         poster=(output / "poster.jpg").read_bytes(),
         preview=output / "preview.mp4",
     )
-    with disk_full_explained(library.root):
+    with disk_full_explained():
         write_bundle(contents, library.path_of(facts["id"]))
     progress(1.0)
     return str(facts["id"])
@@ -201,7 +201,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
 def prepare_avatar(upload: Upload, library: AvatarLibrary, progress: Callable[[str, float], None]) -> AvatarBundle:
     """All stages in a temporary directory; `progress` gets the stage's name and 0 to 1 within it.
 
-    Raises BadMedia, FaceNotFound, AvatarError (disk full).
+    Raises BadMedia, FaceNotFound, DiskFull.
     """
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as place:
         work = Path(place)

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
-from avatars.errors import AvatarError
+from avatars.errors import AvatarError, DiskFull
 
 __all__ = ["FrameFile", "disk_full_explained", "read_json", "stage_output", "write_json"]
 
@@ -27,11 +28,11 @@ __all__ = ["FrameFile", "disk_full_explained", "read_json", "stage_output", "wri
 def stage_output(work: Path, stage: str) -> Iterator[Path]:
     """A fresh directory that becomes `work/stage` when the block ends well, and is removed otherwise.
 
-    Raises AvatarError if the disk is full.
+    Raises DiskFull.
     """
     staging = work / f".{stage}"
     shutil.rmtree(staging, ignore_errors=True)
-    with disk_full_explained(work):
+    with disk_full_explained():
         staging.mkdir(parents=True)
         try:
             yield staging
@@ -43,14 +44,23 @@ def stage_output(work: Path, stage: str) -> Iterator[Path]:
 
 
 @contextmanager
-def disk_full_explained(place: Path) -> Iterator[None]:
-    """Turn the OSError of a full disk into an AvatarError with its remedy."""
+def disk_full_explained() -> Iterator[None]:
+    """Turn the error of a full disk into DiskFull with its remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        if not _says_full(error):
             raise
-        raise AvatarError("The disk is full.", f"Free some space on the disk of {place}, then try again.") from error
+        raise DiskFull(
+            "The disk is full.", "Free some space on the disk of the data folder, then try again."
+        ) from error
+
+
+def _says_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # numpy counts what it could not write, safetensors speaks for the system: neither passes on the number.
+    return "requested and" in str(error) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _sync_all(directory: Path) -> None:

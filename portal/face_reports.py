@@ -18,11 +18,18 @@ class FaceReports:
         self._root = data_dir / "reports"
 
     def keep(self, avatar_id: str, pictures: Iterable[Path]) -> None:
-        """Copy a strip; safe to do again."""
-        folder = self._root / avatar_id
-        folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures:
-            shutil.copyfile(picture, folder / picture.name)
+        """Copy a strip, whole or not at all; safe to do again."""
+        staging = self._root / f".{avatar_id}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        try:
+            for picture in pictures:
+                shutil.copyfile(picture, staging / picture.name)
+            self.delete(avatar_id)
+            staging.rename(self._root / avatar_id)
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
 
     def pictures(self, avatar_id: str) -> list[str]:
         """Names of the pictures, in order; none for an id without a report."""

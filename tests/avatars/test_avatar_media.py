@@ -88,6 +88,14 @@ def test_a_hundred_megapixels_are_refused_by_the_header(tmp_path):
     assert refused.value.hint
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_looking_at_an_upload_decodes_no_pixels(tmp_path, monkeypatch, suffix):
+    """The server itself only reads headers: what decoding costs, the worker pays."""
+    path = save_photo(tmp_path / f"a.{suffix}", 300, 200)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _image: pytest.fail("decoded"))
+    assert (probe(path).width, probe(path).height) == (300, 200)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"hello, I am a picture", b"%PDF-1.7\n" + bytes(500), b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"],
@@ -191,6 +199,14 @@ def test_sound_alone_is_refused(tmp_path):
     """A file with sound and no picture is no clip."""
     with pytest.raises(BadMedia, match="only sound"):
         probe(write_sound(tmp_path / "a.mp4"))
+
+
+def test_a_refusal_tells_nothing_of_our_disk(tmp_path):
+    """What FFmpeg says is passed on without its number and the path of the upload."""
+    (tmp_path / "upload.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(2000))
+    with pytest.raises(BadMedia, match="cannot be read") as refused:
+        probe(tmp_path / "upload.mp4")
+    assert "upload.mp4" not in str(refused.value) and "Errno" not in str(refused.value)
 
 
 @pytest.mark.parametrize("faststart", [False, True])

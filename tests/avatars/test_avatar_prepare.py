@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from functools import partial
+from pathlib import Path
 
 import av
 import cv2
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait, write_clip
 from portraits import portrait
+from safetensors import SafetensorError
 
 from avatars import prepare
 from avatars.bundle import decode_jpeg
-from avatars.errors import AvatarError, BadMedia, FaceNotFound
+from avatars.errors import BadMedia, DiskFull, FaceNotFound
 from avatars.library import presets
 from avatars.prepare import (
     Upload,
@@ -283,13 +285,37 @@ def test_the_remains_of_a_killed_stage_do_not_count(clip, tmp_path):
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["read_source"]
 
 
-def test_a_full_disk_is_explained(tmp_path):
-    """A full disk is an AvatarError with its remedy, and leaves nothing behind."""
-    with pytest.raises(AvatarError, match="disk is full") as refused, stage_output(tmp_path, "stage") as output:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        OSError("5000000 requested and 1048448 written"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+    ids=["space", "quota", "numpy", "safetensors"],
+)
+def test_a_full_disk_is_explained(tmp_path, error):
+    """A full disk is DiskFull with its remedy, whoever met it, and leaves nothing behind."""
+    with pytest.raises(DiskFull, match="disk is full") as refused, stage_output(tmp_path, "stage") as output:
         (output / "part").write_bytes(b"x")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert "Free" in refused.value.hint
+        raise error
+    assert refused.value.code == "disk_full" and "Free" in refused.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_disk_pass_through(tmp_path):
+    """What is no full disk is not told as one."""
+    with pytest.raises(PermissionError), stage_output(tmp_path, "stage"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_what_numpy_says_of_a_full_disk_is_known():
+    """numpy's own words for a short write are those that the test above raises."""
+    with pytest.raises(OSError, match="requested and") as refused, Path("/dev/full").open("wb") as file:
+        np.zeros(1_000_000, np.uint8).tofile(file)
+    assert refused.value.errno is None
 
 
 def test_a_bad_upload_leaves_nothing(tmp_path):
