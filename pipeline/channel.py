@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar
 
 __all__ = ["Channel", "ChannelClosed"]
 
@@ -92,12 +92,6 @@ class Channel(Generic[T]):
         self._closed = True
         self._changed.set()
 
-    def push_front(self, item: T) -> None:
-        """Put an item before all others without waiting (what an interrupt leaves to be played)."""
-        self._items.appendleft(item)
-        self._held += self._weigh(item)
-        self._changed.set()
-
     def clear(self) -> list[T]:
         """Take out everything that waits."""
         items = list(self._items)
@@ -106,13 +100,14 @@ class Channel(Generic[T]):
         self._changed.set()
         return items
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        while True:
-            try:
-                item = await self.receive()
-            except ChannelClosed:
-                return
-            yield item
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.receive()
+        except ChannelClosed:
+            raise StopAsyncIteration from None
 
     def _take(self) -> T:
         item = self._items.popleft()

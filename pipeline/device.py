@@ -62,11 +62,10 @@ class DeviceWorker:
         """
         works = [self._submit(_Work(r.deadline_s, 0, self._future(), None, backend, r)) for r in requests]
         try:
-            return [await work.future for work in works]
-        except asyncio.CancelledError:
+            return await asyncio.gather(*(work.future for work in works))
+        finally:  # of an interrupted or failed batch, what has not begun is not drawn
             for work in works:
                 work.future.cancel()
-            raise
 
     async def call(self, function: Callable[[], R]) -> R:
         """Run something on the device thread when no picture waits."""

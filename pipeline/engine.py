@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from avatars.bundle import AvatarBundle
 from pipeline import registry
 from pipeline.clock import Clock, SystemClock
 from pipeline.device import DeviceWorker
+from pipeline.errors import SessionClosed
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
@@ -62,6 +64,7 @@ class Engine:
         self._states: OrderedDict[tuple[str, AvatarBundle], Any] = OrderedDict()
         self._preparing = asyncio.Lock()
         self._sessions: dict[str, Session] = {}
+        self._closed = False
 
     @property
     def sessions(self) -> Mapping[str, Session]:
@@ -89,10 +92,11 @@ class Engine:
     async def backend(self, kind: str, name: str) -> Any:
         """The one backend of that name, loaded.
 
-        Raises BackendUnavailable, UnknownBackend.
+        Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
         """
         slot = self._slots.setdefault((kind, name), _Slot())
         async with slot.lock:
+            self._check_open()
             if slot.backend is None:
                 backend = await asyncio.to_thread(registry.create, kind, name, **self._options.get((kind, name), {}))
                 if kind == "lipsync":
@@ -105,9 +109,11 @@ class Engine:
     async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Session:
         """A started session of that avatar.
 
-        Raises BackendUnavailable, UnknownBackend.
+        Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
         """
-        session = Session(session_id, await self.stages_for(bundle, choice), choice, self.metrics)
+        stages = await self.stages_for(bundle, choice)
+        self._check_open()
+        session = Session(session_id, stages, choice, self.metrics)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
         session.start()
@@ -140,18 +146,28 @@ class Engine:
 
     async def aclose(self) -> None:
         """Close sessions, backends and threads, in reverse order of their start. Idempotent."""
-        for session in list(self._sessions.values()):
-            await self.close_session(session)
-        slots, self._slots = self._slots, {}
-        for (kind, _name), slot in reversed(slots.items()):
-            if slot.backend is None:
-                continue
-            if kind == "lipsync":
-                await self.device.call(slot.backend.close)
-            else:
-                await slot.backend.aclose()
-        await self.device.aclose()
-        await asyncio.to_thread(self.executor.shutdown)
+        self._closed = True
+        async with AsyncExitStack() as stack:  # each is closed, whatever closing another raises
+            stack.push_async_callback(asyncio.to_thread, self.executor.shutdown)
+            stack.push_async_callback(self.device.aclose)
+            for (kind, _name), slot in self._slots.items():
+                stack.push_async_callback(self._unload, kind, slot)
+            for session in self._sessions.values():
+                stack.push_async_callback(self.close_session, session)
+
+    async def _unload(self, kind: str, slot: _Slot) -> None:
+        async with slot.lock:  # waits for one that is just being loaded
+            backend, slot.backend = slot.backend, None
+        if backend is None:
+            return
+        if kind == "lipsync":
+            await self.device.call(backend.close)
+        else:
+            await backend.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosed("The engine has stopped.", "Try again when it is back.")
 
     def _new_extractor(self, name: str) -> FeatureExtractor:
         extractor: FeatureExtractor = registry.create("features", name, **self._options.get(("features", name), {}))

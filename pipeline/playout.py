@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -81,6 +80,10 @@ class Playout:
         self._pts = 0
         self._start_s: float | None = None
         self._running_turn = 0
+        self._begun_turn = 0
+        self._interrupted_turn = 0  # this turn and those before it are not shown any more
+        self._fading: SpokenFrame | None = None
+        self._flushing = False
         self._released = (0, 0)  # turn, frames of it
         self._ending: dict[int, int] = {}  # turn -> frames it has in all
 
@@ -99,10 +102,13 @@ class Playout:
         return start_s + (self._pts + pictures_ahead) / FPS
 
     def begin_turn(self, turn: int) -> None:
-        self._running_turn = turn
+        """Frames of this turn will come. Turns are numbered upwards."""
+        self._running_turn = self._begun_turn = turn
 
     def end_turn(self, turn: int, frames: int) -> None:
         """The turn has handed over all its frames; it is done when the last of them is released."""
+        if turn <= self._interrupted_turn:
+            return
         if self._running_turn == turn:
             self._running_turn = 0
         if self._released == (turn, frames) or not frames:
@@ -116,13 +122,18 @@ class Playout:
         self.cursor = LoopCursor(len(bundle.loop))
 
     def interrupt(self) -> None:
-        """Silence within 20 ms of sound: the next queued frame fades out, the rest is forgotten."""
+        """Silence within 20 ms of sound: the next queued frame of a voice that sounds fades out, the rest is forgotten.
+
+        That holds, too, for frames of turns begun so far that come later: a stage may hand one over before it notices.
+        """
         queued = self.spoken.clear()
+        if queued and queued[0].turn == self.heard[0]:
+            self._fading = _fade_out(queued[0])
+            self._flushing = True
+        self._interrupted_turn = self._begun_turn
         self._running_turn = 0
         self._ending.clear()
         self.cursor.release()
-        if queued and self._pts:
-            self.spoken.push_front(_fade_out(queued[0]))
 
     async def run(self) -> None:
         """Release frames for ever."""
@@ -134,11 +145,13 @@ class Playout:
             if late_s > CATCH_UP_S:
                 self._start_s += late_s
                 self.slipped_s += late_s
-            await self.release()
+            frame = self.release()
+            if self.transport is not None:
+                await self._send(self.transport, frame)
 
-    async def release(self) -> None:
-        """Release the frame that is due now."""
-        spoken = self.spoken.receive_nowait()
+    def release(self) -> MediaFrame:
+        """The frame that is due now; what becomes true with it is told."""
+        spoken = self._next_spoken()
         frame = self._idle() if spoken is None else self._spoken(spoken)
         self._pts += 1
         for event in frame.events:
@@ -146,16 +159,28 @@ class Playout:
         if spoken is not None and self._ending.get(spoken.turn) == self._released[1]:
             del self._ending[spoken.turn]
             self._emit(TurnEvent(spoken.turn, TurnState.DONE))
-        transport = self.transport
-        if transport is not None:
-            try:
-                await transport.send(frame)
-            except (OSError, ConnectionError) as error:
-                logger.info("transport %s stopped taking frames: %s", transport.name, error)
-                if self.transport is transport:
-                    self.transport = None
-                    with contextlib.suppress(OSError, asyncio.TimeoutError):
-                        await transport.aclose()
+        return frame
+
+    async def _send(self, transport: Transport, frame: MediaFrame) -> None:
+        try:
+            if self._flushing:
+                self._flushing = False
+                await transport.flush()
+            await transport.send(frame)
+        except Exception:  # whatever its library raises costs a viewer the pictures, no session its clock
+            logger.exception("the transport %s failed and is given up", transport.name)
+            if self.transport is transport:
+                self.transport = None
+            await asyncio.gather(transport.aclose(), return_exceptions=True)
+
+    def _next_spoken(self) -> SpokenFrame | None:
+        fading, self._fading = self._fading, None
+        if fading is not None:
+            return fading
+        while (spoken := self.spoken.receive_nowait()) is not None:
+            if spoken.turn > self._interrupted_turn:
+                return spoken
+        return None
 
     def _idle(self) -> MediaFrame:
         if self._running_turn and self.heard[0] == self._running_turn:

@@ -42,9 +42,7 @@ READABLE = "Use WAV, MP3, M4A, FLAC or OGG."
 
 
 class ClipWriter:
-    """A Transport that writes MediaFrames into an MP4 (H.264 + AAC). The file appears whole on close, or not at all."""
-
-    name = "file"
+    """Writes MediaFrames into an MP4 (H.264 + AAC). The file appears whole on finish(), or not at all."""
 
     def __init__(self, output: Path, width: int, height: int) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +63,6 @@ class ClipWriter:
             await asyncio.to_thread(self._write, frame)
         except (FFmpegError, OSError) as error:
             raise RenderError(f"The clip cannot be written: {error}.", "Free some disk space and try again.") from error
-
-    async def flush(self) -> None:
-        """Nothing waits here."""
 
     async def aclose(self) -> None:
         """Give up an unfinished file. Idempotent; does nothing after finish()."""
@@ -122,14 +117,13 @@ async def render(
     playout.set_emit(events.append)
     bundle: AvatarBundle = stages.bundle
     async with ClipWriter(output, bundle.width, bundle.height) as writer:
-        playout.transport = writer
         for _ in range(MARGIN_PICTURES):
-            await playout.release()
+            await writer.send(playout.release())
         speaking = asyncio.create_task(Turn(1, stages, utterance, events.append).run())
         speaking.add_done_callback(lambda _task: playout.spoken.close())
         try:
             while await playout.spoken.ready():
-                await playout.release()
+                await writer.send(playout.release())
                 on_picture(writer.frames)
             await speaking
         finally:
@@ -138,7 +132,7 @@ async def render(
         if writer.frames == MARGIN_PICTURES:
             raise _unspoken(events)
         for _ in range(MARGIN_PICTURES):
-            await playout.release()
+            await writer.send(playout.release())
         await writer.finish()
     return events
 

@@ -16,7 +16,16 @@ from pipeline.interfaces import Transport
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
 from pipeline.turn import Choice, Stages, Turn, Utterance
-from pipeline.types import AudioChunk, ErrorEvent, Message, MetricsEvent, SessionEvent, TurnEvent, TurnState
+from pipeline.types import (
+    AudioChunk,
+    Message,
+    MetricsEvent,
+    SessionEvent,
+    SubtitleEvent,
+    TextEvent,
+    TurnEvent,
+    TurnState,
+)
 
 __all__ = ["MAX_TEXT_CHARACTERS", "Session"]
 
@@ -26,6 +35,7 @@ MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
 MAX_HISTORY_MESSAGES = 40
 EVENTS_BOUND = 1000
+"""Events that may wait for a listener; beyond it the oldest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +47,8 @@ class _Asked:
 
 
 @dataclass(slots=True)
-class _Current:
-    """The turn that was started last; it may be handed over whole and still be playing."""
+class _Started:
+    """A turn that was started; it may be handed over whole and still be playing."""
 
     turn: Turn
     task: asyncio.Task[None]
@@ -46,6 +56,7 @@ class _Current:
     "its words belong in the history (an answer, not echo or ready speech)"
     concluded: bool = False
     "its words are in the history"
+    interrupted: bool = False
 
 
 class Session:
@@ -55,17 +66,15 @@ class Session:
         self.id = session_id
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
-        self.lost_events = 0
-        self.touched_s = stages.clock.now_s()
-        "clock time at which somebody last asked for something"
         self._stages = stages
         self._metrics = metrics
         self._history: deque[Message] = deque(maxlen=MAX_HISTORY_MESSAGES)
         self._asked: deque[_Asked] = deque()
         self._wake = asyncio.Event()
         self._last_turn = 0
-        self._states: dict[int, TurnState] = {}
-        self._current: _Current | None = None
+        self._asked_s = stages.clock.now_s()
+        self._open: dict[int, TurnState] = {}  # turns that are neither done nor interrupted
+        self._started: list[_Started] = []  # those of them that were started, and the last one
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         stages.playout.set_emit(self._emit)
@@ -86,6 +95,11 @@ class Session:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def touched_s(self) -> float:
+        """Clock time at which something was last asked for, or being said."""
+        return self._stages.clock.now_s() if self._open else self._asked_s
 
     def start(self) -> None:
         """Begin playout (idle pictures) and wait for something to say."""
@@ -121,18 +135,15 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop speaking, forget what is queued, keep in the history only what was heard. Idempotent."""
-        self.touched_s = self._stages.clock.now_s()
-        stopped = [asked.turn for asked in self._asked]
+        self._asked_s = self._stages.clock.now_s()
         self._asked.clear()
-        current, self._current = self._current, None
-        if current is not None:
-            current.task.cancel()
-            if self._states.get(current.turn.id) not in (TurnState.DONE, TurnState.INTERRUPTED):
-                stopped.insert(0, current.turn.id)
-                if current.remembered:
-                    self._remember_heard(current)
+        for started in self._still_open():
+            started.interrupted = True
+            started.task.cancel()
+            if started.remembered:
+                self._remember_heard(started)
         self.playout.interrupt()
-        for turn_id in stopped:
+        for turn_id in tuple(self._open):
             self._emit(TurnEvent(turn_id, TurnState.INTERRUPTED))
 
     async def attach(self, transport: Transport) -> None:
@@ -162,7 +173,7 @@ class Session:
             "avatar": self.bundle.id,
             "pts": playout.pts,
             "turn": self._last_turn,
-            "state": str(self._states.get(self._last_turn, "idle")),
+            "state": str(self._open.get(self._last_turn, "idle")),
             "queued_pictures": len(playout.spoken),
             "starved_pictures": playout.starved_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
@@ -178,17 +189,17 @@ class Session:
         for task in reversed(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.events.close()
         transport, self.playout.transport = self.playout.transport, None
         if transport is not None:
             await transport.aclose()
-        self.events.close()
 
     def _ask(self, utterance: Utterance, question: str | None) -> int:
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if len(self._asked) >= MAX_QUEUED_TURNS:
             raise BadRequest(f"{MAX_QUEUED_TURNS} answers are waiting already.", "Wait for one to end, or interrupt.")
-        self.touched_s = self._stages.clock.now_s()
+        self._asked_s = self._stages.clock.now_s()
         self._last_turn += 1
         self._asked.append(_Asked(self._last_turn, utterance, question))
         self._emit(TurnEvent(self._last_turn, TurnState.QUEUED))
@@ -207,30 +218,33 @@ class Session:
                 utterance = Utterance(messages=tuple(self._history))
             turn = Turn(asked.turn, self._stages, utterance, self._emit)
             task = asyncio.create_task(turn.run(), name=f"turn-{turn.id}")
-            self._current = _Current(turn, task, asked.question is not None)
+            started = _Started(turn, task, asked.question is not None)
+            self._started = [*self._still_open(), started]
             try:
                 await asyncio.wait([task])
             finally:
                 task.cancel()
-            self._conclude(self._current, turn, task)
+                await asyncio.gather(task, return_exceptions=True)
+            self._conclude(started)
 
-    def _conclude(self, current: _Current | None, turn: Turn, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or current is None:
+    def _still_open(self) -> list[_Started]:
+        return [started for started in self._started if started.turn.id in self._open]
+
+    def _conclude(self, started: _Started) -> None:
+        turn, task = started.turn, started.task
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            logger.error("turn %d of session %s failed", turn.id, self.id, exc_info=failure)
+        if started.interrupted:
             return
-        if (error := task.exception()) is not None:
-            logger.error("turn %d of session %s failed", turn.id, self.id, exc_info=error)
-            self._emit(
-                ErrorEvent("internal", "This answer failed inside the server.", "See the server's log; try again.")
-            )
-            self._emit(TurnEvent(turn.id, TurnState.DONE))
-        elif current.remembered and turn.sentences:
+        if started.remembered and turn.sentences and failure is None:
             self._history.append(Message("assistant", " ".join(turn.sentences)))
-            current.concluded = True
+            started.concluded = True
         self._metrics.observe_turn(turn.times.stages_ms())
 
-    def _remember_heard(self, current: _Current) -> None:
+    def _remember_heard(self, started: _Started) -> None:
         """Trim the assistant's message to what reached the viewer: whole sentences, then whole words of the last."""
-        turn = current.turn
+        turn = started.turn
         turn_id, sentence, share = self.playout.heard
         heard = ""
         if turn_id == turn.id and turn.sentences:
@@ -239,18 +253,28 @@ class Session:
             if " " in text and len(part) < len(text):
                 part = part.rpartition(" ")[0]
             heard = " ".join([*turn.sentences[:sentence], part]).strip()
-        if current.concluded:
+        if started.concluded:
             self._history.pop()
         if heard:
             self._history.append(Message("assistant", heard + " …"))
 
     def _emit(self, event: SessionEvent) -> None:
-        if isinstance(event, TurnEvent):
-            self._states[event.turn] = event.state
-            if event.state in (TurnState.DONE, TurnState.INTERRUPTED):
-                self._metrics.turns.labels(str(event.state)).inc()
-                self._states = {turn: state for turn, state in self._states.items() if turn >= event.turn}
-        elif isinstance(event, MetricsEvent):
-            logger.debug("session %s turn %d: %s", self.id, event.turn, event.stages_ms)
-        if not self.events.offer(event):
-            self.lost_events += 1
+        if isinstance(event, TurnEvent) and event.state is TurnState.QUEUED:
+            self._open[event.turn] = event.state
+        elif isinstance(event, TurnEvent | TextEvent | SubtitleEvent | MetricsEvent):
+            if event.turn not in self._open:
+                return  # it has ended: what its stages still say, until they notice, concerns nobody
+            if isinstance(event, TurnEvent):
+                self._move_on(event)
+            elif isinstance(event, MetricsEvent):
+                logger.debug("session %s turn %d: %s", self.id, event.turn, event.stages_ms)
+        if len(self.events) == EVENTS_BOUND:
+            self.events.receive_nowait()
+        self.events.offer(event)
+
+    def _move_on(self, event: TurnEvent) -> None:
+        if event.state in (TurnState.DONE, TurnState.INTERRUPTED):
+            del self._open[event.turn]
+            self._metrics.turns.labels(str(event.state)).inc()
+        else:
+            self._open[event.turn] = event.state

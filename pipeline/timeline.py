@@ -67,7 +67,7 @@ class SentenceTimeline:
         extractor.reset()
 
     def push(self, chunk: AudioChunk) -> list[SpokenPicture]:
-        """Raises ValueError if chunks of one sentence differ in rate."""
+        """The pictures that are known now; the final chunk gives all that are left."""
         if self._to_playout is None:
             self._to_playout = StreamResampler(chunk.sample_rate, PLAYOUT_RATE_HZ)
         start_s, self._heard_s = self._heard_s, self._heard_s + chunk.duration_s

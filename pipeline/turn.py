@@ -4,7 +4,8 @@
         -> draw (lip-sync and compositing -> playout)
 
 Each arrow is a bounded channel, each stage a task of one TaskGroup. When a stage ends it closes the channel after it;
-when one fails, the group cancels the others and the failure is told as an ErrorEvent.
+when one fails, the group cancels the others and the failure is told as an ErrorEvent. Streams of models are closed
+where they are read, so that an interrupted turn leaves no request open.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarError
 from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.compositing import compose
@@ -50,6 +53,7 @@ __all__ = ["Choice", "Stages", "Turn", "Utterance"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+T_Error = TypeVar("T_Error", bound=Exception)
 
 SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
@@ -127,7 +131,10 @@ class Turn:
         self._frames_sent = 0
 
     async def run(self) -> None:
-        """Speak. Returns when the last frame is handed to the playout; errors are told, not raised."""
+        """Speak. Returns when the last frame is handed to the playout; failures are told.
+
+        Raises, once it is told, what nobody foresaw (an ExceptionGroup).
+        """
         self._emit(TurnEvent(self.id, TurnState.THINKING))
         playout = self._stages.playout
         playout.begin_turn(self.id)
@@ -137,10 +144,16 @@ class Turn:
                 group.create_task(self._speak(), name=f"turn-{self.id}-speak")
                 group.create_task(self._listen(), name=f"turn-{self.id}-listen")
                 group.create_task(self._draw(), name=f"turn-{self.id}-draw")
-        except* VivavoceError as failures:
+        except* (VivavoceError, AvatarError) as failures:
             for error in _leaves(failures):
                 self._tell(error)
-        playout.end_turn(self.id, self._frames_sent)
+        except* Exception:
+            self._emit(
+                ErrorEvent("internal", "This answer failed inside the server.", "See the server's log; try again.")
+            )
+            raise
+        finally:
+            playout.end_turn(self.id, self._frames_sent)
 
     async def _think(self) -> None:
         splitter = SentenceSplitter()
@@ -149,11 +162,12 @@ class Turn:
                 await self._sentences.send(_Sentence(0, ""))
                 return
             try:
-                async for delta in self._answer():
-                    self.times.mark("llm_first_token")
-                    self._emit(TextEvent(self.id, delta))
-                    for sentence in splitter.push(delta):
-                        await self._say(sentence)
+                async with aclosing(self._answer()) as deltas:
+                    async for delta in deltas:
+                        self.times.mark("llm_first_token")
+                        self._emit(TextEvent(self.id, delta))
+                        for sentence in splitter.push(delta):
+                            await self._say(sentence)
             except LanguageModelError as error:
                 self._tell(error)
             for sentence in splitter.flush():
@@ -161,13 +175,11 @@ class Turn:
         finally:
             self._sentences.close()
 
-    async def _answer(self) -> AsyncIterator[str]:
+    def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
-            yield self._utterance.text
-            return
-        deltas = self._stages.llm.stream(self._utterance.messages).__aiter__()
-        async for delta in _each_within(deltas, TOKEN_TIMEOUT_S, LanguageModelError, "The language model"):
-            yield delta
+            return _just(self._utterance.text)
+        deltas = self._stages.llm.stream(self._utterance.messages)
+        return _each_within(deltas, TOKEN_TIMEOUT_S, LanguageModelError, "The language model")
 
     async def _say(self, sentence: str) -> None:
         self.times.mark("first_sentence")
@@ -177,40 +189,46 @@ class Turn:
     async def _speak(self) -> None:
         try:
             async for sentence in self._sentences:
-                try:
-                    async for chunk in self._synthesize(sentence):
-                        self.times.mark("first_audio")
-                        await self._speech.send(_Speech(sentence, chunk))
-                except LanguageNotSupported as error:
-                    self._notice(error)
-                except SpeechError as error:
-                    self._tell(error)
-                    await self._speech.send(_Speech(sentence, _end_of_sentence(self._stages.tts.sample_rate)))
+                await self._voice(sentence)
         finally:
             self._speech.close()
 
-    async def _synthesize(self, sentence: _Sentence) -> AsyncIterator[AudioChunk]:
-        if self._utterance.speech is not None:
-            async for chunk in self._utterance.speech:
-                yield chunk
-            return
-        text = speakable(sentence.text)
-        if not text:
-            return
-        polish = VoicePolish()
-        chunks = self._stages.tts.synthesize(text, self._stages.voice).__aiter__()
-        async for chunk in _each_within(chunks, SPEECH_TIMEOUT_S, SpeechError, "The voice"):
-            yield polish.push(chunk)
+    async def _voice(self, sentence: _Sentence) -> None:
+        """Send a sentence's speech on. Whatever becomes of it, what was sent ends with a final chunk."""
+        chunk: AudioChunk | None = None
+        try:
+            async with aclosing(self._chunks(sentence)) as chunks:
+                async for chunk in chunks:
+                    self.times.mark("first_audio")
+                    await self._speech.send(_Speech(sentence, chunk))
+        except LanguageNotSupported as error:
+            self._notice(error)
+        except SpeechError as error:
+            self._tell(error)
+        if chunk is not None and not chunk.final:
+            end = AudioChunk(np.zeros(0, np.float32), chunk.sample_rate, final=True)
+            await self._speech.send(_Speech(sentence, end))
+
+    async def _chunks(self, sentence: _Sentence) -> AsyncGenerator[AudioChunk, None]:
+        ready, text = self._utterance.speech, speakable(sentence.text)
+        if ready is not None:
+            async with aclosing(_each_within(ready, SPEECH_TIMEOUT_S, SpeechError, "The recording")) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        elif text:
+            polish = VoicePolish()
+            voice = self._stages.tts.synthesize(text, self._stages.voice)
+            async with aclosing(_each_within(voice, SPEECH_TIMEOUT_S, SpeechError, "The voice")) as chunks:
+                async for chunk in chunks:
+                    yield polish.push(chunk)
 
     async def _listen(self) -> None:
         extractor = self._stages.new_extractor()
         timeline: SentenceTimeline | None = None
-        current: _Sentence | None = None
         try:
             async for item in self._speech:
-                if timeline is None or item.sentence is not current:
-                    current = item.sentence
-                    timeline = SentenceTimeline(current.index, speakable(current.text), extractor)
+                if timeline is None:
+                    timeline = SentenceTimeline(item.sentence.index, speakable(item.sentence.text), extractor)
                 for picture in timeline.push(item.chunk):
                     self.times.mark("first_features")
                     await self._pictures.send(picture)
@@ -270,7 +288,7 @@ class Turn:
             self._noticed.add(notice)
             self._emit(notice)
 
-    def _tell(self, error: VivavoceError) -> None:
+    def _tell(self, error: VivavoceError | AvatarError) -> None:
         logger.warning("turn %d: %s", self.id, error)
         self._emit(ErrorEvent(error.code, error.message, error.hint))
 
@@ -282,11 +300,7 @@ def _compose_all(bundle: AvatarBundle, frame_indices: list[int], patches: list[F
     ]
 
 
-def _end_of_sentence(sample_rate: int) -> AudioChunk:
-    return AudioChunk(np.zeros(0, np.float32), sample_rate, final=True)
-
-
-def _leaves(group: BaseExceptionGroup[VivavoceError]) -> Iterator[VivavoceError]:
+def _leaves(group: BaseExceptionGroup[T_Error]) -> Iterator[T_Error]:
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
             yield from _leaves(error)
@@ -294,9 +308,13 @@ def _leaves(group: BaseExceptionGroup[VivavoceError]) -> Iterator[VivavoceError]
             yield error
 
 
+async def _just(item: T) -> AsyncGenerator[T, None]:
+    yield item
+
+
 async def _each_within(
     items: AsyncIterator[T], timeout_s: float, failure: type[VivavoceError], what: str
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """Pass items on; a source that hangs for timeout_s is closed and told as `failure`."""
     try:
         while True:

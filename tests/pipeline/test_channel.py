@@ -95,14 +95,6 @@ async def test_a_cancelled_send_puts_nothing() -> None:
     assert channel.clear() == [1]
 
 
-async def test_push_front_goes_before_all_others() -> None:
-    """push_front() is received next, even into a full channel."""
-    channel: Channel[int] = Channel(1)
-    await channel.send(1)
-    channel.push_front(0)
-    assert channel.clear() == [0, 1]
-
-
 def test_a_bound_must_be_positive() -> None:
     """A channel that could hold nothing is refused."""
     with pytest.raises(ValueError, match="positive"):
