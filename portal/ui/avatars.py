@@ -21,7 +21,7 @@ _MARKUP = """
     <label class="vv-field"><span data-t="name"></span>
       <input type="text" name="name" maxlength="60" autocomplete="off" data-t-placeholder="namePlaceholder"></label>
     <label class="vv-tick"><input type="checkbox" name="consent"><span data-t="consent"></span></label>
-    <button type="submit" class="vv-primary" data-t="make"></button>
+    <button type="submit" disabled class="vv-primary" data-t="make"></button>
     <div class="vv-note" role="alert" hidden></div>
   </form>
 </section>

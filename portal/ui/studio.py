@@ -31,7 +31,7 @@ _MARKUP = f"""
       <span class="vv-drop-empty"><strong data-t="dropAudio"></strong><small data-t="dropAudioHint"></small></span>
       <span class="vv-drop-chosen" hidden></span>
     </label>
-    <button type="submit" class="vv-primary" data-t="makeClip"></button>
+    <button type="submit" disabled class="vv-primary" data-t="makeClip"></button>
     <div class="vv-note" role="alert" hidden></div>
   </form>
 </section>

@@ -100,6 +100,7 @@ export class Desk extends HTMLElement {
       else feed.unwatch(this);
     });
     this.onVisible.observe(this);
+    for (const button of this.querySelectorAll("[type=submit]")) button.disabled = false; // from now on they do something
   }
 
   disconnectedCallback() {
