@@ -12,7 +12,7 @@ from playwright.async_api import Page, async_playwright
 
 from tests.benchmarks.portal_process import PortalProcess
 
-__all__ = ["fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms"]
+__all__ = ["FLAGS", "PROBE", "fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms"]
 
 PROBE = Path(__file__).parents[1] / "browser" / "probe.js"
 FLAGS = (

@@ -13,18 +13,9 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from avatars.bundle import BundleContents, encode_jpeg, write_bundle
+from tests.benchmarks.in_browser import FLAGS, PROBE
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 
-PROBE = Path(__file__).with_name("probe.js")
-FLAGS = (
-    "--no-sandbox",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--mute-audio",
-)
 SIZE = 256
 
 
