@@ -1,9 +1,13 @@
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from session_room import MEASURED, Room
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from pipeline.clock import ManualClock
+from pipeline.engine import Engine
 
 FRAMES = 6
 
@@ -30,3 +34,15 @@ def make_small_bundle(path: Path, level: int = 128) -> AvatarBundle:
         ),
         path,
     )
+
+
+@pytest.fixture
+async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
+    clock = ManualClock()
+    engine = Engine(clock=clock)
+    await engine.start()
+    session = await engine.open_session("test", small_bundle, MEASURED)
+    room = Room(engine, session, clock)
+    await session.attach(room.transport)
+    yield room
+    await engine.aclose()

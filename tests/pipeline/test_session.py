@@ -1,83 +1,23 @@
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
-from pipeline.clock import ManualClock
-from pipeline.engine import Engine
 from pipeline.errors import BadRequest, LanguageModelError, LanguageNotSupported, SessionClosed, SpeechError
-from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
+from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS
 from pipeline.transports.memory import MemoryTransport
-from pipeline.turn import Choice
 from pipeline.types import (
     AudioChunk,
     ErrorEvent,
     Message,
     MetricsEvent,
     NoticeEvent,
-    SessionEvent,
     SubtitleEvent,
     TextEvent,
-    TurnEvent,
 )
-
-MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
-
-
-class Room:
-    """An engine on a manual clock with one session, everything it told, and the frames it sent."""
-
-    def __init__(self, engine: Engine, session: Session, clock: ManualClock) -> None:
-        self.engine, self.session, self.clock = engine, session, clock
-        self.told: list[SessionEvent] = []
-        self.transport = MemoryTransport(keep=10_000)
-
-    @property
-    def states(self) -> list[tuple[int, str]]:
-        return [(event.turn, str(event.state)) for event in self.told if isinstance(event, TurnEvent)]
-
-    def all(self, kind: type) -> list[SessionEvent]:
-        return [event for event in self.told if isinstance(event, kind)]
-
-    async def pass_time(self, seconds: float) -> None:
-        """Let the media clock run; the threads behind the engine get their real time at each picture."""
-        for _ in range(round(seconds * 25)):
-            await self.clock.advance(0.04)
-            while self._busy():  # noqa: ASYNC110 - threads draw in their own time, unknown to the manual clock
-                await asyncio.sleep(0.001)
-            while (event := self.session.events.receive_nowait()) is not None:
-                self.told.append(event)
-
-    async def until(self, reached: Callable[[], bool], limit_s: float = 60.0) -> None:
-        for _ in range(round(limit_s * 25)):
-            if reached():
-                return
-            await self.pass_time(0.04)
-        raise AssertionError(f"not reached: {self.states}, {self.told[-3:]}")
-
-    def _busy(self) -> bool:
-        names = {task.get_name() for task in asyncio.all_tasks()}
-        drawing = any(name.startswith("turn-") and name.endswith("-draw") for name in names)
-        return drawing and not len(self.session.playout.spoken)
-
-
-@pytest.fixture
-async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
-    clock = ManualClock()
-    engine = Engine(clock=clock)
-    await engine.start()
-    session = await engine.open_session("test", small_bundle, MEASURED)
-    room = Room(engine, session, clock)
-    await session.attach(room.transport)
-    yield room
-    await engine.aclose()
-
-
-def done(room: Room, turn: int) -> Callable[[], bool]:
-    return lambda: (turn, "done") in room.states
 
 
 async def test_text_becomes_frames_with_sound_and_pictures_in_step(room: Room) -> None:
