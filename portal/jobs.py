@@ -14,7 +14,6 @@ Methods block for milliseconds (SQLite): call them from a thread, not on the eve
 
 from __future__ import annotations
 
-import errno
 import logging
 import secrets
 import shutil
@@ -22,12 +21,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import BadRequest
-from portal.errors import DiskFull, JobNotFound, QueueFull
+from portal.disk import disk_full_explained
+from portal.errors import JobNotFound, QueueFull
 from portal.face_reports import FaceReports
 from portal.job_records import Job, JobFolders, job_of
 from portal.names import clean_name
@@ -210,6 +210,7 @@ class JobQueue:
 
     # -- changing
 
+    @disk_full_explained("the job was not cancelled")
     def cancel(self, job_id: str) -> Job:
         """Stop a job that waits or runs (a running step notices within a second); others are left as they are.
 
@@ -222,6 +223,7 @@ class JobQueue:
                 self.folders.clear(job_id)
         return self.get(job_id)
 
+    @disk_full_explained("the job was not taken")
     def retry(self, job_id: str) -> Job:
         """Run a failed or cancelled job again from its first step.
 
@@ -236,20 +238,23 @@ class JobQueue:
         self._announce()
         return self.get(job_id)
 
+    @disk_full_explained("the job was not removed")
     def delete(self, job_id: str) -> None:
         """Forget a job; one that waits or runs is cancelled first. Its clip goes too, its avatar stays.
 
         Raises JobNotFound.
         """
         job = self.cancel(job_id)
-        self._client.delete_workflow(job_id)
         if job.kind == PREPARE and job.state != "done":
             FaceReports(self.folders.data_dir).delete(job.avatar)
         self.folders.clear(job_id)
         self.folders.clip(job_id).unlink(missing_ok=True)
+        # Last: on a full disk the database can only be written once the files are gone.
+        self._client.delete_workflow(job_id)
 
     # -- for the worker
 
+    @disk_full_explained("the job cannot go on")
     def report(self, job_id: str, stage: str, progress: float) -> bool:
         """Note how far a running job is; False when it is no longer wanted."""
         rows = self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
@@ -266,7 +271,8 @@ class JobQueue:
             if self._connection is None:
                 from dbos import DBOSClient
 
-                url = open_database(self.folders.data_dir)
+                with disk_full_explained("jobs cannot be kept"):
+                    url = open_database(self.folders.data_dir)
                 self._connection = DBOSClient(system_database_url=url, application_name=APPLICATION)
             return self._connection
 
@@ -284,12 +290,15 @@ class JobQueue:
     ) -> Job:
         self._check_room()
         job_id = job_id or new_job_id()
-        if upload is not None:
-            with _whole_or_nothing(self.folders.home(job_id)) as home:
-                shutil.move(upload, home / f"upload{upload.suffix.lower()[:8]}")
+        home = self.folders.home(job_id)
         attributes = {"name": name, "avatar": avatar, "upload": upload is not None, "stage": "", "progress": 0.0}
         options = enqueue_options(kind, job_id, attributes, priority=priority, only_once=only_once)
-        handle: Any = self._client.enqueue(options, inputs)
+        keeping = nullcontext() if upload is None else _removed_on_failure(home)
+        with disk_full_explained("the job was not taken"), keeping:
+            if upload is not None:
+                home.mkdir(parents=True)
+                shutil.move(upload, home / f"upload{upload.suffix.lower()[:8]}")
+            handle: Any = self._client.enqueue(options, inputs)
         self._announce()
         return self.get(handle.get_workflow_id())
 
@@ -331,16 +340,9 @@ def enqueue_options(
 
 
 @contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """A new folder that is removed again if filling it fails.
-
-    Raises DiskFull in place of the system's "no space left".
-    """
+def _removed_on_failure(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True)
-        yield folder
-    except OSError as error:
+        yield
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull("The disk is full: the upload was not stored.", "Free some space and try again.") from error
         raise

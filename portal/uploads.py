@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -17,13 +16,17 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from pipeline.errors import BadRequest
-from portal.errors import DiskFull, UnsupportedMedia, UploadTooLarge
+from portal.disk import disk_full_explained
+from portal.errors import UnsupportedMedia, UploadTooLarge
 
-__all__ = ["Uploads", "check_media", "check_speech", "limited_form"]
+__all__ = ["Uploads", "check_media", "check_speech", "limited_body", "limited_form"]
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 "Fields, boundaries and part headers beside the file itself."
+MAX_FIELDS_BYTES = 256 * 1024
+"A request without a file: it is held in memory as a whole."
 MAX_SPEECH_S = 600.0
+NOT_STORED = "the upload was not stored"
 
 
 @asynccontextmanager
@@ -33,11 +36,40 @@ async def limited_form(request: Request, max_bytes: int) -> AsyncIterator[FormDa
     Raises UploadTooLarge (as soon as it is known: by the declared length, or in the middle of reading), BadRequest,
     DiskFull.
     """
-    limit = max_bytes + FORM_OVERHEAD_BYTES
-    too_large = UploadTooLarge(
-        f"The upload is larger than {max_bytes // 2**20} MB.",
-        "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        limited = _limited(
+            request,
+            max_bytes + FORM_OVERHEAD_BYTES,
+            UploadTooLarge(
+                f"The upload is larger than {max_bytes // 2**20} MB.",
+                "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
+            ),
+        )
+    else:
+        limited = _limited_fields(request)
+    try:
+        with disk_full_explained(NOT_STORED):
+            async with limited.form(max_files=1, max_fields=16) as form:
+                yield form
+    except (MultiPartException, HTTPException) as error:
+        cause = error.message if isinstance(error, MultiPartException) else error.detail
+        raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
+
+
+async def limited_body(request: Request) -> bytes:
+    """The body of a request without a file. Raises UploadTooLarge as soon as it is known."""
+    return await _limited_fields(request).body()
+
+
+def _limited_fields(request: Request) -> Request:
+    error = UploadTooLarge(
+        f"The request is larger than {MAX_FIELDS_BYTES // 1024} KiB.", "Send a file as multipart/form-data."
     )
+    return _limited(request, MAX_FIELDS_BYTES, error)
+
+
+def _limited(request: Request, limit: int, too_large: UploadTooLarge) -> Request:
+    """The same request, of which at most `limit` bytes are read. Raises `too_large`, here or from its reading."""
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
         raise too_large
@@ -51,13 +83,7 @@ async def limited_form(request: Request, max_bytes: int) -> AsyncIterator[FormDa
             raise too_large
         return message
 
-    try:
-        with _disk_full_explained():
-            async with Request(request.scope, receive).form(max_files=1, max_fields=16) as form:
-                yield form
-    except (MultiPartException, HTTPException) as error:
-        cause = error.message if isinstance(error, MultiPartException) else error.detail
-        raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
+    return Request(request.scope, receive)
 
 
 class Uploads:
@@ -72,7 +98,7 @@ class Uploads:
 
     def _copy(self, upload: UploadFile) -> Path:
         path = self._new_path(upload.filename or "")
-        with _disk_full_explained():
+        with disk_full_explained(NOT_STORED):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("wb") as file:
@@ -81,11 +107,6 @@ class Uploads:
                 path.unlink(missing_ok=True)
                 raise
         return path
-
-    def adopt(self, file: Path) -> Path:
-        """Take a copy of a file that is ours already (Gradio's). Raises DiskFull."""
-        with file.open("rb") as source:
-            return self._copy(UploadFile(source, filename=file.name))
 
     def _new_path(self, file_name: str) -> Path:
         suffix = Path(file_name.replace("\0", "")).suffix.lower()
@@ -118,13 +139,3 @@ def check_speech(path: Path) -> None:
             f"The recording lasts {duration_s / 60:.0f} minutes; a clip takes {MAX_SPEECH_S / 60:.0f}.",
             "Cut it into shorter pieces.",
         )
-
-
-@contextmanager
-def _disk_full_explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull("The disk is full: the upload was not stored.", "Free some space and try again.") from error

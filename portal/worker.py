@@ -7,7 +7,6 @@ again. `portal.worker_process` starts it as a child of the portal; `python launc
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -17,11 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from avatars.errors import AvatarError
 from pipeline.errors import VivavoceError
+from portal.disk import REMEDY, disk_full_explained, is_disk_full
+from portal.errors import DiskFull
 from portal.job_records import JobFolders
 from portal.jobs import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
 
@@ -135,7 +137,7 @@ class Occupation:
 def run_worker(settings: Settings, *, idle_exit_s: float | None = None, recipes: Sequence[Recipe] | None = None) -> int:
     """Run jobs until the process is ended, or for `idle_exit_s` there was none. Gives the exit status.
 
-    Status 75 ("try again later"): another worker has this data folder.
+    Status 75 ("try again later"): another worker has this data folder, or its disk is full.
     """
     import filelock
 
@@ -153,15 +155,19 @@ def run_worker(settings: Settings, *, idle_exit_s: float | None = None, recipes:
         recipes = standard_recipes()
     queue = JobQueue(settings.data_dir)
     occupation = Occupation()
-    _launch(settings, queue, occupation, recipes)
-    _sweep(queue)
+    try:
+        with disk_full_explained("jobs cannot be run"):
+            _launch(settings, queue, occupation, recipes)
+            _sweep(queue)
+    except DiskFull as error:
+        logger.error("%s", error)
+        leave(75)
     try:
         if idle_exit_s is None:
             threading.Event().wait()
         else:
+            # A job may be left unfinished: one whose end could not be written. The next start takes it up.
             occupation.wait_idle(idle_exit_s)
-            while queue.unfinished():
-                occupation.wait_idle(idle_exit_s)
     except KeyboardInterrupt:
         logger.info("Stopped. What was under way goes on at the next start.")
         leave(130)
@@ -217,7 +223,8 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
             for stage in recipe.stages:
                 report = _Reporter(queue, job_id, stage.name, before / whole, stage.weight / whole)
                 work = JobWork(job_id, inputs, settings, queue.folders, report)
-                result = DBOS.run_step({"name": stage.name}, _perform, stage, work, report)
+                with _disk_full_fails("The job's progress could not be written down: the disk is full."):
+                    result = DBOS.run_step({"name": stage.name}, _perform, stage, work, report)
                 before += stage.weight
         recipe.then(work, queue)
         return result
@@ -227,9 +234,10 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
 
 def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
     """Run one stage; whatever goes wrong in it comes out as JobFailed."""
-    report.begin()
     try:
-        return stage.run(work)
+        report.begin()
+        with _disk_full_fails("The disk is full."):
+            return stage.run(work)
     except JobCancelled:
         logger.info("job %s was cancelled in %s", work.id, stage.name)
         raise
@@ -241,11 +249,19 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
     except MemoryError as error:
         raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
     except Exception as error:  # the border of a job: whatever it is, a person has to be told
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise JobFailed("disk_full", "The disk is full.", "Free some space, then run the job again.") from error
         logger.exception("job %s failed in %s", work.id, stage.name)
         message = f"The stage '{stage.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
+
+
+@contextmanager
+def _disk_full_fails(message: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        raise JobFailed("disk_full", message, REMEDY) from error
 
 
 class _Reporter:
@@ -276,15 +292,16 @@ class _Reporter:
 @contextmanager
 def _tidied(folders: JobFolders, job_id: str) -> Iterator[None]:
     """Remove a job's files at its end: all after success or a cancellation, all but a small upload after a failure."""
+    failed = False
     try:
         yield
-    except JobFailed:
-        folders.clear(job_id, keep_upload=True)
+    except JobCancelled:
         raise
-    except BaseException:
-        folders.clear(job_id)
+    except Exception:  # DBOS' own way to say that a job was cancelled is no Exception
+        failed = True
         raise
-    folders.clear(job_id)
+    finally:
+        folders.clear(job_id, keep_upload=failed)
 
 
 def _sweep(queue: JobQueue) -> None:
@@ -294,9 +311,13 @@ def _sweep(queue: JobQueue) -> None:
         queue.delete(job.id)
     owned = {job.id for job in jobs}
     data_dir = queue.folders.data_dir
-    for path in (*(data_dir / "jobs").glob("*"), *(data_dir / "uploads").glob("*")):
-        if path.name not in owned and time.time() - path.stat().st_mtime > STALE_S:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    unfinished_files = (folder.glob(".*") for folder in (data_dir / "clips", data_dir / "reports"))
+    for path in chain((data_dir / "jobs").glob("*"), (data_dir / "uploads").glob("*"), *unfinished_files):
+        if path.name not in owned and time.time() - path.lstat().st_mtime > STALE_S:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -18,7 +18,7 @@ from portal.api.schemas import ClipRequest, JobView, job_view
 from portal.errors import JobNotFound
 from portal.jobs import JobQueue
 from portal.submissions import submit_clip
-from portal.uploads import Uploads, limited_form
+from portal.uploads import Uploads, limited_body, limited_form
 
 __all__ = ["clips_router"]
 
@@ -34,7 +34,7 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, max
         """Queue a clip: JSON {avatar, text, voice, name}, or a form with these and a recording in `audio`."""
         audio: Path | None = None
         if request.headers.get("content-type", "").startswith("application/json"):
-            wish = _parse(await request.body())
+            wish = _parse(await limited_body(request))
         else:
             async with limited_form(request, max_upload_bytes) as form:
                 fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}

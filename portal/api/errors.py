@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from avatars.errors import AvatarError
 from pipeline.errors import VivavoceError
 
 __all__ = ["ErrorRoute", "error_response", "status_of"]
+
+logger = logging.getLogger(__name__)
 
 STATUSES = {
     "bad_request": 400,
@@ -42,7 +46,7 @@ def error_response(code: str, message: str, hint: str = "", *, status: int | Non
 
 
 class ErrorRoute(APIRoute):
-    """A route whose known errors answer as JSON. Give it to an APIRouter as `route_class`."""
+    """A route whose errors answer as JSON. Give it to an APIRouter as `route_class`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -57,5 +61,16 @@ class ErrorRoute(APIRoute):
                     f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()
                 )
                 return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.")
+            except ClientDisconnect:
+                return error_response("bad_request", "The request ended too early.", "Send it again.")  # to nobody
+            except HTTPException:
+                raise
+            except Exception:  # the border of a request: whatever it is, a person has to be told
+                logger.exception("%s %s could not be served", request.method, request.url.path)
+                return error_response(
+                    "internal",
+                    "Something went wrong in the server.",
+                    "Try again; if it stays so, the server's log has the details.",
+                )
 
         return answer

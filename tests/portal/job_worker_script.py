@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sqlite3
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,6 +46,10 @@ def speak(work: JobWork) -> dict[str, Any]:
             raise BadMedia("It is no picture.", "Upload a JPEG.")
         case "disk full":
             raise OSError(errno.ENOSPC, "No space left on device")
+        case "database full":
+            with sqlite3.connect(":memory:") as database:
+                database.execute("PRAGMA max_page_count = 3")
+                database.execute("CREATE TABLE t AS SELECT zeroblob(100000)")
         case "surprise":
             raise ZeroDivisionError("by nought")
         case "for ever":

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import shutil
+import sqlite3
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,6 +159,34 @@ def test_a_full_disk_answers_507_and_leaves_nothing(
     assert leftovers(tmp_path) == [] and client.get("/api/jobs").json() == []
 
 
+def test_a_database_that_cannot_grow_answers_507_and_leaves_nothing(
+    client: TestClient, tmp_path: Path, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload fits, the record of its job does not: told alike, and the upload is not kept."""
+    make_bundle("ada")
+
+    def enqueue(*_args: Any) -> None:
+        with sqlite3.connect(":memory:") as database:
+            database.execute("PRAGMA max_page_count = 3")
+            database.execute("CREATE TABLE t AS SELECT zeroblob(100000)")
+
+    monkeypatch.setattr("dbos.DBOSClient.enqueue", enqueue)
+    assert error_of(send_photo(client, PHOTO.read_bytes()), 507)["code"] == "disk_full"
+    assert error_of(client.post("/api/clips", json={"avatar": "ada", "text": "Hello"}), 507)["code"] == "disk_full"
+    assert leftovers(tmp_path) == [] and client.get("/api/jobs").json() == []
+
+
+def test_a_fault_of_ours_is_told_as_such(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has foreseen gets the same shape of error, without what went wrong inside."""
+
+    def fail(*_args: Any, **_options: Any) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("dbos.DBOSClient.list_workflows", fail)
+    error = error_of(client.get("/api/jobs"), 500)
+    assert error["code"] == "internal" and "nought" not in error["message"] + error["hint"]
+
+
 def test_a_full_queue_answers_429(client: TestClient, tmp_path: Path) -> None:
     """The fifth waiting job is refused where four may wait, and its upload is not kept."""
     for _ in range(4):
@@ -230,6 +259,22 @@ def test_a_clip_that_cannot_be_made_is_refused(
     """Empty and endless texts, unknown avatars and malformed requests get an error with a remedy."""
     make_bundle("ada")
     error_of(client.post("/api/clips", json=wish), status)
+
+
+def test_a_request_without_a_file_is_small(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """It is held in memory as a whole, so it is refused as soon as it is known to be too large."""
+    make_bundle("ada")
+    wish = {"avatar": "ada", "text": "x" * 300_000}
+    for response in (client.post("/api/clips", json=wish), client.post("/api/clips", data=wish)):
+        assert error_of(response, 413)["code"] == "upload_too_large"
+
+    def endless() -> Iterator[bytes]:
+        yield b'{"text": "'
+        for _ in range(400):
+            yield b"x" * 1000
+
+    response = client.post("/api/clips", content=endless(), headers={"content-type": "application/json"})
+    assert error_of(response, 413)["code"] == "upload_too_large"
 
 
 def test_a_recording_must_be_sound(

@@ -128,12 +128,13 @@ async def test_failures_keep_their_code_message_and_remedy(bench: Bench) -> None
     """What went wrong in the worker is read in the portal: code, message and hint."""
     jobs = {
         text: await asyncio.to_thread(lambda text=text: bench.queue.submit_clip(avatar="ada", text=text))
-        for text in ("bad media", "disk full", "surprise")
+        for text in ("bad media", "disk full", "database full", "surprise")
     }
     ended = {text: await bench.finished(job.id) for text, job in jobs.items()}
     assert {job.state for job in ended.values()} == {"failed"}
     errors = {text: job.error for text, job in ended.items()}
     assert errors["bad media"] is not None and errors["disk full"] is not None and errors["surprise"] is not None
+    assert errors["database full"] is not None and errors["database full"].code == "disk_full"
     assert (errors["bad media"].code, errors["bad media"].message) == ("bad_media", "It is no picture.")
     assert errors["bad media"].hint == "Upload a JPEG."
     assert errors["disk full"].code == "disk_full" and "space" in errors["disk full"].hint
@@ -212,6 +213,29 @@ async def test_a_worker_whose_portal_is_gone_ends_by_itself(tmp_path: Path) -> N
     async with asyncio.timeout(DEADLINE_S):
         await process.communicate(settings)
     assert process.returncode == 0
+
+
+async def test_leftovers_of_long_ago_are_swept(bench: Bench) -> None:
+    """What killed processes left goes at the next start of a worker; what a link points at stays."""
+    elsewhere = bench.data_dir / "elsewhere"
+    old = [
+        bench.data_dir / name for name in ("uploads/a.png", "jobs/gone", "clips/.half.mp4", "jobs/link", "jobs/lost")
+    ]
+    for path in (*old, elsewhere / "kept"):
+        path.parent.mkdir(exist_ok=True)
+    (elsewhere / "kept").write_bytes(b"kept")
+    for path in (old[0], old[2], bench.data_dir / "uploads" / "new.png", bench.data_dir / "clips" / "whole.mp4"):
+        path.write_bytes(b"half")
+    old[1].mkdir()
+    old[3].symlink_to(elsewhere)
+    old[4].symlink_to("nowhere")
+    for path in (*old, bench.data_dir / "clips" / "whole.mp4"):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="hello"))
+    assert (await bench.finished(job.id)).state == "done"
+    assert not any(path.is_symlink() or path.exists() for path in old)
+    assert (elsewhere / "kept").exists() and (bench.data_dir / "uploads" / "new.png").exists()
+    assert (bench.data_dir / "clips" / "whole.mp4").exists()
 
 
 async def test_a_second_worker_leaves_the_data_folder_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
