@@ -146,3 +146,21 @@ async def test_closing_tells_those_who_wait_and_may_be_repeated() -> None:
         await waiting
     with pytest.raises(SessionClosed):
         await device.call(lambda: None)
+
+
+async def test_what_is_left_of_a_failed_batch_is_not_drawn(device: DeviceWorker) -> None:
+    """A caller whose first batch failed has given up: the rest of its pictures cost nobody time."""
+
+    class Failing(ScriptedLipSync):
+        def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+            if requests[0].deadline_s == 0:
+                raise RuntimeError("out of memory")
+            return super().infer(requests)  # held at the gate until the caller knows
+
+    lipsync = Failing()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await device.infer(lipsync, [request(at_s) for at_s in range(12)])
+    lipsync.gate.set()
+    await device.infer(lipsync, [request(50)])
+    assert [8, 9, 10, 11] not in lipsync.batches
+    assert lipsync.batches[-1] == [50]

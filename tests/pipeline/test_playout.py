@@ -159,14 +159,55 @@ async def test_a_clock_that_is_far_behind_slips_instead_of_bursting(small_bundle
     assert len(transport.frames) == 2 + 25
 
 
-async def test_a_transport_that_breaks_does_not_stop_the_clock(stage: Stage) -> None:
-    """A viewer whose connection is gone costs its session its transport, not its playout."""
+@pytest.mark.parametrize("failure", [ConnectionResetError("gone"), RuntimeError("a fault of its library")])
+async def test_a_transport_that_breaks_does_not_stop_the_clock(stage: Stage, failure: Exception) -> None:
+    """A viewer whose connection is gone costs its session its transport, which is closed, not its playout."""
 
     class Broken(MemoryTransport):
         async def send(self, frame: MediaFrame) -> None:
-            raise ConnectionResetError("gone")
+            raise failure
 
-    stage.playout.transport = Broken()
+    broken = stage.playout.transport = Broken()
     await stage.clock.advance(0.2)
     assert stage.playout.transport is None
+    assert not broken.stats().connected
     assert stage.playout.pts == 6
+
+
+async def test_an_interrupt_reaches_what_the_transport_still_holds(stage: Stage) -> None:
+    """Before the fading frame is sent the transport is flushed, once; nothing to silence, nothing to flush."""
+
+    class Slow(MemoryTransport):
+        left: list[list[bool]]
+
+        async def flush(self) -> None:
+            self.left.append([frame.speaking for frame in self.frames])
+            self.frames.clear()
+
+    slow = stage.playout.transport = Slow()
+    slow.left = []
+    stage.playout.interrupt()
+    await stage.clock.advance(0.05)
+    for _ in range(5):
+        await stage.playout.spoken.send(stage.spoken())
+    await stage.clock.advance(0.04)
+    stage.playout.interrupt()
+    await stage.clock.advance(0.2)
+    (left,) = slow.left
+    assert left[-1]
+    assert [frame.speaking for frame in slow.frames][:2] == [True, False]
+
+
+async def test_frames_of_an_interrupted_turn_that_come_late_are_not_shown(stage: Stage) -> None:
+    """A stage may hand over what it had in its hands; the next turn is not mixed with it."""
+    stage.playout.begin_turn(1)
+    await stage.playout.spoken.send(stage.spoken(turn=1))
+    stage.playout.interrupt()
+    await stage.playout.spoken.send(stage.spoken(turn=1))
+    stage.playout.end_turn(1, 2)
+    stage.playout.begin_turn(2)
+    await stage.playout.spoken.send(stage.spoken(turn=2))
+    stage.playout.end_turn(2, 1)
+    await stage.clock.advance(0.2)
+    assert [frame.turn for frame in stage.frames if frame.speaking] == [2]
+    assert stage.told == [TurnEvent(2, TurnState.DONE)]

@@ -167,6 +167,8 @@ async def test_whenever_an_interrupt_comes_the_turn_ends_once_and_is_not_heard_a
             for ended in (turn, queued):
                 assert bench.states(ended)[-1] == "interrupted", steps
                 assert len(set(bench.states(ended))) == len(bench.states(ended)), steps
+                last = max(i for i, event in enumerate(bench.told) if getattr(event, "turn", None) == ended)
+                assert isinstance(bench.told[last], TurnEvent), steps
             assert bench.streams.opened == bench.streams.closed, steps
             after = bench.session.say("once more", mode="echo")
             await bench.pass_time(1.0)

@@ -1,0 +1,102 @@
+import asyncio
+import threading
+from typing import Any, ClassVar
+
+import pytest
+
+from avatars.bundle import AvatarBundle
+from pipeline import registry
+from pipeline.engine import Engine
+from pipeline.errors import BackendUnavailable, SessionClosed
+from pipeline.lipsync.flash import FlashLipSync
+from pipeline.llm.echo import EchoLanguageModel
+from pipeline.turn import Choice
+
+MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, name: str, cls: type[Any]) -> None:
+    """The registry gives `cls` for that name."""
+    ordinary = registry.backend_class
+    monkeypatch.setattr(
+        registry, "backend_class", lambda kind, wanted: cls if wanted == name else ordinary(kind, wanted)
+    )
+
+
+def device_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("device-")]
+
+
+async def test_a_backend_that_could_not_be_loaded_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put right meanwhile (weights, a network) needs no restart; what was loaded is loaded once."""
+
+    class Flaky(EchoLanguageModel):
+        loads: ClassVar[int] = 0
+
+        def load(self) -> None:
+            Flaky.loads += 1
+            if Flaky.loads == 1:
+                raise BackendUnavailable("echo", "not yet")
+
+    replaced(monkeypatch, "echo", Flaky)
+    engine = Engine()
+    await engine.start()
+    with pytest.raises(BackendUnavailable):
+        await engine.backend("llm", "echo")
+    first, second = await asyncio.gather(engine.backend("llm", "echo"), engine.backend("llm", "echo"))
+    assert first is second
+    assert Flaky.loads == 2
+    await engine.aclose()
+
+
+async def test_a_session_that_is_being_opened_while_the_engine_closes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """It is told, nothing of it goes on, and the backend that was being loaded for it is closed too."""
+    loading, go_on = threading.Event(), threading.Event()
+    closed: list[str] = []
+
+    class Slow(EchoLanguageModel):
+        def load(self) -> None:
+            loading.set()
+            go_on.wait(10)
+
+        async def aclose(self) -> None:
+            closed.append("echo")
+
+    replaced(monkeypatch, "echo", Slow)
+    engine = Engine()
+    await engine.start()
+    opening = asyncio.create_task(engine.open_session("late", small_bundle, MEASURED))
+    await asyncio.to_thread(loading.wait, 10)
+    closing = asyncio.create_task(engine.aclose())
+    await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    with pytest.raises(SessionClosed):
+        await opening
+    assert engine.sessions == {}
+    assert closed == ["echo"]
+    with pytest.raises(SessionClosed):
+        await engine.backend("tts", "beep")
+
+
+async def test_closing_goes_on_past_what_cannot_be_closed(
+    monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """A backend that fails to close is told of, after its session, the others and the threads have ended."""
+
+    class Stuck(FlashLipSync):
+        def close(self) -> None:
+            raise RuntimeError("the driver is gone")
+
+    replaced(monkeypatch, "flash", Stuck)
+    engine = Engine()
+    await engine.start()
+    session = await engine.open_session("one", small_bundle, MEASURED)
+    assert device_threads()
+    with pytest.raises(RuntimeError, match="driver"):
+        await engine.aclose()
+    assert session.closed
+    assert device_threads() == []
+    await engine.aclose()
