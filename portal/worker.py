@@ -223,7 +223,7 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
             for stage in recipe.stages:
                 report = _Reporter(queue, job_id, stage.name, before / whole, stage.weight / whole)
                 work = JobWork(job_id, inputs, settings, queue.folders, report)
-                with _disk_full_fails("The job's progress could not be written down: the disk is full."):
+                with _recorded_or_left():
                     result = DBOS.run_step({"name": stage.name}, _perform, stage, work, report)
                 before += stage.weight
         recipe.then(work, queue)
@@ -236,8 +236,7 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
     """Run one stage; whatever goes wrong in it comes out as JobFailed."""
     try:
         report.begin()
-        with _disk_full_fails("The disk is full."):
-            return stage.run(work)
+        return stage.run(work)
     except JobCancelled:
         logger.info("job %s was cancelled in %s", work.id, stage.name)
         raise
@@ -249,19 +248,25 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
     except MemoryError as error:
         raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
     except Exception as error:  # the border of a job: whatever it is, a person has to be told
+        if is_disk_full(error):
+            raise JobFailed("disk_full", "The disk is full.", REMEDY) from error
         logger.exception("job %s failed in %s", work.id, stage.name)
         message = f"The stage '{stage.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
 
 
 @contextmanager
-def _disk_full_fails(message: str) -> Iterator[None]:
+def _recorded_or_left() -> Iterator[None]:
+    """End the process when the disk is too full even to write down how a step ended: the next one runs it again."""
     try:
         yield
+    except JobFailed:
+        raise
     except Exception as error:
-        if not is_disk_full(error):
-            raise
-        raise JobFailed("disk_full", message, REMEDY) from error
+        if is_disk_full(error):
+            logger.error("The disk is full: jobs wait. Free some space; they then go on by themselves.")
+            leave(75)
+        raise
 
 
 class _Reporter:

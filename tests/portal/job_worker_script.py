@@ -1,6 +1,7 @@
 """Run by test_jobs_worker.py as the worker process: the real one, with jobs that do what the test needs.
 
 Each stage leaves a line in `<data_dir>/trace`. The stage "gated" then waits for a byte in the FIFO `<data_dir>/gate`.
+While there is a file `<data_dir>/full` the end of the next step cannot be written down; it is removed by that.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from dbos import DBOS
+
 from avatars.errors import BadMedia
 from portal.jobs import CLIP, PREPARE
 from portal.worker import JobWork, Recipe, Stage, run_worker
+
+
+def overflow() -> None:
+    with sqlite3.connect(":memory:") as database:
+        database.execute("PRAGMA max_page_count = 3")
+        database.execute("CREATE TABLE t AS SELECT zeroblob(100000)")
 
 
 def note(work: JobWork, stage: str) -> None:
@@ -47,9 +56,7 @@ def speak(work: JobWork) -> dict[str, Any]:
         case "disk full":
             raise OSError(errno.ENOSPC, "No space left on device")
         case "database full":
-            with sqlite3.connect(":memory:") as database:
-                database.execute("PRAGMA max_page_count = 3")
-                database.execute("CREATE TABLE t AS SELECT zeroblob(100000)")
+            overflow()
         case "surprise":
             raise ZeroDivisionError("by nought")
         case "for ever":
@@ -65,4 +72,14 @@ RECIPES = (
 
 if __name__ == "__main__":
     settings: Any = SimpleNamespace(data_dir=Path(json.loads(sys.stdin.readline())["data_dir"]))
+    run_step = DBOS.run_step
+
+    def run_step_while_there_is_space(*args: Any) -> Any:
+        result = run_step(*args)
+        if (settings.data_dir / "full").exists():
+            (settings.data_dir / "full").unlink()
+            overflow()
+        return result
+
+    DBOS.run_step = staticmethod(run_step_while_there_is_space)
     sys.exit(run_worker(settings, recipes=RECIPES, idle_exit_s=60.0))

@@ -102,6 +102,21 @@ async def test_a_killed_worker_s_job_is_finished_by_the_next_without_repeating_s
     assert bench.trace() == ["first", "gated", "gated", "last"]
 
 
+async def test_a_job_whose_progress_could_not_be_written_down_goes_on_later(bench: Bench) -> None:
+    """A full disk in mid-job costs neither the upload nor what was done: the worker ends, the next one finishes it."""
+    job = await asyncio.to_thread(bench.submit_photo)
+    await bench.until(job.id, lambda job: job.stage == "gated")
+    (bench.data_dir / "full").touch()
+    before = bench.worker.pid
+    bench.open_gate()
+    await bench.until(job.id, lambda _: bench.worker.pid not in (None, before))
+    assert not (bench.data_dir / "full").exists()
+    bench.open_gate()
+    job = await bench.finished(job.id)
+    assert job.state == "done" and job.result == {"avatar": "photo.JPG", "bytes": 6}
+    assert bench.trace()[0] == "first" and "first" not in bench.trace()[1:]
+
+
 async def test_a_job_waits_for_the_next_start_of_the_portal(bench: Bench) -> None:
     """A portal that closes in the middle of a job leaves it; the next portal's worker finishes it."""
     job = await asyncio.to_thread(bench.submit_photo)
