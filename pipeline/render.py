@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -45,10 +46,12 @@ class ClipWriter:
     """Writes MediaFrames into an MP4 (H.264 + AAC). The file appears whole on finish(), or not at all."""
 
     def __init__(self, output: Path, width: int, height: int) -> None:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        """Raises RenderError."""
         self._output = output
         self._staging = output.with_name(f".{secrets.token_hex(8)}.mp4")
-        self._file = av.open(str(self._staging), "w", options={"movflags": "+faststart"})
+        with _write_errors_explained():
+            output.parent.mkdir(parents=True, exist_ok=True)
+            self._file = av.open(str(self._staging), "w", options={"movflags": "+faststart"})
         self._video = self._file.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "veryfast"})
         self._video.width, self._video.height = width, height
         self._video.pix_fmt = "yuv420p"
@@ -59,22 +62,19 @@ class ClipWriter:
 
     async def send(self, frame: MediaFrame) -> None:
         """Encode one frame. Raises RenderError (disk full, encoder failure)."""
-        try:
+        with _write_errors_explained():
             await asyncio.to_thread(self._write, frame)
-        except (FFmpegError, OSError) as error:
-            raise RenderError(f"The clip cannot be written: {error}.", "Free some disk space and try again.") from error
 
     async def aclose(self) -> None:
         """Give up an unfinished file. Idempotent; does nothing after finish()."""
-        self._file.close()
+        with suppress(FFmpegError, OSError):  # it tries to complete the file, for which there may be no room
+            self._file.close()
         self._staging.unlink(missing_ok=True)
 
     async def finish(self) -> None:
         """Write what the encoders still hold and put the file in its place. Raises RenderError."""
-        try:
+        with _write_errors_explained():
             await asyncio.to_thread(self._finish)
-        except (FFmpegError, OSError) as error:
-            raise RenderError(f"The clip cannot be written: {error}.", "Free some disk space and try again.") from error
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,6 +102,15 @@ class ClipWriter:
         self._file.mux(self._audio.encode(None))
         self._file.close()
         self._staging.replace(self._output)
+
+
+@contextmanager
+def _write_errors_explained() -> Iterator[None]:
+    try:
+        yield
+    except (FFmpegError, OSError) as error:
+        cause = (error.strerror or str(error)).lower()
+        raise RenderError(f"The clip cannot be written: {cause}.", "Free some disk space and try again.") from error
 
 
 async def render(
@@ -180,7 +189,5 @@ class _Pieces:
 
 
 def _unspoken(events: list[SessionEvent]) -> RenderError:
-    told = [event for event in events if isinstance(event, ErrorEvent | NoticeEvent)]
-    if told:
-        return RenderError(told[0].message, told[0].hint)
-    return RenderError("There is nothing in this text that can be spoken.", "Write words, not only signs.")
+    told = next(event for event in events if isinstance(event, ErrorEvent | NoticeEvent))
+    return RenderError(told.message, told.hint)

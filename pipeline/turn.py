@@ -61,6 +61,9 @@ PICTURES_BOUND = FPS  # 1 s of feature windows
 FIRST_BATCH = 1
 TOKEN_TIMEOUT_S = 60.0
 SPEECH_TIMEOUT_S = 20.0
+NOTHING_SPOKEN = NoticeEvent(
+    "nothing_spoken", "There is nothing here that can be spoken.", "A voice needs words, not only signs or emoji."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class Turn:
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
         self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
         self._noticed: set[NoticeEvent] = set()
+        self._excused = False
         self._frames_sent = 0
 
     async def run(self) -> None:
@@ -152,6 +156,9 @@ class Turn:
                 ErrorEvent("internal", "This answer failed inside the server.", "See the server's log; try again.")
             )
             raise
+        else:
+            if not self._frames_sent and not self._excused:
+                self._emit(NOTHING_SPOKEN)
         finally:
             playout.end_turn(self.id, self._frames_sent)
 
@@ -284,11 +291,13 @@ class Turn:
     def _notice(self, error: VivavoceError) -> None:
         """Tell it once a turn: an answer in a language that no voice here speaks has many sentences."""
         notice = NoticeEvent(error.code, error.message, error.hint)
+        self._excused = True
         if notice not in self._noticed:
             self._noticed.add(notice)
             self._emit(notice)
 
     def _tell(self, error: VivavoceError | AvatarError) -> None:
+        self._excused = True
         logger.warning("turn %d: %s", self.id, error)
         self._emit(ErrorEvent(error.code, error.message, error.hint))
 

@@ -243,13 +243,15 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
     except JobFailed:
         raise
     except (VivavoceError, AvatarError) as error:
+        if is_disk_full(error):
+            raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         report_of_face = getattr(error, "report", None)
         raise JobFailed(error.code, error.message, error.hint, report_of_face) from error
     except MemoryError as error:
         raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
     except Exception as error:  # the border of a job: whatever it is, a person has to be told
         if is_disk_full(error):
-            raise JobFailed("disk_full", "The disk is full.", REMEDY) from error
+            raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         logger.exception("job %s failed in %s", work.id, stage.name)
         message = f"The stage '{stage.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error

@@ -71,7 +71,7 @@ class OpenAILanguageModel:
             await asyncio.to_thread(self.load)
         import openai
 
-        thinking = _ThinkingFilter()
+        whole, thinking = _WholeCharacters(), _ThinkingFilter()
         answering = said_something = False
         try:
             model = self._model or await self._first_model()
@@ -82,7 +82,7 @@ class OpenAILanguageModel:
             async with answer:
                 async for event in answer:
                     content = event.choices[0].delta.content if event.choices else None
-                    if content and (delta := thinking.push(content)):
+                    if content and (delta := thinking.push(whole.push(content))):
                         said_something = True
                         yield delta
             if rest := thinking.flush():
@@ -150,6 +150,19 @@ class OpenAILanguageModel:
                 return LanguageModelError(
                     f"{where} broke off in the middle of its answer.", "Ask again; see the log of that service."
                 )
+
+
+class _WholeCharacters:
+    """Joins the halves of characters that a service has cut in two (an emoji is two in UTF-16); a lone half goes."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, delta: str) -> str:
+        text = self._held + delta
+        self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text[: len(text) - len(self._held)]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
 class _ThinkingFilter:

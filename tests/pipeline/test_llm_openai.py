@@ -82,6 +82,16 @@ async def test_thinking_is_not_said(service: FakeOpenAI, pieces: tuple[str, ...]
     assert "".join(await answer(OpenAILanguageModel(service.base_url, model="m"))) == said
 
 
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [(("Hi \ud83c", "\udf89!"), "Hi 🎉!"), (("a\ud83c", "b"), "ab"), (("a", "\udf89b"), "ab"), (("end\ud83c",), "end")],
+)
+async def test_characters_cut_in_two(service: FakeOpenAI, pieces: tuple[str, ...], said: str) -> None:
+    """A character that a service cuts between two pieces arrives whole; half a one would stop whoever encodes it."""
+    service.pieces = pieces
+    assert "".join(await answer(OpenAILanguageModel(service.base_url, model="m"))) == said
+
+
 async def test_only_thoughts(service: FakeOpenAI) -> None:
     """An answer of nothing is an error, not silence."""
     service.pieces = ("<think>hm</think>",)

@@ -88,6 +88,27 @@ async def test_an_older_clip_survives_a_rendering_that_fails(stages: Stages, tmp
     assert names(tmp_path) == {"clip.mp4", "small"}
 
 
+async def test_a_clip_that_does_not_fit_leaves_no_file(stages: Stages, tmp_path: Path) -> None:
+    """The system refuses to let the file grow: that is told, and even completing it in vain leaves nothing behind."""
+    resource = pytest.importorskip("resource", reason="limits of file sizes are POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        with pytest.raises(RenderError, match="cannot be written: file too large") as told:
+            await render(stages, Utterance(text="one two three four five six seven"), tmp_path / "out" / "clip.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "space" in told.value.hint
+    assert names(tmp_path / "out") == set()
+
+
+async def test_a_place_that_cannot_be_written_is_told(stages: Stages, tmp_path: Path) -> None:
+    """A folder that is a file is told like a full disk."""
+    (tmp_path / "out").touch()
+    with pytest.raises(RenderError, match="cannot be written"):
+        await render(stages, Utterance(text="one"), tmp_path / "out" / "clip.mp4")
+
+
 @pytest.mark.parametrize("content", [b"", b"this is text, not sound", b"RIFF\x00\x00\x00\x00WAVEfmt "])
 async def test_a_file_without_sound_is_told_with_a_remedy(stages: Stages, tmp_path: Path, content: bytes) -> None:
     """Empty, foreign and truncated recordings raise RenderError that names formats."""

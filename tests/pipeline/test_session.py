@@ -110,11 +110,14 @@ async def test_text_that_cannot_be_said_is_refused(room: Room, text: str) -> Non
     assert room.session.stats()["turn"] == 0
 
 
-async def test_text_without_a_word_ends_its_turn_quietly(room: Room) -> None:
-    """Emoji only: nothing can be spoken, the turn is done."""
-    turn = room.session.say("🎉🎉🎉", mode="echo")
+@pytest.mark.parametrize("mode", ["echo", "chat"])
+async def test_text_without_a_word_is_noticed(room: Room, mode: str) -> None:
+    """Emoji only, asked for or answered: the page is told that nothing can be spoken, and the turn is done."""
+    turn = room.session.say("🎉🎉🎉", mode=mode)
     await room.until(done(room, turn))
     assert not any(frame.speaking for frame in room.transport.frames)
+    (notice,) = room.all(NoticeEvent)
+    assert notice.code == "nothing_spoken" and "words" in notice.hint
 
 
 async def test_only_so_many_answers_may_wait(room: Room) -> None:
