@@ -70,14 +70,6 @@ class AudioFramer:
         self._rest = held[whole:].copy()
         return [held[start : start + self._frame_samples] for start in range(0, whole, self._frame_samples)]
 
-    def flush(self) -> list[FloatArray]:
-        """What is left, padded with silence to a whole frame; nothing if nothing is left."""
-        if not len(self._rest):
-            return []
-        frame = np.pad(self._rest, (0, self._frame_samples - len(self._rest)))
-        self._rest = _EMPTY
-        return [frame]
-
 
 class StreamResampler:
     """Resamples a stream by soxr (HQ); whatever the pieces, the result is that of one piece."""

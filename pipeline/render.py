@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import av
 import numpy as np
@@ -35,6 +35,8 @@ from pipeline.types import (
 )
 
 __all__ = ["ClipWriter", "read_speech", "render"]
+
+R = TypeVar("R")
 
 MARGIN_PICTURES = 5
 """Idle pictures before and after the speech: a clip that starts in mid-word looks cut."""
@@ -63,7 +65,7 @@ class ClipWriter:
     async def send(self, frame: MediaFrame) -> None:
         """Encode one frame. Raises RenderError (disk full, encoder failure)."""
         with _write_errors_explained():
-            await asyncio.to_thread(self._write, frame)
+            await _in_thread(self._write, frame)
 
     async def aclose(self) -> None:
         """Give up an unfinished file. Idempotent; does nothing after finish()."""
@@ -74,7 +76,7 @@ class ClipWriter:
     async def finish(self) -> None:
         """Write what the encoders still hold and put the file in its place. Raises RenderError."""
         with _write_errors_explained():
-            await asyncio.to_thread(self._finish)
+            await _in_thread(self._finish)
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,7 +154,7 @@ async def read_speech(path: Path) -> AsyncIterator[AudioChunk]:
     Raises RenderError if there is no sound in it.
     """
     try:
-        file = await asyncio.to_thread(av.open, str(path))
+        file = await _in_thread(av.open, str(path))
     except (FFmpegError, OSError) as error:
         raise RenderError(f"{path.name} is no audio file that can be read.", READABLE) from error
     with file:
@@ -161,7 +163,7 @@ async def read_speech(path: Path) -> AsyncIterator[AudioChunk]:
         rate_hz = file.streams.audio[0].rate
         pieces = _Pieces(file, rate_hz)
         pts = 0
-        while (samples := await asyncio.to_thread(pieces.next)) is not None:
+        while (samples := await _in_thread(pieces.next)) is not None:
             yield AudioChunk(samples, rate_hz, pts=pts)
             pts += len(samples)
         if not pts:
@@ -186,6 +188,17 @@ class _Pieces:
                 break
             held += [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
         return np.concatenate(held).astype(np.float32) if held else None
+
+
+async def _in_thread(function: Callable[..., R], *arguments: Any) -> R:
+    """As asyncio.to_thread(), but it ends no sooner than the thread, even if cancelled: FFmpeg's files must not be
+    closed while they are worked on.
+    """
+    work = asyncio.create_task(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    finally:
+        await asyncio.wait([work])
 
 
 def _unspoken(events: list[SessionEvent]) -> RenderError:

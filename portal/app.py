@@ -117,6 +117,8 @@ class Portal:
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
         except (VivavoceError, AvatarError, OSError) as error:
             logger.error("%s", error)
+        except Exception:  # sessions will tell their viewers; the operator should know now
+            logger.exception("warming up failed")
         finally:
             self.warmed.set()
 

@@ -1,5 +1,8 @@
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -117,3 +120,28 @@ async def test_a_file_without_sound_is_told_with_a_remedy(stages: Stages, tmp_pa
         await render(stages, Utterance(speech=read_speech(tmp_path / "speech.wav")), tmp_path / "clip.mp4")
     assert "WAV" in caught.value.hint
     assert not (tmp_path / "clip.mp4").exists()
+
+
+async def test_a_file_is_not_closed_while_a_thread_works_on_it(tmp_path: Path) -> None:
+    """Cancelled in mid-read, the recording is closed when the thread has come back: FFmpeg would crash otherwise."""
+    soundfile.write(tmp_path / "speech.wav", np.zeros(48_000), 16_000)
+    reading, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def held(pieces: Any) -> None:
+        reading.set()
+        go_on.wait(10)
+        order.append("read")
+
+    speech = read_speech(tmp_path / "speech.wav")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.render._Pieces.next", held)
+        task = asyncio.create_task(anext(speech))
+        task.add_done_callback(lambda _task: order.append("closed"))
+        await asyncio.to_thread(reading.wait, 10)
+        task.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(task, return_exceptions=True)
+    assert order == ["read", "closed"]
