@@ -4,13 +4,14 @@ AvatarError
 ├── AvatarNotFound     no avatar of that id
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── DiskFull           no room left for what is being made
+├── BadImport          a peer's avatar that is damaged, hostile or of no layout that we know
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
 └── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)
 """
 
 from __future__ import annotations
 
-__all__ = ["AvatarError", "AvatarNotFound", "BadMedia", "BundleError", "DiskFull", "FaceNotFound"]
+__all__ = ["AvatarError", "AvatarNotFound", "BadImport", "BadMedia", "BundleError", "DiskFull", "FaceNotFound"]
 
 
 class AvatarError(Exception):
@@ -35,6 +36,10 @@ class BundleError(AvatarError):
 
 class DiskFull(AvatarError):
     code = "disk_full"
+
+
+class BadImport(AvatarError):
+    code = "bad_import"
 
 
 class BadMedia(AvatarError):

@@ -1,6 +1,6 @@
 """From an upload to an avatar, in stages that can be killed at any moment and run again.
 
-    read_source   decode the upload: a photo as pixels, a clip as JPEGs at 25 a second
+    read_source   decode the upload: a photo as pixels, a clip or a peer's avatar as JPEGs at 25 a second
     find_faces    follow the face, choose what is used, write the face report and its strip of pictures
     make_loop     a still comes alive, a clip becomes ping-pong; boxes, poster, preview
     write         the bundle, into the library
@@ -28,6 +28,8 @@ from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpe
 from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.errors import FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
+from avatars.importers.account import compare_with_peer, source_with_agreement
+from avatars.importers.reading import is_import, read_import
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
 from avatars.media import FPS, MAX_SIDE_PX, clip_frames, even_size, fit_within, probe, read_photo
@@ -80,7 +82,7 @@ UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A photo or clip, and what is known about it."""
+    """A photo, a clip or a peer's avatar (a folder or zip), and what is known about it."""
 
     path: Path
     avatar_id: str
@@ -102,32 +104,15 @@ def read_source(upload: Upload, work: Path, progress: Progress) -> None:
     """
     if (work / "read_source").exists():
         return
-    info = probe(upload.path)
-    facts: dict[str, Any] = {
-        "id": upload.avatar_id,
-        "name": upload.name,
-        "kind": "still" if info.kind == "photo" else "clip",
-        "side_px": upload.side_px,
-        "source": {
-            **upload.source,
-            "format": info.format,
-            "width": info.width,
-            "height": info.height,
-            "duration_s": info.duration_s,
-            "fps": info.fps,
-            "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    }
     with stage_output(work, "read_source") as output:
-        if info.kind == "photo":
-            np.save(output / "photo.npy", read_photo(upload.path, PHOTO_SIDE_PX))
-            if upload.closed_eyes is not None:
-                np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
+        if is_import(upload.path):
+            facts = read_import(upload.path, output, progress)
         else:
-            expected = (info.duration_s or 10.0) * FPS
-            jpegs = (encode_jpeg(rgb) for rgb in clip_frames(upload.path))
-            facts["frames"] = FrameFile(output).write(_counted(jpegs, expected, progress))
-        write_json(output / "source.json", facts)
+            facts = _read_media(upload, output, progress)
+        prepared = datetime.now(UTC).isoformat(timespec="seconds")
+        source = {**upload.source, **facts["source"], "prepared": prepared}
+        known = {"id": upload.avatar_id, "name": upload.name, "side_px": upload.side_px}
+        write_json(output / "source.json", {**known, **facts, "source": source})
     progress(1.0)
 
 
@@ -187,7 +172,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         masks=mouth_mask(int(x1 - x0), int(y1 - y0))[None],
         landmarks=loop["landmarks"],
         loop=loop["loop"],
-        source=facts["source"],
+        source=source_with_agreement(facts["source"], work / "find_faces"),
         report=read_report(work / "find_faces"),
         poster=(output / "poster.jpg").read_bytes(),
         preview=output / "preview.mp4",
@@ -201,7 +186,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
 def prepare_avatar(upload: Upload, library: AvatarLibrary, progress: Callable[[str, float], None]) -> AvatarBundle:
     """All stages in a temporary directory; `progress` gets the stage's name and 0 to 1 within it.
 
-    Raises BadMedia, FaceNotFound, DiskFull.
+    Raises BadMedia, BadImport, FaceNotFound, DiskFull.
     """
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as place:
         work = Path(place)
@@ -251,6 +236,32 @@ def _counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Ite
         yield jpeg
 
 
+# read_source
+
+
+def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, Any]:
+    info = probe(upload.path)
+    facts: dict[str, Any] = {
+        "kind": "still" if info.kind == "photo" else "clip",
+        "source": {
+            "format": info.format,
+            "width": info.width,
+            "height": info.height,
+            "duration_s": info.duration_s,
+            "fps": info.fps,
+        },
+    }
+    if info.kind == "photo":
+        np.save(output / "photo.npy", read_photo(upload.path, PHOTO_SIDE_PX))
+        if upload.closed_eyes is not None:
+            np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
+    else:
+        expected = (info.duration_s or 10.0) * FPS
+        jpegs = (encode_jpeg(rgb) for rgb in clip_frames(upload.path))
+        facts["frames"] = FrameFile(output).write(_counted(jpegs, expected, progress))
+    return facts
+
+
 # find_faces
 
 
@@ -260,6 +271,7 @@ def _find_in_photo(source: Path, output: Path, analyzer: FaceAnalyzer) -> None:
     scale = photo.shape[1] / seen.shape[1]
     faces = [Face.from_landmarks(face.landmarks * np.float32(scale)) for face in analyzer.analyse(seen)]
     track = follow([faces])
+    compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses], output)
     face_px = faces[0].size_px if faces else 0.0
     picture, landmarks = photo, track.landmarks
     if track.good:
@@ -314,6 +326,7 @@ def _find_in_clip(source: Path, output: Path, analyzer: FaceAnalyzer, progress: 
     count = read_json(source / "source.json")["frames"]
     track = follow([analyzer.analyse(decode_jpeg(jpeg)) for jpeg in _counted(frames.read(), count, progress)])
     sizes = [Face.from_landmarks(points).size_px for points in track.landmarks if np.isfinite(points).all()]
+    compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses], output)
     np.savez(output / "track.npz", landmarks=track.landmarks, stretch=np.array([track.first, track.stop]))
     _write_report(
         track,

@@ -1,0 +1,71 @@
+"""What is said of an import: how well the peer's boxes agree with the faces found, and what was left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from avatars.workspace import read_json, write_json
+
+__all__ = ["PEER_BOXES", "compare_with_peer", "import_words", "source_with_agreement"]
+
+FloatArray = npt.NDArray[np.float32]
+
+PEER_BOXES: Final = "peer_boxes.npy"
+AGREEMENT: Final = "agreement.json"
+AGREES: Final = 0.5
+"overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"
+
+
+def compare_with_peer(source: Path, landmarks: FloatArray, usable: Sequence[bool], output: Path) -> None:
+    """Note how far the peer's boxes overlap with the faces found; nothing for what is no import.
+
+    landmarks: (n, 478, 3) in pixels of the pictures that read_import() has written.
+    """
+    if not (source / PEER_BOXES).exists():
+        return
+    peers: FloatArray = np.load(source / PEER_BOXES)
+    ours = np.concatenate([landmarks[:, :, :2].min(axis=1), landmarks[:, :, :2].max(axis=1)], axis=1)
+    both = np.asarray(usable) & np.isfinite(peers).all(axis=1)
+    overlaps = overlap(peers[both], ours[both])
+    median = round(float(np.median(overlaps)), 3) if len(overlaps) else None
+    write_json(output / AGREEMENT, {"compared": len(overlaps), "median_iou": median})
+
+
+def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Intersection over union of boxes (n, 4) and (n, 4), x0, y0, x1, y1 -> (n,)."""
+    inner = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    shared = np.clip(inner, 0, None).prod(axis=1)
+    areas = (one[:, 2:] - one[:, :2]).prod(axis=1) + (other[:, 2:] - other[:, :2]).prod(axis=1)
+    return np.asarray(shared / (areas - shared), np.float32)
+
+
+def source_with_agreement(source: Mapping[str, Any], found: Path) -> dict[str, Any]:
+    """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has noted in `found`."""
+    if "imported" not in source:
+        return dict(source)
+    return {**source, "imported": {**source["imported"], **read_json(found / AGREEMENT)}}
+
+
+def import_words(imported: Mapping[str, Any]) -> list[str]:
+    """The same for a person, in English."""
+    peer, pictures = imported["from"], imported["pictures"]
+    words = [f"Imported from {peer}: {pictures} pictures."]
+    if imported["doubled"]:
+        words.append("Its cycle was stored forward and back again; each picture was taken once.")
+    if imported["used"] < pictures:
+        words.append(f"Only the first {imported['used']} pictures are used.")
+    if imported["faceless"]:
+        words.append(f"{peer} had seen no face in {imported['faceless']} of them; the face report shows what we saw.")
+    if imported["median_iou"] is None:
+        words.append("Its boxes could not be compared with the faces found.")
+    else:
+        share, compared = imported["median_iou"], imported["compared"]
+        verdict = "agree" if share >= AGREES else "do NOT agree: look at the face report"
+        words.append(f"Its face boxes and ours {verdict} (median overlap {share:.2f} over {compared} pictures).")
+    words.append("Its masks, latents and networks were not taken over: backends make their own from the pictures.")
+    return words

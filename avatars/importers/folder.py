@@ -1,0 +1,167 @@
+"""The folder of a peer's avatar, as it lies on disk or in a zip. A zip is read in place: none of it is ever unpacked.
+
+So nothing in a zip can be written anywhere, and what it claims to hold is limited before the first byte is inflated.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from avatars.errors import BadImport
+
+__all__ = ["MAX_FILES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "PeerFolder", "is_import", "open_folder"]
+
+MAX_FILES: Final = 20_000
+MAX_UNPACKED_BYTES: Final = 8 * 2**30
+MAX_RATIO: Final = 100
+"a zip that claims to hold more than this many times its own size is a bomb; pictures hardly shrink at all"
+LANDMARK_FILE: Final = "coords.pkl"
+"every peer that can be read has its boxes in it"
+NUMBERED: Final = re.compile(r"(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
+READ_HINT: Final = (
+    "Name the folder of one avatar (or a zip of it) of LiveTalking, MuseTalk or OpenAvatarChat: "
+    "it has coords.pkl and full_imgs in it."
+)
+ZIP_HINT: Final = "Zip the avatar's folder again, with an ordinary program."
+FOREIGN: Final = {
+    "frames.bin": ("a Vivavoce avatar", "It is one already: copy its folder into `avatars` in the data folder."),
+    "net_encode.pt": ("a lite-avatar", "Prepare its bg_video.mp4 instead."),
+    "combined_data.json.gz": ("a DH_live avatar", "Prepare its video instead."),
+}
+"a file that tells -> what the folder is, and what to do"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeerFolder:
+    """The files of one avatar. Names are paths below its folder, with slashes."""
+
+    name: str
+    "the folder's own"
+    sizes: Mapping[str, int]
+    "name -> bytes"
+    _read: Callable[[str], bytes]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.sizes
+
+    def numbered(self, folder: str) -> list[str]:
+        """The numbered pictures of a folder in it, in the order of their numbers."""
+        found = []
+        for path in self.sizes:
+            below, _, name = path.rpartition("/")
+            number = NUMBERED.fullmatch(name)
+            if below == folder and number is not None:
+                found.append((int(number[1]), path))
+        return [path for _, path in sorted(found)]
+
+    def read(self, name: str, limit_bytes: int) -> bytes:
+        """Raises BadImport: not there, over the limit, damaged."""
+        size = self.sizes.get(name)
+        if size is None:
+            raise BadImport(f"{name} is missing.", READ_HINT)
+        if size > limit_bytes:
+            raise BadImport(f"{name} has {size / 2**20:.0f} MB; at most {limit_bytes / 2**20:.0f} are read.", READ_HINT)
+        try:
+            return self._read(name)
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.") from error
+
+
+def is_import(path: Path) -> bool:
+    """Whether it is a folder or a zip, rather than a photo or a clip."""
+    if path.is_dir():
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    except OSError:
+        return False
+
+
+@contextmanager
+def open_folder(path: Path) -> Iterator[PeerFolder]:
+    """The avatar's folder in a folder or zip; it may lie deeper, but there has to be just one.
+
+    Raises BadImport: no avatar or several, or a zip that is damaged or hostile.
+    """
+    if path.is_dir():
+        yield _only_avatar(path.resolve().name, _sizes_on_disk(path), lambda name: (path / name).read_bytes())
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT) from error
+    with archive:
+        yield _only_avatar(path.stem, _sizes_in_zip(archive, path.stat().st_size), archive.read)
+
+
+def _sizes_on_disk(root: Path) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for place, _folders, names in os.walk(root):
+        for name in names:
+            file = Path(place, name)
+            if file.is_file():
+                sizes[file.relative_to(root).as_posix()] = file.stat().st_size
+        if len(sizes) > MAX_FILES:
+            raise BadImport(f"The folder has more than {MAX_FILES} files.", READ_HINT)
+    return sizes
+
+
+def _sizes_in_zip(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, int]:
+    files = [one for one in archive.infolist() if not one.is_dir()]
+    if len(files) > MAX_FILES:
+        raise BadImport(f"The zip has {len(files)} files; at most {MAX_FILES} are taken.", ZIP_HINT)
+    for one in files:
+        _check_member(one)
+    unpacked_bytes = sum(one.file_size for one in files)
+    if unpacked_bytes > MAX_RATIO * packed_bytes:
+        raise BadImport(
+            f"The zip claims to hold {unpacked_bytes / 2**20:.0f} MB, more than {MAX_RATIO} times its own size.",
+            f"It looks like a bomb and was not opened. {ZIP_HINT}",
+        )
+    if unpacked_bytes > MAX_UNPACKED_BYTES:
+        raise BadImport(
+            f"The zip holds {unpacked_bytes / 2**30:.1f} GB; at most {MAX_UNPACKED_BYTES / 2**30:.0f} are taken.",
+            "Leave out frames.pkl and masks.pkl if full_imgs is there, or shorten the avatar.",
+        )
+    return {one.filename: one.file_size for one in files}
+
+
+def _check_member(one: zipfile.ZipInfo) -> None:
+    name = one.orig_filename
+    shown = repr(name[:120])
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+        raise BadImport(f"The zip has a file {shown}, whose path leads out of it.", ZIP_HINT)
+    if stat.S_ISLNK(one.external_attr >> 16):
+        raise BadImport(f"The zip has a link {shown} in place of a file.", ZIP_HINT)
+    if one.flag_bits & 1:
+        raise BadImport(f"The file {shown} in the zip is encrypted.", "Zip it without a password.")
+    if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadImport(f"The file {shown} is packed in an unusual way ({one.compress_type}).", ZIP_HINT)
+
+
+def _only_avatar(name: str, sizes: Mapping[str, int], read: Callable[[str], bytes]) -> PeerFolder:
+    paths = [PurePosixPath(one) for one in sizes]
+    roots = sorted({path.parent for path in paths if path.name == LANDMARK_FILE})
+    if len(roots) > 1:
+        some = ", ".join(str(root) for root in roots[:5])
+        raise BadImport(f"There are {len(roots)} avatars in it: {some}.", "Import them one at a time.")
+    if not roots:
+        for path in paths:
+            if path.name in FOREIGN:
+                what, remedy = FOREIGN[path.name]
+                raise BadImport(f"This is {what}, which cannot be imported.", remedy)
+        raise BadImport(f"There is no avatar in {name[:120]!r}: no {LANDMARK_FILE} is in it.", READ_HINT)
+    (root,) = roots
+    before = "" if root == PurePosixPath() else f"{root}/"
+    below = {one.removeprefix(before): size for one, size in sizes.items() if one.startswith(before)}
+    return PeerFolder(root.name or name, below, lambda one: read(before + one))

@@ -1,0 +1,66 @@
+"""Avatars of LiveTalking for its wav2lip and ultralight models (for its musetalk: `musetalk`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from avatars.importers.folder import PeerFolder
+from avatars.importers.peer import (
+    COORDS,
+    FULL_IMAGES,
+    MAX_PICTURE_BYTES,
+    PeerAvatar,
+    boxes_of,
+    decoded,
+    list_in,
+    match,
+    stored_pictures,
+)
+
+__all__ = ["UltralightReader", "Wav2LipReader"]
+
+FACE_IMAGES: Final = "face_imgs"
+WEIGHTS: Final = "ultralight.pth"
+ULTRALIGHT_SIDE_PX: Final = 168
+"of its face pictures; wav2lip's are 96, 256 or 384"
+
+
+class Wav2LipReader:
+    """`full_imgs`, `face_imgs`, and boxes of y1, y2, x1, x2."""
+
+    def recognises(self, folder: PeerFolder) -> bool:
+        return bool(folder.numbered(FACE_IMAGES)) and not _is_ultralight(folder)
+
+    def read(self, folder: PeerFolder) -> PeerAvatar:
+        """See PeerReader."""
+        return _read(folder, "LiveTalking wav2lip", (2, 0, 3, 1))
+
+
+class UltralightReader:
+    """`full_imgs`, `face_imgs` of 168 px, the avatar's own network, and boxes of x1, y1, x2, y2."""
+
+    def recognises(self, folder: PeerFolder) -> bool:
+        return bool(folder.numbered(FACE_IMAGES)) and _is_ultralight(folder)
+
+    def read(self, folder: PeerFolder) -> PeerAvatar:
+        """See PeerReader."""
+        return _read(folder, "LiveTalking ultralight", (0, 1, 2, 3))
+
+
+def _is_ultralight(folder: PeerFolder) -> bool:
+    return WEIGHTS in folder or _face_side_px(folder) == ULTRALIGHT_SIDE_PX
+
+
+def _face_side_px(folder: PeerFolder) -> int:
+    name = folder.numbered(FACE_IMAGES)[0]
+    return decoded(folder.read(name, MAX_PICTURE_BYTES), name).shape[1]
+
+
+def _read(folder: PeerFolder, peer: str, order: tuple[int, int, int, int]) -> PeerAvatar:
+    pictures = stored_pictures(folder)
+    match(FULL_IMAGES, pictures.count, len(folder.numbered(FACE_IMAGES)))
+    coords = list_in(folder, COORDS)
+    match(COORDS, len(coords), pictures.count)
+    height, width = pictures.decode(0).shape[:2]
+    boxes = boxes_of(coords, order, (width, height))
+    return PeerAvatar(peer, pictures, boxes, doubled=False, facts={"face_px": _face_side_px(folder)})

@@ -1,0 +1,67 @@
+"""Avatars of OpenAvatarChat: MuseTalk's layout, with all pictures in frames.pkl and masks.pkl too."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from avatars.errors import BadImport
+from avatars.importers.folder import PeerFolder
+from avatars.importers.musetalk import CORNERS, MASK_COORDS, check_mask_boxes
+from avatars.importers.peer import (
+    COORDS,
+    PeerAvatar,
+    Pictures,
+    boxes_of,
+    check_size,
+    fold,
+    info_of,
+    list_in,
+    match,
+    stored_pictures,
+)
+
+__all__ = ["OpenAvatarChatReader"]
+
+ImageArray = npt.NDArray[np.uint8]
+
+FRAMES: Final = "frames.pkl"
+MASKS: Final = "masks.pkl"
+MAX_PICTURES_BYTES: Final = 2**30
+"of a pickle of pictures: it is held in memory, and again while it is read"
+
+
+class OpenAvatarChatReader:
+    """The pictures of `full_imgs` where it is there, and else those of frames.pkl."""
+
+    def recognises(self, folder: PeerFolder) -> bool:
+        return MASK_COORDS in folder and FRAMES in folder
+
+    def read(self, folder: PeerFolder) -> PeerAvatar:
+        """See PeerReader."""
+        coords = list_in(folder, COORDS)
+        check_mask_boxes(folder, len(coords))
+        stored = stored_pictures(folder)
+        if stored.count:
+            pictures = stored
+        else:
+            pictures = _pickled_pictures(folder)
+            if MASKS in folder:
+                match(MASKS, len(list_in(folder, MASKS, MAX_PICTURES_BYTES)), pictures.count)
+        single, boxes, doubled = fold(pictures, coords)
+        height, width = pictures.decode(0).shape[:2]
+        return PeerAvatar("OpenAvatarChat", single, boxes_of(boxes, CORNERS, (width, height)), doubled, info_of(folder))
+
+
+def _pickled_pictures(folder: PeerFolder) -> Pictures:
+    frames = list_in(folder, FRAMES, MAX_PICTURES_BYTES)
+    return Pictures(len(frames), lambda index: _rgb(frames[index], index))
+
+
+def _rgb(bgr: Any, index: int) -> ImageArray:
+    if not isinstance(bgr, np.ndarray) or bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3:
+        raise BadImport(f"Entry {index} of {FRAMES} is no picture.", "Make the avatar again with OpenAvatarChat.")
+    check_size(bgr.shape[1], bgr.shape[0], f"Entry {index} of {FRAMES}")
+    return np.ascontiguousarray(bgr[:, :, ::-1])

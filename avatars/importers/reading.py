@@ -1,0 +1,111 @@
+"""From a peer's avatar to the source of an ordinary preparation: its pictures as a clip at 25 a second.
+
+Our own analyzer finds the face in them, as in any clip. The peer's boxes are only compared with what it found, and its
+latents (latents.pt) and networks are not loaded: backends compute what they need from the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import encode_jpeg
+from avatars.errors import BadImport
+from avatars.importers.account import PEER_BOXES
+from avatars.importers.folder import READ_HINT, PeerFolder, is_import, open_folder
+from avatars.importers.livetalking import UltralightReader, Wav2LipReader
+from avatars.importers.musetalk import MuseTalkReader
+from avatars.importers.openavatarchat import OpenAvatarChatReader
+from avatars.importers.peer import PeerAvatar, PeerReader, Pictures
+from avatars.media import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
+from avatars.workspace import FrameFile
+
+__all__ = ["check_import", "is_import", "open_peer", "read_import"]
+
+ImageArray = npt.NDArray[np.uint8]
+
+READERS: Final[tuple[PeerReader, ...]] = (
+    OpenAvatarChatReader(),
+    MuseTalkReader(),
+    UltralightReader(),
+    Wav2LipReader(),
+)
+"the first that recognises a folder reads it"
+
+
+def check_import(path: Path) -> None:
+    """Look at the names in a folder or zip only. Raises BadImport: hostile, damaged, or no peer's avatar."""
+    with open_folder(path) as folder:
+        _reader_of(folder)
+
+
+@contextmanager
+def open_peer(path: Path) -> Iterator[PeerAvatar]:
+    """The peer's avatar in a folder or zip; its pictures can be decoded inside the block. Raises BadImport."""
+    with open_folder(path) as folder:
+        yield _reader_of(folder).read(folder)
+
+
+def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> dict[str, Any]:
+    """Write the pictures as the `read_source` stage does (photo.npy or a FrameFile), and the peer's boxes.
+
+    Returns what that stage notes of them: kind, frames, and the source facts.
+    Raises BadImport.
+    """
+    with open_peer(path) as peer:
+        used = peer.pictures.first(round(USED_CLIP_S * FPS))
+        height, width = used.decode(0).shape[:2]
+        boxes = peer.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
+        np.save(output / PEER_BOXES, boxes)
+        pictures = _fitted(used, (height, width), progress)
+        facts: dict[str, Any] = {"kind": "still" if used.count == 1 else "clip"}
+        if used.count == 1:
+            np.save(output / "photo.npy", next(pictures))
+        else:
+            facts["frames"] = FrameFile(output).write(map(encode_jpeg, pictures))
+        imported = {
+            "from": peer.peer,
+            "pictures": peer.pictures.count,
+            "used": used.count,
+            "doubled": peer.doubled,
+            "faceless": int(np.isnan(boxes[:, 0]).sum()),
+            "noted": dict(peer.facts),
+        }
+    facts["source"] = {
+        "format": "folder" if path.is_dir() else "zip",
+        "width": width,
+        "height": height,
+        "duration_s": None if used.count == 1 else peer.pictures.count / FPS,
+        "fps": None if used.count == 1 else float(FPS),
+        "imported": imported,
+    }
+    return facts
+
+
+def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[float], None]) -> Iterator[ImageArray]:
+    """The pictures within the size of an avatar. Raises BadImport if they are not all of one shape."""
+    for index, rgb in enumerate(pictures):
+        if rgb.shape[:2] != shape:
+            raise BadImport(
+                f"Picture {index} has {rgb.shape[1]} x {rgb.shape[0]} pixels, the first one {shape[1]} x {shape[0]}.",
+                "Files of several avatars may be mixed: make the avatar again.",
+            )
+        if index % 10 == 0:
+            progress(index / pictures.count)
+        yield fit_within(rgb, MAX_SIDE_PX)
+
+
+def _reader_of(folder: PeerFolder) -> PeerReader:
+    for reader in READERS:
+        if reader.recognises(folder):
+            return reader
+    raise BadImport(
+        f"The folder {folder.name!r} is of no peer that is known: beside coords.pkl there should be full_imgs, and "
+        "face_imgs or mask_coords.pkl.",
+        READ_HINT,
+    )

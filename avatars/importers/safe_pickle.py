@@ -1,0 +1,201 @@
+"""Reading pickles that others have made, without running anything that they ask for.
+
+Peers keep boxes and pictures as pickles, and a pickle may name any function to be called. This reader admits the
+Python builtins that pickles have opcodes for (None, bool, int, float, str, bytes, list, tuple, dict) and numpy arrays
+and scalars of plain numbers; whatever else a pickle names is refused by its name before anything has been called.
+
+Not even numpy's own functions are handed out: `ndarray.__setstate__` trusts the dtype it is given, and a dtype whose
+flags a pickle has written may turn numbers into pointers. The names stand for small makers of ours, which check what
+they get and build the array from its bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from avatars.errors import BadImport
+
+__all__ = ["read_pickle"]
+
+PLAIN_DTYPE: Final = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248])")
+DEEPEST: Final = 16
+"levels of lists in lists; peers need three"
+STORES: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+REMEDY: Final = "Nothing was run. Take avatars only from people you trust, and ask for the folder as it was made."
+
+
+def read_pickle(data: bytes, name: str) -> Any:
+    """The value in a pickle; arrays come as numpy arrays, numpy scalars as Python numbers. `name` is for messages.
+
+    Raises BadImport: anything but numbers, texts, containers and plain arrays is in it, or it is damaged.
+    """
+    try:
+        _check_memo(data, name)
+        return _plain(_Reader(data, name).load(), name, 0, {})
+    except BadImport:
+        raise
+    except MemoryError as error:
+        raise BadImport(f"{name} needs more memory than there is.", REMEDY) from error
+    except (pickle.UnpicklingError, ArithmeticError, LookupError, EOFError, ValueError, TypeError) as error:
+        raise BadImport(f"{name} is damaged: {error}.", "Copy the folder again.") from error
+
+
+def _check_memo(data: bytes, name: str) -> None:
+    """The memo grows to the highest place that a pickle stores to: one of five bytes could ask for 64 GB."""
+    for count, (opcode, place, _) in enumerate(pickletools.genops(io.BytesIO(data))):
+        if opcode.name in STORES and isinstance(place, int) and place > count:
+            raise BadImport(f"{name} is no honest pickle: it stores to place {place} at its {count}th step.", REMEDY)
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(io.BytesIO(data))
+        self._name = name
+
+    def find_class(self, module: str, name: str) -> Any:
+        maker = MAKERS.get((module, name))
+        if maker is None:
+            raise BadImport(f"{self._name} asks for {module}.{name}, which is no number, text or array.", REMEDY)
+        return _Named(f"{module}.{name}", maker)
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise BadImport(f"{self._name} asks for an object outside of it.", REMEDY)
+
+
+class _Named:
+    """What a pickle gets for a name. It can be called, and not be changed."""
+
+    __slots__ = ("_make", "_name")
+
+    def __init__(self, name: str, make: Callable[..., Any]) -> None:
+        self._name = name
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise ValueError(f"it tries to change {self._name}")
+
+
+class _Dtype:
+    """A dtype in the making: its code when it is named, its byte order when its state is set."""
+
+    __slots__ = ("plain",)
+
+    def __init__(self, code: Any, *_align_and_copy: Any) -> None:
+        if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
+            raise ValueError(f"it holds an array of {code!r}, and only plain numbers are read")
+        self.plain: np.dtype[Any] = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        _version, order, subtype, names, fields, *_sizes = state
+        if order not in ("<", ">", "=", "|") or subtype or names or fields:
+            raise ValueError("it holds an array of records, and only plain numbers are read")
+        self.plain = self.plain.newbyteorder(order)
+
+
+class _Array:
+    """An array in the making: empty when it is named, whole when its state is set."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, *_type_shape_and_code: Any) -> None:
+        self.whole: npt.NDArray[Any] | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _version, shape, dtype, by_columns, raw = state
+        self.whole = _array(raw, dtype, shape, "F" if by_columns else "C")
+
+
+def _array(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> npt.NDArray[Any]:
+    """Numbers from their bytes. Axes other than C's and Fortran's ("K") come with their order."""
+    sides = _whole_numbers(shape)
+    kind = _plain_dtype(dtype)
+    if not isinstance(raw, bytes | bytearray) or math.prod(sides) * kind.itemsize != len(raw):
+        raise ValueError(f"an array of shape {sides} and type {kind} does not have its bytes")
+    numbers = np.frombuffer(raw, kind)
+    if order == "K":
+        return numbers.reshape(sides).transpose(_whole_numbers(axes))
+    return numbers.reshape(sides, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: Any, raw: Any) -> int | float | bool:
+    value: int | float | bool = _array(raw, dtype, (), "C").item()
+    return value
+
+
+def _plain_dtype(dtype: Any) -> np.dtype[Any]:
+    if not isinstance(dtype, _Dtype):
+        raise ValueError("an array has no type")
+    return dtype.plain
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, Sequence) or not all(type(value) is int and value >= 0 for value in values):
+        raise ValueError("an array has no shape")
+    return tuple(values)
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """How the protocols before the third write bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise ValueError("bytes are not written as bytes")
+    return text.encode("latin1")
+
+
+def _no_bytes(*arguments: Any) -> bytes:
+    """How the same protocols write that there are none."""
+    if arguments:
+        raise ValueError("bytes are not written as bytes")
+    return b""
+
+
+def _type_only(*_arguments: Any) -> NoReturn:
+    raise ValueError("it calls numpy.ndarray")
+
+
+MULTIARRAY: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
+NUMERIC: Final = ("numpy.core.numeric", "numpy._core.numeric")
+"before and since numpy 2"
+MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
+    ("numpy", "ndarray"): _type_only,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    **{(module, "_reconstruct"): _Array for module in MULTIARRAY},
+    **{(module, "scalar"): _scalar for module in MULTIARRAY},
+    **{(module, "_frombuffer"): _array for module in NUMERIC},
+}
+
+
+def _plain(value: Any, name: str, depth: int, done: dict[int, Any]) -> Any:
+    """The value with whole arrays in place of those in the making. `done` keeps what was met before, by identity."""
+    if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
+        return value
+    if id(value) in done:
+        return done[id(value)]
+    if depth > DEEPEST:
+        raise BadImport(f"{name} has lists in lists, more than {DEEPEST} deep.", REMEDY)
+    if isinstance(value, _Array) and value.whole is not None:
+        return value.whole
+    result: Any
+    if isinstance(value, list):
+        result = [_plain(one, name, depth + 1, done) for one in value]
+    elif isinstance(value, tuple):
+        result = tuple(_plain(one, name, depth + 1, done) for one in value)
+    elif isinstance(value, dict):
+        result = {_plain(key, name, depth + 1, done): _plain(one, name, depth + 1, done) for key, one in value.items()}
+    else:
+        raise BadImport(f"{name} holds a {type(value).__name__.strip('_')}, which is no number, text or array.", REMEDY)
+    done[id(value)] = result
+    return result

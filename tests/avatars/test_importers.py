@@ -1,0 +1,452 @@
+"""Avatars of LiveTalking, MuseTalk and OpenAvatarChat become ordinary avatars; what does not fit is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import stat
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import peer_folders
+import pytest
+from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait
+from peer_folders import face_boxes, livetalking_wav2lip, musetalk, openavatarchat, save_pickle, save_pictures, zipped
+
+from avatars import prepare
+from avatars.errors import BadImport, FaceNotFound
+from avatars.importers import folder as folders
+from avatars.importers import peer as peers
+from avatars.importers.account import import_words, overlap
+from avatars.importers.reading import check_import, is_import, open_peer
+from avatars.prepare import Upload, find_faces, make_loop, prepare_avatar, read_source, report_strip, write
+
+MAKERS = {
+    "LiveTalking wav2lip": peer_folders.livetalking_wav2lip,
+    "LiveTalking ultralight": peer_folders.livetalking_ultralight,
+    "LiveTalking musetalk": peer_folders.livetalking_musetalk,
+    "MuseTalk": peer_folders.musetalk,
+    "OpenAvatarChat": peer_folders.openavatarchat,
+}
+
+
+class Evil:
+    """A pickle that leaves a mark when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self._mark}",)
+
+
+def ignore(_part):
+    """Progress that nobody looks at."""
+
+
+def faces_of_the_clip(count):
+    return [[face_at(x=round(4 * np.sin(index / 4)))] for index in range(count)]
+
+
+def prepared(path, work, library, answers):
+    """All stages with an analyzer that gives these faces."""
+    read_source(Upload(path, "peer-1", "Peer", source={"file": path.name, "consent": True}), work, ignore)
+    find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(answers))
+    make_loop(work, ignore)
+    return library.open(write(work, library, ignore))
+
+
+def refuse(path, work, match):
+    """Preparing it is refused with that message, and nothing is left behind."""
+    with pytest.raises(BadImport, match=match) as caught:
+        read_source(Upload(path, "peer-1", "Peer"), work, ignore)
+    assert caught.value.hint and caught.value.code == "bad_import"
+    assert not work.exists() or list(work.iterdir()) == []
+
+
+@pytest.mark.parametrize("peer", MAKERS)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_an_avatar_of_each_peer_becomes_an_ordinary_one(peer, packed, tmp_path, library):
+    """The layout is recognised, each picture is taken once, and the peer's boxes lie where the face was found."""
+    path = MAKERS[peer](tmp_path / "avator_1", 30)
+    path = zipped(path) if packed else path
+    check_import(path)
+    bundle = prepared(path, tmp_path / "work", library, faces_of_the_clip(30))
+    assert (bundle.kind, bundle.fps, bundle.frame_count, bundle.width, bundle.height) == ("clip", 25, 30, SIDE, SIDE)
+    assert set(np.abs(np.diff(np.append(bundle.loop, bundle.loop[0])))) == {1}
+    source = bundle.manifest["source"]
+    assert (source["consent"], source["format"]) == (True, "zip" if packed else "folder")
+    imported = source["imported"]
+    assert (imported["from"], imported["pictures"], imported["used"]) == (peer, 30, 30)
+    assert imported["doubled"] is (peer in ("MuseTalk", "OpenAvatarChat"))
+    assert (imported["faceless"], imported["compared"]) == (0, 30)
+    assert imported["median_iou"] > 0.9
+    assert "private" not in json.dumps(bundle.manifest), "the peer's path of the clip is nobody's business"
+
+
+def test_the_real_analyzer_agrees_with_the_peers_boxes(tmp_path, library):
+    """Found by our own analyzer, the face is where the peer has boxed it, and the pictures are the peer's own."""
+    path = musetalk(tmp_path / "sun", 30)
+    bundle = prepare_avatar(Upload(path, "sun-1", "Sun"), library, lambda _stage, _part: None)
+    assert bundle.manifest["source"]["imported"]["median_iou"] > 0.8
+    assert bundle.manifest["source"]["imported"]["noted"] == {"avatar_id": "sun", "bbox_shift": 5, "version": "v15"}
+    lips = bundle.landmarks[:, [0, 17, 61, 291], :2]
+    assert (lips > bundle.boxes[:, None, :2]).all() and (lips < bundle.boxes[:, None, 2:]).all()
+    first = bundle.frame(0)
+    assert np.abs(first.astype(int) - moving_portrait(1)[0]).mean() < 6, "colours in their places, too"
+
+
+def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_files(tmp_path, library):
+    """frames.pkl alone is enough: BGR arrays, the cycle doubled."""
+    path = openavatarchat(tmp_path / "oac", 26, full_imgs=False)
+    with open_peer(path) as avatar:
+        assert (avatar.peer, avatar.doubled, avatar.pictures.count) == ("OpenAvatarChat", True, 26)
+        for rgb, expected in zip(avatar.pictures, moving_portrait(26), strict=True):
+            assert np.array_equal(rgb, expected)
+
+
+@pytest.mark.parametrize(("maker", "name"), [(m, n) for n, m in MAKERS.items()], ids=list(MAKERS))
+def test_boxes_come_in_one_order(maker, name, tmp_path):
+    """wav2lip keeps y1 y2 x1 x2 and the others corners; all come as x0 y0 x1 y1."""
+    with open_peer(maker(tmp_path / "a", 4)) as avatar:
+        assert avatar.peer == name
+        assert avatar.boxes.tolist() == [list(map(float, box)) for box in face_boxes(4)]
+
+
+def test_an_ultralight_avatar_is_known_by_its_face_pictures_too(tmp_path):
+    """Left without its network, its 168 px face pictures still tell, and the order of its boxes with them."""
+    with open_peer(peer_folders.livetalking_ultralight(tmp_path / "a", 4, weights=False)) as avatar:
+        assert avatar.peer == "LiveTalking ultralight"
+
+
+def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
+    """Numbers without leading zeros, other suffixes and foreign files change nothing."""
+    path = livetalking_wav2lip(tmp_path / "a", 12)
+    for file in sorted((path / "full_imgs").iterdir()):
+        file.rename(file.with_name(f"{int(file.stem)}.PNG"))
+    (path / "full_imgs" / "._0.png").write_bytes(b"what a Mac leaves")
+    (path / "full_imgs" / "Thumbs.db").write_bytes(b"what Windows leaves")
+    with open_peer(path) as avatar:
+        for rgb, expected in zip(avatar.pictures, moving_portrait(12), strict=True):
+            assert np.array_equal(rgb, expected)
+
+
+# doubled cycles
+
+
+def test_boxes_doubled_over_single_pictures_are_folded(tmp_path):
+    """A list twice as long as the pictures, the same from its end, is a doubled cycle of single pictures."""
+    path = peer_folders.livetalking_musetalk(tmp_path / "a", 5)
+    boxes = [list(box) for box in face_boxes(5)]
+    save_pickle(path / "coords.pkl", boxes + boxes[::-1])
+    save_pickle(path / "mask_coords.pkl", boxes + boxes[::-1])
+    with open_peer(path) as avatar:
+        assert (avatar.doubled, avatar.pictures.count, len(avatar.boxes)) == (True, 5, 5)
+
+
+def test_a_single_cycle_is_not_cut_in_half(tmp_path):
+    """Boxes that stand still are the same from their end, but the pictures are not: the cycle is single."""
+    path = peer_folders.livetalking_musetalk(tmp_path / "a", 20)
+    save_pickle(path / "coords.pkl", [list(face_boxes(1)[0])] * 20)
+    with open_peer(path) as avatar:
+        assert (avatar.doubled, avatar.pictures.count) == (False, 20)
+
+
+def test_a_doubled_still_becomes_a_still(tmp_path, library, monkeypatch):
+    """One picture, stored twice, comes alive as a photo would."""
+    monkeypatch.setattr(prepare, "enliven", lambda picture, landmarks, _closed: [(picture, landmarks)] * 3)
+    path = musetalk(tmp_path / "a", 1)
+    bundle = prepared(path, tmp_path / "work", library, [[face_at()], [face_at(size=512)]])
+    assert bundle.kind == "still"
+    assert bundle.manifest["source"]["imported"]["median_iou"] > 0.9
+
+
+# faces
+
+
+def test_pictures_in_which_the_peer_saw_no_face_are_noticed(tmp_path, library):
+    """Zeros of MuseTalk and the whole picture of wav2lip stand for no face: counted, and not compared."""
+    path = livetalking_wav2lip(tmp_path / "a", 30)
+    coords = pickle.loads((path / "coords.pkl").read_bytes())
+    coords[3], coords[4] = (0, SIDE, 0, SIDE), (0.0, 0.0, 0.0, 0.0)
+    save_pickle(path / "coords.pkl", coords)
+    imported = prepared(path, tmp_path / "work", library, faces_of_the_clip(30)).manifest["source"]["imported"]
+    assert (imported["faceless"], imported["compared"]) == (2, 28)
+    assert "no face in 2 of them" in " ".join(import_words(imported))
+
+
+def test_a_disagreement_is_said(tmp_path, library):
+    """Boxes that lie elsewhere do not spoil the avatar, but the result says so."""
+    path = livetalking_wav2lip(tmp_path / "a", 30)
+    save_pickle(path / "coords.pkl", [(0, 20, 0, 20)] * 30)
+    bundle = prepared(path, tmp_path / "work", library, faces_of_the_clip(30))
+    assert bundle.manifest["source"]["imported"]["median_iou"] == 0.0
+    assert "do NOT agree" in " ".join(import_words(bundle.manifest["source"]["imported"]))
+
+
+def test_pictures_without_a_face_are_refused_with_the_report(tmp_path):
+    """An import goes through the same judgement as a clip."""
+    work = tmp_path / "work"
+    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "peer-1", "Peer"), work, ignore)
+    with pytest.raises(FaceNotFound, match="No face was found in this clip"):
+        find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer([[]]))
+    report, strip = report_strip(work)
+    assert report["counts"]["missing"] == 30 and strip
+
+
+def test_overlap_is_intersection_over_union():
+    """The same box 1, half of it 0.5, a box elsewhere 0."""
+    one = np.array([[0, 0, 10, 10]] * 3, np.float32)
+    other = np.array([[0, 0, 10, 10], [0, 0, 5, 10], [20, 20, 30, 30]], np.float32)
+    assert overlap(one, other).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_the_words_say_what_was_left_behind():
+    """A person learns that latents were not taken over, and when only a part is used."""
+    imported = {"from": "MuseTalk", "pictures": 900, "used": 750, "doubled": True, "faceless": 0}
+    words = " ".join(import_words({**imported, "compared": 0, "median_iou": None}))
+    for part in ("MuseTalk", "first 750", "forward and back", "latents", "could not be compared"):
+        assert part in words
+
+
+def test_large_pictures_are_scaled_with_their_boxes(tmp_path, library, monkeypatch):
+    """What is larger than an avatar is scaled down, and the peer's boxes are compared in the same scale."""
+    monkeypatch.setattr("avatars.importers.reading.MAX_SIDE_PX", 160)
+    path = livetalking_wav2lip(tmp_path / "a", 30)
+    bundle = prepared(path, tmp_path / "work", library, [[face_at(size=160)]])
+    assert (bundle.width, bundle.height) == (160, 160)
+    assert bundle.manifest["source"]["width"] == SIDE
+    assert bundle.manifest["source"]["imported"]["median_iou"] > 0.8
+
+
+def test_only_the_first_half_minute_is_used(tmp_path, monkeypatch):
+    """As of a clip."""
+    monkeypatch.setattr("avatars.importers.reading.USED_CLIP_S", 1.0)
+    work = tmp_path / "work"
+    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "peer-1", "Peer"), work, ignore)
+    facts = json.loads((work / "read_source" / "source.json").read_text())
+    assert (facts["frames"], facts["source"]["imported"]["pictures"]) == (25, 30)
+    assert len(np.load(work / "read_source" / "peer_boxes.npy")) == 25
+
+
+# refusals
+
+
+def test_lists_of_another_length_are_refused_with_the_numbers(tmp_path):
+    """coords.pkl, mask_coords.pkl, mask and face_imgs have to match the pictures."""
+    work = tmp_path / "work"
+    path = livetalking_wav2lip(tmp_path / "a", 10)
+    save_pickle(path / "coords.pkl", [(0, 9, 0, 9)] * 7)
+    refuse(path, work, r"coords\.pkl has 7 entries, but there are 10 pictures")
+    (path / "face_imgs" / "00000009.png").unlink()
+    refuse(path, work, r"full_imgs has 10 entries, but there are 9 pictures")
+    path = musetalk(tmp_path / "b", 5)
+    save_pickle(path / "mask_coords.pkl", [[0, 0, 9, 9]] * 4)
+    refuse(path, work, r"mask_coords\.pkl has 4 boxes, but coords\.pkl has 10")
+    path = musetalk(tmp_path / "c", 5)
+    (path / "mask" / "00000003.png").unlink()
+    refuse(path, work, r"mask has 9 entries, but there are 10 pictures")
+    path = openavatarchat(tmp_path / "d", 5, full_imgs=False)
+    save_pickle(path / "masks.pkl", [np.zeros((2, 2), np.uint8)] * 3)
+    refuse(path, work, r"masks\.pkl has 3 entries, but there are 10 pictures")
+    save_pickle(path / "frames.pkl", [np.zeros((SIDE, SIDE, 3), np.uint8)] * 3)
+    refuse(path, work, r"coords\.pkl has 10 entries, but there are 3 pictures")
+
+
+@pytest.mark.parametrize(
+    ("file", "peer"),
+    [
+        ("coords.pkl", "LiveTalking wav2lip"),
+        ("coords.pkl", "MuseTalk"),
+        ("mask_coords.pkl", "MuseTalk"),
+        ("frames.pkl", "OpenAvatarChat"),
+        ("masks.pkl", "OpenAvatarChat"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_pickle_that_wants_to_run_code_is_refused_by_name(file, peer, packed, tmp_path):
+    """Nothing runs, nothing is left, and the message names the file and the function."""
+    options = {"full_imgs": False} if peer == "OpenAvatarChat" else {}
+    path = MAKERS[peer](tmp_path / "a", 4, **options)
+    mark = tmp_path / "mark"
+    save_pickle(path / file, [Evil(mark)])
+    refuse(zipped(path) if packed else path, tmp_path / "work", rf"{file} asks for posix\.system")
+    assert not mark.exists()
+
+
+def test_weights_and_latents_are_never_opened(tmp_path):
+    """What cannot be trusted and is not needed lies there unread."""
+    mark = tmp_path / "mark"
+    paths = musetalk(tmp_path / "a", 3), peer_folders.livetalking_ultralight(tmp_path / "b", 3)
+    for path, file in zip(paths, ("latents.pt", "ultralight.pth"), strict=True):
+        save_pickle(path / file, Evil(mark))
+        (path / file).chmod(0)
+        with open_peer(path) as avatar:
+            assert avatar.pictures.count == 3
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("boxes", ["text", [1, 2, 3], [[1, 2, 3, 4], "abcd"], [[1, 2, float("nan"), 4]] * 2, {}, []])
+def test_boxes_that_are_no_boxes_are_refused(boxes, tmp_path):
+    """Four finite numbers each, in a list."""
+    path = livetalking_wav2lip(tmp_path / "a", 2)
+    save_pickle(path / "coords.pkl", boxes)
+    refuse(path, tmp_path / "work", r"coords\.pkl")
+
+
+def test_damaged_pictures_are_refused_by_name(tmp_path):
+    """A picture cut short, a text, and one of another size are told by name or number."""
+    work = tmp_path / "work"
+    path = livetalking_wav2lip(tmp_path / "a", 4)
+    bad = path / "full_imgs" / "00000002.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    refuse(path, work, r"full_imgs/00000002\.png is damaged")
+    bad.write_bytes(b"no picture")
+    refuse(path, work, r"full_imgs/00000002\.png is damaged")
+    cv2.imwrite(str(bad), np.zeros((SIDE, SIDE + 8, 3), np.uint8))
+    refuse(path, work, f"Picture 2 has {SIDE + 8} x {SIDE} pixels, the first one {SIDE} x {SIDE}")
+
+
+def test_huge_and_tiny_pictures_are_refused_by_their_size(tmp_path, monkeypatch):
+    """The size in a picture's header is looked at before its pixels are decoded; a pickled one's is, too."""
+    path = livetalking_wav2lip(tmp_path / "a", 2)
+    save_pictures(path / "full_imgs", [np.zeros((32, 40, 3), np.uint8)])
+    refuse(path, tmp_path / "work", "00000000.png has 40 x 32 pixels")
+    monkeypatch.setattr(peers, "MAX_CLIP_PIXELS", SIDE * SIDE - 1)
+    refuse(livetalking_wav2lip(tmp_path / "b", 2), tmp_path / "work", f"has {SIDE} x {SIDE} pixels")
+    refuse(openavatarchat(tmp_path / "c", 2, full_imgs=False), tmp_path / "work", "Entry 0 of frames.pkl has")
+
+
+def test_what_is_no_picture_in_a_pickle_is_refused(tmp_path):
+    """frames.pkl holds uint8 pictures of three channels."""
+    path = openavatarchat(tmp_path / "a", 2, full_imgs=False)
+    save_pickle(path / "frames.pkl", [np.zeros((SIDE, SIDE), np.uint8)] * 4)
+    refuse(path, tmp_path / "work", "Entry 0 of frames.pkl is no picture")
+
+
+def test_a_damaged_info_file_is_refused_by_name(tmp_path):
+    """avator_info.json, spelt so, has to be JSON."""
+    path = musetalk(tmp_path / "a", 2)
+    (path / "avator_info.json").write_text("[" * 30000)
+    refuse(path, tmp_path / "work", r"avator_info\.json is damaged")
+    (path / "avator_info.json").write_text("[1]")
+    refuse(path, tmp_path / "work", r"avator_info\.json holds no object")
+
+
+def test_large_lists_are_not_read(tmp_path, monkeypatch):
+    """A list of boxes of many megabytes is refused by its size."""
+    monkeypatch.setattr(peers, "MAX_LIST_BYTES", 10)
+    path = livetalking_wav2lip(tmp_path / "a", 2)
+    with pytest.raises(BadImport, match="at most"), folders.open_folder(path) as folder:
+        peers.list_in(folder, "coords.pkl", 10)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["notes.txt"], "no coords.pkl is in it"),
+        (["coords.pkl"], "of no peer that is known"),
+        (["frames.bin", "manifest.json"], "This is a Vivavoce avatar"),
+        (["net_encode.pt"], "This is a lite-avatar"),
+        (["combined_data.json.gz"], "This is a DH_live avatar"),
+        (["one/coords.pkl", "two/coords.pkl"], "There are 2 avatars in it: one, two"),
+        ([], "no coords.pkl is in it"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_foreign_folders_are_refused_by_what_they_are(files, message, packed, tmp_path):
+    """What is missing, what it is instead, or which ones to choose from."""
+    path = tmp_path / "foreign"
+    path.mkdir()
+    for name in files:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_bytes(b"x")
+    path = zipped(path, inside=False) if packed else path
+    assert is_import(path)
+    refuse(path, tmp_path / "work", message)
+    with pytest.raises(BadImport, match=message):
+        check_import(path)
+
+
+# zips
+
+
+def zip_with(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
+    """A zip of an avatar's coords.pkl and these."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/coords.pkl", pickle.dumps([(0, 1, 0, 1)]))
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "..\\evil.png", "C:\\evil.png", "\\evil.png"]
+)
+def test_paths_that_lead_out_of_a_zip_are_refused(name, tmp_path):
+    """Absolute paths, parents and drives are named; and nothing of a zip is unpacked in any case."""
+    path = zip_with(tmp_path / "a.zip", (zipfile.ZipInfo(name), b"x"))
+    refuse(path, tmp_path / "work", "whose path leads out of it")
+    assert [one.name for one in tmp_path.rglob("*.png")] == []
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    """A symbolic link is no file of an avatar."""
+    link = zipfile.ZipInfo("a/full_imgs")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    refuse(zip_with(tmp_path / "a.zip", (link, b"/etc")), tmp_path / "work", "has a link 'a/full_imgs'")
+
+
+def test_a_bomb_is_refused_before_it_is_opened(tmp_path):
+    """Zeros that shrink a thousand times: refused by what the zip claims to hold."""
+    path = zip_with(tmp_path / "a.zip", ("a/full_imgs/00000000.png", bytes(40 * 2**20)))
+    assert path.stat().st_size < 2**17
+    refuse(path, tmp_path / "work", "claims to hold 40 MB, more than 100 times its own size")
+
+
+def test_too_many_and_too_large_files_are_refused(tmp_path, monkeypatch):
+    """Both limits, of zips and of folders."""
+    path = livetalking_wav2lip(tmp_path / "a", 6)
+    monkeypatch.setattr(folders, "MAX_UNPACKED_BYTES", 1000)
+    refuse(zipped(path), tmp_path / "work", "The zip holds 0.0 GB")
+    monkeypatch.setattr(folders, "MAX_FILES", 5)
+    refuse(zipped(path), tmp_path / "work", "The zip has 13 files; at most 5")
+    refuse(path, tmp_path / "work", "more than 5 files")
+
+
+def test_encrypted_and_oddly_packed_zips_are_refused(tmp_path):
+    """What would fail in the middle is told at the start."""
+    odd = zipfile.ZipInfo("a/x.png")
+    odd.compress_type = zipfile.ZIP_LZMA
+    refuse(zip_with(tmp_path / "a.zip", (odd, b"x" * 99)), tmp_path / "work", "packed in an unusual way")
+    path = zip_with(tmp_path / "b.zip")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    refuse(path, tmp_path / "work", "is encrypted")
+
+
+def test_damaged_zips_are_refused(tmp_path):
+    """Cut off, or with other bytes than its sums say."""
+    whole = zipped(livetalking_wav2lip(tmp_path / "a", 2)).read_bytes()
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(whole[: len(whole) // 2])
+    refuse(cut, tmp_path / "work", "The zip cannot be read")
+    changed = bytearray(whole)
+    place = whole.index(b"a/full_imgs/00000000.png") + 200
+    changed[place : place + 8] = bytes(8)
+    cut.write_bytes(changed)
+    refuse(cut, tmp_path / "work", r"full_imgs/00000000\.png cannot be read")
+
+
+def test_photos_and_clips_are_no_imports(tmp_path):
+    """A zip is told by its first bytes, whatever its name."""
+    photo = tmp_path / "photo.zip"
+    photo.write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert not is_import(photo) and not is_import(tmp_path / "absent")
+    path = zipped(livetalking_wav2lip(tmp_path / "a", 2))
+    assert is_import(path.rename(tmp_path / "upload.mp4"))
