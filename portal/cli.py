@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from avatars.errors import AvatarError
 from pipeline import registry
 from pipeline.errors import VivavoceError
 from portal.settings import Settings, load_settings, option_name
+
+if TYPE_CHECKING:
+    from avatars.bundle import AvatarBundle
 
 __all__ = ["COMMANDS", "build_parser", "main", "settings_given"]
 
@@ -169,21 +172,48 @@ def _avatar_to_show(settings: Settings) -> str:
 
 
 def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
+    bundle = _prepared(parsed.upload, parsed.name, settings)
+    print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
+    return 0
+
+
+def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
     from avatars.library import AvatarLibrary
     from avatars.prepare import Upload, prepare_avatar
     from portal.names import clean_name
 
-    name = clean_name(parsed.name) or clean_name(parsed.upload.stem) or "Avatar"
+    name = clean_name(wanted_name) or clean_name(path.stem) or "Avatar"
     library = AvatarLibrary(settings.data_dir / "avatars")
-    upload = Upload(parsed.upload, library.new_id(name), name, source={"file": clean_name(parsed.upload.name)})
-    bundle = prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
-    print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
-    return 0
+    upload = Upload(path, library.new_id(name), name, source={"file": clean_name(path.name)})
+    return prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
 
 
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("upload", type=_file, metavar="FILE", help="a portrait photo or a short clip of a person")
     parser.add_argument("--name", default="", help="default: the file's name")
+
+
+def _import(parsed: argparse.Namespace, settings: Settings) -> int:
+    from avatars.importers.account import import_words
+    from avatars.importers.reading import check_import
+
+    path = parsed.path.resolve()
+    check_import(path)
+    bundle = _prepared(path, parsed.name, settings)
+    for words in import_words(bundle.manifest["source"]["imported"]):
+        print(words)
+    print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
+    return 0
+
+
+def _folder_or_file(text: str) -> Path:
+    path = Path(text)
+    return path if path.is_dir() else _file(text)
+
+
+def _configure_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=_folder_or_file, metavar="PATH", help="the folder of one avatar, or a zip of it")
+    parser.add_argument("--name", default="", help="default: the folder's name")
 
 
 def _doctor(_parsed: argparse.Namespace, settings: Settings) -> int:
@@ -213,6 +243,7 @@ COMMANDS = (
     Command("serve", "Start the portal and print its address.", _serve),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
     Command("prepare", "Make an avatar from a photo or a clip.", _prepare, _configure_prepare),
+    Command("import", "Bring in an avatar of LiveTalking, MuseTalk or OpenAvatarChat.", _import, _configure_import),
     Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker),
     Command("doctor", "Say what works on this machine, what is missing, and the remedy.", _doctor),
     Command("test", "Set up and run everything that CI runs.", _test, passes_on=True),

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from avatars.errors import FaceNotFound
+from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
 from pipeline.errors import VivavoceError
@@ -70,7 +71,10 @@ def _make_loop(work: JobWork) -> None:
 
 
 def _write(work: JobWork) -> dict[str, Any]:
-    return {"avatar": write(work.folder, AvatarLibrary(work.settings.data_dir / "avatars"), work.progress)}
+    library = AvatarLibrary(work.settings.data_dir / "avatars")
+    avatar = write(work.folder, library, work.progress)
+    imported = library.open(avatar).manifest["source"].get("imported")
+    return {"avatar": avatar} if imported is None else {"avatar": avatar, "notices": import_words(imported)}
 
 
 def _offer_test_clip(work: JobWork, queue: JobQueue) -> None:

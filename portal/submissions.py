@@ -20,7 +20,7 @@ def submit_avatar(
 ) -> Job:
     """Queue the preparation of a stored upload. The file is moved, or removed if it is refused.
 
-    Raises BadRequest (no consent), BadMedia, QueueFull, DiskFull.
+    Raises BadRequest (no consent), BadMedia, BadImport, QueueFull, DiskFull.
     """
 
     def submit() -> Job:

@@ -115,10 +115,17 @@ class Uploads:
 
 
 def check_media(path: Path) -> None:
-    """Look at the header of a photo or clip. Raises AvatarError (BadMedia) with its cause and remedy."""
+    """Look at the header of a photo or clip, or at the names in a peer's zipped avatar; nothing is decoded.
+
+    Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
+    """
+    from avatars.importers.reading import check_import, is_import
     from avatars.media import probe
 
-    probe(path)
+    if is_import(path):
+        check_import(path)
+    else:
+        probe(path)
 
 
 def check_speech(path: Path) -> None:

@@ -11,10 +11,10 @@ from avatars.importers.peer import (
     MAX_PICTURE_BYTES,
     PeerAvatar,
     boxes_of,
-    decoded,
     list_in,
     match,
     stored_pictures,
+    width_of,
 )
 
 __all__ = ["UltralightReader", "Wav2LipReader"]
@@ -53,7 +53,7 @@ def _is_ultralight(folder: PeerFolder) -> bool:
 
 def _face_side_px(folder: PeerFolder) -> int:
     name = folder.numbered(FACE_IMAGES)[0]
-    return decoded(folder.read(name, MAX_PICTURE_BYTES), name).shape[1]
+    return width_of(folder.read(name, MAX_PICTURE_BYTES), name)
 
 
 def _read(folder: PeerFolder, peer: str, order: tuple[int, int, int, int]) -> PeerAvatar:

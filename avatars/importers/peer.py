@@ -6,6 +6,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,7 @@ __all__ = [
     "list_in",
     "match",
     "stored_pictures",
+    "width_of",
 ]
 
 ImageArray = npt.NDArray[np.uint8]
@@ -109,12 +111,24 @@ def decoded(data: bytes, name: str) -> ImageArray:
 
     Raises BadImport.
     """
+    with _opened(data, name) as image:
+        check_size(image.width, image.height, name)
+        return np.array(image.convert("RGB"), np.uint8)
+
+
+def width_of(data: bytes, name: str) -> int:
+    """Width of a PNG or JPEG in pixels, from its header. Raises BadImport."""
+    with _opened(data, name) as image:
+        return image.width
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is below Pillow's
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                check_size(image.width, image.height, name)
-                return np.array(image.convert("RGB"), np.uint8)
+                yield image
     except Image.DecompressionBombError as error:
         raise BadImport(f"{name} has too many pixels.", "Copy the folder again.") from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:

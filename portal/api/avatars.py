@@ -48,7 +48,10 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
 
     @router.post("", status_code=202)
     async def upload_avatar(request: Request) -> JobView:
-        """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true")."""
+        """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
+
+        A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
+        """
         async with limited_form(request, max_upload_bytes) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):

@@ -27,6 +27,7 @@ STATUSES = {
     "upload_too_large": 413,
     "unsupported_media": 415,
     "bad_media": 422,
+    "bad_import": 422,
     "no_face": 422,
     "queue_full": 429,
     "at_capacity": 503,

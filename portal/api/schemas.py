@@ -56,6 +56,7 @@ class AvatarView(BaseModel):
     preview: str | None = Field(description="URL of a short moving preview")
     test_clip: str | None = Field(description="URL of a few spoken words")
     report: dict[str, Any] = Field(description="what was seen in each picture of the upload")
+    imported: dict[str, Any] | None = Field(description="of a peer's avatar: from whom, and how its boxes agree")
     report_pictures: list[str] = Field(description="URLs of the report's strip of pictures")
 
 
@@ -118,5 +119,6 @@ def avatar_view(avatar: AvatarSummary, pictures: list[str], test_clip: Path) -> 
         preview=None if avatar.preview is None else f"{base}/preview.mp4{stamp}",
         test_clip=f"/api/clips/{test_clip.name}" if test_clip.is_file() else None,
         report=dict(avatar.report),
+        imported=avatar.source.get("imported"),
         report_pictures=[f"{base}/report/{name}" for name in pictures],
     )

@@ -14,7 +14,7 @@ _MARKUP = """
   <h2 data-t="uploadTitle"></h2>
   <form novalidate onsubmit="return false">
     <label class="vv-drop">
-      <input type="file" name="file" accept="image/*,video/*">
+      <input type="file" name="file" accept="image/*,video/*,.zip">
       <span class="vv-drop-empty"><strong data-t="dropPhoto"></strong><small data-t="dropPhotoHint"></small></span>
       <span class="vv-drop-chosen" hidden></span>
     </label>

@@ -14,6 +14,7 @@ from avatars.library import presets
 from avatars.media import fit_within, read_photo
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import FLAGS
+from tests.peer_folders import musetalk, zipped
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +82,25 @@ async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path)
     await detail.get_by_text("Delete", exact=True).click()
     await detail.get_by_text("Yes, delete it").click()
     await expect(card).to_have_count(0)
+
+
+async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
+    """A zip becomes an avatar whose detail tells where it comes from; a hostile one is refused by name."""
+    await upload(page, zipped(musetalk(tmp_path / "sun", 26)), "Sun")
+    card = page.locator(".vv-avatar", has_text="Sun")
+    await expect(card).to_be_visible(timeout=JOB_MS)
+    await card.click()
+    origin = page.locator(".vv-detail .vv-origin")
+    await expect(origin).to_contain_text("Imported from MuseTalk, 26 pictures.")
+    await expect(origin).to_contain_text("forward and back")
+    await page.get_by_text("Close", exact=True).click()
+    evil = musetalk(tmp_path / "evil", 2)
+    (evil / "coords.pkl").write_bytes(b"cos\nsystem\n(S'touch /tmp/evil'\ntR.")
+    await upload(page, zipped(evil), "Evil")
+    job = page.locator(".vv-making .vv-job", has_text="Evil")
+    await expect(job).to_contain_text("coords.pkl asks for os.system", timeout=JOB_MS)
+    await job.get_by_text("Remove").click()
+    await expect(job).to_have_count(0)
 
 
 async def test_what_is_missing_is_said_before_anything_is_sent(page: Page, tmp_path: Path) -> None:

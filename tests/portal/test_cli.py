@@ -6,7 +6,9 @@ import argparse
 import sys
 
 import pytest
+from peer_folders import livetalking_wav2lip, zipped
 
+from avatars.library import AvatarLibrary
 from pipeline.errors import VivavoceError
 from portal import cli
 from portal.settings import Settings, option_name
@@ -155,9 +157,35 @@ def test_a_file_that_is_not_there_is_said(line, capsys):
     assert "there is no file absent" in capsys.readouterr().err
 
 
+def test_import_says_what_was_brought_in(capsys, tmp_path):
+    """`import FOLDER` makes an avatar of the folder's name, and tells of the peer and how far its boxes agree."""
+    folder = livetalking_wav2lip(tmp_path / "wav2lip256_avatar1", 26)
+    assert cli.main(["import", str(folder), "--name", "Ada"]) == 0
+    told = capsys.readouterr().out
+    assert "Imported from LiveTalking wav2lip: 26 pictures." in told and "boxes and ours agree" in told
+    (bundle,) = AvatarLibrary(tmp_path / "avatars").list()
+    assert bundle.name == "Ada" and f"--avatar {bundle.id}" in told
+    assert bundle.source["file"] == "wav2lip256_avatar1"
+
+
+def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
+    """A zip will do as well; a foreign folder or a photo ends with status 1, the cause and the remedy."""
+    assert cli.main(["import", str(zipped(livetalking_wav2lip(tmp_path / "emma", 26)))]) == 0
+    assert "The avatar 'emma' is ready" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"\x89PNG")
+    for path, cause in ((tmp_path / "empty", "There is no avatar in 'empty'"), (photo, "The zip cannot be read")):
+        assert cli.main(["import", str(path)]) == 1
+        assert cause in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["import", str(tmp_path / "absent")])
+    assert "there is no file" in capsys.readouterr().err
+
+
 def test_commands_of_the_readme_exist():
-    """serve, render, prepare, worker, doctor, test and bench are there, each with a help line."""
+    """serve, render, prepare, import, worker, doctor, test and bench are there, each with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
-        *("serve", "render", "prepare", "worker", "doctor", "test", "bench")
+        *("serve", "render", "prepare", "import", "worker", "doctor", "test", "bench")
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)

@@ -2,6 +2,9 @@
 
 import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, make } from "./desk.js";
 
+/** Overlap of two boxes from which they are of the same face. */
+const SAME_FACE = 0.5;
+
 class VivavoceAvatars extends Desk {
   build() {
     this.form = this.querySelector("form");
@@ -133,6 +136,7 @@ class VivavoceAvatars extends Desk {
         make("figure", {}, this.moving(avatar), make("figcaption", {}, this.t("loop"))),
         make("figure", {}, ...this.testClip(avatar), make("figcaption", {}, this.t("testClip"))),
       ),
+      ...this.origin(avatar),
       ...this.report(avatar),
       this.deletion(avatar),
     );
@@ -157,6 +161,20 @@ class VivavoceAvatars extends Desk {
       }
     };
     return [make("div", { class: "vv-no-test" }, note, button)];
+  }
+
+  /** What was said while a peer's avatar was imported. */
+  origin({ imported }) {
+    if (!imported) return [];
+    const { from: peer, pictures, used, doubled, faceless, compared: count, median_iou: overlap } = imported;
+    const words = [this.t("importedFrom", { peer, count: pictures })];
+    if (doubled) words.push(this.t("importedDoubled"));
+    if (used < pictures) words.push(this.t("importedUsed", { used }));
+    if (faceless) words.push(this.t("importedFaceless", { peer, count: faceless }));
+    if (count) words.push(this.t("importedOverlap", { percent: Math.round(100 * overlap), count }));
+    if (count && overlap < SAME_FACE) words.push(this.t("importedLow"));
+    words.push(this.t("importedLeft"));
+    return [make("h3", {}, this.t("imported")), make("p", { class: "vv-origin" }, words.join(" "))];
   }
 
   report(avatar) {
