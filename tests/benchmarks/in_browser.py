@@ -31,7 +31,7 @@ DEAF = """
     };
 """
 """A network in which every connectivity check is lost: the browser never says "failed" in time."""
-TAP_MS = "(ears ? 1000 * (ears.baseLatency + ears.outputLatency) : 0)"
+TAP_MS = "(probe.ears ? 1000 * (probe.ears.baseLatency + probe.ears.outputLatency) : 0)"
 """What the probe's own ears add to the sound of a video element; over the WebSocket it listens at the speaker."""
 WORDS = "one two three four five six seven eight nine ten"
 

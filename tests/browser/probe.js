@@ -65,6 +65,7 @@ Object.defineProperty(HTMLMediaElement.prototype, "srcObject", {
     const listen = (track) => {
       if (track.kind !== "audio") return;
       ears ||= new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
+      window.probe.ears = ears;
       tap(new MediaStreamAudioSourceNode(ears, { mediaStream: new MediaStream([track]) }));
     };
     stream.getTracks().forEach(listen);
