@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -158,6 +159,8 @@ class ScriptedVoice:
         yield AudioChunk(tone, self.sample_rate)
         if "breaks" in text:
             raise SpeechError("The voice broke.", "Try again.")
+        if "hangs" in text:
+            await asyncio.Event().wait()
         yield AudioChunk(tone, self.sample_rate, pts=24_000, final=True)
 
 
@@ -170,6 +173,8 @@ class ScriptedModel:
 
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
         yield "A first sentence that is whole. And a "
+        if messages[-1].content == "hang":
+            await asyncio.Event().wait()
         raise LanguageModelError("The model went away.", "Start it again.")
 
 
@@ -197,6 +202,28 @@ async def test_a_voice_that_breaks_in_mid_sentence_is_told_and_the_turn_goes_on(
     await room.until(done(room, turn))
     assert [event.code for event in room.all(ErrorEvent)] == ["speech_failed"]
     assert sum(frame.speaking for frame in room.transport.frames) == 13 + 25
+
+
+async def test_a_voice_that_hangs_in_mid_sentence_is_given_up(scripted: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time the failure is told as if the voice had broken, and the next sentence is spoken."""
+    monkeypatch.setattr("pipeline.turn.SPEECH_TIMEOUT_S", 0.05)
+    room = scripted
+    turn = room.session.say("This one hangs early. This one is fine.", mode="echo")
+    await room.until(done(room, turn))
+    (told,) = room.all(ErrorEvent)
+    assert told.code == "speech_failed" and "gave nothing" in told.message and told.hint
+    assert sum(frame.speaking for frame in room.transport.frames) == 13 + 25
+
+
+async def test_a_model_that_hangs_in_mid_answer_is_given_up(scripted: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time the failure is told, and what was said until then is spoken."""
+    monkeypatch.setattr("pipeline.turn.TOKEN_TIMEOUT_S", 0.05)
+    room = scripted
+    turn = room.session.say("hang")
+    await room.until(done(room, turn))
+    (told,) = room.all(ErrorEvent)
+    assert told.code == "language_model_failed" and "gave nothing" in told.message and told.hint
+    assert [event.text for event in room.all(SubtitleEvent)] == ["A first sentence that is whole.", "And a"]
 
 
 async def test_a_model_that_breaks_in_mid_answer_is_told_and_what_it_said_is_spoken(scripted: Room) -> None:
