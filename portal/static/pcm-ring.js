@@ -5,7 +5,8 @@
 
 const MEDIA_RATE_HZ = 48000;
 const CAPACITY = 5 * MEDIA_RATE_HZ;
-const START_TARGET_MS = 80;
+const BLOCK_MS = 40;
+const START_TARGET_MS = 60; // what waits swings between this and a block less; the first underrun adds a block
 const MAX_TARGET_MS = 240;
 const SLACK_MS = 60;
 const CALM_MS = 30000; // without an underrun for so long, the target may shrink again
@@ -48,12 +49,19 @@ export class PcmRing {
    */
   push(ptsMs, pcm, speaking) {
     const length = pcm ? pcm.length : MEDIA_RATE_HZ / 25;
+    if (!speaking && this.written === 0) {
+      // Blocks are coarser than the target: of the first silence only as much is kept as makes the target with the next.
+      const kept = this.targetMs - BLOCK_MS;
+      this.mark(ptsMs + BLOCK_MS - kept);
+      this.put(null, (kept * MEDIA_RATE_HZ) / 1000);
+      return;
+    }
     if (!speaking && this.playing) {
       if (this.bufferedMs > this.targetMs + SLACK_MS) {
         this.trimmed += 1;
         return;
       }
-      if (this.bufferedMs < this.targetMs / 2) this.put(null, length);
+      if (this.bufferedMs < (this.targetMs - BLOCK_MS) / 2) this.put(null, length);
     }
     if (this.written - this.read + length > CAPACITY) {
       this.read = this.written - (this.targetMs * MEDIA_RATE_HZ) / 1000;
@@ -82,7 +90,7 @@ export class PcmRing {
         this.playing = false;
         this.underruns += 1;
         this.calm = 0;
-        this.targetMs = Math.min(this.targetMs + 40, MAX_TARGET_MS);
+        this.targetMs = Math.min(this.targetMs + BLOCK_MS, MAX_TARGET_MS);
         break;
       }
       const at = Math.floor(this.read);

@@ -54,6 +54,19 @@ async def test_nothing_sounds_before_the_target_is_held(page: Page) -> None:
     assert (before, after, pts) == (0, 0.5, 200)
 
 
+async def test_the_first_silence_is_kept_only_as_far_as_the_reserve_needs(page: Page) -> None:
+    """A session begins in silence, so its reserve is finer than a block; the media clock knows what was left out."""
+    assert await run(
+        page,
+        """
+        ring.push(400, null, false);
+        const first = [ring.ptsMs, ring.bufferedMs];
+        ring.push(440, null, false); pull(ring, 128);
+        return [...first, ring.playing, Math.round(ring.ptsMs + ring.bufferedMs)];
+        """,
+    ) == [420, 20, True, 480]
+
+
 async def test_the_clock_counts_what_was_played(page: Page) -> None:
     """Media time runs with the samples pulled, whatever the size of the pulls."""
     assert await run(
@@ -147,4 +160,4 @@ async def test_the_onset_of_sound_is_found(page: Page) -> None:
         for (let i = 0; i < 4; i += 1) { pull(ring, 960); found.push(ring.onset); }
         return found;
         """,
-    ) == [-1, -1, 0, -1]
+    ) == [-1, 0, -1, -1]
