@@ -26,9 +26,11 @@ from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.api.health import health_router
 from portal.api.jobs import jobs_router
+from portal.api.origin import SameOrigin
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import backend_options, default_choice
 from portal.jobs import JobQueue
+from portal.memory import give_pictures_back
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.submissions import ensure_presets
@@ -147,6 +149,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="Vivavoce", lifespan=lifespan)
+    app.add_middleware(SameOrigin, allowed=settings.allowed_origins)
     limit = settings.max_upload_bytes
     app.include_router(home.socket.router)
     app.include_router(avatars_router(home.library, home.queue, settings.data_dir, max_upload_bytes=limit))
@@ -167,6 +170,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person."""
+    give_pictures_back()
     return asyncio.run(_serve(settings, say))
 
 

@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="WebRTC video")
     jpeg_quality: int = Field(75, ge=10, le=95, description="pictures over the WebSocket")
 
+    allowed_origins: Urls = Field((), description="other websites whose pages may drive this portal; default: none")
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
     worker: bool = Field(True, description="run jobs in a process of this portal's; off: `launch.py worker` does")
     worker_idle_s: float = Field(
