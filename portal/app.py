@@ -30,7 +30,7 @@ from portal.api.origin import SameOrigin
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import backend_options, default_choice
 from portal.jobs import JobQueue
-from portal.memory import give_pictures_back
+from portal.memory import give_pictures_back, leave_settled_objects_alone
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.submissions import ensure_presets
@@ -114,6 +114,7 @@ class Portal:
             bundle = await asyncio.to_thread(self.library.open, self.sessions.default_avatar)
             await self.engine.warm_up(self.sessions.choice, bundle)
             await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
+            leave_settled_objects_alone()
             self.warmed.set()
             await self.loops.wait(bundle, LoopCoding.of("H264"))
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))

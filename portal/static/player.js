@@ -13,6 +13,7 @@ import { AudioOutput, SocketMedia } from "./socket-media.js";
 import { WebRtcMedia } from "./webrtc.js";
 
 const FIRST_PICTURE_WITHIN_MS = 2500;
+const MOST_CHARACTERS = 50000; // the session takes less and says so; much more would break the socket
 const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
 const FPS_OVER_MS = 2000;
@@ -93,6 +94,9 @@ export class Player extends EventTarget {
 
   /** Ask for an answer ("chat"), or have the text spoken as it is ("echo"). */
   say(text, mode = "chat") {
+    if (text.length > MOST_CHARACTERS) {
+      throw new SessionError({ code: "bad_request", message: "The text is too long.", hint: "Send it in parts." });
+    }
     if (!this.session || !this.session.send({ type: "say", text, mode })) {
       throw new SessionError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
     }

@@ -242,7 +242,7 @@ class VivavoceTalk extends HTMLElement {
     try {
       this.say(said, this.parts.echo.checked ? "echo" : "chat");
     } catch (error) {
-      this.chat.note(error, "error");
+      this.chat.note(this.explain(error), "error");
     }
   }
 
@@ -286,8 +286,8 @@ class VivavoceTalk extends HTMLElement {
       this.parts.hello.hidden = true;
       this.chat.text(message);
     });
-    on("notice", (message) => this.chat.note(message, "notice"));
-    on("error", (message) => this.chat.note(message, "error"));
+    on("notice", (message) => this.chat.note(this.explain(message), "notice"));
+    on("error", (message) => this.chat.note(this.explain(message), "error"));
     on("fallback", ({ code }) => code !== "forced" && this.toast(this.texts[`reason.${code}`]));
     on("avatar", ({ avatar }) => this.chooseAvatar(avatar.id));
     on("renewed", () => {
@@ -302,8 +302,13 @@ class VivavoceTalk extends HTMLElement {
     });
   }
 
-  explain(error) {
-    return error.code === "unreachable" ? { ...error, message: this.texts.unreachable, hint: this.texts.unreachableHint } : error;
+  /** The server speaks English; what has words of its own in the page's language is told in them. */
+  explain({ code, message, hint }) {
+    return {
+      code,
+      message: this.texts[`error.${code}`] ?? message,
+      hint: this.texts[`hint.${code}`] ?? hint,
+    };
   }
 
   showState() {

@@ -18,6 +18,7 @@ class VivavoceAvatars extends Desk {
       this.upload();
     };
     this.detail.onclick = ({ target }) => target === this.detail && this.detail.close();
+    this.suggested = "";
     this.avatars = [];
     this.loaded = "";
     this.busy = "";
@@ -38,7 +39,9 @@ class VivavoceAvatars extends Desk {
 
   suggestName(file) {
     const { name } = this.form.elements;
-    if (!name.value) name.value = file.name.replace(/\.[^.]*$/, "").slice(0, 60);
+    if (name.value && name.value !== this.suggested) return;
+    this.suggested = file.name.replace(/\.[^.]*$/, "").slice(0, 60);
+    name.value = this.suggested;
   }
 
   async upload() {
