@@ -52,6 +52,7 @@ from pipeline.types import (
 __all__ = ["Choice", "Stages", "Turn", "Utterance"]
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 T = TypeVar("T")
 T_Error = TypeVar("T_Error", bound=Exception)
 
@@ -227,7 +228,7 @@ class Turn:
             voice = self._stages.tts.synthesize(text, self._stages.voice)
             async with aclosing(_each_within(voice, SPEECH_TIMEOUT_S, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
-                    yield polish.push(chunk)
+                    yield await self._in_pool(polish.push, chunk)
 
     async def _listen(self) -> None:
         extractor = self._stages.new_extractor()
@@ -236,7 +237,7 @@ class Turn:
             async for item in self._speech:
                 if timeline is None:
                     timeline = SentenceTimeline(item.sentence.index, speakable(item.sentence.text), extractor)
-                for picture in timeline.push(item.chunk):
+                for picture in await self._in_pool(timeline.push, item.chunk):
                     self.times.mark("first_features")
                     await self._pictures.send(picture)
                 if item.chunk.final:
@@ -267,9 +268,7 @@ class Turn:
         ]
         patches = await stages.device.infer(stages.lipsync, requests)
         self.times.mark("first_patch")
-        images = await asyncio.get_running_loop().run_in_executor(
-            stages.executor, _compose_all, stages.bundle, frame_indices, patches
-        )
+        images = await self._in_pool(_compose_all, stages.bundle, frame_indices, patches)
         self.times.mark("first_frame")
         return [
             SpokenFrame(
@@ -284,6 +283,10 @@ class Turn:
             )
             for number, (image, place, picture) in enumerate(zip(images, places, batch, strict=True))
         ]
+
+    async def _in_pool(self, function: Callable[..., R], *arguments: object) -> R:
+        """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""
+        return await asyncio.get_running_loop().run_in_executor(self._stages.executor, function, *arguments)
 
     def _opening_events(self) -> tuple[SessionEvent, ...]:
         return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))

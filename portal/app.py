@@ -30,7 +30,7 @@ from portal.api.origin import SameOrigin
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import backend_options, default_choice
 from portal.jobs import JobQueue
-from portal.memory import give_pictures_back, leave_settled_objects_alone
+from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.submissions import ensure_presets
@@ -172,6 +172,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person."""
     give_pictures_back()
+    let_the_loop_in()
     return asyncio.run(_serve(settings, say))
 
 

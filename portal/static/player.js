@@ -13,7 +13,7 @@ import { AudioOutput, SocketMedia } from "./socket-media.js";
 import { WebRtcMedia } from "./webrtc.js";
 
 const FIRST_PICTURE_WITHIN_MS = 2500;
-const MOST_CHARACTERS = 50000; // the session takes less and says so; much more would break the socket
+const MOST_CHARACTERS = 300000; // the session takes less and says so; much more would break the socket
 const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
 const FPS_OVER_MS = 2000;

@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import numpy as np
-from portal.memory import give_pictures_back
+from portal.process import give_pictures_back
 
 def resident_mb():
     fields = open("/proc/self/statm").read().split()
