@@ -50,15 +50,15 @@ FIGURES: dict[str, Figure] = {
     "silence_ms": Figure("interrupt -> silence at the client", "ms", 150, peer="1430"),
     "first_picture_ms": Figure("click -> first picture, warm", "ms", 500, peer="1000-4000"),
     "fallback_ms": Figure("click -> first picture by fallback", "ms", 3000, peer="none"),
-    "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, |median| over 60 s", "ms", 40),
-    "skew_websocket_ms": Figure("audio-video skew in Chromium, WebSocket, |median| over 60 s", "ms", 25),
+    "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, median over 60 s without sign", "ms", 40),
+    "skew_websocket_ms": Figure("audio-video skew in Chromium, WebSocket, median over 60 s without sign", "ms", 25),
     "photo_s": Figure("photo -> avatar, CPU", "s", 6),
     "clip_s": Figure("10 s of 704x1216 clip -> avatar, CPU", "s", 60),
     "session_mb": Figure("added memory a session", "MB", 30, peer="35-60 (after 124 for the first)"),
     "avatar_mb": Figure("added memory, a 10 s 720p avatar", "MB", 150, peer="its frames, 69 MB a second"),
     "closure_phonemes": Figure("p/b/m closures recalled, phoneme timing", "", 0.9, True),
     "closure_audio": Figure("p/b/m closures recalled, from audio alone", "", 0.8, True),
-    "lip_lag": Figure("best lag of the lips from audio alone, |pictures|", "", 1),
+    "lip_lag": Figure("best lag of the lips from audio alone, pictures without sign", "", 1),
     "lip_correlation": Figure("correlation of the lips from audio alone", "", 0.55, True),
 }
 
