@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 
 import numpy as np
 import pytest
@@ -33,8 +32,6 @@ def pictures(samples: FloatArray, phonemes: tuple[Phoneme, ...] | None) -> Float
 @pytest.fixture(scope="module")
 def spoken() -> list[AudioChunk]:
     """The sentences in hibari's voice at 16 kHz, with the timing of their phonemes."""
-    if importlib.util.find_spec("hibari") is None:
-        pytest.skip("hibari-tts is not installed")
     synthesizer = create("tts", "hibari")
     synthesizer.load()
 
