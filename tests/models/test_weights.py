@@ -1,0 +1,124 @@
+"""The weights folder: our layout and those of peers are found, and what is missing is named with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import WeightsMissing
+from models.weights import WeightsFolder, read_manifest
+
+BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight", "face-parse")
+
+
+def folder(root: Path, *files: str) -> WeightsFolder:
+    """A weights folder with these (one-byte) files."""
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"w")
+    return WeightsFolder(root)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_fetch_brings_is_what_is_found(tmp_path, backend):
+    """With every file of the manifest at its place nothing is missing, and each role has a path."""
+    parts = read_manifest().backends[backend]
+    weights = folder(tmp_path, *(file.path for part in parts for file in part.files))
+    assert weights.missing(backend) == ()
+    assert set(weights.find(backend)) == {part.role for part in parts}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_empty_folder_lacks_every_file(tmp_path, backend):
+    """Nothing there, or no folder at all: every file is named, and the error tells the command that brings them."""
+    weights = WeightsFolder(tmp_path / "absent")
+    files = tuple(file.path for part in weights.parts(backend) for file in part.files)
+    assert weights.missing(backend) == files
+    with pytest.raises(WeightsMissing) as caught:
+        weights.find(backend)
+    assert all(file in caught.value.message for file in files)
+    assert f"python launch.py fetch {backend}" in caught.value.hint
+    assert "--weights DIR" in caught.value.hint
+
+
+MUSETALK_FOLDER = (
+    *("musetalk/musetalk.json", "musetalk/pytorch_model.bin", "musetalkV15/musetalk.json", "musetalkV15/unet.pth"),
+    *("sd-vae/config.json", "sd-vae/diffusion_pytorch_model.bin"),
+    *("whisper/config.json", "whisper/pytorch_model.bin", "whisper/preprocessor_config.json"),
+    *("face-parse-bisent/79999_iter.pth", "face-parse-bisent/resnet18-5c106cde.pth"),
+)
+
+
+def test_the_folder_of_musetalk_is_used_as_it_is(tmp_path):
+    """What MuseTalk's download script makes serves both versions and the face parser."""
+    weights = folder(tmp_path, *MUSETALK_FOLDER)
+    assert weights.find("musetalk15") == {
+        "unet_config": tmp_path / "musetalkV15/musetalk.json",
+        "unet": tmp_path / "musetalkV15/unet.pth",
+        "vae": tmp_path / "sd-vae",
+        "whisper": tmp_path / "whisper",
+    }
+    assert weights.find("musetalk10")["unet"] == tmp_path / "musetalk/pytorch_model.bin"
+    assert weights.find("face-parse") == {"face_parse": tmp_path / "face-parse-bisent/79999_iter.pth"}
+
+
+def test_the_folder_of_livetalking_is_used_as_it_is(tmp_path):
+    """Its wav2lip.pth is the 256-pixel network, its whisper the one file of OpenAI."""
+    weights = folder(tmp_path, "wav2lip.pth", "whisper/tiny.pt", "sd-vae-ft-mse/config.json", *MUSETALK_FOLDER[:4])
+    assert weights.find("wav2lip256") == {"network": tmp_path / "wav2lip.pth"}
+    assert weights.missing("wav2lip96") == ("wav2lip96.pth",)
+    assert weights.missing("musetalk15") == ("sd-vae/config.json", "sd-vae/diffusion_pytorch_model.safetensors")
+    (tmp_path / "sd-vae-ft-mse/diffusion_pytorch_model.bin").touch()
+    found = weights.find("musetalk15")
+    assert (found["whisper"], found["vae"]) == (tmp_path / "whisper/tiny.pt", tmp_path / "sd-vae-ft-mse")
+
+
+def test_a_checkout_of_a_peer_will_do(tmp_path):
+    """Naming the folder above `models` finds the same files."""
+    folder(tmp_path / "models", *MUSETALK_FOLDER)
+    assert WeightsFolder(tmp_path).find("musetalk10")["vae"] == tmp_path / "models/sd-vae"
+
+
+@pytest.mark.parametrize("name", ["wav2lip96.pth", "wav2lip_gan.pth"])
+def test_the_small_wav2lip_has_two_names(tmp_path, name):
+    """The original's file name is accepted, and is no 256-pixel network."""
+    weights = folder(tmp_path, name)
+    assert weights.find("wav2lip96") == {"network": tmp_path / name}
+    assert weights.missing("wav2lip256") == ("wav2lip256.pth",)
+
+
+def test_safetensors_are_preferred(tmp_path):
+    """Where both forms lie in different folders, the one that cannot hold code is taken."""
+    weights = folder(
+        tmp_path,
+        *("sd-vae/config.json", "sd-vae/diffusion_pytorch_model.bin"),
+        *("sd-vae-new/config.json", "sd-vae-new/diffusion_pytorch_model.safetensors"),
+    )
+    vae = next(part for part in weights.parts("musetalk15") if part.role == "vae")
+    assert weights.locate(vae) == tmp_path / "sd-vae-new"
+
+
+def test_half_a_folder_is_missing_its_other_half(tmp_path):
+    """Of a folder without its weights only the weights are named."""
+    weights = folder(tmp_path, "hubert-large-ls960-ft/config.json")
+    assert weights.missing("ultralight") == ("hubert-large-ls960-ft/pytorch_model.bin",)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    """A folder that has the name of a weights file does not count."""
+    (tmp_path / "wav2lip.pth").mkdir()
+    assert WeightsFolder(tmp_path).missing("wav2lip256") == ("wav2lip256.pth",)
+
+
+def test_the_manifest_is_complete():
+    """Every file has one source, a checksum only in full, a path below the folder, and a licence in two languages."""
+    for parts in read_manifest().backends.values():
+        for part in parts:
+            assert part.licence.name and part.licence.en
+            assert any("\u4e00" <= letter <= "\u9fff" for letter in part.licence.zh)
+            for file in part.files:
+                assert sum(map(bool, (file.repository and file.file, file.url, file.by_hand))) == 1, file.path
+                assert len(bytes.fromhex(file.sha256)) in (0, 32), file.path
+                assert file.by_hand is None or set(file.by_hand) == {"en", "zh"}
+                assert ".." not in file.path and not file.path.startswith("/")
