@@ -1,0 +1,231 @@
+"""Weight files in, networks out: state dicts are read without running anything, and without a second copy in memory.
+
+A file is mapped, not read: its tensors become the parameters of a network that was built without any memory for them.
+So a network on the CPU costs its file once, in pages that the system may drop and read again, and one for a GPU passes
+through memory layer by layer. Replace a weights file by renaming over it, never by writing into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import pickletools
+import re
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+
+__all__ = ["load_network", "placed", "read_checkpoint", "read_state_dict"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_WRAPPERS = ("state_dict", "model_state_dict")
+"""Under which key of a training checkpoint the weights are: Wav2Lip's, openai-whisper's."""
+_PARALLEL_PREFIX = "module."
+"""What torch's DataParallel writes before every name."""
+_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+"""How torch's own messages name what a pickle wanted to call."""
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    SafetensorError,
+)
+"""What torch and safetensors are known to raise for bytes that are no weights."""
+_GET_AGAIN = "Get the file again."
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The dict that a .pth/.pt/.bin/.safetensors file holds, as it is: weights, and whatever was saved beside them.
+
+    Raises WeightsMissing; WeightsDamaged (truncated, empty, no dict, a pickle that wants to run code).
+    """
+    if not path.is_file():
+        raise WeightsMissing(f"The weights file {path} is missing.", "Put it there, or get it with `launch.py fetch`.")
+    try:
+        with path.open("rb") as file:
+            mappable = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC  # not so what torch before 1.6 wrote
+    except OSError as error:
+        raise WeightsMissing(f"The weights file {path} cannot be read: {error.strerror}.") from error
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise WeightsDamaged(f"{path} holds a {type(content).__name__}, not a dict of weights.", _GET_AGAIN)
+    return content
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor of a .pth/.pt/.bin/.safetensors file, mapped where its format allows.
+
+    A training checkpoint around the weights ("state_dict") and DataParallel's "module." before names are taken off.
+    Raises WeightsMissing; WeightsDamaged (as `read_checkpoint`, or no weights in it).
+    """
+    content = read_checkpoint(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state:
+        raise WeightsDamaged(f"There are no weights in {path}.", _GET_AGAIN)
+    if all(name.startswith(_PARALLEL_PREFIX) for name in state):
+        state = {name.removeprefix(_PARALLEL_PREFIX): value for name, value in state.items()}
+    return state
+
+
+def _damaged(path: Path, error: Exception) -> WeightsDamaged:
+    refused = _refused_globals(path, error) if isinstance(error, pickle.UnpicklingError) else []
+    if refused:
+        return WeightsDamaged(
+            f"{path} is refused: it is not only weights but wants to call {', '.join(refused)}.",
+            "Do not open it with other programs either; get the file from its publisher.",
+        )
+    if path.stat().st_size == 0:
+        return WeightsDamaged(f"{path} is empty.", _GET_AGAIN)
+    return WeightsDamaged(f"{path} is truncated or no weights file.", _GET_AGAIN)
+
+
+def _refused_globals(path: Path, error: pickle.UnpicklingError) -> list[str]:
+    """What a pickle wants to call: by torch's message, else (protocols that torch never writes) by opcodes."""
+    if refused := _REFUSED_GLOBAL.search(str(error)):
+        return [refused[1].strip(".")]
+    names: list[str] = []
+    strings: list[str] = []
+    with path.open("rb") as file, contextlib.suppress(ValueError):  # at the first byte that is no opcode
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in ("GLOBAL", "INST"):
+                names.append(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                names.append(".".join(strings[-2:]))
+            elif isinstance(argument, str):
+                strings.append(argument)
+    return list(dict.fromkeys(names))[:3]
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Puts on the meta device what torch.empty() makes: that is how layers make the weights which a file will replace.
+
+    All else is made for real, above all the constants that a network computes for itself and no file holds.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+def load_network(
+    build: Callable[[], Network],
+    state: Mapping[str, Tensor],
+    source: Path,
+    rename: Callable[[str], str] | None = None,
+) -> Network:
+    """What `build` makes, with the tensors of `state` as its weights, strictly all; in evaluation mode, no gradients.
+
+    The tensors are used as they are, so the network has their dtype and shares their memory; see `placed`.
+    `rename` gives our name for one of the file `source`.
+    Raises WrongArchitecture: names or shapes differ. Nothing is loaded then.
+    """
+    if rename is not None:
+        state = {rename(name): value for name, value in state.items()}
+    with _WithoutMemory():
+        network = build()
+    _check_same(network.state_dict(), state, source)
+    network.load_state_dict(dict(state), strict=True, assign=True)
+    unmade = [name for name, value in _tensors(network) if value.is_meta]
+    if unmade:
+        raise RuntimeError(f"{type(network).__name__} neither loads its {unmade[0]} nor makes it with its values.")
+    return network.eval().requires_grad_(False)
+
+
+def placed(
+    network: Network, device: str | torch.device, dtype: torch.dtype | None = None, *, channels_last: bool = False
+) -> Network:
+    """The same network on a device, by choice in another float type and with its images' channels innermost.
+
+    Raises torch.OutOfMemoryError.
+    """
+    network = network.to(device=device, dtype=dtype)
+    # mypy has no overload with a memory format alone.
+    return network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
+
+
+def _tensors(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    yield from network.named_parameters()
+    yield from network.named_buffers()
+
+
+def _check_same(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: Path) -> None:
+    # Files from before torch 0.4.1 have no num_batches_tracked; evaluation does not use it.
+    missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in given if name not in wanted]
+    misshapen = [
+        f"{name} {_shape(given[name])} instead of {_shape(wanted[name])}"
+        for name in wanted
+        if name in given and wanted[name].shape != given[name].shape
+    ]
+    faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    if any(faults.values()):
+        told = "; ".join(f"{kind}: {_first(names)}" for kind, names in faults.items() if names)
+        raise WrongArchitecture(
+            f"{source} holds other tensors than the network it was taken for ({told}).", _hint(given)
+        )
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first(names: list[str], n: int = 3) -> str:
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+
+
+_SIGNS = {
+    "face_encoder_blocks.": "weights of Wav2Lip",
+    "face_encoder.": "weights of a Wav2Lip discriminator",
+    "cp.resnet.": "weights of the BiSeNet face parser",
+    "audio_model.": "weights of an Ultralight avatar",
+    "encoder.down_blocks.": "a Stable Diffusion VAE",
+    "down_blocks.": "a diffusion UNet (MuseTalk's or Stable Diffusion's)",
+    "decoder.token_embedding.": "openai-whisper weights",
+    "model.encoder.embed_positions.": "Hugging Face whisper weights",
+    "encoder.embed_positions.": "Hugging Face whisper weights",
+    "hubert.": "HuBERT weights",
+    "encoder.pos_conv_embed.": "HuBERT weights",
+    "layer1.0.conv1.": "weights of a ResNet",
+    "conv4_3_norm.": "weights of the S3FD face detector",
+}
+"""How names of tensors begin in files that people have lying together."""
+
+
+def _hint(given: Mapping[str, Tensor]) -> str:
+    for sign, what in _SIGNS.items():
+        if any(name.startswith(sign) for name in given):
+            return f"The file looks like {what}: check that it has the right name and version."
+    return "Check that the file has the right name and version."
