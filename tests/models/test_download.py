@@ -1,0 +1,363 @@
+"""Downloads: resumed, checked, and explained when they fail. Against a real server on this machine that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from models import download as module
+from models.download import PAUSES_S, Download, Fetcher, Unreachable, download_of, hub_endpoint
+from models.errors import DownloadFailed
+from models.weights import WeightFile
+
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Behaviour:
+    """What the server does, and what it was asked."""
+
+    content: bytes = CONTENT
+    etag: str = '"v1"'
+    cut_after_bytes: list[int] = field(default_factory=list)
+    "for one request after another: how much of the answer comes before the connection breaks"
+    ranges: bool = True
+    statuses: list[int] = field(default_factory=list)
+    "for one request after another: refuse with this status"
+    linked_sha256: str = ""
+    content_type: str = "application/octet-stream"
+    redirect_to: str = ""
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+    def ranges_asked(self) -> list[str | None]:
+        return [headers.get("range") for headers in self.asked]
+
+
+class Handler(BaseHTTPRequestHandler):
+    behaviour: Behaviour
+
+    def log_message(self, *_args):
+        pass
+
+    def do_GET(self):
+        b = self.behaviour
+        b.asked.append({name.lower(): value for name, value in self.headers.items()})
+        if b.statuses:
+            self.send_response(b.statuses.pop(0))
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        if b.redirect_to:
+            self.send_response(302)
+            self.send_header("Location", b.redirect_to)
+            self.send_header("X-Linked-Etag", f'"{b.linked_sha256}"')
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        start = 0
+        wanted = self.headers.get("Range", "")
+        if b.ranges and wanted and self.headers.get("If-Range", b.etag) == b.etag:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(b.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(b.content)}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(b.content) - 1}/{len(b.content)}")
+        self.send_header("Content-Length", str(len(b.content) - start))
+        self.send_header("Content-Type", b.content_type)
+        if b.etag:
+            self.send_header("ETag", b.etag)
+        self.end_headers()
+        cut = b.cut_after_bytes.pop(0) if b.cut_after_bytes else len(b.content)
+        self.wfile.write(b.content[start : start + cut])
+        return None
+
+
+@pytest.fixture
+def serve():
+    """Starts a server of a behaviour, gives its address."""
+    servers = []
+
+    def start(behaviour: Behaviour) -> str:
+        handler = type("OwnHandler", (Handler,), {"behaviour": behaviour})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def fetcher(pauses):
+    with httpx.Client(follow_redirects=True, trust_env=False, headers={"Accept-Encoding": "identity"}) as client:
+        yield Fetcher(client, pauses.append)
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "weights" / "net.pth"
+
+
+def silent(_done, _total):
+    pass
+
+
+def interrupted(fetcher, behaviour, download, kept: int):
+    """Fetch until the server gives up after `kept` bytes; the part stays."""
+    behaviour.cut_after_bytes = [kept]
+    behaviour.statuses = []
+    original = fetcher._pause
+
+    def refuse_from_now_on(seconds):
+        behaviour.statuses = [503] * (len(PAUSES_S) + 1)
+        original(seconds)
+
+    fetcher._pause = refuse_from_now_on
+    with pytest.raises(Unreachable):
+        fetcher.fetch(download, silent)
+    fetcher._pause = original
+    behaviour.statuses = []
+    behaviour.asked.clear()
+    assert download.part.read_bytes() == CONTENT[:kept]
+    assert not download.target.exists()
+
+
+def test_a_file_comes_whole_and_is_checked(serve, fetcher, target):
+    """The target holds what the server has, the checksum was compared, and nothing else is left."""
+    seen = []
+    download = Download(serve(Behaviour()), target, len(CONTENT), SHA256)
+    assert fetcher.fetch(download, lambda done, total: seen.append((done, total))) is True
+    assert target.read_bytes() == CONTENT
+    assert [path.name for path in target.parent.iterdir()] == ["net.pth"]
+    assert seen[0] == (0, len(CONTENT)) and seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_without_a_checksum_that_is_told(serve, fetcher, target):
+    """A file whose checksum nobody published is accepted by its size, and the caller is told so."""
+    assert fetcher.fetch(Download(serve(Behaviour()), target), silent) is False
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_broken_connection_is_resumed(serve, fetcher, target, pauses):
+    """Each further request asks for the rest only, as often as the connection brings something."""
+    behaviour = Behaviour(cut_after_bytes=[3000, 2000, 1000, 1000, 1000, 1000, 100])
+    fetcher.fetch(Download(serve(behaviour), target, len(CONTENT), SHA256), silent)
+    assert target.read_bytes() == CONTENT
+    assert behaviour.ranges_asked()[:3] == [None, "bytes=3000-", "bytes=5000-"]
+    assert pauses == [PAUSES_S[0]] * 7
+
+
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+def test_another_run_goes_on_where_the_last_one_stopped(serve, fetcher, target, sha256):
+    """A part that was left behind is continued, with or without a checksum."""
+    behaviour = Behaviour()
+    download = Download(serve(behaviour), target, len(CONTENT), sha256)
+    interrupted(fetcher, behaviour, download, 4000)
+    fetcher.fetch(download, silent)
+    assert target.read_bytes() == CONTENT
+    assert behaviour.ranges_asked() == ["bytes=4000-"]
+
+
+def test_a_part_of_known_checksum_goes_on_at_another_mirror(serve, fetcher, target):
+    """What is known by its checksum needs no ETag: another server may bring the rest."""
+    behaviour = Behaviour()
+    interrupted(fetcher, behaviour, Download(serve(behaviour), target, len(CONTENT), SHA256), 4000)
+    mirror = Behaviour(etag='"of the mirror"')
+    fetcher.fetch(Download(serve(mirror), target, len(CONTENT), SHA256), silent)
+    assert mirror.ranges_asked() == ["bytes=4000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_is_fetched_anew(serve, fetcher, target):
+    """Halves of two versions are never joined: the ETag tells them apart."""
+    behaviour = Behaviour()
+    download = Download(serve(behaviour), target)
+    interrupted(fetcher, behaviour, download, 4000)
+    behaviour.content, behaviour.etag = CONTENT[::-1], '"v2"'
+    fetcher.fetch(download, silent)
+    assert target.read_bytes() == CONTENT[::-1]
+
+
+def test_a_part_of_another_version_is_thrown_away(serve, fetcher, target):
+    """A part of a file with another checksum, from an older manifest, is not continued."""
+    behaviour = Behaviour()
+    url = serve(behaviour)
+    interrupted(fetcher, behaviour, Download(url, target, None, "0" * 64), 4000)
+    fetcher.fetch(Download(url, target, len(CONTENT), SHA256), silent)
+    assert behaviour.ranges_asked() == [None]
+
+
+def test_a_server_without_ranges_begins_again(serve, fetcher, target):
+    """A server that sends everything each time is taken as it is, without doubling the beginning."""
+    behaviour = Behaviour(ranges=False, cut_after_bytes=[4000])
+    fetcher.fetch(Download(serve(behaviour), target, len(CONTENT), SHA256), silent)
+    assert behaviour.ranges_asked() == [None, "bytes=4000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_without_a_note_is_not_trusted(serve, fetcher, target):
+    """Bytes of unknown origin are replaced."""
+    behaviour = Behaviour()
+    target.parent.mkdir()
+    download = Download(serve(behaviour), target, len(CONTENT), SHA256)
+    download.part.write_bytes(b"x" * 100)
+    download.note.write_text("{half a no")
+    fetcher.fetch(download, silent)
+    assert behaviour.ranges_asked() == [None]
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("extra", [b"", b"too much"])
+def test_a_part_that_is_complete_needs_only_its_name(serve, fetcher, target, extra):
+    """Stopped after the last byte, the file is checked and kept; one that is too long is fetched anew."""
+    behaviour = Behaviour()
+    download = Download(serve(behaviour), target, len(CONTENT), SHA256)
+    interrupted(fetcher, behaviour, download, 4000)
+    download.part.write_bytes(CONTENT + extra)
+    fetcher.fetch(download, silent)
+    assert target.read_bytes() == CONTENT
+    assert behaviour.ranges_asked() == [f"bytes={len(CONTENT + extra)}-", *([None] if extra else [])]
+
+
+def test_a_wrong_checksum_is_refused(serve, fetcher, target):
+    """A file that is not the published one gets no name, and the one that was there stays."""
+    target.parent.mkdir()
+    target.write_bytes(b"the old one")
+    download = Download(serve(Behaviour()), target, None, "0" * 64)
+    with pytest.raises(DownloadFailed, match="checksum is wrong") as caught:
+        fetcher.fetch(download, silent)
+    assert "same command again" in caught.value.hint
+    assert target.read_bytes() == b"the old one"
+    assert not download.part.exists()
+
+
+def test_the_checksum_that_the_hub_states_is_compared(serve, fetcher, target):
+    """Without a checksum of our own, the one that Hugging Face states before its redirect decides."""
+    storage = serve(Behaviour())
+    good = serve(Behaviour(redirect_to=storage, linked_sha256=SHA256))
+    assert fetcher.fetch(Download(good, target), silent) is True
+    bad = serve(Behaviour(redirect_to=storage, linked_sha256="f" * 64))
+    with pytest.raises(DownloadFailed, match="checksum is wrong"):
+        fetcher.fetch(Download(bad, target.with_name("other.pth")), silent)
+
+
+def test_a_token_is_not_shown_to_others(serve, fetcher, target):
+    """HF_TOKEN goes to Hugging Face or its mirror, and not to the storage that they lead to."""
+    storage = Behaviour()
+    hub = Behaviour(redirect_to=serve(storage))
+    fetcher.fetch(Download(serve(hub), target, token="hf_secret"), silent)
+    assert hub.asked[0]["authorization"] == "Bearer hf_secret"
+    assert "authorization" not in storage.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "remedy"),
+    [
+        (404, "does not have", "HF_ENDPOINT"),
+        (403, "refuses", "HF_TOKEN"),
+        (401, "refuses", "HF_TOKEN"),
+        (400, "400", ""),
+    ],
+)
+def test_a_refusal_is_told_at_once(serve, fetcher, target, pauses, status, cause, remedy):
+    """A server that will never send the file is not asked again; cause and remedy are named."""
+    with pytest.raises(DownloadFailed, match=cause) as caught:
+        fetcher.fetch(Download(serve(Behaviour(statuses=[status])), target), silent)
+    assert remedy in caught.value.hint and str(target) in caught.value.hint
+    assert not isinstance(caught.value, Unreachable)
+    assert pauses == []
+
+
+def test_a_busy_server_is_asked_again(serve, fetcher, target, pauses):
+    """Too many requests and failures of the server pass."""
+    fetcher.fetch(Download(serve(Behaviour(statuses=[429, 503])), target, len(CONTENT), SHA256), silent)
+    assert target.read_bytes() == CONTENT
+    assert pauses == list(PAUSES_S[:2])
+
+
+def test_no_network_is_told_with_the_mirror(fetcher, target, pauses):
+    """Nobody answers: after a few attempts the mirror and the way without a network are named."""
+    with pytest.raises(Unreachable, match="cannot be reached") as caught:
+        fetcher.fetch(Download("http://127.0.0.1:9/net.pth", target), silent)
+    assert "HF_ENDPOINT=https://hf-mirror.com" in caught.value.hint
+    assert pauses == list(PAUSES_S)
+
+
+def test_an_endpoint_without_a_scheme_is_told(fetcher, target, pauses):
+    """HF_ENDPOINT=hf-mirror.com is a slip that is named, not a network that is down."""
+    with pytest.raises(DownloadFailed) as caught:
+        fetcher.fetch(Download("hf-mirror.com/a/b", target), silent)
+    assert "begins with https://" in caught.value.hint
+    assert pauses == []
+
+
+def test_a_web_page_is_no_weights_file(serve, fetcher, target):
+    """The login page of a hotel is recognised before it becomes a file."""
+    with pytest.raises(DownloadFailed, match="web page instead of"):
+        fetcher.fetch(Download(serve(Behaviour(content_type="text/html; charset=utf-8")), target), silent)
+    assert not target.exists()
+
+
+def test_another_size_is_found_before_the_download(serve, fetcher, target):
+    """Gigabytes of the wrong file are not fetched to find out that they are wrong; a part is kept."""
+    behaviour = Behaviour()
+    download = Download(serve(behaviour), target, len(CONTENT), SHA256)
+    interrupted(fetcher, behaviour, download, 4000)
+    other = Behaviour(content=b"another file", ranges=False)
+    with pytest.raises(DownloadFailed, match=f"12 bytes; {len(CONTENT)} were published"):
+        fetcher.fetch(Download(serve(other), target, len(CONTENT), SHA256), silent)
+    assert download.part.read_bytes() == CONTENT[:4000]
+
+
+def test_a_full_disk_is_found_before_the_download(serve, fetcher, target, monkeypatch):
+    """Too little room is told in plain words, before a byte is written."""
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=100))
+    download = Download(serve(Behaviour()), target)
+    with pytest.raises(DownloadFailed, match="disk is full"):
+        fetcher.fetch(download, silent)
+    assert not download.part.exists()
+
+
+def test_a_folder_that_may_not_be_written_is_told(serve, fetcher, tmp_path):
+    """A file where the folder should be is an error with a remedy, not a traceback."""
+    (tmp_path / "weights").write_text("no folder")
+    with pytest.raises(DownloadFailed, match="cannot be written") as caught:
+        fetcher.fetch(Download(serve(Behaviour()), tmp_path / "weights" / "net.pth"), silent)
+    assert "--weights DIR" in caught.value.hint
+
+
+def test_the_mirror_is_honoured(tmp_path):
+    """HF_ENDPOINT names where files of Hugging Face come from, with its revision; plain addresses stay."""
+    file = WeightFile("a/unet.pth", repository="o/r", file="x/unet.pth", revision="abc", size_bytes=5, sha256=SHA256)
+    mirrored = download_of(file, tmp_path, {"HF_ENDPOINT": "https://hf-mirror.com/", "HF_TOKEN": "hf_x"})
+    assert mirrored == Download(
+        "https://hf-mirror.com/o/r/resolve/abc/x/unet.pth", tmp_path / "a/unet.pth", 5, SHA256, "hf_x"
+    )
+    assert hub_endpoint({}) == "https://huggingface.co" == hub_endpoint({"HF_ENDPOINT": ""})
+    plain = WeightFile("tiny.pt", url="https://example.org/tiny.pt")
+    assert download_of(plain, tmp_path, {"HF_TOKEN": "hf_x"}) == Download(plain.url, tmp_path / "tiny.pt")
+
+
+def test_a_proxy_that_cannot_be_used_is_told(monkeypatch):
+    """A SOCKS proxy in the environment, common beside a VPN, is named as the cause."""
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:70")
+    with pytest.raises(DownloadFailed, match="proxy") as caught:
+        module.open_client()
+    assert "ALL_PROXY" in caught.value.hint
