@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from avatars.errors import AvatarError
+from models.errors import WeightsError
 from pipeline import registry
 from pipeline.errors import VivavoceError
 from portal.settings import Settings, load_settings, option_name
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_settings(settings_given(parsed))
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         return command.run(parsed, settings)
-    except (VivavoceError, AvatarError) as error:
+    except (VivavoceError, AvatarError, WeightsError) as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -216,6 +218,17 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="", help="default: the folder's name")
 
 
+def _fetch(parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.fetching import fetch
+
+    return fetch(parsed.backends, settings.weights_folder, os.environ)
+
+
+def _configure_fetch(parser: argparse.ArgumentParser) -> None:
+    text = "a lip-sync backend that needs weights (musetalk, wav2lip, ...), face-parse, or all"
+    parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
+
+
 def _doctor(_parsed: argparse.Namespace, settings: Settings) -> int:
     from portal.doctor import report
 
@@ -244,6 +257,7 @@ COMMANDS = (
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
     Command("prepare", "Make an avatar from a photo or a clip.", _prepare, _configure_prepare),
     Command("import", "Bring in an avatar of LiveTalking, MuseTalk or OpenAvatarChat.", _import, _configure_import),
+    Command("fetch", "Download the weights of neural backends, with their licences.", _fetch, _configure_fetch),
     Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker),
     Command("doctor", "Say what works on this machine, what is missing, and the remedy.", _doctor),
     Command("test", "Set up and run everything that CI runs.", _test, passes_on=True),

@@ -184,8 +184,23 @@ def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
 
 
 def test_commands_of_the_readme_exist():
-    """serve, render, prepare, import, worker, doctor, test and bench are there, each with a help line."""
+    """serve, render, prepare, import, fetch, worker, doctor, test and bench are there, each with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
-        *("serve", "render", "prepare", "import", "worker", "doctor", "test", "bench")
+        *("serve", "render", "prepare", "import", "fetch", "worker", "doctor", "test", "bench")
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
+
+
+def test_fetch_goes_to_the_weights_folder(monkeypatch, tmp_path):
+    """`fetch NAME... --weights DIR` hands the names and the folder on; without the option it is in the data folder."""
+    calls = []
+    monkeypatch.setattr("portal.fetching.fetch", lambda names, folder, environ: calls.append((names, folder)) or 0)
+    assert cli.main(["fetch", "musetalk", "wav2lip", "--weights", str(tmp_path / "w")]) == 0
+    assert cli.main(["fetch", "all"]) == 0
+    assert calls == [(["musetalk", "wav2lip"], tmp_path / "w"), (["all"], tmp_path / "weights")]
+
+
+def test_errors_of_weights_are_told_without_a_traceback(capsys):
+    """A name without weights ends with status 1 and the names that have some."""
+    assert cli.main(["fetch", "viseme"]) == 1
+    assert "musetalk15" in capsys.readouterr().err

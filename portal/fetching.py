@@ -1,0 +1,248 @@
+"""`python launch.py fetch NAME...`: brings the weights of neural backends, and says what their licences allow."""
+
+from __future__ import annotations
+
+import locale
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from models.download import Fetcher, Unreachable, download_of, hub_endpoint, open_client, sha256_of
+from models.errors import DownloadFailed, WeightsDamaged, WeightsError, WeightsMissing
+from models.weights import Part, WeightFile, WeightsFolder
+from pipeline.errors import UnknownBackend
+
+__all__ = ["Fetching", "ProgressLine", "fetch", "names_to_fetch"]
+
+ALIASES = {"musetalk": "musetalk15", "wav2lip": "wav2lip256"}
+EVERYTHING = "all"
+LOCK_FILE = ".fetch.lock"
+SECONDS_BETWEEN = 0.2
+"A terminal is written to this often."
+PUT_IT = {"en": "Put it at", "zh": "并保存为"}
+
+
+def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int:
+    """The command: reports on standard output, returns the exit status.
+
+    Raises UnknownBackend, DownloadFailed.
+    """
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    with open_client() as client:
+        return Fetching(
+            WeightsFolder(folder),
+            Fetcher(client),
+            say=lambda text: write(text + "\n"),
+            show=ProgressLine(write, sys.stdout.isatty(), time.monotonic),
+            environ=environ,
+            language=_language(environ),
+        ).run(names)
+
+
+def _language(environ: Mapping[str, str]) -> str:
+    named = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or locale.getlocale()[0] or ""
+    return "zh" if named.lower().startswith(("zh", "chinese")) else "en"
+
+
+def names_to_fetch(names: Sequence[str], backends: Sequence[str]) -> list[str]:
+    """What was asked for, each backend once.
+
+    Raises UnknownBackend.
+    """
+    wanted: list[str] = []
+    for name in names:
+        meant = backends if name == EVERYTHING else (ALIASES.get(name, name),)
+        for backend in meant:
+            if backend not in backends:
+                known = ", ".join((*backends, *ALIASES, EVERYTHING))
+                raise UnknownBackend(f"No backend '{name}' has weights to be fetched.", f"Choose from: {known}.")
+            if backend not in wanted:
+                wanted.append(backend)
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """What a fetch works with."""
+
+    weights: WeightsFolder
+    fetcher: Fetcher
+    say: Callable[[str], None]
+    show: ProgressLine
+    environ: Mapping[str, str]
+    language: str = "en"
+    "of licences and of where to get a file by hand: en or zh"
+
+    def run(self, names: Sequence[str]) -> int:
+        """Bring what is missing, check what is there. Exit status 1 if anything is not as it was published.
+
+        A file that cannot be had does not keep the others from being fetched; a network that is down does.
+
+        Raises UnknownBackend, DownloadFailed.
+        """
+        folder = self.weights.path
+        backends = names_to_fetch(names, self.weights.backends)
+        parts = list({id(part): part for backend in backends for part in self.weights.parts(backend)}.values())
+        self.say(f"Weights for {', '.join(backends)} in {folder}, from {hub_endpoint(self.environ)}")
+        for words in dict.fromkeys(getattr(part.licence, self.language) for part in parts):
+            self.say(f"  Licence: {words}")
+        problems: list[WeightsError] = [*self._differences(parts)]
+        absent = [file for part in parts if self.weights.locate(part) is None for file in _absent_files(part, folder)]
+        if absent:
+            _check_room(absent, folder)
+            with _only_one(folder):
+                problems += self._fetch_all(absent)
+        for problem in problems:
+            self.say(f"{problem.message}\n  -> {problem.hint}")
+        for backend in backends:
+            if not self.weights.missing(backend):
+                self.say(f"{backend} has all its weights.")
+        return 1 if problems else 0
+
+    def _differences(self, parts: Sequence[Part]) -> Iterator[WeightsDamaged]:
+        """Compare what is there with what was published, as far as that is known; nothing is touched."""
+        for part in parts:
+            located = self.weights.locate(part)
+            if located is None:
+                continue
+            self.say(f"  {located}: is there")
+            for file in part.files:
+                path = self.weights.path / file.path
+                if path.is_file() and (difference := _difference(path, file)):
+                    yield WeightsDamaged(
+                        f"{path} is not the published file: {difference}.",
+                        "Delete it and run the same command again; keep it if it is a network of your own.",
+                    )
+
+    def _fetch_all(self, files: Sequence[WeightFile]) -> Iterator[WeightsError]:
+        """Gives what could not be had."""
+        for file in sorted(files, key=lambda file: not file.by_hand):
+            try:
+                self._fetch_one(file)
+            except WeightsError as error:
+                yield error
+                if isinstance(error, Unreachable):
+                    return
+
+    def _fetch_one(self, file: WeightFile) -> None:
+        """Raises WeightsMissing for a file that only a person can get, DownloadFailed."""
+        download = download_of(file, self.weights.path, self.environ)
+        if file.by_hand:
+            raise WeightsMissing(
+                f"{file.path} cannot be fetched by a program.",
+                f"{file.by_hand[self.language]} {PUT_IT[self.language]} {download.target}",
+            )
+        self.show.begin(file.path)
+        try:
+            checked = self.fetcher.fetch(download, self.show.progress)
+        finally:
+            self.show.end()
+        known = "its checksum agrees" if checked else "no checksum is published, its size agrees"
+        self.say(f"  {file.path}: {_size_text(download.target.stat().st_size)}, {known}")
+
+
+def _difference(path: Path, file: WeightFile) -> str:
+    found_bytes = path.stat().st_size
+    if file.size_bytes is not None and found_bytes != file.size_bytes:
+        return f"it has {found_bytes} bytes instead of {file.size_bytes}"
+    return "its checksum differs" if file.sha256 and sha256_of(path) != file.sha256 else ""
+
+
+def _absent_files(part: Part, folder: Path) -> list[WeightFile]:
+    return [file for file in part.files if not (folder / file.path).is_file()]
+
+
+def _check_room(absent: Sequence[WeightFile], folder: Path) -> None:
+    """Raises DownloadFailed if what is to come, as far as its size is known, does not fit on the disk."""
+    parts = [folder / f"{file.path}.part" for file in absent if file.size_bytes]
+    needed = sum(file.size_bytes or 0 for file in absent) - sum(part.stat().st_size for part in parts if part.exists())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise DownloadFailed(
+            f"{_size_text(needed)} are to be fetched, and only {_size_text(free)} are free where {folder} lies.",
+            "Make room, or name a folder on another disk: --weights DIR.",
+        )
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Two that write into the same parts would spoil each other's work. Raises DownloadFailed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK_FILE, blocking=False)
+        lock.acquire()
+    except Timeout as error:
+        raise DownloadFailed(
+            f"Another `fetch` is at work in {folder}.", "Wait for it, or end it; then run this again."
+        ) from error
+    except OSError as error:
+        raise DownloadFailed(
+            f"The weights folder {folder} cannot be written: {error.strerror}.", "Name another: --weights DIR."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _size_text(size_bytes: float) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+
+
+class ProgressLine:
+    """How far a download is: one line that changes on a terminal, a line every tenth elsewhere."""
+
+    def __init__(self, write: Callable[[str], object], terminal: bool, clock: Callable[[], float]) -> None:
+        self._write = write
+        self._terminal = terminal
+        self._clock = clock
+        self.begin("")
+
+    def begin(self, name: str) -> None:
+        self._name = name
+        self._started: tuple[float, int] | None = None
+        "when the first byte of this run came, and how many there were before it"
+        self._shown_tenths = 0
+        self._shown_s = 0.0
+
+    def progress(self, done: int, total: int | None) -> None:
+        now = self._clock()
+        tenths = done * 10 // total if total else 0
+        if self._started is None:
+            self._started = (now, done)
+            self._shown_tenths = tenths
+        if self._terminal:
+            if now - self._shown_s >= SECONDS_BETWEEN or done == total:
+                self._shown_s = now
+                self._write(f"\r\033[K{self._text(now, done, total)}")
+        elif tenths > self._shown_tenths:
+            self._shown_tenths = tenths
+            self._write(self._text(now, done, total) + "\n")
+
+    def end(self) -> None:
+        if self._terminal:
+            self._write("\r\033[K")
+
+    def _text(self, now: float, done: int, total: int | None) -> str:
+        text = f"  {self._name}: {_size_text(done)}"
+        if total:
+            text += f" of {_size_text(total)}, {done / total:.0%}"
+        began, before = self._started or (now, done)
+        if now > began and done > before:
+            bytes_per_s = (done - before) / (now - began)
+            text += f", {bytes_per_s / 1e6:.1f} MB/s"
+            if total:
+                left_s = round((total - done) / bytes_per_s)
+                text += f", {left_s // 60}:{left_s % 60:02} left"
+        return text
