@@ -28,6 +28,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     "lipsync": {
         "viseme": "pipeline.lipsync.viseme:VisemeLipSync",
         "flash": "pipeline.lipsync.flash:FlashLipSync",
+        "null": "pipeline.lipsync.null:NullLipSync",
     },
     "transport": {
         "webrtc": "pipeline.transports.webrtc:WebRtcTransport",
