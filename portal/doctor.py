@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -15,11 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from avatars.library import presets
+from models.weights import WeightsFolder
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
 from portal.backends import backend_options
@@ -32,6 +35,18 @@ EDGE_HOST = "speech.platform.bing.com"
 CONNECT_TIMEOUT_S = 3.0
 LOW_DISK_BYTES = 2_000_000_000
 NAME_COLUMNS = 14
+NEURAL_PACKAGES = ("torch", "diffusers")
+NEURAL_BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
+NEURAL_FEATURES = ("whisper15", "whisper10", "mel", "hubert")
+FACE_PARSER = "face-parse"
+"No backend: an optional source of masks."
+TORCH_TIMEOUT_S = 120.0
+TORCH_PROBE = """
+import json, torch
+cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": torch.backends.mps.is_available()}))
+"""
+"Run in a process of its own: a torch that does not fit its driver may end the one that imports it."
 
 
 class State(enum.StrEnum):
@@ -111,6 +126,8 @@ def check_backends(settings: Settings) -> Finding:
     state = State.OK
     for kind in ("llm", "tts", "features", "lipsync"):
         for name in registry.names(kind):
+            if name in (*NEURAL_BACKENDS, *NEURAL_FEATURES):
+                continue  # each has a line of its own
             try:
                 registry.create(kind, name, **options.get((kind, name), {}))
             except (BackendUnavailable, ImportError) as error:
@@ -129,10 +146,42 @@ def check_faces(_settings: Settings) -> Finding:
 
 
 def check_torch(_settings: Settings) -> Finding:
+    """Version and devices, without importing it here."""
     if importlib.util.find_spec("torch") is None:
-        remedy = "Only for neural backends: pip install -r requirements.txt"
+        remedy = "Only for neural backends: `python launch.py fetch NAME` installs it."
         return Finding("torch", State.OK, "not installed; the embedded backends need none", remedy)
-    return Finding("torch", State.OK, version("torch"))
+    again = "Install it anew: pip install --force-reinstall -r requirements-neural.txt"
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", TORCH_PROBE], capture_output=True, text=True, check=False, timeout=TORCH_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("torch", State.WARN, f"does not answer within {TORCH_TIMEOUT_S:.0f} s", again)
+    if probe.returncode != 0:
+        said = probe.stderr.strip().splitlines() or [f"status {probe.returncode}"]
+        return Finding("torch", State.WARN, f"cannot be loaded: {said[-1]}", again)
+    found = json.loads(probe.stdout.splitlines()[-1])
+    devices = [*(f"cuda:{i} ({name})" for i, name in enumerate(found["cuda"])), *(["mps"] if found["mps"] else [])]
+    detail = f"{found['version']}, devices: {', '.join([*devices, 'cpu'])}"
+    if not found["cuda"] and shutil.which("nvidia-smi"):
+        remedy = (
+            "There is an NVIDIA GPU that this torch cannot use: it is a build for the CPU, or the driver is too old. "
+            "Choose a build at https://pytorch.org/get-started"
+        )
+        return Finding("torch", State.WARN, detail, remedy)
+    return Finding("torch", State.OK, detail)
+
+
+def check_neural_backend(settings: Settings, backend: str) -> Finding:
+    """Ready, or what is missing; bad only for the backend that was chosen."""
+    packages = [name for name in NEURAL_PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [*packages, *WeightsFolder(settings.weights_folder).missing(backend)]
+    if not missing:
+        return Finding(backend, State.OK, "ready")
+    chosen = settings.lipsync == backend
+    detail = f"{'' if chosen else 'not set up: '}without {', '.join(missing)}"
+    remedy = f"`python launch.py fetch {backend}` brings them or tells where they are; or, for a folder that has them: --weights DIR"
+    return Finding(backend, State.BAD if chosen else State.OK, detail, remedy)
 
 
 def check_gpu(_settings: Settings) -> Finding:
@@ -252,6 +301,7 @@ CHECKS: tuple[Check, ...] = (
     check_torch,
     check_gpu,
     check_weights,
+    *(partial(check_neural_backend, backend=name) for name in (*NEURAL_BACKENDS, FACE_PARSER)),
     check_language_model,
     check_network,
     check_turn,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 import sys
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from models.weights import read_manifest
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
 from portal import doctor
@@ -161,3 +165,90 @@ def test_slips_in_the_environment_are_found(settings, monkeypatch):
     assert doctor.check_settings(settings()).state is State.OK
     monkeypatch.setenv("VIVAVOCE_PROT", "80")
     assert "VIVAVOCE_PROT" in doctor.check_settings(settings()).detail
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Chooses which neural packages are installed."""
+    real = doctor.importlib.util.find_spec
+
+    def choose(*names):
+        def find(name):
+            return (SimpleNamespace() if name in names else None) if name in doctor.NEURAL_PACKAGES else real(name)
+
+        monkeypatch.setattr(doctor.importlib.util, "find_spec", find)
+
+    return choose
+
+
+def test_a_neural_backend_that_is_not_set_up_names_the_command(settings, packages):
+    """What is missing of packages and weights is listed; that is no fault unless the backend was chosen."""
+    packages("diffusers")
+    finding = doctor.check_neural_backend(settings(), "wav2lip96")
+    assert (finding.name, finding.state) == ("wav2lip96", State.OK)
+    assert finding.detail == "not set up: without torch, wav2lip96.pth"
+    assert "python launch.py fetch wav2lip96" in finding.remedy and "--weights DIR" in finding.remedy
+    chosen = SimpleNamespace(lipsync="wav2lip96", weights_folder=settings().weights_folder)
+    assert doctor.check_neural_backend(chosen, "wav2lip96").state is State.BAD
+
+
+def test_a_neural_backend_with_everything_is_ready(settings, packages, tmp_path):
+    """With packages and files in a folder of a peer's layout nothing is left to do."""
+    packages(*doctor.NEURAL_PACKAGES)
+    (tmp_path / "wav2lip.pth").touch()
+    finding = doctor.check_neural_backend(settings(weights_dir=tmp_path), "wav2lip256")
+    assert finding == Finding("wav2lip256", State.OK, "ready")
+
+
+def test_every_set_of_weights_has_a_line():
+    """Each backend of the manifest is told about, and no backend twice."""
+    told = [check.keywords["backend"] for check in doctor.CHECKS if isinstance(check, partial)]
+    assert sorted(told) == sorted(read_manifest().backends)
+    assert set(told) == {*doctor.NEURAL_BACKENDS, doctor.FACE_PARSER}
+
+
+@pytest.mark.parametrize(
+    ("found", "nvidia", "detail", "state"),
+    [
+        ({"cuda": [], "mps": False}, False, "2.13.0, devices: cpu", State.OK),
+        (
+            {"cuda": ["H200", "H200"], "mps": False},
+            True,
+            "2.13.0, devices: cuda:0 (H200), cuda:1 (H200), cpu",
+            State.OK,
+        ),
+        ({"cuda": [], "mps": True}, False, "2.13.0, devices: mps, cpu", State.OK),
+        ({"cuda": [], "mps": False}, True, "2.13.0, devices: cpu", State.WARN),
+    ],
+)
+def test_torch_tells_its_devices(settings, packages, monkeypatch, found, nvidia, detail, state):
+    """Version and devices are shown; a GPU that torch cannot use is a warning."""
+    packages("torch")
+    answer = SimpleNamespace(returncode=0, stdout=json.dumps({"version": "2.13.0", **found}) + "\n", stderr="")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *_args, **_options: answer)
+    monkeypatch.setattr(doctor.shutil, "which", lambda _name: "/usr/bin/nvidia-smi" if nvidia else None)
+    finding = doctor.check_torch(settings())
+    assert (finding.detail, finding.state) == (detail, state)
+
+
+def test_a_torch_that_cannot_be_loaded_is_told(settings, packages, monkeypatch):
+    """Its own last words, or that it hangs, with the command that installs it anew."""
+    packages("torch")
+    monkeypatch.setattr(doctor, "TORCH_PROBE", "raise ImportError('libcudart.so.13 is missing')")
+    finding = doctor.check_torch(settings())
+    assert (finding.state, "libcudart.so.13 is missing" in finding.detail) == (State.WARN, True)
+    assert "requirements-neural.txt" in finding.remedy
+
+    def hang(*_args, **_options):
+        raise subprocess.TimeoutExpired("python", 1)
+
+    monkeypatch.setattr(doctor.subprocess, "run", hang)
+    assert "does not answer" in doctor.check_torch(settings()).detail
+
+
+def test_torch_that_is_not_there_is_not_asked(settings, packages, monkeypatch):
+    """The default start has no torch, which is no fault."""
+    packages()
+    monkeypatch.setattr(doctor.subprocess, "run", None)
+    finding = doctor.check_torch(settings())
+    assert (finding.state, "launch.py fetch" in finding.remedy) == (State.OK, True)
