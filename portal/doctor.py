@@ -180,7 +180,7 @@ def check_neural_backend(settings: Settings, backend: str) -> Finding:
         return Finding(backend, State.OK, "ready")
     chosen = settings.lipsync == backend
     detail = f"{'' if chosen else 'not set up: '}without {', '.join(missing)}"
-    remedy = f"`python launch.py fetch {backend}` brings them or tells where they are; or, for a folder that has them: --weights DIR"
+    remedy = f"`python launch.py fetch {backend}` brings them or tells where they are; or use a folder: --weights DIR"
     return Finding(backend, State.BAD if chosen else State.OK, detail, remedy)
 
 
