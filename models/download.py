@@ -101,7 +101,7 @@ def open_client() -> httpx.Client:
         return httpx.Client(follow_redirects=True, timeout=timeout, headers={"Accept-Encoding": "identity"})
     except (ImportError, ValueError) as error:
         raise DownloadFailed(
-            f"The proxy named in the environment cannot be used: {error}.",
+            f"The proxy named in the environment cannot be used: {str(error).rstrip('.')}.",
             "Name an HTTP proxy: HTTPS_PROXY=http://host:port, and unset ALL_PROXY.",
         ) from error
 
