@@ -1,0 +1,186 @@
+"""BiSeNet: which part of a face each pixel is (Yu et al. 2018; zllrunning's face-parsing weights, 79999_iter.pth).
+
+A ResNet-18 sees the picture at 1/8, 1/16 and 1/32 of its size; what the coarse levels know of the whole is brought up
+to the finest, and fused with it. The 19 classes are CelebAMask-HQ's. The heads at 1/16 and 1/32 only served the
+training; they are part of the file, so they are here, but they are not run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, relu
+
+from models.errors import WrongArchitecture
+from models.state_dicts import load_network, read_state_dict
+
+__all__ = ["N_CLASSES", "PARSE_PX", "BiSeNet", "load_bisenet", "parse"]
+
+N_CLASSES = 19
+PARSE_PX = 512
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's pictures, RGB in 0..1."""
+_FIRST_LAYER = "cp.resnet.conv1.weight"
+
+
+def _conv3x3(n_in: int, n_out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
+
+
+class _ConvBnRelu(nn.Module):
+    def __init__(self, n_in: int, n_out: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.bn(self.conv(x)))
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(n_in, n_out, stride)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.conv2 = _conv3x3(n_out, n_out)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.downsample(x) + self.bn2(self.conv2(relu(self.bn1(self.conv1(x))))))
+
+
+class _ResNet18(nn.Module):
+    """(n, 3, h, w) -> features at 1/8, 1/16 and 1/32: 2, 4 and 8 times `width` channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = self._layer(width, width, 1)
+        self.layer2 = self._layer(width, 2 * width, 2)
+        self.layer3 = self._layer(2 * width, 4 * width, 2)
+        self.layer4 = self._layer(4 * width, 8 * width, 2)
+
+    @staticmethod
+    def _layer(n_in: int, n_out: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(_ResidualBlock(n_in, n_out, stride), _ResidualBlock(n_out, n_out, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        eighth = self.layer2(self.layer1(self.maxpool(relu(self.bn1(self.conv1(x))))))
+        sixteenth = self.layer3(eighth)
+        return eighth, sixteenth, self.layer4(sixteenth)
+
+
+class _AttentionRefinement(nn.Module):
+    """Weighs channels by what the picture as a whole shows."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.conv = _ConvBnRelu(n_in, n_out)
+        self.conv_atten = nn.Conv2d(n_out, n_out, 1, bias=False)
+        self.bn_atten = nn.BatchNorm2d(n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.conv(x)
+        return features * self.bn_atten(self.conv_atten(_mean(features))).sigmoid()
+
+
+class _ContextPath(nn.Module):
+    """(n, 3, h, w) -> two times (n, 2 width, h/8, w/8): the backbone's own features, and those with context."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.resnet = _ResNet18(width)
+        self.arm16 = _AttentionRefinement(4 * width, 2 * width)
+        self.arm32 = _AttentionRefinement(8 * width, 2 * width)
+        self.conv_head32 = _ConvBnRelu(2 * width, 2 * width)
+        self.conv_head16 = _ConvBnRelu(2 * width, 2 * width)
+        self.conv_avg = _ConvBnRelu(8 * width, 2 * width, kernel=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        eighth, sixteenth, thirty_second = self.resnet(x)
+        coarse = self.arm32(thirty_second) + self.conv_avg(_mean(thirty_second))
+        coarse = self.conv_head32(interpolate(coarse, sixteenth.shape[2:], mode="nearest"))
+        fine = self.arm16(sixteenth) + coarse
+        return eighth, self.conv_head16(interpolate(fine, eighth.shape[2:], mode="nearest"))
+
+
+class _FeatureFusion(nn.Module):
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.convblk = _ConvBnRelu(n_channels, n_channels, kernel=1)
+        self.conv1 = nn.Conv2d(n_channels, n_channels // 4, 1, bias=False)
+        self.conv2 = nn.Conv2d(n_channels // 4, n_channels, 1, bias=False)
+
+    def forward(self, own: Tensor, with_context: Tensor) -> Tensor:
+        features = self.convblk(torch.cat([own, with_context], dim=1))
+        return features * self.conv2(relu(self.conv1(_mean(features)))).sigmoid() + features
+
+
+class _Head(nn.Module):
+    def __init__(self, n_in: int, n_hidden: int) -> None:
+        super().__init__()
+        self.conv = _ConvBnRelu(n_in, n_hidden)
+        self.conv_out = nn.Conv2d(n_hidden, N_CLASSES, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_out(self.conv(x))
+
+
+class BiSeNet(nn.Module):
+    """(n, 3, h, w) normalised RGB, sides divisible by 32 -> (n, 19, h, w) scores; `width` is 64 as published."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.cp = _ContextPath(width)
+        self.ffm = _FeatureFusion(4 * width)
+        self.conv_out = _Head(4 * width, 4 * width)
+        self.conv_out16 = _Head(2 * width, width)
+        self.conv_out32 = _Head(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.conv_out(self.ffm(*self.cp(x)))
+        return interpolate(scores, x.shape[2:], mode="bilinear", align_corners=True)
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean((2, 3), keepdim=True)
+
+
+def load_bisenet(weights: Path) -> BiSeNet:
+    """The network of `79999_iter.pth`, complete: `resnet18-5c106cde.pth` only began its training and is not needed.
+
+    Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
+    """
+    state = read_state_dict(weights)
+    first = state.get(_FIRST_LAYER)
+    if first is None:
+        raise WrongArchitecture(
+            f"{weights} holds no BiSeNet: {_FIRST_LAYER} is missing.",
+            "The face parser's weights are in 79999_iter.pth.",
+        )
+    return load_network(lambda: BiSeNet(width=len(first)), state, weights)
+
+
+@torch.inference_mode()
+def parse(network: BiSeNet, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """uint8 RGB (n, h, w, 3) -> uint8 (n, 512, 512) class of each pixel: 0 background, 1 skin, 10 nose, 11-13 mouth ...
+
+    Pictures of another size are made 512 x 512 first, as Pillow's bilinear filter does it.
+    Raises torch.OutOfMemoryError.
+    """
+    weight = network.conv_out.conv_out.weight
+    pictures = torch.from_numpy(np.ascontiguousarray(rgb)).to(weight.device).permute(0, 3, 1, 2).contiguous().float()
+    if pictures.shape[2:] != (PARSE_PX, PARSE_PX):
+        pictures = interpolate(pictures, (PARSE_PX, PARSE_PX), mode="bilinear", antialias=True).round()
+    mean, std = (torch.tensor(values, device=weight.device)[:, None, None] for values in (_MEAN, _STD))
+    scores = network(((pictures / 255 - mean) / std).to(weight.dtype))
+    return scores.argmax(1).to(torch.uint8).cpu().numpy()

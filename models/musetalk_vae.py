@@ -1,0 +1,91 @@
+"""The autoencoder around MuseTalk's UNet: faces of 256 px to latents of 32 px and back (sd-vae-ft-mse).
+
+Faces are RGB here. MuseTalk keeps BGR and turns it around at these same two places.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Generator, Tensor
+
+from models.errors import WeightsMissing
+from models.network_config import network_from_config, read_config
+from models.state_dicts import load_network, read_state_dict
+
+__all__ = ["FACE_PX", "decode_faces", "encode_faces", "face_to_tensor", "load_musetalk_vae"]
+
+FACE_PX = 256
+WEIGHT_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+"""The same weights; the first needs no unpickling."""
+
+Faces = npt.NDArray[np.uint8]
+
+_ATTENTION = re.compile(r"(.*mid_block\.attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)")
+_TODAYS_NAME = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def load_musetalk_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder of an `sd-vae*` folder: config.json and its weights, of any age of diffusers.
+
+    Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
+    """
+    config = folder / "config.json"
+    settings = read_config(config, in_channels=3, out_channels=3, latent_channels=4)
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None:
+        raise WeightsMissing(
+            f"There is neither {' nor '.join(WEIGHT_FILES)} in {folder}.", "Get one: `launch.py fetch`."
+        )
+    state = {_todays_name(name): _as_linear(name, value) for name, value in read_state_dict(weights).items()}
+    return load_network(lambda: network_from_config(AutoencoderKL, settings, config), state, weights)
+
+
+def _todays_name(name: str) -> str:
+    """The name that diffusers since 0.15 gives to a weight of the attention in the middle; other names stay."""
+    old = _ATTENTION.fullmatch(name)
+    return f"{old[1]}.{_TODAYS_NAME[old[2]]}.{old[3]}" if old else name
+
+
+def _as_linear(name: str, value: Tensor) -> Tensor:
+    """Stable Diffusion's own files, and those made from them, have 1x1 convolutions where diffusers has matrices."""
+    return value[:, :, 0, 0] if _ATTENTION.fullmatch(name) and value.ndim == 4 else value
+
+
+def face_to_tensor(rgb: Faces, half_mask: bool, device: str | torch.device = "cpu") -> Tensor:
+    """uint8 RGB (n, 256, 256, 3) -> float32 (n, 3, 256, 256) in -1..1; `half_mask` makes the lower half black (-1)."""
+    faces = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
+    if half_mask:
+        faces[:, :, faces.shape[2] // 2 :] = 0
+    return (faces - 0.5) / 0.5
+
+
+@torch.inference_mode()
+def encode_faces(vae: AutoencoderKL, rgb: Faces, sample: Generator | None = None) -> Tensor:
+    """uint8 RGB (n, 256, 256, 3) -> (n, 8, 32, 32): latents of the masked face, then of the whole one, scaled.
+
+    The encoder gives a normal distribution. Its mode is taken, as in MuseTalk's training, and the same face always has
+    the same latents; MuseTalk's inference draws from it, which `sample` does: noise that differs from frame to frame.
+    Raises torch.OutOfMemoryError.
+    """
+    whole_and_masked = [face_to_tensor(rgb, half_mask, vae.device).to(vae.dtype) for half_mask in (True, False)]
+    latents = vae.encode(torch.cat(whole_and_masked)).latent_dist
+    chosen = latents.mode() if sample is None else latents.sample(sample)
+    return torch.cat((chosen * vae.config["scaling_factor"]).chunk(2), dim=1)
+
+
+@torch.inference_mode()
+def decode_faces(vae: AutoencoderKL, latents: Tensor) -> Faces:
+    """(n, 4, 32, 32) scaled latents, in the network's dtype on its device -> uint8 RGB (n, 256, 256, 3).
+
+    Raises torch.OutOfMemoryError.
+    """
+    (pictures,) = vae.decode(latents / vae.config["scaling_factor"], return_dict=False)
+    levels = (pictures.float() / 2 + 0.5).clamp(0, 1).mul(255).round()
+    # Bytes cross from the device, a quarter of what floats would be.
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
