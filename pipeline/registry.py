@@ -24,6 +24,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     "features": {
         "viseme": "pipeline.features.viseme:VisemeExtractor",
         "loudness": "pipeline.features.loudness:LoudnessExtractor",
+        "mel": "pipeline.features.mel:MelExtractor",
     },
     "lipsync": {
         "viseme": "pipeline.lipsync.viseme:VisemeLipSync",

@@ -1,0 +1,93 @@
+"""Wav2Lip's ears: the mel spectrogram from each picture's time on."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from models.wav2lip_mel import BANDS, COLUMN_SAMPLES, HOP_SAMPLES, mel_columns, pre_emphasised
+from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureCount
+from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray
+
+__all__ = ["MelExtractor", "MelStream"]
+
+_COLUMNS = 16
+"""Of a window: 200 ms."""
+_HALF_COLUMN_SAMPLES = COLUMN_SAMPLES // 2
+_HEARD_SAMPLES = (_COLUMNS - 1) * HOP_SAMPLES + _HALF_COLUMN_SAMPLES
+"""From the time of a window's first column to the end of what its last column hears."""
+
+
+def _first_column(picture: int) -> int:
+    """Rounded down as in the original: there are 3.2 columns a picture."""
+    return picture * FEATURE_SAMPLES_PER_PICTURE // HOP_SAMPLES
+
+
+class MelExtractor:
+    """data is float32 (80, 16): 80 bands, 16 columns from the picture's beginning on, 12.5 ms each.
+
+    After a sentence it hears silence (columns of -4), as it would live; the original, which makes no picture whose
+    window does not fit into the file, repeats the last 16 columns once and is done 4 pictures early.
+    """
+
+    name = "mel"
+    lookahead_ms = (_HEARD_SAMPLES - FEATURE_SAMPLES_PER_PICTURE) * 1000 / FEATURE_RATE_HZ
+    on_device = False
+
+    def load(self, device: str) -> None:
+        """Nothing to load."""
+
+    def stream(self) -> MelStream:
+        return MelStream()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class MelStream:
+    """See FeatureStream."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._count = PictureCount()
+        self._next_picture = 0
+        self._last_sample = 0.0
+        self._emphasised: npt.NDArray[np.float64] = np.zeros(_HALF_COLUMN_SAMPLES)
+        "from where the next column begins; silence precedes a sentence"
+        self._columns: FloatArray = np.zeros((0, BANDS), np.float32)
+        self._forgotten_columns = 0
+
+    def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
+        """Raises ValueError when the chunk is not at 16 kHz."""
+        self._count.hear(chunk)
+        if not len(chunk.samples):
+            return []
+        emphasised = pre_emphasised(chunk.samples, self._last_sample)
+        self._last_sample = float(chunk.samples[-1])
+        return self._count.give(self._hear(emphasised))
+
+    def flush(self) -> list[FeatureWindow]:
+        # Silence is appended after pre-emphasis, as the original does: the last sample leaves no click.
+        rows = self._hear(np.zeros(_HEARD_SAMPLES + HOP_SAMPLES))[: self._count.pictures_left]
+        windows = self._count.give(rows)
+        self.reset()
+        return windows
+
+    def _hear(self, emphasised: npt.NDArray[np.float64]) -> list[FloatArray]:
+        """The windows that these samples complete."""
+        self._emphasised = np.concatenate([self._emphasised, emphasised])
+        columns = mel_columns(self._emphasised)
+        self._emphasised = self._emphasised[len(columns) * HOP_SAMPLES :]
+        self._columns = np.concatenate([self._columns, columns])
+        rows = []
+        while self._forgotten_columns + len(self._columns) >= _first_column(self._next_picture) + _COLUMNS:
+            self._forget_columns_before(_first_column(self._next_picture))
+            rows.append(self._columns[:_COLUMNS].T)
+            self._next_picture += 1
+        return rows
+
+    def _forget_columns_before(self, column: int) -> None:
+        self._columns = self._columns[column - self._forgotten_columns :]
+        self._forgotten_columns = column
