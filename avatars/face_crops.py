@@ -1,0 +1,177 @@
+"""Where each backend's network looks: the box of the face in each frame, by the rule that the network was trained with.
+
+The peers find faces with detectors of their own (DWPose, s3fd, PFLD); here all boxes come from the 478 FaceMesh points
+that a bundle keeps, through the points of those detectors' layouts that lie at the same places of a face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CropParameters",
+    "crop_box",
+    "face_boxes",
+    "musetalk_boxes",
+    "smooth_boxes",
+    "ultralight_boxes",
+    "wav2lip_boxes",
+]
+
+Landmarks = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int32]
+Box = tuple[int, int, int, int]
+
+PARSING_MODES = ("raw", "jaw", "neck")
+
+# FaceMesh points at the places of the 68-point layout (iBUG; DWPose's 23:91). Only the ends of a box count, so the
+# nose between its bridge and its tip is left out.
+_JAW_17 = (127, 234, 93, 132, 58, 172, 150, 148, 152, 377, 379, 397, 288, 361, 323, 454, 356)
+_BROWS_10 = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
+_EYES_12 = (33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380)
+_MOUTH_20 = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 78, 81, 13, 311, 308, 402, 14, 178)
+_FACE_68 = (*_JAW_17, *_BROWS_10, *_EYES_12, *_MOUTH_20)
+_NOSE_BRIDGE = (195, 5)
+"idx 29 of 68, the third of four points from between the eyes to the tip, lies between these two"
+
+_CONTOUR_ENDS = (234, 454)
+"lms[1] and lms[31] of PFLD's 110 points: the second and the last but one of 33 around the face, ear to ear"
+_UPPER_BRIDGE = 197
+"lms[52]: the second of the four points down the nose"
+
+_SURFACE_POINTS = 468
+"FaceMesh points without the irises"
+_SMOOTHING_FRAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CropParameters:
+    """What a person may choose of boxes and masks. Names and defaults are MuseTalk's and Wav2Lip's."""
+
+    bbox_shift: int = 0
+    "px by which the middle of MuseTalk's box is moved down; opens or closes mouths a little"
+    extra_margin: int = 10
+    "px below the chin (MuseTalk 1.5)"
+    parsing_mode: str = "jaw"
+    "raw, jaw or neck: how far down MuseTalk's mask reaches"
+    left_cheek_width: int = 90
+    "half width, of 512 for the whole crop, in which the jaw is not cut back at its sides"
+    right_cheek_width: int = 90
+    upper_boundary_ratio: float = 0.5
+    "part of the crop, from its top, that is left as filmed"
+    pads: tuple[int, int, int, int] = (0, 10, 0, 0)
+    "px added above, below, left and right of the face (Wav2Lip)"
+    smooth: bool = True
+    "whether Wav2Lip's boxes are averaged over 5 frames"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if self.parsing_mode not in PARSING_MODES:
+            raise ValueError(f"parsing_mode is {self.parsing_mode!r}, not one of {', '.join(PARSING_MODES)}")
+        if not 0 <= self.upper_boundary_ratio < 1:
+            raise ValueError(f"upper_boundary_ratio is {self.upper_boundary_ratio}, not within 0 and 1")
+        if not all(0 <= width <= 256 for width in (self.left_cheek_width, self.right_cheek_width)):
+            raise ValueError("cheek widths are 0 to 256")
+
+    @classmethod
+    def of(cls, backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
+        """The backend's defaults with what was chosen by name.
+
+        Raises ValueError (no such value), TypeError (no such name).
+        """
+        # MuseTalk 1.0 knows neither the margin nor the modes of masks.
+        defaults = cls(extra_margin=0, parsing_mode="raw") if backend == "musetalk10" else cls()
+        values = dict(chosen or {})
+        if "pads" in values:
+            top, bottom, left, right = values["pads"]
+            values["pads"] = (int(top), int(bottom), int(left), int(right))
+        return replace(defaults, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
+    """Boxes (n, 4) int32 x0, y0, x1, y1, inside the picture of `size` (width, height), from landmarks (n, 478, 3).
+
+    Raises KeyError for a backend without a face crop, ValueError if a face lies outside the picture.
+    """
+    rules = {
+        "musetalk15": musetalk_boxes,
+        "musetalk10": musetalk_boxes,
+        "wav2lip256": wav2lip_boxes,
+        "wav2lip96": wav2lip_boxes,
+        "ultralight": ultralight_boxes,
+    }
+    return _inside(rules[backend](landmarks, size, parameters), size)
+
+
+def musetalk_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
+    """From ear to ear, as far above the middle of the nose as the chin is below it, and the margin below the chin.
+
+    The rule is MuseTalk's (`get_landmark_and_bbox`) on points rounded down to whole pixels.
+    """
+    points = landmarks[:, list(_FACE_68), :2].astype(np.int32)
+    left, right = points[:, :, 0].min(axis=1), points[:, :, 0].max(axis=1)
+    bottom = points[:, :, 1].max(axis=1)
+    middle = landmarks[:, list(_NOSE_BRIDGE), 1].mean(axis=1).astype(np.int32) + parameters.bbox_shift
+    top = np.maximum(middle - (bottom - middle), 0)
+    return np.stack([left, top, right, bottom + parameters.extra_margin], axis=1).astype(np.int32)
+
+
+def wav2lip_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
+    """The face with Wav2Lip's pads, smoothed over time.
+
+    s3fd draws its rectangle around the face from the hair line to the chin; that is what FaceMesh covers, so the
+    rectangle around its points stands for it.
+    """
+    surface = landmarks[:, :_SURFACE_POINTS, :2]
+    above, below, left, right = parameters.pads
+    low = surface.min(axis=1).astype(np.int64) - np.array([left, above])
+    high = surface.max(axis=1).astype(np.int64) + np.array([right, below])
+    boxes = np.concatenate([np.maximum(low, 0), np.minimum(high, size)], axis=1)
+    return (smooth_boxes(boxes) if parameters.smooth else boxes).astype(np.int32)
+
+
+def ultralight_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
+    """The square as wide as the face that begins at the upper bridge of the nose."""
+    left, right = landmarks[:, _CONTOUR_ENDS[0], 0].astype(np.int32), landmarks[:, _CONTOUR_ENDS[1], 0].astype(np.int32)
+    top = landmarks[:, _UPPER_BRIDGE, 1].astype(np.int32)
+    return np.stack([left, top, right, top + right - left], axis=1)
+
+
+def smooth_boxes(boxes: npt.NDArray[Any], frames: int = _SMOOTHING_FRAMES) -> npt.NDArray[Any]:
+    """Each row becomes the mean of `frames` rows from it on, the last ones that of the last `frames` rows.
+
+    As in Wav2Lip (`get_smoothened_boxes`), means replace rows at once, so the last rows see smoothed ones; means of
+    whole numbers are cut off to whole numbers.
+    """
+    smoothed = boxes.copy()
+    for row in range(len(smoothed)):
+        first = row if row + frames <= len(smoothed) else max(len(smoothed) - frames, 0)
+        smoothed[row] = smoothed[first : first + frames].mean(axis=0)
+    return smoothed
+
+
+def crop_box(box: Box, expand: float = 1.5) -> tuple[Box, int]:
+    """The square around a face box that MuseTalk parses and blends, and its half side; it may lie outside the picture.
+
+    As in MuseTalk (`get_crop_box`): centre and half side are cut off to whole pixels.
+    """
+    x0, y0, x1, y1 = box
+    x, y = (x0 + x1) // 2, (y0 + y1) // 2
+    half = int(max(x1 - x0, y1 - y0) // 2 * expand)
+    return (x - half, y - half, x + half, y + half), half
+
+
+def _inside(boxes: IntArray, size: tuple[int, int]) -> IntArray:
+    width, height = size
+    cut = np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)
+    if not ((cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])).all():
+        raise ValueError("a face lies outside the picture")
+    return cut

@@ -1,0 +1,178 @@
+"""What one lip-sync backend needs of one avatar: boxes, masks, and rows of its own such as latents or cut-out faces.
+
+It lies in the bundle's folder as `parts/<backend>.safetensors`, so it goes when the avatar goes. The file is mapped and
+read row by row: a session that shows ten pictures touches ten rows. Nothing in it is ever unpickled or executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotPrepared, BundleError
+from avatars.workspace import disk_full_explained
+
+__all__ = ["PARTS_VERSION", "BackendParts", "bundle_fingerprint", "parts_path", "write_parts"]
+
+PARTS_VERSION = "1"
+
+IntArray = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class BackendParts:
+    """Opened parts; safe to share between threads (read only)."""
+
+    boxes: IntArray
+    "(n, 4) int32 x0, y0, x1, y1 of the face in each frame of the bundle, inside the picture"
+    parameters: Mapping[str, Any]
+    "what it was prepared with"
+    _mask_offsets: npt.NDArray[np.int64]
+    _rows: Mapping[str, Any]
+    "name -> slice of the mapped file"
+
+    @classmethod
+    def open(cls, bundle: AvatarBundle, backend: str) -> BackendParts:
+        """Map what `backend` needs of an avatar.
+
+        Raises AvatarNotPrepared (there is none, or of another version or of an older avatar of that id), BundleError
+        (damaged).
+        """
+        path = parts_path(bundle, backend)
+        if not path.is_file():
+            raise AvatarNotPrepared(bundle.id, backend)
+        return cls._read(path, bundle, backend)
+
+    @classmethod
+    def _read(cls, path: Path, bundle: AvatarBundle, backend: str) -> BackendParts:
+        try:
+            file: Any = safe_open(path, "np")
+            metadata = file.metadata() or {}
+            if metadata.get("version") != PARTS_VERSION or metadata.get("bundle") != bundle_fingerprint(bundle):
+                raise AvatarNotPrepared(bundle.id, backend)
+            parts = cls(
+                boxes=file.get_tensor("boxes"),
+                parameters=json.loads(metadata["parameters"]),
+                _mask_offsets=file.get_tensor("mask_offsets"),
+                _rows={name: file.get_slice(name) for name in file.keys()},  # noqa: SIM118
+            )
+            whole = parts._is_whole(bundle)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+            raise _damaged(bundle, backend, str(error)) from error
+        if not whole:
+            raise _damaged(bundle, backend, "they disagree with each other or with the avatar")
+        return parts
+
+    def mask(self, frame_index: int) -> Mask:
+        """uint8 (h, w) weight of the generated face in the box of that frame, 255 where it replaces the picture."""
+        x0, y0, x1, y1 = self.boxes[frame_index]
+        start, stop = self._mask_offsets[frame_index : frame_index + 2]
+        flat = self._rows["masks"][int(start) : int(stop)]
+        return np.asarray(flat, np.uint8).reshape(y1 - y0, x1 - x0)
+
+    def row(self, name: str, frame_index: int) -> npt.NDArray[Any]:
+        """The frame's row of a further tensor, such as `latents` float16 (8, 32, 32) or `faces` uint8 (s, s, 3) RGB.
+
+        Raises KeyError for a tensor that this backend has not.
+        """
+        (row,) = self._rows[name][frame_index : frame_index + 1]
+        return np.asarray(row)
+
+    def _is_whole(self, bundle: AvatarBundle) -> bool:
+        n = bundle.frame_count
+        if self.boxes.shape != (n, 4) or self.boxes.dtype != np.int32 or self._mask_offsets.shape != (n + 1,):
+            return False
+        x0, y0, x1, y1 = self.boxes.astype(np.int64).T
+        inside = (x0 >= 0) & (y0 >= 0) & (x1 <= bundle.width) & (y1 <= bundle.height)
+        filled = (x1 > x0) & (y1 > y0)
+        areas = (x1 - x0) * (y1 - y0)
+        masks = self._rows["masks"]
+        return bool(
+            (inside & filled).all()
+            and np.array_equal(self._mask_offsets, np.concatenate([[0], np.cumsum(areas)]))
+            and masks.get_shape() == [int(self._mask_offsets[-1])]
+            and masks.get_dtype() == "U8"
+            and all(slice_.get_shape()[:1] == [n] for name, slice_ in self._rows.items() if name not in _OWN)
+            and isinstance(self.parameters, Mapping)
+        )
+
+
+_OWN = frozenset({"boxes", "masks", "mask_offsets"})
+
+
+def write_parts(
+    bundle: AvatarBundle,
+    backend: str,
+    *,
+    boxes: IntArray,
+    masks: Iterable[Mask],
+    rows: Mapping[str, npt.NDArray[Any]],
+    parameters: Mapping[str, Any],
+) -> BackendParts:
+    """Store what `backend` needs of an avatar, whole or not at all; replaces what was there.
+
+    `boxes` (n, 4) x0, y0, x1, y1 and a mask uint8 of each box's size; `rows`: name -> (n, ...); `parameters` as JSON.
+    Raises BundleError (they do not fit the avatar or each other), DiskFull.
+    """
+    flat = [np.ascontiguousarray(mask, np.uint8).ravel() for mask in masks]
+    tensors = {
+        **{name: np.ascontiguousarray(array) for name, array in rows.items()},
+        "boxes": np.ascontiguousarray(boxes, np.int32),
+        "masks": np.concatenate(flat),
+        "mask_offsets": np.cumsum([0, *(len(mask) for mask in flat)], dtype=np.int64),
+    }
+    metadata = {
+        "version": PARTS_VERSION,
+        "bundle": bundle_fingerprint(bundle),
+        "parameters": json.dumps(dict(parameters), ensure_ascii=False),
+    }
+    path = parts_path(bundle, backend)
+    staging = path.with_name(f".{path.name}")
+    try:
+        with disk_full_explained():
+            path.parent.mkdir(exist_ok=True)
+            save_file(tensors, staging, metadata)
+            _sync(staging)
+            BackendParts._read(staging, bundle, backend)
+            staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+    return BackendParts.open(bundle, backend)
+
+
+def parts_path(bundle: AvatarBundle, backend: str) -> Path:
+    """Where the parts of a backend are or would be."""
+    return bundle.path / "parts" / f"{backend}.safetensors"
+
+
+def bundle_fingerprint(bundle: AvatarBundle) -> str:
+    """Tells an avatar from another that was made under the same id: parts of the one are wrong for the other."""
+    checksum = zlib.crc32(np.ascontiguousarray(bundle.landmarks).tobytes())
+    return f"{bundle.frame_count}-{bundle.width}x{bundle.height}-{checksum:08x}"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:
+    return BundleError(
+        f"What {backend} needs of the avatar '{bundle.id}' is damaged: {reason}.",
+        f"Prepare the avatar for {backend} again.",
+    )
