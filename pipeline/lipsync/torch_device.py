@@ -1,0 +1,149 @@
+"""What every neural lip-sync backend needs of torch: files found, a device and a float type chosen, errors translated.
+
+torch is imported when a backend is loaded, never before: a start without neural backends needs none.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from models.errors import WeightsError
+from models.weights import WeightsFolder
+from pipeline.errors import BackendUnavailable, DeviceOutOfMemory
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+__all__ = ["Precision", "TorchDevice", "find_weights", "memory_told", "open_device", "weights_told"]
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+"""auto: fp16 on a GPU, fp32 on the CPU, which has no fast half-precision convolutions."""
+PACKAGES = ("torch", "safetensors")
+OTHER_DEVICE = "Name another with --device: auto, cpu, cuda:0 or mps."
+_NO_ROOM = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""In messages of RuntimeErrors: of MPS and the CPU, which have no error type of their own, and of CUDA's libraries."""
+
+
+def find_weights(backend: str, weights: Path | None, packages: tuple[str, ...] = PACKAGES) -> dict[str, Path]:
+    """Role -> file or folder (see WeightsFolder.find), cheaply: nothing is imported or opened.
+
+    Raises BackendUnavailable: a package or a file is not there, or no folder was named.
+    """
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    if absent:
+        raise BackendUnavailable(
+            backend,
+            f"{' and '.join(absent)} not installed",
+            f"`python launch.py fetch {backend}` installs what it needs.",
+        )
+    if weights is None:
+        raise BackendUnavailable(backend, "no weights folder is named", "Name it: --weights DIR.")
+    with weights_told(backend):
+        return WeightsFolder(weights).find(backend)
+
+
+@contextmanager
+def weights_told(backend: str) -> Iterator[None]:
+    """What is wrong with weights becomes BackendUnavailable; so does a network that does not fit into memory."""
+    try:
+        with memory_told():
+            yield
+    except WeightsError as error:
+        raise BackendUnavailable(backend, error.message.rstrip("."), error.hint) from error
+    except DeviceOutOfMemory as error:
+        raise BackendUnavailable(backend, error.message.rstrip("."), error.hint) from error
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """A device that is full becomes DeviceOutOfMemory, and what torch keeps for later is given back to it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not _means_no_room(error):
+            raise
+        _give_back_memory()
+        raise DeviceOutOfMemory(
+            "The device's memory is full.", "Close what else uses it, or name another device with --device."
+        ) from error
+
+
+def _means_no_room(error: MemoryError | RuntimeError) -> bool:
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_ROOM)
+
+
+def _give_back_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True, slots=True)
+class TorchDevice:
+    """Where a backend's networks run, and in which float type."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def place(self, network: Network, *, compiled: bool = False) -> Network:
+        """The network there, with its images' channels innermost, as convolutions like them; by choice compiled.
+
+        Compiling takes a minute, at the first picture. Raises DeviceOutOfMemory.
+        """
+        from models.state_dicts import placed
+
+        with memory_told():
+            network = placed(network, self.device, self.dtype, channels_last=True)
+        if compiled:
+            network.compile()
+        return network
+
+
+def open_device(backend: str, name: str, precision: Precision = "auto") -> TorchDevice:
+    """The device torch knows by `name`, tried with one number. To be called on the thread that will use it.
+
+    Raises BackendUnavailable: torch does not know it, it is absent, busy or full.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise BackendUnavailable(backend, f"torch sees no GPU for {name}", f"{OTHER_DEVICE} See: launch.py doctor.")
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for a device
+        first_line = str(error).partition("\n")[0].rstrip(".")
+        raise BackendUnavailable(backend, f"the device {name} cannot be used: {first_line}", OTHER_DEVICE) from error
+    if device.type == "cpu":
+        _leave_a_core()
+    return TorchDevice(device, _float_type(device, precision))
+
+
+def _leave_a_core() -> None:
+    """Let torch use all cores but one.
+
+    Its threads spin while they wait for each other. Without a core of their own, composing, encoding and the event loop
+    that carries everybody's sound would wait for them at each batch.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+
+
+def _float_type(device: torch.device, precision: Precision) -> torch.dtype:
+    import torch
+
+    chosen = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    return chosen.get(precision, torch.float32 if device.type == "cpu" else torch.float16)

@@ -1,0 +1,48 @@
+"""Avatars with what neural lip-sync backends need of them, cut out in the simplest way, and tiny weights for these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tiny_musetalk import write_musetalk_weights
+from tiny_wav2lip import write_wav2lip_weights
+
+from avatars.bundle import AvatarBundle
+from avatars.parts import write_parts
+
+FACE_PX = {"wav2lip96": 96, "wav2lip256": 256}
+WINDOW_SHAPES = {"mel": (80, 16), "whisper15": (50, 384), "whisper10": (50, 384)}
+"""Of the features that neural backends eat."""
+
+
+def write_weights(folder: Path, backend: str) -> Path:
+    """All that the backend's own networks need; nothing of its features."""
+    if backend.startswith("wav2lip"):
+        write_wav2lip_weights(folder, 96 if backend == "wav2lip96" else 256)
+    elif backend.startswith("musetalk"):
+        write_musetalk_weights(folder, "10" if backend == "musetalk10" else "15")
+        whisper = folder / "whisper"
+        whisper.mkdir(parents=True, exist_ok=True)
+        (whisper / "tiny.pt").touch()
+    return folder
+
+
+def add_parts(bundle: AvatarBundle, backend: str) -> None:
+    """Boxes are those of the mouth, masks 255 in the middle; MuseTalk's latents are noise."""
+    height, width = (int(edge) for edge in bundle.boxes[0, 2:][::-1] - bundle.boxes[0, :2][::-1])
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 4 : -height // 4, width // 4 : -width // 4] = 255
+    if backend in FACE_PX:
+        rows = {"faces": np.stack([_face(bundle, i, FACE_PX[backend]) for i in range(bundle.frame_count)])}
+    else:
+        noise = np.random.default_rng(0).normal(0, 1, (bundle.frame_count, 8, 32, 32))
+        rows = {"latents": noise.astype(np.float16)}
+    masks = [mask] * bundle.frame_count
+    write_parts(bundle, backend, boxes=bundle.boxes, masks=masks, rows=rows, parameters={})
+
+
+def _face(bundle: AvatarBundle, frame_index: int, side: int) -> np.ndarray:
+    x0, y0, x1, y1 = bundle.boxes[frame_index]
+    return cv2.resize(bundle.frame(frame_index)[y0:y1, x0:x1], (side, side))

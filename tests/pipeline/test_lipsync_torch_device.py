@@ -1,0 +1,71 @@
+"""What backends need of torch: a device that is there, a float type that suits it, errors that name a remedy."""
+
+import pytest
+
+pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+
+import torch
+
+from pipeline.errors import BackendUnavailable, DeviceOutOfMemory
+from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("auto", torch.float32), ("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)],
+)
+def test_the_cpu_computes_in_single_precision_unless_told(precision, dtype):
+    """auto is fp32 on the CPU; a choice is kept."""
+    assert open_device("some", "cpu", precision).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "mps:9", "toaster"])
+def test_a_device_that_is_absent_is_refused_with_the_others(name):
+    """The error names the device, and the hint the devices to choose from."""
+    with pytest.raises(BackendUnavailable, match=name) as caught:
+        open_device("some", name)
+    assert "--device" in caught.value.hint
+
+
+def test_networks_are_placed_in_the_chosen_float_type():
+    """Weights take the type, and images' channels come innermost."""
+    network = open_device("some", "cpu", "bf16").place(torch.nn.Conv2d(4, 8, 3))
+    assert network.weight.dtype == torch.bfloat16
+    assert network.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        MemoryError(),
+    ],
+)
+def test_a_full_device_is_told_in_our_words(error):
+    """While drawing it is DeviceOutOfMemory, which halves the batch; while loading the backend is unavailable."""
+    with pytest.raises(DeviceOutOfMemory, match="full"), memory_told():
+        raise error
+    with pytest.raises(BackendUnavailable, match="full"), weights_told("some"):
+        raise error
+
+
+def test_a_real_allocation_that_fails_is_recognised():
+    """torch's own error for more memory than any machine has."""
+    with pytest.raises(DeviceOutOfMemory), memory_told():
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def test_other_errors_are_left_alone():
+    """A bug stays a bug."""
+    with pytest.raises(RuntimeError, match="shapes"), memory_told():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path):
+    """Before anything is imported."""
+    with pytest.raises(BackendUnavailable, match="no_such_package not installed") as caught:
+        find_weights("wav2lip96", tmp_path, ("torch", "no_such_package"))
+    assert "fetch wav2lip96" in caught.value.hint
