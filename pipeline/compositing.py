@@ -45,11 +45,11 @@ def _blend(region: ImageArray, pixels: ImageArray, mask: ImageArray, strength: f
     """
     left, top, width, height = cv2.boundingRect(mask)
     if strength < 1:
-        mask = cv2.convertScaleAbs(mask, alpha=strength)
+        mask = np.asarray(cv2.convertScaleAbs(mask, alpha=strength), np.uint8)
     columns = slice(left, left + width)
     for row in range(top, top + height, _STRIP_ROWS):
         at = (slice(row, min(row + _STRIP_ROWS, top + height)), columns)
-        weight = cv2.merge([mask[at]] * 3)
+        weight = np.asarray(cv2.merge([mask[at]] * 3), np.uint8)
         mixed = np.multiply(pixels[at], weight, dtype=np.uint16)
         mixed += np.multiply(region[at], ~weight, dtype=np.uint16)
         # Division by 255: exact for all that 16 bits hold (J. Blinn, Three wrongs make a right, 1995).

@@ -29,6 +29,8 @@ BACKENDS: dict[str, dict[str, str]] = {
     "lipsync": {
         "viseme": "pipeline.lipsync.viseme:VisemeLipSync",
         "flash": "pipeline.lipsync.flash:FlashLipSync",
+        "wav2lip256": "pipeline.lipsync.wav2lip:Wav2Lip256LipSync",
+        "wav2lip96": "pipeline.lipsync.wav2lip:Wav2Lip96LipSync",
         "null": "pipeline.lipsync.null:NullLipSync",
     },
     "transport": {
