@@ -178,7 +178,7 @@ def parse(network: BiSeNet, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]
     Raises torch.OutOfMemoryError.
     """
     weight = network.conv_out.conv_out.weight
-    pictures = torch.from_numpy(np.ascontiguousarray(rgb)).to(weight.device).permute(0, 3, 1, 2).contiguous().float()
+    pictures = torch.from_numpy(np.array(rgb)).to(weight.device).permute(0, 3, 1, 2).contiguous().float()
     if pictures.shape[2:] != (PARSE_PX, PARSE_PX):
         pictures = interpolate(pictures, (PARSE_PX, PARSE_PX), mode="bilinear", antialias=True).round()
     mean, std = (torch.tensor(values, device=weight.device)[:, None, None] for values in (_MEAN, _STD))

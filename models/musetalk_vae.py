@@ -59,7 +59,7 @@ def _as_linear(name: str, value: Tensor) -> Tensor:
 
 def face_to_tensor(rgb: Faces, half_mask: bool, device: str | torch.device = "cpu") -> Tensor:
     """uint8 RGB (n, 256, 256, 3) -> float32 (n, 3, 256, 256) in -1..1; `half_mask` makes the lower half black (-1)."""
-    faces = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
+    faces = torch.from_numpy(np.array(rgb)).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
     if half_mask:
         faces[:, :, faces.shape[2] // 2 :] = 0
     return (faces - 0.5) / 0.5

@@ -171,7 +171,8 @@ def placed(
 
     Raises torch.OutOfMemoryError.
     """
-    network = network.to(device=device, dtype=dtype)
+    # torch's own: that of diffusers' networks only adds a warning that does not concern them.
+    network = nn.Module.to(network, device=device, dtype=dtype)
     # mypy has no overload with a memory format alone.
     return network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
 

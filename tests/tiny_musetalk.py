@@ -116,7 +116,7 @@ def random_unet(config: Mapping[str, Any], seed: int) -> UNet2DConditionModel:
 
 
 def random_network(build: Callable[[], nn.Module], seed: int) -> Any:
-    """A network with the weights of its own initialisation; norms are random as well. Leaves torch's own state alone."""
+    """A network as its own initialisation makes it, but for random norms. Leaves the state of torch alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build()
