@@ -2,6 +2,7 @@
 
 AvatarError
 ├── AvatarNotFound     no avatar of that id
+├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── DiskFull           no room left for what is being made
 ├── BadImport          a peer's avatar that is damaged, hostile or of no layout that we know
@@ -11,7 +12,11 @@ AvatarError
 
 from __future__ import annotations
 
-__all__ = ["AvatarError", "AvatarNotFound", "BadImport", "BadMedia", "BundleError", "DiskFull", "FaceNotFound"]
+__all__ = [
+    "AvatarError",
+    "AvatarNotFound",
+    "AvatarNotPrepared",
+    "BadImport", "BadMedia", "BundleError", "DiskFull", "FaceNotFound"]
 
 
 class AvatarError(Exception):
@@ -28,6 +33,18 @@ class AvatarError(Exception):
 
 class AvatarNotFound(AvatarError):
     code = "avatar_not_found"
+
+
+class AvatarNotPrepared(AvatarError):
+    code = "avatar_not_prepared"
+
+    def __init__(self, avatar: str, backend: str) -> None:
+        super().__init__(
+            f"The avatar '{avatar}' is not prepared for {backend} yet.",
+            f"Prepare it on the page, or with: python launch.py prepare {avatar} --for {backend}",
+        )
+        self.avatar = avatar
+        self.backend = backend
 
 
 class BundleError(AvatarError):

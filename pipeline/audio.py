@@ -6,11 +6,13 @@ Everything is float32 mono (n,) in [-1, 1]. Only numpy is imported here; soxr co
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pipeline.types import SAMPLES_PER_PICTURE, FloatArray
+from pipeline.types import SAMPLES_PER_PICTURE, AudioChunk, FloatArray
 
 __all__ = [
     "FADE_MS",
@@ -21,6 +23,7 @@ __all__ = [
     "dbfs",
     "fade_in",
     "fade_out",
+    "in_pieces",
     "resample_file",
     "speech_dbfs",
 ]
@@ -69,6 +72,20 @@ class AudioFramer:
         whole = len(held) - len(held) % self._frame_samples
         self._rest = held[whole:].copy()
         return [held[start : start + self._frame_samples] for start in range(0, whole, self._frame_samples)]
+
+
+def in_pieces(chunk: AudioChunk, seconds: float) -> Iterator[AudioChunk]:
+    """The chunk in pieces of at most so long; only the last one is final. Phonemes stay with the first piece."""
+    size = max(1, round(seconds * chunk.sample_rate))
+    starts = range(0, max(1, len(chunk.samples)), size)
+    for start in starts:
+        yield replace(
+            chunk,
+            samples=chunk.samples[start : start + size],
+            pts=chunk.pts + start,
+            phonemes=chunk.phonemes if start == 0 else None,
+            final=chunk.final and start == starts[-1],
+        )
 
 
 class StreamResampler:

@@ -1,14 +1,17 @@
 """DeviceWorker: the one thread that may touch a device's models.
 
-Requests of all sessions wait in one heap ordered by deadline; the thread takes the earliest and whatever else waits
-for the same backend, up to its max_batch. So a first picture never waits for a full batch, and batches grow under load.
-Calls that are not pictures (loading, preparing an avatar) run when no picture waits.
+Requests of all sessions wait in one line ordered by deadline; the thread takes the earliest and whatever else waits
+for the same backend, up to its largest batch. So batches are small when few wait and grow under load. First pictures
+of turns come before all others and are drawn without them: they never wait for a full batch. Calls that are not
+pictures (features, loading, preparing an avatar) have a deadline too, or run when nothing else waits.
+
+A batch that does not fit into the device's memory is halved, and so are the backend's batches from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
+import bisect
 import itertools
 import logging
 import threading
@@ -16,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pipeline.errors import SessionClosed
+from pipeline.errors import DeviceOutOfMemory, SessionClosed
 from pipeline.interfaces import LipSync
 from pipeline.types import FacePatch, LipSyncRequest
 
@@ -29,6 +32,8 @@ NO_DEADLINE_S = float("inf")
 
 @dataclass(order=True, slots=True)
 class _Work:
+    later: bool
+    "False for what is urgent"
     deadline_s: float
     order: int
     future: asyncio.Future[Any] = field(compare=False)
@@ -43,7 +48,8 @@ class DeviceWorker:
     def __init__(self, name: str = "cpu") -> None:
         self.name = name
         self._order = itertools.count()
-        self._waiting: list[_Work] = []
+        self._waiting: list[_Work] = []  # sorted
+        self._largest: dict[str, int] = {}  # by backend, where less than its max_batch
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -60,17 +66,24 @@ class DeviceWorker:
 
         Raises SessionClosed after aclose(), and whatever the backend raised for the batch.
         """
-        works = [self._submit(_Work(r.deadline_s, 0, self._future(), None, backend, r)) for r in requests]
+        works = [self._submit(_Work(not r.urgent, r.deadline_s, 0, self._future(), None, backend, r)) for r in requests]
         try:
             return await asyncio.gather(*(work.future for work in works))
         finally:  # of an interrupted or failed batch, what has not begun is not drawn
             for work in works:
                 work.future.cancel()
 
-    async def call(self, function: Callable[[], R]) -> R:
-        """Run something on the device thread when no picture waits."""
-        result: R = await self._submit(_Work(NO_DEADLINE_S, 0, self._future(), function)).future
+    async def call(self, function: Callable[[], R], deadline_s: float = NO_DEADLINE_S) -> R:
+        """Run something on the device thread: among the pictures by its deadline, without one when none waits."""
+        result: R = await self._submit(_Work(True, deadline_s, 0, self._future(), function)).future
         return result
+
+    def largest_batch(self, backend: LipSync) -> int:
+        return min(backend.max_batch, self._largest.get(backend.name, backend.max_batch))
+
+    def limit_batches(self, backend: LipSync, largest: int) -> None:
+        """Draw no more pictures at once than this (at least 1), e.g. so that nobody waits long for a batch to end."""
+        self._largest[backend.name] = max(1, min(largest, self.largest_batch(backend)))
 
     async def aclose(self) -> None:
         """Finish the work in hand, drop the rest, end the thread. Idempotent."""
@@ -92,7 +105,7 @@ class DeviceWorker:
         with self._changed:
             if self._stopping or self._thread is None:
                 raise SessionClosed("The device worker is not running.")
-            heapq.heappush(self._waiting, work)
+            bisect.insort(self._waiting, work)
             self._changed.notify()
         return work
 
@@ -111,13 +124,13 @@ class DeviceWorker:
                 self._changed.wait()
             if self._stopping:
                 return None
-            first = heapq.heappop(self._waiting)
+            first = self._waiting[0]
             batch = [first]
             if first.backend is not None:
-                while (
-                    self._waiting and self._waiting[0].backend is first.backend and len(batch) < first.backend.max_batch
-                ):
-                    batch.append(heapq.heappop(self._waiting))
+                alike = (w for w in self._waiting if w.backend is first.backend and w.later == first.later)
+                batch = list(itertools.islice(alike, self.largest_batch(first.backend)))
+            taken = {work.order for work in batch}
+            self._waiting = [work for work in self._waiting if work.order not in taken]
             return batch
 
     def _perform(self, batch: list[_Work]) -> list[tuple[_Work, Any, BaseException | None]]:
@@ -129,11 +142,22 @@ class DeviceWorker:
             if first.backend is None:
                 assert first.call is not None
                 return [(first, first.call(), None)]
-            patches = first.backend.infer([work.request for work in wanted if work.request is not None])
+            patches = self._draw(first.backend, [work.request for work in wanted if work.request is not None])
             return [(work, patch, None) for work, patch in zip(wanted, patches, strict=True)]
         except Exception as error:  # noqa: BLE001 - a failed batch fails its turns, not the thread that serves all
             logger.warning("a call on device %s failed: %s", self.name, error)
             return [(work, None, error) for work in wanted]
+
+    def _draw(self, backend: LipSync, requests: list[LipSyncRequest]) -> list[FacePatch]:
+        try:
+            return backend.infer(requests)
+        except DeviceOutOfMemory as error:
+            if len(requests) == 1:
+                raise
+            half = len(requests) // 2
+            self.limit_batches(backend, half)
+            logger.warning("device %s: %s From now on %d pictures at once.", self.name, error, half)
+        return self._draw(backend, requests[:half]) + self._draw(backend, requests[half:])
 
 
 def _settle(results: list[tuple[_Work, Any, BaseException | None]]) -> None:

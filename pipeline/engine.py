@@ -1,7 +1,7 @@
 """Engine: sessions over shared models.
 
-Owns the backends (built once, loaded in a thread at first use), the device thread and the compositing pool, and what
-LipSync backends prepared of each avatar. Sessions own everything else.
+Owns the backends, the device threads and the compositing pool, what LipSync backends prepared of each avatar, and how
+much of each device its sessions need. Sessions own everything else.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import asyncio
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 
 from avatars.bundle import AvatarBundle
-from pipeline import registry
+from pipeline.backends import BackendOptions, Backends
+from pipeline.capacity import USABLE_SHARE, DrawingCost, sample_work
 from pipeline.clock import Clock, SystemClock
 from pipeline.device import DeviceWorker
-from pipeline.errors import SessionClosed
+from pipeline.errors import AtCapacity, BackendUnavailable
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.metrics import EngineMetrics
-from pipeline.playout import Playout
+from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.session import Session
 from pipeline.turn import Choice, Stages
+from pipeline.types import FPS
 
 __all__ = ["Engine"]
 
@@ -36,35 +37,32 @@ logger = logging.getLogger(__name__)
 KEPT_STATES = 8
 """Prepared avatars kept for sessions to come; sessions hold their own besides."""
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One backend, built and loaded at most once."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    backend: Any = None
+LONGEST_BATCH_S = 0.1
+"""What comes while a batch is drawn waits for its end."""
 
 
 class Engine:
     """start() before use, aclose() after; sessions still open are closed with it.
 
-    options: constructor arguments of backends, by (kind, name), e.g. {("llm", "openai"): {"base_url": ...}}.
+    options  constructor arguments of backends, by (kind, name)
+    devices  torch's names; one worker each, sessions go where there is most room
     """
 
     def __init__(
-        self, options: Mapping[tuple[str, str], Mapping[str, Any]] | None = None, clock: Clock | None = None
+        self,
+        options: BackendOptions | None = None,
+        clock: Clock | None = None,
+        devices: Sequence[str] = ("cpu",),
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
-        self.device = DeviceWorker()
+        self.devices = tuple(DeviceWorker(name) for name in devices)
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
-        self._options = dict(options or {})
-        self._slots: dict[tuple[str, str], _Slot] = {}
-        self._states: OrderedDict[tuple[str, AvatarBundle], Any] = OrderedDict()
-        self._preparing = asyncio.Lock()
+        self.backends = Backends(options or {})
+        self._states: OrderedDict[tuple[LipSync, AvatarBundle], asyncio.Task[Any]] = OrderedDict()
+        self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
+        self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
-        self._closed = False
 
     @property
     def sessions(self) -> Mapping[str, Session]:
@@ -74,65 +72,65 @@ class Engine:
     async def start(self) -> None:
         # One thread a call: the pool is what spreads sessions over cores; OpenCV's own threads would only contend.
         cv2.setNumThreads(1)
-        self.device.start()
+        for device in self.devices:
+            device.start()
 
     async def warm_up(self, choice: Choice, bundle: AvatarBundle | None = None) -> None:
-        """Load what `choice` needs, so that the first session does not wait.
+        """Load what `choice` needs on every device and measure it, so that the first session does not wait.
 
-        Raises BackendUnavailable, UnknownBackend.
+        Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared.
         """
-        await self.backend("llm", choice.llm)
-        tts: SpeechSynthesizer = await self.backend("tts", choice.tts)
-        lipsync: LipSync = await self.backend("lipsync", choice.lipsync)
-        self._new_extractor(lipsync.features)
-        logger.debug("warm: %s, %s, %s", choice.llm, tts.name, lipsync.name)
-        if bundle is not None:
-            await self._lipsync_state(lipsync, bundle)
-
-    async def backend(self, kind: str, name: str) -> Any:
-        """The one backend of that name, loaded.
-
-        Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
-        """
-        slot = self._slots.setdefault((kind, name), _Slot())
-        async with slot.lock:
-            self._check_open()
-            if slot.backend is None:
-                backend = await asyncio.to_thread(registry.create, kind, name, **self._options.get((kind, name), {}))
-                if kind == "lipsync":
-                    await self.device.call(backend.load)
-                else:
-                    await asyncio.to_thread(backend.load)
-                slot.backend = backend
-        return slot.backend
+        for device in self.devices:
+            await self.backends.get("llm", choice.llm)
+            await self.backends.get("tts", choice.tts)
+            lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
+            await self.backends.get("features", lipsync.features, device)
+            if bundle is not None:
+                await self._cost(await self.stages_for(bundle, choice, device=device))
+            logger.debug("warm: %s, %s, %s on %s", choice.llm, choice.tts, choice.lipsync, device.name)
 
     async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Session:
         """A started session of that avatar.
 
-        Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
+        Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, SessionClosed (after aclose()).
         """
-        stages = await self.stages_for(bundle, choice)
-        self._check_open()
+        device = min(self.devices, key=self.load)
+        stages = await self.stages_for(bundle, choice, device=device)
+        cost = await self._cost(stages)
+        self.backends.check_open()
+        self._take_share(session_id, stages, cost)
         session = Session(session_id, stages, choice, self.metrics)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
         session.start()
         return session
 
-    async def stages_for(self, bundle: AvatarBundle, choice: Choice, playout: Playout | None = None) -> Stages:
-        """What a session of `choice` runs on; with `playout`, for a session that already has one."""
-        llm: LanguageModel = await self.backend("llm", choice.llm)
-        tts: SpeechSynthesizer = await self.backend("tts", choice.tts)
-        lipsync: LipSync = await self.backend("lipsync", choice.lipsync)
+    async def swap_avatar(self, session: Session, bundle: AvatarBundle) -> None:
+        """Go on as another avatar; what is being said is interrupted. Raises AvatarNotPrepared."""
+        device, _share = self._shares[session.id]
+        await session.swap_avatar(await self.stages_for(bundle, session.choice, session.playout, device))
+
+    async def stages_for(
+        self, bundle: AvatarBundle, choice: Choice, playout: Playout | None = None, device: DeviceWorker | None = None
+    ) -> Stages:
+        """What a session of `choice` runs on; with `playout` and `device`, for a session that already has them.
+
+        Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, SessionClosed (after aclose()).
+        """
+        device = device or self.devices[0]
+        llm: LanguageModel = await self.backends.get("llm", choice.llm)
+        tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
+        lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
+        extractor: FeatureExtractor = await self.backends.get("features", lipsync.features, device)
         return Stages(
             llm=llm,
             tts=tts,
             voice=choice.voice,
-            new_extractor=lambda: self._new_extractor(lipsync.features),
+            extractor=extractor,
             lipsync=lipsync,
-            lipsync_state=await self._lipsync_state(lipsync, bundle),
+            lipsync_state=await self._lipsync_state(lipsync, bundle, device),
             bundle=bundle,
-            device=self.device,
+            device=device,
             executor=self.executor,
             playout=playout or Playout(bundle, self.clock),
             clock=self.clock,
@@ -141,44 +139,66 @@ class Engine:
     async def close_session(self, session: Session) -> None:
         """End a session. Idempotent."""
         self._sessions.pop(session.id, None)
+        self._shares.pop(session.id, None)
         self.metrics.sessions.set(len(self._sessions))
         await session.aclose()
 
     async def aclose(self) -> None:
         """Close sessions, backends and threads, in reverse order of their start. Idempotent."""
-        self._closed = True
         async with AsyncExitStack() as stack:  # each is closed, whatever closing another raises
             stack.push_async_callback(asyncio.to_thread, self.executor.shutdown)
-            stack.push_async_callback(self.device.aclose)
-            for (kind, _name), slot in self._slots.items():
-                stack.push_async_callback(self._unload, kind, slot)
+            for device in self.devices:
+                stack.push_async_callback(device.aclose)
+            stack.push_async_callback(self.backends.aclose)
             for session in self._sessions.values():
                 stack.push_async_callback(self.close_session, session)
 
-    async def _unload(self, kind: str, slot: _Slot) -> None:
-        async with slot.lock:  # waits for one that is just being loaded
-            backend, slot.backend = slot.backend, None
-        if backend is None:
-            return
-        if kind == "lipsync":
-            await self.device.call(backend.close)
-        else:
-            await backend.aclose()
+    def load(self, device: DeviceWorker) -> float:
+        """What the device's sessions need of its time if all speak at once, 0..1."""
+        return sum(share for taken, share in self._shares.values() if taken is device)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise SessionClosed("The engine has stopped.", "Try again when it is back.")
+    def _take_share(self, session_id: str, stages: Stages, cost: DrawingCost) -> None:
+        batch = min(QUEUED_PICTURES, stages.device.largest_batch(stages.lipsync))
+        share, load = cost.share(batch), self.load(stages.device)
+        if share > 1:
+            raise BackendUnavailable(
+                stages.lipsync.name,
+                f"it draws {cost.pictures_a_second(batch):.1f} pictures a second on {stages.device.name}, and "
+                f"{FPS} are needed",
+                "Choose a smaller one, run it on a GPU (--device), or make clips in the Studio, which may take longer.",
+            )
+        if load and load + share > USABLE_SHARE:
+            raise AtCapacity(
+                f"{stages.device.name} draws for no more viewers at one time with {stages.lipsync.name}.",
+                "Try again in a minute; the operator can add a device.",
+            )
+        self._shares[session_id] = (stages.device, share)
 
-    def _new_extractor(self, name: str) -> FeatureExtractor:
-        extractor: FeatureExtractor = registry.create("features", name, **self._options.get(("features", name), {}))
-        return extractor
+    async def _cost(self, stages: Stages) -> DrawingCost:
+        """What drawing costs with the backend of these stages; measured once, before its first session."""
+        lipsync, device = stages.lipsync, stages.device
+        if lipsync not in self._costs:
+            work = sample_work(stages.extractor, lipsync, stages.lipsync_state, stages.bundle, self.clock.now_s)
+            self._costs[lipsync] = asyncio.create_task(device.call(work))
+        try:
+            cost = await asyncio.shield(self._costs[lipsync])
+        except Exception:
+            self._costs.pop(lipsync, None)
+            raise
+        if cost.picture_s:
+            device.limit_batches(lipsync, int((LONGEST_BATCH_S - cost.batch_s) / cost.picture_s))
+        return cost
 
-    async def _lipsync_state(self, lipsync: LipSync, bundle: AvatarBundle) -> Any:
-        key = (lipsync.name, bundle)
-        async with self._preparing:
-            if key not in self._states:
-                self._states[key] = await self.device.call(lambda: lipsync.prepare(bundle))
-            self._states.move_to_end(key)
-            while len(self._states) > KEPT_STATES:
-                self._states.popitem(last=False)
-            return self._states[key]
+    async def _lipsync_state(self, lipsync: LipSync, bundle: AvatarBundle, device: DeviceWorker) -> Any:
+        key = (lipsync, bundle)
+        if key not in self._states:
+            self._states[key] = asyncio.create_task(device.call(lambda: lipsync.prepare(bundle)))
+        preparing = self._states[key]
+        self._states.move_to_end(key)
+        while len(self._states) > KEPT_STATES:
+            self._states.popitem(last=False)
+        try:
+            return await asyncio.shield(preparing)
+        except Exception:
+            self._states.pop(key, None)
+            raise

@@ -3,6 +3,7 @@
     VivavoceError                 code, message, hint: fit to be shown to a person
     ├── BackendUnavailable        a backend was chosen that cannot run here (missing package, weights, network)
     ├── UnknownBackend            no such name in the registry
+    ├── DeviceOutOfMemory         a batch was too large for the device; told only if a single picture is
     ├── AtCapacity                no room for another session now
     ├── SessionClosed             the session has ended
     ├── BadRequest                malformed or unknown message, oversized text, bad SDP
@@ -21,6 +22,7 @@ __all__ = [
     "AtCapacity",
     "BackendUnavailable",
     "BadRequest",
+    "DeviceOutOfMemory",
     "LanguageModelError",
     "LanguageNotSupported",
     "RenderError",
@@ -57,6 +59,10 @@ class BackendUnavailable(VivavoceError):
 
 class UnknownBackend(VivavoceError):
     code = "unknown_backend"
+
+
+class DeviceOutOfMemory(VivavoceError):
+    code = "device_out_of_memory"
 
 
 class AtCapacity(VivavoceError):

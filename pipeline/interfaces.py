@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from avatars.bundle import AvatarBundle
 from pipeline.types import AudioChunk, FacePatch, FeatureWindow, LipSyncRequest, MediaFrame, Message
 
-__all__ = ["FeatureExtractor", "LanguageModel", "LipSync", "SpeechSynthesizer", "Transport"]
+__all__ = ["FeatureExtractor", "FeatureStream", "LanguageModel", "LipSync", "SpeechSynthesizer", "Transport"]
 
 
 @runtime_checkable
@@ -60,15 +60,30 @@ class SpeechSynthesizer(Protocol):
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """Turns speech into one FeatureWindow a picture. Holds the state of ONE stream: one instance a turn.
+    """Turns speech into one FeatureWindow a picture: the shared model, of which each turn has a stream of its own."""
+
+    name: str
+    lookahead_ms: float
+    "how much later audio a window waits for at most, when nobody flushes"
+    on_device: bool
+    "True: its streams run a network, and are used on the device thread only"
+
+    def load(self, device: str) -> None:
+        """device: torch's name of it, e.g. cpu, cuda:0, mps."""
+        ...
+
+    def stream(self) -> FeatureStream: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class FeatureStream(Protocol):
+    """The state of ONE stream of speech.
 
     Fed in pieces of any size it gives the same windows as fed in one go. Push 16 kHz chunks of one sentence, then
     flush(): it has then given exactly ceil(samples / 640) windows, and is ready for the next sentence.
     """
-
-    name: str
-    lookahead_ms: float
-    "how much later audio a window waits for, when nobody flushes"
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]: ...
 
@@ -85,15 +100,28 @@ class LipSync(Protocol):
     features: str
     "registry name of the FeatureExtractor it eats"
     max_batch: int
+    draws_rest: bool
+    "True: draws the resting mouth itself. False: in silence it is not asked, and its mouths are faded in and out"
 
-    def load(self) -> None: ...
+    def load(self, device: str) -> None:
+        """device: torch's name of it, e.g. cpu, cuda:0, mps.
+
+        Raises BackendUnavailable: damaged weights, another network's, a device that is absent or full.
+        """
+        ...
 
     def prepare(self, bundle: AvatarBundle) -> Any:
-        """Whatever infer() needs of that avatar; kept by the engine, shared by its sessions."""
+        """Whatever infer() needs of that avatar; kept by the engine, shared by its sessions.
+
+        Raises AvatarNotPrepared if the avatar has not been prepared for this backend.
+        """
         ...
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """One patch a request, in order. Requests may mix sessions and avatars."""
+        """One patch a request, in order. Requests may mix sessions and avatars.
+
+        Raises DeviceOutOfMemory when a smaller batch may fit.
+        """
         ...
 
     def close(self) -> None: ...

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.audio import FADE_MS, AudioFramer, StreamResampler, fade_in, fade_out
-from pipeline.interfaces import FeatureExtractor
+from pipeline.interfaces import FeatureStream
+from pipeline.rest import is_loud, mouth_weight
 from pipeline.text import detect_language
 from pipeline.types import (
     FEATURE_RATE_HZ,
@@ -45,29 +46,39 @@ class SpokenPicture:
     "on a sentence's first picture: its subtitle"
     duration_s: float = 0.0
     "on a sentence's first picture: how long it lasts (estimated if the rest is still being synthesized)"
+    mouth: float = 1.0
+    "how far a network's mouth shows, 0..1: see pipeline.rest"
 
 
 class SentenceTimeline:
-    """Feed it the chunks of one sentence; it gives pictures as soon as their features are known."""
+    """Feed it the chunks of one sentence; it gives pictures as soon as their features are known.
 
-    def __init__(self, index: int, text: str, extractor: FeatureExtractor) -> None:
+    push() is hear(), listen() and pictures() in one; they are apart for features that another thread makes.
+    """
+
+    def __init__(self, index: int, text: str, features: FeatureStream) -> None:
         self._index = index
         self._text = text
-        self._extractor = extractor
+        self._stream = features
         self._to_playout: StreamResampler | None = None
         self._to_features = StreamResampler(PLAYOUT_RATE_HZ, FEATURE_RATE_HZ)
         self._tail: FloatArray = np.zeros(0, np.float32)  # held back: may turn out to be the end, which fades out
         self._framer = AudioFramer()
         self._audio: deque[FloatArray] = deque()
+        self._loud: list[bool] = []
         self._heard_s = 0.0  # of the sentence; the resamplers hold a few ms of it back
         self._samples = 0  # at PLAYOUT_RATE_HZ, handed on
         self._feature_samples = 0
         self._pictures = 0
         self._complete = False
-        extractor.reset()
+        features.reset()
 
     def push(self, chunk: AudioChunk) -> list[SpokenPicture]:
         """The pictures that are known now; the final chunk gives all that are left."""
+        return self.pictures(self.listen(self.hear(chunk)))
+
+    def hear(self, chunk: AudioChunk) -> AudioChunk:
+        """Take the chunk in; gives the 16 kHz copy of what is now sure to be played."""
         if self._to_playout is None:
             self._to_playout = StreamResampler(chunk.sample_rate, PLAYOUT_RATE_HZ)
         start_s, self._heard_s = self._heard_s, self._heard_s + chunk.duration_s
@@ -76,7 +87,15 @@ class SentenceTimeline:
             speech = np.concatenate([speech, self._to_playout.flush()])
         played = self._shape(speech, chunk.final)
         self._complete = chunk.final
-        windows = self._features(played, chunk.phonemes, start_s, chunk.final)
+        return self._feature_copy(played, chunk.phonemes, start_s, chunk.final)
+
+    def listen(self, heard: AudioChunk) -> list[FeatureWindow]:
+        """The windows that are known once `heard`, or a piece of it, is; the final piece gives all that are left."""
+        windows = self._stream.push(heard)
+        return windows + self._stream.flush() if heard.final else windows
+
+    def pictures(self, windows: list[FeatureWindow]) -> list[SpokenPicture]:
+        """The pictures of these windows."""
         return [self._picture(window) for window in windows]
 
     def _shape(self, speech: FloatArray, final: bool) -> FloatArray:
@@ -93,12 +112,14 @@ class SentenceTimeline:
         if not self._samples:
             played = fade_in(played, PLAYOUT_RATE_HZ)
         self._samples += len(played)
-        self._audio.extend(self._framer.push(played))
+        frames = self._framer.push(played)
+        self._audio.extend(frames)
+        self._loud += map(is_loud, frames)
         return played
 
-    def _features(
+    def _feature_copy(
         self, played: FloatArray, phonemes: tuple[Phoneme, ...] | None, start_s: float, final: bool
-    ) -> list[FeatureWindow]:
+    ) -> AudioChunk:
         samples = self._to_features.push(played)
         if final:
             samples = np.concatenate([samples, self._to_features.flush()])
@@ -106,14 +127,14 @@ class SentenceTimeline:
         moved = phonemes and tuple(replace(p, start_s=p.start_s + shift_s, end_s=p.end_s + shift_s) for p in phonemes)
         chunk = AudioChunk(samples, FEATURE_RATE_HZ, pts=self._feature_samples, phonemes=moved, final=final)
         self._feature_samples += len(samples)
-        windows = self._extractor.push(chunk)
-        return windows + self._extractor.flush() if final else windows
+        return chunk
 
     def _picture(self, window: FeatureWindow) -> SpokenPicture:
         self._pictures += 1
         total_s = self._duration_s()
         first = self._pictures == 1
         return SpokenPicture(
+            mouth=mouth_weight(self._loud, self._pictures - 1, self._complete),
             window=window,
             audio=self._audio.popleft(),
             sentence=self._index,

@@ -16,12 +16,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
+from pipeline.audio import in_pieces
 from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.compositing import compose
@@ -60,6 +62,8 @@ SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
 FIRST_BATCH = 1
+DEVICE_PIECE_S = 0.32
+"""Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
 TOKEN_TIMEOUT_S = 60.0
 SPEECH_TIMEOUT_S = 20.0
 NOTHING_SPOKEN = NoticeEvent(
@@ -85,7 +89,7 @@ class Stages:
     llm: LanguageModel
     tts: SpeechSynthesizer
     voice: str | None
-    new_extractor: Callable[[], FeatureExtractor]
+    extractor: FeatureExtractor
     lipsync: LipSync
     lipsync_state: Any
     bundle: AvatarBundle
@@ -114,6 +118,13 @@ class _Sentence:
 class _Speech:
     sentence: _Sentence
     chunk: AudioChunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Mouth:
+    frame_index: int
+    strength: float
+    "how far the drawn mouth shows; at 0 it is not drawn"
 
 
 class Turn:
@@ -231,19 +242,32 @@ class Turn:
                     yield await self._in_pool(polish.push, chunk)
 
     async def _listen(self) -> None:
-        extractor = self._stages.new_extractor()
+        stream = self._stages.extractor.stream()
         timeline: SentenceTimeline | None = None
         try:
             async for item in self._speech:
                 if timeline is None:
-                    timeline = SentenceTimeline(item.sentence.index, speakable(item.sentence.text), extractor)
-                for picture in await self._in_pool(timeline.push, item.chunk):
-                    self.times.mark("first_features")
-                    await self._pictures.send(picture)
+                    timeline = SentenceTimeline(item.sentence.index, speakable(item.sentence.text), stream)
+                async with aclosing(self._pictures_of(timeline, item.chunk)) as pictures:
+                    async for picture in pictures:
+                        self.times.mark("first_features")
+                        await self._pictures.send(picture)
                 if item.chunk.final:
                     timeline = None
         finally:
             self._pictures.close()
+
+    async def _pictures_of(self, timeline: SentenceTimeline, chunk: AudioChunk) -> AsyncGenerator[SpokenPicture, None]:
+        stages = self._stages
+        if not stages.extractor.on_device:
+            for picture in await self._in_pool(timeline.push, chunk):
+                yield picture
+            return
+        heard = await self._in_pool(timeline.hear, chunk)
+        for piece in in_pieces(heard, DEVICE_PIECE_S):
+            wanted_s = stages.playout.due_s(len(stages.playout.spoken))
+            for picture in timeline.pictures(await stages.device.call(partial(timeline.listen, piece), wanted_s)):
+                yield picture
 
     async def _draw(self) -> None:
         batch_size = FIRST_BATCH
@@ -259,16 +283,24 @@ class Turn:
     async def _draw_batch(self, batch: list[SpokenPicture]) -> list[SpokenFrame]:
         stages = self._stages
         places = [stages.playout.cursor.reserve() for _ in batch]
-        frame_indices = [stages.bundle.frame_index(place) for place in places]
+        mouths = [
+            _Mouth(stages.bundle.frame_index(place), 1.0 if stages.lipsync.draws_rest else picture.mouth)
+            for place, picture in zip(places, batch, strict=True)
+        ]
         requests = [
             LipSyncRequest(
-                stages.lipsync_state, index, picture.window, stages.playout.due_s(len(stages.playout.spoken) + ahead)
+                stages.lipsync_state,
+                mouth.frame_index,
+                picture.window,
+                stages.playout.due_s(len(stages.playout.spoken) + ahead),
+                urgent=not self._frames_sent,
             )
-            for ahead, (index, picture) in enumerate(zip(frame_indices, batch, strict=True))
+            for ahead, (mouth, picture) in enumerate(zip(mouths, batch, strict=True))
+            if mouth.strength
         ]
-        patches = await stages.device.infer(stages.lipsync, requests)
+        patches = await stages.device.infer(stages.lipsync, requests) if requests else []
         self.times.mark("first_patch")
-        images = await self._in_pool(_compose_all, stages.bundle, frame_indices, patches)
+        images = await self._in_pool(_compose_all, stages.bundle, mouths, patches)
         self.times.mark("first_frame")
         return [
             SpokenFrame(
@@ -305,10 +337,13 @@ class Turn:
         self._emit(ErrorEvent(error.code, error.message, error.hint))
 
 
-def _compose_all(bundle: AvatarBundle, frame_indices: list[int], patches: list[FacePatch]) -> list[ImageArray]:
+def _compose_all(bundle: AvatarBundle, mouths: list[_Mouth], patches: list[FacePatch]) -> list[ImageArray]:
+    drawn = iter(patches)
     return [
-        compose(bundle.frame(index), patch, bundle.boxes[index], bundle.mask(index))
-        for index, patch in zip(frame_indices, patches, strict=True)
+        compose(bundle.frame(mouth.frame_index), next(drawn), mouth.strength)
+        if mouth.strength
+        else bundle.frame(mouth.frame_index)
+        for mouth in mouths
     ]
 
 

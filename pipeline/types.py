@@ -99,19 +99,21 @@ class FeatureWindow:
     """What one picture needs from the audio."""
 
     data: FloatArray
-    "float32; shape depends on the extractor: (9,) mouth parameters + activity for viseme, (1,) dBFS for loudness"
+    "float32; shape depends on the extractor, e.g. (50, 384) for whisper15, (80, 16) for mel, (9,) for viseme"
     picture: int
     "index of the picture within the sentence, 0-based"
 
 
 @dataclass(frozen=True, slots=True)
 class FacePatch:
-    """A rendered mouth region, ready for compositing."""
+    """A rendered part of a face, ready for compositing."""
 
     pixels: ImageArray
-    "uint8 RGB (h, w, 3), the size of the bundle's box"
-    opaque: bool = False
-    "True: pasted as it is, without the bundle's feathered mask (measuring backends)"
+    "uint8 RGB (h, w, 3), as large as the network draws; resized to the box when it is composed"
+    box: tuple[int, int, int, int]
+    "x0, y0, x1, y1 in pixels of the frame, x1 and y1 exclusive"
+    mask: ImageArray | None
+    "uint8 (y1 - y0, x1 - x0), 255 where the patch covers the frame; None: pasted as it is (measuring backends)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class LipSyncRequest:
     window: FeatureWindow
     deadline_s: float
     "clock time at which the picture is wanted; the device worker serves the earliest first"
+    urgent: bool = False
+    "a turn's first picture, which somebody waits for: served before all that are not"
 
 
 @dataclass(frozen=True, slots=True)

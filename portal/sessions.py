@@ -77,9 +77,9 @@ class SessionManager:
             self._opening -= 1
 
     async def swap_avatar(self, session: Session, avatar: str) -> None:
-        """Go on as another avatar. Raises AvatarNotFound, BundleError."""
+        """Go on as another avatar. Raises AvatarNotFound, AvatarNotPrepared, BundleError."""
         bundle = await asyncio.to_thread(self.library.open, avatar)
-        await session.swap_avatar(await self.engine.stages_for(bundle, session.choice, session.playout))
+        await self.engine.swap_avatar(session, bundle)
 
     async def close(self, session: Session) -> None:
         """End a session. Idempotent."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,7 @@ class TrainableNetwork(nn.Module):
 
     def export(self, path: Path) -> None:
         """Half precision, convolutions flattened to (kernel * in, out) as the run time multiplies them."""
-        layers = {"entry": self.entry, "head": self.head}
+        layers: dict[str, Any] = {"entry": self.entry, "head": self.head}
         for i, (dilated, mix) in enumerate(zip(self.dilated, self.mix, strict=True)):
             layers |= {f"blocks.{i}.dilated": dilated, f"blocks.{i}.mix": mix}
         arrays = {}

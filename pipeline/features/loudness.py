@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureCount
 from pipeline.types import AudioChunk, FeatureWindow, FloatArray
 
-__all__ = ["SILENCE_DBFS", "LoudnessExtractor"]
+__all__ = ["SILENCE_DBFS", "LoudnessExtractor", "LoudnessStream"]
 
 SILENCE_DBFS = -120.0
 
@@ -17,6 +17,20 @@ class LoudnessExtractor:
 
     name = "loudness"
     lookahead_ms = 0.0
+    on_device = False
+
+    def load(self, device: str) -> None:
+        """Nothing to load."""
+
+    def stream(self) -> LoudnessStream:
+        return LoudnessStream()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class LoudnessStream:
+    """See FeatureStream."""
 
     def __init__(self) -> None:
         self.reset()

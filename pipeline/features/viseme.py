@@ -14,7 +14,7 @@ from pipeline.features.coarticulation import FUTURE_MS, N_COLUMNS, STEP_MS, Coar
 from pipeline.features.pictures import PictureCount
 from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, FloatArray
 
-__all__ = ["VisemeExtractor"]
+__all__ = ["VisemeExtractor", "VisemeStream"]
 
 _SAMPLES_PER_MS = FEATURE_RATE_HZ // 1000
 _REMEMBERED = 4
@@ -120,9 +120,28 @@ class VisemeExtractor:
 
     name = "viseme"
     lookahead_ms = float(FUTURE_MS + WORD_GAP_MS)
+    on_device = False
 
-    def __init__(self, network: VisemeNetwork | None = None) -> None:
-        """`network` is loaded from the repository's weights when a sentence without timing first needs it."""
+    def __init__(self) -> None:
+        self._network: VisemeNetwork | None = None
+
+    def load(self, device: str) -> None:
+        """The network of the repository; numpy, whatever the device."""
+        self._network = VisemeNetwork.load()
+
+    def stream(self) -> VisemeStream:
+        if self._network is None:
+            raise RuntimeError("load() comes before stream()")
+        return VisemeStream(self._network)
+
+    def close(self) -> None:
+        self._network = None
+
+
+class VisemeStream:
+    """See FeatureStream."""
+
+    def __init__(self, network: VisemeNetwork) -> None:
         self._network = network
         self.reset()
 
@@ -139,7 +158,7 @@ class VisemeExtractor:
         if self._sentence is None:
             if not len(chunk.samples) and not chunk.phonemes:
                 return []
-            self._sentence = _Sentence(_Hearing(self._loaded_network()) if chunk.phonemes is None else _Timing())
+            self._sentence = _Sentence(_Hearing(self._network) if chunk.phonemes is None else _Timing())
         return self._count.give(self._sentence.push(chunk))
 
     def flush(self) -> list[FeatureWindow]:
@@ -147,8 +166,3 @@ class VisemeExtractor:
         windows = self._count.give(rows)
         self.reset()
         return windows
-
-    def _loaded_network(self) -> VisemeNetwork:
-        if self._network is None:
-            self._network = VisemeNetwork.load()
-        return self._network

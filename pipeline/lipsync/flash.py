@@ -23,22 +23,21 @@ class FlashLipSync:
     name = "flash"
     features = "loudness"
     max_batch = 8
+    draws_rest = True
 
-    def load(self) -> None:
+    def load(self, device: str) -> None:
         """Nothing to load."""
 
-    def prepare(self, bundle: AvatarBundle) -> tuple[int, int]:
-        """Width and height of the avatar's boxes, px."""
-        x0, y0, x1, y1 = (int(edge) for edge in bundle.boxes[0])
-        return x1 - x0, y1 - y0
+    def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
+        return bundle
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
         """windows: float32 (1,), dBFS."""
         patches = []
         for request in requests:
-            width, height = request.state
+            x0, y0, x1, y1 = (int(edge) for edge in request.state.boxes[request.frame_index])
             level = 255 if float(request.window.data[0]) > LOUD_DBFS else 0
-            patches.append(FacePatch(np.full((height, width, 3), level, np.uint8), opaque=True))
+            patches.append(FacePatch(np.full((y1 - y0, x1 - x0, 3), level, np.uint8), (x0, y0, x1, y1), None))
         return patches
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class SpeakingFace:
     """What the viseme backend keeps of an avatar. About 2 MB, and decoded regions within a budget."""
 
     def __init__(self, bundle: AvatarBundle) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         boxes = bundle.boxes.astype(np.float64)
         self._width, self._height = (int(edge) for edge in boxes[0, 2:] - boxes[0, :2])
         landmarks = bundle.landmarks.astype(np.float64)
@@ -226,8 +226,8 @@ class SpeakingFace:
         """
         if frame_index in self._kept:
             return self._kept[frame_index]
-        x0, y0, x1, y1 = (int(edge) for edge in self._bundle.boxes[frame_index])
-        pixels = np.ascontiguousarray(self._bundle.frame(frame_index)[y0:y1, x0:x1])
+        x0, y0, x1, y1 = (int(edge) for edge in self.bundle.boxes[frame_index])
+        pixels = np.ascontiguousarray(self.bundle.frame(frame_index)[y0:y1, x0:x1])
         region = _Region(pixels, self._own_teeth(frame_index) if self._keeps_teeth else None)
         if self._kept_bytes + region.nbytes <= _KEPT_BYTES:
             self._kept[frame_index] = region

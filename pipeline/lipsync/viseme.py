@@ -21,8 +21,9 @@ class VisemeLipSync:
     name = "viseme"
     features = "viseme"
     max_batch = 4
+    draws_rest = True
 
-    def load(self) -> None:
+    def load(self, device: str) -> None:
         """Nothing to load: the renderer has no weights."""
 
     def prepare(self, bundle: AvatarBundle) -> SpeakingFace:
@@ -35,7 +36,10 @@ class VisemeLipSync:
     def _draw(self, request: LipSyncRequest) -> FacePatch:
         face: SpeakingFace = request.state
         window = request.window.data
-        return FacePatch(face.draw(request.frame_index, window[:8], float(window[8])))
+        index = request.frame_index
+        pixels = face.draw(index, window[:8], float(window[8]))
+        x0, y0, x1, y1 = (int(edge) for edge in face.bundle.boxes[index])
+        return FacePatch(pixels, (x0, y0, x1, y1), face.bundle.mask(index))
 
     def close(self) -> None:
         """Nothing to close."""

@@ -151,7 +151,7 @@ class _Screen:
 
     def _aperture(self, detector: Any, window: FeatureWindow) -> float:
         patch = self._lipsync.infer([LipSyncRequest(self._face, 0, window, 0.0)])[0]
-        picture = compose(self._bundle.frame(0), patch, self._bundle.boxes[0], self._bundle.mask(0))
+        picture = compose(self._bundle.frame(0), patch)
         faces = detector.process(picture).multi_face_landmarks
         if not faces:
             return float("nan")
@@ -162,10 +162,12 @@ class _Screen:
 
 def _accuracy(driver: str, spoken: Sequence[AudioChunk], screen: _Screen) -> SyncAccuracy:
     extractor = create("features", "viseme")
+    extractor.load("cpu")
+    stream = extractor.stream()
     seen, told = [], []
     for chunk in spoken:
         heard = chunk if driver == "phonemes" else replace(chunk, phonemes=None)
-        windows = [*extractor.push(heard), *extractor.flush()]
+        windows = [*stream.push(heard), *stream.flush()]
         seen.append(screen.apertures(windows))
         told.append(_openness(chunk, len(windows)))
     every = np.concatenate(seen)

@@ -26,7 +26,7 @@ def cpu_ms_a_picture(data_dir: Path) -> float:
     cv2.setNumThreads(1)
     bundle = preset_library(data_dir).open("mira")
     lipsync = registry.create("lipsync", "viseme")
-    lipsync.load()
+    lipsync.load("cpu")
     state = lipsync.prepare(bundle)
     pictures = asyncio.run(_spoken(SENTENCE))
     best_ms = float("inf")
@@ -35,7 +35,7 @@ def cpu_ms_a_picture(data_dir: Path) -> float:
         for place, picture in enumerate(pictures):
             index = bundle.frame_index(place)
             (patch,) = lipsync.infer([LipSyncRequest(state, index, picture.window, 0.0)])
-            compose(bundle.frame(index), patch, bundle.boxes[index], bundle.mask(index))
+            compose(bundle.frame(index), patch)
         best_ms = min(best_ms, 1000 * (time.process_time() - began_s) / len(pictures))
     lipsync.close()
     return best_ms
@@ -44,7 +44,9 @@ def cpu_ms_a_picture(data_dir: Path) -> float:
 async def _spoken(sentence: str) -> list[SpokenPicture]:
     tts = registry.create("tts", "hibari")
     tts.load()
-    timeline = SentenceTimeline(0, sentence, registry.create("features", "viseme"))
+    extractor = registry.create("features", "viseme")
+    extractor.load("cpu")
+    timeline = SentenceTimeline(0, sentence, extractor.stream())
     pictures = [picture async for chunk in tts.synthesize(sentence) for picture in timeline.push(replace(chunk))]
     await tts.aclose()
     return pictures

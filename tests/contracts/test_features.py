@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.interfaces import FeatureExtractor
+from pipeline.interfaces import FeatureExtractor, FeatureStream
 from pipeline.registry import create, names
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray, Phoneme
 
@@ -52,8 +52,8 @@ def chunks(samples: FloatArray, cuts: Sequence[int], phonemes: tuple[Phoneme, ..
     return pieces
 
 
-def windows_of(extractor: FeatureExtractor, pieces: list[AudioChunk]) -> list[FeatureWindow]:
-    return [w for piece in pieces for w in extractor.push(piece)] + extractor.flush()
+def windows_of(stream: FeatureStream, pieces: list[AudioChunk]) -> list[FeatureWindow]:
+    return [w for piece in pieces for w in stream.push(piece)] + stream.flush()
 
 
 def table(windows: list[FeatureWindow]) -> FloatArray:
@@ -63,7 +63,13 @@ def table(windows: list[FeatureWindow]) -> FloatArray:
 @pytest.fixture(params=names("features"))
 def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
     made: FeatureExtractor = create("features", request.param)
+    made.load("cpu")
     return made
+
+
+@pytest.fixture
+def stream(extractor: FeatureExtractor) -> FeatureStream:
+    return extractor.stream()
 
 
 @pytest.fixture(params=["sound", "timing"])
@@ -79,11 +85,11 @@ def test_it_keeps_to_the_protocol(extractor: FeatureExtractor) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_pieces_do_not_matter(extractor: FeatureExtractor, timed: bool, seed: int) -> None:
+def test_pieces_do_not_matter(stream: FeatureStream, timed: bool, seed: int) -> None:
     """Fed in pieces of any size it gives the same windows as fed in one go."""
     samples = speech(2.73, seed)
     phonemes = timing(2.73, seed) if timed else None
-    whole = windows_of(extractor, chunks(samples, [], phonemes))
+    whole = windows_of(stream, chunks(samples, [], phonemes))
     rng = np.random.default_rng(seed)
     sizes = {0: 640, 1: 1, 2: 7}
     cuts = (
@@ -91,34 +97,36 @@ def test_pieces_do_not_matter(extractor: FeatureExtractor, timed: bool, seed: in
         if seed in sizes
         else rng.integers(0, len(samples), rng.integers(1, 60)).tolist()
     )
-    pieces = windows_of(extractor, chunks(samples, cuts, phonemes))
+    pieces = windows_of(stream, chunks(samples, cuts, phonemes))
     assert [w.picture for w in pieces] == [w.picture for w in whole]
     np.testing.assert_allclose(table(pieces), table(whole), atol=1e-4)
 
 
 @pytest.mark.parametrize("n", [0, 1, 639, 640, 641, 12_345])
-def test_a_flushed_sentence_has_all_its_pictures(extractor: FeatureExtractor, timed: bool, n: int) -> None:
+def test_a_flushed_sentence_has_all_its_pictures(stream: FeatureStream, timed: bool, n: int) -> None:
     """After flush() there were exactly ceil(samples / 640) windows, numbered from 0."""
     samples = speech(1.0)[:n]
     phonemes = timing(n / FEATURE_RATE_HZ) if timed else None
-    windows = windows_of(extractor, chunks(samples, [n // 3], phonemes))
+    windows = windows_of(stream, chunks(samples, [n // 3], phonemes))
     assert [w.picture for w in windows] == list(range(-(-n // PICTURE)))
     assert all(w.data.dtype == np.float32 and np.isfinite(w.data).all() for w in windows)
 
 
-def test_a_window_waits_no_longer_than_the_lookahead(extractor: FeatureExtractor, timed: bool) -> None:
+def test_a_window_waits_no_longer_than_the_lookahead(
+    extractor: FeatureExtractor, stream: FeatureStream, timed: bool
+) -> None:
     """A picture is given out as soon as lookahead_ms of audio after its end are known."""
     samples = speech(2.0)
     phonemes = timing(2.0) if timed else None
     heard = given = 0
     for piece in chunks(samples, list(range(160, len(samples), 160)), phonemes):
-        given += len(extractor.push(piece))
+        given += len(stream.push(piece))
         heard += len(piece.samples)
         due = (heard / FEATURE_RATE_HZ * 1000 - extractor.lookahead_ms) // 40
         assert given >= due
 
 
-def test_later_audio_does_not_matter(extractor: FeatureExtractor, timed: bool) -> None:
+def test_later_audio_does_not_matter(extractor: FeatureExtractor, stream: FeatureStream, timed: bool) -> None:
     """A window depends on no audio later than lookahead_ms after its picture."""
     seconds, known_s = 2.0, 1.2
     known = round(known_s * FEATURE_RATE_HZ)
@@ -130,34 +138,34 @@ def test_later_audio_does_not_matter(extractor: FeatureExtractor, timed: bool) -
         if timed:
             early = [p for p in timing(seconds) if p.start_s < known_s]
             phonemes = (*early, *(p for p in timing(seconds, seed) if p.start_s >= max(known_s, early[-1].end_s)))
-        tables.append(table(windows_of(extractor, chunks(samples, [], phonemes))))
+        tables.append(table(windows_of(stream, chunks(samples, [], phonemes))))
     np.testing.assert_allclose(tables[0][:fixed], tables[1][:fixed], atol=1e-4)
     assert not np.allclose(tables[0], tables[1], atol=1e-3)
 
 
-def test_sentences_do_not_touch(extractor: FeatureExtractor, timed: bool) -> None:
+def test_sentences_do_not_touch(extractor: FeatureExtractor, stream: FeatureStream, timed: bool) -> None:
     """A second sentence on the same instance gives what it gives on a new one, also after a reset in mid-sentence."""
     first = chunks(speech(1.0, 1), [5000], timing(1.0, 1) if timed else None)
     second = chunks(speech(1.5, 2), [5000], timing(1.5, 2) if timed else None)
-    alone = windows_of(create("features", extractor.name), second)
-    windows_of(extractor, first)
-    after_a_sentence = windows_of(extractor, second)
-    extractor.push(first[0])
-    extractor.reset()
-    after_a_reset = windows_of(extractor, second)
+    alone = windows_of(extractor.stream(), second)
+    windows_of(stream, first)
+    after_a_sentence = windows_of(stream, second)
+    stream.push(first[0])
+    stream.reset()
+    after_a_reset = windows_of(stream, second)
     for windows in (after_a_sentence, after_a_reset):
         assert [w.picture for w in windows] == [w.picture for w in alone]
         np.testing.assert_array_equal(table(windows), table(alone))
 
 
-def test_another_sample_rate_is_refused(extractor: FeatureExtractor) -> None:
+def test_another_sample_rate_is_refused(stream: FeatureStream) -> None:
     """Audio that is not at 16 kHz raises ValueError naming both rates."""
     with pytest.raises(ValueError, match=r"16000.*48000"):
-        extractor.push(AudioChunk(np.zeros(1920, np.float32), 48_000))
+        stream.push(AudioChunk(np.zeros(1920, np.float32), 48_000))
 
 
-def test_nothing_to_flush(extractor: FeatureExtractor) -> None:
+def test_nothing_to_flush(stream: FeatureStream) -> None:
     """flush() and reset() before anything was pushed do nothing."""
-    assert extractor.flush() == []
-    extractor.reset()
-    assert extractor.flush() == []
+    assert stream.flush() == []
+    stream.reset()
+    assert stream.flush() == []

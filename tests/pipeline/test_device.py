@@ -1,20 +1,21 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline.device import DeviceWorker
-from pipeline.errors import SessionClosed
+from pipeline.errors import DeviceOutOfMemory, SessionClosed
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 
 
 class ScriptedLipSync:
     """Records its batches; can be held at a gate, and can fail."""
 
-    name, features, max_batch = "scripted", "loudness", 4
+    name, features, max_batch, draws_rest = "scripted", "loudness", 4, True
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []
@@ -23,7 +24,7 @@ class ScriptedLipSync:
         self.failure: Exception | None = None
         self.threads: set[str] = set()
 
-    def load(self) -> None: ...
+    def load(self, device: str) -> None: ...
 
     def prepare(self, bundle: object) -> object:
         return bundle
@@ -37,7 +38,9 @@ class ScriptedLipSync:
         self.batches.append([request.deadline_s for request in requests])
         if self.failure is not None:
             raise self.failure
-        return [FacePatch(np.full((1, 1, 3), int(request.deadline_s), np.uint8)) for request in requests]
+        return [
+            FacePatch(np.full((1, 1, 3), int(request.deadline_s), np.uint8), (0, 0, 1, 1), None) for request in requests
+        ]
 
 
 def request(deadline_s: float) -> LipSyncRequest:
@@ -164,3 +167,54 @@ async def test_what_is_left_of_a_failed_batch_is_not_drawn(device: DeviceWorker)
     await device.infer(lipsync, [request(50)])
     assert [8, 9, 10, 11] not in lipsync.batches
     assert lipsync.batches[-1] == [50]
+
+
+async def test_an_urgent_picture_is_drawn_first_and_alone(device: DeviceWorker) -> None:
+    """A turn's first picture waits for no full batch, not even of earlier deadlines."""
+    lipsync = ScriptedLipSync()
+    tasks = [asyncio.create_task(device.infer(lipsync, [request(50)]))]
+    await settle()
+    await wait_for(lipsync.entered)
+    tasks.append(asyncio.create_task(device.infer(lipsync, [request(1), request(2)])))
+    tasks.append(asyncio.create_task(device.infer(lipsync, [replace(request(9), urgent=True)])))
+    await settle()
+    lipsync.gate.set()
+    await asyncio.gather(*tasks)
+    assert lipsync.batches == [[50], [9], [1, 2]]
+
+
+async def test_a_batch_that_does_not_fit_is_halved_from_then_on(device: DeviceWorker) -> None:
+    """Out of memory costs a retry, not a turn; a single picture that does not fit is told."""
+
+    class Small(ScriptedLipSync):
+        room = 2
+
+        def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+            if len(requests) > self.room:
+                raise DeviceOutOfMemory("The GPU is full.")
+            return super().infer(requests)
+
+    lipsync = Small()
+    lipsync.gate.set()
+    patches = await device.infer(lipsync, [request(at_s) for at_s in range(4)])
+    assert [int(patch.pixels[0, 0, 0]) for patch in patches] == [0, 1, 2, 3]
+    assert device.largest_batch(lipsync) == 2
+    lipsync.room = 0
+    with pytest.raises(DeviceOutOfMemory):
+        await device.infer(lipsync, [request(1)])
+
+
+async def test_a_call_with_a_deadline_takes_its_place_among_the_pictures(device: DeviceWorker) -> None:
+    """Features wait for earlier pictures and come before later ones."""
+    lipsync = ScriptedLipSync()
+    order: list[str] = []
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(device.infer(lipsync, [request(0)]))]
+    await settle()
+    await wait_for(lipsync.entered)
+    tasks.append(asyncio.create_task(device.infer(lipsync, [request(9)])))
+    await settle()
+    tasks.append(asyncio.create_task(device.call(lambda: order.append(f"after {lipsync.batches}"), 5.0)))
+    await settle()
+    lipsync.gate.set()
+    await asyncio.gather(*tasks)
+    assert order == ["after [[0]]"]

@@ -42,8 +42,8 @@ async def test_a_backend_that_could_not_be_loaded_is_tried_again(monkeypatch: py
     engine = Engine()
     await engine.start()
     with pytest.raises(BackendUnavailable):
-        await engine.backend("llm", "echo")
-    first, second = await asyncio.gather(engine.backend("llm", "echo"), engine.backend("llm", "echo"))
+        await engine.backends.get("llm", "echo")
+    first, second = await asyncio.gather(engine.backends.get("llm", "echo"), engine.backends.get("llm", "echo"))
     assert first is second
     assert Flaky.loads == 2
     await engine.aclose()
@@ -78,7 +78,7 @@ async def test_a_session_that_is_being_opened_while_the_engine_closes_is_refused
     assert engine.sessions == {}
     assert closed == ["echo"]
     with pytest.raises(SessionClosed):
-        await engine.backend("tts", "beep")
+        await engine.backends.get("tts", "beep")
 
 
 async def test_closing_goes_on_past_what_cannot_be_closed(

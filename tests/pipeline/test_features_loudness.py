@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.features.loudness import SILENCE_DBFS, LoudnessExtractor
+from pipeline.features.loudness import SILENCE_DBFS, LoudnessStream
 from pipeline.types import AudioChunk
 
 
 def levels(samples: np.ndarray) -> list[float]:
-    extractor = LoudnessExtractor()
+    extractor = LoudnessStream()
     chunk = AudioChunk(samples.astype(np.float32), 16_000)
     return [float(w.data[0]) for w in extractor.push(chunk) + extractor.flush()]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soxr
 
+from models.viseme_net import VisemeNetwork
 from models.visemes import CLOSED, MOUTH_PARAMETERS, TimedSound, visemes_of
-from pipeline.features.viseme import VisemeExtractor
+from pipeline.features.viseme import VisemeStream
 from pipeline.registry import create
 from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FloatArray, Phoneme
 
@@ -23,8 +24,12 @@ SENTENCES = (
 """Not in the training text; rich in p, b and m."""
 
 
+def fresh_stream() -> VisemeStream:
+    return VisemeStream(VisemeNetwork.load())
+
+
 def pictures(samples: FloatArray, phonemes: tuple[Phoneme, ...] | None) -> FloatArray:
-    extractor = VisemeExtractor()
+    extractor = fresh_stream()
     windows = extractor.push(AudioChunk(samples, FEATURE_RATE_HZ, phonemes=phonemes)) + extractor.flush()
     return np.stack([w.data for w in windows])
 
@@ -118,7 +123,7 @@ def test_a_long_pause_is_rest(spoken: list[AudioChunk], timed: bool) -> None:
 
 def test_the_first_chunk_decides() -> None:
     """A sentence that began with timing keeps to it: a later chunk without any says nothing new."""
-    extractor = VisemeExtractor()
+    extractor = fresh_stream()
     first = AudioChunk(np.zeros(6400, np.float32), FEATURE_RATE_HZ, phonemes=(Phoneme("a", 0.0, 0.3),))
     rest = AudioChunk(np.zeros(6400, np.float32), FEATURE_RATE_HZ, final=True)
     windows = extractor.push(first) + extractor.push(rest) + extractor.flush()
@@ -130,7 +135,7 @@ def test_sounds_may_be_told_ahead() -> None:
     """All timing on the first chunk gives the same as timing spread over the chunks."""
     sounds = tuple(Phoneme(ipa, 0.1 * i, 0.1 * (i + 1)) for i, ipa in enumerate("pamibus"))
     silence = np.zeros(640, np.float32)
-    ahead, along = VisemeExtractor(), VisemeExtractor()
+    ahead, along = fresh_stream(), fresh_stream()
     windows: list[list[FloatArray]] = [[], []]
     for i in range(18):
         start_s = i * 0.04

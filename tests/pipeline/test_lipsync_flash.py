@@ -13,6 +13,6 @@ def test_white_above_forty_below_full_scale_else_black(small_bundle, dbfs, level
     backend = FlashLipSync()
     window = FeatureWindow(np.array([dbfs], np.float32), 0)
     patch = backend.infer([LipSyncRequest(backend.prepare(small_bundle), 0, window, 0.0)])[0]
-    assert patch.opaque
+    assert patch.mask is None
     assert patch.pixels.shape == (32, 32, 3)
     assert (patch.pixels == level).all()

@@ -28,7 +28,7 @@ class Speaker:
 
     def picture(self, parameters, activity=1.0, frame=0):
         patch = self.patch(parameters, activity, frame)
-        return compose(self.bundle.frame(frame), patch, self.bundle.boxes[frame], self.bundle.mask(frame))
+        return compose(self.bundle.frame(frame), patch)
 
     def source(self, frame=0):
         x0, y0, x1, y1 = self.bundle.boxes[frame]

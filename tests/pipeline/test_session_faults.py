@@ -103,7 +103,7 @@ class Bench:
             llm=model,
             tts=voice,
             voice=None,
-            new_extractor=LoudnessExtractor,
+            extractor=LoudnessExtractor(),
             lipsync=lipsync,
             lipsync_state=lipsync.prepare(bundle),
             bundle=bundle,

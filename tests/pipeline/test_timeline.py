@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.features.loudness import LoudnessExtractor
+from pipeline.features.loudness import LoudnessStream
 from pipeline.polish import VoicePolish
 from pipeline.timeline import SentenceTimeline, SpokenPicture
 from pipeline.types import SAMPLES_PER_PICTURE, AudioChunk, FeatureWindow, FloatArray, Phoneme
@@ -46,7 +46,7 @@ def feed(timeline: SentenceTimeline, speech: FloatArray, rate_hz: int, piece: in
 @pytest.mark.parametrize("piece", [1_000, 7_001, 10**9])
 def test_a_sentence_becomes_whole_pictures_whatever_its_rate_and_pieces(rate_hz: int, piece: int) -> None:
     """1.01 s of speech is 26 pictures; their audio is the speech at 48 kHz, padded with silence."""
-    pictures = feed(SentenceTimeline(0, "Hello.", LoudnessExtractor()), tone(1.01, rate_hz), rate_hz, piece)
+    pictures = feed(SentenceTimeline(0, "Hello.", LoudnessStream()), tone(1.01, rate_hz), rate_hz, piece)
     assert len(pictures) == 26
     assert all(picture.audio.shape == (SAMPLES_PER_PICTURE,) for picture in pictures)
     audio = np.concatenate([picture.audio for picture in pictures])
@@ -59,8 +59,8 @@ def test_a_sentence_becomes_whole_pictures_whatever_its_rate_and_pieces(rate_hz:
 def test_the_pieces_of_a_sentence_do_not_change_it() -> None:
     """Streamed or whole, the same pictures come out."""
     speech = tone(0.5, 24_000)
-    whole = feed(SentenceTimeline(0, "", LoudnessExtractor()), speech, 24_000, 10**9)
-    streamed = feed(SentenceTimeline(0, "", LoudnessExtractor()), speech, 24_000, 777)
+    whole = feed(SentenceTimeline(0, "", LoudnessStream()), speech, 24_000, 10**9)
+    streamed = feed(SentenceTimeline(0, "", LoudnessStream()), speech, 24_000, 777)
     for a, b in zip(whole, streamed, strict=True):
         np.testing.assert_allclose(a.audio, b.audio, atol=1e-5)
         np.testing.assert_allclose(a.window.data, b.window.data, atol=0.05)
@@ -68,7 +68,7 @@ def test_the_pieces_of_a_sentence_do_not_change_it() -> None:
 
 def test_a_sentence_starts_and_ends_without_a_click() -> None:
     """20 ms fades at both ends."""
-    pictures = feed(SentenceTimeline(0, "", LoudnessExtractor()), np.full(24_000, 0.5, np.float32), 24_000, 10**9)
+    pictures = feed(SentenceTimeline(0, "", LoudnessStream()), np.full(24_000, 0.5, np.float32), 24_000, 10**9)
     audio = np.concatenate([picture.audio for picture in pictures])
     assert abs(audio[0]) < 0.01
     assert abs(audio[47_999]) < 0.01
@@ -77,7 +77,7 @@ def test_a_sentence_starts_and_ends_without_a_click() -> None:
 
 def test_the_subtitle_comes_with_the_first_picture_and_the_share_heard_grows_to_one() -> None:
     """The first picture carries text and duration; the last says that all was heard."""
-    pictures = feed(SentenceTimeline(3, "Hello.", LoudnessExtractor()), tone(1.0, 48_000), 48_000, 10**9)
+    pictures = feed(SentenceTimeline(3, "Hello.", LoudnessStream()), tone(1.0, 48_000), 48_000, 10**9)
     assert [picture.text for picture in pictures] == ["Hello.", *[""] * 24]
     assert pictures[0].duration_s == pytest.approx(1.0)
     shares = [picture.heard for picture in pictures]

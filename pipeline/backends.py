@@ -1,0 +1,74 @@
+"""Backends: each built and loaded at most once (lip-sync and features: once a device), and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import registry
+from pipeline.device import DeviceWorker
+from pipeline.errors import SessionClosed
+
+__all__ = ["BackendOptions", "Backends"]
+
+BackendOptions = Mapping[tuple[str, str], Mapping[str, Any]]
+"Constructor arguments by (kind, name), e.g. {('llm', 'openai'): {'base_url': ...}}."
+
+
+@dataclass(slots=True)
+class _Slot:
+    device: DeviceWorker | None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    backend: Any = None
+
+
+class Backends:
+    """The loaded backends of one engine."""
+
+    def __init__(self, options: BackendOptions) -> None:
+        self._options = options
+        self._slots: dict[tuple[str, str, DeviceWorker | None], _Slot] = {}
+        self._closed = False
+
+    async def get(self, kind: str, name: str, device: DeviceWorker | None = None) -> Any:
+        """The one backend of that name, loaded; with `device`, the one that lives there.
+
+        Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
+        """
+        slot = self._slots.setdefault((kind, name, device), _Slot(device))
+        async with slot.lock:
+            self.check_open()
+            if slot.backend is None:
+                backend = await asyncio.to_thread(registry.create, kind, name, **self._options.get((kind, name), {}))
+                if device is None:
+                    await asyncio.to_thread(backend.load)
+                else:
+                    await device.call(lambda: backend.load(device.name))
+                slot.backend = backend
+        return slot.backend
+
+    def check_open(self) -> None:
+        """Raises SessionClosed after aclose()."""
+        if self._closed:
+            raise SessionClosed("The engine has stopped.", "Try again when it is back.")
+
+    async def aclose(self) -> None:
+        """Close them all, whatever closing one of them raises; before their devices end. Idempotent."""
+        self._closed = True
+        async with AsyncExitStack() as stack:
+            for slot in self._slots.values():
+                stack.push_async_callback(_unload, slot)
+
+
+async def _unload(slot: _Slot) -> None:
+    async with slot.lock:  # waits for one that is just being loaded
+        backend, slot.backend = slot.backend, None
+    if backend is None:
+        return
+    if slot.device is None:
+        await backend.aclose()
+    else:
+        await slot.device.call(backend.close)

@@ -1,0 +1,104 @@
+import asyncio
+
+import pytest
+
+from avatars.bundle import AvatarBundle
+from pipeline import registry
+from pipeline.capacity import DrawingCost, measure_cost
+from pipeline.engine import Engine
+from pipeline.errors import AtCapacity, BackendUnavailable
+from pipeline.lipsync.flash import FlashLipSync
+from pipeline.turn import Choice
+
+MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
+
+
+class Stopwatch:
+    """A clock that only drawing moves: each batch takes 5 ms and 3 ms a picture."""
+
+    def __init__(self, batch_s: float = 0.005, picture_s: float = 0.003) -> None:
+        self.batch_s, self.picture_s, self.time_s = batch_s, picture_s, 0.0
+
+    def draw(self, count: int) -> None:
+        self.time_s += self.batch_s + count * self.picture_s
+
+    def now_s(self) -> float:
+        return self.time_s
+
+    async def sleep_until(self, time_s: float) -> None:
+        await asyncio.Event().wait()  # nothing is played here
+
+
+def test_two_batch_sizes_tell_what_drawing_costs() -> None:
+    """The fixed time of a batch and the time of a picture come out as they are."""
+    watch = Stopwatch()
+    cost = measure_cost(watch.draw, 16, watch.now_s)
+    assert cost.batch_s == pytest.approx(0.005)
+    assert cost.picture_s == pytest.approx(0.003)
+    assert cost.share(10) == pytest.approx(25 * 0.0035)
+
+
+def test_a_hopeless_picture_is_not_drawn_again_and_again() -> None:
+    """A network that takes 10 s a picture is asked twice: to warm up, and to be measured."""
+    watch = Stopwatch(0.0, 10.0)
+    cost = measure_cost(watch.draw, 16, watch.now_s)
+    assert watch.time_s == pytest.approx(20.0)
+    assert cost == DrawingCost(0.0, pytest.approx(10.0))
+
+
+def slow_flash(watch: Stopwatch) -> type[FlashLipSync]:
+    class Slow(FlashLipSync):
+        def infer(self, requests):  # type: ignore[no-untyped-def]
+            watch.draw(len(requests))
+            return super().infer(requests)
+
+    return Slow
+
+
+async def opened(engine: Engine, bundle: AvatarBundle) -> int:
+    """How many sessions get in."""
+    count = 0
+    while True:
+        try:
+            await engine.open_session(f"s{count}", bundle, MEASURED)
+        except AtCapacity:
+            return count
+        count += 1
+
+
+@pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cpu")])
+async def test_sessions_are_admitted_by_what_the_devices_carry(
+    devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """5 ms a batch of 8 and 10 ms a picture let three sessions in on a device; a second device lets in as many more."""
+    watch = Stopwatch(0.005, 0.010)
+    ordinary = registry.backend_class
+    slow = slow_flash(watch)
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    engine = Engine(clock=watch, devices=devices)
+    await engine.start()
+    try:
+        assert await opened(engine, small_bundle) == 3 * len(devices)
+        assert [engine.load(device) for device in engine.devices] == [pytest.approx(0.797, abs=0.01)] * len(devices)
+        await engine.close_session(engine.sessions["s0"])
+        await engine.open_session("again", small_bundle, MEASURED)
+    finally:
+        await engine.aclose()
+
+
+async def test_a_backend_too_slow_for_one_session_is_refused_with_its_speed(
+    monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """Nobody is let into a session that could only stutter."""
+    watch = Stopwatch(0.0, 0.1)
+    ordinary = registry.backend_class
+    slow = slow_flash(watch)
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    engine = Engine(clock=watch)
+    await engine.start()
+    try:
+        with pytest.raises(BackendUnavailable, match=r"10\.0 pictures a second on cpu, and 25 are needed"):
+            await engine.open_session("one", small_bundle, MEASURED)
+        assert not engine.sessions
+    finally:
+        await engine.aclose()
