@@ -1,0 +1,106 @@
+"""Whole turns on each neural backend, with tiny weights: the mouth moves while it speaks and rests in silence."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from session_room import Room, done
+
+pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+
+from neural_avatars import add_parts, write_weights
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotPrepared
+from pipeline import registry
+from pipeline.clock import ManualClock
+from pipeline.engine import Engine
+from pipeline.tts.beep import BeepSynthesizer
+from pipeline.turn import Choice
+from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
+
+NEURAL = ("wav2lip256", "wav2lip96")
+RATE_HZ = 48_000
+FADE_PICTURES = 3
+
+
+class PausingVoice(BeepSynthesizer):
+    """Every sentence is a tone of 0.4 s, silence of 0.6 s and a tone of 0.4 s."""
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * RATE_HZ // 5) / RATE_HZ)).astype(np.float32)
+        pause = np.zeros(3 * RATE_HZ // 5, np.float32)
+        yield AudioChunk(np.concatenate([tone, pause, tone]), RATE_HZ, final=True)
+
+
+@pytest.fixture(params=NEURAL)
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def engine(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+    monkeypatch.setitem(registry.BACKENDS["tts"], "beep", f"{__name__}:PausingVoice")
+    weights = {"weights": write_weights(tmp_path / "weights", backend)}
+    features = registry.backend_class("lipsync", backend).features
+    options = {("lipsync", backend): weights}
+    if features.startswith("whisper"):
+        options["features", features] = weights
+    engine = Engine(options, clock=ManualClock())
+    await engine.start()
+    yield engine
+    await engine.aclose()
+
+
+async def spoken_frames(engine: Engine, bundle: AvatarBundle, backend: str) -> list[MediaFrame]:
+    choice = Choice(llm="echo", tts="beep", lipsync=backend)
+    session = await engine.open_session("test", bundle, choice)
+    assert isinstance(engine.clock, ManualClock)
+    room = Room(engine, session, engine.clock)
+    await session.attach(room.transport)
+    turn = session.say("Hello there.", mode="echo")
+    await room.until(done(room, turn))
+    return [frame for frame in room.transport.frames if frame.speaking]
+
+
+def is_loud(audio: FloatArray) -> bool:
+    return float(np.abs(audio).max()) > 0.01
+
+
+def own_pixels(bundle: AvatarBundle, frame: MediaFrame) -> ImageArray:
+    return bundle.frame(bundle.frame_index(frame.loop_index))
+
+
+async def test_the_mouth_moves_while_it_speaks_and_is_the_avatars_own_in_silence(
+    engine: Engine, backend: str, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Loud pictures differ from the avatar in the box and nowhere else; in a pause it is the avatar, bit by bit."""
+    bundle = make_bundle()
+    add_parts(bundle, backend)
+    spoken = await spoken_frames(engine, bundle, backend)
+    assert len(spoken) == 35
+    loud = [is_loud(frame.audio) for frame in spoken]
+    at_rest = [i for i in range(len(loud)) if not any(loud[max(0, i - FADE_PICTURES + 1) : i + FADE_PICTURES])]
+    assert len(at_rest) >= 8
+    for i, frame in enumerate(spoken):
+        assert isinstance(frame.picture, np.ndarray)
+        own = own_pixels(bundle, frame)
+        x0, y0, x1, y1 = bundle.boxes[bundle.frame_index(frame.loop_index)]
+        changed = (frame.picture != own).any(axis=2)
+        assert changed[y0:y1, x0:x1].any() == (i not in at_rest)
+        changed[y0:y1, x0:x1] = False
+        assert not changed.any()
+
+
+async def test_an_avatar_that_is_not_prepared_is_refused_before_a_session(
+    engine: Engine, backend: str, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Nothing is half open: the error names the backend, and once prepared the same avatar talks."""
+    bundle = make_bundle()
+    with pytest.raises(AvatarNotPrepared, match=backend):
+        await engine.open_session("test", bundle, Choice(llm="echo", tts="beep", lipsync=backend))
+    assert not engine.sessions
+    add_parts(bundle, backend)
+    assert await spoken_frames(engine, bundle, backend)
