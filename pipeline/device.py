@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import importlib.util
 import itertools
 import logging
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,11 +26,28 @@ from pipeline.errors import DeviceOutOfMemory, SessionClosed
 from pipeline.interfaces import LipSync
 from pipeline.types import FacePatch, LipSyncRequest
 
-__all__ = ["DeviceWorker"]
+__all__ = ["DeviceWorker", "find_devices"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 NO_DEADLINE_S = float("inf")
+
+
+def find_devices(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Torch's names of the devices to use: `auto` means every CUDA device, else Apple's, else the CPU.
+
+    torch, which takes seconds to import, is asked only where there may be something else than a CPU.
+    """
+    if tuple(wanted) != ("auto",):
+        return tuple(wanted)
+    may_have_gpu = shutil.which("nvidia-smi") is not None or sys.platform == "darwin"
+    if not may_have_gpu or importlib.util.find_spec("torch") is None:
+        return ("cpu",)
+    import torch
+
+    if torch.cuda.is_available():
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return ("mps",) if torch.backends.mps.is_available() else ("cpu",)
 
 
 @dataclass(order=True, slots=True)

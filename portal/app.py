@@ -19,6 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from avatars.errors import AvatarError
 from avatars.library import AvatarLibrary, presets
 from pipeline import registry
+from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.errors import VivavoceError
 from pipeline.transports.loops import LoopCache, LoopCoding
@@ -65,7 +66,7 @@ class Portal:
 
     @classmethod
     def build(cls, settings: Settings) -> Portal:
-        engine = Engine(backend_options(settings))
+        engine = Engine(backend_options(settings), devices=find_devices(settings.device))
         library = AvatarLibrary(settings.data_dir / "avatars")
         queue = JobQueue(settings.data_dir)
         sessions = SessionManager(

@@ -1,16 +1,21 @@
-"""From settings to the engine's words: which backends, with which options."""
+"""From settings to the engine's words: which backends, with which options, on which devices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from models.weights import WeightsFolder
+from pipeline import registry
 from pipeline.turn import Choice
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
 __all__ = ["backend_options", "default_choice"]
+
+NEURAL_FEATURES = frozenset({"whisper15", "whisper10", "hubert"})
+"Extractors that are networks."
 
 
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:
@@ -22,11 +27,22 @@ def default_choice(settings: Settings, *, llm: str | None = None, voice: str | N
 
 def backend_options(settings: Settings) -> Mapping[tuple[str, str], Mapping[str, Any]]:
     """Constructor arguments of the backends that take any."""
-    key = settings.llm_api_key.get_secret_value()
+    weights = settings.weights_folder
+    networks = {"weights": weights, "precision": settings.precision, "compiled": settings.compile_networks}
+    neural = set(WeightsFolder(weights).backends)
+    return {
+        ("llm", "openai"): _of_the_language_model(settings),
+        ("lipsync", "null"): {"batch_ms": settings.null_batch_ms, "picture_ms": settings.null_picture_ms},
+        **{("lipsync", name): networks for name in registry.names("lipsync") if name in neural},
+        **{("features", name): {"weights": weights} for name in registry.names("features") if name in NEURAL_FEATURES},
+    }
+
+
+def _of_the_language_model(settings: Settings) -> dict[str, str]:
     given = {
         "base_url": settings.llm_base_url,
-        "api_key": key,
+        "api_key": settings.llm_api_key.get_secret_value(),
         "model": settings.llm_model,
         "system_prompt": settings.llm_system_prompt,
     }
-    return {("llm", "openai"): {name: value for name, value in given.items() if value}}
+    return {name: value for name, value in given.items() if value}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from avatars.library import AvatarLibrary
 from pipeline.clock import ManualClock
+from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.errors import RenderError
 from pipeline.render import read_speech, render
@@ -54,7 +55,7 @@ async def _render(
     if (text is None) == (audio is None):
         raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
     bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
-    engine = Engine(backend_options(settings), ManualClock())
+    engine = Engine(backend_options(settings), ManualClock(), find_devices(settings.device))
     await engine.start()
     try:
         choice = default_choice(settings, llm="echo", voice=voice)

@@ -122,7 +122,25 @@ class Settings(BaseSettings):
     worker_idle_s: float = Field(
         60.0, gt=0, description="the worker process ends when it had nothing to do for this long"
     )
-    weights_dir: AbsolutePath | None = Field(None, description="network weights; default: weights in the data folder")
+
+    weights_dir: AbsolutePath | None = Field(
+        None,
+        description="network weights; default: weights in the data folder",
+        json_schema_extra={"option": "weights"},
+    )
+    device: Urls = Field(
+        ("auto",), description="where networks run: auto, cpu, cuda:0, mps; several share the sessions among them"
+    )
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="of the networks; auto: fp16 on a GPU, fp32 on the CPU"
+    )
+    compile_networks: bool = Field(
+        False,
+        description="torch.compile the networks: faster, after a start of some minutes",
+        json_schema_extra={"option": "compile"},
+    )
+    null_batch_ms: float = Field(5.0, ge=0, description="for the 'null' lip-sync: what a batch takes")
+    null_picture_ms: float = Field(3.0, ge=0, description="for the 'null' lip-sync: what each picture takes besides")
 
     @property
     def weights_folder(self) -> Path:

@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 
 from pipeline import registry
+from pipeline.backends import BackendOptions
 from pipeline.errors import VivavoceError
+from portal.backends import backend_options
 from portal.ui.context import PageContext
 from portal.ui.talk_text import TALK_TEXTS
 
@@ -118,9 +120,10 @@ def build_talk_tab(context: PageContext) -> gr.HTML:
 def catalogue(context: PageContext) -> dict[str, Any]:
     """The choices of a session and the portal's own choice among them."""
     settings = context.settings
+    options = backend_options(settings)
     return {
-        "tts": backend_choices("tts"),
-        "lipsync": backend_choices("lipsync"),
+        "tts": backend_choices("tts", options),
+        "lipsync": backend_choices("lipsync", options),
         "defaults": {
             "avatar": context.sessions.default_avatar,
             "tts": settings.tts,
@@ -131,14 +134,14 @@ def catalogue(context: PageContext) -> dict[str, Any]:
     }
 
 
-def backend_choices(kind: str) -> list[dict[str, Any]]:
+def backend_choices(kind: str, options: BackendOptions) -> list[dict[str, Any]]:
     """Every backend of a kind: whether it can run here, why not, and its voices. Building one is cheap."""
-    return [_choice(kind, name) for name in registry.names(kind)]
+    return [_choice(kind, name, options) for name in registry.names(kind)]
 
 
-def _choice(kind: str, name: str) -> dict[str, Any]:
+def _choice(kind: str, name: str, options: BackendOptions) -> dict[str, Any]:
     try:
-        backend = registry.create(kind, name)
+        backend = registry.create(kind, name, **options.get((kind, name), {}))
     except VivavoceError as error:
         return {"name": name, "ready": False, "reason": error.hint or error.message, "voices": []}
     voices = list(backend.voices) if kind == "tts" else []

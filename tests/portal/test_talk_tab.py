@@ -19,7 +19,7 @@ class OutOfReach:
 
 def test_every_backend_is_offered_the_default_first() -> None:
     """All registered voices are listed in the registry's order, with their own voices."""
-    choices = backend_choices("tts")
+    choices = backend_choices("tts", {})
     assert [choice["name"] for choice in choices] == list(registry.names("tts"))
     beep = choices[-1]
     assert beep == {"name": "beep", "ready": True, "reason": "", "voices": ["beep"]}
@@ -28,7 +28,7 @@ def test_every_backend_is_offered_the_default_first() -> None:
 def test_a_backend_that_cannot_run_here_is_listed_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is not ready is not hidden: it says what it needs."""
     monkeypatch.setitem(registry.BACKENDS, "tts", {"far": f"{__name__}:OutOfReach"})
-    assert backend_choices("tts") == [{"name": "far", "ready": False, "reason": "pip install far", "voices": []}]
+    assert backend_choices("tts", {}) == [{"name": "far", "ready": False, "reason": "pip install far", "voices": []}]
 
 
 @pytest.mark.parametrize("texts", [TALK_TEXTS, HEADER_TEXTS], ids=["talk", "header"])
