@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avatars.errors import FaceNotFound
+
 __all__ = [
+    "BACKENDS",
     "CropParameters",
     "crop_box",
     "face_boxes",
@@ -22,6 +25,9 @@ __all__ = [
     "ultralight_boxes",
     "wav2lip_boxes",
 ]
+
+BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
+"those that see a crop of the face"
 
 Landmarks = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int32]
@@ -99,7 +105,7 @@ class CropParameters:
 def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
     """Boxes (n, 4) int32 x0, y0, x1, y1, inside the picture of `size` (width, height), from landmarks (n, 478, 3).
 
-    Raises KeyError for a backend without a face crop, ValueError if a face lies outside the picture.
+    Raises KeyError for a backend without a face crop, FaceNotFound if a face lies outside the picture.
     """
     rules = {
         "musetalk15": musetalk_boxes,
@@ -173,5 +179,5 @@ def _inside(boxes: IntArray, size: tuple[int, int]) -> IntArray:
     width, height = size
     cut = np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)
     if not ((cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])).all():
-        raise ValueError("a face lies outside the picture")
+        raise FaceNotFound("A face lies outside the picture.", "Use a picture or clip in which it is seen whole.")
     return cut

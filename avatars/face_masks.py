@@ -22,9 +22,18 @@ from avatars.geometry import (
     RIGHT_EYE,
     UPPER_LIP_INNER,
     UPPER_LIP_OUTER,
+    mouth_mask,
 )
 
-__all__ = ["PARSE_PX", "blurred_mask", "classes_to_mask", "face_classes", "mask_in_box", "musetalk_mask"]
+__all__ = [
+    "PARSE_PX",
+    "blurred_mask",
+    "classes_to_mask",
+    "face_classes",
+    "feathered_mask",
+    "mask_in_box",
+    "musetalk_mask",
+]
 
 Landmarks = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.uint8]
@@ -55,6 +64,17 @@ def musetalk_mask(landmarks: Landmarks, box: Box, parameters: CropParameters) ->
     parsed = cv2.resize(classes_to_mask(classes, parameters), (right - left, bottom - top))
     mask = blurred_mask(np.asarray(parsed, np.uint8), box, parameters.upper_boundary_ratio)
     return mask_in_box(mask, box)
+
+
+def feathered_mask(width: int, height: int, upper_boundary_ratio: float = 0.0) -> Mask:
+    """uint8 (height, width) for networks whose originals paste whole rectangles: soft edges, round below like a jaw.
+
+    Nothing above the boundary: what the network was shown there is better taken from the picture itself.
+    """
+    first = int(height * upper_boundary_ratio)
+    mask = np.zeros((height, width), np.uint8)
+    mask[first:] = mouth_mask(width, height - first)
+    return mask
 
 
 def mask_in_box(mask: Mask, box: Box) -> Mask:

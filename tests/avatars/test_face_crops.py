@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avatars.face_crops import CropParameters, crop_box, face_boxes, smooth_boxes
+from avatars.errors import FaceNotFound
+from avatars.face_crops import BACKENDS, CropParameters, crop_box, face_boxes, smooth_boxes
 from tests.portraits import portrait
 
 NOSE_TIP, CHIN, MOUTH, LEFT_EAR, RIGHT_EAR = 4, 152, 13, 234, 454
@@ -146,14 +147,14 @@ def test_ultralight_s_box_is_a_square_from_the_bridge_of_the_nose() -> None:
     assert landmarks[10, 1] < y0 < landmarks[NOSE_TIP, 1] and landmarks[CHIN, 1] < y1
 
 
-@pytest.mark.parametrize("backend", ["musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_boxes_are_cut_at_the_picture(backend: str) -> None:
     """A face at the edge of the picture has a smaller box; one that is not in it at all is an error."""
     landmarks = portrait("woman")[1]
     edge = landmarks + np.array([384 - landmarks[1, 0], 384 - landmarks[CHIN, 1], 0])
     x0, y0, x1, y1 = face_boxes(backend, edge[None], (384, 384), CropParameters.of(backend))[0]
     assert 0 < x0 < x1 == 384 and 0 < y0 < y1 <= 384
-    with pytest.raises(ValueError, match="outside the picture"):
+    with pytest.raises(FaceNotFound, match="outside the picture"):
         face_boxes(backend, landmarks[None] + 1000, (384, 384), CropParameters.of(backend))
 
 

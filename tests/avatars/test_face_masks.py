@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from avatars.face_crops import Box, CropParameters, crop_box, face_boxes
-from avatars.face_masks import PARSE_PX, blurred_mask, classes_to_mask, face_classes, mask_in_box, musetalk_mask
+from avatars.face_masks import (
+    PARSE_PX,
+    blurred_mask,
+    classes_to_mask,
+    face_classes,
+    feathered_mask,
+    mask_in_box,
+    musetalk_mask,
+)
 from tests.portraits import portrait
 
 # From LiveTalking a5a77f4 (get_image_prepare_material), a parser that finds rows h//4:h-h//8 and columns w//4:w-w//4.
@@ -107,3 +115,13 @@ def test_a_face_at_the_edge_has_a_mask_too() -> None:
     (box,) = face_boxes("musetalk15", landmarks[None], (384, 384), parameters).tolist()
     mask = musetalk_mask(landmarks, (box[0], box[1], box[2], box[3]), parameters)
     assert box[0] == 0 and mask.shape == (box[3] - box[1], box[2] - box[0]) and mask.max() == 255
+
+
+@pytest.mark.parametrize("size", [(80, 100), (7, 9), (2, 2)])
+def test_a_feathered_mask_ends_in_nothing_at_its_edges(size: tuple[int, int]) -> None:
+    """No rectangle shows: the outermost pixels are as filmed, and so is the part above the boundary."""
+    mask = feathered_mask(*size, 0.5)
+    assert mask.shape == (size[1], size[0])
+    assert not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+    assert not mask[: size[1] // 2].any()
+    assert size == (2, 2) or mask[size[1] * 3 // 4, size[0] // 2] > 200

@@ -1,0 +1,150 @@
+"""Preparing an avatar for a backend: what comes out fits the pictures, and a killed run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from avatars import backend_parts
+from avatars.backend_parts import prepare_parts
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarError
+from avatars.face_crops import CropParameters
+from avatars.parts import BackendParts
+from models.errors import WeightsDamaged, WeightsMissing
+from tests.portraits import portrait_bundle
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killed_after(calls: int) -> Callable[[float], None]:
+    left = iter(range(calls))
+
+    def progress(_: float) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    return progress
+
+
+def silent(_: float) -> None:
+    return
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> AvatarBundle:
+    return portrait_bundle(tmp_path / "ada", size=192, shifts=(0, 2, 4, 6, 8))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    pytest.importorskip("torch")
+    pytest.importorskip("diffusers")
+    from tests.tiny_musetalk import write_musetalk_weights
+
+    return write_musetalk_weights(tmp_path / "weights")
+
+
+@pytest.mark.parametrize(("backend", "side"), [("wav2lip256", 256), ("wav2lip96", 96), ("ultralight", 168)])
+def test_faces_are_the_pictures_in_their_boxes(bundle: AvatarBundle, tmp_path: Path, backend: str, side: int) -> None:
+    """A face of each frame, in the network's size and in RGB, needs no weights; boxes follow the moving head."""
+    work = tmp_path / "work"
+    prepare_parts(bundle, backend, tmp_path / "nothing", CropParameters.of(backend), work, silent)
+    parts = BackendParts.open(bundle, backend)
+    for frame in range(bundle.frame_count):
+        x0, y0, x1, y1 = parts.boxes[frame]
+        face = parts.row("faces", frame)
+        again = cv2.resize(bundle.frame(frame)[y0:y1, x0:x1], (side, side))
+        assert face.shape == (side, side, 3) and np.array_equal(face, again)
+        mask = parts.mask(frame)
+        assert mask.shape == (y1 - y0, x1 - x0) and mask.max() == 255 and not mask[0].any()
+    assert parts.boxes[4, 0] > parts.boxes[0, 0]
+
+
+@pytest.mark.parametrize("backend", ["musetalk15", "musetalk10"])
+def test_latents_are_those_of_the_masked_and_the_whole_face(
+    bundle: AvatarBundle, weights: Path, tmp_path: Path, backend: str
+) -> None:
+    """MuseTalk's rows are the autoencoder's latents of each face: 4 channels of the masked one, 4 of the whole one."""
+    from models.musetalk_vae import encode_faces, load_musetalk_vae
+
+    parameters = CropParameters.of(backend)
+    parts = prepare_parts(bundle, backend, weights, parameters, tmp_path / "work", silent)
+    assert parts.parameters["parsing_mode"] == ("jaw" if backend == "musetalk15" else "raw")
+    x0, y0, x1, y1 = parts.boxes[3]
+    face = cv2.resize(bundle.frame(3)[y0:y1, x0:x1], (256, 256), interpolation=cv2.INTER_LANCZOS4)
+    expected = encode_faces(load_musetalk_vae(weights / "sd-vae-ft-mse"), face[None])[0].numpy()
+    latents = parts.row("latents", 3)
+    assert latents.dtype == np.float16 and latents.shape == (8, 32, 32)
+    assert np.abs(latents - expected).max() < 2e-3 * max(1, np.abs(expected).max())
+    assert parts.mask(3).max() == 255
+
+
+def test_one_avatar_serves_several_backends(bundle: AvatarBundle, tmp_path: Path) -> None:
+    """Preparing for a second backend leaves the first as it was."""
+    for backend in ("wav2lip96", "ultralight"):
+        prepare_parts(bundle, backend, tmp_path, CropParameters.of(backend), tmp_path / "work", silent)
+    assert BackendParts.open(bundle, "wav2lip96").row("faces", 0).shape == (96, 96, 3)
+    assert BackendParts.open(bundle, "ultralight").row("faces", 0).shape == (168, 168, 3)
+
+
+def test_a_killed_preparation_goes_on_where_it_was(
+    bundle: AvatarBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finished batches are not computed again, and the result is that of a run in one go."""
+    monkeypatch.setattr(backend_parts, "BATCH_FRAMES", 2)
+    cut: list[int] = []
+    cut_face = backend_parts._face
+
+    def counting(picture: np.ndarray, *rest: object) -> np.ndarray:
+        cut.append(1)
+        return cut_face(picture, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backend_parts, "_face", counting)
+    parameters, work = CropParameters(), tmp_path / "work"
+    with pytest.raises(Killed):
+        prepare_parts(bundle, "wav2lip96", tmp_path, parameters, work, killed_after(2))
+    assert len(cut) == 4
+    with pytest.raises(AvatarError):
+        BackendParts.open(bundle, "wav2lip96")
+    parts = prepare_parts(bundle, "wav2lip96", tmp_path, parameters, work, silent)
+    assert len(cut) == 5
+    faces = [parts.row("faces", frame) for frame in range(5)]
+    whole = prepare_parts(bundle, "wav2lip96", tmp_path, parameters, tmp_path / "fresh", silent)
+    assert all(np.array_equal(face, whole.row("faces", frame)) for frame, face in enumerate(faces))
+
+
+def test_other_parameters_are_computed_afresh(bundle: AvatarBundle, tmp_path: Path) -> None:
+    """What was kept of a run with other parameters is not taken for this one's."""
+    work = tmp_path / "work"
+    plain = prepare_parts(bundle, "wav2lip96", tmp_path, CropParameters(), work, silent).row("faces", 0)
+    padded = CropParameters.of("wav2lip96", {"pads": [20, 20, 20, 20]})
+    parts = prepare_parts(bundle, "wav2lip96", tmp_path, padded, work, silent)
+    assert parts.parameters["pads"] == [20, 20, 20, 20]
+    assert not np.array_equal(parts.row("faces", 0), plain)
+
+
+def test_what_is_missing_or_damaged_is_said_before_anything_is_kept(bundle: AvatarBundle, tmp_path: Path) -> None:
+    """No weights, a truncated file, a backend that needs nothing: an error with the remedy, and no parts."""
+    pytest.importorskip("torch")
+    from tests.tiny_musetalk import write_musetalk_weights
+
+    def prepare(backend: str, weights: Path) -> None:
+        prepare_parts(bundle, backend, weights, CropParameters(), tmp_path / "work", silent)
+
+    with pytest.raises(WeightsMissing, match="fetch musetalk15"):
+        prepare("musetalk15", tmp_path / "nothing")
+    weights = write_musetalk_weights(tmp_path / "weights")
+    file = weights / "sd-vae-ft-mse" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(WeightsDamaged):
+        prepare("musetalk15", weights)
+    with pytest.raises(AvatarError, match="wav2lip96"):
+        prepare("viseme", weights)
+    assert not (bundle.path / "parts").exists()
