@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_whisper import BESIDE_WHISPER, write_whisper_weights
 
 from pipeline.interfaces import FeatureExtractor, FeatureStream
 from pipeline.registry import create, names
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray, Phoneme
 
 PICTURE = 640
+WITH_WEIGHTS = ("whisper15", "whisper10")
 WORDS = "hˈəlˌO bˈɑb ˈaɪ meɪk pˈaɪp fɹʌm wʊd"
 
 
@@ -60,9 +63,21 @@ def table(windows: list[FeatureWindow]) -> FloatArray:
     return np.stack([w.data for w in windows])
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with all that ears need; of what lies beside, it is enough that it is there."""
+    folder = tmp_path_factory.mktemp("weights")
+    write_whisper_weights(folder)
+    for name in BESIDE_WHISPER:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
 @pytest.fixture(params=names("features"))
-def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
-    made: FeatureExtractor = create("features", request.param)
+def extractor(request: pytest.FixtureRequest, weights: Path) -> FeatureExtractor:
+    options = {"weights": weights} if request.param in WITH_WEIGHTS else {}
+    made: FeatureExtractor = create("features", request.param, **options)
     made.load("cpu")
     return made
 

@@ -1,0 +1,193 @@
+"""The encoder of Whisper tiny (Radford et al. 2022), the ears of MuseTalk: five vectors of 384 every 20 ms.
+
+Names and formulas are openai-whisper's; weights in its form (tiny.pt) and in Hugging Face's are read. Unlike in the
+original, speech need not fill the 30 s segment: its place in it is given instead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+from models.state_dicts import load_network, read_checkpoint, read_state_dict
+
+__all__ = ["STATES", "STATE_SIZE", "STEPS_PER_SEGMENT", "WhisperEncoder", "WhisperSizes", "load_whisper_encoder"]
+
+STATE_SIZE = 384
+STATES = 5
+"""The input of the first block, and what each of four blocks makes of it."""
+STEPS_PER_SEGMENT = 1500
+"""30 s: how many places the encoder knows."""
+
+_WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Of a Hugging Face folder; the first that is there is read."""
+_NOT_ENCODER = ("decoder.", "proj_out.")
+"""What writes text, which nobody asks for here."""
+_OUR_NAMES = (
+    (r"^embed_positions\.weight$", "positional_embedding"),
+    (r"^layers\.", "blocks."),
+    (r"\.self_attn\.q_proj\.", ".attn.query."),
+    (r"\.self_attn\.k_proj\.", ".attn.key."),
+    (r"\.self_attn\.v_proj\.", ".attn.value."),
+    (r"\.self_attn\.out_proj\.", ".attn.out."),
+    (r"\.self_attn_layer_norm\.", ".attn_ln."),
+    (r"\.fc1\.", ".mlp.0."),
+    (r"\.fc2\.", ".mlp.2."),
+    (r"\.final_layer_norm\.", ".mlp_ln."),
+    (r"^layer_norm\.", "ln_post."),
+)
+"""What Hugging Face calls it -> what openai-whisper calls it."""
+_NEEDED = "MuseTalk needs Whisper tiny (multilingual): OpenAI's tiny.pt or Hugging Face's openai/whisper-tiny."
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperSizes:
+    """What the encoder is built by."""
+
+    bands: int = 80
+    steps: int = STEPS_PER_SEGMENT
+    state: int = STATE_SIZE
+    heads: int = 6
+    blocks: int = STATES - 1
+    inner: int = 4 * STATE_SIZE
+    "of the two layers after attention"
+
+
+class _Attention(nn.Module):
+    def __init__(self, sizes: WhisperSizes) -> None:
+        super().__init__()
+        self._heads = sizes.heads
+        self.query = nn.Linear(sizes.state, sizes.state)
+        self.key = nn.Linear(sizes.state, sizes.state, bias=False)
+        self.value = nn.Linear(sizes.state, sizes.state)
+        self.out = nn.Linear(sizes.state, sizes.state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (
+            project(x).unflatten(2, (self._heads, -1)).transpose(1, 2) for project in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y
+
+
+class _Block(nn.Module):
+    def __init__(self, sizes: WhisperSizes) -> None:
+        super().__init__()
+        self.attn = _Attention(sizes)
+        self.attn_ln = nn.LayerNorm(sizes.state)
+        self.mlp = nn.Sequential(nn.Linear(sizes.state, sizes.inner), nn.GELU(), nn.Linear(sizes.inner, sizes.state))
+        self.mlp_ln = nn.LayerNorm(sizes.state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.attn_ln(x))
+        y: Tensor = x + self.mlp(self.mlp_ln(x))
+        return y
+
+
+class WhisperEncoder(nn.Module):
+    """Log-mel columns in, the states of all depths out."""
+
+    positional_embedding: Tensor
+
+    def __init__(self, sizes: WhisperSizes) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(sizes.bands, sizes.state, 3, padding=1)
+        self.conv2 = nn.Conv1d(sizes.state, sizes.state, 3, stride=2, padding=1)
+        self.register_buffer("positional_embedding", torch.empty(sizes.steps, sizes.state))
+        self.blocks = nn.ModuleList(_Block(sizes) for _ in range(sizes.blocks))
+        self.ln_post = nn.LayerNorm(sizes.state)
+
+    def forward(self, mel: Tensor, first_step: int = 0, *, last_normed: bool) -> Tensor:
+        """(n, bands, 2 steps) -> (n, steps, blocks + 1, state).
+
+        first_step    place of the first step in the 30 s segment; first_step + steps must not exceed its 1500
+        last_normed   the last state after the final norm, as Hugging Face's `hidden_states` have it (MuseTalk 1.5);
+                      else before it, as in the embeddings of MuseTalk 1.0's own copy of openai-whisper
+        """
+        x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
+        x = x + self.positional_embedding[first_step : first_step + x.shape[1]]
+        states = [x]
+        for block in self.blocks:
+            states.append(block(states[-1]))
+        if last_normed:
+            states[-1] = self.ln_post(states[-1])
+        return torch.stack(states, dim=2)
+
+
+def load_whisper_encoder(path: Path) -> WhisperEncoder:
+    """The encoder of tiny.pt, or of a folder in Hugging Face's form, on the CPU and in the float type of the file.
+
+    Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also for a Whisper of another size).
+    """
+    if path.is_dir():
+        weights = next((path / name for name in _WEIGHTS_FILES if (path / name).is_file()), path / _WEIGHTS_FILES[-1])
+        heads = _heads(_read_json(path / "config.json"), "encoder_attention_heads", path / "config.json")
+        named = {name.removeprefix("model."): value for name, value in read_state_dict(weights).items()}
+        state = {_our_name(name): value for name, value in _encoder_weights(named).items()}
+    else:
+        weights = path
+        heads = _heads(read_checkpoint(path).get("dims"), "n_audio_head", path)
+        state = _encoder_weights(read_state_dict(path))
+    sizes = _sizes(state, heads, weights)
+    return load_network(lambda: WhisperEncoder(sizes), state, weights)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise WeightsMissing(f"{path} is missing.", "It lies beside Whisper's weights: get it from there.") from error
+    except ValueError as error:
+        raise WeightsDamaged(f"{path} is no JSON.", "Get the file again.") from error
+
+
+def _heads(dimensions: Any, key: str, source: Path) -> int:
+    """The one size that the shapes of weights do not show."""
+    heads = dimensions.get(key) if isinstance(dimensions, Mapping) else None
+    if not isinstance(heads, int) or heads < 1:
+        raise WrongArchitecture(f"{source} does not say how many heads Whisper's encoder has ({key}).", _NEEDED)
+    return heads
+
+
+def _encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    kept = {name: value for name, value in state.items() if not name.startswith(_NOT_ENCODER)}
+    return {name.removeprefix("encoder."): value for name, value in kept.items()}
+
+
+def _our_name(name: str) -> str:
+    for pattern, ours in _OUR_NAMES:
+        name = re.sub(pattern, ours, name)
+    return name
+
+
+def _sizes(state: Mapping[str, Tensor], heads: int, source: Path) -> WhisperSizes:
+    """Raises WrongArchitecture: no Whisper, or not of the size of tiny."""
+    try:
+        sizes = WhisperSizes(
+            bands=state["conv1.weight"].shape[1],
+            steps=state["positional_embedding"].shape[0],
+            state=state["conv1.weight"].shape[0],
+            heads=heads,
+            blocks=len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
+            inner=state["blocks.0.mlp.0.weight"].shape[0],
+        )
+    except LookupError as error:
+        raise WrongArchitecture(f"{source} is no Whisper: {error.args[0]} is missing.", _NEEDED) from error
+    tiny = sizes.bands == 80 and sizes.steps == STEPS_PER_SEGMENT and sizes.state == STATE_SIZE
+    if not tiny or sizes.blocks != STATES - 1 or sizes.state % heads:
+        raise WrongArchitecture(
+            f"{source} is a Whisper of another size: {sizes.blocks} blocks, {sizes.state} wide, {heads} heads, "
+            f"{sizes.bands} bands, {sizes.steps} steps.",
+            _NEEDED,
+        )
+    return sizes

@@ -1,0 +1,139 @@
+"""Features of a network that hears far around each picture: pictures are encoded in groups, each with its context.
+
+The groups are fixed by the sentence alone, so however the audio comes in, the network is given the same pieces of it.
+The first groups are small: they come early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.features.pictures import PictureCount
+from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, FloatArray
+
+__all__ = ["STEP_SAMPLES", "Ear", "GroupedStream", "Hearing"]
+
+STEP_SAMPLES = 320
+_STEPS_PER_PICTURE = 2
+_FIRST_GROUPS, _GROUP = (2, 4), 8
+"""Pictures."""
+_SILENCE = 0.001
+"""Peak, -60 dBFS: what is softer is not speech, and nobody asks what it looks like."""
+
+
+class Ear(Protocol):
+    """The network, and what it remembers of one sentence."""
+
+    def states(self, samples: FloatArray, first_step: int) -> FloatArray:
+        """(n, ...) states of n steps, the first being the sentence's `first_step`.
+
+        samples: from Hearing.margin_before before the first step to margin_after after the last one's end.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How much is heard around what. A picture has two steps of 20 ms."""
+
+    margin_before: int
+    "samples before a step that it is made of; at the beginning of a sentence they are mirrored"
+    margin_after: int
+    "samples after a step's end that it is made of"
+    past_steps: int
+    "context of a group"
+    ahead_steps: int
+    window_before: int
+    "steps of a window before its picture's first step"
+    window_after: int
+    "steps of a window from its picture's first step on"
+    clamped: bool
+    "beyond the ends of a sentence, windows repeat its first or last step; else they are zero there"
+    window_shape: tuple[int, ...]
+    "of a window's data"
+
+    @property
+    def lookahead_ms(self) -> float:
+        """What the first picture of a group waits for: the others, and what is heard ahead of them."""
+        samples = self.ahead_steps * STEP_SAMPLES + self.margin_after
+        return (_GROUP - 1) * PICTURE_MS + samples * 1000 / FEATURE_RATE_HZ
+
+
+class GroupedStream:
+    """See FeatureStream. Digital silence is not given to the network: its windows are zero."""
+
+    def __init__(self, hearing: Hearing, new_ear: Callable[[], Ear]) -> None:
+        self._hearing = hearing
+        self._new_ear = new_ear
+        self.reset()
+
+    def reset(self) -> None:
+        self._count = PictureCount()
+        self._ear = self._new_ear()
+        self._samples: FloatArray = np.zeros(0, np.float32)
+        self._forgotten_samples = 0
+        self._groups = 0
+        self._next_picture = 0
+
+    def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
+        """Raises ValueError when the chunk is not at 16 kHz."""
+        self._count.hear(chunk)
+        self._samples = np.concatenate([self._samples, chunk.samples])
+        rows: list[FloatArray] = []
+        while self._count.samples >= self._sample_after(self._group_end()):
+            rows += self._group(self._group_end())
+        return self._count.give(rows)
+
+    def flush(self) -> list[FeatureWindow]:
+        pictures = self._next_picture + self._count.pictures_left
+        silence = max(0, self._sample_after(pictures) - self._count.samples)
+        self._samples = np.pad(self._samples, (0, silence))
+        rows: list[FloatArray] = []
+        while self._next_picture < pictures:
+            rows += self._group(min(self._group_end(), pictures), pictures * _STEPS_PER_PICTURE)
+        windows = self._count.give(rows)
+        self.reset()
+        return windows
+
+    def _group_end(self) -> int:
+        size = _FIRST_GROUPS[self._groups] if self._groups < len(_FIRST_GROUPS) else _GROUP
+        return self._next_picture + size
+
+    def _sample_after(self, picture: int) -> int:
+        """First sample that a group which ends before `picture` does not hear."""
+        step = picture * _STEPS_PER_PICTURE + self._hearing.ahead_steps
+        return step * STEP_SAMPLES + self._hearing.margin_after
+
+    def _group(self, end: int, sentence_steps: int | None = None) -> list[FloatArray]:
+        """Windows of the pictures up to `end`; `sentence_steps` are all there are, if that is known."""
+        first_step = max(0, self._next_picture * _STEPS_PER_PICTURE - self._hearing.past_steps)
+        samples = self._heard(first_step, self._sample_after(end))
+        pictures = range(self._next_picture, end)
+        self._groups += 1
+        self._next_picture = end
+        if np.abs(samples).max() < _SILENCE:
+            return [np.zeros(self._hearing.window_shape, np.float32) for _ in pictures]
+        states = self._ear.states(samples, first_step)
+        last_step = first_step + len(states) - 1 if sentence_steps is None else sentence_steps - 1
+        return [self._window(states, first_step, last_step, picture) for picture in pictures]
+
+    def _heard(self, first_step: int, end: int) -> FloatArray:
+        """Samples from before `first_step`; older ones are forgotten."""
+        start = first_step * STEP_SAMPLES - self._hearing.margin_before
+        kept_from = max(0, start)
+        self._samples = self._samples[kept_from - self._forgotten_samples :]
+        self._forgotten_samples = kept_from
+        return np.pad(self._samples[: end - kept_from], (kept_from - start, 0), mode="reflect")
+
+    def _window(self, states: FloatArray, first_step: int, last_step: int, picture: int) -> FloatArray:
+        centre = picture * _STEPS_PER_PICTURE
+        wanted = np.arange(centre - self._hearing.window_before, centre + self._hearing.window_after)
+        there = wanted.clip(0, last_step)
+        window = states[there - first_step]
+        if not self._hearing.clamped:
+            window[wanted != there] = 0
+        return window.reshape(self._hearing.window_shape)

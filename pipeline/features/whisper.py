@@ -1,0 +1,124 @@
+"""MuseTalk's ears: what Whisper tiny's encoder knows about the 200 ms around each picture, at five depths.
+
+Offline, whole 30 s segments are encoded. Here a group of pictures is, with 1 s before and 0.5 s after it, and each step
+is told its true place in the segment: per state, that comes much closer to the offline features than padding short
+pieces to 30 s, which costs ten times as much (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from models.whisper_mel import COLUMN_SAMPLES, HOP_SAMPLES, loudness_limited, mel_columns
+from pipeline.features.grouped import STEP_SAMPLES, GroupedStream, Hearing
+from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
+from pipeline.types import FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.whisper_encoder import WhisperEncoder
+
+__all__ = ["Whisper10Extractor", "Whisper15Extractor"]
+
+
+_ZERO_EDGED = Hearing(
+    margin_before=COLUMN_SAMPLES // 2,
+    # A step is made of two columns; the second one's time is one hop before the step's end.
+    margin_after=COLUMN_SAMPLES // 2 - HOP_SAMPLES,
+    past_steps=50,
+    ahead_steps=25,
+    window_before=4,
+    window_after=6,
+    clamped=False,
+    window_shape=(50, 384),
+)
+_CLAMPED = replace(_ZERO_EDGED, clamped=True)
+
+
+class _WhisperExtractor:
+    """data is float32 (50, 384): steps [2f - 4, 2f + 6) of picture f, each with its five states, shallow to deep."""
+
+    name: ClassVar[str]
+    backend: ClassVar[str]
+    "which lip-sync backend's weights include this Whisper"
+    lookahead_ms = _ZERO_EDGED.lookahead_ms
+    on_device = True
+    _hearing: ClassVar[Hearing]
+    _last_normed: ClassVar[bool]
+
+    def __init__(self, weights: Path | None = None) -> None:
+        """weights: the folder of weights. Raises BackendUnavailable."""
+        self._path = find_weights(self.backend, weights)["whisper"]
+        self._encoder: WhisperEncoder | None = None
+
+    def load(self, device: str) -> None:
+        """Always in float32: it is small, and everything that follows builds on it. Raises BackendUnavailable."""
+        from models.whisper_encoder import load_whisper_encoder
+
+        place = open_device(self.backend, device, "fp32")
+        with weights_told(self.backend):
+            self._encoder = place.place(load_whisper_encoder(self._path))
+
+    def stream(self) -> GroupedStream:
+        encoder = self._encoder
+        if encoder is None:
+            raise RuntimeError("load() comes before stream()")
+        return GroupedStream(self._hearing, lambda: _WhisperEar(encoder, self._last_normed))
+
+    def close(self) -> None:
+        self._encoder = None
+
+
+class Whisper15Extractor(_WhisperExtractor):
+    """For MuseTalk 1.5: Hugging Face's states, the last one normed; beyond the ends of a sentence are zeros."""
+
+    name = "whisper15"
+    backend = "musetalk15"
+    _hearing = _ZERO_EDGED
+    _last_normed = True
+
+
+class Whisper10Extractor(_WhisperExtractor):
+    """For MuseTalk 1.0: the states of openai-whisper; at the ends of a sentence its first or last step is repeated."""
+
+    name = "whisper10"
+    backend = "musetalk10"
+    _hearing = _CLAMPED
+    _last_normed = False
+
+
+class _WhisperEar:
+    """See Ear. Remembers how loud the sentence became, for Whisper hears all relative to that."""
+
+    def __init__(self, encoder: WhisperEncoder, last_normed: bool) -> None:
+        self._encoder = encoder
+        self._last_normed = last_normed
+        self._loudest = float("-inf")
+
+    def states(self, samples: FloatArray, first_step: int) -> FloatArray:
+        """(n, 5, 384). Raises DeviceOutOfMemory."""
+        import torch
+
+        columns = mel_columns(samples)
+        self._loudest = max(self._loudest, float(columns.max()))
+        mel = torch.from_numpy(loudness_limited(columns, self._loudest))
+        place = _place_in_segment(first_step, columns.shape[1] * HOP_SAMPLES // STEP_SAMPLES)
+        with memory_told(), torch.inference_mode():
+            states: torch.Tensor = self._encoder(
+                mel[None].to(self._encoder.positional_embedding.device), place, last_normed=self._last_normed
+            )[0].cpu()
+        heard: FloatArray = states.numpy()
+        return heard
+
+
+def _place_in_segment(first_step: int, steps: int) -> int:
+    """Where in its 30 s segment a piece is; one that reaches over the end is moved back to end there.
+
+    So nothing that is heard is cut at the border, and no step is told a place more than 2 s off.
+    """
+    from models.whisper_encoder import STEPS_PER_SEGMENT
+
+    return min(first_step % STEPS_PER_SEGMENT, STEPS_PER_SEGMENT - steps)
