@@ -7,25 +7,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 from tiny_musetalk import write_musetalk_weights
+from tiny_ultralight import write_hubert_weights, write_ultralight_network
 from tiny_wav2lip import write_wav2lip_weights
+from tiny_whisper import write_whisper_weights
 
 from avatars.bundle import AvatarBundle
-from avatars.parts import write_parts
+from avatars.parts import parts_path, write_parts
 
-FACE_PX = {"wav2lip96": 96, "wav2lip256": 256}
-WINDOW_SHAPES = {"mel": (80, 16), "whisper15": (50, 384), "whisper10": (50, 384)}
+FACE_PX = {"wav2lip96": 96, "wav2lip256": 256, "ultralight": 168}
+WINDOW_SHAPES = {"mel": (80, 16), "whisper15": (50, 384), "whisper10": (50, 384), "hubert": (16, 1024)}
 """Of the features that neural backends eat."""
 
 
 def write_weights(folder: Path, backend: str) -> Path:
-    """All that the backend's own networks need; nothing of its features."""
+    """All that the backend and its features need."""
     if backend.startswith("wav2lip"):
         write_wav2lip_weights(folder, 96 if backend == "wav2lip96" else 256)
     elif backend.startswith("musetalk"):
         write_musetalk_weights(folder, "10" if backend == "musetalk10" else "15")
-        whisper = folder / "whisper"
-        whisper.mkdir(parents=True, exist_ok=True)
-        (whisper / "tiny.pt").touch()
+        write_whisper_weights(folder)
+    else:
+        write_hubert_weights(folder / "hubert-large-ls960-ft")
     return folder
 
 
@@ -40,6 +42,8 @@ def add_parts(bundle: AvatarBundle, backend: str) -> None:
         noise = np.random.default_rng(0).normal(0, 1, (bundle.frame_count, 8, 32, 32))
         rows = {"latents": noise.astype(np.float16)}
     masks = [mask] * bundle.frame_count
+    if backend == "ultralight":
+        write_ultralight_network(parts_path(bundle, backend).with_suffix(".pth"))
     write_parts(bundle, backend, boxes=bundle.boxes, masks=masks, rows=rows, parameters={})
 
 

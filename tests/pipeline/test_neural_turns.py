@@ -20,7 +20,7 @@ from pipeline.tts.beep import BeepSynthesizer
 from pipeline.turn import Choice
 from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
 
-NEURAL = ("wav2lip256", "wav2lip96")
+NEURAL = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96")
 RATE_HZ = 48_000
 FADE_PICTURES = 3
 

@@ -1,0 +1,99 @@
+"""Ultralight-Digital-Human: a small network for each avatar, which lies beside the avatar's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotPrepared
+from avatars.parts import BackendParts, parts_path
+from pipeline.lipsync.patches import patches_of, rows_of, windows_of
+from pipeline.lipsync.torch_device import (
+    Precision,
+    TorchDevice,
+    find_weights,
+    memory_told,
+    open_device,
+    weights_told,
+)
+from pipeline.types import FacePatch, LipSyncRequest
+
+if TYPE_CHECKING:
+    from models.ultralight import Ultralight
+
+__all__ = ["UltralightLipSync", "network_path"]
+
+
+def network_path(bundle: AvatarBundle) -> Path:
+    """Where an avatar's own network is or would be."""
+    return parts_path(bundle, UltralightLipSync.name).with_suffix(".pth")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Speaker:
+    parts: BackendParts
+    network: Ultralight
+
+
+class UltralightLipSync:
+    """Pictures are batched over the sessions of one avatar, not over avatars: each has a network of its own.
+
+    weights    the folder of weights, for the features
+    precision  float type of the networks
+    compiled   through torch.compile: slower to start, faster on a GPU
+    """
+
+    name = "ultralight"
+    features = "hubert"
+    max_batch = 16
+    draws_rest = False
+
+    def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
+        """Raises BackendUnavailable."""
+        find_weights(self.name, weights)
+        self._precision: Precision = precision
+        self._compiled = compiled
+        self._place: TorchDevice | None = None
+
+    def load(self, device: str) -> None:
+        """See LipSync. Raises BackendUnavailable."""
+        self._place = open_device(self.name, device, self._precision)
+
+    def prepare(self, bundle: AvatarBundle) -> _Speaker:
+        """The avatar's parts and its network, loaded.
+
+        Raises AvatarNotPrepared: there are no parts, or no network was trained for it. BackendUnavailable: the network
+        is damaged or another one, or does not fit into memory.
+        """
+        from models.ultralight import load_ultralight
+
+        assert self._place is not None, "load() comes first"
+        parts = BackendParts.open(bundle, self.name)
+        path = network_path(bundle)
+        if not path.is_file():
+            raise AvatarNotPrepared(bundle.id, self.name)
+        with weights_told(self.name):
+            return _Speaker(parts, self._place.place(load_ultralight(path), compiled=self._compiled))
+
+    def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+        """windows: float32 of 16 x 1024 values, HuBERT's states around the picture. Raises DeviceOutOfMemory."""
+        patches: dict[int, FacePatch] = {}
+        for speaker in dict.fromkeys(request.state for request in requests):
+            places = [at for at, request in enumerate(requests) if request.state is speaker]
+            patches |= zip(places, self._draw(speaker, [requests[at] for at in places]), strict=True)
+        return [patches[at] for at in range(len(requests))]
+
+    def _draw(self, speaker: _Speaker, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+        from models.ultralight import AUDIO_SHAPE, draw
+
+        requests = [replace(request, state=speaker.parts) for request in requests]
+        heard = windows_of(requests).reshape(-1, *AUDIO_SHAPE)
+        with memory_told():
+            drawn = draw(speaker.network, rows_of(requests, "faces"), heard)
+        return patches_of(requests, drawn)
+
+    def close(self) -> None:
+        self._place = None
