@@ -27,6 +27,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "mel": "pipeline.features.mel:MelExtractor",
         "whisper15": "pipeline.features.whisper:Whisper15Extractor",
         "whisper10": "pipeline.features.whisper:Whisper10Extractor",
+        "hubert": "pipeline.features.hubert:HubertExtractor",
     },
     "lipsync": {
         "viseme": "pipeline.lipsync.viseme:VisemeLipSync",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_ultralight import write_hubert_weights
 from tiny_whisper import BESIDE_WHISPER, write_whisper_weights
 
 from pipeline.interfaces import FeatureExtractor, FeatureStream
@@ -15,7 +16,7 @@ from pipeline.registry import create, names
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray, Phoneme
 
 PICTURE = 640
-WITH_WEIGHTS = ("whisper15", "whisper10")
+WITH_WEIGHTS = ("whisper15", "whisper10", "hubert")
 WORDS = "hˈəlˌO bˈɑb ˈaɪ meɪk pˈaɪp fɹʌm wʊd"
 
 
@@ -68,6 +69,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights folder with all that ears need; of what lies beside, it is enough that it is there."""
     folder = tmp_path_factory.mktemp("weights")
     write_whisper_weights(folder)
+    write_hubert_weights(folder / "hubert-large-ls960-ft")
     for name in BESIDE_WHISPER:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()

@@ -1,0 +1,80 @@
+"""Ultralight's ears: what HuBERT knows about the 320 ms around each picture.
+
+Offline, a whole recording is heard at once. Here a group of pictures is, with 1 s before and 0.5 s after it; HuBERT's
+positions are relative, so a piece needs no place. Each piece is brought to the same loudness, as recordings are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.features.grouped import GroupedStream, Hearing
+from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
+from pipeline.types import FloatArray
+
+if TYPE_CHECKING:
+    from models.hubert import Hubert
+
+__all__ = ["HubertExtractor"]
+
+_BACKEND = "ultralight"
+"Whose weights these are."
+_HEARING = Hearing(
+    margin_before=0,
+    margin_after=80,  # a step is made of 400 samples
+    past_steps=50,
+    ahead_steps=25,
+    window_before=8,
+    window_after=8,
+    clamped=False,
+    window_shape=(16, 32, 32),
+)
+
+
+class HubertExtractor:
+    """data is float32 (16, 32, 32): steps [2f - 8, 2f + 8) of picture f, the 1024 values of each as 32 x 32.
+
+    Beyond the ends of a sentence are zeros, as in Ultralight's training.
+    """
+
+    name = "hubert"
+    lookahead_ms = _HEARING.lookahead_ms
+    on_device = True
+
+    def __init__(self, weights: Path | None = None) -> None:
+        """weights: the folder of weights. Raises BackendUnavailable."""
+        self._folder = find_weights(_BACKEND, weights)["hubert"]
+        self._network: Hubert | None = None
+
+    def load(self, device: str) -> None:
+        """See FeatureExtractor; in half precision on a GPU. Raises BackendUnavailable."""
+        from models.hubert import load_hubert
+
+        place = open_device(_BACKEND, device)
+        with weights_told(_BACKEND):
+            self._network = place.place(load_hubert(self._folder))
+
+    def stream(self) -> GroupedStream:
+        network = self._network
+        if network is None:
+            raise RuntimeError("load() comes before stream()")
+        return GroupedStream(_HEARING, lambda: _HubertEar(network))
+
+    def close(self) -> None:
+        self._network = None
+
+
+class _HubertEar:
+    """See Ear."""
+
+    def __init__(self, network: Hubert) -> None:
+        self._network = network
+
+    def states(self, samples: FloatArray, first_step: int) -> FloatArray:
+        """(n, 1024). Raises DeviceOutOfMemory."""
+        from models.hubert import hear
+
+        with memory_told():
+            heard: FloatArray = hear(self._network, samples[None])[0].numpy()
+        return heard

@@ -1,0 +1,54 @@
+"""Windows of HuBERT's states; what all extractors promise is in tests/contracts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_ultralight import write_hubert_weights
+
+from models.hubert import hear, load_hubert
+from pipeline.errors import BackendUnavailable
+from pipeline.features.hubert import HubertExtractor
+from pipeline.types import FEATURE_RATE_HZ, AudioChunk
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_hubert_weights(folder / "hubert-large-ls960-ft")
+    return folder
+
+
+def test_a_window_is_eight_steps_before_and_eight_after(weights: Path) -> None:
+    """Picture f sees steps 2f - 8 to 2f + 7, laid out as (16, 32, 32), zeros beyond the ends of the sentence."""
+    samples = np.random.default_rng(0).normal(0, 0.1, 2 * 640).astype(np.float32)
+    extractor = HubertExtractor(weights)
+    extractor.load("cpu")
+    stream = extractor.stream()
+    windows = stream.push(AudioChunk(samples, FEATURE_RATE_HZ)) + stream.flush()
+    # Two pictures are the first group: it hears all of the sentence, and half a second of silence.
+    states = hear(load_hubert(weights / "hubert-large-ls960-ft"), np.pad(samples, (0, 25 * 320 + 80))[None])[0].numpy()
+    assert states.shape == (29, 1024)
+    for f, window in enumerate(windows):
+        steps = window.data.reshape(16, 1024)
+        first = 8 - 2 * f
+        assert not steps[:first].any()
+        np.testing.assert_allclose(steps[first : first + 4], states[:4], atol=1e-5)
+        assert not steps[first + 4 :].any()
+
+
+def test_missing_weights_are_told_before_loading(tmp_path: Path) -> None:
+    """Without its files the extractor is not made; the message names them and how to get them."""
+    with pytest.raises(BackendUnavailable, match="hubert") as told:
+        HubertExtractor(tmp_path)
+    assert "launch.py fetch" in told.value.hint
+
+
+def test_damaged_weights_are_told_when_loading(tmp_path: Path) -> None:
+    """A file that is no weights file is named as the cause."""
+    folder = write_hubert_weights(tmp_path / "hubert-large-ls960-ft")
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(BackendUnavailable, match=r"pytorch_model\.bin is empty"):
+        HubertExtractor(tmp_path).load("cpu")
