@@ -10,9 +10,12 @@ from session_room import Room, done
 pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
 
 from neural_avatars import add_parts, write_weights
+from portraits import portrait_bundle
 
+from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared
+from avatars.face_crops import CropParameters
 from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
@@ -104,3 +107,19 @@ async def test_an_avatar_that_is_not_prepared_is_refused_before_a_session(
     assert not engine.sessions
     add_parts(bundle, backend)
     assert await spoken_frames(engine, bundle, backend)
+
+
+@pytest.mark.parametrize("backend", ["musetalk15", "wav2lip256"], indirect=True)
+async def test_a_portrait_prepared_as_jobs_prepare_it_talks(engine: Engine, backend: str, tmp_path: Path) -> None:
+    """Boxes, masks and latents of the ordinary preparation: the lower face moves, the eyes stay as they are."""
+    bundle = portrait_bundle(tmp_path / "woman", "woman", 160, shifts=(0, 1))
+    prepare_parts(
+        bundle, backend, tmp_path / "weights", CropParameters.of(backend), tmp_path / "work", lambda _done: None
+    )
+    spoken = await spoken_frames(engine, bundle, backend)
+    eyes = int(bundle.landmarks[0, 159, 1])
+    moved = np.zeros((bundle.height, bundle.width), bool)
+    for frame in spoken:
+        moved |= (np.asarray(frame.picture) != own_pixels(bundle, frame)).any(axis=2)
+    assert moved[int(bundle.landmarks[0, 13, 1])].any()
+    assert not moved[: eyes + 1].any()
