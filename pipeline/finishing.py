@@ -1,0 +1,66 @@
+"""What a network's patch may get before it is composed: its colours matched to the frame, sharpening. Pure, by choice.
+
+Networks draw at 96 to 256 px and shift colours a little: in a large face the mouth is soft, and a step shows at the
+edge of the mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pipeline.types import FacePatch, ImageArray
+
+__all__ = ["Finish", "finish"]
+
+_MOST_SHIFT = 40
+"""Levels. Where patch and frame differ by more, it is not their colour that differs."""
+_SHARPENED_PART = 0.006
+"""Radius of sharpening, of the width of the box: what a network of 256 px cannot draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is to be done."""
+
+    match_colour: bool = False
+    sharpness: float = 0.0
+    "0 none, 1 strong: how much of the fine detail is added again"
+
+    @property
+    def nothing(self) -> bool:
+        return not self.match_colour and self.sharpness <= 0
+
+
+def finish(patch: FacePatch, frame: ImageArray, wanted: Finish) -> FacePatch:
+    """The patch, of its box's size, finished; the same patch when nothing is wanted. Its pixels are not changed.
+
+    frame  uint8 RGB (height, width, 3) that the patch is going to be composed into
+    """
+    if wanted.nothing:
+        return patch
+    x0, y0, x1, y1 = patch.box
+    pixels = np.asarray(cv2.resize(patch.pixels, (x1 - x0, y1 - y0)), np.uint8)
+    if wanted.sharpness > 0:
+        pixels = _sharpened(pixels, wanted.sharpness)
+    if wanted.match_colour and patch.mask is not None:
+        pixels = _in_colours_of(frame[y0:y1, x0:x1], pixels, patch.mask)
+    return replace(patch, pixels=pixels)
+
+
+def _sharpened(pixels: ImageArray, sharpness: float) -> ImageArray:
+    """Unsharp masking: the difference to a blurred copy is added again."""
+    blurred = cv2.GaussianBlur(pixels, (0, 0), max(0.8, _SHARPENED_PART * pixels.shape[1]))
+    return np.asarray(cv2.addWeighted(pixels, 1 + sharpness, blurred, -sharpness, 0), np.uint8)
+
+
+def _in_colours_of(region: ImageArray, pixels: ImageArray, mask: ImageArray) -> ImageArray:
+    """Shift each channel so that patch and frame agree on average where both show: in the feather of the mask."""
+    seam = np.asarray(cv2.inRange(mask, np.array(1.0), np.array(254.0)), np.uint8)
+    if not seam.any():
+        return pixels
+    shift = np.subtract(cv2.mean(region, seam), cv2.mean(pixels, seam))[:3]
+    levels = np.arange(256)[:, None] + np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
+    return np.asarray(cv2.LUT(pixels, np.clip(levels.round(), 0, 255).astype(np.uint8)[None]), np.uint8)
