@@ -53,6 +53,7 @@ _UPPER_BRIDGE = 197
 _SURFACE_POINTS = 468
 "FaceMesh points without the irises"
 _SMOOTHING_FRAMES = 5
+_MAX_PX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,10 @@ class CropParameters:
             raise ValueError(f"parsing_mode is {self.parsing_mode!r}, not one of {', '.join(PARSING_MODES)}")
         if not 0 <= self.upper_boundary_ratio < 1:
             raise ValueError(f"upper_boundary_ratio is {self.upper_boundary_ratio}, not within 0 and 1")
-        if not all(0 <= width <= 256 for width in (self.left_cheek_width, self.right_cheek_width)):
-            raise ValueError("cheek widths are 0 to 256")
+        if not all(_is_whole(width, 0, 256) for width in (self.left_cheek_width, self.right_cheek_width)):
+            raise ValueError("cheek widths are whole numbers, 0 to 256")
+        if not all(_is_whole(px, -_MAX_PX, _MAX_PX) for px in (self.bbox_shift, self.extra_margin, *self.pads)):
+            raise ValueError(f"bbox_shift, extra_margin and pads are whole numbers, -{_MAX_PX} to {_MAX_PX}")
 
     @classmethod
     def of(cls, backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
@@ -94,12 +97,16 @@ class CropParameters:
         defaults = cls(extra_margin=0, parsing_mode="raw") if backend == "musetalk10" else cls()
         values = dict(chosen or {})
         if "pads" in values:
-            top, bottom, left, right = values["pads"]
-            values["pads"] = (int(top), int(bottom), int(left), int(right))
+            above, below, left, right = values["pads"]
+            values["pads"] = (above, below, left, right)
         return replace(defaults, **values)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and least <= value <= most
 
 
 def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:

@@ -42,7 +42,7 @@ class JobFailure:
 class Job:
     id: str
     kind: str
-    "prepare or clip"
+    "prepare, clip or parts"
     name: str
     "what the person called it"
     state: str

@@ -1,17 +1,21 @@
-"""What jobs do: preparing an avatar, making a clip. Runs in the worker process only."""
+"""What jobs do: preparing an avatar, also for a neural backend, and making a clip. Runs in the worker process only."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+from avatars.backend_parts import prepare_parts
 from avatars.errors import FaceNotFound
+from avatars.face_crops import CropParameters
 from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
+from pipeline.device import find_devices
 from pipeline.errors import VivavoceError
+from pipeline.lipsync.torch_device import weights_told
 from portal.face_reports import FaceReports
-from portal.jobs import CLIP, PREPARE, JobQueue
+from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
 from portal.rendering import render_clip
 from portal.worker import JobFailed, JobWork, Recipe, Stage
 
@@ -21,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """Both kinds of job. Weights are shares of the CPU time of a typical photo."""
+    """All kinds of job. Weights are shares of the CPU time of a typical photo."""
     return (
         Recipe(
             PREPARE,
@@ -34,6 +38,7 @@ def recipes() -> tuple[Recipe, ...]:
             then=_offer_test_clip,
         ),
         Recipe(CLIP, (Stage("render", 1, _render),)),
+        Recipe(PARTS, (Stage("prepare_parts", 1, _prepare_parts),)),
     )
 
 
@@ -98,3 +103,20 @@ def _render(work: JobWork) -> dict[str, Any]:
         progress=work.progress,
     )
     return {"clip": f"/api/clips/{work.id}.mp4", "notices": notices}
+
+
+def _prepare_parts(work: JobWork) -> dict[str, Any]:
+    """One stage: finished batches lie in the job's folder, so a killed one goes on where it was."""
+    avatar, backend = work.inputs["avatar"], work.inputs["backend"]
+    bundle = AvatarLibrary(work.settings.data_dir / "avatars").open(avatar)
+    with weights_told(backend):
+        prepare_parts(
+            bundle,
+            backend,
+            work.settings.weights_folder,
+            CropParameters.of(backend, work.inputs["parameters"]),
+            work.folder,
+            work.progress,
+            device=find_devices(work.settings.device)[0],
+        )
+    return {"avatar": avatar, "backend": backend}

@@ -40,6 +40,7 @@ __all__ = [
     "APPLICATION_VERSION",
     "CLIP",
     "EXECUTOR_ID",
+    "PARTS",
     "PREPARE",
     "JobQueue",
     "database_url",
@@ -51,6 +52,7 @@ __all__ = [
 
 PREPARE = "prepare"
 CLIP = "clip"
+PARTS = "parts"
 
 APPLICATION = "vivavoce"
 APPLICATION_VERSION = "jobs-1"
@@ -178,6 +180,14 @@ class JobQueue:
         inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
         return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, job_id=job_id)
 
+    def submit_parts(self, avatar: str, name: str, backend: str, parameters: Mapping[str, Any]) -> Job:
+        """Queue the preparation of an avatar for a lip-sync backend; what is under way already is not queued twice.
+
+        Raises QueueFull, DiskFull.
+        """
+        inputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
+        return self._submit(PARTS, f"{name}: {backend}", inputs, avatar=avatar, only_once=f"{backend}:{avatar}")
+
     # -- looking
 
     def get(self, job_id: str) -> Job:
@@ -189,7 +199,9 @@ class JobQueue:
 
     def list(self, *, limit: int = 100, kind: str | None = None) -> list[Job]:
         """Jobs, the newest first."""
-        rows = self._client.list_workflows(name=kind or [PREPARE, CLIP], sort_desc=True, limit=limit, load_input=False)
+        rows = self._client.list_workflows(
+            name=kind or [PREPARE, CLIP, PARTS], sort_desc=True, limit=limit, load_input=False
+        )
         return sorted(map(job_of, rows), key=lambda job: job.id, reverse=True)
 
     def unfinished(self) -> bool:

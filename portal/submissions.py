@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from avatars.errors import AvatarError
+from avatars.face_crops import BACKENDS, CropParameters
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest, VivavoceError
 from portal.job_records import Job
 from portal.jobs import JobQueue
 from portal.uploads import check_media, check_speech
 
-__all__ = ["ensure_presets", "submit_avatar", "submit_clip"]
+__all__ = ["ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
 
 
 def submit_avatar(
@@ -55,6 +57,24 @@ def submit_clip(
         return queue.submit_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name)
 
     return submit() if audio is None else _or_remove(audio, submit)
+
+
+def submit_parts(
+    library: AvatarLibrary, queue: JobQueue, *, avatar: str, backend: str, parameters: Mapping[str, Any]
+) -> Job:
+    """Queue the preparation of an avatar for a lip-sync backend; `parameters` by their names in CropParameters.
+
+    Raises BadRequest (no such backend or parameter), AvatarNotFound, BundleError, QueueFull, DiskFull.
+    """
+    name = library.open(avatar).name
+    if backend not in BACKENDS:
+        raise BadRequest(f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(BACKENDS)}.")
+    try:
+        chosen = CropParameters.of(backend, parameters)
+    except (TypeError, ValueError) as error:
+        names = ", ".join(CropParameters.of(backend).to_json())
+        raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error
+    return queue.submit_parts(avatar, name, backend, chosen.to_json())
 
 
 def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:

@@ -1,12 +1,14 @@
-"""Avatars: list, upload, look at, delete."""
+"""Avatars: list, upload, look at, prepare for backends, delete."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -18,7 +20,7 @@ from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.jobs import JobQueue, id_of_test_clip
-from portal.submissions import submit_avatar
+from portal.submissions import submit_avatar, submit_parts
 from portal.uploads import Uploads, limited_form
 
 __all__ = ["avatar_views", "avatars_router"]
@@ -26,6 +28,11 @@ __all__ = ["avatar_views", "avatars_router"]
 AGREED = frozenset({"1", "true", "yes", "on"})
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 "A browser may keep pictures, but asks: an avatar's id can come back with another face."
+
+
+class PartsRequest(BaseModel):
+    backend: str = Field(description="the lip-sync backend that the avatar is prepared for")
+    parameters: dict[str, Any] = Field({}, description="of boxes and masks, by name; see avatars.face_crops")
 
 
 def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
@@ -91,6 +98,12 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
     def speak_test(avatar_id: str) -> JobView:
         """Queue a few spoken words of it."""
         return job_view(queue.submit_test_clip(avatar_id, library.open(avatar_id).name))
+
+    @router.post("/{avatar_id}/parts", status_code=202)
+    def prepare_for_backend(avatar_id: str, wanted: PartsRequest) -> JobView:
+        """Queue what a neural lip-sync backend needs of it: boxes, masks, faces or latents."""
+        job = submit_parts(library, queue, avatar=avatar_id, backend=wanted.backend, parameters=wanted.parameters)
+        return job_view(job)
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:

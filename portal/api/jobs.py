@@ -20,7 +20,7 @@ def jobs_router(queue: JobQueue) -> APIRouter:
 
     @router.get("")
     def list_jobs(
-        limit: int = Query(100, ge=1, le=500), kind: str | None = Query(None, pattern="^(prepare|clip)$")
+        limit: int = Query(100, ge=1, le=500), kind: str | None = Query(None, pattern="^(prepare|clip|parts)$")
     ) -> list[JobView]:
         """The newest first."""
         return [view(job) for job in queue.list(limit=limit, kind=kind)]

@@ -31,7 +31,7 @@ class ErrorView(BaseModel):
 
 class JobView(BaseModel):
     id: str
-    kind: str = Field(description="prepare or clip")
+    kind: str = Field(description="prepare, clip or parts")
     name: str
     state: str = Field(description="queued, running, done, failed or cancelled")
     stage: str

@@ -159,7 +159,15 @@ def test_boxes_are_cut_at_the_picture(backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [{"parsing_mode": "beard"}, {"upper_boundary_ratio": 1.5}, {"left_cheek_width": 300}, {"pads": [1]}]
+    "chosen",
+    [
+        {"parsing_mode": "beard"},
+        {"upper_boundary_ratio": 1.5},
+        {"left_cheek_width": 300},
+        {"pads": [1]},
+        {"pads": [0, 0, 0, 2**40]},
+        {"bbox_shift": "much"},
+    ],
 )
 def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> None:
     """A wrong parameter is an error before anything is computed."""

@@ -1,0 +1,126 @@
+"""Preparing an avatar for a neural backend as a job: asked for over HTTP, run by the real worker, though killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from avatars.library import AvatarLibrary
+from avatars.parts import BackendParts
+from portal.api.avatars import avatars_router
+from portal.api.jobs import jobs_router
+from portal.jobs import JobQueue
+from portal.settings import Settings
+from portal.submissions import submit_parts
+from portal.worker_process import WorkerProcess
+from tests.portal.test_jobs_worker import until
+from tests.portraits import portrait_bundle
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
+    queue = JobQueue(tmp_path)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
+    app = FastAPI()
+    app.include_router(avatars_router(library, queue, tmp_path, max_upload_bytes=1000))
+    app.include_router(jobs_router(queue))
+    portrait_bundle(library.root / "ada", size=128)
+    with TestClient(app) as client:
+        yield client
+
+
+def test_preparing_for_a_backend_is_asked_for_once(client: TestClient) -> None:
+    """POST /api/avatars/{id}/parts answers 202 with a job; asking again gives the same one while it is under way."""
+    wanted = {"backend": "musetalk15", "parameters": {"bbox_shift": 3}}
+    response = client.post("/api/avatars/ada/parts", json=wanted)
+    assert response.status_code == 202
+    job = response.json()
+    assert (job["kind"], job["state"], job["avatar"], job["name"]) == ("parts", "queued", "ada", "woman: musetalk15")
+    assert client.post("/api/avatars/ada/parts", json=wanted).json()["id"] == job["id"]
+    other = client.post("/api/avatars/ada/parts", json={"backend": "wav2lip96"}).json()
+    assert other["id"] != job["id"]
+    assert {one["id"] for one in client.get("/api/jobs?kind=parts").json()} == {job["id"], other["id"]}
+
+
+@pytest.mark.parametrize(
+    ("avatar", "body", "status"),
+    [
+        ("nobody", {"backend": "musetalk15"}, 404),
+        ("ada", {"backend": "../../etc"}, 400),
+        ("ada", {"backend": "viseme"}, 400),
+        ("ada", {"backend": "musetalk15", "parameters": {"beard": 1}}, 400),
+        ("ada", {"backend": "musetalk15", "parameters": {"bbox_shift": "much"}}, 400),
+        ("ada", {}, 400),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_it_is_queued(
+    client: TestClient, avatar: str, body: dict[str, Any], status: int
+) -> None:
+    """An unknown avatar, backend or parameter is told at once, with what there is instead."""
+    response = client.post(f"/api/avatars/{avatar}/parts", json=body)
+    assert response.status_code == status and response.json()["error"]["hint"]
+    assert client.get("/api/jobs").json() == []
+
+
+async def test_a_killed_preparation_goes_on_with_the_next_batch(
+    tmp_path: Path, library: AvatarLibrary, queue: JobQueue
+) -> None:
+    """The real worker, killed with -9 between two batches, is replaced by one that keeps what was finished."""
+    bundle = portrait_bundle(library.root / "ada", size=512, shifts=tuple(np.arange(500) % 9))
+    settings = Settings(data_dir=tmp_path, worker_idle_s=30)
+    worker = WorkerProcess(settings, queue)
+    job = await asyncio.to_thread(
+        lambda: submit_parts(library, queue, avatar="ada", backend="wav2lip256", parameters={})
+    )
+    await worker.start()
+    try:
+        folder = queue.folders.work(job.id)
+        await until(queue, job.id, lambda job: not job.active or any(folder.glob("*/batch-*")))
+        killed = worker.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        finished = {path: path.stat().st_mtime_ns for path in folder.glob("*/batch-*")}
+        assert 0 < len(finished) < 32
+        await until(queue, job.id, lambda _: worker.pid not in (None, killed))
+        kept = {path: path.stat().st_mtime_ns for path in finished}
+        job = await until(queue, job.id, lambda job: not job.active)
+        assert kept == finished
+        assert job.state == "done" and job.result == {"avatar": "ada", "backend": "wav2lip256"}, job.error
+        assert BackendParts.open(bundle, "wav2lip256").row("faces", 499).shape == (256, 256, 3)
+        assert not folder.exists()
+    finally:
+        await worker.aclose()
+
+
+async def test_missing_weights_fail_the_job_with_the_command_that_gets_them(
+    tmp_path: Path, library: AvatarLibrary, queue: JobQueue
+) -> None:
+    """A job without weights fails in plain words and leaves no parts."""
+    pytest.importorskip("torch")
+    bundle = portrait_bundle(library.root / "ada", size=128)
+    worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
+    job = await asyncio.to_thread(
+        lambda: submit_parts(library, queue, avatar="ada", backend="musetalk15", parameters={})
+    )
+    await worker.start()
+    try:
+        job = await until(queue, job.id, lambda job: not job.active)
+        assert job.state == "failed" and job.error is not None
+        assert job.error.code == "backend_unavailable" and "fetch musetalk15" in job.error.hint
+        assert not (bundle.path / "parts").exists()
+    finally:
+        await worker.aclose()
