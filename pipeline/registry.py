@@ -36,6 +36,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "musetalk10": "pipeline.lipsync.musetalk:MuseTalk10LipSync",
         "wav2lip256": "pipeline.lipsync.wav2lip:Wav2Lip256LipSync",
         "wav2lip96": "pipeline.lipsync.wav2lip:Wav2Lip96LipSync",
+        "ultralight": "pipeline.lipsync.ultralight:UltralightLipSync",
         "null": "pipeline.lipsync.null:NullLipSync",
     },
     "transport": {

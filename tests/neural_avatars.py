@@ -15,7 +15,7 @@ from avatars.bundle import AvatarBundle
 from avatars.parts import parts_path, write_parts
 
 FACE_PX = {"wav2lip96": 96, "wav2lip256": 256, "ultralight": 168}
-WINDOW_SHAPES = {"mel": (80, 16), "whisper15": (50, 384), "whisper10": (50, 384), "hubert": (16, 1024)}
+WINDOW_SHAPES = {"mel": (80, 16), "whisper15": (50, 384), "whisper10": (50, 384), "hubert": (16, 32, 32)}
 """Of the features that neural backends eat."""
 
 

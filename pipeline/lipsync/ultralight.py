@@ -79,7 +79,7 @@ class UltralightLipSync:
             return _Speaker(parts, self._place.place(load_ultralight(path), compiled=self._compiled))
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """windows: float32 of 16 x 1024 values, HuBERT's states around the picture. Raises DeviceOutOfMemory."""
+        """windows: float32 (16, 32, 32), HuBERT's states around the picture. Raises DeviceOutOfMemory."""
         patches: dict[int, FacePatch] = {}
         for speaker in dict.fromkeys(request.state for request in requests):
             places = [at for at, request in enumerate(requests) if request.state is speaker]
@@ -87,12 +87,11 @@ class UltralightLipSync:
         return [patches[at] for at in range(len(requests))]
 
     def _draw(self, speaker: _Speaker, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        from models.ultralight import AUDIO_SHAPE, draw
+        from models.ultralight import draw
 
         requests = [replace(request, state=speaker.parts) for request in requests]
-        heard = windows_of(requests).reshape(-1, *AUDIO_SHAPE)
         with memory_told():
-            drawn = draw(speaker.network, rows_of(requests, "faces"), heard)
+            drawn = draw(speaker.network, rows_of(requests, "faces"), windows_of(requests))
         return patches_of(requests, drawn)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ WINDOWS = {
     ],
     "loudness": [np.array([level], np.float32) for level in (-120, -60, -40.5, -39.5, -20, 0, -90, -3)],
 }
-NEURAL = ("wav2lip256", "wav2lip96", "musetalk15", "musetalk10")
+NEURAL = ("wav2lip256", "wav2lip96", "musetalk15", "musetalk10", "ultralight")
 
 
 @pytest.fixture(scope="module")

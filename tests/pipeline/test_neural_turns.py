@@ -23,7 +23,7 @@ from pipeline.tts.beep import BeepSynthesizer
 from pipeline.turn import Choice
 from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
 
-NEURAL = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96")
+NEURAL = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
 RATE_HZ = 48_000
 FADE_PICTURES = 3
 
@@ -49,7 +49,7 @@ async def engine(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     weights = {"weights": write_weights(tmp_path / "weights", backend)}
     features = registry.backend_class("lipsync", backend).features
     options = {("lipsync", backend): weights}
-    if features.startswith("whisper"):
+    if features != "mel":
         options["features", features] = weights
     engine = Engine(options, clock=ManualClock())
     await engine.start()
