@@ -110,12 +110,14 @@ class WhisperEncoder(nn.Module):
     def forward(self, mel: Tensor, first_step: int = 0, *, last_normed: bool) -> Tensor:
         """(n, bands, 2 steps) -> (n, steps, blocks + 1, state).
 
-        first_step    place of the first step in the 30 s segment; first_step + steps must not exceed its 1500
+        first_step    place of the first step in the 30 s segment of 1500 steps; after the last place comes the first:
+                      around that border, this is closer to encoding whole segments than any other way that was tried
         last_normed   the last state after the final norm, as Hugging Face's `hidden_states` have it (MuseTalk 1.5);
                       else before it, as in the embeddings of MuseTalk 1.0's own copy of openai-whisper
         """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
-        x = x + self.positional_embedding[first_step : first_step + x.shape[1]]
+        places = torch.arange(first_step, first_step + x.shape[1], device=x.device) % len(self.positional_embedding)
+        x = x + self.positional_embedding[places]
         states = [x]
         for block in self.blocks:
             states.append(block(states[-1]))

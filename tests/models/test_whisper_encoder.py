@@ -36,7 +36,7 @@ def plainly(encoder: WhisperEncoder, mel: Tensor, first_step: int) -> list[Tenso
 
     x = functional.gelu(functional.conv1d(mel, w["conv1.weight"], w["conv1.bias"], padding=1))
     x = functional.gelu(functional.conv1d(x, w["conv2.weight"], w["conv2.bias"], padding=1, stride=2))[0].T
-    states = [x + w["positional_embedding"][first_step : first_step + len(x)]]
+    states = [x + torch.stack([w["positional_embedding"][(first_step + i) % 1500] for i in range(len(x))])]
     for i in range(4):
         x, block = states[-1], f"blocks.{i}"
         y = norm(x, f"{block}.attn_ln")
@@ -61,11 +61,13 @@ def test_states_follow_the_formulas(mel: Tensor) -> None:
     torch.testing.assert_close(encoder(mel, last_normed=True)[0, :, 4], normed, atol=1e-4, rtol=1e-4)
 
 
-def test_a_piece_is_told_its_place(mel: Tensor) -> None:
-    """first_step says which of the 1500 places the first step has."""
+@pytest.mark.parametrize("first_step", [30, 1425, 1470, 3000])
+def test_a_piece_is_told_its_place(mel: Tensor, first_step: int) -> None:
+    """first_step says which of the 1500 places the first step has; after the last comes the first again."""
     encoder = random_encoder()
-    *states, _ = plainly(encoder, mel, 1425)
-    torch.testing.assert_close(encoder(mel, 1425, last_normed=False)[0], torch.stack(states, 1), atol=1e-4, rtol=1e-4)
+    *states, _ = plainly(encoder, mel, first_step)
+    given = encoder(mel, first_step, last_normed=False)[0]
+    torch.testing.assert_close(given, torch.stack(states, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_both_forms_are_read(tmp_path: Path, mel: Tensor) -> None:

@@ -131,7 +131,7 @@ def test_digital_silence_costs_nothing(weights: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_sentence_may_be_longer_than_a_segment(weights: Path, noise: FloatArray) -> None:
-    """Over the border of 30 s pieces keep their context, and no place beyond the 1500 is asked for."""
+    """After 30 s the places begin again, and pictures around that border are given like all others."""
     windows = windows_of(loaded(Whisper15Extractor, weights).stream(), noise)
     assert len(windows) == 31 * 25
     around_border = np.stack([window.data for window in windows[740:760]])
