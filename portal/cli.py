@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,9 +175,25 @@ def _avatar_to_show(settings: Settings) -> str:
 
 
 def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
-    bundle = _prepared(parsed.upload, parsed.name, settings)
+    from avatars.library import AvatarLibrary
+
+    if isinstance(parsed.upload, Path):
+        bundle = _prepared(parsed.upload, parsed.name, settings)
+    else:
+        bundle = AvatarLibrary(settings.data_dir / "avatars").open(parsed.upload)
+    for backend in parsed.backends:
+        _prepare_for(backend, bundle.id, settings)
     print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
     return 0
+
+
+def _prepare_for(backend: str, avatar: str, settings: Settings) -> None:
+    from portal.avatar_parts import prepare_for_backend
+
+    with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
+        prepare_for_backend(
+            settings, avatar, backend, {}, Path(work), lambda share: _show_progress(share, f"for {backend}")
+        )
 
 
 def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
@@ -191,8 +208,18 @@ def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
 
 
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("upload", type=_file, metavar="FILE", help="a portrait photo or a short clip of a person")
+    text = "a portrait photo or a short clip of a person, or the id of an avatar that is there"
+    parser.add_argument("upload", type=_file_or_avatar, metavar="FILE", help=text)
+    text = "a neural lip-sync backend to prepare it for as well; may be given several times"
+    parser.add_argument("--for", dest="backends", action="append", default=[], metavar="BACKEND", help=text)
     parser.add_argument("--name", default="", help="default: the file's name")
+
+
+def _file_or_avatar(text: str) -> Path | str:
+    from avatars.library import VALID_ID
+
+    is_avatar = VALID_ID.fullmatch(text) is not None and not Path(text).is_file()
+    return text if is_avatar else _file(text)
 
 
 def _import(parsed: argparse.Namespace, settings: Settings) -> int:
@@ -255,7 +282,7 @@ def _show_progress(share: float, stage: str = "rendering") -> None:
 COMMANDS = (
     Command("serve", "Start the portal and print its address.", _serve),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
-    Command("prepare", "Make an avatar from a photo or a clip.", _prepare, _configure_prepare),
+    Command("prepare", "Make an avatar from a photo or a clip, and for neural backends.", _prepare, _configure_prepare),
     Command("import", "Bring in an avatar of LiveTalking, MuseTalk or OpenAvatarChat.", _import, _configure_import),
     Command("fetch", "Download the weights of neural backends, with their licences.", _fetch, _configure_fetch),
     Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker),

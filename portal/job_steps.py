@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from avatars.backend_parts import prepare_parts
 from avatars.errors import FaceNotFound
-from avatars.face_crops import CropParameters
 from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
-from pipeline.device import find_devices
 from pipeline.errors import VivavoceError
-from pipeline.lipsync.torch_device import weights_told
+from portal.avatar_parts import prepare_for_backend
 from portal.face_reports import FaceReports
 from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
 from portal.rendering import render_clip
@@ -108,15 +105,5 @@ def _render(work: JobWork) -> dict[str, Any]:
 def _prepare_parts(work: JobWork) -> dict[str, Any]:
     """One stage: finished batches lie in the job's folder, so a killed one goes on where it was."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
-    bundle = AvatarLibrary(work.settings.data_dir / "avatars").open(avatar)
-    with weights_told(backend):
-        prepare_parts(
-            bundle,
-            backend,
-            work.settings.weights_folder,
-            CropParameters.of(backend, work.inputs["parameters"]),
-            work.folder,
-            work.progress,
-            device=find_devices(work.settings.device)[0],
-        )
+    prepare_for_backend(work.settings, avatar, backend, work.inputs["parameters"], work.folder, work.progress)
     return {"avatar": avatar, "backend": backend}

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from peer_folders import livetalking_wav2lip, zipped
+from portraits import portrait_bundle
 
 from avatars.library import AvatarLibrary
+from avatars.parts import BackendParts
 from pipeline.errors import VivavoceError
 from portal import cli
 from portal.settings import Settings, option_name
@@ -147,6 +149,19 @@ def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
     assert cli.main(["prepare", str(photo)]) == 0
     assert (uploads[0].path, uploads[0].name) == (photo, "Aunt Emma")
     assert f"'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}" in capsys.readouterr().out
+
+
+def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
+    """`prepare AVATAR --for BACKEND`, as the error of an avatar that is not prepared says; an unknown one ends it."""
+    bundle = portrait_bundle(tmp_path / "avatars" / "ada", size=128)
+    assert cli.main(["prepare", "ada", "--for", "wav2lip96", "--for", "ultralight"]) == 0
+    assert "--avatar ada" in capsys.readouterr().out
+    assert BackendParts.open(bundle, "wav2lip96").boxes.shape == (1, 4)
+    assert BackendParts.open(bundle, "ultralight").boxes.shape == (1, 4)
+    assert cli.main(["prepare", "nobody", "--for", "wav2lip96"]) == 1
+    assert "no avatar 'nobody'" in capsys.readouterr().err
+    assert cli.main(["prepare", "ada", "--for", "viseme"]) == 1
+    assert "wav2lip96" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", [["prepare", "absent.jpg"], ["render", "--audio", "absent.wav", "out.mp4"]])
