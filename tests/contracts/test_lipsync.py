@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from portraits import portrait_bundle
 
+from avatars.parts import parts_path
 from models.visemes import MOUTH_SHAPES
 from pipeline.interfaces import LipSync
 from pipeline.registry import create, names
@@ -51,9 +52,10 @@ def windows(backend):
     return list(rng.normal(0, 1, (8, *WINDOW_SHAPES[backend.features])).astype(np.float32))
 
 
-@pytest.fixture
-def bundles(tmp_path):
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
     """Two avatars whose boxes differ in size."""
+    tmp_path = tmp_path_factory.mktemp("avatars")
     return [
         portrait_bundle(tmp_path / "woman", "woman", 320, shifts=(0, 3, 6)),
         portrait_bundle(tmp_path / "man", "man", 256, shifts=(0, -2)),
@@ -67,7 +69,8 @@ def requests(backend, bundles):
         from neural_avatars import add_parts
 
         for bundle in bundles:
-            add_parts(bundle, backend.name)
+            if not parts_path(bundle, backend.name).exists():
+                add_parts(bundle, backend.name)
     states = [backend.prepare(bundle) for bundle in bundles]
     return [
         LipSyncRequest(states[i % 2], i % bundles[i % 2].frame_count, FeatureWindow(data, i), float(i))
