@@ -34,7 +34,7 @@ from portal.jobs import JobQueue
 from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
 from portal.settings import Settings
-from portal.submissions import ensure_presets
+from portal.submissions import ensure_presets, submit_parts
 from portal.ui.context import PageContext
 from portal.worker_process import WorkerProcess
 
@@ -76,6 +76,9 @@ class Portal:
             choice=default_choice(settings),
             capacity=settings.max_sessions,
             idle_timeout_s=settings.session_idle_timeout_s,
+            prepare_for=lambda avatar, backend: submit_parts(
+                library, queue, avatar=avatar, backend=backend, parameters={}
+            ),
         )
         loops = LoopCache(engine.executor)
         transports = BackendTransports(

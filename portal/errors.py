@@ -6,13 +6,17 @@ VivavoceError
 ├── UploadTooLarge     an upload is over the limit; found while reading, not after
 ├── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
 └── DiskFull           no room left to store an upload or a result
+
+AvatarNotPrepared
+└── AvatarBeingPrepared  a lip-sync backend needs more of the avatar, and a job is making it
 """
 
 from __future__ import annotations
 
+from avatars.errors import AvatarNotPrepared
 from pipeline.errors import VivavoceError
 
-__all__ = ["DiskFull", "JobNotFound", "QueueFull", "UnsupportedMedia", "UploadTooLarge"]
+__all__ = ["AvatarBeingPrepared", "DiskFull", "JobNotFound", "QueueFull", "UnsupportedMedia", "UploadTooLarge"]
 
 
 class QueueFull(VivavoceError):
@@ -33,3 +37,12 @@ class UnsupportedMedia(VivavoceError):
 
 class DiskFull(VivavoceError):
     code = "disk_full"
+
+
+class AvatarBeingPrepared(AvatarNotPrepared):
+    """`job` is the id of the job that prepares it."""
+
+    def __init__(self, avatar: str, backend: str, job: str) -> None:
+        super().__init__(avatar, backend)
+        self.hint = "It is being prepared now; start again when that job is done."
+        self.job = job

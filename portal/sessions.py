@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from avatars.errors import AvatarNotPrepared
 from avatars.library import AvatarLibrary
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity
 from pipeline.session import Session
 from pipeline.turn import Choice
+from portal.errors import AvatarBeingPrepared
+from portal.job_records import Job
 
 __all__ = ["SessionManager"]
 
@@ -22,6 +27,8 @@ class SessionManager:
     """Admission, lookup and end of sessions.
 
     idle_timeout_s: a session in which nobody said anything for so long is closed (a forgotten tab).
+    prepare_for: queues the preparation of an avatar (id) for a lip-sync backend, unless it is under way; blocks for
+        milliseconds
     """
 
     def __init__(
@@ -33,6 +40,7 @@ class SessionManager:
         choice: Choice,
         capacity: int,
         idle_timeout_s: float,
+        prepare_for: Callable[[str, str], Job],
     ) -> None:
         self.engine = engine
         self.library = library
@@ -40,6 +48,7 @@ class SessionManager:
         self.choice = choice
         self.capacity = capacity
         self._idle_timeout_s = idle_timeout_s
+        self._prepare_for = prepare_for
         self._opening = 0
         self._reaper: asyncio.Task[None] | None = None
 
@@ -62,7 +71,8 @@ class SessionManager:
     ) -> Session:
         """A started session; None means the portal's default.
 
-        Raises AtCapacity, AvatarNotFound, BundleError, BackendUnavailable, UnknownBackend.
+        Raises AtCapacity, AvatarNotFound, AvatarBeingPrepared, BundleError, BackendUnavailable, UnknownBackend, and
+        QueueFull and DiskFull for an avatar that cannot be prepared now.
         """
         if self.live >= self.capacity:
             raise AtCapacity(
@@ -72,14 +82,16 @@ class SessionManager:
         self._opening += 1
         try:
             bundle = await asyncio.to_thread(self.library.open, avatar or self.default_avatar)
-            return await self.engine.open_session(secrets.token_hex(8), bundle, self.choose(voice, lipsync, tts))
+            async with self._preparing_what_lacks():
+                return await self.engine.open_session(secrets.token_hex(8), bundle, self.choose(voice, lipsync, tts))
         finally:
             self._opening -= 1
 
     async def swap_avatar(self, session: Session, avatar: str) -> None:
-        """Go on as another avatar. Raises AvatarNotFound, AvatarNotPrepared, BundleError."""
+        """Go on as another avatar. Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull."""
         bundle = await asyncio.to_thread(self.library.open, avatar)
-        await self.engine.swap_avatar(session, bundle)
+        async with self._preparing_what_lacks():
+            await self.engine.swap_avatar(session, bundle)
 
     async def close(self, session: Session) -> None:
         """End a session. Idempotent."""
@@ -102,6 +114,14 @@ class SessionManager:
             lipsync=lipsync or self.choice.lipsync,
             tts=tts or self.choice.tts,
         )
+
+    @asynccontextmanager
+    async def _preparing_what_lacks(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except AvatarNotPrepared as error:
+            job = await asyncio.to_thread(self._prepare_for, error.avatar, error.backend)
+            raise AvatarBeingPrepared(error.avatar, error.backend, job.id) from error
 
     async def _reap_idle(self) -> None:
         clock = self.engine.clock

@@ -24,6 +24,7 @@ STATUSES = {
     "bad_request": 400,
     "avatar_not_found": 404,
     "job_not_found": 404,
+    "avatar_not_prepared": 409,
     "upload_too_large": 413,
     "unsupported_media": 415,
     "bad_media": 422,

@@ -20,6 +20,7 @@ from pipeline.types import (
     TextEvent,
     TurnEvent,
 )
+from portal.errors import AvatarBeingPrepared
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -180,4 +181,7 @@ def event_message(event: SessionEvent) -> dict[str, Any]:
 
 
 def error_message(error: VivavoceError | AvatarError) -> dict[str, Any]:
-    return {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
+    told = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
+    if isinstance(error, AvatarBeingPrepared):
+        told |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}
+    return told

@@ -11,10 +11,12 @@ const SILENT_FOR_MS = 6000;
 const GIVE_UP_AFTER_MS = 60000;
 
 export class SessionError extends Error {
-  constructor({ code, message, hint }) {
+  /** job, avatar, lipsync: of an avatar that is being prepared for a lip-sync backend. */
+  constructor({ code, message, hint, job, avatar, lipsync }) {
     super(message);
     this.code = code;
     this.hint = hint || "";
+    Object.assign(this, { job, avatar, lipsync });
   }
 }
 

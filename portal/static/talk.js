@@ -3,6 +3,7 @@
  */
 
 import { Chat } from "./chat.js";
+import { jobDone } from "./job.js";
 import { language, translate } from "./page.js";
 import { Player } from "./player.js";
 
@@ -37,6 +38,7 @@ class VivavoceTalk extends HTMLElement {
       subtitle: find(".vv-subtitle"),
       state: find(".vv-state"),
       toast: find(".vv-toast"),
+      coming: find(".vv-coming"),
       status: find("#vv-status"),
       start: find("#vv-start"),
       stop: find("#vv-stop"),
@@ -52,6 +54,7 @@ class VivavoceTalk extends HTMLElement {
     this.allTexts = JSON.parse(this.dataset.texts);
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.avatars = [];
+    this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
     this.chat = new Chat(find(".vv-log"));
     this.bindControls();
@@ -71,7 +74,7 @@ class VivavoceTalk extends HTMLElement {
 
   disconnectedCallback() {
     if (this.isConnected || !this.player) return;
-    this.player.stop();
+    this.stop();
     clearInterval(this.looker);
     clearTimeout(this.retry);
     this.onShown.disconnect();
@@ -134,6 +137,7 @@ class VivavoceTalk extends HTMLElement {
     button.onclick = () => {
       this.picked = id;
       this.chooseAvatar(id);
+      this.forgetComing();
       if (this.player.state !== "idle") this.player.swapAvatar(id);
     };
     return button;
@@ -202,7 +206,7 @@ class VivavoceTalk extends HTMLElement {
   bindControls() {
     const { parts } = this;
     parts.start.onclick = () => this.start().catch(() => {}); // "ended" tells why
-    parts.stop.onclick = () => this.player.stop();
+    parts.stop.onclick = () => this.stop();
     parts.interrupt.onclick = () => this.player.interrupt();
     parts.mute.onclick = () => {
       this.player.muted = !this.player.muted;
@@ -231,7 +235,7 @@ class VivavoceTalk extends HTMLElement {
   /** Enter starts the session too: the first message need not wait for a click. */
   async submit(text) {
     const said = text.trim();
-    if (!said) return;
+    if (!said || this.coming) return;
     this.parts.input.value = "";
     this.fitInput();
     try {
@@ -252,18 +256,60 @@ class VivavoceTalk extends HTMLElement {
     this.chat.ask(text, mode);
   }
 
-  start(options = {}) {
+  /** An avatar that lacks what the lip-sync needs of it is prepared first. */
+  async start(options = {}) {
+    this.forgetComing();
+    const wish = { ...this.wish(), ...options };
+    try {
+      await this.player.start(wish);
+    } catch (error) {
+      if (!error.job) throw error;
+      await this.prepared(error);
+      await this.player.start(wish);
+    }
+  }
+
+  stop() {
+    this.forgetComing();
+    this.player.stop();
+  }
+
+  /** What is chosen on the page. */
+  wish() {
     const wanted = new URLSearchParams(location.search).get("transport");
     const { settings } = this.parts;
     const chosen = (name) => settings.querySelector(`[name=${name}]`).value || undefined;
-    return this.player.start({
+    return {
       transport: wanted || this.catalogue.defaults.transport || "auto",
       avatar: this.avatarId,
       voice: chosen("voice"),
       tts: chosen("tts"),
       lipsync: chosen("lipsync"),
-      ...options,
-    });
+    };
+  }
+
+  /** Resolves when the avatar has been prepared; rejects, after telling why, if it will not be. */
+  async prepared({ avatar, lipsync, job }) {
+    const coming = { avatar, lipsync, share: 0, aborting: new AbortController() };
+    this.forgetComing();
+    this.coming = coming;
+    this.showState();
+    try {
+      await jobDone(beside(`api/jobs/${job}`), coming.aborting.signal, (share) => (coming.share = share));
+    } catch (error) {
+      if (error.code !== "stopped") this.chat.note(this.explain(error), "error");
+      throw error;
+    } finally {
+      if (this.coming === coming) this.forgetComing();
+    }
+  }
+
+  /** The job goes on, but nothing starts when it is done. */
+  forgetComing() {
+    if (!this.coming) return;
+    this.coming.aborting.abort();
+    this.coming = null;
+    this.showState();
   }
 
   fitInput() {
@@ -287,7 +333,10 @@ class VivavoceTalk extends HTMLElement {
       this.chat.text(message);
     });
     on("notice", (message) => this.chat.note(this.explain(message), "notice"));
-    on("error", (message) => this.chat.note(this.explain(message), "error"));
+    on("error", (message) => {
+      if (message.job) this.swapWhenPrepared(message);
+      else this.chat.note(this.explain(message), "error");
+    });
     on("fallback", ({ code }) => code !== "forced" && this.toast(this.texts[`reason.${code}`]));
     on("avatar", ({ avatar }) => this.chooseAvatar(avatar.id));
     on("renewed", () => {
@@ -298,8 +347,16 @@ class VivavoceTalk extends HTMLElement {
     on("ended", (error) => {
       this.parts.frame.dataset.media = "none";
       this.chat.newSession();
-      if (error && error.code !== "stopped") this.chat.note(this.explain(error), "error");
+      this.forgetComing();
+      if (error && error.code !== "stopped" && !error.job) this.chat.note(this.explain(error), "error");
     });
+  }
+
+  swapWhenPrepared(message) {
+    this.prepared(message).then(
+      () => this.player.swapAvatar(message.avatar),
+      () => {}, // it has been told
+    );
   }
 
   /** The server speaks English; what has words of its own in the page's language is told in them. */
@@ -314,31 +371,48 @@ class VivavoceTalk extends HTMLElement {
   showState() {
     const { state, turn } = this.player;
     const talking = turn.state === "speaking" || turn.state === "thinking" || turn.state === "queued";
-    const shown = state === "live" ? (talking ? turn.state.replace("queued", "thinking") : "listening") : state;
+    const shown = state === "live" ? (talking ? turn.state.replace("queued", "thinking") : "listening") : this.stage;
     this.dataset.state = state;
     this.parts.state.dataset.state = shown;
     this.parts.state.textContent = this.texts[`state.${shown}`];
-    this.parts.start.hidden = state !== "idle";
-    this.parts.stop.hidden = state === "idle";
+    this.parts.start.hidden = this.stage !== "idle";
+    this.parts.stop.hidden = this.stage === "idle";
     this.parts.mute.hidden = state === "idle";
     this.parts.interrupt.hidden = state === "idle";
     this.parts.interrupt.disabled = !(state === "live" && talking);
     this.look();
   }
 
-  /** What changes by itself: subtitle and status line. */
+  /** The player's state, or that there is something to be done before it can start. */
+  get stage() {
+    return this.coming && this.player.state === "idle" ? "preparing" : this.player.state;
+  }
+
+  /** What changes by itself: subtitle, status line, and how far a preparation is. */
   look() {
-    const { subtitle, status } = this.parts;
+    const { subtitle, status, coming } = this.parts;
     const said = this.player.subtitle;
     if (subtitle.textContent !== said) subtitle.textContent = said;
     const line = this.statusLine();
     if (status.textContent !== line) status.textContent = line;
+    coming.hidden = !this.coming;
+    if (this.coming) this.lookAt(this.coming);
+  }
+
+  lookAt({ avatar, lipsync, share }) {
+    const [text, bar] = this.parts.coming.children;
+    const { name } = this.avatars.find(({ id }) => id === avatar) || { name: avatar };
+    const said = this.texts.preparingFor
+      .replace("{avatar}", name)
+      .replace("{lipsync}", this.texts[`lipsync.${lipsync}`] || lipsync);
+    if (text.textContent !== said) text.textContent = said;
+    bar.value = share;
   }
 
   statusLine() {
     const { texts } = this;
     const stats = this.player.stats();
-    if (stats.state !== "live") return texts[`status.${stats.state}`];
+    if (stats.state !== "live") return texts[`status.${this.stage}`];
     const transport = texts[`transport.${stats.transport}`];
     const facts = [stats.reasonCode ? `${transport} (${texts[`reason.${stats.reasonCode}`]})` : transport];
     facts.push(`${Math.round(stats.fps)} fps`);
@@ -400,7 +474,7 @@ window.vivavoce = {
     (await talk).player.interrupt();
   },
   async stop() {
-    (await talk).player.stop();
+    (await talk).stop();
   },
   /** Call back with the detail of each event of that type (see player.js). */
   async on(type, callback) {

@@ -48,6 +48,7 @@ _MARKUP = f"""
         <span class="vv-disclosure" data-t="disclosure"></span>
       </div>
       <div class="vv-toast" role="status"></div>
+      <div class="vv-coming" role="status" hidden><span></span><progress max="1"></progress></div>
       <div class="vv-bottom">
         <p class="vv-subtitle" aria-live="polite"></p>
         <div class="vv-controls">

@@ -21,6 +21,7 @@ from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, SessionEvent, TextEvent, TurnEvent, TurnState
 from portal.api.seats import OUTBOX_BOUND
 from portal.api.session_socket import SUPERSEDED, SessionSocket
+from portal.errors import AvatarBeingPrepared
 
 
 class FakeTransport:
@@ -97,6 +98,8 @@ class FakeSessions:
             raise AtCapacity("All places are taken.", "Try again in a minute.")
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
+        if lipsync == "wav2lip256":
+            raise AvatarBeingPrepared(avatar or "woman", lipsync, "job-7")
         session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman")
         self.opened.append(session)
         return session
@@ -331,6 +334,16 @@ async def test_a_refused_hello_may_be_tried_again(house: House) -> None:
     house.sessions.capacity = 1
     viewer.tell("hello", avatar="nobody")
     assert (await viewer.hear("error"))["code"] == "avatar_not_found"
+    await viewer.hello()
+
+
+async def test_an_avatar_that_is_being_prepared_names_the_job(house: House) -> None:
+    """The error tells avatar, lip-sync and job, so that the viewer can wait for it; hello may then be tried again."""
+    viewer = await house.viewer()
+    viewer.tell("hello", avatar="mira", lipsync="wav2lip256")
+    error = await viewer.hear("error")
+    assert error["code"] == "avatar_not_prepared" and error["message"] and error["hint"]
+    assert (error["avatar"], error["lipsync"], error["job"]) == ("mira", "wav2lip256", "job-7")
     await viewer.hello()
 
 

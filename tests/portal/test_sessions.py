@@ -1,25 +1,51 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from avatars.bundle import BundleContents, encode_jpeg, write_bundle
-from avatars.errors import AvatarNotFound
+from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.errors import AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary
+from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
-from pipeline.errors import AtCapacity, UnknownBackend
+from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
+from pipeline.lipsync.flash import FlashLipSync
 from pipeline.turn import Choice
+from portal.errors import AvatarBeingPrepared
 from portal.sessions import SessionManager
 
 IDLE_S = 60.0
 
 
+class NeedsParts(FlashLipSync):
+    """A lip-sync for which no avatar is ever prepared."""
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+
+    def prepare(self, bundle: AvatarBundle) -> Any:
+        raise AvatarNotPrepared(bundle.id, "wav2lip256")
+
+
 @pytest.fixture
-async def manager(tmp_path: Path) -> AsyncIterator[SessionManager]:
+def queued() -> list[tuple[str, str]]:
+    """Avatars and backends for which a preparation was asked for."""
+    return []
+
+
+@pytest.fixture
+async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterator[SessionManager]:
     """Two places, one avatar, a manual clock."""
+
+    def prepare_for(avatar: str, backend: str) -> Any:
+        queued.append((avatar, backend))
+        return SimpleNamespace(id=f"job-{len(queued)}")
+
     write_bundle(
         BundleContents(
             id="grey",
@@ -35,7 +61,7 @@ async def manager(tmp_path: Path) -> AsyncIterator[SessionManager]:
         ),
         tmp_path / "avatars" / "grey",
     )
-    engine = Engine(clock=ManualClock())
+    engine = Engine({("lipsync", "wav2lip256"): {"weights": tmp_path / "weights"}}, clock=ManualClock())
     await engine.start()
     manager = SessionManager(
         engine,
@@ -44,6 +70,7 @@ async def manager(tmp_path: Path) -> AsyncIterator[SessionManager]:
         choice=Choice(llm="echo", tts="beep", lipsync="flash"),
         capacity=2,
         idle_timeout_s=IDLE_S,
+        prepare_for=prepare_for,
     )
     await manager.start()
     yield manager
@@ -91,3 +118,25 @@ async def test_a_forgotten_session_ends_and_one_that_is_used_does_not(manager: S
     await pass_time(manager, IDLE_S * 0.5)
     assert (forgotten.closed, used.closed) == (True, False)
     assert manager.live == 1
+
+
+async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
+    manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for a backend that the avatar is not prepared for is told of the job that does it; no place is taken."""
+    monkeypatch.setitem(registry.BACKENDS["lipsync"], "wav2lip256", f"{__name__}:NeedsParts")
+    with pytest.raises(AvatarBeingPrepared) as refused:
+        await manager.open(lipsync="wav2lip256")
+    assert queued == [("grey", "wav2lip256")]
+    assert (refused.value.code, refused.value.job) == ("avatar_not_prepared", "job-1")
+    assert manager.live == 0
+
+
+async def test_a_backend_without_weights_is_refused_with_the_command_that_fetches_them(
+    manager: SessionManager, queued: list[tuple[str, str]]
+) -> None:
+    """Nothing is prepared for a backend that cannot run here anyway."""
+    with pytest.raises(BackendUnavailable) as refused:
+        await manager.open(lipsync="wav2lip256")
+    assert "launch.py fetch wav2lip256" in refused.value.hint
+    assert (queued, manager.live) == ([], 0)
