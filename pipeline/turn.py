@@ -61,7 +61,6 @@ T_Error = TypeVar("T_Error", bound=Exception)
 SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
-FIRST_BATCH = 1
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
 TOKEN_TIMEOUT_S = 60.0
@@ -270,12 +269,12 @@ class Turn:
                 yield picture
 
     async def _draw(self) -> None:
-        batch_size = FIRST_BATCH
         async for first in self._pictures:
             batch = [first]
+            # As many as are waiting to be shown: a larger batch might not be there in time, a smaller one costs more.
+            batch_size = min(max(1, len(self._stages.playout.spoken)), self._stages.lipsync.max_batch)
             while len(batch) < batch_size and (more := self._pictures.receive_nowait()) is not None:
                 batch.append(more)
-            batch_size = min(2 * batch_size, self._stages.lipsync.max_batch)
             for frame in await self._draw_batch(batch):
                 await self._stages.playout.spoken.send(frame)
                 self._frames_sent += 1

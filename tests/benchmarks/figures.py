@@ -26,8 +26,8 @@ class Reading:
 
     @property
     def ratio(self) -> float | None:
-        """Value over target; at most 1 (at least 1 where higher is better) means met."""
-        return None if self.value is None else self.value / self.figure.target
+        """Value over target, where that is not 0; at most 1 (at least 1 where higher is better) means met."""
+        return None if self.value is None or not self.figure.target else self.value / self.figure.target
 
     @property
     def met(self) -> bool:
@@ -52,6 +52,14 @@ FIGURES: dict[str, Figure] = {
     "fallback_ms": Figure("click -> first picture by fallback", "ms", 3000, peer="none"),
     "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, median over 60 s without sign", "ms", 40),
     "skew_websocket_ms": Figure("audio-video skew in Chromium, WebSocket, median over 60 s without sign", "ms", 25),
+    "paste_ms": Figure("paste-back with feathered mask, 512x512, CPU", "ms", 0.3, peer="0.53-0.57"),
+    "whisper_ms": Figure("whisper features a picture while speaking, CPU", "ms", 6, peer="38-44, in silence too"),
+    "musetalk_path_ms": Figure("everything but the network, MuseTalk path, CPU a picture", "ms", 11.6, peer="44-49"),
+    "idle_neural": Figure("one idle viewer of a MuseTalk session, WebRTC", "% core", 6, peer="87-101"),
+    "sound_null_ms": Figure(
+        "text sent -> first sound, network of 20 ms a picture", "ms", 200, peer="1180, free network"
+    ),
+    "late_pictures": Figure("8 sessions, network of 5 ms a batch + 3 ms a picture: late pictures", "", 0, peer="-"),
     "photo_s": Figure("photo -> avatar, CPU", "s", 6),
     "clip_s": Figure("10 s of 704x1216 clip -> avatar, CPU", "s", 60),
     "session_mb": Figure("added memory a session", "MB", 30, peer="35-60 (after 124 for the first)"),

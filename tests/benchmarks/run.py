@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.types import FPS
 from portal.environment import find_chromium
 from tests.benchmarks import in_browser
 from tests.benchmarks.figures import FIGURES, Reading, as_dict, table
@@ -146,8 +147,43 @@ def lips(_bench: Bench) -> Iterator[Reading]:
             yield Reading(FIGURES["lip_correlation"], accuracy.correlation)
 
 
+def neural(bench: Bench) -> Iterator[Reading]:
+    """Everything around the networks; networks themselves are random and tiny, or replaced by their time."""
+    from tests.benchmarks.neural import null_device, paste_ms, tiny_musetalk_avatar, whisper_ms_a_picture
+
+    bundle = preset_library(bench.data_dir).open("mira")
+    yield Reading(FIGURES["paste_ms"], paste_ms())
+    whisper_ms = whisper_ms_a_picture(bench.data_dir)
+    yield Reading(FIGURES["whisper_ms"], whisper_ms)
+    run = null_device(bundle, 8, 5, 3)
+    note = f"of {run.pictures}; first picture of the slowest session after {run.first_picture_ms:.0f} ms"
+    yield Reading(FIGURES["late_pictures"], run.late, note)
+    weights = tiny_musetalk_avatar(bundle, bench.data_dir)
+    with running_portal(bench.data_dir, *SPEAKING, "--lipsync", "musetalk15", "--weights", str(weights)) as portal:
+        percent, seen = _cost(portal, "webrtc", 1, bench.seconds)
+        yield Reading(FIGURES["idle_neural"], percent, f"{min(seen['fps']):.1f} fps")
+    with running_portal(bench.data_dir, *SPEAKING, *_null(0, 0)) as portal:
+        percent, seen = _cost(portal, "webrtc", 1, bench.seconds, "--speak")
+        around_ms = 10 * percent / FPS
+        note = f"portal {around_ms:.1f} + whisper {whisper_ms:.1f}; {min(seen['fps']):.1f} fps"
+        yield Reading(FIGURES["musetalk_path_ms"], around_ms + whisper_ms, note)
+    chromium = find_chromium()
+    if chromium is None:
+        yield Reading(FIGURES["sound_null_ms"], None, "no Chromium here")
+        return
+    with running_portal(bench.data_dir, *MEASURING, *_null(0, 20)) as portal:
+        yield from _both("sound_null_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
+
+
+def _null(batch_ms: float, picture_ms: float) -> tuple[str, ...]:
+    """A lip-sync backend that takes so long and costs nothing; the last --lipsync on a command line counts."""
+    times = ("--null-batch-ms", str(batch_ms), "--null-picture-ms", str(picture_ms))
+    return ("--lipsync", "null", *times)
+
+
 MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     renderer,
+    neural,
     lips,
     preparation,
     idle,
