@@ -1,6 +1,6 @@
-"""Preparing an avatar for a lip-sync backend: boxes and masks from its landmarks, faces cut out, latents of them.
+"""Preparing an avatar for a lip-sync backend: boxes from its landmarks, masks, faces cut out, latents of them.
 
-Faces go in batches, and a batch that is finished is kept in the working directory: after a kill the next run computes
+Frames go in batches, and a batch that is finished is kept in the working directory: after a kill the next run computes
 only what is missing. What is there counts only for the same avatar, backend and parameters.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
-from avatars.face_crops import BACKENDS, CropParameters, face_boxes
-from avatars.face_masks import feathered_mask, musetalk_mask
+from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box, face_boxes
+from avatars.face_masks import face_classes, feathered_mask, musetalk_mask
+from avatars.face_parsing import FaceParser, cut_out, find_face_parser
 from avatars.latents import FaceEncoder
 from avatars.parts import BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
@@ -62,6 +63,8 @@ def prepare_parts(
 ) -> BackendParts:
     """Make and store what `backend` needs of an avatar; MuseTalk's rows are `latents`, the others' `faces`.
 
+    MuseTalk's masks are from BiSeNet if its weights are there, else from the landmarks.
+
     `progress` gets 0 to 1; what it raises ends the preparation, and the next run with the same `work` goes on there.
     Raises AvatarError (no such backend, packages not installed), FaceNotFound, BundleError, DiskFull, WeightsMissing,
     WeightsDamaged, WrongArchitecture.
@@ -72,24 +75,33 @@ def prepare_parts(
     encode: Callable[[ImageArray], Rows] = _as_they_are
     if face_format.latents:
         encode = FaceEncoder(weights, backend, device).encode
+    parser = find_face_parser(weights, device) if face_format.latents else None
+    used = {**parameters.to_json(), "parser": "landmarks" if parser is None else "bisenet"}
     boxes = face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
-    batches = work / _digest(bundle, backend, parameters)
+    batches = work / _digest(bundle, backend, used)
     starts = range(0, bundle.frame_count, BATCH_FRAMES)
     for start in starts:
         progress(start / bundle.frame_count)
-        if not _batch(batches, start).exists():
-            frames = range(start, min(start + BATCH_FRAMES, bundle.frame_count))
-            rows = encode(np.stack([_face(bundle.frame(frame), boxes[frame], face_format) for frame in frames]))
-            with stage_output(batches, _batch(batches, start).parent.name) as output:
-                np.save(output / "rows.npy", rows)
+        if _batch(batches, start).exists():
+            continue
+        frames = range(start, min(start + BATCH_FRAMES, bundle.frame_count))
+        pictures = [bundle.frame(frame) for frame in frames]
+        rows = encode(np.stack([_face(picture, boxes[start + i], face_format) for i, picture in enumerate(pictures)]))
+        masks = [
+            _mask(bundle, start + i, picture, boxes[start + i], backend, parameters, parser)
+            for i, picture in enumerate(pictures)
+        ]
+        with stage_output(batches, _batch(batches, start).name) as output:
+            np.save(output / "rows.npy", rows)
+            np.savez_compressed(output / "masks.npz", *masks)
     name = "latents" if face_format.latents else "faces"
     parts = write_parts(
         bundle,
         backend,
         boxes=boxes,
-        masks=_masks(bundle, backend, boxes, parameters),
-        rows={name: np.concatenate([np.load(_batch(batches, start), allow_pickle=False) for start in starts])},
-        parameters=parameters.to_json(),
+        masks=_kept_masks(batches, starts),
+        rows={name: np.concatenate([np.load(_batch(batches, start) / "rows.npy") for start in starts])},
+        parameters=used,
     )
     progress(1.0)
     return parts
@@ -107,22 +119,36 @@ def _face(picture: ImageArray, box: npt.NDArray[np.int32], face_format: _FaceFor
     )
 
 
-def _masks(
-    bundle: AvatarBundle, backend: str, boxes: npt.NDArray[np.int32], parameters: CropParameters
-) -> Iterator[ImageArray]:
-    for frame, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
-        if _FORMATS[backend].latents:
-            yield musetalk_mask(bundle.landmarks[frame], (x0, y0, x1, y1), parameters)
-        else:
-            # Ultralight's box begins at the nose, Wav2Lip's at the hair.
-            ratio = 0.0 if backend == "ultralight" else parameters.upper_boundary_ratio
-            yield feathered_mask(x1 - x0, y1 - y0, ratio)
+def _mask(
+    bundle: AvatarBundle,
+    frame: int,
+    picture: ImageArray,
+    box: npt.NDArray[np.int32],
+    backend: str,
+    parameters: CropParameters,
+    parser: FaceParser | None,
+) -> ImageArray:
+    x0, y0, x1, y1 = box.tolist()
+    if not _FORMATS[backend].latents:
+        # Ultralight's box begins at the nose, Wav2Lip's at the hair.
+        return feathered_mask(x1 - x0, y1 - y0, 0.0 if backend == "ultralight" else parameters.upper_boundary_ratio)
+    face: Box = (x0, y0, x1, y1)
+    crop, _ = crop_box(face)
+    if parser is None:
+        return musetalk_mask(face_classes(bundle.landmarks[frame], crop), face, parameters)
+    return musetalk_mask(parser.classes(cut_out(picture, crop)), face, parameters)
+
+
+def _kept_masks(batches: Path, starts: Iterable[int]) -> Iterator[ImageArray]:
+    for start in starts:
+        with np.load(_batch(batches, start) / "masks.npz") as masks:
+            yield from (masks[name] for name in masks.files)
 
 
 def _batch(batches: Path, start: int) -> Path:
-    return batches / f"batch-{start:05d}" / "rows.npy"
+    return batches / f"batch-{start:05d}"
 
 
-def _digest(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> str:
-    what = json.dumps([bundle_fingerprint(bundle), backend, parameters.to_json()])
+def _digest(bundle: AvatarBundle, backend: str, used: Mapping[str, Any]) -> str:
+    what = json.dumps([bundle_fingerprint(bundle), backend, used])
     return f"{backend}-{zlib.crc32(what.encode()):08x}"

@@ -57,10 +57,9 @@ _CHEEK_KERNEL_PX = (35, 3)
 _BLUR_OF_CROP = 0.1
 
 
-def musetalk_mask(landmarks: Landmarks, box: Box, parameters: CropParameters) -> Mask:
-    """uint8 (h, w) weight of the generated face in its box, from landmarks (478, 3)."""
+def musetalk_mask(classes: Mask, box: Box, parameters: CropParameters) -> Mask:
+    """uint8 (h, w) weight of the generated face in its box, from the classes (512, 512) of its crop."""
     (left, top, right, bottom), _ = crop_box(box)
-    classes = face_classes(landmarks, (left, top, right, bottom))
     parsed = cv2.resize(classes_to_mask(classes, parameters), (right - left, bottom - top))
     mask = blurred_mask(np.asarray(parsed, np.uint8), box, parameters.upper_boundary_ratio)
     return mask_in_box(mask, box)

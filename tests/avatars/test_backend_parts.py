@@ -13,7 +13,8 @@ from avatars import backend_parts
 from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
-from avatars.face_crops import CropParameters
+from avatars.face_crops import CropParameters, crop_box
+from avatars.face_masks import musetalk_mask
 from avatars.parts import BackendParts
 from models.errors import WeightsDamaged, WeightsMissing
 from tests.portraits import portrait_bundle
@@ -84,6 +85,28 @@ def test_latents_are_those_of_the_masked_and_the_whole_face(
     assert latents.dtype == np.float16 and latents.shape == (8, 32, 32)
     assert np.abs(latents - expected).max() < 2e-3 * max(1, np.abs(expected).max())
     assert parts.mask(3).max() == 255
+
+
+def test_a_face_parser_makes_the_masks_if_its_weights_are_there(
+    bundle: AvatarBundle, weights: Path, tmp_path: Path
+) -> None:
+    """With BiSeNet's weights in the folder the masks are of the classes that it sees, black beyond the edge."""
+    from models.bisenet import load_bisenet, parse
+    from tests.tiny_musetalk import write_bisenet_weights
+
+    parameters = CropParameters.of("musetalk15", {"upper_boundary_ratio": 0.3})
+    drawn = prepare_parts(bundle, "musetalk15", weights, parameters, tmp_path / "work", silent)
+    assert drawn.parameters["parser"] == "landmarks"
+    network = load_bisenet(write_bisenet_weights(weights))
+    parts = prepare_parts(bundle, "musetalk15", weights, parameters, tmp_path / "work", silent)
+    assert parts.parameters["parser"] == "bisenet"
+    x0, y0, x1, y1 = parts.boxes[2].tolist()
+    crop, half = crop_box((x0, y0, x1, y1))
+    padded = np.pad(bundle.frame(2), ((half, half), (half, half), (0, 0)))
+    seen = padded[crop[1] + half : crop[3] + half, crop[0] + half : crop[2] + half]
+    expected = musetalk_mask(parse(network, seen[None])[0], (x0, y0, x1, y1), parameters)
+    assert np.array_equal(parts.mask(2), expected) and not np.array_equal(expected, drawn.mask(2))
+    assert expected.any()
 
 
 def test_one_avatar_serves_several_backends(bundle: AvatarBundle, tmp_path: Path) -> None:

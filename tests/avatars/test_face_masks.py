@@ -49,6 +49,10 @@ def test_the_mask_of_the_box_is_the_part_of_the_crop_s_mask_that_matters() -> No
     assert np.array_equal(cut, mask[20:100, 28:92])
 
 
+def mask_of(landmarks: np.ndarray, box: Box, parameters: CropParameters) -> np.ndarray:
+    return musetalk_mask(face_classes(landmarks, crop_box(box)[0]), box, parameters)
+
+
 def face_of(name: str) -> tuple[np.ndarray, Box, CropParameters]:
     landmarks = portrait(name)[1]
     parameters = CropParameters.of("musetalk15")
@@ -60,7 +64,7 @@ def face_of(name: str) -> tuple[np.ndarray, Box, CropParameters]:
 def test_the_mask_of_a_face_shows_mouth_and_chin_and_keeps_eyes_and_corners(name: str) -> None:
     """Mouth, chin and cheeks beside the mouth are generated; eyes, the upper edge and the lower corners are filmed."""
     landmarks, box, parameters = face_of(name)
-    mask = musetalk_mask(landmarks, box, parameters)
+    mask = mask_of(landmarks, box, parameters)
     x0, y0, x1, y1 = box
 
     def at(point: int) -> int:
@@ -102,7 +106,7 @@ def test_the_boundary_decides_how_much_is_left_as_filmed() -> None:
     """A higher upper_boundary_ratio keeps more of the upper face."""
     landmarks, box, _ = face_of("man")
     first_rows = [
-        int(np.flatnonzero(musetalk_mask(landmarks, box, CropParameters(upper_boundary_ratio=ratio)).any(axis=1))[0])
+        int(np.flatnonzero(mask_of(landmarks, box, CropParameters(upper_boundary_ratio=ratio)).any(axis=1))[0])
         for ratio in (0.4, 0.5, 0.6)
     ]
     assert first_rows[0] < first_rows[1] < first_rows[2]
@@ -113,7 +117,7 @@ def test_a_face_at_the_edge_has_a_mask_too() -> None:
     landmarks, (x0, _, x1, _), parameters = face_of("woman")
     landmarks = landmarks - np.array([x0 + (x1 - x0) // 3, 0, 0])
     (box,) = face_boxes("musetalk15", landmarks[None], (384, 384), parameters).tolist()
-    mask = musetalk_mask(landmarks, (box[0], box[1], box[2], box[3]), parameters)
+    mask = mask_of(landmarks, (box[0], box[1], box[2], box[3]), parameters)
     assert box[0] == 0 and mask.shape == (box[3] - box[1], box[2] - box[0]) and mask.max() == 255
 
 

@@ -1,0 +1,61 @@
+"""Which part of a face each pixel is, seen by BiSeNet instead of drawn from landmarks: for masks as MuseTalk has them.
+
+Its weights are a choice: without them, or without torch, the landmarks do.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from avatars.face_crops import Box
+from models.weights import WeightsFolder
+
+if TYPE_CHECKING:
+    from models.bisenet import BiSeNet
+
+__all__ = ["FaceParser", "cut_out", "find_face_parser"]
+
+ImageArray = npt.NDArray[np.uint8]
+
+
+def find_face_parser(weights: Path, device: str = "cpu") -> FaceParser | None:
+    """The face parser, if its weights and torch are there."""
+    folder = WeightsFolder(weights)
+    (part,) = folder.parts("face-parse")
+    path = folder.locate(part)
+    return None if path is None or find_spec("torch") is None else FaceParser(path, device)
+
+
+class FaceParser:
+    """BiSeNet, loaded at its first use."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        self._path = path
+        self._device = device
+        self._network: BiSeNet | None = None
+
+    def classes(self, crop: ImageArray) -> ImageArray:
+        """uint8 RGB (h, w, 3) -> classes uint8 (512, 512), numbered as in `avatars.face_masks`.
+
+        Raises WeightsDamaged, WrongArchitecture.
+        """
+        from models.bisenet import load_bisenet, parse
+
+        if self._network is None:
+            self._network = load_bisenet(self._path).float().to(self._device)
+        return np.asarray(parse(self._network, crop[None])[0], np.uint8)
+
+
+def cut_out(picture: ImageArray, crop: Box) -> ImageArray:
+    """uint8 (h, w, 3) of a crop that may reach out of the picture; black there."""
+    left, top, right, bottom = crop
+    height, width = picture.shape[:2]
+    cut = np.zeros((bottom - top, right - left, 3), np.uint8)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    cut[y0 - top : y1 - top, x0 - left : x1 - left] = picture[y0:y1, x0:x1]
+    return cut
