@@ -59,11 +59,10 @@ class _MuseTalkLipSync:
         with weights_told(self.name):
             unet = load_musetalk_unet(self._files["unet"], self._files["unet_config"])
             vae = load_musetalk_vae(self._files["vae"])
-            self._networks = _Networks(
-                place.place(unet, compiled=self._compiled),
-                place.place(vae, compiled=self._compiled),
-                positional_encoding().to(place.device, place.dtype),
-            )
+            positions = positional_encoding().to(place.device, place.dtype)
+            self._networks = _Networks(place.place(unet, compiled=self._compiled), place.place(vae), positions)
+        if self._compiled:
+            vae.decoder.compile()  # the one part of it that draws
 
     def prepare(self, bundle: AvatarBundle) -> BackendParts:
         """Raises AvatarNotPrepared."""

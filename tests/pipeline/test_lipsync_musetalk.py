@@ -75,6 +75,16 @@ def test_half_precision_draws_nearly_the_same(weights, backend, requests):
         assert np.abs(exact.pixels.astype(int) - rough.pixels).mean() < 4
 
 
+def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch):
+    """compiled hands the UNet and the decoder to torch.compile; the encoder, which no picture needs, is left."""
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(type(network).__name__))
+    MuseTalk15LipSync(weights).load("cpu")
+    assert compiled == []
+    MuseTalk15LipSync(weights, compiled=True).load("cpu")
+    assert compiled == ["UNet2DConditionModel", "Decoder"]
+
+
 def test_a_batch_that_does_not_fit_is_told_so_that_it_can_be_halved(backend, requests, monkeypatch):
     """The device's own error becomes DeviceOutOfMemory, and a smaller batch is drawn afterwards."""
     fits = torch.nn.Conv2d.forward
