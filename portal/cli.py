@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from avatars.errors import AvatarError
 from models.errors import WeightsError
 from pipeline import registry
-from pipeline.errors import VivavoceError
+from pipeline.errors import BadRequest, VivavoceError
 from portal.settings import Settings, load_settings, option_name
 
 if TYPE_CHECKING:
@@ -177,23 +177,36 @@ def _avatar_to_show(settings: Settings) -> str:
 def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
     from avatars.library import AvatarLibrary
 
+    chosen = _crop_parameters(parsed)
     if isinstance(parsed.upload, Path):
         bundle = _prepared(parsed.upload, parsed.name, settings)
     else:
         bundle = AvatarLibrary(settings.data_dir / "avatars").open(parsed.upload)
     for backend in parsed.backends:
-        _prepare_for(backend, bundle.id, settings)
+        _prepare_for(backend, bundle.id, chosen, settings)
     print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
     return 0
 
 
-def _prepare_for(backend: str, avatar: str, settings: Settings) -> None:
+def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings: Settings) -> None:
     from portal.avatar_parts import prepare_for_backend
 
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
         prepare_for_backend(
-            settings, avatar, backend, {}, Path(work), lambda share: _show_progress(share, f"for {backend}")
+            settings, avatar, backend, chosen, Path(work), lambda share: _show_progress(share, f"for {backend}")
         )
+
+
+def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:
+    from avatars.face_crops import CropParameters
+
+    given = {name: getattr(parsed, name) for name in ("bbox_shift", "extra_margin", "parsing_mode")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        CropParameters.of("musetalk15", chosen)
+    except ValueError as error:
+        raise BadRequest(f"The options of prepare do not fit: {error}.", "See prepare --help.") from error
+    return chosen
 
 
 def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
@@ -212,6 +225,12 @@ def _configure_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("upload", type=_file_or_avatar, metavar="FILE", help=text)
     text = "a neural lip-sync backend to prepare it for as well; may be given several times"
     parser.add_argument("--for", dest="backends", action="append", default=[], metavar="BACKEND", help=text)
+    text = "how far down MuseTalk's box is moved; opens or closes mouths a little (default: 0)"
+    parser.add_argument("--bbox-shift", type=int, metavar="PX", help=text)
+    text = "what MuseTalk 1.5 sees below the chin (default: 10)"
+    parser.add_argument("--extra-margin", type=int, metavar="PX", help=text)
+    text = "how far down MuseTalk's mask reaches: raw, jaw or neck (default: jaw; of 1.0 raw)"
+    parser.add_argument("--parsing-mode", metavar="MODE", help=text)
     parser.add_argument("--name", default="", help="default: the file's name")
 
 

@@ -164,6 +164,18 @@ def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
     assert "wav2lip96" in capsys.readouterr().err
 
 
+def test_prepare_hands_on_what_was_chosen_of_the_crop(make_bundle, monkeypatch, capsys, tmp_path):
+    """`--bbox-shift` and its like reach the preparation; what cannot be used is told before anything is done."""
+    calls = []
+    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *given: calls.append(given[2:4]))
+    make_bundle("ada")
+    line = ["prepare", "ada", "--for", "musetalk15"]
+    assert cli.main([*line, "--bbox-shift", "-7", "--parsing-mode", "neck"]) == 0
+    assert calls == [("musetalk15", {"bbox_shift": -7, "parsing_mode": "neck"})]
+    assert cli.main([*line, "--parsing-mode", "chin"]) == 1
+    assert "parsing_mode is 'chin'" in capsys.readouterr().err and len(calls) == 1
+
+
 @pytest.mark.parametrize("line", [["prepare", "absent.jpg"], ["render", "--audio", "absent.wav", "out.mp4"]])
 def test_a_file_that_is_not_there_is_said(line, capsys):
     """A wrong path is a mistake of the command line, told as such."""
