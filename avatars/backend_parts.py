@@ -20,7 +20,7 @@ import numpy.typing as npt
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box, face_boxes
-from avatars.face_masks import face_classes, feathered_mask, musetalk_mask
+from avatars.face_masks import mask_from_landmarks, musetalk_mask
 from avatars.face_parsing import FaceParser, cut_out, find_face_parser
 from avatars.latents import FaceEncoder
 from avatars.parts import BackendParts, bundle_fingerprint, write_parts
@@ -129,13 +129,10 @@ def _mask(
     parser: FaceParser | None,
 ) -> ImageArray:
     x0, y0, x1, y1 = box.tolist()
-    if not _FORMATS[backend].latents:
-        # Ultralight's box begins at the nose, Wav2Lip's at the hair.
-        return feathered_mask(x1 - x0, y1 - y0, 0.0 if backend == "ultralight" else parameters.upper_boundary_ratio)
     face: Box = (x0, y0, x1, y1)
-    crop, _ = crop_box(face)
     if parser is None:
-        return musetalk_mask(face_classes(bundle.landmarks[frame], crop), face, parameters)
+        return mask_from_landmarks(bundle.landmarks[frame], face, backend, parameters)
+    crop, _ = crop_box(face)
     return musetalk_mask(parser.classes(cut_out(picture, crop)), face, parameters)
 
 

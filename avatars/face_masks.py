@@ -31,6 +31,7 @@ __all__ = [
     "classes_to_mask",
     "face_classes",
     "feathered_mask",
+    "mask_from_landmarks",
     "mask_in_box",
     "musetalk_mask",
 ]
@@ -55,6 +56,15 @@ _JAW_CORNERS = (58, 288)
 _CONE_HEIGHT, _CONE_TAIL = 21, 12
 _CHEEK_KERNEL_PX = (35, 3)
 _BLUR_OF_CROP = 0.1
+
+
+def mask_from_landmarks(landmarks: Landmarks, box: Box, backend: str, parameters: CropParameters) -> Mask:
+    """uint8 (h, w) mask of a face box as the backend has it without a face parser, from landmarks (478, 3)."""
+    x0, y0, x1, y1 = box
+    if backend.startswith("musetalk"):
+        return musetalk_mask(face_classes(landmarks, crop_box(box)[0]), box, parameters)
+    # Ultralight's box begins at the nose, Wav2Lip's at the hair.
+    return feathered_mask(x1 - x0, y1 - y0, 0.0 if backend == "ultralight" else parameters.upper_boundary_ratio)
 
 
 def musetalk_mask(classes: Mask, box: Box, parameters: CropParameters) -> Mask:

@@ -14,7 +14,7 @@ from portal.job_records import Job
 from portal.jobs import JobQueue
 from portal.uploads import check_media, check_speech
 
-__all__ = ["ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
+__all__ = ["chosen_parameters", "ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
 
 
 def submit_avatar(
@@ -67,14 +67,18 @@ def submit_parts(
     Raises BadRequest (no such backend or parameter), AvatarNotFound, BundleError, QueueFull, DiskFull.
     """
     name = library.open(avatar).name
+    return queue.submit_parts(avatar, name, backend, chosen_parameters(backend, parameters).to_json())
+
+
+def chosen_parameters(backend: str, parameters: Mapping[str, Any]) -> CropParameters:
+    """The backend's parameters of boxes and masks, with what a person chose. Raises BadRequest."""
     if backend not in BACKENDS:
         raise BadRequest(f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(BACKENDS)}.")
     try:
-        chosen = CropParameters.of(backend, parameters)
+        return CropParameters.of(backend, parameters)
     except (TypeError, ValueError) as error:
         names = ", ".join(CropParameters.of(backend).to_json())
         raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error
-    return queue.submit_parts(avatar, name, backend, chosen.to_json())
 
 
 def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:

@@ -12,15 +12,17 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from avatars.bundle import encode_jpeg
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
+from avatars.parts_preview import draw_preview
 from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.jobs import JobQueue, id_of_test_clip
-from portal.submissions import submit_avatar, submit_parts
+from portal.submissions import chosen_parameters, submit_avatar, submit_parts
 from portal.uploads import Uploads, limited_form
 
 __all__ = ["avatar_views", "avatars_router"]
@@ -104,6 +106,13 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
         """Queue what a neural lip-sync backend needs of it: boxes, masks, faces or latents."""
         job = submit_parts(library, queue, avatar=avatar_id, backend=wanted.backend, parameters=wanted.parameters)
         return job_view(job)
+
+    @router.post("/{avatar_id}/parts/preview", response_class=Response)
+    def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:
+        """The first frame as a JPEG with the box and the mask that these parameters give; nothing is kept."""
+        bundle = library.open(avatar_id)
+        picture = draw_preview(bundle, wanted.backend, chosen_parameters(wanted.backend, wanted.parameters))
+        return Response(encode_jpeg(picture), media_type="image/jpeg")
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:

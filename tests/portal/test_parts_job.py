@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from avatars.bundle import decode_jpeg
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts
 from portal.api.avatars import avatars_router
@@ -71,8 +72,24 @@ def test_what_makes_no_sense_is_refused_before_it_is_queued(
     client: TestClient, avatar: str, body: dict[str, Any], status: int
 ) -> None:
     """An unknown avatar, backend or parameter is told at once, with what there is instead."""
-    response = client.post(f"/api/avatars/{avatar}/parts", json=body)
-    assert response.status_code == status and response.json()["error"]["hint"]
+    for path in ("parts", "parts/preview"):
+        response = client.post(f"/api/avatars/{avatar}/{path}", json=body)
+        assert response.status_code == status and response.json()["error"]["hint"]
+    assert client.get("/api/jobs").json() == []
+
+
+def test_parameters_are_previewed_on_the_first_frame(client: TestClient) -> None:
+    """POST /api/avatars/{id}/parts/preview gives a picture at once, another for other parameters, and keeps nothing."""
+
+    def preview(backend: str, **parameters: Any) -> np.ndarray:
+        wanted = {"backend": backend, "parameters": parameters}
+        response = client.post("/api/avatars/ada/parts/preview", json=wanted)
+        assert response.status_code == 200 and response.headers["content-type"] == "image/jpeg"
+        return decode_jpeg(response.content)
+
+    pictures = [preview("musetalk15"), preview("musetalk15", parsing_mode="neck"), preview("wav2lip96")]
+    assert all(picture.shape == (128, 128, 3) for picture in pictures)
+    assert not np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
     assert client.get("/api/jobs").json() == []
 
 

@@ -1,0 +1,35 @@
+"""What parameters of boxes and masks would do, drawn onto the first frame: seconds before minutes of preparation."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import AvatarBundle
+from avatars.face_crops import CropParameters, face_boxes
+from avatars.face_masks import mask_from_landmarks
+
+__all__ = ["draw_preview"]
+
+ImageArray = npt.NDArray[np.uint8]
+
+_BOX_RGB, _MASK_RGB = (80, 220, 120), (230, 60, 60)
+_MASK_STRENGTH = 0.5
+
+
+def draw_preview(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> ImageArray:
+    """uint8 RGB (h, w, 3): the first frame of the loop, the box in green, what is generated in red.
+
+    Masks are those of the landmarks. Raises KeyError (a backend without a face crop), FaceNotFound.
+    """
+    frame = bundle.frame_index(0)
+    landmarks = bundle.landmarks[frame]
+    (box,) = face_boxes(backend, landmarks[None], (bundle.width, bundle.height), parameters).tolist()
+    x0, y0, x1, y1 = box
+    picture = bundle.frame(frame)
+    weight = _MASK_STRENGTH / 255 * mask_from_landmarks(landmarks, (x0, y0, x1, y1), backend, parameters)[:, :, None]
+    face = picture[y0:y1, x0:x1]
+    face[:] = np.round(face * (1 - weight) + np.array(_MASK_RGB) * weight)
+    cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), _BOX_RGB, 2)
+    return picture
