@@ -16,7 +16,12 @@ __all__ = [
     "AvatarError",
     "AvatarNotFound",
     "AvatarNotPrepared",
-    "BadImport", "BadMedia", "BundleError", "DiskFull", "FaceNotFound"]
+    "BadImport",
+    "BadMedia",
+    "BundleError",
+    "DiskFull",
+    "FaceNotFound",
+]
 
 
 class AvatarError(Exception):

@@ -125,7 +125,11 @@ def random_network(build: Callable[[], nn.Module], seed: int) -> Any:
                 if isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
                     module.weight.uniform_(0.7, 1.3)
                     module.bias.normal_(0, 0.1)
-                if isinstance(module, nn.BatchNorm2d):
+                if (
+                    isinstance(module, nn.BatchNorm2d)
+                    and module.running_mean is not None
+                    and module.running_var is not None
+                ):
                     module.running_mean.normal_(0, 0.1)
                     module.running_var.uniform_(0.5, 1.5)
     return network.eval()
