@@ -23,6 +23,7 @@ from pipeline.capacity import USABLE_SHARE, DrawingCost, sample_work
 from pipeline.clock import Clock, SystemClock
 from pipeline.device import DeviceWorker
 from pipeline.errors import AtCapacity, BackendUnavailable
+from pipeline.finishing import Finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
@@ -46,6 +47,7 @@ class Engine:
 
     options  constructor arguments of backends, by (kind, name)
     devices  torch's names; one worker each, sessions go where there is most room
+    finish   what is done to a network's pictures before they are composed
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Engine:
         options: BackendOptions | None = None,
         clock: Clock | None = None,
         devices: Sequence[str] = ("cpu",),
+        finish: Finish | None = None,
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
         self.devices = tuple(DeviceWorker(name) for name in devices)
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self.backends = Backends(options or {})
+        self._finish = finish or Finish()
         self._states: OrderedDict[tuple[LipSync, AvatarBundle], asyncio.Task[Any]] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
@@ -134,6 +138,7 @@ class Engine:
             executor=self.executor,
             playout=playout or Playout(bundle, self.clock),
             clock=self.clock,
+            finish=self._finish,
         )
 
     async def close_session(self, session: Session) -> None:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from pipeline.clock import Clock
 from pipeline.compositing import compose
 from pipeline.device import DeviceWorker
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError, VivavoceError
+from pipeline.finishing import Finish, finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.metrics import TurnTimes
 from pipeline.playout import Playout, SpokenFrame, Subtitle
@@ -96,6 +97,8 @@ class Stages:
     executor: Executor
     playout: Playout
     clock: Clock
+    finish: Finish = field(default_factory=Finish)
+    "of what networks draw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,7 @@ class Turn:
         ]
         patches = await stages.device.infer(stages.lipsync, requests) if requests else []
         self.times.mark("first_patch")
-        images = await self._in_pool(_compose_all, stages.bundle, mouths, patches)
+        images = await self._in_pool(_compose_all, stages, mouths, patches)
         self.times.mark("first_frame")
         return [
             SpokenFrame(
@@ -336,13 +339,13 @@ class Turn:
         self._emit(ErrorEvent(error.code, error.message, error.hint))
 
 
-def _compose_all(bundle: AvatarBundle, mouths: list[_Mouth], patches: list[FacePatch]) -> list[ImageArray]:
+def _compose_all(stages: Stages, mouths: list[_Mouth], patches: list[FacePatch]) -> list[ImageArray]:
     drawn = iter(patches)
+    wanted = Finish() if stages.lipsync.draws_rest else stages.finish
+    frames = [stages.bundle.frame(mouth.frame_index) for mouth in mouths]
     return [
-        compose(bundle.frame(mouth.frame_index), next(drawn), mouth.strength)
-        if mouth.strength
-        else bundle.frame(mouth.frame_index)
-        for mouth in mouths
+        compose(frame, finish(next(drawn), frame, wanted), mouth.strength) if mouth.strength else frame
+        for frame, mouth in zip(frames, mouths, strict=True)
     ]
 
 

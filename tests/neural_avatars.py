@@ -31,11 +31,13 @@ def write_weights(folder: Path, backend: str) -> Path:
     return folder
 
 
-def add_parts(bundle: AvatarBundle, backend: str) -> None:
-    """Boxes are those of the mouth, masks 255 in the middle; MuseTalk's latents are noise."""
+def add_parts(bundle: AvatarBundle, backend: str, feather_px: int = 0) -> None:
+    """Boxes are those of the mouth, masks 255 in the middle, feathered by choice; MuseTalk's latents are noise."""
     height, width = (int(edge) for edge in bundle.boxes[0, 2:][::-1] - bundle.boxes[0, :2][::-1])
     mask = np.zeros((height, width), np.uint8)
     mask[height // 4 : -height // 4, width // 4 : -width // 4] = 255
+    if feather_px:
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), feather_px / 2), np.uint8)
     if backend in FACE_PX:
         rows = {"faces": np.stack([_face(bundle, i, FACE_PX[backend]) for i in range(bundle.frame_count)])}
     else:

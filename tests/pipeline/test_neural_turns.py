@@ -19,6 +19,7 @@ from avatars.face_crops import CropParameters
 from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
+from pipeline.finishing import Finish
 from pipeline.tts.beep import BeepSynthesizer
 from pipeline.turn import Choice
 from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
@@ -107,6 +108,24 @@ async def test_an_avatar_that_is_not_prepared_is_refused_before_a_session(
     assert not engine.sessions
     add_parts(bundle, backend)
     assert await spoken_frames(engine, bundle, backend)
+
+
+@pytest.mark.parametrize("backend", ["wav2lip96"], indirect=True)
+async def test_pictures_are_finished_by_choice(
+    backend: str, tmp_path: Path, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Matching colours brings the mouth nearer to the avatar's own; without the choice it is as the network drew it."""
+    bundle = make_bundle()
+    add_parts(bundle, backend, feather_px=8)
+    options = {("lipsync", backend): {"weights": write_weights(tmp_path / "weights", backend)}}
+    distances = []
+    for finish in (None, Finish(match_colour=True)):
+        engine = Engine(options, clock=ManualClock(), finish=finish)
+        await engine.start()
+        spoken = await spoken_frames(engine, bundle, backend)
+        await engine.aclose()
+        distances.append(np.mean([np.abs(np.asarray(f.picture, int) - own_pixels(bundle, f)).mean() for f in spoken]))
+    assert distances[1] < distances[0]
 
 
 @pytest.mark.parametrize("backend", ["musetalk15", "wav2lip256"], indirect=True)
