@@ -19,7 +19,6 @@ from fastapi.staticfiles import StaticFiles
 from avatars.errors import AvatarError
 from avatars.library import AvatarLibrary, presets
 from pipeline import registry
-from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.errors import VivavoceError
 from pipeline.transports.loops import LoopCache, LoopCoding
@@ -29,7 +28,7 @@ from portal.api.health import health_router
 from portal.api.jobs import jobs_router
 from portal.api.origin import SameOrigin
 from portal.api.session_socket import BackendTransports, SessionSocket
-from portal.backends import backend_options, default_choice
+from portal.backends import default_choice, new_engine
 from portal.jobs import JobQueue
 from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -66,7 +65,7 @@ class Portal:
 
     @classmethod
     def build(cls, settings: Settings) -> Portal:
-        engine = Engine(backend_options(settings), devices=find_devices(settings.device))
+        engine = new_engine(settings)
         library = AvatarLibrary(settings.data_dir / "avatars")
         queue = JobQueue(settings.data_dir)
         sessions = SessionManager(

@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from models.weights import WeightsFolder
 from pipeline import registry
+from pipeline.clock import Clock
+from pipeline.device import find_devices
+from pipeline.engine import Engine
+from pipeline.finishing import Finish
 from pipeline.turn import Choice
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["backend_options", "default_choice"]
+__all__ = ["backend_options", "default_choice", "new_engine"]
 
 NEURAL_FEATURES = frozenset({"whisper15", "whisper10", "hubert"})
 "Extractors that are networks."
+
+
+def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
+    """An engine as the operator wants it, not started."""
+    finish = Finish(match_colour=settings.match_colour, sharpness=settings.sharpen)
+    return Engine(backend_options(settings), clock, find_devices(settings.device), finish)
 
 
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from avatars.library import AvatarLibrary
 from pipeline.clock import ManualClock
-from pipeline.device import find_devices
-from pipeline.engine import Engine
 from pipeline.errors import RenderError
 from pipeline.render import read_speech, render
 from pipeline.timeline import expected_duration_s
 from pipeline.turn import Utterance
 from pipeline.types import FPS, ErrorEvent, NoticeEvent
-from portal.backends import backend_options, default_choice
+from portal.backends import default_choice, new_engine
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -55,7 +53,7 @@ async def _render(
     if (text is None) == (audio is None):
         raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
     bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
-    engine = Engine(backend_options(settings), ManualClock(), find_devices(settings.device))
+    engine = new_engine(settings, ManualClock())
     await engine.start()
     try:
         choice = default_choice(settings, llm="echo", voice=voice)
