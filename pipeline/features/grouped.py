@@ -1,7 +1,8 @@
 """Features of a network that hears far around each picture: pictures are encoded in groups, each with its context.
 
 The groups are fixed by the sentence alone, so however the audio comes in, the network is given the same pieces of it.
-The first groups are small: they come early.
+The first groups are small: they come early. None is more than two pictures longer than all before it together, so speech
+that comes at twice its own pace is encoded in time; large ones are cheap, for all pictures of a group share its context.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["STEP_SAMPLES", "Ear", "GroupedStream", "Hearing"]
 
 STEP_SAMPLES = 320
 _STEPS_PER_PICTURE = 2
-_FIRST_GROUPS, _GROUP = (2, 4), 8
+_FIRST_GROUPS, _GROUP = (2, 4, 8), 16
 """Pictures."""
 _SILENCE = 0.001
 """Peak, -60 dBFS: what is softer is not speech, and nobody asks what it looks like."""
