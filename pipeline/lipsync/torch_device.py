@@ -98,14 +98,15 @@ class TorchDevice:
     dtype: torch.dtype
 
     def place(self, network: Network, *, compiled: bool = False) -> Network:
-        """The network there, with its images' channels innermost, as convolutions like them; by choice compiled.
+        """The network there; on a GPU with its images' channels innermost, as convolutions like them there; by choice
+        compiled.
 
         Compiling takes a minute, at the first picture. Raises DeviceOutOfMemory.
         """
         from models.state_dicts import placed
 
         with memory_told():
-            network = placed(network, self.device, self.dtype, channels_last=True)
+            network = placed(network, self.device, self.dtype, channels_last=self.device.type != "cpu")
         if compiled:
             network.compile()
         return network
