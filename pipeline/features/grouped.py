@@ -1,8 +1,8 @@
 """Features of a network that hears far around each picture: pictures are encoded in groups, each with its context.
 
 The groups are fixed by the sentence alone, so however the audio comes in, the network is given the same pieces of it.
-The first groups are small: they come early. None is more than two pictures longer than all before it together, so speech
-that comes at twice its own pace is encoded in time; large ones are cheap, for all pictures of a group share its context.
+The first groups are small: they come early. None is more than two pictures longer than all before it together, so
+speech that comes at twice its own pace is encoded in time. Large groups are cheap: their pictures share a context.
 """
 
 from __future__ import annotations

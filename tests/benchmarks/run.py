@@ -155,6 +155,7 @@ def neural(bench: Bench) -> Iterator[Reading]:
     yield Reading(FIGURES["paste_ms"], paste_ms())
     whisper_ms = whisper_ms_a_picture(bench.data_dir)
     yield Reading(FIGURES["whisper_ms"], whisper_ms)
+    yield _whisper_cosine(bench.data_dir)
     run = null_device(bundle, 8, 5, 3)
     note = f"of {run.pictures}; first picture of the slowest session after {run.first_picture_ms:.0f} ms"
     yield Reading(FIGURES["late_pictures"], run.late, note)
@@ -173,6 +174,16 @@ def neural(bench: Bench) -> Iterator[Reading]:
         return
     with running_portal(bench.data_dir, *MEASURING, *_null(0, 20)) as portal:
         yield from _both("sound_null_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
+
+
+def _whisper_cosine(folder: Path) -> Reading:
+    from tests.benchmarks.whisper_fidelity import mean_cosines
+
+    cosines = mean_cosines(folder)
+    if cosines is None:
+        return Reading(FIGURES["whisper_cosine"], None, "no trained Whisper here, and none could be downloaded")
+    note = f"shallow to deep: {', '.join(f'{cosine:.3f}' for cosine in cosines)}"
+    return Reading(FIGURES["whisper_cosine"], statistics.mean(cosines), note)
 
 
 def _null(batch_ms: float, picture_ms: float) -> tuple[str, ...]:
