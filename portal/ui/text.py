@@ -207,6 +207,8 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "hint.bad_request": "请检查填写的内容。",
         "error.avatar_not_found": "找不到这个数字人。",
         "hint.avatar_not_found": "它可能已被删除，请重新选择。",
+        "error.avatar_not_prepared": "这个数字人还没有为所选的口型模型做准备。",
+        "hint.avatar_not_prepared": "在对话页面选用它时会自动准备；也可以运行 python launch.py prepare。",
         "error.job_not_found": "找不到这个任务。",
         "hint.job_not_found": "它可能已被移除。",
         "error.upload_too_large": "文件太大。",
