@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from avatars.errors import AvatarNotPrepared
@@ -49,6 +49,7 @@ class SessionManager:
         self.capacity = capacity
         self._idle_timeout_s = idle_timeout_s
         self._prepare_for = prepare_for
+        self._on_freed: list[Callable[[], object]] = []
         self._opening = 0
         self._reaper: asyncio.Task[None] | None = None
 
@@ -60,6 +61,10 @@ class SessionManager:
     async def start(self) -> None:
         if self._reaper is None:
             self._reaper = asyncio.create_task(self._reap_idle(), name="session-reaper")
+
+    def on_freed(self, listener: Callable[[], object]) -> None:
+        """Have `listener` called each time a place becomes free."""
+        self._on_freed.append(listener)
 
     async def open(
         self,
@@ -79,13 +84,10 @@ class SessionManager:
                 f"All {self.capacity} places are taken.",
                 "Try again in a minute; the operator can raise --max-sessions.",
             )
-        self._opening += 1
-        try:
+        with self._place_taken():
             bundle = await asyncio.to_thread(self.library.open, avatar or self.default_avatar)
             async with self._preparing_what_lacks():
                 return await self.engine.open_session(secrets.token_hex(8), bundle, self.choose(voice, lipsync, tts))
-        finally:
-            self._opening -= 1
 
     async def swap_avatar(self, session: Session, avatar: str) -> None:
         """Go on as another avatar. Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull."""
@@ -96,6 +98,7 @@ class SessionManager:
     async def close(self, session: Session) -> None:
         """End a session. Idempotent."""
         await self.engine.close_session(session)
+        self._tell_freed()
 
     async def aclose(self) -> None:
         """Close every session. Idempotent."""
@@ -114,6 +117,23 @@ class SessionManager:
             lipsync=lipsync or self.choice.lipsync,
             tts=tts or self.choice.tts,
         )
+
+    @contextmanager
+    def _place_taken(self) -> Iterator[None]:
+        """While a session is being opened. What is refused for lack of room frees none."""
+        self._opening += 1
+        try:
+            yield
+        except BaseException as error:
+            self._opening -= 1
+            if not isinstance(error, AtCapacity):
+                self._tell_freed()
+            raise
+        self._opening -= 1
+
+    def _tell_freed(self) -> None:
+        for listener in self._on_freed:
+            listener()
 
     @asynccontextmanager
     async def _preparing_what_lacks(self) -> AsyncIterator[None]:

@@ -63,6 +63,8 @@ class Hello(_Message):
     voice: _Name | None = None
     tts: _Name | None = None
     lipsync: _Name | None = None
+    wait: bool = False
+    "rather wait in line than be refused when all places are taken"
     token: _Name | None = None
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,12 +19,13 @@ from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from pipeline import registry
 from pipeline.clock import Clock
-from pipeline.errors import BadRequest, VivavoceError
+from pipeline.errors import AtCapacity, BadRequest, VivavoceError
 from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api import messages
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
+from portal.api.waiting_line import WaitingLine
 
 __all__ = ["GRACE_S", "BackendTransports", "SessionSocket"]
 
@@ -45,6 +47,7 @@ class Sessions(Protocol):
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
     async def close(self, session: Any) -> None: ...
+    def on_freed(self, listener: Callable[[], object]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class SessionSocket:
         self.transports = transports
         self.ice_servers = [_browser_ice_server(server) for server in ice_servers]
         self.seats = Seats(sessions.close, clock, grace_s)
+        self.line = WaitingLine()
+        sessions.on_freed(self.line.move)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
 
@@ -165,21 +170,28 @@ class _Conversation:
         self._line = line
         self._seat: Seat | None = None
         self._delivery: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         try:
             async for message in self._line.messages():
                 await self._take(message)
         finally:
+            await self._leave_line()
             self._stop_delivery()
             if self._seat is not None:
                 await self._home.seats.vacate(self._seat, self._line, for_good=self._line.left)
 
     async def _take(self, raw: str | bytes) -> None:
-        try:
+        async with self._faults_told():
             if isinstance(raw, bytes):
                 raise BadRequest("Binary messages are not understood here.", "Send JSON objects as text.")
             await self._obey(messages.parse(raw))
+
+    @asynccontextmanager
+    async def _faults_told(self) -> AsyncIterator[None]:
+        try:
+            yield
         except (VivavoceError, AvatarError) as error:
             await self._line.send_json(messages.error_message(error))
         except Exception:  # a fault in one message must not end the session
@@ -193,6 +205,8 @@ class _Conversation:
                 await self._line.send_json({"type": "pong", "t": t, "media": self._media_s()})
             case messages.Hello():
                 await self._greet(message)
+            case messages.Bye() if self._waiting is not None:
+                await self._leave_line()
             case _ if self._seat is None or self._seat.occupant is not self._line:
                 raise BadRequest("There is no session on this socket yet.", "Send hello first.")
             case _:
@@ -230,19 +244,68 @@ class _Conversation:
             self._delivery = None
 
     async def _greet(self, hello: messages.Hello) -> None:
-        if self._seat is not None:
+        if self._seat is not None or self._waiting is not None:
             raise BadRequest("This socket has a session already.", "Open another socket for another session.")
         if hello.token is not None:
-            seat = await self._resume(hello.token)
+            await self._sit(await self._resume(hello.token), resumed=True)
+        elif hello.wait and len(self._home.line):
+            self._join_line(hello)
         else:
-            session = await self._home.sessions.open(
-                avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts
-            )
-            seat = Seat(session, self._home.transports)
-            self._home.seats.add(seat)
+            try:
+                session = await self._open(hello)
+            except AtCapacity:
+                if not hello.wait:
+                    raise
+                self._join_line(hello)
+            else:
+                await self._sit(self._new_seat(session), resumed=False)
+
+    async def _open(self, hello: messages.Hello) -> LiveSession:
+        return await self._home.sessions.open(
+            avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts
+        )
+
+    def _new_seat(self, session: LiveSession) -> Seat:
+        seat = Seat(session, self._home.transports)
+        self._home.seats.add(seat)
+        return seat
+
+    def _join_line(self, hello: messages.Hello) -> None:
+        """Wait beside the reading of messages, so that a viewer who leaves is noticed."""
+        self._waiting = asyncio.create_task(self._wait_for_place(hello), name="waiting for a place")
+
+    async def _leave_line(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait((waiting,))
+
+    async def _wait_for_place(self, hello: messages.Hello) -> None:
+        async with self._faults_told():
+            try:
+                seat = await self._first_in_line(hello)
+            finally:
+                self._waiting = None
+            await self._sit(seat, resumed=False)
+
+    async def _first_in_line(self, hello: messages.Hello) -> Seat:
+        """Tells the place whenever it has changed."""
+        told = 0
+        with self._home.line.joined() as waiter:
+            while True:
+                waiter.moved.clear()
+                if waiter.place == 1:
+                    with suppress(AtCapacity):
+                        return self._new_seat(await self._open(hello))
+                if waiter.place != told:
+                    told = waiter.place
+                    await self._line.send_json({"type": "waiting", "place": told})
+                await waiter.moved.wait()
+
+    async def _sit(self, seat: Seat, *, resumed: bool) -> None:
         seat.occupant = self._line
         self._seat = seat
-        welcome = self._welcome(seat, resumed=hello.token is not None)
+        welcome = self._welcome(seat, resumed=resumed)
         if await self._line.send_json(welcome):
             self._delivery = asyncio.create_task(
                 seat.outbox.deliver(self._line.send_json), name=f"deliver-{seat.session.id}"

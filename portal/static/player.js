@@ -3,7 +3,7 @@
  * it does not. It falls back at most once a session, and never back again.
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
- * "fallback" ({code, text}), "turn", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
+ * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
  * session socket as they are), "latency" (ms from say() to sound), "blocked" (the browser wants a click before sound),
  * "ended" (a SessionError).
  */
@@ -82,7 +82,7 @@ export class Player extends EventTarget {
     session.addEventListener("renewed", ({ detail }) => this.renew(detail));
     session.addEventListener("ended", ({ detail }) => this.end(detail));
     try {
-      this.welcome = await session.open(hello);
+      this.welcome = await session.open({ ...hello, wait: true });
       const seen = this.seen();
       this.chooseMedia();
       await seen;

@@ -30,6 +30,7 @@ export class SessionSocket extends EventTarget {
     this.closed = false;
     this.clock = null; // {at: performance time in ms, media: seconds}, by the last ping
     this.socket = null;
+    this.greeting = null; // a socket that waits for its welcome
     this.pinger = 0;
     this.leaving = () => this.send({ type: "bye" });
   }
@@ -65,22 +66,25 @@ export class SessionSocket extends EventTarget {
     removeEventListener("pagehide", this.leaving);
     clearInterval(this.pinger);
     if (this.socket) this.socket.close(1000);
+    if (this.greeting) this.greeting.close(1000);
   }
 
   /** One socket, from its opening to the welcome. */
   greet(hello) {
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(this.url);
+      this.greeting = socket;
       socket.binaryType = "arraybuffer";
       let welcomed = false;
       socket.onopen = () => socket.send(JSON.stringify(hello));
       socket.onmessage = ({ data }) => {
-        if (socket !== this.socket && welcomed) return;
+        if (this.closed || (socket !== this.socket && welcomed)) return;
         this.heardAt = performance.now();
         if (typeof data !== "string") return this.tell("media", data);
         const message = JSON.parse(data);
         if (message.type === "welcome") {
           welcomed = true;
+          this.greeting = null;
           this.token = message.token;
           this.socket = socket;
           this.keepAlive();
@@ -92,7 +96,9 @@ export class SessionSocket extends EventTarget {
         } else this.take(message);
       };
       socket.onclose = () => {
-        if (!welcomed) {
+        if (!welcomed && this.closed) {
+          reject(new SessionError({ code: "stopped", message: "The session was stopped." }));
+        } else if (!welcomed) {
           reject(new SessionError({ code: "unreachable", message: "The server cannot be reached." }));
         } else if (socket === this.socket && !this.closed) this.mend();
       };
@@ -143,6 +149,7 @@ export class SessionSocket extends EventTarget {
         else this.tell(token ? "resumed" : "renewed", welcome);
         return;
       } catch (error) {
+        if (this.closed) return;
         if (error.code === "unknown_token") {
           this.token = null;
           continue;

@@ -54,6 +54,7 @@ class VivavoceTalk extends HTMLElement {
     this.allTexts = JSON.parse(this.dataset.texts);
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.avatars = [];
+    this.place = 0; // in the line before a full house
     this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
     this.chat = new Chat(find(".vv-log"));
@@ -322,7 +323,10 @@ class VivavoceTalk extends HTMLElement {
 
   bindPlayer() {
     const on = (type, handle) => this.player.addEventListener(type, ({ detail }) => handle(detail));
-    on("state", () => this.showState());
+    on("state", () => {
+      this.place = 0;
+      this.showState();
+    });
     on("firstpicture", ({ transport }) => (this.parts.frame.dataset.media = transport));
     on("turn", (message) => {
       this.chat.turn(message);
@@ -343,6 +347,7 @@ class VivavoceTalk extends HTMLElement {
       this.chat.newSession();
       this.toast(this.texts.renewed);
     });
+    on("waiting", ({ place }) => (this.place = place));
     on("blocked", () => this.toast(this.texts.blocked));
     on("ended", (error) => {
       this.parts.frame.dataset.media = "none";
@@ -412,6 +417,7 @@ class VivavoceTalk extends HTMLElement {
   statusLine() {
     const { texts } = this;
     const stats = this.player.stats();
+    if (this.place) return texts.waiting.replace("{place}", this.place);
     if (stats.state !== "live") return texts[`status.${this.stage}`];
     const transport = texts[`transport.${stats.transport}`];
     const facts = [stats.reasonCode ? `${transport} (${texts[`reason.${stats.reasonCode}`]})` : transport];

@@ -239,14 +239,22 @@ async def test_a_reload_works_and_leaves_nothing_behind(visit: Visitor, portal: 
     await page.start()
 
 
-async def test_a_full_house_is_told(visit: Visitor) -> None:
-    """When all places are taken, the page says so, and Start is there for another try."""
+async def test_a_full_house_lets_in_who_waits(visit: Visitor) -> None:
+    """When all places are taken, the page tells the place in line, which can be left; a free place is taken at once."""
     pages = [await visit("?transport=websocket") for _ in range(4)]
     for page in pages[:3]:
         await page.start()
-    await pages[3].page.click("#vv-start")
-    await pages[3].until("document.querySelector('.vv-note.vv-error')?.dataset.code === 'at_capacity'")
-    assert await pages[3].page.is_visible("#vv-start")
+    last = pages[3]
+    in_line = "document.querySelector('#vv-status').textContent.includes('number 1 in line')"
+    await last.page.click("#vv-start")
+    await last.until(in_line)
+    await last.page.click("#vv-stop")
+    await last.until("vivavoce.stats().state === 'idle'")
+    await last.page.click("#vv-start")
+    await last.until(in_line)
+    await pages[0].page.click("#vv-stop")
+    await last.until("vivavoce.stats().state === 'live'")
+    assert "in line" not in await last.page.inner_text("#vv-status")
 
 
 async def _sideways(page: Visit) -> int:

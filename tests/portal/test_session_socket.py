@@ -21,6 +21,7 @@ from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, SessionEvent, TextEvent, TurnEvent, TurnState
 from portal.api.seats import OUTBOX_BOUND
 from portal.api.session_socket import SUPERSEDED, SessionSocket
+from portal.api.waiting_line import LINE_BOUND
 from portal.errors import AvatarBeingPrepared
 
 
@@ -92,6 +93,10 @@ class FakeSessions:
     def __init__(self) -> None:
         self.opened: list[FakeSession] = []
         self.capacity = 4
+        self.freed: list[Callable[[], object]] = []
+
+    def on_freed(self, listener: Callable[[], object]) -> None:
+        self.freed.append(listener)
 
     async def open(self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None) -> FakeSession:
         if len([session for session in self.opened if not session.closed]) >= self.capacity:
@@ -112,6 +117,8 @@ class FakeSessions:
     async def close(self, session: FakeSession) -> None:
         session.closed = True
         session.events.close()
+        for listener in self.freed:
+            listener()
 
 
 class FakeTransports:
@@ -335,6 +342,52 @@ async def test_a_refused_hello_may_be_tried_again(house: House) -> None:
     viewer.tell("hello", avatar="nobody")
     assert (await viewer.hear("error"))["code"] == "avatar_not_found"
     await viewer.hello()
+
+
+async def test_who_waits_in_line_is_let_in_when_a_place_is_free(house: House) -> None:
+    """Viewers who would rather wait are told their place, each time it changes, and are let in in order."""
+    house.sessions.capacity = 1
+    inside, first, second = [await house.viewer() for _ in range(3)]
+    await inside.hello()
+    for viewer, place in ((first, 1), (second, 2)):
+        viewer.tell("hello", wait=True)
+        assert (await viewer.hear("waiting"))["place"] == place
+    inside.tell("bye")
+    assert (await first.hear("welcome"))["session"] == "s2"
+    assert (await second.hear("waiting"))["place"] == 1
+    first.tell("bye")
+    assert (await second.hear("welcome"))["session"] == "s3"
+    assert not house.socket.line
+
+
+async def test_who_leaves_the_line_holds_nobody_up(house: House) -> None:
+    """A viewer who says bye, or whose socket breaks, while waiting takes no place; a bye may be followed by hello."""
+    house.sessions.capacity = 1
+    inside, bored, broken, patient = [await house.viewer() for _ in range(4)]
+    await inside.hello()
+    for viewer in (bored, broken, patient):
+        viewer.tell("hello", wait=True)
+        await viewer.hear("waiting")
+    bored.tell("bye")
+    assert (await patient.hear("waiting"))["place"] == 2
+    await broken.break_off()
+    assert (await patient.hear("waiting"))["place"] == 1
+    bored.tell("hello")
+    assert (await bored.hear("error"))["code"] == "at_capacity"
+    inside.tell("bye")
+    assert (await patient.hear("welcome"))["session"] == "s2"
+
+
+async def test_the_line_has_an_end(house: House) -> None:
+    """When as many wait as may, the next one is refused; nobody is overtaken by who comes while others wait."""
+    house.sessions.capacity = 0
+    viewers = [await house.viewer() for _ in range(LINE_BOUND + 1)]
+    for viewer in viewers[:-1]:
+        viewer.tell("hello", wait=True)
+        await viewer.hear("waiting")
+    viewers[-1].tell("hello", wait=True)
+    assert (await viewers[-1].hear("error"))["code"] == "at_capacity"
+    assert not house.sessions.opened
 
 
 async def test_an_avatar_that_is_being_prepared_names_the_job(house: House) -> None:

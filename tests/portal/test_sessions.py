@@ -120,6 +120,20 @@ async def test_a_forgotten_session_ends_and_one_that_is_used_does_not(manager: S
     assert manager.live == 1
 
 
+async def test_a_place_that_becomes_free_is_told(manager: SessionManager) -> None:
+    """Whoever waits hears of a session that ended and of one that could not be opened, not of one without room."""
+    freed: list[int] = []
+    manager.on_freed(lambda: freed.append(manager.live))
+    first, _second = await manager.open(), await manager.open()
+    with pytest.raises(AtCapacity):
+        await manager.open()
+    assert freed == []
+    await manager.close(first)
+    with pytest.raises(AvatarNotFound):
+        await manager.open(avatar="nobody")
+    assert freed == [1, 1]
+
+
 async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
     manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
