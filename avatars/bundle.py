@@ -7,6 +7,7 @@ A bundle is a directory, written once, atomically, and immutable from then on:
     tensors.safetensors   frame_offsets, loop, boxes, masks, landmarks, and "<backend>/<name>" tensors of backends
     poster.jpg            a still for galleries
     preview.mp4           a short moving preview (optional)
+    parts/                <backend>.pth, a network that was trained for this avatar; and what `avatars.parts` adds later
 
 Nothing in it is ever unpickled or executed.
 """
@@ -99,6 +100,8 @@ class BundleContents:
     "'<backend>/<name>' -> array"
     poster: bytes = b""
     preview: Path | None = None
+    networks: Mapping[str, Path] = field(default_factory=dict)
+    "lip-sync backend -> file of the network that was trained for this avatar"
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +244,9 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
             (staging / "poster.jpg").write_bytes(contents.poster)
         if contents.preview is not None:
             shutil.copyfile(contents.preview, staging / "preview.mp4")
+        for backend, network in contents.networks.items():
+            (staging / "parts").mkdir(exist_ok=True)
+            shutil.copyfile(network, staging / "parts" / f"{backend}.pth")
         manifest = {
             "format": BUNDLE_FORMAT,
             "version": BUNDLE_VERSION,

@@ -29,7 +29,7 @@ from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.errors import FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.importers.account import compare_with_peer, source_with_agreement
-from avatars.importers.reading import is_import, read_import
+from avatars.importers.reading import is_import, networks_in, read_import
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
 from avatars.media import FPS, MAX_SIDE_PX, clip_frames, even_size, fit_within, probe, read_photo
@@ -176,6 +176,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         report=read_report(work / "find_faces"),
         poster=(output / "poster.jpg").read_bytes(),
         preview=output / "preview.mp4",
+        networks=networks_in(work / "read_source"),
     )
     with disk_full_explained():
         write_bundle(contents, library.path_of(facts["id"]))

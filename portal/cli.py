@@ -250,6 +250,8 @@ def _import(parsed: argparse.Namespace, settings: Settings) -> int:
     bundle = _prepared(path, parsed.name, settings)
     for words in import_words(bundle.manifest["source"]["imported"]):
         print(words)
+    for backend in bundle.manifest["source"]["imported"]["networks"]:
+        print(f"To let it speak with that network: python launch.py prepare {bundle.id} --for {backend}")
     print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
     return 0
 

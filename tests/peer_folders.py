@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,13 +36,13 @@ def livetalking_wav2lip(folder: Path, count: int = 40, face_px: int = 96) -> Pat
     return folder
 
 
-def livetalking_ultralight(folder: Path, count: int = 40, weights: bool = True) -> Path:
-    """Coords are numpy integers; beside them lies the avatar's own network."""
+def livetalking_ultralight(folder: Path, count: int = 40, network: Path | None = None) -> Path:
+    """Coords are numpy integers; beside them lies the avatar's own network, by choice."""
     save_pictures(folder / "full_imgs", moving_portrait(count))
     save_faces(folder, count, 168)
     save_pickle(folder / "coords.pkl", [tuple(map(np.int64, box)) for box in face_boxes(count)])
-    if weights:
-        (folder / "ultralight.pth").write_bytes(b"no weights at all")
+    if network is not None:
+        shutil.copyfile(network, folder / "ultralight.pth")
     return folder
 
 

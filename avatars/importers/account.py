@@ -67,5 +67,5 @@ def import_words(imported: Mapping[str, Any]) -> list[str]:
         share, compared = imported["median_iou"], imported["compared"]
         verdict = "agree" if share >= AGREES else "do NOT agree: look at the face report"
         words.append(f"Its face boxes and ours {verdict} (median overlap {share:.2f} over {compared} pictures).")
-    words.append("Its masks, latents and networks were not taken over: backends make their own from the pictures.")
-    return words
+    words.append("Its masks and latents were not taken over: backends make their own from the pictures.")
+    return words + [f"Its own network for {backend} was taken over." for backend in imported.get("networks", ())]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final
 
 from avatars.errors import BadImport
 
@@ -24,6 +24,8 @@ MAX_FILES: Final = 20_000
 MAX_UNPACKED_BYTES: Final = 8 * 2**30
 MAX_RATIO: Final = 100
 "a zip that claims to hold more than this many times its own size is a bomb; pictures hardly shrink at all"
+COPIED_BYTES: Final = 2**20
+"at a time"
 LANDMARK_FILE: Final = "coords.pkl"
 "every peer that can be read has its boxes in it"
 NUMBERED: Final = re.compile(r"(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
@@ -48,7 +50,7 @@ class PeerFolder:
     "the folder's own"
     sizes: Mapping[str, int]
     "name -> bytes"
-    _read: Callable[[str], bytes]
+    _open: Callable[[str], IO[bytes]]
 
     def __contains__(self, name: str) -> bool:
         return name in self.sizes
@@ -65,15 +67,36 @@ class PeerFolder:
 
     def read(self, name: str, limit_bytes: int) -> bytes:
         """Raises BadImport: not there, over the limit, damaged."""
+        self._check(name, limit_bytes)
+        with _damage_told(name), self._open(name) as file:
+            return file.read()
+
+    def copy(self, name: str, target: Path, limit_bytes: int) -> None:
+        """The same into a new file, piece by piece. Raises BadImport, OSError (the disk is full)."""
+        self._check(name, limit_bytes)
+        with target.open("xb") as copied:
+            for piece in self._pieces(name):
+                copied.write(piece)
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        with _damage_told(name), self._open(name) as file:
+            while piece := file.read(COPIED_BYTES):
+                yield piece
+
+    def _check(self, name: str, limit_bytes: int) -> None:
         size = self.sizes.get(name)
         if size is None:
             raise BadImport(f"{name} is missing.", READ_HINT)
         if size > limit_bytes:
             raise BadImport(f"{name} has {size / 2**20:.0f} MB; at most {limit_bytes / 2**20:.0f} are read.", READ_HINT)
-        try:
-            return self._read(name)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.") from error
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.") from error
 
 
 def is_import(path: Path) -> bool:
@@ -94,14 +117,14 @@ def open_folder(path: Path) -> Iterator[PeerFolder]:
     Raises BadImport: no avatar or several, or a zip that is damaged or hostile.
     """
     if path.is_dir():
-        yield _only_avatar(path.resolve().name, _sizes_on_disk(path), lambda name: (path / name).read_bytes())
+        yield _only_avatar(path.resolve().name, _sizes_on_disk(path), lambda name: (path / name).open("rb"))
         return
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT) from error
     with archive:
-        yield _only_avatar(path.stem, _sizes_in_zip(archive, path.stat().st_size), archive.read)
+        yield _only_avatar(path.stem, _sizes_in_zip(archive, path.stat().st_size), archive.open)
 
 
 def _sizes_on_disk(root: Path) -> dict[str, int]:
@@ -149,7 +172,7 @@ def _check_member(one: zipfile.ZipInfo) -> None:
         raise BadImport(f"The file {shown} is packed in an unusual way ({one.compress_type}).", ZIP_HINT)
 
 
-def _only_avatar(name: str, sizes: Mapping[str, int], read: Callable[[str], bytes]) -> PeerFolder:
+def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str], IO[bytes]]) -> PeerFolder:
     paths = [PurePosixPath(one) for one in sizes]
     roots = sorted({path.parent for path in paths if path.name == LANDMARK_FILE})
     if len(roots) > 1:
@@ -164,4 +187,4 @@ def _only_avatar(name: str, sizes: Mapping[str, int], read: Callable[[str], byte
     (root,) = roots
     before = "" if root == PurePosixPath() else f"{root}/"
     below = {one.removeprefix(before): size for one, size in sizes.items() if one.startswith(before)}
-    return PeerFolder(root.name or name, below, lambda one: read(before + one))
+    return PeerFolder(root.name or name, below, lambda one: open_file(before + one))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from avatars.importers.folder import PeerFolder
+from avatars.importers.networks import copy_network
 from avatars.importers.peer import (
     COORDS,
     FULL_IMAGES,
@@ -44,7 +47,10 @@ class UltralightReader:
 
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
-        return _read(folder, "LiveTalking ultralight", (0, 1, 2, 3))
+        avatar = _read(folder, "LiveTalking ultralight", (0, 1, 2, 3))
+        return replace(
+            avatar, networks={"ultralight": partial(copy_network, folder, WEIGHTS)} if WEIGHTS in folder else {}
+        )
 
 
 def _is_ultralight(folder: PeerFolder) -> bool:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -84,6 +85,9 @@ class PeerAvatar:
     "whether the cycle was stored forward and back again"
     facts: Mapping[str, Any] = field(default_factory=dict)
     "what else the peer has noted, fit for JSON"
+    networks: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+    """lip-sync backend -> writes the network that was trained for this avatar to a new file, unless it is damaged or
+    hostile (BadImport)"""
 
 
 class PeerReader(Protocol):

@@ -1,7 +1,8 @@
 """From a peer's avatar to the source of an ordinary preparation: its pictures as a clip at 25 a second.
 
 Our own analyzer finds the face in them, as in any clip. The peer's boxes are only compared with what it found, and its
-latents (latents.pt) and networks are not loaded: backends compute what they need from the pictures.
+latents (latents.pt) are not loaded: backends compute what they need from the pictures. A network that was trained for
+the avatar is taken over as it is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from avatars.importers.peer import PeerAvatar, PeerReader, Pictures
 from avatars.media import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
 from avatars.workspace import FrameFile
 
-__all__ = ["check_import", "is_import", "open_peer", "read_import"]
+__all__ = ["check_import", "is_import", "networks_in", "open_peer", "read_import"]
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -36,6 +37,7 @@ READERS: Final[tuple[PeerReader, ...]] = (
     Wav2LipReader(),
 )
 "the first that recognises a folder reads it"
+NETWORKS: Final = "networks"
 
 
 def check_import(path: Path) -> None:
@@ -52,12 +54,16 @@ def open_peer(path: Path) -> Iterator[PeerAvatar]:
 
 
 def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> dict[str, Any]:
-    """Write the pictures as the `read_source` stage does (photo.npy or a FrameFile), and the peer's boxes.
+    """Write the pictures as the `read_source` stage does (photo.npy or a FrameFile), the peer's boxes and networks.
 
     Returns what that stage notes of them: kind, frames, and the source facts.
     Raises BadImport.
     """
     with open_peer(path) as peer:
+        if peer.networks:
+            (output / NETWORKS).mkdir()
+        for backend, copy_to in peer.networks.items():
+            copy_to(output / NETWORKS / f"{backend}.pth")
         used = peer.pictures.first(round(USED_CLIP_S * FPS))
         height, width = used.decode(0).shape[:2]
         boxes = peer.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
@@ -74,6 +80,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
             "used": used.count,
             "doubled": peer.doubled,
             "faceless": int(np.isnan(boxes[:, 0]).sum()),
+            "networks": sorted(peer.networks),
             "noted": dict(peer.facts),
         }
     facts["source"] = {
@@ -85,6 +92,11 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         "imported": imported,
     }
     return facts
+
+
+def networks_in(output: Path) -> dict[str, Path]:
+    """Lip-sync backend -> the avatar's own network for it, as read_import() has written them; of a photo none."""
+    return {path.stem: path for path in (output / NETWORKS).glob("*.pth")}
 
 
 def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[float], None]) -> Iterator[ImageArray]:

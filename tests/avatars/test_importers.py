@@ -118,7 +118,7 @@ def test_boxes_come_in_one_order(maker, name, tmp_path):
 
 def test_an_ultralight_avatar_is_known_by_its_face_pictures_too(tmp_path):
     """Left without its network, its 168 px face pictures still tell, and the order of its boxes with them."""
-    with open_peer(peer_folders.livetalking_ultralight(tmp_path / "a", 4, weights=False)) as avatar:
+    with open_peer(peer_folders.livetalking_ultralight(tmp_path / "a", 4)) as avatar:
         assert avatar.peer == "LiveTalking ultralight"
 
 

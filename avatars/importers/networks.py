@@ -1,0 +1,33 @@
+"""The network that a peer has trained for one avatar: copied as it is, looked at, and never run by an import."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from avatars.errors import BadImport
+from avatars.importers.folder import PeerFolder
+
+__all__ = ["MAX_NETWORK_BYTES", "copy_network"]
+
+MAX_NETWORK_BYTES: Final = 256 * 2**20
+"Ultralight's has 50 MB"
+
+
+def copy_network(folder: PeerFolder, name: str, target: Path) -> None:
+    """Copy a file of weights to `target`.
+
+    Without torch it cannot be judged here; the backend does that before it uses it, in the same way.
+    Raises BadImport: too large, damaged, no weights, or a pickle that wants to run code.
+    """
+    folder.copy(name, target, MAX_NETWORK_BYTES)
+    if find_spec("torch") is None:
+        return
+    from models.errors import WeightsDamaged
+    from models.state_dicts import read_state_dict
+
+    try:
+        read_state_dict(target)
+    except WeightsDamaged as error:
+        raise BadImport(error.message.replace(str(target), name), error.hint) from error
