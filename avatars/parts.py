@@ -146,6 +146,7 @@ def write_parts(
             save_file(tensors, staging, metadata)
             _sync(staging)
             BackendParts._read(staging, bundle, backend)
+            staging.chmod(0o644)  # safetensors lets nobody else read what it writes
             staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
