@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from avatars.errors import FaceNotFound
+from avatars.errors import AvatarError, FaceNotFound
 from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
@@ -14,6 +14,7 @@ from portal.avatar_parts import prepare_for_backend
 from portal.face_reports import FaceReports
 from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
 from portal.rendering import render_clip
+from portal.submissions import submit_parts
 from portal.worker import JobFailed, JobWork, Recipe, Stage
 
 __all__ = ["recipes"]
@@ -32,7 +33,7 @@ def recipes() -> tuple[Recipe, ...]:
                 Stage("make_loop", 8, _make_loop),
                 Stage("write", 1, _write),
             ),
-            then=_offer_test_clip,
+            then=_go_on,
         ),
         Recipe(CLIP, (Stage("render", 1, _render),)),
         Recipe(PARTS, (Stage("prepare_parts", 1, _prepare_parts),)),
@@ -79,14 +80,20 @@ def _write(work: JobWork) -> dict[str, Any]:
     return {"avatar": avatar} if imported is None else {"avatar": avatar, "notices": import_words(imported)}
 
 
-def _offer_test_clip(work: JobWork, queue: JobQueue) -> None:
-    """Two seconds of a new avatar speaking, for its page. Nobody misses it when the queue is full."""
+def _go_on(work: JobWork, queue: JobQueue) -> None:
+    """What the new avatar's own network needs, and two seconds of it speaking, for its page.
+
+    Nobody misses them when the queue is full: the page asks again for what is needed.
+    """
     if "preset" in work.inputs:
         return
+    avatar, library = work.inputs["avatar"], AvatarLibrary(work.settings.data_dir / "avatars")
     try:
-        queue.submit_test_clip(work.inputs["avatar"], work.inputs["name"])
-    except VivavoceError as error:
-        logger.warning("no test clip of %s: %s", work.inputs["avatar"], error)
+        for backend in library.open(avatar).manifest["source"].get("imported", {}).get("networks", ()):
+            submit_parts(library, queue, avatar=avatar, backend=backend, parameters={})
+        queue.submit_test_clip(avatar, work.inputs["name"])
+    except (VivavoceError, AvatarError) as error:
+        logger.warning("nothing more is made of %s: %s", avatar, error)
 
 
 def _render(work: JobWork) -> dict[str, Any]:

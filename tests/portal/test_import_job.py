@@ -1,0 +1,68 @@
+"""What follows the job of an import: its own network is made ready, and a test clip is made as of any new avatar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from avatars.library import AvatarLibrary
+from portal.job_records import JobFolders
+from portal.job_steps import recipes
+from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
+from portal.settings import Settings
+from portal.worker import JobWork
+from tests.portraits import portrait_bundle
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
+    queue = JobQueue(tmp_path)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def follow(tmp_path: Path, queue: JobQueue) -> Callable[[], None]:
+    """What the worker calls after the avatar `ada` was prepared."""
+    inputs = {"avatar": "ada", "name": "Ada"}
+    work = JobWork("job", inputs, Settings(data_dir=tmp_path), JobFolders(tmp_path), lambda _done: None)
+    (prepare,) = (recipe for recipe in recipes() if recipe.kind == PREPARE)
+    return lambda: prepare.then(work, queue)
+
+
+def kinds(queue: JobQueue) -> list[str]:
+    return sorted(job.kind for job in queue.list())
+
+
+@pytest.mark.parametrize(("networks", "expected"), [(["ultralight"], [CLIP, PARTS]), ([], [CLIP])])
+def test_an_import_that_brought_its_network_is_prepared_for_it(
+    networks: Sequence[str], expected: list[str], follow: Callable[[], None], queue: JobQueue, library: AvatarLibrary
+) -> None:
+    """One job for the backend of the network, however often the worker comes by; none of an import without."""
+    manifest = portrait_bundle(library.root / "ada", size=128).path / "manifest.json"
+    told = json.loads(manifest.read_text()) | {"source": {"imported": {"networks": networks}}}
+    manifest.write_text(json.dumps(told))
+    follow()
+    follow()
+    assert kinds(queue) == expected
+    assert [job.name for job in queue.list(kind=PARTS)] == [f"woman: {backend}" for backend in networks]
+
+
+def test_other_avatars_get_their_test_clip_only(
+    follow: Callable[[], None], queue: JobQueue, library: AvatarLibrary
+) -> None:
+    """A photo has no network of its own."""
+    portrait_bundle(library.root / "ada", size=128)
+    follow()
+    assert kinds(queue) == [CLIP]
+
+
+def test_an_avatar_that_was_deleted_meanwhile_does_not_stop_the_worker(
+    follow: Callable[[], None], queue: JobQueue
+) -> None:
+    """Nothing is queued for it."""
+    follow()
+    assert kinds(queue) == []
