@@ -165,7 +165,8 @@ class DeviceWorker:
             patches = self._draw(first.backend, [work.request for work in wanted if work.request is not None])
             return [(work, patch, None) for work, patch in zip(wanted, patches, strict=True)]
         except Exception as error:  # noqa: BLE001 - a failed batch fails its turns, not the thread that serves all
-            logger.warning("a call on device %s failed: %s", self.name, error)
+            if first.backend is not None:
+                logger.warning("a batch on device %s failed: %s", self.name, error)
             return [(work, None, error) for work in wanted]
 
     def _draw(self, backend: LipSync, requests: list[LipSyncRequest]) -> list[FacePatch]:

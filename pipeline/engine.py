@@ -166,6 +166,7 @@ class Engine:
         batch = min(QUEUED_PICTURES, stages.device.largest_batch(stages.lipsync))
         share, load = cost.share(batch), self.load(stages.device)
         if share > 1:
+            self._costs.pop(stages.lipsync, None)  # measured anew next time: the machine may have been busy
             raise BackendUnavailable(
                 stages.lipsync.name,
                 f"it draws {cost.pictures_a_second(batch):.1f} pictures a second on {stages.device.name}, and "

@@ -16,7 +16,8 @@ import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from avatars.errors import AvatarError
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarError, AvatarNotPrepared
 from avatars.library import AvatarLibrary, presets
 from pipeline import registry
 from pipeline.engine import Engine
@@ -115,7 +116,7 @@ class Portal:
             await asyncio.to_thread(ensure_presets, self.library, self.queue)
             await self._first_avatar()
             bundle = await asyncio.to_thread(self.library.open, self.sessions.default_avatar)
-            await self.engine.warm_up(self.sessions.choice, bundle)
+            await self._warm_up_engine(bundle)
             await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
             leave_settled_objects_alone()
             self.warmed.set()
@@ -127,6 +128,15 @@ class Portal:
             logger.exception("warming up failed")
         finally:
             self.warmed.set()
+
+    async def _warm_up_engine(self, bundle: AvatarBundle) -> None:
+        try:
+            await self.engine.warm_up(self.sessions.choice, bundle)
+        except AvatarNotPrepared as error:
+            logger.info("%s That is queued.", error.message)
+            await asyncio.to_thread(
+                submit_parts, self.library, self.queue, avatar=error.avatar, backend=error.backend, parameters={}
+            )
 
     async def _first_avatar(self) -> None:
         """Wait for the worker process to have made the default avatar (once in the life of a data folder)."""

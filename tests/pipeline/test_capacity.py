@@ -100,5 +100,7 @@ async def test_a_backend_too_slow_for_one_session_is_refused_with_its_speed(
         with pytest.raises(BackendUnavailable, match=r"10\.0 pictures a second on cpu, and 25 are needed"):
             await engine.open_session("one", small_bundle, MEASURED)
         assert not engine.sessions
+        watch.picture_s = 0.001
+        await engine.open_session("when the machine is free again", small_bundle, MEASURED)
     finally:
         await engine.aclose()
