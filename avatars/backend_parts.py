@@ -26,12 +26,28 @@ from avatars.latents import FaceEncoder
 from avatars.parts import BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
 
-__all__ = ["BATCH_FRAMES", "prepare_parts"]
+__all__ = ["BATCH_FRAMES", "prepare_parts", "softness_warning"]
 
 BATCH_FRAMES = 16
 
 ImageArray = npt.NDArray[np.uint8]
 Rows = npt.NDArray[Any]
+
+
+FAR_LARGER = 1.5
+"how many times wider than the network draws a face may be before a person is warned"
+
+
+def softness_warning(backend: str, boxes: npt.NDArray[np.int32]) -> str:
+    """What to tell a person whose avatar's face (boxes (n, 4), px) is far larger than the network draws; '' if not."""
+    drawn_px = _FORMATS[backend].side_px
+    face_px = int((boxes[:, 2] - boxes[:, 0]).max())
+    if face_px <= FAR_LARGER * drawn_px:
+        return ""
+    return (
+        f"The face is {face_px} px wide, and {backend} draws {drawn_px} px: the mouth will look soft. A picture in "
+        "which the face is smaller looks better, or try --sharpen 0.5."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ NEURAL_FEATURES = frozenset({"whisper15", "whisper10", "hubert"})
 def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
     """An engine as the operator wants it, not started."""
     finish = Finish(match_colour=settings.match_colour, sharpness=settings.sharpen)
-    return Engine(backend_options(settings), clock, find_devices(settings.device), finish)
+    return Engine(backend_options(settings), clock, find_devices(settings.device), finish, settings.measure_speed)
 
 
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:

@@ -192,9 +192,11 @@ def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings:
     from portal.avatar_parts import prepare_for_backend
 
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
-        prepare_for_backend(
+        notices = prepare_for_backend(
             settings, avatar, backend, chosen, Path(work), lambda share: _show_progress(share, f"for {backend}")
         )
+    for notice in notices:
+        print(notice)
 
 
 def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:

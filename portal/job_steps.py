@@ -112,5 +112,5 @@ def _render(work: JobWork) -> dict[str, Any]:
 def _prepare_parts(work: JobWork) -> dict[str, Any]:
     """One stage: finished batches lie in the job's folder, so a killed one goes on where it was."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
-    prepare_for_backend(work.settings, avatar, backend, work.inputs["parameters"], work.folder, work.progress)
-    return {"avatar": avatar, "backend": backend}
+    notices = prepare_for_backend(work.settings, avatar, backend, work.inputs["parameters"], work.folder, work.progress)
+    return {"avatar": avatar, "backend": backend, "notices": notices}

@@ -139,6 +139,9 @@ class Settings(BaseSettings):
         description="torch.compile the networks: faster, after a start of some minutes",
         json_schema_extra={"option": "compile"},
     )
+    measure_speed: bool = Field(
+        True, description="measure what networks cost and refuse sessions that the devices are too slow for"
+    )
     match_colour: bool = Field(False, description="shift a network's mouths to the colours of the frame around them")
     sharpen: float = Field(0.0, ge=0, le=1, description="sharpen a network's mouths: 0 none, 1 strong")
     null_batch_ms: float = Field(5.0, ge=0, description="for the 'null' lip-sync: what a batch takes")

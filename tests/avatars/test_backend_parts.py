@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from avatars import backend_parts
-from avatars.backend_parts import prepare_parts
+from avatars.backend_parts import prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from avatars.face_crops import CropParameters, crop_box
@@ -171,3 +171,11 @@ def test_what_is_missing_or_damaged_is_said_before_anything_is_kept(bundle: Avat
     with pytest.raises(AvatarError, match="wav2lip96"):
         prepare("viseme", weights)
     assert not (bundle.path / "parts").exists()
+
+
+def test_a_face_far_larger_than_the_network_draws_is_told() -> None:
+    """Up to half as wide again is no matter; beyond, both sizes are named, with what helps."""
+    boxes = np.array([[0, 0, 384, 400], [10, 0, 200, 400]], np.int32)
+    assert softness_warning("musetalk15", boxes) == ""
+    assert "600 px" in softness_warning("wav2lip256", boxes + np.array([0, 0, 216, 0], np.int32))
+    assert "96 px" in softness_warning("wav2lip96", boxes)

@@ -86,6 +86,21 @@ async def test_sessions_are_admitted_by_what_the_devices_carry(
         await engine.aclose()
 
 
+async def test_measuring_may_be_left_out(monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle) -> None:
+    """Then nothing is drawn before a session, and the slowest backend gets in: somebody wants to see it."""
+    watch = Stopwatch(0.0, 1.0)
+    ordinary = registry.backend_class
+    slow = slow_flash(watch)
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    engine = Engine(clock=watch, measure=False)
+    await engine.start()
+    try:
+        await engine.open_session("one", small_bundle, MEASURED)
+        assert watch.time_s == 0
+    finally:
+        await engine.aclose()
+
+
 async def test_a_backend_too_slow_for_one_session_is_refused_with_its_speed(
     monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
 ) -> None:

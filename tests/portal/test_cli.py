@@ -167,7 +167,7 @@ def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
 def test_prepare_hands_on_what_was_chosen_of_the_crop(make_bundle, monkeypatch, capsys, tmp_path):
     """`--bbox-shift` and its like reach the preparation; what cannot be used is told before anything is done."""
     calls = []
-    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *given: calls.append(given[2:4]))
+    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *given: calls.append(given[2:4]) or [])
     make_bundle("ada")
     line = ["prepare", "ada", "--for", "musetalk15"]
     assert cli.main([*line, "--bbox-shift", "-7", "--parsing-mode", "neck"]) == 0
