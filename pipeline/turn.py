@@ -62,6 +62,8 @@ T_Error = TypeVar("T_Error", bound=Exception)
 SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
+FIRST_BATCH = 2
+"""One picture alone would have been shown before the next is drawn, when others begin to speak at the same time."""
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
 TOKEN_TIMEOUT_S = 60.0
@@ -275,7 +277,7 @@ class Turn:
         async for first in self._pictures:
             batch = [first]
             # As many as are waiting to be shown: a larger batch might not be there in time, a smaller one costs more.
-            batch_size = min(max(1, len(self._stages.playout.spoken)), self._stages.lipsync.max_batch)
+            batch_size = min(max(FIRST_BATCH, len(self._stages.playout.spoken)), self._stages.lipsync.max_batch)
             while len(batch) < batch_size and (more := self._pictures.receive_nowait()) is not None:
                 batch.append(more)
             for frame in await self._draw_batch(batch):
