@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,12 @@ def make_bundle(tmp_path: Path) -> Callable[..., AvatarBundle]:
 def library(tmp_path: Path) -> AvatarLibrary:
     """An empty library; make_bundle() writes into it."""
     return AvatarLibrary(tmp_path / "avatars")
+
+
+def pytest_configure() -> None:
+    """Without torch the tests of networks are skipped; in CI, which has to install it, nothing runs then."""
+    if os.environ.get("CI") == "true" and importlib.util.find_spec("torch") is None:
+        raise pytest.UsageError("torch is missing: run `python launch.py test`, which installs it")
 
 
 @pytest.fixture(scope="session")
