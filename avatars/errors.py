@@ -3,6 +3,7 @@
 AvatarError
 ├── AvatarNotFound     no avatar of that id
 ├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
+├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── DiskFull           no room left for what is being made
 ├── BadImport          a peer's avatar that is damaged, hostile or of no layout that we know
@@ -21,6 +22,7 @@ __all__ = [
     "BundleError",
     "DiskFull",
     "FaceNotFound",
+    "NetworkMissing",
 ]
 
 
@@ -50,6 +52,17 @@ class AvatarNotPrepared(AvatarError):
         )
         self.avatar = avatar
         self.backend = backend
+
+
+class NetworkMissing(AvatarError):
+    code = "network_missing"
+
+    def __init__(self, avatar: str) -> None:
+        super().__init__(
+            f"The avatar '{avatar}' has no network of its own for Ultralight.",
+            f"Import it from LiveTalking's folder, or put its file of weights at data/avatars/{avatar}/parts/"
+            "ultralight.pth.",
+        )
 
 
 class BundleError(AvatarError):
