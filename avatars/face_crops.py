@@ -21,12 +21,26 @@ __all__ = [
     "crop_box",
     "face_boxes",
     "musetalk_boxes",
+    "parameters_of",
     "smooth_boxes",
     "ultralight_boxes",
     "wav2lip_boxes",
 ]
 
-BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
+_OF_MUSETALK = (
+    *("bbox_shift", "extra_margin", "parsing_mode"),
+    *("left_cheek_width", "right_cheek_width", "upper_boundary_ratio"),
+)
+_OF_WAV2LIP = ("pads", "smooth", "upper_boundary_ratio")
+_MATTERING = {
+    "musetalk15": _OF_MUSETALK,
+    "musetalk10": _OF_MUSETALK,
+    "wav2lip256": _OF_WAV2LIP,
+    "wav2lip96": _OF_WAV2LIP,
+    "ultralight": (),
+}
+"backend -> the parameters that make a difference to it"
+BACKENDS = tuple(_MATTERING)
 "those that see a crop of the face"
 
 Landmarks = npt.NDArray[np.floating[Any]]
@@ -67,7 +81,7 @@ class CropParameters:
     parsing_mode: str = "jaw"
     "raw, jaw or neck: how far down MuseTalk's mask reaches"
     left_cheek_width: int = 90
-    "half width, of 512 for the whole crop, in which the jaw is not cut back at its sides"
+    "half width, of 512 for the whole crop, in which the jaw is not cut back at its sides (mode jaw)"
     right_cheek_width: int = 90
     upper_boundary_ratio: float = 0.5
     "part of the crop, from its top, that is left as filmed"
@@ -102,7 +116,13 @@ class CropParameters:
         return replace(defaults, **values)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "pads": list(self.pads)}
+
+
+def parameters_of(backend: str) -> dict[str, Any]:
+    """The parameters that make a difference to a backend, with its defaults, as JSON. Raises KeyError."""
+    defaults = CropParameters.of(backend).to_json()
+    return {name: defaults[name] for name in _MATTERING[backend]}
 
 
 def _is_whole(value: object, least: int, most: int) -> bool:

@@ -21,11 +21,23 @@ from safetensors.numpy import save_file
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, BundleError
+from avatars.face_crops import BACKENDS
 from avatars.workspace import disk_full_explained
 
-__all__ = ["PARTS_VERSION", "BackendParts", "bundle_fingerprint", "parts_path", "write_parts"]
+__all__ = [
+    "OWN_NETWORK",
+    "PARTS_VERSION",
+    "BackendParts",
+    "bundle_fingerprint",
+    "networks_of",
+    "parts_path",
+    "prepared_for",
+    "write_parts",
+]
 
 PARTS_VERSION = "1"
+OWN_NETWORK = frozenset({"ultralight"})
+"backends that draw each avatar with a network of its own, which lies beside its parts as <backend>.pth"
 
 IntArray = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.uint8]
@@ -155,13 +167,45 @@ def write_parts(
 
 def parts_path(bundle: AvatarBundle, backend: str) -> Path:
     """Where the parts of a backend are or would be."""
-    return bundle.path / "parts" / f"{backend}.safetensors"
+    return _parts_file(bundle.path, backend)
+
+
+def prepared_for(folder: Path) -> dict[str, dict[str, Any]]:
+    """Backend -> the parameters with which the avatar in `folder` was prepared for it. Cheap: headers of files only.
+
+    Left out are damaged parts, those of another version, and those without the network that belongs to them. Whether
+    they fit the avatar is told when they are opened.
+    """
+    networks = networks_of(folder)
+    usable = (backend for backend in BACKENDS if backend not in OWN_NETWORK or backend in networks)
+    kept = ((backend, _kept_parameters(_parts_file(folder, backend))) for backend in usable)
+    return {backend: parameters for backend, parameters in kept if parameters is not None}
+
+
+def networks_of(folder: Path) -> list[str]:
+    """Backends for which the avatar in `folder` has a network of its own."""
+    return [backend for backend in sorted(OWN_NETWORK) if _parts_file(folder, backend).with_suffix(".pth").is_file()]
 
 
 def bundle_fingerprint(bundle: AvatarBundle) -> str:
     """Tells an avatar from another that was made under the same id: parts of the one are wrong for the other."""
     checksum = zlib.crc32(np.ascontiguousarray(bundle.landmarks).tobytes())
     return f"{bundle.frame_count}-{bundle.width}x{bundle.height}-{checksum:08x}"
+
+
+def _parts_file(folder: Path, backend: str) -> Path:
+    return folder / "parts" / f"{backend}.safetensors"
+
+
+def _kept_parameters(path: Path) -> dict[str, Any] | None:
+    """None if these are no parts that this version could use."""
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+        parameters = json.loads(metadata["parameters"]) if metadata.get("version") == PARTS_VERSION else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+        return None
+    return parameters if isinstance(parameters, dict) else None
 
 
 def _sync(path: Path) -> None:

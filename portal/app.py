@@ -24,6 +24,7 @@ from pipeline.engine import Engine
 from pipeline.errors import VivavoceError
 from pipeline.transports.loops import LoopCache, LoopCoding
 from portal.api.avatars import avatars_router
+from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.health import health_router
 from portal.api.jobs import jobs_router
@@ -34,7 +35,7 @@ from portal.jobs import JobQueue
 from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
 from portal.settings import Settings
-from portal.submissions import ensure_presets, submit_parts
+from portal.submissions import ensure_parts, ensure_presets
 from portal.ui.context import PageContext
 from portal.worker_process import WorkerProcess
 
@@ -76,9 +77,7 @@ class Portal:
             choice=default_choice(settings),
             capacity=settings.max_sessions,
             idle_timeout_s=settings.session_idle_timeout_s,
-            prepare_for=lambda avatar, backend: submit_parts(
-                library, queue, avatar=avatar, backend=backend, parameters={}
-            ),
+            prepare_for=lambda avatar, backend: ensure_parts(library, queue, settings, avatar=avatar, backend=backend),
         )
         loops = LoopCache(engine.executor)
         transports = BackendTransports(
@@ -135,7 +134,7 @@ class Portal:
         except AvatarNotPrepared as error:
             logger.info("%s That is queued.", error.message)
             await asyncio.to_thread(
-                submit_parts, self.library, self.queue, avatar=error.avatar, backend=error.backend, parameters={}
+                ensure_parts, self.library, self.queue, self.settings, avatar=error.avatar, backend=error.backend
             )
 
     async def _first_avatar(self) -> None:
@@ -164,10 +163,10 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
 
     app = FastAPI(title="Vivavoce", lifespan=lifespan)
     app.add_middleware(SameOrigin, allowed=settings.allowed_origins)
-    limit = settings.max_upload_bytes
     app.include_router(home.socket.router)
-    app.include_router(avatars_router(home.library, home.queue, settings.data_dir, max_upload_bytes=limit))
-    app.include_router(clips_router(home.library, home.queue, settings.data_dir, max_upload_bytes=limit))
+    app.include_router(avatars_router(home.library, home.queue, settings))
+    app.include_router(backends_router(settings))
+    app.include_router(clips_router(home.library, home.queue, settings))
     app.include_router(jobs_router(home.queue))
     app.include_router(health_router(home.sessions, home.library, home.queue, version=VERSION))
 

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.weights import WeightsFolder
 from pipeline import registry
+from pipeline.backends import BackendOptions
 from pipeline.clock import Clock
 from pipeline.device import find_devices
 from pipeline.engine import Engine
+from pipeline.errors import VivavoceError
 from pipeline.finishing import Finish
 from pipeline.turn import Choice
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["backend_options", "default_choice", "new_engine"]
+__all__ = ["BackendChoice", "backend_choices", "backend_options", "check_backend", "default_choice", "new_engine"]
 
 NEURAL_FEATURES = frozenset({"whisper15", "whisper10", "hubert"})
 "Extractors that are networks."
+
+
+@dataclass(frozen=True, slots=True)
+class BackendChoice:
+    """One backend that a person may choose, or not yet."""
+
+    name: str
+    voices: tuple[str, ...]
+    lacking: VivavoceError | None
+    "why it cannot run here, with the remedy"
+
+    @property
+    def ready(self) -> bool:
+        return self.lacking is None
 
 
 def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
@@ -35,7 +51,30 @@ def default_choice(settings: Settings, *, llm: str | None = None, voice: str | N
     )
 
 
-def backend_options(settings: Settings) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+def backend_choices(kind: str, options: BackendOptions) -> list[BackendChoice]:
+    """Every backend of a kind: whether it can run here, and a synthesizer's voices."""
+    return [_choice(kind, name, options) for name in registry.names(kind)]
+
+
+def check_backend(kind: str, name: str, options: BackendOptions) -> None:
+    """Raises BackendUnavailable if it cannot run here, UnknownBackend."""
+    _build(kind, name, options)
+
+
+def _choice(kind: str, name: str, options: BackendOptions) -> BackendChoice:
+    try:
+        backend = _build(kind, name, options)
+    except VivavoceError as error:
+        return BackendChoice(name, (), error)
+    return BackendChoice(name, tuple(backend.voices) if kind == "tts" else (), None)
+
+
+def _build(kind: str, name: str, options: BackendOptions) -> Any:
+    """Cheap: a constructor only looks whether all is there."""
+    return registry.create(kind, name, **options.get((kind, name), {}))
+
+
+def backend_options(settings: Settings) -> BackendOptions:
     """Constructor arguments of the backends that take any."""
     weights = settings.weights_folder
     networks = {"weights": weights, "precision": settings.precision, "compiled": settings.compile_networks}

@@ -53,6 +53,10 @@ class Job:
     "0..1 over all stages"
     avatar: str
     "id of the avatar being made or speaking"
+    backend: str
+    "lip-sync backend that the avatar is prepared for; empty for other kinds of job, as the parameters"
+    parameters: Mapping[str, Any]
+    "with which it is prepared"
     uploaded: bool
     "whether it works on a file somebody uploaded"
     error: JobFailure | None
@@ -106,6 +110,8 @@ def job_of(row: WorkflowStatus) -> Job:
         stage=attributes.get("stage", ""),
         progress=1.0 if state == "done" else float(attributes.get("progress", 0.0)),
         avatar=attributes.get("avatar", ""),
+        backend=attributes.get("backend", ""),
+        parameters=attributes.get("parameters", {}),
         uploaded=bool(attributes.get("upload")),
         error=_failure_of(row) if state == "failed" else None,
         result=row.output if state == "done" else None,

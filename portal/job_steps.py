@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from avatars.errors import AvatarError, FaceNotFound
@@ -14,7 +16,7 @@ from portal.avatar_parts import prepare_for_backend
 from portal.face_reports import FaceReports
 from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
 from portal.rendering import render_clip
-from portal.submissions import submit_parts
+from portal.submissions import ensure_parts
 from portal.worker import JobFailed, JobWork, Recipe, Stage
 
 __all__ = ["recipes"]
@@ -83,17 +85,24 @@ def _write(work: JobWork) -> dict[str, Any]:
 def _go_on(work: JobWork, queue: JobQueue) -> None:
     """What the new avatar's own network needs, and two seconds of it speaking, for its page.
 
-    Nobody misses them when the queue is full: the page asks again for what is needed.
+    Nobody misses them when the queue is full or weights are missing: the page asks again for what is needed.
     """
     if "preset" in work.inputs:
         return
     avatar, library = work.inputs["avatar"], AvatarLibrary(work.settings.data_dir / "avatars")
-    try:
+    with _passed_over(avatar):
         for backend in library.open(avatar).manifest["source"].get("imported", {}).get("networks", ()):
-            submit_parts(library, queue, avatar=avatar, backend=backend, parameters={})
+            with _passed_over(avatar):
+                ensure_parts(library, queue, work.settings, avatar=avatar, backend=backend)
         queue.submit_test_clip(avatar, work.inputs["name"])
+
+
+@contextmanager
+def _passed_over(avatar: str) -> Iterator[None]:
+    try:
+        yield
     except (VivavoceError, AvatarError) as error:
-        logger.warning("nothing more is made of %s: %s", avatar, error)
+        logger.warning("something is not made of %s: %s", avatar, error)
 
 
 def _render(work: JobWork) -> dict[str, Any]:

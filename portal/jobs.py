@@ -111,6 +111,7 @@ class JobQueue:
         self._max_waiting = max_waiting
         self._listeners: list[Callable[[], object]] = []
         self._lock = threading.Lock()
+        self._asking_for_parts = threading.Lock()
         self._connection: DBOSClient | None = None
 
     def on_submit(self, listener: Callable[[], object]) -> None:
@@ -181,14 +182,27 @@ class JobQueue:
         return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, job_id=job_id)
 
     def submit_parts(self, avatar: str, name: str, backend: str, parameters: Mapping[str, Any]) -> Job:
-        """Queue the preparation of an avatar for a lip-sync backend; what is under way already is not queued twice.
+        """Queue the preparation of an avatar for a lip-sync backend; `parameters` as JSON.
+
+        The last wish counts: such jobs run one after another, and each replaces what the one before has made. Who
+        wishes the same as the last did gets that one's job while it is under way.
 
         Raises QueueFull, DiskFull.
         """
         inputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
-        return self._submit(PARTS, f"{name}: {backend}", inputs, avatar=avatar, only_once=f"{backend}:{avatar}")
+        with self._asking_for_parts:
+            last = self.preparing(avatar, backend)
+            if last is not None and last.parameters == inputs["parameters"]:
+                return last
+            return self._submit(PARTS, f"{name}: {backend}", inputs, avatar=avatar)
 
     # -- looking
+
+    def preparing(self, avatar: str, backend: str) -> Job | None:
+        """The last of the jobs under way that prepare an avatar for a lip-sync backend."""
+        rows = self._client.list_workflows(name=PARTS, status=_ACTIVE, load_input=False, load_output=False)
+        jobs = [job for job in map(job_of, rows) if (job.avatar, job.backend) == (avatar, backend)]
+        return max(jobs, key=lambda job: job.id, default=None)
 
     def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
@@ -304,6 +318,7 @@ class JobQueue:
         job_id = job_id or new_job_id()
         home = self.folders.home(job_id)
         attributes = {"name": name, "avatar": avatar, "upload": upload is not None, "stage": "", "progress": 0.0}
+        attributes |= {key: inputs[key] for key in ("backend", "parameters") if key in inputs}
         options = enqueue_options(kind, job_id, attributes, priority=priority, only_once=only_once)
         keeping = nullcontext() if upload is None else _removed_on_failure(home)
         with disk_full_explained("the job was not taken"), keeping:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from avatars.errors import AvatarError
+from avatars.errors import AvatarError, NetworkMissing
 from avatars.face_crops import BACKENDS, CropParameters
 from avatars.library import AvatarLibrary, presets
+from avatars.parts import OWN_NETWORK, networks_of
 from pipeline.errors import BadRequest, VivavoceError
+from portal.backends import backend_options, check_backend
 from portal.job_records import Job
 from portal.jobs import JobQueue
 from portal.uploads import check_media, check_speech
 
-__all__ = ["chosen_parameters", "ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["chosen_parameters", "ensure_parts", "ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
 
 
 def submit_avatar(
@@ -60,14 +65,34 @@ def submit_clip(
 
 
 def submit_parts(
-    library: AvatarLibrary, queue: JobQueue, *, avatar: str, backend: str, parameters: Mapping[str, Any]
+    library: AvatarLibrary,
+    queue: JobQueue,
+    settings: Settings,
+    *,
+    avatar: str,
+    backend: str,
+    parameters: Mapping[str, Any],
 ) -> Job:
     """Queue the preparation of an avatar for a lip-sync backend; `parameters` by their names in CropParameters.
 
-    Raises BadRequest (no such backend or parameter), AvatarNotFound, BundleError, QueueFull, DiskFull.
+    Raises BadRequest (no such backend or parameter), AvatarNotFound, BundleError, BackendUnavailable (it cannot run
+    here), NetworkMissing, QueueFull, DiskFull.
     """
-    name = library.open(avatar).name
-    return queue.submit_parts(avatar, name, backend, chosen_parameters(backend, parameters).to_json())
+    bundle = library.open(avatar)
+    chosen = chosen_parameters(backend, parameters)
+    check_backend("lipsync", backend, backend_options(settings))
+    if backend in OWN_NETWORK and backend not in networks_of(bundle.path):
+        raise NetworkMissing(avatar)
+    return queue.submit_parts(avatar, bundle.name, backend, chosen.to_json())
+
+
+def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:
+    """The job under way that prepares an avatar for a backend, however; a new one with its defaults if there is none.
+
+    Raises as submit_parts.
+    """
+    under_way = queue.preparing(avatar, backend)
+    return under_way or submit_parts(library, queue, settings, avatar=avatar, backend=backend, parameters={})
 
 
 def chosen_parameters(backend: str, parameters: Mapping[str, Any]) -> CropParameters:

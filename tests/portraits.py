@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 import avatars
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.geometry import mouth_boxes, mouth_mask
+from avatars.parts import BackendParts, write_parts
 
 ASSETS = Path(__file__).parent / "assets"
 PRESETS = Path(avatars.__file__).parent / "presets"
@@ -49,3 +52,9 @@ def portrait_bundle(path: Path, name: str = "woman", size: int = 384, shifts: tu
         loop=np.arange(len(shifts), dtype=np.int32),
     )
     return write_bundle(contents, path)
+
+
+def plain_parts(bundle: AvatarBundle, backend: str, parameters: Mapping[str, Any]) -> BackendParts:
+    """Parts without rows of their own: mouth boxes, and masks that replace all of them."""
+    masks = [np.full((y1 - y0, x1 - x0), 255, np.uint8) for x0, y0, x1, y1 in bundle.boxes]
+    return write_parts(bundle, backend, boxes=bundle.boxes, masks=masks, rows={}, parameters=parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -25,6 +25,9 @@ from portal.jobs import JobQueue, id_of_test_clip
 from portal.submissions import chosen_parameters, submit_avatar, submit_parts
 from portal.uploads import Uploads, limited_form
 
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
 __all__ = ["avatar_views", "avatars_router"]
 
 AGREED = frozenset({"1", "true", "yes", "on"})
@@ -34,21 +37,22 @@ ASK_AGAIN = {"Cache-Control": "no-cache"}
 
 class PartsRequest(BaseModel):
     backend: str = Field(description="the lip-sync backend that the avatar is prepared for")
-    parameters: dict[str, Any] = Field({}, description="of boxes and masks, by name; see avatars.face_crops")
+    parameters: dict[str, Any] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
 
 
 def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
     """All avatars as the page and the API show them."""
 
     def view(avatar: AvatarSummary) -> AvatarView:
-        return avatar_view(avatar, reports.pictures(avatar.id), queue.folders.clip(id_of_test_clip(avatar.id)))
+        test_clip = queue.folders.clip(id_of_test_clip(avatar.id))
+        return avatar_view(avatar, library.path_of(avatar.id), reports.pictures(avatar.id), test_clip)
 
     return [view(avatar) for avatar in library.list()]
 
 
-def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, max_upload_bytes: int) -> APIRouter:
+def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
-    uploads, reports = Uploads(data_dir), FaceReports(data_dir)
+    uploads, reports = Uploads(settings.data_dir), FaceReports(settings.data_dir)
 
     @router.get("")
     def list_avatars() -> list[AvatarView]:
@@ -61,7 +65,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
 
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
-        async with limited_form(request, max_upload_bytes) as form:
+        async with limited_form(request, settings.max_upload_bytes) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")
@@ -104,12 +108,14 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, m
     @router.post("/{avatar_id}/parts", status_code=202)
     def prepare_for_backend(avatar_id: str, wanted: PartsRequest) -> JobView:
         """Queue what a neural lip-sync backend needs of it: boxes, masks, faces or latents."""
-        job = submit_parts(library, queue, avatar=avatar_id, backend=wanted.backend, parameters=wanted.parameters)
+        job = submit_parts(
+            library, queue, settings, avatar=avatar_id, backend=wanted.backend, parameters=wanted.parameters
+        )
         return job_view(job)
 
     @router.post("/{avatar_id}/parts/preview", response_class=Response)
     def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:
-        """The first frame as a JPEG with the box and the mask that these parameters give; nothing is kept."""
+        """The first frame as a JPEG with the box and the mask that these parameters give. Needs no weights."""
         bundle = library.open(avatar_id)
         picture = draw_preview(bundle, wanted.backend, chosen_parameters(wanted.backend, wanted.parameters))
         return Response(encode_jpeg(picture), media_type="image/jpeg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
@@ -20,14 +21,17 @@ from portal.jobs import JobQueue
 from portal.submissions import submit_clip
 from portal.uploads import Uploads, limited_body, limited_form
 
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
 __all__ = ["clips_router"]
 
 VALID_ID = re.compile(r"[a-z0-9-]{1,80}")
 
 
-def clips_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, max_upload_bytes: int) -> APIRouter:
+def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
-    uploads = Uploads(data_dir)
+    uploads = Uploads(settings.data_dir)
 
     @router.post("", status_code=202)
     async def ask_for_clip(request: Request) -> JobView:
@@ -36,7 +40,7 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, data_dir: Path, *, max
         if request.headers.get("content-type", "").startswith("application/json"):
             wish = _parse(await limited_body(request))
         else:
-            async with limited_form(request, max_upload_bytes) as form:
+            async with limited_form(request, settings.max_upload_bytes) as form:
                 fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None

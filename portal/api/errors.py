@@ -25,6 +25,7 @@ STATUSES = {
     "avatar_not_found": 404,
     "job_not_found": 404,
     "avatar_not_prepared": 409,
+    "network_missing": 409,
     "upload_too_large": 413,
     "unsupported_media": 415,
     "bad_media": 422,

@@ -7,17 +7,22 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from avatars.face_crops import BACKENDS, parameters_of
 from avatars.library import AvatarSummary
+from avatars.parts import OWN_NETWORK, networks_of, prepared_for
+from portal.backends import BackendChoice
 from portal.job_records import Job, JobFailure
 
 __all__ = [
     "AvatarView",
+    "BackendView",
     "ClipRequest",
     "ErrorView",
     "HealthView",
     "JobView",
     "SessionCounts",
     "avatar_view",
+    "backend_view",
     "job_view",
 ]
 
@@ -37,6 +42,7 @@ class JobView(BaseModel):
     stage: str
     progress: float = Field(description="0..1 over all stages")
     avatar: str = Field(description="id of the avatar being made or speaking")
+    backend: str = Field(description="lip-sync backend that the avatar is prepared for; empty for other kinds")
     error: ErrorView | None
     result: dict[str, Any] | None
     retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back")
@@ -58,6 +64,19 @@ class AvatarView(BaseModel):
     report: dict[str, Any] = Field(description="what was seen in each picture of the upload")
     imported: dict[str, Any] | None = Field(description="of a peer's avatar: from whom, and how its boxes agree")
     report_pictures: list[str] = Field(description="URLs of the report's strip of pictures")
+    prepared: dict[str, dict[str, Any]] = Field(description="lip-sync backend -> what it was prepared with for it")
+    networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
+
+
+class BackendView(BaseModel):
+    name: str
+    ready: bool = Field(description="whether it can run here")
+    reason: str = Field(description="what is missing, and how to get it")
+    voices: list[str] = Field(description="of a speech synthesizer")
+    parameters: dict[str, Any] | None = Field(
+        description="of a lip-sync backend for which avatars are prepared: those that make a difference, with defaults"
+    )
+    own_network: bool = Field(description="whether it needs a network that was trained for the avatar")
 
 
 class ClipRequest(BaseModel):
@@ -90,6 +109,7 @@ def job_view(job: Job, *, retryable: bool = False) -> JobView:
         stage=job.stage,
         progress=job.progress,
         avatar=job.avatar,
+        backend=job.backend,
         error=None if job.error is None else _error_view(job.error),
         result=None if job.result is None else dict(job.result),
         retryable=retryable,
@@ -104,7 +124,19 @@ def _error_view(failure: JobFailure) -> ErrorView:
     return ErrorView(code=failure.code, message=failure.message, hint=failure.hint, report=report)
 
 
-def avatar_view(avatar: AvatarSummary, pictures: list[str], test_clip: Path) -> AvatarView:
+def backend_view(choice: BackendChoice) -> BackendView:
+    return BackendView(
+        name=choice.name,
+        ready=choice.ready,
+        reason="" if choice.lacking is None else str(choice.lacking),
+        voices=list(choice.voices),
+        parameters=parameters_of(choice.name) if choice.name in BACKENDS else None,
+        own_network=choice.name in OWN_NETWORK,
+    )
+
+
+def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_clip: Path) -> AvatarView:
+    """`folder` of the avatar; `pictures` of its face report."""
     base = f"/api/avatars/{avatar.id}"
     # Pictures of an id may change (a preset made anew): the time keeps a browser from showing the old one.
     stamp = f"?t={avatar.modified_s:.0f}"
@@ -121,4 +153,6 @@ def avatar_view(avatar: AvatarSummary, pictures: list[str], test_clip: Path) -> 
         report=dict(avatar.report),
         imported=avatar.source.get("imported"),
         report_pictures=[f"{base}/report/{name}" for name in pictures],
+        prepared=prepared_for(folder),
+        networks=networks_of(folder),
     )

@@ -8,14 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import registry
-from pipeline.backends import BackendOptions
-from pipeline.errors import VivavoceError
-from portal.backends import backend_options
+from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.ui.context import PageContext
 from portal.ui.talk_text import TALK_TEXTS
 
-__all__ = ["backend_choices", "build_talk_tab", "catalogue"]
+__all__ = ["build_talk_tab", "catalogue"]
 
 _ICONS = {
     "start": '<path d="M8 5.5v13l11-6.5z"/>',
@@ -123,8 +120,8 @@ def catalogue(context: PageContext) -> dict[str, Any]:
     settings = context.settings
     options = backend_options(settings)
     return {
-        "tts": backend_choices("tts", options),
-        "lipsync": backend_choices("lipsync", options),
+        "tts": [_entry(choice) for choice in backend_choices("tts", options)],
+        "lipsync": [_entry(choice) for choice in backend_choices("lipsync", options)],
         "defaults": {
             "avatar": context.sessions.default_avatar,
             "tts": settings.tts,
@@ -135,15 +132,8 @@ def catalogue(context: PageContext) -> dict[str, Any]:
     }
 
 
-def backend_choices(kind: str, options: BackendOptions) -> list[dict[str, Any]]:
-    """Every backend of a kind: whether it can run here, why not, and its voices. Building one is cheap."""
-    return [_choice(kind, name, options) for name in registry.names(kind)]
-
-
-def _choice(kind: str, name: str, options: BackendOptions) -> dict[str, Any]:
-    try:
-        backend = registry.create(kind, name, **options.get((kind, name), {}))
-    except VivavoceError as error:
-        return {"name": name, "ready": False, "reason": error.hint or error.message, "voices": []}
-    voices = list(backend.voices) if kind == "tts" else []
-    return {"name": name, "ready": True, "reason": "", "voices": voices}
+def _entry(choice: BackendChoice) -> dict[str, Any]:
+    """A line of a menu has room for the remedy only."""
+    lacking = choice.lacking
+    reason = "" if lacking is None else lacking.hint or lacking.message
+    return {"name": choice.name, "ready": choice.ready, "reason": reason, "voices": list(choice.voices)}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avatars.errors import FaceNotFound
-from avatars.face_crops import BACKENDS, CropParameters, crop_box, face_boxes, smooth_boxes
+from avatars.face_crops import BACKENDS, CropParameters, crop_box, face_boxes, parameters_of, smooth_boxes
+from avatars.face_masks import mask_from_landmarks
 from tests.portraits import portrait
 
 NOSE_TIP, CHIN, MOUTH, LEFT_EAR, RIGHT_EAR = 4, 152, 13, 234, 454
@@ -173,3 +174,40 @@ def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> Non
     """A wrong parameter is an error before anything is computed."""
     with pytest.raises(ValueError):
         CropParameters.of("musetalk15", chosen)
+
+
+OTHER_VALUES = {
+    "bbox_shift": 9,
+    "extra_margin": 25,
+    "parsing_mode": "neck",
+    "left_cheek_width": 20,
+    "right_cheek_width": 20,
+    "upper_boundary_ratio": 0.7,
+    "pads": [5, 5, 5, 5],
+    "smooth": False,
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_parameters_of_a_backend_are_those_that_make_a_difference(backend: str) -> None:
+    """Boxes or masks change with each of them, and with no other; the widths of the cheeks count in mode jaw."""
+    _, landmarks = portrait("woman")
+    frames = np.stack([landmarks + np.array([shift, 0, 0], np.float32) for shift in (0, 3, 9, 14, 20)])
+
+    def drawn(**chosen: object) -> tuple[bytes, bytes]:
+        mode = {} if "parsing_mode" in chosen else {"parsing_mode": "jaw"}
+        parameters = CropParameters.of(backend, {**mode, **chosen})
+        boxes = face_boxes(backend, frames, (384, 384), parameters)
+        x0, y0, x1, y1 = boxes[0].tolist()
+        return boxes.tobytes(), mask_from_landmarks(landmarks, (x0, y0, x1, y1), backend, parameters).tobytes()
+
+    differing = {name for name, value in OTHER_VALUES.items() if drawn(**{name: value}) != drawn()}
+    assert OTHER_VALUES.keys() == CropParameters().to_json().keys()
+    assert differing == parameters_of(backend).keys()
+
+
+def test_defaults_are_those_of_the_backend() -> None:
+    """MuseTalk 1.0 has neither the margin nor the jaw; all can be told as JSON."""
+    assert parameters_of("musetalk15")["parsing_mode"] == "jaw"
+    assert (parameters_of("musetalk10")["parsing_mode"], parameters_of("musetalk10")["extra_margin"]) == ("raw", 0)
+    assert parameters_of("wav2lip96") == {"pads": [0, 10, 0, 0], "smooth": True, "upper_boundary_ratio": 0.5}

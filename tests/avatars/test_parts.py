@@ -13,7 +13,15 @@ from safetensors.numpy import load_file, save_file
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, BundleError
 from avatars.library import AvatarLibrary
-from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, parts_path, write_parts
+from avatars.parts import (
+    PARTS_VERSION,
+    BackendParts,
+    bundle_fingerprint,
+    networks_of,
+    parts_path,
+    prepared_for,
+    write_parts,
+)
 from tests.portraits import portrait_bundle
 
 BOXES = np.array([[10, 20, 30, 50], [11, 20, 33, 48]], np.int32)
@@ -84,6 +92,44 @@ def test_parts_of_another_version_do_not_count(bundle: AvatarBundle) -> None:
         BackendParts.open(bundle, "musetalk15")
 
 
+def test_what_an_avatar_is_prepared_for_is_told_from_headers(bundle: AvatarBundle) -> None:
+    """Each backend with what was used, without one that is half written and without opening the avatar."""
+    assert prepared_for(bundle.path) == {}
+    write(bundle)
+    shutil.copyfile(parts_path(bundle, "musetalk15"), bundle.path / "parts" / ".wav2lip96.safetensors")
+    (bundle.path / "frames.bin").unlink()
+    assert prepared_for(bundle.path) == {"musetalk15": {"parsing_mode": "jaw"}}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"version": "0", "parameters": "{}"},
+        {"version": PARTS_VERSION, "parameters": "[]"},
+        {"version": PARTS_VERSION, "parameters": "{"},
+        {"version": PARTS_VERSION},
+        None,
+    ],
+    ids=["version", "no object", "no JSON", "no parameters", "nothing"],
+)
+def test_parts_that_could_not_be_used_are_not_told(bundle: AvatarBundle, metadata: dict[str, str] | None) -> None:
+    """Those of another version and those that say nothing are as if they were not there."""
+    write(bundle)
+    path = parts_path(bundle, "musetalk15")
+    save_file(load_file(path), path, metadata)
+    assert prepared_for(bundle.path) == {}
+
+
+def test_a_backend_with_a_network_for_each_avatar_needs_that_too(bundle: AvatarBundle) -> None:
+    """Ultralight's parts count once the avatar's own network lies beside them."""
+    path = parts_path(bundle, "ultralight")
+    write(bundle)
+    parts_path(bundle, "musetalk15").rename(path)
+    assert (prepared_for(bundle.path), networks_of(bundle.path)) == ({}, [])
+    path.with_suffix(".pth").write_bytes(b"weights")
+    assert (list(prepared_for(bundle.path)), networks_of(bundle.path)) == (["ultralight"], ["ultralight"])
+
+
 @pytest.mark.parametrize("kept", [0, 5, 200, -1])
 def test_a_truncated_file_is_refused(bundle: AvatarBundle, kept: int) -> None:
     """A file that lost its end is damaged, and the error says what to do."""
@@ -92,6 +138,7 @@ def test_a_truncated_file_is_refused(bundle: AvatarBundle, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(BundleError, match="Prepare the avatar for musetalk15 again"):
         BackendParts.open(bundle, "musetalk15")
+    assert prepared_for(bundle.path) == {}
 
 
 @pytest.mark.parametrize(

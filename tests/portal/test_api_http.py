@@ -19,11 +19,16 @@ from fastapi.testclient import TestClient
 
 from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
+from avatars.parts import parts_path
+from pipeline import registry
 from portal.api.avatars import avatars_router
+from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.health import health_router
 from portal.api.jobs import jobs_router
 from portal.jobs import JobQueue
+from portal.settings import Settings
+from tests.portraits import plain_parts
 
 MAX_UPLOAD_BYTES = 2_000_000
 PHOTO = presets()[0].picture
@@ -40,9 +45,11 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
 def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
     choice = SimpleNamespace(llm="guide", tts="auto", lipsync="viseme")
     sessions: Any = SimpleNamespace(live=1, capacity=8, choice=choice)
+    settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES))
-    app.include_router(clips_router(library, queue, tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES))
+    app.include_router(avatars_router(library, queue, settings))
+    app.include_router(backends_router(settings))
+    app.include_router(clips_router(library, queue, settings))
     app.include_router(jobs_router(queue))
     app.include_router(health_router(sessions, library, queue, version="1.2.3"))
     with TestClient(app) as client:
@@ -208,6 +215,38 @@ def test_avatars_are_listed_shown_and_deleted(client: TestClient, make_bundle: C
     assert client.delete("/api/avatars/ada").status_code == 204
     error_of(client.delete("/api/avatars/ada"), 404)
     assert client.get("/api/avatars").json() == []
+
+
+def test_an_avatar_tells_for_which_backends_it_is_prepared(
+    client: TestClient, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """`prepared` names backends with what was used, and leaves out parts that nobody could use."""
+    bundle = make_bundle("ada")
+    assert client.get("/api/avatars/ada").json()["prepared"] == {}
+    for backend in ("musetalk15", "wav2lip96", "ultralight"):
+        plain_parts(bundle, backend, {"bbox_shift": 3})
+    parts_path(bundle, "wav2lip96").write_bytes(b"damaged")
+    told = client.get("/api/avatars/ada").json()
+    assert (told["prepared"], told["networks"]) == ({"musetalk15": {"bbox_shift": 3}}, [])
+    parts_path(bundle, "ultralight").with_suffix(".pth").write_bytes(b"weights")
+    told = client.get("/api/avatars/ada").json()
+    assert (told["prepared"].keys(), told["networks"]) == ({"musetalk15", "ultralight"}, ["ultralight"])
+    assert client.get("/api/avatars").json() == [told]
+
+
+def test_backends_tell_what_they_are_called_and_what_they_lack(client: TestClient) -> None:
+    """GET /api/backends: names as in the registry; those that cannot run name the command; voices; parameters."""
+    told = client.get("/api/backends").json()
+    assert {kind: [one["name"] for one in ones] for kind, ones in told.items()} == {
+        kind: list(registry.names(kind)) for kind in ("llm", "tts", "lipsync")
+    }
+    beep = told["tts"][-1]
+    assert (beep["name"], beep["ready"], beep["reason"], beep["voices"]) == ("beep", True, "", ["beep"])
+    lipsync = {one["name"]: one for one in told["lipsync"]}
+    assert not lipsync["wav2lip96"]["ready"] and "launch.py fetch wav2lip96" in lipsync["wav2lip96"]["reason"]
+    assert lipsync["wav2lip96"]["parameters"] == {"pads": [0, 10, 0, 0], "smooth": True, "upper_boundary_ratio": 0.5}
+    assert (lipsync["ultralight"]["parameters"], lipsync["viseme"]["parameters"]) == ({}, None)
+    assert [name for name, one in lipsync.items() if one["own_network"]] == ["ultralight"]
 
 
 @pytest.mark.parametrize("avatar_id", ["..", "%2e%2e%2fjobs", "nobody", ".deleted.x", "a" * 300])

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from avatars.library import AvatarLibrary
+from pipeline import registry
 from portal.job_records import JobFolders
 from portal.job_steps import recipes
 from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
 from portal.settings import Settings
 from portal.worker import JobWork
+from tests.portal.test_parts_job import Ready
 from tests.portraits import portrait_bundle
 
 
@@ -37,18 +39,42 @@ def kinds(queue: JobQueue) -> list[str]:
     return sorted(job.kind for job in queue.list())
 
 
-@pytest.mark.parametrize(("networks", "expected"), [(["ultralight"], [CLIP, PARTS]), ([], [CLIP])])
-def test_an_import_that_brought_its_network_is_prepared_for_it(
-    networks: Sequence[str], expected: list[str], follow: Callable[[], None], queue: JobQueue, library: AvatarLibrary
-) -> None:
-    """One job for the backend of the network, however often the worker comes by; none of an import without."""
-    manifest = portrait_bundle(library.root / "ada", size=128).path / "manifest.json"
+def imported_with(networks: Sequence[str], library: AvatarLibrary) -> None:
+    """The avatar `ada`, imported with these networks of its own."""
+    folder = portrait_bundle(library.root / "ada", size=128).path
+    manifest = folder / "manifest.json"
     told = json.loads(manifest.read_text()) | {"source": {"imported": {"networks": networks}}}
     manifest.write_text(json.dumps(told))
+    (folder / "parts").mkdir()
+    for backend in networks:
+        (folder / "parts" / f"{backend}.pth").write_bytes(b"weights")
+
+
+@pytest.mark.parametrize(("networks", "expected"), [(["ultralight"], [CLIP, PARTS]), ([], [CLIP])])
+def test_an_import_that_brought_its_network_is_prepared_for_it(
+    networks: Sequence[str],
+    expected: list[str],
+    follow: Callable[[], None],
+    queue: JobQueue,
+    library: AvatarLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One job for the backend of the network, however often the worker comes by; none of an import without."""
+    monkeypatch.setitem(registry.BACKENDS["lipsync"], "ultralight", f"{Ready.__module__}:Ready")
+    imported_with(networks, library)
     follow()
     follow()
     assert kinds(queue) == expected
     assert [job.name for job in queue.list(kind=PARTS)] == [f"woman: {backend}" for backend in networks]
+
+
+def test_an_import_for_a_backend_that_cannot_run_here_still_speaks(
+    follow: Callable[[], None], queue: JobQueue, library: AvatarLibrary
+) -> None:
+    """Without HuBERT's weights nothing is prepared for Ultralight; the test clip is made all the same."""
+    imported_with(["ultralight"], library)
+    follow()
+    assert kinds(queue) == [CLIP]
 
 
 def test_other_avatars_get_their_test_clip_only(

@@ -26,7 +26,7 @@ from portal.worker import JobWork
 def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:
     queue = JobQueue(tmp_path)
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, tmp_path, max_upload_bytes=2_000_000))
+    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path)))
     with TestClient(app) as client:
         yield client
     queue.close()

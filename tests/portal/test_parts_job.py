@@ -15,16 +15,32 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from avatars.bundle import decode_jpeg
+from avatars.face_crops import BACKENDS, CropParameters
 from avatars.library import AvatarLibrary
-from avatars.parts import BackendParts
+from avatars.parts import BackendParts, parts_path
+from pipeline import registry
 from portal.api.avatars import avatars_router
 from portal.api.jobs import jobs_router
 from portal.jobs import JobQueue
 from portal.settings import Settings
-from portal.submissions import submit_parts
+from portal.submissions import ensure_parts
 from portal.worker_process import WorkerProcess
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
+
+
+class Ready:
+    """A lip-sync that lacks nothing."""
+
+    def __init__(self, **_options: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def all_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if weights and packages of all networks were there; preparing for some needs none."""
+    for backend in BACKENDS:
+        monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
 
 
 @pytest.fixture
@@ -37,24 +53,71 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, tmp_path, max_upload_bytes=1000))
+    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path)))
     app.include_router(jobs_router(queue))
     portrait_bundle(library.root / "ada", size=128)
     with TestClient(app) as client:
         yield client
 
 
+@pytest.mark.usefixtures("all_ready")
 def test_preparing_for_a_backend_is_asked_for_once(client: TestClient) -> None:
     """POST /api/avatars/{id}/parts answers 202 with a job; asking again gives the same one while it is under way."""
     wanted = {"backend": "musetalk15", "parameters": {"bbox_shift": 3}}
     response = client.post("/api/avatars/ada/parts", json=wanted)
     assert response.status_code == 202
     job = response.json()
-    assert (job["kind"], job["state"], job["avatar"], job["name"]) == ("parts", "queued", "ada", "woman: musetalk15")
+    assert (job["kind"], job["state"], job["name"]) == ("parts", "queued", "woman: musetalk15")
+    assert (job["avatar"], job["backend"]) == ("ada", "musetalk15")
     assert client.post("/api/avatars/ada/parts", json=wanted).json()["id"] == job["id"]
     other = client.post("/api/avatars/ada/parts", json={"backend": "wav2lip96"}).json()
     assert other["id"] != job["id"]
     assert {one["id"] for one in client.get("/api/jobs?kind=parts").json()} == {job["id"], other["id"]}
+
+
+@pytest.mark.usefixtures("all_ready")
+def test_the_last_wish_counts(client: TestClient, tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> None:
+    """Other parameters are another job, after the one under way; a session, which has no wish, waits for the last."""
+
+    def wish(shift: int) -> str:
+        wanted = {"backend": "musetalk15", "parameters": {"bbox_shift": shift}}
+        return str(client.post("/api/avatars/ada/parts", json=wanted).json()["id"])
+
+    first, second, first_again = wish(3), wish(5), wish(3)
+    assert len({first, second, first_again}) == 3 and wish(3) == first_again
+    assert [job.id for job in queue.list()] == [first_again, second, first]
+
+    def ensure() -> str:
+        return ensure_parts(library, queue, Settings(data_dir=tmp_path), avatar="ada", backend="musetalk15").id
+
+    assert ensure() == first_again
+    for job in (first, second, first_again):
+        queue.cancel(job)
+    usual = ensure()
+    assert queue.get(usual).parameters == CropParameters.of("musetalk15").to_json() and ensure() == usual
+
+
+def test_a_backend_that_cannot_run_here_is_refused_at_once(client: TestClient) -> None:
+    """Without weights nothing is queued, and the command that brings them is told; a preview needs none."""
+    for backend in BACKENDS:
+        response = client.post("/api/avatars/ada/parts", json={"backend": backend})
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (503, "backend_unavailable")
+        assert f"launch.py fetch {backend}" in error["hint"]
+        assert client.post("/api/avatars/ada/parts/preview", json={"backend": backend}).status_code == 200
+    assert client.get("/api/jobs").json() == []
+
+
+@pytest.mark.usefixtures("all_ready")
+def test_an_avatar_without_its_own_network_is_refused(client: TestClient, library: AvatarLibrary) -> None:
+    """Ultralight is a network for each avatar: nothing is queued until it is there."""
+    response = client.post("/api/avatars/ada/parts", json={"backend": "ultralight"})
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "network_missing")
+    assert "data/avatars/ada/parts/ultralight.pth" in response.json()["error"]["hint"]
+    network = parts_path(library.open("ada"), "ultralight").with_suffix(".pth")
+    network.parent.mkdir()
+    network.write_bytes(b"weights")
+    assert client.post("/api/avatars/ada/parts", json={"backend": "ultralight"}).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -78,7 +141,7 @@ def test_what_makes_no_sense_is_refused_before_it_is_queued(
     assert client.get("/api/jobs").json() == []
 
 
-def test_parameters_are_previewed_on_the_first_frame(client: TestClient) -> None:
+def test_parameters_are_previewed_on_the_first_frame(client: TestClient, library: AvatarLibrary) -> None:
     """POST /api/avatars/{id}/parts/preview gives a picture at once, another for other parameters, and keeps nothing."""
 
     def preview(backend: str, **parameters: Any) -> np.ndarray:
@@ -87,9 +150,11 @@ def test_parameters_are_previewed_on_the_first_frame(client: TestClient) -> None
         assert response.status_code == 200 and response.headers["content-type"] == "image/jpeg"
         return decode_jpeg(response.content)
 
+    filmed = library.open("ada").frame(0)
     pictures = [preview("musetalk15"), preview("musetalk15", parsing_mode="neck"), preview("wav2lip96")]
     assert all(picture.shape == (128, 128, 3) for picture in pictures)
     assert not np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(pictures[0], preview("musetalk15")) and np.array_equal(filmed, library.open("ada").frame(0))
     assert client.get("/api/jobs").json() == []
 
 
@@ -100,9 +165,8 @@ async def test_a_killed_preparation_goes_on_with_the_next_batch(
     bundle = portrait_bundle(library.root / "ada", size=512, shifts=tuple(np.arange(500) % 9))
     settings = Settings(data_dir=tmp_path, worker_idle_s=30)
     worker = WorkerProcess(settings, queue)
-    job = await asyncio.to_thread(
-        lambda: submit_parts(library, queue, avatar="ada", backend="wav2lip256", parameters={})
-    )
+    usual = CropParameters.of("wav2lip256").to_json()
+    job = await asyncio.to_thread(queue.submit_parts, "ada", "Ada", "wav2lip256", usual)
     await worker.start()
     try:
         folder = queue.folders.work(job.id)
@@ -127,13 +191,12 @@ async def test_a_killed_preparation_goes_on_with_the_next_batch(
 async def test_missing_weights_fail_the_job_with_the_command_that_gets_them(
     tmp_path: Path, library: AvatarLibrary, queue: JobQueue
 ) -> None:
-    """A job without weights fails in plain words and leaves no parts."""
+    """A job whose weights are gone when its turn comes fails in plain words and leaves no parts."""
     pytest.importorskip("torch")
     bundle = portrait_bundle(library.root / "ada", size=128)
     worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
-    job = await asyncio.to_thread(
-        lambda: submit_parts(library, queue, avatar="ada", backend="musetalk15", parameters={})
-    )
+    usual = CropParameters.of("musetalk15").to_json()
+    job = await asyncio.to_thread(queue.submit_parts, "ada", "Ada", "musetalk15", usual)
     await worker.start()
     try:
         job = await until(queue, job.id, lambda job: not job.active)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
-from portal.backends import backend_options
+from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.settings import Settings
-from portal.ui.talk import backend_choices
+from portal.ui.talk import catalogue
 from portal.ui.talk_text import HEADER_TEXTS, TALK_TEXTS
 
 
@@ -24,26 +26,37 @@ class OutOfReach:
 def test_every_backend_is_offered_the_default_first() -> None:
     """All registered voices are listed in the registry's order, with their own voices."""
     choices = backend_choices("tts", {})
-    assert [choice["name"] for choice in choices] == list(registry.names("tts"))
-    beep = choices[-1]
-    assert beep == {"name": "beep", "ready": True, "reason": "", "voices": ["beep"]}
+    assert [choice.name for choice in choices] == list(registry.names("tts"))
+    assert choices[-1] == BackendChoice("beep", ("beep",), None)
 
 
 def test_a_backend_that_cannot_run_here_is_listed_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is not ready is not hidden: it says what it needs."""
     monkeypatch.setitem(registry.BACKENDS, "tts", {"far": f"{__name__}:OutOfReach"})
-    assert backend_choices("tts", {}) == [{"name": "far", "ready": False, "reason": "pip install far", "voices": []}]
+    (choice,) = backend_choices("tts", {})
+    assert (choice.name, choice.ready, choice.voices) == ("far", False, ())
+    assert choice.lacking is not None and choice.lacking.hint == "pip install far"
 
 
 def test_lip_syncs_without_weights_say_how_to_fetch_them(tmp_path: Path) -> None:
     """Each is listed under a name of its own; a network without weights names the command that brings them."""
     choices = backend_choices("lipsync", backend_options(Settings(data_dir=tmp_path)))
-    assert [choice["name"] for choice in choices] == list(registry.names("lipsync"))
-    assert all(f"lipsync.{choice['name']}" in TALK_TEXTS[language] for choice in choices for language in TALK_TEXTS)
-    reasons = {choice["name"]: choice["reason"] for choice in choices if not choice["ready"]}
+    assert [choice.name for choice in choices] == list(registry.names("lipsync"))
+    assert all(f"lipsync.{choice.name}" in TALK_TEXTS[language] for choice in choices for language in TALK_TEXTS)
+    reasons = {choice.name: str(choice.lacking) for choice in choices if choice.lacking is not None}
     assert {"musetalk15", "musetalk10", "wav2lip256", "wav2lip96"} <= reasons.keys()
     assert all(f"launch.py fetch {name}" in reason for name, reason in reasons.items())
     assert not {"viseme", "null"} & reasons.keys()
+
+
+def test_the_menus_have_a_line_for_each_backend(tmp_path: Path) -> None:
+    """The catalogue of the page is plain data, with the remedy of what cannot run."""
+    settings = Settings(data_dir=tmp_path)
+    context: Any = SimpleNamespace(settings=settings, sessions=SimpleNamespace(default_avatar="mira"))
+    lines = catalogue(context)
+    assert lines["tts"][-1] == {"name": "beep", "ready": True, "reason": "", "voices": ["beep"]}
+    (wav2lip,) = (line for line in lines["lipsync"] if line["name"] == "wav2lip96")
+    assert not wav2lip["ready"] and "launch.py fetch wav2lip96" in wav2lip["reason"]
 
 
 @pytest.mark.parametrize("texts", [TALK_TEXTS, HEADER_TEXTS], ids=["talk", "header"])
