@@ -24,10 +24,12 @@ HOPELESS_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class DrawingCost:
-    """A batch of n pictures takes batch_s + n * picture_s."""
+    """A batch of n pictures takes batch_s + n * picture_s, and to hear what they say n * hearing_s before."""
 
-    batch_s: float
-    picture_s: float
+    batch_s: float = 0.0
+    picture_s: float = 0.0
+    hearing_s: float = 0.0
+    "of features that are made on the device"
 
     @classmethod
     def of(cls, one_s: float, many_s: float, many: int) -> DrawingCost:
@@ -37,10 +39,18 @@ class DrawingCost:
 
     def share(self, batch: int) -> float:
         """Of a device's time, that one speaking session takes when pictures are drawn in batches of `batch`."""
-        return FPS * (self.picture_s + self.batch_s / batch)
+        return FPS * (self.hearing_s + self.picture_s + self.batch_s / batch)
 
     def pictures_a_second(self, batch: int) -> float:
-        return batch / max(self.batch_s + batch * self.picture_s, 1e-9)
+        return batch / max(self.drawing_s(batch) + batch * self.hearing_s, 1e-9)
+
+    def drawing_s(self, batch: int) -> float:
+        """How long a batch is drawn."""
+        return self.batch_s + batch * self.picture_s
+
+    def pictures_within(self, seconds: float) -> int:
+        """The largest batch that is drawn in that time; 0 if none is."""
+        return max(0, int((seconds - self.batch_s) / max(self.picture_s, 1e-6)))
 
 
 def measure_cost(draw: Callable[[int], object], batch: int, now_s: Callable[[], float]) -> DrawingCost:
@@ -90,6 +100,6 @@ def sample_work(
         cost = measure_cost(lambda count: draw(windows, count), min(lipsync.max_batch, FPS), now_s)
         if not extractor.on_device:
             return cost
-        return replace(cost, picture_s=cost.picture_s + _best_s(windows_of_a_second, now_s) / FPS)
+        return replace(cost, hearing_s=_best_s(windows_of_a_second, now_s) / FPS)
 
     return measure

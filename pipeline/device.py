@@ -5,6 +5,10 @@ for the same backend, up to its largest batch. So batches are small when few wai
 of turns come before all others and are drawn without them: they never wait for a full batch. Calls that are not
 pictures (features, loading, preparing an avatar) have a deadline too, or run when nothing else waits.
 
+Once it is known what a backend's drawing costs, no batch is so large that its earliest picture, or the earliest of
+those that wait behind it, comes too late only because of the others. What is late in any case gets full batches: they
+catch up soonest.
+
 A batch that does not fit into the device's memory is halved, and so are the backend's batches from then on.
 """
 
@@ -18,10 +22,12 @@ import logging
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pipeline.capacity import DrawingCost
 from pipeline.errors import DeviceOutOfMemory, SessionClosed
 from pipeline.interfaces import LipSync
 from pipeline.types import FacePatch, LipSyncRequest
@@ -31,6 +37,10 @@ __all__ = ["DeviceWorker", "find_devices"]
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 NO_DEADLINE_S = float("inf")
+LONGEST_BATCH_S = 0.1
+"""What comes while a batch is drawn waits for its end."""
+COMPOSING_S = 0.02
+"""From the end of a batch until its pictures can be shown."""
 
 
 def find_devices(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -62,14 +72,22 @@ class _Work:
     request: LipSyncRequest | None = field(compare=False, default=None)
 
 
-class DeviceWorker:
-    """Owns one thread. start() and aclose() on the event loop that awaits the results."""
+_Result = tuple[_Work, Any, BaseException | None]
 
-    def __init__(self, name: str = "cpu") -> None:
+
+class DeviceWorker:
+    """Owns one thread. start() and aclose() on the event loop that awaits the results.
+
+    now_s  the clock by which deadlines are meant
+    """
+
+    def __init__(self, name: str = "cpu", now_s: Callable[[], float] = time.monotonic) -> None:
         self.name = name
+        self._now_s = now_s
+        self._costs: dict[str, DrawingCost] = {}  # by backend
         self._order = itertools.count()
         self._waiting: list[_Work] = []  # sorted
-        self._largest: dict[str, int] = {}  # by backend, where less than its max_batch
+        self._fits_memory: dict[str, int] = {}  # pictures at once, by backend, where less than its max_batch
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -81,29 +99,32 @@ class DeviceWorker:
             self._thread = threading.Thread(target=self._run, name=f"device-{self.name}")
             self._thread.start()
 
-    async def infer(self, backend: LipSync, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """Draw pictures, earliest deadline of all sessions first. Cancelling drops what has not begun.
+    def draw(self, backend: LipSync, requests: Sequence[LipSyncRequest]) -> list[asyncio.Future[FacePatch]]:
+        """Have pictures drawn, earliest deadline of all sessions first; a future for each, in order.
 
-        Raises SessionClosed after aclose(), and whatever the backend raised for the batch.
+        A cancelled one is not drawn if it has not begun. Futures may hold SessionClosed after aclose(), and whatever
+        the backend raised for the batch. Raises SessionClosed (after aclose()).
         """
-        works = [self._submit(_Work(not r.urgent, r.deadline_s, 0, self._future(), None, backend, r)) for r in requests]
-        try:
-            return await asyncio.gather(*(work.future for work in works))
-        finally:  # of an interrupted or failed batch, what has not begun is not drawn
-            for work in works:
-                work.future.cancel()
+        works = [_Work(not r.urgent, r.deadline_s, 0, self._future(), None, backend, r) for r in requests]
+        self._submit(works)
+        return [work.future for work in works]
 
     async def call(self, function: Callable[[], R], deadline_s: float = NO_DEADLINE_S) -> R:
         """Run something on the device thread: among the pictures by its deadline, without one when none waits."""
-        result: R = await self._submit(_Work(True, deadline_s, 0, self._future(), function)).future
+        work = _Work(True, deadline_s, 0, self._future(), function)
+        self._submit([work])
+        result: R = await work.future
         return result
 
     def largest_batch(self, backend: LipSync) -> int:
-        return min(backend.max_batch, self._largest.get(backend.name, backend.max_batch))
+        """How many pictures are drawn at once at most."""
+        cost = self._costs.get(backend.name)
+        timely = backend.max_batch if cost is None else max(1, cost.pictures_within(LONGEST_BATCH_S))
+        return min(backend.max_batch, self._fits_memory.get(backend.name, backend.max_batch), timely)
 
-    def limit_batches(self, backend: LipSync, largest: int) -> None:
-        """Draw no more pictures at once than this (at least 1), e.g. so that nobody waits long for a batch to end."""
-        self._largest[backend.name] = max(1, min(largest, self.largest_batch(backend)))
+    def expect(self, backend: LipSync, cost: DrawingCost) -> None:
+        """Batches are made by what drawing costs from now on."""
+        self._costs[backend.name] = cost
 
     async def aclose(self) -> None:
         """Finish the work in hand, drop the rest, end the thread. Idempotent."""
@@ -120,14 +141,15 @@ class DeviceWorker:
     def _future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
-    def _submit(self, work: _Work) -> _Work:
-        work.order = next(self._order)
+    def _submit(self, works: Sequence[_Work]) -> None:
+        """All at once, so that the thread does not begin with the first alone."""
         with self._changed:
             if self._stopping or self._thread is None:
                 raise SessionClosed("The device worker is not running.")
-            bisect.insort(self._waiting, work)
+            for work in works:
+                work.order = next(self._order)
+                bisect.insort(self._waiting, work)
             self._changed.notify()
-        return work
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -144,30 +166,64 @@ class DeviceWorker:
                 self._changed.wait()
             if self._stopping:
                 return None
-            first = self._waiting[0]
-            batch = [first]
-            if first.backend is not None:
-                alike = (w for w in self._waiting if w.backend is first.backend and w.later == first.later)
-                batch = list(itertools.islice(alike, self.largest_batch(first.backend)))
+            batch = self._chosen()
             taken = {work.order for work in batch}
             self._waiting = [work for work in self._waiting if work.order not in taken]
             return batch
 
-    def _perform(self, batch: list[_Work]) -> list[tuple[_Work, Any, BaseException | None]]:
+    def _chosen(self) -> list[_Work]:
+        """Of what waits, what is to be done next."""
+        first = self._waiting[0]
+        if first.backend is None:
+            return [first]
+        ordinary = next((work for work in self._waiting if work.later and work.backend is not None), None)
+        fitting = ordinary and self._fitting(first, ordinary)
+        if ordinary is not None and fitting == 0:
+            first, fitting = ordinary, self._fitting(ordinary, ordinary)
+        assert first.backend is not None
+        largest = self.largest_batch(first.backend)
+        alike = (work for work in self._waiting if work.backend is first.backend and work.later == first.later)
+        return list(itertools.islice(alike, min(largest, fitting or largest)))
+
+    def _fitting(self, first: _Work, ordinary: _Work) -> int | None:
+        """How many pictures like `first` can be drawn before the earliest ordinary one, or with it, and it is in time.
+
+        None where nothing is to be saved: it is late in any case, or nobody knows what drawing costs.
+        """
+        assert first.backend is not None and ordinary.backend is not None
+        cost, own = self._costs.get(first.backend.name), self._costs.get(ordinary.backend.name)
+        if cost is None or own is None:
+            return None
+        left_s = ordinary.deadline_s - COMPOSING_S - self._now_s()
+        if left_s < own.drawing_s(1):
+            return None
+        return cost.pictures_within(left_s if first is ordinary else left_s - own.drawing_s(1))
+
+    def _perform(self, batch: list[_Work]) -> list[_Result]:
         wanted = [work for work in batch if not work.future.cancelled()]
         if not wanted:
             return []
         first = wanted[0]
+        if first.backend is not None:
+            return self._patches(first.backend, wanted)
+        assert first.call is not None
         try:
-            if first.backend is None:
-                assert first.call is not None
-                return [(first, first.call(), None)]
-            patches = self._draw(first.backend, [work.request for work in wanted if work.request is not None])
-            return [(work, patch, None) for work, patch in zip(wanted, patches, strict=True)]
+            return [(first, first.call(), None)]
+        except Exception as error:  # noqa: BLE001 - it is told to whoever called
+            return [(first, None, error)]
+
+    def _patches(self, backend: LipSync, works: list[_Work]) -> list[_Result]:
+        try:
+            patches = self._draw(backend, [work.request for work in works if work.request is not None])
+            return [(work, patch, None) for work, patch in zip(works, patches, strict=True)]
         except Exception as error:  # noqa: BLE001 - a failed batch fails its turns, not the thread that serves all
-            if first.backend is not None:
-                logger.warning("a batch on device %s failed: %s", self.name, error)
-            return [(work, None, error) for work in wanted]
+            of_avatars: dict[int, list[_Work]] = {}
+            for work in works:
+                of_avatars.setdefault(id(work.request and work.request.state), []).append(work)
+            if len(of_avatars) > 1:  # one of them may be what cannot be drawn
+                return [result for own in of_avatars.values() for result in self._patches(backend, own)]
+            logger.warning("a batch on device %s failed: %s", self.name, error)
+            return [(work, None, error) for work in works]
 
     def _draw(self, backend: LipSync, requests: list[LipSyncRequest]) -> list[FacePatch]:
         try:
@@ -176,12 +232,12 @@ class DeviceWorker:
             if len(requests) == 1:
                 raise
             half = len(requests) // 2
-            self.limit_batches(backend, half)
+            self._fits_memory[backend.name] = half
             logger.warning("device %s: %s From now on %d pictures at once.", self.name, error, half)
         return self._draw(backend, requests[:half]) + self._draw(backend, requests[half:])
 
 
-def _settle(results: list[tuple[_Work, Any, BaseException | None]]) -> None:
+def _settle(results: list[_Result]) -> None:
     for work, value, error in results:
         if work.future.done():
             continue

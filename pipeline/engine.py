@@ -28,7 +28,7 @@ from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, Speech
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.session import Session
-from pipeline.turn import Choice, Stages
+from pipeline.stages import Choice, Stages
 from pipeline.types import FPS
 
 __all__ = ["Engine"]
@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 KEPT_STATES = 8
 """Prepared avatars kept for sessions to come; sessions hold their own besides."""
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
-LONGEST_BATCH_S = 0.1
-"""What comes while a batch is drawn waits for its end."""
 
 
 class Engine:
@@ -61,7 +59,7 @@ class Engine:
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
-        self.devices = tuple(DeviceWorker(name) for name in devices)
+        self.devices = tuple(DeviceWorker(name, self.clock.now_s) for name in devices)
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self.backends = Backends(options or {})
         self._finish = finish or Finish()
@@ -188,7 +186,7 @@ class Engine:
         nothing."""
         lipsync, device = stages.lipsync, stages.device
         if not self._measure:
-            return DrawingCost(0.0, 0.0)
+            return DrawingCost()
         if lipsync not in self._costs:
             work = sample_work(stages.extractor, lipsync, stages.lipsync_state, stages.bundle, self.clock.now_s)
             self._costs[lipsync] = asyncio.create_task(device.call(work))
@@ -197,8 +195,7 @@ class Engine:
         except Exception:
             self._costs.pop(lipsync, None)
             raise
-        if cost.picture_s:
-            device.limit_batches(lipsync, int((LONGEST_BATCH_S - cost.batch_s) / cost.picture_s))
+        device.expect(lipsync, cost)
         return cost
 
     async def _lipsync_state(self, lipsync: LipSync, bundle: AvatarBundle, device: DeviceWorker) -> Any:

@@ -21,7 +21,8 @@ from av.error import FFmpegError
 
 from avatars.bundle import AvatarBundle
 from pipeline.errors import RenderError
-from pipeline.turn import Stages, Turn, Utterance
+from pipeline.stages import Stages
+from pipeline.turn import Turn, Utterance
 from pipeline.types import (
     FPS,
     PLAYOUT_RATE_HZ,

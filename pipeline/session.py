@@ -15,7 +15,8 @@ from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Transport
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
-from pipeline.turn import Choice, Stages, Turn, Utterance
+from pipeline.stages import Choice, Stages
+from pipeline.turn import Turn, Utterance
 from pipeline.types import (
     AudioChunk,
     Message,

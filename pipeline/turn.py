@@ -13,36 +13,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from pipeline.audio import in_pieces
 from pipeline.channel import Channel
-from pipeline.clock import Clock
-from pipeline.compositing import compose
-from pipeline.device import DeviceWorker
+from pipeline.drawing import Drawing
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError, VivavoceError
-from pipeline.finishing import Finish, finish
-from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.metrics import TurnTimes
-from pipeline.playout import Playout, SpokenFrame, Subtitle
 from pipeline.polish import VoicePolish
+from pipeline.stages import Stages
 from pipeline.text import SentenceSplitter, speakable
 from pipeline.timeline import SentenceTimeline, SpokenPicture
 from pipeline.types import (
     FPS,
     AudioChunk,
     ErrorEvent,
-    FacePatch,
-    ImageArray,
-    LipSyncRequest,
     Message,
     MetricsEvent,
     NoticeEvent,
@@ -52,7 +43,7 @@ from pipeline.types import (
     TurnState,
 )
 
-__all__ = ["Choice", "Stages", "Turn", "Utterance"]
+__all__ = ["Turn", "Utterance"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -62,8 +53,6 @@ T_Error = TypeVar("T_Error", bound=Exception)
 SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
-FIRST_BATCH = 2
-"""One picture alone would have been shown before the next is drawn, when others begin to speak at the same time."""
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
 TOKEN_TIMEOUT_S = 60.0
@@ -71,36 +60,6 @@ SPEECH_TIMEOUT_S = 20.0
 NOTHING_SPOKEN = NoticeEvent(
     "nothing_spoken", "There is nothing here that can be spoken.", "A voice needs words, not only signs or emoji."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which backends a session talks through."""
-
-    llm: str = "guide"
-    tts: str = "auto"
-    lipsync: str = "viseme"
-    voice: str | None = None
-    "None: the synthesizer's own default"
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What a turn runs on: shared models and this session's playout."""
-
-    llm: LanguageModel
-    tts: SpeechSynthesizer
-    voice: str | None
-    extractor: FeatureExtractor
-    lipsync: LipSync
-    lipsync_state: Any
-    bundle: AvatarBundle
-    device: DeviceWorker
-    executor: Executor
-    playout: Playout
-    clock: Clock
-    finish: Finish = field(default_factory=Finish)
-    "of what networks draw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +83,6 @@ class _Speech:
     chunk: AudioChunk
 
 
-@dataclass(frozen=True, slots=True)
-class _Mouth:
-    frame_index: int
-    strength: float
-    "how far the drawn mouth shows; at 0 it is not drawn"
-
-
 class Turn:
     """Runs once. After run() returns or is cancelled, `sentences` tells what was meant to be said."""
 
@@ -148,7 +100,7 @@ class Turn:
         self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
         self._noticed: set[NoticeEvent] = set()
         self._excused = False
-        self._frames_sent = 0
+        self._drawing = Drawing(turn_id, stages, self.times, self._opening_events)
 
     async def run(self) -> None:
         """Speak. Returns when the last frame is handed to the playout; failures are told.
@@ -163,7 +115,7 @@ class Turn:
                 group.create_task(self._think(), name=f"turn-{self.id}-think")
                 group.create_task(self._speak(), name=f"turn-{self.id}-speak")
                 group.create_task(self._listen(), name=f"turn-{self.id}-listen")
-                group.create_task(self._draw(), name=f"turn-{self.id}-draw")
+                group.create_task(self._drawing.run(self._pictures), name=f"turn-{self.id}-draw")
         except* (VivavoceError, AvatarError) as failures:
             for error in _leaves(failures):
                 self._tell(error)
@@ -173,10 +125,10 @@ class Turn:
             )
             raise
         else:
-            if not self._frames_sent and not self._excused:
+            if not self._drawing.frames_sent and not self._excused:
                 self._emit(NOTHING_SPOKEN)
         finally:
-            playout.end_turn(self.id, self._frames_sent)
+            playout.end_turn(self.id, self._drawing.frames_sent)
 
     async def _think(self) -> None:
         splitter = SentenceSplitter()
@@ -273,53 +225,6 @@ class Turn:
             for picture in timeline.pictures(await stages.device.call(partial(timeline.listen, piece), wanted_s)):
                 yield picture
 
-    async def _draw(self) -> None:
-        async for first in self._pictures:
-            batch = [first]
-            # As many as are waiting to be shown: a larger batch might not be there in time, a smaller one costs more.
-            batch_size = min(max(FIRST_BATCH, len(self._stages.playout.spoken)), self._stages.lipsync.max_batch)
-            while len(batch) < batch_size and (more := self._pictures.receive_nowait()) is not None:
-                batch.append(more)
-            for frame in await self._draw_batch(batch):
-                await self._stages.playout.spoken.send(frame)
-                self._frames_sent += 1
-
-    async def _draw_batch(self, batch: list[SpokenPicture]) -> list[SpokenFrame]:
-        stages = self._stages
-        places = [stages.playout.cursor.reserve() for _ in batch]
-        mouths = [
-            _Mouth(stages.bundle.frame_index(place), 1.0 if stages.lipsync.draws_rest else picture.mouth)
-            for place, picture in zip(places, batch, strict=True)
-        ]
-        requests = [
-            LipSyncRequest(
-                stages.lipsync_state,
-                mouth.frame_index,
-                picture.window,
-                stages.playout.due_s(len(stages.playout.spoken) + ahead),
-                urgent=not self._frames_sent,
-            )
-            for ahead, (mouth, picture) in enumerate(zip(mouths, batch, strict=True))
-            if mouth.strength
-        ]
-        patches = await stages.device.infer(stages.lipsync, requests) if requests else []
-        self.times.mark("first_patch")
-        images = await self._in_pool(_compose_all, stages, mouths, patches)
-        self.times.mark("first_frame")
-        return [
-            SpokenFrame(
-                events=() if self._frames_sent or number else self._opening_events(),
-                picture=image,
-                audio=picture.audio,
-                turn=self.id,
-                loop_index=place,
-                sentence=picture.sentence,
-                heard=picture.heard,
-                subtitle=Subtitle(picture.text, picture.duration_s) if picture.text else None,
-            )
-            for number, (image, place, picture) in enumerate(zip(images, places, batch, strict=True))
-        ]
-
     async def _in_pool(self, function: Callable[..., R], *arguments: object) -> R:
         """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""
         return await asyncio.get_running_loop().run_in_executor(self._stages.executor, function, *arguments)
@@ -339,16 +244,6 @@ class Turn:
         self._excused = True
         logger.warning("turn %d: %s", self.id, error)
         self._emit(ErrorEvent(error.code, error.message, error.hint))
-
-
-def _compose_all(stages: Stages, mouths: list[_Mouth], patches: list[FacePatch]) -> list[ImageArray]:
-    drawn = iter(patches)
-    wanted = Finish() if stages.lipsync.draws_rest else stages.finish
-    frames = [stages.bundle.frame(mouth.frame_index) for mouth in mouths]
-    return [
-        compose(frame, finish(next(drawn), frame, wanted), mouth.strength) if mouth.strength else frame
-        for frame, mouth in zip(frames, mouths, strict=True)
-    ]
 
 
 def _leaves(group: BaseExceptionGroup[T_Error]) -> Iterator[T_Error]:

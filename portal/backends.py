@@ -13,7 +13,7 @@ from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.errors import VivavoceError
 from pipeline.finishing import Finish
-from pipeline.turn import Choice
+from pipeline.stages import Choice
 
 if TYPE_CHECKING:
     from portal.settings import Settings

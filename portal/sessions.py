@@ -14,7 +14,7 @@ from avatars.library import AvatarLibrary
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity
 from pipeline.session import Session
-from pipeline.turn import Choice
+from pipeline.stages import Choice
 from portal.errors import AvatarBeingPrepared
 from portal.job_records import Job
 

@@ -29,7 +29,7 @@ from avatars.prepare import Upload, find_faces, make_loop, read_source, write
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.lipsync.ultralight import network_path
-from pipeline.turn import Choice
+from pipeline.stages import Choice
 
 FRAMES = 26
 

@@ -20,8 +20,8 @@ from pipeline.compositing import compose
 from pipeline.engine import Engine
 from pipeline.features.whisper import Whisper15Extractor
 from pipeline.session import Session
+from pipeline.stages import Choice
 from pipeline.transports.memory import MemoryTransport
-from pipeline.turn import Choice
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FacePatch, TurnEvent, TurnState
 from tests.tiny_musetalk import write_musetalk_weights
 from tests.tiny_whisper import write_whisper_weights

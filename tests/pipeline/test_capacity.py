@@ -8,7 +8,7 @@ from pipeline.capacity import DrawingCost, measure_cost
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable
 from pipeline.lipsync.flash import FlashLipSync
-from pipeline.turn import Choice
+from pipeline.stages import Choice
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 

@@ -10,7 +10,7 @@ from pipeline.engine import Engine
 from pipeline.errors import BackendUnavailable, SessionClosed
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
-from pipeline.turn import Choice
+from pipeline.stages import Choice
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 

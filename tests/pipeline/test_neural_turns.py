@@ -20,8 +20,8 @@ from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
+from pipeline.stages import Choice
 from pipeline.tts.beep import BeepSynthesizer
-from pipeline.turn import Choice
 from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
 
 NEURAL = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")

@@ -14,7 +14,8 @@ from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import RenderError
 from pipeline.render import MARGIN_PICTURES, read_speech, render
-from pipeline.turn import Choice, Stages, Utterance
+from pipeline.stages import Choice, Stages
+from pipeline.turn import Utterance
 from pipeline.types import SubtitleEvent
 
 PER_PICTURE = 1920

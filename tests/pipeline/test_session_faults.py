@@ -18,8 +18,8 @@ from pipeline.lipsync.flash import FlashLipSync
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
 from pipeline.session import EVENTS_BOUND, Session
+from pipeline.stages import Choice, Stages
 from pipeline.transports.memory import MemoryTransport
-from pipeline.turn import Choice, Stages
 from pipeline.types import (
     AudioChunk,
     ErrorEvent,
@@ -42,9 +42,12 @@ class Inline(Executor):
 
 
 class InlineDevice:
-    async def infer(self, backend: FlashLipSync, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+    def draw(self, backend: FlashLipSync, requests: Sequence[LipSyncRequest]) -> list[asyncio.Future[FacePatch]]:
+        return [asyncio.ensure_future(self._patch(backend, request)) for request in requests]
+
+    async def _patch(self, backend: FlashLipSync, request: LipSyncRequest) -> FacePatch:
         await asyncio.sleep(0)
-        return backend.infer(requests)
+        return backend.infer([request])[0]
 
 
 class Streams:

@@ -15,7 +15,7 @@ from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
 from pipeline.lipsync.flash import FlashLipSync
-from pipeline.turn import Choice
+from pipeline.stages import Choice
 from portal.errors import AvatarBeingPrepared
 from portal.sessions import SessionManager
 

@@ -1,0 +1,172 @@
+"""The last stage of a turn: mouths are drawn on the device, composed in the pool, and handed to the playout.
+
+Pictures are handed on as they come: the first of those that were asked for do not wait for the last, before which the
+device may draw other sessions'. While some are composed the next are drawn, as long as the playout is not full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.channel import Channel
+from pipeline.compositing import compose
+from pipeline.finishing import Finish, finish
+from pipeline.metrics import TurnTimes
+from pipeline.playout import QUEUED_PICTURES, SpokenFrame, Subtitle
+from pipeline.stages import Stages
+from pipeline.timeline import SpokenPicture
+from pipeline.types import FacePatch, ImageArray, LipSyncRequest, SessionEvent
+
+__all__ = ["Drawing"]
+
+FIRST_BATCH = 2
+"""One picture alone would have been shown before the next is drawn, when others begin to speak at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A picture of speech, and where in the avatar's loop it is going to be shown."""
+
+    spoken: SpokenPicture
+    loop_index: int
+    frame_index: int
+    strength: float
+    "how far the drawn mouth shows; at 0 it is not drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    planned: _Planned
+    patch: asyncio.Future[FacePatch] | None
+    "None: nothing is drawn into it"
+
+    @property
+    def there(self) -> bool:
+        return self.patch is None or self.patch.done()
+
+
+class Drawing:
+    """Of one turn; run() once.
+
+    opening  what becomes true when the turn's first picture is shown
+    """
+
+    def __init__(
+        self, turn: int, stages: Stages, times: TurnTimes, opening: Callable[[], tuple[SessionEvent, ...]]
+    ) -> None:
+        self.frames_sent = 0
+        self._turn = turn
+        self._stages = stages
+        self._times = times
+        self._opening = opening
+        self._asked: deque[_Asked] = deque()
+        self._begun = False
+        self._composing = 0  # pictures that are drawn and not yet handed over
+
+    async def run(self, pictures: Channel[SpokenPicture]) -> None:
+        """Returns when the last frame is handed over. Raises what the backend raised."""
+        try:
+            while await self._something_asked(pictures):
+                drawn = await self._next_drawn()
+                if self._ahead < QUEUED_PICTURES:
+                    self._ask(pictures)
+                await self._hand_over(drawn)
+        finally:
+            self._forget_asked()
+
+    @property
+    def _ahead(self) -> int:
+        """Pictures that are shown before any that is still to be drawn."""
+        return len(self._stages.playout.spoken) + self._composing
+
+    async def _something_asked(self, pictures: Channel[SpokenPicture]) -> bool:
+        """False once there is nothing left to be drawn."""
+        self._ask(pictures)
+        while not self._asked and await pictures.ready():
+            self._ask(pictures)
+        return bool(self._asked)
+
+    def _ask(self, pictures: Channel[SpokenPicture]) -> None:
+        """Have as many drawn as are waiting to be shown: more might not be there in time, fewer cost more."""
+        size = min(max(FIRST_BATCH, self._ahead), self._stages.lipsync.max_batch)
+        planned: list[_Planned] = []
+        while len(self._asked) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
+            planned.append(self._plan(spoken))
+        if planned:
+            self._asked += self._drawn(planned)
+            self._begun = True
+
+    def _plan(self, spoken: SpokenPicture) -> _Planned:
+        place = self._stages.playout.cursor.reserve()
+        strength = 1.0 if self._stages.lipsync.draws_rest else spoken.mouth
+        return _Planned(spoken, place, self._stages.bundle.frame_index(place), strength)
+
+    def _drawn(self, planned: list[_Planned]) -> list[_Asked]:
+        stages, ahead = self._stages, self._ahead + len(self._asked)
+        requests = [
+            LipSyncRequest(
+                stages.lipsync_state,
+                one.frame_index,
+                one.spoken.window,
+                stages.playout.due_s(ahead + place),
+                urgent=not self._begun,
+            )
+            for place, one in enumerate(planned)
+            if one.strength
+        ]
+        patches = iter(stages.device.draw(stages.lipsync, requests))
+        return [_Asked(one, next(patches) if one.strength else None) for one in planned]
+
+    async def _next_drawn(self) -> list[_Asked]:
+        """What was asked for first, once it is there, and whatever after it is there too."""
+        if self._asked[0].patch is not None:
+            await asyncio.wait((self._asked[0].patch,))
+        drawn: list[_Asked] = []
+        while self._asked and self._asked[0].there:
+            drawn.append(self._asked.popleft())
+        self._times.mark("first_patch")
+        self._composing = len(drawn)
+        return drawn
+
+    async def _hand_over(self, drawn: list[_Asked]) -> None:
+        planned = [one.planned for one in drawn]
+        patches = [one.patch.result() for one in drawn if one.patch is not None]
+        loop = asyncio.get_running_loop()
+        images = await loop.run_in_executor(self._stages.executor, _compose_all, self._stages, planned, patches)
+        self._times.mark("first_frame")
+        for one, image in zip(planned, images, strict=True):
+            await self._stages.playout.spoken.send(self._frame(one, image))
+            self.frames_sent += 1
+            self._composing -= 1
+
+    def _frame(self, planned: _Planned, image: ImageArray) -> SpokenFrame:
+        spoken = planned.spoken
+        return SpokenFrame(
+            events=() if self.frames_sent else self._opening(),
+            picture=image,
+            audio=spoken.audio,
+            turn=self._turn,
+            loop_index=planned.loop_index,
+            sentence=spoken.sentence,
+            heard=spoken.heard,
+            subtitle=Subtitle(spoken.text, spoken.duration_s) if spoken.text else None,
+        )
+
+    def _forget_asked(self) -> None:
+        """What the device has not begun, it need not draw."""
+        for asked in self._asked:
+            if asked.patch is not None and not asked.patch.cancel() and not asked.patch.cancelled():
+                asked.patch.exception()  # whatever it is, the turn has failed already, and has been told so
+
+
+def _compose_all(stages: Stages, batch: list[_Planned], patches: list[FacePatch]) -> list[ImageArray]:
+    drawn = iter(patches)
+    wanted = Finish() if stages.lipsync.draws_rest else stages.finish
+    frames = [stages.bundle.frame(planned.frame_index) for planned in batch]
+    return [
+        compose(frame, finish(next(drawn), frame, wanted), planned.strength) if planned.strength else frame
+        for frame, planned in zip(frames, batch, strict=True)
+    ]

@@ -1,0 +1,177 @@
+"""The last stage of a turn, with a device whose pictures come when the test says so."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avatars.bundle import AvatarBundle
+from pipeline.channel import Channel
+from pipeline.clock import ManualClock
+from pipeline.drawing import FIRST_BATCH, Drawing
+from pipeline.metrics import TurnTimes
+from pipeline.playout import QUEUED_PICTURES, SILENCE, Playout
+from pipeline.stages import Stages
+from pipeline.timeline import SpokenPicture
+from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
+
+NETWORK = type("Network", (), {"name": "network", "max_batch": 16, "draws_rest": False})()
+
+
+class SlowDevice:
+    """Holds what it is asked for until told that it is drawn."""
+
+    def __init__(self) -> None:
+        self.requests: list[LipSyncRequest] = []
+        self.futures: list[asyncio.Future[FacePatch]] = []
+
+    def draw(self, _backend: object, requests: Sequence[LipSyncRequest]) -> list[asyncio.Future[FacePatch]]:
+        futures = [asyncio.get_running_loop().create_future() for _ in requests]
+        self.requests += requests
+        self.futures += futures
+        return futures
+
+    def finish(self, *numbers: int) -> None:
+        patch = FacePatch(np.zeros((4, 4, 3), np.uint8), (0, 0, 4, 4), None)
+        for number in numbers:
+            self.futures[number].set_result(patch)
+
+
+class Desk:
+    """A turn's drawing under way, what it is fed, and what it hands over."""
+
+    def __init__(self, bundle: AvatarBundle) -> None:
+        clock = ManualClock()
+        self.device: Any = SlowDevice()
+        self.pictures: Channel[SpokenPicture] = Channel(100)
+        self.executor = ThreadPoolExecutor(1)
+        self.playout = Playout(bundle, clock)
+        nothing: Any = None
+        stages = Stages(
+            nothing, nothing, None, nothing, NETWORK, "state", bundle, self.device, self.executor, self.playout, clock
+        )
+        self.drawing = Drawing(1, stages, TurnTimes(clock), lambda: ())
+        self.running = asyncio.create_task(self.drawing.run(self.pictures))
+        self._fed = 0
+
+    def feed(self, count: int, mouth: float = 1.0) -> None:
+        for _ in range(count):
+            window = FeatureWindow(np.zeros(1, np.float32), self._fed)
+            assert self.pictures.offer(SpokenPicture(window, SILENCE, 0, 0.5, mouth=mouth))
+            self._fed += 1
+
+    async def settle(self) -> None:
+        """Let whatever can go on go on, the composing thread included."""
+        for _ in range(5):
+            await asyncio.get_running_loop().run_in_executor(self.executor, lambda: None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def desk(small_bundle: AvatarBundle) -> AsyncIterator[Desk]:
+    desk = Desk(small_bundle)
+    yield desk
+    desk.running.cancel()
+    await asyncio.gather(desk.running, return_exceptions=True)
+    desk.executor.shutdown()
+
+
+async def test_a_turn_begins_with_few_pictures_and_only_those_are_urgent(desk: Desk) -> None:
+    """The first do not wait for a large batch; what follows takes its turn with everybody's."""
+    desk.feed(20)
+    await desk.settle()
+    assert len(desk.device.requests) == FIRST_BATCH
+    desk.device.finish(0, 1)
+    await desk.settle()
+    assert len(desk.device.requests) > FIRST_BATCH
+    assert [request.urgent for request in desk.device.requests].count(True) == FIRST_BATCH
+
+
+async def test_a_picture_does_not_wait_for_those_after_it(desk: Desk) -> None:
+    """Though they were asked for together: another session's may be drawn between them."""
+    desk.feed(2)
+    await desk.settle()
+    desk.device.finish(0)
+    await desk.settle()
+    assert len(desk.playout.spoken) == 1
+    desk.device.finish(1)
+    await desk.settle()
+    assert len(desk.playout.spoken) == 2
+
+
+async def test_pictures_are_shown_in_order_whatever_is_drawn_first(desk: Desk) -> None:
+    """A later one that is there already waits for those before it."""
+    desk.feed(2)
+    await desk.settle()
+    desk.device.finish(1)
+    await desk.settle()
+    assert not len(desk.playout.spoken)
+    desk.device.finish(0)
+    await desk.settle()
+    places = [frame.loop_index for frame in desk.playout.spoken.clear()]
+    assert places == [0, 1]
+
+
+async def test_deadlines_count_what_is_shown_before(desk: Desk) -> None:
+    """Each picture is due 40 ms after the one before it, also across what was asked for at different times."""
+    desk.feed(6)
+    await desk.settle()
+    desk.device.finish(0, 1)
+    await desk.settle()
+    due_s = [request.deadline_s for request in desk.device.requests]
+    assert np.diff(due_s) == pytest.approx([0.04] * (len(due_s) - 1))
+
+
+async def test_a_full_playout_stops_drawing(desk: Desk) -> None:
+    """What is drawn ahead is bounded, however fast the device and however long the speech."""
+    desk.feed(90)
+    for _ in range(30):
+        await desk.settle()
+        desk.device.finish(*(at for at, future in enumerate(desk.device.futures) if not future.done()))
+    assert len(desk.playout.spoken) == QUEUED_PICTURES
+    assert len(desk.device.requests) <= 3 * QUEUED_PICTURES
+
+
+async def test_a_mouth_at_rest_is_not_asked_for(desk: Desk) -> None:
+    """The avatar's own picture goes out, between those that are drawn."""
+    desk.feed(1)
+    desk.feed(1, mouth=0.0)
+    await desk.settle()
+    assert len(desk.device.requests) == 1
+    desk.device.finish(0)
+    await desk.settle()
+    assert len(desk.playout.spoken) == 2
+
+
+async def test_it_ends_when_the_last_picture_is_handed_over(desk: Desk) -> None:
+    """Speech may end with pictures still on the device."""
+    desk.feed(2)
+    desk.pictures.close()
+    await desk.settle()
+    assert not desk.running.done()
+    desk.device.finish(0, 1)
+    await desk.settle()
+    assert desk.running.done() and desk.drawing.frames_sent == 2
+
+
+async def test_what_is_left_of_a_failed_turn_is_not_drawn(desk: Desk) -> None:
+    """The failure reaches the turn; pictures that the device has not begun cost nobody time."""
+    desk.feed(2)
+    await desk.settle()
+    desk.device.futures[0].set_exception(RuntimeError("out of memory"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await desk.running
+    assert desk.device.futures[1].cancelled()
+
+
+async def test_what_an_interrupted_turn_asked_for_is_not_drawn(desk: Desk) -> None:
+    """Cancelling the stage cancels its requests."""
+    desk.feed(2)
+    await desk.settle()
+    desk.running.cancel()
+    await asyncio.gather(desk.running, return_exceptions=True)
+    assert all(future.cancelled() for future in desk.device.futures)
