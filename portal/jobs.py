@@ -66,6 +66,7 @@ URGENT, ORDINARY = 1, 10
 MAX_TEXT_CHARACTERS = 5000
 TEST_WORDS = "Hello! This is how I look when I speak."
 
+_KINDS = (PREPARE, CLIP, PARTS)
 _WAITING = ["ENQUEUED", "DELAYED"]
 _ACTIVE = [*_WAITING, "PENDING"]
 
@@ -142,7 +143,13 @@ class JobQueue:
         return self._submit(PREPARE, title, inputs, upload=upload, avatar=avatar)
 
     def submit_preset(self, preset: str, name: str) -> Job:
-        """Queue the preparation of one of our own drawn characters; the same one is never queued twice."""
+        """Queue the preparation of one of our own drawn characters; the same one is never queued twice.
+
+        Raises QueueFull, DiskFull.
+        """
+        under_way = self.making(preset)
+        if under_way is not None:
+            return under_way
         inputs = {"avatar": preset, "name": name, "preset": preset}
         return self._submit(PREPARE, name, inputs, avatar=preset, priority=URGENT, only_once=f"preset:{preset}")
 
@@ -172,12 +179,13 @@ class JobQueue:
         return self._submit(CLIP, title, inputs, upload=audio, avatar=avatar)
 
     def submit_test_clip(self, avatar: str, name: str) -> Job:
-        """Queue a few spoken words of an avatar, unless they are there or under way."""
+        """Queue a few spoken words of an avatar, unless they are there or under way. Raises QueueFull, DiskFull."""
         job_id = id_of_test_clip(avatar)
-        if not self.folders.clip(job_id).exists():
-            with suppress(JobNotFound):
-                if not (job := self.get(job_id)).active:
-                    self.delete(job.id)
+        with suppress(JobNotFound):
+            job = self.get(job_id)
+            if job.active or self.folders.clip(job_id).exists():
+                return job
+            self.delete(job_id)
         inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
         return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, job_id=job_id)
 
@@ -198,10 +206,13 @@ class JobQueue:
 
     # -- looking
 
+    def making(self, avatar: str) -> Job | None:
+        """The job under way that makes an avatar."""
+        return next(iter(self._active_of(avatar, PREPARE)), None)
+
     def preparing(self, avatar: str, backend: str) -> Job | None:
         """The last of the jobs under way that prepare an avatar for a lip-sync backend."""
-        rows = self._client.list_workflows(name=PARTS, status=_ACTIVE, load_input=False, load_output=False)
-        jobs = [job for job in map(job_of, rows) if (job.avatar, job.backend) == (avatar, backend)]
+        jobs = [job for job in self._active_of(avatar, PARTS) if job.backend == backend]
         return max(jobs, key=lambda job: job.id, default=None)
 
     def get(self, job_id: str) -> Job:
@@ -211,12 +222,10 @@ class JobQueue:
             raise JobNotFound(f"There is no job {job_id[:64]!r}.", "It may have been deleted; see the list of jobs.")
         return job_of(rows[0])
 
-    def list(self, *, limit: int = 100, kind: str | None = None) -> list[Job]:
-        """Jobs, the newest first."""
-        rows = self._client.list_workflows(
-            name=kind or [PREPARE, CLIP, PARTS], sort_desc=True, limit=limit, load_input=False
-        )
-        return sorted(map(job_of, rows), key=lambda job: job.id, reverse=True)
+    def list(self, *, limit: int | None = 100, kind: str | None = None) -> list[Job]:
+        """Jobs, the newest first; those of the same second by id, which tells of birth too, but for test clips."""
+        rows = self._client.list_workflows(name=kind or [*_KINDS], sort_desc=True, limit=limit, load_input=False)
+        return sorted(map(job_of, rows), key=lambda job: (job.created_at, job.id), reverse=True)
 
     def unfinished(self) -> bool:
         """Whether there is anything for a worker to do."""
@@ -248,6 +257,12 @@ class JobQueue:
             if job.state == "queued":
                 self.folders.clear(job_id)
         return self.get(job_id)
+
+    def cancel_all_of(self, avatar: str) -> None:
+        """Stop all jobs that wait or run for an avatar: it is gone. Raises DiskFull."""
+        for job in self._active_of(avatar, *_KINDS):
+            with suppress(JobNotFound):
+                self.cancel(job.id)
 
     @disk_full_explained("the job was not taken")
     def retry(self, job_id: str) -> Job:
@@ -328,6 +343,11 @@ class JobQueue:
             handle: Any = self._client.enqueue(options, inputs)
         self._announce()
         return self.get(handle.get_workflow_id())
+
+    def _active_of(self, avatar: str, *kinds: str) -> Iterator[Job]:
+        """Jobs of these kinds that wait or run for an avatar."""
+        rows = self._client.list_workflows(name=[*kinds], status=_ACTIVE, load_input=False, load_output=False)
+        return (job for job in map(job_of, rows) if job.avatar == avatar)
 
     def _check_room(self) -> None:
         waiting = len(self._client.list_workflows(status=_WAITING, load_input=False, load_output=False))

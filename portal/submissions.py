@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatars.errors import AvatarError, NetworkMissing
+from avatars.errors import NetworkMissing
 from avatars.face_crops import BACKENDS, CropParameters
 from avatars.library import AvatarLibrary, presets
 from avatars.parts import OWN_NETWORK, networks_of
-from pipeline.errors import BadRequest, VivavoceError
+from pipeline.errors import BadRequest
 from portal.backends import backend_options, check_backend
 from portal.job_records import Job
 from portal.jobs import JobQueue
@@ -114,6 +114,6 @@ def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:
 def _or_remove(path: Path, submit: Callable[[], Job]) -> Job:
     try:
         return submit()
-    except (VivavoceError, AvatarError):
+    except BaseException:
         path.unlink(missing_ok=True)
         raise

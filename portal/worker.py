@@ -45,6 +45,7 @@ MAX_ATTEMPTS = 5
 STALE_S = 3600.0
 "A file of an upload or a job whose request died before its job was queued."
 KEPT_JOBS = 500
+"Finished ones, besides those whose clips are there: only a person deletes what was made."
 
 
 class JobFailed(Exception):
@@ -312,9 +313,10 @@ def _tidied(folders: JobFolders, job_id: str) -> Iterator[None]:
 
 
 def _sweep(queue: JobQueue) -> None:
-    """Remove files that no job owns, and the oldest of very many finished jobs."""
-    jobs = queue.list(limit=10 * KEPT_JOBS)
-    for job in [job for job in jobs if not job.active][KEPT_JOBS:]:
+    """Remove files that no job owns, and the oldest of very many finished jobs that left no clip behind."""
+    jobs = queue.list(limit=None)
+    without_result = [job for job in jobs if not job.active and not queue.folders.clip(job.id).exists()]
+    for job in without_result[KEPT_JOBS:]:
         queue.delete(job.id)
     owned = {job.id for job in jobs}
     data_dir = queue.folders.data_dir

@@ -122,8 +122,9 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:
-        """Sessions that show it go on to their end."""
+        """Sessions that show it go on to their end; its jobs that wait or run are cancelled."""
         library.delete(avatar_id)
+        queue.cancel_all_of(avatar_id)
         reports.delete(avatar_id)
         with suppress(JobNotFound):
             queue.delete(id_of_test_clip(avatar_id))

@@ -217,6 +217,17 @@ def test_avatars_are_listed_shown_and_deleted(client: TestClient, make_bundle: C
     assert client.get("/api/avatars").json() == []
 
 
+def test_jobs_of_a_deleted_avatar_are_cancelled(
+    client: TestClient, queue: JobQueue, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Nothing goes on being made for an avatar that is gone."""
+    make_bundle("ada")
+    parts = queue.submit_parts("ada", "Ada", "wav2lip96", {})
+    clip = queue.submit_clip(avatar="ada", text="hello")
+    assert client.delete("/api/avatars/ada").status_code == 204
+    assert {queue.get(job.id).state for job in (parts, clip)} == {"cancelled"}
+
+
 def test_an_avatar_tells_for_which_backends_it_is_prepared(
     client: TestClient, make_bundle: Callable[..., AvatarBundle]
 ) -> None:

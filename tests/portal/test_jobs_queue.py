@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import portal.worker
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import DiskFull, JobNotFound, QueueFull
-from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue
-from portal.submissions import ensure_presets
+from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
+from portal.submissions import ensure_presets, submit_avatar
 
 
 @pytest.fixture
@@ -68,6 +70,51 @@ def test_jobs_are_listed_newest_first(queue: JobQueue) -> None:
     ids = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
     assert [job.id for job in queue.list()] == ids[::-1]
     assert queue.list(kind="prepare") == []
+
+
+def test_a_test_clip_is_in_its_place_among_the_others(queue: JobQueue, tmp_path: Path) -> None:
+    """Its id does not tell when it was born: what was queued later comes before it."""
+    queue.submit_test_clip("me", "Me")
+    with sqlite3.connect(tmp_path / "jobs.db") as database:
+        database.execute("UPDATE workflow_status SET created_at = created_at - 5000")
+    later = queue.submit_clip(avatar="me", text="later").id
+    assert [job.id for job in queue.list()] == [later, id_of_test_clip("me")]
+    database.close()
+
+
+def test_what_waits_already_is_found_in_a_full_queue(queue: JobQueue) -> None:
+    """Asking again for what is queued takes no place, and so is no matter of room."""
+    preset, clip = queue.submit_preset("mira", "Mira"), queue.submit_test_clip("me", "Me")
+    parts = queue.submit_parts("me", "Me", "wav2lip96", {})
+    with pytest.raises(QueueFull):
+        queue.submit_preset("theo", "Theo")
+    assert queue.submit_preset("mira", "Mira") == preset
+    assert queue.submit_test_clip("me", "Me") == clip
+    assert queue.submit_parts("me", "Me", "wav2lip96", {}) == parts
+
+
+def test_all_jobs_of_an_avatar_are_cancelled(queue: JobQueue) -> None:
+    """Those of others and those that have ended stay as they are."""
+    ended = queue.submit_clip(avatar="me", text="hello").id
+    queue.cancel(ended)
+    mine = [queue.submit_clip(avatar="me", text="hello").id, queue.submit_parts("me", "Me", "wav2lip96", {}).id]
+    other = queue.submit_clip(avatar="you", text="hello").id
+    queue.cancel_all_of("me")
+    assert {queue.get(job).state for job in (ended, *mine)} == {"cancelled"}
+    assert queue.get(other).state == "queued"
+
+
+def test_a_sweep_forgets_old_jobs_but_no_clip(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many finished jobs the oldest are forgotten; a clip that somebody made stays, and so does its job."""
+    monkeypatch.setattr(portal.worker, "KEPT_JOBS", 1)
+    jobs = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
+    for job in jobs:
+        queue.cancel(job)
+    clip = queue.folders.clip(jobs[0])
+    clip.parent.mkdir()
+    clip.write_bytes(b"mp4")
+    portal.worker._sweep(queue)
+    assert clip.exists() and [job.id for job in queue.list()] == [jobs[2], jobs[0]]
 
 
 def test_a_full_queue_takes_no_more(queue: JobQueue, tmp_path: Path) -> None:
@@ -129,6 +176,21 @@ def test_a_full_disk_leaves_no_half_upload(queue: JobQueue, tmp_path: Path, monk
     with pytest.raises(DiskFull, match="space"):
         queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
     assert queue.list() == [] and not list((tmp_path / "jobs").glob("*"))
+
+
+def test_an_upload_is_not_kept_whatever_refuses_it(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also an error that is none of ours leaves no file behind."""
+
+    def surprised(_path: Path) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("portal.submissions.check_media", surprised)
+    path = upload(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        submit_avatar(AvatarLibrary(tmp_path / "avatars"), queue, path, name="Me", file_name="me.png", consent=True)
+    assert not path.exists()
 
 
 def test_another_process_sees_the_same_jobs(queue: JobQueue, tmp_path: Path) -> None:
