@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.clock import Clock, SystemClock
 from portal.jobs import JobQueue
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ TERMINATION_S = 2.0
 class WorkerProcess:
     """At most one child process of `portal.worker_child` for the queue's data folder."""
 
-    def __init__(self, settings: Settings, queue: JobQueue, *, command: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, queue: JobQueue, *, command: Sequence[str] = (), clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._command = tuple(command) or (sys.executable, "-m", "portal.worker_child")
         self._settings = settings
         self._queue = queue
@@ -63,16 +67,26 @@ class WorkerProcess:
     async def _supervise(self) -> None:
         backoff_s = FIRST_BACKOFF_S
         while True:
+            if await self._served():
+                backoff_s = FIRST_BACKOFF_S
+                continue
+            logger.warning("Jobs wait; they go on in %.0f s.", backoff_s)
+            await self._clock.sleep_until(self._clock.now_s() + backoff_s)
+            backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+
+    async def _served(self) -> bool:
+        """Wait for work and have it done; False if that went wrong and should be tried again later."""
+        try:
             self._wanted.clear()
             if not await asyncio.to_thread(self._queue.unfinished):
                 await self._wanted.wait()
             status = await self._run_once()
-            if status == 0:
-                backoff_s = FIRST_BACKOFF_S
-                continue
-            logger.warning("The worker process ended with status %s; it starts again in %.0f s.", status, backoff_s)
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+        except Exception as error:  # noqa: BLE001 - a full disk, a locked database, no room for a process: all pass
+            logger.warning("No worker process can be started: %s: %s", type(error).__name__, error)
+            return False
+        if status != 0:
+            logger.warning("The worker process ended with status %s.", status)
+        return status == 0
 
     async def _run_once(self) -> int:
         # A session of its own, so that Ctrl-C in the terminal reaches the portal alone, which then ends the worker.
