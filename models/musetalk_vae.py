@@ -15,6 +15,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Generator, Tensor
 
 from models.errors import WeightsMissing
+from models.finite import finite
 from models.network_config import network_from_config, read_config
 from models.state_dicts import load_network, read_state_dict
 
@@ -83,9 +84,9 @@ def encode_faces(vae: AutoencoderKL, rgb: Faces, sample: Generator | None = None
 def decode_faces(vae: AutoencoderKL, latents: Tensor) -> Faces:
     """(n, 4, 32, 32) scaled latents, in the network's dtype on its device -> uint8 RGB (n, 256, 256, 3).
 
-    Raises torch.OutOfMemoryError.
+    Raises torch.OutOfMemoryError, FloatingPointError (what was drawn is not finite).
     """
     (pictures,) = vae.decode(latents / vae.config["scaling_factor"], return_dict=False)
-    levels = (pictures.float() / 2 + 0.5).clamp(0, 1).mul(255).round()
+    levels = (finite(pictures.float()) / 2 + 0.5).clamp(0, 1).mul(255).round()
     # Bytes cross from the device, a quarter of what floats would be.
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

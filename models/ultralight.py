@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import WrongArchitecture
+from models.finite import finite
 from models.state_dicts import load_network, read_state_dict
 
 __all__ = ["AUDIO_SHAPE", "CROP_PX", "INNER_PX", "Ultralight", "draw", "load_ultralight", "network_input"]
@@ -222,12 +223,12 @@ def draw(
     """(n, 168, 168, 3) uint8 RGB crops and (n, 16, 32, 32) HuBERT windows -> the crops with their inner 160 px drawn.
 
     Both inputs may be anywhere; the network's device and dtype are used. Colours are cut off, not rounded, as the
-    original does. Raises torch.OutOfMemoryError.
+    original does. Raises torch.OutOfMemoryError, FloatingPointError (what was drawn is not finite).
     """
     weight = next(network.parameters())
     pictures = torch.as_tensor(crops, device=weight.device)
     heard = torch.as_tensor(audio, device=weight.device).to(weight.dtype)
-    drawn = network(network_input(pictures).to(weight.dtype), heard).float().mul_(255).to(torch.uint8)
+    drawn = finite(network(network_input(pictures).to(weight.dtype), heard).float()).mul_(255).to(torch.uint8)
     whole = pictures.clone()
     whole[:, BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = drawn.flip(1).permute(0, 2, 3, 1)
     rgb: npt.NDArray[np.uint8] = whole.cpu().numpy()

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import WrongArchitecture
+from models.finite import finite
 from models.state_dicts import load_network, read_state_dict
 
 __all__ = ["MEL_BANDS", "MEL_COLUMNS", "Side", "Wav2Lip", "draw", "load_wav2lip", "network_input"]
@@ -216,11 +217,11 @@ def draw(
     """(n, side, side, 3) uint8 RGB faces and (n, 80, 16) mels -> (n, side, side, 3) uint8 RGB, mouths as they speak.
 
     Both inputs may be anywhere; the network's device and dtype are used. Colours are cut off, not rounded, as the
-    originals do. Raises torch.OutOfMemoryError.
+    originals do. Raises torch.OutOfMemoryError, FloatingPointError (what was drawn is not finite).
     """
     weight = next(network.parameters())
     pictures = network_input(torch.as_tensor(faces, device=weight.device)).to(weight.dtype)
     speech = torch.as_tensor(mels, device=weight.device).to(weight.dtype)[:, None]
-    drawn = network(speech, pictures).float().mul_(255).to(torch.uint8)
+    drawn = finite(network(speech, pictures).float()).mul_(255).to(torch.uint8)
     rgb: npt.NDArray[np.uint8] = drawn.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return rgb

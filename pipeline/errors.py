@@ -4,6 +4,7 @@
     ├── BackendUnavailable        a backend was chosen that cannot run here (missing package, weights, network)
     ├── UnknownBackend            no such name in the registry
     ├── DeviceOutOfMemory         a batch was too large for the device; told only if a single picture is
+    ├── NetworkOverflow           a network drew no numbers: its float type is too small for it
     ├── AtCapacity                no room for another session now
     ├── SessionClosed             the session has ended
     ├── BadRequest                malformed or unknown message, oversized text, bad SDP
@@ -25,6 +26,7 @@ __all__ = [
     "DeviceOutOfMemory",
     "LanguageModelError",
     "LanguageNotSupported",
+    "NetworkOverflow",
     "RenderError",
     "SessionClosed",
     "SpeechError",
@@ -63,6 +65,10 @@ class UnknownBackend(VivavoceError):
 
 class DeviceOutOfMemory(VivavoceError):
     code = "device_out_of_memory"
+
+
+class NetworkOverflow(VivavoceError):
+    code = "network_overflow"
 
 
 class AtCapacity(VivavoceError):

@@ -48,10 +48,13 @@ class HubertExtractor:
         self._network: Hubert | None = None
 
     def load(self, device: str) -> None:
-        """See FeatureExtractor; in half precision on a GPU. Raises BackendUnavailable."""
+        """Always in float32, as those who train avatars hear it; in half precision HuBERT is known to overflow.
+
+        Raises BackendUnavailable.
+        """
         from models.hubert import load_hubert
 
-        place = open_device(_BACKEND, device)
+        place = open_device(_BACKEND, device, "fp32")
         with weights_told(_BACKEND):
             self._network = place.place(load_hubert(self._folder))
 

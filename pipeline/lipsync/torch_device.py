@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from models.errors import WeightsError
 from models.weights import WeightsFolder
-from pipeline.errors import BackendUnavailable, DeviceOutOfMemory
+from pipeline.errors import BackendUnavailable, DeviceOutOfMemory, NetworkOverflow
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     Network = TypeVar("Network", bound=nn.Module)
 
-__all__ = ["Precision", "TorchDevice", "find_weights", "memory_told", "open_device", "weights_told"]
+__all__ = [
+    "Precision",
+    "TorchDevice",
+    "drawing_told",
+    "find_weights",
+    "memory_told",
+    "open_device",
+    "weights_told",
+]
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """auto: fp16 on a GPU, fp32 on the CPU, which has no fast half-precision convolutions."""
@@ -58,9 +66,7 @@ def weights_told(backend: str) -> Iterator[None]:
     try:
         with memory_told():
             yield
-    except WeightsError as error:
-        raise BackendUnavailable(backend, error.message.rstrip("."), error.hint) from error
-    except DeviceOutOfMemory as error:
+    except (WeightsError, DeviceOutOfMemory) as error:
         raise BackendUnavailable(backend, error.message.rstrip("."), error.hint) from error
 
 
@@ -75,6 +81,18 @@ def memory_told() -> Iterator[None]:
         _give_back_memory()
         raise DeviceOutOfMemory(
             "The device's memory is full.", "Close what else uses it, or name another device with --device."
+        ) from error
+
+
+@contextmanager
+def drawing_told() -> Iterator[None]:
+    """As memory_told; and numbers that overflow become NetworkOverflow, for they would be drawn as black."""
+    try:
+        with memory_told():
+            yield
+    except FloatingPointError as error:
+        raise NetworkOverflow(
+            f"What was drawn cannot be shown: {error}.", "Start with --precision fp32: half precision overflows."
         ) from error
 
 

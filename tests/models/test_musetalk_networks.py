@@ -146,6 +146,15 @@ def test_the_decoder_equals_the_plain_formulas(vae: AutoencoderKL) -> None:
     assert pictures.std() > 10
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_drawn(vae: AutoencoderKL, number: float) -> None:
+    """One NaN or infinity in a batch is an error instead of black or white."""
+    latents = unet_inputs(2)[0][:, :4]
+    latents[1, 2, 3, 4] = number
+    with pytest.raises(FloatingPointError, match="not finite"):
+        decode_faces(vae, latents)
+
+
 def test_a_batch_equals_its_pictures_one_by_one(unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
     """What shares a batch does not matter: faces of many sessions may go through together."""
     latents, audio = unet_inputs(3)

@@ -187,6 +187,14 @@ def test_a_batch_is_its_pictures_one_by_one(loaded: Ultralight) -> None:
     assert np.abs(together.astype(int) - alone).max() <= 1
 
 
+def test_what_is_not_finite_is_not_drawn(loaded: Ultralight) -> None:
+    """One NaN in a batch is an error instead of black."""
+    crops, windows = noise(2)
+    windows[1, 5, 3, 3] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite"):
+        draw(loaded, crops, windows)
+
+
 def test_the_mouth_follows_the_speech(loaded: Ultralight) -> None:
     """Other speech, other picture."""
     crops, windows = noise(1)

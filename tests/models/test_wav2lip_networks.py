@@ -199,6 +199,14 @@ def test_a_batch_is_its_pictures_one_by_one(loaded: Wav2Lip) -> None:
     assert np.abs(together.astype(int) - alone).max() <= 1
 
 
+def test_what_is_not_finite_is_not_drawn(loaded: Wav2Lip) -> None:
+    """One NaN in a batch is an error instead of black."""
+    faces, mels = noise(loaded.side, 2)
+    mels[1, 5, 3] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite"):
+        draw(loaded, faces, mels)
+
+
 def test_the_mouth_follows_the_speech(loaded: Wav2Lip) -> None:
     """Other speech, other picture; the lower half of the face is seen once only."""
     faces, mels = noise(loaded.side, 1)

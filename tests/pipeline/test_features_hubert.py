@@ -10,7 +10,9 @@ from tiny_ultralight import write_hubert_weights
 
 from models.hubert import hear, load_hubert
 from pipeline.errors import BackendUnavailable
+from pipeline.features import hubert
 from pipeline.features.hubert import HubertExtractor
+from pipeline.lipsync.torch_device import TorchDevice, open_device
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk
 
 
@@ -37,6 +39,19 @@ def test_a_window_is_eight_steps_before_and_eight_after(weights: Path) -> None:
         assert not steps[:first].any()
         np.testing.assert_allclose(steps[first : first + 4], states[:4], atol=1e-5)
         assert not steps[first + 4 :].any()
+
+
+def test_it_hears_in_single_precision_on_every_device(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lip-sync draws in, HuBERT overflows in half precision."""
+    asked = []
+
+    def open_and_note(backend: str, name: str, precision: str = "auto") -> TorchDevice:
+        asked.append(precision)
+        return open_device(backend, name, "fp32")
+
+    monkeypatch.setattr(hubert, "open_device", open_and_note)
+    HubertExtractor(weights).load("cpu")
+    assert asked == ["fp32"]
 
 
 def test_missing_weights_are_told_before_loading(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ pytest.importorskip("torch", reason="neural backends; pip install -r requirement
 
 import torch
 
-from pipeline.errors import BackendUnavailable, DeviceOutOfMemory
-from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
+from pipeline.errors import BackendUnavailable, DeviceOutOfMemory, NetworkOverflow
+from pipeline.lipsync.torch_device import drawing_told, find_weights, memory_told, open_device, weights_told
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,15 @@ def test_other_errors_are_left_alone():
     """A bug stays a bug."""
     with pytest.raises(RuntimeError, match="shapes"), memory_told():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_numbers_that_overflow_are_told_with_the_float_type_that_holds_them():
+    """Nothing that is not finite is shown, and the remedy is named; other errors of drawing stay as they are."""
+    with pytest.raises(NetworkOverflow, match="not finite") as caught, drawing_told():
+        raise FloatingPointError("the network's output is not finite")
+    assert "--precision fp32" in caught.value.hint
+    with pytest.raises(DeviceOutOfMemory), drawing_told():
+        raise MemoryError
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path):
