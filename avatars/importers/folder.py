@@ -1,17 +1,19 @@
 """The folder of a peer's avatar, as it lies on disk or in a zip. A zip is read in place: none of it is ever unpacked.
 
-So nothing in a zip can be written anywhere, and what it claims to hold is limited before the first byte is inflated.
+So nothing in a zip can be written anywhere. The list of its files is limited before it is parsed, what they claim to
+hold before the first byte is inflated, and of no file is more inflated than it claims.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
@@ -21,6 +23,11 @@ from avatars.errors import BadImport
 __all__ = ["MAX_FILES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "PeerFolder", "is_import", "open_folder"]
 
 MAX_FILES: Final = 20_000
+"folders are counted too"
+MAX_DIRECTORY_BYTES: Final = 200 * MAX_FILES
+"of a zip's list of its files"
+DIRECTORY_ENTRY: Final = b"PK\x01\x02"
+"what each entry of that list begins with"
 MAX_UNPACKED_BYTES: Final = 8 * 2**30
 MAX_RATIO: Final = 100
 "a zip that claims to hold more than this many times its own size is a bomb; pictures hardly shrink at all"
@@ -28,7 +35,7 @@ COPIED_BYTES: Final = 2**20
 "at a time"
 LANDMARK_FILE: Final = "coords.pkl"
 "every peer that can be read has its boxes in it"
-NUMBERED: Final = re.compile(r"(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
+NUMBERED: Final = re.compile(r"([0-9]{1,18})\.(?:png|jpe?g)", re.IGNORECASE)
 READ_HINT: Final = (
     "Name the folder of one avatar (or a zip of it) of LiveTalking, MuseTalk or OpenAvatarChat: "
     "it has coords.pkl and full_imgs in it."
@@ -68,8 +75,7 @@ class PeerFolder:
     def read(self, name: str, limit_bytes: int) -> bytes:
         """Raises BadImport: not there, over the limit, damaged."""
         self._check(name, limit_bytes)
-        with _damage_told(name), self._open(name) as file:
-            return file.read()
+        return b"".join(self._pieces(name))
 
     def copy(self, name: str, target: Path, limit_bytes: int) -> None:
         """The same into a new file, piece by piece. Raises BadImport, OSError (the disk is full)."""
@@ -79,8 +85,11 @@ class PeerFolder:
                 copied.write(piece)
 
     def _pieces(self, name: str) -> Iterator[bytes]:
+        left = self.sizes[name]
         with _damage_told(name), self._open(name) as file:
-            while piece := file.read(COPIED_BYTES):
+            # Read without a size, a member of a zip would be inflated whole and only then cut to the size it declares.
+            while left and (piece := file.read(min(left, COPIED_BYTES))):
+                left -= len(piece)
                 yield piece
 
     def _check(self, name: str, limit_bytes: int) -> None:
@@ -95,7 +104,7 @@ class PeerFolder:
 def _damage_told(name: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.") from error
 
 
@@ -119,33 +128,55 @@ def open_folder(path: Path) -> Iterator[PeerFolder]:
     if path.is_dir():
         yield _only_avatar(path.resolve().name, _sizes_on_disk(path), lambda name: (path / name).open("rb"))
         return
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT) from error
-    with archive:
-        yield _only_avatar(path.stem, _sizes_in_zip(archive, path.stat().st_size), archive.open)
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(_ZipBytes(io.FileIO(path)))
+            archive = opened.enter_context(zipfile.ZipFile(file))
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT) from error
+        members = _members_of(archive, path.stat().st_size)
+        sizes = {name: one.file_size for name, one in members.items()}
+        yield _only_avatar(path.stem, sizes, lambda name: archive.open(members[name]))
 
 
 def _sizes_on_disk(root: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    for place, _folders, names in os.walk(root):
+    entries = 0
+    for place, folders, names in os.walk(root):
+        entries += len(folders) + len(names)
+        if entries > MAX_FILES:
+            raise BadImport(f"The folder has more than {MAX_FILES} files and folders.", READ_HINT)
         for name in names:
             file = Path(place, name)
             if file.is_file():
                 sizes[file.relative_to(root).as_posix()] = file.stat().st_size
-        if len(sizes) > MAX_FILES:
-            raise BadImport(f"The folder has more than {MAX_FILES} files.", READ_HINT)
     return sizes
 
 
-def _sizes_in_zip(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, int]:
-    files = [one for one in archive.infolist() if not one.is_dir()]
-    if len(files) > MAX_FILES:
-        raise BadImport(f"The zip has {len(files)} files; at most {MAX_FILES} are taken.", ZIP_HINT)
-    for one in files:
-        _check_member(one)
-    unpacked_bytes = sum(one.file_size for one in files)
+class _ZipBytes(io.BufferedReader):
+    """A zip's bytes as zipfile reads them: the list of its files in one go, which is refused here if it is too long.
+
+    What is parsed is what was counted, wherever in the zip the list is and whatever the zip says of its length.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Raises BadImport."""
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise BadImport(f"The zip's list of files has {size / 2**20:.0f} MB.", ZIP_HINT)
+        data = super().read(size)
+        entries = data.count(DIRECTORY_ENTRY)
+        if entries > MAX_FILES:
+            raise BadImport(f"The zip has {entries} files and folders; at most {MAX_FILES} are taken.", ZIP_HINT)
+        return data
+
+
+def _members_of(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, zipfile.ZipInfo]:
+    """Name with slashes -> file."""
+    entries = ((_with_slashes(one.orig_filename), one) for one in archive.infolist())
+    members = {name: one for name, one in entries if not name.endswith("/")}
+    for name, one in members.items():
+        _check_member(name, one)
+    unpacked_bytes = sum(one.file_size for one in members.values())
     if unpacked_bytes > MAX_RATIO * packed_bytes:
         raise BadImport(
             f"The zip claims to hold {unpacked_bytes / 2**20:.0f} MB, more than {MAX_RATIO} times its own size.",
@@ -156,13 +187,18 @@ def _sizes_in_zip(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, int]
             f"The zip holds {unpacked_bytes / 2**30:.1f} GB; at most {MAX_UNPACKED_BYTES / 2**30:.0f} are taken.",
             "Leave out frames.pkl and masks.pkl if full_imgs is there, or shorten the avatar.",
         )
-    return {one.filename: one.file_size for one in files}
+    return members
 
 
-def _check_member(one: zipfile.ZipInfo) -> None:
-    name = one.orig_filename
+def _with_slashes(name: str) -> str:
+    """A name in a zip as it should be: some programs on Windows write backslashes, others begin with `./`."""
+    slashed = name.replace("\\", "/")
+    return f"{PurePosixPath(slashed)}{'/' if slashed.endswith('/') else ''}"
+
+
+def _check_member(name: str, one: zipfile.ZipInfo) -> None:
     shown = repr(name[:120])
-    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
         raise BadImport(f"The zip has a file {shown}, whose path leads out of it.", ZIP_HINT)
     if stat.S_ISLNK(one.external_attr >> 16):
         raise BadImport(f"The zip has a link {shown} in place of a file.", ZIP_HINT)

@@ -11,7 +11,6 @@ from avatars.importers.networks import copy_network
 from avatars.importers.peer import (
     COORDS,
     FULL_IMAGES,
-    MAX_PICTURE_BYTES,
     PeerAvatar,
     boxes_of,
     list_in,
@@ -26,6 +25,8 @@ FACE_IMAGES: Final = "face_imgs"
 WEIGHTS: Final = "ultralight.pth"
 ULTRALIGHT_SIDE_PX: Final = 168
 "of its face pictures; wav2lip's are 96, 256 or 384"
+MAX_FACE_BYTES: Final = 4 * 2**20
+"of a face picture: the portal itself holds one when a zip comes in"
 
 
 class Wav2LipReader:
@@ -59,7 +60,7 @@ def _is_ultralight(folder: PeerFolder) -> bool:
 
 def _face_side_px(folder: PeerFolder) -> int:
     name = folder.numbered(FACE_IMAGES)[0]
-    return width_of(folder.read(name, MAX_PICTURE_BYTES), name)
+    return width_of(folder.read(name, MAX_FACE_BYTES), name)
 
 
 def _read(folder: PeerFolder, peer: str, order: tuple[int, int, int, int]) -> PeerAvatar:
