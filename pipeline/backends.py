@@ -23,6 +23,7 @@ class _Slot:
     device: DeviceWorker | None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     backend: Any = None
+    loaded: bool = False
 
 
 class Backends:
@@ -33,21 +34,34 @@ class Backends:
         self._slots: dict[tuple[str, str, DeviceWorker | None], _Slot] = {}
         self._closed = False
 
-    async def get(self, kind: str, name: str, device: DeviceWorker | None = None) -> Any:
-        """The one backend of that name, loaded; with `device`, the one that lives there.
+    async def built(self, kind: str, name: str, device: DeviceWorker | None = None) -> Any:
+        """The one backend of that name, perhaps not loaded yet; with `device`, the one that lives there.
 
         Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
         """
-        slot = self._slots.setdefault((kind, name, device), _Slot(device))
+        slot = self._slot(kind, name, device)
         async with slot.lock:
-            self.check_open()
-            if slot.backend is None:
-                backend = await asyncio.to_thread(registry.create, kind, name, **self._options.get((kind, name), {}))
-                if device is None:
-                    await asyncio.to_thread(backend.load)
-                else:
-                    await device.call(lambda: backend.load(device.name))
-                slot.backend = backend
+            return await self._build(slot, kind, name)
+
+    async def get(self, kind: str, name: str, device: DeviceWorker | None = None) -> Any:
+        """The same backend, loaded. Raises as built() does."""
+        slot = self._slot(kind, name, device)
+        async with slot.lock:
+            backend = await self._build(slot, kind, name)
+            if not slot.loaded:
+                slot.backend = None  # one that fails to load is built anew the next time
+                await _load(backend, device)
+                slot.backend, slot.loaded = backend, True
+        return backend
+
+    def _slot(self, kind: str, name: str, device: DeviceWorker | None) -> _Slot:
+        return self._slots.setdefault((kind, name, device), _Slot(device))
+
+    async def _build(self, slot: _Slot, kind: str, name: str) -> Any:
+        self.check_open()
+        if slot.backend is None:
+            options = self._options.get((kind, name), {})
+            slot.backend = await asyncio.to_thread(registry.create, kind, name, **options)
         return slot.backend
 
     def check_open(self) -> None:
@@ -61,6 +75,13 @@ class Backends:
         async with AsyncExitStack() as stack:
             for slot in self._slots.values():
                 stack.push_async_callback(_unload, slot)
+
+
+async def _load(backend: Any, device: DeviceWorker | None) -> None:
+    if device is None:
+        await asyncio.to_thread(backend.load)
+    else:
+        await device.call(lambda: backend.load(device.name))
 
 
 async def _unload(slot: _Slot) -> None:

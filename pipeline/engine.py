@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -18,13 +18,15 @@ from typing import Any
 import cv2
 
 from avatars.bundle import AvatarBundle
+from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
-from pipeline.capacity import USABLE_SHARE, DrawingCost, sample_work
+from pipeline.capacity import USABLE_SHARE, DrawingCost
 from pipeline.clock import Clock, SystemClock
 from pipeline.device import DeviceWorker
-from pipeline.errors import AtCapacity, BackendUnavailable
+from pipeline.errors import AtCapacity, BackendUnavailable, SessionClosed
 from pipeline.finishing import Finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
+from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.session import Session
@@ -44,7 +46,7 @@ class Engine:
     """start() before use, aclose() after; sessions still open are closed with it.
 
     options  constructor arguments of backends, by (kind, name)
-    devices  torch's names; one worker each, sessions go where there is most room
+    devices  torch's names; one worker each for networks, sessions go where there is most room
     finish   what is done to a network's pictures before they are composed
     measure  whether sessions are admitted by what drawing is measured to cost
     """
@@ -60,11 +62,12 @@ class Engine:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
         self.devices = tuple(DeviceWorker(name, self.clock.now_s) for name in devices)
+        self._own_device = DeviceWorker("cpu", self.clock.now_s)  # for what is no network
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self.backends = Backends(options or {})
         self._finish = finish or Finish()
         self._measure = measure
-        self._states: OrderedDict[tuple[LipSync, AvatarBundle], asyncio.Task[Any]] = OrderedDict()
+        self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[Any]] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
@@ -77,15 +80,15 @@ class Engine:
     async def start(self) -> None:
         # One thread a call: the pool is what spreads sessions over cores; OpenCV's own threads would only contend.
         cv2.setNumThreads(1)
-        for device in self.devices:
+        for device in self._all_devices:
             device.start()
 
     async def warm_up(self, choice: Choice, bundle: AvatarBundle | None = None) -> None:
-        """Load what `choice` needs on every device and measure it, so that the first session does not wait.
+        """Load what `choice` needs wherever its sessions may be, and measure it, so that the first does not wait.
 
-        Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared.
+        Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError.
         """
-        for device in self.devices:
+        for device in self._devices_for(choice):
             await self.backends.get("llm", choice.llm)
             await self.backends.get("tts", choice.tts)
             lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
@@ -97,9 +100,10 @@ class Engine:
     async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Session:
         """A started session of that avatar.
 
-        Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, SessionClosed (after aclose()).
+        Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
+        SessionClosed (after aclose()).
         """
-        device = min(self.devices, key=self.load)
+        device = min(self._devices_for(choice), key=self.load)
         stages = await self.stages_for(bundle, choice, device=device)
         cost = await self._cost(stages)
         self.backends.check_open()
@@ -111,7 +115,12 @@ class Engine:
         return session
 
     async def swap_avatar(self, session: Session, bundle: AvatarBundle) -> None:
-        """Go on as another avatar; what is being said is interrupted. Raises AvatarNotPrepared."""
+        """Go on as another avatar; what is being said is interrupted.
+
+        Raises AvatarNotPrepared, NetworkMissing, BundleError, BackendUnavailable, SessionClosed (it ended meanwhile).
+        """
+        if session.id not in self._shares:
+            raise SessionClosed("The session has ended.", "Start a new one.")
         device, _share = self._shares[session.id]
         await session.swap_avatar(await self.stages_for(bundle, session.choice, session.playout, device))
 
@@ -120,9 +129,12 @@ class Engine:
     ) -> Stages:
         """What a session of `choice` runs on; with `playout` and `device`, for a session that already has them.
 
-        Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, SessionClosed (after aclose()).
+        Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError, SessionClosed (after
+        aclose()).
         """
-        device = device or self.devices[0]
+        device = device or self._devices_for(choice)[0]
+        built: LipSync = await self.backends.built("lipsync", choice.lipsync, device)
+        made_from = await asyncio.to_thread(built.prepared_from, bundle)  # before a minute of loading
         llm: LanguageModel = await self.backends.get("llm", choice.llm)
         tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
         lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
@@ -133,7 +145,7 @@ class Engine:
             voice=choice.voice,
             extractor=extractor,
             lipsync=lipsync,
-            lipsync_state=await self._lipsync_state(lipsync, bundle, device),
+            lipsync_state=await self._lipsync_state(lipsync, bundle, made_from, device),
             bundle=bundle,
             device=device,
             executor=self.executor,
@@ -153,7 +165,7 @@ class Engine:
         """Close sessions, backends and threads, in reverse order of their start. Idempotent."""
         async with AsyncExitStack() as stack:  # each is closed, whatever closing another raises
             stack.push_async_callback(asyncio.to_thread, self.executor.shutdown)
-            for device in self.devices:
+            for device in self._all_devices:
                 stack.push_async_callback(device.aclose)
             stack.push_async_callback(self.backends.aclose)
             for session in self._sessions.values():
@@ -162,6 +174,15 @@ class Engine:
     def load(self, device: DeviceWorker) -> float:
         """What the device's sessions need of its time if all speak at once, 0..1."""
         return sum(share for taken, share in self._shares.values() if taken is device)
+
+    @property
+    def _all_devices(self) -> tuple[DeviceWorker, ...]:
+        return (self._own_device, *self.devices)
+
+    def _devices_for(self, choice: Choice) -> tuple[DeviceWorker, ...]:
+        """Where its lip-sync may run. Raises UnknownBackend."""
+        on_device = registry.backend_class("lipsync", choice.lipsync).on_device
+        return self.devices if on_device else (self._own_device,)
 
     def _take_share(self, session_id: str, stages: Stages, cost: DrawingCost) -> None:
         batch = min(QUEUED_PICTURES, stages.device.largest_batch(stages.lipsync))
@@ -188,8 +209,8 @@ class Engine:
         if not self._measure:
             return DrawingCost()
         if lipsync not in self._costs:
-            work = sample_work(stages.extractor, lipsync, stages.lipsync_state, stages.bundle, self.clock.now_s)
-            self._costs[lipsync] = asyncio.create_task(device.call(work))
+            sample = Sample(device, stages.extractor, lipsync, stages.lipsync_state, stages.bundle, self.clock.now_s)
+            self._costs[lipsync] = asyncio.create_task(sample.cost())
         try:
             cost = await asyncio.shield(self._costs[lipsync])
         except Exception:
@@ -198,8 +219,10 @@ class Engine:
         device.expect(lipsync, cost)
         return cost
 
-    async def _lipsync_state(self, lipsync: LipSync, bundle: AvatarBundle, device: DeviceWorker) -> Any:
-        key = (lipsync, bundle)
+    async def _lipsync_state(
+        self, lipsync: LipSync, bundle: AvatarBundle, made_from: Hashable, device: DeviceWorker
+    ) -> Any:
+        key = (lipsync, bundle, made_from)
         if key not in self._states:
             self._states[key] = asyncio.create_task(device.call(lambda: lipsync.prepare(bundle)))
         preparing = self._states[key]

@@ -7,7 +7,7 @@ does the slow part (blocking; called in a thread, once, before the first use).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from avatars.bundle import AvatarBundle
@@ -94,12 +94,14 @@ class FeatureStream(Protocol):
 
 @runtime_checkable
 class LipSync(Protocol):
-    """Draws mouths. Every method but the constructor is called on the device thread only."""
+    """Draws mouths. All but the constructor and prepared_from() is called on one thread only."""
 
     name: str
     features: str
     "registry name of the FeatureExtractor it eats"
     max_batch: int
+    on_device: bool
+    "True: a network, on its device's thread with the others there. False: on a thread that no network ever holds up"
     draws_rest: bool
     "True: draws the resting mouth itself. False: in silence it is not asked, and its mouths are faded in and out"
 
@@ -110,10 +112,18 @@ class LipSync(Protocol):
         """
         ...
 
+    def prepared_from(self, bundle: AvatarBundle) -> Hashable:
+        """What prepare() would read, told apart from what was there before: state made from other is out of date.
+
+        Takes milliseconds, and comes before load(), which may take a minute. Raises AvatarNotPrepared if the avatar has
+        not been prepared for this backend, NetworkMissing, BundleError.
+        """
+        ...
+
     def prepare(self, bundle: AvatarBundle) -> Any:
         """Whatever infer() needs of that avatar; kept by the engine, shared by its sessions.
 
-        Raises AvatarNotPrepared if the avatar has not been prepared for this backend.
+        Raises AvatarNotPrepared, NetworkMissing, BundleError, BackendUnavailable (an avatar's own network is damaged).
         """
         ...
 

@@ -23,10 +23,14 @@ class FlashLipSync:
     name = "flash"
     features = "loudness"
     max_batch = 8
+    on_device = False
     draws_rest = True
 
     def load(self, device: str) -> None:
         """Nothing to load."""
+
+    def prepared_from(self, bundle: AvatarBundle) -> None:
+        """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
         return bundle

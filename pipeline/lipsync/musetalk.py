@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
-from pipeline.lipsync.patches import patches_of, rows_of, windows_of
+from pipeline.lipsync.patches import parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import PACKAGES, Precision, find_weights, memory_told, open_device, weights_told
 from pipeline.types import FacePatch, LipSyncRequest
 
@@ -40,6 +40,7 @@ class _MuseTalkLipSync:
     name: ClassVar[str]
     features: ClassVar[str]
     max_batch = 16
+    on_device = True
     draws_rest = False
 
     def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
@@ -63,6 +64,10 @@ class _MuseTalkLipSync:
             self._networks = _Networks(place.place(unet, compiled=self._compiled), place.place(vae), positions)
         if self._compiled:
             vae.decoder.compile()  # the one part of it that draws
+
+    def prepared_from(self, bundle: AvatarBundle) -> Hashable:
+        """See LipSync."""
+        return parts_stamp(bundle, self.name)
 
     def prepare(self, bundle: AvatarBundle) -> BackendParts:
         """Raises AvatarNotPrepared."""

@@ -24,6 +24,7 @@ class NullLipSync:
     name = "null"
     features = "loudness"
     max_batch = 16
+    on_device = True
     draws_rest = True
 
     def __init__(
@@ -35,6 +36,9 @@ class NullLipSync:
 
     def load(self, device: str) -> None:
         """Nothing to load."""
+
+    def prepared_from(self, bundle: AvatarBundle) -> None:
+        """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
         return self._mouth.prepare(bundle)

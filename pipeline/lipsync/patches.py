@@ -1,15 +1,30 @@
-"""From what a network drew to patches that can be composed."""
+"""From what was prepared of an avatar to what a network draws, and on to patches that can be composed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from avatars.bundle import AvatarBundle
+from avatars.parts import BackendParts, parts_path
 from pipeline.types import FacePatch, ImageArray, LipSyncRequest
 
-__all__ = ["patches_of", "rows_of", "windows_of"]
+__all__ = ["file_stamp", "parts_stamp", "patches_of", "rows_of", "windows_of"]
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Tells a file from the one that was there before."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def parts_stamp(bundle: AvatarBundle, backend: str) -> tuple[int, int]:
+    """Of the parts that `backend` has of an avatar. Raises AvatarNotPrepared, BundleError."""
+    BackendParts.open(bundle, backend)
+    return file_stamp(parts_path(bundle, backend))
 
 
 def windows_of(requests: Sequence[LipSyncRequest]) -> np.ndarray[Any, np.dtype[np.float32]]:

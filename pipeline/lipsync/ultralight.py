@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarNotPrepared
+from avatars.errors import NetworkMissing
 from avatars.parts import BackendParts, parts_path
-from pipeline.lipsync.patches import patches_of, rows_of, windows_of
+from pipeline.lipsync.patches import file_stamp, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import (
     Precision,
     TorchDevice,
@@ -49,6 +49,7 @@ class UltralightLipSync:
     name = "ultralight"
     features = "hubert"
     max_batch = 16
+    on_device = True
     draws_rest = False
 
     def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
@@ -62,21 +63,26 @@ class UltralightLipSync:
         """See LipSync. Raises BackendUnavailable."""
         self._place = open_device(self.name, device, self._precision)
 
+    def prepared_from(self, bundle: AvatarBundle) -> Hashable:
+        """See LipSync. Raises NetworkMissing: no network was trained for this avatar."""
+        path = network_path(bundle)
+        if not path.is_file():
+            raise NetworkMissing(bundle.id)
+        return parts_stamp(bundle, self.name), file_stamp(path)
+
     def prepare(self, bundle: AvatarBundle) -> _Speaker:
         """The avatar's parts and its network, loaded.
 
-        Raises AvatarNotPrepared: there are no parts, or no network was trained for it. BackendUnavailable: the network
-        is damaged or another one, or does not fit into memory.
+        Raises AvatarNotPrepared, BundleError, and BackendUnavailable: the network is damaged or another one, or does
+        not fit into memory.
         """
         from models.ultralight import load_ultralight
 
         assert self._place is not None, "load() comes first"
         parts = BackendParts.open(bundle, self.name)
-        path = network_path(bundle)
-        if not path.is_file():
-            raise AvatarNotPrepared(bundle.id, self.name)
         with weights_told(self.name):
-            return _Speaker(parts, self._place.place(load_ultralight(path), compiled=self._compiled))
+            network = load_ultralight(network_path(bundle))
+            return _Speaker(parts, self._place.place(network, compiled=self._compiled))
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
         """windows: float32 (16, 32, 32), HuBERT's states around the picture. Raises DeviceOutOfMemory."""

@@ -21,10 +21,14 @@ class VisemeLipSync:
     name = "viseme"
     features = "viseme"
     max_batch = 4
+    on_device = False
     draws_rest = True
 
     def load(self, device: str) -> None:
         """Nothing to load: the renderer has no weights."""
+
+    def prepared_from(self, bundle: AvatarBundle) -> None:
+        """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> SpeakingFace:
         """Takes 0.1 to 0.2 s of CPU, for a still as for a clip of 500 frames."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
-from pipeline.lipsync.patches import patches_of, rows_of, windows_of
+from pipeline.lipsync.patches import parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import Precision, find_weights, memory_told, open_device, weights_told
 from pipeline.types import FacePatch, LipSyncRequest
 
@@ -30,6 +30,7 @@ class _Wav2LipSync:
     side: ClassVar[Side]
     features = "mel"
     max_batch = 16
+    on_device = True
     draws_rest = False
 
     def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
@@ -46,6 +47,10 @@ class _Wav2LipSync:
         place = open_device(self.name, device, self._precision)
         with weights_told(self.name):
             self._network = place.place(load_wav2lip(self._file, self.side), compiled=self._compiled)
+
+    def prepared_from(self, bundle: AvatarBundle) -> Hashable:
+        """See LipSync."""
+        return parts_stamp(bundle, self.name)
 
     def prepare(self, bundle: AvatarBundle) -> BackendParts:
         """Raises AvatarNotPrepared."""

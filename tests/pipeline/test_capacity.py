@@ -4,10 +4,11 @@ import pytest
 
 from avatars.bundle import AvatarBundle
 from pipeline import registry
-from pipeline.capacity import DrawingCost, measure_cost
+from pipeline.capacity import DrawingCost
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable
 from pipeline.lipsync.flash import FlashLipSync
+from pipeline.measuring import measure_cost
 from pipeline.stages import Choice
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
@@ -22,6 +23,10 @@ class Stopwatch:
     def draw(self, count: int) -> None:
         self.time_s += self.batch_s + count * self.picture_s
 
+    async def timed(self, count: int) -> float:
+        self.draw(count)
+        return self.batch_s + count * self.picture_s
+
     def now_s(self) -> float:
         return self.time_s
 
@@ -29,25 +34,27 @@ class Stopwatch:
         await asyncio.Event().wait()  # nothing is played here
 
 
-def test_two_batch_sizes_tell_what_drawing_costs() -> None:
+async def test_two_batch_sizes_tell_what_drawing_costs() -> None:
     """The fixed time of a batch and the time of a picture come out as they are."""
     watch = Stopwatch()
-    cost = measure_cost(watch.draw, 16, watch.now_s)
+    cost = await measure_cost(watch.timed, 16)
     assert cost.batch_s == pytest.approx(0.005)
     assert cost.picture_s == pytest.approx(0.003)
     assert cost.share(10) == pytest.approx(25 * 0.0035)
 
 
-def test_a_hopeless_picture_is_not_drawn_again_and_again() -> None:
+async def test_a_hopeless_picture_is_not_drawn_again_and_again() -> None:
     """A network that takes 10 s a picture is asked twice: to warm up, and to be measured."""
     watch = Stopwatch(0.0, 10.0)
-    cost = measure_cost(watch.draw, 16, watch.now_s)
+    cost = await measure_cost(watch.timed, 16)
     assert watch.time_s == pytest.approx(20.0)
     assert cost == DrawingCost(0.0, pytest.approx(10.0))
 
 
 def slow_flash(watch: Stopwatch) -> type[FlashLipSync]:
     class Slow(FlashLipSync):
+        on_device = True
+
         def infer(self, requests):  # type: ignore[no-untyped-def]
             watch.draw(len(requests))
             return super().infer(requests)

@@ -17,7 +17,7 @@ from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 class ScriptedLipSync:
     """Records its batches; can be held at a gate, and can fail."""
 
-    name, features, max_batch, draws_rest = "scripted", "loudness", 4, True
+    name, features, max_batch, on_device, draws_rest = "scripted", "loudness", 4, True, True
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []
@@ -27,6 +27,8 @@ class ScriptedLipSync:
         self.threads: set[str] = set()
 
     def load(self, device: str) -> None: ...
+
+    def prepared_from(self, bundle: object) -> None: ...
 
     def prepare(self, bundle: object) -> object:
         return bundle

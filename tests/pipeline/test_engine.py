@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ from pipeline.errors import BackendUnavailable, SessionClosed
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
 from pipeline.stages import Choice
+from pipeline.types import TurnEvent, TurnState
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 
@@ -100,3 +102,49 @@ async def test_closing_goes_on_past_what_cannot_be_closed(
     assert session.closed
     assert device_threads() == []
     await engine.aclose()
+
+
+async def test_what_is_no_network_is_not_held_up_by_one(
+    monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """While a network takes its minute to load, sessions of the embedded renderer open and draw."""
+    loading, go_on = threading.Event(), threading.Event()
+
+    class Large(FlashLipSync):
+        on_device = True
+
+        def load(self, device: str) -> None:
+            loading.set()
+            assert go_on.wait(10)
+
+    ordinary = registry.backend_class
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: Large if name == "null" else ordinary(kind, name))
+    engine = Engine()
+    await engine.start()
+    try:
+        opening = asyncio.create_task(engine.open_session("large", small_bundle, replace(MEASURED, lipsync="null")))
+        assert await asyncio.to_thread(loading.wait, 10)
+        session = await engine.open_session("small", small_bundle, MEASURED)
+        session.say("Hello.", mode="echo")
+        async for event in session.events:
+            if isinstance(event, TurnEvent) and event.state is TurnState.SPEAKING:
+                break
+        assert not opening.done()
+        go_on.set()
+        await opening
+    finally:
+        go_on.set()
+        await engine.aclose()
+
+
+async def test_a_session_that_ended_meanwhile_cannot_be_given_another_avatar(small_bundle: AvatarBundle) -> None:
+    """It is told so, whatever closed it."""
+    engine = Engine()
+    await engine.start()
+    try:
+        session = await engine.open_session("one", small_bundle, MEASURED)
+        await engine.close_session(session)
+        with pytest.raises(SessionClosed):
+            await engine.swap_avatar(session, small_bundle)
+    finally:
+        await engine.aclose()

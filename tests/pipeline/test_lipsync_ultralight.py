@@ -8,7 +8,8 @@ pytest.importorskip("torch", reason="a neural backend; pip install -r requiremen
 from neural_avatars import add_parts, write_weights
 from tiny_ultralight import write_ultralight_network
 
-from avatars.errors import AvatarNotPrepared
+from avatars.errors import AvatarNotPrepared, NetworkMissing
+from avatars.parts import parts_path
 from models.ultralight import AUDIO_SHAPE, draw, load_ultralight
 from pipeline.errors import BackendUnavailable
 from pipeline.lipsync.ultralight import UltralightLipSync, network_path
@@ -45,14 +46,17 @@ def test_each_avatar_is_drawn_by_its_own_network(backend, make_bundle):
 
 
 def test_an_avatar_without_a_network_of_its_own_is_refused(backend, make_bundle):
-    """Parts alone do not do."""
+    """Preparing it would not help: only who trained one can; with one, parts are all that is missing."""
     bundle = make_bundle()
-    with pytest.raises(AvatarNotPrepared, match="ultralight"):
-        backend.prepare(bundle)
+    with pytest.raises(NetworkMissing, match="LiveTalking"):
+        backend.prepared_from(bundle)
     add_parts(bundle, "ultralight")
-    network_path(bundle).unlink()
+    before = backend.prepared_from(bundle)
+    write_ultralight_network(network_path(bundle), seed=3)
+    assert backend.prepared_from(bundle) != before
+    parts_path(bundle, "ultralight").unlink()
     with pytest.raises(AvatarNotPrepared, match="ultralight"):
-        backend.prepare(bundle)
+        backend.prepared_from(bundle)
 
 
 def test_a_damaged_network_is_told(backend, make_bundle):

@@ -14,7 +14,7 @@ from portraits import portrait_bundle
 
 from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarNotPrepared
+from avatars.errors import AvatarError, AvatarNotPrepared, NetworkMissing
 from avatars.face_crops import CropParameters
 from pipeline import registry
 from pipeline.clock import ManualClock
@@ -103,11 +103,37 @@ async def test_an_avatar_that_is_not_prepared_is_refused_before_a_session(
 ) -> None:
     """Nothing is half open: the error names the backend, and once prepared the same avatar talks."""
     bundle = make_bundle()
-    with pytest.raises(AvatarNotPrepared, match=backend):
+    refusal = NetworkMissing if backend == "ultralight" else AvatarNotPrepared
+    with pytest.raises(refusal, match=f"(?i){backend}"):
         await engine.open_session("test", bundle, Choice(llm="echo", tts="beep", lipsync=backend))
     assert not engine.sessions
     add_parts(bundle, backend)
     assert await spoken_frames(engine, bundle, backend)
+
+
+async def test_what_is_missing_is_told_before_networks_are_loaded(
+    engine: Engine, backend: str, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading may take a minute, looking at an avatar takes milliseconds."""
+
+    def load(_self: object, _device: str) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(registry.backend_class("lipsync", backend), "load", load)
+    with pytest.raises(AvatarError):
+        await engine.open_session("test", make_bundle(), Choice(llm="echo", tts="beep", lipsync=backend))
+
+
+async def test_sessions_use_what_was_prepared_last(
+    engine: Engine, backend: str, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """An avatar prepared anew, with another box say, needs no restart; who talks already goes on with the old one."""
+    bundle, choice = make_bundle(), Choice(llm="echo", tts="beep", lipsync=backend)
+    add_parts(bundle, backend)
+    before = await engine.stages_for(bundle, choice)
+    assert (await engine.stages_for(bundle, choice)).lipsync_state is before.lipsync_state
+    add_parts(bundle, backend, feather_px=8)
+    assert (await engine.stages_for(bundle, choice)).lipsync_state is not before.lipsync_state
 
 
 @pytest.mark.parametrize("backend", ["wav2lip96"], indirect=True)

@@ -28,7 +28,7 @@ class NeedsParts(FlashLipSync):
     def __init__(self, weights: Path) -> None:
         super().__init__()
 
-    def prepare(self, bundle: AvatarBundle) -> Any:
+    def prepared_from(self, bundle: AvatarBundle) -> None:
         raise AvatarNotPrepared(bundle.id, "wav2lip256")
 
 
