@@ -248,10 +248,10 @@ class _Conversation:
             raise BadRequest("This socket has a session already.", "Open another socket for another session.")
         if hello.token is not None:
             await self._sit(await self._resume(hello.token), resumed=True)
-        elif hello.wait and len(self._home.line):
-            self._join_line(hello)
         else:
             try:
+                if self._home.line.holds(hello.lipsync):
+                    raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
                 session = await self._open(hello)
             except AtCapacity:
                 if not hello.wait:
@@ -291,12 +291,13 @@ class _Conversation:
     async def _first_in_line(self, hello: messages.Hello) -> Seat:
         """Tells the place whenever it has changed."""
         told = 0
-        with self._home.line.joined() as waiter:
+        with self._home.line.joined(hello.lipsync) as waiter:
             while True:
                 waiter.moved.clear()
-                if waiter.place == 1:
+                if waiter.first:
                     with suppress(AtCapacity):
                         return self._new_seat(await self._open(hello))
+                    waiter.pass_on()
                 if waiter.place != told:
                     told = waiter.place
                     await self._line.send_json({"type": "waiting", "place": told})

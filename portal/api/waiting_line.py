@@ -1,4 +1,4 @@
-"""Who waits for a place, first come first served."""
+"""Who waits for a place, first come first served among those who wait for the same."""
 
 from __future__ import annotations
 
@@ -16,14 +16,25 @@ LINE_BOUND = 20
 class Waiter:
     """One in the line. `moved` is set whenever there may be a place, or somebody ahead has left."""
 
-    def __init__(self, line: list[Waiter]) -> None:
+    def __init__(self, line: list[Waiter], wish: str | None) -> None:
         self.moved = asyncio.Event()
+        self.wish = wish
         self._line = line
 
     @property
     def place(self) -> int:
-        """1 for who is next."""
+        """1 for who came first of all."""
         return self._line.index(self) + 1
+
+    @property
+    def first(self) -> bool:
+        """Whether nobody who wants the same came before: what is full for one may have room for another."""
+        return all(waiter.wish != self.wish for waiter in self._line[: self.place - 1])
+
+    def pass_on(self) -> None:
+        """There was no place for this one; there may be for those behind."""
+        for waiter in self._line[self.place :]:
+            waiter.moved.set()
 
 
 class WaitingLine:
@@ -36,14 +47,21 @@ class WaitingLine:
     def __len__(self) -> int:
         return len(self._line)
 
+    def holds(self, wish: str | None) -> bool:
+        """Whether somebody waits for the same."""
+        return any(waiter.wish == wish for waiter in self._line)
+
     @contextmanager
-    def joined(self) -> Iterator[Waiter]:
-        """Wait at the end of the line for as long as this is held. Raises AtCapacity."""
+    def joined(self, wish: str | None = None) -> Iterator[Waiter]:
+        """Wait at the end of the line for as long as this is held. Raises AtCapacity.
+
+        wish: what is waited for, e.g. the name of a lip-sync backend
+        """
         if len(self._line) >= self._bound:
             raise AtCapacity(
                 f"All places are taken, and {len(self._line)} viewers wait for one.", "Try again in a few minutes."
             )
-        waiter = Waiter(self._line)
+        waiter = Waiter(self._line, wish)
         self._line.append(waiter)
         try:
             yield waiter

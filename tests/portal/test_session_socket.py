@@ -93,6 +93,7 @@ class FakeSessions:
     def __init__(self) -> None:
         self.opened: list[FakeSession] = []
         self.capacity = 4
+        self.full: set[str | None] = set()
         self.freed: list[Callable[[], object]] = []
 
     def on_freed(self, listener: Callable[[], object]) -> None:
@@ -103,6 +104,8 @@ class FakeSessions:
             raise AtCapacity("All places are taken.", "Try again in a minute.")
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
+        if lipsync in self.full:
+            raise AtCapacity(f"The device draws for no more viewers with {lipsync}.", "Try again in a minute.")
         if lipsync == "wav2lip256":
             raise AvatarBeingPrepared(avatar or "woman", lipsync, "job-7")
         session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman")
@@ -376,6 +379,38 @@ async def test_who_leaves_the_line_holds_nobody_up(house: House) -> None:
     assert (await bored.hear("error"))["code"] == "at_capacity"
     inside.tell("bye")
     assert (await patient.hear("welcome"))["session"] == "s2"
+
+
+async def test_who_waits_for_one_network_holds_up_nobody_who_wants_another(house: House) -> None:
+    """A device may be full for one and have room for another; those who want the same are let in in order."""
+    house.sessions.full = {"musetalk15"}
+    first, other, second, hasty, inside = [await house.viewer() for _ in range(5)]
+    first.tell("hello", wait=True, lipsync="musetalk15")
+    assert (await first.hear("waiting"))["place"] == 1
+    other.tell("hello", wait=True, lipsync="viseme")
+    await other.hear("welcome")
+    second.tell("hello", wait=True, lipsync="musetalk15")
+    assert (await second.hear("waiting"))["place"] == 2
+    await inside.hello()
+    house.sessions.full.clear()
+    hasty.tell("hello", lipsync="musetalk15")
+    assert "wait" in (await hasty.hear("error"))["hint"]
+    inside.tell("bye")
+    await first.hear("welcome")
+    await second.hear("welcome")
+
+
+async def test_a_place_that_is_no_use_to_the_first_goes_to_who_is_behind(house: House) -> None:
+    """The house was full for all; the place that is free now has a device behind it that is full for the first."""
+    house.sessions.capacity, house.sessions.full = 1, {"musetalk15"}
+    inside, first, second = [await house.viewer() for _ in range(3)]
+    await inside.hello()
+    for viewer, lipsync in ((first, "musetalk15"), (second, "viseme")):
+        viewer.tell("hello", wait=True, lipsync=lipsync)
+        await viewer.hear("waiting")
+    inside.tell("bye")
+    await second.hear("welcome")
+    assert len(house.socket.line) == 1
 
 
 async def test_the_line_has_an_end(house: House) -> None:
