@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from models.errors import WrongArchitecture
-from models.state_dicts import load_network, read_state_dict
+from models.state_dicts import load_network, plausible_width, read_state_dict
 
 __all__ = ["N_CLASSES", "PARSE_PX", "BiSeNet", "load_bisenet", "parse"]
 
@@ -24,6 +24,8 @@ N_CLASSES = 19
 PARSE_PX = 512
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pictures, RGB in 0..1."""
+_WIDTH = 64
+"""Of the published network."""
 _FIRST_LAYER = "cp.resnet.conv1.weight"
 
 
@@ -138,7 +140,7 @@ class _Head(nn.Module):
 class BiSeNet(nn.Module):
     """(n, 3, h, w) normalised RGB, sides divisible by 32 -> (n, 19, h, w) scores; `width` is 64 as published."""
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = _WIDTH) -> None:
         super().__init__()
         self.cp = _ContextPath(width)
         self.ffm = _FeatureFusion(4 * width)
@@ -162,12 +164,13 @@ def load_bisenet(weights: Path) -> BiSeNet:
     """
     state = read_state_dict(weights)
     first = state.get(_FIRST_LAYER)
-    if first is None:
+    if first is None or first.ndim != 4:
         raise WrongArchitecture(
-            f"{weights} holds no BiSeNet: {_FIRST_LAYER} is missing.",
+            f"{weights} holds no BiSeNet: it has no {_FIRST_LAYER}.",
             "The face parser's weights are in 79999_iter.pth.",
         )
-    return load_network(lambda: BiSeNet(width=len(first)), state, weights)
+    width = plausible_width(len(first), _WIDTH, weights)
+    return load_network(lambda: BiSeNet(width), state, weights)
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
 
-__all__ = ["load_network", "placed", "read_checkpoint", "read_state_dict"]
+__all__ = ["load_network", "placed", "plausible_width", "read_checkpoint", "read_state_dict"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,7 +51,12 @@ _UNREADABLE = (
     SafetensorError,
 )
 """What torch and safetensors are known to raise for bytes that are no weights."""
+_WIDEST = 4
+"""How many times wider than the published network one of somebody's own may be; it costs the square of that."""
 _GET_AGAIN = "Get the file again."
+_AS_PUBLISHED = "Get the weights as they were published, in single or half precision."
+_FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+"""What may be cast to another float type. Narrower numbers mean nothing without the scales that belong to them."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -82,7 +87,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Name -> tensor of a .pth/.pt/.bin/.safetensors file, mapped where its format allows.
 
     A training checkpoint around the weights ("state_dict") and DataParallel's "module." before names are taken off.
-    Raises WeightsMissing; WeightsDamaged (as `read_checkpoint`, or no weights in it).
+    Raises WeightsMissing; WeightsDamaged (as `read_checkpoint`, or no weights in it); WrongArchitecture (tensors that
+    are quantised, sparse, without values, or larger than the file).
     """
     content = read_checkpoint(path)
     for wrapper in _WRAPPERS:
@@ -93,7 +99,23 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsDamaged(f"There are no weights in {path}.", _GET_AGAIN)
     if all(name.startswith(_PARALLEL_PREFIX) for name in state):
         state = {name.removeprefix(_PARALLEL_PREFIX): value for name, value in state.items()}
+    for name, value in state.items():
+        if oddity := _oddity(value):
+            raise WrongArchitecture(f"In {path} {name} {oddity}: no network here can use that.", _AS_PUBLISHED)
     return state
+
+
+def _oddity(tensor: Tensor) -> str:
+    """What sets a tensor of a file apart from plain numbers in memory; empty for these."""
+    if tensor.is_meta:
+        return "has a shape but no values"
+    if tensor.is_quantized:
+        return "is quantised"
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return "is sparse or nested"
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        return "is larger than what the file holds of it"  # strides of 0: a small file would fill the memory
+    return ""
 
 
 def _damaged(path: Path, error: Exception) -> WeightsDamaged:
@@ -150,7 +172,7 @@ def load_network(
 
     The tensors are used as they are, so the network has their dtype and shares their memory; see `placed`.
     `rename` gives our name for one of the file `source`.
-    Raises WrongArchitecture: names or shapes differ. Nothing is loaded then.
+    Raises WrongArchitecture: names or shapes differ, or weights are no floats. Nothing is loaded then.
     """
     if rename is not None:
         state = {rename(name): value for name, value in state.items()}
@@ -162,6 +184,16 @@ def load_network(
     if unmade:
         raise RuntimeError(f"{type(network).__name__} neither loads its {unmade[0]} nor makes it with its values.")
     return network.eval().requires_grad_(False)
+
+
+def plausible_width(width: int, published: int, source: Path) -> int:
+    """The same width. Raises WrongArchitecture for one that no network has; 1 is as narrow as those of tests."""
+    if 1 <= width <= _WIDEST * published:
+        return width
+    raise WrongArchitecture(
+        f"The network in {source} would be {width} channels wide; the published one has {published}.",
+        "Check that the file has the right name and version.",
+    )
 
 
 def placed(
@@ -191,7 +223,17 @@ def _check_same(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], sourc
         for name in wanted
         if name in given and wanted[name].shape != given[name].shape
     ]
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    not_floats = [
+        f"{name} {str(given[name].dtype).removeprefix('torch.')}"
+        for name in wanted
+        if name in given and wanted[name].is_floating_point() and given[name].dtype not in _FLOATS
+    ]
+    faults = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": misshapen,
+        "no floats": not_floats,
+    }
     if any(faults.values()):
         told = "; ".join(f"{kind}: {_first(names)}" for kind, names in faults.items() if names)
         raise WrongArchitecture(

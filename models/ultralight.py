@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models.errors import WrongArchitecture
 from models.finite import finite
-from models.state_dicts import load_network, read_state_dict
+from models.state_dicts import load_network, plausible_width, read_state_dict
 
 __all__ = ["AUDIO_SHAPE", "CROP_PX", "INNER_PX", "Ultralight", "draw", "load_ultralight", "network_input"]
 
@@ -32,6 +32,8 @@ AUDIO_STEPS = 16
 AUDIO_SHAPE = (AUDIO_STEPS, 32, 32)
 """How the window of 16 x 1024 features is laid out for the network."""
 
+_WIDTH = 32
+"""Of the published networks."""
 _MASKED_ROWS, _MASKED_COLUMNS = slice(5, 150), slice(5, 155)
 """What cv2.rectangle fills for (5, 5, 150, 145): a tuple of four is x, y, width, height, not two corners."""
 
@@ -196,7 +198,7 @@ def _width_of(state: Mapping[str, Tensor], path: Path) -> int:
             "Ultralight's own repository has windows of 32 steps and networks for WeNet features: train the avatar "
             "with LiveTalking's version of it, mode hubert.",
         )
-    return last.shape[1]
+    return plausible_width(last.shape[1], _WIDTH, path)
 
 
 def _doubles_channels(convolution: Tensor | None) -> bool:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from models.errors import WrongArchitecture
 from models.finite import finite
-from models.state_dicts import load_network, read_state_dict
+from models.state_dicts import load_network, plausible_width, read_state_dict
 
 __all__ = ["MEL_BANDS", "MEL_COLUMNS", "Side", "Wav2Lip", "draw", "load_wav2lip", "network_input"]
 
@@ -32,6 +32,8 @@ Side = Literal[96, 256]
 MEL_BANDS, MEL_COLUMNS = 80, 16
 """Of the speech to one picture: 16 columns of 12.5 ms."""
 
+_WIDTH = 16
+"""Of the published networks."""
 _FIRST_CONVOLUTION = "face_encoder_blocks.0.0.conv_block.0.weight"
 
 
@@ -196,7 +198,7 @@ def _width_of(state: Mapping[str, Tensor], path: Path) -> int:
             f"{path} is no network of Wav2Lip: it has no {_FIRST_CONVOLUTION}.",
             "Check that the file has the right name.",
         )
-    return len(first)
+    return plausible_width(len(first), _WIDTH, path)
 
 
 def network_input(faces: Tensor) -> Tensor:

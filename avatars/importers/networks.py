@@ -24,10 +24,10 @@ def copy_network(folder: PeerFolder, name: str, target: Path) -> None:
     folder.copy(name, target, MAX_NETWORK_BYTES)
     if find_spec("torch") is None:
         return
-    from models.errors import WeightsDamaged
+    from models.errors import WeightsError
     from models.state_dicts import read_state_dict
 
     try:
         read_state_dict(target)
-    except WeightsDamaged as error:
+    except WeightsError as error:
         raise BadImport(error.message.replace(str(target), name), error.hint) from error

@@ -75,6 +75,15 @@ def test_the_published_file_is_of_our_size() -> None:
     assert 0 < 53_289_463 - size_bytes < 50_000
 
 
+@pytest.mark.parametrize(("shape", "told"), [((1000, 3, 7, 7), "1000 channels wide"), ((), "no BiSeNet")])
+def test_a_width_that_no_network_has_is_refused(shape: tuple[int, ...], told: str, tmp_path: Path) -> None:
+    """The file says how wide the network is; it may not say any number, or nothing."""
+    state = random_network(lambda: BiSeNet(4), seed=1).state_dict()
+    torch.save({**state, "cp.resnet.conv1.weight": torch.zeros(shape)}, tmp_path / "w.pth")
+    with pytest.raises(WrongArchitecture, match=told):
+        load_bisenet(tmp_path / "w.pth")
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     """The UNet's weights, and a parser of other classes, are no BiSeNet of ours."""
     unet = write_musetalk_weights(tmp_path) / "musetalkV15" / "unet.pth"

@@ -184,6 +184,47 @@ def test_a_file_without_a_state_dict_is_told_so(content: Any, told: str, tmp_pat
         read_state_dict(tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize("save", [as_zip, as_legacy])
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [
+        (lambda: torch.zeros(1).expand(1 << 17, 1 << 17), "larger than what the file holds"),
+        (lambda: torch.empty(4, 3, 3, 3, device="meta"), "no values"),
+        (lambda: torch.quantize_per_tensor(torch.ones(4, 3, 3, 3), 0.1, 0, torch.qint8), "quantised"),
+        (lambda: torch.eye(4).to_sparse(), "sparse"),
+    ],
+    ids=["a stride of 0", "meta", "quantised", "sparse"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_tensors_that_are_no_plain_numbers_are_refused(
+    save: Callable[[Any, Path], None],
+    tensor: Callable[[], Tensor],
+    told: str,
+    state: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    """What would fail in the middle of drawing, or fill the memory from a small file, is refused by name."""
+    save({**state, "convolution.weight": tensor()}, tmp_path / "w.pth")
+    with pytest.raises(WrongArchitecture, match=f"convolution.weight.*{told}") as caught:
+        read_state_dict(tmp_path / "w.pth")
+    assert "as they were published" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_that_are_no_floats_are_refused(dtype: torch.dtype, state: dict[str, Tensor]) -> None:
+    """Integers, complex numbers and eight bits of a float are no weights that could be cast."""
+    state["norm.weight"] = state["norm.weight"].to(dtype)
+    with pytest.raises(WrongArchitecture, match=r"no floats: norm\.weight (int8|bool|complex64|float8_e4m3fn)"):
+        load_network(Small, state, Path("w.pth"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_any_usual_float_type_are_taken(dtype: torch.dtype, state: dict[str, Tensor]) -> None:
+    """A network has the float type of its file; counters stay integers."""
+    given = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+    assert load_network(Small, given, Path("w.pth")).convolution.weight.dtype == dtype
+
+
 def test_a_loaded_network_computes_what_the_original_did(tmp_path: Path) -> None:
     """Loading gives the same outputs, with the network's own constants made for real."""
     torch.manual_seed(1)

@@ -227,6 +227,15 @@ def test_networks_for_other_features_are_refused(name: str, shape: tuple[int, ..
         load_ultralight(tmp_path / "ultralight.pth")
 
 
+@pytest.mark.parametrize("width", [0, 1000])
+def test_a_width_that_no_network_has_is_refused(width: int, tmp_path: Path) -> None:
+    """The file says how wide the network is; it may not say any number."""
+    state = random_ultralight().state_dict()
+    torch.save({**state, "outc.conv.weight": torch.zeros(3, width, 1, 1)}, tmp_path / "w.pth")
+    with pytest.raises(WrongArchitecture, match=f"{width} channels wide"):
+        load_ultralight(tmp_path / "w.pth")
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     """Weights of something else, a torn file and no file at all each have their error."""
     path = tmp_path / "ultralight.pth"

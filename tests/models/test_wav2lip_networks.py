@@ -267,6 +267,17 @@ def test_tensors_may_not_be_missing_or_more(side: Side, tmp_path: Path) -> None:
         load_wav2lip(path, side)
 
 
+@pytest.mark.parametrize("width", [0, 1000])
+def test_a_width_that_no_network_has_is_refused(width: int, tmp_path: Path) -> None:
+    """The file says how wide the network is; it may not say any number."""
+    state = random_wav2lip(96).state_dict()
+    torch.save(
+        {**state, "face_encoder_blocks.0.0.conv_block.0.weight": torch.zeros(width, 6, 7, 7)}, tmp_path / "w.pth"
+    )
+    with pytest.raises(WrongArchitecture, match=f"{width} channels wide"):
+        load_wav2lip(tmp_path / "w.pth", 96)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     """Weights of something else, a torn file and no file at all each have their error."""
     path = tmp_path / "wav2lip256.pth"
