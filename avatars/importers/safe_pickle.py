@@ -1,8 +1,8 @@
 """Reading pickles that others have made, without running anything that they ask for.
 
 Peers keep boxes and pictures as pickles, and a pickle may name any function to be called. This reader admits the
-Python builtins that pickles have opcodes for (None, bool, int, float, str, bytes, list, tuple, dict) and numpy arrays
-and scalars of plain numbers; whatever else a pickle names is refused by its name before anything has been called.
+Python builtins that peers use (None, bool, int, float, str, bytes, list, tuple) and numpy arrays and scalars of plain
+numbers; whatever else a pickle names is refused by its name before anything has been called.
 
 Not even numpy's own functions are handed out: `ndarray.__setstate__` trusts the dtype it is given, and a dtype whose
 flags a pickle has written may turn numbers into pointers. The names stand for small makers of ours, which check what
@@ -16,6 +16,7 @@ import math
 import pickle
 import pickletools
 import re
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -24,12 +25,20 @@ import numpy.typing as npt
 
 from avatars.errors import BadImport
 
-__all__ = ["read_pickle"]
+__all__ = ["read_pickle", "shown"]
 
 PLAIN_DTYPE: Final = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248])")
 DEEPEST: Final = 16
 "levels of lists in lists; peers need three"
 STORES: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+KEYS: Final = frozenset({"DICT", "SETITEM", "SETITEMS", "ADDITEMS", "FROZENSET"})
+"what fills dicts and sets: tuples of tuples take for ever to become a key"
+MAX_AXES: Final = 32
+MAX_AXIS: Final = 2**40
+DAMAGE: Final = (
+    *(pickle.UnpicklingError, EOFError, ArithmeticError, LookupError, ValueError, TypeError),
+    AttributeError,  # something is appended to what is no list, or the state of a list is set
+)
 REMEDY: Final = "Nothing was run. Take avatars only from people you trust, and ask for the folder as it was made."
 
 
@@ -39,21 +48,31 @@ def read_pickle(data: bytes, name: str) -> Any:
     Raises BadImport: anything but numbers, texts, containers and plain arrays is in it, or it is damaged.
     """
     try:
-        _check_memo(data, name)
+        _check_steps(data, name)
         return _plain(_Reader(data, name).load(), name, 0, {})
     except BadImport:
         raise
     except MemoryError as error:
         raise BadImport(f"{name} needs more memory than there is.", REMEDY) from error
-    except (pickle.UnpicklingError, ArithmeticError, LookupError, EOFError, ValueError, TypeError) as error:
-        raise BadImport(f"{name} is damaged: {error}.", "Copy the folder again.") from error
+    except DAMAGE as error:
+        raise BadImport(f"{name} is damaged: {str(error)[:200]}.", "Copy the folder again.") from error
 
 
-def _check_memo(data: bytes, name: str) -> None:
+def shown(value: Any) -> str:
+    """A value out of a pickle, for a message: short, however much it refers to."""
+    try:
+        return reprlib.repr(value)[:80]
+    except ValueError:  # a number of thousands of digits is not written out
+        return "a huge number"
+
+
+def _check_steps(data: bytes, name: str) -> None:
     """The memo grows to the highest place that a pickle stores to: one of five bytes could ask for 64 GB."""
-    for count, (opcode, place, _) in enumerate(pickletools.genops(io.BytesIO(data))):
-        if opcode.name in STORES and isinstance(place, int) and place > count:
-            raise BadImport(f"{name} is no honest pickle: it stores to place {place} at its {count}th step.", REMEDY)
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
+        if opcode.name in KEYS:
+            raise BadImport(f"{name} holds a dict or a set, which is no number, text, list or array.", REMEDY)
+        if opcode.name in STORES and isinstance(argument, int) and argument > count:
+            raise BadImport(f"{name} is no honest pickle: it stores to place {argument} at its {count}th step.", REMEDY)
 
 
 class _Reader(pickle.Unpickler):
@@ -64,7 +83,8 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         maker = MAKERS.get((module, name))
         if maker is None:
-            raise BadImport(f"{self._name} asks for {module}.{name}, which is no number, text or array.", REMEDY)
+            asked = f"{module[:80]}.{name[:80]}"
+            raise BadImport(f"{self._name} asks for {asked}, which is no number, text or array.", REMEDY)
         return _Named(f"{module}.{name}", maker)
 
     def persistent_load(self, pid: Any) -> NoReturn:
@@ -94,7 +114,7 @@ class _Dtype:
 
     def __init__(self, code: Any, *_align_and_copy: Any) -> None:
         if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
-            raise ValueError(f"it holds an array of {code!r}, and only plain numbers are read")
+            raise ValueError(f"it holds an array of {shown(code)}, and only plain numbers are read")
         self.plain: np.dtype[Any] = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -141,8 +161,10 @@ def _plain_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def _whole_numbers(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, Sequence) or not all(type(value) is int and value >= 0 for value in values):
+    if not isinstance(values, Sequence) or len(values) > MAX_AXES:
         raise ValueError("an array has no shape")
+    if not all(type(value) is int and 0 <= value <= MAX_AXIS for value in values):
+        raise ValueError(f"an array has the shape {shown(values)}")
     return tuple(values)
 
 
@@ -193,8 +215,6 @@ def _plain(value: Any, name: str, depth: int, done: dict[int, Any]) -> Any:
         result = [_plain(one, name, depth + 1, done) for one in value]
     elif isinstance(value, tuple):
         result = tuple(_plain(one, name, depth + 1, done) for one in value)
-    elif isinstance(value, dict):
-        result = {_plain(key, name, depth + 1, done): _plain(one, name, depth + 1, done) for key, one in value.items()}
     else:
         raise BadImport(f"{name} holds a {type(value).__name__.strip('_')}, which is no number, text or array.", REMEDY)
     done[id(value)] = result
