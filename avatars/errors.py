@@ -7,6 +7,7 @@ AvatarError
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── DiskFull           no room left for what is being made
 ├── BadImport          a peer's avatar that is damaged, hostile or of no layout that we know
+├── BadParameters      parameters of boxes and masks that leave nothing of a face
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
 └── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)
 """
@@ -19,6 +20,7 @@ __all__ = [
     "AvatarNotPrepared",
     "BadImport",
     "BadMedia",
+    "BadParameters",
     "BundleError",
     "DiskFull",
     "FaceNotFound",
@@ -79,6 +81,10 @@ class BadImport(AvatarError):
 
 class BadMedia(AvatarError):
     code = "bad_media"
+
+
+class BadParameters(AvatarError):
+    code = "bad_request"
 
 
 class FaceNotFound(AvatarError):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avatars.errors import FaceNotFound
+from avatars.errors import BadParameters, FaceNotFound
 
 __all__ = [
     "BACKENDS",
@@ -94,25 +94,28 @@ class CropParameters:
         """Raises ValueError."""
         if self.parsing_mode not in PARSING_MODES:
             raise ValueError(f"parsing_mode is {self.parsing_mode!r}, not one of {', '.join(PARSING_MODES)}")
-        if not 0 <= self.upper_boundary_ratio < 1:
-            raise ValueError(f"upper_boundary_ratio is {self.upper_boundary_ratio}, not within 0 and 1")
+        if not _is_number(self.upper_boundary_ratio) or not 0 <= self.upper_boundary_ratio < 1:
+            raise ValueError(f"upper_boundary_ratio is {self.upper_boundary_ratio!r}, not within 0 and 1")
         if not all(_is_whole(width, 0, 256) for width in (self.left_cheek_width, self.right_cheek_width)):
             raise ValueError("cheek widths are whole numbers, 0 to 256")
+        if not isinstance(self.pads, tuple) or len(self.pads) != 4:
+            raise ValueError("pads are four: above, below, left and right")
         if not all(_is_whole(px, -_MAX_PX, _MAX_PX) for px in (self.bbox_shift, self.extra_margin, *self.pads)):
             raise ValueError(f"bbox_shift, extra_margin and pads are whole numbers, -{_MAX_PX} to {_MAX_PX}")
+        if not isinstance(self.smooth, bool):
+            raise ValueError(f"smooth is {self.smooth!r}, neither true nor false")
 
     @classmethod
     def of(cls, backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
-        """The backend's defaults with what was chosen by name.
-
-        Raises ValueError (no such value), TypeError (no such name).
-        """
+        """The backend's defaults with what was chosen by name. Raises ValueError (no such name or value)."""
         # MuseTalk 1.0 knows neither the margin nor the modes of masks.
         defaults = cls(extra_margin=0, parsing_mode="raw") if backend == "musetalk10" else cls()
         values = dict(chosen or {})
-        if "pads" in values:
-            above, below, left, right = values["pads"]
-            values["pads"] = (above, below, left, right)
+        unknown = values.keys() - asdict(defaults).keys()
+        if unknown:
+            raise ValueError(f"there is no parameter {', '.join(sorted(repr(name[:40]) for name in unknown))}")
+        if isinstance(values.get("pads"), list):  # as JSON has them
+            values["pads"] = tuple(values["pads"])
         return replace(defaults, **values)
 
     def to_json(self) -> dict[str, Any]:
@@ -125,15 +128,30 @@ def parameters_of(backend: str) -> dict[str, Any]:
     return {name: defaults[name] for name in _MATTERING[backend]}
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and least <= value <= most
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
     """Boxes (n, 4) int32 x0, y0, x1, y1, inside the picture of `size` (width, height), from landmarks (n, 478, 3).
 
-    Raises KeyError for a backend without a face crop, FaceNotFound if a face lies outside the picture.
+    Raises KeyError for a backend without a face crop, FaceNotFound if a face lies outside the picture, BadParameters if
+    only the parameters leave nothing of one.
     """
+    boxes = _boxes_inside(backend, landmarks, size, parameters)
+    if _are_filled(boxes):
+        return boxes
+    if _are_filled(_boxes_inside(backend, landmarks, size, CropParameters.of(backend))):
+        raise BadParameters("These parameters leave nothing of the face.", "Choose numbers nearer to the usual ones.")
+    raise FaceNotFound("A face lies outside the picture.", "Use a picture or clip in which it is seen whole.")
+
+
+def _boxes_inside(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
+    """Boxes cut at the picture; one that is empty or turned has nothing in it."""
     rules = {
         "musetalk15": musetalk_boxes,
         "musetalk10": musetalk_boxes,
@@ -141,7 +159,13 @@ def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parame
         "wav2lip96": wav2lip_boxes,
         "ultralight": ultralight_boxes,
     }
-    return _inside(rules[backend](landmarks, size, parameters), size)
+    width, height = size
+    boxes = rules[backend](landmarks, size, parameters)
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)
+
+
+def _are_filled(boxes: IntArray) -> bool:
+    return bool(((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).all())
 
 
 def musetalk_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
@@ -200,11 +224,3 @@ def crop_box(box: Box, expand: float = 1.5) -> tuple[Box, int]:
     x, y = (x0 + x1) // 2, (y0 + y1) // 2
     half = int(max(x1 - x0, y1 - y0) // 2 * expand)
     return (x - half, y - half, x + half, y + half), half
-
-
-def _inside(boxes: IntArray, size: tuple[int, int]) -> IntArray:
-    width, height = size
-    cut = np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)
-    if not ((cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])).all():
-        raise FaceNotFound("A face lies outside the picture.", "Use a picture or clip in which it is seen whole.")
-    return cut

@@ -21,7 +21,7 @@ _MASK_STRENGTH = 0.5
 def draw_preview(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> ImageArray:
     """uint8 RGB (h, w, 3): the first frame of the loop, the box in green, what is generated in red.
 
-    Masks are those of the landmarks. Raises KeyError (a backend without a face crop), FaceNotFound.
+    Masks are those of the landmarks. Raises KeyError (a backend without a face crop), FaceNotFound, BadParameters.
     """
     frame = bundle.frame_index(0)
     landmarks = bundle.landmarks[frame]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avatars.errors import NetworkMissing
-from avatars.face_crops import BACKENDS, CropParameters
+from avatars.face_crops import BACKENDS, CropParameters, face_boxes
 from avatars.library import AvatarLibrary, presets
 from avatars.parts import OWN_NETWORK, networks_of
 from pipeline.errors import BadRequest
@@ -75,11 +75,12 @@ def submit_parts(
 ) -> Job:
     """Queue the preparation of an avatar for a lip-sync backend; `parameters` by their names in CropParameters.
 
-    Raises BadRequest (no such backend or parameter), AvatarNotFound, BundleError, BackendUnavailable (it cannot run
-    here), NetworkMissing, QueueFull, DiskFull.
+    Raises BadRequest (no such backend or parameter), BadParameters, FaceNotFound, AvatarNotFound, BundleError,
+    BackendUnavailable (it cannot run here), NetworkMissing, QueueFull, DiskFull.
     """
     bundle = library.open(avatar)
     chosen = chosen_parameters(backend, parameters)
+    face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), chosen)
     check_backend("lipsync", backend, backend_options(settings))
     if backend in OWN_NETWORK and backend not in networks_of(bundle.path):
         raise NetworkMissing(avatar)
@@ -101,7 +102,7 @@ def chosen_parameters(backend: str, parameters: Mapping[str, Any]) -> CropParame
         raise BadRequest(f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(BACKENDS)}.")
     try:
         return CropParameters.of(backend, parameters)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         names = ", ".join(CropParameters.of(backend).to_json())
         raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error
 

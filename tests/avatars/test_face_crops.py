@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avatars.errors import FaceNotFound
+from avatars.errors import BadParameters, FaceNotFound
 from avatars.face_crops import BACKENDS, CropParameters, crop_box, face_boxes, parameters_of, smooth_boxes
 from avatars.face_masks import mask_from_landmarks
 from tests.portraits import portrait
@@ -168,12 +168,43 @@ def test_boxes_are_cut_at_the_picture(backend: str) -> None:
         {"pads": [1]},
         {"pads": [0, 0, 0, 2**40]},
         {"bbox_shift": "much"},
+        {"bbox_shift": True},
+        {"bbox_shift": 1.5},
+        {"left_cheek_width": False},
+        {"upper_boundary_ratio": float("nan")},
+        {"upper_boundary_ratio": "0.5"},
+        {"upper_boundary_ratio": False},
+        {"upper_boundary_ratio": [0.5]},
+        {"parsing_mode": ["jaw"]},
+        {"pads": 10},
+        {"pads": "1234"},
+        {"pads": {"1": 1, "2": 2, "3": 3, "4": 4}},
+        {"smooth": "no"},
+        {"smooth": 0},
     ],
 )
 def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> None:
     """A wrong parameter is an error before anything is computed."""
     with pytest.raises(ValueError):
         CropParameters.of("musetalk15", chosen)
+
+
+def test_a_name_that_does_not_exist_is_told() -> None:
+    """In our words, with the name."""
+    with pytest.raises(ValueError, match="no parameter 'beard', 'chin'"):
+        CropParameters.of("musetalk15", {"chin": 1, "bbox_shift": 3, "beard": 1})
+
+
+@pytest.mark.parametrize(
+    ("backend", "chosen"), [("musetalk15", {"bbox_shift": 1000}), ("wav2lip96", {"pads": [-200, -200, 0, 0]})]
+)
+def test_parameters_that_leave_nothing_of_a_face_are_told_as_such(backend: str, chosen: dict[str, object]) -> None:
+    """The face is in the picture; another picture would not help. One that is not in it is no matter of parameters."""
+    landmarks, parameters = portrait("woman")[1][None], CropParameters.of(backend, chosen)
+    with pytest.raises(BadParameters, match="leave nothing"):
+        face_boxes(backend, landmarks, (384, 384), parameters)
+    with pytest.raises(FaceNotFound):
+        face_boxes(backend, landmarks + 1000, (384, 384), parameters)
 
 
 OTHER_VALUES = {

@@ -128,6 +128,9 @@ def test_an_avatar_without_its_own_network_is_refused(client: TestClient, librar
         ("ada", {"backend": "viseme"}, 400),
         ("ada", {"backend": "musetalk15", "parameters": {"beard": 1}}, 400),
         ("ada", {"backend": "musetalk15", "parameters": {"bbox_shift": "much"}}, 400),
+        ("ada", {"backend": "musetalk15", "parameters": {"bbox_shift": 1000}}, 400),
+        ("ada", {"backend": "wav2lip96", "parameters": {"smooth": "no"}}, 400),
+        ("ada", {"backend": "wav2lip96", "parameters": {"upper_boundary_ratio": [1]}}, 400),
         ("ada", {}, 400),
     ],
 )
