@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarNotPrepared, BundleError
+from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
 from avatars.face_crops import BACKENDS
 from avatars.workspace import disk_full_explained
 
@@ -36,6 +39,8 @@ __all__ = [
 ]
 
 PARTS_VERSION = "1"
+STALE_S = 3600.0
+"hidden files of writers that were killed are removed once nobody has touched them for so long"
 OWN_NETWORK = frozenset({"ultralight"})
 "backends that draw each avatar with a network of its own, which lies beside its parts as <backend>.pth"
 
@@ -136,14 +141,18 @@ def write_parts(
     """Store what `backend` needs of an avatar, whole or not at all; replaces what was there.
 
     `boxes` (n, 4) x0, y0, x1, y1 and a mask uint8 of each box's size; `rows`: name -> (n, ...); `parameters` as JSON.
-    Raises BundleError (they do not fit the avatar or each other), DiskFull.
+    Any number of writers may be at it; the last one's counts. Raises BundleError (they do not fit the avatar or each
+    other), AvatarNotFound (it was deleted meanwhile), DiskFull.
     """
-    flat = [np.ascontiguousarray(mask, np.uint8).ravel() for mask in masks]
+    try:
+        flat, offsets = _laid_out(boxes, masks)
+    except ValueError as error:
+        raise _damaged(bundle, backend, str(error)) from error
     tensors = {
         **{name: np.ascontiguousarray(array) for name, array in rows.items()},
         "boxes": np.ascontiguousarray(boxes, np.int32),
-        "masks": np.concatenate(flat),
-        "mask_offsets": np.cumsum([0, *(len(mask) for mask in flat)], dtype=np.int64),
+        "masks": flat,
+        "mask_offsets": offsets,
     }
     metadata = {
         "version": PARTS_VERSION,
@@ -151,18 +160,57 @@ def write_parts(
         "parameters": json.dumps(dict(parameters), ensure_ascii=False),
     }
     path = parts_path(bundle, backend)
-    staging = path.with_name(f".{path.name}")
+    with _deletion_told(bundle), _staged(path) as staging:
+        save_file(tensors, staging, metadata)
+        _sync(staging)
+        BackendParts._read(staging, bundle, backend)
+        staging.chmod(0o644)  # safetensors lets nobody else read what it writes
+    return BackendParts.open(bundle, backend)
+
+
+def _laid_out(boxes: IntArray, masks: Iterable[Mask]) -> tuple[Mask, npt.NDArray[np.int64]]:
+    """The masks one after another, and where each begins and ends. Raises ValueError if they are not of the boxes."""
+    sizes = (boxes[:, 2:] - boxes[:, :2]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(sizes.prod(axis=1))])
+    flat = np.empty(offsets[-1], np.uint8)
+    for (width, height), start, mask in zip(sizes, offsets[:-1], masks, strict=True):
+        if mask.shape != (height, width):
+            raise ValueError(f"a mask of {mask.shape} is no mask of a box of {width} x {height}")
+        flat[start : start + mask.size] = mask.ravel()
+    return flat, offsets
+
+
+@contextmanager
+def _staged(path: Path) -> Iterator[Path]:
+    """A name of its own for each writer; the file is put in its place at the end, or removed. Raises DiskFull."""
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with disk_full_explained():
             path.parent.mkdir(exist_ok=True)
-            save_file(tensors, staging, metadata)
-            _sync(staging)
-            BackendParts._read(staging, bundle, backend)
-            staging.chmod(0o644)  # safetensors lets nobody else read what it writes
+            _sweep(path)
+            yield staging
             staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
-    return BackendParts.open(bundle, backend)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of this file have left that were killed."""
+    for left in path.parent.glob(f".{path.name}*"):
+        with suppress(FileNotFoundError):  # another writer's, just now put in its place
+            if time.time() - left.stat().st_mtime > STALE_S:
+                left.unlink()
+
+
+@contextmanager
+def _deletion_told(bundle: AvatarBundle) -> Iterator[None]:
+    """Raises AvatarNotFound in place of what comes of writing into the folder of an avatar that is gone."""
+    try:
+        yield
+    except (OSError, SafetensorError, BundleError) as error:
+        if bundle.path.is_dir():
+            raise
+        raise AvatarNotFound(f"The avatar '{bundle.id}' was deleted meanwhile.", "Choose another one.") from error
 
 
 def parts_path(bundle: AvatarBundle, backend: str) -> Path:

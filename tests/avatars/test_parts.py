@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import avatars.parts
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarNotPrepared, BundleError
+from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
 from avatars.library import AvatarLibrary
 from avatars.parts import (
     PARTS_VERSION,
@@ -171,3 +173,52 @@ def test_parts_that_do_not_fit_replace_nothing(bundle: AvatarBundle) -> None:
         write(bundle, masks=[np.zeros((3, 3), np.uint8)] * 2)
     assert BackendParts.open(bundle, "musetalk15").mask(0).shape == (30, 20)
     assert [path.name for path in (bundle.path / "parts").iterdir()] == ["musetalk15.safetensors"]
+
+
+def test_two_writers_do_not_disturb_each_other(bundle: AvatarBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command beside the portal's job: both end well, the last one's parts are there, and nothing else."""
+
+    def another_comes_and_ends(*given: Any) -> None:
+        save_file(*given)
+        monkeypatch.setattr(avatars.parts, "save_file", save_file)
+        write(bundle, parameters={"parsing_mode": "raw"})
+
+    monkeypatch.setattr(avatars.parts, "save_file", another_comes_and_ends)
+    write(bundle)
+    assert BackendParts.open(bundle, "musetalk15").parameters == {"parsing_mode": "jaw"}
+    assert [path.name for path in (bundle.path / "parts").iterdir()] == ["musetalk15.safetensors"]
+
+
+def test_what_killed_writers_left_is_swept(bundle: AvatarBundle) -> None:
+    """Old hidden files of the same parts go with the next write; a young one may be somebody's who writes now."""
+    write(bundle)
+    path = parts_path(bundle, "musetalk15")
+    old, older, young = (path.with_name(f".{path.name}{ending}") for ending in ("", ".01234567", ".89abcdef"))
+    for left in (old, older, young):
+        left.write_bytes(b"half")
+    for left in (old, older):
+        os.utime(left, (0, 0))
+    write(bundle)
+    assert {left.name for left in path.parent.iterdir()} == {path.name, young.name}
+
+
+def test_an_avatar_deleted_meanwhile_is_said_to_be_gone(bundle: AvatarBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before or in the middle of the write: a plain error, and no folder comes back."""
+
+    def deleted_meanwhile(*given: Any) -> None:
+        save_file(*given)
+        AvatarLibrary(bundle.path.parent).delete("ada")
+
+    monkeypatch.setattr(avatars.parts, "save_file", deleted_meanwhile)
+    for _ in range(2):
+        with pytest.raises(AvatarNotFound, match="deleted"):
+            write(bundle)
+        assert not bundle.path.exists()
+
+
+@pytest.mark.parametrize("wrong", [masks()[:1], [*masks(), masks()[0]], [masks()[0], masks()[1].T]])
+def test_masks_that_are_not_those_of_the_boxes_are_refused(bundle: AvatarBundle, wrong: list[np.ndarray]) -> None:
+    """One for each box, of its size; a turned one has as many pixels."""
+    with pytest.raises(BundleError):
+        write(bundle, masks=wrong)
+    assert not parts_path(bundle, "musetalk15").exists()
