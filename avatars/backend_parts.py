@@ -1,7 +1,7 @@
 """Preparing an avatar for a lip-sync backend: boxes from its landmarks, masks, faces cut out, latents of them.
 
 Frames go in batches, and a batch that is finished is kept in the working directory: after a kill the next run computes
-only what is missing. What is there counts only for the same avatar, backend and parameters.
+only what is missing. What is there counts only for the same avatar, backend, parameters and weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box, face_box
 from avatars.face_masks import mask_from_landmarks, musetalk_mask
 from avatars.face_parsing import FaceParser, cut_out, find_face_parser
 from avatars.latents import FaceEncoder
-from avatars.parts import BackendParts, bundle_fingerprint, write_parts
+from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
 
 __all__ = ["BATCH_FRAMES", "prepare_parts", "softness_warning"]
@@ -82,34 +82,28 @@ def prepare_parts(
     MuseTalk's masks are from BiSeNet if its weights are there, else from the landmarks.
 
     `progress` gets 0 to 1; what it raises ends the preparation, and the next run with the same `work` goes on there.
-    Raises AvatarError (no such backend, packages not installed), FaceNotFound, BundleError, DiskFull, WeightsMissing,
-    WeightsDamaged, WrongArchitecture.
+    Raises AvatarError (no such backend, packages not installed), AvatarNotFound (deleted meanwhile), BadParameters,
+    FaceNotFound, BundleError, DiskFull, WeightsMissing, WeightsDamaged, WrongArchitecture, and MemoryError or
+    torch.OutOfMemoryError if a single face is too much for the device.
     """
     if backend not in BACKENDS:
         raise AvatarError(f"Nothing needs to be prepared for {backend!r}.", f"Choose one of {', '.join(BACKENDS)}.")
     face_format = _FORMATS[backend]
-    encode: Callable[[ImageArray], Rows] = _as_they_are
-    if face_format.latents:
-        encode = FaceEncoder(weights, backend, device).encode
+    encoder = FaceEncoder(weights, backend, device) if face_format.latents else None
     parser = find_face_parser(weights, device) if face_format.latents else None
     used = {**parameters.to_json(), "parser": "landmarks" if parser is None else "bisenet"}
     boxes = face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
-    batches = work / _digest(bundle, backend, used)
+    maker = _Maker(bundle, backend, parameters, boxes, encoder, parser)
+    batches = work / _digest(bundle, backend, used, maker.weight_files)
     starts = range(0, bundle.frame_count, BATCH_FRAMES)
     for start in starts:
         progress(start / bundle.frame_count)
-        if _batch(batches, start).exists():
-            continue
-        frames = range(start, min(start + BATCH_FRAMES, bundle.frame_count))
-        pictures = [bundle.frame(frame) for frame in frames]
-        rows = encode(np.stack([_face(picture, boxes[start + i], face_format) for i, picture in enumerate(pictures)]))
-        masks = [
-            _mask(bundle, start + i, picture, boxes[start + i], backend, parameters, parser)
-            for i, picture in enumerate(pictures)
-        ]
-        with stage_output(batches, _batch(batches, start).name) as output:
-            np.save(output / "rows.npy", rows)
-            np.savez_compressed(output / "masks.npz", *masks)
+        if not _batch(batches, start).exists():
+            frames = range(start, min(start + BATCH_FRAMES, bundle.frame_count))
+            rows, masks = _made(maker, frames, progress)
+            with stage_output(batches, _batch(batches, start).name) as output:
+                np.save(output / "rows.npy", rows)
+                np.savez_compressed(output / "masks.npz", *masks)
     name = "latents" if face_format.latents else "faces"
     parts = write_parts(
         bundle,
@@ -123,33 +117,55 @@ def prepare_parts(
     return parts
 
 
-def _as_they_are(faces: ImageArray) -> Rows:
-    return faces
+@dataclass(frozen=True, slots=True, eq=False)
+class _Maker:
+    """Rows and masks of frames."""
+
+    bundle: AvatarBundle
+    backend: str
+    parameters: CropParameters
+    boxes: npt.NDArray[np.int32]
+    encoder: FaceEncoder | None
+    parser: FaceParser | None
+
+    @property
+    def weight_files(self) -> list[Path]:
+        of_the_encoder = [] if self.encoder is None else self.encoder.files
+        return of_the_encoder if self.parser is None else [*of_the_encoder, self.parser.path]
+
+    def rows(self, frames: range) -> Iterator[Rows]:
+        """All of them, a few at a time where they take long."""
+        faces = np.stack([self._face(frame) for frame in frames])
+        return iter([faces]) if self.encoder is None else self.encoder.encode(faces)
+
+    def mask(self, frame: int) -> ImageArray:
+        x0, y0, x1, y1 = self.boxes[frame].tolist()
+        box: Box = (x0, y0, x1, y1)
+        if self.parser is None:
+            return mask_from_landmarks(self.bundle.landmarks[frame], box, self.backend, self.parameters)
+        crop, _ = crop_box(box)
+        return musetalk_mask(self.parser.classes(cut_out(self.bundle.frame(frame), crop)), box, self.parameters)
+
+    def _face(self, frame: int) -> ImageArray:
+        x0, y0, x1, y1 = self.boxes[frame]
+        face_format = _FORMATS[self.backend]
+        size = (face_format.side_px, face_format.side_px)
+        face = self.bundle.frame(frame)[y0:y1, x0:x1]
+        return np.asarray(cv2.resize(face, size, interpolation=face_format.interpolation), np.uint8)
 
 
-def _face(picture: ImageArray, box: npt.NDArray[np.int32], face_format: _FaceFormat) -> ImageArray:
-    x0, y0, x1, y1 = box
-    side = face_format.side_px
-    return np.asarray(
-        cv2.resize(picture[y0:y1, x0:x1], (side, side), interpolation=face_format.interpolation), np.uint8
-    )
-
-
-def _mask(
-    bundle: AvatarBundle,
-    frame: int,
-    picture: ImageArray,
-    box: npt.NDArray[np.int32],
-    backend: str,
-    parameters: CropParameters,
-    parser: FaceParser | None,
-) -> ImageArray:
-    x0, y0, x1, y1 = box.tolist()
-    face: Box = (x0, y0, x1, y1)
-    if parser is None:
-        return mask_from_landmarks(bundle.landmarks[frame], face, backend, parameters)
-    crop, _ = crop_box(face)
-    return musetalk_mask(parser.classes(cut_out(picture, crop)), face, parameters)
+def _made(maker: _Maker, frames: range, progress: Callable[[float], None]) -> tuple[Rows, list[ImageArray]]:
+    """Rows and masks of a batch. Networks take seconds a frame, so progress is told between frames."""
+    count = maker.bundle.frame_count
+    rows: list[Rows] = []
+    for few in maker.rows(frames):
+        rows.append(few)
+        progress((frames.start + sum(map(len, rows))) / count)
+    masks: list[ImageArray] = []
+    for frame in frames:
+        masks.append(maker.mask(frame))
+        progress(frames.stop / count)
+    return np.concatenate(rows), masks
 
 
 def _kept_masks(batches: Path, starts: Iterable[int]) -> Iterator[ImageArray]:
@@ -162,6 +178,8 @@ def _batch(batches: Path, start: int) -> Path:
     return batches / f"batch-{start:05d}"
 
 
-def _digest(bundle: AvatarBundle, backend: str, used: Mapping[str, Any]) -> str:
-    what = json.dumps([bundle_fingerprint(bundle), backend, used])
+def _digest(bundle: AvatarBundle, backend: str, used: Mapping[str, Any], weight_files: Iterable[Path]) -> str:
+    """Another one for whatever would make other batches."""
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files]
+    what = json.dumps([PARTS_VERSION, bundle_fingerprint(bundle), backend, used, stamps])
     return f"{backend}-{zlib.crc32(what.encode()):08x}"

@@ -35,7 +35,7 @@ class FaceParser:
     """BiSeNet, loaded at its first use."""
 
     def __init__(self, path: Path, device: str) -> None:
-        self._path = path
+        self.path = path
         self._device = device
         self._network: BiSeNet | None = None
 
@@ -47,7 +47,7 @@ class FaceParser:
         from models.bisenet import load_bisenet, parse
 
         if self._network is None:
-            self._network = load_bisenet(self._path).float().to(self._device)
+            self._network = load_bisenet(self.path).float().to(self._device)
         return np.asarray(parse(self._network, crop[None])[0], np.uint8)
 
 

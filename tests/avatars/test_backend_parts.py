@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from avatars.face_crops import CropParameters, crop_box
 from avatars.face_masks import musetalk_mask
+from avatars.latents import FaceEncoder
 from avatars.parts import BackendParts
 from models.errors import WeightsDamaged, WeightsMissing
 from tests.portraits import portrait_bundle
@@ -24,11 +26,9 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def killed_after(calls: int) -> Callable[[float], None]:
-    left = iter(range(calls))
-
-    def progress(_: float) -> None:
-        if next(left, None) is None:
+def killed_at(share: float) -> Callable[[float], None]:
+    def progress(done: float) -> None:
+        if done >= share:
             raise Killed
 
     return progress
@@ -123,21 +123,21 @@ def test_a_killed_preparation_goes_on_where_it_was(
     """Finished batches are not computed again, and the result is that of a run in one go."""
     monkeypatch.setattr(backend_parts, "BATCH_FRAMES", 2)
     cut: list[int] = []
-    cut_face = backend_parts._face
+    cut_face = backend_parts._Maker._face
 
-    def counting(picture: np.ndarray, *rest: object) -> np.ndarray:
-        cut.append(1)
-        return cut_face(picture, *rest)  # type: ignore[arg-type]
+    def counting(maker: backend_parts._Maker, frame: int) -> np.ndarray:
+        cut.append(frame)
+        return cut_face(maker, frame)
 
-    monkeypatch.setattr(backend_parts, "_face", counting)
+    monkeypatch.setattr(backend_parts._Maker, "_face", counting)
     parameters, work = CropParameters(), tmp_path / "work"
     with pytest.raises(Killed):
-        prepare_parts(bundle, "wav2lip96", tmp_path, parameters, work, killed_after(2))
+        prepare_parts(bundle, "wav2lip96", tmp_path, parameters, work, killed_at(0.8))
     assert len(cut) == 4
     with pytest.raises(AvatarError):
         BackendParts.open(bundle, "wav2lip96")
     parts = prepare_parts(bundle, "wav2lip96", tmp_path, parameters, work, silent)
-    assert len(cut) == 5
+    assert len(cut) == 4 + 3  # the batch that was not finished, and the last one
     faces = [parts.row("faces", frame) for frame in range(5)]
     whole = prepare_parts(bundle, "wav2lip96", tmp_path, parameters, tmp_path / "fresh", silent)
     assert all(np.array_equal(face, whole.row("faces", frame)) for frame, face in enumerate(faces))
@@ -151,6 +151,64 @@ def test_other_parameters_are_computed_afresh(bundle: AvatarBundle, tmp_path: Pa
     parts = prepare_parts(bundle, "wav2lip96", tmp_path, padded, work, silent)
     assert parts.parameters["pads"] == [20, 20, 20, 20]
     assert not np.array_equal(parts.row("faces", 0), plain)
+
+
+def test_other_weights_make_other_batches(bundle: AvatarBundle, weights: Path, tmp_path: Path) -> None:
+    """Weights that were replaced after a kill: what was made with the old ones does not count."""
+    from tests.tiny_musetalk import write_musetalk_weights
+
+    def prepare(seed: int, work: str) -> np.ndarray:
+        write_musetalk_weights(weights, seed=seed)
+        return prepare_parts(bundle, "musetalk15", weights, CropParameters(), tmp_path / work, silent).row("latents", 0)
+
+    first = prepare(0, "work")
+    second = prepare(1, "work")
+    assert not np.array_equal(first, second) and np.array_equal(second, prepare(1, "fresh"))
+
+
+def test_faces_are_encoded_a_few_at_a_time(
+    bundle: AvatarBundle, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at once on the CPU, with progress after each two, so that memory stays small and a cancel is noticed."""
+    counts = counted(monkeypatch, fitting=16)
+    told: list[float] = []
+    prepare_parts(bundle, "musetalk15", weights, CropParameters(), tmp_path / "work", told.append)
+    assert counts == [2, 2, 1]
+    assert told == sorted(told) and {0.4, 0.8, 1.0} <= set(told)
+
+
+def test_faces_are_encoded_one_by_one_where_memory_is_short(
+    bundle: AvatarBundle, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit is halved once for all, on a GPU from four on; a single face that does not fit is an error."""
+    import torch
+
+    counts = counted(monkeypatch, fitting=1)
+    faces = np.zeros((5, 256, 256, 3), np.uint8)
+    encoder = FaceEncoder(weights, "musetalk15", device="cpu:0")
+    assert [len(latents) for latents in encoder.encode(faces)] == [1] * 5
+    assert counts == [4, 2, *[1] * 5]
+    counted(monkeypatch, fitting=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        list(encoder.encode(faces))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, fitting: int) -> list[int]:
+    """How many faces are encoded at once, from now on; more than `fitting` are too many for the memory."""
+    import torch
+
+    from models.musetalk_vae import encode_faces
+
+    counts: list[int] = []
+
+    def counting(vae: Any, faces: np.ndarray) -> torch.Tensor:
+        counts.append(len(faces))
+        if len(faces) > fitting:
+            raise torch.OutOfMemoryError
+        return encode_faces(vae, faces)
+
+    monkeypatch.setattr("models.musetalk_vae.encode_faces", counting)
+    return counts
 
 
 def test_what_is_missing_or_damaged_is_said_before_anything_is_kept(bundle: AvatarBundle, tmp_path: Path) -> None:
