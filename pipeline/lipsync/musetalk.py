@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
-from pipeline.lipsync.patches import parts_stamp, patches_of, rows_of, windows_of
+from pipeline.lipsync.patches import RowFormat, open_parts, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import PACKAGES, Precision, find_weights, memory_told, open_device, weights_told
 from pipeline.types import FacePatch, LipSyncRequest
 
@@ -42,6 +44,7 @@ class _MuseTalkLipSync:
     max_batch = 16
     on_device = True
     draws_rest = False
+    _rows = RowFormat("latents", (8, 32, 32), np.float16)
 
     def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
         """Raises BackendUnavailable."""
@@ -67,11 +70,11 @@ class _MuseTalkLipSync:
 
     def prepared_from(self, bundle: AvatarBundle) -> Hashable:
         """See LipSync."""
-        return parts_stamp(bundle, self.name)
+        return parts_stamp(bundle, self.name, self._rows)
 
     def prepare(self, bundle: AvatarBundle) -> BackendParts:
-        """Raises AvatarNotPrepared."""
-        return BackendParts.open(bundle, self.name)
+        """Raises AvatarNotPrepared, BundleError."""
+        return open_parts(bundle, self.name, self._rows)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
         """windows: float32 (50, 384), whisper's states around the picture. Raises DeviceOutOfMemory."""

@@ -4,15 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import BundleError
 from avatars.parts import BackendParts, parts_path
 from pipeline.types import FacePatch, ImageArray, LipSyncRequest
 
-__all__ = ["file_stamp", "parts_stamp", "patches_of", "rows_of", "windows_of"]
+__all__ = ["RowFormat", "file_stamp", "open_parts", "parts_stamp", "patches_of", "rows_of", "windows_of"]
+
+
+class RowFormat(NamedTuple):
+    """What a network reads of each frame of an avatar."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+
+
+def open_parts(bundle: AvatarBundle, backend: str, rows: RowFormat) -> BackendParts:
+    """What `backend` needs of an avatar, with `rows` in it: another program may have written the file.
+
+    Raises AvatarNotPrepared, BundleError.
+    """
+    parts = BackendParts.open(bundle, backend)
+    try:
+        found = parts.row(rows.name, 0)
+    except (KeyError, TypeError, AttributeError) as error:  # the last two: float types that NumPy lacks
+        raise _damaged(bundle, backend, f"its {rows.name} are missing or cannot be read") from error
+    if found.shape != rows.shape or found.dtype != rows.dtype:
+        wanted = f"{rows.shape} {np.dtype(rows.dtype)}"
+        raise _damaged(bundle, backend, f"its {rows.name} are {found.shape} {found.dtype} instead of {wanted}")
+    return parts
+
+
+def _damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:
+    return BundleError(
+        f"What {backend} needs of the avatar '{bundle.id}' is damaged: {reason}.",
+        f"Prepare the avatar for {backend} again.",
+    )
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
@@ -21,9 +54,9 @@ def file_stamp(path: Path) -> tuple[int, int]:
     return found.st_ino, found.st_mtime_ns
 
 
-def parts_stamp(bundle: AvatarBundle, backend: str) -> tuple[int, int]:
+def parts_stamp(bundle: AvatarBundle, backend: str, rows: RowFormat) -> tuple[int, int]:
     """Of the parts that `backend` has of an avatar. Raises AvatarNotPrepared, BundleError."""
-    BackendParts.open(bundle, backend)
+    open_parts(bundle, backend, rows)
     return file_stamp(parts_path(bundle, backend))
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from avatars.bundle import AvatarBundle
 from avatars.errors import NetworkMissing
 from avatars.parts import BackendParts, parts_path
-from pipeline.lipsync.patches import file_stamp, parts_stamp, patches_of, rows_of, windows_of
+from pipeline.lipsync.patches import RowFormat, file_stamp, open_parts, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import (
     Precision,
     TorchDevice,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from models.ultralight import Ultralight
 
 __all__ = ["UltralightLipSync", "network_path"]
+
+_ROWS = RowFormat("faces", (168, 168, 3), np.uint8)
 
 
 def network_path(bundle: AvatarBundle) -> Path:
@@ -68,7 +72,7 @@ class UltralightLipSync:
         path = network_path(bundle)
         if not path.is_file():
             raise NetworkMissing(bundle.id)
-        return parts_stamp(bundle, self.name), file_stamp(path)
+        return parts_stamp(bundle, self.name, _ROWS), file_stamp(path)
 
     def prepare(self, bundle: AvatarBundle) -> _Speaker:
         """The avatar's parts and its network, loaded.
@@ -79,7 +83,7 @@ class UltralightLipSync:
         from models.ultralight import load_ultralight
 
         assert self._place is not None, "load() comes first"
-        parts = BackendParts.open(bundle, self.name)
+        parts = open_parts(bundle, self.name, _ROWS)
         with weights_told(self.name):
             network = load_ultralight(network_path(bundle))
             return _Speaker(parts, self._place.place(network, compiled=self._compiled))

@@ -6,9 +6,11 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
-from pipeline.lipsync.patches import parts_stamp, patches_of, rows_of, windows_of
+from pipeline.lipsync.patches import RowFormat, open_parts, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import Precision, find_weights, memory_told, open_device, weights_told
 from pipeline.types import FacePatch, LipSyncRequest
 
@@ -50,11 +52,15 @@ class _Wav2LipSync:
 
     def prepared_from(self, bundle: AvatarBundle) -> Hashable:
         """See LipSync."""
-        return parts_stamp(bundle, self.name)
+        return parts_stamp(bundle, self.name, self._rows)
+
+    @property
+    def _rows(self) -> RowFormat:
+        return RowFormat("faces", (self.side, self.side, 3), np.uint8)
 
     def prepare(self, bundle: AvatarBundle) -> BackendParts:
-        """Raises AvatarNotPrepared."""
-        return BackendParts.open(bundle, self.name)
+        """Raises AvatarNotPrepared, BundleError."""
+        return open_parts(bundle, self.name, self._rows)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
         """windows: float32 (80, 16), mel of the 200 ms from the picture's time on. Raises DeviceOutOfMemory."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from portraits import portrait_bundle
 
-from avatars.parts import parts_path
+from avatars.errors import BundleError
+from avatars.parts import BackendParts, parts_path, write_parts
 from models.visemes import MOUTH_SHAPES
 from pipeline.interfaces import LipSync
 from pipeline.registry import create, names
@@ -104,6 +105,33 @@ def test_the_same_request_gives_the_same_patch(backend, requests):
     first = backend.infer(requests[:1])[0].pixels.copy()
     backend.infer(requests[1:])
     assert (backend.infer(requests[:1])[0].pixels == first).all()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda _rows: {},
+        lambda rows: {name: row[:, :4] for name, row in rows.items()},
+        lambda rows: {name: row.astype(np.float64) for name, row in rows.items()},
+    ],
+    ids=["missing", "of another size", "of another type"],
+)
+def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(backend, bundles, tmp_path, changed):
+    """What another program wrote in their place is told as damage, with the remedy, when the avatar is chosen."""
+    if backend.name not in NEURAL:
+        pytest.skip("it needs no parts")
+    from neural_avatars import add_parts
+
+    bundle = portrait_bundle(tmp_path, "woman", 256)
+    add_parts(bundle, backend.name)
+    parts = BackendParts.open(bundle, backend.name)
+    name = "latents" if backend.name.startswith("musetalk") else "faces"
+    rows = changed({name: parts.row(name, 0)[None]})
+    write_parts(bundle, backend.name, boxes=parts.boxes, masks=[parts.mask(0)], rows=rows, parameters={})
+    for look in (backend.prepared_from, backend.prepare):
+        with pytest.raises(BundleError, match=name) as caught:
+            look(bundle)
+        assert caught.value.hint == f"Prepare the avatar for {backend.name} again."
 
 
 def test_a_batch_equals_its_requests_one_by_one(backend, requests):
