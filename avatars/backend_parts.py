@@ -84,7 +84,7 @@ def prepare_parts(
     `progress` gets 0 to 1; what it raises ends the preparation, and the next run with the same `work` goes on there.
     Raises AvatarError (no such backend, packages not installed), AvatarNotFound (deleted meanwhile), BadParameters,
     FaceNotFound, BundleError, DiskFull, WeightsMissing, WeightsDamaged, WrongArchitecture, and MemoryError or
-    torch.OutOfMemoryError if a single face is too much for the device.
+    torch's RuntimeError if a single face is too much for the device.
     """
     if backend not in BACKENDS:
         raise AvatarError(f"Nothing needs to be prepared for {backend!r}.", f"Choose one of {', '.join(BACKENDS)}.")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.errors import AvatarError
+from models.memory import means_no_room
 from models.weights import WeightsFolder
 
 if TYPE_CHECKING:
@@ -53,16 +54,14 @@ class FaceEncoder:
         masked face, then of the whole one.
 
         Fewer at a time from then on if memory is too short. Raises WeightsDamaged, WrongArchitecture, and MemoryError
-        or torch.OutOfMemoryError if a single face does not fit.
+        or torch's RuntimeError if a single face does not fit.
         """
-        import torch
-
         while len(faces):
             few = faces[: self._at_once]
             try:
                 latents = self._latents_of(few)
-            except (MemoryError, torch.OutOfMemoryError):
-                if len(few) == 1:
+            except (MemoryError, RuntimeError) as error:
+                if len(few) == 1 or not means_no_room(error):
                     raise
                 self._at_once = len(few) // 2
                 continue

@@ -204,7 +204,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, fitting: int) -> list[int]:
     def counting(vae: Any, faces: np.ndarray) -> torch.Tensor:
         counts.append(len(faces))
         if len(faces) > fitting:
-            raise torch.OutOfMemoryError
+            raise torch.OutOfMemoryError("CUDA out of memory.")
         return encode_faces(vae, faces)
 
     monkeypatch.setattr("models.musetalk_vae.encode_faces", counting)

@@ -1,0 +1,14 @@
+"""Whether an error says that the memory of a device is full. Standard library only."""
+
+from __future__ import annotations
+
+__all__ = ["means_no_room"]
+
+_SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""In messages of RuntimeErrors: CUDA's has a type of its own below it; MPS, the CPU and CUDA's libraries have none."""
+
+
+def means_no_room(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    )
