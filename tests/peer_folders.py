@@ -72,6 +72,13 @@ def openavatarchat(folder: Path, count: int = 40, full_imgs: bool = True) -> Pat
     return folder
 
 
+def leave_originals(folder: Path, names: Sequence[str]) -> None:
+    """What MuseTalk's tools copy to full_imgs when they are given a folder of pictures, before they write their own."""
+    for name in names:
+        if not (folder / "full_imgs" / name).exists():
+            cv2.imwrite(str(folder / "full_imgs" / name), np.full((SIDE, SIDE, 3), 99, np.uint8))
+
+
 def _musetalk(folder: Path, pictures: Sequence[np.ndarray], boxes: Sequence[Box], info: dict[str, Any]) -> None:
     save_pictures(folder / "full_imgs", pictures)
     save_pictures(folder / "mask", [np.full((90, 90, 3), 255, np.uint8) for _ in pictures])

@@ -57,6 +57,8 @@ def import_words(imported: Mapping[str, Any]) -> list[str]:
     words = [f"Imported from {peer}: {pictures} pictures."]
     if imported["doubled"]:
         words.append("Its cycle was stored forward and back again; each picture was taken once.")
+    if imported.get("ignored"):
+        words.append(f"{imported['ignored']} more in the same folder were left out: no box belongs to them.")
     if imported["used"] < pictures:
         words.append(f"Only the first {imported['used']} pictures are used.")
     if imported["faceless"]:

@@ -13,7 +13,7 @@ from avatars.importers.peer import (
     FULL_IMAGES,
     PeerAvatar,
     boxes_of,
-    list_in,
+    coords_in,
     match,
     stored_pictures,
     width_of,
@@ -66,7 +66,7 @@ def _face_side_px(folder: PeerFolder) -> int:
 def _read(folder: PeerFolder, peer: str, order: tuple[int, int, int, int]) -> PeerAvatar:
     pictures = stored_pictures(folder)
     match(FULL_IMAGES, pictures.count, len(folder.numbered(FACE_IMAGES)))
-    coords = list_in(folder, COORDS)
+    coords = coords_in(folder)
     match(COORDS, len(coords), pictures.count)
     height, width = pictures.decode(0).shape[:2]
     boxes = boxes_of(coords, order, (width, height))

@@ -9,7 +9,18 @@ from typing import Final
 
 from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
-from avatars.importers.peer import COORDS, MIXED, PeerAvatar, boxes_of, fold, info_of, list_in, match, stored_pictures
+from avatars.importers.peer import (
+    COORDS,
+    MIXED,
+    PeerAvatar,
+    boxes_of,
+    coords_in,
+    fold,
+    info_of,
+    list_in,
+    match,
+    written_pictures,
+)
 
 __all__ = ["CORNERS", "MASKS", "MASK_COORDS", "MuseTalkReader", "check_mask_boxes"]
 
@@ -27,8 +38,8 @@ class MuseTalkReader:
 
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
-        pictures = stored_pictures(folder)
-        coords = list_in(folder, COORDS)
+        coords = coords_in(folder)
+        pictures, ignored = written_pictures(folder, len(coords))
         check_mask_boxes(folder, len(coords))
         masks = len(folder.numbered(MASKS))
         if masks not in (0, len(coords)):
@@ -37,7 +48,7 @@ class MuseTalkReader:
         info = info_of(folder)
         peer = "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk"
         height, width = pictures.decode(0).shape[:2]
-        return PeerAvatar(peer, single, boxes_of(boxes, CORNERS, (width, height)), doubled, info)
+        return PeerAvatar(peer, single, boxes_of(boxes, CORNERS, (width, height)), doubled, ignored, info)
 
 
 def check_mask_boxes(folder: PeerFolder, boxes: int) -> None:

@@ -11,16 +11,17 @@ from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
 from avatars.importers.musetalk import CORNERS, MASK_COORDS, check_mask_boxes
 from avatars.importers.peer import (
-    COORDS,
+    FULL_IMAGES,
     PeerAvatar,
     Pictures,
     boxes_of,
     check_size,
+    coords_in,
     fold,
     info_of,
     list_in,
     match,
-    stored_pictures,
+    written_pictures,
 )
 
 __all__ = ["OpenAvatarChatReader"]
@@ -41,18 +42,18 @@ class OpenAvatarChatReader:
 
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
-        coords = list_in(folder, COORDS)
+        coords = coords_in(folder)
         check_mask_boxes(folder, len(coords))
-        stored = stored_pictures(folder)
-        if stored.count:
-            pictures = stored
+        if folder.numbered(FULL_IMAGES):
+            pictures, ignored = written_pictures(folder, len(coords))
         else:
-            pictures = _pickled_pictures(folder)
+            pictures, ignored = _pickled_pictures(folder), 0
             if MASKS in folder:
                 match(MASKS, len(list_in(folder, MASKS, MAX_PICTURES_BYTES)), pictures.count)
         single, boxes, doubled = fold(pictures, coords)
         height, width = pictures.decode(0).shape[:2]
-        return PeerAvatar("OpenAvatarChat", single, boxes_of(boxes, CORNERS, (width, height)), doubled, info_of(folder))
+        placed = boxes_of(boxes, CORNERS, (width, height))
+        return PeerAvatar("OpenAvatarChat", single, placed, doubled, ignored, info_of(folder))
 
 
 def _pickled_pictures(folder: PeerFolder) -> Pictures:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
-from avatars.importers.safe_pickle import read_pickle
+from avatars.importers.safe_pickle import read_pickle, shown
 from avatars.media import MAX_CLIP_PIXELS, MIN_SIDE_PX
 
 __all__ = [
@@ -30,14 +31,15 @@ __all__ = [
     "Pictures",
     "boxes_of",
     "check_size",
+    "coords_in",
     "decoded",
     "fold",
     "info_of",
-    "is_mirrored",
     "list_in",
     "match",
     "stored_pictures",
     "width_of",
+    "written_pictures",
 ]
 
 ImageArray = npt.NDArray[np.uint8]
@@ -51,6 +53,8 @@ MAX_LIST_BYTES: Final = 8 * 2**20
 "of a pickled list of boxes; ten thousand of them take one"
 MAX_INFO_BYTES: Final = 2**16
 MAX_PICTURE_BYTES: Final = 64 * 2**20
+MAX_PX: Final = 10**6
+"where a box may end"
 WHOLE_PICTURE: Final = 0.99
 "a box that covers this part of the picture on both sides is what wav2lip notes where it saw no face"
 MIXED: Final = "Files of several avatars may be mixed, or the making broke off: make the avatar again."
@@ -83,6 +87,8 @@ class PeerAvatar:
     "(n, 4) float32 x0, y0, x1, y1 of the face in pixels of the pictures; NaN where the peer has seen none"
     doubled: bool
     "whether the cycle was stored forward and back again"
+    ignored: int = 0
+    "further pictures that lie beside them and are none of the avatar's"
     facts: Mapping[str, Any] = field(default_factory=dict)
     "what else the peer has noted, fit for JSON"
     networks: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
@@ -100,10 +106,25 @@ class PeerReader(Protocol):
         """Raises BadImport."""
 
 
-def stored_pictures(folder: PeerFolder, below: str = FULL_IMAGES) -> Pictures:
-    """The numbered pictures of a folder. Decoding raises BadImport: damaged, too large, of another size."""
-    names = folder.numbered(below)
+def stored_pictures(folder: PeerFolder) -> Pictures:
+    """The numbered pictures of full_imgs. Decoding raises BadImport: damaged, too large, of another size."""
+    return _pictures(folder, folder.numbered(FULL_IMAGES))
 
+
+def written_pictures(folder: PeerFolder, boxes: int) -> tuple[Pictures, int]:
+    """The pictures of full_imgs for that many boxes, and how many numbered ones are there besides.
+
+    Given a folder of pictures, MuseTalk's scripts copy them to full_imgs before they write their own, 00000000.png and
+    so on, so some of the originals are left among or behind these.
+    """
+    names = folder.numbered(FULL_IMAGES)
+    written = list(takewhile(folder.__contains__, (f"{FULL_IMAGES}/{index:08d}.png" for index in count())))
+    fit = len(written) >= boxes or 2 * len(written) == boxes
+    chosen = written[:boxes] if fit else names
+    return _pictures(folder, chosen), len(names) - len(chosen)
+
+
+def _pictures(folder: PeerFolder, names: Sequence[str]) -> Pictures:
     def decode(index: int) -> ImageArray:
         return decoded(folder.read(names[index], MAX_PICTURE_BYTES), names[index])
 
@@ -148,35 +169,52 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def list_in(folder: PeerFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> list[Any]:
-    """A pickled list. Raises BadImport: missing, damaged, hostile, or no list."""
+def list_in(folder: PeerFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | npt.NDArray[Any]:
+    """A pickled list, tuple or array of rows. Raises BadImport: missing, damaged, hostile, or no list."""
     value = read_pickle(folder.read(name, limit_bytes), name)
-    if not isinstance(value, list) or not value:
+    listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    if not listed or not len(value):
         raise BadImport(f"{name} holds no list, or an empty one.", "Make the avatar again with the peer's own tool.")
     return value
 
 
-def boxes_of(values: Sequence[Any], order: tuple[int, int, int, int], size: tuple[int, int]) -> FloatArray:
-    """A peer's list of boxes as (n, 4) x0, y0, x1, y1; `order` says where each of them stands in the peer's box.
+def coords_in(folder: PeerFolder) -> FloatArray:
+    """The boxes in coords.pkl, (n, 4), each in the order of its peer.
 
-    NaN where the peer has seen no face: all zeros, nothing between the edges, or the whole picture (w, h).
-    Raises BadImport if one is not four numbers.
+    Raises BadImport: as list_in(), or one is not four numbers.
     """
-    boxes = np.full((len(values), 4), np.nan, np.float32)
+    values = list_in(folder, COORDS)
+    coords = np.empty((len(values), 4), np.float32)
     for index, value in enumerate(values):
-        try:
-            box = np.asarray(value, np.float32)
-        except (ValueError, TypeError, OverflowError):
-            box = np.empty(0, np.float32)
-        if box.shape != (4,) or not np.isfinite(box).all():
+        if not _is_box(value):
             raise BadImport(
-                f"Box {index} of {COORDS} is {str(value)[:80]}, not four numbers.",
+                f"Box {index} of {COORDS} is {shown(value)}, not four numbers.",
                 "Make the avatar again with the peer's own tool.",
             )
-        x0, y0, x1, y1 = box[list(order)]
-        whole = x1 - x0 >= WHOLE_PICTURE * size[0] and y1 - y0 >= WHOLE_PICTURE * size[1]
-        if x1 > x0 and y1 > y0 and not whole:
-            boxes[index] = x0, y0, x1, y1
+        coords[index] = value
+    return coords
+
+
+def _is_box(value: Any) -> bool:
+    """Asked before numpy sees the value: a few bytes of a pickle may stand for lists without end."""
+    if isinstance(value, np.ndarray):
+        return value.shape == (4,) and _is_box(value.tolist())
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 4
+        and all(isinstance(edge, int | float) and abs(edge) <= MAX_PX for edge in value)
+    )
+
+
+def boxes_of(coords: FloatArray, order: tuple[int, int, int, int], size: tuple[int, int]) -> FloatArray:
+    """A peer's boxes as (n, 4) x0, y0, x1, y1; `order` says where each of them stands in the peer's box.
+
+    NaN where the peer has seen no face: all zeros, nothing between the edges, or the whole picture (w, h).
+    """
+    boxes = coords[:, list(order)]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    whole = (sides >= WHOLE_PICTURE * np.array(size)).all(axis=1)
+    boxes[whole | (sides <= 0).any(axis=1)] = np.nan
     return boxes
 
 
@@ -186,26 +224,20 @@ def match(what: str, count: int, pictures: int) -> None:
         raise BadImport(f"{what} has {count} entries, but there are {pictures} pictures.", MIXED)
 
 
-def fold(pictures: Pictures, boxes: Sequence[Any]) -> tuple[Pictures, list[Any], bool]:
-    """Each picture once, its boxes, and whether the cycle was doubled.
+def fold(pictures: Pictures, coords: FloatArray) -> tuple[Pictures, FloatArray, bool]:
+    """Each picture once, its box, and whether the cycle was doubled.
 
     MuseTalk stores its cycle forward and back again, as pictures and as boxes; a list twice as long as the pictures is
     such a cycle of single ones. Raises BadImport, with the numbers, if they do not match in either way.
     """
-    if len(boxes) == 2 * pictures.count and is_mirrored(boxes):
-        return pictures, list(boxes[: pictures.count]), True
-    match(COORDS, len(boxes), pictures.count)
+    mirrored = np.array_equal(coords, coords[::-1])
+    if len(coords) == 2 * pictures.count and mirrored:
+        return pictures, coords[: pictures.count], True
+    match(COORDS, len(coords), pictures.count)
     half, odd = divmod(pictures.count, 2)
-    if odd or not is_mirrored(boxes) or not _pictures_mirrored(pictures):
-        return pictures, list(boxes), False
-    return pictures.first(half), list(boxes[:half]), True
-
-
-def is_mirrored(values: Sequence[Any]) -> bool:
-    """Whether a list reads the same from its end."""
-    half = len(values) // 2
-    pairs = zip(values[:half], values[::-1][:half], strict=True)
-    return all(np.array_equal(one, other) for one, other in pairs)
+    if odd or not mirrored or not _pictures_mirrored(pictures):
+        return pictures, coords, False
+    return pictures.first(half), coords[:half], True
 
 
 def _pictures_mirrored(pictures: Pictures) -> bool:
@@ -230,4 +262,11 @@ def info_of(folder: PeerFolder) -> dict[str, Any]:
     if not isinstance(info, dict):
         raise BadImport(f"{INFO} holds no object.", "Copy the folder again.")
     kept = {name: info[name] for name in ("avatar_id", "bbox_shift", "version") if name in info}
-    return {name: value if isinstance(value, int | float) else str(value)[:60] for name, value in kept.items()}
+    return {name: _noted(value) for name, value in kept.items()}
+
+
+def _noted(value: Any) -> int | float | str:
+    """As it can be written and sent as JSON: NaN, infinite numbers and halves of characters cannot."""
+    if isinstance(value, int | float) and abs(value) <= MAX_PX:
+        return value
+    return str(value)[:60].encode("utf-8", "replace").decode("utf-8")

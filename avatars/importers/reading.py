@@ -79,6 +79,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
             "pictures": peer.pictures.count,
             "used": used.count,
             "doubled": peer.doubled,
+            "ignored": peer.ignored,
             "faceless": int(np.isnan(boxes[:, 0]).sum()),
             "networks": sorted(peer.networks),
             "noted": dict(peer.facts),

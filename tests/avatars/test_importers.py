@@ -145,6 +145,7 @@ def test_boxes_doubled_over_single_pictures_are_folded(tmp_path):
     boxes = [list(box) for box in face_boxes(5)]
     save_pickle(path / "coords.pkl", boxes + boxes[::-1])
     save_pickle(path / "mask_coords.pkl", boxes + boxes[::-1])
+    peer_folders.leave_originals(path, ["0001.png", "0002.png", "0003.png", "0004.png", "0005.png"])
     with open_peer(path) as avatar:
         assert (avatar.doubled, avatar.pictures.count, len(avatar.boxes)) == (True, 5, 5)
 
@@ -164,6 +165,46 @@ def test_a_doubled_still_becomes_a_still(tmp_path, library, monkeypatch):
     bundle = prepared(path, tmp_path / "work", library, [[face_at()], [face_at(size=512)]])
     assert bundle.kind == "still"
     assert bundle.manifest["source"]["imported"]["median_iou"] > 0.9
+
+
+ORIGINALS = {
+    "short": [f"{index:04d}.png" for index in range(1, 7)],
+    "eight from 1": [f"{index:08d}.png" for index in range(1, 13)],
+    "eight from 1, of a clip": [f"{index:08d}.png" for index in range(1, 7)],
+    "eight from 100": [f"{index:08d}.png" for index in range(100, 112)],
+    "of the same number": [f"{index:08d}.jpg" for index in range(12)],
+    "as many as there are boxes": [f"{index}.jpg" for index in range(12)],
+}
+
+
+@pytest.mark.parametrize("originals", ORIGINALS.values(), ids=ORIGINALS)
+@pytest.mark.parametrize("peer", ["LiveTalking musetalk", "MuseTalk", "OpenAvatarChat"])
+def test_pictures_that_an_avatar_was_made_from_are_left_out(peer, originals, tmp_path, library):
+    """Copied to full_imgs by the peer's tool under their own names, they are told from those that it has written."""
+    path = MAKERS[peer](tmp_path / "a", 12 if peer == "LiveTalking musetalk" else 6)
+    written = {file.name for file in (path / "full_imgs").iterdir()}
+    peer_folders.leave_originals(path, originals)
+    with open_peer(path) as avatar:
+        assert avatar.ignored == len(set(originals) - written)
+        for rgb, expected in zip(avatar.pictures, moving_portrait(avatar.pictures.count), strict=True):
+            assert np.array_equal(rgb, expected)
+
+
+def test_originals_do_not_hide_that_pictures_are_missing(tmp_path):
+    """With a gap in what the peer has written nothing can be matched."""
+    path = musetalk(tmp_path / "a", 6)
+    peer_folders.leave_originals(path, ORIGINALS["short"])
+    (path / "full_imgs" / "00000003.png").unlink()
+    refuse(path, tmp_path / "work", r"coords\.pkl has 12 entries, but there are 17 pictures")
+
+
+def test_what_was_left_out_is_said(tmp_path, library):
+    """With how many there are, in the manifest and in words."""
+    path = peer_folders.livetalking_musetalk(tmp_path / "a", 30)
+    peer_folders.leave_originals(path, ORIGINALS["short"])
+    imported = prepared(path, tmp_path / "work", library, faces_of_the_clip(30)).manifest["source"]["imported"]
+    assert (imported["pictures"], imported["ignored"]) == (30, 6)
+    assert "6 more in the same folder were left out" in " ".join(import_words(imported))
 
 
 # faces
@@ -291,12 +332,42 @@ def test_weights_and_latents_are_never_opened(tmp_path):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("boxes", ["text", [1, 2, 3], [[1, 2, 3, 4], "abcd"], [[1, 2, float("nan"), 4]] * 2, {}, []])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        *("text", {}, [], 7, np.array(3.0), np.zeros((0, 4)), np.zeros((2, 5)), np.zeros((2, 4, 1))),
+        *([1, 2, 3], [[1, 2, 3, 4], "abcd"], [[[1], 2, 3, 4]] * 2, [[1, 2, 3, np.arange(4)]] * 2),
+        *([[1, 2, float("nan"), 4]] * 2, [[1, 2, float("inf"), 4]] * 2, [[1, 2, 3, 10**5000]] * 2, [10**5000] * 2),
+    ],
+    ids=lambda boxes: type(boxes).__name__,
+)
 def test_boxes_that_are_no_boxes_are_refused(boxes, tmp_path):
-    """Four finite numbers each, in a list."""
+    """Four numbers of pixels each, in a list."""
     path = livetalking_wav2lip(tmp_path / "a", 2)
     save_pickle(path / "coords.pkl", boxes)
     refuse(path, tmp_path / "work", r"coords\.pkl")
+
+
+@pytest.mark.parametrize("container", [tuple, np.array, lambda boxes: np.array(boxes, np.float32), lambda boxes: boxes])
+@pytest.mark.parametrize("each", [tuple, list, np.array, lambda box: np.array(box, np.float32)])
+def test_boxes_may_come_in_tuples_and_arrays(container, each, tmp_path):
+    """All together and each by itself."""
+    path = peer_folders.livetalking_musetalk(tmp_path / "a", 3)
+    save_pickle(path / "coords.pkl", container([each(box) for box in face_boxes(3)]))
+    save_pickle(path / "mask_coords.pkl", container([each(box) for box in face_boxes(3)]))
+    with open_peer(path) as avatar:
+        assert avatar.boxes.tolist() == [list(map(float, box)) for box in face_boxes(3)]
+
+
+@pytest.mark.parametrize("maker", [livetalking_wav2lip, musetalk])
+def test_a_list_that_would_be_endless_is_not_written_out(maker, tmp_path):
+    """A pickle of a kilobyte whose lists refer to each other is refused as any box that is none."""
+    path = maker(tmp_path / "a", 2)
+    endless: list[object] = [0]
+    for _ in range(11):
+        endless = [endless] * 40
+    save_pickle(path / "coords.pkl", [endless, endless])
+    refuse(path, tmp_path / "work", r"Box 0 of coords\.pkl is \[\[.*, not four numbers")
 
 
 def test_damaged_pictures_are_refused_by_name(tmp_path):
@@ -337,6 +408,14 @@ def test_a_damaged_info_file_is_refused_by_name(tmp_path):
     refuse(path, tmp_path / "work", r"avator_info\.json is damaged")
     (path / "avator_info.json").write_text("[1]")
     refuse(path, tmp_path / "work", r"avator_info\.json holds no object")
+
+
+def test_notes_come_so_that_they_can_be_sent_on(tmp_path):
+    """Numbers that JSON does not know and half characters would spoil the list of all avatars."""
+    path = musetalk(tmp_path / "a", 2)
+    (path / "avator_info.json").write_text('{"avatar_id": "\\ud800 a", "bbox_shift": NaN, "version": 1e999}')
+    with open_peer(path) as avatar:
+        assert avatar.facts == {"avatar_id": "? a", "bbox_shift": "nan", "version": "inf"}
 
 
 def test_large_lists_are_not_read(tmp_path, monkeypatch):
