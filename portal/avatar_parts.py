@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avatars.backend_parts import prepare_parts, softness_warning
-from avatars.face_crops import CropParameters
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotPrepared, NetworkMissing
+from avatars.face_crops import BACKENDS, CropParameters
+from avatars.importers.reading import is_import, open_peer
 from avatars.library import AvatarLibrary
+from avatars.parts import OWN_NETWORK, BackendParts, networks_of
 from pipeline.device import find_devices
+from pipeline.errors import BadRequest
 from pipeline.lipsync.torch_device import weights_told
+from portal.backends import backend_options, check_backend
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["prepare_for_backend"]
+__all__ = ["check_preparable", "check_upload_preparable", "is_prepared", "prepare_for_backend"]
+
+
+def check_preparable(settings: Settings, bundle: AvatarBundle, backend: str) -> None:
+    """Cheap, and before minutes of preparation. Raises BackendUnavailable (it cannot run here), NetworkMissing."""
+    check_backend("lipsync", backend, backend_options(settings))
+    if backend in OWN_NETWORK and backend not in networks_of(bundle.path):
+        raise NetworkMissing(bundle.id)
+
+
+def check_upload_preparable(settings: Settings, upload: Path, backend: str) -> None:
+    """The same for the avatar that a photo, a clip or a peer's avatar will become.
+
+    Raises BackendUnavailable, BadRequest (it will have no network of its own), BadImport.
+    """
+    check_backend("lipsync", backend, backend_options(settings))
+    if backend in OWN_NETWORK and backend not in _networks_in(upload):
+        raise BadRequest(
+            f"The avatar that {upload.name} becomes has no network of its own for {backend}.",
+            "Import LiveTalking's folder of it; or make the avatar first, and put its file of weights at "
+            f"data/avatars/ID/parts/{backend}.pth.",
+        )
+
+
+def _networks_in(upload: Path) -> Collection[str]:
+    if not is_import(upload):
+        return ()
+    with open_peer(upload) as peer:
+        return tuple(peer.networks)
+
+
+def is_prepared(bundle: AvatarBundle, backend: str) -> bool:
+    """Whether the avatar has all that a lip-sync backend needs; many need nothing. Raises BundleError."""
+    if backend not in BACKENDS:
+        return True
+    try:
+        BackendParts.open(bundle, backend)
+    except AvatarNotPrepared:
+        return False
+    return True
 
 
 def prepare_for_backend(
@@ -30,7 +75,8 @@ def prepare_for_backend(
 
     Returns notices to show, e.g. of a face too large for the network.
 
-    Raises AvatarNotFound, AvatarError (no such backend), FaceNotFound, BundleError, DiskFull, BackendUnavailable.
+    Raises AvatarNotFound, AvatarError (no such backend), BadParameters, FaceNotFound, BundleError, DiskFull,
+    BackendUnavailable.
     """
     bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
     chosen, device = CropParameters.of(backend, parameters), find_devices(settings.device)[0]

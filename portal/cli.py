@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from avatars.errors import AvatarError
 from models.errors import WeightsError
 from pipeline import registry
-from pipeline.errors import BadRequest, VivavoceError
+from pipeline.errors import VivavoceError
 from portal.settings import Settings, load_settings, option_name
 
 if TYPE_CHECKING:
@@ -131,17 +131,21 @@ def _worker(_parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _render(parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.backends import backend_options, check_backend
     from portal.rendering import render_clip
 
-    notices = render_clip(
-        settings,
-        avatar=_avatar_to_show(settings),
-        output=parsed.output,
-        text=parsed.text,
-        audio=parsed.audio,
-        voice=settings.voice or None,
-        progress=_show_progress,
-    )
+    check_backend("lipsync", settings.lipsync, backend_options(settings))
+    with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
+        notices = render_clip(
+            settings,
+            avatar=_avatar_to_show(settings),
+            output=parsed.output,
+            work=Path(work),
+            text=parsed.text,
+            audio=parsed.audio,
+            voice=settings.voice or None,
+            progress=_show_progress,
+        )
     for notice in notices:
         print(notice)
     print(f"Written: {parsed.output}")
@@ -178,14 +182,27 @@ def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
     from avatars.library import AvatarLibrary
 
     chosen = _crop_parameters(parsed)
-    if isinstance(parsed.upload, Path):
-        bundle = _prepared(parsed.upload, parsed.name, settings)
-    else:
-        bundle = AvatarLibrary(settings.data_dir / "avatars").open(parsed.upload)
+    given = parsed.upload
+    found = given if isinstance(given, Path) else AvatarLibrary(settings.data_dir / "avatars").open(given)
+    for backend in parsed.backends:
+        _check_for(backend, found, chosen, settings)
+    bundle = _prepared(found, parsed.name, settings) if isinstance(found, Path) else found
     for backend in parsed.backends:
         _prepare_for(backend, bundle.id, chosen, settings)
     print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
     return 0
+
+
+def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, Any], settings: Settings) -> None:
+    """What cannot be prepared is refused before anything is made."""
+    from portal.avatar_parts import check_preparable, check_upload_preparable
+    from portal.submissions import chosen_parameters
+
+    chosen_parameters(backend, chosen)
+    if isinstance(found, Path):
+        check_upload_preparable(settings, found, backend)
+    else:
+        check_preparable(settings, found, backend)
 
 
 def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings: Settings) -> None:
@@ -200,15 +217,8 @@ def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings:
 
 
 def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:
-    from avatars.face_crops import CropParameters
-
     given = {name: getattr(parsed, name) for name in ("bbox_shift", "extra_margin", "parsing_mode")}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    try:
-        CropParameters.of("musetalk15", chosen)
-    except ValueError as error:
-        raise BadRequest(f"The options of prepare do not fit: {error}.", "See prepare --help.") from error
-    return chosen
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:

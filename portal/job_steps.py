@@ -106,10 +106,12 @@ def _passed_over(avatar: str) -> Iterator[None]:
 
 
 def _render(work: JobWork) -> dict[str, Any]:
+    """One stage, as _prepare_parts, which it begins with where an avatar lacks what the lip-sync needs."""
     notices = render_clip(
         work.settings,
         avatar=work.inputs["avatar"],
         output=work.folders.clip(work.id),
+        work=work.folder,
         text=work.inputs["text"],
         audio=None if work.inputs["text"] else work.upload,
         voice=work.inputs["voice"],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
 from pipeline.clock import ManualClock
 from pipeline.errors import RenderError
@@ -14,6 +15,7 @@ from pipeline.render import read_speech, render
 from pipeline.timeline import expected_duration_s
 from pipeline.turn import Utterance
 from pipeline.types import FPS, ErrorEvent, NoticeEvent
+from portal.avatar_parts import check_preparable, is_prepared, prepare_for_backend
 from portal.backends import default_choice, new_engine
 
 if TYPE_CHECKING:
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["render_clip"]
 
 
+PREPARING_SHARE = 0.5
+"of the progress, where the avatar has to be prepared first"
+
+
 def render_clip(
     settings: Settings,
     *,
     avatar: str,
     output: Path,
+    work: Path,
     text: str | None = None,
     audio: Path | None = None,
     voice: str | None = None,
@@ -34,25 +41,37 @@ def render_clip(
 ) -> list[str]:
     """Write `output` (MP4): the avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
 
+    An avatar that is not prepared for the lip-sync is prepared first; `work` keeps what is finished of that.
     progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
     Returns notices to show, e.g. of sentences that no voice here could speak.
     Raises RenderError, AvatarError, VivavoceError (a backend that cannot run).
     """
-    return asyncio.run(_render(settings, avatar, output, text, audio, voice, progress))
+    if (text is None) == (audio is None):
+        raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
+    bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
+    check_preparable(settings, bundle, settings.lipsync)
+    if is_prepared(bundle, settings.lipsync):
+        return asyncio.run(_render(settings, bundle, output, text, audio, voice, progress))
+
+    def preparing(share: float) -> None:
+        progress(PREPARING_SHARE * share)
+
+    def rendering(share: float) -> None:
+        progress(PREPARING_SHARE + (1 - PREPARING_SHARE) * share)
+
+    notices = prepare_for_backend(settings, avatar, settings.lipsync, {}, work, preparing)
+    return [*notices, *asyncio.run(_render(settings, bundle, output, text, audio, voice, rendering))]
 
 
 async def _render(
     settings: Settings,
-    avatar: str,
+    bundle: AvatarBundle,
     output: Path,
     text: str | None,
     audio: Path | None,
     voice: str | None,
     progress: Callable[[float], None],
 ) -> list[str]:
-    if (text is None) == (audio is None):
-        raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
-    bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
     engine = new_engine(settings, ManualClock())
     await engine.start()
     try:

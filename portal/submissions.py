@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatars.errors import NetworkMissing
 from avatars.face_crops import BACKENDS, CropParameters, face_boxes
 from avatars.library import AvatarLibrary, presets
-from avatars.parts import OWN_NETWORK, networks_of
 from pipeline.errors import BadRequest
-from portal.backends import backend_options, check_backend
+from portal.avatar_parts import check_preparable
 from portal.job_records import Job
 from portal.jobs import JobQueue
 from portal.uploads import check_media, check_speech
@@ -81,9 +79,7 @@ def submit_parts(
     bundle = library.open(avatar)
     chosen = chosen_parameters(backend, parameters)
     face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), chosen)
-    check_backend("lipsync", backend, backend_options(settings))
-    if backend in OWN_NETWORK and backend not in networks_of(bundle.path):
-        raise NetworkMissing(avatar)
+    check_preparable(settings, bundle, backend)
     return queue.submit_parts(avatar, bundle.name, backend, chosen.to_json())
 
 

@@ -6,11 +6,13 @@ import argparse
 import sys
 
 import pytest
-from peer_folders import livetalking_wav2lip, zipped
+from peer_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 from portraits import portrait_bundle
 
+from avatars.face_crops import BACKENDS
 from avatars.library import AvatarLibrary
-from avatars.parts import BackendParts
+from avatars.parts import BackendParts, parts_path
+from pipeline import registry
 from pipeline.errors import VivavoceError
 from portal import cli
 from portal.settings import Settings, option_name
@@ -28,6 +30,23 @@ def served(monkeypatch):
     module = argparse.Namespace(serve=lambda settings, say: calls.append(settings) or 0)
     monkeypatch.setitem(sys.modules, "portal.app", module)
     return calls
+
+
+class Ready:
+    """A lip-sync that lacks nothing."""
+
+    def __init__(self, **_options):
+        pass
+
+
+MADE = argparse.Namespace(name="Emma", id="emma-1")
+
+
+@pytest.fixture
+def all_ready(monkeypatch):
+    """As if weights and packages of all networks were there; preparing for some needs none."""
+    for backend in BACKENDS:
+        monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
 
 
 @pytest.mark.parametrize("line", [[], ["--port", "81"], ["serve", "--port", "81"]])
@@ -115,6 +134,13 @@ def test_render_speaks_a_text_with_the_chosen_avatar(monkeypatch, capsys, tmp_pa
     assert capsys.readouterr().out == f"A notice.\nWritten: {output}\n"
 
 
+def test_render_refuses_a_lip_sync_that_cannot_run_before_an_avatar_is_made(monkeypatch, capsys, tmp_path):
+    """Without weights the command that brings them is told at once."""
+    monkeypatch.setattr("avatars.prepare.prepare_preset", lambda *_given: pytest.fail("an avatar was made"))
+    assert cli.main(["render", "--text", "Hello.", "--lipsync", "wav2lip96", str(tmp_path / "clip.mp4")]) == 1
+    assert "fetch wav2lip96" in capsys.readouterr().err
+
+
 def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
     """On a fresh machine `render` prepares the default avatar, which is then shown."""
     order = []
@@ -151,9 +177,13 @@ def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
     assert f"'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("all_ready")
 def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
     """`prepare AVATAR --for BACKEND`, as the error of an avatar that is not prepared says; an unknown one ends it."""
     bundle = portrait_bundle(tmp_path / "avatars" / "ada", size=128)
+    network = parts_path(bundle, "ultralight").with_suffix(".pth")
+    network.parent.mkdir()
+    network.write_bytes(b"weights")
     assert cli.main(["prepare", "ada", "--for", "wav2lip96", "--for", "ultralight"]) == 0
     assert "--avatar ada" in capsys.readouterr().out
     assert BackendParts.open(bundle, "wav2lip96").boxes.shape == (1, 4)
@@ -164,6 +194,47 @@ def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
     assert "wav2lip96" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("last", "cause"),
+    [
+        ("wav2lip69", "Nothing needs to be prepared for 'wav2lip69'"),
+        ("musetalk15", "fetch musetalk15"),
+        ("ultralight", "no network of its own"),
+    ],
+)
+def test_prepare_refuses_before_anything_is_made(last, cause, make_bundle, monkeypatch, capsys, tmp_path):
+    """A typo, weights or a network that are not there: told at once, for a photo and for an avatar alike."""
+    for backend in ("wav2lip96", "ultralight"):
+        monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
+    made = []
+    monkeypatch.setattr("avatars.prepare.prepare_avatar", lambda *_given: made.append("avatar"))
+    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *_given: made.append("parts") or [])
+    make_bundle("ada")
+    photo = tmp_path / "photo.jpg"
+    photo.touch()
+    for given in (str(photo), "ada"):
+        assert cli.main(["prepare", given, "--for", "wav2lip96", "--for", last]) == 1
+        assert cause in capsys.readouterr().err
+    assert made == []
+
+
+def test_prepare_counts_on_the_network_that_an_import_brings(monkeypatch, capsys, tmp_path):
+    """A zip with LiveTalking's own network is prepared for it; one without is refused before it is read in."""
+    monkeypatch.setitem(registry.BACKENDS["lipsync"], "ultralight", f"{__name__}:Ready")
+    network = tmp_path / "ultralight.pth"
+    network.write_bytes(b"weights")
+    with_network = zipped(livetalking_ultralight(tmp_path / "emma", 26, network))
+    without = zipped(livetalking_wav2lip(tmp_path / "ada", 26))
+    made = []
+    monkeypatch.setattr("portal.cli._prepared", lambda path, *_rest: made.append(path) or MADE)
+    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *given: made.append(given[2]) or [])
+    assert cli.main(["prepare", str(without), "--for", "ultralight"]) == 1
+    assert "no network of its own" in capsys.readouterr().err and made == []
+    assert cli.main(["prepare", str(with_network), "--for", "ultralight"]) == 0
+    assert made == [with_network, "ultralight"]
+
+
+@pytest.mark.usefixtures("all_ready")
 def test_prepare_hands_on_what_was_chosen_of_the_crop(make_bundle, monkeypatch, capsys, tmp_path):
     """`--bbox-shift` and its like reach the preparation; what cannot be used is told before anything is done."""
     calls = []

@@ -1,0 +1,122 @@
+"""Clips with a network: an avatar that is not prepared for it is prepared first."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatars import backend_parts
+from avatars.bundle import AvatarBundle
+from avatars.errors import NetworkMissing
+from avatars.library import AvatarLibrary
+from avatars.parts import BackendParts, networks_of
+from pipeline.errors import BackendUnavailable
+from portal.jobs import JobQueue
+from portal.rendering import render_clip
+from portal.settings import Settings
+from portal.worker_process import WorkerProcess
+from tests.portal.test_jobs_worker import until
+from tests.portraits import portrait_bundle
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def bundle(library: AvatarLibrary) -> AvatarBundle:
+    return portrait_bundle(library.root / "ada", size=192, shifts=(0, 2, 4, 6))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, lipsync="wav2lip96", tts="beep", worker_idle_s=30)
+
+
+@pytest.fixture
+def weights(settings: Settings) -> None:
+    pytest.importorskip("torch")
+    from tests.tiny_wav2lip import write_wav2lip_weights
+
+    write_wav2lip_weights(settings.weights_folder, 96)
+
+
+@pytest.mark.usefixtures("weights")
+def test_an_avatar_is_prepared_for_its_first_clip(settings: Settings, bundle: AvatarBundle, tmp_path: Path) -> None:
+    """The clip is made, the parts stay for the next one, which is not kept waiting; progress goes up to its end."""
+
+    def clip(name: str) -> list[float]:
+        told: list[float] = []
+        output, work = tmp_path / name, tmp_path / "work"
+        render_clip(settings, avatar="ada", output=output, work=work, text="Hello.", progress=told.append)
+        assert output.stat().st_size > 1000
+        return told
+
+    first = clip("first.mp4")
+    assert first == sorted(first) and first[0] == 0 and 0.5 in first and first[-1] == 1
+    prepared = BackendParts.open(bundle, "wav2lip96").row("faces", 0)
+    second = clip("second.mp4")
+    assert second == sorted(second) and second[-1] == 1
+    assert np.array_equal(BackendParts.open(bundle, "wav2lip96").row("faces", 0), prepared)
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_killed_clip_goes_on_preparing_where_it_was(
+    settings: Settings, bundle: AvatarBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was finished lies in the folder it is given."""
+    monkeypatch.setattr(backend_parts, "BATCH_FRAMES", 1)
+    work = tmp_path / "work"
+
+    def killed_half_way(share: float) -> None:
+        if share > 0.25:
+            raise Killed
+
+    def clip(progress: object = lambda _share: None) -> None:
+        render_clip(settings, avatar="ada", output=tmp_path / "clip.mp4", work=work, text="Hi.", progress=progress)  # type: ignore[arg-type]
+
+    with pytest.raises(Killed):
+        clip(killed_half_way)
+    finished = {path: path.stat().st_mtime_ns for path in work.glob("*/batch-*")}
+    assert len(finished) == 2 and not (tmp_path / "clip.mp4").exists()
+    clip()
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert len(list(work.glob("*/batch-*"))) == bundle.frame_count and (tmp_path / "clip.mp4").exists()
+
+
+@pytest.mark.parametrize(("lipsync", "error"), [("wav2lip96", BackendUnavailable), ("ultralight", NetworkMissing)])
+def test_what_cannot_be_drawn_is_said_before_anything_is_prepared(
+    settings: Settings, bundle: AvatarBundle, tmp_path: Path, lipsync: str, error: type[Exception]
+) -> None:
+    """No weights, or no network of the avatar's own: nothing is prepared and nothing is loaded."""
+    pytest.importorskip("torch")
+    from tests.tiny_ultralight import write_hubert_weights
+
+    write_hubert_weights(settings.weights_folder / "hubert-large-ls960-ft")
+    settings = settings.model_copy(update={"lipsync": lipsync})
+    with pytest.raises(error):
+        render_clip(settings, avatar="ada", output=tmp_path / "clip.mp4", work=tmp_path / "work", text="Hello.")
+    assert not (tmp_path / "work").exists() and not (bundle.path / "parts").exists()
+    assert networks_of(bundle.path) == []
+
+
+@pytest.mark.usefixtures("weights")
+async def test_the_test_clip_of_a_new_avatar_shows_the_network(
+    settings: Settings, bundle: AvatarBundle, tmp_path: Path
+) -> None:
+    """The real worker prepares the avatar inside the clip's own job, and leaves nothing of it behind."""
+    queue = JobQueue(tmp_path)
+    worker = WorkerProcess(settings, queue)
+    job = await asyncio.to_thread(queue.submit_test_clip, "ada", "Ada")
+    await worker.start()
+    try:
+        job = await until(queue, job.id, lambda job: not job.active)
+        assert job.state == "done", job.error
+        assert queue.folders.clip(job.id).exists() and not queue.folders.home(job.id).exists()
+        assert BackendParts.open(bundle, "wav2lip96").boxes.shape == (4, 4)
+    finally:
+        await worker.aclose()
+        queue.close()
