@@ -17,7 +17,7 @@ from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarError, AvatarNotPrepared
+from avatars.errors import AvatarError, AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary, presets
 from pipeline import registry
 from pipeline.engine import Engine
@@ -64,6 +64,8 @@ class Portal:
     socket: SessionSocket
     warmed: asyncio.Event
     "set once the default avatar is there and the backends are loaded, or will not be"
+    troubles: list[str]
+    "why they will not be, for the operator"
 
     @classmethod
     def build(cls, settings: Settings) -> Portal:
@@ -89,7 +91,7 @@ class Portal:
         )
         socket = SessionSocket(sessions, transports, engine.clock, settings.ice_servers)
         worker = WorkerProcess(settings, queue)
-        return cls(settings, engine, library, queue, worker, sessions, loops, socket, asyncio.Event())
+        return cls(settings, engine, library, queue, worker, sessions, loops, socket, asyncio.Event(), [])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -113,8 +115,7 @@ class Portal:
         """Make the presets if they are missing, then load what the first viewer will need."""
         try:
             await asyncio.to_thread(ensure_presets, self.library, self.queue)
-            await self._first_avatar()
-            bundle = await asyncio.to_thread(self.library.open, self.sessions.default_avatar)
+            bundle = await self._first_avatar()
             await self._warm_up_engine(bundle)
             await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
             leave_settled_objects_alone()
@@ -123,8 +124,10 @@ class Portal:
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
         except (VivavoceError, AvatarError, OSError) as error:
             logger.error("%s", error)
-        except Exception:  # sessions will tell their viewers; the operator should know now
+            self.troubles.append(str(error))
+        except Exception as error:  # sessions will tell their viewers; the operator should know now
             logger.exception("warming up failed")
+            self.troubles.append(f"{type(error).__name__}: {error}")
         finally:
             self.warmed.set()
 
@@ -137,12 +140,29 @@ class Portal:
                 ensure_parts, self.library, self.queue, self.settings, avatar=error.avatar, backend=error.backend
             )
 
-    async def _first_avatar(self) -> None:
-        """Wait for the worker process to have made the default avatar (once in the life of a data folder)."""
-        until_s = self.engine.clock.now_s() + FIRST_AVATAR_S
-        clock = self.engine.clock
-        while self.sessions.default_avatar not in self.library and clock.now_s() < until_s:
+    async def _first_avatar(self) -> AvatarBundle:
+        """The default avatar; the worker process makes it, once in the life of a data folder.
+
+        Raises AvatarNotFound: nobody is making it, or that takes very long.
+        """
+        avatar, clock = self.sessions.default_avatar, self.engine.clock
+        until_s = clock.now_s() + FIRST_AVATAR_S
+        while avatar not in self.library:
+            being_made = await asyncio.to_thread(self.queue.making, avatar)
+            if being_made is None and avatar not in self.library:  # it may have been finished since
+                raise _no_such_avatar(avatar, self.library)
+            if clock.now_s() >= until_s:
+                raise AvatarNotFound(f"The avatar '{avatar}' is still not made.", "See the list of jobs; one makes it.")
             await clock.sleep_until(clock.now_s() + LOOK_S)
+        return await asyncio.to_thread(self.library.open, avatar)
+
+
+def _no_such_avatar(avatar: str, library: AvatarLibrary) -> AvatarNotFound:
+    there = ", ".join(summary.id for summary in library.list())
+    return AvatarNotFound(
+        f"There is no avatar '{avatar}', and none of that id is being made.",
+        f"Choose another with --avatar: {there}." if there else "See the list of jobs for what has failed.",
+    )
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -216,7 +236,9 @@ async def _announce(settings: Settings, portal: Portal, say: Callable[[str], Non
     await portal.warmed.wait()
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"http://{host}:{settings.port}"
-    say(f"Vivavoce is ready: {url}")
+    for trouble in portal.troubles:
+        say(f"Something is wrong: {trouble}")
+    say(f"Vivavoce runs all the same: {url}" if portal.troubles else f"Vivavoce is ready: {url}")
     if settings.open_browser:
         # webbrowser may block until a text browser ends
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

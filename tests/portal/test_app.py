@@ -1,0 +1,95 @@
+"""The start of the portal: what is waited for, and what the operator is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotFound
+from pipeline.clock import ManualClock
+from portal.app import FIRST_AVATAR_S, Portal, _announce
+from portal.settings import Settings
+
+
+class Interlude(ManualClock):
+    """Time that passes as soon as somebody waits for it; something happens meanwhile."""
+
+    def __init__(self, happens: Callable[[], object] = lambda: None, step_s: float = 0.0) -> None:
+        super().__init__()
+        self._happens = happens
+        self._step_s = step_s
+
+    async def sleep_until(self, when_s: float) -> None:
+        self._now_s = max(when_s, self._now_s + self._step_s)
+        await asyncio.to_thread(self._happens)
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[Portal]:
+    portal = Portal.build(Settings(data_dir=tmp_path, worker=False, open_browser=False, port=7999))
+    yield portal
+    portal.queue.close()
+    portal.engine.executor.shutdown()
+
+
+async def told_by(portal: Portal) -> list[str]:
+    """What the operator reads once the portal has warmed up."""
+    lines: list[str] = []
+    async with asyncio.timeout(60):
+        await portal._warm_up()
+    await _announce(portal.settings, portal, lines.append)
+    return lines
+
+
+async def test_an_avatar_that_does_not_exist_is_told_at_once(
+    portal: Portal, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """A typo of --avatar: which one it was, which there are, and no word of being ready."""
+    make_bundle("ada")
+    portal.sessions.default_avatar = "typo"
+    portal.engine.clock = Interlude(lambda: pytest.fail("it was waited for"))
+    wrong, address = await told_by(portal)
+    assert "There is no avatar 'typo'" in wrong and "--avatar: ada" in wrong
+    assert "http://127.0.0.1:7999" in address and "ready" not in address
+
+
+async def test_an_avatar_that_is_being_made_is_waited_for(
+    portal: Portal, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Our own character on a fresh machine: it is there as soon as its job has made it."""
+    portal.queue.submit_preset("mira", "Mira")
+    portal.engine.clock = Interlude(lambda: make_bundle("mira"))
+    assert (await portal._first_avatar()).id == "mira"
+
+
+@pytest.mark.parametrize(("outcome", "told"), [("failed", "no avatar 'mira'"), ("endless", "still not made")])
+async def test_an_avatar_that_will_not_be_made_is_told(portal: Portal, outcome: str, told: str) -> None:
+    """Its job has ended without it, or takes very long: the portal does not wait for ever."""
+    job = portal.queue.submit_preset("mira", "Mira")
+    ended = Interlude(lambda: portal.queue.cancel(job.id))
+    portal.engine.clock = ended if outcome == "failed" else Interlude(step_s=FIRST_AVATAR_S)
+    with pytest.raises(AvatarNotFound, match=told):
+        await portal._first_avatar()
+
+
+async def test_whatever_goes_wrong_at_the_start_is_said(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what nobody has thought of."""
+
+    def surprised(*_given: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("portal.app.ensure_presets", surprised)
+    wrong, address = await told_by(portal)
+    assert "by nought" in wrong and "ready" not in address
+
+
+async def test_a_portal_that_has_warmed_up_says_that_it_is_ready(portal: Portal) -> None:
+    """One line, with the address."""
+    portal.warmed.set()
+    lines: list[str] = []
+    await _announce(portal.settings, portal, lines.append)
+    assert lines == ["Vivavoce is ready: http://127.0.0.1:7999"]
