@@ -158,10 +158,10 @@ class Portal:
 
 
 def _no_such_avatar(avatar: str, library: AvatarLibrary) -> AvatarNotFound:
-    there = ", ".join(summary.id for summary in library.list())
+    there = {preset.id for preset in presets()} | {summary.id for summary in library.list()}
     return AvatarNotFound(
         f"There is no avatar '{avatar}', and none of that id is being made.",
-        f"Choose another with --avatar: {there}." if there else "See the list of jobs for what has failed.",
+        f"Choose another with --avatar: {', '.join(sorted(there - {avatar}))}. If its job has failed, see its error.",
     )
 
 

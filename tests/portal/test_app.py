@@ -53,7 +53,7 @@ async def test_an_avatar_that_does_not_exist_is_told_at_once(
     portal.sessions.default_avatar = "typo"
     portal.engine.clock = Interlude(lambda: pytest.fail("it was waited for"))
     wrong, address = await told_by(portal)
-    assert "There is no avatar 'typo'" in wrong and "--avatar: ada" in wrong
+    assert "There is no avatar 'typo'" in wrong and "--avatar: ada, mira, theo" in wrong
     assert "http://127.0.0.1:7999" in address and "ready" not in address
 
 
