@@ -29,6 +29,7 @@ from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.errors import FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.importers.account import compare_with_peer, source_with_agreement
+from avatars.importers.crops import kept_crops
 from avatars.importers.reading import is_import, networks_in, read_import
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
@@ -161,6 +162,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
     loop = np.load(output / "loop.npz")
     boxes = loop["boxes"]
     x0, y0, x1, y1 = boxes[0]
+    crops = kept_crops(work)
     contents = BundleContents(
         id=facts["id"],
         name=facts["name"],
@@ -172,8 +174,9 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         masks=mouth_mask(int(x1 - x0), int(y1 - y0))[None],
         landmarks=loop["landmarks"],
         loop=loop["loop"],
-        source=source_with_agreement(facts["source"], work / "find_faces"),
+        source=source_with_agreement(facts["source"], work / "find_faces", bool(crops)),
         report=read_report(work / "find_faces"),
+        tensors=crops,
         poster=(output / "poster.jpg").read_bytes(),
         preview=output / "preview.mp4",
         networks=networks_in(work / "read_source"),

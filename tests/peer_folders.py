@@ -27,6 +27,15 @@ def face_boxes(count: int, side: int = SIDE) -> list[Box]:
     return [(x0 + shift, y0, x1 + shift, y1) for shift in shifts]
 
 
+def crop_boxes(count: int, side: int = SIDE) -> list[Box]:
+    """The square of Ultralight's crop in each picture of moving_portrait(), as PFLD's points put it: from ear to ear,
+    from the bridge of the nose down, and a little off from where FaceMesh has them."""
+    _, landmarks = portrait("woman", side)
+    x0, x1, y0 = int(landmarks[234, 0]) - 2, int(landmarks[454, 0]) + 1, int(landmarks[197, 1]) + 3
+    shifts = [round(4 * np.sin(index / 4)) for index in range(count)]
+    return [(x0 + shift, y0, x1 + shift, y0 + x1 - x0) for shift in shifts]
+
+
 def livetalking_wav2lip(folder: Path, count: int = 40, face_px: int = 96) -> Path:
     """Coords are tuples of y1, y2, x1, x2."""
     boxes = face_boxes(count)
@@ -40,7 +49,7 @@ def livetalking_ultralight(folder: Path, count: int = 40, network: Path | None =
     """Coords are numpy integers; beside them lies the avatar's own network, by choice."""
     save_pictures(folder / "full_imgs", moving_portrait(count))
     save_faces(folder, count, 168)
-    save_pickle(folder / "coords.pkl", [tuple(map(np.int64, box)) for box in face_boxes(count)])
+    save_pickle(folder / "coords.pkl", [tuple(map(np.int64, box)) for box in crop_boxes(count)])
     if network is not None:
         shutil.copyfile(network, folder / "ultralight.pth")
     return folder

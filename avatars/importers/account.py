@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from avatars.face_crops import CropParameters, ultralight_boxes
 from avatars.workspace import read_json, write_json
 
-__all__ = ["PEER_BOXES", "compare_with_peer", "import_words", "source_with_agreement"]
+__all__ = ["AGREEMENT", "AGREES", "PEER_BOXES", "compare_with_peer", "import_words", "source_with_agreement"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -24,16 +25,25 @@ AGREES: Final = 0.5
 def compare_with_peer(source: Path, landmarks: FloatArray, usable: Sequence[bool], output: Path) -> None:
     """Note how far the peer's boxes overlap with the faces found; nothing for what is no import.
 
+    Boxes that are a network's crops are compared with the crops that we would cut for it.
     landmarks: (n, 478, 3) in pixels of the pictures that read_import() has written.
     """
     if not (source / PEER_BOXES).exists():
         return
     peers: FloatArray = np.load(source / PEER_BOXES)
-    ours = np.concatenate([landmarks[:, :, :2].min(axis=1), landmarks[:, :, :2].max(axis=1)], axis=1)
     both = np.asarray(usable) & np.isfinite(peers).all(axis=1)
-    overlaps = overlap(peers[both], ours[both])
+    crops_of = read_json(source / "source.json")["source"]["imported"].get("crops_of")
+    overlaps = overlap(peers[both], _our_boxes(landmarks[both], crops_of))
     median = round(float(np.median(overlaps)), 3) if len(overlaps) else None
     write_json(output / AGREEMENT, {"compared": len(overlaps), "median_iou": median})
+
+
+def _our_boxes(landmarks: FloatArray, crops_of: str | None) -> FloatArray:
+    if crops_of == "ultralight":
+        no_size = (0, 0)  # its rule asks for none
+        return ultralight_boxes(landmarks, no_size, CropParameters.of(crops_of)).astype(np.float32)
+    points = landmarks[:, :, :2]
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
 
 def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
@@ -44,11 +54,12 @@ def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.asarray(shared / (areas - shared), np.float32)
 
 
-def source_with_agreement(source: Mapping[str, Any], found: Path) -> dict[str, Any]:
-    """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has noted in `found`."""
+def source_with_agreement(source: Mapping[str, Any], found: Path, crops_kept: bool) -> dict[str, Any]:
+    """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has noted in `found`, and
+    whether the peer's crops are kept."""
     if "imported" not in source:
         return dict(source)
-    return {**source, "imported": {**source["imported"], **read_json(found / AGREEMENT)}}
+    return {**source, "imported": {**source["imported"], **read_json(found / AGREEMENT), "crops_kept": crops_kept}}
 
 
 def import_words(imported: Mapping[str, Any]) -> list[str]:
@@ -70,4 +81,8 @@ def import_words(imported: Mapping[str, Any]) -> list[str]:
         verdict = "agree" if share >= AGREES else "do NOT agree: look at the face report"
         words.append(f"Its face boxes and ours {verdict} (median overlap {share:.2f} over {compared} pictures).")
     words.append("Its masks and latents were not taken over: backends make their own from the pictures.")
+    if crops_of := imported.get("crops_of"):
+        kept = f"Its boxes were kept for {crops_of}: that network was trained on what is in them."
+        left = f"For {crops_of} our boxes are used: its own are not certain to fit every picture that is used."
+        words.append(kept if imported["crops_kept"] else left)
     return words + [f"Its own network for {backend} was taken over." for backend in imported.get("networks", ())]

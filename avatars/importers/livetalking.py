@@ -49,9 +49,8 @@ class UltralightReader:
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
         avatar = _read(folder, "LiveTalking ultralight", (0, 1, 2, 3))
-        return replace(
-            avatar, networks={"ultralight": partial(copy_network, folder, WEIGHTS)} if WEIGHTS in folder else {}
-        )
+        networks = {"ultralight": partial(copy_network, folder, WEIGHTS)} if WEIGHTS in folder else {}
+        return replace(avatar, crops_of="ultralight", networks=networks)
 
 
 def _is_ultralight(folder: PeerFolder) -> bool:

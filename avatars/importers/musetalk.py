@@ -48,7 +48,7 @@ class MuseTalkReader:
         info = info_of(folder)
         peer = "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk"
         height, width = pictures.decode(0).shape[:2]
-        return PeerAvatar(peer, single, boxes_of(boxes, CORNERS, (width, height)), doubled, ignored, info)
+        return PeerAvatar(peer, single, boxes_of(boxes, CORNERS, (width, height)), doubled, ignored=ignored, facts=info)
 
 
 def check_mask_boxes(folder: PeerFolder, boxes: int) -> None:

@@ -53,7 +53,7 @@ class OpenAvatarChatReader:
         single, boxes, doubled = fold(pictures, coords)
         height, width = pictures.decode(0).shape[:2]
         placed = boxes_of(boxes, CORNERS, (width, height))
-        return PeerAvatar("OpenAvatarChat", single, placed, doubled, ignored, info_of(folder))
+        return PeerAvatar("OpenAvatarChat", single, placed, doubled, ignored=ignored, facts=info_of(folder))
 
 
 def _pickled_pictures(folder: PeerFolder) -> Pictures:

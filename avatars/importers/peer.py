@@ -87,6 +87,8 @@ class PeerAvatar:
     "(n, 4) float32 x0, y0, x1, y1 of the face in pixels of the pictures; NaN where the peer has seen none"
     doubled: bool
     "whether the cycle was stored forward and back again"
+    crops_of: str | None = None
+    "lip-sync backend whose network was trained, for this avatar, on crops by these boxes"
     ignored: int = 0
     "further pictures that lie beside them and are none of the avatar's"
     facts: Mapping[str, Any] = field(default_factory=dict)

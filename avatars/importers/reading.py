@@ -2,7 +2,7 @@
 
 Our own analyzer finds the face in them, as in any clip. The peer's boxes are only compared with what it found, and its
 latents (latents.pt) are not loaded: backends compute what they need from the pictures. A network that was trained for
-the avatar is taken over as it is.
+the avatar is taken over as it is, and with it the boxes of its crops (`crops`).
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
             "used": used.count,
             "doubled": peer.doubled,
             "ignored": peer.ignored,
+            "crops_of": peer.crops_of,
             "faceless": int(np.isnan(boxes[:, 0]).sum()),
             "networks": sorted(peer.networks),
             "noted": dict(peer.facts),

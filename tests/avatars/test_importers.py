@@ -85,7 +85,7 @@ def test_an_avatar_of_each_peer_becomes_an_ordinary_one(peer, packed, tmp_path, 
     assert (imported["from"], imported["pictures"], imported["used"]) == (peer, 30, 30)
     assert imported["doubled"] is (peer in ("MuseTalk", "OpenAvatarChat"))
     assert (imported["faceless"], imported["compared"]) == (0, 30)
-    assert imported["median_iou"] > 0.9
+    assert imported["median_iou"] > (0.8 if imported["crops_of"] else 0.9)
     assert "private" not in json.dumps(bundle.manifest), "the peer's path of the clip is nobody's business"
 
 
@@ -113,9 +113,10 @@ def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_file
 @pytest.mark.parametrize(("maker", "name"), [(m, n) for n, m in MAKERS.items()], ids=list(MAKERS))
 def test_boxes_come_in_one_order(maker, name, tmp_path):
     """wav2lip keeps y1 y2 x1 x2 and the others corners; all come as x0 y0 x1 y1."""
+    boxes = peer_folders.crop_boxes(4) if name == "LiveTalking ultralight" else face_boxes(4)
     with open_peer(maker(tmp_path / "a", 4)) as avatar:
         assert avatar.peer == name
-        assert avatar.boxes.tolist() == [list(map(float, box)) for box in face_boxes(4)]
+        assert avatar.boxes.tolist() == [list(map(float, box)) for box in boxes]
 
 
 def test_an_ultralight_avatar_is_known_by_its_face_pictures_too(tmp_path):
