@@ -22,6 +22,7 @@ from avatars.errors import AvatarError
 from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box, face_boxes
 from avatars.face_masks import mask_from_landmarks, musetalk_mask
 from avatars.face_parsing import FaceParser, cut_out, find_face_parser
+from avatars.importers.crops import given_boxes
 from avatars.latents import FaceEncoder
 from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
@@ -92,7 +93,9 @@ def prepare_parts(
     encoder = FaceEncoder(weights, backend, device) if face_format.latents else None
     parser = find_face_parser(weights, device) if face_format.latents else None
     used = {**parameters.to_json(), "parser": "landmarks" if parser is None else "bisenet"}
-    boxes = face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
+    boxes = given_boxes(bundle, backend)
+    if boxes is None:
+        boxes = face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
     maker = _Maker(bundle, backend, parameters, boxes, encoder, parser)
     batches = work / _digest(bundle, backend, used, maker.weight_files)
     starts = range(0, bundle.frame_count, BATCH_FRAMES)

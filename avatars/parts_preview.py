@@ -9,6 +9,7 @@ import numpy.typing as npt
 from avatars.bundle import AvatarBundle
 from avatars.face_crops import CropParameters, face_boxes
 from avatars.face_masks import mask_from_landmarks
+from avatars.importers.crops import given_boxes
 
 __all__ = ["draw_preview"]
 
@@ -21,12 +22,17 @@ _MASK_STRENGTH = 0.5
 def draw_preview(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> ImageArray:
     """uint8 RGB (h, w, 3): the first frame of the loop, the box in green, what is generated in red.
 
-    Masks are those of the landmarks. Raises KeyError (a backend without a face crop), FaceNotFound, BadParameters.
+    Masks are those of the landmarks. Raises KeyError (a backend without a face crop), FaceNotFound, BadParameters,
+    BundleError.
     """
     frame = bundle.frame_index(0)
     landmarks = bundle.landmarks[frame]
-    (box,) = face_boxes(backend, landmarks[None], (bundle.width, bundle.height), parameters).tolist()
-    x0, y0, x1, y1 = box
+    given = given_boxes(bundle, backend)
+    if given is None:
+        (box,) = face_boxes(backend, landmarks[None], (bundle.width, bundle.height), parameters)
+    else:
+        box = given[frame]
+    x0, y0, x1, y1 = box.tolist()
     picture = bundle.frame(frame)
     weight = _MASK_STRENGTH / 255 * mask_from_landmarks(landmarks, (x0, y0, x1, y1), backend, parameters)[:, :, None]
     face = picture[y0:y1, x0:x1]
