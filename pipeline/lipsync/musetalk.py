@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
 from pipeline.lipsync.patches import RowFormat, open_parts, parts_stamp, patches_of, rows_of, windows_of
-from pipeline.lipsync.torch_device import PACKAGES, Precision, find_weights, memory_told, open_device, weights_told
+from pipeline.lipsync.torch_device import (
+    PACKAGES,
+    Precision,
+    compile_whole,
+    drawing_told,
+    find_weights,
+    open_device,
+    weights_told,
+)
 from pipeline.types import FacePatch, LipSyncRequest
 
 if TYPE_CHECKING:
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 __all__ = ["MuseTalk10LipSync", "MuseTalk15LipSync"]
+
+_ROWS = RowFormat("latents", (8, 32, 32), np.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class _MuseTalkLipSync:
 
     weights    the folder of weights
     precision  float type of the networks
-    compiled   through torch.compile: slower to start, faster on a GPU
+    compiled   through torch.compile, as a whole in load(): minutes to start, faster on a GPU
     """
 
     name: ClassVar[str]
@@ -44,7 +55,6 @@ class _MuseTalkLipSync:
     max_batch = 16
     on_device = True
     draws_rest = False
-    _rows = RowFormat("latents", (8, 32, 32), np.float16)
 
     def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
         """Raises BackendUnavailable."""
@@ -64,37 +74,59 @@ class _MuseTalkLipSync:
             unet = load_musetalk_unet(self._files["unet"], self._files["unet_config"])
             vae = load_musetalk_vae(self._files["vae"])
             positions = positional_encoding().to(place.device, place.dtype)
-            self._networks = _Networks(place.place(unet, compiled=self._compiled), place.place(vae), positions)
-        if self._compiled:
-            vae.decoder.compile()  # the one part of it that draws
+            networks = _Networks(place.place(unet), place.place(vae), positions)
+            if self._compiled:
+                _compile(networks, self.max_batch)
+        self._networks = networks
 
     def prepared_from(self, bundle: AvatarBundle) -> Hashable:
         """See LipSync."""
-        return parts_stamp(bundle, self.name, self._rows)
+        return parts_stamp(bundle, self.name, _ROWS)
 
     def prepare(self, bundle: AvatarBundle) -> BackendParts:
         """Raises AvatarNotPrepared, BundleError."""
-        return open_parts(bundle, self.name, self._rows)
+        return open_parts(bundle, self.name, _ROWS)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """windows: float32 (50, 384), whisper's states around the picture. Raises DeviceOutOfMemory."""
-        import torch
+        """windows: float32 (50, 384), whisper's states around the picture.
 
-        from models.musetalk_unet import predict_latents
-        from models.musetalk_vae import decode_faces
-
+        Raises DeviceOutOfMemory, NetworkOverflow.
+        """
         if not requests:
             return []
         assert self._networks is not None, "load() comes first"
-        networks = self._networks
-        with memory_told(), torch.inference_mode():
-            audio = torch.from_numpy(windows_of(requests)).to(networks.positions) + networks.positions
-            latents = torch.from_numpy(rows_of(requests, "latents")).to(networks.positions)
-            drawn = decode_faces(networks.vae, predict_latents(networks.unet, latents, audio))
+        with drawing_told():
+            drawn = _draw(self._networks, rows_of(requests, "latents"), windows_of(requests))
         return patches_of(requests, drawn)
 
     def close(self) -> None:
         self._networks = None
+
+
+def _draw(
+    networks: _Networks, latents: npt.NDArray[np.float16], windows: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """(n, 8, 32, 32) and (n, 50, 384) -> (n, 256, 256, 3) RGB. Raises torch.OutOfMemoryError, FloatingPointError."""
+    import torch
+
+    from models.musetalk_unet import predict_latents
+    from models.musetalk_vae import decode_faces
+
+    with torch.inference_mode():
+        audio = torch.from_numpy(windows).to(networks.positions) + networks.positions
+        faces = torch.from_numpy(latents).to(networks.positions)
+        return decode_faces(networks.vae, predict_latents(networks.unet, faces, audio))
+
+
+def _compile(networks: _Networks, largest: int) -> None:
+    """The UNet and the decoder: no picture needs the rest."""
+    latents = np.zeros((largest, *_ROWS.shape), np.float16)
+    windows = np.zeros((largest, *networks.positions.shape), np.float32)
+    compile_whole(
+        [networks.unet, networks.vae.decoder],
+        lambda size: _draw(networks, latents[:size], windows[:size]),
+        largest,
+    )
 
 
 class MuseTalk10LipSync(_MuseTalkLipSync):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Precision",
     "TorchDevice",
+    "compile_whole",
     "drawing_told",
     "find_weights",
     "memory_told",
@@ -34,10 +36,14 @@ __all__ = [
     "weights_told",
 ]
 
+logger = logging.getLogger(__name__)
+
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """auto: fp16 on a GPU, fp32 on the CPU, which has no fast half-precision convolutions."""
 PACKAGES = ("torch", "safetensors")
 OTHER_DEVICE = "Name another with --device: auto, cpu, cuda:0 or mps."
+_COMPILATIONS = 64
+"""Of one network: a few for its batch sizes, on each device; torch would stop at 8, and leave further devices slow."""
 _NO_ROOM = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 """In messages of RuntimeErrors: of MPS and the CPU, which have no error type of their own, and of CUDA's libraries."""
 
@@ -62,11 +68,12 @@ def find_weights(backend: str, weights: Path | None, packages: tuple[str, ...] =
 
 @contextmanager
 def weights_told(backend: str) -> Iterator[None]:
-    """What is wrong with weights becomes BackendUnavailable; so does a network that does not fit into memory."""
+    """What is wrong with weights becomes BackendUnavailable; so does a network that does not fit into memory, or whose
+    numbers overflow while it is tried."""
     try:
-        with memory_told():
+        with drawing_told():
             yield
-    except (WeightsError, DeviceOutOfMemory) as error:
+    except (WeightsError, DeviceOutOfMemory, NetworkOverflow) as error:
         raise BackendUnavailable(backend, error.message.rstrip("."), error.hint) from error
 
 
@@ -115,19 +122,45 @@ class TorchDevice:
     device: torch.device
     dtype: torch.dtype
 
-    def place(self, network: Network, *, compiled: bool = False) -> Network:
-        """The network there; on a GPU with its images' channels innermost, as convolutions like them there; by choice
-        compiled.
+    def place(self, network: Network) -> Network:
+        """The network there; on a GPU with its images' channels innermost, as convolutions like them there.
 
-        Compiling takes a minute, at the first picture. Raises DeviceOutOfMemory.
+        Raises DeviceOutOfMemory.
         """
         from models.state_dicts import placed
 
         with memory_told():
-            network = placed(network, self.device, self.dtype, channels_last=self.device.type != "cpu")
-        if compiled:
-            network.compile()
-        return network
+            return placed(network, self.device, self.dtype, channels_last=self.device.type != "cpu")
+
+
+def compile_whole(networks: Sequence[nn.Module], draw: Callable[[int], object], largest: int) -> None:
+    """Compile a backend's networks, and all that is ever compiled of them now: not in the middle of somebody's turn.
+
+    Which batch sizes share one compilation nobody can tell beforehand, so each is drawn once. Takes minutes; less for
+    a further network of the same construction. One that cannot be compiled here draws as it is.
+
+    draw     draws so many pictures of zeros with them, just as in turns, on the thread that turns are drawn on
+    largest  batch
+    """
+    import torch._dynamo
+
+    for network in networks:
+        network.compile()
+    try:
+        with torch._dynamo.config.patch(recompile_limit=_COMPILATIONS), drawing_told():
+            for size in range(1, largest + 1):
+                draw(size)
+    except DeviceOutOfMemory:
+        logger.info("Batches of %d and more do not fit into memory, and were not compiled.", size)
+    except (RuntimeError, OSError) as error:  # what torch raises for it is a RuntimeError
+        for network in networks:
+            network._compiled_call_impl = None  # what compile() sets; torch has no way back of its own
+        logger.warning(
+            "%s cannot be compiled and draws as it is: %s. Compiling needs a C++ compiler, and on a GPU Triton (on "
+            "Windows: pip install triton-windows). Or start without --compile.",
+            " and ".join(type(network).__name__ for network in networks),
+            _first_line(getattr(error, "inner_exception", error)),  # of what compiles, in torch's own
+        )
 
 
 def open_device(backend: str, name: str, precision: Precision = "auto") -> TorchDevice:
@@ -143,11 +176,16 @@ def open_device(backend: str, name: str, precision: Precision = "auto") -> Torch
             raise BackendUnavailable(backend, f"torch sees no GPU for {name}", f"{OTHER_DEVICE} See: launch.py doctor.")
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for a device
-        first_line = str(error).partition("\n")[0].rstrip(".")
-        raise BackendUnavailable(backend, f"the device {name} cannot be used: {first_line}", OTHER_DEVICE) from error
+        raise BackendUnavailable(
+            backend, f"the device {name} cannot be used: {_first_line(error)}", OTHER_DEVICE
+        ) from error
     if device.type == "cpu":
         _leave_a_core()
     return TorchDevice(device, _float_type(device, precision))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def _leave_a_core() -> None:

@@ -16,8 +16,9 @@ from pipeline.lipsync.patches import RowFormat, file_stamp, open_parts, parts_st
 from pipeline.lipsync.torch_device import (
     Precision,
     TorchDevice,
+    compile_whole,
+    drawing_told,
     find_weights,
-    memory_told,
     open_device,
     weights_told,
 )
@@ -47,7 +48,7 @@ class UltralightLipSync:
 
     weights    the folder of weights, for the features
     precision  float type of the networks
-    compiled   through torch.compile: slower to start, faster on a GPU
+    compiled   through torch.compile, as a whole in prepare(): minutes for the first avatar, faster on a GPU
     """
 
     name = "ultralight"
@@ -80,16 +81,23 @@ class UltralightLipSync:
         Raises AvatarNotPrepared, BundleError, and BackendUnavailable: the network is damaged or another one, or does
         not fit into memory.
         """
-        from models.ultralight import load_ultralight
+        from models.ultralight import AUDIO_SHAPE, draw, load_ultralight
 
         assert self._place is not None, "load() comes first"
         parts = open_parts(bundle, self.name, _ROWS)
         with weights_told(self.name):
-            network = load_ultralight(network_path(bundle))
-            return _Speaker(parts, self._place.place(network, compiled=self._compiled))
+            network = self._place.place(load_ultralight(network_path(bundle)))
+            if self._compiled:
+                faces = np.zeros((self.max_batch, *_ROWS.shape), np.uint8)
+                audio = np.zeros((self.max_batch, *AUDIO_SHAPE), np.float32)
+                compile_whole([network], lambda size: draw(network, faces[:size], audio[:size]), self.max_batch)
+        return _Speaker(parts, network)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """windows: float32 (16, 32, 32), HuBERT's states around the picture. Raises DeviceOutOfMemory."""
+        """windows: float32 (16, 32, 32), HuBERT's states around the picture.
+
+        Raises DeviceOutOfMemory, NetworkOverflow.
+        """
         patches: dict[int, FacePatch] = {}
         for speaker in dict.fromkeys(request.state for request in requests):
             places = [at for at, request in enumerate(requests) if request.state is speaker]
@@ -100,7 +108,7 @@ class UltralightLipSync:
         from models.ultralight import draw
 
         requests = [replace(request, state=speaker.parts) for request in requests]
-        with memory_told():
+        with drawing_told():
             drawn = draw(speaker.network, rows_of(requests, "faces"), windows_of(requests))
         return patches_of(requests, drawn)
 

@@ -11,7 +11,14 @@ import numpy as np
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
 from pipeline.lipsync.patches import RowFormat, open_parts, parts_stamp, patches_of, rows_of, windows_of
-from pipeline.lipsync.torch_device import Precision, find_weights, memory_told, open_device, weights_told
+from pipeline.lipsync.torch_device import (
+    Precision,
+    compile_whole,
+    drawing_told,
+    find_weights,
+    open_device,
+    weights_told,
+)
 from pipeline.types import FacePatch, LipSyncRequest
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ class _Wav2LipSync:
 
     weights    the folder of weights
     precision  float type of the network
-    compiled   through torch.compile: slower to start, faster on a GPU
+    compiled   through torch.compile, as a whole in load(): minutes to start, faster on a GPU
     """
 
     name: ClassVar[str]
@@ -44,11 +51,16 @@ class _Wav2LipSync:
 
     def load(self, device: str) -> None:
         """See LipSync. Raises BackendUnavailable."""
-        from models.wav2lip import load_wav2lip
+        from models.wav2lip import MEL_BANDS, MEL_COLUMNS, draw, load_wav2lip
 
         place = open_device(self.name, device, self._precision)
         with weights_told(self.name):
-            self._network = place.place(load_wav2lip(self._file, self.side), compiled=self._compiled)
+            network = place.place(load_wav2lip(self._file, self.side))
+            if self._compiled:
+                faces = np.zeros((self.max_batch, *self._rows.shape), np.uint8)
+                mels = np.zeros((self.max_batch, MEL_BANDS, MEL_COLUMNS), np.float32)
+                compile_whole([network], lambda size: draw(network, faces[:size], mels[:size]), self.max_batch)
+        self._network = network
 
     def prepared_from(self, bundle: AvatarBundle) -> Hashable:
         """See LipSync."""
@@ -63,13 +75,16 @@ class _Wav2LipSync:
         return open_parts(bundle, self.name, self._rows)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """windows: float32 (80, 16), mel of the 200 ms from the picture's time on. Raises DeviceOutOfMemory."""
+        """windows: float32 (80, 16), mel of the 200 ms from the picture's time on.
+
+        Raises DeviceOutOfMemory, NetworkOverflow.
+        """
         from models.wav2lip import draw
 
         if not requests:
             return []
         assert self._network is not None, "load() comes first"
-        with memory_told():
+        with drawing_told():
             drawn = draw(self._network, rows_of(requests, "faces"), windows_of(requests))
         return patches_of(requests, drawn)
 

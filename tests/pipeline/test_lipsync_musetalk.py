@@ -78,6 +78,7 @@ def test_half_precision_draws_nearly_the_same(weights, backend, requests):
 def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch):
     """compiled hands the UNet and the decoder to torch.compile; the encoder, which no picture needs, is left."""
     compiled = []
+    monkeypatch.setattr(MuseTalk15LipSync, "max_batch", 1)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(type(network).__name__))
     MuseTalk15LipSync(weights).load("cpu")
     assert compiled == []

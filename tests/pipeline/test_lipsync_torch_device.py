@@ -7,7 +7,13 @@ pytest.importorskip("torch", reason="neural backends; pip install -r requirement
 import torch
 
 from pipeline.errors import BackendUnavailable, DeviceOutOfMemory, NetworkOverflow
-from pipeline.lipsync.torch_device import drawing_told, find_weights, memory_told, open_device, weights_told
+from pipeline.lipsync.torch_device import (
+    drawing_told,
+    find_weights,
+    memory_told,
+    open_device,
+    weights_told,
+)
 
 
 @pytest.mark.parametrize(
