@@ -9,6 +9,7 @@ import gc
 import importlib.util
 import logging
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,15 @@ PACKAGES = ("torch", "safetensors")
 OTHER_DEVICE = "Name another with --device: auto, cpu, cuda:0 or mps."
 _COMPILATIONS = 64
 """Of one network: a few for its batch sizes, on each device; torch would stop at 8, and leave further devices slow."""
-_NO_ROOM = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+_NO_ROOM = (
+    "out of memory",
+    "can't allocate memory",
+    "Invalid buffer size",
+    "ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "unable to find an engine to execute",
+)
 """In messages of RuntimeErrors: of MPS and the CPU, which have no error type of their own, and of CUDA's libraries."""
 
 
@@ -85,6 +94,7 @@ def memory_told() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not _means_no_room(error):
             raise
+        traceback.clear_frames(error.__traceback__)  # what the network computed so far lies there
         _give_back_memory()
         raise DeviceOutOfMemory(
             "The device's memory is full.", "Close what else uses it, or name another device with --device."
@@ -113,6 +123,8 @@ def _give_back_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +135,14 @@ class TorchDevice:
     dtype: torch.dtype
 
     def place(self, network: Network) -> Network:
-        """The network there; on a GPU with its images' channels innermost, as convolutions like them there.
+        """The network there; on CUDA with its images' channels innermost, as convolutions like them there.
 
         Raises DeviceOutOfMemory.
         """
         from models.state_dicts import placed
 
         with memory_told():
-            return placed(network, self.device, self.dtype, channels_last=self.device.type != "cpu")
+            return placed(network, self.device, self.dtype, channels_last=self.device.type == "cuda")
 
 
 def compile_whole(networks: Sequence[nn.Module], draw: Callable[[int], object], largest: int) -> None:
@@ -189,14 +201,15 @@ def _first_line(error: Exception) -> str:
 
 
 def _leave_a_core() -> None:
-    """Let torch use all cores but one.
+    """Let torch use all cores but one of those that this process may use, and never more than it was told to.
 
     Its threads spin while they wait for each other. Without a core of their own, composing, encoding and the event loop
     that carries everybody's sound would wait for them at each batch.
     """
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores - 1)))
 
 
 def _float_type(device: torch.device, precision: Precision) -> torch.dtype:

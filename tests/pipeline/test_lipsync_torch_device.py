@@ -1,13 +1,18 @@
 """What backends need of torch: a device that is there, a float type that suits it, errors that name a remedy."""
 
+import os
+import weakref
+
 import pytest
 
 pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
 
 import torch
 
+from models import state_dicts
 from pipeline.errors import BackendUnavailable, DeviceOutOfMemory, NetworkOverflow
 from pipeline.lipsync.torch_device import (
+    TorchDevice,
     drawing_told,
     find_weights,
     memory_told,
@@ -46,6 +51,10 @@ def test_networks_are_placed_in_the_chosen_float_type():
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("Invalid buffer size: 24.00 GiB"),
         RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
         MemoryError(),
     ],
@@ -62,6 +71,46 @@ def test_a_real_allocation_that_fails_is_recognised():
     """torch's own error for more memory than any machine has."""
     with pytest.raises(DeviceOutOfMemory), memory_told():
         torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def test_what_was_computed_is_given_back_before_the_error_is_handled(monkeypatch):
+    """The next try, with half the pictures, finds the memory that this one took: no traceback holds on to it."""
+    held = []
+
+    def overfull():
+        activations = torch.zeros(8)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    given_back = []
+    for library, available in ((torch.cuda, torch.cuda), (torch.mps, torch.backends.mps)):
+        monkeypatch.setattr(available, "is_available", lambda: True)
+        monkeypatch.setattr(library, "empty_cache", lambda name=library.__name__: given_back.append((name, held[0]())))
+    with pytest.raises(DeviceOutOfMemory), memory_told():
+        overfull()
+    assert given_back == [("torch.cuda", None), ("torch.mps", None)]
+
+
+@pytest.mark.parametrize(
+    ("present", "usable", "expected"), [(8, 8, 7), (4, 8, 4), (1, 8, 1), (8, 2, 1), (2, 2, 1), (1, 1, 1)]
+)
+def test_a_core_is_left_to_the_others(monkeypatch, present, usable, expected):
+    """Of the cores that this process may use; whoever gave torch fewer threads (OMP_NUM_THREADS) is heeded."""
+    chosen = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: present)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(usable)), raising=False)
+    open_device("some", "cpu")
+    assert chosen == [expected]
+
+
+@pytest.mark.parametrize(("name", "last"), [("cpu", False), ("mps", False), ("cuda", True)])
+def test_channels_are_innermost_on_cuda_only(monkeypatch, name, last):
+    """Elsewhere convolutions do not gain by it, or are slower."""
+    asked = []
+    monkeypatch.setattr(state_dicts, "placed", lambda _network, *_where, channels_last: asked.append(channels_last))
+    TorchDevice(torch.device(name), torch.float32).place(torch.nn.Conv2d(4, 8, 3))
+    assert asked == [last]
 
 
 def test_other_errors_are_left_alone():
