@@ -28,6 +28,8 @@ __all__ = ["load_network", "placed", "plausible_width", "read_checkpoint", "read
 
 Network = TypeVar("Network", bound=nn.Module)
 
+_TORCHSCRIPT = "TorchScript archive"
+"""In what torch says of one."""
 _ZIP_MAGIC = b"PK\x03\x04"
 _WRAPPERS = ("state_dict", "model_state_dict")
 """Under which key of a training checkpoint the weights are: Wav2Lip's, openai-whisper's."""
@@ -35,6 +37,8 @@ _PARALLEL_PREFIX = "module."
 """What torch's DataParallel writes before every name."""
 _REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 """How torch's own messages name what a pickle wanted to call."""
+_USUAL_OBJECTS = ("argparse.", "collections.", "models.", "numpy.", "torch.nn.")
+"""Where the classes come from that people save along with weights, or as a whole network: nothing to be alarmed at."""
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -54,6 +58,7 @@ _UNREADABLE = (
 _WIDEST = 4
 """How many times wider than the published network one of somebody's own may be; it costs the square of that."""
 _GET_AGAIN = "Get the file again."
+_WEIGHTS_ALONE = "Get a file of weights alone, or have whoever made this one save its state_dict()."
 _AS_PUBLISHED = "Get the weights as they were published, in single or half precision."
 _FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 """What may be cast to another float type. Narrower numbers mean nothing without the scales that belong to them."""
@@ -120,11 +125,17 @@ def _oddity(tensor: Tensor) -> str:
 
 def _damaged(path: Path, error: Exception) -> WeightsDamaged:
     refused = _refused_globals(path, error) if isinstance(error, pickle.UnpicklingError) else []
+    if refused and all(name.startswith(_USUAL_OBJECTS) for name in refused):
+        return WeightsDamaged(
+            f"{path} is refused: it holds objects of Python ({', '.join(refused)}), not only weights.", _WEIGHTS_ALONE
+        )
     if refused:
         return WeightsDamaged(
             f"{path} is refused: it is not only weights but wants to call {', '.join(refused)}.",
             "Do not open it with other programs either; get the file from its publisher.",
         )
+    if _TORCHSCRIPT in str(error):
+        return WeightsDamaged(f"{path} is a whole network (TorchScript), not its weights.", _WEIGHTS_ALONE)
     if path.stat().st_size == 0:
         return WeightsDamaged(f"{path} is empty.", _GET_AGAIN)
     return WeightsDamaged(f"{path} is truncated or no weights file.", _GET_AGAIN)

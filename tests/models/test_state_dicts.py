@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -171,6 +173,36 @@ def test_a_pickle_that_wants_to_run_code_is_refused_by_name(
     with pytest.raises(WeightsDamaged, match=r"refused.*(posix|nt)\.system"):
         read_state_dict(tmp_path / "w.pth")
     assert not marker.exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_torchscript_file_is_recognised(tmp_path: Path) -> None:
+    """A whole network is not damaged: getting it again would bring the same."""
+    torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)).save(tmp_path / "w.pth")
+    with pytest.raises(WeightsDamaged, match=r"a whole network \(TorchScript\), not its weights") as caught:
+        read_state_dict(tmp_path / "w.pth")
+    assert "weights alone" in caught.value.hint
+
+
+@pytest.mark.parametrize("save", [as_zip, as_legacy])
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3), r"torch\.nn\.modules\.conv\.Conv2d"),
+        (lambda: {"weight": torch.zeros(1), "args": Namespace(lr=1)}, r"argparse\.Namespace"),
+        (lambda: {"weight": torch.zeros(1), "best_loss": np.float64(0.1)}, r"numpy\.\w+\.multiarray\.scalar"),
+    ],
+    ids=["a whole network", "argparse", "numpy"],
+)
+def test_what_is_usually_saved_beside_weights_is_refused_without_alarm(
+    save: Callable[[Any, Path], None], content: Callable[[], Any], name: str, tmp_path: Path
+) -> None:
+    """Classes of training scripts are not loaded either; the error names them and what to ask for, and warns of nothing
+    worse."""
+    save(content(), tmp_path / "w.pth")
+    with pytest.raises(WeightsDamaged, match=f"refused.*{name}.*not only weights") as caught:
+        read_state_dict(tmp_path / "w.pth")
+    assert "weights alone" in caught.value.hint and "Do not open" not in caught.value.hint
 
 
 @pytest.mark.parametrize(
