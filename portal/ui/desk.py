@@ -20,8 +20,7 @@ __all__ = ["desk_element"]
 
 def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
     """`<vivavoce-NAME>` around `markup`; its script gets `settings` as JSON."""
-    texts = html.escape(json.dumps(DESK_TEXTS, ensure_ascii=False))
-    given = html.escape(json.dumps(settings, ensure_ascii=False))
+    texts, given = _attribute(DESK_TEXTS), _attribute(settings)
     return gr.HTML(
         html_template=(
             f'<vivavoce-{name} class="vv-desk" data-texts="{texts}" data-settings="{given}">{markup}</vivavoce-{name}>'
@@ -33,3 +32,8 @@ def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
         elem_classes="vv-desk-host",
         head='<link rel="stylesheet" href="static/desk/desk.css">',
     )
+
+
+def _attribute(value: Any) -> str:
+    """As JSON in an attribute; without backticks, with which Gradio's templates end."""
+    return html.escape(json.dumps(value, ensure_ascii=False)).replace("`", "&#96;")

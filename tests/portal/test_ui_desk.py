@@ -77,7 +77,7 @@ def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
         assert json.loads(html.unescape(found[1])) == DESK_TEXTS
         assert isinstance(json.loads(html.unescape(found[2])), dict)
         assert f'customElements.define("vivavoce-{name}"' in (STATIC / f"{name}.js").read_text(encoding="utf-8")
-        assert "${" not in markup and "{{" not in markup, "Gradio would take it for a template"
+        assert not re.search(r"\$\{|\{\{|`", markup), "Gradio would take it for a template"
 
 
 def test_a_synthesizer_that_cannot_run_has_no_voices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
 import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, make } from "./desk.js";
+import { Networks } from "./networks.js";
 
 /** Overlap of two boxes from which they are of the same face. */
 const SAME_FACE = 0.5;
@@ -17,7 +18,12 @@ class VivavoceAvatars extends Desk {
       event.preventDefault();
       this.upload();
     };
-    this.detail.onclick = ({ target }) => target === this.detail && this.detail.close();
+    this.detail.onclick = ({ target }) => {
+      if (target === this.detail) this.detail.close(); // beside the dialog, on its backdrop
+    };
+    this.networks = new Networks(this);
+    this.detail.append(this.networks.element);
+    this.detail.onclose = () => this.networks.close();
     this.suggested = "";
     this.avatars = [];
     this.loaded = "";
@@ -74,6 +80,7 @@ class VivavoceAvatars extends Desk {
     const busy = jobs.filter(isActive).map((job) => job.id).join();
     if (busy !== this.busy) this.load();
     this.busy = busy;
+    this.networks.showJobs(jobs);
   }
 
   // -- gallery
@@ -95,7 +102,10 @@ class VivavoceAvatars extends Desk {
     this.loaded = now;
     this.gallery.replaceChildren(...this.avatars.map((avatar) => this.card(avatar)));
     const open = this.avatars.find((avatar) => avatar.id === this.detail.dataset.avatar);
-    if (open && this.detail.open) this.fillDetail(open);
+    if (open && this.detail.open) {
+      this.fillDetail(open);
+      this.networks.show(open);
+    }
   }
 
   card(avatar) {
@@ -108,6 +118,7 @@ class VivavoceAvatars extends Desk {
     );
     card.onclick = () => {
       this.fillDetail(avatar);
+      this.networks.open(avatar);
       this.detail.showModal();
     };
     return card;
@@ -122,6 +133,7 @@ class VivavoceAvatars extends Desk {
 
   // -- one avatar
 
+  /** All but the networks, which stay as they are: somebody may be adjusting one. */
   fillDetail(avatar) {
     this.detail.dataset.avatar = avatar.id;
     const close = make("button", { type: "button", class: "vv-quiet" }, this.t("close"));
@@ -131,7 +143,9 @@ class VivavoceAvatars extends Desk {
       count: avatar.frames,
       seconds,
     })}`;
-    this.detail.replaceChildren(
+    const networks = this.networks.element;
+    for (const part of [...this.detail.children]) if (part !== networks) part.remove();
+    networks.before(
       make("header", {}, make("h2", {}, avatar.name), make("span", { class: "vv-soft" }, facts), close),
       make(
         "div",
@@ -141,8 +155,8 @@ class VivavoceAvatars extends Desk {
       ),
       ...this.origin(avatar),
       ...this.report(avatar),
-      this.deletion(avatar),
     );
+    networks.after(this.deletion(avatar));
   }
 
   testClip(avatar) {

@@ -18,22 +18,44 @@ export class ApiError extends Error {
   }
 }
 
-/** One request of the HTTP API. `sent` is called with 0..1 while the body goes up. Throws ApiError. */
+const JSON_TYPE = "application/json";
+
+/**
+ * One request of the HTTP API; a body that is no form goes as JSON. `sent` is called with 0..1 while the body goes up.
+ * Throws ApiError.
+ */
 export function api(method, path, body, sent) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const fail = () => reject(new ApiError({ code: "unreachable", message: "", hint: "" }));
     request.open(method, beside(path));
     request.responseType = "json";
-    request.onerror = request.ontimeout = fail;
+    request.onerror = request.ontimeout = () => reject(unreachable());
     request.onload = () => {
       if (request.status < 400) resolve(request.response);
-      else if (request.response?.error) reject(new ApiError(request.response.error));
-      else reject(new ApiError({ code: "internal", message: `HTTP ${request.status}`, hint: "" }));
+      else reject(refused(request.status, request.response));
     };
     if (sent) request.upload.onprogress = ({ loaded, total }) => sent(total ? loaded / total : 0);
-    request.send(body);
+    const form = body === undefined || body instanceof FormData;
+    if (!form) request.setRequestHeader("Content-Type", JSON_TYPE);
+    request.send(form ? body : JSON.stringify(body));
   });
+}
+
+/** A picture that the API draws, as a Blob. Throws ApiError. */
+export async function picture(path, body, signal) {
+  const headers = { "Content-Type": JSON_TYPE };
+  const request = fetch(beside(path), { method: "POST", headers, body: JSON.stringify(body), signal });
+  const answer = await request.catch(() => Promise.reject(unreachable()));
+  if (answer.ok) return answer.blob();
+  throw refused(answer.status, await answer.json().catch(() => null));
+}
+
+function unreachable() {
+  return new ApiError({ code: "unreachable", message: "", hint: "" });
+}
+
+function refused(status, answer) {
+  return new ApiError(answer?.error ?? { code: "internal", message: `HTTP ${status}`, hint: "" });
 }
 
 /** An element with attributes (or properties, for those that are no strings) and children. */
@@ -45,6 +67,11 @@ export function make(tag, attributes = {}, ...children) {
   }
   element.append(...children.filter((child) => child !== null));
   return element;
+}
+
+/** A text whose `commands` stand out, to be copied. */
+export function withCode(text) {
+  return text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
 }
 
 /** All jobs, for every tab of this page: asked for each second while one is under way and somebody looks. */
@@ -159,7 +186,7 @@ export class Desk extends HTMLElement {
     const remedy = this.has(`hint.${error.code}`) ? this.t(`hint.${error.code}`) : error.hint;
     return [
       make("strong", {}, cause),
-      remedy ? make("span", {}, remedy) : null,
+      remedy ? make("span", {}, ...withCode(remedy)) : null,
       own && error.message ? make("small", { lang: "en" }, error.message) : null,
     ].filter(Boolean);
   }

@@ -1,0 +1,400 @@
+/** The networks in the closer look at an avatar: for which it is prepared, and preparing it with chosen parameters. */
+
+import { ApiError, api, feed, isActive, jobActions, jobFailure, make, picture, withCode } from "./desk.js";
+
+/** Before the preview is drawn anew: a slider that is being moved asks once. */
+const SETTLED_MS = 250;
+
+/** Where sliders end. The number beside each may lie beyond; what makes no sense is refused by the server. */
+const SLIDERS = {
+  bbox_shift: { min: "-50", max: "50", step: "1" },
+  extra_margin: { min: "0", max: "100", step: "1" },
+  left_cheek_width: { min: "0", max: "256", step: "1" },
+  right_cheek_width: { min: "0", max: "256", step: "1" },
+  upper_boundary_ratio: { min: "0", max: "0.95", step: "0.01" },
+};
+const MODES = ["jaw", "raw", "neck"];
+const SIDES = ["above", "below", "left", "right"];
+const OF_THE_JAW = ["left_cheek_width", "right_cheek_width"];
+
+/** Whether a parameter makes a difference beside the others. */
+function counts(name, parameters) {
+  return parameters.parsing_mode === "jaw" || !OF_THE_JAW.includes(name);
+}
+
+/** The section of the dialog: a row a network. It stays in its place while the rest of the dialog is filled anew. */
+export class Networks {
+  #rows = [];
+  #jobs = [];
+
+  constructor(desk) {
+    this.desk = desk;
+    this.element = make("section", { class: "vv-networks" });
+  }
+
+  /** Begin with an avatar. What can run here is asked anew each time: weights may have come meanwhile. */
+  async open(avatar) {
+    this.close();
+    this.avatar = avatar;
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const rows = make("div", { class: "vv-jobs" });
+    const hint = make("p", { class: "vv-soft" }, this.desk.t("networksHint"));
+    this.element.replaceChildren(make("h3", {}, this.desk.t("networks")), hint, note, rows);
+    let backends;
+    try {
+      backends = (await api("GET", "api/backends")).lipsync;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return this.desk.tell(note, ...this.desk.explain(error));
+    }
+    if (!rows.isConnected) return; // it was closed, or another one opened meanwhile
+    this.#rows = backends.filter(({ parameters }) => parameters).map((backend) => new NetworkRow(this.desk, backend));
+    rows.replaceChildren(...this.#rows.map((row) => row.element));
+    this.show(this.avatar);
+  }
+
+  /** The avatar as it is now. */
+  show(avatar) {
+    this.avatar = avatar;
+    for (const row of this.#rows) row.show(avatar, this.#jobs);
+  }
+
+  showJobs(jobs) {
+    this.#jobs = jobs;
+    if (this.avatar) this.show(this.avatar);
+  }
+
+  close() {
+    for (const row of this.#rows) row.close();
+    this.#rows = [];
+    this.element.replaceChildren();
+    this.avatar = null;
+  }
+}
+
+class NetworkRow {
+  #shown = "";
+
+  constructor(desk, backend) {
+    this.desk = desk;
+    this.backend = backend;
+    this.state = make("span", { class: "vv-chip" });
+    this.prepare = make("button", { type: "button", class: "vv-quiet" }, desk.t("prepare"));
+    this.adjust = make("button", { type: "button", class: "vv-quiet", "aria-expanded": "false" }, desk.t("adjust"));
+    this.bar = make("progress", { max: 1 });
+    this.stage = make("span", { class: "vv-soft" });
+    this.progress = make("div", { class: "vv-job-progress" }, this.bar, this.stage);
+    this.body = make("div", { class: "vv-job-body" });
+    this.form = new Adjustment(desk, backend);
+    this.note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const name = make("strong", {}, desk.t(`lipsync.${backend.name}`));
+    this.ofJob = make("span", { class: "vv-actions" });
+    const actions = make("span", { class: "vv-actions" }, this.prepare, this.adjust, this.ofJob);
+    this.element = make(
+      "article",
+      { class: "vv-job vv-network", "data-backend": backend.name },
+      make("header", {}, name, this.state, actions),
+      this.progress,
+      this.body,
+      this.form.element,
+      this.note,
+    );
+    this.prepare.onclick = () => this.queue({});
+    this.adjust.onclick = () => this.unfold(this.form.element.hidden);
+    this.form.element.onsubmit = async (event) => {
+      event.preventDefault();
+      await this.queue(this.form.chosen);
+      if (!this.note.hidden) return; // it was refused, and the note says why
+      this.unfold(false);
+      this.adjust.focus();
+    };
+  }
+
+  show(avatar, jobs) {
+    this.avatar = avatar;
+    const job = jobs.find(({ avatar: of, backend }) => of === avatar.id && backend === this.backend.name);
+    const state = this.#stateWith(job);
+    this.element.dataset.state = state;
+    this.state.textContent = this.desk.t(`network.${state}`);
+    this.state.dataset.state = { making: "running", prepared: "done" }[state] ?? "";
+    this.#offerUsual();
+    this.adjust.hidden = !["making", "prepared", "bare"].includes(state) || !Object.keys(this.backend.parameters).length;
+    this.progress.hidden = state !== "making";
+    if (state === "making") {
+      this.bar.value = job.progress;
+      this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${Math.round(job.progress * 100)} %`;
+    }
+    // What does not move is built once: a button must not vanish under a finger at each look.
+    const shown = JSON.stringify([state, avatar.prepared[this.backend.name], job?.id, job?.state]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.body.replaceChildren(...this.#content(state, job));
+    const open = job && (isActive(job) || job.state === "failed");
+    this.ofJob.replaceChildren(...(open ? jobActions(this.desk, job) : []));
+  }
+
+  close() {
+    this.form.close();
+  }
+
+  unfold(open) {
+    this.adjust.setAttribute("aria-expanded", String(open));
+    if (open) this.form.open(this.avatar);
+    else this.form.close();
+    this.#offerUsual();
+  }
+
+  async queue(parameters) {
+    await this.desk.attempt(this.element, async () => {
+      await api("POST", `api/avatars/${this.avatar.id}/parts`, { backend: this.backend.name, parameters });
+      await feed.refresh();
+    });
+  }
+
+  /** One button to prepare with the usual settings, while no others are being chosen. */
+  #offerUsual() {
+    this.prepare.hidden = this.element.dataset.state !== "bare" || !this.form.element.hidden;
+  }
+
+  #stateWith(job) {
+    const { name, ready, own_network: own } = this.backend;
+    if (job && isActive(job)) return "making";
+    if (!ready) return "unready";
+    if (own && !this.avatar.networks.includes(name)) return "lacking";
+    return this.avatar.prepared[name] ? "prepared" : "bare";
+  }
+
+  #content(state, job) {
+    const { name, reason } = this.backend;
+    const content = [];
+    const told = (text, attributes = {}) => content.push(make("p", { class: "vv-soft", ...attributes }, ...withCode(text)));
+    if (state === "unready") {
+      const hint = `hint.${state}`; // in Chinese
+      if (this.desk.has(hint)) told(this.desk.t(hint, { backend: name }));
+      told(reason, { lang: "en" });
+    }
+    if (state === "lacking") told(this.desk.t("lackingNetwork", { avatar: this.avatar.id, backend: name }));
+    if (state === "prepared") {
+      const settings = this.#settings(this.avatar.prepared[name]);
+      if (settings) told(settings);
+      for (const notice of job?.result?.notices ?? []) told(notice, { class: "vv-warning", lang: "en" });
+    }
+    if (job?.state === "failed") content.push(...jobFailure(this.desk, job));
+    return content;
+  }
+
+  /** With what it was prepared, as far as that is not usual; nothing where there is nothing to choose. */
+  #settings(prepared) {
+    const usual = this.backend.parameters;
+    if (!Object.keys(usual).length) return "";
+    const used = { ...usual, ...prepared };
+    const differing = Object.keys(usual).filter((name) => counts(name, used) && String(used[name]) !== String(usual[name]));
+    if (!differing.length) return this.desk.t("preparedUsual");
+    const words = differing.map((name) => `${this.desk.t(`parameter.${name}`)} ${this.#valueWords(used[name])}`);
+    return this.desk.t("preparedWith", { settings: words.join(" · ") });
+  }
+
+  #valueWords(value) {
+    if (typeof value === "boolean") return this.desk.t(value ? "on" : "off");
+    return Array.isArray(value) ? value.join(", ") : String(value);
+  }
+}
+
+/** The form for the parameters that matter to a backend, beside the picture of what they do. */
+class Adjustment {
+  constructor(desk, backend) {
+    this.backend = backend;
+    this.preview = new Preview(desk);
+    this.fields = Object.keys(backend.parameters).map((name) => fieldOf(desk, backend.name, name));
+    const reset = make("button", { type: "button", class: "vv-quiet" }, desk.t("resetParameters"));
+    const submit = make("button", { type: "submit", class: "vv-button" }, desk.t("prepareWith"));
+    this.element = make(
+      "form",
+      { class: "vv-adjust", noValidate: true, hidden: true },
+      this.preview.element,
+      make("div", { class: "vv-parameters" }, ...this.fields.map((field) => field.element)),
+      make("footer", {}, reset, submit),
+    );
+    reset.onclick = () => {
+      this.#fill(backend.parameters);
+      this.#changed();
+    };
+    this.element.oninput = () => this.#changed();
+  }
+
+  /** From what is in use. */
+  open(avatar) {
+    this.avatar = avatar;
+    this.#fill({ ...this.backend.parameters, ...avatar.prepared[this.backend.name] });
+    this.element.hidden = false;
+    this.#changed(0);
+  }
+
+  close() {
+    this.element.hidden = true;
+    this.preview.close();
+  }
+
+  get chosen() {
+    return Object.fromEntries(this.fields.map((field) => [field.name, field.value]));
+  }
+
+  #fill(parameters) {
+    for (const field of this.fields) field.value = parameters[field.name];
+  }
+
+  #changed(afterMs = SETTLED_MS) {
+    const { chosen } = this;
+    for (const field of this.fields) field.element.hidden = !counts(field.name, chosen);
+    const wish = { backend: this.backend.name, parameters: chosen };
+    this.preview.ask(`api/avatars/${this.avatar.id}/parts/preview`, wish, afterMs);
+  }
+}
+
+/** The first frame with box and mask. Of several questions the last one's answer is shown. */
+class Preview {
+  #timer = 0;
+  #asking = new AbortController();
+  #shown = "";
+
+  constructor(desk) {
+    this.desk = desk;
+    this.image = make("img", { alt: desk.t("previewAlt") });
+    this.fault = make("div", { class: "vv-failure", role: "alert", hidden: true });
+    this.element = make("figure", {}, this.image, make("figcaption", {}, desk.t("previewHint")), this.fault);
+  }
+
+  ask(path, wish, afterMs) {
+    this.#stop();
+    const { signal } = this.#asking;
+    this.#timer = setTimeout(() => this.#draw(path, wish, signal), afterMs);
+  }
+
+  close() {
+    this.#stop();
+    this.#show("");
+  }
+
+  async #draw(path, wish, signal) {
+    let drawn;
+    try {
+      drawn = await picture(path, wish, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      return this.desk.tell(this.fault, ...this.desk.explain(error));
+    }
+    if (!signal.aborted) this.#show(URL.createObjectURL(drawn));
+  }
+
+  #stop() {
+    clearTimeout(this.#timer);
+    this.#asking.abort();
+    this.#asking = new AbortController();
+  }
+
+  #show(url) {
+    URL.revokeObjectURL(this.#shown);
+    this.#shown = url;
+    this.fault.hidden = true;
+    if (url) this.image.src = url;
+    else this.image.removeAttribute("src");
+  }
+}
+
+// -- fields: a name, an element, and a value that is read and set
+
+function fieldOf(desk, backend, name) {
+  const id = `vv-${backend}-${name}`;
+  if (name === "parsing_mode") return new ModeField(desk, id, name);
+  if (name === "smooth") return new TickField(desk, id, name);
+  return name === "pads" ? new PadsField(desk, id, name) : new NumberField(desk, id, name);
+}
+
+function labelOf(desk, id, name) {
+  return make("label", { for: id, id: `${id}-label` }, desk.t(`parameter.${name}`), " ", make("code", {}, name));
+}
+
+function about(desk, id, name) {
+  return make("small", { id: `${id}-about` }, desk.t(`about.${name}`));
+}
+
+/** A slider, and a number for what lies beyond its ends. */
+class NumberField {
+  constructor(desk, id, name) {
+    this.name = name;
+    const described = { "aria-describedby": `${id}-about` };
+    this.slider = make("input", { type: "range", ...SLIDERS[name], "aria-labelledby": `${id}-label`, ...described });
+    this.number = make("input", { type: "number", id, step: SLIDERS[name].step, ...described });
+    const both = make("div", { class: "vv-slide" }, this.slider, this.number);
+    this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), both, about(desk, id, name));
+    this.slider.oninput = () => (this.number.value = this.slider.value);
+    this.number.oninput = () => (this.slider.value = this.number.value);
+  }
+
+  get value() {
+    return this.number.valueAsNumber;
+  }
+
+  set value(value) {
+    this.number.value = value;
+    this.slider.value = value;
+  }
+}
+
+class ModeField {
+  constructor(desk, id, name) {
+    this.name = name;
+    const options = MODES.map((mode) => make("option", { value: mode }, desk.t(`mode.${mode}`)));
+    this.select = make("select", { id, "aria-describedby": `${id}-about` }, ...options);
+    this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), this.select, about(desk, id, name));
+  }
+
+  get value() {
+    return this.select.value;
+  }
+
+  set value(value) {
+    this.select.value = value;
+  }
+}
+
+class TickField {
+  constructor(desk, id, name) {
+    this.name = name;
+    this.box = make("input", { type: "checkbox", id, "aria-describedby": `${id}-about` });
+    const tick = make("div", { class: "vv-tick" }, this.box, labelOf(desk, id, name));
+    this.element = make("div", { class: "vv-parameter" }, tick, about(desk, id, name));
+  }
+
+  get value() {
+    return this.box.checked;
+  }
+
+  set value(value) {
+    this.box.checked = value;
+  }
+}
+
+class PadsField {
+  constructor(desk, id, name) {
+    this.name = name;
+    this.numbers = SIDES.map(() => make("input", { type: "number", step: "1" }));
+    const labels = SIDES.map((side, i) => make("label", {}, make("span", {}, desk.t(`side.${side}`)), this.numbers[i]));
+    this.element = make(
+      "fieldset",
+      { class: "vv-parameter", "aria-describedby": `${id}-about` },
+      make("legend", {}, desk.t(`parameter.${name}`), " ", make("code", {}, name)),
+      make("div", { class: "vv-pads" }, ...labels),
+      about(desk, id, name),
+    );
+  }
+
+  get value() {
+    return this.numbers.map((number) => number.valueAsNumber);
+  }
+
+  set value(value) {
+    this.numbers.forEach((number, i) => (number.value = value[i]));
+  }
+}

@@ -1,0 +1,171 @@
+"""Preparing an avatar for networks in its details, in a real Chromium: tiny random weights, the real worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from neural_avatars import write_weights
+from playwright.async_api import Locator, Page, async_playwright, expect
+
+from avatars.library import presets
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import FLAGS
+from tests.portraits import portrait_bundle
+
+pytestmark = pytest.mark.browser
+
+JOB_MS = 90_000
+COUNT_PREVIEWS = """() => {
+    window.previews = 0;
+    const ask = window.fetch;
+    window.fetch = (address, ...rest) => {
+        if (String(address).endsWith("/parts/preview")) previews += 1;
+        return ask(address, ...rest);
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """With weights of MuseTalk 1.5, Wav2Lip 96 and HuBERT, and with short avatars that are prepared for nothing."""
+    data_dir = tmp_path_factory.mktemp("prepared")
+    for preset, name in zip(presets(), ("woman", "man"), strict=True):
+        portrait_bundle(data_dir / "avatars" / preset.id, name, shifts=(0, 1, 2))
+    for backend in ("musetalk15", "wav2lip96", "ultralight"):
+        write_weights(data_dir / "weights", backend)
+    with running_portal(data_dir, "--tts", "beep") as process:
+        yield process
+
+
+@pytest.fixture
+async def page(chromium: Path, portal: PortalProcess) -> AsyncIterator[Page]:
+    faults: list[str] = []
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS])
+        try:
+            page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            await page.goto(portal.url)
+            yield page
+            assert not faults
+        finally:
+            await browser.close()
+
+
+async def look_at_mira(page: Page) -> None:
+    """Her closer look, in which the networks are."""
+    await page.get_by_role("tab").nth(1).click()
+    await page.locator("vivavoce-avatars .vv-avatar", has_text="woman").click()
+    await expect(page.locator(".vv-network")).to_have_count(5)
+
+
+def row_of(page: Page, backend: str) -> Locator:
+    return page.locator(f".vv-network[data-backend={backend}]")
+
+
+async def other_preview(row: Locator, before: str = "") -> str:
+    """Address of the picture once it is another one."""
+    picture = row.locator(".vv-adjust img")
+    await expect(picture).to_have_attribute("src", re.compile(f"^blob:(?!{before.removeprefix('blob:') or '$'})"))
+    return str(await picture.evaluate("image => image.decode().then(() => image.src)"))
+
+
+async def prepared(page: Page, portal: PortalProcess) -> dict[str, dict[str, Any]]:
+    answer = await (await page.request.get(f"{portal.url}/api/avatars/mira")).json()
+    return dict(answer["prepared"])
+
+
+async def test_a_network_is_adjusted_and_prepared(page: Page, portal: PortalProcess) -> None:
+    """A parameter is moved, its effect seen, the avatar prepared with it; the next time the form begins there."""
+    await look_at_mira(page)
+    row = row_of(page, "wav2lip96")
+    await expect(row).to_contain_text("not prepared")
+    await row.get_by_role("button", name="Adjust").click()
+    usual = await other_preview(row)
+    await row.get_by_label("below").fill("40")
+    await row.get_by_label("Smoothing").uncheck()
+    assert await other_preview(row, usual) != usual
+    await row.get_by_role("button", name="Prepare with these").click()
+    await expect(row.locator(".vv-adjust")).to_be_hidden()
+    await expect(row).to_have_attribute("data-state", "prepared", timeout=JOB_MS)
+    await expect(row).to_contain_text("Pads 0, 40, 0, 0 · Smoothing off")
+    parameters = (await prepared(page, portal))["wav2lip96"]
+    assert (parameters["pads"], parameters["smooth"]) == ([0, 40, 0, 0], False)
+
+    await page.get_by_role("button", name="Close").click()
+    await look_at_mira(page)
+    await row.get_by_role("button", name="Adjust").click()
+    await expect(row.get_by_label("below")).to_have_value("40")
+    await expect(row.get_by_label("Smoothing")).not_to_be_checked()
+    await row.get_by_role("button", name="Reset to defaults").click()
+    await expect(row.get_by_label("below")).to_have_value("10")
+    await expect(row.get_by_label("Smoothing")).to_be_checked()
+
+
+async def test_one_press_prepares_with_the_usual_settings(page: Page, portal: PortalProcess) -> None:
+    """Progress is shown while the job runs; then the row says prepared, and so does the API; other forms stay open."""
+    await look_at_mira(page)
+    row, other = row_of(page, "musetalk15"), row_of(page, "wav2lip96")
+    await other.get_by_role("button", name="Adjust").click()
+    await other.get_by_label("left").fill("7")
+    await row.get_by_role("button", name="Prepare").click()
+    await expect(row.locator("progress")).to_be_visible()
+    await expect(row).to_have_attribute("data-state", "prepared", timeout=JOB_MS)
+    await expect(row).to_contain_text("With the usual settings.")
+    await expect(other.get_by_label("left")).to_have_value("7")
+    await expect(other.get_by_label("left")).to_be_visible()
+    await expect(row.get_by_role("button", name="Prepare", exact=True)).to_be_hidden()
+    assert (await prepared(page, portal))["musetalk15"]["parsing_mode"] == "jaw"
+
+
+async def test_the_preview_follows_and_tells_what_makes_no_sense(page: Page) -> None:
+    """By keyboard alone: a slider that is held asks once; widths of cheeks go with the mode; nonsense is explained."""
+    await look_at_mira(page)
+    row = row_of(page, "musetalk15")
+    await row.get_by_role("button", name="Adjust").focus()
+    await page.keyboard.press("Enter")
+    shown = await other_preview(row)
+    await page.evaluate(COUNT_PREVIEWS)
+    await row.get_by_role("slider", name="Box shift").focus()
+    for _ in range(12):
+        await page.keyboard.press("ArrowRight")
+    await expect(row.get_by_role("spinbutton", name="Box shift")).to_have_value("12")
+    shown = await other_preview(row, shown)
+    assert await page.evaluate("previews") == 1
+    await row.get_by_label("Mask").select_option("neck")
+    await expect(row.get_by_role("slider", name="Left cheek")).to_be_hidden()
+    shown = await other_preview(row, shown)
+    await row.get_by_role("spinbutton", name="Upper boundary").fill("5")
+    await expect(row.locator(".vv-adjust .vv-failure")).to_contain_text("upper_boundary_ratio is 5")
+    await row.get_by_role("button", name="Reset to defaults").click()
+    await other_preview(row, shown)
+    await expect(row.locator(".vv-adjust .vv-failure")).to_be_hidden()
+
+
+async def test_what_cannot_be_prepared_says_why(page: Page) -> None:
+    """Without weights the command that brings them is there to be copied; Ultralight wants a network of its own."""
+    await look_at_mira(page)
+    unready, lacking = row_of(page, "wav2lip256"), row_of(page, "ultralight")
+    await expect(unready).to_contain_text("not ready here")
+    await expect(unready.locator(".vv-job-body code")).to_have_text("python launch.py fetch wav2lip256")
+    await expect(lacking.locator(".vv-job-body code")).to_have_text("data/avatars/mira/parts/ultralight.pth")
+    for row in (unready, lacking):
+        await expect(row.get_by_role("button")).to_have_count(0)
+
+
+async def test_the_form_fits_a_phone_in_chinese(page: Page, portal: PortalProcess) -> None:
+    """Nothing of the dialog is wider than it, and every word is Chinese."""
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.goto(f"{portal.url}/?lang=zh")
+    await look_at_mira(page)
+    for backend in ("musetalk15", "wav2lip96"):
+        row = row_of(page, backend)
+        await row.get_by_role("button", name="调整").click()
+        await other_preview(row)
+    await expect(row_of(page, "wav2lip96").get_by_role("button", name="按此准备")).to_be_visible()
+    assert await page.locator(".vv-detail").evaluate("dialog => dialog.scrollWidth - dialog.clientWidth") == 0
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
