@@ -46,6 +46,8 @@ _OUR_NAMES = (
     (r"^layer_norm\.", "ln_post."),
 )
 """What Hugging Face calls it -> what openai-whisper calls it."""
+_ENGLISH_VOCABULARY = 51_864
+"""Words of the .en models, one less than the multilingual ones have. Else tiny.en looks like tiny."""
 _NEEDED = "MuseTalk needs Whisper tiny (multilingual): OpenAI's tiny.pt or Hugging Face's openai/whisper-tiny."
 
 
@@ -133,12 +135,13 @@ def load_whisper_encoder(path: Path) -> WhisperEncoder:
     """
     if path.is_dir():
         weights = next((path / name for name in _WEIGHTS_FILES if (path / name).is_file()), path / _WEIGHTS_FILES[-1])
-        heads = _heads(_read_json(path / "config.json"), "encoder_attention_heads", path / "config.json")
+        source, dimensions = path / "config.json", _read_json(path / "config.json")
+        heads = _heads(dimensions, "encoder_attention_heads", "vocab_size", source)
         named = {name.removeprefix("model."): value for name, value in read_state_dict(weights).items()}
         state = {_our_name(name): value for name, value in _encoder_weights(named).items()}
     else:
         weights = path
-        heads = _heads(read_checkpoint(path).get("dims"), "n_audio_head", path)
+        heads = _heads(read_checkpoint(path).get("dims"), "n_audio_head", "n_vocab", path)
         state = _encoder_weights(read_state_dict(path))
     sizes = _sizes(state, heads, weights)
     return load_network(lambda: WhisperEncoder(sizes), state, weights)
@@ -153,11 +156,16 @@ def _read_json(path: Path) -> Any:
         raise WeightsDamaged(f"{path} is no JSON.", "Get the file again.") from error
 
 
-def _heads(dimensions: Any, key: str, source: Path) -> int:
-    """The one size that the shapes of weights do not show."""
+def _heads(dimensions: Any, key: str, vocabulary_key: str, source: Path) -> int:
+    """The one size that the shapes of weights do not show, of a network that heard many languages.
+
+    Raises WrongArchitecture.
+    """
     heads = dimensions.get(key) if isinstance(dimensions, Mapping) else None
     if not isinstance(heads, int) or heads < 1:
         raise WrongArchitecture(f"{source} does not say how many heads Whisper's encoder has ({key}).", _NEEDED)
+    if dimensions.get(vocabulary_key) == _ENGLISH_VOCABULARY:
+        raise WrongArchitecture(f"{source} is of an English-only Whisper, such as tiny.en.", _NEEDED)
     return heads
 
 

@@ -52,21 +52,22 @@ def write_whisper_weights(
     form: Literal["openai", "huggingface"] = "openai",
     seed: int = 0,
     sizes: WhisperSizes = TINY_WHISPER,
+    vocabulary: int = 51_865,
 ) -> Path:
     """`whisper/tiny.pt`, or `whisper/` with config.json and model.safetensors, in `folder`; what was written."""
     place = folder / "whisper"
     place.mkdir(parents=True, exist_ok=True)
     state = random_encoder(sizes, seed).state_dict()
     if form == "openai":
-        return _write_openai(state, sizes, place / "tiny.pt")
-    _write_huggingface(state, sizes, place)
+        return _write_openai(state, sizes, vocabulary, place / "tiny.pt")
+    _write_huggingface(state, sizes, vocabulary, place)
     return place
 
 
-def _write_openai(state: dict[str, Tensor], sizes: WhisperSizes, path: Path) -> Path:
+def _write_openai(state: dict[str, Tensor], sizes: WhisperSizes, vocabulary: int, path: Path) -> Path:
     dims = {
         "n_mels": sizes.bands,
-        "n_vocab": 51865,
+        "n_vocab": vocabulary,
         "n_audio_ctx": sizes.steps,
         "n_audio_state": sizes.state,
         "n_audio_head": sizes.heads,
@@ -82,7 +83,7 @@ def _write_openai(state: dict[str, Tensor], sizes: WhisperSizes, path: Path) -> 
     return path
 
 
-def _write_huggingface(state: dict[str, Tensor], sizes: WhisperSizes, folder: Path) -> None:
+def _write_huggingface(state: dict[str, Tensor], sizes: WhisperSizes, vocabulary: int, folder: Path) -> None:
     config = {
         "architectures": ["WhisperForConditionalGeneration"],
         "model_type": "whisper",
@@ -92,6 +93,7 @@ def _write_huggingface(state: dict[str, Tensor], sizes: WhisperSizes, folder: Pa
         "encoder_layers": sizes.blocks,
         "max_source_positions": sizes.steps,
         "num_mel_bins": sizes.bands,
+        "vocab_size": vocabulary,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     named = {f"model.encoder.{_hugging_face_name(name)}": value for name, value in state.items()}

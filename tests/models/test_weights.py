@@ -92,11 +92,30 @@ def test_safetensors_are_preferred(tmp_path):
     """Where both forms lie in different folders, the one that cannot hold code is taken."""
     weights = folder(
         tmp_path,
-        *("sd-vae/config.json", "sd-vae/diffusion_pytorch_model.bin"),
-        *("sd-vae-new/config.json", "sd-vae-new/diffusion_pytorch_model.safetensors"),
+        *("sd-vae-mine/config.json", "sd-vae-mine/diffusion_pytorch_model.bin"),
+        *("sd-vae-yours/config.json", "sd-vae-yours/diffusion_pytorch_model.safetensors"),
     )
     vae = next(part for part in weights.parts("musetalk15") if part.role == "vae")
-    assert weights.locate(vae) == tmp_path / "sd-vae-new"
+    assert weights.locate(vae) == tmp_path / "sd-vae-yours"
+
+
+@pytest.mark.parametrize("exact", ["sd-vae", "sd-vae-ft-mse"])
+def test_an_autoencoder_by_its_name_goes_before_others_of_the_family(tmp_path, exact):
+    """MuseTalk was trained with -mse: -ema beside it is not taken because its name comes first."""
+    weights = folder(
+        tmp_path,
+        *("sd-vae-ft-ema/config.json", "sd-vae-ft-ema/diffusion_pytorch_model.safetensors"),
+        *(f"{exact}/config.json", f"{exact}/diffusion_pytorch_model.bin"),
+    )
+    vae = next(part for part in weights.parts("musetalk15") if part.role == "vae")
+    assert weights.locate(vae) == tmp_path / exact
+
+
+@pytest.mark.parametrize("large", ["hubert-large-ls960-ft", "hubert-large"])
+def test_the_large_hubert_goes_before_others(tmp_path, large):
+    """hubert-base beside it is another network."""
+    files = (f"{name}/{file}" for name in ("hubert-base", large) for file in ("config.json", "pytorch_model.bin"))
+    assert folder(tmp_path, *files).find("ultralight") == {"hubert": tmp_path / large}
 
 
 def test_half_a_folder_is_missing_its_other_half(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -89,6 +90,16 @@ def test_another_whisper_is_refused(tmp_path: Path, form: str, sizes: dict[str, 
     with pytest.raises(WrongArchitecture, match="another size") as told:
         load_whisper_encoder(written)
     assert "tiny" in told.value.hint
+
+
+@pytest.mark.parametrize("form", ["openai", "huggingface"])
+def test_the_english_tiny_is_told_from_the_multilingual_one(
+    tmp_path: Path, form: Literal["openai", "huggingface"]
+) -> None:
+    """tiny.en has every size of tiny, and other weights: it would draw, but other mouths."""
+    with pytest.raises(WrongArchitecture, match="English-only") as told:
+        load_whisper_encoder(write_whisper_weights(tmp_path, form, vocabulary=51_864))
+    assert "multilingual" in told.value.hint
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
