@@ -162,10 +162,8 @@ class _ZipBytes(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         """Raises BadImport."""
         if size is not None and size > MAX_DIRECTORY_BYTES:
-            raise BadImport(
-                f"The zip's list of files has {size / 2**20:.0f} MB; at most {MAX_DIRECTORY_BYTES / 2**20:.0f} are read.",
-                ZIP_HINT,
-            )
+            most = MAX_DIRECTORY_BYTES / 2**20
+            raise BadImport(f"The zip's list of files has {size / 2**20:.0f} MB; at most {most:.0f} are read.", ZIP_HINT)
         data = super().read(size)
         entries = data.count(DIRECTORY_ENTRY)
         if entries > MAX_FILES:
