@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["FaceEncoder"]
 
 ON_THE_CPU, ON_A_GPU = 2, 4
-"Faces encoded at once: more are hardly faster, but each takes a third of a gigabyte while it lasts."
+"""Faces encoded at once. On the CPU a process that encodes two in float32 takes 1.2 GB at its peak; 0.9 GB with one, 2.0
+GB with four, 3.2 GB with eight."""
 
 Faces = npt.NDArray[np.uint8]
 Latents = npt.NDArray[np.float16]
