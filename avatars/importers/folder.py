@@ -163,7 +163,9 @@ class _ZipBytes(io.BufferedReader):
         """Raises BadImport."""
         if size is not None and size > MAX_DIRECTORY_BYTES:
             most = MAX_DIRECTORY_BYTES / 2**20
-            raise BadImport(f"The zip's list of files has {size / 2**20:.0f} MB; at most {most:.0f} are read.", ZIP_HINT)
+            raise BadImport(
+                f"The zip's list of files has {size / 2**20:.0f} MB; at most {most:.0f} are read.", ZIP_HINT
+            )
         data = super().read(size)
         entries = data.count(DIRECTORY_ENTRY)
         if entries > MAX_FILES:
