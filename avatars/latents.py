@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["FaceEncoder"]
 
 ON_THE_CPU, ON_A_GPU = 2, 4
-"""Faces encoded at once. On the CPU a process that encodes two in float32 takes 1.2 GB at its peak; 0.9 GB with one, 2.0
-GB with four, 3.2 GB with eight."""
+"""Faces encoded at once. In float32 on the CPU two take a process of 1.2 GB at its peak (one 0.9 GB, four 2.0 GB, eight
+3.2 GB)."""
 
 Faces = npt.NDArray[np.uint8]
 Latents = npt.NDArray[np.float16]
