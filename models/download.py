@@ -1,7 +1,8 @@
 """Downloads of weights: resumed where they stopped, checked to the last byte, never half a file under the final name.
 
 What has come of `unet.pth` lies in `unet.pth.part`, with a note (`unet.pth.part.json`) of which file it is a part of:
-its checksum if that is known, else the server's ETag. A part is only ever continued with the same file.
+its checksum if that is known, else the server's ETag. A part is only ever continued with the same file, and a checksum
+that the hub once stated must hold, wherever the rest comes from.
 """
 
 from __future__ import annotations
@@ -9,19 +10,33 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
 from models.errors import DownloadFailed
 from models.weights import WeightFile
 
-__all__ = ["Download", "Fetcher", "Unreachable", "download_of", "hub_endpoint", "open_client", "sha256_of"]
+__all__ = [
+    "Checked",
+    "Download",
+    "Fetcher",
+    "ServerBusy",
+    "Unreachable",
+    "download_of",
+    "hub_endpoint",
+    "open_client",
+    "sha256_of",
+]
 
 HUB = "https://huggingface.co"
 CONNECT_TIMEOUT_S = 15.0
@@ -29,14 +44,22 @@ READ_TIMEOUT_S = 60.0
 "A connection that brings nothing for so long is given up and made anew."
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 "Waits between attempts that bring nothing; one that brings something starts the row again."
+LONGEST_WAIT_S = 60.0
+"What a busy server may ask for; more is for the person to wait."
 AGAIN = "Run the same command again to go on; what has come is kept."
 
 Progress = Callable[[int, int | None], None]
 "Bytes that are there, and bytes in all if that is known."
+Checked = Literal["checksum", "size", "nothing"]
+"By what a file is known to be whole."
 
 
 class Unreachable(DownloadFailed):
     """No connection to the server, or none that lasts: the next file will fare no better."""
+
+
+class ServerBusy(DownloadFailed):
+    """The server is there, and again and again says that it cannot or will not now; it may have other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +84,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Which version of a file a part belongs to. Without either nothing can be resumed."""
+    """Which version of a file a part belongs to. Without checksum and ETag nothing can be resumed."""
 
     sha256: str = ""
     etag: str = ""
+    size_bytes: int | None = None
 
     def continues(self, other: _Identity) -> bool:
         if self.sha256 and other.sha256:
@@ -73,25 +97,47 @@ class _Identity:
 
 
 class _Interrupted(Exception):
-    """The connection broke, or the server is busy: worth another attempt."""
+    """The connection broke: worth another attempt."""
 
 
-class _Restart(Exception):
+class _Restart(_Interrupted):
     """What has come belongs to no file that the server has now."""
+
+
+class _Busy(_Interrupted):
+    """The server asks to be left alone for a while."""
+
+    def __init__(self, reason: str, wait_s: float) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
 
 
 def hub_endpoint(environ: Mapping[str, str]) -> str:
     """Hugging Face, or the mirror that HF_ENDPOINT names, as with Hugging Face's own tools."""
-    return (environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    return (environ.get("HF_ENDPOINT", "").strip() or HUB).rstrip("/")
 
 
 def download_of(file: WeightFile, folder: Path, environ: Mapping[str, str]) -> Download:
-    """How a file of the manifest is fetched into a weights folder. Not for files that are to be got by hand."""
+    """How a file of the manifest is fetched into a weights folder. Not for files that are to be got by hand.
+
+    Raises Unreachable: HF_TOKEN is no token.
+    """
     target = folder / file.path
     if file.url:
         return Download(file.url, target, file.size_bytes, file.sha256)
     url = f"{hub_endpoint(environ)}/{file.repository}/resolve/{file.revision}/{file.file}"
-    return Download(url, target, file.size_bytes, file.sha256, environ.get("HF_TOKEN", ""))
+    return Download(url, target, file.size_bytes, file.sha256, _token(environ))
+
+
+def _token(environ: Mapping[str, str]) -> str:
+    """It is never printed, whatever is wrong with it."""
+    token = environ.get("HF_TOKEN", "").strip()
+    if re.fullmatch(r"[!-~]*", token):
+        return token
+    raise Unreachable(
+        "HF_TOKEN is no token: it has spaces or letters in it that cannot be sent.",
+        "Copy it again from huggingface.co/settings/tokens (it begins with hf_), or unset it.",
+    )
 
 
 def open_client() -> httpx.Client:
@@ -118,8 +164,8 @@ class Fetcher:
         self._client = client
         self._pause = pause
 
-    def fetch(self, download: Download, progress: Progress) -> bool:
-        """Bring one file to its place; True if a checksum was known to check it by, False if its size alone.
+    def fetch(self, download: Download, progress: Progress) -> Checked:
+        """Bring one file to its place, and tell what there was to check it by.
 
         Raises DownloadFailed with cause and remedy; then there is no file at the target, or the one that was there.
         """
@@ -131,30 +177,35 @@ class Fetcher:
             raise _explain_disk(error, download) from error
 
     def _bring(self, download: Download, progress: Progress) -> _Identity:
-        """Attempt until the part is whole."""
-        failures = 0
+        """Attempt until the part is whole. Only what is more than ever came before counts as progress."""
+        failures = most = 0
         while True:
-            before = _size(download.part)
             try:
                 return self._attempt(download, progress)
-            except _Restart:
-                _discard(download)
             except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise Unreachable(
                     f"{download.url} cannot be fetched: {error}",
                     "Correct HF_ENDPOINT (it begins with https://), or unset it.",
                 ) from error
+            except httpx.LocalProtocolError:
+                raise Unreachable(
+                    f"The request for {download.url} cannot be sent.",
+                    "Correct HF_TOKEN and HF_ENDPOINT, or unset them.",
+                ) from None  # its message may have the token in it
             except (_Interrupted, httpx.TransportError) as error:
-                failures = 1 if _size(download.part) > before else failures + 1
+                if isinstance(error, _Restart):
+                    download.part.unlink(missing_ok=True)
+                have = _kept_bytes(download, _read_note(download))
+                failures, most = (1, have) if have > most else (failures + 1, most)
                 if failures > len(PAUSES_S):
                     raise _explain_connection(error, download) from error
-                self._pause(PAUSES_S[failures - 1])
+                asked_s = error.wait_s if isinstance(error, _Busy) else 0.0
+                self._pause(max(PAUSES_S[failures - 1], asked_s))
 
     def _attempt(self, download: Download, progress: Progress) -> _Identity:
         """Ask for what is missing and take it."""
         noted = _read_note(download)
-        wanted = _Identity(download.sha256 or noted.sha256, noted.etag)
-        have = _size(download.part) if noted.continues(wanted) else 0
+        have = _kept_bytes(download, noted)
         headers = {"Authorization": f"Bearer {download.token}"} if download.token else {}
         if have:
             headers["Range"] = f"bytes={have}-"
@@ -163,31 +214,31 @@ class Fetcher:
         with self._client.stream("GET", download.url, headers=headers) as response:
             if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 if have == _total_bytes(response):
-                    return noted
-                raise _Restart
+                    return replace(noted, size_bytes=have)
+                raise _Restart("it has less of it now than has come")
             _check_status(response, download)
-            identity = _identity(response, download)
+            identity = _identity(response, download, noted)
             if have and response.status_code == httpx.codes.PARTIAL_CONTENT:
                 if _first_byte(response) != have or not noted.continues(identity):
-                    raise _Restart
+                    raise _Restart("it has another file now")
             else:  # the whole file: the server knows no ranges, or has another file now
                 have = 0
             total = _total_bytes(response)
-            _check_size(download, total, have)
-            _write_note(download, identity)
+            _check_size(download, identity.size_bytes, total, have)
             with download.part.open("ab" if have else "wb") as part:
+                _write_note(download, identity)  # once nothing is left of what the note before was about
                 progress(have, total)
                 for chunk in response.iter_raw():  # as it comes: what a chunk size holds back is lost in a cut
                     part.write(chunk)
                     have += len(chunk)
                     progress(have, total)
-            if total is not None and have < total:
-                raise _Interrupted(f"{total - have} bytes did not come")
+            if identity.size_bytes is not None and have < identity.size_bytes:
+                raise _Interrupted(f"{identity.size_bytes - have} bytes did not come")
             return identity
 
 
 def _check_status(response: httpx.Response, download: Download) -> None:
-    """Raises DownloadFailed for a refusal, _Interrupted for a server that is busy."""
+    """Raises DownloadFailed for a refusal, _Busy for a server that may send the file later."""
     status, host = response.status_code, response.url.host
     by_hand = f"Or get the file elsewhere and put it at {download.target}."
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -201,7 +252,7 @@ def _check_status(response: httpx.Response, download: Download) -> None:
             f"A mirror may lack it: try without HF_ENDPOINT, or with another. {by_hand}",
         )
     if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
-        raise _Interrupted(f"{host} answers with status {status}")
+        raise _Busy(f"it answers with status {status}", _asked_wait_s(response))
     if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
         raise DownloadFailed(f"{host} answers {download.url} with status {status}.", f"Try again later. {by_hand}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
@@ -210,12 +261,30 @@ def _check_status(response: httpx.Response, download: Download) -> None:
             f"A login page of your network, or of the mirror? Open {download.url} in a browser. {by_hand}",
         )
 
-
-def _check_size(download: Download, total: int | None, have: int) -> None:
-    """Before anything is written: is it the published file, and is there room for it?"""
-    if download.size_bytes is not None and total is not None and total != download.size_bytes:
+    if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
         raise DownloadFailed(
-            f"{download.url} has {total} bytes; {download.size_bytes} were published: it is another file.",
+            f"{host} sends {download.target.name} compressed ({encoding}), which it was asked not to do.",
+            f"A proxy or mirror in between may do that: try without, or with another. {by_hand}",
+        )
+
+
+def _asked_wait_s(response: httpx.Response) -> float:
+    """How long a busy server asks to wait, in seconds or until a time, within bounds."""
+    asked = response.headers.get("Retry-After", "")
+    if asked.isdecimal():
+        return min(float(asked), LONGEST_WAIT_S)
+    try:
+        wait_s = (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError):  # nothing, or no time with a zone
+        return 0.0
+    return min(max(wait_s, 0.0), LONGEST_WAIT_S)
+
+
+def _check_size(download: Download, published: int | None, total: int | None, have: int) -> None:
+    """Before anything is written: is it the published file, and is there room for it?"""
+    if published is not None and total is not None and total != published:
+        raise DownloadFailed(
+            f"{download.url} has {total} bytes; {published} were published: it is another file.",
             f"Try another mirror (HF_ENDPOINT), or get the file elsewhere and put it at {download.target}.",
         )
     free_bytes = shutil.disk_usage(download.target.parent).free
@@ -223,11 +292,12 @@ def _check_size(download: Download, total: int | None, have: int) -> None:
         raise OSError(errno.ENOSPC, f"{(total - have) / 1e9:.1f} GB are needed, {free_bytes / 1e9:.1f} GB are free")
 
 
-def _put_in_place(download: Download, identity: _Identity) -> bool:
+def _put_in_place(download: Download, identity: _Identity) -> Checked:
     """Check the whole part and give it its name."""
     found_bytes = _size(download.part)
     expected = download.sha256 or identity.sha256
-    wrong_size = download.size_bytes is not None and found_bytes != download.size_bytes
+    expected_bytes = identity.size_bytes if download.size_bytes is None else download.size_bytes
+    wrong_size = expected_bytes is not None and found_bytes != expected_bytes
     if wrong_size or (expected and sha256_of(download.part) != expected):
         _discard(download)
         raise DownloadFailed(
@@ -235,17 +305,39 @@ def _put_in_place(download: Download, identity: _Identity) -> bool:
             f"{'size' if wrong_size else 'checksum'} is wrong. It was thrown away.",
             "Run the same command again; if that does not help, try another mirror with HF_ENDPOINT.",
         )
+    with download.part.open("rb+") as part:
+        os.fsync(part.fileno())  # else a power cut may leave the name without the content
     download.part.replace(download.target)
     download.note.unlink(missing_ok=True)
-    return bool(expected)
+    if expected:
+        return "checksum"
+    return "nothing" if expected_bytes is None else "size"
 
 
-def _identity(response: httpx.Response, download: Download) -> _Identity:
-    """What the answer says about the file; Hugging Face states the checksum of large files before it redirects."""
-    stated = (answer.headers.get("X-Linked-Etag", "").strip('"') for answer in (*response.history, response))
-    checksum = next((text for text in stated if re.fullmatch(r"[0-9a-f]{64}", text)), "")
+def _identity(response: httpx.Response, download: Download, noted: _Identity) -> _Identity:
+    """Which file the answer is, or has to be: what was published or stated once is not forgotten.
+
+    Raises DownloadFailed: the server says that it has another one.
+    """
+    stated = _stated(response, "X-Linked-Etag", r'"?([0-9a-f]{64})"?')
+    known = download.sha256 or noted.sha256
+    if stated and known and stated != known:
+        raise DownloadFailed(
+            f"{download.url} has another checksum than was published: it is another file.",
+            "Try another mirror (HF_ENDPOINT)"
+            + ("." if download.sha256 else f", or delete {download.note} to take the file that is there now."),
+        )
     etag = response.headers.get("ETag", "")
-    return _Identity(download.sha256 or checksum, "" if etag.startswith("W/") else etag)
+    linked = _stated(response, "X-Linked-Size", r"(\d+)")
+    published = int(linked) if linked and download.size_bytes is None else download.size_bytes
+    size_bytes = _total_bytes(response) if published is None else published
+    return _Identity(known or stated, "" if etag.startswith("W/") else etag, size_bytes)
+
+
+def _stated(response: httpx.Response, header: str, pattern: str) -> str:
+    """What Hugging Face says about a large file before it redirects to where that lies; empty if it does not."""
+    values = (answer.headers.get(header, "") for answer in (*response.history, response))
+    return next((match[1] for value in values if (match := re.fullmatch(pattern, value))), "")
 
 
 def _first_byte(response: httpx.Response) -> int | None:
@@ -264,6 +356,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def _kept_bytes(download: Download, noted: _Identity) -> int:
+    """How much has come of the file that is wanted."""
+    wanted = _Identity(download.sha256 or noted.sha256, noted.etag)
+    return _size(download.part) if noted.continues(wanted) else 0
+
+
 def _discard(download: Download) -> None:
     download.part.unlink(missing_ok=True)
     download.note.unlink(missing_ok=True)
@@ -279,12 +377,14 @@ def _read_note(download: Download) -> _Identity:
 
 
 def _write_note(download: Download, identity: _Identity) -> None:
-    content = {"url": download.url, "sha256": identity.sha256, "etag": identity.etag}
+    content = {"sha256": identity.sha256, "etag": identity.etag}
     download.note.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _explain_connection(error: Exception, download: Download) -> DownloadFailed:
     host = httpx.URL(download.url).host
+    if isinstance(error, _Busy):
+        return ServerBusy(f"{host} does not send {download.target.name} now: {error}.", f"Wait some minutes. {AGAIN}")
     if _size(download.part):
         return Unreachable(f"The connection to {host} breaks again and again: {error}.", AGAIN)
     return Unreachable(

@@ -25,6 +25,11 @@ EVERYTHING = "all"
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
 "A terminal is written to this often."
+CHECKED = {
+    "checksum": "its checksum agrees",
+    "size": "no checksum is published, its size agrees",
+    "nothing": "nothing is published to compare it with",
+}
 PUT_IT = {"en": "Put it at", "zh": "并保存为"}
 
 
@@ -147,8 +152,7 @@ class Fetching:
             checked = self.fetcher.fetch(download, self.show.progress)
         finally:
             self.show.end()
-        known = "its checksum agrees" if checked else "no checksum is published, its size agrees"
-        self.say(f"  {file.path}: {_size_text(download.target.stat().st_size)}, {known}")
+        self.say(f"  {file.path}: {_size_text(download.target.stat().st_size)}, {CHECKED[checked]}")
 
 
 def _difference(path: Path, file: WeightFile) -> str:

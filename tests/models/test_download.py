@@ -12,7 +12,16 @@ import httpx
 import pytest
 
 from models import download as module
-from models.download import PAUSES_S, Download, Fetcher, Unreachable, download_of, hub_endpoint
+from models.download import (
+    LONGEST_WAIT_S,
+    PAUSES_S,
+    Download,
+    Fetcher,
+    ServerBusy,
+    Unreachable,
+    download_of,
+    hub_endpoint,
+)
 from models.errors import DownloadFailed
 from models.weights import WeightFile
 
@@ -31,7 +40,14 @@ class Behaviour:
     ranges: bool = True
     statuses: list[int] = field(default_factory=list)
     "for one request after another: refuse with this status"
+    retry_after: str = ""
     linked_sha256: str = ""
+    linked_size: str = ""
+    length: bool = True
+    "False: the end of the connection is the end of the file"
+    encoding: str = ""
+    new_etags: bool = False
+    "another one with each answer, and If-Range is not heeded"
     content_type: str = "application/octet-stream"
     redirect_to: str = ""
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -52,16 +68,20 @@ class Handler(BaseHTTPRequestHandler):
         if b.statuses:
             self.send_response(b.statuses.pop(0))
             self.send_header("Content-Length", "0")
+            if b.retry_after:
+                self.send_header("Retry-After", b.retry_after)
             return self.end_headers()
         if b.redirect_to:
             self.send_response(302)
             self.send_header("Location", b.redirect_to)
             self.send_header("X-Linked-Etag", f'"{b.linked_sha256}"')
+            if b.linked_size:
+                self.send_header("X-Linked-Size", b.linked_size)
             self.send_header("Content-Length", "0")
             return self.end_headers()
         start = 0
         wanted = self.headers.get("Range", "")
-        if b.ranges and wanted and self.headers.get("If-Range", b.etag) == b.etag:
+        if b.ranges and wanted and (b.new_etags or self.headers.get("If-Range", b.etag) == b.etag):
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= len(b.content):
             self.send_response(416)
@@ -71,9 +91,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(b.content) - 1}/{len(b.content)}")
-        self.send_header("Content-Length", str(len(b.content) - start))
+        if b.length:
+            self.send_header("Content-Length", str(len(b.content) - start))
+        if b.encoding:
+            self.send_header("Content-Encoding", b.encoding)
         self.send_header("Content-Type", b.content_type)
-        if b.etag:
+        if b.new_etags:
+            self.send_header("ETag", f'"{len(b.asked)}"')
+        elif b.etag:
             self.send_header("ETag", b.etag)
         self.end_headers()
         cut = b.cut_after_bytes.pop(0) if b.cut_after_bytes else len(b.content)
@@ -130,7 +155,7 @@ def interrupted(fetcher, behaviour, download, kept: int):
         original(seconds)
 
     fetcher._pause = refuse_from_now_on
-    with pytest.raises(Unreachable):
+    with pytest.raises(ServerBusy):
         fetcher.fetch(download, silent)
     fetcher._pause = original
     behaviour.statuses = []
@@ -143,7 +168,7 @@ def test_a_file_comes_whole_and_is_checked(serve, fetcher, target):
     """The target holds what the server has, the checksum was compared, and nothing else is left."""
     seen = []
     download = Download(serve(Behaviour()), target, len(CONTENT), SHA256)
-    assert fetcher.fetch(download, lambda done, total: seen.append((done, total))) is True
+    assert fetcher.fetch(download, lambda done, total: seen.append((done, total))) == "checksum"
     assert target.read_bytes() == CONTENT
     assert [path.name for path in target.parent.iterdir()] == ["net.pth"]
     assert seen[0] == (0, len(CONTENT)) and seen[-1] == (len(CONTENT), len(CONTENT))
@@ -151,8 +176,33 @@ def test_a_file_comes_whole_and_is_checked(serve, fetcher, target):
 
 def test_without_a_checksum_that_is_told(serve, fetcher, target):
     """A file whose checksum nobody published is accepted by its size, and the caller is told so."""
-    assert fetcher.fetch(Download(serve(Behaviour()), target), silent) is False
+    assert fetcher.fetch(Download(serve(Behaviour()), target), silent) == "size"
     assert target.read_bytes() == CONTENT
+
+
+def test_with_nothing_to_compare_that_is_told(serve, fetcher, target):
+    """Without a length nobody knows whether all has come: the caller is told that nothing was compared."""
+    assert fetcher.fetch(Download(serve(Behaviour(length=False)), target), silent) == "nothing"
+
+
+def test_the_size_that_the_hub_states_is_compared(serve, fetcher, target):
+    """Storage that names no length, and breaks off, is found out by the size that Hugging Face stated before."""
+    storage = Behaviour(length=False, cut_after_bytes=[3000])
+    hub = serve(Behaviour(redirect_to=serve(storage), linked_size=str(len(CONTENT))))
+    assert fetcher.fetch(Download(hub, target), silent) == "size"
+    assert target.read_bytes() == CONTENT
+    other = serve(Behaviour(redirect_to=serve(Behaviour(content=CONTENT[:50])), linked_size=str(len(CONTENT))))
+    with pytest.raises(DownloadFailed, match=f"has 50 bytes; {len(CONTENT)} were published"):
+        fetcher.fetch(Download(other, target.with_name("other.pth")), silent)
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_what_comes_compressed_is_refused(serve, fetcher, target, length):
+    """Its bytes are not those of the file, and its length is not the file's."""
+    with pytest.raises(DownloadFailed, match="compressed") as caught:
+        fetcher.fetch(Download(serve(Behaviour(encoding="gzip", length=length)), target), silent)
+    assert "mirror" in caught.value.hint
+    assert not target.exists()
 
 
 def test_a_broken_connection_is_resumed(serve, fetcher, target, pauses):
@@ -183,6 +233,61 @@ def test_a_part_of_known_checksum_goes_on_at_another_mirror(serve, fetcher, targ
     fetcher.fetch(Download(serve(mirror), target, len(CONTENT), SHA256), silent)
     assert mirror.ranges_asked() == ["bytes=4000-"]
     assert target.read_bytes() == CONTENT
+
+
+def test_what_the_hub_stated_holds_at_a_mirror(serve, fetcher, target):
+    """A checksum of the hub's is not forgotten where the rest comes from a mirror that states none."""
+    hub = Behaviour(etag="", cut_after_bytes=[4000])
+    stating = Behaviour(redirect_to=serve(hub), linked_sha256=SHA256)
+    interrupted(fetcher, hub, Download(serve(stating), target), 4000)
+    for ranges in (True, False):
+        mirror = Behaviour(content=CONTENT[:4000] + bytes(len(CONTENT) - 4000), etag='"of the mirror"', ranges=ranges)
+        kept = {path.name: path.read_bytes() for path in target.parent.iterdir()}
+        with pytest.raises(DownloadFailed, match="checksum is wrong"):
+            fetcher.fetch(Download(serve(mirror), target), silent)
+        assert mirror.ranges_asked() == ["bytes=4000-"]
+        for name, content in kept.items():
+            (target.parent / name).write_bytes(content)
+    assert fetcher.fetch(Download(serve(Behaviour(etag='"of another"')), target), silent) == "checksum"
+    assert target.read_bytes() == CONTENT
+
+
+def test_another_checksum_than_was_published_is_told_before_the_download(serve, fetcher, target):
+    """Gigabytes of another file are not fetched to find out."""
+    url = serve(Behaviour(redirect_to=serve(Behaviour()), linked_sha256="f" * 64))
+    with pytest.raises(DownloadFailed, match="another checksum") as caught:
+        fetcher.fetch(Download(url, target, None, SHA256), silent)
+    assert "another mirror" in caught.value.hint
+    assert not target.parent.exists() or not any(target.parent.iterdir())
+
+
+def test_a_server_that_never_sends_the_same_file_is_given_up(serve, fetcher, target, pauses):
+    """An ETag that changes with each answer, and a connection that breaks: it comes to an end, not again and again."""
+    behaviour = Behaviour(new_etags=True, cut_after_bytes=[3000] * 100)
+    with pytest.raises(Unreachable, match="again and again"):
+        fetcher.fetch(Download(serve(behaviour), target), silent)
+    assert len(behaviour.asked) <= 2 * len(PAUSES_S)
+
+
+def test_a_note_is_never_about_another_part(serve, fetcher, target, monkeypatch):
+    """Killed just when the new note was written, the old part is gone already: halves of two files are not joined."""
+    behaviour = Behaviour()
+    download = Download(serve(behaviour), target)
+    interrupted(fetcher, behaviour, download, 4000)
+    behaviour.content, behaviour.etag = CONTENT[::-1], '"v2"'
+    sizes = []
+    write = module._write_note
+    monkeypatch.setattr(module, "_write_note", lambda *what: (sizes.append(download.part.stat().st_size), write(*what)))
+    fetcher.fetch(download, silent)
+    assert sizes == [0]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(serve, fetcher, target, monkeypatch):
+    """A power cut leaves the whole file or none."""
+    done = []
+    monkeypatch.setattr(module.os, "fsync", lambda _file: done.append(target.exists()))
+    fetcher.fetch(Download(serve(Behaviour()), target), silent)
+    assert done == [False]
 
 
 def test_a_file_that_changed_is_fetched_anew(serve, fetcher, target):
@@ -252,7 +357,7 @@ def test_the_checksum_that_the_hub_states_is_compared(serve, fetcher, target):
     """Without a checksum of our own, the one that Hugging Face states before its redirect decides."""
     storage = serve(Behaviour())
     good = serve(Behaviour(redirect_to=storage, linked_sha256=SHA256))
-    assert fetcher.fetch(Download(good, target), silent) is True
+    assert fetcher.fetch(Download(good, target), silent) == "checksum"
     bad = serve(Behaviour(redirect_to=storage, linked_sha256="f" * 64))
     with pytest.raises(DownloadFailed, match="checksum is wrong"):
         fetcher.fetch(Download(bad, target.with_name("other.pth")), silent)
@@ -290,6 +395,31 @@ def test_a_busy_server_is_asked_again(serve, fetcher, target, pauses):
     fetcher.fetch(Download(serve(Behaviour(statuses=[429, 503])), target, len(CONTENT), SHA256), silent)
     assert target.read_bytes() == CONTENT
     assert pauses == list(PAUSES_S[:2])
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited_s"),
+    [
+        ("7", 7.0),
+        ("86400", LONGEST_WAIT_S),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_WAIT_S),
+        ("Fri, 01 Jan 2010 00:00:00 GMT", PAUSES_S[0]),
+        ("soon", PAUSES_S[0]),
+    ],
+)
+def test_a_busy_server_may_say_how_long(serve, fetcher, target, pauses, asked, waited_s):
+    """Retry-After, in seconds or as a time, is heeded within bounds."""
+    fetcher.fetch(Download(serve(Behaviour(statuses=[429], retry_after=asked)), target), silent)
+    assert pauses == [waited_s]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_stays_busy_is_no_network_that_is_down(serve, fetcher, target, status):
+    """It is told as what it is: other files may come from it all the same."""
+    behaviour = Behaviour(statuses=[status] * (len(PAUSES_S) + 1))
+    with pytest.raises(ServerBusy, match=f"127.0.0.1 does not send net.pth now: it answers with status {status}"):
+        fetcher.fetch(Download(serve(behaviour), target), silent)
+    assert not issubclass(ServerBusy, Unreachable)
 
 
 def test_no_network_is_told_with_the_mirror(fetcher, target, pauses):
@@ -355,9 +485,36 @@ def test_the_mirror_is_honoured(tmp_path):
     assert download_of(plain, tmp_path, {"HF_TOKEN": "hf_x"}) == Download(plain.url, tmp_path / "tiny.pt")
 
 
-def test_a_proxy_that_cannot_be_used_is_told(monkeypatch):
-    """A SOCKS proxy in the environment, common beside a VPN, is named as the cause."""
-    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:70")
-    with pytest.raises(DownloadFailed, match="proxy") as caught:
+@pytest.mark.parametrize("token", ["hf_secret\n", "  hf_secret "])
+def test_blanks_around_a_token_are_taken_off(tmp_path, token):
+    """As a shell or an editor leaves them."""
+    file = WeightFile("a", repository="o/r", file="a")
+    assert download_of(file, tmp_path, {"HF_TOKEN": token}).token == "hf_secret"
+
+
+@pytest.mark.parametrize("token", ["hf_sécret", "hf_secret\nhf_secret", "hf secret", "hf_secret\x7f"])
+def test_a_token_that_cannot_be_sent_is_refused_unseen(tmp_path, token):
+    """The error names HF_TOKEN and the remedy, and has nothing of the token in it."""
+    with pytest.raises(Unreachable, match="HF_TOKEN is no token") as caught:
+        download_of(WeightFile("a", repository="o/r", file="a"), tmp_path, {"HF_TOKEN": token})
+    assert "secret" not in str(caught.value) and "sécret" not in str(caught.value)
+
+
+def test_a_request_that_cannot_be_sent_shows_no_header(serve, fetcher, target, pauses):
+    """What httpx refuses to send is not tried again, and is not printed, nor kept in the error."""
+    with pytest.raises(Unreachable, match="cannot be sent") as caught:
+        fetcher.fetch(Download(serve(Behaviour()), target, token="hf_secret\n"), silent)
+    assert "HF_TOKEN" in caught.value.hint and caught.value.__suppress_context__
+    assert "secret" not in str(caught.value)
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("proxy", "told"), [("socks5://127.0.0.1:1080", "SOCKS proxy"), ("gopher://127.0.0.1:70", "gopher://127.0.0.1")]
+)
+def test_a_proxy_that_cannot_be_used_is_told(monkeypatch, proxy, told):
+    """A SOCKS proxy in the environment, common beside a VPN, is named as the cause; so is one of no known kind."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(DownloadFailed, match=f"proxy named in the environment.*{told}") as caught:
         module.open_client()
     assert "ALL_PROXY" in caught.value.hint

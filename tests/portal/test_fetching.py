@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from models.download import Unreachable
+from models.download import ServerBusy, Unreachable
 from models.errors import DownloadFailed
 from models.weights import Layout, Licence, Manifest, Part, WeightFile, WeightsFolder
 from pipeline.errors import UnknownBackend
@@ -35,6 +35,7 @@ class FakeFetcher:
     def __init__(self) -> None:
         self.fetched: list[str] = []
         self.failing: dict[str, Exception] = {}
+        self.checked = "size"
 
     def fetch(self, download, progress):
         self.fetched.append(download.url)
@@ -43,7 +44,7 @@ class FakeFetcher:
         download.target.parent.mkdir(parents=True, exist_ok=True)
         download.target.write_bytes(b"w" * (download.size_bytes or 3))
         progress(4, 4)
-        return bool(download.size_bytes)
+        return "checksum" if download.size_bytes else self.checked
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_what_is_missing_is_brought(fetch, fetcher, said, tmp_path):
     ]
     assert [line for line in said if "Any use." in line] == ["  Licence: Any use."]
     assert "  net/unet.pth: 0.0 MB, its checksum agrees" in said
-    assert any("config.json" in line and "no checksum is published" in line for line in said)
+    assert any("config.json" in line and "no checksum is published, its size agrees" in line for line in said)
     assert said[-2:] == ["musetalk15 has all its weights.", "musetalk10 has all its weights."]
 
 
@@ -122,6 +123,21 @@ def test_one_refused_file_does_not_stop_the_others(fetch, fetcher, said):
     assert len(fetcher.fetched) == 2
     assert "The hub refuses.\n  -> Set HF_TOKEN." in said
     assert any("hand.pth cannot be fetched" in line for line in said)
+
+
+def test_a_busy_server_does_not_stop_the_others(fetch, fetcher, said):
+    """It may send the next file."""
+    fetcher.failing["unet.pth"] = ServerBusy("The hub is busy.", "Wait.")
+    assert fetch("musetalk") == 1
+    assert len(fetcher.fetched) == 2
+    assert "The hub is busy.\n  -> Wait." in said
+
+
+def test_a_file_that_nothing_was_known_about_is_told(fetch, fetcher, said):
+    """Nobody says that a size agrees which was compared with nothing."""
+    fetcher.checked = "nothing"
+    fetch("musetalk")
+    assert any("config.json" in line and "nothing is published to compare it with" in line for line in said)
 
 
 def test_without_a_network_one_attempt_is_enough(fetch, fetcher, said):
