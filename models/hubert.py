@@ -7,12 +7,9 @@ config.json; `facebook/hubert-large-ls960-ft` is the one that Ultralight's avata
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +17,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+from models.errors import WeightsDamaged, WrongArchitecture
+from models.hugging_face import TRANSFORMERS_WEIGHTS, read_config, weights_file
 from models.state_dicts import load_network, read_state_dict
 
 __all__ = ["SAMPLES_PER_STEP", "SAMPLE_RATE_HZ", "Hubert", "HubertConfig", "hear", "load_hubert", "normalised"]
 
 SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_STEP = 320
-WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
-"""The first that is there is read."""
+_STEP_SAMPLES = 400
+"""What a step is made of."""
+_LARGEST, _DEEPEST = 1 << 16, 100
+"""More than any size, and any number of layers, of a HuBERT."""
+_NEEDED = "Ultralight needs facebook/hubert-large-ls960-ft."
+_FORM = {
+    "model_type": "hubert",
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+}
+"""What config.json says of a HuBERT that is built like the large one."""
 
 _NOT_ENCODER = ("lm_head.", "masked_spec_embed")
 """What a file has besides the encoder: the letters of speech recognition, and what masks features in training."""
@@ -58,18 +67,9 @@ class HubertConfig:
 
     @classmethod
     def read(cls, path: Path) -> HubertConfig:
-        """Raises WeightsMissing, WeightsDamaged; WrongArchitecture for HuBERT in its other form (base)."""
-        try:
-            entries = json.loads(path.read_bytes())
-        except OSError as error:
-            raise WeightsMissing(
-                f"{path} is missing.", "It lies beside HuBERT's weights: get it from there."
-            ) from error
-        except ValueError as error:
-            raise WeightsDamaged(f"{path} is no JSON.", "Get the file again.") from error
-        if not isinstance(entries, dict):
-            raise WeightsDamaged(f"{path} is no configuration.", "Get the file again.")
-        _refuse_other_forms(entries, path)
+        """Raises WeightsMissing, WeightsDamaged; WrongArchitecture for HuBERT in its other form (base), or for sizes
+        that fit neither each other nor Ultralight."""
+        entries = read_config(path, _NEEDED, **_FORM)
         try:
             config = cls(
                 hidden_size=int(entries["hidden_size"]),
@@ -84,35 +84,40 @@ class HubertConfig:
                 num_conv_pos_embedding_groups=int(entries["num_conv_pos_embedding_groups"]),
                 layer_norm_eps=float(entries["layer_norm_eps"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise WeightsDamaged(f"{path} does not give HuBERT's sizes: {error}.", "Get the file again.") from error
-        config._check(path)
+        if fault := config._fault():
+            raise WrongArchitecture(f"{path} describes no HuBERT that could be used: {fault}.", _NEEDED)
         return config
 
-    def _check(self, path: Path) -> None:
-        """What the shapes in the weights file would not show."""
-        hop = math.prod(self.conv_stride)
-        if hop != SAMPLES_PER_STEP or self.hidden_size % max(1, self.num_attention_heads):
-            raise WrongArchitecture(
-                f"{path} has a step every {hop} samples and {self.num_attention_heads} attention heads.",
-                "Ultralight needs facebook/hubert-large-ls960-ft.",
-            )
-
-
-def _refuse_other_forms(entries: Mapping[str, Any], path: Path) -> None:
-    wanted = {
-        "model_type": "hubert",
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "hidden_act": "gelu",
-        "feat_extract_activation": "gelu",
-    }
-    for key, value in wanted.items():
-        if entries.get(key) != value:
-            raise WrongArchitecture(
-                f"{path} has {key} {entries.get(key)!r} where HuBERT-large has {value!r}.",
-                "Ultralight needs facebook/hubert-large-ls960-ft.",
-            )
+    def _fault(self) -> str:
+        """What the shapes in the weights file would not show, or what no network can be built with; else empty."""
+        sizes = (
+            self.hidden_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.intermediate_size,
+            self.num_conv_pos_embeddings,
+            self.num_conv_pos_embedding_groups,
+            *self.conv_dim,
+            *self.conv_kernel,
+            *self.conv_stride,
+        )
+        if not all(1 <= size <= _LARGEST for size in sizes) or not 0 < self.layer_norm_eps < 1:
+            return "a size is out of range"
+        if max(self.num_hidden_layers, len(self.conv_dim)) > _DEEPEST:
+            return "it has too many layers"
+        if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride) >= 1:
+            return "its convolutions have channels, kernels and strides of different number"
+        if self.hidden_size % self.num_attention_heads or self.hidden_size % self.num_conv_pos_embedding_groups:
+            return f"{self.hidden_size} values cannot be shared out to its heads or groups"
+        hop, heard = 1, 1
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            heard += (kernel - 1) * hop
+            hop *= stride
+        if (hop, heard) != (SAMPLES_PER_STEP, _STEP_SAMPLES):
+            return f"it has a step every {hop} samples, made of {heard}"
+        return ""
 
 
 class _SampleConvolution(nn.Module):
@@ -243,7 +248,7 @@ def load_hubert(folder: Path) -> Hubert:
     Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
     """
     config = HubertConfig.read(folder / "config.json")
-    path = next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), folder / WEIGHTS_FILES[-1])
+    path = weights_file(folder, TRANSFORMERS_WEIGHTS)
     state = _encoder_weights(read_state_dict(path), path)
     return load_network(lambda: Hubert(config), state, path)
 
@@ -257,7 +262,7 @@ def _encoder_weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
     if length is None or direction is None or direction.ndim != 3 or length.shape != (1, 1, direction.shape[2]):
         raise WrongArchitecture(
             f"{path} is no HuBERT: the weight norm of its positions is missing.",
-            "Ultralight needs facebook/hubert-large-ls960-ft.",
+            _NEEDED,
         )
     # Of one tap of the kernel each (dim=2 in the original); in float32, for half precision would overflow.
     norm = direction.float().norm(dim=(0, 1), keepdim=True)

@@ -12,7 +12,8 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from models.network_config import network_from_config, read_config
+from models.hugging_face import read_config
+from models.network_config import network_from_config
 from models.state_dicts import load_network, read_state_dict
 
 __all__ = ["AUDIO_CHANNELS", "AUDIO_STEPS", "LATENT_CHANNELS", "LATENT_PX", "load_musetalk_unet", "predict_latents"]

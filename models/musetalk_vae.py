@@ -14,9 +14,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Generator, Tensor
 
-from models.errors import WeightsMissing
 from models.finite import finite
-from models.network_config import network_from_config, read_config
+from models.hugging_face import read_config, weights_file
+from models.network_config import network_from_config
 from models.state_dicts import load_network, read_state_dict
 
 __all__ = ["FACE_PX", "decode_faces", "encode_faces", "face_to_tensor", "load_musetalk_vae"]
@@ -38,11 +38,7 @@ def load_musetalk_vae(folder: Path) -> AutoencoderKL:
     """
     config = folder / "config.json"
     settings = read_config(config, in_channels=3, out_channels=3, latent_channels=4)
-    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if weights is None:
-        raise WeightsMissing(
-            f"There is neither {' nor '.join(WEIGHT_FILES)} in {folder}.", "Get one: `launch.py fetch`."
-        )
+    weights = weights_file(folder, WEIGHT_FILES)
     state = {_todays_name(name): _as_linear(name, value) for name, value in read_state_dict(weights).items()}
     return load_network(lambda: network_from_config(AutoencoderKL, settings, config), state, weights)
 

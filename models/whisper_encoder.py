@@ -6,7 +6,6 @@ original, speech need not fill the 30 s segment: its place in it is given instea
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+from models.errors import WrongArchitecture
+from models.hugging_face import TRANSFORMERS_WEIGHTS, read_config, weights_file
 from models.state_dicts import load_network, read_checkpoint, read_state_dict
 
 __all__ = ["STATES", "STATE_SIZE", "STEPS_PER_SEGMENT", "WhisperEncoder", "WhisperSizes", "load_whisper_encoder"]
@@ -28,8 +28,6 @@ STATES = 5
 STEPS_PER_SEGMENT = 1500
 """30 s: how many places the encoder knows."""
 
-_WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Of a Hugging Face folder; the first that is there is read."""
 _NOT_ENCODER = ("decoder.", "proj_out.")
 """What writes text, which nobody asks for here."""
 _OUR_NAMES = (
@@ -134,9 +132,8 @@ def load_whisper_encoder(path: Path) -> WhisperEncoder:
     Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also for a Whisper of another size).
     """
     if path.is_dir():
-        weights = next((path / name for name in _WEIGHTS_FILES if (path / name).is_file()), path / _WEIGHTS_FILES[-1])
-        source, dimensions = path / "config.json", _read_json(path / "config.json")
-        heads = _heads(dimensions, "encoder_attention_heads", "vocab_size", source)
+        config, weights = path / "config.json", weights_file(path, TRANSFORMERS_WEIGHTS)
+        heads = _heads(read_config(config), "encoder_attention_heads", "vocab_size", config)
         named = {name.removeprefix("model."): value for name, value in read_state_dict(weights).items()}
         state = {_our_name(name): value for name, value in _encoder_weights(named).items()}
     else:
@@ -145,15 +142,6 @@ def load_whisper_encoder(path: Path) -> WhisperEncoder:
         state = _encoder_weights(read_state_dict(path))
     sizes = _sizes(state, heads, weights)
     return load_network(lambda: WhisperEncoder(sizes), state, weights)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise WeightsMissing(f"{path} is missing.", "It lies beside Whisper's weights: get it from there.") from error
-    except ValueError as error:
-        raise WeightsDamaged(f"{path} is no JSON.", "Get the file again.") from error
 
 
 def _heads(dimensions: Any, key: str, vocabulary_key: str, source: Path) -> int:

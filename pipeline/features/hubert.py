@@ -30,6 +30,8 @@ _HEARING = Hearing(
     clamped=False,
     window_shape=(16, 32, 32),
 )
+_VALUES = 32 * 32
+"""Of a step, laid out as above."""
 
 
 class HubertExtractor:
@@ -52,11 +54,18 @@ class HubertExtractor:
 
         Raises BackendUnavailable.
         """
+        from models.errors import WrongArchitecture
         from models.hubert import load_hubert
 
         place = open_device(_BACKEND, device, "fp32")
         with weights_told(_BACKEND):
-            self._network = place.place(load_hubert(self._folder))
+            network = place.place(load_hubert(self._folder))
+            if network.hidden_size != _VALUES:
+                raise WrongArchitecture(
+                    f"The HuBERT in {self._folder} gives {network.hidden_size} values a step, not {_VALUES}.",
+                    "Ultralight needs facebook/hubert-large-ls960-ft.",
+                )
+        self._network = network
 
     def stream(self) -> GroupedStream:
         network = self._network

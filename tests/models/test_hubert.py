@@ -188,6 +188,18 @@ def test_tensors_may_not_be_missing_or_more(tmp_path: Path) -> None:
         ("model_type", "wav2vec2"),
         ("conv_stride", [5, 2, 2, 2, 2, 2, 1]),
         ("num_attention_heads", 7),
+        ("num_attention_heads", 0),
+        ("num_conv_pos_embedding_groups", 5),
+        ("num_hidden_layers", 10**9),
+        ("num_hidden_layers", -1),
+        ("hidden_size", -24),
+        ("hidden_size", 10**30),
+        ("intermediate_size", 0),
+        ("conv_dim", []),
+        ("conv_dim", [8] * 6),
+        ("conv_kernel", [10, 3, 3]),
+        ("conv_kernel", [10, 3, 3, 3, 3, 2, 3]),
+        ("layer_norm_eps", float("nan")),
     ],
 )
 def test_other_forms_of_hubert_are_refused(entry: str, value: object, tmp_path: Path) -> None:
@@ -205,7 +217,8 @@ def test_folders_without_their_files_are_refused(tmp_path: Path) -> None:
     write_config(SMALL, tmp_path)
     with pytest.raises(WeightsMissing, match=r"pytorch_model\.bin"):
         load_hubert(tmp_path)
-    for text in ("{", "[]", '{"model_type": "hubert"}'):
+    no_number = json.dumps(json.loads((tmp_path / "config.json").read_text()) | {"hidden_size": float("inf")})
+    for text in ("{", "[]", '{"model_type": "hubert"}', "[" * 100_000, no_number):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises((WeightsDamaged, WrongArchitecture), match=r"config\.json"):
             load_hubert(tmp_path)

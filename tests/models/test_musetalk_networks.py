@@ -255,9 +255,11 @@ def test_a_configuration_of_another_network_is_refused(tmp_path: Path) -> None:
     [
         ("{", WeightsDamaged),
         ("[]", WeightsDamaged),
+        ('{"a":' * 100_000, WeightsDamaged),
         (json.dumps({**UNET, "block_out_channels": [8, 16]}), WrongArchitecture),
         (json.dumps({**UNET, "down_block_types": ["NoSuchBlock"] * 4}), WrongArchitecture),
         (json.dumps({**UNET, "norm_num_groups": 0}), WrongArchitecture),
+        (json.dumps({**UNET, "block_out_channels": [-8, -16, -16, -24]}), WrongArchitecture),
         (json.dumps({**UNET, "no_such_setting": 1}), WrongArchitecture),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_ultralight import write_hubert_weights
+import torch
+from tiny_ultralight import TINY_HUBERT, ctc_state, random_hubert, write_config, write_hubert_weights
 
 from models.hubert import hear, load_hubert
 from pipeline.errors import BackendUnavailable
@@ -52,6 +54,16 @@ def test_it_hears_in_single_precision_on_every_device(weights: Path, monkeypatch
     monkeypatch.setattr(hubert, "open_device", open_and_note)
     HubertExtractor(weights).load("cpu")
     assert asked == ["fp32"]
+
+
+def test_a_hubert_of_another_width_is_told_when_loading(tmp_path: Path) -> None:
+    """HuBERT-xlarge is built alike, and its states are no windows of Ultralight's."""
+    config = dataclasses.replace(TINY_HUBERT, hidden_size=1280)
+    folder = tmp_path / "hubert-xlarge"
+    write_config(config, folder)
+    torch.save(ctc_state(random_hubert(config)), folder / "pytorch_model.bin")
+    with pytest.raises(BackendUnavailable, match="1280 values a step, not 1024"):
+        HubertExtractor(tmp_path).load("cpu")
 
 
 def test_missing_weights_are_told_before_loading(tmp_path: Path) -> None:

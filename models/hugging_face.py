@@ -1,0 +1,48 @@
+"""Folders in Hugging Face's form: a config.json and the weights beside it, in one of two files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+
+__all__ = ["TRANSFORMERS_WEIGHTS", "read_config", "weights_file"]
+
+TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+def read_config(
+    path: Path, remedy: str = "Check that the file is the one that came with the weights.", **expected: Any
+) -> dict[str, Any]:
+    """The settings in a config file; `expected` are those that must have just these values, else `remedy` is named.
+
+    Raises WeightsMissing, WeightsDamaged (no JSON object), WrongArchitecture (another value than expected).
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsMissing(
+            f"The network's configuration {path} cannot be read: {error.strerror}.",
+            "It belongs beside the weights: get it with `launch.py fetch`.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsDamaged(f"{path} is no JSON: {error}.", "Get the file again.") from error
+    if not isinstance(settings, dict):
+        raise WeightsDamaged(f"{path} is no configuration of a network.", "Get the file again.")
+    for name, value in expected.items():
+        if settings.get(name) != value:
+            raise WrongArchitecture(
+                f"{path} describes another network: {name} is {settings.get(name)!r}, not {value!r}.", remedy
+            )
+    return settings
+
+
+def weights_file(folder: Path, names: Sequence[str]) -> Path:
+    """The first of these files that is there. Raises WeightsMissing."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsMissing(f"There is neither {' nor '.join(names)} in {folder}.", "Get one: `launch.py fetch`.")
