@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from avatars.face_crops import BACKENDS, CropParameters
 from avatars.importers.reading import is_import, open_peer
 from avatars.library import AvatarLibrary
 from avatars.parts import OWN_NETWORK, BackendParts, networks_of
+from models.weights import WeightsFolder
 from pipeline.device import find_devices
 from pipeline.errors import BadRequest
-from pipeline.lipsync.torch_device import weights_told
+from pipeline.lipsync.torch_device import open_device, weights_told
 from portal.backends import backend_options, check_backend
 
 if TYPE_CHECKING:
@@ -80,7 +82,16 @@ def prepare_for_backend(
     """
     bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
     chosen, device = CropParameters.of(backend, parameters), find_devices(settings.device)[0]
+    if _encodes_faces(settings, backend) and find_spec("torch") is not None:  # prepare_parts tells of what is missing
+        open_device(backend, device)
     with weights_told(backend):
         parts = prepare_parts(bundle, backend, settings.weights_folder, chosen, work, progress, device=device)
     warning = softness_warning(backend, parts.boxes)
     return [warning] if warning else []
+
+
+def _encodes_faces(settings: Settings, backend: str) -> bool:
+    """Whether a network takes part in preparing: to others, faces are only cut out."""
+    return backend in BACKENDS and any(
+        part.role == "vae" for part in WeightsFolder(settings.weights_folder).parts(backend)
+    )
