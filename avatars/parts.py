@@ -32,6 +32,7 @@ __all__ = [
     "PARTS_VERSION",
     "BackendParts",
     "bundle_fingerprint",
+    "network_path",
     "networks_of",
     "parts_path",
     "prepared_for",
@@ -230,9 +231,14 @@ def prepared_for(folder: Path) -> dict[str, dict[str, Any]]:
     return {backend: parameters for backend, parameters in kept if parameters is not None}
 
 
+def network_path(folder: Path, backend: str) -> Path:
+    """Where the network of its own, that the avatar in `folder` has for a backend, is or would be."""
+    return _parts_file(folder, backend).with_suffix(".pth")
+
+
 def networks_of(folder: Path) -> list[str]:
     """Backends for which the avatar in `folder` has a network of its own."""
-    return [backend for backend in sorted(OWN_NETWORK) if _parts_file(folder, backend).with_suffix(".pth").is_file()]
+    return [backend for backend in sorted(OWN_NETWORK) if network_path(folder, backend).is_file()]
 
 
 def bundle_fingerprint(bundle: AvatarBundle) -> str:

@@ -53,14 +53,27 @@ def render_clip(
     if is_prepared(bundle, settings.lipsync):
         return asyncio.run(_render(settings, bundle, output, text, audio, voice, progress))
 
-    def preparing(share: float) -> None:
-        progress(PREPARING_SHARE * share)
-
     def rendering(share: float) -> None:
         progress(PREPARING_SHARE + (1 - PREPARING_SHARE) * share)
 
-    notices = prepare_for_backend(settings, avatar, settings.lipsync, {}, work, preparing)
+    notices = _prepare(settings, bundle, work, lambda share: progress(PREPARING_SHARE * share))
     return [*notices, *asyncio.run(_render(settings, bundle, output, text, audio, voice, rendering))]
+
+
+class _MadeMeanwhile(Exception):
+    """Somebody else has prepared the avatar, perhaps with parameters that a person chose: those count."""
+
+
+def _prepare(settings: Settings, bundle: AvatarBundle, work: Path, progress: Callable[[float], None]) -> list[str]:
+    def preparing(share: float) -> None:
+        if share < 1 and is_prepared(bundle, settings.lipsync):
+            raise _MadeMeanwhile
+        progress(share)
+
+    try:
+        return prepare_for_backend(settings, bundle.id, settings.lipsync, {}, work, preparing)
+    except _MadeMeanwhile:
+        return []
 
 
 async def _render(

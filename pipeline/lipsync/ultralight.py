@@ -11,7 +11,7 @@ import numpy as np
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import NetworkMissing
-from avatars.parts import BackendParts, parts_path
+from avatars.parts import BackendParts, network_path
 from pipeline.lipsync.patches import RowFormat, file_stamp, open_parts, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import (
     Precision,
@@ -27,14 +27,9 @@ from pipeline.types import FacePatch, LipSyncRequest
 if TYPE_CHECKING:
     from models.ultralight import Ultralight
 
-__all__ = ["UltralightLipSync", "network_path"]
+__all__ = ["UltralightLipSync"]
 
 _ROWS = RowFormat("faces", (168, 168, 3), np.uint8)
-
-
-def network_path(bundle: AvatarBundle) -> Path:
-    """Where an avatar's own network is or would be."""
-    return parts_path(bundle, UltralightLipSync.name).with_suffix(".pth")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +65,7 @@ class UltralightLipSync:
 
     def prepared_from(self, bundle: AvatarBundle) -> Hashable:
         """See LipSync. Raises NetworkMissing: no network was trained for this avatar."""
-        path = network_path(bundle)
+        path = network_path(bundle.path, self.name)
         if not path.is_file():
             raise NetworkMissing(bundle.id)
         return parts_stamp(bundle, self.name, _ROWS), file_stamp(path)
@@ -86,7 +81,7 @@ class UltralightLipSync:
         assert self._place is not None, "load() comes first"
         parts = open_parts(bundle, self.name, _ROWS)
         with weights_told(self.name):
-            network = self._place.place(load_ultralight(network_path(bundle)))
+            network = self._place.place(load_ultralight(network_path(bundle.path, self.name)))
             if self._compiled:
                 faces = np.zeros((self.max_batch, *_ROWS.shape), np.uint8)
                 audio = np.zeros((self.max_batch, *AUDIO_SHAPE), np.float32)

@@ -1,4 +1,4 @@
-/** What the whole page shares: its language and whether it is light or dark. */
+/** What the whole page shares: its language, whether it is light or dark, and making elements. */
 
 const LANGUAGE = "vivavoce.language";
 const DARK = "vivavoce.dark";
@@ -29,6 +29,22 @@ export function translate(root, texts) {
   for (const element of root.querySelectorAll("[data-t-placeholder]")) {
     element.placeholder = texts[element.dataset.tPlaceholder];
   }
+}
+
+/** An element with attributes (or properties, for those that are no strings) and children. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "string") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** A text whose `commands` stand out, to be copied. */
+export function withCode(text) {
+  return text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
 }
 
 function apply(code) {

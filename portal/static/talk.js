@@ -4,7 +4,7 @@
 
 import { Chat } from "./chat.js";
 import { jobDone } from "./job.js";
-import { language, translate } from "./page.js";
+import { language, make, translate, withCode } from "./page.js";
 import { Player } from "./player.js";
 
 const LOOK_EVERY_MS = 100;
@@ -46,6 +46,7 @@ class VivavoceTalk extends HTMLElement {
       mute: find(".vv-mute"),
       avatars: find(".vv-avatars"),
       settings: find(".vv-settings"),
+      lacking: find(".vv-lacking"),
       hello: find(".vv-hello"),
       form: find(".vv-composer"),
       input: find(".vv-composer textarea"),
@@ -183,13 +184,35 @@ class VivavoceTalk extends HTMLElement {
       select.value = chosen;
     }
     this.fillVoices();
+    this.fillLacking();
   }
 
-  backendOption(kind, { name, ready, reason }) {
-    const label = this.texts[`${kind}.${name}`] || name;
-    const option = new Option(ready ? label : `${label} · ${this.texts.notReady}: ${reason}`, name);
+  backendOption(kind, { name, ready }) {
+    const label = this.backendName(kind, name);
+    const option = new Option(ready ? label : `${label} · ${this.texts.notReady}`, name);
     option.disabled = !ready;
     return option;
+  }
+
+  backendName(kind, name) {
+    return this.texts[`${kind}.${name}`] || name;
+  }
+
+  /** Which choices are not ready here, and what to do about it. */
+  fillLacking() {
+    const lacking = ["tts", "lipsync"].flatMap((kind) =>
+      this.catalogue[kind].filter(({ ready }) => !ready).map((backend) => this.lackingItem(kind, backend)),
+    );
+    const [summary, list] = this.parts.lacking.children;
+    this.parts.lacking.hidden = !lacking.length;
+    summary.textContent = this.texts.lacking.replace("{count}", lacking.length);
+    list.replaceChildren(...lacking);
+  }
+
+  lackingItem(kind, { name, remedy, fetched }) {
+    const own = fetched && this.texts["hint.unready"]; // in Chinese; in English the server's sentence is more exact
+    const told = own ? own.replaceAll("{backend}", name) : remedy;
+    return make("li", {}, make("strong", {}, this.backendName(kind, name)), make("p", {}, ...withCode(told)));
   }
 
   fillVoices() {

@@ -7,12 +7,11 @@ of a job costs the server two milliseconds instead of a Gradio event.
 
 from __future__ import annotations
 
-import html
-import json
 from typing import Any
 
 import gradio as gr
 
+from portal.ui.markup import json_attribute
 from portal.ui.text import DESK_TEXTS
 
 __all__ = ["desk_element"]
@@ -20,7 +19,7 @@ __all__ = ["desk_element"]
 
 def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
     """`<vivavoce-NAME>` around `markup`; its script gets `settings` as JSON."""
-    texts, given = _attribute(DESK_TEXTS), _attribute(settings)
+    texts, given = json_attribute(DESK_TEXTS), json_attribute(settings)
     return gr.HTML(
         html_template=(
             f'<vivavoce-{name} class="vv-desk" data-texts="{texts}" data-settings="{given}">{markup}</vivavoce-{name}>'
@@ -32,8 +31,3 @@ def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
         elem_classes="vv-desk-host",
         head='<link rel="stylesheet" href="static/desk/desk.css">',
     )
-
-
-def _attribute(value: Any) -> str:
-    """As JSON in an attribute; without backticks, with which Gradio's templates end."""
-    return html.escape(json.dumps(value, ensure_ascii=False)).replace("`", "&#96;")

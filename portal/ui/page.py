@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import gradio as gr
 from portal.ui.avatars import build_avatars_tab
 from portal.ui.context import PageContext
 from portal.ui.jobs import build_jobs_tab
+from portal.ui.markup import json_attribute
 from portal.ui.studio import build_studio_tab
 from portal.ui.talk import build_talk_tab
 from portal.ui.talk_text import HEADER_TEXTS
@@ -43,7 +42,7 @@ _HEAD = """
 """
 
 _HEADER = f"""
-<vivavoce-header class="vv-header" data-texts="{html.escape(json.dumps(HEADER_TEXTS, ensure_ascii=False))}">
+<vivavoce-header class="vv-header" data-texts="{json_attribute(HEADER_TEXTS)}">
   <a class="vv-brand" href="./">
     <img src="static/logo.svg" alt="" width="34" height="34">
     <span class="vv-name">Vivavoce</span>

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import json
 from typing import Any
 
 import gradio as gr
 
+from avatars.face_crops import BACKENDS
 from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.ui.context import PageContext
+from portal.ui.markup import json_attribute
 from portal.ui.talk_text import TALK_TEXTS
 
 __all__ = ["build_talk_tab", "catalogue"]
@@ -31,7 +32,7 @@ def _icon(name: str) -> str:
 
 
 _MARKUP = f"""
-<vivavoce-talk class="vv" data-state="idle" data-texts="{html.escape(json.dumps(TALK_TEXTS, ensure_ascii=False))}">
+<vivavoce-talk class="vv" data-state="idle" data-texts="{json_attribute(TALK_TEXTS)}">
   <section class="vv-stage">
     <div class="vv-frame vv-none" data-media="none">
       <img class="vv-backdrop" alt="">
@@ -68,6 +69,7 @@ _MARKUP = f"""
           <label><span data-t="tts"></span><select name="tts"></select></label>
           <label><span data-t="voice"></span><select name="voice"></select></label>
           <label><span data-t="lipsync"></span><select name="lipsync"></select></label>
+          <details class="vv-lacking" hidden><summary></summary><ul></ul></details>
         </div>
       </details>
     </div>
@@ -133,7 +135,12 @@ def catalogue(context: PageContext) -> dict[str, Any]:
 
 
 def _entry(choice: BackendChoice) -> dict[str, Any]:
-    """A line of a menu has room for the remedy only."""
+    """Of what is lacking, the remedy: what it is good for is known by its name."""
     lacking = choice.lacking
-    reason = "" if lacking is None else lacking.hint or lacking.message
-    return {"name": choice.name, "ready": choice.ready, "reason": reason, "voices": list(choice.voices)}
+    return {
+        "name": choice.name,
+        "ready": choice.ready,
+        "remedy": "" if lacking is None else lacking.hint or lacking.message,
+        "fetched": choice.name in BACKENDS,
+        "voices": list(choice.voices),
+    }

@@ -25,10 +25,10 @@ from avatars.face_crops import CropParameters
 from avatars.importers import networks
 from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary
+from avatars.parts import network_path
 from avatars.prepare import Upload, find_faces, make_loop, read_source, write
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
-from pipeline.lipsync.ultralight import network_path
 from pipeline.stages import Choice
 
 FRAMES = 26
@@ -71,7 +71,7 @@ def test_the_network_of_an_ultralight_avatar_comes_along(packed: bool, tmp_path:
     network = write_ultralight_network(tmp_path / "network.pth")
     path = livetalking_ultralight(tmp_path / "avator_1", FRAMES, network)
     bundle = imported(zipped(path) if packed else path, tmp_path / "work", library)
-    assert network_path(bundle).read_bytes() == network.read_bytes()
+    assert network_path(bundle.path, "ultralight").read_bytes() == network.read_bytes()
     account = bundle.manifest["source"]["imported"]
     assert account["networks"] == ["ultralight"]
     assert "network for ultralight was taken over" in " ".join(import_words(account))
@@ -80,7 +80,7 @@ def test_the_network_of_an_ultralight_avatar_comes_along(packed: bool, tmp_path:
 def test_other_avatars_have_no_network(tmp_path: Path, library: AvatarLibrary) -> None:
     """Of wav2lip's there is none, and nothing is said of one."""
     bundle = imported(livetalking_wav2lip(tmp_path / "avator_1", FRAMES), tmp_path / "work", library)
-    assert not network_path(bundle).exists()
+    assert not network_path(bundle.path, "ultralight").exists()
     assert bundle.manifest["source"]["imported"]["networks"] == []
 
 

@@ -196,6 +196,19 @@ async def test_the_avatar_is_swapped_in_mid_session(visit: Visitor) -> None:
     assert (await page.stats())["session"] == stats["session"]
 
 
+async def test_what_is_not_ready_is_listed_with_the_command_that_gets_it(visit: Visitor) -> None:
+    """The menu has room for names only; below it stands what to do about the others, in both languages."""
+    for query, word in (("?lang=en", "not ready"), ("?lang=zh", "不可用")):
+        page = await visit(query)
+        await page.page.click(".vv-settings summary")
+        options = await page.run("[...document.querySelectorAll('[name=lipsync] option:disabled')].map((o) => o.text)")
+        assert f"MuseTalk 1.5 · {word}" in options
+        await page.page.click(".vv-lacking summary")
+        assert await page.page.is_visible("text=python launch.py fetch musetalk15")
+        items = await page.run("document.querySelectorAll('.vv-lacking li').length")
+        assert items == len(options)
+
+
 async def test_an_empty_or_overlong_text_is_told_on_the_page(visit: Visitor) -> None:
     """A text that the session refuses comes back as a message with its remedy; the session lives on."""
     page = await visit("?transport=websocket")

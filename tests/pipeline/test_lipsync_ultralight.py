@@ -9,10 +9,10 @@ from neural_avatars import add_parts, write_weights
 from tiny_ultralight import write_ultralight_network
 
 from avatars.errors import AvatarNotPrepared, NetworkMissing
-from avatars.parts import parts_path
+from avatars.parts import network_path, parts_path
 from models.ultralight import AUDIO_SHAPE, draw, load_ultralight
 from pipeline.errors import BackendUnavailable
-from pipeline.lipsync.ultralight import UltralightLipSync, network_path
+from pipeline.lipsync.ultralight import UltralightLipSync
 from pipeline.types import FeatureWindow, LipSyncRequest
 
 
@@ -33,13 +33,13 @@ def test_each_avatar_is_drawn_by_its_own_network(backend, make_bundle):
     bundles = [make_bundle("first"), make_bundle("second")]
     for seed, bundle in enumerate(bundles):
         add_parts(bundle, "ultralight")
-        write_ultralight_network(network_path(bundle), seed)
+        write_ultralight_network(network_path(bundle.path, "ultralight"), seed)
     states = [backend.prepare(bundle) for bundle in bundles]
     audio = np.random.default_rng(3).normal(0, 1, (4, *AUDIO_SHAPE)).astype(np.float32)
     asked = [LipSyncRequest(states[i % 2], i, FeatureWindow(audio[i], i), 0.0) for i in range(4)]
     for i, patch in enumerate(backend.infer(asked)):
         face = states[i % 2].parts.row("faces", i)
-        (expected,) = draw(load_ultralight(network_path(bundles[i % 2])), face[None], audio[i][None])
+        (expected,) = draw(load_ultralight(network_path(bundles[i % 2].path, "ultralight")), face[None], audio[i][None])
         assert np.abs(patch.pixels.astype(int) - expected).max() <= 1
         assert patch.box == tuple(bundles[i % 2].boxes[i])
     assert (backend.infer(asked)[0].pixels != backend.infer(asked)[1].pixels).any()
@@ -52,7 +52,7 @@ def test_an_avatar_without_a_network_of_its_own_is_refused(backend, make_bundle)
         backend.prepared_from(bundle)
     add_parts(bundle, "ultralight")
     before = backend.prepared_from(bundle)
-    write_ultralight_network(network_path(bundle), seed=3)
+    write_ultralight_network(network_path(bundle.path, "ultralight"), seed=3)
     assert backend.prepared_from(bundle) != before
     parts_path(bundle, "ultralight").unlink()
     with pytest.raises(AvatarNotPrepared, match="ultralight"):
@@ -63,6 +63,6 @@ def test_a_damaged_network_is_told(backend, make_bundle):
     """An upload that is no network is refused when a session is opened, with its name."""
     bundle = make_bundle()
     add_parts(bundle, "ultralight")
-    network_path(bundle).write_bytes(b"PK\x03\x04 and no more")
+    network_path(bundle.path, "ultralight").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(BackendUnavailable, match=r"ultralight\.pth"):
         backend.prepare(bundle)

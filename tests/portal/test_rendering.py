@@ -14,6 +14,7 @@ from avatars.errors import NetworkMissing
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, networks_of
 from pipeline.errors import BackendUnavailable
+from portal.avatar_parts import prepare_for_backend
 from portal.jobs import JobQueue
 from portal.rendering import render_clip
 from portal.settings import Settings
@@ -85,6 +86,24 @@ def test_a_killed_clip_goes_on_preparing_where_it_was(
     clip()
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert len(list(work.glob("*/batch-*"))) == bundle.frame_count and (tmp_path / "clip.mp4").exists()
+
+
+@pytest.mark.usefixtures("weights")
+def test_what_a_person_had_prepared_meanwhile_counts(
+    settings: Settings, bundle: AvatarBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip that is preparing stops when somebody else is done, and uses that: its own would undo a choice."""
+    monkeypatch.setattr(backend_parts, "BATCH_FRAMES", 1)
+    chosen = {"pads": [0, 30, 0, 0]}
+
+    def prepared_half_way(share: float) -> None:
+        if share == 0.25:
+            prepare_for_backend(settings, "ada", "wav2lip96", chosen, tmp_path / "other", lambda _share: None)
+
+    clip = tmp_path / "clip.mp4"
+    render_clip(settings, avatar="ada", output=clip, work=tmp_path / "work", text="Hello.", progress=prepared_half_way)
+    assert clip.exists()
+    assert BackendParts.open(bundle, "wav2lip96").parameters["pads"] == chosen["pads"]
 
 
 @pytest.mark.parametrize(("lipsync", "error"), [("wav2lip96", BackendUnavailable), ("ultralight", NetworkMissing)])

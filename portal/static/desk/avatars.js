@@ -183,15 +183,18 @@ class VivavoceAvatars extends Desk {
   /** What was said while a peer's avatar was imported. */
   origin({ imported }) {
     if (!imported) return [];
-    const { from: peer, pictures, used, doubled, faceless, compared: count, median_iou: overlap, networks = [] } = imported;
+    const { from: peer, pictures, used, doubled, faceless, compared: count, median_iou: overlap } = imported;
+    const { networks = [], ignored = 0, crops_of: backend, crops_kept: kept } = imported; // not in older manifests
     const words = [this.t("importedFrom", { peer, count: pictures })];
     if (doubled) words.push(this.t("importedDoubled"));
+    if (ignored) words.push(this.t("importedIgnored", { count: ignored }));
     if (used < pictures) words.push(this.t("importedUsed", { used }));
     if (faceless) words.push(this.t("importedFaceless", { peer, count: faceless }));
     if (count) words.push(this.t("importedOverlap", { percent: Math.round(100 * overlap), count }));
     if (count && overlap < SAME_FACE) words.push(this.t("importedLow"));
     if (networks.length) words.push(this.t("importedNetwork"));
     words.push(this.t("importedLeft"));
+    if (backend) words.push(this.t(kept ? "importedCropsKept" : "importedCropsOurs", { backend }));
     return [make("h3", {}, this.t("imported")), make("p", { class: "vv-origin" }, words.join(" "))];
   }
 

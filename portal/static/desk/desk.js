@@ -1,6 +1,8 @@
 /** What the Avatars, Studio and Jobs tabs share: the API, the words, the feed of jobs, and how a job looks. */
 
-import { language, translate } from "../page.js";
+import { language, make, translate, withCode } from "../page.js";
+
+export { make, withCode };
 
 const LOOK_EVERY_MS = 1000;
 const RETRY_MS = 5000;
@@ -56,22 +58,6 @@ function unreachable() {
 
 function refused(status, answer) {
   return new ApiError(answer?.error ?? { code: "internal", message: `HTTP ${status}`, hint: "" });
-}
-
-/** An element with attributes (or properties, for those that are no strings) and children. */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "string") element.setAttribute(name, value);
-    else element[name] = value;
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-/** A text whose `commands` stand out, to be copied. */
-export function withCode(text) {
-  return text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
 }
 
 /** All jobs, for every tab of this page: asked for each second while one is under way and somebody looks. */
