@@ -123,8 +123,6 @@ def download_of(file: WeightFile, folder: Path, environ: Mapping[str, str]) -> D
     Raises Unreachable: HF_TOKEN is no token.
     """
     target = folder / file.path
-    if file.url:
-        return Download(file.url, target, file.size_bytes, file.sha256)
     url = f"{hub_endpoint(environ)}/{file.repository}/resolve/{file.revision}/{file.file}"
     return Download(url, target, file.size_bytes, file.sha256, _token(environ))
 

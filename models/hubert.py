@@ -21,9 +21,8 @@ from models.errors import WeightsDamaged, WrongArchitecture
 from models.hugging_face import TRANSFORMERS_WEIGHTS, read_config, weights_file
 from models.state_dicts import load_network, read_state_dict
 
-__all__ = ["SAMPLES_PER_STEP", "SAMPLE_RATE_HZ", "Hubert", "HubertConfig", "hear", "load_hubert", "normalised"]
+__all__ = ["SAMPLES_PER_STEP", "Hubert", "HubertConfig", "hear", "load_hubert", "normalised"]
 
-SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_STEP = 320
 _STEP_SAMPLES = 400
 """What a step is made of."""

@@ -16,14 +16,12 @@ from models.hugging_face import read_config
 from models.network_config import network_from_config
 from models.state_dicts import load_network, read_state_dict
 
-__all__ = ["AUDIO_CHANNELS", "AUDIO_STEPS", "LATENT_CHANNELS", "LATENT_PX", "load_musetalk_unet", "predict_latents"]
+__all__ = ["load_musetalk_unet", "predict_latents"]
 
-LATENT_PX = 32
-"""Width and height of the latents of a face of 256 px."""
-LATENT_CHANNELS = 4
+_LATENT_CHANNELS = 4
 """Of a face; the UNet takes two faces at once."""
-AUDIO_STEPS, AUDIO_CHANNELS = 50, 384
-"""10 whisper steps of 20 ms, 5 hidden states of each; the width of whisper-tiny."""
+_AUDIO_CHANNELS = 384
+"""The width of whisper-tiny."""
 
 
 def load_musetalk_unet(weights: Path, config: Path) -> UNet2DConditionModel:
@@ -34,9 +32,9 @@ def load_musetalk_unet(weights: Path, config: Path) -> UNet2DConditionModel:
     """
     settings = read_config(
         config,
-        in_channels=2 * LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        cross_attention_dim=AUDIO_CHANNELS,
+        in_channels=2 * _LATENT_CHANNELS,
+        out_channels=_LATENT_CHANNELS,
+        cross_attention_dim=_AUDIO_CHANNELS,
     )
     state = read_state_dict(weights)
     return load_network(lambda: network_from_config(UNet2DConditionModel, settings, config), state, weights)

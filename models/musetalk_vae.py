@@ -12,16 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from torch import Generator, Tensor
+from torch import Tensor
 
 from models.finite import finite
 from models.hugging_face import read_config, weights_file
 from models.network_config import network_from_config
 from models.state_dicts import load_network, read_state_dict
 
-__all__ = ["FACE_PX", "decode_faces", "encode_faces", "face_to_tensor", "load_musetalk_vae"]
+__all__ = ["decode_faces", "encode_faces", "face_to_tensor", "load_musetalk_vae"]
 
-FACE_PX = 256
 WEIGHT_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 """The same weights; the first needs no unpickling."""
 
@@ -63,17 +62,16 @@ def face_to_tensor(rgb: Faces, half_mask: bool, device: str | torch.device = "cp
 
 
 @torch.inference_mode()
-def encode_faces(vae: AutoencoderKL, rgb: Faces, sample: Generator | None = None) -> Tensor:
+def encode_faces(vae: AutoencoderKL, rgb: Faces) -> Tensor:
     """uint8 RGB (n, 256, 256, 3) -> (n, 8, 32, 32): latents of the masked face, then of the whole one, scaled.
 
     The encoder gives a normal distribution. Its mode is taken, as in MuseTalk's training, and the same face always has
-    the same latents; MuseTalk's inference draws from it, which `sample` does: noise that differs from frame to frame.
+    the same latents; MuseTalk's inference draws from it, which is noise that differs from frame to frame.
     Raises torch.OutOfMemoryError.
     """
     whole_and_masked = [face_to_tensor(rgb, half_mask, vae.device).to(vae.dtype) for half_mask in (True, False)]
-    latents = vae.encode(torch.cat(whole_and_masked)).latent_dist
-    chosen = latents.mode() if sample is None else latents.sample(sample)
-    return torch.cat((chosen * vae.config["scaling_factor"]).chunk(2), dim=1)
+    latents = vae.encode(torch.cat(whole_and_masked)).latent_dist.mode()
+    return torch.cat((latents * vae.config["scaling_factor"]).chunk(2), dim=1)
 
 
 @torch.inference_mode()

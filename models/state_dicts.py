@@ -173,20 +173,13 @@ class _WithoutMemory(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def load_network(
-    build: Callable[[], Network],
-    state: Mapping[str, Tensor],
-    source: Path,
-    rename: Callable[[str], str] | None = None,
-) -> Network:
+def load_network(build: Callable[[], Network], state: Mapping[str, Tensor], source: Path) -> Network:
     """What `build` makes, with the tensors of `state` as its weights, strictly all; in evaluation mode, no gradients.
 
     The tensors are used as they are, so the network has their dtype and shares their memory; see `placed`.
-    `rename` gives our name for one of the file `source`.
+    `source` is the file they are from.
     Raises WrongArchitecture: names or shapes differ, or weights are no floats. Nothing is loaded then.
     """
-    if rename is not None:
-        state = {rename(name): value for name, value in state.items()}
     with _WithoutMemory():
         network = build()
     _check_same(network.state_dict(), state, source)

@@ -32,14 +32,13 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One published file: `repository`/`file` at `revision` of Hugging Face, a plain `url`, or to be got by hand."""
+    """One published file: `repository`/`file` at `revision` of Hugging Face, or to be got by hand."""
 
     path: str
     "in the weights folder, with /"
     repository: str = ""
     file: str = ""
     revision: str = "main"
-    url: str = ""
     size_bytes: int | None = None
     "None: not published"
     sha256: str = ""

@@ -474,15 +474,13 @@ def test_a_folder_that_may_not_be_written_is_told(serve, fetcher, tmp_path):
 
 
 def test_the_mirror_is_honoured(tmp_path):
-    """HF_ENDPOINT names where files of Hugging Face come from, with its revision; plain addresses stay."""
+    """HF_ENDPOINT names where files of Hugging Face come from, with its revision."""
     file = WeightFile("a/unet.pth", repository="o/r", file="x/unet.pth", revision="abc", size_bytes=5, sha256=SHA256)
     mirrored = download_of(file, tmp_path, {"HF_ENDPOINT": "https://hf-mirror.com/", "HF_TOKEN": "hf_x"})
     assert mirrored == Download(
         "https://hf-mirror.com/o/r/resolve/abc/x/unet.pth", tmp_path / "a/unet.pth", 5, SHA256, "hf_x"
     )
     assert hub_endpoint({}) == "https://huggingface.co" == hub_endpoint({"HF_ENDPOINT": ""})
-    plain = WeightFile("tiny.pt", url="https://example.org/tiny.pt")
-    assert download_of(plain, tmp_path, {"HF_TOKEN": "hf_x"}) == Download(plain.url, tmp_path / "tiny.pt")
 
 
 @pytest.mark.parametrize("token", ["hf_secret\n", "  hf_secret "])

@@ -274,13 +274,6 @@ def test_building_takes_no_memory_for_weights() -> None:
         load_network(lambda: nn.Linear(1 << 22, 1 << 22), {"weight": torch.zeros(1)}, Path("w.pth"))
 
 
-def test_names_of_a_file_can_be_translated(state: dict[str, Tensor]) -> None:
-    """`rename` maps names of the file onto ours."""
-    old = {name.replace("convolution", "conv"): value for name, value in state.items()}
-    network = load_network(Small, old, Path("w.pth"), rename=lambda name: name.replace("conv.", "convolution."))
-    assert torch.equal(network.convolution.weight, state["convolution.weight"])
-
-
 def test_old_files_without_a_batch_count_load(state: dict[str, Tensor]) -> None:
     """Batch norms of torch before 0.4.1 count no batches; that is no missing tensor."""
     del state["norm.num_batches_tracked"]
