@@ -73,14 +73,17 @@ CORE = (
     RequirementFile("requirements-core-nodeps.txt", dependencies=False),
 )
 NEURAL = RequirementFile("requirements-neural.txt", disk_bytes=1_500_000_000)
-TEST = RequirementFile("requirements-test.txt", disk_bytes=500_000_000)
+TEST = (
+    RequirementFile("requirements-test.txt", disk_bytes=800_000_000),
+    RequirementFile("requirements-test-nodeps.txt", dependencies=False),
+)
 
 
 def files_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[RequirementFile, ...]:
     """The requirement files of a command line; neural packages that were once installed are kept up to date."""
     command = arguments[0] if arguments else ""
     if command in ("test", "bench"):
-        return (*CORE, NEURAL, TEST)
+        return (*CORE, NEURAL, *TEST)
     kept = stamps.get(NEURAL.name, UNFINISHED) != UNFINISHED
     return (*CORE, NEURAL) if command == "fetch" or kept else CORE
 

@@ -97,7 +97,7 @@ def test_the_other_build_of_cv2_will_do(root):
 
 def test_tests_and_benchmarks_need_more():
     """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
-    assert launch.files_for(["test", "-k", "x"], {}) == (*CORE, NEURAL, TEST) == launch.files_for(["bench"], {})
+    assert launch.files_for(["test", "-k", "x"], {}) == (*CORE, NEURAL, *TEST) == launch.files_for(["bench"], {})
     assert launch.files_for(["fetch", "musetalk"], {}) == (*CORE, NEURAL)
     for arguments in ([], ["--port", "80"], ["serve"], ["doctor"]):
         assert launch.files_for(arguments, {}) == CORE
@@ -131,7 +131,7 @@ def test_the_complete_set_names_each_package_once():
 
 def test_the_real_files_pin_every_line():
     """Each requirement of the project's own files has an exact version, and one cv2 is among them."""
-    for file in [*CORE, NEURAL, TEST, RequirementFile("requirements.txt")]:
+    for file in [*CORE, NEURAL, *TEST, RequirementFile("requirements.txt")]:
         lines = (launch.ROOT / file.name).read_text().splitlines()
         wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
         assert len(file.pins(launch.ROOT)) == len(wanted), file.name
@@ -142,7 +142,7 @@ def test_the_real_files_pin_every_line():
 def test_the_lock_agrees_with_the_pins():
     """What is pinned by name and what is locked never contradict each other."""
     locked = RequirementFile(launch.LOCK_FILE).pins(launch.ROOT)
-    for file in [*CORE, NEURAL, TEST, RequirementFile("requirements.txt")]:
+    for file in [*CORE, NEURAL, *TEST, RequirementFile("requirements.txt")]:
         for name, version in file.pins(launch.ROOT).items():
             assert locked.get(name, version) == version, name
 
