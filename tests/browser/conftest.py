@@ -125,6 +125,22 @@ async def _visit(
             await browser.close()
 
 
+@asynccontextmanager
+async def plain_page(chromium: Path, url: str) -> AsyncIterator[Page]:
+    """The page in a browser of its own, in English; an error in one of its scripts fails the test."""
+    faults: list[str] = []
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS])
+        try:
+            page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            await page.goto(url)
+            yield page
+            assert not faults
+        finally:
+            await browser.close()
+
+
 def _check_host(opened: Visit, url: str) -> None:
     if url.startswith("http") and not url.startswith(opened.portal.url):
         opened.faults.append(f"a request to another host: {url}")

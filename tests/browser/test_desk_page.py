@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from avatars.bundle import encode_jpeg
 from avatars.library import presets
 from avatars.media import fit_within, read_photo
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import plain_page
 from tests.peer_folders import musetalk, zipped
 
 pytestmark = pytest.mark.browser
@@ -31,17 +31,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess
 
 @pytest.fixture
 async def page(chromium: Path, workshop: PortalProcess) -> AsyncIterator[Page]:
-    faults: list[str] = []
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS])
-        try:
-            page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            await page.goto(workshop.url)
-            yield page
-            assert not faults
-        finally:
-            await browser.close()
+    async with plain_page(chromium, workshop.url) as page:
+        yield page
 
 
 async def show(page: Page, tab: str) -> None:

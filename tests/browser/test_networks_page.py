@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from neural_avatars import write_weights
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
 
 from avatars.library import presets
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import plain_page
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
@@ -43,17 +43,8 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
 
 @pytest.fixture
 async def page(chromium: Path, portal: PortalProcess) -> AsyncIterator[Page]:
-    faults: list[str] = []
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS])
-        try:
-            page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            await page.goto(portal.url)
-            yield page
-            assert not faults
-        finally:
-            await browser.close()
+    async with plain_page(chromium, portal.url) as page:
+        yield page
 
 
 async def look_at_mira(page: Page) -> None:
