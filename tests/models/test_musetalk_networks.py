@@ -168,18 +168,21 @@ def test_channels_last_changes_nothing(unet: UNet2DConditionModel, vae: Autoenco
     assert np.abs(decode_faces(last_vae, predicted).astype(int) - decode_faces(vae, predicted)).max() <= 1
 
 
-def test_half_precision_gives_nearly_the_same_picture(unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
-    """In bfloat16 the latents stay close: networks may be placed in another float type."""
+@pytest.mark.parametrize(("dtype", "deviation", "levels"), [(torch.float16, 0.002, 0.15), (torch.bfloat16, 0.015, 1.1)])
+def test_half_precision_gives_nearly_the_same_picture(
+    unet: UNet2DConditionModel, vae: AutoencoderKL, dtype: torch.dtype, deviation: float, levels: float
+) -> None:
+    """In either half latents and pictures stay close (measured: .0011 and .009 of the deviation; .09 and .7 levels)."""
     latents, audio = unet_inputs(1)
-    half = placed(load_copy(unet), "cpu", torch.bfloat16)
-    predicted = predict_latents(half, latents.bfloat16(), audio.bfloat16())
-    assert predicted.dtype == torch.bfloat16
+    half = placed(load_copy(unet), "cpu", dtype)
+    predicted = predict_latents(half, latents.to(dtype), audio.to(dtype))
+    assert predicted.dtype == dtype
     correct = predict_latents(unet, latents, audio)
-    assert (predicted.float() - correct).std() < 0.05 * correct.std()
-    half_vae = placed(load_copy(vae), "cpu", torch.bfloat16)
-    assert encode_faces(half_vae, faces(1)).dtype == torch.bfloat16
-    difference = decode_faces(half_vae, correct.bfloat16()).astype(int) - decode_faces(vae, correct)
-    assert np.abs(difference).mean() < 5
+    assert (predicted.float() - correct).std() < deviation * correct.std()
+    half_vae = placed(load_copy(vae), "cpu", dtype)
+    assert encode_faces(half_vae, faces(1)).dtype == dtype
+    difference = decode_faces(half_vae, correct.to(dtype)).astype(int) - decode_faces(vae, correct)
+    assert np.abs(difference).mean() < levels
 
 
 def load_copy(network: Any) -> Any:

@@ -207,18 +207,19 @@ def test_what_is_not_finite_is_not_drawn(loaded: Wav2Lip) -> None:
         draw(loaded, faces, mels)
 
 
-def test_the_mouth_follows_the_speech(loaded: Wav2Lip) -> None:
-    """Other speech, other picture; the lower half of the face is seen once only."""
+def test_other_speech_is_another_picture(loaded: Wav2Lip) -> None:
+    """The same face with another mel is drawn otherwise."""
     faces, mels = noise(loaded.side, 1)
     assert np.abs(draw(loaded, faces, mels).astype(int) - draw(loaded, faces, -mels)).mean() > 1
 
 
-def test_half_precision_is_near(loaded: Wav2Lip) -> None:
-    """A network in bfloat16 takes the same input and draws nearly the same."""
-    faces, mels = noise(loaded.side, 1)
+@pytest.mark.parametrize(("dtype", "levels"), [(torch.float16, 0.4), (torch.bfloat16, 2.5)])
+def test_half_precision_is_near(loaded: Wav2Lip, dtype: torch.dtype, levels: float) -> None:
+    """A network in either half takes the same input and draws nearly the same (measured: 0.2 and 1.6 levels)."""
+    faces, mels = noise(loaded.side, 2)
     exact = draw(loaded, faces, mels)
-    half = random_wav2lip(loaded.side).to(torch.bfloat16)
-    assert np.abs(draw(half, faces, mels).astype(int) - exact).mean() < 8
+    half = random_wav2lip(loaded.side).to(dtype)
+    assert np.abs(draw(half, faces, mels).astype(int) - exact).mean() < levels
 
 
 class SeesOnly(Wav2Lip):

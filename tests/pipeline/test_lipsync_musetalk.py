@@ -67,12 +67,13 @@ def test_the_versions_differ_in_weights_and_in_how_speech_begins_and_ends(weight
     assert (MuseTalk15LipSync(weights).features, MuseTalk10LipSync(weights).features) == ("whisper15", "whisper10")
 
 
-def test_half_precision_draws_nearly_the_same(weights, backend, requests):
-    """bf16, by choice, is within a few levels of fp32."""
-    half = MuseTalk15LipSync(weights, precision="bf16")
+@pytest.mark.parametrize(("precision", "levels"), [("fp16", 0.2), ("bf16", 1.6)])
+def test_half_precision_draws_nearly_the_same(weights, backend, requests, precision, levels):
+    """Either half, by choice, is near fp32 (measured: 0.14 and 1.08 levels)."""
+    half = MuseTalk15LipSync(weights, precision=precision)
     half.load("cpu")
     for exact, rough in zip(backend.infer(requests), half.infer(requests), strict=True):
-        assert np.abs(exact.pixels.astype(int) - rough.pixels).mean() < 4
+        assert np.abs(exact.pixels.astype(int) - rough.pixels).mean() < levels
 
 
 def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch):
