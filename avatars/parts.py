@@ -32,6 +32,7 @@ __all__ = [
     "PARTS_VERSION",
     "BackendParts",
     "bundle_fingerprint",
+    "damaged",
     "network_path",
     "networks_of",
     "parts_path",
@@ -88,9 +89,9 @@ class BackendParts:
             )
             whole = parts._is_whole(bundle)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-            raise _damaged(bundle, backend, str(error)) from error
+            raise damaged(bundle, backend, str(error)) from error
         if not whole:
-            raise _damaged(bundle, backend, "they disagree with each other or with the avatar")
+            raise damaged(bundle, backend, "they disagree with each other or with the avatar")
         return parts
 
     def mask(self, frame_index: int) -> Mask:
@@ -148,7 +149,7 @@ def write_parts(
     try:
         flat, offsets = _laid_out(boxes, masks)
     except ValueError as error:
-        raise _damaged(bundle, backend, str(error)) from error
+        raise damaged(bundle, backend, str(error)) from error
     tensors = {
         **{name: np.ascontiguousarray(array) for name, array in rows.items()},
         "boxes": np.ascontiguousarray(boxes, np.int32),
@@ -270,7 +271,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:
+def damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:
+    """The error that tells of parts that cannot be used, to be raised."""
     return BundleError(
         f"What {backend} needs of the avatar '{bundle.id}' is damaged: {reason}.",
         f"Prepare the avatar for {backend} again.",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 __all__ = ["means_no_room"]
 
-_SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "Invalid buffer size",
+    "ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "unable to find an engine to execute",
+)
 """In messages of RuntimeErrors: CUDA's has a type of its own below it; MPS, the CPU and CUDA's libraries have none."""
 
 

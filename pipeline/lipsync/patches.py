@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import BundleError
-from avatars.parts import BackendParts, parts_path
+from avatars.parts import BackendParts, damaged, parts_path
 from pipeline.types import FacePatch, ImageArray, LipSyncRequest
 
 __all__ = ["RowFormat", "file_stamp", "open_parts", "parts_stamp", "patches_of", "rows_of", "windows_of"]
@@ -34,18 +33,11 @@ def open_parts(bundle: AvatarBundle, backend: str, rows: RowFormat) -> BackendPa
     try:
         found = parts.row(rows.name, 0)
     except (KeyError, TypeError, AttributeError) as error:  # the last two: float types that NumPy lacks
-        raise _damaged(bundle, backend, f"its {rows.name} are missing or cannot be read") from error
+        raise damaged(bundle, backend, f"its {rows.name} are missing or cannot be read") from error
     if found.shape != rows.shape or found.dtype != rows.dtype:
         wanted = f"{rows.shape} {np.dtype(rows.dtype)}"
-        raise _damaged(bundle, backend, f"its {rows.name} are {found.shape} {found.dtype} instead of {wanted}")
+        raise damaged(bundle, backend, f"its {rows.name} are {found.shape} {found.dtype} instead of {wanted}")
     return parts
-
-
-def _damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:
-    return BundleError(
-        f"What {backend} needs of the avatar '{bundle.id}' is damaged: {reason}.",
-        f"Prepare the avatar for {backend} again.",
-    )
 
 
 def file_stamp(path: Path) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from models.errors import WeightsError
+from models.memory import means_no_room
 from models.weights import WeightsFolder
 from pipeline.errors import BackendUnavailable, DeviceOutOfMemory, NetworkOverflow
 
@@ -45,16 +46,6 @@ PACKAGES = ("torch", "safetensors")
 OTHER_DEVICE = "Name another with --device: auto, cpu, cuda:0 or mps."
 _COMPILATIONS = 64
 """Of one network: a few for its batch sizes, on each device; torch would stop at 8, and leave further devices slow."""
-_NO_ROOM = (
-    "out of memory",
-    "can't allocate memory",
-    "Invalid buffer size",
-    "ALLOC_FAILED",
-    "CUDNN_STATUS_NOT_INITIALIZED",
-    "CUBLAS_STATUS_NOT_INITIALIZED",
-    "unable to find an engine to execute",
-)
-"""In messages of RuntimeErrors: of MPS and the CPU, which have no error type of their own, and of CUDA's libraries."""
 
 
 def find_weights(backend: str, weights: Path | None, packages: tuple[str, ...] = PACKAGES) -> dict[str, Path]:
@@ -92,7 +83,7 @@ def memory_told() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if not _means_no_room(error):
+        if not means_no_room(error):
             raise
         traceback.clear_frames(error.__traceback__)  # what the network computed so far lies there
         _give_back_memory()
@@ -111,10 +102,6 @@ def drawing_told() -> Iterator[None]:
         raise NetworkOverflow(
             f"What was drawn cannot be shown: {error}.", "Start with --precision fp32: half precision overflows."
         ) from error
-
-
-def _means_no_room(error: MemoryError | RuntimeError) -> bool:
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_ROOM)
 
 
 def _give_back_memory() -> None:
