@@ -17,10 +17,12 @@ from pipeline.device import DeviceWorker
 from pipeline.interfaces import FeatureExtractor, LipSync
 from pipeline.types import FEATURE_RATE_HZ, FPS, AudioChunk, FeatureWindow, LipSyncRequest
 
-__all__ = ["Sample", "measure_cost"]
+__all__ = ["Sample", "measure_cost", "measured_fairly"]
 
 MOST_ROUNDS = 2
 """The best of so many: whatever else the machine does makes a round slower, never faster."""
+MOST_LOOKS = 3
+"""Before a backend is called too slow."""
 HOPELESS_S = 0.5
 """A picture that takes so long is not measured again, let alone in a batch."""
 
@@ -36,6 +38,14 @@ async def measure_cost(timed: Callable[[int], Awaitable[float]], batch: int) -> 
         return DrawingCost(0.0, one_s)
     await timed(batch)
     return DrawingCost.of(one_s, await _best_s(lambda: timed(batch)), batch)
+
+
+async def measured_fairly(timed: Callable[[int], Awaitable[float]], batch: int) -> DrawingCost:
+    """As measure_cost(), but what looks too slow for one session is looked at again: the machine may be busy."""
+    costs = [await measure_cost(timed, batch)]
+    while costs[-1].share(batch) > 1 and costs[-1].picture_s < HOPELESS_S and len(costs) < MOST_LOOKS:
+        costs.append(await measure_cost(timed, batch))
+    return min(costs, key=lambda cost: cost.share(batch))
 
 
 async def _best_s(timed: Callable[[], Awaitable[float]]) -> float:
@@ -63,7 +73,7 @@ class Sample:
         async def draw(count: int) -> float:
             return await self._timed(lambda: self._draw(windows, count))
 
-        cost = await measure_cost(draw, min(self.lipsync.max_batch, FPS))
+        cost = await measured_fairly(draw, min(self.lipsync.max_batch, FPS))
         if not self.extractor.on_device:
             return cost
         return replace(cost, hearing_s=await _best_s(lambda: self._timed(self._windows_of_a_second)) / FPS)
