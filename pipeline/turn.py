@@ -98,7 +98,7 @@ class Turn:
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
         self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
-        self._noticed: set[NoticeEvent] = set()
+        self._told: set[NoticeEvent | ErrorEvent] = set()
         self._excused = False
         self._drawing = Drawing(turn_id, stages, self.times, self._opening_events)
 
@@ -233,17 +233,18 @@ class Turn:
         return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))
 
     def _notice(self, error: VivavoceError) -> None:
-        """Tell it once a turn: an answer in a language that no voice here speaks has many sentences."""
-        notice = NoticeEvent(error.code, error.message, error.hint)
-        self._excused = True
-        if notice not in self._noticed:
-            self._noticed.add(notice)
-            self._emit(notice)
+        self._tell_once(NoticeEvent(error.code, error.message, error.hint))
 
     def _tell(self, error: VivavoceError | AvatarError) -> None:
-        self._excused = True
         logger.warning("turn %d: %s", self.id, error)
-        self._emit(ErrorEvent(error.code, error.message, error.hint))
+        self._tell_once(ErrorEvent(error.code, error.message, error.hint))
+
+    def _tell_once(self, event: NoticeEvent | ErrorEvent) -> None:
+        """Once a turn: what keeps one sentence from being spoken mostly keeps the others too."""
+        self._excused = True
+        if event not in self._told:
+            self._told.add(event)
+            self._emit(event)
 
 
 def _leaves(group: BaseExceptionGroup[T_Error]) -> Iterator[T_Error]:

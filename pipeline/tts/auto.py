@@ -24,16 +24,16 @@ RECHECK_S = 60.0
 """How long it is believed that the online voice can, or cannot, be reached."""
 
 _LANGUAGES = {
-    "ar": ("Arabic", "阿拉伯语"),
-    "el": ("Greek", "希腊语"),
-    "en": ("English", "英语"),
-    "he": ("Hebrew", "希伯来语"),
-    "hi": ("Hindi", "印地语"),
-    "ja": ("Japanese", "日语"),
-    "ko": ("Korean", "韩语"),
-    "ru": ("Russian", "俄语"),
-    "th": ("Thai", "泰语"),
-    "zh": ("Chinese", "中文"),
+    "ar": "Arabic",
+    "el": "Greek",
+    "en": "English",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "ru": "Russian",
+    "th": "Thai",
+    "zh": "Chinese",
 }
 
 
@@ -161,9 +161,8 @@ def _if_installed(backend: type[Any]) -> Any:
 
 
 def _no_voice_for(language: str) -> LanguageNotSupported:
-    english, chinese = _LANGUAGES.get(language, (f"'{language}'", f"“{language}”"))
+    named = _LANGUAGES.get(language, f"'{language}'")
     return LanguageNotSupported(
-        f"No voice here speaks {english} without a network. 没有网络时，这里没有会说{chinese}的语音。",
-        "English is spoken offline; connect to the network and other languages are spoken by online voices. "
-        "英语可以离线朗读；连上网络后，其他语言会由在线语音朗读。",
+        f"No voice here speaks {named} without a network.",
+        "English is spoken offline; connect to the network and other languages are spoken by online voices.",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -19,6 +20,8 @@ from pipeline.text import detect_language
 from pipeline.types import AudioChunk, FloatArray
 
 __all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
+
+logger = logging.getLogger(__name__)
 
 Speaking = Callable[[str, str], AsyncGenerator[dict[str, Any], None]]
 """(text, voice) -> messages as edge_tts.Communicate.stream() gives them: {"type": "audio"} carries MP3 in "data"."""
@@ -120,7 +123,8 @@ class EdgeSynthesizer:
                     reason = f"The online voice gave nothing for {self._chunk_timeout_s:g} seconds."
                     raise SpeechError(reason, _HINT) from error
                 except (ClientError, EdgeTTSException, OSError) as error:
-                    raise SpeechError(f"The online voice failed: {error}.", _HINT) from error
+                    logger.warning("%s, %s: %s", self.name, type(error).__name__, error)
+                    raise SpeechError(_in_plain_words(error), _HINT) from error
                 if message["type"] == "audio":
                     yield message["data"]
 
@@ -171,6 +175,21 @@ def _voice_for(language: str, voice: str | None) -> str:
     if language not in VOICES:
         raise LanguageNotSupported(f"There is no online voice for '{language}' here.", "Choose another language.")
     return VOICES[language][0]
+
+
+def _in_plain_words(error: Exception) -> str:
+    """What went wrong, for people: the libraries' own words name sockets and contexts, and go to the log."""
+    from aiohttp import ClientResponseError
+    from edge_tts.exceptions import EdgeTTSException, NoAudioReceived
+
+    match error:
+        case NoAudioReceived():
+            return "The online voice gave no sound for this sentence."
+        case EdgeTTSException():
+            return "The online voice answered in a way that is not understood here."
+        case ClientResponseError(status=status):
+            return f"The online voice refused to speak (HTTP {status})."
+    return "The online voice cannot be reached, or the connection to it was cut."
 
 
 def _speak_by_edge_tts(text: str, voice: str) -> AsyncGenerator[dict[str, Any], None]:

@@ -204,6 +204,15 @@ async def test_a_voice_that_breaks_in_mid_sentence_is_told_and_the_turn_goes_on(
     assert sum(frame.speaking for frame in room.transport.frames) == 13 + 25
 
 
+async def test_a_voice_that_breaks_on_every_sentence_is_told_once_a_turn(scripted: Room) -> None:
+    """The same failure of three sentences is one error; the next turn tells it anew."""
+    room = scripted
+    for errors in (1, 2):
+        turn = room.session.say("This one breaks. So does this: it breaks. This breaks too.", mode="echo")
+        await room.until(done(room, turn))
+        assert len(room.all(ErrorEvent)) == errors
+
+
 async def test_a_voice_that_hangs_in_mid_sentence_is_given_up(scripted: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time the failure is told as if the voice had broken, and the next sentence is spoken."""
     monkeypatch.setattr("pipeline.turn.SPEECH_TIMEOUT_S", 0.05)

@@ -72,14 +72,13 @@ async def test_chinese_is_spoken_online() -> None:
 
 
 async def test_chinese_offline_is_a_plain_notice() -> None:
-    """Without a network a Chinese sentence is refused before its first chunk, in both languages, with the remedy."""
+    """Without a network a Chinese sentence is refused before its first chunk, in English, with the remedy."""
     house = House(FakeEdge(is_reachable=False))
     with pytest.raises(LanguageNotSupported) as caught:
         await house.say("你好")
     assert "speaks Chinese" in caught.value.message
-    assert "中文" in caught.value.message
     assert "connect to the network" in caught.value.hint
-    assert "连上网络" in caught.value.hint
+    assert str(caught.value).isascii()
     assert house.offline.spoken == house.fake.spoken == []
 
 
@@ -128,7 +127,7 @@ async def test_online_failure_in_mid_sentence_is_told() -> None:
 
 async def test_online_failure_without_another_voice_is_told() -> None:
     """A Chinese sentence that the online voice fails on is an error with its cause."""
-    with pytest.raises(SpeechError, match="failed: cut"):
+    with pytest.raises(SpeechError, match="was cut"):
         await House(FakeEdge(failure=OSError("cut"))).say("你好")
 
 
