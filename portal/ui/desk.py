@@ -24,10 +24,8 @@ def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
         html_template=(
             f'<vivavoce-{name} class="vv-desk" data-texts="{texts}" data-settings="{given}">{markup}</vivavoce-{name}>'
         ),
-        # Not a <script> in `head`: Gradio drops its type="module".
-        js_on_load=f"import(new URL('static/desk/{name}.js', document.baseURI).href)",
+        js_on_load=None,  # its script and look come with the page, before anybody opens the tab: see page.py
         apply_default_css=False,
         elem_id=f"vv-{name}",
         elem_classes="vv-desk-host",
-        head='<link rel="stylesheet" href="static/desk/desk.css">',
     )

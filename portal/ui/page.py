@@ -33,12 +33,17 @@ _FONT = [
 ]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
-# Addresses are relative, so that the page also works below a proxy's path.
+# Addresses are relative, so that the page also works below a proxy's path. The other tabs' scripts come with the page
+# too: what a tab would fetch when it is first opened might find the server away, and nothing would fetch it again.
 _HEAD = """
 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <meta name="color-scheme" content="light dark">
 <link rel="stylesheet" href="static/styles.css">
+<link rel="stylesheet" href="static/desk/desk.css">
 <script type="module" src="static/talk.js"></script>
+<script type="module" src="static/desk/avatars.js"></script>
+<script type="module" src="static/desk/studio.js"></script>
+<script type="module" src="static/desk/jobs.js"></script>
 """
 
 _HEADER = f"""

@@ -49,6 +49,39 @@ async def upload(page: Page, file: Path, name: str) -> None:
     await form.locator("[type=submit]").click()
 
 
+TALK_BOXES = """() => [...document.querySelectorAll("vivavoce-talk, vivavoce-talk *")]
+    .filter((part) => !part.matches(".vv-log *, .vv-state, #vv-status")) // those say something new by themselves
+    .map((part) => [part.className, part.getBoundingClientRect().toJSON()])"""
+
+
+async def test_looking_at_the_other_tabs_leaves_talk_as_it_was(page: Page) -> None:
+    """Its elements have the same places and sizes before and after: what styles the others styles nothing else."""
+    await page.wait_for_selector("#vv-start:not([disabled])", timeout=JOB_MS)
+    await expect(page.locator("vivavoce-talk .vv-avatar")).to_have_count(len(presets()), timeout=JOB_MS)
+    look = page.locator("link[href*='desk/desk.css']")
+    await look.evaluate("link => (link.disabled = true)")
+    before = await page.evaluate(TALK_BOXES)
+    await look.evaluate("link => (link.disabled = false)")
+    await page.wait_for_function("[...document.styleSheets].some(({ href }) => href?.includes('desk/desk.css'))")
+    for tab in (*TABS[1:], "talk"):
+        await show(page, tab)
+    assert await page.evaluate(TALK_BOXES) == before
+
+
+async def test_a_tab_first_opened_while_the_server_is_away_comes_alive(page: Page) -> None:
+    """What the tab needs is there already; what it lists comes when the server is back."""
+    await page.wait_for_selector("vivavoce-talk")
+    await page.route("**/*", lambda route: route.abort())
+    for tab in TABS[1:]:
+        await show(page, tab)
+    await page.unroute("**/*")
+    await show(page, "avatars")
+    await expect(page.locator("vivavoce-avatars h2").first).to_have_text("Make a new avatar")
+    await expect(page.locator("vivavoce-avatars .vv-avatar").first).to_be_visible(timeout=JOB_MS)
+    await show(page, "studio")
+    await expect(page.locator("vivavoce-studio [name=avatar]").first).to_be_checked()
+
+
 def small_photo(folder: Path) -> Path:
     path = folder / "photo.jpg"
     path.write_bytes(encode_jpeg(fit_within(read_photo(presets()[0].picture), 384)))

@@ -80,6 +80,14 @@ def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
         assert not re.search(r"\$\{|\{\{|`", markup), "Gradio would take it for a template"
 
 
+def test_the_look_of_these_tabs_is_theirs_alone() -> None:
+    """Every rule of desk.css is for these tabs: Talk has elements of the same names."""
+    css = re.sub(r"/\*.*?\*/", "", (STATIC / "desk.css").read_text(encoding="utf-8"), flags=re.S)
+    selectors = [one.strip() for rule in re.findall(r"([^{};]+){", css) for one in rule.split(",")]
+    ours = (".vv-desk", ".dark .vv-desk", "vivavoce-avatars", "vivavoce-studio", "@media")
+    assert [one for one in selectors if not one.startswith(ours)] == []
+
+
 def test_a_synthesizer_that_cannot_run_has_no_voices(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Studio offers the voices there are."""
     assert voices_of("beep")

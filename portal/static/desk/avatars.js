@@ -78,7 +78,7 @@ class VivavoceAvatars extends Desk {
     this.querySelector(".vv-making").hidden = !mine.length;
     // A job came to its end: there may be a new avatar, or a test clip of one.
     const busy = jobs.filter(isActive).map((job) => job.id).join();
-    if (busy !== this.busy) this.load();
+    if (busy !== this.busy || this.missed) this.load();
     this.busy = busy;
     this.networks.showJobs(jobs);
   }
@@ -90,8 +90,10 @@ class VivavoceAvatars extends Desk {
       this.avatars = await api("GET", "api/avatars");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      this.missed = true; // the feed of jobs tells when the server is back
       return;
     }
+    this.missed = false;
     this.showGallery();
   }
 

@@ -47,8 +47,10 @@ class VivavoceStudio extends Desk {
       avatars = await api("GET", "api/avatars");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      this.missed = true; // the feed of jobs tells when the server is back
       return;
     }
+    this.missed = false;
     const now = JSON.stringify(avatars);
     if (now === this.avatars) return;
     this.avatars = now;
@@ -101,7 +103,7 @@ class VivavoceStudio extends Desk {
     this.cards.show(clips);
     this.querySelector(".vv-clips .vv-empty").hidden = clips.length > 0;
     const making = jobs.filter((job) => job.kind === "prepare" && isActive(job)).length;
-    if (making !== this.making) this.load();
+    if (making !== this.making || this.missed) this.load();
     this.making = making;
   }
 }
