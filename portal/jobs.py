@@ -30,7 +30,7 @@ from portal.disk import disk_full_explained
 from portal.errors import JobNotFound, QueueFull
 from portal.face_reports import FaceReports
 from portal.job_records import Job, JobFolders, job_of
-from portal.names import clean_name
+from portal.names import clean_file_name, clean_name
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions
@@ -137,8 +137,8 @@ class JobQueue:
                 "Nobody has confirmed that this picture may be used.",
                 "Tick the box that says that you have the consent of the person shown.",
             )
-        title = clean_name(name) or clean_name(Path(file_name or upload.name).stem) or "Avatar"
-        shown_name = clean_name(file_name or upload.name, limit=120)
+        shown_name = clean_file_name(file_name or upload.name, limit=120)
+        title = clean_name(name) or clean_name(Path(shown_name).stem) or "Avatar"
         inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True}
         return self._submit(PREPARE, title, inputs, upload=upload, avatar=avatar)
 

@@ -12,6 +12,7 @@ from pipeline.errors import BadRequest
 from portal.avatar_parts import check_preparable
 from portal.job_records import Job
 from portal.jobs import JobQueue
+from portal.names import clean_file_name, clean_name
 from portal.uploads import check_media, check_speech
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def submit_avatar(
 
     def submit() -> Job:
         check_media(path)
-        title = name or Path(file_name).stem
+        title = clean_name(name) or Path(clean_file_name(file_name)).stem
         return queue.submit_avatar(path, avatar=library.new_id(title), name=title, file_name=file_name, consent=consent)
 
     return _or_remove(path, submit)

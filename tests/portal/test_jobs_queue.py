@@ -65,6 +65,15 @@ def test_a_clip_needs_words_and_not_too_many(queue: JobQueue, text: str | None) 
         queue.submit_clip(avatar="me", text=text)
 
 
+def test_titles_keep_their_slashes(queue: JobQueue, tmp_path: Path) -> None:
+    """What a person types is no path; the name of a file is one, and stands in where nothing was typed."""
+    assert queue.submit_clip(avatar="me", text="24/7, and/or").name == "24/7, and/or"
+    named = queue.submit_avatar(upload(tmp_path), avatar="me-1", name="AC/DC", consent=True, file_name="../me.png")
+    assert named.name == "AC/DC"
+    unnamed = queue.submit_avatar(upload(tmp_path), avatar="me-2", name=" ", consent=True, file_name="C:\\a\\me.png")
+    assert unnamed.name == "me"
+
+
 def test_jobs_are_listed_newest_first(queue: JobQueue) -> None:
     """The list is in order of birth, the newest first, and can be narrowed to a kind."""
     ids = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
