@@ -96,4 +96,10 @@ class LanguageModelError(VivavoceError):
 
 
 class RenderError(VivavoceError):
+    """`code` where something has a code of its own: what the voice could not do, say, is told as in a session."""
+
     code = "render_failed"
+
+    def __init__(self, message: str, hint: str = "", code: str = code) -> None:
+        super().__init__(message, hint)
+        self.code = code

@@ -43,6 +43,8 @@ MARGIN_PICTURES = 5
 """Idle pictures before and after the speech: a clip that starts in mid-word looks cut."""
 CHUNK_S = 0.5
 READABLE = "Use WAV, MP3, M4A, FLAC or OGG."
+UNREADABLE = "unsupported_media"
+"The code that the portal refuses such a recording with, where it sees it before."
 
 
 class ClipWriter:
@@ -157,10 +159,10 @@ async def read_speech(path: Path) -> AsyncIterator[AudioChunk]:
     try:
         file = await _in_thread(av.open, str(path))
     except (FFmpegError, OSError) as error:
-        raise RenderError(f"{path.name} is no audio file that can be read.", READABLE) from error
+        raise RenderError(f"{path.name} is no audio file that can be read.", READABLE, UNREADABLE) from error
     with file:
         if not file.streams.audio:
-            raise RenderError(f"There is no sound in {path.name}.", READABLE)
+            raise RenderError(f"There is no sound in {path.name}.", READABLE, UNREADABLE)
         rate_hz = file.streams.audio[0].rate
         pieces = _Pieces(file, rate_hz)
         pts = 0
@@ -168,7 +170,7 @@ async def read_speech(path: Path) -> AsyncIterator[AudioChunk]:
             yield AudioChunk(samples, rate_hz, pts=pts)
             pts += len(samples)
         if not pts:
-            raise RenderError(f"There is no sound in {path.name}.", READABLE)
+            raise RenderError(f"There is no sound in {path.name}.", READABLE, UNREADABLE)
         yield AudioChunk(np.zeros(0, np.float32), rate_hz, pts=pts, final=True)
 
 
@@ -204,4 +206,4 @@ async def _in_thread(function: Callable[..., R], *arguments: Any) -> R:
 
 def _unspoken(events: list[SessionEvent]) -> RenderError:
     told = next(event for event in events if isinstance(event, ErrorEvent | NoticeEvent))
-    return RenderError(told.message, told.hint)
+    return RenderError(told.message, told.hint, told.code)

@@ -10,9 +10,14 @@ from portal.ui.talk_text import TALK_TEXTS
 __all__ = ["DESK_TEXTS"]
 
 
+_FAILURES = ("nothing_spoken", "device_out_of_memory", "network_overflow", "bundle_damaged")
+"What can go wrong in a clip as it can in a session."
+
+
 def _of_the_talk_tab(language: str) -> dict[str, str]:
-    """What lip-syncs are called."""
-    return {key: text for key, text in TALK_TEXTS[language].items() if key.startswith("lipsync.")}
+    """What lip-syncs are called, and what a turn fails with."""
+    shared = ("lipsync.", *(f"{kind}.{code}" for kind in ("error", "hint") for code in _FAILURES))
+    return {key: text for key, text in TALK_TEXTS[language].items() if key.startswith(shared)}
 
 
 DESK_TEXTS: dict[str, dict[str, str]] = {
@@ -23,7 +28,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "dropPhotoHint": "One face, from the front, well lit. JPEG, PNG, WebP, MP4, MOV or WebM. Or a zip of an avatar "
         "made with LiveTalking, MuseTalk or OpenAvatarChat.",
         "name": "Name",
-        "namePlaceholder": "How is it called?",
+        "namePlaceholder": "What is it called?",
         "consent": "I have the consent of the person shown to make and use this avatar.",
         "make": "Make the avatar",
         "chooseFirst": "Choose a photo, a clip or a zipped avatar first.",
@@ -59,7 +64,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "importedCropsKept": "Its boxes were kept for {backend}: that network was trained on what is in them.",
         "importedCropsOurs": "For {backend} our boxes are used: its own are not certain to fit every picture used.",
         "importedLeft": "Its masks and latents were not taken over: backends make their own.",
-        "networks": "Networks",
+        "networks": "Lip-sync networks",
         "networksHint": "Each network needs the face cut out in its own way, once. Talk does that when a network is "
         "chosen; here it can be adjusted.",
         "network.bare": "not prepared",
@@ -103,7 +108,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "on": "on",
         "off": "off",
         "pictures": "{count} pictures, {seconds} s",
-        "oneGood": "The face is good.",
+        "oneGood": "The face is well visible.",
         "goodCount": "Good face in {good} of {count} pictures.",
         "usedPart": "Used: {from} s to {to} s.",
         "face.ok": "good",
@@ -138,7 +143,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "col.times": "Times",
         "job.prepare": "avatar",
         "job.clip": "clip",
-        "job.parts": "for a backend",
+        "job.parts": "network preparation",
         "state.queued": "waiting",
         "state.running": "running",
         "state.done": "done",
@@ -155,7 +160,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "retry": "Try again",
         "forget": "Remove",
         "open": "Open",
-        "asked": "asked {time}",
+        "asked": "queued {time}",
         "took": "took {duration}",
         "since": "for {duration}",
         "unreachable": "The server cannot be reached. Check that it is running and that your network is up.",
@@ -248,7 +253,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "on": "开",
         "off": "关",
         "pictures": "{count} 帧，{seconds} 秒",
-        "oneGood": "人脸良好。",
+        "oneGood": "人脸清晰可见。",
         "goodCount": "{count} 帧中有 {good} 帧人脸良好。",
         "usedPart": "采用：第 {from} 秒到第 {to} 秒。",
         "face.ok": "良好",
@@ -283,7 +288,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "col.times": "时间",
         "job.prepare": "数字人",
         "job.clip": "视频",
-        "job.parts": "为后端准备",
+        "job.parts": "口型准备",
         "state.queued": "等待中",
         "state.running": "进行中",
         "state.done": "已完成",
@@ -337,7 +342,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "error.worker_died": "任务进程多次意外退出。",
         "hint.worker_died": "文件可能已损坏或过大，请换一个试试。",
         "error.render_failed": "视频生成失败。",
-        "hint.render_failed": "请检查文字或录音，然后重试。",
+        "hint.render_failed": "请确认磁盘有足够空间，然后重试。",
         "error.backend_unavailable": "所需的功能在这里不可用。",
         "hint.backend_unavailable": "运行 python launch.py doctor 查看缺少什么。",
         "error.language_not_supported": "没有可用的音色能说这种语言。",

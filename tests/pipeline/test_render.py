@@ -86,8 +86,9 @@ async def test_an_older_clip_survives_a_rendering_that_fails(stages: Stages, tmp
     """The file is replaced only by a whole one."""
     output = tmp_path / "clip.mp4"
     output.write_bytes(b"older")
-    with pytest.raises(RenderError, match="nothing"):
+    with pytest.raises(RenderError, match="nothing") as told:
         await render(stages, Utterance(text="🎉 …"), output)
+    assert told.value.code == "nothing_spoken"  # as in a session, so that it is told in Chinese too
     assert output.read_bytes() == b"older"
     assert names(tmp_path) == {"clip.mp4", "small"}
 
@@ -102,7 +103,7 @@ async def test_a_clip_that_does_not_fit_leaves_no_file(stages: Stages, tmp_path:
             await render(stages, Utterance(text="one two three four five six seven"), tmp_path / "out" / "clip.mp4")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "space" in told.value.hint
+    assert "space" in told.value.hint and told.value.code == "render_failed"
     assert names(tmp_path / "out") == set()
 
 
@@ -119,7 +120,7 @@ async def test_a_file_without_sound_is_told_with_a_remedy(stages: Stages, tmp_pa
     (tmp_path / "speech.wav").write_bytes(content)
     with pytest.raises(RenderError) as caught:
         await render(stages, Utterance(speech=read_speech(tmp_path / "speech.wav")), tmp_path / "clip.mp4")
-    assert "WAV" in caught.value.hint
+    assert "WAV" in caught.value.hint and caught.value.code == "unsupported_media"
     assert not (tmp_path / "clip.mp4").exists()
 
 
