@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -100,7 +101,7 @@ async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path)
     await page.wait_for_function("() => [...document.querySelectorAll('.vv-avatar video')].pop().currentTime > 0.2")
     await card.click()
     detail = page.locator(".vv-detail")
-    await expect(detail).to_contain_text("The face is good.")
+    await expect(detail).to_contain_text("The face is well visible.")
     assert await detail.locator(".vv-strip img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
     await expect(detail.locator("video[controls]")).to_be_visible(timeout=JOB_MS)
     await detail.get_by_text("Delete", exact=True).click()
@@ -125,6 +126,19 @@ async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_
     await expect(job).to_contain_text("coords.pkl asks for os.system", timeout=JOB_MS)
     await job.get_by_text("Remove").click()
     await expect(job).to_have_count(0)
+
+
+async def test_an_avatar_whose_folder_alone_was_copied_has_no_broken_pictures(page: Page, workshop: PortalProcess) -> None:
+    """The words of its face report are its own; the pictures have stayed where it came from."""
+    await show(page, "avatars")
+    card = page.locator("vivavoce-avatars .vv-avatar", has_text=presets()[-1].names["en"])
+    await expect(card).to_be_visible(timeout=JOB_MS)
+    shutil.rmtree(workshop.log.parent / "reports" / presets()[-1].id)
+    await page.reload()
+    await show(page, "avatars")
+    await card.click()
+    await expect(page.locator(".vv-detail")).to_contain_text("The face is well visible.")
+    await expect(page.locator(".vv-detail .vv-strip")).to_have_count(0)
 
 
 async def test_what_is_missing_is_said_before_anything_is_sent(page: Page, tmp_path: Path) -> None:

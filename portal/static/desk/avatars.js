@@ -200,15 +200,17 @@ class VivavoceAvatars extends Desk {
     return [make("h3", {}, this.t("imported")), make("p", { class: "vv-origin" }, words.join(" "))];
   }
 
-  report(avatar) {
-    if (!avatar.report.frames) return [];
-    const words = this.reportWords(avatar.report).map((text) => make("p", {}, text));
-    return [
-      make("h3", {}, this.t("faceReport")),
-      ...words,
-      this.strip(avatar.report, (file) => beside(`api/avatars/${avatar.id}/report/${file}`)),
+  /** Its pictures are kept beside the avatars: one whose folder alone was copied here has none. */
+  report({ id, report, report_pictures: pictures }) {
+    if (!report.frames) return [];
+    const words = this.reportWords(report).map((text) => make("p", {}, text));
+    const path = (file) => `/api/avatars/${id}/report/${file}`;
+    const strip = (report.strip ?? []).filter(({ file }) => pictures.includes(path(file)));
+    const seen = [
+      this.strip({ ...report, strip }, (file) => beside(path(file))),
       make("p", { class: "vv-soft" }, this.t("faceReportHint")),
     ];
+    return [make("h3", {}, this.t("faceReport")), ...words, ...(strip.length ? seen : [])];
   }
 
   deletion(avatar) {
