@@ -122,8 +122,7 @@ class Portal:
             self.warmed.set()
             await self.loops.wait(bundle, LoopCoding.of("H264"))
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
-        except (VivavoceError, AvatarError, OSError) as error:
-            logger.error("%s", error)
+        except (VivavoceError, AvatarError, OSError) as error:  # who started the portal is told: see _announce
             self.troubles.append(str(error))
         except Exception as error:  # sessions will tell their viewers; the operator should know now
             logger.exception("warming up failed")
@@ -205,13 +204,15 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person."""
     give_pictures_back()
     let_the_loop_in()
-    return asyncio.run(_serve(settings, say))
-
-
-async def _serve(settings: Settings, say: Callable[[str], None]) -> int:
     portal = Portal.build(settings)
+    # It takes seconds. Ctrl-C ends them here; a loop would put it off, and then be torn down with a page of tracebacks.
+    app = create_app(settings, portal)
+    return asyncio.run(_serve(settings, portal, app, say))
+
+
+async def _serve(settings: Settings, portal: Portal, app: FastAPI, say: Callable[[str], None]) -> int:
     config = uvicorn.Config(
-        create_app(settings, portal),
+        app,
         host=settings.host,
         port=settings.port,
         log_level="warning",

@@ -56,13 +56,19 @@ def main(arguments: Sequence[str]) -> int:
     command: Command = parsed.command
     try:
         settings = load_settings(settings_given(parsed))
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        _begin_logging(settings.log_level)
         return command.run(parsed, settings)
     except (VivavoceError, AvatarError, WeightsError) as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _begin_logging(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if level == "info":  # it tells of each step of finding a way to each viewer
+        logging.getLogger("aioice").setLevel(logging.WARNING)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -224,11 +230,11 @@ def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:
 def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
     from avatars.library import AvatarLibrary
     from avatars.prepare import Upload, prepare_avatar
-    from portal.names import clean_name
+    from portal.names import clean_file_name, clean_name
 
     name = clean_name(wanted_name) or clean_name(path.stem) or "Avatar"
     library = AvatarLibrary(settings.data_dir / "avatars")
-    upload = Upload(path, library.new_id(name), name, source={"file": clean_name(path.name)})
+    upload = Upload(path, library.new_id(name), name, source={"file": clean_file_name(path.name)})
     return prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import threading
@@ -46,6 +47,10 @@ STALE_S = 3600.0
 "A file of an upload or a job whose request died before its job was queued."
 KEPT_JOBS = 500
 "Finished ones, besides those whose clips are there: only a person deletes what was made."
+
+
+_LOST = re.compile(r"Workflow \S+ (is|outcome was not recorded: the workflow is) no longer owned by this execution")
+"What DBOS says when a running job has been cancelled."
 
 
 class JobFailed(Exception):
@@ -330,5 +335,6 @@ def _sweep(queue: JobQueue) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """DBOS logs each failed job with a traceback; ours are told once, in plain words, where they happen."""
-    return not record.getMessage().startswith("Exception encountered in background workflow")
+    """DBOS logs each failed job with a traceback, and a cancelled one as lost; ours are told once, in plain words."""
+    message = record.getMessage()
+    return not message.startswith("Exception encountered in background workflow") and not _LOST.match(message)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound
 from pipeline.clock import ManualClock
-from portal.app import FIRST_AVATAR_S, Portal, _announce
+from portal.app import FIRST_AVATAR_S, Portal, _announce, create_app, serve
 from portal.settings import Settings
 
 
@@ -46,7 +49,7 @@ async def told_by(portal: Portal) -> list[str]:
 
 
 async def test_an_avatar_that_does_not_exist_is_told_at_once(
-    portal: Portal, make_bundle: Callable[..., AvatarBundle]
+    portal: Portal, make_bundle: Callable[..., AvatarBundle], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A typo of --avatar: which one it was, which there are, and no word of being ready."""
     make_bundle("ada")
@@ -54,6 +57,7 @@ async def test_an_avatar_that_does_not_exist_is_told_at_once(
     portal.engine.clock = Interlude(lambda: pytest.fail("it was waited for"))
     wrong, address = await told_by(portal)
     assert "There is no avatar 'typo'" in wrong and "--avatar: ada, mira, theo" in wrong
+    assert "typo" not in caplog.text  # it is said once
     assert "http://127.0.0.1:7999" in address and "ready" not in address
 
 
@@ -85,6 +89,23 @@ async def test_whatever_goes_wrong_at_the_start_is_said(portal: Portal, monkeypa
     monkeypatch.setattr("portal.app.ensure_presets", surprised)
     wrong, address = await told_by(portal)
     assert "by nought" in wrong and "ready" not in address
+
+
+def test_ctrl_c_in_the_first_seconds_ends_it_quietly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """While the page is still being built: the command line makes status 130 of it, and nothing is printed."""
+
+    def interrupted(*given: Any) -> FastAPI:
+        signal.raise_signal(signal.SIGINT)
+        return create_app(*given)
+
+    monkeypatch.setattr("portal.app.create_app", interrupted)
+    for of_the_process in ("give_pictures_back", "let_the_loop_in"):
+        monkeypatch.setattr(f"portal.app.{of_the_process}", lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        serve(Settings(data_dir=tmp_path, worker=False, open_browser=False, port=7999), print)
+    assert capfd.readouterr() == ("", "")
 
 
 async def test_a_portal_that_has_warmed_up_says_that_it_is_ready(portal: Portal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 import pytest
@@ -30,6 +31,18 @@ def served(monkeypatch):
     module = argparse.Namespace(serve=lambda settings, say: calls.append(settings) or 0)
     monkeypatch.setitem(sys.modules, "portal.app", module)
     return calls
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", False), ("debug", True)])
+def test_finding_a_way_to_each_viewer_is_no_news(served, monkeypatch, level, told):
+    """aioice tells of each of its steps at INFO: only to who asks for everything."""
+    library = logging.getLogger("aioice.ice")
+    monkeypatch.setattr(logging.getLogger(), "level", logging.getLevelName(level.upper()))
+    monkeypatch.setattr(logging.getLogger("aioice"), "level", logging.NOTSET)
+    library.manager._clear_cache()
+    assert cli.main(["serve", "--log-level", level]) == 0
+    assert library.isEnabledFor(logging.INFO) is told
+    logging.getLogger("aioice").setLevel(logging.NOTSET)
 
 
 class Ready:

@@ -129,14 +129,15 @@ async def test_a_job_waits_for_the_next_start_of_the_portal(bench: Bench) -> Non
     assert (await bench.finished(job.id)).state == "done"
 
 
-async def test_a_running_job_is_cancelled_within_its_step(bench: Bench) -> None:
-    """A running step notices a cancellation, and the next job gets its turn."""
+async def test_a_running_job_is_cancelled_within_its_step(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    """A running step notices a cancellation, quietly, and the next job gets its turn."""
     job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="for ever"))
     await bench.until(job.id, lambda job: job.stage == "speak")
     assert (await asyncio.to_thread(bench.queue.cancel, job.id)).state == "cancelled"
     following = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="hello"))
     assert (await bench.finished(following.id)).state == "done"
     assert (await asyncio.to_thread(bench.queue.get, job.id)).state == "cancelled"
+    assert "no longer owned" not in "".join(capfd.readouterr())
 
 
 async def test_failures_keep_their_code_message_and_remedy(bench: Bench) -> None:
