@@ -5,7 +5,8 @@ Jobs live in `<data_dir>/jobs.db` (DBOS on SQLite) and are run, one step after a
 this database and the folder of each job:
 
     jobs.db                  states, results, errors
-    jobs/<id>/upload.*       what was uploaded; kept after a failure while it is small, so that the job can be retried
+    jobs/<id>/upload.*       what was uploaded; kept, while it is small, after a failure, and a recording also after its
+                             clip was cancelled, so that the job can be retried
     jobs/<id>/work/          what the steps hand on to each other; removed at the end
     clips/<id>.mp4           results of clip jobs
 
@@ -25,6 +26,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.disk import disk_full_explained
 from portal.errors import JobNotFound, QueueFull
@@ -65,6 +67,13 @@ URGENT, ORDINARY = 1, 10
 
 MAX_TEXT_CHARACTERS = 5000
 TEST_WORDS = "Hello! This is how I look when I speak."
+
+_REMEDIES = {
+    "avatar": "Its avatar was deleted: choose another one.",
+    "upload": "Upload the file once more.",
+    "": "Only jobs that have failed or were cancelled can.",
+}
+"What helps where a job cannot be run again, by what is gone."
 
 _KINDS = (PREPARE, CLIP, PARTS)
 _WAITING = ["ENQUEUED", "DELAYED"]
@@ -238,10 +247,23 @@ class JobQueue:
         return {"queued": len(rows) - running, "running": running}
 
     def retryable(self, job: Job) -> bool:
-        """Whether retry() can bring it back: it ended without a result and its upload, if it had one, was kept."""
-        if job.uploaded:
-            return job.state == "failed" and self.folders.upload(job.id) is not None
-        return job.state in ("failed", "cancelled")
+        """Whether retry() can bring it back: it ended without a result, and nothing that it needs is gone."""
+        return job.state in ("failed", "cancelled") and not self.gone(job)
+
+    def gone(self, job: Job) -> str:
+        """What keeps a job that ended without a result from being run again: "avatar", "upload", or nothing ("")."""
+        if job.active or job.state == "done":
+            return ""
+        if job.kind != PREPARE and not self._has(job.avatar):
+            return "avatar"
+        return "upload" if job.uploaded and self.folders.upload(job.id) is None else ""
+
+    def may_go_on(self, kind: str, avatar: str) -> bool:
+        """Whether a person who has cancelled such a job may want it after all: a clip costs a recording to ask for.
+
+        What was to become an avatar is not kept: who takes a photo back does not expect it to stay.
+        """
+        return kind == CLIP and self._has(avatar)
 
     # -- changing
 
@@ -255,7 +277,7 @@ class JobQueue:
         if job.active:
             self._client.cancel_workflow(job_id)
             if job.state == "queued":
-                self.folders.clear(job_id)
+                self.folders.clear(job_id, keep_upload=self.may_go_on(job.kind, job.avatar))
         return self.get(job_id)
 
     def cancel_all_of(self, avatar: str) -> None:
@@ -272,7 +294,7 @@ class JobQueue:
         """
         job = self.get(job_id)
         if not self.retryable(job):
-            raise BadRequest("This job cannot be run again.", "Upload the file once more.")
+            raise BadRequest("This job cannot be run again.", _REMEDIES[self.gone(job)])
         self._check_room()
         self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
         self._client.rewind_workflow(job_id, start_step=1, application_version=APPLICATION_VERSION, queue_name=job.kind)
@@ -343,6 +365,9 @@ class JobQueue:
             handle: Any = self._client.enqueue(options, inputs)
         self._announce()
         return self.get(handle.get_workflow_id())
+
+    def _has(self, avatar: str) -> bool:
+        return avatar in AvatarLibrary(self.folders.data_dir / "avatars")
 
     def _active_of(self, avatar: str, *kinds: str) -> Iterator[Job]:
         """Jobs of these kinds that wait or run for an avatar."""

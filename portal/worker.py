@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -225,7 +226,8 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
         assert job_id is not None
         result: Any = None
         before = 0.0
-        with occupation.occupied(), _tidied(queue.folders, job_id):
+        kept_when_cancelled = partial(queue.may_go_on, recipe.kind, inputs["avatar"])
+        with occupation.occupied(), _tidied(queue, job_id, kept_when_cancelled):
             for stage in recipe.stages:
                 report = _Reporter(queue, job_id, stage.name, before / whole, stage.weight / whole)
                 work = JobWork(job_id, inputs, settings, queue.folders, report)
@@ -303,18 +305,17 @@ class _Reporter:
 
 
 @contextmanager
-def _tidied(folders: JobFolders, job_id: str) -> Iterator[None]:
-    """Remove a job's files at its end: all after success or a cancellation, all but a small upload after a failure."""
-    failed = False
+def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Remove a job's files at its end: all after success, all but a small upload where it may be run again."""
     try:
         yield
-    except JobCancelled:
+    except Exception as error:
+        queue.folders.clear(job_id, keep_upload=not isinstance(error, JobCancelled) or kept_when_cancelled())
         raise
-    except Exception:  # DBOS' own way to say that a job was cancelled is no Exception
-        failed = True
+    except BaseException:  # DBOS' own way to say that a job was cancelled
+        queue.folders.clear(job_id, keep_upload=kept_when_cancelled())
         raise
-    finally:
-        folders.clear(job_id, keep_upload=failed)
+    queue.folders.clear(job_id)
 
 
 def _sweep(queue: JobQueue) -> None:

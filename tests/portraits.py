@@ -50,6 +50,7 @@ def portrait_bundle(path: Path, name: str = "woman", size: int = 384, shifts: tu
         masks=mouth_mask(int(width), int(height))[None],
         landmarks=points,
         loop=np.arange(len(shifts), dtype=np.int32),
+        poster=frames[0],
     )
     return write_bundle(contents, path)
 

@@ -16,7 +16,7 @@ def jobs_router(queue: JobQueue) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
     def view(job: Job) -> JobView:
-        return job_view(job, retryable=queue.retryable(job))
+        return job_view(job, retryable=queue.retryable(job), gone=queue.gone(job))
 
     @router.get("")
     def list_jobs(

@@ -46,6 +46,7 @@ class JobView(BaseModel):
     error: ErrorView | None
     result: dict[str, Any] | None
     retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back")
+    gone: str = Field(description="what keeps an ended job from being retried: avatar, upload, or empty")
     created_at: float = Field(description="seconds since the epoch")
     started_at: float | None
     finished_at: float | None
@@ -100,7 +101,7 @@ class HealthView(BaseModel):
     backends: dict[str, str] = Field(description="what is in use: llm, tts, lipsync")
 
 
-def job_view(job: Job, *, retryable: bool = False) -> JobView:
+def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -113,6 +114,7 @@ def job_view(job: Job, *, retryable: bool = False) -> JobView:
         error=None if job.error is None else _error_view(job.error),
         result=None if job.result is None else dict(job.result),
         retryable=retryable,
+        gone=gone,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from playwright.async_api import Page, expect
 
 from avatars.bundle import encode_jpeg
@@ -16,6 +18,7 @@ from avatars.media import fit_within, read_photo
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import plain_page
 from tests.peer_folders import musetalk, zipped
+from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
 
@@ -83,6 +86,12 @@ async def test_a_tab_first_opened_while_the_server_is_away_comes_alive(page: Pag
     await expect(page.locator("vivavoce-studio [name=avatar]").first).to_be_checked()
 
 
+def wave_of_a_second() -> bytes:
+    sound = io.BytesIO()
+    soundfile.write(sound, 0.2 * np.sin(np.arange(16_000) / 10), 16_000, format="WAV")
+    return sound.getvalue()
+
+
 def small_photo(folder: Path) -> Path:
     path = folder / "photo.jpg"
     path.write_bytes(encode_jpeg(fit_within(read_photo(presets()[0].picture), 384)))
@@ -128,7 +137,9 @@ async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_
     await expect(job).to_have_count(0)
 
 
-async def test_an_avatar_whose_folder_alone_was_copied_has_no_broken_pictures(page: Page, workshop: PortalProcess) -> None:
+async def test_an_avatar_whose_folder_alone_was_copied_has_no_broken_pictures(
+    page: Page, workshop: PortalProcess
+) -> None:
     """The words of its face report are its own; the pictures have stayed where it came from."""
     await show(page, "avatars")
     card = page.locator("vivavoce-avatars .vv-avatar", has_text=presets()[-1].names["en"])
@@ -188,6 +199,45 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await expect(row).to_contain_text("done")
     await row.get_by_text("Remove").click()
     await expect(row).to_have_count(0)
+
+
+async def test_a_cancelled_clip_of_a_recording_can_be_taken_up_again(page: Page, workshop: PortalProcess) -> None:
+    """It stays in the Studio with a way to go on; nothing of it looks as if it were running."""
+    avatars = await (await page.request.get(f"{workshop.url}/api/avatars")).json()
+    long = {"avatar": avatars[0]["id"], "text": "one two three " * 300, "name": "Long"}
+    await page.request.post(f"{workshop.url}/api/clips", data=long)  # the recording waits behind it
+    await show(page, "studio")
+    form = page.locator("vivavoce-studio form")
+    await form.get_by_text("Recording", exact=True).click()
+    sound = {"name": "speech.wav", "mimeType": "audio/wav", "buffer": wave_of_a_second()}
+    await form.locator("input[type=file]").set_input_files(sound)
+    await form.locator("[type=submit]").click()
+    job = page.locator("vivavoce-studio .vv-job", has_text="speech.wav")
+    await job.get_by_text("Cancel", exact=True).click()
+    await expect(job).to_contain_text("cancelled")
+    await expect(job.locator("progress")).to_be_hidden()
+    await show(page, "jobs")
+    row = page.locator("vivavoce-jobs tbody tr", has_text="speech.wav")
+    await expect(row).to_contain_text("cancelled")
+    await expect(row.locator("progress")).to_have_count(0)
+    await expect(row).not_to_contain_text("waiting")
+    await page.locator("vivavoce-jobs tbody tr", has_text="Long").get_by_text("Cancel", exact=True).click()
+    await show(page, "studio")
+    await job.get_by_text("Try again").click()
+    await expect(job.locator("video")).to_be_visible(timeout=JOB_MS)
+
+
+async def test_a_job_without_its_avatar_says_so(page: Page, workshop: PortalProcess) -> None:
+    """Cancelled because its avatar was deleted, it offers no second try, and the reason is there."""
+    portrait_bundle(workshop.log.parent / "avatars" / "ada", "woman", shifts=(0, 1, 2))
+    for text in ("one two three " * 300, "waits behind it"):
+        await page.request.post(f"{workshop.url}/api/clips", data={"avatar": "ada", "text": text})
+    assert (await page.request.delete(f"{workshop.url}/api/avatars/ada")).status == 204
+    for tab, place in (("studio", ".vv-job"), ("jobs", "tbody tr")):
+        await show(page, tab)
+        job = page.locator(f"vivavoce-{tab} {place}", has_text="waits behind it")
+        await expect(job).to_contain_text("its avatar was deleted")
+        await expect(job.get_by_role("button")).to_have_text(["Remove"])
 
 
 async def test_the_language_is_switched_on_the_spot(page: Page) -> None:

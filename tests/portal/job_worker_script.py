@@ -49,7 +49,7 @@ def last(work: JobWork) -> dict[str, Any]:
 
 
 def speak(work: JobWork) -> dict[str, Any]:
-    """The text says how it goes: well, wrong, or on and on until it is cancelled."""
+    """The text says how it goes: well, wrong, or, as with a recording, on and on until it is cancelled."""
     match work.inputs["text"]:
         case "bad media":
             raise BadMedia("It is no picture.", "Upload a JPEG.")
@@ -59,7 +59,7 @@ def speak(work: JobWork) -> dict[str, Any]:
             overflow()
         case "surprise":
             raise ZeroDivisionError("by nought")
-        case "for ever":
+        case "for ever" | None:
             while True:
                 work.progress(0.5)
     return {"clip": work.id}

@@ -225,7 +225,8 @@ def test_jobs_of_a_deleted_avatar_are_cancelled(
     parts = queue.submit_parts("ada", "Ada", "wav2lip96", {})
     clip = queue.submit_clip(avatar="ada", text="hello")
     assert client.delete("/api/avatars/ada").status_code == 204
-    assert {queue.get(job.id).state for job in (parts, clip)} == {"cancelled"}
+    told = [client.get(f"/api/jobs/{job.id}").json() for job in (parts, clip)]
+    assert [(job["state"], job["retryable"], job["gone"]) for job in told] == [("cancelled", False, "avatar")] * 2
 
 
 def test_an_avatar_tells_for_which_backends_it_is_prepared(

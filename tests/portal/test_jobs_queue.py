@@ -6,17 +6,20 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import portal.worker
+from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import DiskFull, JobNotFound, QueueFull
 from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
 from portal.submissions import ensure_presets, submit_avatar
+
+MakeBundle = Callable[..., AvatarBundle]
 
 
 @pytest.fixture
@@ -144,13 +147,45 @@ def test_a_cancelled_waiting_job_leaves_nothing(queue: JobQueue, tmp_path: Path)
     assert not queue.retryable(queue.get(job.id))
 
 
-def test_a_cancelled_clip_of_a_text_can_be_run_again(queue: JobQueue) -> None:
-    """What needs no upload can always be retried; what is done or waits cannot."""
+def test_a_cancelled_clip_of_a_text_can_be_run_again(queue: JobQueue, make_bundle: MakeBundle) -> None:
+    """What needs no upload can be retried as long as its avatar is there; what is done or waits cannot."""
+    make_bundle("me")
     job = queue.submit_clip(avatar="me", text="hello")
     with pytest.raises(BadRequest):
         queue.retry(job.id)
     queue.cancel(job.id)
     assert queue.retry(job.id).state == "queued"
+
+
+def test_a_cancelled_clip_of_a_recording_can_be_run_again(
+    queue: JobQueue, tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small recording is kept for that, until the job is removed; of a large one it is told that it is gone."""
+    make_bundle("me")
+    small, large = (queue.submit_clip(avatar="me", audio=upload(tmp_path, "speech.wav")) for _ in range(2))
+    queue.cancel(small.id)
+    monkeypatch.setattr("portal.job_records.MAX_KEPT_UPLOAD_BYTES", 1)
+    assert queue.gone(queue.cancel(large.id)) == "upload" and not queue.retryable(queue.get(large.id))
+    assert queue.retry(small.id).state == "queued" and queue.folders.upload(small.id) is not None
+    queue.delete(small.id)
+    assert not queue.folders.home(small.id).exists()
+
+
+def test_without_its_avatar_no_job_can_be_run_again(queue: JobQueue, tmp_path: Path, make_bundle: MakeBundle) -> None:
+    """A clip or a preparation needs the avatar; a job that makes one does not. Nothing is kept for what cannot be."""
+    make_bundle("me")
+    clip, making = (
+        queue.submit_clip(avatar="me", audio=upload(tmp_path, "speech.wav")),
+        queue.submit_preset("mira", "Mira"),
+    )
+    AvatarLibrary(tmp_path / "avatars").delete("me")
+    queue.cancel_all_of("me")
+    queue.cancel_all_of("mira")
+    assert queue.gone(queue.get(clip.id)) == "avatar" and not queue.folders.home(clip.id).exists()
+    with pytest.raises(BadRequest) as told:
+        queue.retry(clip.id)
+    assert "avatar was deleted" in told.value.hint
+    assert queue.retry(making.id).state == "queued"
 
 
 def test_a_deleted_job_is_forgotten_with_its_clip(queue: JobQueue) -> None:

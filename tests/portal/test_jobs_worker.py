@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import portal.worker
-from avatars.bundle import encode_jpeg
+from avatars.bundle import AvatarBundle, encode_jpeg
 from avatars.library import AvatarLibrary, presets
 from avatars.media import fit_within, read_photo
 from portal.face_reports import FaceReports
@@ -157,8 +157,25 @@ async def test_failures_keep_their_code_message_and_remedy(bench: Bench) -> None
     assert errors["surprise"].code == "internal" and "by nought" in errors["surprise"].message
 
 
-async def test_a_failed_job_can_be_run_again(bench: Bench) -> None:
+async def test_a_recording_stays_for_a_running_clip_that_was_cancelled(
+    bench: Bench, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """It goes on from its beginning when somebody wants it after all."""
+    make_bundle("ada")
+    recording = bench.data_dir / "speech.wav"
+    recording.write_bytes(b"samples")
+    job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", audio=recording))
+    await bench.until(job.id, lambda job: job.stage == "speak")
+    await asyncio.to_thread(bench.queue.cancel, job.id)
+    following = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="hello"))
+    await bench.finished(following.id)  # so the other one has been tidied up
+    assert bench.queue.folders.upload(job.id) is not None and not bench.queue.folders.work(job.id).exists()
+    assert (await asyncio.to_thread(bench.queue.retry, job.id)).active
+
+
+async def test_a_failed_job_can_be_run_again(bench: Bench, make_bundle: Callable[..., AvatarBundle]) -> None:
     """Retrying runs a failed job from its first stage under the same id."""
+    make_bundle("ada")
     job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="disk full"))
     failed = await bench.finished(job.id)
     assert bench.queue.retryable(failed)

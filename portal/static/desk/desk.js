@@ -327,7 +327,7 @@ class JobCard {
     this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${Math.round(job.progress * 100)} %`;
     this.bar.parentElement.hidden = !isActive(job);
     // What does not move is built once: a clip that plays must not start again at each look.
-    const shown = JSON.stringify([this.desk.code, job.state, job.retryable]);
+    const shown = JSON.stringify([this.desk.code, job.state, job.gone]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.actions.replaceChildren(...jobActions(this.desk, job));
@@ -335,7 +335,7 @@ class JobCard {
   }
 
   #content(job) {
-    if (job.state === "failed") return jobFailure(this.desk, job);
+    if (job.state === "failed" || job.state === "cancelled") return jobFailure(this.desk, job);
     if (job.state !== "done" || job.kind !== "clip") return [];
     const url = beside(job.result.clip);
     return [
@@ -346,12 +346,13 @@ class JobCard {
   }
 }
 
-/** Cause, remedy and, when it was the face, the strip of pictures. */
+/** Cause, remedy and, when it was the face, the strip of pictures; and why it cannot be tried again, if so. */
 export function jobFailure(desk, job) {
-  const report = job.error.report;
+  const report = job.error?.report; // one that was cancelled has no error
   return [
-    make("div", { class: "vv-failure" }, ...desk.explain(job.error)),
-    report ? desk.strip(report, (file) => beside(`api/avatars/${job.avatar}/report/${file}`)) : null,
+    job.error && make("div", { class: "vv-failure" }, ...desk.explain(job.error)),
+    report && desk.strip(report, (file) => beside(`api/avatars/${job.avatar}/report/${file}`)),
+    job.gone && make("p", { class: "vv-soft" }, desk.t(`gone.${job.gone}`)),
   ].filter(Boolean);
 }
 

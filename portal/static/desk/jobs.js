@@ -32,7 +32,7 @@ class VivavoceJobs extends Desk {
     if (shown === row.shown) return;
     row.shown = shown;
     const cell = (key, ...content) => make("td", { "data-label": key ? this.t(key) : "" }, ...content);
-    const failure = job.state === "failed" ? jobFailure(this, job) : [];
+    const failure = job.state === "failed" || job.state === "cancelled" ? jobFailure(this, job) : [];
     row.element.dataset.state = job.state;
     row.element.replaceChildren(
       cell("col.name", make("strong", {}, job.name), ...failure),
@@ -46,7 +46,8 @@ class VivavoceJobs extends Desk {
 
   progress(job) {
     if (job.state === "done") return ["100 %"];
-    const stage = make("div", { class: "vv-soft" }, job.stage || isActive(job) ? this.t(`stage.${job.stage}`) : "");
+    if (!isActive(job)) return []; // nothing moves any more
+    const stage = make("div", { class: "vv-soft" }, this.t(`stage.${job.stage}`));
     return [make("progress", { max: 1, value: job.progress }), stage];
   }
 

@@ -99,7 +99,7 @@ class VivavoceStudio extends Desk {
   // -- clips
 
   show(jobs) {
-    const clips = jobs.filter((job) => job.kind === "clip" && !job.id.startsWith("test-") && job.state !== "cancelled");
+    const clips = jobs.filter((job) => job.kind === "clip" && !job.id.startsWith("test-"));
     this.cards.show(clips);
     this.querySelector(".vv-clips .vv-empty").hidden = clips.length > 0;
     const making = jobs.filter((job) => job.kind === "prepare" && isActive(job)).length;
