@@ -107,6 +107,7 @@ def test_the_same_request_gives_the_same_patch(backend, requests):
     assert (backend.infer(requests[:1])[0].pixels == first).all()
 
 
+@pytest.mark.parametrize("backend", NEURAL, indirect=True)
 @pytest.mark.parametrize(
     "changed",
     [
@@ -118,8 +119,6 @@ def test_the_same_request_gives_the_same_patch(backend, requests):
 )
 def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(backend, bundles, tmp_path, changed):
     """What another program wrote in their place is told as damage, with the remedy, when the avatar is chosen."""
-    if backend.name not in NEURAL:
-        pytest.skip("it needs no parts")
     from neural_avatars import add_parts
 
     bundle = portrait_bundle(tmp_path, "woman", 256)
