@@ -137,7 +137,7 @@ class WeightsFolder:
             raise WeightsMissing(
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the weights folder {self.path}.",
                 f"Get what is missing with `python launch.py fetch {backend}`, or name a folder that has it "
-                "at the next start: `--weights DIR`.",
+                "at the portal's next start: `--weights DIR`.",
             )
         located = ((part.role, self.locate(part)) for part in self.parts(backend))
         return {role: path for role, path in located if path is not None}
