@@ -4,7 +4,7 @@ export class Chat {
   /** @param {HTMLElement} log */
   constructor(log) {
     this.log = log;
-    this.answers = new Map(); // turn -> bubble
+    this.answers = new Map(); // turn that goes on -> bubble
   }
 
   /** What the viewer said; `echo` texts are spoken as they are and come back as an answer. */
@@ -14,13 +14,22 @@ export class Chat {
     this.log.scrollTop = this.log.scrollHeight;
   }
 
+  /** What was typed and cannot be sent yet. The bubble is the caller's, to remove. */
+  pending(text) {
+    const bubble = this.bubble("vv-asked vv-pending", text);
+    this.log.scrollTop = this.log.scrollHeight;
+    return bubble;
+  }
+
   turn({ turn, state }) {
     if (state === "thinking") this.answer(turn).classList.add("vv-waiting");
     const bubble = this.answers.get(turn);
     if (!bubble) return;
-    if (state === "speaking" || state === "done" || state === "interrupted") bubble.classList.remove("vv-waiting");
+    const ended = state === "done" || state === "interrupted";
+    if (ended || state === "speaking") bubble.classList.remove("vv-waiting");
     if (state === "interrupted") bubble.classList.add("vv-interrupted");
-    if (!bubble.textContent && (state === "done" || state === "interrupted")) bubble.remove();
+    if (ended && !bubble.textContent) bubble.remove();
+    if (ended) this.answers.delete(turn);
   }
 
   text({ turn, delta }) {
@@ -34,9 +43,9 @@ export class Chat {
     this.bubble(`vv-note vv-${kind}`, hint ? `${message} ${hint}` : message).dataset.code = code || "";
   }
 
-  /** A new session counts its turns from 1 again. */
+  /** A new session counts its turns from 1 again; what was being answered was cut off. */
   newSession() {
-    this.answers.clear();
+    for (const turn of [...this.answers.keys()]) this.turn({ turn, state: "interrupted" });
   }
 
   answer(turn) {

@@ -8,11 +8,12 @@
  * "ended" (a SessionError).
  */
 
-import { SessionError, SessionSocket } from "./session.js";
+import { SessionError, SessionSocket, stopped } from "./session.js";
 import { AudioOutput, SocketMedia } from "./socket-media.js";
 import { WebRtcMedia } from "./webrtc.js";
 
 const FIRST_PICTURE_WITHIN_MS = 2500;
+const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
 const MOST_CHARACTERS = 300000; // the session takes less and says so; much more would break the socket
 const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
@@ -56,6 +57,10 @@ export class Player extends EventTarget {
     this.seenOfLate = []; // [{at: performance time, frames: shown until then}]
     this.firstFrameMs = null;
     this.fallbackMs = null;
+    this.forgetTurns();
+  }
+
+  forgetTurns() {
     this.latencyMs = null;
     this.turn = { turn: 0, state: "idle" };
     this.subtitles = [];
@@ -77,15 +82,16 @@ export class Player extends EventTarget {
     this.session = session;
     session.addEventListener("message", ({ detail }) => this.hear(detail));
     session.addEventListener("media", ({ detail }) => this.media instanceof SocketMedia && this.media.push(detail));
-    session.addEventListener("lost", () => this.setState("mending"));
+    session.addEventListener("lost", () => this.lose());
     session.addEventListener("resumed", () => this.resume());
     session.addEventListener("renewed", ({ detail }) => this.renew(detail));
     session.addEventListener("ended", ({ detail }) => this.end(detail));
     try {
       this.welcome = await session.open({ ...hello, wait: true });
-      const seen = this.seen();
+      this.setState("connecting"); // no longer waiting in line
+      const live = this.live();
       this.chooseMedia();
-      await seen;
+      await live;
     } catch (error) {
       if (this.session === session) this.end(error);
       throw error;
@@ -172,14 +178,35 @@ export class Player extends EventTarget {
     };
   }
 
+  /** Resolves when the session is live, rejects if it ends before. */
+  live() {
+    const heard = new AbortController();
+    const told = new Promise((resolve, reject) => {
+      const look = () => this.state === "live" && resolve();
+      this.addEventListener("state", look, heard);
+      this.addEventListener("ended", ({ detail }) => reject(detail || stopped()), heard);
+      look();
+    });
+    return told.finally(() => heard.abort());
+  }
+
   // -- media
 
   chooseMedia() {
+    this.expectPicture();
     if (this.transport === "websocket") this.useSocket("forced");
     else if (!("RTCPeerConnection" in window)) this.useSocket("unsupported");
     else this.useWebRtc();
     this.watcher = setInterval(() => this.look(), LOOK_EVERY_MS);
     this.reporter = setInterval(() => this.report(), REPORT_EVERY_MS);
+  }
+
+  /** Whatever is in the way: nobody is left before "connecting" for ever. */
+  expectPicture() {
+    clearTimeout(this.limit);
+    const message = `There is a session, but no picture came within ${ANY_PICTURE_WITHIN_MS / 1000} s.`;
+    const hint = "Press Start again. If that does not help, reload the page, and look at the server's log.";
+    this.limit = setTimeout(() => this.end(new SessionError({ code: "no_picture", message, hint })), ANY_PICTURE_WITHIN_MS);
   }
 
   useWebRtc() {
@@ -227,17 +254,10 @@ export class Player extends EventTarget {
     if (media.shown) return;
     media.shown = true;
     clearTimeout(this.patience);
+    clearTimeout(this.limit);
     if (this.firstFrameMs === null) this.firstFrameMs = now - this.startedAt;
     this.setState("live");
     this.tell("firstpicture", { transport: media.name });
-  }
-
-  /** Resolves at the first picture, rejects if the session ends before. */
-  seen() {
-    return new Promise((resolve, reject) => {
-      this.addEventListener("firstpicture", resolve, { once: true });
-      this.addEventListener("ended", ({ detail }) => reject(detail || stopped()), { once: true });
-    });
   }
 
   /** Notice a stall. A page that was hidden or frozen itself starts counting anew. */
@@ -269,6 +289,9 @@ export class Player extends EventTarget {
       case "subtitle":
         this.subtitles.push(message);
         break;
+      case "avatar":
+        this.welcome.avatar = message.avatar;
+        break;
       case "pong":
         return;
     }
@@ -280,9 +303,16 @@ export class Player extends EventTarget {
     this.tell("latency", this.latencyMs);
   }
 
+  /** The socket broke. The first picture is waited for no longer than it takes to mend it. */
+  lose() {
+    clearTimeout(this.limit);
+    this.setState("mending");
+  }
+
   /** The same session on a new socket: its pictures come over it again, if they did; a peer has not noticed. */
   resume() {
     this.setState(this.media.frames ? "live" : "connecting");
+    if (this.state === "connecting") this.expectPicture();
     if (this.media instanceof SocketMedia) {
       this.session.send({ type: "media", use: "websocket", reason: "resumed" });
     }
@@ -291,8 +321,11 @@ export class Player extends EventTarget {
   /** The server has forgotten the session; this is a new one. */
   renew(welcome) {
     this.dropMedia();
+    this.earlierFrames = this.frames;
+    this.media = null;
     this.welcome = welcome;
     this.reason = null;
+    this.forgetTurns();
     this.setState("connecting");
     this.tell("renewed");
     this.chooseMedia();
@@ -310,6 +343,7 @@ export class Player extends EventTarget {
 
   dropMedia() {
     clearTimeout(this.patience);
+    clearTimeout(this.limit);
     clearInterval(this.watcher);
     clearInterval(this.reporter);
     if (this.media) this.media.close();
@@ -323,8 +357,4 @@ export class Player extends EventTarget {
   tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function stopped() {
-  return new SessionError({ code: "stopped", message: "The session was stopped." });
 }

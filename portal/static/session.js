@@ -8,6 +8,9 @@
 
 const PING_EVERY_MS = 2000;
 const SILENT_FOR_MS = 6000;
+const OPEN_WITHIN_MS = 15000;
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 
 export class SessionError extends Error {
@@ -31,6 +34,7 @@ export class SessionSocket extends EventTarget {
     this.clock = null; // {at: performance time in ms, media: seconds}, by the last ping
     this.socket = null;
     this.greeting = null; // a socket that waits for its welcome
+    this.heardAt = -Infinity;
     this.pinger = 0;
     this.leaving = () => this.send({ type: "bye" });
   }
@@ -38,7 +42,12 @@ export class SessionSocket extends EventTarget {
   /** Open a session. Resolves to its welcome, rejects with a SessionError. */
   async open(hello) {
     this.hello = hello;
-    const welcome = await this.greet({ type: "hello", ...hello });
+    const welcome = await this.greet({ type: "hello", ...hello }).catch((error) => {
+      // Who had been told to wait in line keeps waiting when the server is away for a moment.
+      if (error.code !== "unreachable" || this.heardAt < 0) throw error;
+      this.tell("lost");
+      return this.greetAgain();
+    });
     addEventListener("pagehide", this.leaving);
     return welcome;
   }
@@ -76,7 +85,11 @@ export class SessionSocket extends EventTarget {
       this.greeting = socket;
       socket.binaryType = "arraybuffer";
       let welcomed = false;
-      socket.onopen = () => socket.send(JSON.stringify(hello));
+      const patience = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
+      socket.onopen = () => {
+        clearTimeout(patience);
+        socket.send(JSON.stringify(hello));
+      };
       socket.onmessage = ({ data }) => {
         if (this.closed || (socket !== this.socket && welcomed)) return;
         this.heardAt = performance.now();
@@ -96,8 +109,9 @@ export class SessionSocket extends EventTarget {
         } else this.take(message);
       };
       socket.onclose = () => {
+        clearTimeout(patience);
         if (!welcomed && this.closed) {
-          reject(new SessionError({ code: "stopped", message: "The session was stopped." }));
+          reject(stopped());
         } else if (!welcomed) {
           reject(new SessionError({ code: "unreachable", message: "The server cannot be reached." }));
         } else if (socket === this.socket && !this.closed) this.mend();
@@ -140,31 +154,44 @@ export class SessionSocket extends EventTarget {
     this.socket = null;
     if (broken) broken.close();
     this.tell("lost");
-    const since = performance.now();
-    for (let wait = 250; !this.closed; wait = Math.min(2 * wait, 4000)) {
-      const token = this.token;
+    try {
+      const welcome = await this.greetAgain();
+      this.tell(welcome.resumed ? "resumed" : "renewed", welcome);
+    } catch (error) {
+      if (this.closed) return;
+      this.drop();
+      this.tell("ended", error);
+    }
+  }
+
+  /** Say hello until the server answers; it is given up when nothing has been heard of it for long. */
+  async greetAgain() {
+    let since = performance.now();
+    let wait = FIRST_RETRY_MS;
+    while (!this.closed) {
+      const triedAt = performance.now();
       try {
-        const welcome = await this.greet({ type: "hello", ...(token ? { token } : this.hello) });
-        if (this.closed) this.close();
-        else this.tell(token ? "resumed" : "renewed", welcome);
-        return;
+        return await this.greet({ type: "hello", ...(this.token ? { token: this.token } : this.hello) });
       } catch (error) {
-        if (this.closed) return;
         if (error.code === "unknown_token") {
           this.token = null;
           continue;
         }
-        if (error.code !== "unreachable" || performance.now() - since > GIVE_UP_AFTER_MS) {
-          this.drop();
-          this.tell("ended", error);
-          return;
-        }
+        // It was there meanwhile, with a place in its line, and is away again.
+        if (this.heardAt > triedAt) [since, wait] = [performance.now(), FIRST_RETRY_MS];
+        if (error.code !== "unreachable" || performance.now() - since > GIVE_UP_AFTER_MS) throw error;
       }
-      await new Promise((done) => setTimeout(done, wait));
+      await new Promise((passed) => setTimeout(passed, wait));
+      wait = Math.min(2 * wait, LONGEST_RETRY_MS);
     }
+    throw stopped();
   }
 
   tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+export function stopped() {
+  return new SessionError({ code: "stopped", message: "The session was stopped." });
 }

@@ -9,12 +9,23 @@ import { Player } from "./player.js";
 
 const LOOK_EVERY_MS = 100;
 const RETRY_AVATARS_MS = 2500;
+const MORE_AVATARS_MS = 5000;
 const TOAST_MS = 6000;
 const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
 
 /** An address beside the page's own, so that it also works below a proxy's path. */
 function beside(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI);
+}
+
+/** What the server lists there; null while it cannot be asked. */
+async function listOf(path) {
+  try {
+    const answer = await fetch(beside(path));
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
 }
 
 function socketUrl() {
@@ -55,7 +66,11 @@ class VivavoceTalk extends HTMLElement {
     this.allTexts = JSON.parse(this.dataset.texts);
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.avatars = [];
+    this.isFirstStart = false; // there is no avatar yet; one is being made
+    this.making = true; // avatars are being made, as far as is known
+    this.cutting = false; // another avatar was asked for while this one spoke
     this.place = 0; // in the line before a full house
+    this.opening = null; // promise of the session that was started last
     this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
     this.chat = new Chat(find(".vv-log"));
@@ -102,25 +117,32 @@ class VivavoceTalk extends HTMLElement {
     this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
   }
 
+  /** Looked for again while there is none, and, slowly, while more are being made. */
   async loadAvatars() {
     clearTimeout(this.retry);
-    try {
-      const answer = await fetch(beside("api/avatars"));
-      if (answer.ok) this.showAvatars(await answer.json());
-    } catch {
-      // The server is away; asked again below.
-    }
-    if (!this.avatars.length) this.retry = setTimeout(() => this.loadAvatars(), RETRY_AVATARS_MS);
+    const avatars = await listOf("api/avatars");
+    if (avatars) this.showAvatars(avatars);
+    const jobs = await listOf("api/jobs?kind=prepare");
+    const making = !jobs || jobs.some(({ state }) => state === "queued" || state === "running");
+    // Once more when they have ended: the last of them may have come between the two lists.
+    const [more, each] = [making || this.making, this.avatars.length ? MORE_AVATARS_MS : RETRY_AVATARS_MS];
+    this.making = making;
+    clearTimeout(this.retry); // another look may have begun meanwhile
+    if (this.isConnected && (more || !this.avatars.length)) this.retry = setTimeout(() => this.loadAvatars(), each);
   }
 
   showAvatars(avatars) {
     const known = JSON.stringify(this.avatars) === JSON.stringify(avatars);
     this.avatars = avatars;
+    this.isFirstStart = !avatars.length;
     this.parts.frame.classList.toggle("vv-none", !avatars.length);
     this.parts.start.disabled = !avatars.length;
+    this.showState();
     if (known) return;
+    const focused = this.parts.avatars.contains(document.activeElement) && document.activeElement.dataset.id;
     this.parts.avatars.replaceChildren(...avatars.map((avatar) => this.avatarButton(avatar)));
     this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
+    if (focused) this.parts.avatars.querySelector("[tabindex='0']")?.focus();
   }
 
   avatarButton({ id, name, poster }) {
@@ -140,9 +162,35 @@ class VivavoceTalk extends HTMLElement {
       this.picked = id;
       this.chooseAvatar(id);
       this.forgetComing();
-      if (this.player.state !== "idle") this.player.swapAvatar(id);
+      if (this.player.state !== "idle") this.swapAvatar(id);
     };
     return button;
+  }
+
+  /** What is being said is cut off by it; the viewer is told so once the other avatar is there. */
+  swapAvatar(id) {
+    this.cutting = this.talking;
+    this.player.swapAvatar(id);
+  }
+
+  /** Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer. */
+  moveAmongAvatars(event) {
+    const buttons = [...this.parts.avatars.children];
+    const here = buttons.indexOf(event.target.closest(".vv-avatar"));
+    const goes = {
+      ArrowRight: here + 1,
+      ArrowDown: here + 1,
+      ArrowLeft: here - 1,
+      ArrowUp: here - 1,
+      Home: 0,
+      End: buttons.length - 1,
+    };
+    if (here < 0 || !(event.key in goes)) return;
+    event.preventDefault();
+    const there = buttons[(goes[event.key] + buttons.length) % buttons.length];
+    for (const button of buttons) button.tabIndex = button === there ? 0 : -1;
+    there.focus();
+    if (this.player.state === "idle") there.click();
   }
 
   chooseAvatar(id) {
@@ -150,7 +198,9 @@ class VivavoceTalk extends HTMLElement {
     if (!avatar) return;
     this.avatarId = avatar.id;
     for (const button of this.parts.avatars.children) {
-      button.setAttribute("aria-checked", String(button.dataset.id === avatar.id));
+      const checked = button.dataset.id === avatar.id;
+      button.setAttribute("aria-checked", String(checked));
+      button.tabIndex = checked ? 0 : -1;
     }
     const { poster, backdrop, preview } = this.parts;
     const still = beside(avatar.poster).href;
@@ -229,9 +279,19 @@ class VivavoceTalk extends HTMLElement {
 
   bindControls() {
     const { parts } = this;
-    parts.start.onclick = () => this.start().catch(() => {}); // "ended" tells why
-    parts.stop.onclick = () => this.stop();
-    parts.interrupt.onclick = () => this.player.interrupt();
+    parts.start.onclick = () => {
+      this.start().catch(() => {}); // "ended" tells why
+      this.takeFocus();
+    };
+    parts.stop.onclick = () => {
+      this.stop();
+      parts.start.focus();
+    };
+    parts.interrupt.onclick = () => {
+      this.player.interrupt();
+      this.takeFocus();
+    };
+    parts.avatars.onkeydown = (event) => this.moveAmongAvatars(event);
     parts.mute.onclick = () => {
       this.player.muted = !this.player.muted;
       parts.mute.setAttribute("aria-pressed", String(this.player.muted));
@@ -239,7 +299,10 @@ class VivavoceTalk extends HTMLElement {
     parts.settings.querySelector("[name=tts]").onchange = () => this.fillVoices();
     parts.settings.onchange = () => this.player.state !== "idle" && this.toast(this.texts.nextStart);
     this.onElsewhere = ({ type, key, target }) => {
-      if (type === "keydown" ? key === "Escape" : !parts.settings.contains(target)) parts.settings.open = false;
+      if (!parts.settings.open) return;
+      if (type === "keydown" ? key !== "Escape" : parts.settings.contains(target)) return;
+      parts.settings.open = false;
+      if (type === "keydown") parts.settings.querySelector("summary").focus();
     };
     document.addEventListener("pointerdown", this.onElsewhere);
     document.addEventListener("keydown", this.onElsewhere);
@@ -256,22 +319,58 @@ class VivavoceTalk extends HTMLElement {
     for (const chip of this.querySelectorAll(".vv-chip")) chip.onclick = () => this.submit(chip.textContent);
   }
 
+  /** The button that was pressed is about to go. A finger on glass did not ask for a keyboard over the picture. */
+  takeFocus() {
+    const { stop, input } = this.parts;
+    (matchMedia("(pointer: coarse)").matches ? stop : input).focus({ preventScroll: true });
+  }
+
   /** Enter starts the session too: the first message need not wait for a click. */
   async submit(text) {
     const said = text.trim();
     if (!said || this.coming) return;
+    if (this.isFirstStart) return this.keep(said);
     this.parts.input.value = "";
     this.fitInput();
+    const mode = this.parts.echo.checked ? "echo" : "chat";
     try {
-      if (this.player.state === "idle") await this.start();
+      if (this.player.state !== "live") await this.awake(said);
     } catch {
-      return; // "ended" tells why
+      return this.giveBack(said); // "ended" tells why
     }
     try {
-      this.say(said, this.parts.echo.checked ? "echo" : "chat");
+      this.say(said, mode);
     } catch (error) {
       this.chat.note(this.explain(error), "error");
+      this.giveBack(said);
     }
+  }
+
+  /** Resolves when there is somebody to hear what was said; until then it is seen waiting in the chat. */
+  async awake(said) {
+    const bubble = this.chat.pending(said);
+    this.parts.hello.hidden = true;
+    try {
+      await (this.player.state === "idle" ? this.start() : this.opening); // all wait for the same: in their order
+      if (this.player.state !== "live") await this.player.live();
+    } finally {
+      bubble.remove();
+    }
+  }
+
+  /** What could not be said can be sent again. */
+  giveBack(said) {
+    const { input } = this.parts;
+    input.value = [said, input.value].filter(Boolean).join("\n");
+    this.fitInput();
+  }
+
+  /** There is nobody yet to hear it. */
+  keep(said) {
+    const { input } = this.parts;
+    if (!input.value.trim()) input.value = said; // one of the suggestions
+    this.fitInput();
+    this.toast(this.texts.kept);
   }
 
   say(text, mode = "chat") {
@@ -280,8 +379,14 @@ class VivavoceTalk extends HTMLElement {
     this.chat.ask(text, mode);
   }
 
+  /** Resolves at the first picture. */
+  start(options = {}) {
+    this.opening = this.open(options);
+    return this.opening;
+  }
+
   /** An avatar that lacks what the lip-sync needs of it is prepared first. */
-  async start(options = {}) {
+  async open(options) {
     this.forgetComing();
     const wish = { ...this.wish(), ...options };
     try {
@@ -361,59 +466,94 @@ class VivavoceTalk extends HTMLElement {
     });
     on("notice", (message) => this.chat.note(this.explain(message), "notice"));
     on("error", (message) => {
-      if (message.job) this.swapWhenPrepared(message);
-      else this.chat.note(this.explain(message), "error");
+      if (message.job) return this.swapWhenPrepared(message);
+      this.chat.note(this.explain(message), "error");
+      if (message.code === "avatar_not_found") this.missAvatar();
     });
-    on("fallback", ({ code }) => code !== "forced" && this.toast(this.texts[`reason.${code}`]));
-    on("avatar", ({ avatar }) => this.chooseAvatar(avatar.id));
+    on("fallback", ({ code }) => code !== "forced" && this.toast(this.switched(code)));
+    on("avatar", ({ avatar }) => {
+      this.chooseAvatar(avatar.id);
+      if (this.cutting) this.toast(this.texts.cut.replace("{avatar}", avatar.name));
+      this.cutting = false;
+    });
     on("renewed", () => {
       this.chat.newSession();
       this.toast(this.texts.renewed);
     });
-    on("waiting", ({ place }) => (this.place = place));
+    on("waiting", ({ place }) => {
+      this.place = place;
+      this.showState();
+    });
     on("blocked", () => this.toast(this.texts.blocked));
     on("ended", (error) => {
       this.parts.frame.dataset.media = "none";
       this.chat.newSession();
       this.forgetComing();
       if (error && error.code !== "stopped" && !error.job) this.chat.note(this.explain(error), "error");
+      if (error && error.code === "avatar_not_found") this.missAvatar();
     });
   }
 
   swapWhenPrepared(message) {
     this.prepared(message).then(
-      () => this.player.swapAvatar(message.avatar),
+      () => this.swapAvatar(message.avatar),
       () => {}, // it has been told
     );
+  }
+
+  /** One of the list is gone: whoever is on show is the choice again, and the list is read anew. */
+  missAvatar() {
+    const { session, welcome } = this.player;
+    this.picked = session && welcome ? welcome.avatar.id : null;
+    this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
+    this.loadAvatars();
+  }
+
+  switched(code) {
+    return this.texts.switched.replace("{reason}", this.texts[`reason.${code}`]);
   }
 
   /** The server speaks English; what has words of its own in the page's language is told in them. */
   explain({ code, message, hint }) {
     return {
       code,
-      message: this.texts[`error.${code}`] ?? message,
+      message: this.texts[`error.${code}`] ?? this.named(message),
       hint: this.texts[`hint.${code}`] ?? hint,
     };
   }
 
+  /** The server speaks of avatars by their ids; a viewer knows their names. */
+  named(message) {
+    return this.avatars.reduce((text, { id, name }) => text.replaceAll(`'${id}'`, `'${name}'`), message);
+  }
+
+  /** Whether something is being said, or about to be. */
+  get talking() {
+    return ["speaking", "thinking", "queued"].includes(this.player.turn.state);
+  }
+
   showState() {
+    const { talking } = this;
     const { state, turn } = this.player;
-    const talking = turn.state === "speaking" || turn.state === "thinking" || turn.state === "queued";
     const shown = state === "live" ? (talking ? turn.state.replace("queued", "thinking") : "listening") : this.stage;
     this.dataset.state = state;
     this.parts.state.dataset.state = shown;
     this.parts.state.textContent = this.texts[`state.${shown}`];
-    this.parts.start.hidden = this.stage !== "idle";
-    this.parts.stop.hidden = this.stage === "idle";
+    const atRest = this.stage === "idle" || this.stage === "making";
+    this.parts.start.hidden = !atRest;
+    this.parts.stop.hidden = atRest;
     this.parts.mute.hidden = state === "idle";
     this.parts.interrupt.hidden = state === "idle";
     this.parts.interrupt.disabled = !(state === "live" && talking);
     this.look();
   }
 
-  /** The player's state, or that there is something to be done before it can start. */
+  /** The player's state, or what it waits for. */
   get stage() {
-    return this.coming && this.player.state === "idle" ? "preparing" : this.player.state;
+    if (this.place) return "waiting";
+    if (this.player.state !== "idle") return this.player.state;
+    if (this.coming) return "preparing";
+    return this.isFirstStart ? "making" : "idle";
   }
 
   /** What changes by itself: subtitle, status line, and how far a preparation is. */
@@ -455,12 +595,18 @@ class VivavoceTalk extends HTMLElement {
     toast.textContent = text;
     toast.classList.add("vv-on");
     clearTimeout(this.toastTimer);
-    this.toastTimer = setTimeout(() => toast.classList.remove("vv-on"), TOAST_MS);
+    this.toastTimer = setTimeout(() => this.untoast(), TOAST_MS);
+  }
+
+  untoast() {
+    clearTimeout(this.toastTimer);
+    this.parts.toast.classList.remove("vv-on");
   }
 
   setLanguage(code) {
     this.code = code;
     translate(this, this.texts);
+    this.untoast();
     this.fillSettings();
     this.showState();
   }

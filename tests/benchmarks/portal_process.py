@@ -35,6 +35,10 @@ class PortalProcess:
     def socket_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/session"
 
+    def kill(self) -> None:
+        """As a crash does: nothing is ended in order, and its port is free again."""
+        os.kill(self.pid, signal.SIGKILL)
+
     def cpu_s(self) -> float:
         """CPU seconds of the server process so far, all threads; the job worker is another process."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -53,9 +57,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_portal(data_dir: Path, *options: str) -> Iterator[PortalProcess]:
-    """Start `launch.py` with these options and wait for its ready line; end it as Ctrl-C does."""
-    port = free_port()
+def running_portal(data_dir: Path, *options: str, port: int = 0) -> Iterator[PortalProcess]:
+    """Start `launch.py` with these options and wait for its ready line; end it as Ctrl-C does. port 0: a free one."""
+    port = port or free_port()
     log = data_dir / "portal.log"
     command = [
         sys.executable,

@@ -17,20 +17,20 @@ from tests.benchmarks.in_browser import FLAGS, PROBE
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 
 SIZE = 256
+MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
 
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     data_dir = tmp_path_factory.mktemp("portal")
     for avatar_id, level in (("alpha", 90), ("beta", 60)):
-        _write_avatar(data_dir / "avatars" / avatar_id, level)
-    backends = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo")
-    with running_portal(data_dir, "--avatar", "alpha", *backends, "--no-worker", "--max-sessions", "3") as process:
+        write_avatar(data_dir / "avatars" / avatar_id, level)
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--max-sessions", "3") as process:
         yield process
 
 
-def _write_avatar(path: Path, level: int) -> None:
-    """Grey, with a bar that moves; the mouth box is the middle of the lower half."""
+def write_avatar(path: Path, level: int) -> Path:
+    """Grey, with a bar that moves; the mouth box is the middle of the lower half. Gives its folder."""
     frames = []
     for index in range(50):
         picture = np.full((SIZE, SIZE, 3), level, np.uint8)
@@ -51,6 +51,7 @@ def _write_avatar(path: Path, level: int) -> None:
         poster=frames[0],
     )
     write_bundle(contents, path)
+    return path
 
 
 @dataclass
@@ -104,12 +105,14 @@ async def _visit(
     width: int = 1280,
     height: int = 800,
     before: str = "",
+    touch: bool = False,
 ) -> AsyncIterator[Visit]:
     """before: a script that runs ahead of those of the page."""
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS, *flags])
         try:
-            context = await browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
+            screen = {"width": width, "height": height}
+            context = await browser.new_context(viewport=screen, locale="en-US", has_touch=touch, is_mobile=touch)
             page = await context.new_page()
             await page.add_init_script(path=PROBE)
             if before:

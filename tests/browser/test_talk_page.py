@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import statistics
 import urllib.request
 
 import pytest
 
 from tests.benchmarks.portal_process import PortalProcess
-from tests.browser.conftest import Visit, Visitor
+from tests.browser.conftest import Visit, Visitor, write_avatar
 
 pytestmark = pytest.mark.browser
 
@@ -194,6 +195,109 @@ async def test_the_avatar_is_swapped_in_mid_session(visit: Visitor) -> None:
     level = "document.querySelector('#vv-canvas').getContext('2d').getImageData(20, 200, 1, 1).data[0]"
     await page.until(f"Math.abs({level} - 60) < 8")
     assert (await page.stats())["session"] == stats["session"]
+
+
+async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> None:
+    """Choosing another one in mid-answer interrupts it, and the page says why; in silence there is nothing to say."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    toast = "document.querySelector('.vv-toast')"
+    await page.page.click(".vv-avatar[data-id=beta]")
+    level = "document.querySelector('#vv-canvas').getContext('2d').getImageData(20, 200, 1, 1).data[0]"
+    await page.until(f"Math.abs({level} - 60) < 8")
+    assert not await page.run(f"{toast}.classList.contains('vv-on')")
+    await page.say(LONG, "chat")
+    await page.until("probe.onsets.length > 1")
+    await page.page.click(".vv-avatar[data-id=alpha]")
+    await page.until(f"{toast}.classList.contains('vv-on') && {toast}.textContent.includes('Alpha is here now')")
+    assert await page.run("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
+
+
+async def test_an_avatar_that_is_gone_is_named_and_leaves_the_list(visit: Visitor, portal: PortalProcess) -> None:
+    """Deleted by somebody else meanwhile: the error has its name, and who is on show is chosen again."""
+    folder = portal.log.parent / "avatars" / "gamma"
+    write_avatar(folder, 30)
+    page = await visit("?transport=websocket")
+    await page.page.wait_for_selector(".vv-avatar[data-id=gamma]")
+    await page.start()
+    shutil.rmtree(folder)
+    await page.page.click(".vv-avatar[data-id=gamma]")
+    await page.page.wait_for_selector(".vv-error:has-text(\"'Gamma'\")")
+    await page.page.wait_for_selector(".vv-avatar[data-id=gamma]", state="detached")
+    assert await page.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "alpha"
+
+
+@pytest.mark.parametrize(
+    ("touch", "focused"), [(False, ".vv-composer textarea"), (True, "#vv-stop")], ids=["mouse", "touch"]
+)
+async def test_the_focus_stays_on_the_page(visit: Visitor, touch: bool, focused: str) -> None:
+    """After Start one can type, but no keyboard opens on a phone; after Stop, Start can be pressed again."""
+    page = await visit("?transport=websocket", touch=touch)
+    await page.start()
+    assert await page.run(f"document.activeElement === document.querySelector('{focused}')")
+    await page.page.click("#vv-stop")
+    assert await page.run("document.activeElement.id") == "vv-start"
+
+
+async def test_the_keyboard_reaches_avatars_and_settings(visit: Visitor) -> None:
+    """One tab stop for all avatars, arrows among them; in a session they do not choose. Escape leaves the settings."""
+    page = await visit("?transport=websocket")
+    keyboard, at = page.page.keyboard, "document.activeElement.dataset.id"
+    checked = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
+    assert await page.run("document.querySelectorAll('.vv-avatars [tabindex=\"0\"]').length") == 1
+    await page.page.focus(".vv-avatars [tabindex='0']")
+    await keyboard.press("ArrowRight")
+    assert (await page.run(at), await page.run(checked)) == ("beta", "beta")
+    await keyboard.press("ArrowRight")
+    assert (await page.run(at), await page.run(checked)) == ("alpha", "alpha")
+    await page.start()
+    await page.page.focus(".vv-avatars [tabindex='0']")
+    await keyboard.press("ArrowLeft")
+    assert (await page.run(at), await page.run(checked)) == ("beta", "alpha")
+    await keyboard.press("Enter")
+    await page.until(f"{checked} === 'beta'")
+    await page.page.click(".vv-settings > summary")
+    await page.page.focus(".vv-settings [name=voice]")
+    await keyboard.press("Escape")
+    assert await page.run("document.activeElement.matches('.vv-settings:not([open]) > summary')")
+
+
+async def test_a_session_without_a_picture_is_given_up(visit: Visitor) -> None:
+    """Nobody is left before "connecting" for ever: after a while the page says what to do."""
+    deaf = """
+        const send = WebSocket.prototype.send;
+        WebSocket.prototype.send = function (data) {
+            if (typeof data !== 'string' || !data.includes('"media"')) send.call(this, data);
+        };
+    """
+    page = await visit("?transport=websocket&lang=zh", before=deaf)
+    await page.page.click("#vv-start")
+    await page.page.wait_for_selector(".vv-error[data-code=no_picture]", timeout=25_000)
+    assert "请再次点击" in await page.page.inner_text(".vv-error")
+    assert (await page.stats())["state"] == "idle"
+
+
+async def test_a_toast_is_a_sentence_in_the_language_of_the_page(visit: Visitor) -> None:
+    """The fallback is told whole, and nothing of it is left when the language is switched."""
+    page = await visit(flags=NO_UDP)
+    await page.start()
+    assert await page.page.inner_text(".vv-toast.vv-on") == "Switched to WebSocket: the network lets no UDP through."
+    await page.page.click(".vv-language")
+    assert not await page.page.locator(".vv-toast.vv-on").count()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 600)])
+async def test_the_whole_of_the_settings_is_within_the_window(visit: Visitor, width: int, height: int) -> None:
+    """With the list of what is not ready opened, all of it can be scrolled to."""
+    page = await visit(width=width, height=height)
+    await page.page.click(".vv-settings > summary")
+    await page.page.click(".vv-lacking > summary")
+    panel = await page.page.locator(".vv-panel").bounding_box()
+    assert panel is not None and panel["y"] >= 0 and panel["y"] + panel["height"] <= height
+    last = page.page.locator(".vv-lacking li").last
+    await last.scroll_into_view_if_needed()
+    item = await last.bounding_box()
+    assert item is not None and item["y"] + item["height"] <= panel["y"] + panel["height"]
 
 
 async def test_what_is_not_ready_is_listed_with_the_command_that_gets_it(visit: Visitor) -> None:

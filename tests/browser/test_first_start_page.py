@@ -1,0 +1,44 @@
+"""The Talk tab on a portal that has no avatar yet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import MEASURING, plain_page, write_avatar
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[PortalProcess]:
+    """It had one when it started, else it would not be ready; the other preset is queued, and nobody makes it."""
+    first = write_avatar(tmp_path / "avatars" / "mira", 90)
+    with running_portal(tmp_path, *MEASURING) as process:
+        shutil.rmtree(first)
+        yield process
+
+
+async def test_the_first_avatars_are_waited_for(chromium: Path, portal: PortalProcess, tmp_path: Path) -> None:
+    """The page says so, keeps what is typed, and shows the first avatar and the second as they come."""
+    async with plain_page(chromium, portal.url) as page:
+        await page.wait_for_selector(".vv-state:has-text('Preparing')")
+        assert "first avatar is being prepared" in await page.inner_text("#vv-status")
+        assert await page.is_disabled("#vv-start")
+        text = page.locator(".vv-composer textarea")
+        await text.fill("hello there")
+        await text.press("Enter")
+        await page.wait_for_selector(".vv-toast.vv-on:has-text('kept')")
+        assert await text.input_value() == "hello there"
+        assert not await page.locator(".vv-note, .vv-asked").count()
+        write_avatar(tmp_path / "avatars" / "mira", 90)
+        await page.wait_for_selector("#vv-start:not([disabled])", timeout=15_000)
+        assert await page.inner_text(".vv-state") == "Ready"
+        write_avatar(tmp_path / "avatars" / "theo", 60)
+        await page.wait_for_selector("#vv-talk .vv-avatar[data-id=theo]", timeout=15_000)
+        await text.press("Enter")
+        await page.wait_for_selector(".vv-answer:has-text('hello there')", timeout=15_000)

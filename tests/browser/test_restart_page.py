@@ -1,0 +1,99 @@
+"""The Talk tab when its portal is killed and started again beneath it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import MEASURING, Visitor, write_avatar
+
+pytestmark = pytest.mark.browser
+
+WORDS = "one two three four five six seven eight nine ten"
+LONG = ". ".join([WORDS] * 5) + "."
+
+Return = Callable[[], None]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[tuple[PortalProcess, Return]]:
+    """A portal with one place, and what brings it back at the same address after it was killed."""
+    write_avatar(tmp_path / "avatars" / "alpha", 90)
+    options = ("--avatar", "alpha", *MEASURING, "--max-sessions", "1")
+    with ExitStack() as stack:
+        first = stack.enter_context(running_portal(tmp_path, *options))
+        yield first, lambda: stack.enter_context(running_portal(tmp_path, *options, port=first.port)) and None
+
+
+@pytest.fixture
+def portal(house: tuple[PortalProcess, Return]) -> PortalProcess:
+    return house[0]
+
+
+@pytest.fixture
+def back_again(house: tuple[PortalProcess, Return]) -> Return:
+    return house[1]
+
+
+@pytest.mark.parametrize("query", ["", "?transport=websocket"], ids=["webrtc", "websocket"])
+async def test_a_restart_in_mid_answer(visit: Visitor, portal: PortalProcess, back_again: Return, query: str) -> None:
+    """The page goes on in a new session by itself: the answer is cut off, nobody seems to speak, and one can talk."""
+    page = await visit(query)
+    before = await page.start()
+    await page.say(LONG, "chat")
+    await page.until("probe.onsets.length > 3")
+    portal.kill()
+    await page.until("vivavoce.stats().state === 'mending'")
+    await asyncio.to_thread(back_again)
+    await page.until("vivavoce.stats().state === 'live'", within_s=30)
+    after = await page.stats()
+    assert after["session"] != before["session"]
+    assert (after["transport"], after["turn"], after["turnState"]) == (before["transport"], 0, "idle")
+    assert after["latencyMs"] is None
+    assert await page.page.inner_text(".vv-state") == "Listening"
+    assert await page.page.inner_text("#vv-status") and await page.page.is_disabled("#vv-interrupt")
+    assert await page.run("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
+    assert await page.run("document.querySelector('.vv-subtitle').textContent") == ""
+    await page.say(WORDS)
+    await page.until("vivavoce.stats().turnState === 'done'", within_s=20)
+
+
+async def test_who_waits_in_line_waits_through_a_restart(
+    visit: Visitor, portal: PortalProcess, back_again: Return
+) -> None:
+    """What was typed is seen while its writer waits, and is said once there is a place, whatever happens meanwhile."""
+    first = await visit("?transport=websocket")
+    await first.start()
+    last = await visit("?transport=websocket")
+    await last.page.fill(".vv-composer textarea", "hello there")
+    await last.page.keyboard.press("Enter")
+    await last.until("document.querySelector('.vv-state').textContent === 'Waiting'")
+    assert await last.page.inner_text(".vv-asked") == "hello there"
+    await last.page.fill(".vv-composer textarea", "and good bye")
+    await last.page.keyboard.press("Enter")
+    portal.kill()
+    await last.until("vivavoce.stats().state === 'mending'")
+    await first.page.close()
+    await asyncio.to_thread(back_again)
+    await last.until("vivavoce.stats().state === 'live'", within_s=30)
+    await last.until("[...document.querySelectorAll('.vv-answer')].at(-1)?.textContent.includes('good bye')")
+    asked = await last.run("[...document.querySelectorAll('.vv-asked')].map((bubble) => bubble.textContent)")
+    assert asked == ["hello there", "and good bye"]
+    assert not await last.run("document.querySelectorAll('.vv-error, .vv-pending').length")
+
+
+async def test_what_was_typed_comes_back_when_waiting_is_given_up(visit: Visitor) -> None:
+    """Stop leaves the line; the message is in the text box again, not in the chat."""
+    await (await visit("?transport=websocket")).start()
+    last = await visit("?transport=websocket")
+    await last.page.fill(".vv-composer textarea", "hello there")
+    await last.page.keyboard.press("Enter")
+    await last.until("document.querySelector('.vv-state').textContent === 'Waiting'")
+    await last.page.click("#vv-stop")
+    await last.until("document.querySelector('.vv-composer textarea').value === 'hello there'")
+    assert not await last.run("document.querySelectorAll('.vv-asked').length")
