@@ -17,7 +17,9 @@ from avatars.errors import BadParameters, FaceNotFound
 
 __all__ = [
     "BACKENDS",
+    "RANGES",
     "CropParameters",
+    "UnknownParameter",
     "crop_box",
     "face_boxes",
     "musetalk_boxes",
@@ -67,7 +69,20 @@ _UPPER_BRIDGE = 197
 _SURFACE_POINTS = 468
 "FaceMesh points without the irises"
 _SMOOTHING_FRAMES = 5
-_MAX_PX = 1000
+_PX = (-1000, 1000)
+RANGES: Mapping[str, tuple[float, float]] = {
+    "bbox_shift": _PX,
+    "extra_margin": _PX,
+    "left_cheek_width": (0, 256),
+    "right_cheek_width": (0, 256),
+    "upper_boundary_ratio": (0, 0.99),
+    "pads": _PX,
+}
+"of the parameters that are numbers, both ends included; all but the ratio are whole"
+
+
+class UnknownParameter(ValueError):
+    """There is no parameter of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +106,19 @@ class CropParameters:
     "whether Wav2Lip's boxes are averaged over 5 frames"
 
     def __post_init__(self) -> None:
-        """Raises ValueError."""
+        """Raises ValueError, with the one that does not fit and what would."""
         if self.parsing_mode not in PARSING_MODES:
-            raise ValueError(f"parsing_mode is {self.parsing_mode!r}, not one of {', '.join(PARSING_MODES)}")
-        if not _is_number(self.upper_boundary_ratio) or not 0 <= self.upper_boundary_ratio < 1:
-            raise ValueError(f"upper_boundary_ratio is {self.upper_boundary_ratio!r}, not within 0 and 1")
-        if not all(_is_whole(width, 0, 256) for width in (self.left_cheek_width, self.right_cheek_width)):
-            raise ValueError("cheek widths are whole numbers, 0 to 256")
+            raise ValueError(f"parsing_mode must be one of {', '.join(PARSING_MODES)}")
         if not isinstance(self.pads, tuple) or len(self.pads) != 4:
-            raise ValueError("pads are four: above, below, left and right")
-        if not all(_is_whole(px, -_MAX_PX, _MAX_PX) for px in (self.bbox_shift, self.extra_margin, *self.pads)):
-            raise ValueError(f"bbox_shift, extra_margin and pads are whole numbers, -{_MAX_PX} to {_MAX_PX}")
+            raise ValueError("pads must be four numbers: above, below, left and right")
         if not isinstance(self.smooth, bool):
-            raise ValueError(f"smooth is {self.smooth!r}, neither true nor false")
+            raise ValueError("smooth must be true or false")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            fits, kind = (_is_number, "a number") if name == "upper_boundary_ratio" else (_is_whole, "a whole number")
+            if not all(fits(number, least, most) for number in (value if name == "pads" else [value])):
+                each = "each of the pads" if name == "pads" else name
+                raise ValueError(f"{each} must be {kind} from {least} to {most}")
 
     @classmethod
     def of(cls, backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
@@ -113,7 +128,7 @@ class CropParameters:
         values = dict(chosen or {})
         unknown = values.keys() - asdict(defaults).keys()
         if unknown:
-            raise ValueError(f"there is no parameter {', '.join(sorted(repr(name[:40]) for name in unknown))}")
+            raise UnknownParameter(f"there is no parameter {', '.join(sorted(repr(name[:40]) for name in unknown))}")
         if isinstance(values.get("pads"), list):  # as JSON has them
             values["pads"] = tuple(values["pads"])
         return replace(defaults, **values)
@@ -128,12 +143,12 @@ def parameters_of(backend: str) -> dict[str, Any]:
     return {name: defaults[name] for name in _MATTERING[backend]}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def _is_whole(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int) and _is_number(value, least, most)
 
 
 def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:

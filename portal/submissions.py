@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatars.face_crops import BACKENDS, CropParameters, face_boxes
+from avatars.errors import BadParameters
+from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter, face_boxes
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest
 from portal.avatar_parts import check_preparable
@@ -94,14 +95,19 @@ def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *,
 
 
 def chosen_parameters(backend: str, parameters: Mapping[str, Any]) -> CropParameters:
-    """The backend's parameters of boxes and masks, with what a person chose. Raises BadRequest."""
+    """The backend's parameters of boxes and masks, with what a person chose.
+
+    Raises BadRequest (no such backend or parameter), BadParameters (a value that does not fit).
+    """
     if backend not in BACKENDS:
         raise BadRequest(f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(BACKENDS)}.")
     try:
         return CropParameters.of(backend, parameters)
-    except ValueError as error:
+    except UnknownParameter as error:
         names = ", ".join(CropParameters.of(backend).to_json())
         raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error
+    except ValueError as error:
+        raise BadParameters(f"The parameters do not fit: {error}.", "Left out, it has its usual value.") from error
 
 
 def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:

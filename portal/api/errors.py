@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 STATUSES = {
     "bad_request": 400,
+    "bad_parameters": 400,
     "avatar_not_found": 404,
     "job_not_found": 404,
     "avatar_not_prepared": 409,

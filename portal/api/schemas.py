@@ -73,6 +73,7 @@ class BackendView(BaseModel):
     name: str
     ready: bool = Field(description="whether it can run here")
     reason: str = Field(description="what is missing, and how to get it")
+    remedy: str = Field(description="of that, how to get it")
     voices: list[str] = Field(description="of a speech synthesizer")
     parameters: dict[str, Any] | None = Field(
         description="of a lip-sync backend for which avatars are prepared: those that make a difference, with defaults"
@@ -131,6 +132,7 @@ def backend_view(choice: BackendChoice) -> BackendView:
         name=choice.name,
         ready=choice.ready,
         reason="" if choice.lacking is None else str(choice.lacking),
+        remedy="" if choice.lacking is None else choice.lacking.hint or choice.lacking.message,
         voices=list(choice.voices),
         parameters=parameters_of(choice.name) if choice.name in BACKENDS else None,
         own_network=choice.name in OWN_NETWORK,

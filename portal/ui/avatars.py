@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from avatars.face_crops import RANGES
 from portal.ui.context import PageContext
 from portal.ui.desk import desk_element
 
@@ -32,6 +33,7 @@ _MARKUP = """
 <section class="vv-gallery-part">
   <h2 data-t="galleryTitle"></h2>
   <p class="vv-empty" data-t="galleryEmpty" hidden></p>
+  <p class="vv-gone" role="status" hidden></p>
   <div class="vv-gallery"></div>
 </section>
 <dialog class="vv-detail"></dialog>
@@ -39,4 +41,4 @@ _MARKUP = """
 
 
 def build_avatars_tab(context: PageContext) -> gr.HTML:
-    return desk_element("avatars", _MARKUP, maxUploadBytes=context.settings.max_upload_bytes)
+    return desk_element("avatars", _MARKUP, maxUploadBytes=context.settings.max_upload_bytes, ranges=RANGES)

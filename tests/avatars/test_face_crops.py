@@ -189,6 +189,22 @@ def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> Non
         CropParameters.of("musetalk15", chosen)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"upper_boundary_ratio": None}, "upper_boundary_ratio must be a number from 0 to 0.99"),
+        ({"right_cheek_width": 300}, "right_cheek_width must be a whole number from 0 to 256"),
+        ({"pads": [0, 0, 0, 0.5]}, "each of the pads must be a whole number from -1000 to 1000"),
+        ({"parsing_mode": "beard"}, "parsing_mode must be one of raw, jaw, neck"),
+    ],
+)
+def test_the_one_that_does_not_fit_is_named_with_what_would(chosen: dict[str, object], told: str) -> None:
+    """It alone, and no value that only a programmer knows."""
+    with pytest.raises(ValueError) as caught:
+        CropParameters.of("musetalk15", chosen)
+    assert str(caught.value) == told
+
+
 def test_a_name_that_does_not_exist_is_told() -> None:
     """In our words, with the name."""
     with pytest.raises(ValueError, match="no parameter 'beard', 'chin'"):

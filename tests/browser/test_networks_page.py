@@ -130,22 +130,84 @@ async def test_the_preview_follows_and_tells_what_makes_no_sense(page: Page) -> 
     await row.get_by_label("Mask").select_option("neck")
     await expect(row.get_by_role("slider", name="Left cheek")).to_be_hidden()
     shown = await other_preview(row, shown)
-    await row.get_by_role("spinbutton", name="Upper boundary").fill("5")
-    await expect(row.locator(".vv-adjust .vv-failure")).to_contain_text("upper_boundary_ratio is 5")
+    await row.get_by_role("spinbutton", name="Box shift").fill("900")
+    await expect(row.locator(".vv-adjust .vv-failure")).to_contain_text("leave nothing of the face")
+    await row.get_by_role("button", name="Prepare with these").click()
+    await expect(row.locator(".vv-note")).to_contain_text("leave nothing of the face")
+    await expect(row.locator(".vv-adjust .vv-failure")).to_be_hidden()  # it is told once
     await row.get_by_role("button", name="Reset to defaults").click()
     await other_preview(row, shown)
-    await expect(row.locator(".vv-adjust .vv-failure")).to_be_hidden()
+    await expect(row.locator(".vv-note")).to_be_hidden()
+
+
+async def test_a_number_that_does_not_fit_is_told_at_its_field(page: Page) -> None:
+    """It alone, with what would fit: nothing is asked or sent meanwhile, and a valid one takes the words away."""
+    await look_at_mira(page)
+    row = row_of(page, "wav2lip96")
+    await row.get_by_role("button", name="Adjust").click()
+    shown = await other_preview(row)
+    ratio, slider = (row.get_by_role(role, name="Upper boundary") for role in ("spinbutton", "slider"))
+    for attribute, value in (("min", "0"), ("max", "0.99"), ("step", "0.01")):
+        await expect(ratio).to_have_attribute(attribute, value)
+    before = await slider.input_value()
+    await ratio.fill("")
+    faults = row.locator(".vv-fault:visible")
+    await expect(faults).to_have_text(["A number from 0 to 0.99, please."])
+    assert await slider.input_value() == before
+    await row.get_by_label("below").fill("1.5")
+    whole = "A whole number from -1000 to 1000, please."
+    await expect(faults).to_have_text([whole, "A number from 0 to 0.99, please."])
+    await row.get_by_role("button", name="Prepare with these").click()
+    await expect(row.get_by_label("below")).to_be_focused()
+    await expect(row.locator(".vv-note")).to_be_hidden()
+    await ratio.fill("0.4")
+    await expect(faults).to_have_text([whole])
+    await row.get_by_label("below").fill("40")
+    await expect(faults).to_have_count(0)
+    await other_preview(row, shown)
 
 
 async def test_what_cannot_be_prepared_says_why(page: Page) -> None:
     """Without weights the command that brings them is there to be copied; Ultralight wants a network of its own."""
     await look_at_mira(page)
     unready, lacking = row_of(page, "wav2lip256"), row_of(page, "ultralight")
-    await expect(unready).to_contain_text("not ready here")
-    await expect(unready.locator(".vv-job-body code")).to_have_text("python launch.py fetch wav2lip256")
+    await expect(unready).to_be_hidden()
+    await page.get_by_text("Not ready here (2)", exact=True).click()
+    await expect(unready).to_contain_text("Wav2Lip 256")
+    await expect(unready.locator(".vv-job-body code").first).to_have_text("python launch.py fetch wav2lip256")
     await expect(lacking.locator(".vv-job-body code")).to_have_text("data/avatars/mira/parts/ultralight.pth")
     for row in (unready, lacking):
         await expect(row.get_by_role("button")).to_have_count(0)
+
+
+async def test_in_chinese_what_cannot_run_is_told_in_chinese_alone(page: Page, portal: PortalProcess) -> None:
+    """Folded, with the command that brings it."""
+    await page.goto(f"{portal.url}/?lang=zh")
+    await look_at_mira(page)
+    await page.get_by_text("此处不可用（2）", exact=True).click()
+    unready = row_of(page, "wav2lip256")
+    await expect(unready.locator(".vv-job-body code").first).to_have_text("python launch.py fetch wav2lip256")
+    words = await unready.inner_text()
+    assert words.startswith("Wav2Lip 256") and "获取" in words and "missing" not in words
+
+
+async def test_an_avatar_deleted_elsewhere_closes_its_details(page: Page, portal: PortalProcess) -> None:
+    """Back in this window, the dialog is gone, and a short notice tells why; one's own deletion needs none."""
+    for avatar in ("ada", "eve"):
+        portrait_bundle(portal.log.parent / "avatars" / avatar, "woman")
+    await page.get_by_role("tab").nth(1).click()
+    card, notice = page.locator("vivavoce-avatars .vv-avatar[data-avatar=ada]"), page.locator(".vv-gone")
+    await card.click()
+    assert (await page.request.delete(f"{portal.url}/api/avatars/ada")).status == 204
+    await page.evaluate("dispatchEvent(new Event('focus'))")
+    await expect(page.locator(".vv-detail")).to_be_hidden()
+    await expect(notice).to_have_text("woman was deleted meanwhile.")
+    await page.locator("vivavoce-avatars .vv-avatar[data-avatar=eve]").click()
+    await expect(notice).to_be_hidden()
+    await page.locator(".vv-detail").get_by_text("Delete", exact=True).click()
+    await page.get_by_text("Yes, delete it").click()
+    await expect(page.locator(".vv-avatar[data-avatar=eve]")).to_have_count(0)
+    await expect(notice).to_be_hidden()
 
 
 async def test_the_form_fits_a_phone_in_chinese(page: Page, portal: PortalProcess) -> None:

@@ -141,6 +141,8 @@ def test_what_makes_no_sense_is_refused_before_it_is_queued(
     for path in ("parts", "parts/preview"):
         response = client.post(f"/api/avatars/{avatar}/{path}", json=body)
         assert response.status_code == status and response.json()["error"]["hint"]
+    names_told = "There are: bbox_shift" in response.json()["error"]["hint"]
+    assert names_told is ("beard" in body.get("parameters", {}))  # no help where only a value is wrong
     assert client.get("/api/jobs").json() == []
 
 

@@ -11,6 +11,7 @@ class VivavoceAvatars extends Desk {
     this.form = this.querySelector("form");
     this.note = this.form.querySelector(".vv-note");
     this.gallery = this.querySelector(".vv-gallery");
+    this.gone = this.querySelector(".vv-gone");
     this.detail = this.querySelector(".vv-detail");
     this.cards = new JobCards(this, this.querySelector(".vv-making .vv-jobs"));
     this.drop = bindDrop(this.form.querySelector(".vv-drop"), (file) => file && this.suggestName(file));
@@ -103,11 +104,20 @@ class VivavoceAvatars extends Desk {
     if (now === this.loaded) return;
     this.loaded = now;
     this.gallery.replaceChildren(...this.avatars.map((avatar) => this.card(avatar)));
-    const open = this.avatars.find((avatar) => avatar.id === this.detail.dataset.avatar);
-    if (open && this.detail.open) {
-      this.fillDetail(open);
-      this.networks.show(open);
+    if (this.detail.open) this.look();
+  }
+
+  /** Show the open avatar as it is now; it may have been deleted, also by somebody else. */
+  look() {
+    const { id, name } = this.current;
+    const now = this.avatars.find((avatar) => avatar.id === id);
+    if (now) {
+      this.fillDetail(now);
+      this.networks.show(now);
+      return;
     }
+    this.detail.close();
+    if (id !== this.deleted) this.tell(this.gone, this.t("deletedElsewhere", { avatar: name }));
   }
 
   card(avatar) {
@@ -119,6 +129,7 @@ class VivavoceAvatars extends Desk {
       make("small", {}, this.t(`kind.${avatar.kind}`)),
     );
     card.onclick = () => {
+      this.gone.hidden = true;
       this.fillDetail(avatar);
       this.networks.open(avatar);
       this.detail.showModal();
@@ -137,7 +148,7 @@ class VivavoceAvatars extends Desk {
 
   /** All but the networks, which stay as they are: somebody may be adjusting one. */
   fillDetail(avatar) {
-    this.detail.dataset.avatar = avatar.id;
+    this.current = avatar;
     const close = make("button", { type: "button", class: "vv-quiet" }, this.t("close"));
     close.onclick = () => this.detail.close();
     const seconds = (avatar.frames / 25).toFixed(1);
@@ -222,11 +233,13 @@ class VivavoceAvatars extends Desk {
       const note = make("span", {}, this.t("deleteAvatar"));
       keep.onclick = () => row.replaceChildren(ask);
       sure.onclick = async () => {
+        this.deleted = avatar.id;
         try {
           await api("DELETE", `api/avatars/${avatar.id}`);
           this.detail.close();
         } catch (error) {
           if (!(error instanceof ApiError)) throw error;
+          this.deleted = "";
           note.replaceChildren(...this.explain(error));
         }
         await this.load();

@@ -109,16 +109,23 @@ export class Desk extends HTMLElement {
     document.addEventListener("vivavoce:language", this.onLanguage);
     feed.addEventListener("jobs", this.onJobs);
     this.onVisible = new IntersectionObserver(([entry]) => {
-      if (entry.isIntersecting) this.opened();
+      this.inView = entry.isIntersecting;
+      if (this.inView) this.opened();
       else feed.unwatch(this);
     });
     this.onVisible.observe(this);
+    // Back from another window, where something may have been made or deleted.
+    this.onReturn = () => this.inView && !document.hidden && this.opened();
+    addEventListener("focus", this.onReturn);
+    document.addEventListener("visibilitychange", this.onReturn);
     for (const button of this.querySelectorAll("[type=submit]")) button.disabled = false; // from now on they do something
   }
 
   disconnectedCallback() {
     if (this.isConnected || !this.settings) return;
     this.onVisible.disconnect();
+    removeEventListener("focus", this.onReturn);
+    document.removeEventListener("visibilitychange", this.onReturn);
     feed.unwatch(this);
     feed.removeEventListener("jobs", this.onJobs);
     document.removeEventListener("vivavoce:language", this.onLanguage);

@@ -5,7 +5,7 @@ import { ApiError, api, feed, isActive, jobActions, jobFailure, make, picture, w
 /** Before the preview is drawn anew: a slider that is being moved asks once. */
 const SETTLED_MS = 250;
 
-/** Where sliders end. The number beside each may lie beyond; what makes no sense is refused by the server. */
+/** Where sliders end. The number beside each may lie beyond, as far as the server takes it. */
 const SLIDERS = {
   bbox_shift: { min: "-50", max: "50", step: "1" },
   extra_margin: { min: "0", max: "100", step: "1" },
@@ -15,6 +15,7 @@ const SLIDERS = {
 };
 const MODES = ["jaw", "raw", "neck"];
 const SIDES = ["above", "below", "left", "right"];
+const NOT_WHOLE = ["upper_boundary_ratio"];
 const OF_THE_JAW = ["left_cheek_width", "right_cheek_width"];
 
 /** Whether a parameter makes a difference beside the others. */
@@ -22,10 +23,14 @@ function counts(name, parameters) {
   return parameters.parsing_mode === "jaw" || !OF_THE_JAW.includes(name);
 }
 
-/** The section of the dialog: a row a network. It stays in its place while the rest of the dialog is filled anew. */
+/**
+ * The section of the dialog: a row a network, those that cannot run here folded together below the others. It stays in
+ * its place while the rest of the dialog is filled anew.
+ */
 export class Networks {
   #rows = [];
   #jobs = [];
+  #places = null;
 
   constructor(desk) {
     this.desk = desk;
@@ -38,8 +43,11 @@ export class Networks {
     this.avatar = avatar;
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
     const rows = make("div", { class: "vv-jobs" });
+    const unready = make("div", { class: "vv-jobs" });
+    const folded = make("details", { class: "vv-unready", hidden: true }, make("summary"), unready);
     const hint = make("p", { class: "vv-soft" }, this.desk.t("networksHint"));
-    this.element.replaceChildren(make("h3", {}, this.desk.t("networks")), hint, note, rows);
+    this.element.replaceChildren(make("h3", {}, this.desk.t("networks")), hint, note, rows, folded);
+    this.#places = { rows, unready, folded };
     let backends;
     try {
       backends = (await api("GET", "api/backends")).lipsync;
@@ -49,7 +57,6 @@ export class Networks {
     }
     if (!rows.isConnected) return; // it was closed, or another one opened meanwhile
     this.#rows = backends.filter(({ parameters }) => parameters).map((backend) => new NetworkRow(this.desk, backend));
-    rows.replaceChildren(...this.#rows.map((row) => row.element));
     this.show(this.avatar);
   }
 
@@ -57,6 +64,18 @@ export class Networks {
   show(avatar) {
     this.avatar = avatar;
     for (const row of this.#rows) row.show(avatar, this.#jobs);
+    this.#arrange();
+  }
+
+  #arrange() {
+    const { rows, unready, folded } = this.#places;
+    for (const { element, folded: within } of this.#rows) {
+      const place = within ? unready : rows;
+      if (element.parentElement !== place) place.append(element);
+    }
+    const count = unready.children.length;
+    folded.hidden = !count;
+    folded.firstElementChild.textContent = this.desk.t("unready", { count });
   }
 
   showJobs(jobs) {
@@ -85,8 +104,8 @@ class NetworkRow {
     this.stage = make("span", { class: "vv-soft" });
     this.progress = make("div", { class: "vv-job-progress" }, this.bar, this.stage);
     this.body = make("div", { class: "vv-job-body" });
-    this.form = new Adjustment(desk, backend);
     this.note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    this.form = new Adjustment(desk, backend, this.note);
     const name = make("strong", {}, desk.t(`lipsync.${backend.name}`));
     this.ofJob = make("span", { class: "vv-actions" });
     const actions = make("span", { class: "vv-actions" }, this.prepare, this.adjust, this.ofJob);
@@ -103,6 +122,7 @@ class NetworkRow {
     this.adjust.onclick = () => this.unfold(this.form.element.hidden);
     this.form.element.onsubmit = async (event) => {
       event.preventDefault();
+      if (!this.form.check()) return;
       await this.queue(this.form.chosen);
       if (!this.note.hidden) return; // it was refused, and the note says why
       this.unfold(false);
@@ -117,6 +137,8 @@ class NetworkRow {
     this.element.dataset.state = state;
     this.state.textContent = this.desk.t(`network.${state}`);
     this.state.dataset.state = { making: "running", prepared: "done" }[state] ?? "";
+    this.folded = state === "unready" && job?.state !== "failed";
+    this.state.hidden = this.folded; // where it lies, it is said of all
     this.#offerUsual();
     this.adjust.hidden = !["making", "prepared", "bare"].includes(state) || !Object.keys(this.backend.parameters).length;
     this.progress.hidden = state !== "making";
@@ -165,13 +187,13 @@ class NetworkRow {
   }
 
   #content(state, job) {
-    const { name, reason } = this.backend;
+    const { name, remedy } = this.backend;
     const content = [];
     const told = (text, attributes = {}) => content.push(make("p", { class: "vv-soft", ...attributes }, ...withCode(text)));
     if (state === "unready") {
-      const hint = `hint.${state}`; // in Chinese
-      if (this.desk.has(hint)) told(this.desk.t(hint, { backend: name }));
-      told(reason, { lang: "en" });
+      const own = `hint.${state}`; // in Chinese; in English the server's sentence is more exact
+      if (this.desk.has(own)) told(this.desk.t(own, { backend: name }));
+      else told(remedy);
     }
     if (state === "lacking") told(this.desk.t("lackingNetwork", { avatar: this.avatar.id, backend: name }));
     if (state === "prepared") {
@@ -202,8 +224,10 @@ class NetworkRow {
 
 /** The form for the parameters that matter to a backend, beside the picture of what they do. */
 class Adjustment {
-  constructor(desk, backend) {
+  /** `note`: where it is told what was refused. */
+  constructor(desk, backend, note) {
     this.backend = backend;
+    this.note = note;
     this.preview = new Preview(desk);
     this.fields = Object.keys(backend.parameters).map((name) => fieldOf(desk, backend.name, name));
     const reset = make("button", { type: "button", class: "vv-quiet" }, desk.t("resetParameters"));
@@ -235,8 +259,24 @@ class Adjustment {
     this.preview.close();
   }
 
+  /** Without what neither counts nor makes sense. */
   get chosen() {
-    return Object.fromEntries(this.fields.map((field) => [field.name, field.value]));
+    const told = this.fields.filter((field) => !field.element.hidden || !field.wrong());
+    return Object.fromEntries(told.map((field) => [field.name, field.value]));
+  }
+
+  /** Whether all fields can be sent; else the first that cannot is where the person goes on. What follows is told once. */
+  check() {
+    this.preview.quiet();
+    const wrong = this.#wrong();
+    wrong?.focus();
+    return !wrong;
+  }
+
+  /** Have each field say what is wrong with it; gives the first place. */
+  #wrong() {
+    const wrong = this.fields.filter(({ element }) => !element.hidden).map((field) => field.wrong());
+    return wrong.find(Boolean);
   }
 
   #fill(parameters) {
@@ -244,9 +284,12 @@ class Adjustment {
   }
 
   #changed(afterMs = SETTLED_MS) {
-    const { chosen } = this;
-    for (const field of this.fields) field.element.hidden = !counts(field.name, chosen);
-    const wish = { backend: this.backend.name, parameters: chosen };
+    this.note.hidden = true; // it was about other values
+    const values = Object.fromEntries(this.fields.map((field) => [field.name, field.value]));
+    for (const field of this.fields) field.element.hidden = !counts(field.name, values);
+    this.preview.quiet();
+    if (this.#wrong()) return;
+    const wish = { backend: this.backend.name, parameters: this.chosen };
     this.preview.ask(`api/avatars/${this.avatar.id}/parts/preview`, wish, afterMs);
   }
 }
@@ -268,6 +311,12 @@ class Preview {
     this.#stop();
     const { signal } = this.#asking;
     this.#timer = setTimeout(() => this.#draw(path, wish, signal), afterMs);
+  }
+
+  /** Neither ask any more nor tell what was refused. */
+  quiet() {
+    this.#stop();
+    this.fault.hidden = true;
   }
 
   close() {
@@ -302,7 +351,7 @@ class Preview {
   }
 }
 
-// -- fields: a name, an element, and a value that is read and set
+// -- fields: a name, an element, a value that is read and set, and wrong(): tells what does not fit, gives where
 
 function fieldOf(desk, backend, name) {
   const id = `vv-${backend}-${name}`;
@@ -319,17 +368,49 @@ function about(desk, id, name) {
   return make("small", { id: `${id}-about` }, desk.t(`about.${name}`));
 }
 
+/** Numbers of one field, with a line that says what fits where one of them does not. */
+class Numbers {
+  constructor(desk, name, count, attributes = {}) {
+    const [min, max] = desk.settings.ranges[name];
+    const step = NOT_WHOLE.includes(name) ? "0.01" : "1";
+    const limits = { min: String(min), max: String(max), step };
+    this.inputs = Array.from({ length: count }, () => make("input", { type: "number", ...limits, ...attributes }));
+    this.line = make("small", { class: "vv-fault", role: "alert", hidden: true });
+    this.words = desk.t(NOT_WHOLE.includes(name) ? "anyNumber" : "wholeNumber", { min, max });
+    this.fits = (value) => value >= min && value <= max && (NOT_WHOLE.includes(name) || Number.isInteger(value));
+  }
+
+  /** An empty one does not fit either. */
+  wrong() {
+    for (const input of this.inputs) input.setAttribute("aria-invalid", String(!this.fits(input.valueAsNumber)));
+    const wrong = this.inputs.find(({ valueAsNumber }) => !this.fits(valueAsNumber));
+    if (this.line.hidden !== !wrong) {
+      this.line.textContent = wrong ? this.words : ""; // changed, so that it is read out
+      this.line.hidden = !wrong;
+    }
+    return wrong;
+  }
+}
+
 /** A slider, and a number for what lies beyond its ends. */
 class NumberField {
   constructor(desk, id, name) {
     this.name = name;
     const described = { "aria-describedby": `${id}-about` };
     this.slider = make("input", { type: "range", ...SLIDERS[name], "aria-labelledby": `${id}-label`, ...described });
-    this.number = make("input", { type: "number", id, step: SLIDERS[name].step, ...described });
+    this.numbers = new Numbers(desk, name, 1, { id, ...described });
+    [this.number] = this.numbers.inputs;
     const both = make("div", { class: "vv-slide" }, this.slider, this.number);
-    this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), both, about(desk, id, name));
+    const parts = [labelOf(desk, id, name), both, this.numbers.line, about(desk, id, name)];
+    this.element = make("div", { class: "vv-parameter" }, ...parts);
     this.slider.oninput = () => (this.number.value = this.slider.value);
-    this.number.oninput = () => (this.slider.value = this.number.value);
+    this.number.oninput = () => {
+      if (this.number.value) this.slider.value = this.number.value; // an empty one would put it in the middle
+    };
+  }
+
+  wrong() {
+    return this.numbers.wrong();
   }
 
   get value() {
@@ -350,6 +431,8 @@ class ModeField {
     this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), this.select, about(desk, id, name));
   }
 
+  wrong() {}
+
   get value() {
     return this.select.value;
   }
@@ -367,6 +450,8 @@ class TickField {
     this.element = make("div", { class: "vv-parameter" }, tick, about(desk, id, name));
   }
 
+  wrong() {}
+
   get value() {
     return this.box.checked;
   }
@@ -379,22 +464,28 @@ class TickField {
 class PadsField {
   constructor(desk, id, name) {
     this.name = name;
-    this.numbers = SIDES.map(() => make("input", { type: "number", step: "1" }));
-    const labels = SIDES.map((side, i) => make("label", {}, make("span", {}, desk.t(`side.${side}`)), this.numbers[i]));
+    this.numbers = new Numbers(desk, name, SIDES.length);
+    const { inputs, line } = this.numbers;
+    const labels = SIDES.map((side, i) => make("label", {}, make("span", {}, desk.t(`side.${side}`)), inputs[i]));
     this.element = make(
       "fieldset",
       { class: "vv-parameter", "aria-describedby": `${id}-about` },
       make("legend", {}, desk.t(`parameter.${name}`), " ", make("code", {}, name)),
       make("div", { class: "vv-pads" }, ...labels),
+      line,
       about(desk, id, name),
     );
   }
 
+  wrong() {
+    return this.numbers.wrong();
+  }
+
   get value() {
-    return this.numbers.map((number) => number.valueAsNumber);
+    return this.numbers.inputs.map((number) => number.valueAsNumber);
   }
 
   set value(value) {
-    this.numbers.forEach((number, i) => (number.value = value[i]));
+    this.numbers.inputs.forEach((number, i) => (number.value = value[i]));
   }
 }
