@@ -7,6 +7,11 @@ export class Chat {
     this.answers = new Map(); // turn that goes on -> bubble
   }
 
+  /** Whether there is anything but what stood in the log from the beginning. */
+  get isBegun() {
+    return this.log.querySelector(".vv-bubble") !== null;
+  }
+
   /** What the viewer said; `echo` texts are spoken as they are and come back as an answer. */
   ask(text, mode) {
     if (mode !== "chat") return;

@@ -134,6 +134,7 @@ class VivavoceTalk extends HTMLElement {
   showAvatars(avatars) {
     const known = JSON.stringify(this.avatars) === JSON.stringify(avatars);
     this.avatars = avatars;
+    if (this.isFirstStart && avatars.length) this.untoast();
     this.isFirstStart = !avatars.length;
     this.parts.frame.classList.toggle("vv-none", !avatars.length);
     this.parts.start.disabled = !avatars.length;
@@ -355,6 +356,7 @@ class VivavoceTalk extends HTMLElement {
       if (this.player.state !== "live") await this.player.live();
     } finally {
       bubble.remove();
+      this.parts.hello.hidden = this.chat.isBegun;
     }
   }
 

@@ -38,6 +38,7 @@ async def test_the_first_avatars_are_waited_for(chromium: Path, portal: PortalPr
         write_avatar(tmp_path / "avatars" / "mira", 90)
         await page.wait_for_selector("#vv-start:not([disabled])", timeout=15_000)
         assert await page.inner_text(".vv-state") == "Ready"
+        assert not await page.locator(".vv-toast.vv-on").count()
         write_avatar(tmp_path / "avatars" / "theo", 60)
         await page.wait_for_selector("#vv-talk .vv-avatar[data-id=theo]", timeout=15_000)
         await text.press("Enter")

@@ -97,3 +97,4 @@ async def test_what_was_typed_comes_back_when_waiting_is_given_up(visit: Visitor
     await last.page.click("#vv-stop")
     await last.until("document.querySelector('.vv-composer textarea').value === 'hello there'")
     assert not await last.run("document.querySelectorAll('.vv-asked').length")
+    assert await last.page.is_visible(".vv-hello")
