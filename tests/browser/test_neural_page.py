@@ -99,8 +99,9 @@ async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
 
 
 async def test_a_network_without_weights_cannot_be_chosen(visit: Visitor) -> None:
-    """It is listed, with the command that fetches what it lacks."""
+    """It is in the menu, and below it with the command that fetches what it lacks."""
     page = await visit()
     option = ".vv-settings option[value=wav2lip256]"
     assert await page.run(f"document.querySelector('{option}').disabled")
-    assert "launch.py fetch wav2lip256" in str(await page.run(f"document.querySelector('{option}').textContent"))
+    lacking = str(await page.run("document.querySelector('.vv-lacking').textContent"))
+    assert "launch.py fetch wav2lip256" in lacking and "at the portal's next start" in lacking
