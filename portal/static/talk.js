@@ -35,6 +35,11 @@ function socketUrl() {
   return url.href;
 }
 
+/** The picture of an avatar; of one that has lost it, something in its place. */
+function stillOf({ poster }) {
+  return beside(poster || "static/logo.svg").href;
+}
+
 class VivavoceTalk extends HTMLElement {
   static observedAttributes = ["data-catalogue"];
 
@@ -146,7 +151,8 @@ class VivavoceTalk extends HTMLElement {
     if (focused) this.parts.avatars.querySelector("[tabindex='0']")?.focus();
   }
 
-  avatarButton({ id, name, poster }) {
+  avatarButton(avatar) {
+    const { id, name } = avatar;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "vv-avatar";
@@ -154,7 +160,7 @@ class VivavoceTalk extends HTMLElement {
     button.setAttribute("role", "radio");
     button.title = name;
     const face = new Image();
-    face.src = beside(poster).href;
+    face.src = stillOf(avatar);
     face.alt = "";
     const label = document.createElement("span");
     label.textContent = name;
@@ -204,7 +210,7 @@ class VivavoceTalk extends HTMLElement {
       button.tabIndex = checked ? 0 : -1;
     }
     const { poster, backdrop, preview } = this.parts;
-    const still = beside(avatar.poster).href;
+    const still = stillOf(avatar);
     if (poster.src !== still) poster.src = backdrop.src = still;
     poster.alt = avatar.name;
     this.fitFrame();
