@@ -84,10 +84,15 @@ def table(readings: list[Reading]) -> str:
     for reading in readings:
         figure = reading.figure
         bound = ">=" if figure.higher_is_better else "<="
-        value = "not measured" if reading.value is None else f"{reading.value:.3g} {figure.unit}".strip()
+        value = "not measured" if reading.value is None else f"{_three_digits(reading.value)} {figure.unit}".strip()
         ratio = "-" if reading.ratio is None else f"{reading.ratio:.2f}"
         mark = "" if reading.met else " **missed**"
         note = f" ({reading.note})" if reading.note else ""
         target = f"{bound} {figure.target:g} {figure.unit}".strip()
         rows.append(f"| {figure.name} | {value}{mark}{note} | {target} | {ratio} | {figure.peer} |")
     return "\n".join(rows)
+
+
+def _three_digits(value: float) -> str:
+    """At least three of them, and never a power of ten."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

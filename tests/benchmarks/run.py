@@ -81,7 +81,7 @@ def speaking(bench: Bench) -> Iterator[Reading]:
 def capacity(bench: Bench) -> Iterator[Reading]:
     """The most viewers who all speak at once and all get 24 pictures a second."""
     held, notes = 0, []
-    for viewers in (4, 6, 8, 10):
+    for viewers in (4, 6, 8, 10, 12):
         with running_portal(bench.data_dir, *SPEAKING) as portal:
             percent, seen = _cost(portal, "webrtc", viewers, bench.seconds, "--speak")
         notes.append(f"{viewers}: {min(seen['fps']):.1f} fps, {percent:.0f} % core in all")
