@@ -210,6 +210,36 @@ async def test_an_avatar_deleted_elsewhere_closes_its_details(page: Page, portal
     await expect(notice).to_be_hidden()
 
 
+async def test_only_a_press_beside_the_details_closes_them(page: Page) -> None:
+    """Neither one on their edge, nor one that began in a field and ended beside them, or the other way round."""
+    await look_at_mira(page)
+    detail = page.locator(".vv-detail")
+    box = await detail.bounding_box()
+    assert box
+    edge, away = (box["x"] + 5, box["y"] + 60), (box["x"] - 60, box["y"] + 60)
+    for begin, end in ((edge, edge), (edge, away), (away, edge)):
+        await page.mouse.move(*begin)
+        await page.mouse.down()
+        await page.mouse.move(*end)
+        await page.mouse.up()
+        await expect(detail).to_be_visible()
+    await page.mouse.click(*away)
+    await expect(detail).to_be_hidden()
+
+
+async def test_another_avatar_leaves_the_details_as_they_are(page: Page, portal: PortalProcess) -> None:
+    """A question that waits for its answer still waits when somebody has made another avatar."""
+    await look_at_mira(page)
+    await page.locator(".vv-detail").get_by_text("Delete", exact=True).click()
+    sure = page.get_by_text("Yes, delete it")
+    await sure.focus()
+    portrait_bundle(portal.log.parent / "avatars" / "zoe", "woman")
+    await page.evaluate("dispatchEvent(new Event('focus'))")
+    await expect(page.locator(".vv-avatar[data-avatar=zoe]")).to_have_count(1)
+    await expect(sure).to_be_focused()
+    assert (await page.request.delete(f"{portal.url}/api/avatars/zoe")).status == 204
+
+
 async def test_the_form_fits_a_phone_in_chinese(page: Page, portal: PortalProcess) -> None:
     """Nothing of the dialog is wider than it, and every word is Chinese."""
     await page.set_viewport_size({"width": 390, "height": 844})

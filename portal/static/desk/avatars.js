@@ -6,6 +6,25 @@ import { Networks } from "./networks.js";
 /** Overlap of two boxes from which they are of the same face. */
 const SAME_FACE = 0.5;
 
+/** A press on the backdrop closes a dialog; one that began or ended within does not: a text may have been selected. */
+function closeBesideIt(dialog) {
+  const isBeside = ({ target, clientX, clientY }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    const within = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+    return target === dialog && !within;
+  };
+  let beganBeside = false;
+  dialog.onpointerdown = (event) => (beganBeside = isBeside(event));
+  dialog.onclick = (event) => {
+    if (beganBeside && isBeside(event)) dialog.close();
+  };
+}
+
+/** What the closer look tells of an avatar, but for the networks, which follow by themselves. */
+function toldOf({ prepared, networks, ...rest }) {
+  return JSON.stringify(rest);
+}
+
 class VivavoceAvatars extends Desk {
   build() {
     this.form = this.querySelector("form");
@@ -19,9 +38,7 @@ class VivavoceAvatars extends Desk {
       event.preventDefault();
       this.upload();
     };
-    this.detail.onclick = ({ target }) => {
-      if (target === this.detail) this.detail.close(); // beside the dialog, on its backdrop
-    };
+    closeBesideIt(this.detail);
     this.networks = new Networks(this);
     this.detail.append(this.networks.element);
     this.detail.onclose = () => this.networks.close();
@@ -112,7 +129,8 @@ class VivavoceAvatars extends Desk {
     const { id, name } = this.current;
     const now = this.avatars.find((avatar) => avatar.id === id);
     if (now) {
-      this.fillDetail(now);
+      // Only what has changed is built anew: a clip may be playing, or a question waiting for its answer.
+      if (toldOf(now) !== toldOf(this.current)) this.fillDetail(now);
       this.networks.show(now);
       return;
     }
