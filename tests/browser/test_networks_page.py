@@ -240,6 +240,49 @@ async def test_another_avatar_leaves_the_details_as_they_are(page: Page, portal:
     assert (await page.request.delete(f"{portal.url}/api/avatars/zoe")).status == 204
 
 
+JOB_OF_MIRA = {
+    **{"kind": "clip", "name": "A test", "stage": "render", "progress": 0.5, "avatar": "mira", "backend": ""},
+    **{"result": None, "gone": "", "created_at": 1.0, "started_at": 2.0, "finished_at": 3.0},
+}
+
+
+async def answer_jobs(page: Page, **job: Any) -> None:
+    """Have the page see one job, and nothing else."""
+    await page.unroute("**/api/jobs?*")
+    await page.route("**/api/jobs?*", lambda route: route.fulfill(json=[{**JOB_OF_MIRA, **job}]))
+    await page.evaluate("dispatchEvent(new Event('focus'))")
+
+
+async def test_a_test_clip_that_came_to_nothing_says_why(page: Page) -> None:
+    """While it is made, its stage is told; afterwards the reason, and it can be asked for again."""
+    await look_at_mira(page)
+    test = page.locator(".vv-detail .vv-no-test")
+    again = test.get_by_role("button", name="Speak a test sentence")
+    await answer_jobs(page, id="test-mira", state="running", error=None, retryable=False)
+    await expect(test).to_contain_text("speaking and drawing")
+    await expect(again).to_be_disabled()
+    error = {"code": "speech_failed", "message": "No voice spoke.", "hint": "Try again."}
+    await answer_jobs(page, id="test-mira", state="failed", error=error, retryable=True)
+    await expect(test).to_contain_text("No voice spoke.")
+    await expect(again).to_be_enabled()
+    await answer_jobs(page, id="test-mira", state="cancelled", error=None, retryable=True)
+    await expect(test).to_contain_text("cancelled")
+    await expect(test).not_to_contain_text("No voice spoke.")
+
+
+@pytest.mark.parametrize(("tab", "element"), [(2, "studio"), (3, "jobs")])
+async def test_a_refused_second_try_is_explained(page: Page, tab: int, element: str) -> None:
+    """The reason stands beside the button, which can be pressed again."""
+    await page.get_by_role("tab").nth(tab).click()
+    await answer_jobs(page, id="gone", state="cancelled", error=None, retryable=True)
+    actions = page.locator(f"vivavoce-{element} .vv-actions")
+    retry = actions.get_by_role("button", name="Try again")
+    await retry.click()  # the server knows of no such job
+    await expect(actions.get_by_role("alert")).to_be_visible()
+    await expect(actions.get_by_role("alert")).to_contain_text("job")
+    await expect(retry).to_be_enabled()
+
+
 async def test_the_form_fits_a_phone_in_chinese(page: Page, portal: PortalProcess) -> None:
     """Nothing of the dialog is wider than it, and every word is Chinese."""
     await page.set_viewport_size({"width": 390, "height": 844})

@@ -1,6 +1,6 @@
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
-import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, make } from "./desk.js";
+import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, jobFailure, make } from "./desk.js";
 import { Networks } from "./networks.js";
 
 /** Overlap of two boxes from which they are of the same face. */
@@ -99,6 +99,7 @@ class VivavoceAvatars extends Desk {
     if (busy !== this.busy || this.missed) this.load();
     this.busy = busy;
     this.networks.showJobs(jobs);
+    this.followTest(jobs);
   }
 
   // -- gallery
@@ -191,24 +192,48 @@ class VivavoceAvatars extends Desk {
   }
 
   testClip(avatar) {
+    this.test = null;
     if (avatar.test_clip) {
       return [make("video", { src: beside(avatar.test_clip), controls: true, playsInline: true, preload: "metadata" })];
     }
     const button = make("button", { type: "button", class: "vv-button" }, this.t("makeTest"));
-    const note = make("span", { class: "vv-soft" }, this.t("noTestClip"));
+    const note = make("div", { class: "vv-soft", role: "status" }, this.t("noTestClip"));
+    const test = { job: `test-${avatar.id}`, button, note, shown: "" };
     button.onclick = async () => {
       button.disabled = true;
       try {
         await api("POST", `api/avatars/${avatar.id}/test-clip`);
         note.textContent = this.t("stage.");
+        test.shown = null; // also one that fails as the last one did is told
         await feed.refresh();
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         note.replaceChildren(...this.explain(error));
+        test.shown = ""; // a job that has failed before gives way to what is said now
         button.disabled = false;
       }
     };
+    this.test = test;
+    if (feed.jobs) this.followTest(feed.jobs);
     return [make("div", { class: "vv-no-test" }, note, button)];
+  }
+
+  /** While there is no test clip: how far its job is, or why it came to nothing. The clip itself comes with load(). */
+  followTest(jobs) {
+    if (!this.test) return;
+    const { button, note } = this.test;
+    const job = jobs.find(({ id }) => id === this.test.job);
+    const shown = job ? `${job.state} ${job.stage}` : "";
+    if (shown === this.test.shown) return;
+    this.test.shown = shown;
+    button.disabled = Boolean(job) && isActive(job);
+    note.replaceChildren(...this.testWords(job));
+  }
+
+  testWords(job) {
+    if (!job || job.state === "done") return [this.t("noTestClip")]; // done without one: its file was removed
+    if (isActive(job)) return [this.t(`stage.${job.stage}`)];
+    return [this.t(`state.${job.state}`), ...jobFailure(this, job)];
   }
 
   /** What was said while a peer's avatar was imported. */

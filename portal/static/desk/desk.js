@@ -363,24 +363,27 @@ export function jobFailure(desk, job) {
   ].filter(Boolean);
 }
 
-/** Buttons for what can be done with a job now. */
+/** Buttons for what can be done with a job now, and where it is told why that was refused. */
 export function jobActions(desk, job) {
+  const note = make("div", { class: "vv-note", role: "alert", hidden: true });
   const button = (key, method, path) => {
     const element = make("button", { type: "button", class: "vv-quiet" }, desk.t(key));
     element.onclick = async () => {
       element.disabled = true;
+      note.hidden = true;
       try {
         await api(method, path);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        element.title = error.message;
+        desk.tell(note, ...desk.explain(error));
       }
       await feed.refresh();
+      element.disabled = false; // where it is still there, it can be pressed again
     };
     return element;
   };
   const path = `api/jobs/${job.id}`;
-  if (isActive(job)) return [button("cancel", "DELETE", path)];
+  if (isActive(job)) return [button("cancel", "DELETE", path), note];
   const forget = button("forget", "DELETE", path);
-  return job.retryable ? [button("retry", "POST", `${path}/retry`), forget] : [forget];
+  return job.retryable ? [button("retry", "POST", `${path}/retry`), forget, note] : [forget, note];
 }

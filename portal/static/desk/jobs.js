@@ -27,19 +27,33 @@ class VivavoceJobs extends Desk {
   }
 
   fill(row, job) {
+    this.fillStill(row, job);
     const times = this.times(job);
-    const shown = JSON.stringify([this.code, job, times]);
+    const moved = JSON.stringify([this.code, job, times]);
+    if (moved === row.moved) return;
+    row.moved = moved;
+    row.progress.replaceChildren(...this.progress(job));
+    row.times.replaceChildren(...times.map((text) => make("div", {}, text)));
+  }
+
+  /** What does not move is built once: a button, or why it was refused, must not vanish at each look. */
+  fillStill(row, job) {
+    const { progress, stage, started_at, ...still } = job;
+    const shown = JSON.stringify([this.code, still]);
     if (shown === row.shown) return;
     row.shown = shown;
+    row.moved = "";
     const cell = (key, ...content) => make("td", { "data-label": key ? this.t(key) : "" }, ...content);
     const failure = job.state === "failed" || job.state === "cancelled" ? jobFailure(this, job) : [];
+    row.progress = cell("col.progress");
+    row.times = cell("col.times");
     row.element.dataset.state = job.state;
     row.element.replaceChildren(
       cell("col.name", make("strong", {}, job.name), ...failure),
       cell("col.kind", this.t(`job.${job.kind}`)),
       cell("col.state", make("span", { class: "vv-chip", "data-state": job.state }, this.t(`state.${job.state}`))),
-      cell("col.progress", ...this.progress(job)),
-      cell("col.times", ...times.map((text) => make("div", {}, text))),
+      row.progress,
+      row.times,
       cell("", make("span", { class: "vv-actions" }, ...this.result(job), ...jobActions(this, job))),
     );
   }
