@@ -202,6 +202,9 @@ async def test_an_avatar_deleted_elsewhere_closes_its_details(page: Page, portal
     await page.evaluate("dispatchEvent(new Event('focus'))")
     await expect(page.locator(".vv-detail")).to_be_hidden()
     await expect(notice).to_have_text("woman was deleted meanwhile.")
+    await page.locator(".vv-language").click()
+    await expect(notice).to_be_hidden()  # rather than in the other language
+    await page.locator(".vv-language").click()
     await page.locator("vivavoce-avatars .vv-avatar[data-avatar=eve]").click()
     await expect(notice).to_be_hidden()
     await page.locator(".vv-detail").get_by_text("Delete", exact=True).click()

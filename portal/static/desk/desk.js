@@ -142,6 +142,7 @@ export class Desk extends HTMLElement {
   setLanguage(code) {
     this.code = code;
     translate(this, this.allTexts[code]);
+    for (const told of this.querySelectorAll(".vv-note, .vv-gone")) told.hidden = true; // it is in the other language
     this.translated();
     if (feed.jobs) this.show(feed.jobs);
   }
