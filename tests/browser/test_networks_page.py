@@ -243,6 +243,22 @@ async def test_another_avatar_leaves_the_details_as_they_are(page: Page, portal:
     assert (await page.request.delete(f"{portal.url}/api/avatars/zoe")).status == 204
 
 
+async def test_an_avatar_that_has_lost_its_pictures_shows_our_logo(page: Page, portal: PortalProcess) -> None:
+    """In the gallery and in the Studio, rather than a broken picture."""
+    folder = portal.log.parent / "avatars" / "lost"
+    portrait_bundle(folder, "woman")
+    for picture in ("poster.jpg", "preview.mp4"):
+        (folder / picture).unlink(missing_ok=True)
+    for tab, place in (
+        (1, "vivavoce-avatars [data-avatar=lost] img"),
+        (2, "vivavoce-studio label:has([value=lost]) img"),
+    ):
+        await page.get_by_role("tab").nth(tab).click()
+        width = "image => image.decode().then(() => image.naturalWidth)"
+        assert await page.locator(place).evaluate(width) > 0
+    assert (await page.request.delete(f"{portal.url}/api/avatars/lost")).status == 204
+
+
 JOB_OF_MIRA = {
     **{"kind": "clip", "name": "A test", "stage": "render", "progress": 0.5, "avatar": "mira", "backend": ""},
     **{"result": None, "gone": "", "created_at": 1.0, "started_at": 2.0, "finished_at": 3.0},

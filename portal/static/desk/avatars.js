@@ -1,6 +1,6 @@
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
-import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, jobFailure, make } from "./desk.js";
+import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, jobFailure, make, posterOf } from "./desk.js";
 import { Networks } from "./networks.js";
 
 /** Overlap of two boxes from which they are of the same face. */
@@ -157,7 +157,7 @@ class VivavoceAvatars extends Desk {
   }
 
   moving(avatar) {
-    const poster = avatar.poster ? beside(avatar.poster) : "";
+    const poster = posterOf(avatar);
     if (!avatar.preview) return make("img", { src: poster, alt: "" });
     const src = beside(avatar.preview);
     return make("video", { src, poster, muted: true, autoplay: true, loop: true, playsInline: true });

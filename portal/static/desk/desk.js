@@ -12,6 +12,11 @@ export function beside(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI).href;
 }
 
+/** The address of an avatar's picture; our logo's where it has lost its own, as on the Talk tab. */
+export function posterOf({ poster }) {
+  return beside(poster || "static/logo.svg");
+}
+
 /** What went wrong, as the server tells it: code, message (the cause), hint (the remedy). */
 export class ApiError extends Error {
   constructor({ code, message, hint, report }) {

@@ -1,6 +1,6 @@
 /** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
 
-import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, make } from "./desk.js";
+import { ApiError, Desk, JobCards, api, bindDrop, feed, isActive, make, posterOf } from "./desk.js";
 
 class VivavoceStudio extends Desk {
   build() {
@@ -61,7 +61,7 @@ class VivavoceStudio extends Desk {
   }
 
   speaker(avatar) {
-    const picture = make("img", { src: avatar.poster ? beside(avatar.poster) : "", alt: "" });
+    const picture = make("img", { src: posterOf(avatar), alt: "" });
     const radio = make("input", { type: "radio", name: "avatar", value: avatar.id });
     return make("label", {}, radio, picture, make("span", {}, avatar.name));
   }
