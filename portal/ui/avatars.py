@@ -32,7 +32,7 @@ _MARKUP = """
 </section>
 <section class="vv-gallery-part">
   <h2 data-t="galleryTitle"></h2>
-  <p class="vv-empty" data-t="galleryEmpty" hidden></p>
+  <p class="vv-empty" hidden></p>
   <p class="vv-gone" role="status" hidden></p>
   <div class="vv-gallery"></div>
 </section>

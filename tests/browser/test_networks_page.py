@@ -289,6 +289,18 @@ async def test_a_test_clip_that_came_to_nothing_says_why(page: Page) -> None:
     await expect(test).not_to_contain_text("No voice spoke.")
 
 
+async def test_an_empty_gallery_tells_only_of_what_is_being_made(page: Page) -> None:
+    """That the first ones are on their way is said while a job makes one."""
+    await page.route("**/api/avatars", lambda route: route.fulfill(json=[]))
+    await page.get_by_role("tab").nth(1).click()
+    empty = page.locator(".vv-gallery-part .vv-empty")
+    await expect(empty).to_have_text("There is no avatar yet.")
+    await answer_jobs(page, id="first", kind="prepare", state="running", error=None, retryable=False)
+    await expect(empty).to_have_text("There is no avatar yet. The first ones are being made.")
+    await page.locator(".vv-language").click()
+    await expect(empty).to_have_text("还没有数字人，第一批正在制作中。")
+
+
 @pytest.mark.parametrize(("tab", "element"), [(2, "studio"), (3, "jobs")])
 async def test_a_refused_second_try_is_explained(page: Page, tab: int, element: str) -> None:
     """The reason stands beside the button, which can be pressed again."""

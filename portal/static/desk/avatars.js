@@ -30,6 +30,7 @@ class VivavoceAvatars extends Desk {
     this.form = this.querySelector("form");
     this.note = this.form.querySelector(".vv-note");
     this.gallery = this.querySelector(".vv-gallery");
+    this.empty = this.querySelector(".vv-gallery-part .vv-empty");
     this.gone = this.querySelector(".vv-gone");
     this.detail = this.querySelector(".vv-detail");
     this.cards = new JobCards(this, this.querySelector(".vv-making .vv-jobs"));
@@ -43,7 +44,7 @@ class VivavoceAvatars extends Desk {
     this.detail.append(this.networks.element);
     this.detail.onclose = () => this.networks.close();
     this.suggested = "";
-    this.avatars = [];
+    this.avatars = null; // not asked for yet
     this.loaded = "";
     this.busy = "";
   }
@@ -94,6 +95,7 @@ class VivavoceAvatars extends Desk {
     const mine = jobs.filter((job) => job.kind === "prepare" && (isActive(job) || job.state === "failed"));
     this.cards.show(mine.reverse()); // in the order of their turns
     this.querySelector(".vv-making").hidden = !mine.length;
+    this.tellEmpty();
     // A job came to its end: there may be a new avatar, or a test clip of one.
     const busy = jobs.filter(isActive).map((job) => job.id).join();
     if (busy !== this.busy || this.missed) this.load();
@@ -117,12 +119,20 @@ class VivavoceAvatars extends Desk {
   }
 
   showGallery() {
-    this.querySelector(".vv-gallery-part .vv-empty").hidden = this.avatars.length > 0;
+    if (!this.avatars) return;
+    this.empty.hidden = this.avatars.length > 0;
+    this.tellEmpty();
     const now = JSON.stringify(this.avatars);
     if (now === this.loaded) return;
     this.loaded = now;
     this.gallery.replaceChildren(...this.avatars.map((avatar) => this.card(avatar)));
     if (this.detail.open) this.look();
+  }
+
+  /** While there is none: whether one is on its way. */
+  tellEmpty() {
+    const making = feed.jobs?.some((job) => job.kind === "prepare" && isActive(job));
+    this.empty.textContent = this.t(making ? "galleryMaking" : "galleryEmpty");
   }
 
   /** Show the open avatar as it is now; it may have been deleted, also by somebody else. */
