@@ -248,6 +248,7 @@ async def test_the_language_is_switched_on_the_spot(page: Page) -> None:
     await expect(page.locator("vivavoce-jobs h2")).to_have_text("任务")
     await show(page, "studio")
     await expect(page.locator("vivavoce-studio [type=submit]")).to_have_text("生成视频")
+    await expect(page.get_by_role("radiogroup", name="制作视频")).to_be_visible()
 
 
 async def test_the_tabs_fit_a_phone(page: Page) -> None:
