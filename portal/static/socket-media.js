@@ -52,6 +52,7 @@ export class SocketMedia extends EventTarget {
     this.position = null;
     this.hushedSince = -Infinity;
     this.listening = false;
+    this.isMuted = false;
     this.closed = false;
   }
 
@@ -62,6 +63,7 @@ export class SocketMedia extends EventTarget {
     if (this.closed) return;
     this.gain = new GainNode(context);
     this.gain.connect(context.destination);
+    this.muted = this.isMuted; // it may have been said before there was anything to mute
     this.source = context.audioWorklet ? this.startWorklet(context) : this.startScriptProcessor(context);
     this.source.connect(this.gain);
     const draw = () => {
@@ -134,6 +136,7 @@ export class SocketMedia extends EventTarget {
   }
 
   set muted(muted) {
+    this.isMuted = muted;
     if (this.gain) this.gain.gain.value = muted ? 0 : 1;
   }
 
