@@ -12,25 +12,39 @@ const ASK_EVERY_MS = 500;
  */
 export async function jobDone(address, signal, told) {
   while (!signal.aborted) {
-    const job = await ask(address);
+    const job = await ask(address, signal);
+    if (signal.aborted) break; // whatever the answer was, nobody waits for it
     if (job.state === "done") return;
     if (job.state === "failed") throw new SessionError(job.error);
     if (job.state === "cancelled") throw cancelled();
     told(job.progress || 0);
-    await new Promise((passed) => setTimeout(passed, ASK_EVERY_MS));
+    await pause(ASK_EVERY_MS, signal);
   }
   throw new SessionError({ code: "stopped", message: "Nobody waits for the job any more." });
 }
 
-async function ask(address) {
+/** Over at once when nobody waits any more. */
+function pause(ms, signal) {
+  return new Promise((passed) => {
+    const over = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", over);
+      passed();
+    };
+    const timer = setTimeout(over, ms);
+    signal.addEventListener("abort", over);
+  });
+}
+
+async function ask(address, signal) {
   let answer;
   try {
-    answer = await fetch(address);
+    answer = await fetch(address, { signal });
   } catch {
     return {}; // the server is away; the job goes on when it is back
   }
   if (answer.status === 404) throw cancelled();
-  return answer.ok ? answer.json() : {};
+  return answer.ok ? answer.json().catch(() => ({})) : {}; // it may break off, too
 }
 
 function cancelled() {
