@@ -85,7 +85,15 @@ export class SessionSocket extends EventTarget {
       this.greeting = socket;
       socket.binaryType = "arraybuffer";
       let welcomed = false;
+      const unreachable = () => new SessionError({ code: "unreachable", message: "The server cannot be reached." });
       const patience = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
+      // A dead connection may take its time to close: nobody waits for that.
+      const giveUp = () => {
+        socket.onclose = socket.onmessage = null;
+        socket.close();
+        clearInterval(this.pinger);
+        reject(unreachable());
+      };
       socket.onopen = () => {
         clearTimeout(patience);
         socket.send(JSON.stringify(hello));
@@ -100,20 +108,25 @@ export class SessionSocket extends EventTarget {
           this.greeting = null;
           this.token = message.token;
           this.socket = socket;
-          this.keepAlive();
+          this.expectSigns(socket, () => this.mend());
           resolve(message);
         } else if (!welcomed && message.type === "error") {
           socket.onclose = null;
           socket.close(1000);
+          clearInterval(this.pinger);
           reject(new SessionError(message));
-        } else this.take(message);
+        } else {
+          if (message.type === "waiting") this.expectSigns(socket, giveUp);
+          this.take(message);
+        }
       };
       socket.onclose = () => {
         clearTimeout(patience);
+        if (!welcomed) clearInterval(this.pinger);
         if (!welcomed && this.closed) {
           reject(stopped());
         } else if (!welcomed) {
-          reject(new SessionError({ code: "unreachable", message: "The server cannot be reached." }));
+          reject(unreachable());
         } else if (socket === this.socket && !this.closed) this.mend();
       };
     });
@@ -133,15 +146,16 @@ export class SessionSocket extends EventTarget {
     this.clock = { at: (t + now) / 2, media };
   }
 
-  keepAlive() {
+  /** Ask for a sign of life again and again; silence is acted upon. */
+  expectSigns(socket, onSilence) {
     clearInterval(this.pinger);
     let asked = 0;
     const ping = () => {
       const now = performance.now();
       // A hidden tab's timers may be minutes apart: silence counts only from a ping that was not answered.
-      if (asked && this.heardAt < asked && now - asked > SILENT_FOR_MS) return this.mend();
+      if (asked && this.heardAt < asked && now - asked > SILENT_FOR_MS) return onSilence();
       if (!asked || this.heardAt >= asked) asked = now;
-      this.send({ type: "ping", t: now });
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "ping", t: now }));
     };
     ping();
     this.pinger = setInterval(ping, PING_EVERY_MS);
