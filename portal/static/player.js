@@ -19,6 +19,7 @@ const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
 const FPS_OVER_MS = 2000;
 const REPORT_EVERY_MS = 10000;
+const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that refuse no avatar
 
 /** Why the pictures come over the WebSocket. */
 export const REASONS = {
@@ -51,6 +52,7 @@ export class Player extends EventTarget {
   forget() {
     this.session = null;
     this.welcome = null;
+    this.wanted = null; // id of an avatar that was asked for and is not there yet
     this.media = null;
     this.reason = null; // a key of REASONS
     this.earlierFrames = 0; // shown before the fallback
@@ -83,12 +85,13 @@ export class Player extends EventTarget {
     session.addEventListener("message", ({ detail }) => this.hear(detail));
     session.addEventListener("media", ({ detail }) => this.media instanceof SocketMedia && this.media.push(detail));
     session.addEventListener("lost", () => this.lose());
-    session.addEventListener("resumed", () => this.resume());
+    session.addEventListener("resumed", ({ detail }) => this.resume(detail));
     session.addEventListener("renewed", ({ detail }) => this.renew(detail));
     session.addEventListener("ended", ({ detail }) => this.end(detail));
     try {
       this.welcome = await session.open({ ...hello, wait: true });
       this.setState("connecting"); // no longer waiting in line
+      this.askForWanted();
       const live = this.live();
       this.chooseMedia();
       await live;
@@ -117,7 +120,16 @@ export class Player extends EventTarget {
   }
 
   swapAvatar(id) {
-    if (this.session) this.session.send({ type: "avatar", id });
+    if (!this.session) return;
+    this.wanted = id;
+    this.session.send({ type: "avatar", id }); // without a socket it is asked for when there is one
+  }
+
+  /** At a welcome: an avatar that was chosen while there was no socket, or whose answer was lost with one. */
+  askForWanted() {
+    if (this.wanted === null) return;
+    if (this.wanted === this.welcome.avatar.id) this.wanted = null;
+    else this.session.send({ type: "avatar", id: this.wanted });
   }
 
   stop() {
@@ -290,12 +302,22 @@ export class Player extends EventTarget {
         this.subtitles.push(message);
         break;
       case "avatar":
-        this.welcome.avatar = message.avatar;
+        this.takeAvatar(message.avatar);
+        break;
+      case "error":
+        if (!OF_AN_ANSWER.includes(message.code)) this.wanted = null;
         break;
       case "pong":
         return;
     }
     this.tell(message.type, message);
+  }
+
+  /** A new session, after a restart of the server, is to begin with it. */
+  takeAvatar(avatar) {
+    this.welcome.avatar = avatar;
+    this.session.hello.avatar = avatar.id;
+    if (this.wanted === avatar.id) this.wanted = null;
   }
 
   hearSound() {
@@ -310,7 +332,11 @@ export class Player extends EventTarget {
   }
 
   /** The same session on a new socket: its pictures come over it again, if they did; a peer has not noticed. */
-  resume() {
+  resume({ avatar }) {
+    const swapped = avatar.id !== this.welcome.avatar.id;
+    this.takeAvatar(avatar);
+    if (swapped) this.tell("avatar", { type: "avatar", avatar });
+    this.askForWanted();
     this.setState(this.media.frames ? "live" : "connecting");
     if (this.state === "connecting") this.expectPicture();
     if (this.media instanceof SocketMedia) {
@@ -327,6 +353,7 @@ export class Player extends EventTarget {
     this.reason = null;
     this.forgetTurns();
     this.setState("connecting");
+    this.askForWanted();
     this.tell("renewed");
     this.chooseMedia();
   }
