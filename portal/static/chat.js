@@ -1,5 +1,7 @@
 /** The chat column: what was asked, and the answers as they stream in. Text only; nothing in it is ever markup. */
 
+import { withCode } from "./page.js";
+
 export class Chat {
   /** @param {HTMLElement} log */
   constructor(log) {
@@ -12,14 +14,18 @@ export class Chat {
     return this.log.querySelector(".vv-bubble") !== null;
   }
 
-  /** What the viewer said; `echo` texts are spoken as they are and come back as an answer. */
-  ask(text, mode) {
-    if (mode !== "chat") return;
-    this.bubble("vv-asked", text);
+  /**
+   * What the viewer said; `echo` texts are spoken as they are and come back as an answer.
+   * @param {HTMLElement?} bubble in which it was pending: it stays, so that it is read out once
+   */
+  ask(text, mode, bubble = null) {
+    if (mode !== "chat") return bubble?.remove();
+    if (bubble) bubble.classList.remove("vv-pending");
+    else this.bubble("vv-asked", text);
     this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** What was typed and cannot be sent yet. The bubble is the caller's, to remove. */
+  /** What was typed and cannot be sent yet. The bubble is the caller's, to remove or to ask with. */
   pending(text) {
     const bubble = this.bubble("vv-asked vv-pending", text);
     this.log.scrollTop = this.log.scrollHeight;
@@ -45,7 +51,8 @@ export class Chat {
 
   /** A notice or an error, with its remedy. */
   note({ message, hint, code }, kind) {
-    this.bubble(`vv-note vv-${kind}`, hint ? `${message} ${hint}` : message).dataset.code = code || "";
+    const told = withCode(hint ? `${message} ${hint}` : message);
+    this.bubble(`vv-note vv-${kind}`, ...told).dataset.code = code || "";
   }
 
   /** A new session counts its turns from 1 again; what was being answered was cut off. */
@@ -58,10 +65,10 @@ export class Chat {
     return this.answers.get(turn);
   }
 
-  bubble(kind, text) {
+  bubble(kind, ...children) {
     const bubble = document.createElement("div");
     bubble.className = `vv-bubble ${kind}`;
-    bubble.textContent = text;
+    bubble.append(...children);
     this.keepingEnd(() => this.log.append(bubble));
     return bubble;
   }

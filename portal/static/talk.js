@@ -49,6 +49,7 @@ class VivavoceTalk extends HTMLElement {
     this.parts = {
       frame: find(".vv-frame"),
       preview: find(".vv-preview"),
+      none: find(".vv-preparing"),
       poster: find(".vv-poster"),
       backdrop: find(".vv-backdrop"),
       subtitle: find(".vv-subtitle"),
@@ -71,11 +72,14 @@ class VivavoceTalk extends HTMLElement {
     this.allTexts = JSON.parse(this.dataset.texts);
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.avatars = [];
-    this.isFirstStart = false; // there is no avatar yet; one is being made
+    this.isFirstStart = false; // there is no avatar yet, or none any more
     this.making = true; // avatars are being made, as far as is known
+    this.isMoreExpected = true; // one of those may still come
+    this.returned = []; // what could not be said, on its way back to the text box
     this.cutting = false; // another avatar was asked for while this one spoke
     this.place = 0; // in the line before a full house
-    this.opening = null; // promise of the session that was started last
+    this.opening = null; // promise of the session that is being started
+    this.wished = null; // what that session, or the one that goes on, was started with
     this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
     this.chat = new Chat(find(".vv-log"));
@@ -131,7 +135,8 @@ class VivavoceTalk extends HTMLElement {
     const making = !jobs || jobs.some(({ state }) => state === "queued" || state === "running");
     // Once more when they have ended: the last of them may have come between the two lists.
     const [more, each] = [making || this.making, this.avatars.length ? MORE_AVATARS_MS : RETRY_AVATARS_MS];
-    this.making = making;
+    [this.making, this.isMoreExpected] = [making, more];
+    this.showState();
     clearTimeout(this.retry); // another look may have begun meanwhile
     if (this.isConnected && (more || !this.avatars.length)) this.retry = setTimeout(() => this.loadAvatars(), each);
   }
@@ -141,7 +146,6 @@ class VivavoceTalk extends HTMLElement {
     this.avatars = avatars;
     if (this.isFirstStart && avatars.length) this.untoast();
     this.isFirstStart = !avatars.length;
-    this.parts.frame.classList.toggle("vv-none", !avatars.length);
     this.parts.start.disabled = !avatars.length;
     this.showState();
     if (known) return;
@@ -170,6 +174,7 @@ class VivavoceTalk extends HTMLElement {
       this.chooseAvatar(id);
       this.forgetComing();
       if (this.player.state !== "idle") this.swapAvatar(id);
+      else this.opening = null; // what waited for the other avatar waits no more
     };
     return button;
   }
@@ -183,6 +188,7 @@ class VivavoceTalk extends HTMLElement {
   /** Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer. */
   moveAmongAvatars(event) {
     const buttons = [...this.parts.avatars.children];
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back, forward
     const here = buttons.indexOf(event.target.closest(".vv-avatar"));
     const goes = {
       ArrowRight: here + 1,
@@ -268,7 +274,7 @@ class VivavoceTalk extends HTMLElement {
 
   lackingItem(kind, { name, remedy, fetched }) {
     const own = fetched && this.texts["hint.unready"]; // in Chinese; in English the server's sentence is more exact
-    const told = own ? own.replaceAll("{backend}", name) : remedy;
+    const told = own ? own.replaceAll("{backend}", () => name) : remedy;
     return make("li", {}, make("strong", {}, this.backendName(kind, name)), make("p", {}, ...withCode(told)));
   }
 
@@ -318,7 +324,8 @@ class VivavoceTalk extends HTMLElement {
       this.submit(parts.input.value);
     };
     parts.input.onkeydown = (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      // In Safari the Enter that ends a composition says so by its keyCode alone.
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.submit(parts.input.value);
     };
@@ -335,41 +342,51 @@ class VivavoceTalk extends HTMLElement {
   /** Enter starts the session too: the first message need not wait for a click. */
   async submit(text) {
     const said = text.trim();
-    if (!said || this.coming) return;
-    if (this.isFirstStart) return this.keep(said);
+    if (!said) return;
+    if (this.isFirstStart && this.player.state === "idle") return this.keep(said);
     this.parts.input.value = "";
     this.fitInput();
     const mode = this.parts.echo.checked ? "echo" : "chat";
+    const bubble = this.player.state === "live" ? null : this.pend(said);
     try {
-      if (this.player.state !== "live") await this.awake(said);
+      if (bubble) await this.awake();
     } catch {
-      return this.giveBack(said); // "ended" tells why
+      return this.giveBack(said, bubble); // "ended" tells why
     }
     try {
-      this.say(said, mode);
+      this.say(said, mode, bubble);
     } catch (error) {
       this.chat.note(this.explain(error), "error");
-      this.giveBack(said);
+      this.giveBack(said, bubble);
     }
   }
 
-  /** Resolves when there is somebody to hear what was said; until then it is seen waiting in the chat. */
-  async awake(said) {
-    const bubble = this.chat.pending(said);
+  /** What was said is seen waiting in the chat until there is somebody to hear it. */
+  pend(said) {
     this.parts.hello.hidden = true;
-    try {
-      await (this.player.state === "idle" ? this.start() : this.opening); // all wait for the same: in their order
-      if (this.player.state !== "live") await this.player.live();
-    } finally {
-      bubble.remove();
-      this.parts.hello.hidden = this.chat.isBegun;
-    }
+    return this.chat.pending(said);
   }
 
-  /** What could not be said can be sent again. */
-  giveBack(said) {
+  /** Resolves when there is somebody to hear what was said. */
+  async awake() {
+    const { state } = this.player;
+    // All wait for the same, in their order; also for an avatar that is being prepared for the start.
+    await (this.opening || (state === "idle" && this.start()));
+    if (this.player.state !== "live") await this.player.live();
+  }
+
+  /** What could not be said can be sent again. Messages that waited together come back together, in their order. */
+  giveBack(said, bubble) {
+    bubble?.remove();
+    this.parts.hello.hidden = this.chat.isBegun;
+    this.returned.push(said);
+    if (this.returned.length === 1) setTimeout(() => this.putBack());
+  }
+
+  putBack() {
     const { input } = this.parts;
-    input.value = [said, input.value].filter(Boolean).join("\n");
+    input.value = [...this.returned, input.value].filter(Boolean).join("\n");
+    this.returned = [];
     this.fitInput();
   }
 
@@ -378,36 +395,63 @@ class VivavoceTalk extends HTMLElement {
     const { input } = this.parts;
     if (!input.value.trim()) input.value = said; // one of the suggestions
     this.fitInput();
-    this.toast(this.texts.kept);
+    this.toast(this.isMoreExpected ? this.texts.kept : this.texts["status.none"]);
   }
 
-  say(text, mode = "chat") {
+  /** @param {HTMLElement?} bubble in which the text was waiting */
+  say(text, mode = "chat", bubble = null) {
     this.player.say(text, mode);
     this.parts.hello.hidden = true;
-    this.chat.ask(text, mode);
+    this.chat.ask(text, mode, bubble);
   }
 
   /** Resolves at the first picture. */
   start(options = {}) {
-    this.opening = this.open(options);
-    return this.opening;
+    return this.follow(this.open(options));
+  }
+
+  /** It is `opening` until it has come to an end. */
+  follow(opening) {
+    const over = () => {
+      if (this.opening === opening) this.opening = null;
+    };
+    this.opening = opening;
+    opening.then(over, over);
+    return opening;
   }
 
   /** An avatar that lacks what the lip-sync needs of it is prepared first. */
   async open(options) {
     this.forgetComing();
-    const wish = { ...this.wish(), ...options };
+    this.wished = { ...this.wish(), ...options };
+    const { wished } = this;
     try {
-      await this.player.start(wish);
+      await this.player.start(wished);
     } catch (error) {
       if (!error.job) throw error;
-      await this.prepared(error);
-      await this.player.start(wish);
+      await this.openWhenPrepared(error, wished);
     }
+  }
+
+  async openWhenPrepared(error, wished) {
+    await this.prepared(error);
+    try {
+      await this.player.start(wished);
+    } catch (again) {
+      if (again.job) this.chat.note(this.explain(again), "error"); // once is enough
+      throw again;
+    }
+  }
+
+  /** The server came back without what the lip-sync needs of the avatar: the session goes on when it is made again. */
+  reopen(error) {
+    this.wished = { ...this.wished, avatar: error.avatar };
+    this.follow(this.openWhenPrepared(error, this.wished)).catch(() => {}); // it has been told
   }
 
   stop() {
     this.forgetComing();
+    this.opening = null;
     this.player.stop();
   }
 
@@ -476,16 +520,19 @@ class VivavoceTalk extends HTMLElement {
     on("error", (message) => {
       if (message.job) return this.swapWhenPrepared(message);
       this.chat.note(this.explain(message), "error");
+      if (!this.player.wanted) this.cutting = false;
+      this.showChosen();
       if (message.code === "avatar_not_found") this.missAvatar();
     });
     on("fallback", ({ code }) => code !== "forced" && this.toast(this.switched(code)));
     on("avatar", ({ avatar }) => {
-      this.chooseAvatar(avatar.id);
-      if (this.cutting) this.toast(this.texts.cut.replace("{avatar}", avatar.name));
+      this.showChosen();
+      if (this.cutting) this.toast(this.texts.cut.replace("{avatar}", () => avatar.name));
       this.cutting = false;
     });
     on("renewed", () => {
       this.chat.newSession();
+      this.showChosen();
       this.toast(this.texts.renewed);
     });
     on("waiting", ({ place }) => {
@@ -499,13 +546,22 @@ class VivavoceTalk extends HTMLElement {
       this.forgetComing();
       if (error && error.code !== "stopped" && !error.job) this.chat.note(this.explain(error), "error");
       if (error && error.code === "avatar_not_found") this.missAvatar();
+      if (error && error.job && !this.opening) this.reopen(error); // who opens prepares it
     });
+  }
+
+  /** Whoever is on show is the choice, unless another is on the way. */
+  showChosen() {
+    const { session, welcome, wanted } = this.player;
+    if (!session || !welcome || wanted || this.coming) return;
+    this.picked = welcome.avatar.id;
+    this.chooseAvatar(this.picked);
   }
 
   swapWhenPrepared(message) {
     this.prepared(message).then(
       () => this.swapAvatar(message.avatar),
-      () => {}, // it has been told
+      () => this.showChosen(), // it has been told
     );
   }
 
@@ -532,7 +588,7 @@ class VivavoceTalk extends HTMLElement {
 
   /** The server speaks of avatars by their ids; a viewer knows their names. */
   named(message) {
-    return this.avatars.reduce((text, { id, name }) => text.replaceAll(`'${id}'`, `'${name}'`), message);
+    return this.avatars.reduce((text, { id, name }) => text.replaceAll(`'${id}'`, () => `'${name}'`), message);
   }
 
   /** Whether something is being said, or about to be. */
@@ -545,9 +601,12 @@ class VivavoceTalk extends HTMLElement {
     const { state, turn } = this.player;
     const shown = state === "live" ? (talking ? turn.state.replace("queued", "thinking") : "listening") : this.stage;
     this.dataset.state = state;
+    this.parts.frame.classList.toggle("vv-none", !this.avatars.length && state === "idle");
+    this.parts.none.dataset.t = this.isMoreExpected ? "preparing" : "status.none";
+    this.parts.none.textContent = this.texts[this.parts.none.dataset.t];
     this.parts.state.dataset.state = shown;
     this.parts.state.textContent = this.texts[`state.${shown}`];
-    const atRest = this.stage === "idle" || this.stage === "making";
+    const atRest = ["idle", "making", "none"].includes(this.stage);
     this.parts.start.hidden = !atRest;
     this.parts.stop.hidden = atRest;
     this.parts.mute.hidden = state === "idle";
@@ -561,7 +620,8 @@ class VivavoceTalk extends HTMLElement {
     if (this.place) return "waiting";
     if (this.player.state !== "idle") return this.player.state;
     if (this.coming) return "preparing";
-    return this.isFirstStart ? "making" : "idle";
+    if (!this.isFirstStart) return "idle";
+    return this.isMoreExpected ? "making" : "none";
   }
 
   /** What changes by itself: subtitle, status line, and how far a preparation is. */
@@ -579,8 +639,8 @@ class VivavoceTalk extends HTMLElement {
     const [text, bar] = this.parts.coming.children;
     const { name } = this.avatars.find(({ id }) => id === avatar) || { name: avatar };
     const said = this.texts.preparingFor
-      .replace("{avatar}", name)
-      .replace("{lipsync}", this.texts[`lipsync.${lipsync}`] || lipsync);
+      .replace("{avatar}", () => name)
+      .replace("{lipsync}", () => this.backendName("lipsync", lipsync));
     if (text.textContent !== said) text.textContent = said;
     bar.value = share;
   }
