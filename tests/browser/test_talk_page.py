@@ -213,6 +213,66 @@ async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> Non
     assert await page.run("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
 
 
+async def test_an_avatar_that_is_refused_is_not_the_choice(visit: Visitor, portal: PortalProcess) -> None:
+    """Whatever the reason, e.g. a damaged file: who is on show is chosen again."""
+    folder = write_avatar(portal.log.parent / "avatars" / "delta", 30)
+    page = await visit("?transport=websocket")
+    await page.page.wait_for_selector(".vv-avatar[data-id=delta]")
+    await page.start()
+    for file in folder.iterdir():
+        if file.name != "poster.jpg":
+            file.write_bytes(b"damaged")
+    await page.page.click(".vv-avatar[data-id=delta]")
+    await page.page.wait_for_selector(".vv-error")
+    shutil.rmtree(folder)
+    assert await page.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "alpha"
+
+
+async def test_one_can_talk_while_an_avatar_is_prepared(visit: Visitor) -> None:
+    """Who is on show hears and answers meanwhile."""
+    page = await visit("?transport=websocket")
+    await page.page.route("**/api/jobs/slow", lambda route: route.fulfill(json={"state": "running", "progress": 0.5}))
+    await page.start()
+    refusal = {"avatar": "beta", "lipsync": "viseme", "job": "slow"}
+    await page.run("(refusal) => void document.querySelector('vivavoce-talk').swapWhenPrepared(refusal)", refusal)
+    await page.page.wait_for_selector(".vv-coming progress")
+    await page.page.fill(".vv-composer textarea", "hello there")
+    await page.page.keyboard.press("Enter")
+    await page.until("document.querySelector('.vv-answer')?.textContent.includes('hello there')")
+    assert await page.page.is_visible(".vv-coming progress")
+
+
+async def test_what_is_typed_while_the_first_picture_needs_a_preparation_waits_for_it(visit: Visitor) -> None:
+    """It is seen waiting; Stop gives all of it back, in the order in which it was typed, ahead of the draft."""
+    page = await visit("?transport=websocket")
+    await page.page.route("**/api/jobs/slow", lambda route: route.fulfill(json={"state": "running", "progress": 0.5}))
+    refusal = {"avatar": "alpha", "lipsync": "viseme", "job": "slow"}
+    opens = "(refusal) => { const talk = document.querySelector('vivavoce-talk'); talk.wished = talk.wish();"
+    await page.run(f"{opens} talk.reopen(refusal); }}", refusal)
+    await page.page.wait_for_selector(".vv-coming progress")
+    for text in ("one", "two", "three"):
+        await page.page.fill(".vv-composer textarea", text)
+        await page.page.keyboard.press("Enter")
+    assert await page.page.locator(".vv-pending").all_inner_texts() == ["one", "two", "three"]
+    await page.page.fill(".vv-composer textarea", "draft")
+    await page.page.click("#vv-stop")
+    await page.until("document.querySelector('.vv-composer textarea').value === 'one\\ntwo\\nthree\\ndraft'")
+    assert not await page.page.locator(".vv-asked").count()
+
+
+async def test_sound_that_is_off_stays_off(visit: Visitor) -> None:
+    """Also when a session begins over the WebSocket after it was switched off."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    await page.page.click(".vv-mute")
+    await page.page.click("#vv-stop")
+    await page.start()
+    gain = "document.querySelector('vivavoce-talk').player.media.gain.gain.value"
+    assert await page.run(gain) == 0
+    await page.page.click(".vv-mute")
+    assert await page.run(gain) == 1
+
+
 async def test_an_avatar_that_is_gone_is_named_and_leaves_the_list(visit: Visitor, portal: PortalProcess) -> None:
     """Deleted by somebody else meanwhile: the error has its name, and who is on show is chosen again."""
     folder = portal.log.parent / "avatars" / "gamma"
