@@ -87,6 +87,54 @@ async def test_who_waits_in_line_waits_through_a_restart(
     assert not await last.run("document.querySelectorAll('.vv-error, .vv-pending').length")
 
 
+async def test_the_avatar_that_was_chosen_is_there_after_a_restart(
+    visit: Visitor, portal: PortalProcess, back_again: Return
+) -> None:
+    """Who was swapped in is on show in the new session; so is who was chosen while there was no server."""
+    for avatar_id in ("beta", "gamma"):
+        write_avatar(portal.log.parent / "avatars" / avatar_id, 60)
+    page = await visit("?transport=websocket")
+    shown = "document.querySelector('vivavoce-talk').player.welcome.avatar.id"
+    checked = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
+    await page.page.wait_for_selector(".vv-avatar[data-id=gamma]")
+    await page.start()
+    await page.page.click(".vv-avatar[data-id=beta]")
+    await page.until(f"{shown} === 'beta'")
+    session = (await page.stats())["session"]
+    portal.kill()
+    await page.until("vivavoce.stats().state === 'mending'")
+    await asyncio.to_thread(back_again)
+    await page.until(f"vivavoce.stats().state === 'live' && vivavoce.stats().session !== '{session}'", within_s=30)
+    assert (await page.run(shown), await page.run(checked)) == ("beta", "beta")
+    await page.run("document.querySelector('vivavoce-talk').player.session.mend()")
+    await page.page.click(".vv-avatar[data-id=gamma]")
+    await page.until(f"{shown} === 'gamma'")
+    assert await page.run(checked) == "gamma"
+
+
+async def test_a_dead_connection_is_noticed_in_the_line(visit: Visitor, portal: PortalProcess) -> None:
+    """Who waits asks for signs of life; when none comes, it is tried anew. The avatar chosen meanwhile is shown."""
+    write_avatar(portal.log.parent / "avatars" / "beta", 60)
+    first = await visit("?transport=websocket")
+    await first.start()
+    dead = """
+        window.WebSocket = class extends WebSocket {
+            constructor(...given) { super(...given); (window.sockets ||= []).push(this); }
+        };
+    """
+    last = await visit("?transport=websocket", before=dead)
+    await last.page.click("#vv-start")
+    await last.until("document.querySelector('.vv-state').textContent === 'Waiting'")
+    await last.run("(window.known = sockets.length, sockets.at(-1).send = () => {}, 0)")
+    await last.until("sockets.length > known", within_s=15)
+    await last.until("document.querySelector('.vv-state').textContent === 'Waiting'", within_s=15)
+    await last.page.click(".vv-avatar[data-id=beta]")
+    await first.page.click("#vv-stop")
+    await last.until("vivavoce.stats().state === 'live'")
+    await last.until("document.querySelector('vivavoce-talk').player.welcome.avatar.id === 'beta'")
+    assert await last.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "beta"
+
+
 async def test_what_was_typed_comes_back_when_waiting_is_given_up(visit: Visitor) -> None:
     """Stop leaves the line; the message is in the text box again, not in the chat."""
     await (await visit("?transport=websocket")).start()
