@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
-from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box, face_boxes
+from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box
 from avatars.face_masks import mask_from_landmarks, musetalk_mask
 from avatars.face_parsing import FaceParser, cut_out, find_face_parser
-from avatars.importers.crops import given_boxes
+from avatars.importers.crops import boxes_of
 from avatars.latents import FaceEncoder
 from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
@@ -30,6 +30,8 @@ from avatars.workspace import stage_output
 __all__ = ["BATCH_FRAMES", "prepare_parts", "softness_warning"]
 
 BATCH_FRAMES = 16
+ALL_BUT_WRITTEN = 0.99
+"share of the work: at 1 the parts are there"
 
 ImageArray = npt.NDArray[np.uint8]
 Rows = npt.NDArray[Any]
@@ -93,9 +95,7 @@ def prepare_parts(
     encoder = FaceEncoder(weights, backend, device) if face_format.latents else None
     parser = find_face_parser(weights, device) if face_format.latents else None
     used = {**parameters.to_json(), "parser": "landmarks" if parser is None else "bisenet"}
-    boxes = given_boxes(bundle, backend)
-    if boxes is None:
-        boxes = face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
+    boxes = boxes_of(bundle, backend, parameters)
     maker = _Maker(bundle, backend, parameters, boxes, encoder, parser)
     batches = work / _digest(bundle, backend, used, maker.weight_files)
     starts = range(0, bundle.frame_count, BATCH_FRAMES)
@@ -163,11 +163,11 @@ def _made(maker: _Maker, frames: range, progress: Callable[[float], None]) -> tu
     rows: list[Rows] = []
     for few in maker.rows(frames):
         rows.append(few)
-        progress((frames.start + sum(map(len, rows))) / count)
+        progress(min(ALL_BUT_WRITTEN, (frames.start + sum(map(len, rows))) / count))
     masks: list[ImageArray] = []
     for frame in frames:
         masks.append(maker.mask(frame))
-        progress(frames.stop / count)
+        progress(min(ALL_BUT_WRITTEN, frames.stop / count))
     return np.concatenate(rows), masks
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
-from avatars.face_crops import CropParameters, face_boxes
+from avatars.face_crops import CropParameters
 from avatars.face_masks import mask_from_landmarks
-from avatars.importers.crops import given_boxes
+from avatars.importers.crops import boxes_of
 
 __all__ = ["draw_preview"]
 
@@ -27,12 +27,7 @@ def draw_preview(bundle: AvatarBundle, backend: str, parameters: CropParameters)
     """
     frame = bundle.frame_index(0)
     landmarks = bundle.landmarks[frame]
-    given = given_boxes(bundle, backend)
-    if given is None:
-        (box,) = face_boxes(backend, landmarks[None], (bundle.width, bundle.height), parameters)
-    else:
-        box = given[frame]
-    x0, y0, x1, y1 = box.tolist()
+    x0, y0, x1, y1 = boxes_of(bundle, backend, parameters)[frame].tolist()
     picture = bundle.frame(frame)
     weight = _MASK_STRENGTH / 255 * mask_from_landmarks(landmarks, (x0, y0, x1, y1), backend, parameters)[:, :, None]
     face = picture[y0:y1, x0:x1]

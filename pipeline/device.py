@@ -214,7 +214,7 @@ class DeviceWorker:
 
     def _patches(self, backend: LipSync, works: list[_Work]) -> list[_Result]:
         try:
-            patches = self._draw(backend, [work.request for work in works if work.request is not None])
+            patches = self.draw_here(backend, [work.request for work in works if work.request is not None])
             return [(work, patch, None) for work, patch in zip(works, patches, strict=True)]
         except Exception as error:  # noqa: BLE001 - a failed batch fails its turns, not the thread that serves all
             of_avatars: dict[int, list[_Work]] = {}
@@ -225,7 +225,11 @@ class DeviceWorker:
             logger.warning("a batch on device %s failed: %s", self.name, error)
             return [(work, None, error) for work in works]
 
-    def _draw(self, backend: LipSync, requests: list[LipSyncRequest]) -> list[FacePatch]:
+    def draw_here(self, backend: LipSync, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
+        """On the device's own thread: draw them now, in halves if they do not fit into its memory.
+
+        Raises what the backend raises; DeviceOutOfMemory when a single picture does not fit.
+        """
         try:
             return backend.infer(requests)
         except DeviceOutOfMemory as error:
@@ -234,7 +238,7 @@ class DeviceWorker:
             half = len(requests) // 2
             self._fits_memory[backend.name] = half
             logger.warning("device %s: %s From now on %d pictures at once.", self.name, error, half)
-        return self._draw(backend, requests[:half]) + self._draw(backend, requests[half:])
+        return self.draw_here(backend, requests[:half]) + self.draw_here(backend, requests[half:])
 
 
 def _settle(results: list[_Result]) -> None:

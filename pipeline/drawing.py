@@ -133,7 +133,7 @@ class Drawing:
 
     async def _hand_over(self, drawn: list[_Asked]) -> None:
         planned = [one.planned for one in drawn]
-        patches = [one.patch.result() for one in drawn if one.patch is not None]
+        patches = _results([one.patch for one in drawn if one.patch is not None])
         loop = asyncio.get_running_loop()
         images = await loop.run_in_executor(self._stages.executor, _compose_all, self._stages, planned, patches)
         self._times.mark("first_frame")
@@ -160,6 +160,14 @@ class Drawing:
         for asked in self._asked:
             if asked.patch is not None and not asked.patch.cancel() and not asked.patch.cancelled():
                 asked.patch.exception()  # whatever it is, the turn has failed already, and has been told so
+
+
+def _results(patches: list[asyncio.Future[FacePatch]]) -> list[FacePatch]:
+    """Raises the first error; all are looked at, for asyncio complains of those that nobody has seen."""
+    for error in [patch.exception() for patch in patches]:
+        if error is not None:
+            raise error
+    return [patch.result() for patch in patches]
 
 
 def _compose_all(stages: Stages, batch: list[_Planned], patches: list[FacePatch]) -> list[ImageArray]:

@@ -21,8 +21,8 @@ __all__ = ["Sample", "measure_cost", "measured_fairly"]
 
 MOST_ROUNDS = 2
 """The best of so many: whatever else the machine does makes a round slower, never faster."""
-MOST_LOOKS = 3
-"""Before a backend is called too slow."""
+MOST_LOOKS, FAR_TOO_SLOW = 3, 3
+"""Before a backend is called too slow; one that needs the device so many times over is called so at once."""
 HOPELESS_S = 0.5
 """A picture that takes so long is not measured again, let alone in a batch."""
 
@@ -41,9 +41,10 @@ async def measure_cost(timed: Callable[[int], Awaitable[float]], batch: int) -> 
 
 
 async def measured_fairly(timed: Callable[[int], Awaitable[float]], batch: int) -> DrawingCost:
-    """As measure_cost(), but what looks too slow for one session is looked at again: the machine may be busy."""
+    """As measure_cost(), but what looks a little too slow for one session is looked at again: the machine may be
+    busy."""
     costs = [await measure_cost(timed, batch)]
-    while costs[-1].share(batch) > 1 and costs[-1].picture_s < HOPELESS_S and len(costs) < MOST_LOOKS:
+    while 1 < costs[-1].share(batch) < FAR_TOO_SLOW and len(costs) < MOST_LOOKS:
         costs.append(await measure_cost(timed, batch))
     return min(costs, key=lambda cost: cost.share(batch))
 
@@ -92,9 +93,10 @@ class Sample:
         return [*stream.push(AudioChunk(noise, FEATURE_RATE_HZ)), *stream.flush()]
 
     def _draw(self, windows: list[FeatureWindow], count: int) -> None:
-        self.lipsync.infer(
+        self.device.draw_here(
+            self.lipsync,
             [
                 LipSyncRequest(self.state, at % self.bundle.frame_count, windows[at % len(windows)], 0.0)
                 for at in range(count)
-            ]
+            ],
         )

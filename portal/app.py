@@ -122,8 +122,10 @@ class Portal:
             self.warmed.set()
             await self.loops.wait(bundle, LoopCoding.of("H264"))
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
-        except (VivavoceError, AvatarError, OSError) as error:  # who started the portal is told: see _announce
-            self.troubles.append(str(error))
+        except (VivavoceError, AvatarError, OSError) as error:
+            if self.warmed.is_set():  # nobody looks at the troubles any more
+                logger.warning("warming up: %s", error)
+            self.troubles.append(str(error))  # who started the portal is told: see _announce
         except Exception as error:  # sessions will tell their viewers; the operator should know now
             logger.exception("warming up failed")
             self.troubles.append(f"{type(error).__name__}: {error}")

@@ -122,6 +122,7 @@ class JobQueue:
         self._listeners: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._asking_for_parts = threading.Lock()
+        self._library = AvatarLibrary(data_dir / "avatars")
         self._connection: DBOSClient | None = None
 
     def on_submit(self, listener: Callable[[], object]) -> None:
@@ -198,18 +199,20 @@ class JobQueue:
         inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
         return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, job_id=job_id)
 
-    def submit_parts(self, avatar: str, name: str, backend: str, parameters: Mapping[str, Any]) -> Job:
+    def submit_parts(
+        self, avatar: str, name: str, backend: str, parameters: Mapping[str, Any], *, join: bool = False
+    ) -> Job:
         """Queue the preparation of an avatar for a lip-sync backend; `parameters` as JSON.
 
         The last wish counts: such jobs run one after another, and each replaces what the one before has made. Who
-        wishes the same as the last did gets that one's job while it is under way.
+        wishes the same as the last did gets that one's job while it is under way; with `join`, whatever is under way.
 
         Raises QueueFull, DiskFull.
         """
         inputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
         with self._asking_for_parts:
             last = self.preparing(avatar, backend)
-            if last is not None and last.parameters == inputs["parameters"]:
+            if last is not None and (join or last.parameters == inputs["parameters"]):
                 return last
             return self._submit(PARTS, f"{name}: {backend}", inputs, avatar=avatar)
 
@@ -367,7 +370,7 @@ class JobQueue:
         return self.get(handle.get_workflow_id())
 
     def _has(self, avatar: str) -> bool:
-        return avatar in AvatarLibrary(self.folders.data_dir / "avatars")
+        return avatar in self._library
 
     def _active_of(self, avatar: str, *kinds: str) -> Iterator[Job]:
         """Jobs of these kinds that wait or run for an avatar."""

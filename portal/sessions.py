@@ -51,6 +51,7 @@ class SessionManager:
         self._prepare_for = prepare_for
         self._on_freed: list[Callable[[], object]] = []
         self._opening = 0
+        self._refused_for_an_opening = False  # somebody, who would have had the place of one that is being opened
         self._reaper: asyncio.Task[None] | None = None
 
     @property
@@ -80,6 +81,7 @@ class SessionManager:
         QueueFull and DiskFull for an avatar that cannot be prepared now.
         """
         if self.live >= self.capacity:
+            self._refused_for_an_opening |= self._opening > 0
             raise AtCapacity(
                 f"All {self.capacity} places are taken.",
                 "Try again in a minute; the operator can raise --max-sessions.",
@@ -109,24 +111,30 @@ class SessionManager:
         for session in list(self.engine.sessions.values()):
             await self.close(session)
 
+    def lipsync_of(self, wish: str | None) -> str:
+        """What a viewer gets who wishes for it; None: for nothing in particular."""
+        return wish or self.choice.lipsync
+
     def choose(self, voice: str | None, lipsync: str | None, tts: str | None) -> Choice:
         """The portal's choice of backends with a viewer's wishes."""
         return replace(
             self.choice,
             voice=voice or self.choice.voice,
-            lipsync=lipsync or self.choice.lipsync,
+            lipsync=self.lipsync_of(lipsync),
             tts=tts or self.choice.tts,
         )
 
     @contextmanager
     def _place_taken(self) -> Iterator[None]:
-        """While a session is being opened. What is refused for lack of room frees none."""
+        """While a session is being opened. One that a full device refuses frees its place for who was refused because
+        of it; for nobody else, or those who wait for that device would try for ever."""
         self._opening += 1
         try:
             yield
         except BaseException as error:
             self._opening -= 1
-            if not isinstance(error, AtCapacity):
+            if not isinstance(error, AtCapacity) or self._refused_for_an_opening:
+                self._refused_for_an_opening = False
                 self._tell_freed()
             raise
         self._opening -= 1

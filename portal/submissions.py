@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avatars.errors import BadParameters
-from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter, face_boxes
+from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter
+from avatars.importers.crops import boxes_of
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest
 from portal.avatar_parts import check_preparable
@@ -32,7 +33,7 @@ def submit_avatar(
 
     def submit() -> Job:
         check_media(path)
-        title = clean_name(name) or Path(clean_file_name(file_name)).stem
+        title = clean_name(name) or clean_name(Path(clean_file_name(file_name, limit=255)).stem)
         return queue.submit_avatar(path, avatar=library.new_id(title), name=title, file_name=file_name, consent=consent)
 
     return _or_remove(path, submit)
@@ -72,17 +73,19 @@ def submit_parts(
     avatar: str,
     backend: str,
     parameters: Mapping[str, Any],
+    join: bool = False,
 ) -> Job:
     """Queue the preparation of an avatar for a lip-sync backend; `parameters` by their names in CropParameters.
 
+    join: whatever is under way for them will do.
     Raises BadRequest (no such backend or parameter), BadParameters, FaceNotFound, AvatarNotFound, BundleError,
     BackendUnavailable (it cannot run here), NetworkMissing, QueueFull, DiskFull.
     """
     bundle = library.open(avatar)
     chosen = chosen_parameters(backend, parameters)
-    face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), chosen)
+    boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
-    return queue.submit_parts(avatar, bundle.name, backend, chosen.to_json())
+    return queue.submit_parts(avatar, bundle.name, backend, chosen.to_json(), join=join)
 
 
 def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:
@@ -90,8 +93,7 @@ def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *,
 
     Raises as submit_parts.
     """
-    under_way = queue.preparing(avatar, backend)
-    return under_way or submit_parts(library, queue, settings, avatar=avatar, backend=backend, parameters={})
+    return submit_parts(library, queue, settings, avatar=avatar, backend=backend, parameters={}, join=True)
 
 
 def chosen_parameters(backend: str, parameters: Mapping[str, Any]) -> CropParameters:

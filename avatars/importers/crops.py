@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
+from avatars.face_crops import CropParameters, face_boxes
 from avatars.importers.account import AGREEMENT, AGREES, PEER_BOXES
 from avatars.workspace import read_json
 
-__all__ = ["given_boxes", "kept_crops"]
+__all__ = ["boxes_of", "given_boxes", "kept_crops"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -47,11 +48,20 @@ def kept_crops(work: Path) -> dict[str, IntArray]:
     return {TENSOR.format(backend): boxes} if _are_boxes(boxes) else {}
 
 
-def given_boxes(bundle: AvatarBundle, backend: str) -> IntArray | None:
-    """Boxes (n, 4) int32 x0, y0, x1, y1 in the frames of an avatar whose own network for `backend` knows no others.
+def boxes_of(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> IntArray:
+    """Boxes (n, 4) int32 x0, y0, x1, y1 of the face in each frame of an avatar: those it came with for its own network,
+    which knows no others, or by the backend's rule.
 
-    None if it came without. Raises BundleError if they do not fit the avatar.
+    Raises KeyError for a backend without a face crop, FaceNotFound, BadParameters, BundleError.
     """
+    given = given_boxes(bundle, backend)
+    if given is not None:
+        return given
+    return face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
+
+
+def given_boxes(bundle: AvatarBundle, backend: str) -> IntArray | None:
+    """Those an avatar came with; None if it came without. Raises BundleError if they do not fit the avatar."""
     boxes = bundle.backend_tensors.get(TENSOR.format(backend))
     if boxes is None:
         return None

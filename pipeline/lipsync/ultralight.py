@@ -16,7 +16,6 @@ from pipeline.lipsync.patches import RowFormat, file_stamp, open_parts, parts_st
 from pipeline.lipsync.torch_device import (
     Precision,
     TorchDevice,
-    compile_whole,
     drawing_told,
     find_weights,
     open_device,
@@ -43,7 +42,7 @@ class UltralightLipSync:
 
     weights    the folder of weights, for the features
     precision  float type of the networks
-    compiled   through torch.compile, as a whole in prepare(): minutes for the first avatar, faster on a GPU
+    compiled   has no effect: compiling each new avatar's network would hold up everybody on its device for minutes
     """
 
     name = "ultralight"
@@ -56,7 +55,6 @@ class UltralightLipSync:
         """Raises BackendUnavailable."""
         find_weights(self.name, weights)
         self._precision: Precision = precision
-        self._compiled = compiled
         self._place: TorchDevice | None = None
 
     def load(self, device: str) -> None:
@@ -76,16 +74,12 @@ class UltralightLipSync:
         Raises AvatarNotPrepared, BundleError, and BackendUnavailable: the network is damaged or another one, or does
         not fit into memory.
         """
-        from models.ultralight import AUDIO_SHAPE, draw, load_ultralight
+        from models.ultralight import load_ultralight
 
         assert self._place is not None, "load() comes first"
         parts = open_parts(bundle, self.name, _ROWS)
         with weights_told(self.name):
             network = self._place.place(load_ultralight(network_path(bundle.path, self.name)))
-            if self._compiled:
-                faces = np.zeros((self.max_batch, *_ROWS.shape), np.uint8)
-                audio = np.zeros((self.max_batch, *AUDIO_SHAPE), np.float32)
-                compile_whole([network], lambda size: draw(network, faces[:size], audio[:size]), self.max_batch)
         return _Speaker(parts, network)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:

@@ -124,8 +124,8 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
     def delete_avatar(avatar_id: str) -> Response:
         """Sessions that show it go on to their end; its jobs that wait or run are cancelled."""
         library.delete(avatar_id)
+        reports.delete(avatar_id)  # before what a full disk may prevent: they show a person
         queue.cancel_all_of(avatar_id)
-        reports.delete(avatar_id)
         with suppress(JobNotFound):
             queue.delete(id_of_test_clip(avatar_id))
         return Response(status_code=204)

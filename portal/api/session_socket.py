@@ -46,6 +46,7 @@ class Sessions(Protocol):
         self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
+    def lipsync_of(self, wish: str | None) -> str: ...
     async def close(self, session: Any) -> None: ...
     def on_freed(self, listener: Callable[[], object]) -> None: ...
 
@@ -250,7 +251,7 @@ class _Conversation:
             await self._sit(await self._resume(hello.token), resumed=True)
         else:
             try:
-                if self._home.line.holds(hello.lipsync):
+                if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
                     raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
                 session = await self._open(hello)
             except AtCapacity:
@@ -291,7 +292,7 @@ class _Conversation:
     async def _first_in_line(self, hello: messages.Hello) -> Seat:
         """Tells the place whenever it has changed."""
         told = 0
-        with self._home.line.joined(hello.lipsync) as waiter:
+        with self._home.line.joined(self._home.sessions.lipsync_of(hello.lipsync)) as waiter:
             while True:
                 waiter.moved.clear()
                 if waiter.first:

@@ -1,6 +1,7 @@
 """The last stage of a turn, with a device whose pictures come when the test says so."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -166,6 +167,22 @@ async def test_what_is_left_of_a_failed_turn_is_not_drawn(desk: Desk) -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         await desk.running
     assert desk.device.futures[1].cancelled()
+
+
+async def test_a_batch_that_failed_is_told_once(desk: Desk) -> None:
+    """All its pictures have the error; the terminal gets no traceback for those that nobody asked about."""
+    desk.feed(2)
+    await desk.settle()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    for future in desk.device.futures:
+        future.set_exception(RuntimeError("out of memory"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await desk.running
+    desk.device.futures.clear()
+    desk.drawing = None  # type: ignore[assignment]
+    gc.collect()
+    assert not complaints
 
 
 async def test_what_an_interrupted_turn_asked_for_is_not_drawn(desk: Desk) -> None:

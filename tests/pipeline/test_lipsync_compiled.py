@@ -83,7 +83,7 @@ def test_batches_that_do_not_fit_are_not_compiled(compiling):
 
 @pytest.mark.parametrize(
     ("name", "largest"),
-    [("wav2lip96", 16), ("ultralight", 3), pytest.param("musetalk15", 3, marks=pytest.mark.slow)],
+    [("wav2lip96", 16), pytest.param("musetalk15", 3, marks=pytest.mark.slow)],
 )
 def test_no_batch_of_a_turn_is_compiled(compiling, name, largest, make_bundle, tmp_path, monkeypatch):
     """What load() and the first prepare() have compiled draws every batch, and a second avatar compiles nothing."""

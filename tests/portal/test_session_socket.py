@@ -112,6 +112,9 @@ class FakeSessions:
         self.opened.append(session)
         return session
 
+    def lipsync_of(self, wish: str | None) -> str:
+        return wish or "viseme"
+
     async def swap_avatar(self, session: FakeSession, avatar: str) -> None:
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
