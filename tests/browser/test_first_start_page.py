@@ -23,6 +23,23 @@ def portal(tmp_path: Path) -> Iterator[PortalProcess]:
         yield process
 
 
+async def test_without_avatars_nobody_is_told_to_wait(chromium: Path, portal: PortalProcess) -> None:
+    """When no job makes one, the page says so, and where one is made; typing says it too."""
+    async with plain_page(chromium, portal.url) as page:
+        await page.evaluate(
+            "fetch('api/jobs').then((jobs) => jobs.json())"
+            ".then((jobs) => Promise.all(jobs.map(({ id }) => fetch(`api/jobs/${id}`, { method: 'DELETE' }))))"
+        )
+        await page.wait_for_selector(".vv-state:has-text('No avatar')", timeout=15_000)
+        assert "under Avatars" in await page.inner_text("#vv-status")
+        assert "under Avatars" in await page.inner_text(".vv-preparing")
+        await page.fill(".vv-composer textarea", "hello there")
+        await page.press(".vv-composer textarea", "Enter")
+        await page.wait_for_selector(".vv-toast.vv-on:has-text('under Avatars')")
+        await page.click(".vv-language")
+        await page.wait_for_selector(".vv-state:has-text('没有数字人')")
+
+
 async def test_the_first_avatars_are_waited_for(chromium: Path, portal: PortalProcess, tmp_path: Path) -> None:
     """The page says so, keeps what is typed, and shows the first avatar and the second as they come."""
     async with plain_page(chromium, portal.url) as page:
