@@ -120,6 +120,35 @@ async def test_a_forgotten_session_ends_and_one_that_is_used_does_not(manager: S
     assert manager.live == 1
 
 
+async def test_a_place_that_a_full_device_leaves_free_is_told_to_who_was_refused_for_it(
+    manager: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: those who wait for the device itself would otherwise try it for ever."""
+    freed: list[int] = []
+    manager.on_freed(lambda: freed.append(manager.live))
+    full = asyncio.Event()
+
+    async def refuse(*_arguments: object) -> Any:
+        await full.wait()
+        raise AtCapacity("The device is full.")
+
+    await manager.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(manager.engine, "open_session", refuse)
+        opening = asyncio.create_task(manager.open())
+        while manager.live < 2:  # noqa: ASYNC110 - it takes its place a few steps of the loop later
+            await asyncio.sleep(0)
+        with pytest.raises(AtCapacity, match="places"):
+            await manager.open()
+        full.set()
+        with pytest.raises(AtCapacity, match="device"):
+            await opening
+        assert freed == [1]
+        with pytest.raises(AtCapacity, match="device"):
+            await manager.open()
+    assert freed == [1]
+
+
 async def test_a_place_that_becomes_free_is_told(manager: SessionManager) -> None:
     """Whoever waits hears of a session that ended and of one that could not be opened, not of one without room."""
     freed: list[int] = []
