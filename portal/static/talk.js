@@ -446,6 +446,8 @@ class VivavoceTalk extends HTMLElement {
   /** The server came back without what the lip-sync needs of the avatar: the session goes on when it is made again. */
   reopen(error) {
     this.wished = { ...this.wished, avatar: error.avatar };
+    this.picked = error.avatar;
+    this.chooseAvatar(error.avatar);
     this.follow(this.openWhenPrepared(error, this.wished)).catch(() => {}); // it has been told
   }
 

@@ -178,6 +178,8 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "hint.worker_died": "文件可能已损坏，或内存不足：请换一个较小的文件。",
         "error.bad_parameters": "制作数字人的参数不正确。",
         "hint.bad_parameters": "请检查参数后再试。",
+        "error.error": "服务器出错了。",
+        "hint.error": "请再试一次；详情见服务器日志。",
         "error.internal": "服务器内部出错。",
         "hint.internal": "请再试一次；详情见服务器日志。",
         "error.device_out_of_memory": "显卡内存不足。",
