@@ -77,8 +77,8 @@ class SessionManager:
     ) -> Session:
         """A started session; None means the portal's default.
 
-        Raises AtCapacity, AvatarNotFound, AvatarBeingPrepared, BundleError, BackendUnavailable, UnknownBackend, and
-        QueueFull and DiskFull for an avatar that cannot be prepared now.
+        Raises AtCapacity, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError, BackendUnavailable,
+        UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be prepared now.
         """
         if self.live >= self.capacity:
             self._refused_for_an_opening |= self._opening > 0
@@ -138,6 +138,7 @@ class SessionManager:
                 self._tell_freed()
             raise
         self._opening -= 1
+        self._refused_for_an_opening &= self._opening > 0  # that place is taken now
 
     def _tell_freed(self) -> None:
         for listener in self._on_freed:
