@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import pickletools
-import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+from models.stand_ins import StandIn, is_harmless, load_without_classes, refused_name, weights_of
 
 __all__ = ["load_network", "placed", "plausible_width", "read_checkpoint", "read_state_dict"]
 
@@ -30,15 +30,13 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _TORCHSCRIPT = "TorchScript archive"
 """In what torch says of one."""
+_OLD_AND_WHOLE = "Only persistent_load of storage is allowed"
+"""What torch says of a whole network in its format from before 1.6."""
 _ZIP_MAGIC = b"PK\x03\x04"
-_WRAPPERS = ("state_dict", "model_state_dict")
-"""Under which key of a training checkpoint the weights are: Wav2Lip's, openai-whisper's."""
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Under which key of a training checkpoint the weights are: Wav2Lip's, openai-whisper's, others'."""
 _PARALLEL_PREFIX = "module."
 """What torch's DataParallel writes before every name."""
-_REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
-"""How torch's own messages name what a pickle wanted to call."""
-_USUAL_OBJECTS = ("argparse.", "collections.", "models.", "numpy.", "torch.nn.")
-"""Where the classes come from that people save along with weights, or as a whole network: nothing to be alarmed at."""
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -67,6 +65,7 @@ _FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The dict that a .pth/.pt/.bin/.safetensors file holds, as it is: weights, and whatever was saved beside them.
 
+    Of a network that was saved whole, its weights. Objects of classes that torch does not know are StandIns.
     Raises WeightsMissing; WeightsDamaged (truncated, empty, no dict, a pickle that wants to run code).
     """
     if not path.is_file():
@@ -80,9 +79,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
+            content = load_without_classes(path, mmap=mappable)
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
+    if isinstance(content, StandIn):
+        return dict(weights_of(content, path))
     if not isinstance(content, dict):
         raise WeightsDamaged(f"{path} holds a {type(content).__name__}, not a dict of weights.", _GET_AGAIN)
     return content
@@ -97,8 +98,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     content = read_checkpoint(path)
     for wrapper in _WRAPPERS:
-        if isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
+        inner = content.get(wrapper)
+        if isinstance(inner, StandIn):
+            content = dict(weights_of(inner, path))
+        elif isinstance(inner, dict):
+            content = inner
     state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not state:
         raise WeightsDamaged(f"There are no weights in {path}.", _GET_AGAIN)
@@ -125,7 +129,7 @@ def _oddity(tensor: Tensor) -> str:
 
 def _damaged(path: Path, error: Exception) -> WeightsDamaged:
     refused = _refused_globals(path, error) if isinstance(error, pickle.UnpicklingError) else []
-    if refused and all(name.startswith(_USUAL_OBJECTS) for name in refused):
+    if refused and all(map(is_harmless, refused)):
         return WeightsDamaged(
             f"{path} is refused: it holds objects of Python ({', '.join(refused)}), not only weights.", _WEIGHTS_ALONE
         )
@@ -134,6 +138,8 @@ def _damaged(path: Path, error: Exception) -> WeightsDamaged:
             f"{path} is refused: it is not only weights but wants to call {', '.join(refused)}.",
             "Do not open it with other programs either; get the file from its publisher.",
         )
+    if _OLD_AND_WHOLE in str(error):
+        return WeightsDamaged(f"{path} is a whole network in the format of torch before 1.6.", _WEIGHTS_ALONE)
     if _TORCHSCRIPT in str(error):
         return WeightsDamaged(f"{path} is a whole network (TorchScript), not its weights.", _WEIGHTS_ALONE)
     if path.stat().st_size == 0:
@@ -143,8 +149,8 @@ def _damaged(path: Path, error: Exception) -> WeightsDamaged:
 
 def _refused_globals(path: Path, error: pickle.UnpicklingError) -> list[str]:
     """What a pickle wants to call: by torch's message, else (protocols that torch never writes) by opcodes."""
-    if refused := _REFUSED_GLOBAL.search(str(error)):
-        return [refused[1].strip(".")]
+    if name := refused_name(error):
+        return [name]
     names: list[str] = []
     strings: list[str] = []
     with path.open("rb") as file, contextlib.suppress(ValueError):  # at the first byte that is no opcode

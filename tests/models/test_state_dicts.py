@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import sys
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -184,25 +187,101 @@ def test_a_torchscript_file_is_recognised(tmp_path: Path) -> None:
     assert "weights alone" in caught.value.hint
 
 
-@pytest.mark.parametrize("save", [as_zip, as_legacy])
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [
-        (lambda: nn.Conv2d(3, 4, 3), r"torch\.nn\.modules\.conv\.Conv2d"),
-        (lambda: {"weight": torch.zeros(1), "args": Namespace(lr=1)}, r"argparse\.Namespace"),
-        (lambda: {"weight": torch.zeros(1), "best_loss": np.float64(0.1)}, r"numpy\.\w+\.multiarray\.scalar"),
-    ],
-    ids=["a whole network", "argparse", "numpy"],
-)
-def test_what_is_usually_saved_beside_weights_is_refused_without_alarm(
-    save: Callable[[Any, Path], None], content: Callable[[], Any], name: str, tmp_path: Path
+def of_another_program(network: nn.Module, module: str) -> nn.Module:
+    """The same network as a program would save it whose classes are in `module`, which does not exist here."""
+    theirs = type("Small", (nn.Module,), {"__module__": module, "__qualname__": "Small"})
+    network.__class__ = theirs
+    return network
+
+
+def saved_as(module: str, content: Callable[[], Any], save: Callable[[Any, Path], None], path: Path) -> None:
+    """Save what names classes of `module`; it is importable only meanwhile, as pickle asks."""
+    names = [".".join(module.split(".")[:depth]) for depth in range(1, module.count(".") + 2)]
+    made = {name: ModuleType(name) for name in names if name not in sys.modules}
+    sys.modules.update(made)
+    try:
+        value = content()
+        for part in (value, *(value.values() if isinstance(value, dict) else ())):
+            if type(part).__module__ == module:
+                setattr(sys.modules[module], type(part).__name__, type(part))
+        save(value, path)
+    finally:
+        for name in made:
+            del sys.modules[name]
+
+
+WHOLE = ["models.wav2lip_v2", "avatars.wav2lip.models.wav2lip_v2", "wav2lip.models", "lipku.net", "__main__"]
+
+
+@pytest.mark.parametrize("module", WHOLE)
+def test_a_network_that_was_saved_whole_gives_its_weights(
+    module: str, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    """Classes of training scripts are not loaded either; the error names them and what to ask for, and warns of nothing
-    worse."""
-    save(content(), tmp_path / "w.pth")
-    with pytest.raises(WeightsDamaged, match=f"refused.*{name}.*not only weights") as caught:
+    """Under whatever path its classes were, none of them is needed; what its state_dict() leaves out is left out."""
+    network = Small()
+    network.load_state_dict(state)
+    saved_as(module, lambda: of_another_program(network, module), as_zip, tmp_path / "w.pth")
+    read = read_state_dict(tmp_path / "w.pth")
+    assert read.keys() == state.keys()
+    assert all(torch.equal(read[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("module", WHOLE)
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+def test_an_old_file_of_a_whole_network_is_refused_without_alarm(module: str, tmp_path: Path) -> None:
+    """torch cannot read these without their classes: the error says what to ask for, and warns of nothing worse."""
+    saved_as(module, lambda: of_another_program(Small(), module), as_legacy, tmp_path / "w.pth")
+    with pytest.raises(WeightsDamaged, match=r"whole network in the format of torch before 1\.6") as caught:
         read_state_dict(tmp_path / "w.pth")
     assert "weights alone" in caught.value.hint and "Do not open" not in caught.value.hint
+
+
+@pytest.mark.parametrize("wrapper", ["model", "state_dict"])
+def test_a_whole_network_in_a_checkpoint_gives_its_weights(wrapper: str, tmp_path: Path) -> None:
+    """DataParallel's layer around it is taken off, as from the names of a state dict."""
+    network = nn.DataParallel(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
+    torch.save({wrapper: network, "epoch": 3}, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth").keys() == network.module.state_dict().keys()
+
+
+@pytest.mark.parametrize("save", [as_zip, as_legacy])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda: Namespace(lr=1),
+        lambda: np.float64(0.1),
+        lambda: [PurePosixPath("a"), frozenset({1}), slice(3)],
+        lambda: torch.optim.lr_scheduler.StepLR(torch.optim.SGD([nn.Parameter(torch.ones(1))]), 1),
+    ],
+    ids=["argparse", "numpy", "plain data", "torch.optim"],
+)
+def test_what_is_usually_saved_beside_weights_does_not_matter(
+    beside: Callable[[], Any], save: Callable[[Any, Path], None], state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """Objects of training scripts are neither loaded nor in the way of the weights."""
+    save({**state, "beside": beside()}, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth").keys() == state.keys()
+
+
+@pytest.mark.parametrize("name", ["getattr", "eval", "shutil.rmtree", "torch.hub.load", "runpy.run_path"])
+def test_a_whole_network_that_hides_a_call_is_refused(name: str, tmp_path: Path) -> None:
+    """Code among the attributes of a network is told as code, and nothing of it is called."""
+    network = of_another_program(Small(), "models.small")
+    module, _, function = name.rpartition(".")
+    network.extra = getattr(importlib.import_module(module or "builtins"), function)
+    saved_as("models.small", lambda: network, as_zip, tmp_path / "w.pth")
+    with pytest.raises(WeightsDamaged, match=f"refused.*wants to call {name}") as caught:
+        read_state_dict(tmp_path / "w.pth")
+    assert "Do not open" in caught.value.hint
+
+
+def test_a_network_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    """A file may say anything of a network: one without end is damaged, and is not walked for ever."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    network._modules["again"] = network
+    torch.save(network, tmp_path / "w.pth")
+    with pytest.raises(WeightsDamaged, match="has no end"):
+        read_state_dict(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize(
