@@ -27,11 +27,18 @@ from avatars.latents import FaceEncoder
 from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
 
-__all__ = ["BATCH_FRAMES", "prepare_parts", "softness_warning"]
+__all__ = ["BATCH_FRAMES", "blindness_warning", "prepare_parts", "softness_warning"]
 
 BATCH_FRAMES = 16
+BATCH_VERSION = 2
+"of what is kept of a batch in the working directory"
 ALL_BUT_WRITTEN = 0.99
 "share of the work: at 1 the parts are there"
+
+FROM_LANDMARKS = "masks_from_landmarks"
+"beside the parameters of parts: in how many frames the face parser saw no face"
+LEAST_SEEN = 0.1
+"of what the landmarks' mask shows; a parser that shows less than this has not seen the face"
 
 ImageArray = npt.NDArray[np.uint8]
 Rows = npt.NDArray[Any]
@@ -51,6 +58,15 @@ def softness_warning(backend: str, boxes: npt.NDArray[np.int32]) -> str:
         f"The face is {face_px} px wide, and {backend} draws {drawn_px} px: the mouth will look soft. A picture in "
         "which the face is smaller looks better, or try --sharpen 0.5."
     )
+
+
+def blindness_warning(parameters: Mapping[str, Any]) -> str:
+    """What to tell a person if the face parser saw no face in some pictures; '' if not.
+
+    parameters: those that the parts were prepared with.
+    """
+    blind = parameters.get(FROM_LANDMARKS, 0)
+    return f"The face parser saw no face in {blind} pictures: their masks are from the landmarks." if blind else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,8 @@ def prepare_parts(
 ) -> BackendParts:
     """Make and store what `backend` needs of an avatar; MuseTalk's rows are `latents`, the others' `faces`.
 
-    MuseTalk's masks are from BiSeNet if its weights are there, else from the landmarks.
+    MuseTalk's masks are from BiSeNet if its weights are there, else from the landmarks. So are those of frames in which
+    BiSeNet sees no face; their number is noted among the parameters.
 
     `progress` gets 0 to 1; what it raises ends the preparation, and the next run with the same `work` goes on there.
     Raises AvatarError (no such backend, packages not installed), AvatarNotFound (deleted meanwhile), BadParameters,
@@ -103,18 +120,20 @@ def prepare_parts(
         progress(start / bundle.frame_count)
         if not _batch(batches, start).exists():
             frames = range(start, min(start + BATCH_FRAMES, bundle.frame_count))
-            rows, masks = _made(maker, frames, progress)
+            rows, masks, blind = _made(maker, frames, progress)
             with stage_output(batches, _batch(batches, start).name) as output:
                 np.save(output / "rows.npy", rows)
                 np.savez_compressed(output / "masks.npz", *masks)
+                np.save(output / "blind.npy", blind)
     name = "latents" if face_format.latents else "faces"
+    blind_frames = sum(int(np.load(_batch(batches, start) / "blind.npy").sum()) for start in starts)
     parts = write_parts(
         bundle,
         backend,
         boxes=boxes,
         masks=_kept_masks(batches, starts),
         rows={name: np.concatenate([np.load(_batch(batches, start) / "rows.npy") for start in starts])},
-        parameters=used,
+        parameters={**used, FROM_LANDMARKS: blind_frames} if blind_frames else used,
     )
     progress(1.0)
     return parts
@@ -141,13 +160,18 @@ class _Maker:
         faces = np.stack([self._face(frame) for frame in frames])
         return iter([faces]) if self.encoder is None else self.encoder.encode(faces)
 
-    def mask(self, frame: int) -> ImageArray:
+    def mask(self, frame: int) -> tuple[ImageArray, bool]:
+        """The mask, and whether the face parser was asked and saw no face."""
         x0, y0, x1, y1 = self.boxes[frame].tolist()
         box: Box = (x0, y0, x1, y1)
+        drawn = mask_from_landmarks(self.bundle.landmarks[frame], box, self.backend, self.parameters)
         if self.parser is None:
-            return mask_from_landmarks(self.bundle.landmarks[frame], box, self.backend, self.parameters)
+            return drawn, False
         crop, _ = crop_box(box)
-        return musetalk_mask(self.parser.classes(cut_out(self.bundle.frame(frame), crop)), box, self.parameters)
+        seen = musetalk_mask(self.parser.classes(cut_out(self.bundle.frame(frame), crop)), box, self.parameters)
+        # An empty mask would be a mouth that never shows, and nothing else would tell why.
+        blind = int(seen.sum(dtype=np.int64)) < LEAST_SEEN * int(drawn.sum(dtype=np.int64))
+        return (drawn, True) if blind else (seen, False)
 
     def _face(self, frame: int) -> ImageArray:
         x0, y0, x1, y1 = self.boxes[frame]
@@ -157,18 +181,25 @@ class _Maker:
         return np.asarray(cv2.resize(face, size, interpolation=face_format.interpolation), np.uint8)
 
 
-def _made(maker: _Maker, frames: range, progress: Callable[[float], None]) -> tuple[Rows, list[ImageArray]]:
-    """Rows and masks of a batch. Networks take seconds a frame, so progress is told between frames."""
+def _made(
+    maker: _Maker, frames: range, progress: Callable[[float], None]
+) -> tuple[Rows, list[ImageArray], npt.NDArray[np.bool_]]:
+    """Rows and masks of a batch, and in which frames the face parser saw no face.
+
+    Networks take seconds a frame, so progress is told between frames.
+    """
     count = maker.bundle.frame_count
     rows: list[Rows] = []
     for few in maker.rows(frames):
         rows.append(few)
         progress(min(ALL_BUT_WRITTEN, (frames.start + sum(map(len, rows))) / count))
     masks: list[ImageArray] = []
-    for frame in frames:
-        masks.append(maker.mask(frame))
+    blind = np.zeros(len(frames), bool)
+    for index, frame in enumerate(frames):
+        mask, blind[index] = maker.mask(frame)
+        masks.append(mask)
         progress(min(ALL_BUT_WRITTEN, frames.stop / count))
-    return np.concatenate(rows), masks
+    return np.concatenate(rows), masks, blind
 
 
 def _kept_masks(batches: Path, starts: Iterable[int]) -> Iterator[ImageArray]:
@@ -184,5 +215,5 @@ def _batch(batches: Path, start: int) -> Path:
 def _digest(bundle: AvatarBundle, backend: str, used: Mapping[str, Any], weight_files: Iterable[Path]) -> str:
     """Another one for whatever would make other batches."""
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files]
-    what = json.dumps([PARTS_VERSION, bundle_fingerprint(bundle), backend, used, stamps])
+    what = json.dumps([BATCH_VERSION, PARTS_VERSION, bundle_fingerprint(bundle), backend, used, stamps])
     return f"{backend}-{zlib.crc32(what.encode()):08x}"

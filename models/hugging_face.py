@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
+from models.weights import is_there
 
 __all__ = ["TRANSFORMERS_WEIGHTS", "read_config", "weights_file"]
 
@@ -41,8 +42,9 @@ def read_config(
 
 
 def weights_file(folder: Path, names: Sequence[str]) -> Path:
-    """The first of these files that is there. Raises WeightsMissing."""
-    for name in names:
-        if (folder / name).is_file():
+    """The first of these files that is there, or of their variants in half precision. Raises WeightsMissing."""
+    in_half_precision = [f"{Path(name).stem}.fp16{Path(name).suffix}" for name in names]
+    for name in (*names, *in_half_precision):
+        if is_there(folder / name):
             return folder / name
     raise WeightsMissing(f"There is neither {' nor '.join(names)} in {folder}.", "Get one: `launch.py fetch`.")

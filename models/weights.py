@@ -1,15 +1,18 @@
 """The weights folder: which file of which network lies where, in our layout or in that of a peer.
 
-What there is to know about the files (layouts, sources, licences) is in `manifest.toml`, once. Standard library only,
-and nothing is opened but the manifest: a file that is there is read by the network it belongs to.
+What there is to know about the files (layouts, sources, licences) is in `manifest.toml`, once. Standard library only.
+Nothing is opened but the manifest and very small files, which may be Git LFS pointers: a weights file that is there is
+read by the network it belongs to.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.errors import WeightsMissing
@@ -19,6 +22,13 @@ __all__ = ["MANIFEST", "Layout", "Licence", "Manifest", "Part", "WeightFile", "W
 MANIFEST = Path(__file__).with_name("manifest.toml")
 INNER_FOLDER = "models"
 "Where LiveTalking and MuseTalk keep their weights: naming their checkout will do as well."
+HALF_PRECISION = ".fp16"
+"What diffusers and transformers put before the ending of a file in half precision."
+POINTER = b"version https://git-lfs.github.com/spec/"
+POINTER_BYTES = 1024
+"At most; Git LFS says so."
+SEARCHED_ENTRIES = 5000
+"Files and folders that are looked at for one that lies at the wrong place."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +65,62 @@ class Layout:
     "may have wildcards"
     holds: tuple[str, ...] = ()
 
-    def matches(self, folder: Path) -> Iterator[Path]:
-        for path in sorted(folder.glob(self.path)):
-            if all((path / name).is_file() for name in self.holds) if self.holds else path.is_file():
+    def matches(self, root: Path) -> Iterator[Path]:
+        """The files or folders below `root` that have this name, exactly or nearly, and lack nothing."""
+        for path in self._named(root):
+            if (is_there(path) if not self.holds else not self.lacks(path)) and not path.name.endswith(".part"):
                 yield path
+
+    def begun(self, root: Path) -> Iterator[Path]:
+        """The folders of this name that have a part of what they must hold, at least a pointer."""
+        for path in self._named(root) if self.holds else ():
+            if path.is_dir() and any(_inside(path, name) for name in self.holds):
+                yield path
+
+    def lacks(self, folder: Path) -> tuple[str, ...]:
+        """What a folder would have to hold and does not."""
+        return tuple(name for name in self.holds if not any(map(is_there, _inside(folder, name))))
+
+    def _named(self, root: Path) -> Iterator[Path]:
+        exact = sorted(root.glob(self.path))
+        yield from exact
+        yield from (path for path in _nearly(root, self.path.split("/")) if path not in exact)
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is a file with content, not the pointer that a checkout without Git LFS has in its place."""
+    return path.is_file() and not is_pointer(path)
+
+
+def is_pointer(path: Path) -> bool:
+    try:
+        if not 0 < path.stat().st_size <= POINTER_BYTES:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
+
+
+def _inside(folder: Path, name: str) -> list[Path]:
+    """The files of a folder that have this name, or nearly."""
+    exact = folder / name
+    return [exact] if exact.is_file() else [path for path in _nearly(folder, [name]) if path.is_file()]
+
+
+def _nearly(root: Path, pattern: list[str]) -> list[Path]:
+    """What lies at `pattern` below a folder if one does not look too closely: MuseTalkV1.5/unet.fp16.safetensors is
+    musetalkV15/unet.safetensors."""
+    found = [root]
+    for part in pattern:
+        inside = [path for folder in found if folder.is_dir() for path in sorted(folder.iterdir())]
+        found = [path for path in inside if fnmatchcase(_loosened(path.name), _loosened(part))]
+    return found
+
+
+def _loosened(name: str) -> str:
+    plain = name.lower().replace(HALF_PRECISION, "")
+    return plain.translate(str.maketrans("", "", "-_. "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +181,23 @@ class WeightsFolder:
         return next(found, None)
 
     def missing(self, backend: str) -> tuple[str, ...]:
-        """Files that are not there, as `fetch` would name them; empty if the backend has all it needs."""
+        """Files that are not there, by their paths in the weights folder; empty if the backend has all it needs."""
         absent = (part for part in self.parts(backend) if self.locate(part) is None)
-        return tuple(file.path for part in absent for file in self._absent(part.files))
+        return tuple(path for part in absent for path in self._lacking(part))
+
+    def to_fetch(self, part: Part) -> tuple[WeightFile, ...]:
+        """Which of its files are to be fetched so that the part is whole; none if it is."""
+        if self.locate(part) is not None:
+            return ()
+        lacking = set(self._lacking(part))
+        if lacking <= {file.path for file in part.files}:
+            return tuple(file for file in part.files if file.path in lacking)
+        return tuple(file for file in part.files if not is_there(self.path / file.path))
+
+    def hints(self, backend: str) -> tuple[str, ...]:
+        """What lies in the folder and looks like something that is missing: a sentence each, with the remedy."""
+        lacking = self.missing(backend)
+        return tuple(hint for path in lacking for hint in self._hints_for(path))
 
     def find(self, backend: str) -> dict[str, Path]:
         """Role -> file or folder.
@@ -134,8 +210,11 @@ class WeightsFolder:
         """
         missing = self.missing(backend)
         if missing:
+            absent = (
+                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the weights folder {self.path}."
+            )
             raise WeightsMissing(
-                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the weights folder {self.path}.",
+                " ".join((absent, *self.hints(backend))),
                 f"Get what is missing with `python launch.py fetch {backend}`, or name a folder that has it "
                 "at the portal's next start: `--weights DIR`.",
             )
@@ -145,7 +224,52 @@ class WeightsFolder:
     def _roots(self) -> Iterable[Path]:
         return (self.path, self.path / INNER_FOLDER)
 
-    def _absent(self, files: Iterable[WeightFile]) -> Iterator[WeightFile]:
-        """Those that are not at their place; all of them if a part has them in pieces that do not belong together."""
-        absent = [file for file in files if not any((root / file.path).is_file() for root in self._roots())]
-        yield from absent or files
+    def _lacking(self, part: Part) -> tuple[str, ...]:
+        """Paths that would make the part whole: the rest of the fullest folder that has been begun, else its files."""
+        begun = [
+            (layout.lacks(folder), folder, root)
+            for layout in part.layouts
+            for root in self._roots()
+            for folder in layout.begun(root)
+        ]
+        if begun:
+            lacks, folder, root = min(begun, key=lambda one: _how_far(part, one[0], one[1]))
+            return tuple((folder.relative_to(root) / name).as_posix() for name in lacks)
+        absent = tuple(
+            file.path for file in part.files if not any(is_there(root / file.path) for root in self._roots())
+        )
+        return absent or tuple(file.path for file in part.files)
+
+    def _hints_for(self, missing: str) -> Iterator[str]:
+        for root in self._roots():
+            if is_pointer(root / missing):
+                yield (
+                    f"{root / missing} is only a Git LFS pointer: run `git lfs pull` where it was cloned, "
+                    "or download the file itself."
+                )
+                return
+        elsewhere = self._elsewhere(missing.rpartition("/")[2])
+        if elsewhere is not None:
+            yield f"{elsewhere} looks like it: move it to {self.path / missing}."
+
+    def _elsewhere(self, name: str) -> Path | None:
+        """A file of a telling name at a place where nobody looks for it."""
+        if name in ("config.json", "model.safetensors", "pytorch_model.bin"):
+            return None  # so many networks' files are called
+        looked_at = 0
+        for place, folders, names in os.walk(self.path):
+            looked_at += len(folders) + len(names)
+            near = [one for one in sorted(names) if _loosened(one) == _loosened(name) and is_there(Path(place, one))]
+            if near:
+                return Path(place, near[0])
+            if looked_at > SEARCHED_ENTRIES:
+                break
+        return None
+
+
+def _how_far(part: Part, lacks: tuple[str, ...], folder: Path) -> tuple[int, bool, bool]:
+    """Orders folders that have been begun. Of two forms of the same weights the one comes first of which there is a
+    pointer already, then the one that can be fetched."""
+    fetched = {PurePosixPath(file.path).name for file in part.files}
+    pointed_at = any(is_pointer(folder / name) for name in lacks)
+    return len(lacks), not pointed_at, not fetched.issuperset(lacks)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatars.backend_parts import prepare_parts, softness_warning
+from avatars.backend_parts import blindness_warning, prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, NetworkMissing
 from avatars.face_crops import BACKENDS, CropParameters
@@ -86,8 +86,9 @@ def prepare_for_backend(
         open_device(backend, device)
     with weights_told(backend):
         parts = prepare_parts(bundle, backend, settings.weights_folder, chosen, work, progress, device=device)
-    warning = softness_warning(backend, parts.boxes)
-    return [warning] if warning else []
+    return [
+        warning for warning in (softness_warning(backend, parts.boxes), blindness_warning(parts.parameters)) if warning
+    ]
 
 
 def _encodes_faces(settings: Settings, backend: str) -> bool:

@@ -175,13 +175,14 @@ def check_torch(_settings: Settings) -> Finding:
 def check_neural_backend(settings: Settings, backend: str) -> Finding:
     """Ready, or what is missing; bad only for the backend that was chosen."""
     packages = [name for name in NEURAL_PACKAGES if importlib.util.find_spec(name) is None]
-    missing = [*packages, *WeightsFolder(settings.weights_folder).missing(backend)]
+    weights = WeightsFolder(settings.weights_folder)
+    missing = [*packages, *weights.missing(backend)]
     if not missing:
         return Finding(backend, State.OK, "ready")
     chosen = settings.lipsync == backend
     detail = f"{'' if chosen else 'not set up: '}without {', '.join(missing)}"
     remedy = f"`python launch.py fetch {backend}` brings them or tells where they are; or use a folder: --weights DIR"
-    return Finding(backend, State.BAD if chosen else State.OK, detail, remedy)
+    return Finding(backend, State.BAD if chosen else State.OK, detail, " ".join((*weights.hints(backend), remedy)))
 
 
 def check_gpu(_settings: Settings) -> Finding:

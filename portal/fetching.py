@@ -102,7 +102,7 @@ class Fetching:
         for words in dict.fromkeys(getattr(part.licence, self.language) for part in parts):
             self.say(f"  Licence: {words}")
         problems: list[WeightsError] = [*self._differences(parts)]
-        absent = [file for part in parts if self.weights.locate(part) is None for file in _absent_files(part, folder)]
+        absent = [file for part in parts for file in self.weights.to_fetch(part)]
         if absent:
             _check_room(absent, folder)
             with _only_one(folder):
@@ -160,10 +160,6 @@ def _difference(path: Path, file: WeightFile) -> str:
     if file.size_bytes is not None and found_bytes != file.size_bytes:
         return f"it has {found_bytes} bytes instead of {file.size_bytes}"
     return "its checksum differs" if file.sha256 and sha256_of(path) != file.sha256 else ""
-
-
-def _absent_files(part: Part, folder: Path) -> list[WeightFile]:
-    return [file for file in part.files if not (folder / file.path).is_file()]
 
 
 def _check_room(absent: Sequence[WeightFile], folder: Path) -> None:

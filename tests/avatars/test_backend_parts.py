@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from avatars import backend_parts
-from avatars.backend_parts import prepare_parts, softness_warning
+from avatars.backend_parts import blindness_warning, prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from avatars.face_crops import CropParameters, crop_box
@@ -107,6 +107,25 @@ def test_a_face_parser_makes_the_masks_if_its_weights_are_there(
     expected = musetalk_mask(parse(network, seen[None])[0], (x0, y0, x1, y1), parameters)
     assert np.array_equal(parts.mask(2), expected) and not np.array_equal(expected, drawn.mask(2))
     assert expected.any()
+
+
+@pytest.mark.parametrize("seen", [0, 1], ids=["background", "one pixel of skin"])
+def test_a_face_parser_that_sees_no_face_leaves_the_masks_to_the_landmarks(
+    bundle: AvatarBundle, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: int
+) -> None:
+    """A painted or masked face may be none to BiSeNet: the mouth shows all the same, and the person is told."""
+    from tests.tiny_musetalk import write_bisenet_weights
+
+    parameters = CropParameters.of("musetalk15")
+    drawn = prepare_parts(bundle, "musetalk15", weights, parameters, tmp_path / "drawn", silent)
+    assert blindness_warning(drawn.parameters) == ""
+    write_bisenet_weights(weights)
+    classes = np.zeros((512, 512), np.uint8)
+    classes[400, 256] = seen
+    monkeypatch.setattr("avatars.face_parsing.FaceParser.classes", lambda self, crop: classes)
+    parts = prepare_parts(bundle, "musetalk15", weights, parameters, tmp_path / "work", silent)
+    assert all(np.array_equal(parts.mask(frame), drawn.mask(frame)) for frame in range(bundle.frame_count))
+    assert "no face in 5 pictures" in blindness_warning(parts.parameters)
 
 
 def test_one_avatar_serves_several_backends(bundle: AvatarBundle, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import WeightsMissing
+from models.hugging_face import weights_file
 from models.weights import WeightsFolder, read_manifest
 
 BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight", "face-parse")
@@ -68,7 +69,7 @@ def test_the_folder_of_livetalking_is_used_as_it_is(tmp_path):
     weights = folder(tmp_path, "wav2lip.pth", "whisper/tiny.pt", "sd-vae-ft-mse/config.json", *MUSETALK_FOLDER[:4])
     assert weights.find("wav2lip256") == {"network": tmp_path / "wav2lip.pth"}
     assert weights.missing("wav2lip96") == ("wav2lip96.pth",)
-    assert weights.missing("musetalk15") == ("sd-vae/config.json", "sd-vae/diffusion_pytorch_model.safetensors")
+    assert weights.missing("musetalk15") == ("sd-vae-ft-mse/diffusion_pytorch_model.safetensors",)
     (tmp_path / "sd-vae-ft-mse/diffusion_pytorch_model.bin").touch()
     found = weights.find("musetalk15")
     assert (found["whisper"], found["vae"]) == (tmp_path / "whisper/tiny.pt", tmp_path / "sd-vae-ft-mse")
@@ -122,6 +123,87 @@ def test_half_a_folder_is_missing_its_other_half(tmp_path):
     """Of a folder without its weights only the weights are named."""
     weights = folder(tmp_path, "hubert-large-ls960-ft/config.json")
     assert weights.missing("ultralight") == ("hubert-large-ls960-ft/pytorch_model.bin",)
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        ("sd-vae/diffusion_pytorch_model.bin", "sd-vae/config.json"),
+        ("sd-vae/diffusion_pytorch_model.safetensors", "sd-vae/config.json"),
+        ("whisper/pytorch_model.bin", "whisper/config.json"),
+        ("whisper-tiny/model.safetensors", "whisper-tiny/config.json"),
+    ],
+)
+def test_a_configuration_alone_is_missing_beside_weights_of_either_form(tmp_path, there, missing):
+    """Nothing is said to be missing that is there in another form, and nothing more is fetched."""
+    weights = folder(tmp_path, *MUSETALK_FOLDER[2:4], there)
+    part = next(part for part in weights.parts("musetalk15") if part.role in there)
+    lacking = [path for path in weights.missing("musetalk15") if path.split("/")[0] == there.split("/")[0]]
+    assert lacking == [missing]
+    fetched = [file.path for file in weights.to_fetch(part)]
+    assert fetched == [missing] or missing.startswith("whisper-tiny")  # fetch has no folder of that name
+
+
+NEARLY = {
+    "unet": ("musetalkV1.5/unet.pth", "MuseTalkV15/unet.pth", "musetalk_v15/unet.safetensors"),
+    "unet_config": ("MuseTalkV15/musetalk.json", "musetalkV1.5/config.json"),
+    "vae": ("sd-vae", "SD-VAE-FT-MSE", "vae", "sd_vae_ft_mse"),
+    "whisper": ("Whisper/tiny.pt", "tiny.pt"),
+}
+
+
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in NEARLY.items() for name in names])
+def test_a_name_that_is_nearly_right_will_do(tmp_path, role, name):
+    """Capitals, points and dashes differ from folder to folder; what is in the file is checked when it is loaded."""
+    inside = ("config.json", "diffusion_pytorch_model.fp16.safetensors") if role == "vae" else ()
+    weights = folder(tmp_path, *(f"{name}/{file}" for file in inside) if inside else (name,))
+    part = next(part for part in weights.parts("musetalk15") if part.role == role)
+    assert weights.locate(part) == tmp_path / name
+
+
+def test_weights_in_half_precision_are_found_in_their_folder(tmp_path):
+    """Hugging Face's `.fp16` files serve where there is no other, and the whole one is preferred."""
+    names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+    folder(tmp_path, "diffusion_pytorch_model.fp16.safetensors")
+    assert weights_file(tmp_path, names).name == "diffusion_pytorch_model.fp16.safetensors"
+    folder(tmp_path, "diffusion_pytorch_model.bin")
+    assert weights_file(tmp_path, names).name == "diffusion_pytorch_model.bin"
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438375973\n"
+
+
+@pytest.mark.parametrize(
+    ("backend", "pointer"),
+    [
+        ("musetalk15", "musetalkV15/unet.pth"),
+        ("musetalk15", "sd-vae/diffusion_pytorch_model.bin"),
+        ("musetalk15", "whisper/pytorch_model.bin"),
+        ("face-parse", "face-parse-bisent/79999_iter.pth"),
+    ],
+)
+def test_a_pointer_of_git_lfs_is_no_weights_file(tmp_path, backend, pointer):
+    """A clone without Git LFS has a file of every name and nothing in it: it is missing, and the remedy is named."""
+    weights = folder(tmp_path, *MUSETALK_FOLDER)
+    (tmp_path / pointer).write_bytes(POINTER)
+    (missing,) = weights.missing(backend)
+    assert missing.split("/")[0] == pointer.split("/")[0]
+    with pytest.raises(WeightsMissing) as caught:
+        weights.find(backend)
+    assert str(tmp_path / pointer) in caught.value.message and "git lfs pull" in caught.value.message
+
+
+def test_a_file_at_the_wrong_place_is_named(tmp_path):
+    """A weights file of a telling name, somewhere in the folder, comes with the place it belongs to."""
+    weights = folder(tmp_path, "downloads/new/wav2lip256.pth")
+    (hint,) = weights.hints("wav2lip256")
+    assert str(tmp_path / "downloads/new/wav2lip256.pth") in hint and str(tmp_path / "wav2lip256.pth") in hint
+
+
+def test_a_download_that_goes_on_is_not_there(tmp_path):
+    """What fetch has not finished is no weights file, however near its name."""
+    weights = folder(tmp_path, "wav2lip256.pth.part", "wav2lip96.part")
+    assert weights.missing("wav2lip256") == ("wav2lip256.pth",)
 
 
 def test_a_folder_is_no_file(tmp_path):
