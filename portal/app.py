@@ -31,6 +31,7 @@ from portal.api.jobs import jobs_router
 from portal.api.origin import SameOrigin
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import default_choice, new_engine
+from portal.http.proxies import BehindProxies
 from portal.jobs import JobQueue
 from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -184,6 +185,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
 
     app = FastAPI(title="Vivavoce", lifespan=lifespan)
     app.add_middleware(SameOrigin, allowed=settings.allowed_origins)
+    app.add_middleware(BehindProxies, trusted=settings.trusted_proxies, root_path=settings.root_path)
     app.include_router(home.socket.router)
     app.include_router(avatars_router(home.library, home.queue, settings))
     app.include_router(backends_router(settings))
@@ -218,6 +220,7 @@ async def _serve(settings: Settings, portal: Portal, app: FastAPI, say: Callable
         host=settings.host,
         port=settings.port,
         log_level="warning",
+        proxy_headers=False,  # BehindProxies reads them
         ws_per_message_deflate=False,  # pictures and sound are compressed already
         ws_max_size=1 << 20,
         timeout_graceful_shutdown=SHUTDOWN_S,

@@ -27,6 +27,7 @@ from pydantic_settings import (
 from pipeline import registry
 from pipeline.errors import VivavoceError
 from pipeline.transports.ice import IceServer
+from portal.http.proxies import parse_networks, parse_root_path
 
 __all__ = ["FILE_NAME", "PREFIX", "Settings", "SettingsError", "load_settings", "option_name", "unknown_variables"]
 
@@ -64,8 +65,15 @@ class _Named:
         return name
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    parse_networks(texts)
+    return texts
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[Urls, AfterValidator(_networks)]
+UrlPath = Annotated[str, AfterValidator(parse_root_path)]
 LlmName = Annotated[str, AfterValidator(_Named("llm"))]
 TtsName = Annotated[str, AfterValidator(_Named("tts"))]
 LipSyncName = Annotated[str, AfterValidator(_Named("lipsync"))]
@@ -117,6 +125,11 @@ class Settings(BaseSettings):
     jpeg_quality: int = Field(75, ge=10, le=95, description="pictures over the WebSocket")
 
     allowed_origins: Urls = Field((), description="other websites whose pages may drive this portal; default: none")
+    trusted_proxies: Networks = Field(
+        ("127.0.0.0/8", "::1"),
+        description="addresses or networks of proxies whose X-Forwarded-* headers are believed; default: this machine",
+    )
+    root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar")
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
     worker: bool = Field(True, description="run jobs in a process of this portal's; off: `launch.py worker` does")
     worker_idle_s: float = Field(

@@ -33,6 +33,8 @@ STATUSES = {
     "bad_import": 422,
     "no_face": 422,
     "queue_full": 429,
+    "too_often": 429,
+    "too_many": 429,
     "at_capacity": 503,
     "backend_unavailable": 503,
     "disk_full": 507,

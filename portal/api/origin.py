@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.api.errors import error_response
+from portal.http.proxies import asked_hosts
 
 __all__ = ["SameOrigin"]
 
@@ -46,6 +47,4 @@ class SameOrigin:
         origin = headers.get("origin")
         if origin is None or origin in self._allowed:
             return False
-        # A proxy may put its own name into Host and the visitor's into X-Forwarded-Host; scripts can set neither.
-        ours = {headers.get("host"), *headers.get("x-forwarded-host", "").replace(",", " ").split()}
-        return urlsplit(origin).netloc not in ours
+        return urlsplit(origin).netloc not in asked_hosts(scope)

@@ -4,12 +4,14 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from portal.api.origin import SameOrigin
+from portal.http.proxies import BehindProxies
 
 
 @pytest.fixture
 def client() -> TestClient:
     app = FastAPI()
     app.add_middleware(SameOrigin, allowed=["https://friend.example/"])
+    app.add_middleware(BehindProxies, trusted=["10.0.0.0/8"])
 
     @app.get("/thing")
     @app.post("/thing")
@@ -21,7 +23,7 @@ def client() -> TestClient:
         await socket.accept()
         await socket.send_text("welcome")
 
-    return TestClient(app, base_url="http://testserver")
+    return TestClient(app, base_url="http://testserver", client=("10.0.0.2", 50000))
 
 
 ALLOWED = [

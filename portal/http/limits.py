@@ -1,0 +1,124 @@
+"""Limits by address, with tables that cannot grow: how often something may be done, and how much at one time.
+
+Keys are those of `proxies.address_of()`. A household behind one address is one key, so limits leave room for several
+people; an IPv6 network of /64 is one key too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.clock import Clock
+from pipeline.errors import VivavoceError
+
+__all__ = ["Allowance", "Shares", "TooMany", "TooOften"]
+
+MOST_KEYS = 4096
+STRANGERS = "?"
+"Shared by all who come when the table is full."
+
+
+class TooOften(VivavoceError):
+    """Somebody asks for the same thing too often. `retry_s`: when it may be asked for again, in seconds."""
+
+    code = "too_often"
+
+    def __init__(self, message: str, hint: str, retry_s: float) -> None:
+        super().__init__(message, hint)
+        self.retry_s = retry_s
+
+
+class TooMany(VivavoceError):
+    """Somebody has as much of something as one address may have at one time."""
+
+    code = "too_many"
+
+
+@dataclass(slots=True)
+class _Bucket:
+    left: float
+    filled_s: float
+
+
+class Allowance:
+    """A token bucket for each key: `burst` at once, and `per_s` a second in the long run.
+
+    Of more than `most_keys` keys, those whose bucket has filled up again are forgotten: that changes nothing for them.
+    Where all are in use, newcomers share one bucket, so that nobody gets a fresh one by being many.
+    """
+
+    def __init__(self, clock: Clock, *, burst: float, per_s: float, most_keys: int = MOST_KEYS) -> None:
+        self._clock = clock
+        self._burst = burst
+        self._per_s = per_s
+        self._most_keys = most_keys
+        self._buckets: dict[str, _Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: str, amount: float = 1.0) -> float:
+        """0.0 when it is granted; else the seconds until it would be, and nothing is taken.
+
+        More than the burst is granted to a full bucket, which then has to be filled up from below zero: a large thing
+        is never impossible, only followed by a longer pause.
+        """
+        bucket = self._bucket(key)
+        wanted = min(amount, self._burst)
+        if bucket.left < wanted:
+            return (wanted - bucket.left) / self._per_s
+        bucket.left -= amount
+        return 0.0
+
+    def _bucket(self, key: str) -> _Bucket:
+        now_s = self._clock.now_s()
+        if key not in self._buckets and len(self._buckets) >= self._most_keys:
+            self._forget_full(now_s)
+            if len(self._buckets) >= self._most_keys:
+                key = STRANGERS
+        bucket = self._buckets.setdefault(key, _Bucket(self._burst, now_s))
+        bucket.left = min(self._burst, bucket.left + self._per_s * (now_s - bucket.filled_s))
+        bucket.filled_s = now_s
+        return bucket
+
+    def _forget_full(self, now_s: float) -> None:
+        def filled(bucket: _Bucket) -> bool:
+            return bucket.left + self._per_s * (now_s - bucket.filled_s) >= self._burst
+
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if not filled(bucket)}
+
+
+class Shares:
+    """How much of a thing each key has now: at most `most_each`. Only keys that have something are kept."""
+
+    def __init__(self, most_each: int) -> None:
+        self._most_each = most_each
+        self._taken: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def take(self, key: str) -> bool:
+        """Whether there was one left; give() brings it back."""
+        if self._taken[key] >= self._most_each:
+            return False
+        self._taken[key] += 1
+        return True
+
+    def give(self, key: str) -> None:
+        self._taken[key] -= 1
+        if self._taken[key] <= 0:
+            del self._taken[key]
+
+    @contextmanager
+    def held(self, key: str, refusal: VivavoceError) -> Iterator[None]:
+        """Have one for as long as the block runs. Raises `refusal` if there is none left."""
+        if not self.take(key):
+            raise refusal
+        try:
+            yield
+        finally:
+            self.give(key)

@@ -1,0 +1,186 @@
+"""Who asks, and under which name and path: told by proxies that we trust, and by nobody else.
+
+A proxy hides the visitor: the connection is its own. So it says in headers who asked it, by which host, scheme and path
+(`X-Forwarded-*`, or `Forwarded`, RFC 7239). Anybody can write such headers, so they count only from the addresses of
+`trusted_proxies`, by default this machine itself, where nginx or Caddy most often runs. A page of another website that
+is open on this machine cannot forge them: a browser asks first before it sends them elsewhere, and `origin.py` says no.
+A program that runs on this machine can, and could as well stop the portal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "parse_networks", "parse_root_path"]
+
+ASKED_HOSTS = "vivavoce.asked_hosts"
+"Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
+FORWARDED_PART = re.compile(r'([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
+PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+SECURE = {"http": "https", "https": "https", "ws": "wss", "wss": "wss"}
+PLAIN = {"http": "http", "https": "http", "ws": "ws", "wss": "ws"}
+VISITORS_NET = 64
+"Bits of an IPv6 address that a provider gives out: one household or server has all the addresses behind them."
+
+
+def address_of(scope: Scope) -> str:
+    """Whom limits count: an IPv4 address, or the /64 network of an IPv6 address; '' where it is not known."""
+    client = scope.get("client")
+    address = _address(client[0]) if client else None
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, VISITORS_NET), strict=False))
+    return "" if address is None else str(address)
+
+
+def asked_hosts(scope: Scope) -> tuple[str, ...]:
+    """The Host that reached us and, where a trusted proxy told it, the one that reached the proxy. May be empty."""
+    hosts: tuple[str, ...] | None = scope.get(ASKED_HOSTS)
+    return hosts if hosts is not None else tuple(filter(None, (Headers(scope=scope).get("host"),)))
+
+
+def parse_networks(texts: Collection[str]) -> tuple[_Network, ...]:
+    """Addresses and networks, e.g. "10.0.0.0/8"; "*" is every one. Raises ValueError naming the one it cannot read."""
+    networks = []
+    for text in texts:
+        for part in ("0.0.0.0/0", "::/0") if text == "*" else (text,):
+            try:
+                networks.append(_Network.of(part))
+            except ValueError as error:
+                raise ValueError(f"'{text}' is no address and no network such as 10.0.0.0/8") from error
+    return tuple(networks)
+
+
+def parse_root_path(text: str) -> str:
+    """ "avatar/" -> "/avatar", "/" -> "". Raises ValueError: no plain path."""
+    path = f"/{text.strip('/')}" if text.strip("/") else ""
+    if path and not _is_prefix(path):
+        raise ValueError("write a path of letters, digits and . _ ~ -, such as /avatar")
+    return path
+
+
+def _is_prefix(path: str) -> bool:
+    return PREFIX.fullmatch(path) is not None and ".." not in path.split("/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    version: int
+    first: int
+    mask: int
+
+    @classmethod
+    def of(cls, text: str) -> _Network:
+        network = ip_network(text, strict=False)
+        return cls(network.version, int(network.network_address), int(network.netmask))
+
+    def holds(self, address: IPv4Address | IPv6Address) -> bool:
+        return address.version == self.version and int(address) & self.mask == self.first
+
+
+class BehindProxies:
+    """ASGI middleware: the scope says who asked, by which host, scheme and path, not who passed it on.
+
+    trusted: addresses or networks of proxies; root_path: the path below which the portal is seen, where no proxy tells
+    one. `root_path` and `path` of the scope are as ASGI has them: the path begins with the root path, whether a proxy
+    cuts that off or not.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: Collection[str], root_path: str = "") -> None:
+        self._app = app
+        self._trusted = parse_networks(trusted)
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            scope = self._as_asked(scope)
+        await self._app(scope, receive, send)
+
+    def _as_asked(self, scope: Scope) -> Scope:
+        headers = Headers(scope=scope)
+        root_path = self._root_path
+        asked = {**scope, ASKED_HOSTS: tuple(filter(None, (headers.get("host"),)))}
+        client = scope.get("client")
+        if client and self._trusts(client[0]):
+            told = _Told.by(headers)
+            asked["client"] = (self._visitor(client[0], told.addresses), 0) if told.addresses else client
+            if told.scheme:
+                asked["scheme"] = (SECURE if told.scheme in ("https", "wss") else PLAIN)[scope["scheme"]]
+            if told.host:
+                asked[ASKED_HOSTS] = (*asked[ASKED_HOSTS], told.host)
+                others = [header for header in scope["headers"] if header[0] != b"host"]
+                asked["headers"] = [*others, (b"host", told.host.encode("latin-1"))]
+            root_path = told.prefix or root_path
+        if root_path:
+            path = scope["path"]
+            below = path == root_path or path.startswith(f"{root_path}/")
+            asked |= {"root_path": root_path, "path": path if below else root_path + path}
+        return asked
+
+    def _trusts(self, text: str) -> bool:
+        address = _address(text)
+        return address is not None and any(network.holds(address) for network in self._trusted)
+
+    def _visitor(self, peer: str, addresses: tuple[str, ...]) -> str:
+        """Proxies append whom they saw: the last who is no proxy of ours. What is left of it, the visitor wrote."""
+        for text in reversed(addresses):
+            address = _address(text)
+            if address is None:
+                return peer
+            if not self._trusts(text):
+                return str(address)
+            peer = str(address)
+        return peer
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a proxy says; empty where it says nothing, or nothing that can be used."""
+
+    addresses: tuple[str, ...] = ()
+    host: str = ""
+    scheme: str = ""
+    prefix: str = ""
+
+    @classmethod
+    def by(cls, headers: Headers) -> _Told:
+        """X-Forwarded-* or else Forwarded: a proxy that writes the one passes on what a visitor wrote as the other."""
+        prefix = headers.get("x-forwarded-prefix", "").strip().rstrip("/")
+        prefix = prefix if _is_prefix(prefix) else ""
+        names = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+        if any(name in headers for name in names):
+            addresses, hosts, schemes = ([_listed(headers, name)] for name in names)
+            return cls(tuple(addresses[0]), _first(hosts[0]), _first(schemes[0]).lower(), prefix)
+        elements = ",".join(headers.getlist("forwarded"))
+        found: dict[str, list[str]] = {"for": [], "host": [], "proto": []}
+        for name, quoted, bare in FORWARDED_PART.findall(elements):
+            found.setdefault(name.lower(), []).append(quoted or bare)
+        return cls(tuple(found["for"]), _first(found["host"]), _first(found["proto"]).lower(), prefix)
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    return [part.strip() for value in headers.getlist(name) for part in value.split(",") if part.strip()]
+
+
+def _first(values: list[str]) -> str:
+    return values[0] if values else ""
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Also with a port, in brackets, with a zone, or an IPv4 address written as an IPv6 one."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,53 @@
+"""Limits by address: what they grant, and that their tables stay small."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.clock import ManualClock
+from portal.http.limits import Allowance, Shares, TooMany
+
+
+async def test_a_burst_is_granted_and_then_a_steady_rate() -> None:
+    """Five at once, one each two seconds from then on; the answer says how long to wait."""
+    clock = ManualClock()
+    allowance = Allowance(clock, burst=5, per_s=0.5)
+    assert [allowance.take("a") for _ in range(5)] == [0.0] * 5
+    assert allowance.take("a") == 2.0
+    assert allowance.take("b") == 0.0  # another address has its own
+    await clock.advance(2.0)
+    assert allowance.take("a") == 0.0 and allowance.take("a") > 0.0
+    await clock.advance(1000.0)
+    assert [allowance.take("a") > 0 for _ in range(6)] == [False] * 5 + [True]
+
+
+async def test_more_than_a_burst_is_granted_once_and_paid_for() -> None:
+    """A large thing is possible, and followed by a longer pause."""
+    clock = ManualClock()
+    allowance = Allowance(clock, burst=10, per_s=1)
+    assert allowance.take("a", 30) == 0.0
+    await clock.advance(20.0)
+    assert allowance.take("a") == 1.0
+
+
+async def test_the_table_does_not_grow_with_the_number_of_addresses() -> None:
+    """Who has been quiet is forgotten; where everybody is busy, newcomers share one bucket and nobody gets two."""
+    clock = ManualClock()
+    allowance = Allowance(clock, burst=1, per_s=1, most_keys=10)
+    assert sum(allowance.take(f"k{index}") == 0.0 for index in range(1000)) == 11
+    assert len(allowance) == 11
+    assert allowance.take("k0") > 0.0
+    await clock.advance(5.0)
+    assert allowance.take("new") == 0.0 and len(allowance) == 1
+
+
+def test_shares_are_had_and_brought_back() -> None:
+    """So many for each address at one time, whatever others have; nothing is kept of who has none."""
+    shares = Shares(2)
+    assert shares.take("a") and shares.take("a") and not shares.take("a") and shares.take("b")
+    shares.give("a")
+    with shares.held("a", TooMany("full")), pytest.raises(TooMany), shares.held("a", TooMany("full")):
+        pass
+    for key in ("a", "b"):
+        shares.give(key)
+    assert len(shares) == 0
