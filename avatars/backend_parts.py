@@ -22,7 +22,7 @@ from avatars.errors import AvatarError
 from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box
 from avatars.face_masks import mask_from_landmarks, musetalk_mask
 from avatars.face_parsing import FaceParser, cut_out, find_face_parser
-from avatars.importers.crops import boxes_of
+from avatars.importers.crops import GivenMasks, boxes_of, given_masks
 from avatars.latents import FaceEncoder
 from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
@@ -98,8 +98,9 @@ def prepare_parts(
 ) -> BackendParts:
     """Make and store what `backend` needs of an avatar; MuseTalk's rows are `latents`, the others' `faces`.
 
-    MuseTalk's masks are from BiSeNet if its weights are there, else from the landmarks. So are those of frames in which
-    BiSeNet sees no face; their number is noted among the parameters.
+    An imported avatar keeps its own boxes and masks unless `parameters` has others than it came with. Other masks of
+    MuseTalk's are from BiSeNet if its weights are there, and from the landmarks if not, or in frames in which BiSeNet
+    sees no face; the number of these is noted among the parameters.
 
     `progress` gets 0 to 1; what it raises ends the preparation, and the next run with the same `work` goes on there.
     Raises AvatarError (no such backend, packages not installed), AvatarNotFound (deleted meanwhile), BadParameters,
@@ -111,9 +112,11 @@ def prepare_parts(
     face_format = _FORMATS[backend]
     encoder = FaceEncoder(weights, backend, device) if face_format.latents else None
     parser = find_face_parser(weights, device) if face_format.latents else None
-    used = {**parameters.to_json(), "parser": "landmarks" if parser is None else "bisenet"}
+    given = given_masks(bundle, backend, parameters)
+    masks_from = "the avatar" if given is not None else "landmarks" if parser is None else "bisenet"
+    used = {**parameters.to_json(), "parser": masks_from}
     boxes = boxes_of(bundle, backend, parameters)
-    maker = _Maker(bundle, backend, parameters, boxes, encoder, parser)
+    maker = _Maker(bundle, backend, parameters, boxes, encoder, parser, given)
     batches = work / _digest(bundle, backend, used, maker.weight_files)
     starts = range(0, bundle.frame_count, BATCH_FRAMES)
     for start in starts:
@@ -149,6 +152,7 @@ class _Maker:
     boxes: npt.NDArray[np.int32]
     encoder: FaceEncoder | None
     parser: FaceParser | None
+    given: GivenMasks | None
 
     @property
     def weight_files(self) -> list[Path]:
@@ -162,6 +166,8 @@ class _Maker:
 
     def mask(self, frame: int) -> tuple[ImageArray, bool]:
         """The mask, and whether the face parser was asked and saw no face."""
+        if self.given is not None:
+            return self.given[frame], False
         x0, y0, x1, y1 = self.boxes[frame].tolist()
         box: Box = (x0, y0, x1, y1)
         drawn = mask_from_landmarks(self.bundle.landmarks[frame], box, self.backend, self.parameters)

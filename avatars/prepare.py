@@ -174,7 +174,9 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         masks=mouth_mask(int(x1 - x0), int(y1 - y0))[None],
         landmarks=loop["landmarks"],
         loop=loop["loop"],
-        source=source_with_agreement(facts["source"], work / "find_faces", bool(crops)),
+        source=source_with_agreement(
+            facts["source"], work / "find_faces", crops_kept=bool(crops), masks_kept=len(crops) > 1
+        ),
         report=read_report(work / "find_faces"),
         tensors=crops,
         poster=(output / "poster.jpg").read_bytes(),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from avatars.backend_parts import blindness_warning, prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, NetworkMissing
-from avatars.face_crops import BACKENDS, CropParameters
+from avatars.face_crops import BACKENDS
+from avatars.importers.crops import parameters_for
 from avatars.importers.reading import is_import, open_peer
 from avatars.library import AvatarLibrary
 from avatars.parts import OWN_NETWORK, BackendParts, networks_of
@@ -73,7 +74,7 @@ def prepare_for_backend(
     work: Path,
     progress: Callable[[float], None],
 ) -> list[str]:
-    """Make and store what `backend` needs of the avatar of that id; `parameters` as in CropParameters.of.
+    """Make and store what `backend` needs of the avatar of that id; `parameters` as in parameters_for.
 
     Returns notices to show, e.g. of a face too large for the network.
 
@@ -81,7 +82,7 @@ def prepare_for_backend(
     BackendUnavailable.
     """
     bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
-    chosen, device = CropParameters.of(backend, parameters), find_devices(settings.device)[0]
+    chosen, device = parameters_for(bundle, backend, parameters), find_devices(settings.device)[0]
     if _encodes_faces(settings, backend) and find_spec("torch") is not None:  # prepare_parts tells of what is missing
         open_device(backend, device)
     with weights_told(backend):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatars.bundle import AvatarBundle
 from avatars.errors import BadParameters
 from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter
-from avatars.importers.crops import boxes_of
+from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest
 from portal.avatar_parts import check_preparable
@@ -82,7 +83,7 @@ def submit_parts(
     BackendUnavailable (it cannot run here), NetworkMissing, QueueFull, DiskFull.
     """
     bundle = library.open(avatar)
-    chosen = chosen_parameters(backend, parameters)
+    chosen = chosen_parameters(backend, parameters, bundle)
     boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
     return queue.submit_parts(avatar, bundle.name, backend, chosen.to_json(), join=join)
@@ -96,15 +97,20 @@ def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *,
     return submit_parts(library, queue, settings, avatar=avatar, backend=backend, parameters={}, join=True)
 
 
-def chosen_parameters(backend: str, parameters: Mapping[str, Any]) -> CropParameters:
-    """The backend's parameters of boxes and masks, with what a person chose.
+def chosen_parameters(
+    backend: str, parameters: Mapping[str, Any], bundle: AvatarBundle | None = None
+) -> CropParameters:
+    """The backend's parameters of boxes and masks, with what a person chose; of an avatar that there is, else as its
+    owner had them.
 
     Raises BadRequest (no such backend or parameter), BadParameters (a value that does not fit).
     """
     if backend not in BACKENDS:
         raise BadRequest(f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(BACKENDS)}.")
     try:
-        return CropParameters.of(backend, parameters)
+        if bundle is None:
+            return CropParameters.of(backend, parameters)
+        return parameters_for(bundle, backend, parameters)
     except UnknownParameter as error:
         names = ", ".join(CropParameters.of(backend).to_json())
         raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error

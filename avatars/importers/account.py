@@ -12,11 +12,21 @@ import numpy.typing as npt
 from avatars.face_crops import CropParameters, ultralight_boxes
 from avatars.workspace import read_json, write_json
 
-__all__ = ["AGREEMENT", "AGREES", "PEER_BOXES", "compare_with_peer", "import_words", "source_with_agreement"]
+__all__ = [
+    "AGREEMENT",
+    "AGREES",
+    "PEER_BOXES",
+    "PEER_MASKS",
+    "compare_with_peer",
+    "import_words",
+    "source_with_agreement",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
 PEER_BOXES: Final = "peer_boxes.npy"
+PEER_MASKS: Final = "peer_masks.npz"
+"one for each of these boxes, as PNG; only where all of them fit"
 AGREEMENT: Final = "agreement.json"
 AGREES: Final = 0.5
 "overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"
@@ -54,12 +64,15 @@ def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.asarray(shared / (areas - shared), np.float32)
 
 
-def source_with_agreement(source: Mapping[str, Any], found: Path, crops_kept: bool) -> dict[str, Any]:
+def source_with_agreement(
+    source: Mapping[str, Any], found: Path, *, crops_kept: bool, masks_kept: bool
+) -> dict[str, Any]:
     """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has noted in `found`, and
-    whether the peer's crops are kept."""
+    whether the peer's crops and masks are kept."""
     if "imported" not in source:
         return dict(source)
-    return {**source, "imported": {**source["imported"], **read_json(found / AGREEMENT), "crops_kept": crops_kept}}
+    kept = {"crops_kept": crops_kept, "masks_kept": masks_kept}
+    return {**source, "imported": {**source["imported"], **read_json(found / AGREEMENT), **kept}}
 
 
 def import_words(imported: Mapping[str, Any]) -> list[str]:
@@ -80,9 +93,12 @@ def import_words(imported: Mapping[str, Any]) -> list[str]:
         share, compared = imported["median_iou"], imported["compared"]
         verdict = "agree" if share >= AGREES else "do NOT agree: look at the face report"
         words.append(f"Its face boxes and ours {verdict} (median overlap {share:.2f} over {compared} pictures).")
-    words.append("Its masks and latents were not taken over: backends make their own from the pictures.")
+    if imported.get("masks_kept"):
+        words.append("Its masks were kept. Its latents were not: backends make their own from the pictures.")
+    else:
+        words.append("Its masks and latents were not taken over: backends make their own from the pictures.")
     if crops_of := imported.get("crops_of"):
-        kept = f"Its boxes were kept for {crops_of}: that network was trained on what is in them."
+        kept = f"Its own boxes were kept for {crops_of}."
         left = f"For {crops_of} our boxes are used: its own are not certain to fit every picture that is used."
         words.append(kept if imported["crops_kept"] else left)
     return words + [f"Its own network for {backend} was taken over." for backend in imported.get("networks", ())]

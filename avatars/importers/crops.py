@@ -1,68 +1,127 @@
-"""The boxes by which a peer has cut the crops that an avatar's own network was trained on, kept for that network.
+"""The boxes by which a peer has cut its crops, and its masks for them, kept for the backend that they were made for.
 
-They come from a face detector of the peer's, and a network of one avatar has seen no others: by boxes that are a few
-pixels off it draws a mouth that is a few pixels off.
+Their owner has looked at them and chosen how they are moved. For the network of one avatar they are the only ones: it
+was trained on them, and by boxes that are a few pixels off it draws a mouth that is a few pixels off.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
-from avatars.face_crops import CropParameters, face_boxes
-from avatars.importers.account import AGREEMENT, AGREES, PEER_BOXES
+from avatars.face_crops import RANGES, CropParameters, face_boxes
+from avatars.importers.account import AGREEMENT, AGREES, PEER_BOXES, PEER_MASKS
+from avatars.parts import OWN_NETWORK
 from avatars.workspace import read_json
 
-__all__ = ["boxes_of", "given_boxes", "kept_crops"]
+__all__ = ["GivenMasks", "boxes_of", "given_boxes", "given_masks", "kept_crops", "parameters_for", "whole_boxes"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.uint8]
 
-TENSOR: Final = "{}/boxes"
-"of the bundle; of a lip-sync backend"
+BOXES: Final = "{}/boxes"
+MASKS: Final = "{}/masks"
+MASK_OFFSETS: Final = "{}/mask_offsets"
+"tensors of the bundle, by the lip-sync backend that they are for"
+OF_BOXES: Final = ("bbox_shift", "extra_margin", "pads", "smooth")
+OF_MASKS: Final = ("parsing_mode", "left_cheek_width", "right_cheek_width", "upper_boundary_ratio")
+"parameters: whoever chooses another value wants boxes or masks of ours"
 
 
-def kept_crops(work: Path) -> dict[str, IntArray]:
-    """The tensor of such boxes for the bundle that is made in `work`; none where they are not certain to fit it.
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenMasks:
+    """A mask for the box of each frame, as the peer made them."""
+
+    boxes: IntArray
+    png: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+    def __getitem__(self, frame: int) -> Mask:
+        """uint8 (h, w), of the size of that frame's box. Raises BundleError."""
+        start, stop = self.offsets[frame : frame + 2]
+        x0, y0, x1, y1 = self.boxes[frame]
+        mask = cv2.imdecode(self.png[start:stop], cv2.IMREAD_GRAYSCALE) if stop > start else None
+        if mask is None or mask.shape != (y1 - y0, x1 - x0):
+            raise BundleError(f"The mask of frame {frame} is damaged.", "Import the avatar again.")
+        return np.asarray(mask, np.uint8)
+
+
+def kept_crops(work: Path) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of such boxes and masks for the bundle made in `work`; none where they are not certain to fit.
 
     A clip's pictures are the peer's own, each once, so those that are used have its boxes. A still's are made here, and
     the face moves in them. A face that the peer has seen elsewhere, or not in all of them, is nothing to rely on.
     """
-    facts = read_json(work / "read_source" / "source.json")
+    source = work / "read_source"
+    facts = read_json(source / "source.json")
     backend = facts["source"].get("imported", {}).get("crops_of")
     if backend is None or facts["kind"] == "still":
         return {}
     median = read_json(work / "find_faces" / AGREEMENT)["median_iou"]
     with np.load(work / "make_loop" / "loop.npz") as loop:
         first, stop = loop["stretch"]
-        size = loop["size"]
-    seen: FloatArray = np.load(work / "read_source" / PEER_BOXES)[first:stop]
+        width, height = loop["size"].tolist()
+    seen: FloatArray = np.load(source / PEER_BOXES)[first:stop]
     if median is None or median < AGREES or not np.isfinite(seen).all():
         return {}
-    boxes = np.clip(np.rint(seen), 0, np.tile(size, 2)).astype(np.int32)
-    return {TENSOR.format(backend): boxes} if _are_boxes(boxes) else {}
+    boxes = whole_boxes(seen, (width, height))
+    if not _are_boxes(boxes):
+        return {}
+    tensors: dict[str, npt.NDArray[Any]] = {BOXES.format(backend): boxes}
+    if (source / PEER_MASKS).exists():
+        with np.load(source / PEER_MASKS) as masks:
+            used = [masks[name] for name in masks.files[first:stop]]
+        tensors[MASKS.format(backend)] = np.concatenate(used)
+        tensors[MASK_OFFSETS.format(backend)] = np.cumsum([0, *map(len, used)], dtype=np.int64)
+    return tensors
+
+
+def whole_boxes(boxes: FloatArray, size: tuple[int, int]) -> IntArray:
+    """Boxes (n, 4) in whole pixels, cut at the picture of `size` (width, height)."""
+    return np.clip(np.rint(boxes), 0, np.tile(size, 2)).astype(np.int32)
+
+
+def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, Any]) -> CropParameters:
+    """The backend's parameters with what a person chose; where nothing was chosen, as the avatar's owner had them.
+
+    Raises ValueError, UnknownParameter.
+    """
+    return CropParameters.of(backend, {**_own(bundle, backend), **chosen})
+
+
+def _own(bundle: AvatarBundle, backend: str) -> dict[str, Any]:
+    """What the owner of an imported avatar had chosen."""
+    imported = bundle.manifest.get("source", {}).get("imported", {})
+    shift = imported.get("noted", {}).get("bbox_shift")
+    low, high = RANGES["bbox_shift"]
+    usable = isinstance(shift, int) and not isinstance(shift, bool) and low <= shift <= high
+    return {"bbox_shift": shift} if usable and imported.get("crops_of") == backend else {}
 
 
 def boxes_of(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> IntArray:
-    """Boxes (n, 4) int32 x0, y0, x1, y1 of the face in each frame of an avatar: those it came with for its own network,
-    which knows no others, or by the backend's rule.
+    """Boxes (n, 4) int32 x0, y0, x1, y1 of the face in each frame of an avatar: those it came with, unless a person
+    chose others, or by the backend's rule. A network of its own knows no others.
 
     Raises KeyError for a backend without a face crop, FaceNotFound, BadParameters, BundleError.
     """
     given = given_boxes(bundle, backend)
-    if given is not None:
+    if given is not None and (backend in OWN_NETWORK or _as_it_came(bundle, backend, parameters, OF_BOXES)):
         return given
     return face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
 
 
 def given_boxes(bundle: AvatarBundle, backend: str) -> IntArray | None:
     """Those an avatar came with; None if it came without. Raises BundleError if they do not fit the avatar."""
-    boxes = bundle.backend_tensors.get(TENSOR.format(backend))
+    boxes = bundle.backend_tensors.get(BOXES.format(backend))
     if boxes is None:
         return None
     edges = (bundle.width, bundle.height) * 2
@@ -70,6 +129,28 @@ def given_boxes(bundle: AvatarBundle, backend: str) -> IntArray | None:
     if not whole or not ((boxes >= 0) & (boxes <= edges)).all() or not _are_boxes(boxes):
         raise BundleError(f"The boxes of the avatar '{bundle.id}' for {backend} are damaged.", "Import it again.")
     return boxes
+
+
+def given_masks(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> GivenMasks | None:
+    """Those an avatar came with; None if it came without, or if a person chose other boxes or masks.
+
+    Raises BundleError if they do not fit the avatar.
+    """
+    boxes = given_boxes(bundle, backend)
+    png, offsets = (bundle.backend_tensors.get(name.format(backend)) for name in (MASKS, MASK_OFFSETS))
+    if boxes is None or png is None or offsets is None:
+        return None
+    if not _as_it_came(bundle, backend, parameters, (*OF_BOXES, *OF_MASKS)):
+        return None
+    counted = offsets.shape == (bundle.frame_count + 1,) and offsets.dtype == np.int64 and png.dtype == np.uint8
+    if not counted or offsets[0] != 0 or offsets[-1] != png.size or (np.diff(offsets) < 0).any():
+        raise BundleError(f"The masks of the avatar '{bundle.id}' for {backend} are damaged.", "Import it again.")
+    return GivenMasks(boxes, png, offsets)
+
+
+def _as_it_came(bundle: AvatarBundle, backend: str, parameters: CropParameters, names: tuple[str, ...]) -> bool:
+    came = parameters_for(bundle, backend, {})
+    return all(getattr(parameters, name) == getattr(came, name) for name in names)
 
 
 def _are_boxes(boxes: IntArray) -> bool:

@@ -22,6 +22,8 @@ from avatars.importers.peer import (
 __all__ = ["UltralightReader", "Wav2LipReader"]
 
 FACE_IMAGES: Final = "face_imgs"
+WAV2LIP_BACKENDS: Final = {96: "wav2lip96", 256: "wav2lip256"}
+"by the side of the face pictures; no network here draws those of 384 px"
 WEIGHTS: Final = "ultralight.pth"
 ULTRALIGHT_SIDE_PX: Final = 168
 "of its face pictures; wav2lip's are 96, 256 or 384"
@@ -37,7 +39,8 @@ class Wav2LipReader:
 
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
-        return _read(folder, "LiveTalking wav2lip", (2, 0, 3, 1))
+        avatar = _read(folder, "LiveTalking wav2lip", (2, 0, 3, 1))
+        return replace(avatar, crops_of=WAV2LIP_BACKENDS.get(_face_side_px(folder)))
 
 
 class UltralightReader:

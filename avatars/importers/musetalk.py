@@ -5,24 +5,34 @@ MuseTalk stores the doubled cycle and, since 1.5, its version; LiveTalking store
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 
 from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
 from avatars.importers.peer import (
     COORDS,
+    MAX_PICTURE_BYTES,
     MIXED,
+    Box,
+    Mask,
     PeerAvatar,
     boxes_of,
     coords_in,
+    decoded,
     fold,
     info_of,
+    is_box,
     list_in,
     match,
     written_pictures,
 )
 
-__all__ = ["CORNERS", "MASKS", "MASK_COORDS", "MuseTalkReader", "check_mask_boxes"]
+__all__ = ["CORNERS", "MASKS", "MASK_COORDS", "MuseTalkReader", "backend_of", "masks_of"]
 
 MASKS: Final = "mask"
 MASK_COORDS: Final = "mask_coords.pkl"
@@ -31,7 +41,8 @@ CORNERS: Final = (0, 1, 2, 3)
 
 
 class MuseTalkReader:
-    """`full_imgs`, `mask`, boxes of x1, y1, x2, y2 and of the masks, and latents that are not loaded."""
+    """`full_imgs`, `mask`, boxes of x1, y1, x2, y2 and of the masks, and latents that are not loaded: those of 1.0 were
+    drawn from a distribution, and ours are its middle."""
 
     def recognises(self, folder: PeerFolder) -> bool:
         return MASK_COORDS in folder and bool(folder.numbered("full_imgs"))
@@ -40,19 +51,55 @@ class MuseTalkReader:
         """See PeerReader."""
         coords = coords_in(folder)
         pictures, ignored = written_pictures(folder, len(coords))
-        check_mask_boxes(folder, len(coords))
-        masks = len(folder.numbered(MASKS))
-        if masks not in (0, len(coords)):
-            match(MASKS, masks, pictures.count)
+        masks = masks_of(folder, len(coords), pictures.count)
         single, boxes, doubled = fold(pictures, coords)
         info = info_of(folder)
-        peer = "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk"
         height, width = pictures.decode(0).shape[:2]
-        return PeerAvatar(peer, single, boxes_of(boxes, CORNERS, (width, height)), doubled, ignored=ignored, facts=info)
+        return PeerAvatar(
+            "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk",
+            single,
+            boxes_of(boxes, CORNERS, (width, height)),
+            doubled,
+            crops_of=backend_of(info),
+            mask_of=masks,
+            ignored=ignored,
+            facts=info,
+        )
 
 
-def check_mask_boxes(folder: PeerFolder, boxes: int) -> None:
-    """Raises BadImport unless mask_coords.pkl is as long as coords.pkl."""
-    masks = len(list_in(folder, MASK_COORDS))
-    if masks != boxes:
-        raise BadImport(f"{MASK_COORDS} has {masks} boxes, but {COORDS} has {boxes}.", MIXED)
+def backend_of(info: Mapping[str, Any]) -> str:
+    """The backend whose crops the boxes are; what notes no version is of today's tools, which make those of 1.5."""
+    return "musetalk10" if info.get("version") == "v1" else "musetalk15"
+
+
+def masks_of(folder: PeerFolder, boxes: int, pictures: int) -> Callable[[int, Box], Mask] | None:
+    """The masks in the folder, each a picture of the square around a face that mask_coords.pkl tells; None without any.
+
+    Raises BadImport unless mask_coords.pkl is as long as coords.pkl and there is a mask for each.
+    """
+    squares = list_in(folder, MASK_COORDS)
+    if len(squares) != boxes:
+        raise BadImport(f"{MASK_COORDS} has {len(squares)} boxes, but {COORDS} has {boxes}.", MIXED)
+    names = folder.numbered(MASKS)
+    if not names:
+        return None
+    if len(names) != boxes:
+        match(MASKS, len(names), pictures)
+
+    def mask_of(index: int, box: Box) -> Mask:
+        return _cut_to(box, squares[index], decoded(folder.read(names[index], MAX_PICTURE_BYTES), names[index]))
+
+    return mask_of
+
+
+def _cut_to(box: Box, square: Sequence[Any] | npt.NDArray[Any], mask: npt.NDArray[np.uint8]) -> Mask:
+    """What of the mask (h, w, 3) of a square lies in the face box. Raises BadImport: they do not fit each other."""
+    if is_box(square):
+        left, top, right, bottom = (int(edge) for edge in square)
+        x0, y0, x1, y1 = box
+        inside = left <= x0 < x1 <= right and top <= y0 < y1 <= bottom
+        if inside and mask.shape[:2] == (bottom - top, right - left):
+            return np.ascontiguousarray(
+                cv2.cvtColor(mask, cv2.COLOR_RGB2GRAY)[y0 - top : y1 - top, x0 - left : x1 - left]
+            )
+    raise BadImport("A mask does not fit its face.", MIXED)

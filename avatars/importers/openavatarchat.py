@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
-from avatars.importers.musetalk import CORNERS, MASK_COORDS, check_mask_boxes
+from avatars.importers.musetalk import CORNERS, MASK_COORDS, backend_of, masks_of
 from avatars.importers.peer import (
     FULL_IMAGES,
     PeerAvatar,
@@ -43,17 +43,26 @@ class OpenAvatarChatReader:
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
         coords = coords_in(folder)
-        check_mask_boxes(folder, len(coords))
         if folder.numbered(FULL_IMAGES):
             pictures, ignored = written_pictures(folder, len(coords))
         else:
             pictures, ignored = _pickled_pictures(folder), 0
             if MASKS in folder:
                 match(MASKS, len(list_in(folder, MASKS, MAX_PICTURES_BYTES)), pictures.count)
+        masks = masks_of(folder, len(coords), pictures.count)
         single, boxes, doubled = fold(pictures, coords)
+        info = info_of(folder)
         height, width = pictures.decode(0).shape[:2]
-        placed = boxes_of(boxes, CORNERS, (width, height))
-        return PeerAvatar("OpenAvatarChat", single, placed, doubled, ignored=ignored, facts=info_of(folder))
+        return PeerAvatar(
+            "OpenAvatarChat",
+            single,
+            boxes_of(boxes, CORNERS, (width, height)),
+            doubled,
+            crops_of=backend_of(info),
+            mask_of=masks,
+            ignored=ignored,
+            facts=info,
+        )
 
 
 def _pickled_pictures(folder: PeerFolder) -> Pictures:

@@ -26,6 +26,8 @@ __all__ = [
     "FULL_IMAGES",
     "MAX_PICTURE_BYTES",
     "MIXED",
+    "Box",
+    "Mask",
     "PeerAvatar",
     "PeerReader",
     "Pictures",
@@ -35,6 +37,7 @@ __all__ = [
     "decoded",
     "fold",
     "info_of",
+    "is_box",
     "list_in",
     "match",
     "stored_pictures",
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 ImageArray = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
 FloatArray = npt.NDArray[np.float32]
 
 COORDS: Final = "coords.pkl"
@@ -88,7 +93,10 @@ class PeerAvatar:
     doubled: bool
     "whether the cycle was stored forward and back again"
     crops_of: str | None = None
-    "lip-sync backend whose network was trained, for this avatar, on crops by these boxes"
+    "lip-sync backend whose crops these boxes are: it gets them as they are"
+    mask_of: Callable[[int, Box], Mask] | None = None
+    """picture, its box -> uint8 (h, w) weight of the generated face in that box, as the peer has it for `crops_of`;
+    raises BadImport where there is none that fits"""
     ignored: int = 0
     "further pictures that lie beside them and are none of the avatar's"
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -188,7 +196,7 @@ def coords_in(folder: PeerFolder) -> FloatArray:
     values = list_in(folder, COORDS)
     coords = np.empty((len(values), 4), np.float32)
     for index, value in enumerate(values):
-        if not _is_box(value):
+        if not is_box(value):
             raise BadImport(
                 f"Box {index} of {COORDS} is {shown(value)}, not four numbers.",
                 "Make the avatar again with the peer's own tool.",
@@ -197,10 +205,13 @@ def coords_in(folder: PeerFolder) -> FloatArray:
     return coords
 
 
-def _is_box(value: Any) -> bool:
-    """Asked before numpy sees the value: a few bytes of a pickle may stand for lists without end."""
+def is_box(value: Any) -> bool:
+    """Whether it is four numbers.
+
+    Asked before numpy sees the value: a few bytes of a pickle may stand for lists without end.
+    """
     if isinstance(value, np.ndarray):
-        return value.shape == (4,) and _is_box(value.tolist())
+        return value.shape == (4,) and is_box(value.tolist())
     return (
         isinstance(value, list | tuple)
         and len(value) == 4

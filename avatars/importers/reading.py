@@ -1,23 +1,26 @@
 """From a peer's avatar to the source of an ordinary preparation: its pictures as a clip at 25 a second.
 
-Our own analyzer finds the face in them, as in any clip. The peer's boxes are only compared with what it found, and its
-latents (latents.pt) are not loaded: backends compute what they need from the pictures. A network that was trained for
-the avatar is taken over as it is, and with it the boxes of its crops (`crops`).
+Our own analyzer finds the face in them, as in any clip. The peer's boxes are compared with what it found, and kept for
+the backend whose crops they are, with the masks that belong to them (`crops`). Its latents (latents.pt) are not loaded:
+backends compute their own from the pictures. A network that was trained for the avatar is taken over as it is.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.errors import BadImport
-from avatars.importers.account import PEER_BOXES
+from avatars.importers.account import PEER_BOXES, PEER_MASKS
+from avatars.importers.crops import whole_boxes
 from avatars.importers.folder import READ_HINT, PeerFolder, is_import, open_folder
 from avatars.importers.livetalking import UltralightReader, Wav2LipReader
 from avatars.importers.musetalk import MuseTalkReader
@@ -27,6 +30,8 @@ from avatars.media import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
 from avatars.workspace import FrameFile
 
 __all__ = ["check_import", "is_import", "networks_in", "open_peer", "read_import"]
+
+logger = logging.getLogger(__name__)
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -68,6 +73,8 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         height, width = used.decode(0).shape[:2]
         boxes = peer.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
         np.save(output / PEER_BOXES, boxes)
+        if max(width, height) <= MAX_SIDE_PX:  # masks are not scaled: their edges would be others
+            _keep_masks(peer, boxes, (width, height), output)
         pictures = _fitted(used, (height, width), progress)
         facts: dict[str, Any] = {"kind": "still" if used.count == 1 else "clip"}
         if used.count == 1:
@@ -99,6 +106,21 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
 def networks_in(output: Path) -> dict[str, Path]:
     """Lip-sync backend -> the avatar's own network for it, as read_import() has written them; of a photo none."""
     return {path.stem: path for path in (output / NETWORKS).glob("*.pth")}
+
+
+def _keep_masks(peer: PeerAvatar, boxes: npt.NDArray[np.float32], size: tuple[int, int], output: Path) -> None:
+    """Write the peer's mask for each box; none at all where one is missing or does not fit."""
+    if peer.mask_of is None or not np.isfinite(boxes).all():
+        return
+    masks: list[npt.NDArray[np.uint8]] = []
+    for index, box in enumerate(whole_boxes(boxes, size).tolist()):
+        x0, y0, x1, y1 = box
+        try:
+            masks.append(cv2.imencode(".png", peer.mask_of(index, (x0, y0, x1, y1)))[1].reshape(-1))
+        except BadImport as error:
+            logger.info("the masks of %s are not kept: %s", peer.peer, error)
+            return
+    np.savez(output / PEER_MASKS, *masks)
 
 
 def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[float], None]) -> Iterator[ImageArray]:

@@ -117,7 +117,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
     def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:
         """The first frame as a JPEG with the box and the mask that these parameters give. Needs no weights."""
         bundle = library.open(avatar_id)
-        picture = draw_preview(bundle, wanted.backend, chosen_parameters(wanted.backend, wanted.parameters))
+        picture = draw_preview(bundle, wanted.backend, chosen_parameters(wanted.backend, wanted.parameters, bundle))
         return Response(encode_jpeg(picture), media_type="image/jpeg")
 
     @router.delete("/{avatar_id}", status_code=204)

@@ -1,14 +1,26 @@
-"""The boxes by which LiveTalking has cut an ultralight avatar's crops stay with its pictures, or go."""
+"""The boxes and masks that an avatar of a peer came with stay with its pictures, or go."""
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait
-from peer_folders import Box, crop_boxes, livetalking_ultralight, livetalking_wav2lip, save_pickle
+from peer_folders import (
+    Box,
+    crop_boxes,
+    face_boxes,
+    livetalking_ultralight,
+    livetalking_wav2lip,
+    musetalk,
+    save_pickle,
+)
 from safetensors.numpy import load_file, save_file
 
 from avatars import prepare
@@ -18,7 +30,7 @@ from avatars.detect import Face
 from avatars.errors import BundleError
 from avatars.face_crops import CropParameters
 from avatars.importers.account import import_words
-from avatars.importers.crops import given_boxes
+from avatars.importers.crops import boxes_of, given_boxes, given_masks, parameters_for
 from avatars.library import AvatarLibrary
 from avatars.parts_preview import draw_preview
 from avatars.prepare import Upload, find_faces, make_loop, read_source, write
@@ -72,7 +84,7 @@ def test_the_peers_boxes_belong_to_the_pictures_that_are_used(imported: Callable
         assert np.abs(bundle.frame(index).astype(int) - pictures[source]).mean() < 6
         assert tuple(box) == crop_boxes(FRAMES)[source]
     kept, words = account(bundle)
-    assert kept and "Its boxes were kept for ultralight" in words
+    assert kept and "Its own boxes were kept for ultralight" in words
 
 
 def test_the_account_compares_them_with_our_crops(imported: Callable[..., AvatarBundle]) -> None:
@@ -140,15 +152,127 @@ def test_a_still_moves_away_from_them(imported: Callable[..., AvatarBundle], mon
     assert account(bundle)[0] is False and bundle.manifest["source"]["imported"]["median_iou"] > 0.8
 
 
-def test_other_peers_boxes_are_not_kept(tmp_path: Path, library: AvatarLibrary) -> None:
-    """Networks for every face are used to every detector; nothing is said of it."""
+def brought(folder: Path, tmp_path: Path, library: AvatarLibrary, size: float = SIDE) -> AvatarBundle:
+    """The avatar of a peer's folder, with the face found where it is in its pictures."""
     work = tmp_path / "work"
-    read_source(Upload(livetalking_wav2lip(tmp_path / "a", FRAMES), "peer-1", "Peer"), work, ignore)
-    find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(faces()))
+    read_source(Upload(folder, "peer-1", "Peer"), work, ignore)
+    find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(faces(size)))
     make_loop(work, ignore)
-    bundle = library.open(write(work, library, ignore))
-    assert all(given_boxes(bundle, backend) is None for backend in ("wav2lip256", "ultralight"))
-    assert account(bundle)[0] is False and "boxes are used" not in account(bundle)[1]
+    return library.open(write(work, library, ignore))
+
+
+@pytest.mark.parametrize(("face_px", "backend"), [(96, "wav2lip96"), (256, "wav2lip256"), (384, None)])
+def test_wav2lips_boxes_are_kept_for_the_network_of_their_size(
+    face_px: int, backend: str | None, tmp_path: Path, library: AvatarLibrary
+) -> None:
+    """They are used as they came, until somebody chooses other pads."""
+    bundle = brought(livetalking_wav2lip(tmp_path / "a", FRAMES, face_px), tmp_path, library)
+    for name in ("wav2lip96", "wav2lip256"):
+        parameters = CropParameters.of(name)
+        kept = given_boxes(bundle, name) is not None
+        assert kept is (name == backend)
+        assert np.array_equal(boxes_of(bundle, name, parameters), face_boxes(FRAMES)) is kept
+    wider = CropParameters.of("wav2lip96", {"pads": [9, 9, 9, 9]})
+    assert not np.array_equal(boxes_of(bundle, "wav2lip96", wider), face_boxes(FRAMES))
+
+
+def masked_musetalk(folder: Path, version: str = "v15") -> tuple[Path, list[np.ndarray]]:
+    """MuseTalk's folder with masks that fit, each another one; gives them as cut to the face boxes."""
+    musetalk(folder, FRAMES)
+    info = json.loads((folder / "avator_info.json").read_text())
+    (folder / "avator_info.json").write_text(json.dumps({**info, "version": version}))
+    masks, squares = [], []
+    for index, (x0, y0, x1, y1) in enumerate(face_boxes(FRAMES)):
+        mask = np.zeros((y1 - y0 + 20, x1 - x0 + 14), np.uint8)
+        mask[index + 20 :, 9:60] = 100 + index
+        masks.append(mask)
+        squares.append([x0 - 7, y0 - 10, x1 + 7, y1 + 10])
+    for index, mask in enumerate([*masks, *masks[::-1]]):
+        cv2.imwrite(str(folder / "mask" / f"{index:08d}.png"), mask)
+    save_pickle(folder / "mask_coords.pkl", [*squares, *squares[::-1]])
+    return folder, [mask[10:-10, 7:-7] for mask in masks]
+
+
+@pytest.mark.parametrize(("version", "backend"), [("v15", "musetalk15"), ("v1", "musetalk10")])
+def test_musetalks_boxes_masks_and_shift_are_kept(
+    version: str, backend: str, tmp_path: Path, library: AvatarLibrary
+) -> None:
+    """Their owner tuned them: parts are made of them, and what they were made with is told."""
+    folder, masks = masked_musetalk(tmp_path / "a", version)
+    bundle = brought(folder, tmp_path, library)
+    parameters = parameters_for(bundle, backend, {})
+    assert parameters.bbox_shift == 5
+    assert np.array_equal(boxes_of(bundle, backend, parameters), face_boxes(FRAMES))
+    given = given_masks(bundle, backend, parameters)
+    assert given is not None and all(np.array_equal(given[frame], masks[frame]) for frame in range(FRAMES))
+    told = bundle.manifest["source"]["imported"]
+    assert told["masks_kept"] and "Its masks were kept" in " ".join(import_words(told))
+
+
+@pytest.mark.parametrize("chosen", [{"parsing_mode": "neck"}, {"bbox_shift": -7}, {"upper_boundary_ratio": 0.4}])
+def test_whoever_chooses_others_gets_ours(chosen: dict[str, Any], tmp_path: Path, library: AvatarLibrary) -> None:
+    """Another shift moves a box of ours, with its mask; another mask belongs to the peer's box all the same."""
+    bundle = brought(masked_musetalk(tmp_path / "a")[0], tmp_path, library)
+    parameters = parameters_for(bundle, "musetalk15", chosen)
+    assert given_masks(bundle, "musetalk15", parameters) is None
+    kept = np.array_equal(boxes_of(bundle, "musetalk15", parameters), face_boxes(FRAMES))
+    assert kept is ("bbox_shift" not in chosen)
+
+
+@pytest.mark.parametrize("fault", ["another size", "outside of its square", "none", "a box that is none"])
+def test_masks_that_do_not_fit_are_left(fault: str, tmp_path: Path, library: AvatarLibrary) -> None:
+    """One is enough, and the boxes stay."""
+    folder, _ = masked_musetalk(tmp_path / "a")
+    x0, y0, x1, y1 = face_boxes(FRAMES)[3]
+    squares = pickle.loads((folder / "mask_coords.pkl").read_bytes())
+    match fault:
+        case "another size":
+            cv2.imwrite(str(folder / "mask" / "00000003.png"), np.full((90, 90), 255, np.uint8))
+        case "outside of its square":
+            squares[3] = [x0 + 3, y0 - 10, x1 + 17, y1 + 10]
+        case "a box that is none":
+            squares[3] = ["a", None, 3, 4]
+        case "none":
+            for path in folder.glob("mask/*"):
+                path.unlink()
+    save_pickle(folder / "mask_coords.pkl", squares)
+    bundle = brought(folder, tmp_path, library)
+    parameters = parameters_for(bundle, "musetalk15", {})
+    assert given_masks(bundle, "musetalk15", parameters) is None and given_boxes(bundle, "musetalk15") is not None
+    assert not bundle.manifest["source"]["imported"]["masks_kept"]
+
+
+def test_masks_are_not_scaled(tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that are made smaller have boxes that fit, and masks of ours."""
+    monkeypatch.setattr("avatars.importers.reading.MAX_SIDE_PX", SMALL)
+    bundle = brought(masked_musetalk(tmp_path / "a")[0], tmp_path, library, SMALL)
+    assert given_boxes(bundle, "musetalk15") is not None
+    assert given_masks(bundle, "musetalk15", parameters_for(bundle, "musetalk15", {})) is None
+
+
+@pytest.mark.parametrize("shift", [None, "5", 10**6, True, 2.5])
+def test_a_shift_that_makes_no_sense_is_left(shift: Any, tmp_path: Path, library: AvatarLibrary) -> None:
+    """It is the peer's word, and may be anything."""
+    folder, _ = masked_musetalk(tmp_path / "a")
+    (folder / "avator_info.json").write_text(json.dumps({"version": "v15", "bbox_shift": shift}))
+    assert parameters_for(brought(folder, tmp_path, library), "musetalk15", {}).bbox_shift == 0
+
+
+def test_masks_that_are_damaged_on_disk_are_told(tmp_path: Path, library: AvatarLibrary) -> None:
+    """They are looked at again when they are read."""
+    bundle = brought(masked_musetalk(tmp_path / "a")[0], tmp_path, library)
+    tensors = load_file(bundle.path / "tensors.safetensors")
+    name = "musetalk15/mask_offsets"
+    for offsets in (tensors[name][:-1], tensors[name] + 1, tensors[name][::-1].copy()):
+        save_file({**tensors, name: offsets}, bundle.path / "tensors.safetensors")
+        again = AvatarBundle.open(bundle.path)
+        with pytest.raises(BundleError, match="masks of the avatar 'peer-1' for musetalk15 are damaged"):
+            given_masks(again, "musetalk15", parameters_for(again, "musetalk15", {}))
+    save_file({**tensors, "musetalk15/masks": tensors["musetalk15/masks"] * 0}, bundle.path / "tensors.safetensors")
+    zeros = given_masks(AvatarBundle.open(bundle.path), "musetalk15", parameters_for(bundle, "musetalk15", {}))
+    assert zeros is not None
+    with pytest.raises(BundleError, match="mask of frame 2 is damaged"):
+        zeros[2]
 
 
 @pytest.mark.parametrize(

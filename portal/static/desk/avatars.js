@@ -251,6 +251,7 @@ class VivavoceAvatars extends Desk {
     if (!imported) return [];
     const { from: peer, pictures, used, doubled, faceless, compared: count, median_iou: overlap } = imported;
     const { networks = [], ignored = 0, crops_of: backend, crops_kept: kept } = imported; // not in older manifests
+    const masks = imported.masks_kept ? "importedMasksKept" : "importedLeft";
     const words = [this.t("importedFrom", { peer, count: pictures })];
     if (doubled) words.push(this.t("importedDoubled"));
     if (ignored) words.push(this.t("importedIgnored", { count: ignored }));
@@ -259,7 +260,7 @@ class VivavoceAvatars extends Desk {
     if (count) words.push(this.t("importedOverlap", { percent: Math.round(100 * overlap), count }));
     if (count && overlap < SAME_FACE) words.push(this.t("importedLow"));
     if (networks.length) words.push(this.t("importedNetwork"));
-    words.push(this.t("importedLeft"));
+    words.push(this.t(masks));
     if (backend) words.push(this.t(kept ? "importedCropsKept" : "importedCropsOurs", { backend }));
     return [make("h3", {}, this.t("imported")), make("p", { class: "vv-origin" }, words.join(" "))];
   }
