@@ -92,7 +92,15 @@ class LanguageNotSupported(SpeechError):
 
 
 class LanguageModelError(VivavoceError):
+    """message and hint are for a viewer, who neither knows nor should know where the model runs; `detail` is for the
+    log.
+    """
+
     code = "language_model_failed"
+
+    def __init__(self, message: str, hint: str = "", detail: str = "") -> None:
+        super().__init__(message, hint)
+        self.detail = detail
 
 
 class RenderError(VivavoceError):

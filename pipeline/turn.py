@@ -55,7 +55,8 @@ SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
-TOKEN_TIMEOUT_S = 60.0
+TOKEN_TIMEOUT_S = 600.0
+"""Without a word. A model that thinks may take long; one that is silent is given up by its own backend, and sooner."""
 SPEECH_TIMEOUT_S = 20.0
 NOTHING_SPOKEN = NoticeEvent(
     "nothing_spoken", "There is nothing here that can be spoken.", "A voice needs words, not only signs or emoji."

@@ -87,11 +87,12 @@ def backend_options(settings: Settings) -> BackendOptions:
     }
 
 
-def _of_the_language_model(settings: Settings) -> dict[str, str]:
+def _of_the_language_model(settings: Settings) -> dict[str, Any]:
     given = {
         "base_url": settings.llm_base_url,
         "api_key": settings.llm_api_key.get_secret_value(),
         "model": settings.llm_model,
         "system_prompt": settings.llm_system_prompt,
+        "timeout_s": settings.llm_timeout_s,
     }
     return {name: value for name, value in given.items() if value}

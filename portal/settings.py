@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     llm_base_url: str = Field("", description="for 'openai', e.g. http://127.0.0.1:11434/v1 (Ollama)")
     llm_api_key: SecretStr = Field(SecretStr(""), description="for 'openai'; rather set VIVAVOCE_LLM_API_KEY")
     llm_model: str = Field("", description="for 'openai': the model's name")
+    llm_timeout_s: float = Field(
+        60.0, gt=0, description="for 'openai': longest silence of the model; what it thinks, and keep-alives, are none"
+    )
     llm_system_prompt: str = Field("", description="who the avatar is and how it should answer")
 
     max_sessions: int = Field(8, ge=1, description="viewers at one time")

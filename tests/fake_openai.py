@@ -15,9 +15,15 @@ class FakeOpenAI:
     """What it is to answer, and what it was asked."""
 
     pieces: tuple[str, ...] = ("Hello", " there", ".")
+    events: tuple[object, ...] | None = None
+    "in the place of pieces: each is sent as JSON, or as it is if it is bytes"
+    pause_s: float = 0.0
+    "before each piece or event"
+    error: object = field(default_factory=lambda: {"error": {"message": "no"}})
+    "the body of an answer whose status is not 200"
     status: int = 200
     after: str = "done"
-    "what follows the pieces: done, hang (until the client leaves), die (connection cut) or garbage"
+    "what follows the pieces: done, hang (until the client leaves), die (connection cut), stop (no [DONE]) or garbage"
     models: tuple[str, ...] = ("first-model", "second-model")
     requests: list[dict[str, Any]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,7 +62,7 @@ class FakeOpenAI:
                 continue
             self.requests.append({**json.loads(body), "head": head})
             if self.status != 200:
-                await _reply(writer, self.status, {"error": {"message": "no"}})
+                await _reply(writer, self.status, self.error)
                 continue
             if not await self._stream(reader, writer):
                 return
@@ -64,10 +70,9 @@ class FakeOpenAI:
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection can be used again."""
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for piece in self.pieces:
-            choice = {"index": 0, "delta": {"content": piece}}
-            event = {"id": "1", "object": "chat.completion.chunk", "choices": [choice]}
-            _chunk(writer, f"data: {json.dumps(event)}\n\n".encode())
+        for event in map(chunk_of, self.pieces) if self.events is None else self.events:
+            await asyncio.sleep(self.pause_s)
+            _chunk(writer, event if isinstance(event, bytes) else f"data: {json.dumps(event)}\n\n".encode())
             await writer.drain()
         match self.after:
             case "hang":
@@ -76,12 +81,21 @@ class FakeOpenAI:
                 return False
             case "die":
                 return False
+            case "stop":
+                writer.write(b"0\r\n\r\n")
+                return True
             case "garbage":
                 _chunk(writer, b"data: {not json\n\n")
         _chunk(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+
+def chunk_of(content: object, **choice: object) -> dict[str, Any]:
+    """An event of a streamed answer."""
+    choices = [{"index": 0, "delta": {"content": content}, **choice}]
+    return {"id": "1", "object": "chat.completion.chunk", "choices": choices}
 
 
 async def _head(reader: asyncio.StreamReader) -> str:
@@ -91,7 +105,7 @@ async def _head(reader: asyncio.StreamReader) -> str:
         return ""
 
 
-async def _reply(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> None:
+async def _reply(writer: asyncio.StreamWriter, status: int, body: object) -> None:
     content = json.dumps(body).encode()
     head = f"HTTP/1.1 {status} Fine\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     writer.write(head.encode() + content)

@@ -1,17 +1,31 @@
-"""`openai`: any service that speaks OpenAI's chat protocol (Ollama, vLLM, DashScope, OpenAI, ...)."""
+"""`openai`: any service that speaks OpenAI's chat protocol (Ollama, vLLM, DashScope, OpenAI, ...).
+
+Spoken over plain HTTP, because the packages for it read lines of any length into memory. What comes is read by
+`pipeline/llm/reading.py`; here are the connection, and what to say when there is none.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BackendUnavailable, LanguageModelError
+from pipeline.llm.reading import AnswerReader, broken_off
+from pipeline.streams import items_and_pauses
 from pipeline.types import Message
 
+if TYPE_CHECKING:
+    import httpx
+
 __all__ = ["SYSTEM_PROMPT", "OpenAILanguageModel"]
+
+logger = logging.getLogger(__name__)
 
 SYSTEM_PROMPT = (
     "You speak to a person through a talking avatar: everything you write is read aloud. Answer in the language the "
@@ -20,10 +34,22 @@ SYSTEM_PROMPT = (
 )
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
 CONNECT_TIMEOUT_S = 5.0
+HELD_S = 0.3
+"""The first words wait so long for a </think> that nothing opened. Speech waits for a first sentence anyway."""
+AFTER_END_S = 1.0
+"""Some services say that an answer has ended and leave the connection open."""
+MAX_BODY_BYTES = 2**20
+"""Of a list of models, and of what a service says when it refuses."""
+LOGGED_CHARACTERS = 300
+_LATER = "Ask again in a moment."
+_OPERATOR = "Tell whoever runs this page; its log says more."
 
 
 class OpenAILanguageModel:
-    """Streams chat completions. One client, and its connections, for all sessions."""
+    """Streams chat completions. One client, and its connections, for all sessions.
+
+    A service that is silent is given up; one that thinks is not, how long it may do so is for the listener to say.
+    """
 
     name = "openai"
 
@@ -33,168 +59,187 @@ class OpenAILanguageModel:
         api_key: str = "",
         model: str = "",
         system_prompt: str = SYSTEM_PROMPT,
-        timeout_s: float = 30.0,
-        max_history: int = 40,
+        timeout_s: float = 60.0,
+        clock: Clock | None = None,
     ) -> None:
         """
         model: empty for the first one the service names. system_prompt: used unless the messages bring their own.
-        timeout_s: longest wait for the first, and between two pieces of an answer. max_history: messages sent.
+        timeout_s: longest time in which nothing comes at all, neither words nor thoughts nor signs of life.
 
         Raises BackendUnavailable.
         """
-        if importlib.util.find_spec("openai") is None:
-            raise BackendUnavailable(self.name, "the package openai is missing", "pip install openai")
-        self._base_url = base_url
+        if importlib.util.find_spec("httpx") is None:
+            raise BackendUnavailable(self.name, "the package httpx is missing", "pip install httpx")
+        self._base_url = base_url.rstrip("/")
         self._api_key = api_key
         self._model = model
+        self._first_model = ""
         self._system_prompt = system_prompt
         self._timeout_s = timeout_s
-        self._max_history = max_history
-        self._client: Any = None
+        self._clock = clock or SystemClock()
+        self._thinks_first = False  # learnt from its answers
+        self._client: httpx.AsyncClient | None = None
 
     def load(self) -> None:
-        """Import the client (half a second); connects to nothing yet."""
+        """Make the client; connects to nothing yet."""
         if self._client is not None:
             return
-        import openai
+        import httpx
 
-        self._client = openai.AsyncOpenAI(
-            base_url=self._base_url,
-            api_key=self._api_key or "none",  # local services want no key, the package wants one
-            timeout=openai.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S),
-            max_retries=0,  # a person is waiting: better told at once than after silent attempts
+        # Nothing compressed: it may grow a thousandfold before anybody can bound it.
+        headers = {"Accept-Encoding": "identity"}
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        self._client = httpx.AsyncClient(
+            headers=headers, timeout=httpx.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S), follow_redirects=True
         )
 
-    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
-        """What a model thinks between <think> tags is left out. Cancelling closes the connection at once."""
-        if self._client is None:
-            await asyncio.to_thread(self.load)
-        import openai
+    async def stream(self, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
+        """Pieces of what is meant for a person: thoughts, and the marks of the model's template, are left out.
 
-        whole, thinking = _WholeCharacters(), _ThinkingFilter()
-        answering = said_something = False
-        try:
-            model = self._model or await self._first_model()
-            answer = await self._client.chat.completions.create(
-                model=model, messages=self._conversation(messages), stream=True
-            )
-            answering = True
-            async with answer:
-                async for event in answer:
-                    content = event.choices[0].delta.content if event.choices else None
-                    if content and (delta := thinking.push(whole.push(content))):
-                        said_something = True
-                        yield delta
-            if rest := thinking.flush():
+        Raises LanguageModelError after the words that came before. Cancelling closes the connection at once.
+        """
+        reader = AnswerReader(self._thinks_first)
+        said_something = False
+        async with aclosing(self._pieces(reader, messages)) as pieces:
+            async for piece in pieces:
                 said_something = True
-                yield rest
-        except (openai.OpenAIError, json.JSONDecodeError) as error:
-            raise self._explained(error, answering) from error
+                yield piece
+        self._thinks_first = self._thinks_first or reader.thought_first
         if not said_something:
-            raise LanguageModelError(
-                f"The language model at {self._base_url} answered nothing.",
-                "Ask again; if it stays so, choose another model with --llm-model.",
-            )
+            self._log("gave an answer without a word")
+            raise LanguageModelError("The language model answered nothing.", _LATER)
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await client.aclose()
 
-    async def _first_model(self) -> str:
-        """The service's first model, remembered. Raises LanguageModelError if it has none."""
-        models = (await self._client.models.list()).data
-        if not models:
-            raise LanguageModelError(
-                f"The service at {self._base_url} has no model.", "Give it one, for example: ollama pull qwen3:8b"
-            )
-        self._model = models[0].id
-        return self._model
+    async def _pieces(self, reader: AnswerReader, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
+        import httpx
+
+        def patience_s() -> float | None:
+            return AFTER_END_S if reader.complete else HELD_S if reader.holds else None
+
+        failure: LanguageModelError | None = None
+        try:
+            async with (
+                self._asking(messages) as answer,
+                aclosing(items_and_pauses(answer.aiter_bytes(), patience_s, self._clock)) as chunks,
+            ):
+                async for chunk in chunks:
+                    for piece in reader.release() if chunk is None else reader.push(chunk):
+                        yield piece
+                    if reader.done or (reader.complete and chunk is None):
+                        break
+        except LanguageModelError as error:
+            failure = error
+        except httpx.ReadTimeout:
+            reason = f"The language model gave nothing for {self._timeout_s:g} seconds."
+            failure = LanguageModelError(reason, "It may still be loading: ask again in a moment.")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+            failure = _cut_off(error) if reader.began else _unreachable(error)
+        try:
+            for piece in reader.rest():
+                yield piece
+        except LanguageModelError as error:
+            failure = failure or error
+        if not reader.complete:
+            failure = failure or broken_off()
+            self._log(failure.detail or failure.message)
+            raise failure
+
+    @asynccontextmanager
+    async def _asking(self, messages: Sequence[Message]) -> AsyncIterator[httpx.Response]:
+        body = {"model": await self._model_name(), "messages": self._conversation(messages), "stream": True}
+        async with self._request("POST", "/chat/completions", body) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _request(self, method: str, path: str, body: Any = None) -> AsyncIterator[httpx.Response]:
+        """An answer whose body is still to be read. Raises LanguageModelError for a refusal."""
+        self.load()
+        assert self._client is not None
+        content = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        async with self._client.stream(method, self._base_url + path, content=content, headers=headers) as answer:
+            if answer.status_code >= 400:
+                raise self._refusal(answer.status_code, await _beginning_of(answer))
+            yield answer
+
+    async def _model_name(self) -> str:
+        """The model that was chosen, or the service's first, remembered."""
+        if self._model or self._first_model:
+            return self._model or self._first_model
+        async with self._request("GET", "/models") as answer:
+            listed = await _beginning_of(answer)
+        try:
+            names = [model["id"] for model in json.loads(listed)["data"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            names = []
+        if not names or not isinstance(names[0], str):
+            detail = "has no model, or does not list them: name one with --llm-model (for Ollama: ollama pull qwen3:8b)"
+            raise LanguageModelError("There is no language model to answer.", _OPERATOR, detail)
+        self._first_model = names[0]
+        return self._first_model
 
     def _conversation(self, messages: Sequence[Message]) -> list[dict[str, str]]:
-        system = [message for message in messages if message.role == "system"]
-        if not system and self._system_prompt:
-            system = [Message("system", self._system_prompt)]
-        turns = [message for message in messages if message.role != "system"][-self._max_history :]
-        return [{"role": message.role, "content": message.content} for message in [*system, *turns]]
+        has_system = any(message.role == "system" for message in messages)
+        system = [Message("system", self._system_prompt)] if self._system_prompt and not has_system else []
+        return [{"role": message.role, "content": message.content} for message in [*system, *messages]]
 
-    def _explained(self, error: Exception, answering: bool) -> LanguageModelError:
-        """The cause in plain words, with its remedy."""
-        import openai
-
-        where = f"The language model at {self._base_url}"
-        match error:
-            case openai.APITimeoutError():
-                return LanguageModelError(
-                    f"{where} gave nothing for {self._timeout_s:g} seconds.",
-                    "It may still be loading: try again, or choose a smaller model.",
+    def _refusal(self, status: int, body: str) -> LanguageModelError:
+        detail = f"refused with status {status}: {body}"
+        match status:
+            case 401 | 403:
+                reason, hint = "The language model is not set up correctly.", _OPERATOR
+                detail = f"{detail}; set VIVAVOCE_LLM_API_KEY to a valid key"
+            case 404:
+                reason, hint = "The language model is not set up correctly.", _OPERATOR
+                model, self._first_model = self._model or self._first_model, ""
+                detail = (
+                    f"{detail}; it does not know the model '{model}', or this is not its address, which usually ends "
                 )
-            case openai.APIConnectionError() if not answering:
-                return LanguageModelError(
-                    f"{where} cannot be reached.", "Start it (for Ollama: ollama serve), or correct --llm-base-url."
-                )
-            case openai.AuthenticationError() | openai.PermissionDeniedError():
-                return LanguageModelError(f"{where} refused the API key.", "Set VIVAVOCE_LLM_API_KEY to a valid key.")
-            case openai.NotFoundError():
-                return LanguageModelError(
-                    f"{where} does not know the model '{self._model}', or this is not its address.",
-                    f"Correct --llm-model (for Ollama: ollama pull {self._model}); the address usually ends in /v1.",
-                )
-            case openai.RateLimitError():
-                return LanguageModelError(
-                    f"{where} takes no more requests now.", "Wait a little, or check the limits of your account."
-                )
-            case openai.APIStatusError(status_code=status):
-                return LanguageModelError(f"{where} failed with status {status}.", "See the log of that service.")
+                detail = f"{detail}in /v1: correct --llm-model (for Ollama: ollama pull {model}) or --llm-base-url"
+            case 429:
+                reason, hint = "The language model is busy.", "Wait a little, then ask again."
+            case 400 | 413 | 422:
+                reason, hint = "The language model does not take this question.", "Put it in other words, or shorter."
             case _:
-                return LanguageModelError(
-                    f"{where} broke off in the middle of its answer.", "Ask again; see the log of that service."
-                )
+                reason, hint = "The language model failed.", _LATER
+        return LanguageModelError(reason, hint, detail)
+
+    def _log(self, detail: str) -> None:
+        """For the operator; no keys, nothing that could pass for another line."""
+        if self._api_key:
+            detail = detail.replace(self._api_key, "***")
+        detail = "".join(c if c.isprintable() else " " for c in detail[:LOGGED_CHARACTERS])
+        logger.warning("the language model at %s %s", _without_login(self._base_url), detail)
 
 
-class _WholeCharacters:
-    """Joins the halves of characters that a service has cut in two (an emoji is two in UTF-16); a lone half goes."""
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    def push(self, delta: str) -> str:
-        text = self._held + delta
-        self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        text = text[: len(text) - len(self._held)]
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+def _unreachable(error: Exception) -> LanguageModelError:
+    detail = f"cannot be reached ({type(error).__name__}: {error}): start it (for Ollama: ollama serve), or correct "
+    return LanguageModelError("The language model cannot be reached.", _LATER, f"{detail}--llm-base-url")
 
 
-class _ThinkingFilter:
-    """Takes <think>...</think> out of a stream, however it is split."""
-
-    _OPENING, _CLOSING = "<think>", "</think>"
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._is_thinking = False
-
-    def push(self, delta: str) -> str:
-        self._held += delta
-        said = ""
-        while True:
-            tag = self._CLOSING if self._is_thinking else self._OPENING
-            before, found, after = self._held.partition(tag)
-            if not found:
-                break
-            said += "" if self._is_thinking else before
-            self._is_thinking = not self._is_thinking
-            self._held = after.lstrip() if not self._is_thinking else after
-        keep = _overlap(self._held, tag)
-        if not self._is_thinking:
-            said += self._held[: len(self._held) - keep]
-        self._held = self._held[len(self._held) - keep :]
-        return said
-
-    def flush(self) -> str:
-        return "" if self._is_thinking else self._held
+def _cut_off(error: Exception) -> LanguageModelError:
+    told = broken_off()
+    return LanguageModelError(told.message, told.hint, f"broke off ({type(error).__name__}: {error})")
 
 
-def _overlap(text: str, tag: str) -> int:
-    """How much of the end of text may be the beginning of tag."""
-    return next((length for length in range(min(len(text), len(tag) - 1), 0, -1) if tag.startswith(text[-length:])), 0)
+async def _beginning_of(answer: httpx.Response) -> str:
+    """Its body as text, or the first megabyte of it."""
+    body = b""
+    async for chunk in answer.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            break
+    return body[:MAX_BODY_BYTES].decode("utf-8", "replace")
+
+
+def _without_login(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    except ValueError:
+        return "its address"

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from fake_openai import FakeOpenAI
+from fake_openai import FakeOpenAI, chunk_of
 
 from pipeline.errors import LanguageModelError
 from pipeline.llm.openai import SYSTEM_PROMPT, OpenAILanguageModel
+from pipeline.llm.reading import MAX_ANSWER_CHARACTERS
 from pipeline.types import Message
 
 QUESTION = [Message("user", "Hello?")]
@@ -34,9 +35,9 @@ async def failure(llm: OpenAILanguageModel) -> LanguageModelError:
 
 
 async def test_streams(service: FakeOpenAI) -> None:
-    """The answer comes in the service's own pieces; model, key and a system prompt for speech are sent."""
+    """The answer comes whole; model, key and a system prompt for speech are sent."""
     llm = OpenAILanguageModel(service.base_url, api_key="secret", model="m")
-    assert await answer(llm) == ["Hello", " there", "."]
+    assert "".join(await answer(llm)) == "Hello there."
     (request,) = service.requests
     assert request["model"] == "m"
     assert request["stream"] is True
@@ -56,14 +57,16 @@ async def test_first_model(service: FakeOpenAI) -> None:
 async def test_no_model(service: FakeOpenAI) -> None:
     """A service without models is told as such."""
     service.models = ()
-    assert "has no model" in (await failure(OpenAILanguageModel(service.base_url))).message
+    error = await failure(OpenAILanguageModel(service.base_url))
+    assert "no language model" in error.message
+    assert "ollama pull" in error.detail
 
 
-async def test_history(service: FakeOpenAI) -> None:
-    """A system message of the conversation replaces the prompt, and only the last messages are sent."""
-    messages = [Message("system", "Be brief."), *(Message("user", str(number)) for number in range(9))]
-    await answer(OpenAILanguageModel(service.base_url, model="m", max_history=2), messages)
-    assert [message["content"] for message in service.requests[0]["messages"]] == ["Be brief.", "7", "8"]
+async def test_a_system_message_of_the_conversation_replaces_the_prompt(service: FakeOpenAI) -> None:
+    """The rest of the messages is sent as it is: how many there are is for the conversation to say."""
+    messages = [Message("system", "Be brief."), *(Message("user", str(number)) for number in range(3))]
+    await answer(OpenAILanguageModel(service.base_url, model="m"), messages)
+    assert [message["content"] for message in service.requests[0]["messages"]] == ["Be brief.", "0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -101,28 +104,43 @@ async def test_only_thoughts(service: FakeOpenAI) -> None:
 @pytest.mark.parametrize(
     ("status", "cause", "remedy"),
     [
-        (401, "refused the API key", "VIVAVOCE_LLM_API_KEY"),
-        (403, "refused the API key", "VIVAVOCE_LLM_API_KEY"),
-        (404, "does not know the model 'm'", "ollama pull m"),
-        (429, "no more requests", "Wait"),
-        (500, "status 500", "log"),
+        (400, "does not take this question", "status 400"),
+        (401, "not set up", "VIVAVOCE_LLM_API_KEY"),
+        (403, "not set up", "VIVAVOCE_LLM_API_KEY"),
+        (404, "not set up", "ollama pull m"),
+        (429, "busy", "status 429"),
+        (500, "failed", "status 500"),
     ],
 )
 async def test_refusals(service: FakeOpenAI, status: int, cause: str, remedy: str) -> None:
-    """Each refusal of the service is told with its cause and its remedy, after one request."""
+    """A refusal is told to the viewer in plain words, and to the operator with its remedy, after one request."""
     service.status = status
     error = await failure(OpenAILanguageModel(service.base_url, model="m"))
     assert cause in error.message
-    assert remedy in error.hint
+    assert error.hint
+    assert remedy in error.detail
     assert len(service.requests) == 1
 
 
-async def test_unreachable(service: FakeOpenAI, unused_tcp_port: int) -> None:
-    """A service that is not there is told with its address and how to start it."""
-    error = await failure(OpenAILanguageModel(f"http://127.0.0.1:{unused_tcp_port}/v1", model="m"))
-    assert f"127.0.0.1:{unused_tcp_port}" in error.message
+async def test_a_viewer_does_not_learn_where_the_model_runs(
+    service: FakeOpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The address and the service's own words go to the log, without login or key, and on one line."""
+    service.status, service.error = 500, {"error": "no\u001b[2J\nkey s3cret"}
+    url = service.base_url.replace("http://", "http://user:pass@")
+    error = await failure(OpenAILanguageModel(url, api_key="s3cret", model="m"))
+    assert "127.0.0.1" not in str(error)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.llm.openai"]
+    assert "127.0.0.1" in line and "status 500" in line
+    assert not any(word in line for word in ("pass", "s3cret", "\n", "\x1b"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/v1", "127.0.0.1:{port}/v1", "http://[::1", "http://"])
+async def test_unreachable(url: str, unused_tcp_port: int) -> None:
+    """A service that is not there, or whose address is none, is told as such, with the operator's remedy."""
+    error = await failure(OpenAILanguageModel(url.format(port=unused_tcp_port), model="m"))
     assert "cannot be reached" in error.message
-    assert "ollama serve" in error.hint
+    assert "ollama serve" in error.detail
 
 
 async def test_hang(service: FakeOpenAI) -> None:
@@ -133,17 +151,79 @@ async def test_hang(service: FakeOpenAI) -> None:
     with pytest.raises(LanguageModelError, match=r"nothing for 0\.1 seconds"):
         async for piece in llm.stream(QUESTION):
             pieces.append(piece)  # noqa: PERF401 - they must survive the error
-    assert pieces == ["Hello", " there", "."]
+    assert "".join(pieces) == "Hello there."
     await service.left.wait()
     await llm.aclose()
 
 
-@pytest.mark.parametrize("after", ["die", "garbage"])
+async def test_who_ends_an_answer_and_hangs_has_answered(service: FakeOpenAI) -> None:
+    """After the reason for its end nothing more is waited for but a second."""
+    service.events, service.after = (chunk_of("Hello."), chunk_of("", finish_reason="stop")), "hang"
+    assert "".join(await answer(OpenAILanguageModel(service.base_url, model="m"))) == "Hello."
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [b": keep-alive\n\n", chunk_of(None, delta={"reasoning_content": "hm"}), chunk_of("", delta={"reasoning": "hm"})],
+)
+async def test_thinking_is_life(service: FakeOpenAI, sign: object) -> None:
+    """A service that thinks, or says that it is there, may take longer than a silent one."""
+    service.events, service.pause_s = (*[sign] * 12, chunk_of("Hello.")), 0.05
+    llm = OpenAILanguageModel(service.base_url, model="m", timeout_s=0.4)
+    assert "".join(await answer(llm)) == "Hello."
+
+
+async def test_thoughts_that_nothing_opened(service: FakeOpenAI) -> None:
+    """What comes before a </think> is never said if it follows at once; and once it is known that this model thinks so,
+    however long it thinks.
+    """
+    llm = OpenAILanguageModel(service.base_url, model="m")
+    service.pieces = ("Hm.", "</think>", "Hello!")
+    assert "".join(await answer(llm)) == "Hello!"
+    service.pieces, service.pause_s = ("Well.", " So.", " ", "</think>\n", "Hello!"), 0.15
+    assert "".join(await answer(llm)) == "Hello!"
+    service.pieces, service.pause_s = ("No thought", " this time."), 0.0
+    assert "".join(await answer(llm)) == "No thought this time."
+
+
+async def test_first_words_are_not_held_for_long(service: FakeOpenAI) -> None:
+    """Words that no </think> follows are given while the model still pauses."""
+    service.after = "hang"
+    llm = OpenAILanguageModel(service.base_url, model="m")
+    async with aclosing(llm.stream(QUESTION)) as pieces:
+        assert await anext(pieces) == "Hello there."
+    await llm.aclose()
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(service: FakeOpenAI) -> None:
+    """A line without end, and an answer without end, are given up with what was said, at their bounds."""
+    llm = OpenAILanguageModel(service.base_url, model="m")
+    service.events = (chunk_of("Hello."), b'data: {"x": "', *[b"x" * 2**20] * 6)
+    with pytest.raises(LanguageModelError, match="more than anybody"):
+        await answer(llm)
+    service.events = tuple(chunk_of("word " * 20_000) for _ in range(3))
+    pieces: list[str] = []
+    with pytest.raises(LanguageModelError, match="too long"):
+        async for piece in llm.stream(QUESTION):
+            pieces.append(piece)  # noqa: PERF401 - they must survive the error
+    assert len("".join(pieces)) == MAX_ANSWER_CHARACTERS
+    assert max(map(len, pieces)) <= 1000
+    await llm.aclose()
+
+
+@pytest.mark.parametrize("after", ["die", "garbage", "stop"])
 async def test_broken_answer(service: FakeOpenAI, after: str) -> None:
-    """A service that dies, or talks nonsense, in the middle of its answer is told as such."""
+    """A service that dies, talks nonsense or just stops in the middle of its answer is told as such; what it said
+    before is given.
+    """
     service.after = after
-    error = await failure(OpenAILanguageModel(service.base_url, model="m"))
-    assert "broke off" in error.message
+    llm = OpenAILanguageModel(service.base_url, model="m")
+    pieces: list[str] = []
+    with pytest.raises(LanguageModelError, match="broke off"):
+        async for piece in llm.stream(QUESTION):
+            pieces.append(piece)  # noqa: PERF401 - they must survive the error
+    assert "".join(pieces) == "Hello there."
+    await llm.aclose()
 
 
 async def test_cancelling_closes_the_connection(service: FakeOpenAI) -> None:

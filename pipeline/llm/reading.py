@@ -1,0 +1,225 @@
+"""Reading what a chat service streams, whatever it sends: bytes in, the words that are meant for a person out.
+
+Nothing here waits or connects. All that is held has a bound: a line, the whole answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.errors import LanguageModelError
+from pipeline.llm.tokens import SaidWords
+
+__all__ = ["MAX_ANSWER_CHARACTERS", "MAX_LINE_BYTES", "AnswerReader", "broken_off", "said_in"]
+
+MAX_LINE_BYTES = 4 * 2**20
+"""A line is one event of the stream: a few hundred bytes, unless something is wrong."""
+LINE_OVERHEAD = 64
+"""What holding a line costs besides its characters."""
+MAX_ANSWER_CHARACTERS = 50_000
+"""An hour of speech."""
+PIECE_CHARACTERS = 1000
+"""Longer pieces are handed on in parts, so that nobody works on a megabyte at once."""
+_AGAIN = "Ask again in a moment."
+
+
+class AnswerReader:
+    """One instance an answer: push() what comes, rest() at its end, which was no true end unless `complete`.
+
+    Understands server-sent events with or without blank lines between them, lines of JSON, and one JSON object in the
+    place of a stream. What it does not know (tool calls, usage, thoughts in fields of their own) it passes over.
+    """
+
+    def __init__(self, thinks_first: bool = False, max_characters: int = MAX_ANSWER_CHARACTERS) -> None:
+        """thinks_first: see SaidWords. max_characters: of the answer; what is beyond it is refused."""
+        self.began = False
+        "something came"
+        self.complete = False
+        "the service said that the answer has ended; it may say more about it"
+        self.done = False
+        "nothing more will come"
+        self._words = SaidWords(thinks_first)
+        self._whole = _WholeCharacters()
+        self._line: list[bytes] = []  # the parts of a line that has not ended
+        self._line_bytes = 0
+        self._data: list[str] = []  # lines of one event
+        self._data_characters = 0
+        self._event = ""
+        self._left = max_characters
+
+    @property
+    def thought_first(self) -> bool:
+        """It began with thoughts that it closed without having opened them."""
+        return self._words.closed_unopened
+
+    @property
+    def holds(self) -> bool:
+        """Whether words are held that release() would give."""
+        return self._words.holds
+
+    def push(self, data: bytes) -> Iterator[str]:
+        """The pieces of text that are known now, none empty.
+
+        Raises LanguageModelError: the service told an error, or sends what nobody can take.
+        """
+        self.began = True
+        for part in data.splitlines(keepends=True):
+            self._line.append(part)
+            self._line_bytes += len(part)
+            if self._line_bytes > MAX_LINE_BYTES:
+                raise _too_much()
+            if part.endswith((b"\n", b"\r")):
+                yield from self._take_line()
+
+    def release(self) -> Iterator[str]:
+        """Time has passed since the first words: they are given, if they were held."""
+        return _in_parts(self._words.release())
+
+    def rest(self) -> Iterator[str]:
+        """What is held, once nothing more comes. Raises LanguageModelError if it ends in mid-event."""
+        yield from self._take_line()
+        try:
+            if self._data:
+                yield from self._take_event("\n".join(self._data))
+        finally:
+            rest = self._words.finish()
+        yield from _in_parts(rest)
+
+    def _take_line(self) -> Iterator[str]:
+        line = b"".join(self._line).decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
+        self._line, self._line_bytes = [], 0
+        name, _, value = line.partition(":")
+        if name == "data":
+            yield from self._take_data(value.removeprefix(" "))
+        elif name == "event":
+            self._event = value.strip()
+        elif line.lstrip()[:1] in ("{", "}", '"', "[", "]") or (self._data and line.strip() and name):
+            yield from self._take_data(line)
+        elif not line and self._data:
+            yield from self._take_event("\n".join(self._data))
+
+    def _take_data(self, data: str) -> Iterator[str]:
+        """An event mostly is one line of JSON; one of several lines ends with a blank line."""
+        if self._data:
+            self._keep(data)
+        elif data.strip() == "[DONE]":
+            self.complete = self.done = True
+        elif data.strip():
+            try:
+                event = json.loads(data)
+            except (ValueError, RecursionError):
+                self._keep(data)
+            else:
+                yield from self._take_json(event)
+
+    def _keep(self, data: str) -> None:
+        self._data.append(data)
+        self._data_characters += len(data) + LINE_OVERHEAD
+        if self._data_characters > MAX_LINE_BYTES:
+            raise _too_much()
+
+    def _take_event(self, data: str) -> Iterator[str]:
+        self._data, self._data_characters = [], 0
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise broken_off() from error
+        yield from self._take_json(event)
+
+    def _take_json(self, event: Any) -> Iterator[str]:
+        name, self._event = self._event, ""
+        if not isinstance(event, dict):
+            return
+        if (problem := _problem_in(event, name)) is not None:
+            raise LanguageModelError("The language model failed in the middle of its answer.", _AGAIN, problem)
+        said = self._whole.push(said_in(event))
+        if len(said) > self._left:
+            yield from _in_parts(self._words.push(said[: self._left]) + self._words.finish())
+            raise LanguageModelError("The answer was too long, and ends here.", "Ask for a shorter one.")
+        self._left -= len(said)
+        yield from _in_parts(self._words.push(said))
+        self.complete = self.complete or _is_last(event)
+
+
+def said_in(event: dict[str, Any]) -> str:
+    """The text of one event; empty for all that is no text."""
+    choice = _choice_of(event)
+    if choice is None:
+        return _text_of(_dict(event.get("message")).get("content"))
+    for delta in (_dict(choice.get("delta")), _dict(choice.get("message"))):
+        # A refusal is what the model says instead of an answer.
+        if said := _text_of(delta.get("content")) or _text_of(delta.get("refusal")):
+            return said
+    return _text_of(choice.get("text"))
+
+
+def _choice_of(event: dict[str, Any]) -> dict[str, Any] | None:
+    """The first of the alternative answers; others are not for us."""
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return None
+    return next((c for c in choices if isinstance(c, dict) and c.get("index") in (None, 0)), None)
+
+
+def _text_of(content: Any) -> str:
+    """Content is a text, or a list of parts of which some are text."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        if content.get("type") in ("thinking", "reasoning"):
+            return ""
+        text = content.get("text")
+        return _text_of(text.get("value")) if isinstance(text, dict) else text if isinstance(text, str) else ""
+    if isinstance(content, list):
+        return "".join(_text_of(part) for part in content if isinstance(part, str | dict))
+    return ""
+
+
+def _problem_in(event: dict[str, Any], name: str) -> str | None:
+    """What a service says went wrong, for the log; None for an event that is no error."""
+    if error := event.get("error"):
+        told = error.get("message") if isinstance(error, dict) else error
+        return str(told or error)
+    if name == "error" or event.get("object") == "error" or event.get("type") == "error":
+        return str(event.get("message") or event)
+    reason = _dict(_choice_of(event)).get("finish_reason")
+    return "the reason given for the end is an error" if reason == "error" else None
+
+
+def _is_last(event: dict[str, Any]) -> bool:
+    choice = _dict(_choice_of(event))
+    is_whole = isinstance(choice.get("message"), dict) and "delta" not in choice  # not a stream, but all at once
+    return is_whole or bool(choice.get("finish_reason")) or event.get("done") is True
+
+
+def _too_much() -> LanguageModelError:
+    return LanguageModelError("The language model sent more than anybody can take in.", _AGAIN)
+
+
+def broken_off() -> LanguageModelError:
+    return LanguageModelError("The language model broke off in the middle of its answer.", _AGAIN)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _in_parts(text: str) -> Iterator[str]:
+    return (text[at : at + PIECE_CHARACTERS] for at in range(0, len(text), PIECE_CHARACTERS))
+
+
+class _WholeCharacters:
+    """Joins the halves of characters that a service has cut in two (an emoji is two in UTF-16); a lone half goes."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, delta: str) -> str:
+        if not delta:
+            return ""
+        text = self._held + delta
+        self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text[: len(text) - len(self._held)]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
