@@ -23,6 +23,7 @@ __all__ = [
     "STEP_MS",
     "WEIGHTS_PATH",
     "FeatureStream",
+    "SpectralChange",
     "VisemeNetwork",
     "VisemeStep",
     "VisemeStream",
@@ -146,6 +147,36 @@ class VisemeStep:
     "(n, 15), rows sum to 1"
     loudness: Array
     "(n,): how far below the speaker's running level, natural log of power / 3; 0 is as loud as it gets"
+    change: Array
+    "(n,): how much the spectrum has changed of late, see SpectralChange"
+
+
+class SpectralChange:
+    """How much the spectrum changes from row to row of FeatureStream, averaged over the last 0.3 s.
+
+    Speech moves on all the time: over two people's 100 s it never fell below .149, mean .21. Held notes and chords keep
+    their spectrum: .04 to .12, struck or not. Quiet rows do not count, or every pause would look like a held note.
+    """
+
+    _TYPICAL, _MOST, _ROWS = 0.2, 0.25, 30
+    _QUIET = -1.3
+    """17 dB below the running level."""
+
+    def __init__(self) -> None:
+        self._row: Array | None = None
+        self._mean = self._TYPICAL
+
+    def push(self, rows: Array) -> Array:
+        """(n, N_FEATURES) rows -> (n,) averages up to each of them."""
+        averages = np.empty(len(rows), np.float32)
+        for index, row in enumerate(rows):
+            bands, loudness = row[:N_MELS], row[N_MELS]
+            if self._row is not None and loudness > self._QUIET:
+                change = min(float(np.abs(bands - self._row).mean()), self._MOST)
+                self._mean += (change - self._mean) / self._ROWS
+            self._row = bands
+            averages[index] = self._mean
+        return averages
 
 
 class _CausalConvolution:
@@ -180,7 +211,9 @@ class VisemeStream:
             for (w, b, mix_w, mix_b), d in zip(network.blocks, DILATIONS, strict=True)
         ]
         self._head = network.head
-        self._loudness = np.zeros(0, np.float32)
+        self._change = SpectralChange()
+        self._waiting = np.zeros((0, 2), np.float32)
+        "rows of loudness and change whose steps are not decided yet"
         self._to_skip = LOOKAHEAD_STEPS
         self._samples = 0
         self._steps = 0
@@ -192,7 +225,8 @@ class VisemeStream:
         """
         self._samples += len(samples)
         features = self._features.push(samples)
-        self._loudness = np.concatenate([self._loudness, features[:, N_MELS]])
+        measured = np.column_stack([features[:, N_MELS], self._change.push(features)])
+        self._waiting = np.concatenate([self._waiting, measured])
         hidden = _gelu(self._entry.push(features))
         for dilated, mix_weight, mix_bias in self._blocks:
             hidden = hidden + _gelu(dilated.push(hidden)) @ mix_weight + mix_bias
@@ -204,12 +238,12 @@ class VisemeStream:
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         n = len(scores)
         self._steps += n
-        loudness = self._loudness[: n * HOPS_PER_STEP].reshape(n, HOPS_PER_STEP).mean(axis=1)
-        self._loudness = self._loudness[n * HOPS_PER_STEP :]
-        return VisemeStep(scores / scores.sum(axis=1, keepdims=True), loudness)
+        loudness, change = self._waiting[: n * HOPS_PER_STEP].reshape(n, HOPS_PER_STEP, 2).mean(axis=1).T
+        self._waiting = self._waiting[n * HOPS_PER_STEP :]
+        return VisemeStep(scores / scores.sum(axis=1, keepdims=True), loudness, change)
 
     def finish(self) -> VisemeStep:
         """The steps still missing to the end of what was pushed, as if silence followed. Ends the stream."""
         missing = -(-self._samples // SAMPLES_PER_STEP) - self._steps
         rest = self.push(np.zeros(SAMPLES_PER_STEP * (missing + LOOKAHEAD_STEPS + 1), np.float32))
-        return VisemeStep(rest.probabilities[:missing], rest.loudness[:missing])
+        return VisemeStep(rest.probabilities[:missing], rest.loudness[:missing], rest.change[:missing])

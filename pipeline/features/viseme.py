@@ -81,10 +81,13 @@ def _whole_ms(ms: float) -> int:
 
 
 class _Hearing:
-    """Steps from the network; louder speech opens the mouth wider."""
+    """Steps from the network; louder speech opens the mouth wider, and music, which is held, hardly at all."""
 
     press_gain, fv_gain = 2.0, 1.8
     _GAIN, _GAIN_AT_PEAK, _GAIN_SLOPE, _GAIN_RANGE = 1.18, 1.08, 0.22, (0.55, 1.2)
+
+    _MUSIC, _SPEECH, _GAIN_OF_MUSIC = 0.11, 0.145, 0.25
+    """Spectral change of held music and of the steadiest speech, between which the gain falls."""
 
     def __init__(self, network: VisemeNetwork) -> None:
         self._stream = network.stream()
@@ -97,6 +100,7 @@ class _Hearing:
 
     def _steps(self, heard: VisemeStep) -> FloatArray:
         gain = self._GAIN * np.clip(self._GAIN_AT_PEAK + self._GAIN_SLOPE * heard.loudness, *self._GAIN_RANGE)
+        gain *= np.interp(heard.change, (self._MUSIC, self._SPEECH), (self._GAIN_OF_MUSIC, 1.0))
         return np.column_stack([heard.probabilities, gain]).repeat(NETWORK_STEP_MS // STEP_MS, axis=0)
 
 

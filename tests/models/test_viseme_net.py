@@ -30,7 +30,8 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 def heard(network: VisemeNetwork, pieces: list[np.ndarray]) -> VisemeStep:
     stream = network.stream()
     steps = [*(stream.push(piece) for piece in pieces), stream.finish()]
-    return VisemeStep(np.concatenate([s.probabilities for s in steps]), np.concatenate([s.loudness for s in steps]))
+    joined = (np.concatenate([getattr(s, name) for s in steps]) for name in ("probabilities", "loudness", "change"))
+    return VisemeStep(*joined)
 
 
 def test_weights_are_small() -> None:
@@ -55,6 +56,7 @@ def test_streamed_is_offline(network: VisemeNetwork, seed: int) -> None:
     pieces, whole = heard(network, np.split(samples, cuts)), heard(network, [samples])
     np.testing.assert_allclose(pieces.probabilities, whole.probabilities, atol=1e-5)
     np.testing.assert_allclose(pieces.loudness, whole.loudness, atol=1e-5)
+    np.testing.assert_allclose(pieces.change, whole.change, atol=1e-5)
 
 
 def test_a_step_is_final_after_the_lookahead(network: VisemeNetwork) -> None:

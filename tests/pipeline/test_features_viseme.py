@@ -104,6 +104,37 @@ def test_both_paths_open_the_mouth_together(spoken: list[AudioChunk]) -> None:
     assert max(by_lag, key=by_lag.__getitem__) == 0
 
 
+def music(seconds: float, notes_hz: tuple[float, ...], strikes_per_s: float) -> FloatArray:
+    """A chord of seven overtones at 16 kHz, held, or struck again and again."""
+    t = np.arange(round(seconds * FEATURE_RATE_HZ)) / FEATURE_RATE_HZ
+    chord = sum(np.sin(2 * np.pi * hz * k * t) / k**1.5 for hz in notes_hz for k in range(1, 8))
+    decay = np.exp(-3 * (t * strikes_per_s % 1.0)) if strikes_per_s else 1.0
+    return (0.1 * chord * decay).astype(np.float32)
+
+
+@pytest.mark.parametrize("notes_hz", [(261.6, 329.6, 392.0), (110.0, 165.0, 220.0, 277.0)])
+@pytest.mark.parametrize("strikes_per_s", [0.0, 2.0])
+def test_music_moves_the_mouth_less_than_speech(
+    spoken: list[AudioChunk], notes_hz: tuple[float, ...], strikes_per_s: float
+) -> None:
+    """Chords, which are no words, open it less than half as far, and speech after them as far as ever."""
+    speech = pictures(spoken[0].samples, None)[:, JAW]
+    chords = music(3, notes_hz, strikes_per_s)
+    opened = pictures(np.concatenate([chords, spoken[0].samples]), None)[:, JAW]
+    after_s = 4  # what was music counts for a third of a second
+    assert opened[25:70].mean() < 0.5 * speech.mean()
+    settled = slice(after_s * 25, after_s * 25 + 25)
+    assert opened[settled].mean() > 0.9 * speech[settled.start - 75 : settled.stop - 75].mean()
+
+
+def test_a_pause_is_no_music(spoken: list[AudioChunk]) -> None:
+    """After a second of silence the first word opens the mouth as far as without."""
+    chunk, second = spoken[1], np.zeros(FEATURE_RATE_HZ, np.float32)
+    extractor = VisemeNetwork.load().stream()
+    changes = [extractor.push(samples).change for samples in (chunk.samples, second, chunk.samples)]
+    assert np.concatenate(changes)[25:].min() > 0.145
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_a_long_pause_is_rest(spoken: list[AudioChunk], timed: bool) -> None:
     """In a pause of a second the mouth is the photo's own: activity 0; before and after it is 1."""
