@@ -30,7 +30,7 @@ from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.session import Session
-from pipeline.stages import Choice, Stages
+from pipeline.stages import Choice, Limits, Stages
 from pipeline.types import FPS
 
 __all__ = ["Engine"]
@@ -49,6 +49,7 @@ class Engine:
     devices  torch's names; one worker each for networks, sessions go where there is most room
     finish   what is done to a network's pictures before they are composed
     measure  whether sessions are admitted by what drawing is measured to cost
+    limits   how long turns wait, and how much a session may ask
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Engine:
         devices: Sequence[str] = ("cpu",),
         finish: Finish | None = None,
         measure: bool = True,
+        limits: Limits | None = None,
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
@@ -67,6 +69,7 @@ class Engine:
         self.backends = Backends(options or {})
         self._finish = finish or Finish()
         self._measure = measure
+        self._limits = limits or Limits()
         self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[Any]] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
@@ -152,6 +155,7 @@ class Engine:
             playout=playout or Playout(bundle, self.clock),
             clock=self.clock,
             finish=self._finish,
+            limits=self._limits,
         )
 
     async def close_session(self, session: Session) -> None:

@@ -8,6 +8,7 @@
     ├── AtCapacity                no room for another session now
     ├── SessionClosed             the session has ended
     ├── BadRequest                malformed or unknown message, oversized text, bad SDP
+    ├── AskedTooOften      a session asks the language model more often than it may
     ├── SpeechError               the speech synthesizer failed or hung on a sentence
     │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
     ├── LanguageModelError        the language model failed or hung
@@ -20,6 +21,7 @@ hint) without importing this module, because avatars may not import pipeline.
 from __future__ import annotations
 
 __all__ = [
+    "AskedTooOften",
     "AtCapacity",
     "BackendUnavailable",
     "BadRequest",
@@ -81,6 +83,10 @@ class SessionClosed(VivavoceError):
 
 class BadRequest(VivavoceError):
     code = "bad_request"
+
+
+class AskedTooOften(VivavoceError):
+    code = "too_often"
 
 
 class SpeechError(VivavoceError):

@@ -11,7 +11,8 @@ from typing import Any
 
 from avatars.bundle import AvatarBundle
 from pipeline.channel import Channel
-from pipeline.errors import BadRequest, SessionClosed
+from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
+from pipeline.history import Exchange, History
 from pipeline.interfaces import Transport
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
-MAX_HISTORY_MESSAGES = 40
 EVENTS_BOUND = 1000
 """Events that may wait for a listener; beyond it the oldest is forgotten."""
 
@@ -53,10 +53,8 @@ class _Started:
 
     turn: Turn
     task: asyncio.Task[None]
-    remembered: bool
-    "its words belong in the history (an answer, not echo or ready speech)"
-    concluded: bool = False
-    "its words are in the history"
+    exchange: Exchange | None
+    "where its words belong; None for echo and ready speech"
     interrupted: bool = False
 
 
@@ -69,7 +67,8 @@ class Session:
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self._stages = stages
         self._metrics = metrics
-        self._history: deque[Message] = deque(maxlen=MAX_HISTORY_MESSAGES)
+        self._history = History(stages.limits.history_characters)
+        self._questions_s: deque[float] = deque(maxlen=stages.limits.questions_a_minute)
         self._asked: deque[_Asked] = deque()
         self._wake = asyncio.Event()
         self._last_turn = 0
@@ -90,8 +89,8 @@ class Session:
 
     @property
     def history(self) -> tuple[Message, ...]:
-        """What was said and heard, oldest first."""
-        return tuple(self._history)
+        """What was asked and heard, oldest first."""
+        return self._history.messages()
 
     @property
     def closed(self) -> bool:
@@ -113,9 +112,9 @@ class Session:
     def say(self, text: str, mode: str = "chat") -> int:
         """Ask for an answer to `text` (chat: interrupts what is being said) or speak it as it is (echo: queued).
 
-        Returns the turn's id. Raises BadRequest, SessionClosed.
+        Returns the turn's id. Raises BadRequest, AskedTooOften, SessionClosed.
         """
-        text = text.strip()
+        text = text.encode("utf-8", "ignore").decode().strip()  # half a character stops whoever sends it on
         if not text:
             raise BadRequest("There is nothing to say: the text is empty.", "Type some words.")
         if len(text) > MAX_TEXT_CHARACTERS:
@@ -127,6 +126,7 @@ class Session:
             return self._ask(Utterance(text=text), None)
         if mode != "chat":
             raise BadRequest(f"There is no mode '{mode}'.", "Use chat or echo.")
+        self._count_question()
         self.interrupt()
         return self._ask(Utterance(), text)
 
@@ -141,8 +141,8 @@ class Session:
         for started in self._still_open():
             started.interrupted = True
             started.task.cancel()
-            if started.remembered:
-                self._remember_heard(started)
+            if started.exchange is not None:
+                self._history.answer(started.exchange, self._heard_of(started.turn))
         self.playout.interrupt()
         for turn_id in tuple(self._open):
             self._emit(TurnEvent(turn_id, TurnState.INTERRUPTED))
@@ -213,13 +213,13 @@ class Session:
                 self._wake.clear()
                 await self._wake.wait()
             asked = self._asked.popleft()
-            utterance = asked.utterance
+            utterance, exchange = asked.utterance, None
             if asked.question is not None:
-                self._history.append(Message("user", asked.question))
-                utterance = Utterance(messages=tuple(self._history))
+                exchange = self._history.ask(asked.question)
+                utterance = Utterance(messages=self._history.messages())
             turn = Turn(asked.turn, self._stages, utterance, self._emit)
             task = asyncio.create_task(turn.run(), name=f"turn-{turn.id}")
-            started = _Started(turn, task, asked.question is not None)
+            started = _Started(turn, task, exchange)
             self._started = [*self._still_open(), started]
             try:
                 await asyncio.wait([task])
@@ -238,14 +238,14 @@ class Session:
             logger.error("turn %d of session %s failed", turn.id, self.id, exc_info=failure)
         if started.interrupted:
             return
-        if started.remembered and turn.sentences and failure is None:
-            self._history.append(Message("assistant", " ".join(turn.sentences)))
-            started.concluded = True
+        if started.exchange is not None and turn.sentences and failure is None:
+            self._history.answer(started.exchange, " ".join(turn.sentences))
+        elif started.exchange is not None:
+            self._history.forget(started.exchange)
         self._metrics.observe_turn(turn.times.stages_ms())
 
-    def _remember_heard(self, started: _Started) -> None:
-        """Trim the assistant's message to what reached the viewer: whole sentences, then whole words of the last."""
-        turn = started.turn
+    def _heard_of(self, turn: Turn) -> str:
+        """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""
         turn_id, sentence, share = self.playout.heard
         heard = ""
         if turn_id == turn.id and turn.sentences:
@@ -254,10 +254,16 @@ class Session:
             if " " in text and len(part) < len(text):
                 part = part.rpartition(" ")[0]
             heard = " ".join([*turn.sentences[:sentence], part]).strip()
-        if started.concluded:
-            self._history.pop()
-        if heard:
-            self._history.append(Message("assistant", heard + " …"))
+        return heard and heard + " …"
+
+    def _count_question(self) -> None:
+        now_s = self._stages.clock.now_s()
+        if len(self._questions_s) == self._questions_s.maxlen and now_s - self._questions_s[0] < 60:
+            wait_s = round(60 - (now_s - self._questions_s[0])) + 1
+            raise AskedTooOften(
+                f"That were {len(self._questions_s)} questions within a minute.", f"Ask again in {wait_s} seconds."
+            )
+        self._questions_s.append(now_s)
 
     def _emit(self, event: SessionEvent) -> None:
         if isinstance(event, TurnEvent) and event.state is TurnState.QUEUED:

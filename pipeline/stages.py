@@ -13,7 +13,7 @@ from pipeline.finishing import Finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.playout import Playout
 
-__all__ = ["Choice", "Stages"]
+__all__ = ["Choice", "Limits", "Stages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,20 @@ class Choice:
     lipsync: str = "viseme"
     voice: str | None = None
     "None: the synthesizer's own default"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a turn waits, and how much a session may ask of the language model."""
+
+    wordless_s: float = 600.0
+    "longest time without a word of the language model; one that is silent its own backend gives up, and sooner"
+    speechless_s: float = 20.0
+    "longest time without sound of the voice"
+    history_characters: int = 12_000
+    "sent along with a question, the question included"
+    questions_a_minute: int = 30
+    "to the language model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +58,4 @@ class Stages:
     clock: Clock
     finish: Finish = field(default_factory=Finish)
     "of what networks draw"
+    limits: Limits = field(default_factory=Limits)

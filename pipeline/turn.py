@@ -55,9 +55,6 @@ SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
-TOKEN_TIMEOUT_S = 600.0
-"""Without a word. A model that thinks may take long; one that is silent is given up by its own backend, and sooner."""
-SPEECH_TIMEOUT_S = 20.0
 NOTHING_SPOKEN = NoticeEvent(
     "nothing_spoken", "There is nothing here that can be spoken.", "A voice needs words, not only signs or emoji."
 )
@@ -155,7 +152,7 @@ class Turn:
         if self._utterance.text is not None:
             return _just(self._utterance.text)
         deltas = self._stages.llm.stream(self._utterance.messages)
-        return _each_within(deltas, TOKEN_TIMEOUT_S, LanguageModelError, "The language model")
+        return _each_within(deltas, self._stages.limits.wordless_s, LanguageModelError, "The language model")
 
     async def _say(self, sentence: str) -> None:
         self.times.mark("first_sentence")
@@ -187,14 +184,15 @@ class Turn:
 
     async def _chunks(self, sentence: _Sentence) -> AsyncGenerator[AudioChunk, None]:
         ready, text = self._utterance.speech, speakable(sentence.text)
+        wait_s = self._stages.limits.speechless_s
         if ready is not None:
-            async with aclosing(_each_within(ready, SPEECH_TIMEOUT_S, SpeechError, "The recording")) as chunks:
+            async with aclosing(_each_within(ready, wait_s, SpeechError, "The recording")) as chunks:
                 async for chunk in chunks:
                     yield chunk
         elif text:
             polish = VoicePolish()
             voice = self._stages.tts.synthesize(text, self._stages.voice)
-            async with aclosing(_each_within(voice, SPEECH_TIMEOUT_S, SpeechError, "The voice")) as chunks:
+            async with aclosing(_each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
                     yield await self._in_pool(polish.push, chunk)
 

@@ -13,7 +13,7 @@ from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.errors import VivavoceError
 from pipeline.finishing import Finish
-from pipeline.stages import Choice
+from pipeline.stages import Choice, Limits
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -41,7 +41,14 @@ class BackendChoice:
 def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
     """An engine as the operator wants it, not started."""
     finish = Finish(match_colour=settings.match_colour, sharpness=settings.sharpen)
-    return Engine(backend_options(settings), clock, find_devices(settings.device), finish, settings.measure_speed)
+    limits = Limits(
+        wordless_s=settings.llm_thinking_timeout_s,
+        speechless_s=settings.tts_timeout_s,
+        history_characters=settings.llm_history_characters,
+        questions_a_minute=settings.llm_questions_a_minute,
+    )
+    devices = find_devices(settings.device)
+    return Engine(backend_options(settings), clock, devices, finish, settings.measure_speed, limits)
 
 
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:

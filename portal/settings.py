@@ -112,6 +112,14 @@ class Settings(BaseSettings):
     llm_timeout_s: float = Field(
         60.0, gt=0, description="for 'openai': longest silence of the model; what it thinks, and keep-alives, are none"
     )
+    llm_thinking_timeout_s: float = Field(
+        600.0, gt=0, description="longest time that a model may think before its first, or next, word"
+    )
+    llm_history_characters: int = Field(
+        12_000, ge=1_000, description="of the conversation, sent along with each question; the oldest goes first"
+    )
+    llm_questions_a_minute: int = Field(30, ge=1, description="of one viewer to the model")
+    tts_timeout_s: float = Field(20.0, gt=0, description="longest wait for the voice within a sentence")
     llm_system_prompt: str = Field("", description="who the avatar is and how it should answer")
 
     max_sessions: int = Field(8, ge=1, description="viewers at one time")

@@ -81,8 +81,8 @@ TOPICS = (
         Answer(
             "Open the Avatars tab and drop a portrait or a short clip there. One face that looks at the camera works "
             "best. You see the progress, and then you can pick your avatar on the Talk tab.",
-            "打开形象页，把一张肖像或者一小段视频拖进去就行。最好只有一张正对镜头的脸。"
-            "处理进度会显示出来，完成后就能在对话页选用。",
+            "打开“数字人”页，把一张肖像或者一小段视频拖进去就行。最好只有一张正对镜头的脸。"
+            "处理进度会显示出来，完成后就能在“对话”页选用。",
         ),
     ),
     _topic(
@@ -90,7 +90,7 @@ TOPICS = (
         r"导出|下载|渲染|生成视频|工作室|保存视频",
         Answer(
             "The Studio tab makes a video file from a text or a recording, with the avatar you choose.",
-            "工作室页可以用文字或者录音，配上你选的形象，生成一个视频文件。",
+            "“工作室”页可以用文字或者录音，配上你选的数字人，生成一个视频文件。",
         ),
     ),
     _topic(
@@ -129,7 +129,8 @@ TOPICS = (
         ),
     ),
     _topic(
-        r"lip[- ]?sync|your (?:lips?|mouth)|how do you (?:work|move|talk|speak)|how does (?:it|this|vivavoce) work|gpu"
+        r"lip[- ]?sync|your (?:lips?|mouth)|how (?:do |can )?you (?:really |actually )?(?:work|move|talk|speak)|gpu"
+        r"|how (?:does )?(?:it|this|that|vivavoce) works?"
         r"|musetalk|wav2lip",
         r"口型|嘴|原理|怎么工作|如何工作|怎么实现|显卡",
         Answer(
@@ -170,7 +171,7 @@ TOPICS = (
             "or a "
             "clip, and make videos in the Studio. I am only a guide. For a real conversation, connect a language "
             "model.",
-            "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作形象，还可以在工作室里生成视频。"
+            "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作数字人，还可以在“工作室”里生成视频。"
             "我只是一个向导，想真正聊天，请接入大语言模型。",
         ),
     ),

@@ -7,8 +7,16 @@ import pytest
 from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
-from pipeline.errors import BadRequest, LanguageModelError, LanguageNotSupported, SessionClosed, SpeechError
-from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS
+from pipeline.errors import (
+    AskedTooOften,
+    BadRequest,
+    LanguageModelError,
+    LanguageNotSupported,
+    SessionClosed,
+    SpeechError,
+)
+from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
+from pipeline.stages import Limits
 from pipeline.transports.memory import MemoryTransport
 from pipeline.types import (
     AudioChunk,
@@ -213,10 +221,16 @@ async def test_a_voice_that_breaks_on_every_sentence_is_told_once_a_turn(scripte
         assert len(room.all(ErrorEvent)) == errors
 
 
-async def test_a_voice_that_hangs_in_mid_sentence_is_given_up(scripted: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def impatient(room: Room, small_bundle: AvatarBundle) -> None:
+    """What hangs is waited for for a twentieth of a second."""
+    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    limits = Limits(wordless_s=0.05, speechless_s=0.05)
+    await room.session.swap_avatar(replace(stages, tts=ScriptedVoice(), llm=ScriptedModel(), limits=limits))
+
+
+async def test_a_voice_that_hangs_in_mid_sentence_is_given_up(room: Room, small_bundle: AvatarBundle) -> None:
     """After its time the failure is told as if the voice had broken, and the next sentence is spoken."""
-    monkeypatch.setattr("pipeline.turn.SPEECH_TIMEOUT_S", 0.05)
-    room = scripted
+    await impatient(room, small_bundle)
     turn = room.session.say("This one hangs early. This one is fine.", mode="echo")
     await room.until(done(room, turn))
     (told,) = room.all(ErrorEvent)
@@ -224,10 +238,9 @@ async def test_a_voice_that_hangs_in_mid_sentence_is_given_up(scripted: Room, mo
     assert sum(frame.speaking for frame in room.transport.frames) == 13 + 25
 
 
-async def test_a_model_that_hangs_in_mid_answer_is_given_up(scripted: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_hangs_in_mid_answer_is_given_up(room: Room, small_bundle: AvatarBundle) -> None:
     """After its time the failure is told, and what was said until then is spoken."""
-    monkeypatch.setattr("pipeline.turn.TOKEN_TIMEOUT_S", 0.05)
-    room = scripted
+    await impatient(room, small_bundle)
     turn = room.session.say("hang")
     await room.until(done(room, turn))
     (told,) = room.all(ErrorEvent)
@@ -242,6 +255,59 @@ async def test_a_model_that_breaks_in_mid_answer_is_told_and_what_it_said_is_spo
     await room.until(done(room, turn))
     assert [event.code for event in room.all(ErrorEvent)] == ["language_model_failed"]
     assert room.all(SubtitleEvent)[0].text == "A first sentence that is whole."
+
+
+class FailingModel(ScriptedModel):
+    """Fails without a word, until it is told to answer; notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.fails = True
+        self.asked: list[list[str]] = []
+
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
+        self.asked.append([f"{message.role}: {message.content}" for message in messages])
+        if self.fails:
+            raise LanguageModelError("The model went away.", "Start it again.")
+        yield "Hello."
+
+
+async def test_questions_that_failed_do_not_spoil_those_after_them(room: Room, small_bundle: AvatarBundle) -> None:
+    """A model that demands alternation is never sent two questions in a row, whatever went wrong before."""
+    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    model = FailingModel()
+    await room.session.swap_avatar(replace(stages, llm=model))
+    for question in ("one", "two"):
+        await room.until(done(room, room.session.say(question)))
+    model.fails = False
+    room.session.say("cut off")
+    await room.clock.advance(0)
+    await room.until(done(room, room.session.say("three")))
+    await room.until(done(room, room.session.say("four")))
+    assert model.asked[-2:] == [
+        ["user: cut off\n\nthree"],
+        ["user: cut off\n\nthree", "assistant: Hello.", "user: four"],
+    ]
+
+
+async def test_only_so_many_questions_a_minute(room: Room, small_bundle: AvatarBundle) -> None:
+    """Who asks without pause is refused with the time to wait, and the model is left alone; a minute later is heard."""
+    limits = Limits(questions_a_minute=3)
+    session = Session("limited", replace(room.session._stages, limits=limits), MEASURED, room.engine.metrics)
+    for _ in range(3):
+        session.say("hello")
+    with pytest.raises(AskedTooOften) as caught:
+        session.say("hello")
+    assert "61 seconds" in caught.value.hint
+    session.say("still spoken", mode="echo")
+    await room.clock.advance(60)
+    session.say("hello")
+    await session.aclose()
+
+
+async def test_half_a_character_is_left_out(room: Room) -> None:
+    """A lone half of an emoji, as JSON may carry it, stops nobody."""
+    await room.until(done(room, room.session.say("Hi \ud83c there")))
+    assert room.session.history[0] == Message("user", "Hi  there")
 
 
 async def test_a_closed_session_refuses_and_closes_twice(room: Room) -> None:

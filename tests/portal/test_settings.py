@@ -178,7 +178,19 @@ def test_settings_travel_to_the_worker_as_json(tmp_path):
 
 def test_every_setting_explains_itself():
     """Each field has a description, which is its help, and numbers carry their unit in their name."""
-    units = ("_s", "_ms", "_bytes", "_bps", "_px", "port", "max_sessions", "jpeg_quality", "sharpen")
+    units = (
+        "_s",
+        "_ms",
+        "_characters",
+        "_a_minute",
+        "_bytes",
+        "_bps",
+        "_px",
+        "port",
+        "max_sessions",
+        "jpeg_quality",
+        "sharpen",
+    )
     for name, field in Settings.model_fields.items():
         assert field.description, name
         if field.annotation in (int, float):

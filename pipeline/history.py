@@ -1,0 +1,73 @@
+"""History: what was asked and what was heard, as a language model wants it, whatever happened in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from pipeline.types import Message
+
+__all__ = ["Exchange", "History"]
+
+MESSAGE_CHARACTERS = 20
+"""What a message costs besides its text: its role and its frame."""
+
+
+@dataclass(eq=False, slots=True)
+class Exchange:
+    """A question, and what was heard of its answer; empty while, or if, nothing was."""
+
+    question: str
+    answer: str = ""
+
+    @property
+    def characters(self) -> int:
+        return len(self.question) + len(self.answer) + 2 * MESSAGE_CHARACTERS
+
+
+class History:
+    """Messages that always alternate, begin with the user and end with the question: many templates refuse all else.
+
+    Questions that got no answer (interrupted before a word was heard) are put before the next one, in one message.
+    Bounded in characters; the oldest exchanges go first, never the newest.
+    """
+
+    def __init__(self, max_characters: int) -> None:
+        self._max_characters = max_characters
+        self._exchanges: deque[Exchange] = deque()
+
+    def ask(self, question: str) -> Exchange:
+        """A new question, to which answer() or forget() may follow."""
+        exchange = Exchange(question)
+        self._exchanges.append(exchange)
+        self._trim()
+        return exchange
+
+    def answer(self, exchange: Exchange, heard: str) -> None:
+        """What was heard of the answer; replaces what was noted before. Of a very long one the end is kept."""
+        longest = self._max_characters // 2
+        exchange.answer = heard if len(heard) <= longest else "… " + heard[-longest:]
+        self._trim()
+
+    def forget(self, exchange: Exchange) -> None:
+        """It failed, perhaps because of the question: it must not spoil those after it."""
+        if exchange in self._exchanges:
+            self._exchanges.remove(exchange)
+
+    def messages(self) -> tuple[Message, ...]:
+        messages: list[Message] = []
+        asked: list[str] = []
+        for exchange in self._exchanges:
+            if exchange.question not in asked[-1:]:  # asked again, because nothing came
+                asked.append(exchange.question)
+            if exchange.answer:
+                messages += [Message("user", "\n\n".join(asked)), Message("assistant", exchange.answer)]
+                asked = []
+        if asked:
+            messages.append(Message("user", "\n\n".join(asked)))
+        return tuple(messages)
+
+    def _trim(self) -> None:
+        held = sum(exchange.characters for exchange in self._exchanges)
+        while held > self._max_characters and len(self._exchanges) > 1:
+            held -= self._exchanges.popleft().characters
