@@ -19,6 +19,7 @@ from models.weights import WeightsFolder
 from pipeline.device import find_devices
 from pipeline.errors import BadRequest
 from pipeline.lipsync.torch_device import open_device, weights_told
+from pipeline.types import NoticeEvent
 from portal.backends import backend_options, check_backend
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def prepare_for_backend(
     parameters: Mapping[str, Any],
     work: Path,
     progress: Callable[[float], None],
-) -> list[str]:
+) -> list[NoticeEvent]:
     """Make and store what `backend` needs of the avatar of that id; `parameters` as in parameters_for.
 
     Returns notices to show, e.g. of a face too large for the network.
@@ -87,9 +88,11 @@ def prepare_for_backend(
         open_device(backend, device)
     with weights_told(backend):
         parts = prepare_parts(bundle, backend, settings.weights_folder, chosen, work, progress, device=device)
-    return [
-        warning for warning in (softness_warning(backend, parts.boxes), blindness_warning(parts.parameters)) if warning
-    ]
+    warnings = {
+        "face_too_large": softness_warning(backend, parts.boxes),
+        "face_not_parsed": blindness_warning(parts.parameters),
+    }
+    return [NoticeEvent(code, warning) for code, warning in warnings.items() if warning]
 
 
 def _encodes_faces(settings: Settings, backend: str) -> bool:

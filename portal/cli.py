@@ -153,7 +153,7 @@ def _render(parsed: argparse.Namespace, settings: Settings) -> int:
             progress=_show_progress,
         )
     for notice in notices:
-        print(notice)
+        print(notice.message, notice.hint)
     print(f"Written: {parsed.output}")
     return 0
 
@@ -219,7 +219,7 @@ def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings:
             settings, avatar, backend, chosen, Path(work), lambda share: _show_progress(share, f"for {backend}")
         )
     for notice in notices:
-        print(notice)
+        print(notice.message, notice.hint)
 
 
 def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:

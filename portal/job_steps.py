@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
 from pipeline.errors import VivavoceError
+from pipeline.types import NoticeEvent
 from portal.avatar_parts import prepare_for_backend
 from portal.face_reports import FaceReports
 from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
@@ -117,11 +118,19 @@ def _render(work: JobWork) -> dict[str, Any]:
         voice=work.inputs["voice"],
         progress=work.progress,
     )
-    return {"clip": f"/api/clips/{work.id}.mp4", "notices": notices}
+    return {"clip": f"/api/clips/{work.id}.mp4", **_told(notices)}
 
 
 def _prepare_parts(work: JobWork) -> dict[str, Any]:
     """One stage: finished batches lie in the job's folder, so a killed one goes on where it was."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
     notices = prepare_for_backend(work.settings, avatar, backend, work.inputs["parameters"], work.folder, work.progress)
-    return {"avatar": avatar, "backend": backend, "notices": notices}
+    return {"avatar": avatar, "backend": backend, **_told(notices)}
+
+
+def _told(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:
+    """In English; and their codes, by which the page tells them in its own language."""
+    return {
+        "notices": [f"{notice.message} {notice.hint}".strip() for notice in notices],
+        "notice_codes": [notice.code for notice in notices],
+    }

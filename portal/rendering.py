@@ -38,7 +38,7 @@ def render_clip(
     audio: Path | None = None,
     voice: str | None = None,
     progress: Callable[[float], None] = lambda _share: None,
-) -> list[str]:
+) -> list[NoticeEvent]:
     """Write `output` (MP4): the avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
 
     An avatar that is not prepared for the lip-sync is prepared first; `work` keeps what is finished of that.
@@ -64,7 +64,9 @@ class _MadeMeanwhile(Exception):
     """Somebody else has prepared the avatar, perhaps with parameters that a person chose: those count."""
 
 
-def _prepare(settings: Settings, bundle: AvatarBundle, work: Path, progress: Callable[[float], None]) -> list[str]:
+def _prepare(
+    settings: Settings, bundle: AvatarBundle, work: Path, progress: Callable[[float], None]
+) -> list[NoticeEvent]:
     def preparing(share: float) -> None:
         if share < 1 and is_prepared(bundle, settings.lipsync):
             raise _MadeMeanwhile
@@ -84,7 +86,7 @@ async def _render(
     audio: Path | None,
     voice: str | None,
     progress: Callable[[float], None],
-) -> list[str]:
+) -> list[NoticeEvent]:
     engine = new_engine(settings, ManualClock())
     await engine.start()
     try:
@@ -100,7 +102,8 @@ async def _render(
     finally:
         await engine.aclose()
     progress(1.0)
-    return [f"{event.message} {event.hint}".strip() for event in events if isinstance(event, NoticeEvent | ErrorEvent)]
+    told = (event for event in events if isinstance(event, NoticeEvent | ErrorEvent))
+    return [NoticeEvent(event.code, event.message, event.hint) for event in told]
 
 
 def _duration_s(audio: Path | None) -> float:

@@ -3,6 +3,7 @@
  */
 
 import { Chat } from "./chat.js";
+import { told } from "./errors.js";
 import { jobDone } from "./job.js";
 import { language, make, translate, withCode } from "./page.js";
 import { Player } from "./player.js";
@@ -579,13 +580,10 @@ class VivavoceTalk extends HTMLElement {
     return this.texts.switched.replace("{reason}", this.texts[`reason.${code}`]);
   }
 
-  /** The server speaks English; what has words of its own in the page's language is told in them. */
-  explain({ code, message, hint }) {
-    return {
-      code,
-      message: this.texts[`error.${code}`] ?? this.named(message),
-      hint: this.texts[`hint.${code}`] ?? hint,
-    };
+  /** What went wrong, in the language of the page. */
+  explain(error) {
+    const { cause, remedy, detail } = told(error, this.texts);
+    return { code: error.code, message: this.named(cause), hint: remedy, detail };
   }
 
   /** The server speaks of avatars by their ids; a viewer knows their names. */

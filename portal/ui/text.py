@@ -1,27 +1,21 @@
-"""Every word of the Avatars, Studio and Jobs tabs, in English and Chinese. The page's script reads them by key.
-
-`error.<code>` and `hint.<code>` are for readers of Chinese: in English the server's own sentence is more exact.
-"""
+"""Every word of the Avatars, Studio and Jobs tabs, in English and Chinese. The page's script reads them by key."""
 
 from __future__ import annotations
 
+from portal.ui.error_texts import ERROR_TEXTS
 from portal.ui.talk_text import TALK_TEXTS
 
 __all__ = ["DESK_TEXTS"]
 
 
-_FAILURES = ("nothing_spoken", "device_out_of_memory", "network_overflow", "bundle_damaged")
-"What can go wrong in a clip as it can in a session."
-
-
 def _of_the_talk_tab(language: str) -> dict[str, str]:
-    """What lip-syncs are called, and what a turn fails with."""
-    shared = ("lipsync.", *(f"{kind}.{code}" for kind in ("error", "hint") for code in _FAILURES))
-    return {key: text for key, text in TALK_TEXTS[language].items() if key.startswith(shared)}
+    """What lip-syncs are called."""
+    return {key: text for key, text in TALK_TEXTS[language].items() if key.startswith("lipsync.")}
 
 
 DESK_TEXTS: dict[str, dict[str, str]] = {
     "en": {
+        **ERROR_TEXTS["en"],
         **_of_the_talk_tab("en"),
         "uploadTitle": "Make a new avatar",
         "dropPhoto": "Drop a photo or a clip here, or choose a file",
@@ -170,9 +164,9 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "asked": "queued {time}",
         "took": "took {duration}",
         "since": "for {duration}",
-        "unreachable": "The server cannot be reached. Check that it is running and that your network is up.",
     },
     "zh": {
+        **ERROR_TEXTS["zh"],
         **_of_the_talk_tab("zh"),
         "uploadTitle": "制作新的数字人",
         "dropPhoto": "把照片或视频拖到这里，或选择文件",
@@ -320,49 +314,5 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "asked": "提交于 {time}",
         "took": "用时 {duration}",
         "since": "已进行 {duration}",
-        "unreachable": "无法连接服务器，请确认服务器正在运行、网络正常。",
-        "error.bad_request": "请求无效。",
-        "hint.bad_request": "请检查填写的内容。",
-        "error.bad_parameters": "这些参数不合适：超出范围，或者框里没有留下人脸。",
-        "hint.bad_parameters": "请改用更接近默认值的数值。",
-        "error.avatar_not_found": "找不到这个数字人。",
-        "hint.avatar_not_found": "它可能已被删除，请重新选择。",
-        "error.avatar_not_prepared": "这个数字人还没有为所选的口型模型做准备。",
-        "hint.avatar_not_prepared": "在对话页面选用它时会自动准备；也可以运行 python launch.py prepare。",
-        "hint.unready": "缺少权重或软件包，请运行 `python launch.py fetch {backend}` 获取；"
-        "已有权重时，启动时用 `--weights 目录` 指定。",
-        "error.network_missing": "这个数字人没有自己的 Ultralight 网络。",
-        "hint.network_missing": "请导入 LiveTalking 的数字人文件夹，或把权重放到该数字人目录的 parts/ultralight.pth。",
-        "error.job_not_found": "找不到这个任务。",
-        "hint.job_not_found": "它可能已被移除。",
-        "error.upload_too_large": "文件太大。",
-        "hint.upload_too_large": "请使用更小的图片或更短的视频。",
-        "error.unsupported_media": "无法读取这个录音。",
-        "hint.unsupported_media": "请使用 WAV、MP3、M4A、FLAC 或 OGG，最长十分钟。",
-        "error.bad_media": "无法读取这个图片或视频，或它超出了限制。",
-        "hint.bad_media": "请使用 JPEG、PNG、WebP 图片，或 MP4、MOV、WebM 视频。",
-        "error.bad_import": "无法导入这个数字人。",
-        "hint.bad_import": "请使用 LiveTalking、MuseTalk 或 OpenAvatarChat 数字人文件夹的 zip。"
-        "导入时不会运行其中的任何代码。",
-        "error.no_face": "没有找到可用的人脸。",
-        "hint.no_face": "请使用一张正面、清晰、光线充足、没有遮挡的人脸。",
-        "error.queue_full": "等待中的任务太多。",
-        "hint.queue_full": "请等一些任务完成后再试。",
-        "error.disk_full": "磁盘已满。",
-        "hint.disk_full": "请清理一些空间后重试。",
-        "error.out_of_memory": "内存不足。",
-        "hint.out_of_memory": "请使用更小的图片或更短的视频。",
-        "error.worker_died": "任务进程多次意外退出。",
-        "hint.worker_died": "文件可能已损坏或过大，请换一个试试。",
-        "error.render_failed": "视频生成失败。",
-        "hint.render_failed": "请确认磁盘有足够空间，然后重试。",
-        "error.backend_unavailable": "所需的功能在这里不可用。",
-        "hint.backend_unavailable": "运行 python launch.py doctor 查看缺少什么。",
-        "error.language_not_supported": "没有可用的音色能说这种语言。",
-        "hint.language_not_supported": "请联网使用在线语音，或改用英文。",
-        "error.speech_failed": "语音合成失败。",
-        "hint.speech_failed": "请重试，或选择另一个音色。",
-        "error.internal": "发生了意外错误。",
-        "hint.internal": "请查看服务器日志并反馈。",
     },
 }

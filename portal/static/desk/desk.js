@@ -1,5 +1,6 @@
 /** What the Avatars, Studio and Jobs tabs share: the API, the words, the feed of jobs, and how a job looks. */
 
+import { errorOf, explained } from "../errors.js";
 import { language, make, translate, withCode } from "../page.js";
 
 export { make, withCode };
@@ -58,11 +59,11 @@ export async function picture(path, body, signal) {
 }
 
 function unreachable() {
-  return new ApiError({ code: "unreachable", message: "", hint: "" });
+  return new ApiError({ code: "unreachable" });
 }
 
 function refused(status, answer) {
-  return new ApiError(answer?.error ?? { code: "internal", message: `HTTP ${status}`, hint: "" });
+  return new ApiError(errorOf(status, answer));
 }
 
 /** All jobs, for every tab of this page: asked for each second while one is under way and somebody looks. */
@@ -177,17 +178,9 @@ export class Desk extends HTMLElement {
     return when.toLocaleString(this.code === "zh" ? "zh-CN" : "en-GB", style);
   }
 
-  /** Cause and remedy. In Chinese by the code, with the server's own sentence below. */
+  /** Cause and remedy, as elements. */
   explain(error) {
-    if (error.code === "unreachable") return [make("strong", {}, this.t("unreachable"))];
-    const own = this.has(`error.${error.code}`);
-    const cause = own ? this.t(`error.${error.code}`) : error.message;
-    const remedy = this.has(`hint.${error.code}`) ? this.t(`hint.${error.code}`) : error.hint;
-    return [
-      make("strong", {}, cause),
-      remedy ? make("span", {}, ...withCode(remedy)) : null,
-      own && error.message ? make("small", { lang: "en" }, error.message) : null,
-    ].filter(Boolean);
+    return explained(error, this.allTexts[this.code]);
   }
 
   /** Do something that may fail, with the buttons of `form` off and what went wrong told in its note. */
@@ -353,10 +346,17 @@ class JobCard {
     const url = beside(job.result.clip);
     return [
       make("video", { src: url, controls: true, playsInline: true, preload: "metadata" }),
-      ...(job.result.notices ?? []).map((notice) => make("p", { class: "vv-warning" }, notice)),
+      ...noticesOf(this.desk, job.result),
       make("a", { class: "vv-button", href: url, download: `${job.name}.mp4` }, this.desk.t("download")),
     ];
   }
+}
+
+/** What a job that was done has to say all the same. */
+export function noticesOf(desk, { notices = [], notice_codes: codes = [] }) {
+  return notices.map((message, place) =>
+    make("p", { class: "vv-warning" }, ...desk.explain({ code: codes[place] ?? "notice", message })),
+  );
 }
 
 /** Cause, remedy and, when it was the face, the strip of pictures; and why it cannot be tried again, if so. */

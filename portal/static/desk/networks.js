@@ -1,6 +1,6 @@
 /** The networks in the closer look at an avatar: for which it is prepared, and preparing it with chosen parameters. */
 
-import { ApiError, api, feed, isActive, jobActions, jobFailure, make, picture, withCode } from "./desk.js";
+import { ApiError, api, feed, isActive, jobActions, jobFailure, make, noticesOf, picture, withCode } from "./desk.js";
 
 /** Before the preview is drawn anew: a slider that is being moved asks once. */
 const SETTLED_MS = 250;
@@ -189,7 +189,7 @@ class NetworkRow {
   #content(state, job) {
     const { name, remedy } = this.backend;
     const content = [];
-    const told = (text, attributes = {}) => content.push(make("p", { class: "vv-soft", ...attributes }, ...withCode(text)));
+    const told = (text) => content.push(make("p", { class: "vv-soft" }, ...withCode(text)));
     if (state === "unready") {
       const own = `hint.${state}`; // in Chinese; in English the server's sentence is more exact
       if (this.desk.has(own)) told(this.desk.t(own, { backend: name }));
@@ -199,7 +199,7 @@ class NetworkRow {
     if (state === "prepared") {
       const settings = this.#settings(this.avatar.prepared[name]);
       if (settings) told(settings);
-      for (const notice of job?.result?.notices ?? []) told(notice, { class: "vv-warning", lang: "en" });
+      if (job?.result) content.push(...noticesOf(this.desk, job.result));
     }
     if (job?.state === "failed") content.push(...jobFailure(this.desk, job));
     return content;

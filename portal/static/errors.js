@@ -1,0 +1,45 @@
+/** What went wrong, in the language of the page. The words by their codes are those of portal/ui/error_texts.py. */
+
+import { make, withCode } from "./page.js";
+
+/** What an answer without an error of ours means, by its HTTP status: something between the page and the server spoke. */
+const OF_OTHERS = {
+  401: "proxy_refused",
+  403: "proxy_refused",
+  407: "proxy_refused",
+  413: "proxy_too_large",
+  429: "too_often",
+  502: "gateway",
+  503: "gateway",
+  504: "gateway",
+};
+
+/** An answer that was refused, as {code, message, hint}. `answer`: its JSON, or null if it had none. */
+export function errorOf(status, answer) {
+  if (answer?.error?.code) return answer.error;
+  return { code: OF_OTHERS[status] ?? "http_error", message: `HTTP ${status}`, hint: "" };
+}
+
+/**
+ * The cause and the remedy for a person. Where the page's language is not the server's, they are told by the code, and
+ * the server's own sentences are `detail`, to be folded away.
+ * @param {{code: string, message?: string, hint?: string}} error
+ * @param {Object<string, string>} texts of the page's language
+ */
+export function told({ code, message = "", hint = "" }, texts) {
+  const [own, unknown] = [texts[`error.${code}`], texts["error.unknown"]];
+  const sentences = `${message} ${hint}`.trim();
+  if (own) return { cause: own, remedy: texts[`hint.${code}`] ?? (unknown ? "" : hint), detail: unknown ? sentences : "" };
+  if (!unknown) return { cause: message, remedy: hint, detail: "" };
+  return { cause: unknown.replace("{code}", () => code), remedy: texts["hint.unknown"], detail: sentences };
+}
+
+/** The same as elements. */
+export function explained(error, texts) {
+  const { cause, remedy, detail } = told(error, texts);
+  return [
+    make("strong", {}, cause),
+    remedy ? make("span", {}, ...withCode(remedy)) : null,
+    detail ? make("details", { lang: "en" }, make("summary", { lang: "zh-CN" }, texts.details), make("small", {}, detail)) : null,
+  ].filter(Boolean);
+}

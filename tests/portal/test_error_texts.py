@@ -1,0 +1,102 @@
+"""Every code that a viewer can meet has its cause and remedy in Chinese; both languages agree where both have words."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import avatars
+import models
+import pipeline
+import portal
+from avatars.errors import AvatarError
+from models.errors import WeightsError
+from pipeline.errors import VivavoceError
+from portal.api.errors import STATUSES
+from portal.ui.error_texts import ERROR_TEXTS
+from portal.ui.talk_text import TALK_TEXTS
+from portal.ui.text import DESK_TEXTS
+
+ROOT = Path(__file__).parents[2]
+LAYERS = (portal, pipeline, avatars, models)
+TELLS_A_CODE = {
+    "error_response",
+    "JobFailed",
+    "JobFailure",
+    "NoticeEvent",
+    "ErrorEvent",
+}
+"what takes a code: as its first argument, or by its name"
+OPERATORS_ONLY = {"bad_settings"}
+"told on the command line"
+
+
+def of_classes() -> Iterator[str]:
+    """Of every error class of ours, wherever it is defined."""
+    for layer in LAYERS:
+        for module in pkgutil.walk_packages(layer.__path__, f"{layer.__name__}."):
+            if "error" in module.name or "code = " in _source(module.name):
+                importlib.import_module(module.name)
+    waiting: list[type] = [VivavoceError, AvatarError, WeightsError]
+    while waiting:
+        one = waiting.pop()
+        yield one.code  # type: ignore[attr-defined]
+        waiting += one.__subclasses__()
+
+
+def _source(module: str) -> str:
+    path = ROOT.joinpath(*module.split("."))
+    file = path.with_suffix(".py")
+    return (file if file.exists() else path / "__init__.py").read_text(encoding="utf-8")
+
+
+def of_calls() -> Iterator[str]:
+    """Written where they are told, in Python."""
+    for layer in LAYERS:
+        for file in (ROOT / layer.__name__).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Call):
+                    continue
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                told = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+                told += node.args[:1] if name in TELLS_A_CODE else []
+                for value in told:
+                    if isinstance(value, ast.Constant) and re.fullmatch(r"[a-z]+(_[a-z]+)*", str(value.value)):
+                        yield str(value.value)
+
+
+def of_scripts() -> Iterator[str]:
+    """Written in the page's scripts."""
+    for file in (ROOT / "portal" / "static").rglob("*.js"):
+        if "vendor" not in file.parts:
+            source = file.read_text(encoding="utf-8")
+            yield from re.findall(r"\bcode: \"(\w+)\"", source)
+    errors = (ROOT / "portal" / "static" / "errors.js").read_text(encoding="utf-8")
+    yield from re.findall(r"\d{3}: \"(\w+)\"", errors)
+
+
+def test_every_code_is_told_in_chinese() -> None:
+    """Of error classes, of what is told by its code in Python and in scripts, and of every HTTP status we give."""
+    found = {*of_classes(), *of_calls(), *of_scripts(), *STATUSES} - OPERATORS_ONLY
+    assert {"no_face", "worker_died", "nothing_spoken", "no_picture", "gateway", "foreign_origin"} <= found
+    lacking = {code for code in found for kind in ("error", "hint") if f"{kind}.{code}" not in ERROR_TEXTS["zh"]}
+    assert not lacking
+
+
+def test_both_tables_of_the_page_have_them() -> None:
+    """A code is told alike on all tabs, in both languages."""
+    for texts in (TALK_TEXTS, DESK_TEXTS):
+        for language, told in ERROR_TEXTS.items():
+            assert told.items() <= texts[language].items()
+
+
+def test_no_chinese_text_is_an_english_sentence() -> None:
+    """Each cause and each remedy is Chinese; what English has too, Chinese has."""
+    for key, text in ERROR_TEXTS["zh"].items():
+        assert re.search(r"[\u4e00-\u9fff]", text), key
+        assert not re.search(r"[A-Za-z]+ [a-z]+ [a-z]+ [a-z]+", re.sub(r"`[^`]*`|launch\.py \w+", "", text)), key
+    assert ERROR_TEXTS["en"].keys() <= ERROR_TEXTS["zh"].keys()
