@@ -1,7 +1,7 @@
 """`openai`: any service that speaks OpenAI's chat protocol (Ollama, vLLM, DashScope, OpenAI, ...).
 
-Spoken over plain HTTP, because the packages for it read lines of any length into memory. What comes is read by
-`pipeline/llm/reading.py`; here are the connection, and what to say when there is none.
+The package `openai` asks. It would read lines and error pages of any length into memory, so the bytes of an answer are
+read by `pipeline/llm/reading.py`, and those of all else end where they become too many.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.clock import Clock, SystemClock
@@ -21,7 +21,8 @@ from pipeline.streams import items_and_pauses
 from pipeline.types import Message
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2 as httpx
+    from openai import AsyncOpenAI
 
 __all__ = ["SYSTEM_PROMPT", "OpenAILanguageModel"]
 
@@ -39,7 +40,8 @@ HELD_S = 0.3
 AFTER_END_S = 1.0
 """Some services say that an answer has ended and leave the connection open."""
 MAX_BODY_BYTES = 2**20
-"""Of a list of models, and of what a service says when it refuses."""
+"""Of all but an answer: a list of models, what a service says when it refuses."""
+EVENTS = "text/event-stream"
 LOGGED_CHARACTERS = 300
 _LATER = "Ask again in a moment."
 _OPERATOR = "Tell whoever runs this page; its log says more."
@@ -68,9 +70,9 @@ class OpenAILanguageModel:
 
         Raises BackendUnavailable.
         """
-        if importlib.util.find_spec("httpx") is None:
-            raise BackendUnavailable(self.name, "the package httpx is missing", "pip install httpx")
-        self._base_url = base_url.rstrip("/")
+        if importlib.util.find_spec("openai") is None:
+            raise BackendUnavailable(self.name, "the package openai is missing", "pip install openai")
+        self._base_url = base_url
         self._api_key = api_key
         self._model = model
         self._first_model = ""
@@ -78,20 +80,27 @@ class OpenAILanguageModel:
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
         self._thinks_first = False  # learnt from its answers
-        self._client: httpx.AsyncClient | None = None
+        self._client: AsyncOpenAI | None = None
 
     def load(self) -> None:
-        """Make the client; connects to nothing yet."""
-        if self._client is not None:
-            return
-        import httpx
+        """Import the client (half a second) and make it; connects to nothing yet."""
+        if self._client is None:
+            self._client = self._new_client()
 
+    def _new_client(self) -> AsyncOpenAI:
+        import httpx2 as httpx
+        import openai
+
+        timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S)
         # Nothing compressed: it may grow a thousandfold before anybody can bound it.
-        headers = {"Accept-Encoding": "identity"}
-        if self._api_key:
-            headers["Authorization"] = f"Bearer {self._api_key}"
-        self._client = httpx.AsyncClient(
-            headers=headers, timeout=httpx.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S), follow_redirects=True
+        plain = {"Accept-Encoding": "identity"}
+        bounded = {"response": [_bound]}
+        return openai.AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self._api_key or "none",  # local services want no key, the package wants one
+            max_retries=0,  # a person is waiting: better told at once than after silent attempts
+            timeout=timeout,
+            http_client=httpx.AsyncClient(headers=plain, timeout=timeout, follow_redirects=True, event_hooks=bounded),
         )
 
     async def stream(self, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
@@ -113,10 +122,11 @@ class OpenAILanguageModel:
     async def aclose(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await client.aclose()
+            await client.close()
 
     async def _pieces(self, reader: AnswerReader, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
-        import httpx
+        import httpx2 as httpx
+        import openai
 
         def patience_s() -> float | None:
             return AFTER_END_S if reader.complete else HELD_S if reader.holds else None
@@ -134,11 +144,13 @@ class OpenAILanguageModel:
                         break
         except LanguageModelError as error:
             failure = error
-        except httpx.ReadTimeout:
+        except (httpx.ReadTimeout, openai.APITimeoutError):
             reason = f"The language model gave nothing for {self._timeout_s:g} seconds."
             failure = LanguageModelError(reason, "It may still be loading: ask again in a moment.")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-            failure = _cut_off(error) if reader.began else _unreachable(error)
+        except openai.APIStatusError as error:
+            failure = self._refusal(error.status_code, error.response.text)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, openai.OpenAIError, UnicodeError) as error:
+            failure = _cut_off(error) if reader.began else _unreachable(error.__cause__ or error)
         try:
             for piece in reader.rest():
                 yield piece
@@ -151,28 +163,21 @@ class OpenAILanguageModel:
 
     @asynccontextmanager
     async def _asking(self, messages: Sequence[Message]) -> AsyncIterator[httpx.Response]:
-        body = {"model": await self._model_name(), "messages": self._conversation(messages), "stream": True}
-        async with self._request("POST", "/chat/completions", body) as answer:
-            yield answer
-
-    @asynccontextmanager
-    async def _request(self, method: str, path: str, body: Any = None) -> AsyncIterator[httpx.Response]:
-        """An answer whose body is still to be read. Raises LanguageModelError for a refusal."""
-        self.load()
+        """An answer whose body is still to be read."""
+        if self._client is None:
+            self.load()
         assert self._client is not None
-        content = None if body is None else json.dumps(body).encode()
-        headers = {} if body is None else {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        async with self._client.stream(method, self._base_url + path, content=content, headers=headers) as answer:
-            if answer.status_code >= 400:
-                raise self._refusal(answer.status_code, await _beginning_of(answer))
-            yield answer
+        model, conversation = await self._model_name(self._client), self._conversation(messages)
+        completions = self._client.chat.completions.with_streaming_response
+        # mypy: the package has a type for each role.
+        async with completions.create(model=model, messages=conversation, stream=True) as answer:  # type: ignore[arg-type]
+            yield answer.http_response
 
-    async def _model_name(self) -> str:
+    async def _model_name(self, client: AsyncOpenAI) -> str:
         """The model that was chosen, or the service's first, remembered."""
         if self._model or self._first_model:
             return self._model or self._first_model
-        async with self._request("GET", "/models") as answer:
-            listed = await _beginning_of(answer)
+        listed = (await client.models.with_raw_response.list()).text
         try:
             names = [model["id"] for model in json.loads(listed)["data"]]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -217,7 +222,7 @@ class OpenAILanguageModel:
         logger.warning("the language model at %s %s", _without_login(self._base_url), detail)
 
 
-def _unreachable(error: Exception) -> LanguageModelError:
+def _unreachable(error: BaseException) -> LanguageModelError:
     detail = f"cannot be reached ({type(error).__name__}: {error}): start it (for Ollama: ollama serve), or correct "
     return LanguageModelError("The language model cannot be reached.", _LATER, f"{detail}--llm-base-url")
 
@@ -227,14 +232,29 @@ def _cut_off(error: Exception) -> LanguageModelError:
     return LanguageModelError(told.message, told.hint, f"broke off ({type(error).__name__}: {error})")
 
 
-async def _beginning_of(answer: httpx.Response) -> str:
-    """Its body as text, or the first megabyte of it."""
-    body = b""
-    async for chunk in answer.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            break
-    return body[:MAX_BODY_BYTES].decode("utf-8", "replace")
+async def _bound(response: httpx.Response) -> None:
+    """End the body of whatever is no stream of events where it becomes too long; the package reads it whole."""
+    if response.status_code == 200 and response.headers.get("content-type", "").startswith(EVENTS):
+        return
+    import httpx2 as httpx
+
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
+    whole: httpx.AsyncByteStream = stream
+
+    class Beginning(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = MAX_BODY_BYTES
+            async for chunk in whole:
+                yield chunk[:left]
+                left -= len(chunk)
+                if left <= 0:
+                    return
+
+        async def aclose(self) -> None:
+            await whole.aclose()
+
+    response.stream = Beginning()
 
 
 def _without_login(url: str) -> str:

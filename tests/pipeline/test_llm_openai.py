@@ -8,7 +8,7 @@ import pytest
 from fake_openai import FakeOpenAI, chunk_of
 
 from pipeline.errors import LanguageModelError
-from pipeline.llm.openai import SYSTEM_PROMPT, OpenAILanguageModel
+from pipeline.llm.openai import MAX_BODY_BYTES, SYSTEM_PROMPT, OpenAILanguageModel
 from pipeline.llm.reading import MAX_ANSWER_CHARACTERS
 from pipeline.types import Message
 
@@ -120,6 +120,13 @@ async def test_refusals(service: FakeOpenAI, status: int, cause: str, remedy: st
     assert error.hint
     assert remedy in error.detail
     assert len(service.requests) == 1
+
+
+async def test_a_refusal_is_read_to_a_bound(service: FakeOpenAI) -> None:
+    """What a service says when it refuses ends after a megabyte, however long it goes on."""
+    service.status, service.error = 500, {"error": "x" * 3 * MAX_BODY_BYTES}
+    error = await failure(OpenAILanguageModel(service.base_url, model="m"))
+    assert "status 500" in error.detail and len(error.detail) < MAX_BODY_BYTES + 100
 
 
 async def test_a_viewer_does_not_learn_where_the_model_runs(
