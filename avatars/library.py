@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -16,8 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
 from avatars.bundle import BUNDLE_VERSION, AvatarBundle
-from avatars.errors import AvatarNotFound
+from avatars.errors import AvatarNotFound, BundleError
+from avatars.workspace import disk_full_explained
 
 __all__ = ["AvatarLibrary", "AvatarSummary", "Preset", "presets"]
 
@@ -48,6 +53,8 @@ class AvatarSummary:
     "see FaceReport.to_json"
     modified_s: float
     "Unix time"
+    face: tuple[float, float, float, float] | None
+    "x, y, width, height of the face in its first picture, in parts of the picture; None where nothing is known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,31 @@ class AvatarLibrary:
                 bundle = self._opened[key] = AvatarBundle.open(path)
             return bundle
 
+    def rename(self, avatar_id: str, name: str) -> None:
+        """Call an avatar by another name. Its place among the others stays; whoever has it open keeps the old one.
+
+        Raises AvatarNotFound, BundleError, DiskFull.
+        """
+        path = self.path_of(avatar_id) / "manifest.json"
+        staging = path.with_name(f".manifest.{secrets.token_hex(4)}")
+        with self._lock:
+            try:
+                state = path.stat()
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                manifest["name"] = name
+            except OSError as error:
+                raise _not_found(avatar_id) from error
+            except (ValueError, TypeError) as error:
+                raise BundleError(f"The avatar {avatar_id!r} is damaged.", "Delete it and make it again.") from error
+            try:
+                with disk_full_explained():
+                    staging.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+                    os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
+                    staging.replace(path)
+            except BaseException:
+                staging.unlink(missing_ok=True)
+                raise
+
     def delete(self, avatar_id: str) -> None:
         """Remove an avatar; whoever has it open may go on using it.
 
@@ -185,12 +217,25 @@ def _summary(path: Path) -> AvatarSummary | None:
             source=dict(manifest["source"]),
             report=dict(manifest["report"]),
             modified_s=manifest_path.stat().st_mtime,
+            face=_face_in(path, int(manifest["width"]), int(manifest["height"])),
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("The avatar in %s is left out: its manifest cannot be used (%s)", path, error)
         return None
+
+
+def _face_in(path: Path, width: int, height: int) -> tuple[float, float, float, float] | None:
+    """Of the first picture, from its landmarks alone: nothing else of the file is read."""
+    try:
+        with safe_open(path / "tensors.safetensors", framework="np") as tensors:
+            points = tensors.get_slice("landmarks")[:1][0, :, :2] / (width, height)
+    except (OSError, SafetensorError, IndexError, ZeroDivisionError):
+        return None  # who opens the avatar is told what is wrong with it
+    (x0, y0), (x1, y1) = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
+    box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
+    return box if box[2] > 0 and box[3] > 0 else None
 
 
 def _not_found(avatar_id: str) -> AvatarNotFound:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from portal.names import clip_file_name
+
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
 
@@ -57,6 +59,8 @@ class Job:
     "lip-sync backend that the avatar is prepared for; empty for other kinds of job, as the parameters"
     parameters: Mapping[str, Any]
     "with which it is prepared"
+    speaker: str
+    "name of the avatar that speaks, as it was when a clip was asked for; empty for other kinds of job"
     uploaded: bool
     "whether it works on a file somebody uploaded"
     error: JobFailure | None
@@ -65,6 +69,11 @@ class Job:
     "seconds since the epoch, as the two below"
     started_at: float | None
     finished_at: float | None
+
+    @property
+    def file_name(self) -> str:
+        """What its clip is called when it is downloaded; empty for other kinds of job."""
+        return clip_file_name(self.speaker, self.name.removeprefix(f"{self.speaker}: ")) if self.kind == "clip" else ""
 
     @property
     def active(self) -> bool:
@@ -112,6 +121,7 @@ def job_of(row: WorkflowStatus) -> Job:
         avatar=attributes.get("avatar", ""),
         backend=attributes.get("backend", ""),
         parameters=attributes.get("parameters", {}),
+        speaker=attributes.get("speaker", ""),
         uploaded=bool(attributes.get("upload")),
         error=_failure_of(row) if state == "failed" else None,
         result=row.output if state == "done" else None,

@@ -75,6 +75,12 @@ _REMEDIES = {
 }
 "What helps where a job cannot be run again, by what is gone."
 
+_SAME_AGAIN = frozenset(
+    {"avatar_not_found", "bad_import", "bad_media", "bad_parameters", "bad_request", "no_face", "nothing_spoken"}
+    | {"unsupported_media", "upload_gone", "upload_too_large"}
+)
+"What a job fails with that would fail the same way again: what went in is at fault. Others may turn out better."
+
 _KINDS = (PREPARE, CLIP, PARTS)
 _WAITING = ["ENQUEUED", "DELAYED"]
 _ACTIVE = [*_WAITING, "PENDING"]
@@ -171,8 +177,9 @@ class JobQueue:
         audio: Path | None = None,
         voice: str | None = None,
         name: str = "",
+        speaker: str = "",
     ) -> Job:
-        """Queue a clip of `avatar` speaking `text`, or the recording `audio` (it is moved).
+        """Queue a clip of `avatar`, called `speaker`, speaking `text`, or the recording `audio` (it is moved).
 
         Raises BadRequest (neither or both, empty or too long), QueueFull, DiskFull.
         """
@@ -186,7 +193,7 @@ class JobQueue:
             )
         title = clean_name(name) or clean_name(words) or "Clip"
         inputs = {"avatar": avatar, "text": words or None, "voice": voice}
-        return self._submit(CLIP, title, inputs, upload=audio, avatar=avatar)
+        return self._submit(CLIP, title, inputs, upload=audio, avatar=avatar, speaker=speaker)
 
     def submit_test_clip(self, avatar: str, name: str) -> Job:
         """Queue a few spoken words of an avatar, unless they are there or under way. Raises QueueFull, DiskFull."""
@@ -197,7 +204,7 @@ class JobQueue:
                 return job
             self.delete(job_id)
         inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
-        return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, job_id=job_id)
+        return self._submit(CLIP, f"{name}: {TEST_WORDS}", inputs, avatar=avatar, speaker=name, job_id=job_id)
 
     def submit_parts(
         self, avatar: str, name: str, backend: str, parameters: Mapping[str, Any], *, join: bool = False
@@ -250,8 +257,9 @@ class JobQueue:
         return {"queued": len(rows) - running, "running": running}
 
     def retryable(self, job: Job) -> bool:
-        """Whether retry() can bring it back: it ended without a result, and nothing that it needs is gone."""
-        return job.state in ("failed", "cancelled") and not self.gone(job)
+        """Whether retry() may help: it ended without a result, nothing that it needs is gone, and it may do better."""
+        hopeless = job.error is not None and job.error.code in _SAME_AGAIN
+        return job.state in ("failed", "cancelled") and not hopeless and not self.gone(job)
 
     def gone(self, job: Job) -> str:
         """What keeps a job that ended without a result from being run again: "avatar", "upload", or nothing ("")."""
@@ -297,7 +305,8 @@ class JobQueue:
         """
         job = self.get(job_id)
         if not self.retryable(job):
-            raise BadRequest("This job cannot be run again.", _REMEDIES[self.gone(job)])
+            remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
+            raise BadRequest("This job cannot be run again.", remedy)
         self._check_room()
         self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
         self._client.rewind_workflow(job_id, start_step=1, application_version=APPLICATION_VERSION, queue_name=job.kind)
@@ -350,6 +359,7 @@ class JobQueue:
         *,
         upload: Path | None = None,
         avatar: str,
+        speaker: str = "",
         job_id: str = "",
         priority: int = ORDINARY,
         only_once: str | None = None,
@@ -359,6 +369,7 @@ class JobQueue:
         home = self.folders.home(job_id)
         attributes = {"name": name, "avatar": avatar, "upload": upload is not None, "stage": "", "progress": 0.0}
         attributes |= {key: inputs[key] for key in ("backend", "parameters") if key in inputs}
+        attributes |= {"speaker": speaker} if speaker else {}
         options = enqueue_options(kind, job_id, attributes, priority=priority, only_once=only_once)
         keeping = nullcontext() if upload is None else _removed_on_failure(home)
         with disk_full_explained("the job was not taken"), keeping:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["clean_file_name", "clean_name"]
+__all__ = ["clean_file_name", "clean_name", "clip_file_name"]
 
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 "Unicode categories nobody sees: control and format characters, surrogates, unassigned, line separators."
+
+
+_NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*]')
+"as Windows has it, which refuses most"
+_RECORDING = re.compile(r"\.(wav|mp3|m4a|aac|flac|ogg|opus|webm|mp4|mov|mkv|weba)$", re.IGNORECASE)
+
+
+MAX_FILE_NAME_BYTES = 240
 
 
 def clean_name(raw: str, *, limit: int = 60) -> str:
@@ -24,3 +32,13 @@ def clean_name(raw: str, *, limit: int = 60) -> str:
 def clean_file_name(raw: str, *, limit: int = 60) -> str:
     """The same of the name of a file, without the folders that some clients send along."""
     return clean_name(re.split(r"[/\\]", raw.rstrip("/\\"))[-1], limit=limit)
+
+
+def clip_file_name(speaker: str, title: str) -> str:
+    """What a clip is called on the disk of the person who downloads it, such as "Sunny - Hi everyone.mp4".
+
+    Fits into the 255 bytes of a file's name, whatever the script.
+    """
+    parts = [clean_name(_NOT_IN_FILE_NAMES.sub(" ", part), limit=48) for part in (speaker, _RECORDING.sub("", title))]
+    name = " - ".join(part for part in parts if part) or "Clip"
+    return name.encode()[:MAX_FILE_NAME_BYTES].decode(errors="ignore").strip(" .") + ".mp4"

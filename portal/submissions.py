@@ -58,10 +58,10 @@ def submit_clip(
     def submit() -> Job:
         if not avatar:
             raise BadRequest("No avatar was chosen.", "Choose who should speak.")
-        library.open(avatar)
+        speaker = library.open(avatar).name
         if audio is not None:
             check_speech(audio)
-        return queue.submit_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name)
+        return queue.submit_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker)
 
     return submit() if audio is None else _or_remove(audio, submit)
 

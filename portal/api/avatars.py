@@ -22,6 +22,7 @@ from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.jobs import JobQueue, id_of_test_clip
+from portal.names import clean_name
 from portal.submissions import chosen_parameters, submit_avatar, submit_parts
 from portal.uploads import Uploads, limited_form
 
@@ -38,6 +39,10 @@ ASK_AGAIN = {"Cache-Control": "no-cache"}
 class PartsRequest(BaseModel):
     backend: str = Field(description="the lip-sync backend that the avatar is prepared for")
     parameters: dict[str, Any] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
+
+
+class AvatarChange(BaseModel):
+    name: str = Field(description="what it is called from now on", max_length=200)
 
 
 def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
@@ -85,6 +90,15 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
             if view.id == avatar_id:
                 return view
         raise _missing(avatar_id)
+
+    @router.patch("/{avatar_id}")
+    def rename_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:
+        """Call it by another name. Its id stays, and so do the names of clips made with it."""
+        name = clean_name(change.name)
+        if not name:
+            raise BadRequest("The name is empty.", "Type a name for the avatar.")
+        library.rename(avatar_id, name)
+        return show_avatar(avatar_id)
 
     @router.get("/{avatar_id}/poster.jpg")
     def poster(avatar_id: str) -> FileResponse:

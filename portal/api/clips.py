@@ -62,7 +62,13 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) ->
         path = queue.folders.clip(job_id)
         if not VALID_ID.fullmatch(job_id) or not path.is_file():
             raise JobNotFound("There is no such clip.", "See GET /api/jobs: it may not be finished, or deleted.")
-        return FileResponse(path, media_type="video/mp4", filename=path.name, content_disposition_type="inline")
+        return FileResponse(path, media_type="video/mp4", filename=called(job_id), content_disposition_type="inline")
+
+    def called(job_id: str) -> str:
+        try:
+            return queue.get(job_id).file_name
+        except JobNotFound:  # its file outlived the queue's database
+            return f"{job_id}.mp4"
 
     return router
 

@@ -45,8 +45,9 @@ class JobView(BaseModel):
     backend: str = Field(description="lip-sync backend that the avatar is prepared for; empty for other kinds")
     error: ErrorView | None
     result: dict[str, Any] | None
-    retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back")
+    retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back and may turn out better")
     gone: str = Field(description="what keeps an ended job from being retried: avatar, upload, or empty")
+    file_name: str = Field(description="of a clip: what it is called when it is downloaded; empty for other kinds")
     created_at: float = Field(description="seconds since the epoch")
     started_at: float | None
     finished_at: float | None
@@ -64,6 +65,9 @@ class AvatarView(BaseModel):
     test_clip: str | None = Field(description="URL of a few spoken words")
     report: dict[str, Any] = Field(description="what was seen in each picture of the upload")
     imported: dict[str, Any] | None = Field(description="of a peer's avatar: from whom, and how its boxes agree")
+    face: tuple[float, float, float, float] | None = Field(
+        description="x, y, width, height of the face in parts of the picture, to centre a small one on it"
+    )
     report_pictures: list[str] = Field(description="URLs of the report's strip of pictures")
     prepared: dict[str, dict[str, Any]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
@@ -116,6 +120,7 @@ def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
         result=None if job.result is None else dict(job.result),
         retryable=retryable,
         gone=gone,
+        file_name=job.file_name,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -156,6 +161,7 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         test_clip=f"/api/clips/{test_clip.name}" if test_clip.is_file() else None,
         report=dict(avatar.report),
         imported=avatar.source.get("imported"),
+        face=avatar.face,
         report_pictures=[f"{base}/report/{name}" for name in pictures],
         prepared=prepared_for(folder),
         networks=networks_of(folder),

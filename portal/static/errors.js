@@ -29,7 +29,8 @@ export function errorOf(status, answer) {
 export function told({ code, message = "", hint = "" }, texts) {
   const [own, unknown] = [texts[`error.${code}`], texts["error.unknown"]];
   const sentences = `${message} ${hint}`.trim();
-  if (own) return { cause: own, remedy: texts[`hint.${code}`] ?? (unknown ? "" : hint), detail: unknown ? sentences : "" };
+  const remedy = texts[`hint.${code}`] ?? (unknown ? "" : hint);
+  if (own) return { cause: own, remedy, detail: unknown ? sentences : "" };
   if (!unknown) return { cause: message, remedy: hint, detail: "" };
   return { cause: unknown.replace("{code}", () => code), remedy: texts["hint.unknown"], detail: sentences };
 }
@@ -37,9 +38,10 @@ export function told({ code, message = "", hint = "" }, texts) {
 /** The same as elements. */
 export function explained(error, texts) {
   const { cause, remedy, detail } = told(error, texts);
+  const summary = make("summary", {}, texts.details);
   return [
     make("strong", {}, cause),
-    remedy ? make("span", {}, ...withCode(remedy)) : null,
-    detail ? make("details", { lang: "en" }, make("summary", { lang: "zh-CN" }, texts.details), make("small", {}, detail)) : null,
+    remedy && make("span", {}, ...withCode(remedy)),
+    detail && make("details", {}, summary, make("small", { lang: "en" }, detail)),
   ].filter(Boolean);
 }

@@ -8,8 +8,10 @@ import logging
 import os
 import time
 
+import numpy as np
 import pytest
 from portraits import portrait
+from safetensors.numpy import load_file, save_file
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, BundleError
@@ -188,3 +190,42 @@ def test_twins_differ_only_around_the_eyes(preset):
     y, _ = (abs(picture - closed).max(axis=2) > 24).nonzero()
     eye_y = landmarks[[33, 263], 1].mean()
     assert eye_y - 60 < y.min() < y.max() < eye_y + 60
+
+
+def test_an_avatar_is_renamed_in_its_place(library, make_bundle):
+    """Another name, the same id, place in the list and picture; whoever has it open goes on with what it was."""
+    for age, name in ((100, "second"), (200, "first")):
+        then = time.time() - age
+        os.utime(make_bundle(name).path / "manifest.json", (then, then))
+    opened = library.open("first")
+    before = library.list()[0].modified_s
+    library.rename("first", "小美")
+    assert [(one.id, one.name) for one in library.list()] == [("first", "小美"), ("second", "Second")]
+    assert library.list()[0].modified_s == before
+    assert opened.name == "First" and library.open("first").name == "小美"
+    assert not [path for path in opened.path.iterdir() if path.name.startswith(".")]
+
+
+def test_only_what_is_there_is_renamed(library, make_bundle):
+    """No such avatar, no id at all, and one that is damaged: each is told, and nothing is made."""
+    for avatar_id in ("nobody", *FOREIGN_IDS):
+        with pytest.raises(AvatarNotFound):
+            library.rename(avatar_id, "Me")
+    damaged = make_bundle("damaged").path / "manifest.json"
+    damaged.write_text("[")
+    with pytest.raises(BundleError):
+        library.rename("damaged", "Me")
+    assert damaged.read_text() == "["
+
+
+def test_a_face_is_told_in_parts_of_the_picture(library, make_bundle):
+    """From the landmarks of the first picture; nothing is told where they cannot be read."""
+    bundle = make_bundle("ada")
+    assert library.list()[0].face is None, "all of its landmarks are one point"
+    points = np.tile(np.array([24, 32, 0], np.float32), (5, 478, 1))
+    points[:, 0] = 72, 96, 0
+    tensors = load_file(bundle.path / "tensors.safetensors")
+    save_file({**tensors, "landmarks": points}, bundle.path / "tensors.safetensors")
+    assert library.list()[0].face == pytest.approx((0.25, 0.25, 0.5, 0.5))
+    (bundle.path / "tensors.safetensors").write_bytes(b"no tensors")
+    assert library.list()[0].face is None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -364,3 +365,30 @@ def test_health_tells_sessions_jobs_and_backends(client: TestClient) -> None:
 def test_malformed_queries_are_explained(client: TestClient) -> None:
     """A bad query gets the same shape of error as everything else."""
     assert "limit" in error_of(client.get("/api/jobs?limit=many"), 400)["message"]
+
+
+def test_an_avatar_is_renamed(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """A clean name is kept and shown; an empty one and a foreign id are refused with the remedy."""
+    make_bundle("ada")
+    answer = client.patch("/api/avatars/ada", json={"name": "  小\n美 "})
+    assert answer.status_code == 200 and answer.json()["name"] == "小 美"
+    assert client.get("/api/avatars").json()[0]["name"] == "小 美"
+    assert error_of(client.patch("/api/avatars/ada", json={"name": " . "}), 400)["code"] == "bad_request"
+    assert error_of(client.patch("/api/avatars/ada", json={}), 400)["code"] == "bad_request"
+    assert error_of(client.patch("/api/avatars/nobody", json={"name": "Me"}), 404)["code"] == "avatar_not_found"
+
+
+def test_a_clip_is_downloaded_under_its_name(
+    client: TestClient, queue: JobQueue, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Who speaks and what, also in Chinese; as it was called when it was asked for."""
+    make_bundle("ada")
+    client.patch("/api/avatars/ada", json={"name": "米拉"})
+    job = client.post("/api/clips", json={"avatar": "ada", "text": "大家好"}).json()
+    assert job["file_name"] == "米拉 - 大家好.mp4"
+    client.patch("/api/avatars/ada", json={"name": "Ada"})
+    path = queue.folders.clip(job["id"])
+    path.parent.mkdir()
+    path.write_bytes(b"clip")
+    told = client.get(f"/api/clips/{job['id']}.mp4").headers["content-disposition"]
+    assert told == f"inline; filename*=utf-8''{quote('米拉 - 大家好.mp4')}"

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import DiskFull, JobNotFound, QueueFull
+from portal.job_records import JobFailure
 from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
 from portal.submissions import ensure_presets, submit_avatar
 
@@ -244,3 +246,23 @@ def test_another_process_sees_the_same_jobs(queue: JobQueue, tmp_path: Path) -> 
     assert other.get(job.id) == job
     other.close()
     other.close()
+
+
+@pytest.mark.parametrize(("code", "useful"), [("no_face", False), ("bad_media", False), ("disk_full", True)])
+def test_only_what_may_turn_out_better_can_be_tried_again(
+    queue: JobQueue, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, code: str, useful: bool
+) -> None:
+    """What went in is at fault: a second try is refused with its remedy. A full disk may have room then."""
+    make_bundle("me")
+    waiting = queue.submit_clip(avatar="me", text="hello")
+    queue.cancel(waiting.id)
+    failure = JobFailure(code, "It failed.", "Do it otherwise.")
+    failed = replace(queue.get(waiting.id), state="failed", error=failure)
+    monkeypatch.setattr(queue, "get", lambda _id: failed)
+    assert queue.retryable(failed) is useful
+    if useful:
+        queue.retry(failed.id)
+    else:
+        with pytest.raises(BadRequest, match="cannot be run again") as told:
+            queue.retry(failed.id)
+        assert told.value.hint == "Do it otherwise."

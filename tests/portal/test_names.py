@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.names import clean_file_name, clean_name
+from portal.names import clean_file_name, clean_name, clip_file_name
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,24 @@ def test_a_long_name_is_cut() -> None:
     """A name of 300 characters is cut to its limit, and shows it."""
     assert clean_name("x" * 300) == "x" * 59 + "…"
     assert clean_name("x" * 60) == "x" * 60
+
+
+@pytest.mark.parametrize(
+    ("speaker", "title", "called"),
+    [
+        ("Sunny", "Hi everyone", "Sunny - Hi everyone.mp4"),
+        ("米拉", "大家好", "米拉 - 大家好.mp4"),
+        ("Sunny", "speech.WAV", "Sunny - speech.mp4"),
+        ("AC/DC", 'What? "Yes": a\\b|c*', "AC DC - What Yes a b c.mp4"),
+        ("", "Hi", "Hi.mp4"),
+        ("...", "///", "Clip.mp4"),
+    ],
+)
+def test_a_clip_is_called_after_who_speaks_and_what(speaker: str, title: str, called: str) -> None:
+    """Chinese names work; what no file may be called is left out; there is always a name."""
+    assert clip_file_name(speaker, title) == called
+
+
+def test_the_name_of_a_clip_fits_a_disk() -> None:
+    """Whatever the script, its bytes are less than what file systems take."""
+    assert len(clip_file_name("\U0001f600" * 60, "\U0001f600" * 60).encode()) <= 255

@@ -185,7 +185,7 @@ async def test_a_killed_preparation_goes_on_with_the_next_batch(
         kept = {path: path.stat().st_mtime_ns for path in finished}
         job = await until(queue, job.id, lambda job: not job.active)
         assert kept == finished
-        expected = {"avatar": "ada", "backend": "wav2lip256", "notices": []}
+        expected = {"avatar": "ada", "backend": "wav2lip256", "notices": [], "notice_codes": []}
         assert job.state == "done" and job.result == expected, job.error
         assert BackendParts.open(bundle, "wav2lip256").row("faces", 499).shape == (256, 256, 3)
         assert not folder.exists()
