@@ -14,7 +14,9 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError, AvatarNotFound, AvatarNotPrepared
@@ -26,12 +28,12 @@ from pipeline.transports.loops import LoopCache, LoopCoding
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
+from portal.api.errors import answer_errors
 from portal.api.health import health_router
 from portal.api.jobs import jobs_router
-from portal.api.origin import SameOrigin
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import default_choice, new_engine
-from portal.http.proxies import BehindProxies
+from portal.http.door import front_door
 from portal.jobs import JobQueue
 from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -172,7 +174,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
+def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     """The whole portal as one ASGI application: API, session socket, static files, and the page at /."""
     from portal.ui.mount import mount_page  # Gradio takes seconds to import: not for the worker, not for --help
 
@@ -184,8 +186,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="Vivavoce", lifespan=lifespan)
-    app.add_middleware(SameOrigin, allowed=settings.allowed_origins)
-    app.add_middleware(BehindProxies, trusted=settings.trusted_proxies, root_path=settings.root_path)
+    answer_errors(app)
     app.include_router(home.socket.router)
     app.include_router(avatars_router(home.library, home.queue, settings))
     app.include_router(backends_router(settings))
@@ -197,11 +198,13 @@ def create_app(settings: Settings, portal: Portal | None = None) -> FastAPI:
     def metrics() -> Response:
         return Response(home.engine.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-    # Gradio's own page asks for files of its own under the same path.
-    files = StaticFiles(directory=STATIC, packages=[("gradio", "templates/frontend/static")])
-    app.mount("/static", files, name="static")
-    context = PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions)
-    return mount_page(app, context)
+    @app.get("/favicon.ico", include_in_schema=False)
+    def favicon() -> FileResponse:
+        return FileResponse(STATIC / "icons" / "favicon.ico")  # asked for by what does not read the page
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    mount_page(app, PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions))
+    return front_door(app, settings)
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
@@ -214,7 +217,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     return asyncio.run(_serve(settings, portal, app, say))
 
 
-async def _serve(settings: Settings, portal: Portal, app: FastAPI, say: Callable[[str], None]) -> int:
+async def _serve(settings: Settings, portal: Portal, app: ASGIApp, say: Callable[[str], None]) -> int:
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -27,7 +27,7 @@ from pydantic_settings import (
 from pipeline import registry
 from pipeline.errors import VivavoceError
 from pipeline.transports.ice import IceServer
-from portal.http.proxies import parse_networks, parse_root_path
+from portal.http.addresses import parse_host_pattern, parse_networks, parse_origin, parse_root_path
 
 __all__ = ["FILE_NAME", "PREFIX", "Settings", "SettingsError", "load_settings", "option_name", "unknown_variables"]
 
@@ -70,8 +70,18 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _origins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(parse_origin(text) for text in texts)
+
+
+def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(parse_host_pattern(text) for text in texts)
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[Urls, AfterValidator(_origins)]
+Hosts = Annotated[Urls, AfterValidator(_hosts)]
 Networks = Annotated[Urls, AfterValidator(_networks)]
 UrlPath = Annotated[str, AfterValidator(parse_root_path)]
 LlmName = Annotated[str, AfterValidator(_Named("llm"))]
@@ -135,7 +145,12 @@ class Settings(BaseSettings):
     video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="WebRTC video")
     jpeg_quality: int = Field(75, ge=10, le=95, description="pictures over the WebSocket")
 
-    allowed_origins: Urls = Field((), description="other websites whose pages may drive this portal; default: none")
+    allowed_origins: Origins = Field(
+        (), description="other websites whose pages may drive this portal and frame it; default: none"
+    )
+    trusted_hosts: Hosts = Field(
+        (), description="public names by which it may be asked, e.g. portal.example.org or *.example.org; * is any"
+    )
     trusted_proxies: Networks = Field(
         ("127.0.0.0/8", "::1"),
         description="addresses or networks of proxies whose X-Forwarded-* headers are believed; default: this machine",
@@ -215,7 +230,15 @@ def surroundings(environ: Mapping[str, str], turn: bool) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     if "SPACE_ID" in environ:
-        values = {"host": "0.0.0.0", "port": environ.get("PORT", "7860"), "open_browser": False}
+        values = {
+            "host": "0.0.0.0",
+            "port": environ.get("PORT", "7860"),
+            "open_browser": False,
+            # The Space's own page shows the portal in a frame; only its proxy can reach the port.
+            "allowed_origins": "https://huggingface.co",
+            "trusted_hosts": environ.get("SPACE_HOST", "*.hf.space"),
+            "trusted_proxies": "*",
+        }
         if not turn:
             values["transport"] = "websocket"
     for name, variable in (("llm_api_key", "OPENAI_API_KEY"), ("llm_base_url", "OPENAI_BASE_URL")):

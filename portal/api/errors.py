@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from avatars.errors import AvatarError
 from pipeline.errors import VivavoceError
 
-__all__ = ["ErrorRoute", "error_response", "status_of"]
+__all__ = ["ErrorRoute", "answer_errors", "error_response", "internal_error", "status_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +41,23 @@ STATUSES = {
     "disk_full": 507,
 }
 "Others are 500: they are ours, not the caller's."
+FRAMEWORK_ERRORS = {
+    404: ("not_found", "There is nothing at this address.", "See /docs."),
+    405: ("method_not_allowed", "This address does not take that method.", "See /docs, or the header Allow."),
+    413: ("upload_too_large", "The request is larger than this address takes.", "Send less at one time."),
+}
+"What Starlette and FastAPI refuse by themselves."
 
 
 def status_of(code: str) -> int:
     return STATUSES.get(code, 500)
 
 
-def error_response(code: str, message: str, hint: str = "", *, status: int | None = None) -> JSONResponse:
+def error_response(
+    code: str, message: str, hint: str = "", *, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     body = {"error": {"code": code, "message": message, "hint": hint}}
-    return JSONResponse(body, status_code=status or status_of(code))
+    return JSONResponse(body, status_code=status or status_of(code), headers=headers)
 
 
 class ErrorRoute(APIRoute):
@@ -73,10 +82,29 @@ class ErrorRoute(APIRoute):
                 raise
             except Exception:  # the border of a request: whatever it is, a person has to be told
                 logger.exception("%s %s could not be served", request.method, request.url.path)
-                return error_response(
-                    "internal",
-                    "Something went wrong in the server.",
-                    "Try again; if it stays so, the server's log has the details.",
-                )
+                return internal_error()
 
         return answer
+
+
+def internal_error() -> JSONResponse:
+    return error_response(
+        "internal",
+        "Something went wrong in the server.",
+        "Try again; if it stays so, the server's log has the details.",
+    )
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have what no route of ours answers, e.g. a wrong method or a file that is not there, told in the same form."""
+
+    @app.exception_handler(HTTPException)
+    async def answer(_request: Request, error: HTTPException) -> Response:
+        code, message, hint = FRAMEWORK_ERRORS.get(
+            error.status_code, ("bad_request", f"The request was refused: {error.detail}", "See /docs.")
+        )
+        return error_response(code, message, hint, status=error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def apologise(_request: Request, _error: Exception) -> Response:
+        return internal_error()  # it is raised again, and logged at the front door

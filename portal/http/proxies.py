@@ -12,17 +12,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "parse_networks", "parse_root_path"]
+from portal.http.addresses import is_path, parse_address, parse_networks
+
+__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts"]
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
 FORWARDED_PART = re.compile(r'([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
-PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+FORWARDED = frozenset(
+    (b"forwarded", *(b"x-forwarded-" + name for name in (b"for", b"host", b"proto", b"prefix", b"port", b"server")))
+)
 SECURE = {"http": "https", "https": "https", "ws": "wss", "wss": "wss"}
 PLAIN = {"http": "http", "https": "http", "ws": "ws", "wss": "ws"}
 VISITORS_NET = 64
@@ -32,7 +36,7 @@ VISITORS_NET = 64
 def address_of(scope: Scope) -> str:
     """Whom limits count: an IPv4 address, or the /64 network of an IPv6 address; '' where it is not known."""
     client = scope.get("client")
-    address = _address(client[0]) if client else None
+    address = parse_address(client[0]) if client else None
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, VISITORS_NET), strict=False))
     return "" if address is None else str(address)
@@ -42,45 +46,6 @@ def asked_hosts(scope: Scope) -> tuple[str, ...]:
     """The Host that reached us and, where a trusted proxy told it, the one that reached the proxy. May be empty."""
     hosts: tuple[str, ...] | None = scope.get(ASKED_HOSTS)
     return hosts if hosts is not None else tuple(filter(None, (Headers(scope=scope).get("host"),)))
-
-
-def parse_networks(texts: Collection[str]) -> tuple[_Network, ...]:
-    """Addresses and networks, e.g. "10.0.0.0/8"; "*" is every one. Raises ValueError naming the one it cannot read."""
-    networks = []
-    for text in texts:
-        for part in ("0.0.0.0/0", "::/0") if text == "*" else (text,):
-            try:
-                networks.append(_Network.of(part))
-            except ValueError as error:
-                raise ValueError(f"'{text}' is no address and no network such as 10.0.0.0/8") from error
-    return tuple(networks)
-
-
-def parse_root_path(text: str) -> str:
-    """ "avatar/" -> "/avatar", "/" -> "". Raises ValueError: no plain path."""
-    path = f"/{text.strip('/')}" if text.strip("/") else ""
-    if path and not _is_prefix(path):
-        raise ValueError("write a path of letters, digits and . _ ~ -, such as /avatar")
-    return path
-
-
-def _is_prefix(path: str) -> bool:
-    return PREFIX.fullmatch(path) is not None and ".." not in path.split("/")
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    version: int
-    first: int
-    mask: int
-
-    @classmethod
-    def of(cls, text: str) -> _Network:
-        network = ip_network(text, strict=False)
-        return cls(network.version, int(network.network_address), int(network.netmask))
-
-    def holds(self, address: IPv4Address | IPv6Address) -> bool:
-        return address.version == self.version and int(address) & self.mask == self.first
 
 
 class BehindProxies:
@@ -105,6 +70,7 @@ class BehindProxies:
         headers = Headers(scope=scope)
         root_path = self._root_path
         asked = {**scope, ASKED_HOSTS: tuple(filter(None, (headers.get("host"),)))}
+        asked["headers"] = [header for header in scope["headers"] if header[0] not in FORWARDED]  # read once, here
         client = scope.get("client")
         if client and self._trusts(client[0]):
             told = _Told.by(headers)
@@ -113,7 +79,7 @@ class BehindProxies:
                 asked["scheme"] = (SECURE if told.scheme in ("https", "wss") else PLAIN)[scope["scheme"]]
             if told.host:
                 asked[ASKED_HOSTS] = (*asked[ASKED_HOSTS], told.host)
-                others = [header for header in scope["headers"] if header[0] != b"host"]
+                others = [header for header in asked["headers"] if header[0] != b"host"]
                 asked["headers"] = [*others, (b"host", told.host.encode("latin-1"))]
             root_path = told.prefix or root_path
         if root_path:
@@ -123,13 +89,13 @@ class BehindProxies:
         return asked
 
     def _trusts(self, text: str) -> bool:
-        address = _address(text)
+        address = parse_address(text)
         return address is not None and any(network.holds(address) for network in self._trusted)
 
     def _visitor(self, peer: str, addresses: tuple[str, ...]) -> str:
         """Proxies append whom they saw: the last who is no proxy of ours. What is left of it, the visitor wrote."""
         for text in reversed(addresses):
-            address = _address(text)
+            address = parse_address(text)
             if address is None:
                 return peer
             if not self._trusts(text):
@@ -151,7 +117,7 @@ class _Told:
     def by(cls, headers: Headers) -> _Told:
         """X-Forwarded-* or else Forwarded: a proxy that writes the one passes on what a visitor wrote as the other."""
         prefix = headers.get("x-forwarded-prefix", "").strip().rstrip("/")
-        prefix = prefix if _is_prefix(prefix) else ""
+        prefix = prefix if is_path(prefix) else ""
         names = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
         if any(name in headers for name in names):
             addresses, hosts, schemes = ([_listed(headers, name)] for name in names)
@@ -169,18 +135,3 @@ def _listed(headers: Headers, name: str) -> list[str]:
 
 def _first(values: list[str]) -> str:
     return values[0] if values else ""
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Also with a port, in brackets, with a zone, or an IPv4 address written as an IPv6 one."""
-    text = text.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address

@@ -42,8 +42,6 @@ function stillOf({ poster }) {
 }
 
 class VivavoceTalk extends HTMLElement {
-  static observedAttributes = ["data-catalogue"];
-
   connectedCallback() {
     if (this.player) return;
     const find = (selector) => this.querySelector(selector);
@@ -95,7 +93,6 @@ class VivavoceTalk extends HTMLElement {
     this.onShown.observe(this);
     this.onResized = new ResizeObserver(() => this.fitFrame());
     this.onResized.observe(this.parts.frame);
-    if (this.dataset.catalogue) this.readCatalogue();
     announce(this);
   }
 
@@ -111,18 +108,18 @@ class VivavoceTalk extends HTMLElement {
     document.removeEventListener("keydown", this.onElsewhere);
   }
 
-  attributeChangedCallback() {
-    if (this.player) this.readCatalogue();
-  }
-
   get texts() {
     return this.allTexts[this.code];
   }
 
   // -- what can be chosen
 
-  readCatalogue() {
-    this.catalogue = JSON.parse(this.dataset.catalogue);
+  /** Asked for once, and again for as long as the server cannot tell. */
+  async loadCatalogue() {
+    if (this.catalogue.lipsync.length) return;
+    const catalogue = await listOf("choices.json");
+    if (!catalogue || this.catalogue.lipsync.length) return;
+    this.catalogue = catalogue;
     this.fillSettings();
     this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
   }
@@ -130,7 +127,7 @@ class VivavoceTalk extends HTMLElement {
   /** Looked for again while there is none, and, slowly, while more are being made. */
   async loadAvatars() {
     clearTimeout(this.retry);
-    const avatars = await listOf("api/avatars");
+    const [avatars] = await Promise.all([listOf("api/avatars"), this.loadCatalogue()]);
     if (avatars) this.showAvatars(avatars);
     const jobs = await listOf("api/jobs?kind=prepare");
     const making = !jobs || jobs.some(({ state }) => state === "queued" || state === "running");

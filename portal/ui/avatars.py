@@ -13,7 +13,7 @@ __all__ = ["build_avatars_tab"]
 _MARKUP = """
 <section class="vv-card vv-upload">
   <h2 data-t="uploadTitle"></h2>
-  <form novalidate onsubmit="return false">
+  <form novalidate>
     <label class="vv-drop">
       <input type="file" name="file" accept="image/*,video/*,.zip">
       <span class="vv-drop-empty"><strong data-t="dropPhoto"></strong><small data-t="dropPhotoHint"></small></span>

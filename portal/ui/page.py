@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,8 +16,6 @@ from portal.ui.talk import build_talk_tab
 from portal.ui.talk_text import HEADER_TEXTS
 
 __all__ = ["Page", "build_page"]
-
-STATIC = Path(__file__).parent.parent / "static"
 
 # System fonts only: the page makes no request to another host.
 _FONT = [
@@ -86,7 +83,6 @@ def build_page(context: PageContext) -> Page:
     mount = {
         "theme": _theme(),
         "head": _HEAD,
-        "favicon_path": str(STATIC / "logo.svg"),
         "footer_links": [],
         "ssr_mode": False,
     }

@@ -15,7 +15,7 @@ __all__ = ["build_studio_tab", "voices_of"]
 _MARKUP = f"""
 <section class="vv-card vv-order">
   <h2 id="vv-studio-title" data-t="studioTitle"></h2>
-  <form novalidate onsubmit="return false">
+  <form novalidate>
     <fieldset class="vv-speakers"><legend data-t="speaker"></legend><div></div></fieldset>
     <div class="vv-switch" role="radiogroup" aria-labelledby="vv-studio-title">
       <label><input type="radio" name="source" value="text" checked><span data-t="fromText"></span></label>

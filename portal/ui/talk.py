@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import gradio as gr
@@ -86,7 +85,7 @@ _MARKUP = f"""
         </div>
       </div>
     </div>
-    <form class="vv-composer" onsubmit="return false">
+    <form class="vv-composer">
       <textarea rows="1" maxlength="10000" data-t-placeholder="placeholder" data-t-title="placeholder"></textarea>
       <div class="vv-actions">
         <label class="vv-mode" data-t-title="echo">
@@ -98,23 +97,10 @@ _MARKUP = f"""
 </vivavoce-talk>
 """
 
-_ON_LOAD = """
-const talk = element.querySelector('vivavoce-talk');
-const tell = () => { if (props.value) talk.dataset.catalogue = props.value; };
-watch('value', tell);
-tell();
-"""
 
-
-def build_talk_tab(context: PageContext) -> gr.HTML:
-    """The player. What can be chosen is looked up anew for each visitor."""
-    return gr.HTML(
-        value=lambda: json.dumps(catalogue(context), ensure_ascii=False),
-        html_template=_MARKUP,
-        js_on_load=_ON_LOAD,
-        apply_default_css=False,
-        elem_id="vv-talk",
-    )
+def build_talk_tab(_context: PageContext) -> gr.HTML:
+    """The player. What can be chosen its script asks for: see catalogue()."""
+    return gr.HTML(html_template=_MARKUP, js_on_load=None, apply_default_css=False, elem_id="vv-talk")
 
 
 def catalogue(context: PageContext) -> dict[str, Any]:

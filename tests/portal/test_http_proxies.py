@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from portal.http.proxies import BehindProxies, address_of, asked_hosts, parse_networks, parse_root_path
+from portal.http.addresses import parse_networks, parse_root_path
+from portal.http.proxies import BehindProxies, address_of, asked_hosts
 
 PROXY = "10.0.0.2"
 VISITOR = "203.0.113.7"

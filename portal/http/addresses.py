@@ -1,0 +1,111 @@
+"""Hosts, origins, networks and paths as text: read, checked, and brought into the form in which they are compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+__all__ = [
+    "Network",
+    "is_path",
+    "parse_address",
+    "parse_host",
+    "parse_host_pattern",
+    "parse_networks",
+    "parse_origin",
+    "parse_root_path",
+]
+
+PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]*[a-z0-9_-])\.?(?::(\d{1,5}))?", re.IGNORECASE)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def parse_origin(text: str) -> str:
+    """An origin as it is compared: "https://EXAMPLE.org:443/page" -> "https://example.org".
+
+    Raises ValueError: no scheme, or no host.
+    """
+    parts = urlsplit(text.strip())
+    scheme = parts.scheme.lower()
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError(f"'{text}' is no origin; write it like https://example.org")
+    host, port = parse_host(parts.netloc)
+    return f"{scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}")
+
+
+def parse_host(text: str) -> tuple[str, int | None]:
+    """A Host header as it is compared, and its port: "Portal.Example.:80" -> ("portal.example", 80).
+
+    Raises ValueError: it is none.
+    """
+    found = HOST.fullmatch(text.strip())
+    if found is None or int(found[2] or 0) > 65535:
+        raise ValueError(f"'{text}' is no host name")
+    return found[1].lower(), int(found[2]) if found[2] else None
+
+
+def parse_host_pattern(text: str) -> str:
+    """A host name, "*.example.org" for all names below one, or "*" for any. Raises ValueError: none of these."""
+    if text == "*":
+        return text
+    wild = text.startswith("*.")
+    name, _port = parse_host(text[2:] if wild else text)
+    return f"*.{name}" if wild else name
+
+
+def parse_networks(texts: Collection[str]) -> tuple[Network, ...]:
+    """Addresses and networks, e.g. "10.0.0.0/8"; "*" is every one. Raises ValueError naming the one it cannot read."""
+    networks = []
+    for text in texts:
+        for part in ("0.0.0.0/0", "::/0") if text == "*" else (text,):
+            try:
+                networks.append(Network.of(part))
+            except ValueError as error:
+                raise ValueError(f"'{text}' is no address and no network such as 10.0.0.0/8") from error
+    return tuple(networks)
+
+
+def parse_root_path(text: str) -> str:
+    """ "avatar/" -> "/avatar", "/" -> "". Raises ValueError: no plain path."""
+    path = f"/{text.strip('/')}" if text.strip("/") else ""
+    if path and not is_path(path):
+        raise ValueError("write a path of letters, digits and . _ ~ -, such as /avatar")
+    return path
+
+
+def is_path(path: str) -> bool:
+    return PATH.fullmatch(path) is not None and ".." not in path.split("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    version: int
+    first: int
+    mask: int
+
+    @classmethod
+    def of(cls, text: str) -> Network:
+        network = ip_network(text, strict=False)
+        return cls(network.version, int(network.network_address), int(network.netmask))
+
+    def holds(self, address: IPv4Address | IPv6Address) -> bool:
+        return address.version == self.version and int(address) & self.mask == self.first
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Also with a port, in brackets, with a zone, or an IPv4 address written as an IPv6 one."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,185 @@
+"""Which websites' pages may drive the portal, and by which names it may be asked: one rule for requests and sockets.
+
+A browser lets any page send requests to any address that its visitor can reach, also to a portal on their own machine.
+What it says of itself cannot be forged by a page: `Origin`, and `Sec-Fetch-Site` where the address is secure. So a page
+of another website is refused whatever changes something, and gets no leave to read (CORS), unless the operator allows
+it. Programs send neither header, and are served.
+
+That leaves DNS rebinding: a page of evil.example whose name suddenly stands for 127.0.0.1 is of the same origin as the
+portal. It still asks by its own name, so names that anybody on the internet can own are served only where the operator
+has named them, or where the browser has proved by TLS that they are no trick.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.api.errors import error_response
+from portal.http.addresses import parse_host, parse_host_pattern, parse_origin
+from portal.http.proxies import asked_hosts
+
+__all__ = ["OriginGuard"]
+
+HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+POLICY_VIOLATION = 1008
+SHARED = ("/api", "/static", "/healthz")
+"What pages of allowed websites may read."
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+REQUEST_HEADERS = "Content-Type, Range, If-None-Match, If-Modified-Since"
+RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After"
+REMEMBERED_S = 600
+OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
+"""Nobody can own a name below these: they are for a house or a company. Nor a name without a dot."""
+
+
+class OriginGuard:
+    """ASGI middleware behind BehindProxies. Answers preflights itself.
+
+    allowed_origins: websites whose pages may drive this portal; trusted_hosts: names by which it may be asked besides
+    addresses and names of this house, "*.example.org" for all below one, "*" for any.
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed_origins: Collection[str] = (), trusted_hosts: Collection[str] = ()):
+        self._app = app
+        self._allowed = frozenset(parse_origin(origin) for origin in allowed_origins)
+        names = {parse_host_pattern(host) for host in trusted_hosts}
+        # A website that the operator trusts is no stranger as a name either: often it is the portal's own.
+        names |= {parse_host(urlsplit(origin).netloc)[0] for origin in self._allowed}
+        self._names = frozenset(names | {socket.gethostname().lower()})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = _origin_of(headers)
+        if scope["type"] == "websocket":
+            if self._unknown_name(scope, headers) is not None or self._is_foreign(scope, headers, origin):
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "another origin"})
+            else:
+                await self._app(scope, receive, send)
+            return
+        if _is_shared(scope):
+            send = _sharing(send, headers["origin"] if origin in self._allowed else None)
+        await (self._answer(scope, headers, origin) or self._app)(scope, receive, send)
+
+    def _answer(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
+        """What is said here; None lets the request pass."""
+        name = self._unknown_name(scope, headers)
+        if name is not None:
+            return error_response(
+                "unknown_host",
+                f"This portal is not known by the name {name!r}.",
+                f"Open it by its address; an operator can add the name with --trusted-hosts {name}",
+                status=403,
+            )
+        asks_leave = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+        if asks_leave and origin in self._allowed and _is_shared(scope):
+            return Response(
+                status_code=204,
+                headers={
+                    "Access-Control-Allow-Methods": METHODS,
+                    "Access-Control-Allow-Headers": REQUEST_HEADERS,
+                    "Access-Control-Max-Age": str(REMEMBERED_S),
+                },
+            )
+        if (asks_leave or scope["method"] not in HARMLESS) and self._is_foreign(scope, headers, origin):
+            return error_response(
+                "foreign_origin",
+                "A page of another website asked for this.",
+                "Open the portal's own page; an operator can allow other pages with --allowed-origins.",
+                status=403,
+            )
+        return None
+
+    def _is_foreign(self, scope: Scope, headers: Headers, origin: str | None) -> bool:
+        if origin in self._allowed:
+            return False
+        site = headers.get("sec-fetch-site", "none")
+        if origin is None:
+            return site not in ("none", "same-origin")
+        return site == "cross-site" or not any(_is_at(origin, host) for host in asked_hosts(scope))
+
+    def _unknown_name(self, scope: Scope, headers: Headers) -> str | None:
+        """A name, of those by which we were asked, that may be anybody's; None if there is none."""
+        for place, host in enumerate(asked_hosts(scope)):
+            try:
+                name, _port = parse_host(host)
+            except ValueError:
+                return "?"
+            # What a proxy says besides has to be known: only of the first name the browser vouches.
+            if not self._is_known(name) and not (place == 0 and _came_by_tls(scope, headers)):
+                return name
+        return None
+
+    def _is_known(self, name: str) -> bool:
+        if "*" in self._names or name in self._names or "." not in name or _is_address(name):
+            return True
+        above = [name.split(".", place)[place] for place in range(1, name.count(".") + 1)]
+        return any(domain in OWN_DOMAINS or f"*.{domain}" in self._names for domain in above)
+
+
+def _came_by_tls(scope: Scope, headers: Headers) -> bool:
+    """Whether a proxy of ours took it over TLS, and the browser says so too.
+
+    The page of a rebound name cannot: nobody has a certificate for it here, and to what is not secure browsers send
+    `Origin: http://...`, and no `Sec-Fetch-Site`, which scripts cannot set.
+    """
+    origin = headers.get("origin", "")
+    by_browser = origin.startswith("https://") or (not origin and "sec-fetch-site" in headers)
+    return scope["scheme"] in ("https", "wss") and by_browser
+
+
+def _origin_of(headers: Headers) -> str | None:
+    """As it is compared; "null" for one that cannot be, None if there is none."""
+    origin = headers.get("origin")
+    if origin is None:
+        return None
+    try:
+        return parse_origin(origin)
+    except ValueError:
+        return "null"
+
+
+def _is_at(origin: str, host: str) -> bool:
+    """Whether the pages of an origin come from there: the same name and, given the origin's scheme, the same port."""
+    scheme = urlsplit(origin).scheme
+    try:
+        return bool(scheme) and parse_origin(f"{scheme}://{host}") == origin
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_shared(scope: Scope) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return any(path == shared or path.startswith(f"{shared}/") for shared in SHARED)
+
+
+def _sharing(send: Send, origin: str | None) -> Send:
+    """Let the page of that origin read the answer, whatever it is."""
+
+    async def sharing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.add_vary_header("Origin")
+            if origin is not None:
+                headers["Access-Control-Allow-Origin"] = origin
+                headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
+        await send(message)
+
+    return sharing

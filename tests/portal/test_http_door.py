@@ -1,0 +1,225 @@
+"""The whole portal as a stranger sees it from outside: what it answers, and what it says about every answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from portal.api.errors import answer_errors
+from portal.app import Portal, create_app
+from portal.http.door import front_door
+from portal.http.headers import inline_scripts, page_policy
+from portal.settings import Settings
+
+FRIEND = "https://friend.example"
+GRADIO = (
+    "/gradio_api/file=http://127.0.0.1:1/x",
+    "/gradio_api/file=/etc/hostname",
+    "/gradio_api/file/etc/hostname",
+    "/gradio_api/proxy=http://127.0.0.1:1/x",
+    "/gradio_api/upload",
+    "/gradio_api/upload_progress?upload_id=x",
+    "/gradio_api/queue/join",
+    "/gradio_api/queue/data?session_hash=x",
+    "/gradio_api/component_server",
+    "/gradio_api/heartbeat/x",
+    "/gradio_api/info",
+    "/gradio_api/startup-events",
+    "/gradio_api/deep_link",
+    "/gradio_api/runs",
+    "/gradio_api/run/lambda",
+    "/gradio_api/call/lambda",
+    "/gradio_api/reset",
+    "/gradio_api/dev/reload",
+    "/gradio_api/vibe-code",
+    "/gradio_api/stream/a/b/c/playlist.m3u8",
+    "/gradio_api/custom_component/a/client/component/x.js",
+    "/config",
+    "/login",
+    "/monitoring",
+    "/monitoring/summary",
+    "/svelte/svelte.js",
+    "/pwa_icon",
+    "/manifest.json",
+    "/robots.txt",
+    "/user",
+    "/token",
+    "/app_id",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("door")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[TestClient]:
+    """Not started: nothing here needs a session or a worker."""
+    settings = Settings(data_dir=folder, worker=False, allowed_origins=f"{FRIEND.upper()}:443/page")
+    portal = Portal.build(settings)
+    yield TestClient(create_app(settings, portal), base_url="http://127.0.0.1:7860", follow_redirects=False)
+    portal.queue.close()
+    portal.engine.executor.shutdown()
+
+
+def error_of(answer: Any) -> dict[str, str]:
+    error: dict[str, str] = answer.json()["error"]
+    assert error["code"] and error["message"] and error["hint"]
+    return error
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_of_gradio_answers_but_its_page(client: TestClient, method: str) -> None:
+    """No way to fetch addresses, upload, join queues or ask about it; each is told as our own errors are."""
+    for address in GRADIO:
+        answer = client.request(method, address)
+        assert answer.status_code == 404, address
+        assert error_of(answer)["code"] == "not_found"
+    assert client.get("/?deep_link=x&__theme=dark").status_code == 200
+    assert client.get("/assets/../../config").status_code == 404
+
+
+def test_the_page_asks_for_nothing_that_is_not_there(client: TestClient) -> None:
+    """Each script, style and icon of the page is served; the events of Gradio's queue are not among them."""
+    page = client.get("/").text
+    page = page.replace('\\"', '"')  # Gradio adds some of them itself, from its settings
+    addresses = re.findall(r'(?:src|href)="(?:\./)?((?:assets|static)/[^"]+|theme\.css[^"]*)"', page)
+    assert len(addresses) > 8
+    for address in addresses:
+        assert client.get(f"/{address}").status_code == 200, address
+    assert '"dependencies":[]' in page.replace(" ", "")
+    assert client.get("/favicon.ico").headers["content-type"].startswith("image/")
+    assert client.get("/choices.json").json()["defaults"]["tts"] == "auto"
+
+
+def test_a_shared_link_shows_the_portal(client: TestClient) -> None:
+    """The preview is ours, with a picture by its whole address; nothing of Gradio's own is left."""
+    page = client.get("/").text
+    told = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', page))
+    assert told["title"] == "Vivavoce" and told["url"] == "http://127.0.0.1:7860/"
+    assert told["image"] == "http://127.0.0.1:7860/api/avatars/mira/poster.jpg"
+    assert "Click to try out" not in page and "iframeResizer.contentWindow" not in page and "manifest.json" not in page
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/static/talk.js", 200),
+        ("GET", "/static/none.js", 404),
+        ("GET", "/api/avatars", 200),
+        ("GET", "/api/avatars/none", 404),
+        ("GET", "/api/avatars/", 307),
+        ("GET", "/none", 404),
+        ("PUT", "/healthz", 405),
+        ("POST", "/", 405),
+        ("GET", "/metrics", 200),
+        ("OPTIONS", "/api/avatars", 405),
+    ],
+)
+def test_every_answer_says_what_may_run_and_who_may_frame_it(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    """Pages, the API, files, redirects and errors alike."""
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    policy = answer.headers["content-security-policy"]
+    assert f"frame-ancestors 'self' {FRIEND}" in policy and "default-src" in policy
+    assert "script-src *" not in policy and "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    if status >= 400:
+        error_of(answer)
+
+
+def test_only_the_inline_scripts_of_the_page_itself_may_run() -> None:
+    """They are named by their hashes: one more, put in by whatever means, is not among them."""
+    page = "<script>one()</script><script type=module src='x.js'></script><script data-x>two()</script>"
+    assert inline_scripts(page) == ["one()", "two()"]
+    scripts = page_policy(page).partition("script-src")[2].partition(";")[0]
+    assert scripts.count("'sha256-") == 2 and "unsafe" not in scripts
+
+
+def test_a_fault_that_nobody_foresaw_is_told_as_others_are() -> None:
+    """Outside the routes too: in our form, with the same headers, and no word of what it was."""
+    app = FastAPI()
+    answer_errors(app)
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise RuntimeError("secret")
+
+    async def bare(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise RuntimeError("secret")
+
+    for inner in (app, bare):
+        client = TestClient(front_door(inner, Settings()), base_url="http://localhost")
+        answer = client.get("/broken")
+        assert answer.status_code == 500 and error_of(answer)["code"] == "internal" and "secret" not in answer.text
+        assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/avatars", "/api/avatars/none", "/api/none", "/static/player.js", "/static/none"]
+)
+def test_an_allowed_website_may_read_what_it_asks_for(client: TestClient, path: str) -> None:
+    """Also errors; others may not read anything, and nobody may read the page itself."""
+    for origin, allowed in ((FRIEND, FRIEND), ("https://evil.example", None), ("http://localhost:7860", None)):
+        answer = client.get(path, headers={"origin": origin, "sec-fetch-site": "cross-site"})
+        assert answer.headers.get("access-control-allow-origin") == allowed
+        assert "origin" in answer.headers["vary"].lower()
+    assert "access-control-allow-origin" not in client.get("/", headers={"origin": FRIEND}).headers
+
+
+def test_preflights_are_answered_here(client: TestClient) -> None:
+    """Leave for an allowed website; none for others, whatever header they would like to send."""
+    asked = {"access-control-request-method": "DELETE", "access-control-request-headers": "x-forwarded-host"}
+    leave = client.options("/api/avatars/mira", headers={"origin": FRIEND, **asked})
+    assert leave.status_code == 204 and leave.headers["access-control-allow-origin"] == FRIEND
+    assert "DELETE" in leave.headers["access-control-allow-methods"]
+    assert "x-forwarded" not in leave.headers["access-control-allow-headers"].lower()
+    for origin in ("https://evil.example", "null", "http://localhost:7860", "http://127.0.0.1:9999"):
+        refused = client.options("/api/avatars/mira", headers={"origin": origin, **asked})
+        assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+
+
+def test_answers_travel_packed_and_media_as_they_are(client: TestClient) -> None:
+    """Scripts, styles and JSON by gzip, which browsers take without TLS too; a picture gains nothing by it."""
+    for path in ("/", "/static/talk.js", "/static/styles.css", "/choices.json"):
+        assert client.get(path, headers={"accept-encoding": "gzip"}).headers["content-encoding"] == "gzip", path
+    icon = client.get("/static/icons/apple-touch-icon.png", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in icon.headers
+
+
+def test_below_a_path_the_page_knows_where_it_is(folder: Path) -> None:
+    """Told by a proxy of ours; the page without its slash is led to the one with it."""
+    settings = Settings(data_dir=folder, worker=False)
+    portal = Portal.build(settings)
+    below = {"x-forwarded-prefix": "/face", "x-forwarded-proto": "https"}
+    client = TestClient(
+        create_app(settings, portal), base_url="http://localhost", client=("127.0.0.1", 1), follow_redirects=False
+    )
+    page = client.get("/", headers=below)
+    assert '"root":"https://localhost/face"' in page.text.replace(" ", "")
+    assert client.get("/api/avatars", headers=below).json() == []
+    assert client.get("/static/talk.js", headers=below).status_code == 200
+    assert client.get("/face/static/talk.js", headers=below).status_code == 200
+    assert client.get("/face", headers=below).headers["location"] == "/face/"
+    portal.queue.close()
+    portal.engine.executor.shutdown()
+
+
+def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
+    """There is one, /session."""
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/none"):
+        pass
