@@ -34,6 +34,7 @@ from portal.api.jobs import jobs_router
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import default_choice, new_engine
 from portal.http.door import front_door
+from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
 from portal.jobs import JobQueue
 from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -224,6 +225,9 @@ async def _serve(settings: Settings, portal: Portal, app: ASGIApp, say: Callable
         port=settings.port,
         log_level="warning",
         proxy_headers=False,  # BehindProxies reads them
+        ws=PromptWebSocket,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PONG_WITHIN_S,
         ws_per_message_deflate=False,  # pictures and sound are compressed already
         ws_max_size=1 << 20,
         timeout_graceful_shutdown=SHUTDOWN_S,

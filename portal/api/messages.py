@@ -36,6 +36,7 @@ __all__ = [
     "Say",
     "Stats",
     "SwapAvatar",
+    "cost_of",
     "error_message",
     "event_message",
     "parse",
@@ -132,11 +133,36 @@ ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | SwapAva
 _ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
-def parse(text: str) -> ClientMessage:
-    """Parse one text message.
+# A viewer has 200 to spend, and 20 more each second (viewer_socket.py): 10 offers at once, say, and then one a second.
+COSTS: dict[type[ClientMessage] | None, float] = {
+    Ping: 1,
+    Stats: 1,
+    Candidate: 1,
+    Interrupt: 2,
+    None: 2,  # not understood
+    Say: 4,
+    Bye: 5,
+    Hello: 10,
+    MediaUse: 10,
+    SwapAvatar: 10,
+    Offer: 20,  # a peer connection takes some 30 ms
+}
+CHEAP_BYTES = 8192
 
-    Raises MessageTooLarge, BadRequest (no JSON, no object, unknown type, missing or wrong fields).
+
+def cost_of(raw: str | bytes, message: ClientMessage | None) -> float:
+    """What a message costs of its viewer's allowance; None: it was not understood."""
+    return COSTS[None if message is None else type(message)] + len(raw) / CHEAP_BYTES
+
+
+def parse(raw: str | bytes) -> ClientMessage:
+    """Parse one message.
+
+    Raises MessageTooLarge, BadRequest (binary, no JSON, no object, unknown type, missing or wrong fields).
     """
+    if isinstance(raw, bytes):
+        raise BadRequest("Binary messages are not understood here.", "Send JSON objects as text.")
+    text = raw
     if len(text) > MAX_MESSAGE_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
             f"The message is larger than {MAX_MESSAGE_BYTES // 1024} KiB.", "Send long texts in several messages."

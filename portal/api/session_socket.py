@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, WebSocket
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
@@ -24,7 +24,9 @@ from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api import messages
+from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
+from portal.api.viewer_socket import ViewerSocket
 from portal.api.waiting_line import WaitingLine
 
 __all__ = ["GRACE_S", "BackendTransports", "SessionSocket"]
@@ -33,8 +35,10 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 30.0
 """How long a session outlives its broken socket."""
-LEFT = (1000, 1001)
-"""Close codes of a viewer who left: browsers send 1001 for a tab that is closed, reloaded or has crashed."""
+GREETED_WITHIN_S = 15.0
+"""So long a new socket may be without a hello."""
+EXPIRES_S = 600.0
+"""So long a socket may be without a session after a hello that was refused, or a bye."""
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
 
@@ -103,6 +107,7 @@ class SessionSocket:
         self.sessions = sessions
         self.transports = transports
         self.ice_servers = [_browser_ice_server(server) for server in ice_servers]
+        self.clock = clock
         self.seats = Seats(sessions.close, clock, grace_s)
         self.line = WaitingLine()
         sessions.on_freed(self.line.move)
@@ -113,131 +118,148 @@ class SessionSocket:
         await self.seats.aclose()
 
     async def _serve(self, socket: WebSocket) -> None:
-        await socket.accept()
-        await _Conversation(self, _Line(socket)).run()
-
-
-class _Line:
-    """One WebSocket. Telling one that is gone is no error: send_json() says False."""
-
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
-        self._sending = asyncio.Lock()
-        self._open = True
-        self._closing: asyncio.Task[None] | None = None
-        self.left = False
-        "closed by a viewer who does not mean to come back"
-
-    async def messages(self) -> AsyncIterator[str | bytes]:
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                self._open = False
-                self.left = message.get("code") in LEFT
-                return
-            text = message.get("text")
-            yield text if text is not None else message["bytes"]
-
-    async def send_json(self, message: dict[str, Any]) -> bool:
-        return await self._send(lambda: self._socket.send_json(message))
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Raises ConnectionError when nobody is there: whoever sends media should stop."""
-        if not await self._send(lambda: self._socket.send_bytes(data)):
-            raise ConnectionError("the session socket is gone")
-
-    def abandon(self, code: int, reason: str) -> None:
-        """Close without waiting: a send may hang in a connection whose other end is dead."""
-        self._open = False
-        self._closing = asyncio.create_task(self._socket.close(code, reason))
-
-    async def _send(self, send: Callable[[], Awaitable[None]]) -> bool:
-        async with self._sending:
-            if not self._open:
-                return False
-            try:
-                await send()
-            except (WebSocketDisconnect, OSError):
-                self._open = False
-                return False
-            return True
+        viewer = ViewerSocket(socket, self.clock)
+        if await viewer.accept():
+            await _Conversation(self, viewer).run()
 
 
 class _Conversation:
-    """What is said on one socket, from its first message to its last."""
+    """What is said on one socket, from its first message to its last.
 
-    def __init__(self, home: SessionSocket, line: _Line) -> None:
+    What may take long (loading a network, finding a peer) is obeyed in a lane, so that a ping is answered and an
+    interrupt heard meanwhile; media has a lane of its own, or a viewer would be without pictures as long as an avatar
+    loads. Within a lane commands keep their order.
+    """
+
+    def __init__(self, home: SessionSocket, socket: ViewerSocket) -> None:
         self._home = home
-        self._line = line
+        self._socket = socket
         self._seat: Seat | None = None
+        self._greeting = False  # a hello is being answered
+        self._in_line = False  # it waits for a place
         self._delivery: asyncio.Task[None] | None = None
-        self._waiting: asyncio.Task[None] | None = None
+        self._lane = Lane(self._obey)
+        self._media_lane = Lane(self._obey)
+        self._expect_hello(GREETED_WITHIN_S)
 
     async def run(self) -> None:
+        deadlines = asyncio.create_task(self._socket.keep_deadlines(), name="deadlines of a session socket")
         try:
-            async for message in self._line.messages():
+            async for message in self._socket.messages():
                 await self._take(message)
         finally:
-            await self._leave_line()
-            self._stop_delivery()
+            deadlines.cancel()
+            await self._break_off()
             if self._seat is not None:
-                await self._home.seats.vacate(self._seat, self._line, for_good=self._line.left)
+                await self._home.seats.vacate(self._seat, self, for_good=self._socket.for_good)
+
+    async def give_up_seat(self) -> None:
+        """Another socket speaks for the session now. The other end of this one may be dead."""
+        self._socket.abandon(SUPERSEDED, "The session goes on elsewhere.")
+        await self._break_off()
+
+    async def _break_off(self) -> None:
+        self._stop_delivery()
+        await self._media_lane.clear()
+        await self._lane.clear()
 
     async def _take(self, raw: str | bytes) -> None:
+        message: messages.ClientMessage | None = None
         async with self._faults_told():
-            if isinstance(raw, bytes):
-                raise BadRequest("Binary messages are not understood here.", "Send JSON objects as text.")
-            await self._obey(messages.parse(raw))
+            message = messages.parse(raw)
+        await self._socket.pay(messages.cost_of(raw, message))
+        if message is not None:
+            async with self._faults_told():
+                await self._route(message)
 
     @asynccontextmanager
     async def _faults_told(self) -> AsyncIterator[None]:
         try:
             yield
         except (VivavoceError, AvatarError) as error:
-            await self._line.send_json(messages.error_message(error))
+            await self._socket.send_json(messages.error_message(error))
         except Exception:  # a fault in one message must not end the session
             logger.exception("session socket: a message could not be served")
             fault = VivavoceError("Something went wrong in the server.", "The server's log has the details.")
-            await self._line.send_json(messages.error_message(fault))
+            await self._socket.send_json(messages.error_message(fault))
 
-    async def _obey(self, message: messages.ClientMessage) -> None:
+    async def _route(self, message: messages.ClientMessage) -> None:
+        """Serve what is quick; put what may take long into its lane."""
         match message:
             case messages.Ping(t=t):
-                await self._line.send_json({"type": "pong", "t": t, "media": self._media_s()})
+                await self._socket.send_json({"type": "pong", "t": t, "media": self._media_s()})
             case messages.Hello():
-                await self._greet(message)
-            case messages.Bye() if self._waiting is not None:
-                await self._leave_line()
-            case _ if self._seat is None or self._seat.occupant is not self._line:
-                raise BadRequest("There is no session on this socket yet.", "Send hello first.")
+                if self._seat is not None or self._greeting:
+                    raise BadRequest("This socket has a session already.", "Open another socket for another session.")
+                self._greeting = True
+                self._socket.expires_s = None
+                self._lane.put(message)
+            case messages.Interrupt():
+                await self._interrupt()
+            case messages.Bye():
+                await self._leave()
+            case messages.Stats():
+                logger.debug("session %s sees %s", self._seated().session.id, message.model_dump(exclude={"type"}))
+            case _ if self._in_line:
+                self._seated()
+            case messages.Offer() | messages.Candidate() | messages.MediaUse() if not self._greeting:
+                self._media_lane.put(message)
             case _:
-                await self._serve(self._seat, message)
+                self._lane.put(message)
+
+    async def _obey(self, message: messages.ClientMessage) -> None:
+        async with self._faults_told():
+            if isinstance(message, messages.Hello):
+                await self._greet(message)
+            else:
+                await self._serve(self._seated(), message)
+
+    def _seated(self) -> Seat:
+        if self._seat is None or self._seat.occupant is not self:
+            raise BadRequest("There is no session on this socket yet.", "Send hello first.")
+        return self._seat
 
     async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
         match message:
             case messages.Offer(sdp=sdp):
-                await self._line.send_json({"type": "answer", "sdp": await seat.answer(sdp)})
+                await self._socket.send_json({"type": "answer", "sdp": await seat.answer(sdp)})
             case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
                 await seat.add_candidate(candidate, mid, index)
             case messages.MediaUse(use=use, reason=reason):
-                logger.info("session %s: media over %s%s", seat.session.id, use, f" ({reason})" if reason else "")
+                # Quoted, so that nobody writes lines of their own into the log.
+                logger.info("session %s: media over %s%s", seat.session.id, use, f" ({reason!r})" if reason else "")
                 if use == "websocket":
-                    await seat.use_websocket(self._line.send_bytes)
+                    await seat.use_websocket(self._socket.send_bytes)
                 else:
                     await seat.leave_websocket()
             case messages.Say(text=text, mode=mode):
                 seat.session.say(text, mode)
-            case messages.Interrupt():
-                seat.session.interrupt()
             case messages.SwapAvatar(id=avatar_id):
                 await self._home.sessions.swap_avatar(seat.session, avatar_id)
-                await self._line.send_json({"type": "avatar", **_picture_facts(seat.session.bundle)})
-            case messages.Stats():
-                logger.debug("session %s sees %s", seat.session.id, message.model_dump(exclude={"type"}))
-            case messages.Bye():
-                self._stop_delivery()
-                self._seat = None
-                await self._home.seats.close(seat)
+                await self._socket.send_json({"type": "avatar", **_picture_facts(seat.session.bundle)})
+
+    async def _interrupt(self) -> None:
+        """At once, also for what was said before it and still waits behind a slow command."""
+        said = self._lane.take_back(messages.Say)
+        if self._greeting:
+            return
+        seat = self._seated()
+        for say in said:  # so that the viewer is told of each of these turns: queued, interrupted
+            async with self._faults_told():
+                seat.session.say(say.text, say.mode)
+        seat.session.interrupt()
+
+    async def _leave(self) -> None:
+        if not self._greeting:
+            self._seated()
+        await self._break_off()
+        seat, self._seat = self._seat, None
+        if seat is not None and seat.occupant is self:
+            await self._home.seats.close(seat)
+        self._expect_hello(EXPIRES_S)
+
+    def _expect_hello(self, within_s: float) -> None:
+        self._socket.expires_s = self._home.clock.now_s() + within_s
 
     def _stop_delivery(self) -> None:
         if self._delivery is not None:
@@ -245,21 +267,30 @@ class _Conversation:
             self._delivery = None
 
     async def _greet(self, hello: messages.Hello) -> None:
-        if self._seat is not None or self._waiting is not None:
-            raise BadRequest("This socket has a session already.", "Open another socket for another session.")
-        if hello.token is not None:
-            await self._sit(await self._resume(hello.token), resumed=True)
-        else:
-            try:
-                if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
-                    raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
-                session = await self._open(hello)
-            except AtCapacity:
-                if not hello.wait:
-                    raise
-                self._join_line(hello)
+        try:
+            if hello.token is not None:
+                await self._sit(await self._resume(hello.token), resumed=True)
             else:
-                await self._sit(self._new_seat(session), resumed=False)
+                await self._sit(await self._place_for(hello), resumed=False)
+        finally:
+            self._greeting = False
+            if self._seat is None:
+                self._expect_hello(EXPIRES_S)
+
+    async def _place_for(self, hello: messages.Hello) -> Seat:
+        """A new session. Raises AtCapacity: there is no place, and nobody wants to wait for one."""
+        try:
+            if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
+                raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
+            return self._new_seat(await self._open(hello))
+        except AtCapacity:
+            if not hello.wait:
+                raise
+        self._in_line = True
+        try:
+            return await self._first_in_line(hello)
+        finally:
+            self._in_line = False
 
     async def _open(self, hello: messages.Hello) -> LiveSession:
         return await self._home.sessions.open(
@@ -270,24 +301,6 @@ class _Conversation:
         seat = Seat(session, self._home.transports)
         self._home.seats.add(seat)
         return seat
-
-    def _join_line(self, hello: messages.Hello) -> None:
-        """Wait beside the reading of messages, so that a viewer who leaves is noticed."""
-        self._waiting = asyncio.create_task(self._wait_for_place(hello), name="waiting for a place")
-
-    async def _leave_line(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.cancel()
-            await asyncio.wait((waiting,))
-
-    async def _wait_for_place(self, hello: messages.Hello) -> None:
-        async with self._faults_told():
-            try:
-                seat = await self._first_in_line(hello)
-            finally:
-                self._waiting = None
-            await self._sit(seat, resumed=False)
 
     async def _first_in_line(self, hello: messages.Hello) -> Seat:
         """Tells the place whenever it has changed."""
@@ -301,25 +314,25 @@ class _Conversation:
                     waiter.pass_on()
                 if waiter.place != told:
                     told = waiter.place
-                    await self._line.send_json({"type": "waiting", "place": told})
+                    await self._socket.send_json({"type": "waiting", "place": told})
                 await waiter.moved.wait()
 
     async def _sit(self, seat: Seat, *, resumed: bool) -> None:
-        seat.occupant = self._line
+        seat.occupant = self
         self._seat = seat
         welcome = self._welcome(seat, resumed=resumed)
-        if await self._line.send_json(welcome):
+        if await self._socket.send_json(welcome):
             self._delivery = asyncio.create_task(
-                seat.outbox.deliver(self._line.send_json), name=f"deliver-{seat.session.id}"
+                seat.outbox.deliver(self._socket.send_json), name=f"deliver-{seat.session.id}"
             )
         else:  # nobody holds the token, so nobody can come back
             await self._home.seats.close(seat)
 
     async def _resume(self, token: str) -> Seat:
-        seat = self._home.seats.redeem(token)
-        if isinstance(seat.occupant, _Line):  # the other end of that socket is dead, it is only not known here yet
-            stale, seat.occupant = seat.occupant, self._line
-            stale.abandon(SUPERSEDED, "The session goes on elsewhere.")
+        seat = self._seat = self._home.seats.redeem(token)
+        stale, seat.occupant = seat.occupant, self
+        if isinstance(stale, _Conversation):  # the other end of it is dead, that is only not known here yet
+            await stale.give_up_seat()
             await seat.leave_websocket()
         return seat
 

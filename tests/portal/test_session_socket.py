@@ -19,8 +19,10 @@ from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
 from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, SessionEvent, TextEvent, TurnEvent, TurnState
+from portal.api.lane import LANE_BOUND
 from portal.api.seats import OUTBOX_BOUND
-from portal.api.session_socket import SUPERSEDED, SessionSocket
+from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, SUPERSEDED, SessionSocket
+from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S
 from portal.api.waiting_line import LINE_BOUND
 from portal.errors import AvatarBeingPrepared
 
@@ -94,6 +96,8 @@ class FakeSessions:
         self.opened: list[FakeSession] = []
         self.capacity = 4
         self.full: set[str | None] = set()
+        self.loaded = asyncio.Event()
+        "until then the avatar 'slow' is being loaded"
         self.freed: list[Callable[[], object]] = []
 
     def on_freed(self, listener: Callable[[], object]) -> None:
@@ -118,6 +122,8 @@ class FakeSessions:
     async def swap_avatar(self, session: FakeSession, avatar: str) -> None:
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
+        if avatar == "slow":
+            await self.loaded.wait()
         session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
 
     async def close(self, session: FakeSession) -> None:
@@ -150,7 +156,9 @@ class Viewer:
         self._task: asyncio.Task[None] | None = None
         self.stuck = asyncio.Event()
         self.stuck.set()
-        self.gone = False
+        self.fault: Exception | None = None
+        "what a send raises"
+        self.aborted = False
 
     async def connect(self) -> Viewer:
         scope = {
@@ -165,6 +173,7 @@ class Viewer:
             "root_path": "",
             "client": ("test", 1),
             "server": ("test", 80),
+            "extensions": {"vivavoce.abort": {"abort": self._abort}},
         }
         self._task = asyncio.create_task(self._app(scope, self._to_app.get, self._send))
         self._to_app.put_nowait({"type": "websocket.connect"})
@@ -173,9 +182,32 @@ class Viewer:
 
     async def _send(self, message: Any) -> None:
         await self.stuck.wait()
-        if self.gone:
-            raise OSError("the peer is gone")
+        if self.fault is not None:
+            raise self.fault
+        if message["type"] == "websocket.close":  # as uvicorn does
+            self._to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
         self._from_app.put_nowait(message)
+
+    def _abort(self) -> None:
+        """As uvicorn's transport does it: sends that hang fail, and the application is told."""
+        self.aborted, self.fault = True, OSError("aborted")
+        self.stuck.set()
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    @property
+    def unread(self) -> int:
+        """Messages that the server has not read yet."""
+        return self._to_app.qsize()
+
+    async def all_read(self) -> None:
+        """Until the server has read everything, without any time passing."""
+        async with asyncio.timeout(5):
+            while self.unread:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0)
+
+    def all_heard(self) -> list[dict[str, Any]]:
+        """What the server has sent and nobody has heard yet."""
+        return [self._from_app.get_nowait() for _ in range(self._from_app.qsize())]
 
     def tell(self, type_: str, **fields: Any) -> None:
         self.tell_raw(json.dumps({"type": type_, **fields}))
@@ -208,11 +240,18 @@ class Viewer:
     async def caught_up(self) -> None:
         self.tell("ping", t=0)
         await self.hear("pong")
+        for _ in range(20):  # what may take long is obeyed beside the reading
+            await asyncio.sleep(0)
+
+    @property
+    def over(self) -> bool:
+        """Whether the server is done with this socket."""
+        return self._task is None or self._task.done()
 
     async def break_off(self, code: int = 1006) -> None:
         """The connection breaks; returns when the server has seen it."""
         assert self._task is not None
-        self.gone = True
+        self.fault = OSError("the peer is gone")
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
         async with asyncio.timeout(5):
             await self._task
@@ -251,7 +290,7 @@ async def open_house() -> AsyncIterator[House]:
     finally:
         for viewer in house.viewers:
             viewer.stuck.set()
-            if not viewer.gone:
+            if not viewer.over:
                 await viewer.break_off()
         await house.socket.aclose()
         assert all(session.closed for session in house.sessions.opened)
@@ -679,3 +718,201 @@ async def test_shutdown_closes_every_session_even_those_that_wait(house: House) 
     await house.socket.aclose()
     await house.socket.aclose()
     assert all(session.closed for session in house.sessions.opened)
+
+
+class TestFloods:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"type": "ping", "t": 1}',
+            '{"type": "say", "text": "more"}',
+            '{"type": "interrupt"}',
+            '{"type": "media", "use": "websocket"}',
+            '{"type": "avatar", "id": "man"}',
+            '{"type": "offer", "sdp": "v=0"}',
+            '{"type": "candidate", "candidate": "candidate:1"}',
+            "no json",
+        ],
+    )
+    async def test_who_floods_is_put_off_and_then_closed(self, house: House, text: str) -> None:
+        """After what is granted at once, messages are served at a bounded pace; who goes on is closed for good."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        sent = 0
+        while not viewer.over and sent < 2000:
+            viewer.tell_raw(text)
+            await house.clock.advance(0.01)
+            sent += 1
+        assert viewer.over
+        assert viewer.unread > 40
+        assert house.session.closed
+        closes = [message for message in viewer.all_heard() if message["type"] == "websocket.close"]
+        assert [(close["code"], close["reason"]) for close in closes] == [(FLOODED, "Too many messages.")]
+
+    async def test_a_page_that_connects_and_is_used_briskly_is_not_put_off(self, house: House) -> None:
+        """An offer, 64 candidates, then a minute of pings with three messages a second cost no waiting."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("offer", sdp="v=0")
+        await viewer.hear("answer")
+        for number in range(64):
+            viewer.tell("candidate", candidate=f"candidate:{number}")
+        for second in range(60):
+            for _ in range(3):
+                viewer.tell("say", text="hi")
+            viewer.tell("ping", t=second)
+            await viewer.all_read()
+            await house.clock.advance(1)
+        assert len(house.session.said) == 180
+
+    async def test_a_flood_leaves_a_turn_to_others_after_each_message(self, house: House) -> None:
+        """What has come already can be read without waiting; another viewer is served in between all the same."""
+        flooding, other = await house.viewer(), await house.viewer()
+        await other.hello()
+        for _ in range(150):
+            flooding.tell("ping", t=0)
+        other.tell("ping", t=1)
+        await other.hear("pong")
+        assert flooding.unread > 100
+
+    async def test_large_messages_cost_more(self, house: House) -> None:
+        """A message of the largest size costs as much as many small ones, so bytes are bounded too."""
+        viewer = await house.viewer()
+        for _ in range(10):
+            viewer.tell_raw("x" * 250_000)
+        viewer.tell("ping", t=0)
+        await house.clock.advance(0)
+        assert viewer.unread > 2
+        await house.clock.advance(2 * PATIENCE_S)
+        assert viewer.over
+
+
+class TestDeadlines:
+    async def test_who_takes_nothing_is_aborted_and_the_place_is_free(self, house: House) -> None:
+        """A send that hangs ends the connection, not its buffer; after the grace the session is closed."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.stuck.clear()
+        house.session.events.offer(TextEvent(1, "hangs"))
+        await house.clock.advance(SEND_WITHIN_S + 1)
+        assert viewer.aborted and viewer.over
+        assert not house.session.closed
+        await house.clock.advance(30)
+        assert house.session.closed
+
+    async def test_who_takes_slowly_is_kept(self, house: House) -> None:
+        """Each send has the whole deadline: a slow connection that takes one thing after another is alive."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        for number in range(5):
+            viewer.stuck.clear()
+            house.session.events.offer(TextEvent(1, str(number)))
+            await house.clock.advance(SEND_WITHIN_S - 2)
+            viewer.stuck.set()
+            assert (await viewer.hear("text"))["delta"] == str(number)
+        assert not viewer.aborted
+
+    async def test_a_superseded_socket_that_takes_nothing_ends_too(self, house: House) -> None:
+        """Its close cannot be told to it, so it is aborted; the session stays with who resumed it."""
+        first = await house.viewer()
+        token = (await first.hello())["token"]
+        first.stuck.clear()
+        house.session.events.offer(TextEvent(1, "hangs"))
+        await house.settle()
+        second = await house.viewer()
+        await second.hello(token=token)
+        await house.clock.advance(SEND_WITHIN_S + 1)
+        assert first.over
+        assert not house.session.closed
+
+    @pytest.mark.parametrize("fault", [RuntimeError("close was sent"), OSError("gone")])
+    async def test_a_send_on_a_closed_socket_is_no_error(
+        self, house: House, fault: Exception, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whatever the server's library says of a socket that has closed, the session waits for its viewer."""
+        viewer = await house.viewer()
+        token = (await viewer.hello())["token"]
+        viewer.fault = fault
+        viewer.tell("ping", t=0)
+        house.session.events.offer(TextEvent(1, "missed"))
+        await house.settle()
+        await viewer.break_off()
+        second = await house.viewer()
+        await second.hello(token=token)
+        assert (await second.hear("text"))["delta"] == "missed"
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    async def test_who_never_says_hello_is_closed(self, house: House) -> None:
+        """Pings are no greeting. A hello that was refused, or a bye, leaves time for another."""
+        silent, refused, left = [await house.viewer() for _ in range(3)]
+        refused.tell("hello", avatar="nobody")
+        await refused.hear("error")
+        await left.hello()
+        await left.ask("bye")
+        silent.tell("ping", t=0)
+        await house.clock.advance(GREETED_WITHIN_S + 1)
+        assert silent.over and not refused.over and not left.over
+        await left.hello()
+        await house.clock.advance(EXPIRES_S)
+        assert refused.over and not left.over
+
+
+class TestSlowCommands:
+    async def test_a_ping_is_answered_and_an_interrupt_heard_while_an_avatar_loads(self, house: House) -> None:
+        """Loading takes its time; what is quick does not wait for it."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        viewer.tell("interrupt")
+        viewer.tell("ping", t=7)
+        assert (await viewer.hear("pong"))["t"] == 7
+        assert house.session.interrupts == 1
+        house.sessions.loaded.set()
+        assert (await viewer.hear("avatar"))["avatar"]["id"] == "slow"
+
+    async def test_media_does_not_wait_for_an_avatar(self, house: House) -> None:
+        """An offer is answered, its candidates are taken and media is moved to the socket while an avatar loads."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        viewer.tell("offer", sdp="v=0")
+        viewer.tell("candidate", candidate="candidate:1")
+        await viewer.hear("answer")
+        await viewer.ask("media", use="websocket")
+        assert house.transports.made[0].candidates == ["candidate:1"]
+        assert house.session.transport is house.transports.made[1]
+
+    async def test_what_is_said_after_an_avatar_is_said_by_it(self, house: House) -> None:
+        """say keeps its place behind avatar; when it is interrupted there, it is told as any turn that was."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        await viewer.ask("say", text="too early")
+        assert house.session.said == []
+        viewer.tell("interrupt")
+        assert (await viewer.hear("turn"))["state"] == "queued"
+        assert house.session.said == [("too early", "chat")] and house.session.interrupts == 1
+        await viewer.ask("say", text="hello")
+        house.sessions.loaded.set()
+        await viewer.hear("avatar")
+        await viewer.hear("turn")
+        assert house.session.said[1:] == [("hello", "chat")]
+
+    async def test_bye_waits_for_nothing(self, house: House) -> None:
+        """Who leaves while an avatar loads gives the place back at once; loading is broken off."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        await viewer.ask("bye")
+        assert house.session.closed
+        await viewer.hello()
+
+    async def test_commands_that_wait_have_a_bound(self, house: House) -> None:
+        """More than wait already are refused, not kept."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        for _ in range(LANE_BOUND + 2):
+            viewer.tell("say", text="more")
+            await house.clock.advance(1)
+        assert (await viewer.hear("error"))["code"] == "too_many"

@@ -1,0 +1,58 @@
+"""Lane: commands of one viewer that may take long, obeyed one after another beside the reading of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from portal.api.messages import ClientMessage
+from portal.http.limits import TooMany
+
+__all__ = ["LANE_BOUND", "Lane"]
+
+Kind = TypeVar("Kind")
+
+LANE_BOUND = 80
+"""Commands that may wait: a browser's ICE candidates, and a few more."""
+
+
+class Lane:
+    """obey: serves one command; it tells its faults itself. Who has more waiting than may is refused."""
+
+    def __init__(self, obey: Callable[[ClientMessage], Awaitable[None]]) -> None:
+        self._obey = obey
+        self._waiting: deque[ClientMessage] = deque()
+        self._work: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._work is not None
+
+    def put(self, command: ClientMessage) -> None:
+        """Have it obeyed when those before it have been. Raises TooMany."""
+        if len(self._waiting) >= LANE_BOUND:
+            raise TooMany("Too many commands wait for the ones before them.", "Wait until those are done.")
+        self._waiting.append(command)
+        if self._work is None:
+            self._work = asyncio.create_task(self._obey_all(), name="commands of a viewer")
+
+    def take_back(self, kind: type[Kind]) -> list[Kind]:
+        """Those of a kind that wait, in order; they are not obeyed any more."""
+        taken: list[Kind] = [command for command in self._waiting if isinstance(command, kind)]
+        self._waiting = deque(command for command in self._waiting if not isinstance(command, kind))
+        return taken
+
+    async def clear(self) -> None:
+        """Break off what is being done and forget what waits."""
+        self._waiting.clear()
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
+            await asyncio.wait((work,))
+
+    async def _obey_all(self) -> None:
+        while self._waiting:
+            await self._obey(self._waiting.popleft())
+        self._work = None

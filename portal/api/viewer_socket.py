@@ -1,0 +1,141 @@
+"""ViewerSocket: one WebSocket of a viewer, read at a bounded pace and written with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from fastapi import WebSocket, WebSocketDisconnect
+
+from pipeline.clock import Clock
+from portal.http.limits import Allowance
+from portal.http.websockets import abort_of
+
+__all__ = ["ALLOWANCE", "ALLOWANCE_PER_S", "FLOODED", "PATIENCE_S", "SEND_WITHIN_S", "ViewerSocket"]
+
+SEND_WITHIN_S = 8.0
+"""Who takes nothing for so long is not there any more: the connection is aborted."""
+ALLOWANCE = 200.0
+ALLOWANCE_PER_S = 20.0
+"""What messages cost is in messages.py. The page spends one every two seconds, and some 80 when it connects."""
+PATIENCE_S = 5.0
+"""So long, all in all, messages of who has spent the allowance are put off; then the socket is closed. After as long
+without that, all is forgotten."""
+FLOODED = 1008
+LEFT = (1000, 1001)
+"""Close codes of a viewer who left: browsers send 1001 for a tab that is closed, reloaded or has crashed."""
+GONE = (WebSocketDisconnect, OSError, RuntimeError)
+"""What a send raises when the other end has closed, or ours: that is a RuntimeError of Starlette or uvicorn."""
+SHORTEST_S = 0.01
+LOOK_S = 1.0
+
+
+class ViewerSocket:
+    """Telling one that is gone is no error: send_json() says False.
+
+    `expires_s` is the clock time until which there must be a session, None while there is one, or one is being opened.
+    """
+
+    def __init__(self, socket: WebSocket, clock: Clock) -> None:
+        self.expires_s: float | None = None
+        self.for_good = False
+        "ended by a viewer who does not mean to come back, or must not"
+        self._socket = socket
+        self._clock = clock
+        self._allowance = Allowance(clock, burst=ALLOWANCE, per_s=ALLOWANCE_PER_S)
+        self._put_off_s = 0.0
+        self._put_off_at_s = 0.0
+        self._sending = asyncio.Lock()
+        self._sending_since_s: float | None = None
+        self._closing_since_s: float | None = None
+        self._open = True
+        self._closing: asyncio.Task[None] | None = None
+
+    async def accept(self) -> bool:
+        """Whether there still is somebody."""
+        try:
+            await self._socket.accept()
+        except GONE:
+            self._open = False
+        return self._open
+
+    async def messages(self) -> AsyncIterator[str | bytes]:
+        """What the viewer says, until one of us ends it."""
+        while self._closing is None:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                self._open = False
+                self.for_good |= message.get("code") in LEFT
+                return
+            text = message.get("text")
+            yield text if text is not None else message["bytes"]
+
+    async def pay(self, cost: float) -> None:
+        """Take what a message costs from the viewer's allowance: wait while there is none; close when that goes on."""
+        now_s = self._clock.now_s()
+        if now_s - self._put_off_at_s > PATIENCE_S:
+            self._put_off_s = 0.0
+        while wait_s := self._allowance.take("", cost):
+            wait_s = max(wait_s, SHORTEST_S)
+            self._put_off_s += wait_s
+            if self._put_off_s > PATIENCE_S:
+                self.for_good = True
+                self.abandon(FLOODED, "Too many messages.")
+                return
+            await self._clock.sleep_until(self._clock.now_s() + wait_s)
+            self._put_off_at_s = self._clock.now_s()
+        await asyncio.sleep(0)  # reading what has come already never waits, and nobody else would have a turn
+
+    async def send_json(self, message: dict[str, Any]) -> bool:
+        return await self._send(lambda: self._socket.send_json(message))
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Raises ConnectionError when nobody is there: whoever sends media should stop."""
+        if not await self._send(lambda: self._socket.send_bytes(data)):
+            raise ConnectionError("the session socket is gone")
+
+    def abandon(self, code: int, reason: str) -> None:
+        """Close without waiting: a send may hang in a connection whose other end is dead."""
+        self._open = False
+        if self._closing is None:
+            self._closing_since_s = self._clock.now_s()
+            self._closing = asyncio.create_task(self._close(code, reason), name="closing a session socket")
+
+    async def keep_deadlines(self) -> None:
+        """Until cancelled: end a connection that a send hangs in, or on which nobody asks for a session."""
+        while True:
+            await self._clock.sleep_until(self._clock.now_s() + LOOK_S)
+            now_s = self._clock.now_s()
+            since_s = self._closing_since_s if self._sending_since_s is None else self._sending_since_s
+            if since_s is not None and now_s - since_s >= SEND_WITHIN_S:
+                self._abort()
+            elif self.expires_s is not None and now_s >= self.expires_s:
+                self.abandon(FLOODED, "Nobody said hello.")
+
+    async def _send(self, send: Callable[[], Awaitable[None]]) -> bool:
+        async with self._sending:
+            if not self._open:
+                return False
+            self._sending_since_s = self._clock.now_s()
+            try:
+                await send()
+            except GONE:
+                self._open = False
+                return False
+            finally:
+                self._sending_since_s = None
+            return True
+
+    async def _close(self, code: int, reason: str) -> None:
+        with suppress(*GONE):
+            await self._socket.close(code, reason)
+
+    def _abort(self) -> None:
+        self._open = False
+        abort = abort_of(self._socket.scope)
+        if abort is not None:
+            abort()
+        else:
+            self.abandon(1011, "Nobody reads.")

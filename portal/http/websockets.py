@@ -1,0 +1,124 @@
+"""PromptWebSocket: uvicorn's WebSocket protocol, which ends when it should and lets others in between.
+
+The one place that reaches inside uvicorn. Written for 0.54; tests/portal/test_http_websockets.py fails on an upgrade
+that breaks it. uvicorn closes a connection only when all that waits to be sent has left, which is never for a client
+that stops reading. It parses all it has received at once: 256 kB are 40,000 empty frames, or half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from starlette.types import Scope
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+__all__ = ["PING_EVERY_S", "PONG_WITHIN_S", "PromptWebSocket", "abort_of"]
+
+PING_EVERY_S = 4.0
+PONG_WITHIN_S = 8.0
+"""A ping carries a number that only who reads it can send back. So who stops reading is noticed within 12 s."""
+ABORT = "vivavoce.abort"
+CLOSE_S = 5.0
+PIECE_BYTES = 2048
+FRAMES_BURST = 600
+FRAMES_PER_S = 60.0
+FLOODED = 1008
+
+
+def abort_of(scope: Scope) -> Callable[[], None] | None:
+    """What ends the connection of a WebSocket at once, whatever waits to be sent; None if the server cannot."""
+    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("abort")
+    return abort
+
+
+class PromptWebSocket(WebSocketsSansIOProtocol):
+    """Aborts a connection that does not end by itself within CLOSE_S, and one that answers no pings.
+
+    What is received is parsed in pieces, with a turn for everybody else after each. Frames that are no messages (pings,
+    pongs, parts of messages) are counted here: the application never sees them, so it cannot limit them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pieces: deque[bytes] = deque()
+        self._ending: asyncio.TimerHandle | None = None
+        self._frames_left = float(FRAMES_BURST)
+        self._counted_s = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._pieces and len(data) <= PIECE_BYTES:
+            super().data_received(data)
+            return
+        if not self._pieces:
+            self.loop.call_soon(self._parse_piece)
+        self._pieces.extend(data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
+        self.transport.pause_reading()
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._read_on()
+        return message
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:  # the application has its scope by reference, and starts a turn later
+            cast(dict[str, Any], self.scope["extensions"])[ABORT] = {"abort": self.transport.abort}
+
+    def handle_ping(self) -> None:
+        if self._may_have_a_frame():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._may_have_a_frame():
+            super().handle_pong(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        if self._may_have_a_frame():
+            super().handle_cont(event)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self._ending = self.loop.call_later(CLOSE_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pieces.clear()
+        super().connection_lost(exc)
+        if self._ending is not None:
+            self._ending.cancel()
+
+    def _parse_piece(self) -> None:
+        if not self._pieces:  # the connection was lost
+            return
+        super().data_received(self._pieces.popleft())
+        if self._pieces:
+            self.loop.call_soon(self._parse_piece)
+        elif not self.read_paused:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._pieces and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _may_have_a_frame(self) -> bool:
+        now_s = self.loop.time()
+        earned = FRAMES_PER_S * (now_s - self._counted_s)
+        self._frames_left = min(float(FRAMES_BURST), self._frames_left + earned) - 1
+        self._counted_s = now_s
+        if self._frames_left >= 0:
+            return True
+        if not self.transport.is_closing():
+            self.conn.fail(FLOODED, "too many frames")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.abort()
+        return False
