@@ -1,4 +1,4 @@
-/** The ring as an AudioWorklet. In: {ptsMs, pcm, speaking} or "hush". Out: where the clock is, about every 10 ms. */
+/** The ring as an AudioWorklet. In: {ptsMs, pcm, speaking}, "hush" or "end". Out: where the clock is, about every 10 ms. */
 
 import { PcmRing } from "./pcm-ring.js";
 
@@ -9,8 +9,10 @@ class PcmPlayer extends AudioWorkletProcessor {
     super();
     this.ring = new PcmRing(sampleRate);
     this.quanta = 0;
+    this.ended = false;
     this.port.onmessage = ({ data }) => {
       if (data === "hush") this.ring.hush();
+      else if (data === "end") this.ended = true;
       else this.ring.push(data.ptsMs, data.pcm && new Int16Array(data.pcm), data.speaking);
     };
   }
@@ -25,7 +27,7 @@ class PcmPlayer extends AudioWorkletProcessor {
       const onset = ring.onset < 0 ? null : currentTime + ring.onset / sampleRate;
       this.port.postMessage({ ptsMs, at: currentTime, playing, bufferedMs, underruns, trimmed, onset });
     }
-    return true;
+    return !this.ended; // as long as this is true the browser keeps it, its ring and its share of the processor
   }
 }
 

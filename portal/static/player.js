@@ -4,8 +4,9 @@
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
- * session socket as they are), "latency" (ms from say() to sound), "blocked" (the browser wants a click before sound),
- * "ended" (a SessionError).
+ * session socket as they are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or
+ * it paused the video; the first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had
+ * ended the session, and the viewer is back: start() again), "ended" (a SessionError).
  */
 
 import { SessionError, SessionSocket, stopped } from "./session.js";
@@ -19,7 +20,12 @@ const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
 const FPS_OVER_MS = 2000;
 const REPORT_EVERY_MS = 10000;
+const ANSWERS_WITHIN_MS = 2000; // a session socket that lives
+const FAILED_FOR_MS = 10000; // then a session that is kept is tried again
+const MOST_SUBTITLES = 50; // waiting for their moment
 const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that refuse no avatar
+const GESTURES = ["pointerup", "touchend", "click", "keydown"]; // those in which browsers let sound begin
+const COMES_BACK = ["session_closed", "unreachable"]; // how a session ends without anybody's wish
 
 /** Why the pictures come over the WebSocket. */
 export const REASONS = {
@@ -29,6 +35,7 @@ export const REASONS = {
   no_picture: "no picture over WebRTC within 2.5 s",
   failed: "the WebRTC connection failed",
   stalled: "the WebRTC pictures stopped",
+  forbidden: "this browser plays no video before a click",
   refused: "the server could not answer over WebRTC",
 };
 
@@ -45,6 +52,11 @@ export class Player extends EventTarget {
     this.url = url;
     this.state = "idle";
     this.isMuted = false;
+    this.isBlocked = false; // sound waits for a gesture
+    this.isAway = false; // the session was ended by the server, and nobody has come back yet
+    this.onGesture = () => this.takeGesture();
+    this.onShown = () => document.hidden || this.takeLook();
+    this.onOnline = () => this.checkConnection();
     this.forget();
   }
 
@@ -70,17 +82,21 @@ export class Player extends EventTarget {
 
   /**
    * Open a session and show it. Resolves when the first picture is seen, rejects with a SessionError.
-   * @param {{transport?: "auto"|"webrtc"|"websocket", avatar?, voice?, tts?, lipsync?}} options
+   * @param {{transport?: "auto"|"webrtc"|"websocket", keep?: boolean, avatar?, voice?, tts?, lipsync?}} options
+   *   keep: for a screen that nobody looks after. Whatever ends the session but stop(), another one is opened, however
+   *   often and however long it takes; it does so only while the page is on show.
    */
-  async start({ transport = "auto", ...hello } = {}) {
+  async start({ transport = "auto", keep = false, ...hello } = {}) {
     if (this.state !== "idle") this.stop();
     this.forget();
+    this.isAway = false;
+    this.watchViewer();
     this.startedAt = performance.now();
     this.transport = transport;
     this.output ||= new AudioOutput();
     this.output.context.resume();
     this.setState("connecting");
-    const session = new SessionSocket(this.url);
+    const session = new SessionSocket(this.url, { keep });
     this.session = session;
     session.addEventListener("message", ({ detail }) => this.hear(detail));
     session.addEventListener("media", ({ detail }) => this.media instanceof SocketMedia && this.media.push(detail));
@@ -115,7 +131,10 @@ export class Player extends EventTarget {
 
   interrupt() {
     if (this.session) this.session.send({ type: "interrupt" });
-    if (this.media) this.media.interrupt();
+    if (this.media) {
+      this.media.interrupt();
+      if (!this.isTalking) this.media.turnOver(); // the server has nothing to say about it
+    }
     this.subtitles = [];
   }
 
@@ -132,7 +151,13 @@ export class Player extends EventTarget {
     else this.session.send({ type: "avatar", id: this.wanted });
   }
 
+  get isTalking() {
+    return ["queued", "thinking", "speaking"].includes(this.turn.state);
+  }
+
   stop() {
+    this.isAway = false;
+    if (this.state === "idle") this.unwatchViewer();
     this.end(null);
   }
 
@@ -218,16 +243,57 @@ export class Player extends EventTarget {
     clearTimeout(this.limit);
     const message = `There is a session, but no picture came within ${ANY_PICTURE_WITHIN_MS / 1000} s.`;
     const hint = "Press Start again. If that does not help, reload the page, and look at the server's log.";
-    this.limit = setTimeout(() => this.end(new SessionError({ code: "no_picture", message, hint })), ANY_PICTURE_WITHIN_MS);
+    this.limit = setTimeout(() => {
+      // Nobody waits before a page that is not on show, and what it would draw is not drawn.
+      if (document.hidden) this.expectPicture();
+      else this.fail(new SessionError({ code: "no_picture", message, hint }));
+    }, ANY_PICTURE_WITHIN_MS);
   }
 
   useWebRtc() {
-    const media = new WebRtcMedia(this.video, this.welcome.iceServers, (message) => this.session.send(message));
-    media.addEventListener("failed", ({ detail }) => this.useSocket(detail));
-    media.addEventListener("blocked", () => this.tell("blocked"));
+    const media = new WebRtcMedia(this.video, this.welcome.iceServers, (message) => this.session?.send(message));
+    media.addEventListener("failed", ({ detail }) => this.missPictures(media, detail));
     this.adopt(media);
-    this.patience = setTimeout(() => this.useSocket("no_picture"), FIRST_PICTURE_WITHIN_MS);
-    media.start().catch(() => this.useSocket("unsupported"));
+    this.awaitFirst(media);
+    media.start().catch(() => this.missPictures(media, "unsupported"));
+  }
+
+  /** Pictures of a connected peer may well be there when nobody is shown them: then they are waited for. */
+  awaitFirst(media) {
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => {
+      const isUnseen = document.hidden || media.isPaused;
+      if (isUnseen && media.pc.connectionState === "connected") this.awaitFirst(media);
+      else this.missPictures(media, "no_picture");
+    }, FIRST_PICTURE_WITHIN_MS);
+  }
+
+  /**
+   * A peer gives no pictures, or no longer. If the session socket is dead too then the network has changed: it is mended
+   * first, and a new peer tried on the new network. Otherwise it is WebRTC that does not get through.
+   */
+  async missPictures(media, reason) {
+    if (media !== this.media || media.isMissing) return;
+    media.isMissing = true;
+    if (media.shown && !(await this.checkConnection())) return; // resume() goes on
+    if (media === this.media) this.useSocket(reason);
+  }
+
+  /** Whether the session socket lives; if not, it is mended. */
+  async checkConnection() {
+    const { session } = this;
+    if (!session || !this.welcome) return true;
+    if (this.state === "mending") return false;
+    if (await session.answers(ANSWERS_WITHIN_MS)) return true;
+    if (session === this.session && this.state !== "mending") session.mend();
+    return false;
+  }
+
+  /** The peer's network may have gone with the socket's; a peer that still gives pictures is left alone. */
+  async checkPeer(media) {
+    if ((!media.isMissing && (await media.flows())) || media !== this.media) return;
+    media.close();
+    this.useWebRtc();
   }
 
   /** From now on, this session's pictures and sound come over its socket. */
@@ -236,7 +302,7 @@ export class Player extends EventTarget {
     clearTimeout(this.patience);
     if (this.transport === "webrtc") {
       const message = `WebRTC does not work here: ${REASONS[reason]}.`;
-      this.end(new SessionError({ code: "webrtc_failed", message, hint: "Use the automatic transport." }));
+      this.fail(new SessionError({ code: "webrtc_failed", message, hint: "Use the automatic transport." }));
       return;
     }
     const fellAt = performance.now();
@@ -256,6 +322,56 @@ export class Player extends EventTarget {
     this.lastPictureAt = performance.now();
     media.addEventListener("picture", () => this.seePicture(media));
     media.addEventListener("sound", () => this.hearSound());
+    media.addEventListener("stopped", () => this.block());
+    media.addEventListener("playing", () => this.unblock());
+  }
+
+  // -- the viewer: gestures, and whether the page is on show
+
+  watchViewer() {
+    for (const type of GESTURES) addEventListener(type, this.onGesture, { capture: true, passive: true });
+    document.addEventListener("visibilitychange", this.onShown);
+    addEventListener("online", this.onOnline);
+  }
+
+  unwatchViewer() {
+    for (const type of GESTURES) removeEventListener(type, this.onGesture, { capture: true });
+    document.removeEventListener("visibilitychange", this.onShown);
+    removeEventListener("online", this.onOnline);
+  }
+
+  /** Sound is not allowed, or the video was paused (a call, its own window, a key of the keyboard). */
+  block() {
+    if (this.isBlocked) return;
+    this.isBlocked = true;
+    this.tell("blocked");
+  }
+
+  unblock() {
+    if (!this.isBlocked) return;
+    this.isBlocked = false;
+    this.tell("unblocked");
+  }
+
+  takeGesture() {
+    if (this.isAway) this.comeBack();
+    else if (this.isBlocked && this.media) this.media.play();
+  }
+
+  /** The page is on show again, perhaps after a long sleep. */
+  takeLook() {
+    this.takeGesture();
+    this.checkConnection();
+  }
+
+  /** Unless it was a press on Start, or something else that begins a session by itself. */
+  comeBack() {
+    setTimeout(() => {
+      if (!this.isAway || this.state !== "idle") return;
+      this.isAway = false;
+      this.unwatchViewer();
+      this.tell("return");
+    });
   }
 
   seePicture(media) {
@@ -272,13 +388,15 @@ export class Player extends EventTarget {
     this.tell("firstpicture", { transport: media.name });
   }
 
-  /** Notice a stall. A page that was hidden or frozen itself starts counting anew. */
+  /** Notice a stall. A page that was hidden or frozen itself, or whose video was paused, starts counting anew. */
   look() {
     const now = performance.now();
     const frozen = now - (this.lookedAt || now) > 2 * LOOK_EVERY_MS;
     this.lookedAt = now;
-    if (document.hidden || frozen || this.state !== "live") this.lastPictureAt = now;
-    else if (this.media.name === "webrtc" && now - this.lastPictureAt > STALLED_AFTER_MS) this.useSocket("stalled");
+    if (document.hidden || frozen || this.state !== "live" || this.media.isPaused) this.lastPictureAt = now;
+    else if (this.media.name === "webrtc" && this.media.shown && now - this.lastPictureAt > STALLED_AFTER_MS) {
+      this.missPictures(this.media, "stalled");
+    }
   }
 
   report() {
@@ -291,15 +409,17 @@ export class Player extends EventTarget {
   hear(message) {
     switch (message.type) {
       case "answer":
-        if (this.media instanceof WebRtcMedia) this.media.answer(message.sdp).catch(() => this.useSocket("refused"));
+        this.takeAnswer(message);
         return;
       case "turn":
         this.turn = message;
         if (message.state === "speaking" && this.media) this.media.speaking();
+        if (["done", "interrupted"].includes(message.state) && this.media) this.media.turnOver();
         if (message.state === "interrupted") this.subtitles = this.subtitles.filter(({ turn }) => turn !== message.turn);
         break;
       case "subtitle":
         this.subtitles.push(message);
+        if (this.subtitles.length > MOST_SUBTITLES) this.subtitles.shift();
         break;
       case "avatar":
         this.takeAvatar(message.avatar);
@@ -311,6 +431,11 @@ export class Player extends EventTarget {
         return;
     }
     this.tell(message.type, message);
+  }
+
+  takeAnswer({ sdp }) {
+    const { media } = this;
+    if (media instanceof WebRtcMedia) media.answer(sdp).catch(() => this.missPictures(media, "refused"));
   }
 
   /** A new session, after a restart of the server, is to begin with it. */
@@ -341,7 +466,7 @@ export class Player extends EventTarget {
     if (this.state === "connecting") this.expectPicture();
     if (this.media instanceof SocketMedia) {
       this.session.send({ type: "media", use: "websocket", reason: "resumed" });
-    }
+    } else this.checkPeer(this.media);
   }
 
   /** The server has forgotten the session; this is a new one. */
@@ -358,9 +483,19 @@ export class Player extends EventTarget {
     this.chooseMedia();
   }
 
+  /** It does not work now. A session that is to be kept is opened again later. */
+  fail(error) {
+    if (!this.session?.keep) return this.end(error);
+    this.dropMedia();
+    this.session.renew(FAILED_FOR_MS);
+  }
+
   end(error) {
     if (this.state === "idle") return;
     this.dropMedia();
+    this.isBlocked = false;
+    this.isAway = COMES_BACK.includes(error?.code) && this.welcome !== null;
+    if (!this.isAway) this.unwatchViewer();
     if (this.session) this.session.close();
     this.session = null;
     this.media = null;

@@ -8,10 +8,12 @@
 
 const PING_EVERY_MS = 2000;
 const SILENT_FOR_MS = 6000;
+const LOOK_EVERY_MS = 50;
 const OPEN_WITHIN_MS = 15000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
+const LONGEST_KEEPING_RETRY_MS = 30000;
 
 export class SessionError extends Error {
   /** job, avatar, lipsync: of an avatar that is being prepared for a lip-sync backend. */
@@ -24,10 +26,14 @@ export class SessionError extends Error {
 }
 
 export class SessionSocket extends EventTarget {
-  /** @param {string} url ws: or wss: address of the session socket */
-  constructor(url) {
+  /**
+   * @param {string} url ws: or wss: address of the session socket
+   * @param {{keep?: boolean}} options keep: whatever ends the session but close(), another is opened, for ever
+   */
+  constructor(url, { keep = false } = {}) {
     super();
     this.url = url;
+    this.keep = keep;
     this.hello = {};
     this.token = null;
     this.closed = false;
@@ -44,7 +50,7 @@ export class SessionSocket extends EventTarget {
     this.hello = hello;
     const welcome = await this.greet({ type: "hello", ...hello }).catch((error) => {
       // Who had been told to wait in line keeps waiting when the server is away for a moment.
-      if (error.code !== "unreachable" || this.heardAt < 0) throw error;
+      if (!this.isWorthAnother(error) && !(error.code === "unreachable" && this.heardAt > 0)) throw error;
       this.tell("lost");
       return this.greetAgain();
     });
@@ -135,6 +141,7 @@ export class SessionSocket extends EventTarget {
   take(message) {
     if (message.type === "pong") this.setClock(message);
     if (message.type === "error" && message.code === "session_closed") {
+      if (this.keep) return this.renew(FIRST_RETRY_MS);
       this.drop();
       this.tell("ended", new SessionError(message));
     } else this.tell("message", message);
@@ -161,14 +168,36 @@ export class SessionSocket extends EventTarget {
     this.pinger = setInterval(ping, PING_EVERY_MS);
   }
 
+  /** Whether the server says anything within so many ms. */
+  answers(withinMs) {
+    if (!this.send({ type: "ping", t: performance.now() })) return Promise.resolve(false);
+    const askedAt = performance.now();
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.heardAt > askedAt) resolve(true);
+        else if (this.closed || performance.now() - askedAt > withinMs) resolve(false);
+        else setTimeout(look, LOOK_EVERY_MS);
+      };
+      look();
+    });
+  }
+
+  /** Leave this session for a new one, opened as the last was. */
+  renew(afterMs) {
+    this.send({ type: "bye" });
+    this.token = null;
+    return this.mend(afterMs);
+  }
+
   /** The socket broke: come back to the same session, or, if the server has forgotten it, to a new one. */
-  async mend() {
+  async mend(afterMs = 0) {
     clearInterval(this.pinger);
     const broken = this.socket;
     this.socket = null;
     if (broken) broken.close();
     this.tell("lost");
     try {
+      if (afterMs) await passedOrOnline(afterMs);
       const welcome = await this.greetAgain();
       this.tell(welcome.resumed ? "resumed" : "renewed", welcome);
     } catch (error) {
@@ -178,12 +207,14 @@ export class SessionSocket extends EventTarget {
     }
   }
 
-  /** Say hello until the server answers; it is given up when nothing has been heard of it for long. */
+  /** Say hello until the server answers; it is given up when nothing has been heard of it for long, unless it is kept. */
   async greetAgain() {
     let since = performance.now();
     let wait = FIRST_RETRY_MS;
     while (!this.closed) {
       const triedAt = performance.now();
+      // A page that is not on show takes no place from others.
+      if (this.keep && !this.token) await shown();
       try {
         return await this.greet({ type: "hello", ...(this.token ? { token: this.token } : this.hello) });
       } catch (error) {
@@ -193,17 +224,49 @@ export class SessionSocket extends EventTarget {
         }
         // It was there meanwhile, with a place in its line, and is away again.
         if (this.heardAt > triedAt) [since, wait] = [performance.now(), FIRST_RETRY_MS];
-        if (error.code !== "unreachable" || performance.now() - since > GIVE_UP_AFTER_MS) throw error;
+        const isPatient = error.code === "unreachable" && performance.now() - since <= GIVE_UP_AFTER_MS;
+        if (!isPatient && !this.isWorthAnother(error)) throw error;
       }
-      await new Promise((passed) => setTimeout(passed, wait));
-      wait = Math.min(2 * wait, LONGEST_RETRY_MS);
+      await passedOrOnline(wait);
+      wait = Math.min(2 * wait, this.keep ? LONGEST_KEEPING_RETRY_MS : LONGEST_RETRY_MS);
     }
     throw stopped();
+  }
+
+  /** For ever, if it is to be kept; but what has to be prepared first is for those who asked for it to see to. */
+  isWorthAnother(error) {
+    return this.keep && !this.closed && !error.job;
   }
 
   tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Resolves when the page is on show. */
+function shown() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+  });
+}
+
+/** Resolves after so many ms, or as soon as there is a network again. */
+function passedOrOnline(ms) {
+  return new Promise((resolve) => {
+    const over = () => {
+      clearTimeout(timer);
+      removeEventListener("online", over);
+      resolve();
+    };
+    const timer = setTimeout(over, ms);
+    addEventListener("online", over);
+  });
 }
 
 export function stopped() {

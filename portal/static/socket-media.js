@@ -1,9 +1,11 @@
 /**
  * Pictures and sound over the session socket: JPEG on a canvas, PCM through a ring buffer whose playing is the clock.
  *
- * Events: "picture" (each one drawn), "sound" (first sound after listenForSound()).
+ * Events: "picture" (each one drawn), "stopped" (the browser allows no sound, or no longer: play() in a gesture helps),
+ * "playing" (there is sound), "sound" (first sound after listenForSound()).
  */
 
+import { Hush } from "./hush.js";
 import { PcmRing } from "./pcm-ring.js";
 
 const HEADER_BYTES = 16;
@@ -15,9 +17,21 @@ const DISPLAY_MS = 8; // from drawing to glass, about
 const HALF_REFRESH_MS = 8; // a picture is drawn at the refresh nearest to its moment
 const SKEWS_KEPT = 250;
 const BLOCK_MS = 40;
-const HUSHED_AT_MOST_MS = 1000;
+const TRUSTED_WITHIN_MS = 1000;
+const SOUNDS_WITHIN_MS = 1000; // a context that may sound runs well before
 
-/** The AudioContext of the page, made in the click on Start so that the browser lets it sound. */
+/**
+ * Performance time, in ms, at which a sample of context time 0 is heard. The browser's own word for it is taken only
+ * where it can be true: some tell times of another clock (WebKitGTK), or those before the device slept.
+ * @param {{currentTime: number, outputLatency?: number, baseLatency?: number}} context times in s
+ */
+export function outputOffsetMs(context, { contextTime, performanceTime }, now) {
+  if (performanceTime && Math.abs(performanceTime - now) < TRUSTED_WITHIN_MS) return performanceTime - contextTime * 1000;
+  const latency = context.outputLatency || context.baseLatency || 0;
+  return now - (context.currentTime - latency) * 1000;
+}
+
+/** The AudioContext of the page. It sounds from the first gesture on: the click on Start, or a later one. */
 export class AudioOutput {
   constructor() {
     this.context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
@@ -30,10 +44,18 @@ export class AudioOutput {
 
   /** Performance time, in ms, at which a sample of context time 0 is heard. */
   get offsetMs() {
-    const { contextTime, performanceTime } = this.context.getOutputTimestamp();
-    if (performanceTime) return performanceTime - contextTime * 1000;
-    const latency = this.context.outputLatency || this.context.baseLatency || 0;
-    return performance.now() - (this.context.currentTime - latency) * 1000;
+    return outputOffsetMs(this.context, this.context.getOutputTimestamp(), performance.now());
+  }
+
+  get isRunning() {
+    return this.context.state === "running";
+  }
+
+  /** Call it in a gesture. @returns {Promise<boolean>} whether there is sound */
+  async resume() {
+    const within = new Promise((passed) => setTimeout(passed, SOUNDS_WITHIN_MS));
+    await Promise.race([this.context.resume().catch(() => {}), within]); // without a gesture it may never settle
+    return this.isRunning;
   }
 }
 
@@ -50,7 +72,7 @@ export class SocketMedia extends EventTarget {
     this.frames = 0;
     this.skews = [];
     this.position = null;
-    this.hushedSince = -Infinity;
+    this.hush = null; // a Hush while sound is held back
     this.listening = false;
     this.isMuted = false;
     this.closed = false;
@@ -58,7 +80,6 @@ export class SocketMedia extends EventTarget {
 
   async start() {
     const { context, ready } = this.output;
-    context.resume();
     await ready;
     if (this.closed) return;
     this.gain = new GainNode(context);
@@ -66,6 +87,9 @@ export class SocketMedia extends EventTarget {
     this.muted = this.isMuted; // it may have been said before there was anything to mute
     this.source = context.audioWorklet ? this.startWorklet(context) : this.startScriptProcessor(context);
     this.source.connect(this.gain);
+    this.onState = () => this.tell(this.output.isRunning ? "playing" : "stopped");
+    context.addEventListener("statechange", this.onState);
+    this.play();
     const draw = () => {
       if (this.closed) return;
       this.drawDue();
@@ -74,11 +98,22 @@ export class SocketMedia extends EventTarget {
     requestAnimationFrame(draw);
   }
 
+  /** Sound what comes. Where the browser wants a gesture first, call again in one. */
+  async play() {
+    this.tell((await this.output.resume()) ? "playing" : "stopped");
+  }
+
+  /** Pictures come without sound too. */
+  get isPaused() {
+    return false;
+  }
+
   startWorklet(context) {
     const node = new AudioWorkletNode(context, "vivavoce-pcm", { numberOfInputs: 0, outputChannelCount: [1] });
     node.port.onmessage = ({ data }) => this.report(data);
     this.feed = (block) => node.port.postMessage(block, block.pcm ? [block.pcm] : []);
     this.quiet = () => node.port.postMessage("hush");
+    this.finish = () => node.port.postMessage("end");
     return node;
   }
 
@@ -94,6 +129,7 @@ export class SocketMedia extends EventTarget {
     };
     this.feed = ({ ptsMs, pcm, speaking }) => ring.push(ptsMs, pcm && new Int16Array(pcm), speaking);
     this.quiet = () => ring.hush();
+    this.finish = () => (node.onaudioprocess = null);
     return node;
   }
 
@@ -105,23 +141,28 @@ export class SocketMedia extends EventTarget {
     const audioBytes = view.getUint32(4, true);
     const ptsMs = Number(view.getBigInt64(8, true)) / 1000;
     const speaking = (flags & SPEAKING) !== 0;
-    if (!speaking) this.hushedSince = -Infinity;
-    const hushed = performance.now() - this.hushedSince < HUSHED_AT_MOST_MS;
-    const pcm = audioBytes && !hushed ? data.slice(HEADER_BYTES, HEADER_BYTES + audioBytes) : null;
-    this.feed({ ptsMs, pcm, speaking });
+    if (this.hush && this.hush.remainingMs(performance.now(), 0) <= 0) this.hush = null;
+    const pcm = audioBytes && !this.hush ? data.slice(HEADER_BYTES, HEADER_BYTES + audioBytes) : null;
+    // What nobody could hear when it came is not heard later either.
+    if (this.output.isRunning) this.feed({ ptsMs, pcm, speaking });
     // Nobody sees the pictures of a hidden page.
     if (flags & PICTURE && !(document.hidden && this.frames)) this.decode(ptsMs, data, HEADER_BYTES + audioBytes);
   }
 
-  /** Silence at once; speech that is still on its way is swallowed until the server falls silent. */
+  /** Silence at once; speech that is still on its way is swallowed. */
   interrupt() {
-    this.hushedSince = performance.now();
+    this.hush = new Hush(performance.now());
     if (this.quiet) this.quiet();
+  }
+
+  /** The server has said that the turn is over. */
+  turnOver() {
+    this.hush?.turnOver(performance.now());
   }
 
   /** A new answer begins: nothing of it may be missed. */
   speaking() {
-    this.hushedSince = -Infinity;
+    this.hush?.speaking(performance.now());
   }
 
   /** Media time, in seconds, that is seen and heard now. */
@@ -146,7 +187,12 @@ export class SocketMedia extends EventTarget {
 
   close() {
     this.closed = true;
-    if (this.source) this.source.disconnect();
+    if (this.source) {
+      this.output.context.removeEventListener("statechange", this.onState);
+      this.finish();
+      this.source.disconnect();
+      this.gain.disconnect();
+    }
     for (const { bitmap } of this.pictures) bitmap.close();
     this.pictures = [];
   }
@@ -159,7 +205,8 @@ export class SocketMedia extends EventTarget {
       if (this.closed) return bitmap.close();
       this.pictures.push({ ptsMs, bitmap });
       this.pictures.sort((a, b) => a.ptsMs - b.ptsMs);
-      while (this.pictures.length > MAX_WAITING_PICTURES) this.pictures.shift().bitmap.close();
+      // Two seconds of pictures that are never due: then the clock is wrong, and they are shown as they come.
+      while (this.pictures.length > MAX_WAITING_PICTURES) this.draw(this.pictures.shift(), null);
       if (this.frames === 0) this.drawDue();
     } catch {
       // A damaged picture is skipped; the one before stays on the canvas.
@@ -184,8 +231,10 @@ export class SocketMedia extends EventTarget {
       if (due) due.bitmap.close();
       due = this.pictures.shift();
     }
-    if (!due) return;
-    const { bitmap, ptsMs } = due;
+    if (due) this.draw(due, audible);
+  }
+
+  draw({ bitmap, ptsMs }, audible) {
     if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
       this.canvas.width = bitmap.width;
       this.canvas.height = bitmap.height;

@@ -540,6 +540,7 @@ class VivavoceTalk extends HTMLElement {
       this.showState();
     });
     on("blocked", () => this.toast(this.texts.blocked));
+    on("return", () => this.start().catch(() => {})); // "ended" tells why
     on("ended", (error) => {
       this.parts.frame.dataset.media = "none";
       this.chat.newSession();

@@ -1,15 +1,19 @@
 /**
  * Pictures and sound over WebRTC.
  *
- * Events: "picture" (each one shown), "failed" (detail: reason code), "blocked" (the browser wants a click before sound),
- * "sound" (first sound after listenForSound()).
+ * Events: "picture" (each one shown), "failed" (detail: reason code), "stopped" (the browser or the viewer paused it, or
+ * sound is not allowed yet: play() in a gesture helps), "playing" (it plays with its sound), "sound" (first sound after
+ * listenForSound()).
  */
+
+import { Hush } from "./hush.js";
 
 const STATS_EVERY_MS = 1000;
 const SOUND_POLL_MS = 40;
 const AUDIBLE = 1e-4; // mean square; -40 dBFS
 const SKEWS_KEPT = 60;
-const HUSHED_MS = 400; // longer than the way from the server and the jitter buffer
+const HUSH_LOOK_MS = 60; // how often the delay is measured while sound is held back
+const FLOWS_OVER_MS = 500;
 
 export class WebRtcMedia extends EventTarget {
   /**
@@ -24,6 +28,10 @@ export class WebRtcMedia extends EventTarget {
     this.frames = 0;
     this.skews = [];
     this.delayMs = 60; // of the jitter buffer; measured later
+    this.hush = null; // a Hush while sound is held back
+    this.isMuted = false;
+    this.isWithheld = false; // the browser allows no sound yet
+    this.plays = 0; // calls of play()
     this.closed = false;
     this.stream = new MediaStream();
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
@@ -36,8 +44,10 @@ export class WebRtcMedia extends EventTarget {
     pc.ontrack = ({ track }) => {
       this.stream.addTrack(track);
       if (this.video.srcObject !== this.stream) this.video.srcObject = this.stream;
-      this.video.play().catch(() => this.tell("blocked"));
+      this.play();
     };
+    this.onPause = () => this.video.srcObject === this.stream && this.tell("stopped");
+    this.video.addEventListener("pause", this.onPause);
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === "failed") this.tell("failed", "failed");
     };
@@ -50,8 +60,10 @@ export class WebRtcMedia extends EventTarget {
         this.send({ type: "candidate", candidate: candidate.candidate, sdpMid, sdpMLineIndex });
       } else if (!candidate && usable === 0) this.tell("failed", "no_route");
     };
-    pc.addTransceiver("video", { direction: "recvonly" });
-    pc.addTransceiver("audio", { direction: "recvonly" });
+    for (const kind of ["video", "audio"]) {
+      const { receiver } = pc.addTransceiver(kind, { direction: "recvonly" });
+      receiver.jitterBufferTarget = 0; // people talk with it: no more delay than the network asks for
+    }
     await pc.setLocalDescription(await pc.createOffer());
     if (this.closed) return;
     this.send({ type: "offer", sdp: pc.localDescription.sdp });
@@ -75,7 +87,43 @@ export class WebRtcMedia extends EventTarget {
   }
 
   set muted(muted) {
-    this.video.muted = muted;
+    this.isMuted = muted;
+    this.video.muted = muted || this.isWithheld;
+  }
+
+  /** Pictures may well come, but nobody is shown them. (A stream that has ended counts as paused in browsers.) */
+  get isPaused() {
+    return this.video.paused && !this.video.ended;
+  }
+
+  /** Show and sound what comes. Where the browser wants a gesture before sound, it plays without: call again in one. */
+  async play() {
+    const { video } = this;
+    const turn = ++this.plays;
+    try {
+      this.isWithheld = false;
+      video.muted = this.isMuted;
+      await video.play();
+      this.tell("playing");
+    } catch (error) {
+      if (this.closed || turn !== this.plays || error.name === "AbortError") return; // another play() decides
+      this.isWithheld = true;
+      video.muted = true;
+      this.tell("stopped");
+      await video.play().catch(() => !this.frames && this.tell("failed", "forbidden"));
+    }
+  }
+
+  /** Whether anything came in during the last half second: also where nobody looks. */
+  async flows() {
+    const before = await this.received();
+    await new Promise((passed) => setTimeout(passed, FLOWS_OVER_MS));
+    return !this.closed && (await this.received()) > before;
+  }
+
+  async received() {
+    const { audio, video } = await this.inbound();
+    return (audio?.packetsReceived ?? 0) + (video?.packetsReceived ?? 0);
   }
 
   /** Tell "sound" when something is heard. */
@@ -97,14 +145,35 @@ export class WebRtcMedia extends EventTarget {
 
   /** Silence at once; what is still on its way is not heard. */
   interrupt() {
+    this.hush = new Hush(performance.now());
     this.sound(false);
-    clearTimeout(this.hushed);
-    this.hushed = setTimeout(() => this.sound(true), HUSHED_MS);
+    this.lookAtHush(this.hush);
+  }
+
+  /** The server has said that the turn is over. */
+  turnOver() {
+    this.hush?.turnOver(performance.now());
   }
 
   /** A new answer begins: nothing of it may be missed. */
   speaking() {
-    clearTimeout(this.hushed);
+    this.hush?.speaking(performance.now());
+  }
+
+  /** The delay is measured anew again and again: it may change by a second within a second. */
+  async lookAtHush(hush) {
+    let before = null;
+    let delayMs = null;
+    while (this.hush === hush && !this.closed) {
+      const { audio } = await this.inbound();
+      delayMs = delayBetween(before, audio) ?? delayMs;
+      before = audio;
+      const remaining = hush.remainingMs(performance.now(), delayMs);
+      if (remaining <= 0) break;
+      await new Promise((passed) => setTimeout(passed, Math.min(remaining, HUSH_LOOK_MS)));
+    }
+    if (this.hush !== hush) return; // interrupted again
+    this.hush = null;
     this.sound(true);
   }
 
@@ -116,6 +185,7 @@ export class WebRtcMedia extends EventTarget {
     this.closed = true;
     clearInterval(this.statsTimer);
     clearInterval(this.soundTimer);
+    this.video.removeEventListener("pause", this.onPause);
     this.pc.close();
     if (this.video.srcObject === this.stream) this.video.srcObject = null;
   }
@@ -136,6 +206,7 @@ export class WebRtcMedia extends EventTarget {
 
   async inbound() {
     const found = {};
+    if (this.closed) return found;
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "inbound-rtp") found[report.kind] = report;
     }
@@ -149,15 +220,18 @@ export class WebRtcMedia extends EventTarget {
       this.skews.push(video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp);
       if (this.skews.length > SKEWS_KEPT) this.skews.shift();
     }
-    const before = this.before;
-    if (before && video.jitterBufferEmittedCount > before.jitterBufferEmittedCount) {
-      this.delayMs = (1000 * (video.jitterBufferDelay - before.jitterBufferDelay)) /
-        (video.jitterBufferEmittedCount - before.jitterBufferEmittedCount);
-    }
+    this.delayMs = delayBetween(this.before, video) ?? this.delayMs;
     this.before = video;
   }
 
   tell(type, detail) {
     if (!this.closed) this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** How long, in ms, what came out of the jitter buffer between two reports had been in it; null if nothing did. */
+function delayBetween(before, after) {
+  const emitted = (after?.jitterBufferEmittedCount ?? 0) - (before?.jitterBufferEmittedCount ?? 0);
+  if (!before || !(emitted > 0)) return null;
+  return (1000 * (after.jitterBufferDelay - before.jitterBufferDelay)) / emitted;
 }

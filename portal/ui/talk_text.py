@@ -105,6 +105,7 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "reason.no_picture": "no picture over WebRTC within 2.5 s",
         "reason.failed": "the WebRTC connection failed",
         "reason.stalled": "the WebRTC pictures stopped",
+        "reason.forbidden": "this browser plays no video before a click",
         "reason.refused": "the server could not answer over WebRTC",
     },
     "zh": {
@@ -182,6 +183,7 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "reason.no_picture": "2.5 秒内没有收到 WebRTC 画面",
         "reason.failed": "WebRTC 连接失败",
         "reason.stalled": "WebRTC 画面中断",
+        "reason.forbidden": "浏览器在你点击页面之前不播放视频",
         "reason.refused": "服务器无法应答 WebRTC",
     },
 }

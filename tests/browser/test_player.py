@@ -1,0 +1,229 @@
+"""The page's player by its parts (portal/static), with made clocks, sockets and media; run by a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, Route, async_playwright
+
+from tests.browser.conftest import FLAGS
+
+pytestmark = pytest.mark.browser
+
+STATIC = Path(__file__).parents[2] / "portal" / "static"
+HOST = "http://localhost:1/"  # nobody listens there: every answer is made here
+
+
+async def serve(route: Route) -> None:
+    name = route.request.url.removeprefix(HOST)
+    if name:
+        await route.fulfill(path=STATIC / name, content_type="text/javascript")
+    else:
+        await route.fulfill(body="<video></video><canvas></canvas>", content_type="text/html")
+
+
+@pytest.fixture
+async def page(chromium: Path) -> AsyncIterator[Page]:
+    """A page beside which the modules of portal/static lie, with a video, a canvas and a clock that only tests move."""
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
+        opened = await browser.new_page()
+        await opened.route(HOST + "**", serve)
+        await opened.clock.install(time=0)
+        await opened.goto(HOST)
+        await opened.clock.pause_at(1000)
+        yield opened
+        await browser.close()
+
+
+async def run(page: Page, module: str, names: str, script: str) -> Any:
+    return await page.evaluate(f"async () => {{ const {{ {names} }} = await import('/{module}.js'); {script} }}")
+
+
+async def hush(page: Page, script: str) -> Any:
+    """A sound that was interrupted at 0 ms."""
+    return await run(
+        page,
+        "hush",
+        "Hush",
+        f"const hush = new Hush(0); const now = (...given) => hush.remainingMs(...given); {script}",
+    )
+
+
+async def test_silence_lasts_until_what_was_under_way_is_over(page: Page) -> None:
+    """However long that is: it was sent before the server said that the turn is over."""
+    assert await hush(page, "hush.turnOver(50); return [60, 1000, 1540, 1560].map((at) => now(at, 1400) > 0)") == [
+        *(True, True, True, False)
+    ]
+    assert await hush(page, "hush.turnOver(50); return [60, 150, 250].map((at) => now(at, 40) > 0)") == [
+        *(True, True, False)
+    ]
+
+
+async def test_the_delay_is_taken_as_it_is_now(page: Page) -> None:
+    """A buffer that grew after the interruption holds the sound back for longer."""
+    assert await hush(page, "hush.turnOver(50); return [now(100, 60), now(150, 900)]") == [110, 900]
+
+
+async def test_silence_lasts_while_the_server_has_not_said_that_the_turn_is_over(page: Page) -> None:
+    """A busy server goes on sending speech; but nobody stays mute for ever."""
+    assert await hush(page, "return [now(400, 0), now(4900, 0), now(5000, 0)].map((left) => left > 0)") == [
+        *(True, True, False)
+    ]
+
+
+async def test_the_next_answer_is_heard_from_its_first_sound(page: Page) -> None:
+    """It comes through the same buffer as what was interrupted, so it is waited for as long, and no longer."""
+    left = "const over = (at, delay) => now(at, delay) === 0; hush.turnOver(50); hush.speaking(90);"
+    # Sent at 90 it is heard 1400 ms later; what was interrupted has ended by then.
+    assert await hush(page, f"{left} return [over(1440, 1400), over(1490, 1400)]") == [False, True]
+    assert await hush(page, f"{left} return over(90, null)")  # where the delay is not told, nothing may be missed
+
+
+async def test_a_turn_that_began_to_speak_before_it_was_interrupted_is_not_the_next(page: Page) -> None:
+    """Its own message may be under way when Interrupt is pressed."""
+    assert await hush(page, "hush.speaking(10); hush.turnOver(50); return now(100, 0)") == 50
+
+
+async def test_a_time_of_another_clock_is_not_believed(page: Page) -> None:
+    """WebKitGTK's performanceTime is seconds ahead; there the latency tells when a sample is heard."""
+    context = "{ currentTime: 12, outputLatency: 0.05 }"
+    offset = f"(stamp) => outputOffsetMs({context}, stamp, 15700)"
+    stamps = "[24800, 15690, 0, NaN, 3000].map((performanceTime) => ({ contextTime: 11.9, performanceTime }))"
+    given = await run(page, "socket-media", "outputOffsetMs", f"return {stamps}.map({offset})")
+    assert given == [3750, 3790, 3750, 3750, 3750]
+
+
+async def test_pictures_are_shown_even_if_the_clock_never_reaches_them(page: Page) -> None:
+    """Whatever is wrong with it: two seconds of pictures do not pile up unseen."""
+    shown = await run(
+        page,
+        "socket-media",
+        "SocketMedia",
+        """
+        const canvas = document.querySelector("canvas");
+        const blob = await new Promise((made) => canvas.toBlob(made, "image/jpeg"));
+        const jpeg = await blob.arrayBuffer();
+        const output = { context: { state: "running" }, isRunning: true, offsetMs: 0 };
+        const media = new SocketMedia(canvas, output);
+        media.position = { ptsMs: 0, at: 1e6, playing: true };
+        for (let i = 0; i < 60; i += 1) await media.decode(i * 40, jpeg, 0);
+        return [media.frames, media.pictures.length];
+        """,
+    )
+    assert shown == [10, 50]
+
+
+async def test_a_paused_video_is_not_a_stalled_one(page: Page) -> None:
+    """A call, a window of its own, a key: not the network. Pictures that stop by themselves are missed."""
+    missed = await run(
+        page,
+        "player",
+        "Player",
+        """
+        const player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
+        const look = (isPaused) => {
+            let reason = null;
+            player.missPictures = (_media, why) => (reason = why);
+            const now = performance.now();
+            Object.assign(player, { state: "live", lookedAt: now, lastPictureAt: now - 9000 });
+            player.media = { name: "webrtc", shown: true, isPaused };
+            player.look();
+            return reason;
+        };
+        return [look(true), look(false)];
+        """,
+    )
+    assert missed == [None, "stalled"]
+
+
+SERVER = """
+    window.tries = [];
+    window.answer = null; // what the server says to the next hello; null: it cannot be reached
+    window.WebSocket = class extends EventTarget {
+        static OPEN = 1;
+        constructor() {
+            super();
+            tries.push(performance.now());
+            setTimeout(() => {
+                if (!answer) return this.onclose?.();
+                this.readyState = 1;
+                this.onopen();
+            }, 10);
+        }
+        send(text) {
+            const { type } = JSON.parse(text);
+            const told = type === "hello" ? answer : { type: "pong", t: performance.now(), media: 0 };
+            setTimeout(() => this.onmessage?.({ data: JSON.stringify(told) }), 10);
+        }
+        close() { this.readyState = 3; }
+    };
+    window.told = [];
+    const follow = (session) => {
+        for (const type of ["lost", "renewed", "resumed", "ended"]) {
+            session.addEventListener(type, ({ detail }) => told.push(detail?.code ? `${type} ${detail.code}` : type));
+        }
+        return session;
+    };
+"""
+OPENED = f"""
+    {SERVER}
+    window.answer = {{ type: "welcome", token: "t", session: "s" }};
+"""
+
+
+async def opened(page: Page, options: str) -> None:
+    await run(
+        page,
+        "session",
+        "SessionSocket",
+        f"{OPENED} window.session = follow(new SessionSocket('ws://localhost:1', {options})); session.open({{}}); 0",
+    )
+    await page.clock.run_for(100)
+
+
+async def test_a_session_that_is_kept_is_tried_for_twelve_hours(page: Page) -> None:
+    """Ever more slowly, but at least each half minute; and it is there again as soon as the server is."""
+    await opened(page, "{ keep: true }")
+    await page.evaluate("answer = null; tries.length = 0; session.socket.onclose()")
+    await page.clock.run_for(12 * 3600 * 1000)
+    assert await page.evaluate("told") == ["lost"]
+    gaps = "tries.slice(1).map((at, index) => at - tries[index])"
+    assert 12 * 120 - 20 < await page.evaluate("tries.length") < 12 * 120 + 20
+    assert await page.evaluate(f"Math.max(...{gaps})") < 31_000
+    await page.evaluate("answer = { type: 'welcome', token: 'u', session: 'new' }; 0")
+    await page.clock.run_for(31_000)
+    assert await page.evaluate("told") == ["lost", "renewed"]
+
+
+async def test_a_session_that_is_not_kept_is_given_up_after_a_minute(page: Page) -> None:
+    """As a viewer who sits before it expects."""
+    await opened(page, "{}")
+    await page.evaluate("answer = null; session.socket.onclose()")
+    await page.clock.run_for(70_000)
+    assert await page.evaluate("told") == ["lost", "ended unreachable"]
+
+
+async def test_a_network_that_is_back_is_used_at_once(page: Page) -> None:
+    """The browser says when there is one again; the pause between two tries ends with it."""
+    await opened(page, "{ keep: true }")
+    await page.evaluate("answer = null; session.socket.onclose()")
+    await page.clock.run_for(600_000)
+    await page.evaluate("answer = { type: 'welcome', token: 'u', resumed: true }; dispatchEvent(new Event('online'))")
+    await page.clock.run_for(100)
+    assert await page.evaluate("told") == ["lost", "resumed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [("{ keep: true }", ["lost", "renewed"]), ("{}", ["ended session_closed"])]
+)
+async def test_the_idle_timeout_ends_only_what_is_not_kept(page: Page, options: str, told: list[str]) -> None:
+    """A screen that nobody looks after opens another session."""
+    await opened(page, options)
+    closed = "JSON.stringify({ type: 'error', code: 'session_closed', message: 'idle' })"
+    await page.evaluate(f"session.socket.onmessage({{ data: {closed} }})")
+    await page.clock.run_for(2000)
+    assert await page.evaluate("told") == told
