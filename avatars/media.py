@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
+from avatars.colour import CODE_POINTS_WITHIN, FramePainter, PhotoColours, colours_of, to_srgb
 from avatars.errors import BadMedia
 
 __all__ = [
@@ -95,9 +96,10 @@ def read_photo(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray:
     _probe_photo(path)
     try:
         with Image.open(path, formats=PHOTO_FORMATS) as image:
+            colours = colours_of(image, _first_bytes(path, CODE_POINTS_WITHIN))
             if max_side is not None:
                 image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
-            rgb = _flattened(ImageOps.exif_transpose(image))
+            rgb = _flattened(ImageOps.exif_transpose(image), colours)
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, MemoryError) as error:
         raise BadMedia(f"The picture is damaged: {error}.", "Save it again, or upload another one.") from error
     return fit_within(rgb, max_side or max(rgb.shape[:2]))
@@ -122,10 +124,11 @@ def clip_frames(path: Path, max_side: int = MAX_SIDE_PX, limit_s: float = USED_C
             stream.thread_type = "AUTO"
             expected = min(limit, round((_stream_duration_s(stream) or 0) * FPS))
             size: tuple[int, int] | None = None
+            painter = FramePainter()
             for frame in _at_25_fps(_timed(source, stream)):
                 _check_size(frame.width, frame.height, MAX_CLIP_PIXELS)  # not always what the header said
                 size = size or _square_pixel_size(frame, stream.sample_aspect_ratio, max_side)
-                yield _upright_rgb(frame, size)
+                yield _upright(painter.paint(frame, *size), frame.rotation)
                 count += 1
                 if count == limit:
                     return
@@ -149,10 +152,10 @@ def fit_within(rgb: ImageArray, max_side: int) -> ImageArray:
     return np.asarray(cv2.resize(rgb, even_size(width, height, max_side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _first_bytes(path: Path) -> bytes:
+def _first_bytes(path: Path, count: int = 64) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(count)
     except OSError as error:
         raise BadMedia(f"The file cannot be read: {error}.", "Upload it again.") from error
 
@@ -257,15 +260,16 @@ def _too_large(max_pixels: int, width: int = 0, height: int = 0) -> BadMedia:
     )
 
 
-def _flattened(image: Image.Image) -> ImageArray:
+def _flattened(image: Image.Image, colours: PhotoColours) -> ImageArray:
+    """Any picture as sRGB of 8 bits, what is transparent laid on white."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         deep = np.asarray(image, np.float32)
         image = Image.fromarray(np.clip(deep / (257.0 if deep.max() > 255 else 1.0), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, layer)
-    return np.array(image.convert("RGB"), np.uint8)
+    image = to_srgb(image, colours)
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return np.array(image, np.uint8)
 
 
 def _timed(source: InputContainer, stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
@@ -309,6 +313,5 @@ def _square_pixel_size(frame: VideoFrame, pixel_aspect: Fraction | None, max_sid
     return even_size(frame.width * (aspect if 0.1 < aspect < 10 else 1.0), frame.height, max_side)
 
 
-def _upright_rgb(frame: VideoFrame, size: tuple[int, int]) -> ImageArray:
-    rgb = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))  # both count anticlockwise
+def _upright(rgb: ImageArray, rotation_deg: int) -> ImageArray:
+    return np.ascontiguousarray(np.rot90(rgb, round(rotation_deg / 90) % 4))  # both count anticlockwise

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
+from avatars.colour import bt709_frame, tag_bt709
 from avatars.media import FPS, even_size
 
 __all__ = ["encode_preview", "make_poster"]
@@ -39,8 +40,9 @@ def encode_preview(frames: Iterable[ImageArray], path: Path) -> None:
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as output:
         stream = output.add_stream("libx264", rate=FPS, options={"crf": "26", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        tag_bt709(stream.codec_context)
         for rgb in (*forth, *forth[-2:0:-1]):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            output.mux(stream.encode(bt709_frame(rgb)))
         output.mux(stream.encode(None))
 
 

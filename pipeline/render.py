@@ -20,6 +20,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from avatars.bundle import AvatarBundle
+from avatars.colour import bt709_frame, tag_bt709
 from pipeline.errors import RenderError
 from pipeline.stages import Stages
 from pipeline.turn import Turn, Utterance
@@ -56,10 +57,11 @@ class ClipWriter:
         self._staging = output.with_name(f".{secrets.token_hex(8)}.mp4")
         with _write_errors_explained():
             output.parent.mkdir(parents=True, exist_ok=True)
-            self._file = av.open(str(self._staging), "w", options={"movflags": "+faststart"})
+            self._file = av.open(f"file:{self._staging}", "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._file.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "veryfast"})
         self._video.width, self._video.height = width, height
         self._video.pix_fmt = "yuv420p"
+        tag_bt709(self._video.codec_context)
         self._audio = self._file.add_stream("aac", rate=PLAYOUT_RATE_HZ, layout="mono")
         self._audio.bit_rate = 128_000
         self._idle: tuple[LoopPosition, Any] | None = None
@@ -93,7 +95,7 @@ class ClipWriter:
         picture = frame.picture
         if isinstance(picture, LoopPosition):
             picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
-        video = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        video = bt709_frame(picture)
         video.pts, video.time_base = frame.pts, Fraction(1, FPS)
         self._file.mux(self._video.encode(video))
         audio = av.AudioFrame.from_ndarray(frame.audio.reshape(1, -1), format="fltp", layout="mono")
