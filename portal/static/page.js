@@ -2,6 +2,7 @@
 
 const LANGUAGE = "vivavoce.language";
 const DARK = "vivavoce.dark";
+const TABS = "#vv-tabs [data-tab-id]";
 
 /** @returns {"en"|"zh"} */
 export function language() {
@@ -14,7 +15,7 @@ export function setLanguage(code) {
   const address = new URL(location.href);
   if (address.searchParams.has("lang")) {
     address.searchParams.delete("lang");
-    history.replaceState(null, "", address);
+    history.replaceState(history.state, "", address);
   }
   apply(code);
 }
@@ -61,11 +62,21 @@ function remembered(key) {
   }
 }
 
-function remember(key, value) {
+export function remember(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
     // Nothing to do: it holds for this page.
+  }
+}
+
+/** What was remembered as JSON, or `otherwise`: anybody may have written there. */
+export function recall(key, otherwise) {
+  try {
+    const kept = JSON.parse(remembered(key));
+    return kept && typeof kept === "object" ? kept : otherwise;
+  } catch {
+    return otherwise;
   }
 }
 
@@ -102,13 +113,24 @@ class VivavoceHeader extends HTMLElement {
     this.tabs = new MutationObserver(() => this.nameTabs());
     this.tabs.observe(tabs, { childList: true, subtree: true });
     this.nameTabs();
+    this.keepTab(tabs);
   }
 
   nameTabs() {
-    for (const tab of document.querySelectorAll("#vv-tabs [data-tab-id]")) {
+    for (const tab of document.querySelectorAll(TABS)) {
       const name = this.texts[this.code][`tab.${tab.dataset.tabId}`];
       if (tab.textContent !== name) tab.textContent = name;
     }
+  }
+
+  /** A reload comes back to the same tab; a new visit begins with the first one. */
+  keepTab(tabs) {
+    tabs.addEventListener("click", ({ target }) => {
+      const tab = target.closest("[data-tab-id]");
+      if (tab) history.replaceState({ ...history.state, tab: tab.dataset.tabId }, "");
+    });
+    const kept = history.state?.tab;
+    if (kept) [...tabs.querySelectorAll("[data-tab-id]")].find((tab) => tab.dataset.tabId === kept)?.click();
   }
 }
 

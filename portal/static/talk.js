@@ -5,19 +5,21 @@
 import { Chat } from "./chat.js";
 import { told } from "./errors.js";
 import { jobDone } from "./job.js";
-import { language, make, translate, withCode } from "./page.js";
+import { language, recall, remember, translate } from "./page.js";
 import { Player } from "./player.js";
+import { Announcer } from "./talk/announcer.js";
+import { AvatarPicker, beside, stillOf } from "./talk/avatar-picker.js";
+import { Choices } from "./talk/choices.js";
+
+const CHOSEN = "vivavoce.talk"; // what a viewer has chosen: {avatar, tts, voice, lipsync, muted}
+const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the still
 
 const LOOK_EVERY_MS = 100;
+const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // stages that a screen reader tells
 const RETRY_AVATARS_MS = 2500;
 const MORE_AVATARS_MS = 5000;
 const TOAST_MS = 6000;
 const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
-
-/** An address beside the page's own, so that it also works below a proxy's path. */
-function beside(path) {
-  return new URL(path.replace(/^\//, ""), document.baseURI);
-}
 
 /** What the server lists there; null while it cannot be asked. */
 async function listOf(path) {
@@ -34,11 +36,6 @@ function socketUrl() {
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = url.hash = "";
   return url.href;
-}
-
-/** The picture of an avatar; of one that has lost it, something in its place. */
-function stillOf({ poster }) {
-  return beside(poster || "static/logo.svg").href;
 }
 
 class VivavoceTalk extends HTMLElement {
@@ -62,7 +59,6 @@ class VivavoceTalk extends HTMLElement {
       mute: find(".vv-mute"),
       avatars: find(".vv-avatars"),
       settings: find(".vv-settings"),
-      lacking: find(".vv-lacking"),
       hello: find(".vv-hello"),
       form: find(".vv-composer"),
       input: find(".vv-composer textarea"),
@@ -82,6 +78,21 @@ class VivavoceTalk extends HTMLElement {
     this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
     this.chat = new Chat(find(".vv-log"));
+    this.announcer = new Announcer(find(".vv-announcer"));
+    this.wishes = recall(CHOSEN, {}); // the viewer's own choices, also of an earlier visit
+    this.picked = this.wishes.avatar;
+    this.picker = new AvatarPicker(this.parts.avatars, {
+      picked: (id) => this.pick(id),
+      chooses: () => this.player.state === "idle",
+    });
+    this.choices = new Choices(this.parts.settings, {
+      wished: this.wishes,
+      changed: (chosen) => {
+        this.keepWish(chosen);
+        if (this.player.state !== "idle") this.toast(this.texts.nextStart);
+      },
+    });
+    this.mute(this.wishes.muted === true);
     this.bindControls();
     this.bindPlayer();
     this.setLanguage(language());
@@ -105,7 +116,7 @@ class VivavoceTalk extends HTMLElement {
     this.onResized.disconnect();
     document.removeEventListener("vivavoce:language", this.onLanguage);
     document.removeEventListener("pointerdown", this.onElsewhere);
-    document.removeEventListener("keydown", this.onElsewhere);
+    document.removeEventListener("keydown", this.onKey);
   }
 
   get texts() {
@@ -120,8 +131,8 @@ class VivavoceTalk extends HTMLElement {
     const catalogue = await listOf("choices.json");
     if (!catalogue || this.catalogue.lipsync.length) return;
     this.catalogue = catalogue;
-    this.fillSettings();
-    this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
+    this.choices.fill(catalogue, this.texts);
+    this.chooseAvatar(this.picked);
   }
 
   /** Looked for again while there is none, and, slowly, while more are being made. */
@@ -147,143 +158,68 @@ class VivavoceTalk extends HTMLElement {
     this.parts.start.disabled = !avatars.length;
     this.showState();
     if (known) return;
-    const focused = this.parts.avatars.contains(document.activeElement) && document.activeElement.dataset.id;
-    this.parts.avatars.replaceChildren(...avatars.map((avatar) => this.avatarButton(avatar)));
-    this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
-    if (focused) this.parts.avatars.querySelector("[tabindex='0']")?.focus();
+    this.picker.show(avatars);
+    this.chooseAvatar(this.picked);
   }
 
-  avatarButton(avatar) {
-    const { id, name } = avatar;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "vv-avatar";
-    button.dataset.id = id;
-    button.setAttribute("role", "radio");
-    button.title = name;
-    const face = new Image();
-    face.src = stillOf(avatar);
-    face.alt = "";
-    const label = document.createElement("span");
-    label.textContent = name;
-    button.append(face, label);
-    button.onclick = () => {
-      this.picked = id;
-      this.chooseAvatar(id);
-      this.forgetComing();
-      if (this.player.state !== "idle") this.swapAvatar(id);
-      else this.opening = null; // what waited for the other avatar waits no more
-    };
-    return button;
+  /** The viewer chooses an avatar. */
+  pick(id) {
+    this.keepWish({ avatar: id });
+    this.picked = id;
+    this.chooseAvatar(id);
+    this.forgetComing();
+    if (this.player.state !== "idle") this.swapAvatar(id);
+    else this.opening = null; // what waited for the other avatar waits no more
+  }
+
+  /** What is chosen holds for the next visit too. */
+  keepWish(chosen) {
+    Object.assign(this.wishes, chosen);
+    remember(CHOSEN, JSON.stringify(this.wishes));
   }
 
   /** What is being said is cut off by it; the viewer is told so once the other avatar is there. */
   swapAvatar(id) {
-    this.cutting = this.talking;
+    this.cutting = this.isTalking;
     this.player.swapAvatar(id);
   }
 
-  /** Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer. */
-  moveAmongAvatars(event) {
-    const buttons = [...this.parts.avatars.children];
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back, forward
-    const here = buttons.indexOf(event.target.closest(".vv-avatar"));
-    const goes = {
-      ArrowRight: here + 1,
-      ArrowDown: here + 1,
-      ArrowLeft: here - 1,
-      ArrowUp: here - 1,
-      Home: 0,
-      End: buttons.length - 1,
-    };
-    if (here < 0 || !(event.key in goes)) return;
-    event.preventDefault();
-    const there = buttons[(goes[event.key] + buttons.length) % buttons.length];
-    for (const button of buttons) button.tabIndex = button === there ? 0 : -1;
-    there.focus();
-    if (this.player.state === "idle") there.click();
-  }
-
+  /** Show it as the choice; without one, or if it is gone, the portal's own choice. */
   chooseAvatar(id) {
-    const avatar = this.avatars.find((one) => one.id === id) || this.avatars[0];
+    const known = (wanted) => this.avatars.find((one) => one.id === wanted);
+    const avatar = known(id) || known(this.catalogue.defaults.avatar) || this.avatars[0];
     if (!avatar) return;
     this.avatarId = avatar.id;
-    for (const button of this.parts.avatars.children) {
-      const checked = button.dataset.id === avatar.id;
-      button.setAttribute("aria-checked", String(checked));
-      button.tabIndex = checked ? 0 : -1;
-    }
-    const { poster, backdrop, preview } = this.parts;
+    this.picker.choose(avatar.id);
+    const { poster, backdrop } = this.parts;
     const still = stillOf(avatar);
     if (poster.src !== still) poster.src = backdrop.src = still;
     poster.alt = avatar.name;
     this.fitFrame();
-    const moving = avatar.preview ? beside(avatar.preview).href : "";
+    this.playPreview(avatar.preview ? beside(avatar.preview).href : "");
+  }
+
+  /** The still comes to life where that is no worse to look at, and for who does not mind motion. */
+  playPreview(moving) {
+    const { preview } = this.parts;
     if (preview.dataset.src === moving) return;
     preview.dataset.src = moving;
     preview.classList.remove("vv-on");
-    if (!moving) return preview.removeAttribute("src");
+    if (!moving || matchMedia("(prefers-reduced-motion: reduce)").matches) return preview.removeAttribute("src");
     preview.src = moving;
+    preview.onloadedmetadata = () => {
+      if (preview.videoHeight < SHARP_PX) preview.removeAttribute("src");
+      else preview.play().catch(() => {}); // not allowed or not playable: the still stays
+    };
     preview.onplaying = () => preview.classList.add("vv-on");
-    preview.play().catch(() => {}); // not allowed or not playable: the poster stays
   }
 
   fitFrame() {
-    const { frame } = this.parts;
+    const { frame, poster } = this.parts; // on some screens, pictures have only a part of the frame: the poster's
     const avatar = this.avatars.find(({ id }) => id === this.avatarId);
-    if (!avatar || !frame.clientHeight) return;
-    const factor = (avatar.width / avatar.height) * (frame.clientHeight / frame.clientWidth);
+    if (!avatar || !poster.clientHeight) return;
+    const factor = (avatar.width / avatar.height) * (poster.clientHeight / poster.clientWidth);
     frame.classList.toggle("vv-cover", factor < FILL_WITHIN && factor > 1 / FILL_WITHIN);
-  }
-
-  fillSettings() {
-    const { defaults } = this.catalogue;
-    for (const kind of ["tts", "lipsync"]) {
-      const select = this.parts.settings.querySelector(`[name=${kind}]`);
-      const chosen = select.value || defaults[kind];
-      select.replaceChildren(...this.catalogue[kind].map((backend) => this.backendOption(kind, backend)));
-      select.value = chosen;
-    }
-    this.fillVoices();
-    this.fillLacking();
-  }
-
-  backendOption(kind, { name, ready }) {
-    const label = this.backendName(kind, name);
-    const option = new Option(ready ? label : `${label} · ${this.texts.notReady}`, name);
-    option.disabled = !ready;
-    return option;
-  }
-
-  backendName(kind, name) {
-    return this.texts[`${kind}.${name}`] || name;
-  }
-
-  /** Which choices are not ready here, and what to do about it. */
-  fillLacking() {
-    const lacking = ["tts", "lipsync"].flatMap((kind) =>
-      this.catalogue[kind].filter(({ ready }) => !ready).map((backend) => this.lackingItem(kind, backend)),
-    );
-    const [summary, list] = this.parts.lacking.children;
-    this.parts.lacking.hidden = !lacking.length;
-    summary.textContent = this.texts.lacking.replace("{count}", lacking.length);
-    list.replaceChildren(...lacking);
-  }
-
-  lackingItem(kind, { name, remedy, fetched }) {
-    const own = fetched && this.texts["hint.unready"]; // in Chinese; in English the server's sentence is more exact
-    const told = own ? own.replaceAll("{backend}", () => name) : remedy;
-    return make("li", {}, make("strong", {}, this.backendName(kind, name)), make("p", {}, ...withCode(told)));
-  }
-
-  fillVoices() {
-    const { settings } = this.parts;
-    const tts = this.catalogue.tts.find(({ name }) => name === settings.querySelector("[name=tts]").value);
-    const select = settings.querySelector("[name=voice]");
-    const chosen = select.value || this.catalogue.defaults.voice || "";
-    const voices = tts ? tts.voices : [];
-    select.replaceChildren(new Option(this.texts.voiceDefault, ""), ...voices.map((voice) => new Option(voice, voice)));
-    select.value = voices.includes(chosen) ? chosen : "";
   }
 
   // -- controls
@@ -302,21 +238,16 @@ class VivavoceTalk extends HTMLElement {
       this.player.interrupt();
       this.takeFocus();
     };
-    parts.avatars.onkeydown = (event) => this.moveAmongAvatars(event);
     parts.mute.onclick = () => {
-      this.player.muted = !this.player.muted;
-      parts.mute.setAttribute("aria-pressed", String(this.player.muted));
+      this.mute(!this.player.muted);
+      this.keepWish({ muted: this.player.muted });
     };
-    parts.settings.querySelector("[name=tts]").onchange = () => this.fillVoices();
-    parts.settings.onchange = () => this.player.state !== "idle" && this.toast(this.texts.nextStart);
-    this.onElsewhere = ({ type, key, target }) => {
-      if (!parts.settings.open) return;
-      if (type === "keydown" ? key !== "Escape" : parts.settings.contains(target)) return;
-      parts.settings.open = false;
-      if (type === "keydown") parts.settings.querySelector("summary").focus();
+    this.onElsewhere = ({ target }) => {
+      if (!parts.settings.contains(target)) parts.settings.open = false;
     };
+    this.onKey = (event) => event.key === "Escape" && !event.isComposing && this.escape();
     document.addEventListener("pointerdown", this.onElsewhere);
-    document.addEventListener("keydown", this.onElsewhere);
+    document.addEventListener("keydown", this.onKey);
     parts.form.onsubmit = (event) => {
       event.preventDefault();
       this.submit(parts.input.value);
@@ -329,6 +260,20 @@ class VivavoceTalk extends HTMLElement {
     };
     parts.input.oninput = () => this.fitInput();
     for (const chip of this.querySelectorAll(".vv-chip")) chip.onclick = () => this.submit(chip.textContent);
+  }
+
+  /** What is open is closed; else who speaks is interrupted. */
+  escape() {
+    const { settings } = this.parts;
+    if (settings.open) {
+      settings.open = false;
+      settings.querySelector("summary").focus();
+    } else if (this.isTalking && this.checkVisibility()) this.player.interrupt();
+  }
+
+  mute(muted) {
+    this.player.muted = muted;
+    this.parts.mute.setAttribute("aria-pressed", String(muted));
   }
 
   /** The button that was pressed is about to go. A finger on glass did not ask for a keyboard over the picture. */
@@ -354,7 +299,7 @@ class VivavoceTalk extends HTMLElement {
     try {
       this.say(said, mode, bubble);
     } catch (error) {
-      this.chat.note(this.explain(error), "error");
+      this.note(error, "error");
       this.giveBack(said, bubble);
     }
   }
@@ -421,6 +366,7 @@ class VivavoceTalk extends HTMLElement {
   /** An avatar that lacks what the lip-sync needs of it is prepared first. */
   async open(options) {
     this.forgetComing();
+    this.showWished(options);
     this.wished = { ...this.wish(), ...options };
     const { wished } = this;
     try {
@@ -431,12 +377,21 @@ class VivavoceTalk extends HTMLElement {
     }
   }
 
+  /** What a script asks for is seen as the choice, for this session. */
+  showWished(options) {
+    if (options.avatar) {
+      this.picked = options.avatar;
+      this.chooseAvatar(options.avatar);
+    }
+    if (options.tts || options.voice || options.lipsync) this.choices.show(options);
+  }
+
   async openWhenPrepared(error, wished) {
     await this.prepared(error);
     try {
       await this.player.start(wished);
     } catch (again) {
-      if (again.job) this.chat.note(this.explain(again), "error"); // once is enough
+      if (again.job) this.note(again, "error"); // once is enough
       throw again;
     }
   }
@@ -458,15 +413,8 @@ class VivavoceTalk extends HTMLElement {
   /** What is chosen on the page. */
   wish() {
     const wanted = new URLSearchParams(location.search).get("transport");
-    const { settings } = this.parts;
-    const chosen = (name) => settings.querySelector(`[name=${name}]`).value || undefined;
-    return {
-      transport: wanted || this.catalogue.defaults.transport || "auto",
-      avatar: this.avatarId,
-      voice: chosen("voice"),
-      tts: chosen("tts"),
-      lipsync: chosen("lipsync"),
-    };
+    const transport = wanted || this.catalogue.defaults.transport || "auto";
+    return { transport, avatar: this.avatarId, ...this.choices.chosen() };
   }
 
   /** Resolves when the avatar has been prepared; rejects, after telling why, if it will not be. */
@@ -478,7 +426,7 @@ class VivavoceTalk extends HTMLElement {
     try {
       await jobDone(beside(`api/jobs/${job}`), coming.aborting.signal, (share) => (coming.share = share));
     } catch (error) {
-      if (error.code !== "stopped") this.chat.note(this.explain(error), "error");
+      if (error.code !== "stopped") this.note(error, "error");
       throw error;
     } finally {
       if (this.coming === coming) this.forgetComing();
@@ -507,7 +455,10 @@ class VivavoceTalk extends HTMLElement {
       this.place = 0;
       this.showState();
     });
-    on("firstpicture", ({ transport }) => (this.parts.frame.dataset.media = transport));
+    on("firstpicture", ({ transport }) => {
+      this.parts.frame.dataset.media = transport;
+      this.announcer.tell(this.texts["state.listening"]);
+    });
     on("turn", (message) => {
       this.chat.turn(message);
       this.showState();
@@ -516,10 +467,10 @@ class VivavoceTalk extends HTMLElement {
       this.parts.hello.hidden = true;
       this.chat.text(message);
     });
-    on("notice", (message) => this.chat.note(this.explain(message), "notice"));
+    on("notice", (message) => this.note(message, "notice"));
     on("error", (message) => {
       if (message.job) return this.swapWhenPrepared(message);
-      this.chat.note(this.explain(message), "error");
+      this.note(message, "error");
       if (!this.player.wanted) this.cutting = false;
       this.showChosen();
       if (message.code === "avatar_not_found") this.missAvatar();
@@ -545,7 +496,7 @@ class VivavoceTalk extends HTMLElement {
       this.parts.frame.dataset.media = "none";
       this.chat.newSession();
       this.forgetComing();
-      if (error && error.code !== "stopped" && !error.job) this.chat.note(this.explain(error), "error");
+      if (error && error.code !== "stopped" && !error.job) this.note(error, "error");
       if (error && error.code === "avatar_not_found") this.missAvatar();
       if (error && error.job && !this.opening) this.reopen(error); // who opens prepares it
     });
@@ -570,12 +521,19 @@ class VivavoceTalk extends HTMLElement {
   missAvatar() {
     const { session, welcome } = this.player;
     this.picked = session && welcome ? welcome.avatar.id : null;
-    this.chooseAvatar(this.picked || this.catalogue.defaults.avatar);
+    this.chooseAvatar(this.picked);
     this.loadAvatars();
   }
 
   switched(code) {
     return this.texts.switched.replace("{reason}", this.texts[`reason.${code}`]);
+  }
+
+  /** A notice or an error is seen in the chat, and told. */
+  note(error, kind) {
+    const note = this.explain(error);
+    this.chat.note(note, kind);
+    this.announcer.tell(`${note.message} ${note.hint ?? ""}`);
   }
 
   /** What went wrong, in the language of the page. */
@@ -590,18 +548,20 @@ class VivavoceTalk extends HTMLElement {
   }
 
   /** Whether something is being said, or about to be. */
-  get talking() {
+  get isTalking() {
     return ["speaking", "thinking", "queued"].includes(this.player.turn.state);
   }
 
   showState() {
-    const { talking } = this;
+    const { isTalking } = this;
     const { state, turn } = this.player;
-    const shown = state === "live" ? (talking ? turn.state.replace("queued", "thinking") : "listening") : this.stage;
+    const shown = state === "live" ? (isTalking ? turn.state.replace("queued", "thinking") : "listening") : this.stage;
     this.dataset.state = state;
     this.parts.frame.classList.toggle("vv-none", !this.avatars.length && state === "idle");
     this.parts.none.dataset.t = this.isMoreExpected ? "preparing" : "status.none";
     this.parts.none.textContent = this.texts[this.parts.none.dataset.t];
+    this.announcer.hold(state === "live" && turn.state === "speaking");
+    if (this.parts.state.dataset.state !== shown && ANNOUNCED.includes(shown)) this.announcer.tell(this.stageLine());
     this.parts.state.dataset.state = shown;
     this.parts.state.textContent = this.texts[`state.${shown}`];
     const atRest = ["idle", "making", "none"].includes(this.stage);
@@ -609,7 +569,7 @@ class VivavoceTalk extends HTMLElement {
     this.parts.stop.hidden = atRest;
     this.parts.mute.hidden = state === "idle";
     this.parts.interrupt.hidden = state === "idle";
-    this.parts.interrupt.disabled = !(state === "live" && talking);
+    this.parts.interrupt.disabled = !(state === "live" && isTalking);
     this.look();
   }
 
@@ -638,16 +598,22 @@ class VivavoceTalk extends HTMLElement {
     const { name } = this.avatars.find(({ id }) => id === avatar) || { name: avatar };
     const said = this.texts.preparingFor
       .replace("{avatar}", () => name)
-      .replace("{lipsync}", () => this.backendName("lipsync", lipsync));
+      .replace("{lipsync}", () => this.choices.nameOf("lipsync", lipsync));
     if (text.textContent !== said) text.textContent = said;
     bar.value = share;
+  }
+
+  /** What the page waits for, or that it is the viewer's turn. */
+  stageLine() {
+    if (this.place) return this.texts.waiting.replace("{place}", this.place);
+    if (this.player.state === "live") return this.texts["state.listening"];
+    return this.texts[`status.${this.stage}`];
   }
 
   statusLine() {
     const { texts } = this;
     const stats = this.player.stats();
-    if (this.place) return texts.waiting.replace("{place}", this.place);
-    if (stats.state !== "live") return texts[`status.${this.stage}`];
+    if (stats.state !== "live") return this.stageLine();
     const transport = texts[`transport.${stats.transport}`];
     const facts = [stats.reasonCode ? `${transport} (${texts[`reason.${stats.reasonCode}`]})` : transport];
     facts.push(`${Math.round(stats.fps)} fps`);
@@ -659,6 +625,7 @@ class VivavoceTalk extends HTMLElement {
   toast(text) {
     const { toast } = this.parts;
     toast.textContent = text;
+    this.announcer.tell(text);
     toast.classList.add("vv-on");
     clearTimeout(this.toastTimer);
     this.toastTimer = setTimeout(() => this.untoast(), TOAST_MS);
@@ -673,7 +640,7 @@ class VivavoceTalk extends HTMLElement {
     this.code = code;
     translate(this, this.texts);
     this.untoast();
-    this.fillSettings();
+    this.choices.fill(this.catalogue, this.texts);
     this.showState();
   }
 }

@@ -47,7 +47,7 @@ _HEADER = f"""
 <vivavoce-header class="vv-header" data-texts="{json_attribute(HEADER_TEXTS)}">
   <a class="vv-brand" href="./">
     <img src="static/logo.svg" alt="" width="34" height="34">
-    <span class="vv-name">Vivavoce</span>
+    <h1 class="vv-name">Vivavoce</h1>
     <span class="vv-tagline" data-t="tagline"></span>
   </a>
   <nav>

@@ -22,8 +22,14 @@ _ICONS = {
     'class="vv-line vv-waves"/><path d="M16 9.5l5 5M21 9.5l-5 5" class="vv-line vv-cross"/>',
     "quote": '<path d="M10.5 6.5C7.5 7.5 6 9.5 6 13v4.5h5V12.5H8.5c0-1.8.8-3 2.5-3.800z'
     'M19 6.5c-3 1-4.5 3-4.5 6.5v4.5h5V12.5H17c0-1.8.8-3 2.5-3.800z"/>',
+    "settings": '<path d="M4 7h9M19 7h1M4 17h1M11 17h9" class="vv-line"/>'
+    '<circle cx="16" cy="7" r="2.6" class="vv-line"/><circle cx="8" cy="17" r="2.6" class="vv-line"/>',
     "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
 }
+
+
+_MEASURING = frozenset({"beep", "flash", "null"})
+"Backends that nobody talks with: the page offers them with ?debug only."
 
 
 def _icon(name: str) -> str:
@@ -44,10 +50,10 @@ _MARKUP = f"""
         <span class="vv-state" data-state="idle"></span>
         <span class="vv-disclosure" data-t="disclosure"></span>
       </div>
-      <div class="vv-toast" role="status"></div>
-      <div class="vv-coming" role="status" hidden><span></span><progress max="1"></progress></div>
+      <div class="vv-toast"></div>
+      <div class="vv-coming" hidden><span></span><progress max="1" data-t-title="state.preparing"></progress></div>
       <div class="vv-bottom">
-        <p class="vv-subtitle" aria-live="polite"></p>
+        <p class="vv-subtitle"></p>
         <div class="vv-controls">
           <button type="button" id="vv-start" disabled>{_icon("start")}<span data-t="start"></span></button>
           <button type="button" class="vv-glass vv-mute" data-t-title="mute" aria-pressed="false" hidden>
@@ -59,13 +65,15 @@ _MARKUP = f"""
         </div>
       </div>
     </div>
-    <div id="vv-status" role="status"></div>
+    <div id="vv-status"></div>
+    <div class="vv-announcer vv-unseen" role="status"></div>
     <div class="vv-choices">
       <div class="vv-avatars" role="radiogroup" data-t-title="avatar"></div>
       <details class="vv-settings">
-        <summary data-t="settings"></summary>
+        <summary data-t-title="settings">{_icon("settings")}<span data-t="settings"></span></summary>
         <div class="vv-panel">
           <label><span data-t="tts"></span><select name="tts"></select></label>
+          <p class="vv-told"></p>
           <label><span data-t="voice"></span><select name="voice"></select></label>
           <label><span data-t="lipsync"></span><select name="lipsync"></select></label>
           <details class="vv-lacking" hidden><summary></summary><ul></ul></details>
@@ -74,7 +82,7 @@ _MARKUP = f"""
     </div>
   </section>
   <section class="vv-chat">
-    <div class="vv-log" role="log" aria-live="polite">
+    <div class="vv-log" role="log" aria-live="off" tabindex="0" data-t-title="conversation">
       <div class="vv-hello">
         <h2 data-t="hello"></h2>
         <p data-t="helloHint"></p>
@@ -128,5 +136,6 @@ def _entry(choice: BackendChoice) -> dict[str, Any]:
         "ready": choice.ready,
         "remedy": "" if lacking is None else lacking.hint or lacking.message,
         "fetched": choice.name in BACKENDS,
+        "measuring": choice.name in _MEASURING,
         "voices": list(choice.voices),
     }

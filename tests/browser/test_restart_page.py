@@ -55,7 +55,7 @@ async def test_a_restart_in_mid_answer(visit: Visitor, portal: PortalProcess, ba
     assert after["session"] != before["session"]
     assert (after["transport"], after["turn"], after["turnState"]) == (before["transport"], 0, "idle")
     assert after["latencyMs"] is None
-    assert await page.page.inner_text(".vv-state") == "Listening"
+    assert await page.page.inner_text(".vv-state") == "Ready for you"
     assert await page.page.inner_text("#vv-status") and await page.page.is_disabled("#vv-interrupt")
     assert await page.run("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
     assert await page.run("document.querySelector('.vv-subtitle').textContent") == ""

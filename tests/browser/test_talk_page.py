@@ -471,3 +471,139 @@ async def test_the_page_speaks_chinese(visit: Visitor) -> None:
     await page.page.click(".vv-language")
     await page.until("document.querySelector('#vv-stop').textContent.trim() === 'Stop'")
     assert (await page.stats())["state"] == "live"
+
+
+LIVE_REGIONS = """[...document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]')]
+    .filter((part) => part.closest('vivavoce-talk') && part.getAttribute('aria-live') !== 'off')"""
+
+
+async def test_no_live_region_speaks_over_the_avatar(visit: Visitor) -> None:
+    """While the avatar speaks, a screen reader is told nothing; what came meanwhile is told once it has ended."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    await page.say(WORDS)
+    await page.until("vivavoce.stats().turnState === 'speaking'")
+    await page.run(
+        f"""{{
+        window.told = [];
+        const seen = new MutationObserver(() => told.push(vivavoce.stats().turnState));
+        const all = {{ subtree: true, childList: true, characterData: true }};
+        for (const region of {LIVE_REGIONS}) seen.observe(region, all);
+        document.querySelector('vivavoce-talk').toast('news');
+        }}"""
+    )
+    await page.until("vivavoce.stats().turnState === 'done'")
+    await page.until("told.length > 0")
+    assert set(await page.run("told")) == {"done"}
+    assert "news" in await page.page.inner_text(".vv-announcer")
+
+
+async def test_a_reload_keeps_avatar_settings_sound_and_tab(visit: Visitor) -> None:
+    """What a viewer has chosen is chosen again after a reload; a new visit begins with the Talk tab."""
+    page = await visit("?debug=1")
+    await page.page.click(".vv-avatar[data-id=beta]")
+    await page.page.click(".vv-settings > summary")
+    await page.page.select_option("[name=lipsync]", "null")
+    await page.start()
+    await page.page.click(".vv-mute")
+    await page.page.get_by_role("tab").nth(3).click()
+    await page.page.reload()
+    await page.page.wait_for_selector("[role=tab][aria-selected=true][data-tab-id=jobs]")
+    await page.page.get_by_role("tab").nth(0).click()
+    await page.until("document.querySelector('.vv-avatar[data-id=beta]')?.getAttribute('aria-checked') === 'true'")
+    await page.until("document.querySelector('vivavoce-talk [name=lipsync]').value === 'null'")
+    assert await page.page.get_attribute(".vv-mute", "aria-pressed") == "true"
+    assert await page.run("document.querySelector('vivavoce-talk').player.muted")
+    other = await page.page.context.new_page()
+    await other.goto(page.portal.url)
+    await other.wait_for_selector("[role=tab][aria-selected=true][data-tab-id=talk]")
+
+
+async def test_what_a_script_starts_with_is_seen_as_the_choice(visit: Visitor) -> None:
+    """start({avatar}) selects that avatar in the strip, also while it is being opened."""
+    page = await visit("?transport=websocket")
+    checked = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
+    assert await page.run(checked) == "alpha"
+    await page.run("void vivavoce.start({ avatar: 'beta' })")
+    await page.until(f"{checked} === 'beta'")
+    await page.until("vivavoce.stats().state === 'live'")
+    assert await page.run(checked) == "beta"
+
+
+async def test_escape_interrupts(visit: Visitor) -> None:
+    """Escape cuts the answer, as the button does; with the settings open it only closes them."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    await page.say(LONG)
+    await page.until("vivavoce.stats().turnState === 'speaking'")
+    await page.page.click(".vv-settings > summary")
+    await page.page.keyboard.press("Escape")
+    assert not await page.run("document.querySelector('.vv-settings').open")
+    assert await page.run("vivavoce.stats().turnState") == "speaking"
+    await page.page.keyboard.press("Escape")
+    await page.until("vivavoce.stats().turnState === 'interrupted'")
+
+
+async def test_backends_that_only_measure_are_for_debugging(visit: Visitor) -> None:
+    """The menus offer people no measuring backend but the portal's own choice; ?debug offers all."""
+    for query, offered in (("", False), ("?debug=1", True)):
+        page = await visit(query)
+        names = await page.run(
+            "[...document.querySelectorAll('vivavoce-talk [name=lipsync] option')].map((o) => o.value)"
+        )
+        assert ("null" in names) == offered and "flash" in names
+
+
+async def test_the_chosen_avatar_of_many_is_seen_whole(visit: Visitor) -> None:
+    """With more avatars than the strip is wide, the choice is scrolled to; each face is in the middle of its button."""
+    page = await visit()
+    beta = (await page.run("fetch('api/avatars').then((answer) => answer.json())"))[1]
+    many = [{**beta, "id": f"number{n}", "name": f"A long name {n}", "face": [0.7, 0.1, 0.2, 0.2]} for n in range(12)]
+    many = [{**one, "width": 640, "height": 360} for one in many]
+    await page.page.route("**/api/avatars", lambda route: route.fulfill(json=many))
+    await page.page.reload()
+    await page.page.focus(".vv-avatar[data-id=number0]")
+    await page.page.keyboard.press("End")
+    await page.until("document.querySelector('[data-id=number11]').getAttribute('aria-checked') === 'true'")
+    strip = await page.page.locator(".vv-avatars").bounding_box()
+    chosen = await page.page.locator(".vv-avatar[data-id=number11]").bounding_box()
+    assert strip is not None and chosen is not None
+    assert strip["x"] <= chosen["x"] and chosen["x"] + chosen["width"] <= strip["x"] + strip["width"]
+    position = await page.run("document.querySelector('[data-id=number11] img').style.objectPosition")
+    assert position == "100% 50%"  # the middle of the face would be further right than the picture goes
+
+
+@pytest.mark.parametrize(("width", "height", "touch"), [(844, 390, True), (667, 375, True), (1080, 1920, False)])
+async def test_the_stage_fills_a_sideways_phone_and_a_tall_screen(
+    visit: Visitor, width: int, height: int, touch: bool
+) -> None:
+    """The stage takes nearly the whole window and the chat lies over it, beside the face; nothing is below the fold."""
+    page = await visit("?transport=websocket", width=width, height=height, touch=touch)
+    await page.start()
+    frame, picture, chat, box, stop = [
+        await page.page.locator(part).bounding_box()
+        for part in (".vv-frame", "#vv-canvas", ".vv-chat", ".vv-composer textarea", "#vv-stop")
+    ]
+    assert frame and picture and chat and box and stop
+    assert frame["width"] * frame["height"] > 0.75 * width * height
+    for part in (frame, chat, box, stop):
+        assert part["y"] >= 0 and part["y"] + part["height"] <= height
+    assert frame["y"] < chat["y"] and chat["y"] + chat["height"] <= frame["y"] + frame["height"]
+    beside = picture["x"] + picture["width"] <= chat["x"] + 1
+    assert beside or picture["y"] + picture["height"] <= chat["y"] + 0.05 * height
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390)])
+async def test_fingers_find_every_button(visit: Visitor, width: int, height: int) -> None:
+    """On a touch screen, everything that can be pressed on the tab is at least 44 px wide and high."""
+    page = await visit("?transport=websocket", width=width, height=height, touch=True)
+    await page.start()
+    await page.page.click(".vv-settings > summary")
+    pressed = (
+        ".vv-header button, #vv-tabs [role=tab], vivavoce-talk :is(button, summary, select, label.vv-mode, textarea)"
+    )
+    small = """(pressed) => [...document.querySelectorAll(pressed)]
+        .filter((part) => part.checkVisibility())
+        .map((part) => ({ name: part.className || part.id, box: part.getBoundingClientRect() }))
+        .filter(({ box }) => box.width < 43.9 || box.height < 43.9)"""
+    assert await page.run(small, pressed) == []

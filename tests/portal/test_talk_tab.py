@@ -54,7 +54,14 @@ def test_the_menus_have_a_line_for_each_backend(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     context: Any = SimpleNamespace(settings=settings, sessions=SimpleNamespace(default_avatar="mira"))
     lines = catalogue(context)
-    assert lines["tts"][-1] == {"name": "beep", "ready": True, "remedy": "", "fetched": False, "voices": ["beep"]}
+    assert lines["tts"][-1] == {
+        "name": "beep",
+        "ready": True,
+        "remedy": "",
+        "fetched": False,
+        "measuring": True,
+        "voices": ["beep"],
+    }
     (wav2lip,) = (line for line in lines["lipsync"] if line["name"] == "wav2lip96")
     assert not wav2lip["ready"] and wav2lip["fetched"] and "launch.py fetch wav2lip96" in wav2lip["remedy"]
 

@@ -1,0 +1,97 @@
+/** The strip of avatars: a group of radio buttons with one tab stop. */
+
+/** An address beside the page's own, so that it also works below a proxy's path. */
+export function beside(path) {
+  return new URL(path.replace(/^\//, ""), document.baseURI);
+}
+
+/** The picture of an avatar; of one that has lost it, something in its place. */
+export function stillOf({ poster }) {
+  return beside(poster || "static/logo.svg").href;
+}
+
+/** Where the face is, as an object-position that keeps it in the middle of a square. */
+function positionOf({ face, width, height }) {
+  if (!face) return "50% 15%"; // a portrait's face is in its upper part
+  const [x, y, faceWidth, faceHeight] = face;
+  const shorter = Math.min(width, height);
+  const along = (start, size, whole) => {
+    const room = whole - shorter; // what the square leaves out along this side
+    if (room <= 0) return 50;
+    return Math.min(100, Math.max(0, (100 * ((start + size / 2) * whole - shorter / 2)) / room));
+  };
+  return `${along(x, faceWidth, width).toFixed(1)}% ${along(y, faceHeight, height).toFixed(1)}%`;
+}
+
+export class AvatarPicker {
+  /**
+   * @param {HTMLElement} strip
+   * @param {{picked: (id: string) => void, chooses: () => boolean}} page picked: a button was pressed; chooses: whether
+   *     the arrow keys choose, or only move
+   */
+  constructor(strip, { picked, chooses }) {
+    this.strip = strip;
+    this.picked = picked;
+    this.chooses = chooses;
+    strip.onkeydown = (event) => this.move(event);
+  }
+
+  show(avatars) {
+    const focused = this.strip.contains(document.activeElement) && document.activeElement.dataset.id;
+    this.strip.replaceChildren(...avatars.map((avatar) => this.button(avatar)));
+    if (focused) queueMicrotask(() => this.strip.querySelector("[tabindex='0']")?.focus());
+  }
+
+  /** Mark the choice, and scroll the strip, not the page, so that all of it is seen. */
+  choose(id) {
+    const { strip } = this;
+    for (const button of strip.children) {
+      const checked = button.dataset.id === id;
+      button.setAttribute("aria-checked", String(checked));
+      button.tabIndex = checked ? 0 : -1;
+      if (!checked) continue;
+      strip.scrollLeft = button.offsetLeft - (strip.clientWidth - button.offsetWidth) / 2;
+      strip.scrollTop = button.offsetTop - (strip.clientHeight - button.offsetHeight) / 2; // it may stand upright
+    }
+  }
+
+  button(avatar) {
+    const { id, name } = avatar;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "vv-avatar";
+    button.dataset.id = id;
+    button.setAttribute("role", "radio");
+    button.title = name;
+    const face = new Image();
+    face.src = stillOf(avatar);
+    face.alt = "";
+    face.style.objectPosition = positionOf(avatar);
+    const label = document.createElement("span");
+    label.textContent = name;
+    button.append(face, label);
+    button.onclick = () => this.picked(id);
+    return button;
+  }
+
+  /** Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer. */
+  move(event) {
+    const buttons = [...this.strip.children];
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back, forward
+    const here = buttons.indexOf(event.target.closest(".vv-avatar"));
+    const goes = {
+      ArrowRight: here + 1,
+      ArrowDown: here + 1,
+      ArrowLeft: here - 1,
+      ArrowUp: here - 1,
+      Home: 0,
+      End: buttons.length - 1,
+    };
+    if (here < 0 || !(event.key in goes)) return;
+    event.preventDefault();
+    const there = buttons[(goes[event.key] + buttons.length) % buttons.length];
+    for (const button of buttons) button.tabIndex = button === there ? 0 : -1;
+    there.focus();
+    if (this.chooses()) there.click();
+  }
+}

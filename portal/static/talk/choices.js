@@ -1,0 +1,104 @@
+/** The panel of voices and lip-syncs: what can be chosen, what the choice means, and what is not ready here. */
+
+import { make, withCode } from "../page.js";
+
+const KINDS = ["tts", "lipsync"];
+const NAMES = ["tts", "voice", "lipsync"];
+
+export class Choices {
+  /**
+   * @param {HTMLDetailsElement} panel
+   * @param {{wished: Object, changed: (chosen: Object) => void}} page wished: what was chosen on an earlier visit;
+   *     changed: the viewer has chosen
+   */
+  constructor(panel, { wished, changed }) {
+    this.panel = panel;
+    this.catalogue = { tts: [], lipsync: [], defaults: {} };
+    this.wished = wished; // shown once it can be
+    this.texts = {};
+    this.isDebugging = new URLSearchParams(location.search).has("debug");
+    this.menu("tts").onchange = () => this.fillVoices();
+    panel.onchange = () => {
+      this.wished = {};
+      changed(this.chosen());
+    };
+  }
+
+  menu(name) {
+    return this.panel.querySelector(`[name=${name}]`);
+  }
+
+  /** {tts, voice, lipsync}, each undefined while there is nothing to choose from or where it is the server's own. */
+  chosen() {
+    return Object.fromEntries(NAMES.map((name) => [name, this.menu(name).value || undefined]));
+  }
+
+  /** What a script has asked for is seen here too, as far as it is one of the choices. */
+  show(wished) {
+    this.wished = Object.fromEntries(NAMES.filter((name) => wished[name]).map((name) => [name, wished[name]]));
+    this.fill(this.catalogue, this.texts);
+  }
+
+  fill(catalogue, texts) {
+    this.catalogue = catalogue;
+    this.texts = texts;
+    for (const kind of KINDS) {
+      const menu = this.menu(kind);
+      const before = menu.value;
+      menu.replaceChildren(...this.offered(kind).map((backend) => this.option(kind, backend)));
+      const usable = ({ value, disabled }) => value && !disabled;
+      const fits = (name) => [...menu.options].some((option) => usable(option) && option.value === name);
+      menu.value = [this.wished[kind], before, catalogue.defaults[kind]].find(fits) ?? "";
+    }
+    this.fillVoices();
+    this.fillLacking();
+  }
+
+  /** Those that only measure are for who looks for faults; the portal's own choice is always offered. */
+  offered(kind) {
+    const { defaults } = this.catalogue;
+    const isShown = ({ name, measuring }) => !measuring || this.isDebugging || name === defaults[kind];
+    return this.catalogue[kind].filter(isShown);
+  }
+
+  option(kind, { name, ready }) {
+    const label = this.nameOf(kind, name);
+    const option = new Option(ready ? label : `${label} · ${this.texts.notReady}`, name);
+    option.disabled = !ready;
+    return option;
+  }
+
+  nameOf(kind, name) {
+    return this.texts[`${kind}.${name}`] || name;
+  }
+
+  fillVoices() {
+    const name = this.menu("tts").value;
+    const tts = this.catalogue.tts.find((one) => one.name === name);
+    const menu = this.menu("voice");
+    const chosen = this.wished.voice || menu.value || this.catalogue.defaults.voice || "";
+    const voices = tts ? tts.voices : [];
+    menu.replaceChildren(new Option(this.texts.voiceDefault, ""), ...voices.map((voice) => new Option(voice, voice)));
+    menu.value = voices.includes(chosen) ? chosen : "";
+    this.panel.querySelector(".vv-told").textContent = this.texts[`told.${name}`] ?? "";
+  }
+
+  /** Which choices are not ready here, and what to do about it. */
+  fillLacking() {
+    const lacking = KINDS.flatMap((kind) =>
+      this.offered(kind).filter(({ ready }) => !ready).map((backend) => this.lackingItem(kind, backend)),
+    );
+    const part = this.panel.querySelector(".vv-lacking");
+    const [summary, list] = part.children;
+    part.hidden = !lacking.length;
+    summary.textContent = this.texts.lacking.replace("{count}", lacking.length);
+    list.replaceChildren(...lacking);
+  }
+
+  lackingItem(kind, { name, remedy, fetched }) {
+    // In Chinese by what is known of it; in English the server's sentence is more exact.
+    const own = fetched ? this.texts["hint.unready"] : this.texts["hint.backend_unavailable"];
+    const told = own ? own.replaceAll("{backend}", () => name) : remedy;
+    return make("li", {}, make("strong", {}, this.nameOf(kind, name)), make("p", {}, ...withCode(told)));
+  }
+}
