@@ -13,7 +13,7 @@ the stage cleanly, which is how a preparation is cancelled.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpeg, write_bundle
 from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
-from avatars.errors import FaceNotFound
+from avatars.errors import BadMedia, FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.importers.account import compare_with_peer, source_with_agreement
 from avatars.importers.crops import kept_crops
@@ -75,6 +75,7 @@ PRESET_SIDE_PX = 512
 "the drawn portraits look best at this size, and it is what a bare CPU serves to several viewers"
 MIN_PICTURE_PX = 512
 "longer side to which a small photo is enlarged"
+MIN_FRAMED_PX = 64
 MIN_CLIP_S = 1.0
 BOX_SIGMA = 2.0
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
@@ -92,6 +93,8 @@ class Upload:
     "as the person calls the avatar"
     closed_eyes: Path | None = None
     "the same photo with closed eyes, where there is one"
+    framing: Sequence[float] | None = None
+    "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
     side_px: int = MAX_SIDE_PX
     "longer side of the avatar's picture at most: what a live picture costs grows with its square"
     source: Mapping[str, Any] = field(default_factory=dict)
@@ -258,14 +261,30 @@ def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, A
         },
     }
     if info.kind == "photo":
-        np.save(output / "photo.npy", read_photo(upload.path, PHOTO_SIDE_PX))
+        np.save(output / "photo.npy", _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing))
         if upload.closed_eyes is not None:
             np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
     else:
         expected = (info.duration_s or 10.0) * FPS
-        jpegs = (encode_jpeg(rgb) for rgb in clip_frames(upload.path))
+        jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))
         facts["frames"] = FrameFile(output).write(_counted(jpegs, expected, progress))
     return facts
+
+
+def _framed(rgb: ImageArray, framing: Sequence[float] | None) -> ImageArray:
+    """The part of a picture that a person chose; its sides are even, as video needs them. Raises BadMedia."""
+    if framing is None:
+        return rgb
+    height, width = rgb.shape[:2]
+    x0, y0 = int(framing[0] * width), int(framing[1] * height)
+    across = int(min(framing[2] * width, width - x0)) & ~1
+    down = int(min(framing[3] * height, height - y0)) & ~1
+    if min(across, down) < MIN_FRAMED_PX:
+        raise BadMedia(
+            f"What was chosen of the picture is only {min(across, down)} px wide.",
+            "Choose a larger part of it, or upload a larger picture.",
+        )
+    return np.ascontiguousarray(rgb[y0 : y0 + down, x0 : x0 + across])
 
 
 # find_faces

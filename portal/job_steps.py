@@ -51,7 +51,13 @@ def _upload_of(work: JobWork) -> Upload:
             raise JobFailed("avatar_not_found", f"There is no preset {wanted!r} any more.", "Delete this job.")
         return preset_upload(preset)
     source = {"file": work.inputs["file_name"], "consent": work.inputs["consent"], "job": work.id}
-    return Upload(path=work.upload, avatar_id=work.inputs["avatar"], name=work.inputs["name"], source=source)
+    return Upload(
+        path=work.upload,
+        avatar_id=work.inputs["avatar"],
+        name=work.inputs["name"],
+        framing=work.inputs.get("framing"),  # jobs of an older Vivavoce have none
+        source=source,
+    )
 
 
 def _read_source(work: JobWork) -> None:

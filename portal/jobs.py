@@ -21,7 +21,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,8 +143,19 @@ class JobQueue:
 
     # -- submitting
 
-    def submit_avatar(self, upload: Path, *, avatar: str, name: str, consent: bool, file_name: str = "") -> Job:
+    def submit_avatar(
+        self,
+        upload: Path,
+        *,
+        avatar: str,
+        name: str,
+        consent: bool,
+        file_name: str = "",
+        framing: Sequence[float] | None = None,
+    ) -> Job:
         """Take over `upload` (it is moved) and queue its preparation as the avatar of the fresh id `avatar`.
+
+        framing: x, y, width, height of what is used of it, in parts of the picture.
 
         Raises BadRequest (no consent), QueueFull, DiskFull.
         """
@@ -155,7 +166,7 @@ class JobQueue:
             )
         shown_name = clean_file_name(file_name or upload.name, limit=120)
         title = clean_name(name) or clean_name(Path(shown_name).stem) or "Avatar"
-        inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True}
+        inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
         return self._submit(PREPARE, title, inputs, upload=upload, avatar=avatar)
 
     def submit_preset(self, preset: str, name: str) -> Job:

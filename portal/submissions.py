@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,21 +24,51 @@ if TYPE_CHECKING:
 
 __all__ = ["chosen_parameters", "ensure_parts", "ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
 
+ROUNDING = 0.001
+"by which a framing may reach beyond the picture"
+
 
 def submit_avatar(
-    library: AvatarLibrary, queue: JobQueue, path: Path, *, name: str, file_name: str, consent: bool
+    library: AvatarLibrary,
+    queue: JobQueue,
+    path: Path,
+    *,
+    name: str,
+    file_name: str,
+    consent: bool,
+    framing: str = "",
 ) -> Job:
     """Queue the preparation of a stored upload. The file is moved, or removed if it is refused.
 
-    Raises BadRequest (no consent), BadMedia, BadImport, QueueFull, DiskFull.
+    framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
+    Raises BadRequest (no consent, a framing that does not fit), BadMedia, BadImport, QueueFull, DiskFull.
     """
 
     def submit() -> Job:
+        used = _framing(framing)
         check_media(path)
         title = clean_name(name) or clean_name(Path(clean_file_name(file_name, limit=255)).stem)
-        return queue.submit_avatar(path, avatar=library.new_id(title), name=title, file_name=file_name, consent=consent)
+        return queue.submit_avatar(
+            path, avatar=library.new_id(title), name=title, file_name=file_name, consent=consent, framing=used
+        )
 
     return _or_remove(path, submit)
+
+
+def _framing(text: str) -> list[float] | None:
+    if not text:
+        return None
+    try:
+        x, y, width, height = (float(number) for number in text.split(","))
+    except ValueError:
+        x = y = width = height = math.nan
+    within = min(x, y) >= 0 and min(width, height) > 0 and max(x + width, y + height) <= 1 + ROUNDING
+    if not within:
+        raise BadRequest(
+            f"The framing {text[:80]!r} is no part of the picture.",
+            'Send "x,y,width,height" with numbers from 0 to 1, such as "0.25,0.1,0.5,0.4".',
+        )
+    return [x, y, width, height]
 
 
 def submit_clip(

@@ -68,6 +68,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
     async def upload_avatar(request: Request) -> JobView:
         """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
 
+        `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
         async with limited_form(request, settings.max_upload_bytes) as form:
@@ -75,11 +76,18 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")
             path = await uploads.store(file)
-            fields = {key: str(form.get(key) or "") for key in ("name", "consent")}
+            fields = {key: str(form.get(key) or "") for key in ("name", "consent", "framing")}
             file_name = file.filename or ""
         consent = fields["consent"].lower() in AGREED
         job = await run_in_threadpool(
-            submit_avatar, library, queue, path, name=fields["name"], file_name=file_name, consent=consent
+            submit_avatar,
+            library,
+            queue,
+            path,
+            name=fields["name"],
+            file_name=file_name,
+            consent=consent,
+            framing=fields["framing"],
         )
         return job_view(job)
 

@@ -47,6 +47,7 @@ class JobView(BaseModel):
     result: dict[str, Any] | None
     retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back and may turn out better")
     gone: str = Field(description="what keeps an ended job from being retried: avatar, upload, or empty")
+    speaker: str = Field(description="of a clip: name of the avatar that speaks; empty for other kinds")
     file_name: str = Field(description="of a clip: what it is called when it is downloaded; empty for other kinds")
     created_at: float = Field(description="seconds since the epoch")
     started_at: float | None
@@ -120,6 +121,7 @@ def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
         result=None if job.result is None else dict(job.result),
         retryable=retryable,
         gone=gone,
+        speaker=job.speaker,
         file_name=job.file_name,
         created_at=job.created_at,
         started_at=job.started_at,

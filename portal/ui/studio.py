@@ -32,6 +32,7 @@ _MARKUP = f"""
       <span class="vv-drop-chosen" hidden></span>
     </label>
     <button type="submit" disabled class="vv-primary" data-t="makeClip"></button>
+    <small data-t="clipsMarked"></small>
     <div class="vv-note" role="alert" hidden></div>
   </form>
 </section>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from avatars import prepare
 from avatars.bundle import decode_jpeg
 from avatars.errors import BadMedia, DiskFull, FaceNotFound
 from avatars.library import presets
+from avatars.media import read_photo
 from avatars.prepare import (
     Upload,
     find_faces,
@@ -30,7 +32,7 @@ from avatars.prepare import (
     report_strip,
     write,
 )
-from avatars.workspace import stage_output
+from avatars.workspace import FrameFile, stage_output
 
 
 def ignore(_part):
@@ -142,6 +144,26 @@ def test_a_small_face_is_cut_out_of_a_large_photo(tmp_path, library):
     assert picture.shape[0] == picture.shape[1] == 512
     assert 0.2 < height / 512 < 0.45
     assert 100 < landmarks[0, 1, 0] < 412
+
+
+def test_only_the_chosen_part_of_an_upload_is_used(clip, photo, tmp_path):
+    """Of a photo the same pixels, of a clip each picture; the rest is seen by no later stage."""
+    framing = (0.25, 0.125, 0.5, 0.375)
+    read_source(replace(photo, framing=framing), tmp_path / "photo", ignore)
+    whole = read_photo(photo.path)
+    part = whole[SIDE // 8 : SIDE // 2, SIDE // 4 : SIDE // 4 + SIDE // 2]
+    assert np.array_equal(np.load(tmp_path / "photo" / "read_source" / "photo.npy"), part)
+    read_source(replace(clip, framing=framing), tmp_path / "clip", ignore)
+    frames = [decode_jpeg(jpeg) for jpeg in FrameFile(tmp_path / "clip" / "read_source").read()]
+    assert {frame.shape for frame in frames} == {(3 * SIDE // 8, SIDE // 2, 3)} and len(frames) == 40
+
+
+def test_a_part_too_small_to_show_a_face_is_refused(photo, clip, tmp_path):
+    """With its width and the remedy; nothing is left behind."""
+    for upload in (photo, clip):
+        with pytest.raises(BadMedia, match="px wide") as told:
+            read_source(replace(upload, framing=(0.5, 0.5, 0.1, 0.1)), tmp_path / "work", ignore)
+        assert "larger part" in told.value.hint and not list((tmp_path / "work").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path)
     await upload(page, small_photo(tmp_path), "Ada")
     job = page.locator(".vv-making .vv-job", has_text="Ada")
     await expect(job).to_be_visible()
-    card = page.locator(".vv-avatar", has_text="Ada")
+    card = page.locator("vivavoce-avatars .vv-avatar", has_text="Ada")
     await expect(card).to_be_visible(timeout=JOB_MS)
     await expect(job).to_have_count(0)
     assert STAGES & set(await page.evaluate("stages"))
@@ -132,6 +132,33 @@ async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path)
     await detail.get_by_text("Delete", exact=True).click()
     await detail.get_by_text("Yes, delete it").click()
     await expect(card).to_have_count(0)
+
+
+async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: Path) -> None:
+    """Of a wide picture a square is dragged to the face on the right; the avatar is that square."""
+    await show(page, "avatars")
+    form = page.locator("vivavoce-avatars form").first
+    face = fit_within(read_photo(presets()[0].picture), 384)
+    wide = np.concatenate([np.full_like(face, 200), face], axis=1)
+    path = tmp_path / "wide.jpg"
+    path.write_bytes(encode_jpeg(wide))
+    await form.locator("input[type=file]").set_input_files(path)
+    await form.get_by_text("A part of it").click()
+    await form.locator(".vv-framing [type=range]").fill("0.9")
+    stage = form.locator(".vv-framing-stage")
+    box = await stage.bounding_box()
+    assert box is not None
+    await stage.click(position={"x": 0.75 * box["width"], "y": 0.5 * box["height"]})
+    square = form.locator(".vv-framing-square")
+    await expect(square).to_be_focused()
+    await square.press("ArrowUp")
+    await form.locator("[name=consent]").check()
+    await form.locator("[type=submit]").click()
+    await expect(form.locator(".vv-framing")).to_be_hidden()
+    card = page.locator("vivavoce-avatars .vv-avatar", has_text="wide")
+    await expect(card).to_be_visible(timeout=JOB_MS)
+    (made,) = [one for one in await (await page.request.get(f"{page.url}api/avatars")).json() if one["name"] == "wide"]
+    assert made["width"] == made["height"] and 0.3 < made["face"][0] + made["face"][2] / 2 < 0.7
 
 
 async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
@@ -147,7 +174,7 @@ async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_
     evil = musetalk(tmp_path / "evil", 2)
     (evil / "coords.pkl").write_bytes(b"cos\nsystem\n(S'touch /tmp/evil'\ntR.")
     await upload(page, zipped(evil), "Evil")
-    job = page.locator(".vv-making .vv-job", has_text="Evil")
+    job = page.locator(".vv-failed .vv-job", has_text="Evil")
     await expect(job).to_contain_text("coords.pkl asks for os.system", timeout=JOB_MS)
     await job.get_by_text("Remove").click()
     await expect(job).to_have_count(0)
@@ -188,8 +215,10 @@ async def test_a_refused_picture_is_explained_with_its_remedy(page: Page, tmp_pa
     wall = tmp_path / "wall.jpg"
     wall.write_bytes(encode_jpeg(np.full((200, 300, 3), 180, np.uint8)))
     await upload(page, wall, "Wall")
-    job = page.locator(".vv-making .vv-job", has_text="Wall")
+    job = page.locator(".vv-failed .vv-job", has_text="Wall")
     await expect(job).to_contain_text("No face was found", timeout=JOB_MS)
+    await expect(page.locator(".vv-making .vv-job", has_text="Wall")).to_have_count(0)
+    await expect(job.get_by_role("button")).to_have_text(["Remove"])  # it would fail the same way again
     await expect(job).to_contain_text("from the front")
     await expect(job.locator(".vv-strip img")).to_be_visible()
     await job.get_by_text("Remove").click()
@@ -208,12 +237,16 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await expect(video).to_be_visible(timeout=JOB_MS)
     await page.wait_for_function("() => document.querySelector('vivavoce-studio video').duration > 1")
     link = job.get_by_text("Download")
+    assert await link.get_attribute("download") == f"{presets()[0].names['en']} - One two three four five.mp4"
     answer = await page.request.get(str(await link.evaluate("link => link.href")))
     assert answer.status == 200 and (await answer.body())[4:8] == b"ftyp"
     await show(page, "jobs")
     row = page.locator("vivavoce-jobs tbody tr", has_text="One two three")
     await expect(row).to_contain_text("done")
     await row.get_by_text("Remove").click()
+    await row.get_by_text("Keep it").click()
+    await row.get_by_text("Remove").click()
+    await row.get_by_text("Yes, delete it").click()
     await expect(row).to_have_count(0)
 
 
@@ -241,6 +274,33 @@ async def test_a_cancelled_clip_of_a_recording_can_be_taken_up_again(page: Page,
     await show(page, "studio")
     await job.get_by_text("Try again").click()
     await expect(job.locator("video")).to_be_visible(timeout=JOB_MS)
+
+
+async def test_an_avatar_is_renamed_and_goes_to_the_other_tabs(page: Page, workshop: PortalProcess) -> None:
+    """From its details: another name, a talk with it, a clip of it, and the form for another picture of it."""
+    portrait_bundle(workshop.log.parent / "avatars" / "grace", "woman", shifts=(0, 1, 2))
+    await show(page, "avatars")
+    card = page.locator("vivavoce-avatars [data-avatar=grace]")
+    detail = page.locator(".vv-detail")
+    await card.click()
+    await detail.get_by_text("Rename").click()
+    await detail.locator("[name=name]").fill("小美")
+    await detail.locator("[name=name]").press("Enter")
+    await expect(detail.locator("h2")).to_have_text("小美")
+    await expect(card).to_contain_text("小美")
+    await detail.get_by_text("Make a clip").click()
+    await expect(page.locator("vivavoce-studio [name=avatar][value=grace]")).to_be_checked()
+    await show(page, "avatars")
+    await card.click()
+    await page.evaluate("document.addEventListener('vivavoce:talk-with', ({ detail }) => (window.asked = detail))")
+    await detail.get_by_text("Talk with it").click()
+    await expect(page.locator("vivavoce-talk")).to_be_visible()
+    await page.wait_for_function("window.asked === 'grace'")
+    await show(page, "avatars")
+    await card.click()
+    await detail.get_by_text("Make it again").click()
+    await expect(page.locator("vivavoce-avatars form [name=name]").first).to_have_value("小美")
+    assert (await page.request.delete(f"{workshop.url}/api/avatars/grace")).status == 204
 
 
 async def test_a_job_without_its_avatar_says_so(page: Page, workshop: PortalProcess) -> None:

@@ -392,3 +392,13 @@ def test_a_clip_is_downloaded_under_its_name(
     path.write_bytes(b"clip")
     told = client.get(f"/api/clips/{job['id']}.mp4").headers["content-disposition"]
     assert told == f"inline; filename*=utf-8''{quote('米拉 - 大家好.mp4')}"
+
+
+def test_a_part_of_a_picture_can_be_chosen(client: TestClient, tmp_path: Path) -> None:
+    """What lies within the picture is taken; anything else is refused with an example, and the file is not kept."""
+    job = send_photo(client, PHOTO.read_bytes(), framing="0.25,0.1,0.5,0.4")
+    assert job.status_code == 202
+    for framing in ("1", "0,0,0,0", "0.5,0.5,0.6,0.2", "-0.1,0,0.5,0.5", "nan,0,1,1", "a,b,c,d", "0,0,inf,1"):
+        error = error_of(send_photo(client, PHOTO.read_bytes(), framing=framing), 400)
+        assert error["code"] == "bad_request" and "0.25,0.1,0.5,0.4" in error["hint"]
+    assert not list((tmp_path / "uploads").iterdir())

@@ -1,10 +1,15 @@
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
-import { ApiError, Desk, JobCards, api, beside, bindDrop, feed, isActive, jobFailure, make, posterOf } from "./desk.js";
+import { centreOnFace } from "../faces.js";
+import { ApiError, Desk, JobCards, api, askingBack, beside, bindDrop, feed } from "./desk.js";
+import { isActive, isStillWanted, jobFailure, make, openTab, posterOf } from "./desk.js";
+import { Framing } from "./framing.js";
 import { Networks } from "./networks.js";
 
 /** Overlap of two boxes from which they are of the same face. */
 const SAME_FACE = 0.5;
+/** Width / height of the pictures in the gallery, as desk.css has it. */
+const CARD_ASPECT = 4 / 5;
 
 /** A press on the backdrop closes a dialog; one that began or ended within does not: a text may have been selected. */
 function closeBesideIt(dialog) {
@@ -33,8 +38,13 @@ class VivavoceAvatars extends Desk {
     this.empty = this.querySelector(".vv-gallery-part .vv-empty");
     this.gone = this.querySelector(".vv-gone");
     this.detail = this.querySelector(".vv-detail");
-    this.cards = new JobCards(this, this.querySelector(".vv-making .vv-jobs"));
-    this.drop = bindDrop(this.form.querySelector(".vv-drop"), (file) => file && this.suggestName(file));
+    this.making = new JobCards(this, this.querySelector(".vv-making .vv-jobs"));
+    this.failed = new JobCards(this, this.querySelector(".vv-failed .vv-jobs"));
+    this.framing = new Framing(this.form.querySelector(".vv-framing"));
+    this.drop = bindDrop(this.form.querySelector(".vv-drop"), (file) => {
+      if (file) this.suggestName(file);
+      this.framing.show(file);
+    });
     this.form.onsubmit = (event) => {
       event.preventDefault();
       this.upload();
@@ -76,6 +86,7 @@ class VivavoceAvatars extends Desk {
     const body = new FormData();
     body.append("file", this.drop.file);
     body.append("name", name.value);
+    body.append("framing", this.framing.value);
     body.append("consent", "true");
     const submit = this.form.querySelector("[type=submit]");
     await this.attempt(this.form, async () => {
@@ -92,9 +103,9 @@ class VivavoceAvatars extends Desk {
   // -- jobs
 
   show(jobs) {
-    const mine = jobs.filter((job) => job.kind === "prepare" && (isActive(job) || job.state === "failed"));
-    this.cards.show(mine.reverse()); // in the order of their turns
-    this.querySelector(".vv-making").hidden = !mine.length;
+    const mine = jobs.filter(({ kind }) => kind === "prepare");
+    this.showPart("making", mine.filter(isActive).reverse()); // in the order of their turns
+    this.showPart("failed", mine.filter(({ state }) => state === "failed"));
     this.tellEmpty();
     // A job came to its end: there may be a new avatar, or a test clip of one.
     const busy = jobs.filter(isActive).map((job) => job.id).join();
@@ -102,6 +113,11 @@ class VivavoceAvatars extends Desk {
     this.busy = busy;
     this.networks.showJobs(jobs);
     this.followTest(jobs);
+  }
+
+  showPart(name, jobs) {
+    this[name].show(jobs);
+    this.querySelector(`.vv-${name}`).hidden = !jobs.length;
   }
 
   // -- gallery
@@ -153,7 +169,7 @@ class VivavoceAvatars extends Desk {
     const card = make(
       "button",
       { type: "button", class: "vv-avatar", title: this.t("look"), "data-avatar": avatar.id },
-      this.moving(avatar),
+      centreOnFace(this.moving(avatar), avatar, CARD_ASPECT),
       make("strong", {}, avatar.name),
       make("small", {}, this.t(`kind.${avatar.kind}`)),
     );
@@ -168,7 +184,7 @@ class VivavoceAvatars extends Desk {
 
   moving(avatar) {
     const poster = posterOf(avatar);
-    if (!avatar.preview) return make("img", { src: poster, alt: "" });
+    if (!avatar.preview || isStillWanted()) return make("img", { src: poster, alt: "" });
     const src = beside(avatar.preview);
     return make("video", { src, poster, muted: true, autoplay: true, loop: true, playsInline: true });
   }
@@ -188,7 +204,8 @@ class VivavoceAvatars extends Desk {
     const networks = this.networks.element;
     for (const part of [...this.detail.children]) if (part !== networks) part.remove();
     networks.before(
-      make("header", {}, make("h2", {}, avatar.name), make("span", { class: "vv-soft" }, facts), close),
+      make("header", {}, this.title(avatar), make("span", { class: "vv-soft" }, facts), close),
+      this.uses(avatar),
       make(
         "div",
         { class: "vv-pair" },
@@ -199,6 +216,80 @@ class VivavoceAvatars extends Desk {
       ...this.report(avatar),
     );
     networks.after(this.deletion(avatar));
+  }
+
+  /** The name, and a way to change it in its place. */
+  title(avatar) {
+    const heading = make("h2", { id: "vv-detail-title" }, avatar.name);
+    const rename = make("button", { type: "button", class: "vv-quiet" }, this.t("rename"));
+    const place = make("div", { class: "vv-title" }, heading, rename);
+    rename.onclick = () => {
+      const form = this.renaming(avatar, () => {
+        heading.hidden = false;
+        place.replaceChildren(heading, rename);
+        rename.focus();
+      });
+      heading.hidden = true; // it still names the dialog
+      place.replaceChildren(heading, form);
+      form.elements.name.select();
+    };
+    return place;
+  }
+
+  /** `done` is called when the name stays; a new one comes with load(). */
+  renaming(avatar, done) {
+    const name = make("input", { type: "text", name: "name", maxLength: 60, value: avatar.name, autocomplete: "off" });
+    name.setAttribute("aria-label", this.t("namePlaceholder"));
+    const keep = make("button", { type: "button", class: "vv-quiet" }, this.t("keepName"));
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const save = make("button", { type: "submit", class: "vv-button" }, this.t("saveName"));
+    const form = make("form", { class: "vv-renaming", noValidate: true }, name, save, keep, note);
+    keep.onclick = done;
+    form.onkeydown = (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault(); // it would close the whole dialog
+      done();
+    };
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      if (name.value.trim() === avatar.name) return done();
+      await this.attempt(form, async () => {
+        await api("PATCH", `api/avatars/${avatar.id}`, { name: name.value });
+        await this.load();
+      });
+    };
+    return form;
+  }
+
+  /** What to do with it next. */
+  uses(avatar) {
+    const button = (key, kind, act) => {
+      const element = make("button", { type: "button", class: kind }, this.t(key));
+      element.onclick = () => {
+        this.detail.close();
+        act();
+      };
+      return element;
+    };
+    const talk = async () => {
+      await openTab("talk");
+      document.dispatchEvent(new CustomEvent("vivavoce:talk-with", { detail: avatar.id }));
+    };
+    const speak = async () => (await openTab("studio"))?.choose(avatar.id);
+    return make(
+      "div",
+      { class: "vv-actions" },
+      button("talkWith", "vv-button", talk),
+      button("clipOf", "vv-button", speak),
+      button("makeAgain", "vv-quiet", () => this.beginAgain(avatar)),
+    );
+  }
+
+  /** Uploads are not kept: another crop or picture of the same person begins with the file. */
+  beginAgain({ name }) {
+    this.form.elements.name.value = name;
+    this.form.scrollIntoView({ block: "center" });
+    this.form.elements.file.focus();
   }
 
   testClip(avatar) {
@@ -279,28 +370,22 @@ class VivavoceAvatars extends Desk {
   }
 
   deletion(avatar) {
-    const ask = make("button", { type: "button", class: "vv-quiet vv-danger" }, this.t("delete"));
-    const row = make("footer", {}, ask);
-    ask.onclick = () => {
-      const sure = make("button", { type: "button", class: "vv-button vv-danger" }, this.t("deleteSure"));
-      const keep = make("button", { type: "button", class: "vv-quiet" }, this.t("keep"));
-      const note = make("span", {}, this.t("deleteAvatar"));
-      keep.onclick = () => row.replaceChildren(ask);
-      sure.onclick = async () => {
-        this.deleted = avatar.id;
-        try {
-          await api("DELETE", `api/avatars/${avatar.id}`);
-          this.detail.close();
-        } catch (error) {
-          if (!(error instanceof ApiError)) throw error;
-          this.deleted = "";
-          note.replaceChildren(...this.explain(error));
-        }
-        await this.load();
-      };
-      row.replaceChildren(note, sure, keep);
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const act = async (button) => {
+      this.deleted = avatar.id;
+      button.disabled = true;
+      try {
+        await api("DELETE", `api/avatars/${avatar.id}`);
+        this.detail.close();
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        this.deleted = "";
+        this.tell(note, ...this.explain(error));
+      }
+      button.disabled = false;
+      await this.load();
     };
-    return row;
+    return make("footer", {}, note, askingBack(this, { ask: "delete", question: "deleteAvatar", act }));
   }
 }
 

@@ -7,6 +7,23 @@ export { make, withCode };
 
 const LOOK_EVERY_MS = 1000;
 const RETRY_MS = 5000;
+const TAB_WITHIN_MS = 5000;
+const SILENCE_MS = 60_000; // without a byte in either direction: nobody answers any more
+
+/** Open a tab of the page: "talk", "avatars", "studio" or "jobs". Gives its element: what was never open is built first. */
+export async function openTab(name) {
+  document.querySelector(`#vv-tabs [data-tab-id="${name}"]`)?.click();
+  const deadline = performance.now() + TAB_WITHIN_MS;
+  while (!document.querySelector(`vivavoce-${name}`) && performance.now() < deadline) {
+    await new Promise((drawn) => requestAnimationFrame(drawn));
+  }
+  return document.querySelector(`vivavoce-${name}`);
+}
+
+/** Whether moving pictures wait until they are asked for. */
+export function isStillWanted() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
 
 /** An address beside the page's own, so that it also works below a proxy's path. */
 export function beside(path) {
@@ -37,16 +54,39 @@ export function api(method, path, body, sent) {
     const request = new XMLHttpRequest();
     request.open(method, beside(path));
     request.responseType = "json";
-    request.onerror = request.ontimeout = () => reject(unreachable());
+    const silent = new Silence(() => request.abort());
+    request.onerror = request.onabort = () => reject(unreachable());
+    request.onprogress = () => silent.broken();
+    request.onloadend = () => silent.over();
     request.onload = () => {
       if (request.status < 400) resolve(request.response);
       else reject(refused(request.status, request.response));
     };
-    if (sent) request.upload.onprogress = ({ loaded, total }) => sent(total ? loaded / total : 0);
+    request.upload.onprogress = ({ loaded, total }) => {
+      silent.broken();
+      sent?.(total ? loaded / total : 0);
+    };
     const form = body === undefined || body instanceof FormData;
     if (!form) request.setRequestHeader("Content-Type", JSON_TYPE);
     request.send(form ? body : JSON.stringify(body));
   });
+}
+
+/** Calls `then` once nothing has been heard for SILENCE_MS. */
+class Silence {
+  constructor(then) {
+    this.then = then;
+    this.broken();
+  }
+
+  broken() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.then, SILENCE_MS);
+  }
+
+  over() {
+    clearTimeout(this.timer);
+  }
 }
 
 /** A picture that the API draws, as a Blob. Throws ApiError. */
@@ -176,6 +216,11 @@ export class Desk extends HTMLElement {
     const time = { hour: "2-digit", minute: "2-digit" };
     const style = today ? time : { ...time, month: "short", day: "numeric" };
     return when.toLocaleString(this.code === "zh" ? "zh-CN" : "en-GB", style);
+  }
+
+  /** What a job is called: as the person called it, but for those that the server asked for by itself. */
+  jobName({ id, name, speaker }) {
+    return speaker && id.startsWith("test-") ? this.t("testOf", { avatar: speaker }) : name;
   }
 
   /** Cause and remedy, as elements. */
@@ -326,7 +371,7 @@ class JobCard {
 
   show(job) {
     this.element.dataset.state = job.state;
-    this.name.textContent = job.name;
+    this.name.textContent = this.desk.jobName(job);
     this.state.textContent = this.desk.t(`state.${job.state}`);
     this.state.dataset.state = job.state;
     this.bar.value = job.progress;
@@ -347,7 +392,7 @@ class JobCard {
     return [
       make("video", { src: url, controls: true, playsInline: true, preload: "metadata" }),
       ...noticesOf(this.desk, job.result),
-      make("a", { class: "vv-button", href: url, download: `${job.name}.mp4` }, this.desk.t("download")),
+      make("a", { class: "vv-button", href: url, download: job.file_name }, this.desk.t("download")),
     ];
   }
 }
@@ -372,24 +417,49 @@ export function jobFailure(desk, job) {
 /** Buttons for what can be done with a job now, and where it is told why that was refused. */
 export function jobActions(desk, job) {
   const note = make("div", { class: "vv-note", role: "alert", hidden: true });
-  const button = (key, method, path) => {
-    const element = make("button", { type: "button", class: "vv-quiet" }, desk.t(key));
-    element.onclick = async () => {
-      element.disabled = true;
-      note.hidden = true;
-      try {
-        await api(method, path);
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        desk.tell(note, ...desk.explain(error));
-      }
-      await feed.refresh();
-      element.disabled = false; // where it is still there, it can be pressed again
-    };
-    return element;
+  const act = (method, path) => async (element) => {
+    element.disabled = true;
+    note.hidden = true;
+    try {
+      await api(method, path);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      desk.tell(note, ...desk.explain(error));
+    }
+    await feed.refresh();
+    element.disabled = false; // where it is still there, it can be pressed again
   };
   const path = `api/jobs/${job.id}`;
+  const button = (key, method, at) => {
+    const element = make("button", { type: "button", class: "vv-quiet" }, desk.t(key));
+    element.onclick = () => act(method, at)(element);
+    return element;
+  };
   if (isActive(job)) return [button("cancel", "DELETE", path), note];
+  if (job.state === "done" && job.kind === "clip") {
+    return [askingBack(desk, { ask: "forget", question: "forgetClip", act: act("DELETE", path) }), note];
+  }
   const forget = button("forget", "DELETE", path);
   return job.retryable ? [button("retry", "POST", `${path}/retry`), forget, note] : [forget, note];
+}
+
+/**
+ * A button that asks back before it does what cannot be undone. `ask`, `question`: keys of texts; `act` is called with
+ * the button that was pressed.
+ */
+export function askingBack(desk, { ask, question, act }) {
+  const button = (key, kind) => make("button", { type: "button", class: kind }, desk.t(key));
+  const first = button(ask, "vv-quiet vv-danger");
+  const [sure, keep] = [button("deleteSure", "vv-button vv-danger"), button("keep", "vv-quiet")];
+  const place = make("span", { class: "vv-actions vv-asking" }, first);
+  first.onclick = () => {
+    place.replaceChildren(make("span", {}, desk.t(question)), sure, keep);
+    keep.focus();
+  };
+  keep.onclick = () => {
+    place.replaceChildren(first);
+    first.focus();
+  };
+  sure.onclick = () => act(sure);
+  return place;
 }

@@ -49,7 +49,7 @@ class VivavoceJobs extends Desk {
     row.times = cell("col.times");
     row.element.dataset.state = job.state;
     row.element.replaceChildren(
-      cell("col.name", make("strong", {}, job.name), ...failure),
+      cell("col.name", make("strong", {}, this.jobName(job)), ...failure),
       cell("col.kind", this.t(`job.${job.kind}`)),
       cell("col.state", make("span", { class: "vv-chip", "data-state": job.state }, this.t(`state.${job.state}`))),
       row.progress,

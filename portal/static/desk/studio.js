@@ -1,5 +1,6 @@
 /** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
 
+import { centreOnFace } from "../faces.js";
 import { ApiError, Desk, JobCards, api, bindDrop, feed, isActive, make, posterOf } from "./desk.js";
 
 class VivavoceStudio extends Desk {
@@ -10,7 +11,9 @@ class VivavoceStudio extends Desk {
     this.cards = new JobCards(this, this.querySelector(".vv-jobs"));
     this.drop = bindDrop(this.form.querySelector(".vv-drop"));
     this.avatars = "";
+    this.wanted = "";
     this.fillVoices();
+    this.speakers.onchange = () => (this.wanted = "");
     for (const choice of this.form.elements.source) choice.onchange = () => this.chooseSource();
     this.form.onsubmit = (event) => {
       event.preventDefault();
@@ -54,14 +57,22 @@ class VivavoceStudio extends Desk {
     const now = JSON.stringify(avatars);
     if (now === this.avatars) return;
     this.avatars = now;
-    const chosen = this.form.elements.avatar?.value;
+    const chosen = this.wanted || new FormData(this.form).get("avatar");
     this.speakers.replaceChildren(...avatars.map((avatar) => this.speaker(avatar)));
     const first = avatars.find((avatar) => avatar.id === chosen) ?? avatars[0];
     if (first) this.speakers.querySelector(`[value="${first.id}"]`).checked = true;
   }
 
+  /** An avatar whose details were open is to speak. */
+  choose(id) {
+    this.wanted = id;
+    const radio = this.speakers.querySelector(`[value="${id}"]`);
+    if (radio) radio.checked = true; // else it is, once the list has it
+    this.form.elements.text.focus();
+  }
+
   speaker(avatar) {
-    const picture = make("img", { src: posterOf(avatar), alt: "" });
+    const picture = centreOnFace(make("img", { src: posterOf(avatar), alt: "" }), avatar);
     const radio = make("input", { type: "radio", name: "avatar", value: avatar.id });
     return make("label", {}, radio, picture, make("span", {}, avatar.name));
   }
