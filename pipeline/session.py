@@ -238,8 +238,8 @@ class Session:
             logger.error("turn %d of session %s failed", turn.id, self.id, exc_info=failure)
         if started.interrupted:
             return
-        if started.exchange is not None and turn.sentences and failure is None:
-            self._history.answer(started.exchange, " ".join(turn.sentences))
+        if started.exchange is not None and turn.text.strip() and failure is None:
+            self._history.answer(started.exchange, turn.text.strip())
         elif started.exchange is not None:
             self._history.forget(started.exchange)
         self._metrics.observe_turn(turn.times.stages_ms())
@@ -247,13 +247,7 @@ class Session:
     def _heard_of(self, turn: Turn) -> str:
         """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""
         turn_id, sentence, share = self.playout.heard
-        heard = ""
-        if turn_id == turn.id and turn.sentences:
-            text = turn.sentences[sentence] if sentence < len(turn.sentences) else ""
-            part = text[: round(share * len(text))]
-            if " " in text and len(part) < len(text):
-                part = part.rpartition(" ")[0]
-            heard = " ".join([*turn.sentences[:sentence], part]).strip()
+        heard = turn.text_until(sentence, share).strip() if turn_id == turn.id else ""
         return heard and heard + " …"
 
     def _count_question(self) -> None:

@@ -28,7 +28,9 @@ from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechErro
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
 from pipeline.stages import Stages
+from pipeline.streams import items_and_pauses
 from pipeline.text import SentenceSplitter, speakable
+from pipeline.text.sentences import Sentence
 from pipeline.timeline import SentenceTimeline, SpokenPicture
 from pipeline.types import (
     FPS,
@@ -53,6 +55,10 @@ T_Error = TypeVar("T_Error", bound=Exception)
 SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 PICTURES_BOUND = FPS  # 1 s of feature windows
+PIECE_CHARACTERS = 250
+"""A model may send a megabyte at once: it is cut into sentences in steps, between which others have their turn."""
+PAUSE_S = 0.4
+"""A sentence that has ended is spoken when the model pauses, though what follows it is not known."""
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
 NOTHING_SPOKEN = NoticeEvent(
@@ -73,6 +79,9 @@ class Utterance:
 class _Sentence:
     index: int
     text: str
+    "what a voice says, and the subtitle shows"
+    end: int = 0
+    "how much of the whole text it covers, in characters, with what is before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +91,35 @@ class _Speech:
 
 
 class Turn:
-    """Runs once. After run() returns or is cancelled, `sentences` tells what was meant to be said."""
+    """Runs once. After run() returns or is cancelled, `text` is what was meant to be said."""
 
     def __init__(
         self, turn_id: int, stages: Stages, utterance: Utterance, emit: Callable[[SessionEvent], None]
     ) -> None:
         self.id = turn_id
-        self.sentences: list[str] = []
+        self.text = ""
         self.times = TurnTimes(stages.clock)
         self._stages = stages
         self._utterance = utterance
         self._emit = emit
+        self._said: list[_Sentence] = []
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
         self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
         self._told: set[NoticeEvent | ErrorEvent] = set()
         self._excused = False
         self._drawing = Drawing(turn_id, stages, self.times, self._opening_events)
+
+    def text_until(self, index: int, share: float) -> str:
+        """The text up to that share of a sentence, in whole words: what a viewer has heard by then."""
+        if index >= len(self._said):
+            return self.text
+        start = self._said[index - 1].end if index else 0
+        raw = self.text[start : self._said[index].end]
+        part = raw[: round(share * len(raw))]
+        if " " in raw and len(part) < len(raw):
+            part = part.rpartition(" ")[0]
+        return self.text[:start] + part
 
     async def run(self) -> None:
         """Speak. Returns when the last frame is handed to the playout; failures are told.
@@ -135,18 +156,35 @@ class Turn:
                 await self._sentences.send(_Sentence(0, ""))
                 return
             try:
-                async with aclosing(self._answer()) as deltas:
-                    async for delta in deltas:
-                        self.times.mark("llm_first_token")
-                        self._emit(TextEvent(self.id, delta))
-                        for sentence in splitter.push(delta):
-                            await self._say(sentence)
+                async with aclosing(self._pieces(splitter)) as pieces:
+                    async for piece in pieces:
+                        await self._say(splitter.pause() if piece is None else self._hear(piece, splitter))
             except LanguageModelError as error:
                 self._tell(error)
-            for sentence in splitter.flush():
-                await self._say(sentence)
+            await self._say(splitter.flush())
         finally:
             self._sentences.close()
+
+    def _hear(self, piece: str, splitter: SentenceSplitter) -> list[Sentence]:
+        self.times.mark("llm_first_token")
+        self._emit(TextEvent(self.id, piece))
+        self.text += piece
+        return splitter.push(piece)
+
+    async def _pieces(self, splitter: SentenceSplitter) -> AsyncGenerator[str | None, None]:
+        """The answer in pieces that are cut in milliseconds; None when it pauses after what may be a whole sentence."""
+
+        def patience_s() -> float | None:
+            return PAUSE_S if splitter.has_ended else None
+
+        async with aclosing(items_and_pauses(self._answer(), patience_s, self._stages.clock)) as deltas:
+            async for delta in deltas:
+                if delta is None:
+                    yield None
+                    continue
+                for at in range(0, len(delta), PIECE_CHARACTERS):
+                    yield delta[at : at + PIECE_CHARACTERS]
+                    await asyncio.sleep(0)
 
     def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
@@ -154,10 +192,13 @@ class Turn:
         deltas = self._stages.llm.stream(self._utterance.messages)
         return _each_within(deltas, self._stages.limits.wordless_s, LanguageModelError, "The language model")
 
-    async def _say(self, sentence: str) -> None:
-        self.times.mark("first_sentence")
-        self.sentences.append(sentence)
-        await self._sentences.send(_Sentence(len(self.sentences) - 1, sentence))
+    async def _say(self, sentences: Sequence[Sentence]) -> None:
+        for sentence in sentences:
+            if spoken := speakable(sentence):
+                self.times.mark("first_sentence")
+                said = _Sentence(len(self._said), spoken, sentence.end)
+                self._said.append(said)
+                await self._sentences.send(said)
 
     async def _speak(self) -> None:
         try:
@@ -183,7 +224,7 @@ class Turn:
             await self._speech.send(_Speech(sentence, end))
 
     async def _chunks(self, sentence: _Sentence) -> AsyncGenerator[AudioChunk, None]:
-        ready, text = self._utterance.speech, speakable(sentence.text)
+        ready, text = self._utterance.speech, sentence.text
         wait_s = self._stages.limits.speechless_s
         if ready is not None:
             async with aclosing(_each_within(ready, wait_s, SpeechError, "The recording")) as chunks:
@@ -202,7 +243,7 @@ class Turn:
         try:
             async for item in self._speech:
                 if timeline is None:
-                    timeline = SentenceTimeline(item.sentence.index, speakable(item.sentence.text), stream)
+                    timeline = SentenceTimeline(item.sentence.index, item.sentence.text, stream)
                 async with aclosing(self._pictures_of(timeline, item.chunk)) as pictures:
                     async for picture in pictures:
                         self.times.mark("first_features")

@@ -14,7 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = ("models", "avatars", "pipeline", "portal", "launch")
 "From the lowest; a layer imports itself and the lower ones."
-PURE = tuple(f"pipeline/{name}.py" for name in ("types", "errors", "clock", "channel", "audio", "text", "idle"))
+PURE = tuple(
+    f"pipeline/{name}.py"
+    for name in (
+        *("types", "errors", "clock", "channel", "audio", "idle"),
+        *("text/scripts", "text/formulas", "text/sentences"),
+    )
+)
 "Standard library, numpy and each other only."
 RESAMPLERS = {"soxr", "resampy"}
 "What pipeline/audio.py may import as well, when it is asked to resample."
@@ -23,6 +29,7 @@ CONFINED = {
     "aiortc": ("pipeline/transports/*",),
     "torch": ("models/*", "pipeline/device.py", "pipeline/features/*", "pipeline/lipsync/*", "avatars/importers/*"),
     "mediapipe": ("avatars/detect.py",),
+    "markdown_it": ("pipeline/text/speech.py",),
     "dbos": ("portal/jobs.py", "portal/worker.py"),
 }
 "Package -> where alone it may be imported."
@@ -68,7 +75,7 @@ def _targets(node: ast.ImportFrom, file: str) -> list[str]:
     if node.level:
         package = Path(file).parts[: -node.level]
         module = ".".join([*package, module]).rstrip(".")
-    # `from pipeline import text` imports pipeline.text.
+    # `from pipeline import idle` imports pipeline.idle.
     return [f"{module}.{alias.name}" for alias in node.names]
 
 
@@ -133,8 +140,8 @@ def test_a_module_keeps_to_its_layer(file):
         ("models/net.py", "import avatars.bundle"),
         ("pipeline/engine.py", "from portal import settings"),
         ("pipeline/engine.py", "def f():\n    from portal.settings import Settings"),
-        ("pipeline/text.py", "import cv2"),
-        ("pipeline/text.py", "def f():\n    import soxr"),
+        ("pipeline/idle.py", "import cv2"),
+        ("pipeline/idle.py", "def f():\n    import soxr"),
         ("pipeline/audio.py", "import soxr"),
         ("pipeline/types.py", "from avatars.bundle import AvatarBundle"),
         ("pipeline/clock.py", "from pipeline.engine import Engine"),
@@ -162,7 +169,7 @@ def test_the_checker_catches_a_violation(file, source):
     [
         ("pipeline/types.py", "if TYPE_CHECKING:\n    from avatars.bundle import AvatarBundle"),
         ("pipeline/engine.py", "if typing.TYPE_CHECKING:\n    from portal.settings import Settings"),
-        ("pipeline/text.py", "import re\nimport numpy as np\nfrom pipeline.errors import BadRequest"),
+        ("pipeline/idle.py", "import re\nimport numpy as np\nfrom pipeline.errors import BadRequest"),
         ("pipeline/lipsync/wav2lip.py", "def load():\n    import torch"),
         ("models/wav2lip.py", "import torch\nfrom torch import nn"),
         ("avatars/detect.py", "def load():\n    import mediapipe"),

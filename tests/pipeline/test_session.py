@@ -271,6 +271,13 @@ class FailingModel(ScriptedModel):
         yield "Hello."
 
 
+async def test_the_history_keeps_the_words_of_the_model(room: Room) -> None:
+    """What a voice leaves out (code, emphasis) is in the history, so that one may ask about it."""
+    text = "Look: **this** is it. ```x = 1``` Is it clear? 😀"
+    await room.until(done(room, room.session.say(text)))
+    assert room.session.history[-1].content == text
+
+
 async def test_questions_that_failed_do_not_spoil_those_after_them(room: Room, small_bundle: AvatarBundle) -> None:
     """A model that demands alternation is never sent two questions in a row, whatever went wrong before."""
     stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)

@@ -27,6 +27,7 @@ from pipeline.types import (
     LipSyncRequest,
     Message,
     SessionEvent,
+    SubtitleEvent,
     TextEvent,
     TurnEvent,
 )
@@ -130,6 +131,10 @@ class Bench:
             await self.clock.advance(0.04)
             while (event := self.session.events.receive_nowait()) is not None:
                 self.told.append(event)
+
+    @property
+    def subtitles(self) -> list[str]:
+        return [event.text for event in self.told if isinstance(event, SubtitleEvent)]
 
     def states(self, turn: int) -> list[str]:
         return [str(event.state) for event in self.told if isinstance(event, TurnEvent) and event.turn == turn]
@@ -294,6 +299,59 @@ async def test_ready_speech_is_closed_when_it_is_interrupted(small_bundle: Avata
         bench.session.interrupt()
         await bench.pass_time(0.04)
         assert streams.closed == 1
+
+
+class PausingModel:
+    """Says its pieces, and waits before each for leave to go on."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+        self.leave = asyncio.Semaphore(0)
+
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
+        for piece in self.pieces:
+            await self.leave.acquire()
+            yield piece
+
+
+async def with_model(bench: Bench, model: Any) -> None:
+    await bench.session.swap_avatar(replace(bench.stages, llm=model))
+
+
+async def test_a_sentence_that_has_ended_is_spoken_while_the_model_pauses(small_bundle: AvatarBundle) -> None:
+    """It need not wait for the first word of the next one; what may go on waits."""
+    async with Bench(small_bundle) as bench:
+        model = PausingModel("One moment please.", " It costs 3.", "14 euros.")
+        await with_model(bench, model)
+        turn = bench.session.say("How much?")
+        model.leave.release()
+        await bench.pass_time(0.2)
+        assert bench.subtitles == []
+        await bench.pass_time(0.6)
+        assert bench.subtitles == ["One moment please."]
+        model.leave.release()
+        await bench.pass_time(2.0)
+        assert bench.subtitles == ["One moment please."]
+        model.leave.release()
+        await bench.pass_time(2.0)
+        assert bench.subtitles == ["One moment please.", "It costs 3.14 euros."]
+        assert bench.states(turn)[-1] == "done"
+        assert bench.session.history[-1].content == "One moment please. It costs 3.14 euros."
+
+
+async def test_a_megabyte_at_once_is_taken_in_steps(small_bundle: AvatarBundle) -> None:
+    """Between the steps others have their turn: a piece is never more than is cut within milliseconds."""
+    async with Bench(small_bundle) as bench:
+        model = PausingModel("word " * 200_000)
+        await with_model(bench, model)
+        bench.session.say("Tell me everything.")
+        model.leave.release()
+        await bench.pass_time(0.4)
+        bench.session.interrupt()
+        await bench.pass_time(0.04)
+        deltas = [event.delta for event in bench.told if isinstance(event, TextEvent)]
+        assert deltas
+        assert max(map(len, deltas)) <= 250
 
 
 class DamagedBackend(FlashLipSync):

@@ -84,6 +84,127 @@ def test_markup(text: str, sentences: list[str]) -> None:
     assert split(text) == sentences
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Let me check that.The flight leaves at nine.", ["Let me check that.", "The flight leaves at nine."]),
+        ("Really?Yes, I do.It's so. That is it.", ["Really?", "Yes, I do.", "It's so.", "That is it."]),
+        ("Ja.Они ушли.Он здесь.", ["Ja.", "Они ушли.", "Он здесь."]),
+        ("Open README.MD or Console.WriteLine(x) of www.Example.com now.", None),
+        ("It is 3.14 on example.com and in Node.js or in the U.S.A today.", None),
+        ("Ask bob@example.Com or a?B=1 then.", None),
+    ],
+)
+def test_sentences_without_a_space_between(text: str, sentences: list[str] | None) -> None:
+    """Some models leave it out; files, addresses, numbers and names in code have none either, and stay whole."""
+    assert split(text) == (sentences or [text])
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["नमस्ते।", "आप कैसे हैं?", "ठीक।"],
+        ["আমি ভালো আছি।", "আপনি?"],
+        ["مرحبا.", "كيف حالك؟", "أنا بخير."],
+        ["یہ اچھا ہے۔", "ٹھیک۔"],
+        ["Բարեւ։", "Ինչպես ես։"],
+        ["ሰላም።", "እንዴት ነህ፧", "ደህና።"],
+        ["សួស្តី។", "តើអ្នក។"],
+        ["မင်္ဂလာပါ။", "နေကောင်းလား။"],
+        ["「はい。」", "彼は言った。"],
+        ["“好。”", "他说：“走吧！”", "然后呢？"],
+        ["สวัสดีครับ ผมชื่อสมชาย", "และผมเป็นผู้ช่วย"],
+    ],
+)
+def test_marks_of_other_scripts(sentences: list[str]) -> None:
+    """Each script is cut at its own marks, closing quotes included; Thai, which has none, at its spaces."""
+    assert split(" ".join(sentences)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Look:\n~~~py\nx = 1. Y\n~~~\nThat is all.", ["Look:", "That is all."]),
+        ("Look:\n```\ns = '```'\n```\nThat is all.", ["Look:", "That is all."]),
+        ("哈哈~~~好的。", ["哈哈~~~好的。"]),
+        ("So \\[ a = b. C \\] holds. Yes.", ["So a = b. C holds.", "Yes."]),
+        ("So $$\\sum_{i=1}^n i$$ holds. Yes.", ["So holds.", "Yes."]),
+        ("It is \\( never closed. Yes", ["It is \\( never closed.", "Yes"]),
+        ("The value $f(x, y)$ is it.", ["The value $f(x, y)$ is it."]),
+    ],
+)
+def test_blocks(text: str, sentences: list[str]) -> None:
+    """Code and formulas of their own lines are no sentences, and swallow none; what never ends was no block."""
+    assert split(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("held", "given"),
+    [
+        ("One moment please.", True),
+        ("Really?", True),
+        ('He said "Stop."', True),
+        ("好的。", True),
+        ("ठीक।", True),
+        ("It costs 3.", False),
+        ("Ask Dr.", False),
+        ("See no.", False),
+        ("in the U.S.", False),
+        ("e.g.", False),
+        ("One moment", False),
+        ("See [this page.", False),
+        ("", False),
+    ],
+)
+def test_a_pause_gives_what_has_ended(held: str, given: bool) -> None:
+    """A sentence that is surely whole need not wait for the next word; one that may go on does."""
+    splitter = SentenceSplitter()
+    splitter.push(held)
+    assert splitter.has_ended == given
+    assert splitter.pause() == ([held] if given else [])
+    assert splitter.flush() == ([] if given or not held else [held])
+
+
+def test_what_is_seen_as_one_character_is_not_split() -> None:
+    """Accents, emoji of several parts and flags stay whole where a text without spaces is cut."""
+    for cluster in (
+        "e\u0301",
+        "\U0001f469\u200d\U0001f467",
+        "\U0001f1e9\U0001f1ea",
+        "\u0e01\u0e34",
+        "\u1112\u1161\u11ab",
+    ):
+        for shift in range(4):
+            sentences = split("x" * shift + (cluster + "y") * 300)
+            assert all(cluster + "y" in sentence[:8] or sentence[0] in "xy" for sentence in sentences), cluster
+            assert "".join(sentences) == "x" * shift + (cluster + "y") * 300
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 40_000, "x" * 200_000, "!" * 50_000, "\\(" * 20_000, "a.A" * 30_000, "``" * 20_000]
+)
+def test_what_is_held_is_bounded(text: str) -> None:
+    """However long and odd a stream is, little of it is held, so that each step costs the same."""
+    splitter = SentenceSplitter()
+    for at in range(0, len(text), 1000):
+        splitter.push(text[at : at + 1000])
+        assert len(splitter._held) + len(splitter._formula) + len(splitter._fence_line) < 1200
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sentences_tell_how_much_of_the_stream_they_cover(seed: int) -> None:
+    """Cut at these places the stream falls into the sentences again, with what was dropped between them."""
+    chance = random.Random(seed)
+    words = ["Yes. ", "no ", "3.14 ", "that.The ", "好。", "(so), ", "```x. Y``` ", "😀 ", "\n\n", "# A\n", "$$x$$ "]
+    stream = "".join(chance.choices(words, k=60))
+    splitter = SentenceSplitter()
+    start = 0
+    for sentence in splitter.push(stream) + splitter.flush():
+        raw = stream[start : sentence.end]
+        assert sentence.split()[-1][-3:] in raw + "x", (sentence, raw)
+        start = sentence.end
+
+
 def test_first_sentence_is_early() -> None:
     """The first sentence is cut at a clause once more than ten characters are held, later ones are not."""
     assert split("Well, I think so, and that is it, really.") == ["Well, I think so,", "and that is it, really."]
@@ -162,6 +283,22 @@ def test_flushed_splitter_is_as_new() -> None:
         ("wait!!! what?? 好！！", "wait! what? 好！"),
         ("key " + "0123456789abcdef" * 5 + " end", "key end"),
         ("```\ncode\n```", ""),
+        ("~~~\ncode\n~~~\nand this", "and this"),
+        ("哈哈~~~好的", "哈哈 好的"),
+        ("Press <Save> or <Enter>, <em>now</em>", "Press Save or Enter, now"),
+        ("nine [1][2]. And Paris[3, 4] too [^a].", "nine. And Paris too."),
+        ("Press [1] for sales", "Press [1] for sales"),
+        ("巴黎【1†source】是首都【2】。", "巴黎是首都。"),
+        ("[1]: https://a.b/c Title", ""),
+        ("[^1]: the note", "the note"),
+        ("the area $\\pi r^2$ or \\(\\frac{a}{b}\\)", "the area pi r² or a / b"),
+        ("$\\int_0^1 f(x)dx$ is it", "is it"),
+        ("$5 to $10, US$20 or 5$", "$5 to $10, US$20 or 5$"),
+        ("[text][ref], ![a cat](cat.png) and <https://www.a.org/x>", "text, a cat and a.org"),
+        ("write to <bob@example.com>", "write to bob@example.com"),
+        ("**Two.", "Two."),
+        ("x <y and z> w", "x y and z w"),
+        ("نماینده\u200cها", "نماینده\u200cها"),
         ("😀🎉", ""),
         ("---", ""),
         ("...", ""),

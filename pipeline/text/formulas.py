@@ -1,0 +1,68 @@
+"""TeX in an answer: what of it can be said plainly, and nothing of what cannot."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["said_formula", "say_formulas"]
+
+MAX_SAID_CHARACTERS = 80
+_FORMULA = re.compile(
+    r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)"
+    r"|(?<![\w$\\])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\w$])",
+    re.DOTALL,
+)
+_SYMBOLS = {
+    **dict.fromkeys(("times", "cdot", "ast"), " × "),
+    **dict.fromkeys(("le", "leq"), " ≤ "),
+    **dict.fromkeys(("ge", "geq"), " ≥ "),
+    **dict.fromkeys(("ne", "neq"), " ≠ "),
+    **dict.fromkeys(("approx", "simeq", "sim"), " ≈ "),
+    **dict.fromkeys(("left", "right", "displaystyle", "quad", "qquad", "limits", "big", "Big", "boxed"), " "),
+    **dict.fromkeys(("ldots", "dots", "cdots", "to", "rightarrow", "Rightarrow", "implies"), ", "),
+    "pm": " ± ",
+    "div": " ÷ ",
+    "infty": "∞",
+    "circ": "°",
+    "degree": "°",
+}
+_NAMES = re.compile(
+    r"alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|upsilon"
+    r"|(?:var)?phi|chi|psi|omega|sin|cos|tan|log|ln|exp|min|max|lim",
+    re.IGNORECASE,
+)
+_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit|operatorname|boxed|mathbb)\s*\{([^{}]*)\}")
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_ROOT = re.compile(r"\\sqrt\s*\{([^{}]*)\}")
+_POWER = re.compile(r"\s*\^\s*(?:\{\s*([23]|\\circ)\s*\}|([23]|\\circ))")
+_INDEX = re.compile(r"_\{?([A-Za-z0-9]+)\}?")
+_COMMAND = re.compile(r"\\([A-Za-z]+|[,;:! %])\s?")
+
+
+def say_formulas(text: str) -> str:
+    """The text with each formula put plainly, or left out. Sums of money are none."""
+    if "$" not in text and "\\" not in text:
+        return text
+    return _FORMULA.sub(lambda match: said_formula(next(filter(None, match.groups()))), text)
+
+
+def said_formula(tex: str) -> str:
+    """A short formula in plain signs and words ("pi r²"); empty for one that would have to be seen."""
+    if len(tex) > 4 * MAX_SAID_CHARACTERS:
+        return ""
+    for _ in range(3):  # one within another
+        tex = _WRAPPED.sub(r" \1 ", tex)
+        tex = _ROOT.sub(r" √\1 ", _FRACTION.sub(r" \1 / \2 ", tex))
+    tex = _POWER.sub(lambda match: {"2": "²", "3": "³"}.get(match[1] or match[2], "°"), tex)
+    tex = _COMMAND.sub(_said_command, _INDEX.sub(r" \1 ", tex))
+    said = " ".join(tex.split())
+    return "" if len(said) > MAX_SAID_CHARACTERS or any(mark in said for mark in "\\{}^_&") else said
+
+
+def _said_command(match: re.Match[str]) -> str:
+    name = match[1]
+    if _NAMES.fullmatch(name):
+        return f" {name.removeprefix('var')} "
+    if not name.isalpha():
+        return "%" if name == "%" else " "
+    return _SYMBOLS.get(name, match[0])

@@ -1,0 +1,36 @@
+"""Which characters belong to which way of writing, and how wide a text is when it is heard."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["is_cjk", "may_break_before", "width"]
+
+_CJK = re.compile("[\u1100-\u11ff\u2e80-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffee\U00020000-\U0003ffff]")
+_JOINER = "\u200d"
+
+
+def is_cjk(character: str) -> bool:
+    """Whether a character is Chinese, Japanese or Korean, or their full-width punctuation."""
+    return character > "\u10ff" and _CJK.match(character) is not None
+
+
+def width(text: str) -> int:
+    """Length as it is heard: a Chinese character says about as much as two letters."""
+    return len(text) if text.isascii() else len(text) + len(_CJK.findall(text))
+
+
+def may_break_before(text: str, at: int) -> bool:
+    """Whether text may be cut there without splitting what is seen as one character (accents, emoji, syllables)."""
+    if not 0 < at < len(text):
+        return True
+    before, after = text[at - 1], text[at]
+    if unicodedata.category(after) in ("Mn", "Mc", "Me") or _JOINER in (before, after) or after == "\u200c":
+        return False
+    if "\U0001f3fb" <= after <= "\U0001f3ff":  # a skin tone
+        return False
+    if "\U0001f1e6" <= after <= "\U0001f1ff":  # flags are pairs
+        flags = len(text[:at]) - len(text[:at].rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))
+        return flags % 2 == 0
+    return not ("\u1100" <= before <= "\u11ff" and "\u1160" <= after <= "\u11ff")  # parts of a Korean syllable
