@@ -34,9 +34,9 @@ from portal.api.jobs import jobs_router
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import default_choice, new_engine
 from portal.http.door import front_door
-from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
+from portal.http.server import server_config
 from portal.jobs import JobQueue
-from portal.process import give_pictures_back, leave_settled_objects_alone, let_the_loop_in
+from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.submissions import ensure_parts, ensure_presets
@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 STATIC = Path(__file__).parent / "static"
-SHUTDOWN_S = 1
 FIRST_AVATAR_S = 180.0
 LOOK_S = 0.2
 
@@ -186,7 +185,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         async with home.running():
             yield
 
-    app = FastAPI(title="Vivavoce", lifespan=lifespan)
+    app = FastAPI(title="Vivavoce", version=VERSION, lifespan=lifespan)
     answer_errors(app)
     app.include_router(home.socket.router)
     app.include_router(avatars_router(home.library, home.queue, settings))
@@ -219,18 +218,11 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 
 
 async def _serve(settings: Settings, portal: Portal, app: ASGIApp, say: Callable[[str], None]) -> int:
-    config = uvicorn.Config(
+    config = server_config(
         app,
         host=settings.host,
         port=settings.port,
-        log_level="warning",
-        proxy_headers=False,  # BehindProxies reads them
-        ws=PromptWebSocket,
-        ws_ping_interval=PING_EVERY_S,
-        ws_ping_timeout=PONG_WITHIN_S,
-        ws_per_message_deflate=False,  # pictures and sound are compressed already
-        ws_max_size=1 << 20,
-        timeout_graceful_shutdown=SHUTDOWN_S,
+        most_connections=connections_that_fit(settings.max_connections),
     )
     server = uvicorn.Server(config)
     announcing = asyncio.create_task(_announce(settings, portal, say), name="announce")

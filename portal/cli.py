@@ -6,7 +6,6 @@ Each command is a short function that imports its owner when it is called: `--he
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from avatars.errors import AvatarError
 from models.errors import WeightsError
 from pipeline import registry
 from pipeline.errors import VivavoceError
+from portal.logs import begin_logging
 from portal.settings import Settings, load_settings, option_name
 
 if TYPE_CHECKING:
@@ -56,19 +56,13 @@ def main(arguments: Sequence[str]) -> int:
     command: Command = parsed.command
     try:
         settings = load_settings(settings_given(parsed))
-        _begin_logging(settings.log_level)
+        begin_logging(settings.log_level)
         return command.run(parsed, settings)
     except (VivavoceError, AvatarError, WeightsError) as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _begin_logging(level: str) -> None:
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if level == "info":  # it tells of each step of finding a way to each viewer
-        logging.getLogger("aioice").setLevel(logging.WARNING)
 
 
 def build_parser() -> argparse.ArgumentParser:

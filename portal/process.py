@@ -1,13 +1,14 @@
-"""How the server process shares memory with the system and the interpreter among its threads."""
+"""How the server process shares memory and open files with the system, and the interpreter among its threads."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import platform
 import sys
 
-__all__ = ["give_pictures_back", "leave_settled_objects_alone", "let_the_loop_in"]
+__all__ = ["connections_that_fit", "give_pictures_back", "leave_settled_objects_alone", "let_the_loop_in"]
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -15,6 +16,9 @@ PICTURE_BYTES = 256 * 1024
 """What is larger is a picture or a model's working memory: short-lived, of many sizes, from many threads."""
 KEPT_BYTES = 4 * 1024 * 1024
 SWITCH_S = 0.0005
+FILES_BESIDE = 256
+"""Open files that are no connection: databases, avatars, WebRTC's sockets, pipes."""
+FILES_WANTED = 65536
 
 
 def give_pictures_back() -> bool:
@@ -48,3 +52,18 @@ def let_the_loop_in() -> None:
     came to 30 ms of late sound.
     """
     sys.setswitchinterval(SWITCH_S)
+
+
+def connections_that_fit(wanted: int) -> int:
+    """Have the system let this process open more files; how many connections, up to `wanted`, that leaves room for."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    goal = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < goal:
+        with contextlib.suppress(ValueError, OSError):  # macOS admits less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
+            soft = goal
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_BESIDE))

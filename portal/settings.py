@@ -155,6 +155,9 @@ class Settings(BaseSettings):
         ("127.0.0.0/8", "::1"),
         description="addresses or networks of proxies whose X-Forwarded-* headers are believed; default: this machine",
     )
+    max_connections: int = Field(
+        1000, ge=16, description="open connections, sockets counted in; beyond, those that ask for nothing are ended"
+    )
     root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar")
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
     worker: bool = Field(True, description="run jobs in a process of this portal's; off: `launch.py worker` does")

@@ -13,77 +13,40 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
-from starlette.types import Message
 
 from pipeline.errors import BadRequest
 from portal.disk import disk_full_explained
 from portal.errors import UnsupportedMedia, UploadTooLarge
+from portal.http.bodies import UploadPlaces, allow_body
 
-__all__ = ["Uploads", "check_media", "check_speech", "limited_body", "limited_form"]
+__all__ = ["Uploads", "check_media", "check_speech", "limited_form"]
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 "Fields, boundaries and part headers beside the file itself."
-MAX_FIELDS_BYTES = 256 * 1024
-"A request without a file: it is held in memory as a whole."
 MAX_SPEECH_S = 600.0
 NOT_STORED = "the upload was not stored"
 
 
 @asynccontextmanager
-async def limited_form(request: Request, max_bytes: int) -> AsyncIterator[FormData]:
+async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -> AsyncIterator[FormData]:
     """The form of a request with at most one file; its temporary files are gone at the end.
 
-    Raises UploadTooLarge (as soon as it is known: by the declared length, or in the middle of reading), BadRequest,
-    DiskFull.
+    A larger one is refused as soon as that is known: by its declared length, or in the middle of reading. Raises
+    BadRequest, TooMany, DiskFull.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
-        limited = _limited(
-            request,
-            max_bytes + FORM_OVERHEAD_BYTES,
-            UploadTooLarge(
-                f"The upload is larger than {max_bytes // 2**20} MB.",
-                "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
-            ),
+        too_large = UploadTooLarge(
+            f"The upload is larger than {max_bytes // 2**20} MB.",
+            "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
         )
-    else:
-        limited = _limited_fields(request)
+        allow_body(request.scope, max_bytes + FORM_OVERHEAD_BYTES, too_large)
     try:
-        with disk_full_explained(NOT_STORED):
-            async with limited.form(max_files=1, max_fields=16) as form:
+        with places.taken(request.scope), disk_full_explained(NOT_STORED):
+            async with request.form(max_files=1, max_fields=16) as form:
                 yield form
     except (MultiPartException, HTTPException) as error:
         cause = error.message if isinstance(error, MultiPartException) else error.detail
         raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
-
-
-async def limited_body(request: Request) -> bytes:
-    """The body of a request without a file. Raises UploadTooLarge as soon as it is known."""
-    return await _limited_fields(request).body()
-
-
-def _limited_fields(request: Request) -> Request:
-    error = UploadTooLarge(
-        f"The request is larger than {MAX_FIELDS_BYTES // 1024} KiB.", "Send a file as multipart/form-data."
-    )
-    return _limited(request, MAX_FIELDS_BYTES, error)
-
-
-def _limited(request: Request, limit: int, too_large: UploadTooLarge) -> Request:
-    """The same request, of which at most `limit` bytes are read. Raises `too_large`, here or from its reading."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise too_large
-    received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise too_large
-        return message
-
-    return Request(request.scope, receive)
 
 
 class Uploads:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
 from typing import NoReturn
 
+from portal.logs import begin_logging
 from portal.settings import Settings
 from portal.worker import leave, run_worker
 
@@ -24,7 +24,7 @@ def _leash() -> None:
 def main() -> NoReturn:
     """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
-    logging.basicConfig(level=settings.log_level.upper(), format="worker: %(levelname)s %(name)s: %(message)s")
+    begin_logging(settings.log_level, "worker: %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_leash, name="leash", daemon=True).start()
     leave(run_worker(settings, idle_exit_s=settings.worker_idle_s))
 

@@ -21,6 +21,7 @@ from portal.api.errors import ErrorRoute
 from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
+from portal.http.bodies import UploadPlaces
 from portal.jobs import JobQueue, id_of_test_clip
 from portal.names import clean_name
 from portal.submissions import chosen_parameters, submit_avatar, submit_parts
@@ -57,7 +58,7 @@ def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) 
 
 def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
-    uploads, reports = Uploads(settings.data_dir), FaceReports(settings.data_dir)
+    uploads, places, reports = Uploads(settings.data_dir), UploadPlaces(), FaceReports(settings.data_dir)
 
     @router.get("")
     def list_avatars() -> list[AvatarView]:
@@ -71,7 +72,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
         `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
-        async with limited_form(request, settings.max_upload_bytes) as form:
+        async with limited_form(request, settings.max_upload_bytes, places) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")

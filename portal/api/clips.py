@@ -17,9 +17,10 @@ from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import ClipRequest, JobView, job_view
 from portal.errors import JobNotFound
+from portal.http.bodies import UploadPlaces
 from portal.jobs import JobQueue
 from portal.submissions import submit_clip
-from portal.uploads import Uploads, limited_body, limited_form
+from portal.uploads import Uploads, limited_form
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -31,16 +32,16 @@ VALID_ID = re.compile(r"[a-z0-9-]{1,80}")
 
 def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
-    uploads = Uploads(settings.data_dir)
+    uploads, places = Uploads(settings.data_dir), UploadPlaces()
 
     @router.post("", status_code=202)
     async def ask_for_clip(request: Request) -> JobView:
         """Queue a clip: JSON {avatar, text, voice, name}, or a form with these and a recording in `audio`."""
         audio: Path | None = None
         if request.headers.get("content-type", "").startswith("application/json"):
-            wish = _parse(await limited_body(request))
+            wish = _parse(await request.body())
         else:
-            async with limited_form(request, settings.max_upload_bytes) as form:
+            async with limited_form(request, settings.max_upload_bytes, places) as form:
                 fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None

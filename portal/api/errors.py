@@ -28,6 +28,7 @@ STATUSES = {
     "job_not_found": 404,
     "avatar_not_prepared": 409,
     "network_missing": 409,
+    "request_timeout": 408,
     "upload_too_large": 413,
     "unsupported_media": 415,
     "bad_media": 422,

@@ -9,6 +9,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.api.errors import internal_error
+from portal.http.bodies import Bodies
 from portal.http.headers import SafeHeaders
 from portal.http.origins import OriginGuard
 from portal.http.proxies import BehindProxies
@@ -27,7 +28,7 @@ PACKING = 6
 
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
-    app = GZipMiddleware(app, minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
+    app = GZipMiddleware(Bodies(app), minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)

@@ -1,8 +1,8 @@
 """PromptWebSocket: uvicorn's WebSocket protocol, which ends when it should and lets others in between.
 
-The one place that reaches inside uvicorn. Written for 0.54; tests/portal/test_http_websockets.py fails on an upgrade
-that breaks it. uvicorn closes a connection only when all that waits to be sent has left, which is never for a client
-that stops reading. It parses all it has received at once: 256 kB are 40,000 empty frames, or half a second.
+It reaches inside uvicorn, as `server.py` does. Written for 0.54; tests/portal/test_http_websockets.py fails on an
+upgrade that breaks it. uvicorn closes a connection only when all that waits to be sent has left, which is never for a
+client that stops reading. It parses all it has received at once: 256 kB are 40,000 empty frames, or half a second.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.health import health_router
 from portal.api.jobs import jobs_router
+from portal.http.bodies import Bodies
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from tests.portraits import plain_parts
@@ -53,7 +54,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[
     app.include_router(clips_router(library, queue, settings))
     app.include_router(jobs_router(queue))
     app.include_router(health_router(sessions, library, queue, version="1.2.3"))
-    with TestClient(app) as client:
+    with TestClient(Bodies(app)) as client:
         yield client
 
 

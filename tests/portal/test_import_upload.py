@@ -15,6 +15,7 @@ from peer_folders import livetalking_wav2lip, musetalk, zipped
 from avatars.errors import BadImport
 from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
+from portal.http.bodies import Bodies
 from portal.job_records import JobFolders
 from portal.job_steps import recipes
 from portal.jobs import PREPARE, JobQueue
@@ -27,7 +28,7 @@ def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:
     queue = JobQueue(tmp_path)
     app = FastAPI()
     app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path)))
-    with TestClient(app) as client:
+    with TestClient(Bodies(app)) as client:
         yield client
     queue.close()
 

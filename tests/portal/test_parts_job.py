@@ -21,6 +21,7 @@ from avatars.parts import BackendParts, parts_path
 from pipeline import registry
 from portal.api.avatars import avatars_router
 from portal.api.jobs import jobs_router
+from portal.http.bodies import Bodies
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from portal.submissions import ensure_parts
@@ -56,7 +57,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[
     app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path)))
     app.include_router(jobs_router(queue))
     portrait_bundle(library.root / "ada", size=128)
-    with TestClient(app) as client:
+    with TestClient(Bodies(app)) as client:
         yield client
 
 

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from portal.process import FILES_BESIDE, connections_that_fit
+
 PROGRAM = """
 import numpy as np
 from portal.process import give_pictures_back
@@ -34,3 +36,16 @@ def test_freed_pictures_go_back_to_the_system() -> None:
         [sys.executable, "-c", PROGRAM.format(tuned=True)], check=True, capture_output=True, text=True
     )
     assert float(done.stdout) > 70
+
+
+def test_the_system_lets_more_files_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is raised as far as it goes, and connections leave room for other files."""
+    resource = pytest.importorskip("resource")
+    limits = [(1024, 4096)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, wanted: limits.append(wanted))
+    assert connections_that_fit(1000) == 1000 and limits[-1] == (4096, 4096)
+    assert connections_that_fit(10_000) == 4096 - FILES_BESIDE
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, _wanted: (_ for _ in ()).throw(ValueError))
+    limits.append((512, resource.RLIM_INFINITY))
+    assert connections_that_fit(1000) == 512 - FILES_BESIDE

@@ -188,6 +188,7 @@ def test_every_setting_explains_itself():
         "_px",
         "port",
         "max_sessions",
+        "max_connections",
         "jpeg_quality",
         "sharpen",
     )

@@ -1,0 +1,145 @@
+"""The HTTP server: uvicorn, with an end to its patience and to the number of connections.
+
+uvicorn waits for ever for a request that does not come, or comes a byte a minute, and for a reader that does not read.
+A thousand such connections took every file descriptor of the portal. So here a connection has to ask for something
+within HEAD_S, has to take what it is sent, and makes room for the next one when there are too many. Written for 0.54.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
+
+__all__ = ["Connections", "PatientHttp", "server_config"]
+
+HEAD_S = 20.0
+"From connecting, or from the last answer, to the end of the next request's headers. uvicorn ends idle ones after 5."
+UNREAD_S = 300.0
+"A video that is paused is not read either; its player comes back for the rest."
+SOCKET_MESSAGE_BYTES = 1 << 20
+SHUTDOWN_S = 1
+
+
+def server_config(app: ASGIApp, *, host: str, port: int, most_connections: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=partial(PatientHttp, register=Connections(most_connections)),  # type: ignore[arg-type]
+        log_config=None,  # its lines go where ours go
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,  # BehindProxies reads them
+        server_header=False,
+        ws=PromptWebSocket,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PONG_WITHIN_S,
+        ws_per_message_deflate=False,  # pictures and sound are compressed already
+        ws_max_size=SOCKET_MESSAGE_BYTES,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
+class Connections:
+    """Which connections have nothing to do, the longest waiting first; at most `most` are open, sockets counted in."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._waiting: dict[PatientHttp, None] = {}
+
+    def wait(self, connection: PatientHttp) -> None:
+        self._waiting[connection] = None
+
+    def leave(self, connection: PatientHttp) -> None:
+        self._waiting.pop(connection, None)
+
+    def make_room(self) -> bool:
+        """End the connection that has waited longest; False if all are at work."""
+        longest = next(iter(self._waiting), None)
+        if longest is None:
+            return False
+        longest.give_up()
+        return True
+
+
+class PatientHttp(H11Protocol):
+    """One HTTP connection that ends when nothing comes of it."""
+
+    def __init__(self, *args: Any, register: Connections, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._register = register
+        self._until: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._handed_over = False
+        "to the protocol of a WebSocket, or closed"
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._register.most and not self._register.make_room():
+            self.give_up()
+        else:
+            self._look()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._look()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._let_go()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(UNREAD_S, self.give_up)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def give_up(self) -> None:
+        """End it at once: closing in order would wait for the other end to read."""
+        self._let_go()
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _look(self) -> None:
+        """Wait for a request, or stop waiting because there is one. What arrives meanwhile gains no time."""
+        if self._handed_over:
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._until is None:
+            self._until = self.loop.call_later(HEAD_S, self.give_up)
+            self._register.wait(self)
+
+    def _stop_waiting(self) -> None:
+        if self._until is not None:
+            self._until.cancel()
+            self._until = None
+        self._register.leave(self)
+
+    def _let_go(self) -> None:
+        self._handed_over = True
+        self._stop_waiting()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None

@@ -1,0 +1,105 @@
+"""Bodies of requests: too large, and stopping in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+from starlette.types import Message
+
+from pipeline.errors import BadRequest
+from portal.api.errors import answer_errors
+from portal.http.bodies import FIELDS_BYTES, PROGRESS_BYTES, Bodies, UploadPlaces, allow_body
+from portal.http.limits import TooMany
+
+
+class Wish(BaseModel):
+    text: str
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = FastAPI()
+    answer_errors(app)
+
+    @app.post("/wish")
+    def wish(_wish: Wish) -> str:
+        return "done"
+
+    @app.post("/large")
+    async def large(request: Request) -> int:
+        allow_body(request.scope, 4 * FIELDS_BYTES, BadRequest("Too much.", "Less."))
+        return len(await request.body())
+
+    return app
+
+
+def pieces(size: int) -> Iterator[bytes]:
+    """Without a length that is told before."""
+    for _ in range(size // 1024):
+        yield b"x" * 1024
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_body_is_no_larger_than_its_address_takes(app: FastAPI, is_declared: bool) -> None:
+    """256 KiB where no file is expected, more where the route says so; refused with its reason, declared or not."""
+    client = TestClient(Bodies(app))
+
+    def body(size: int) -> Any:
+        return b"x" * size if is_declared else pieces(size)
+
+    refused = client.post("/wish", content=body(FIELDS_BYTES + 1024))
+    assert refused.status_code == 413 and refused.json()["error"]["code"] == "upload_too_large"
+    assert client.post("/large", content=body(2 * FIELDS_BYTES)).json() == 2 * FIELDS_BYTES
+    assert client.post("/large", content=body(5 * FIELDS_BYTES)).json()["error"]["message"] == "Too much."
+    assert client.post("/wish", json={"text": "hello"}).json() == "done"
+
+
+async def answers_to(app: FastAPI, body: list[bytes], quiet_s: float) -> tuple[list[Message], int]:
+    """What is sent when nothing comes after those pieces, and how many were read."""
+    sent: list[Message] = []
+    waiting = list(body)
+
+    async def receive() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(0), "more_body": True}
+        await asyncio.Event().wait()
+        raise AssertionError("nothing else comes")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"5000")]
+    scope = {"type": "http", "method": "POST", "path": "/wish", "headers": headers, "query_string": b""}
+    async with asyncio.timeout(20):
+        await Bodies(app, quiet_s)(scope, receive, send)
+    return sent, len(body) - len(waiting)
+
+
+@pytest.mark.parametrize("body", [[], [b"{"], [b"x" * PROGRESS_BYTES, b"x"]])
+async def test_a_body_that_stops_coming_is_given_up(app: FastAPI, body: list[bytes]) -> None:
+    """At once, in its middle or after much of it: the request ends with 408 and its connection with it."""
+    sent, read = await answers_to(app, body, quiet_s=0.0 if not body else 0.05)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 408 and (b"connection", b"close") in sent[0]["headers"]
+    assert b"request_timeout" in sent[1]["body"] and read == len(body)
+
+
+def test_only_so_many_uploads_come_in_at_one_time() -> None:
+    """One address has its share, whatever others do; all together no more than the portal takes."""
+    places = UploadPlaces(each=2, most=3)
+    here, there = ({"client": (address, 1)} for address in ("203.0.113.1", "203.0.113.2"))
+    with places.taken(here), places.taken(here):
+        with pytest.raises(TooMany, match="your address"), places.taken(here):
+            pass
+        with places.taken(there), pytest.raises(TooMany, match="portal"), places.taken(there):
+            pass
+        with places.taken(there):
+            pass
+    with places.taken(here):
+        pass

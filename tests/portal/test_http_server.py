@@ -1,0 +1,163 @@
+"""Connections of which nothing comes: they end, and make room for those of which something does."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from portal.http.server import HEAD_S, UNREAD_S, Connections, PatientHttp, server_config
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n"
+
+
+class Timer:
+    def __init__(self, delay_s: float, action: Callable[[], object]) -> None:
+        self.delay_s, self.action, self.cancelled = delay_s, action, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Wire(asyncio.Transport):
+    """A connection that ends only by what the server does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.ended = ""
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class Line:
+    """One connection and the timers that it has set."""
+
+    def __init__(self, register: Connections, state: ServerState) -> None:
+        config = server_config(_hello, host="127.0.0.1", port=0, most_connections=3)
+        config.load()
+        self.protocol = PatientHttp(config, state, {}, register=register)
+        self.timers: list[Timer] = []
+        real = self.protocol.loop
+        self.protocol.loop = self  # type: ignore[assignment]
+        self.create_task = real.create_task
+        self.wire = Wire()
+        self.protocol.connection_made(self.wire)
+
+    def call_later(self, delay_s: float, action: Callable[[], object]) -> Timer:
+        self.timers.append(Timer(delay_s, action))
+        return self.timers[-1]
+
+    def running(self, delay_s: float) -> list[Timer]:
+        return [timer for timer in self.timers if timer.delay_s == delay_s and not timer.cancelled]
+
+    async def answered(self) -> None:
+        await asyncio.gather(*self.protocol.tasks)
+
+
+async def _hello(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def test_a_connection_has_to_ask_for_something() -> None:
+    """Silent, or with headers that come a byte at a time: what arrives gains it no time, and then it is cut."""
+    line = Line(Connections(3), ServerState())
+    for byte in REQUEST:
+        line.protocol.data_received(bytes([byte]))
+    (timer,) = line.running(HEAD_S)
+    timer.action()
+    assert line.wire.ended == "aborted" and line.protocol not in line.protocol.connections
+
+
+async def test_a_connection_that_asks_is_left_alone_until_it_is_answered() -> None:
+    """Then the next request has to come in the same time; a body that goes on after the answer is no request."""
+    line = Line(Connections(3), ServerState())
+    line.protocol.data_received(REQUEST + b"\r\n")
+    assert not line.running(HEAD_S)
+    await line.answered()
+    assert line.wire.written.endswith(b"hello") and len(line.running(HEAD_S)) == 1
+
+    line.protocol.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n\r\nxx")
+    assert not line.running(HEAD_S)
+    await line.answered()
+    (timer,) = line.running(HEAD_S)
+    line.protocol.data_received(b"x" * 10)
+    assert line.running(HEAD_S) == [timer]
+
+
+async def test_a_reader_that_does_not_read_is_cut() -> None:
+    """However politely: closing would wait for it. Whoever reads on is left alone."""
+    line = Line(Connections(3), ServerState())
+    line.protocol.pause_writing()
+    line.protocol.resume_writing()
+    assert not line.running(UNREAD_S)
+    line.protocol.pause_writing()
+    line.running(UNREAD_S)[0].action()
+    assert line.wire.ended == "aborted"
+
+
+async def test_who_has_waited_longest_makes_room() -> None:
+    """At the limit the oldest connection without a request ends; one at work never does, and then nobody is let in."""
+    register, state = Connections(3), ServerState()
+    at_work, idle, other = (Line(register, state) for _ in range(3))
+    at_work.protocol.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
+    newcomer = Line(register, state)
+    assert (idle.wire.ended, other.wire.ended, newcomer.wire.ended) == ("aborted", "", "")
+    for line in (other, newcomer):
+        line.protocol.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
+    late = Line(register, state)
+    assert late.wire.ended == "aborted" and len(state.connections) == 3
+    for line in (at_work, other, newcomer):
+        await line.answered()
+        line.protocol.connection_lost(None)
+    assert not state.connections and not register.make_room()
+
+
+@asynccontextmanager
+async def served(most_connections: int) -> AsyncIterator[int]:
+    config = server_config(_hello, host="127.0.0.1", port=0, most_connections=most_connections)
+    config.lifespan = "off"
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost:"])
+async def test_many_half_open_connections_keep_nobody_out(said: bytes) -> None:
+    """Five times as many as are admitted, none of which asks for anything: who does is served all the same."""
+    async with served(most_connections=20) as port, AsyncExitStack() as stack:
+        for _ in range(100):
+            _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.write(said)
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/")
+        assert answer.text == "hello" and "server" not in answer.headers
