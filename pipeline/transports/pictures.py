@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 from pipeline.transports.bitrate import BitrateLimit
 from pipeline.transports.encoders import VideoEncoder
@@ -30,6 +30,7 @@ class PictureEncoder:
         self._coding = LoopCoding.of(encoder.codec)
         self._replay = LoopReplay()
         self._key_wanted = True
+        self._encoding: Future[bytes] | None = None
 
     def want_key_frame(self) -> None:
         """The viewer lost something: the next picture is a live key frame, unless the loop has one just there."""
@@ -42,10 +43,17 @@ class PictureEncoder:
         if data is None:
             key, self._key_wanted = self._key_wanted, False
             self.key_frames += key
-            event_loop = asyncio.get_running_loop()
-            data = await event_loop.run_in_executor(self._executor, self._live, picture, key)
+            self._encoding = self._executor.submit(self._live, picture, key)
+            data = await asyncio.wrap_future(self._encoding)
         self._limit.on_picture(len(data))
         return data
+
+    def close(self) -> None:
+        """Give the encoder's memory back: now, or when the picture that a thread is encoding is done. Idempotent."""
+        if self._encoding is None:
+            self._encoder.close()
+        else:
+            self._encoding.add_done_callback(lambda _encoded: self._encoder.close())
 
     def _from_loop(self, picture: ImageArray | LoopPosition) -> bytes | None:
         if not isinstance(picture, LoopPosition):

@@ -36,6 +36,7 @@ from pipeline.transports.aiortc_adapter import (
     report_capture_time,
 )
 from pipeline.transports.bitrate import BitrateLimit
+from pipeline.transports.candidates import CandidateFilter
 from pipeline.transports.encoders import OpusEncoder, video_encoder
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
@@ -53,7 +54,7 @@ CONNECT_TIMEOUT_S = 15.0
 _GATHER_S = 1.0  # a TURN allocation takes 0.3 s; the page gives WebRTC 2.5 s in all
 _MAX_SDP_CHARS = 64 * 1024
 _SDP_HINT = "Send the browser's localDescription.sdp."
-_MAX_CANDIDATES = 64
+_MAX_MEDIA = 8  # of an offer; a browser's has two, one more for data, and perhaps those of a camera
 _VIDEO_CLOCK_HZ = 90_000
 _VIDEO_TICKS = 3600  # per picture
 _AUDIO_QUEUE_FRAMES = 50
@@ -64,7 +65,8 @@ class WebRtcTransport:
 
     ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address);
     executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; codecs: in order of
-    preference, the first that the offer has is used. `connected` is set once media flows, `closed` at the end: by
+    preference, the first that the offer has is used; local: viewers are on this machine, so that its loopback addresses
+    are among those that packets may be sent to. `connected` is set once media flows, `closed` at the end: by
     aclose(), a viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S. Before `connected`
     frames are not kept.
     """
@@ -79,6 +81,7 @@ class WebRtcTransport:
         *,
         bitrate_bps: int | None = None,
         codecs: Sequence[str] = ("H264", "VP8"),
+        local: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._loops = loops
@@ -93,10 +96,10 @@ class WebRtcTransport:
         self._peer: RTCPeerConnection | None = None
         self._video = PacketTrack("video", _VIDEO_CLOCK_HZ, QUEUE_PICTURES)
         self._audio = PacketTrack("audio", PLAYOUT_RATE_HZ, _AUDIO_QUEUE_FRAMES)
-        self._opus = OpusEncoder()
+        self._opus: OpusEncoder | None = OpusEncoder()
         self._tasks: list[asyncio.Task[None]] = []
         self._closer: asyncio.Task[None] | None = None
-        self._candidates = 0
+        self._candidates = CandidateFilter(local=local)
 
         self._encoder: PictureEncoder | None = None
         self._waiting: deque[tuple[MediaFrame, int]] = deque()
@@ -129,7 +132,7 @@ class WebRtcTransport:
     async def _negotiate(self, offer_sdp: str) -> str:
         if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
             raise BadRequest("The offer is empty or too long to be SDP.", _SDP_HINT)
-        offer_sdp = _without_mdns(offer_sdp)
+        offer_sdp = self._candidates.only_usable(offer_sdp)
         _check_offer(SessionDescription.parse(offer_sdp))
         peer = self._peer = RTCPeerConnection(self._configuration())
         peer.on("connectionstatechange", self._on_state)
@@ -175,14 +178,15 @@ class WebRtcTransport:
     ) -> None:
         """One trickled candidate of the viewer (`candidate:...`); an empty one (end of candidates) is fine.
 
+        Those that CandidateFilter has no use for are ignored.
+
         Raises BadRequest.
         """
-        if self._peer is None or self.closed.is_set() or not candidate.strip() or ".local " in candidate:
+        if self._peer is None or self.closed.is_set() or not candidate.strip():
             return
-        self._candidates += 1
         try:
-            if self._candidates > _MAX_CANDIDATES:
-                raise ValueError("too many candidates")
+            if not self._candidates.usable(candidate):
+                return
             parsed = candidate_from_sdp(candidate.removeprefix("a=").removeprefix("candidate:"))
             parsed.sdpMid, parsed.sdpMLineIndex = sdp_mid, sdp_mline_index
             await self._peer.addIceCandidate(parsed)
@@ -193,7 +197,7 @@ class WebRtcTransport:
 
     async def send(self, frame: MediaFrame) -> None:
         """Send the frame's sound now and its picture when it is encoded. Ignored unless connected."""
-        if not self.connected.is_set() or self.closed.is_set():
+        if self._opus is None or not self.connected.is_set() or self.closed.is_set():
             return
         sound = self._opus.encode(frame.audio)
         captured_ntp = ntp_time()
@@ -233,6 +237,10 @@ class WebRtcTransport:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._peer is not None:
             await self._peer.close()
+        # This transport is in cycles with aiortc's objects, and Python's collector may find those minutes later.
+        self._opus = None
+        if self._encoder is not None:
+            self._encoder.close()
 
     def stats(self) -> TransportStats:
         return TransportStats(
@@ -288,6 +296,8 @@ def _check_offer(offer: SessionDescription) -> None:
     """Refuse what aiortc would accept and then trip over, or answer without sending anything."""
     if not {"audio", "video"} <= {media.kind for media in offer.media}:
         raise BadRequest("The offer has no video and audio to be sent.", "Offer to receive both.")
+    if len(offer.media) > _MAX_MEDIA:
+        raise BadRequest(f"The offer has {len(offer.media)} media; at most {_MAX_MEDIA} are answered.", _SDP_HINT)
     mids = {media.rtp.muxId for media in offer.media}
     if not all(mid in mids for group in offer.group if group.semantic == "BUNDLE" for mid in group.items):
         raise BadRequest("The offer bundles media that it does not have.", _SDP_HINT)
@@ -297,10 +307,3 @@ def _capabilities(kind: str, names: Sequence[str]) -> list[RTCRtpCodecCapability
     """aiortc's codecs of those names, in that order, and retransmission."""
     codecs = RTCRtpSender.getCapabilities(kind).codecs
     return [codec for name in (*names, "rtx") for codec in codecs if codec.name == name]
-
-
-def _without_mdns(sdp: str) -> str:
-    """Leave out host candidates that only multicast DNS could resolve; the viewer is learned from its own checks."""
-    return "".join(
-        line for line in sdp.splitlines(keepends=True) if not (line.startswith("a=candidate") and ".local " in line)
-    )

@@ -61,7 +61,10 @@ class PeerTransport(Transport, Protocol):
 class Transports(Protocol):
     """Makes transports; the app knows what they are made of."""
 
-    def webrtc(self) -> PeerTransport: ...
+    def webrtc(self, *, local: bool) -> PeerTransport:
+        """local: the viewer is on this machine."""
+        ...
+
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
 
 
@@ -110,13 +113,13 @@ class Seat:
         self._following: asyncio.Task[None] | None = None
         self._listening = asyncio.create_task(self._listen(), name=f"events-{session.id}")
 
-    async def answer(self, offer_sdp: str) -> str:
+    async def answer(self, offer_sdp: str, local: bool) -> str:
         """Answer a WebRTC offer. Frames go to the new peer once it is connected; what carries them until then goes on.
 
-        Raises BadRequest.
+        local: the viewer is on this machine. Raises BadRequest.
         """
         await self._forget_peer()
-        peer = self._transports.webrtc()
+        peer = self._transports.webrtc(local=local)
         try:
             answer = await peer.answer(offer_sdp)
         except BaseException:

@@ -28,6 +28,7 @@ from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
 from portal.api.viewer_socket import ViewerSocket
 from portal.api.waiting_line import WaitingLine
+from portal.http.proxies import is_local
 
 __all__ = ["GRACE_S", "BackendTransports", "SessionSocket"]
 
@@ -67,7 +68,7 @@ class BackendTransports:
     "of WebRTC video; None for a fit to the picture's size"
     jpeg_quality: int = 75
 
-    def webrtc(self) -> PeerTransport:
+    def webrtc(self, *, local: bool) -> PeerTransport:
         peer: PeerTransport = registry.create(
             "transport",
             "webrtc",
@@ -75,6 +76,7 @@ class BackendTransports:
             executor=self.executor,
             ice_servers=self.ice_servers,
             bitrate_bps=self.bitrate_bps,
+            local=local,
         )
         return peer
 
@@ -120,7 +122,7 @@ class SessionSocket:
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self.clock)
         if await viewer.accept():
-            await _Conversation(self, viewer).run()
+            await _Conversation(self, viewer, local=is_local(socket.scope)).run()
 
 
 class _Conversation:
@@ -131,9 +133,10 @@ class _Conversation:
     loads. Within a lane commands keep their order.
     """
 
-    def __init__(self, home: SessionSocket, socket: ViewerSocket) -> None:
+    def __init__(self, home: SessionSocket, socket: ViewerSocket, *, local: bool) -> None:
         self._home = home
         self._socket = socket
+        self._local = local
         self._seat: Seat | None = None
         self._greeting = False  # a hello is being answered
         self._in_line = False  # it waits for a place
@@ -222,7 +225,7 @@ class _Conversation:
     async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
         match message:
             case messages.Offer(sdp=sdp):
-                await self._socket.send_json({"type": "answer", "sdp": await seat.answer(sdp)})
+                await self._socket.send_json({"type": "answer", "sdp": await seat.answer(sdp, self._local)})
             case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
                 await seat.add_candidate(candidate, mid, index)
             case messages.MediaUse(use=use, reason=reason):

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.http.addresses import is_path, parse_address, parse_networks
 
-__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts"]
+__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local"]
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
@@ -40,6 +40,13 @@ def address_of(scope: Scope) -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, VISITORS_NET), strict=False))
     return "" if address is None else str(address)
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether who asks is on this machine. A proxy on it that tells us who asked it makes nobody so."""
+    client = scope.get("client")
+    address = parse_address(client[0]) if client else None
+    return address is not None and address.is_loopback
 
 
 def asked_hosts(scope: Scope) -> tuple[str, ...]:

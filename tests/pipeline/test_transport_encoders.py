@@ -89,6 +89,15 @@ class TestVideoEncoders:
         packets = [encoder.encode(picture) for picture in moving(3) + moving(3, 64, 64)]
         assert [is_key(data, decoder) for data in packets] == [True, False, False] * 2
 
+    def test_a_closed_encoder_begins_anew(self, decoder: str) -> None:
+        """close() gives memory back, twice if need be; what is encoded after it decodes by itself."""
+        encoder: VideoEncoder = ENCODERS[decoder]()
+        first, second = moving(2)
+        encoder.encode(first)
+        encoder.close()
+        encoder.close()
+        assert len(decode([encoder.encode(second)], decoder)) == 1
+
     def test_the_bit_rate_follows_a_limit_and_comes_back(self, decoder: str) -> None:
         """A limit set between pictures is obeyed within a second or so; without it the nominal rate returns."""
         encoder: VideoEncoder = ENCODERS[decoder](1_500_000)

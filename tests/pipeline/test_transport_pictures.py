@@ -32,6 +32,8 @@ class RecordingEncoder:
         self.limits.append(self.limit_bps)
         return b"K" if key else b"p"
 
+    def close(self) -> None: ...
+
 
 async def test_every_joint_is_a_key_frame(make_bundle: Callable[..., AvatarBundle]) -> None:
     """Live from the start, loop from its key on, live key when speech comes, loop again at its next key."""

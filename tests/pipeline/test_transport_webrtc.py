@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +18,25 @@ from transport_viewer import TICKS, GatedExecutor, Viewer, idle_frame, speaking_
 from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
 from pipeline.errors import BadRequest
+from pipeline.transports import webrtc
 from pipeline.transports.aiortc_adapter import ntp_time
+from pipeline.transports.candidates import MAX_CANDIDATES
+from pipeline.transports.encoders import H264Encoder, OpusEncoder
 from pipeline.transports.loops import KEY_PICTURES, LoopCache, LoopCoding
 from pipeline.transports.webrtc import CONNECT_TIMEOUT_S, WebRtcTransport
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
 
 MakeBundle = Callable[..., AvatarBundle]
+
+
+class ClosingEncoder(H264Encoder):
+    """Counts how often it was closed while nothing was being encoded."""
+
+    closed = 0
+
+    def close(self) -> None:
+        super().close()
+        self.closed += 1
 
 
 class Pair:
@@ -60,6 +75,13 @@ async def tasks_left() -> set[asyncio.Task[None]]:
     """Tasks other than the test's that do not end by themselves (aiortc's ICE check loop sees an end after 20 ms)."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     return (await asyncio.wait(others, timeout=5))[1] if others else set()
+
+
+def sent_to(transport: WebRtcTransport) -> int:
+    """How many addresses of the viewer's naming ICE knows."""
+    assert transport._peer is not None
+    pairs = {t.receiver.transport.transport for t in transport._peer.getTransceivers()}
+    return sum(len(ice.iceGatherer._connection.remote_candidates) for ice in pairs)
 
 
 def open_files() -> int:
@@ -249,8 +271,9 @@ class TestSignalling:
             "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
             "v=0\r\n" + "a=x\r\n" * 100_000,
             "\x00" * 100,
+            "v=0\r\n" + 50 * "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n",
         ],
-        ids=["empty", "blank", "words", "no-media", "cut", "no-transport", "huge", "zeros"],
+        ids=["empty", "blank", "words", "no-media", "cut", "no-transport", "huge", "zeros", "many-media"],
     )
     async def test_a_bad_offer_leaves_nothing_behind(self, offer: str) -> None:
         """BadRequest with a remedy; no task, no socket, and the transport is closed."""
@@ -336,6 +359,26 @@ class TestSignalling:
         async with asyncio.timeout(20):
             await pair.transport.connected.wait()
 
+    async def test_an_offer_full_of_candidates_has_us_send_to_few_addresses(self, pair: Pair) -> None:
+        """Those of an offer and those trickled share one bound, and nothing is sent to nobody's addresses."""
+        offer = (await pair.viewer.offer()).replace(
+            "a=end-of-candidates",
+            "\r\n".join(
+                [
+                    *(f"a=candidate:1 1 udp 2 192.0.2.7 {port} typ host" for port in range(1, 1000)),
+                    "a=candidate:1 1 udp 2 224.0.0.1 9 typ host",
+                    "a=candidate:1 1 udp 2 192.0.2.8 99999 typ host",
+                    "a=candidate:1 1 udp 2 x.local\t 9 typ host",
+                    "a=end-of-candidates",
+                ]
+            ),
+            1,
+        )
+        await pair.transport.answer(offer)
+        assert sent_to(pair.transport) <= MAX_CANDIDATES
+        with pytest.raises(BadRequest):
+            await pair.transport.add_candidate("candidate:1 1 udp 2 192.0.2.9 9 typ host", "0", 0)
+
     @pytest.mark.parametrize("candidate", ["candidate:", "candidate:1 2", "x y z", "candidate:1 a udp b c d typ host"])
     async def test_a_bad_candidate_is_a_bad_request(self, pair: Pair, candidate: str) -> None:
         """Nonsense from a viewer is told to the viewer; the connection goes on."""
@@ -343,7 +386,7 @@ class TestSignalling:
         with pytest.raises(BadRequest):
             await pair.transport.add_candidate(candidate, "0", 0)
         with pytest.raises(BadRequest):
-            await pair.transport.add_candidate("candidate:1 1 udp 2 127.0.0.1 9 typ host", None, None)
+            await pair.transport.add_candidate("candidate:1 1 udp 2 192.0.2.7 9 typ host", None, None)
         assert not pair.transport.closed.is_set()
 
 
@@ -392,6 +435,39 @@ class TestEnd:
         pair.executor.open_gate()
         await pair.aclose()
         assert not await tasks_left()
+
+    @pytest.mark.parametrize("stuck", [False, True], ids=["at-rest", "while-encoding"])
+    async def test_what_encoders_hold_is_given_back_at_the_end(
+        self, pair: Pair, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, stuck: bool
+    ) -> None:
+        """Without Python's collector, which may come minutes later: their memory and threads are not its to know of."""
+        encoders: list[ClosingEncoder] = []
+        sounds: list[weakref.ref[OpusEncoder]] = []
+
+        def video(codec: str, bitrate_bps: int | None) -> ClosingEncoder:
+            encoders.append(ClosingEncoder(bitrate_bps))
+            return encoders[-1]
+
+        class Sound(OpusEncoder):
+            def __init__(self) -> None:
+                super().__init__()
+                sounds.append(weakref.ref(self))
+
+        monkeypatch.setattr(webrtc, "video_encoder", video)
+        monkeypatch.setattr(webrtc, "OpusEncoder", Sound)
+        gc.disable()
+        try:
+            pair.transport = WebRtcTransport(pair.loops, pair.executor, clock=pair.clock)
+            await pair.viewer.connect(pair.transport)
+            if stuck:
+                pair.executor.close_gate()
+            await pair.send(speaking_frame(0, make_bundle()))
+            await pair.transport.aclose()
+            pair.executor.open_gate()
+            assert [encoder.closed for encoder in encoders] == [1]
+            assert [sound() for sound in sounds] == [None]
+        finally:
+            gc.enable()
 
     async def test_frames_before_the_connection_cost_nothing(self, pair: Pair, make_bundle: MakeBundle) -> None:
         """They are neither encoded nor kept; the first frame after it starts both tracks together."""

@@ -137,7 +137,7 @@ class FakeTransports:
     def __init__(self) -> None:
         self.made: list[FakeTransport] = []
 
-    def webrtc(self) -> FakeTransport:
+    def webrtc(self, *, local: bool) -> FakeTransport:
         self.made.append(FakeTransport("webrtc"))
         return self.made[-1]
 

@@ -1,0 +1,91 @@
+"""Which ICE candidates of a viewer are used. Each one has us send packets to an address that the viewer chose.
+
+What is left out costs nobody a connection: a viewer's own checks reach us, and the answer goes where they came from.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+
+__all__ = ["MAX_CANDIDATES", "CandidateFilter", "is_candidate_line"]
+
+MAX_CANDIDATES = 64
+"""Of one offer and what is trickled after it. A browser on a machine with many networks has some twenty."""
+_LINE = re.compile(
+    r"[A-Za-z0-9+/]{1,32} 1 (?P<protocol>[A-Za-z]{1,8}) [0-9]{1,10} (?P<address>[0-9A-Za-z.:-]{1,255}) "
+    r"(?P<port>[0-9]{1,5}) typ (?P<type>[a-z]{1,8})(?: [\x21-\x7e]+)*",
+    re.ASCII,
+)
+_OTHER_COMPONENT = re.compile(r"\S{1,32} [2-9] \S.*")  # RTCP that is not multiplexed
+_MAX_CHARS = 500
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_TYPES = frozenset({"host", "srflx", "prflx", "relay"})
+
+
+def is_candidate_line(line: str) -> bool:
+    """Whether this line of an SDP names a candidate, in the eyes of a lenient parser."""
+    return line.startswith("a=candidate")
+
+
+class CandidateFilter:
+    """Decides for one connection; offer and trickle share its bound.
+
+    local: whether this server is for viewers on this machine only; then its loopback addresses are in order.
+    """
+
+    def __init__(self, *, local: bool) -> None:
+        self._local = local
+        self._seen: set[tuple[str, str]] = set()
+
+    def usable(self, line: str) -> bool:
+        """`candidate:...`, with or without `a=`: whether it is to be used.
+
+        Raises ValueError: it is malformed, or there were too many. False for what browsers send and is of no use here:
+        names that only multicast DNS resolves, TCP, a second component, an address named before, and addresses that no
+        viewer is reached at (multicast, unspecified, link-local, reserved, and loopback unless `local`).
+        """
+        text = line.removeprefix("a=").removeprefix("candidate:")
+        found = _LINE.fullmatch(text) if len(text) <= _MAX_CHARS else None
+        if found is None:
+            if len(text) <= _MAX_CHARS and _OTHER_COMPONENT.fullmatch(text):
+                return False
+            raise ValueError("it is malformed")
+        if found["type"] not in _TYPES or not 1 <= int(found["port"]) <= 65535:
+            raise ValueError("its type or port does not exist")
+        if found["protocol"].lower() != "udp" or found["address"].lower().endswith(".local"):
+            return False
+        if not self._reachable(found["address"]):
+            return False
+        if (found["address"], found["port"]) in self._seen:
+            return False
+        if len(self._seen) >= MAX_CANDIDATES:
+            raise ValueError(f"there were {MAX_CANDIDATES} already")
+        self._seen.add((found["address"], found["port"]))
+        return True
+
+    def only_usable(self, sdp: str) -> str:
+        """The SDP without the candidates that are not used."""
+        return "".join(line for line in sdp.splitlines(keepends=True) if self._stays(line))
+
+    def _stays(self, line: str) -> bool:
+        try:
+            return not is_candidate_line(line) or self.usable(line.rstrip("\r\n"))
+        except ValueError:
+            return False
+
+    def _reachable(self, text: str) -> bool:
+        address = ip_address(text)  # a ValueError: a name, which we do not look up for anybody
+        plain = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return _is_for_one(plain or address, self._local)
+
+
+def _is_for_one(address: IPv4Address | IPv6Address, local: bool) -> bool:
+    if address.is_loopback:
+        return local
+    return not (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_link_local
+        or (isinstance(address, IPv4Address) and (address.is_reserved or address in _THIS_NETWORK))
+    )
