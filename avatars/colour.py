@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageCms
 
 from avatars.errors import BadMedia
+from avatars.filtering import filter_row, form_of
 
 __all__ = [
     "CODE_POINTS_WITHIN",
@@ -118,14 +119,7 @@ class FramePainter:
 
     def paint(self, frame: VideoFrame, width: int, height: int) -> ImageArray:
         """The frame stretched to that size. Raises BadMedia (see FrameColours.of), av.FFmpegError."""
-        key = (
-            frame.width,
-            frame.height,
-            frame.format.name,
-            *(int(tag) for tag in (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)),
-            width,
-            height,
-        )
+        key = (*form_of(frame), width, height)
         if self._graph is None or key != self._key:
             self._graph, self._key = _painting_graph(frame, FrameColours.of(frame), width, height), key
         self._graph.push(frame)
@@ -292,7 +286,7 @@ def _by_code_points(image: Image.Image, primaries: int, transfer: int) -> Image.
 
 
 def _run_once(frame: VideoFrame, scale: str, pixels: str) -> VideoFrame:
-    graph = _graph(frame, [("scale", scale), ("format", pixels)])
+    graph = filter_row(frame, [("scale", scale), ("format", pixels)])
     graph.push(frame)
     result = graph.pull()
     assert isinstance(result, VideoFrame)
@@ -306,18 +300,4 @@ def _painting_graph(frame: VideoFrame, colours: FrameColours, width: int, height
     mapping = colours.mapping()
     if mapping:  # after the scaling: it costs 60 ms a megapixel
         chain += [("format", "rgb48le"), ("scale", f"w=iw:h=ih:{mapping}")]
-    return _graph(frame, [*chain, ("format", "rgb24")])
-
-
-def _graph(frame: VideoFrame, chain: list[tuple[str, str]]) -> Graph:
-    """FFmpeg's filters in a row, for frames of this form."""
-    graph = Graph()
-    tags = f"colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
-    form = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/25:pixel_aspect=1/1"
-    last = graph.add("buffer", f"{form}:{tags}")
-    for name, options in [*chain, ("buffersink", "")]:
-        node = graph.add(name, options or None)
-        last.link_to(node)
-        last = node
-    graph.configure()
-    return graph
+    return filter_row(frame, [*chain, ("format", "rgb24")])

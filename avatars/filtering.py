@@ -1,0 +1,50 @@
+"""FFmpeg's filters, put in a row for frames of one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from av.error import BlockingIOError as NothingYet
+from av.error import EOFError as AtEnd
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+__all__ = ["filter_row", "form_of", "pulled"]
+
+DEFAULT_TIME_BASE = Fraction(1, 25)
+
+
+def form_of(frame: VideoFrame) -> tuple[object, ...]:
+    """What must not change in a row of filters: a frame of another form needs a row of its own."""
+    tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
+    return frame.width, frame.height, frame.format.name, *(int(tag) for tag in tags)
+
+
+def filter_row(frame: VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
+    """Filters (name, options) one behind the other, for frames of the form of `frame`. Raises av.FFmpegError."""
+    graph = Graph()
+    base = frame.time_base or DEFAULT_TIME_BASE
+    last = graph.add(
+        "buffer",
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:pixel_aspect=1/1"
+        f":time_base={base.numerator}/{base.denominator}"
+        f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
+    )
+    for name, options in [*filters, ("buffersink", "")]:
+        node = graph.add(name, options or None)
+        last.link_to(node)
+        last = node
+    graph.configure()
+    return graph
+
+
+def pulled(graph: Graph) -> Iterator[VideoFrame]:
+    """The frames that a row has ready."""
+    while True:
+        try:
+            frame = graph.pull()
+        except (NothingYet, AtEnd):
+            return
+        if isinstance(frame, VideoFrame):
+            yield frame

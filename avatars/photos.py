@@ -1,0 +1,122 @@
+"""Photos and moving pictures of picture formats, by Pillow. Limits are checked before pixels are decoded."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, ImageSequence
+
+from avatars.colour import CODE_POINTS_WITHIN, PhotoColours, colours_of, to_srgb
+from avatars.errors import BadMedia
+from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_PHOTO_PIXELS, MediaInfo, check_size, fit_within, too_large
+from avatars.signatures import READABLE, first_bytes
+
+__all__ = ["animation_frames", "probe_picture", "read_picture"]
+
+ImageArray = npt.NDArray[np.uint8]
+
+PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF")
+MOVING_FORMATS: Final = ("GIF", "PNG", "WEBP", "AVIF")
+"a JPEG may have several pictures, too, but those are not of one movement"
+ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+SHORTEST_MS, HURRIED_MS = 20, 100
+"browsers show a picture whose time is shorter than the first for the second"
+DAMAGE: Final = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    KeyError,
+    TypeError,
+    struct.error,
+)
+"what Pillow raises over damaged files"
+
+
+def probe_picture(path: Path) -> MediaInfo:
+    """Look at the header only. Raises BadMedia."""
+    Image.init()  # by itself Pillow knows only its five commonest formats at first
+    try:
+        with _opened(path) as image:
+            width, height = image.size
+            kind = image.format or "?"
+            moving = _is_moving(image)
+            # PNG's own getexif() would decode all pixels to look behind them, and has not been measured yet.
+            if Image.Image.getexif(image).get(ORIENTATION, 1) in ON_ITS_SIDE:
+                width, height = height, width
+    except Image.DecompressionBombError as error:
+        raise too_large(MAX_PHOTO_PIXELS) from error
+    except DAMAGE as error:
+        raise BadMedia("The file is neither a picture nor a clip that can be read.", READABLE) from error
+    check_size(width, height, MAX_CLIP_PIXELS if moving else MAX_PHOTO_PIXELS)
+    return MediaInfo("clip" if moving else "photo", kind, width, height)
+
+
+def read_picture(path: Path, max_side: int | None) -> ImageArray:
+    """The first picture, see avatars.media.read_photo. Raises BadMedia."""
+    probe_picture(path)
+    try:
+        with _opened(path) as image:
+            colours = colours_of(image, first_bytes(path, CODE_POINTS_WITHIN))
+            if max_side is not None:
+                image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
+            rgb = _flattened(ImageOps.exif_transpose(image), colours)
+    except DAMAGE as error:
+        raise BadMedia(f"The picture is damaged: {error}.", "Save it again, or upload another one.") from error
+    return fit_within(rgb, max_side or max(rgb.shape[:2]))
+
+
+def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
+    """The pictures of an animation at 25 a second, each for as long as it is to be shown.
+
+    Raises BadMedia. What is behind a damaged place is given up.
+    """
+    end_s = 0.0
+    count = 0
+    try:
+        with _opened(path) as image:
+            colours = colours_of(image, first_bytes(path, CODE_POINTS_WITHIN))
+            for picture in ImageSequence.Iterator(image):
+                picture.load()  # WebP and AVIF tell the time of a picture when it is decoded
+                shown_ms = float(picture.info.get("duration") or 0)
+                end_s += (shown_ms if shown_ms >= SHORTEST_MS else HURRIED_MS) / 1000
+                rgb = fit_within(_flattened(picture, colours), max_side)
+                while count == 0 or count / FPS < end_s - 1e-6:
+                    yield rgb
+                    count += 1
+    except DAMAGE as error:
+        if not count:
+            raise BadMedia(f"The picture is damaged: {error}.", "Save it again, or upload another one.") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is below Pillow's
+        with Image.open(path, formats=PHOTO_FORMATS) as image:
+            yield image
+
+
+def _is_moving(image: Image.Image) -> bool:
+    return image.format in MOVING_FORMATS and bool(getattr(image, "is_animated", False))
+
+
+def _flattened(image: Image.Image, colours: PhotoColours) -> ImageArray:
+    """Any picture as sRGB of 8 bits, what is transparent laid on white."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        deep = np.asarray(image, np.float32)
+        image = Image.fromarray(np.clip(deep / (257.0 if deep.max() > 255 else 1.0), 0, 255).astype(np.uint8))
+    image = to_srgb(image, colours)
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return np.array(image, np.uint8)

@@ -1,0 +1,223 @@
+"""Clips as people have them: covers, changing sizes, half-pictures, damage, many containers; and what is not taken."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from clips import grey_levels, moving_portrait, write_clip
+from PIL import Image
+
+from avatars.errors import BadMedia
+from avatars.media import clip_frames, probe, read_photo
+
+
+def striped(shift, side=128):
+    """Upright bars, moved to the right: what shows combs best."""
+    row = ((np.arange(side) - shift) // 16 % 2 * 180 + 30).astype(np.uint8)
+    return np.repeat(np.repeat(row[None, :, None], side, 0), 3, 2)
+
+
+def woven(count, side=128):
+    """Pictures of two half-pictures taken at different times: even rows of one, odd rows of the next."""
+    pictures = []
+    for index in range(count):
+        picture = striped(index * 8, side)
+        picture[1::2] = striped(index * 8 + 4, side)[1::2]
+        pictures.append(picture)
+    return pictures
+
+
+def combing(rgb):
+    """How much rows differ from their neighbours' mean, against how much every other row differs."""
+    grey = rgb[..., 1].astype(float)
+    return np.abs(grey[1:-1] - (grey[:-2] + grey[2:]) / 2).mean()
+
+
+def write_stream(output, pictures, stream):
+    for index, rgb in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame.pts = index
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode(None))
+
+
+def add_video(output, codec, size, rate=25, **options):
+    stream = output.add_stream(codec, rate=rate, options={key: str(value) for key, value in options.items()})
+    stream.width = stream.height = size
+    stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    return stream
+
+
+def test_a_cover_before_the_clip_is_passed_over(tmp_path):
+    """Where a picture of its own comes first in a file, the clip behind it is read."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        cover = add_video(output, "mjpeg", 96)
+        clip = add_video(output, "libx264", 128)
+        cover.disposition = av.stream.Disposition.attached_pic
+        write_stream(output, [np.full((96, 96, 3), 250, np.uint8)], cover)
+        write_stream(output, grey_levels([60] * 10, 128), clip)
+    frames = list(clip_frames(tmp_path / "a.mp4"))
+    assert probe(tmp_path / "a.mp4").width == 128
+    assert len(frames) == 10
+    assert abs(frames[0].mean() - 60) < 4
+
+
+def test_a_track_of_one_thumbnail_is_passed_over(tmp_path):
+    """A thumbnail that is not marked as one has only one picture."""
+    with av.open(str(tmp_path / "a.mov"), "w") as output:
+        thumbnail, clip = add_video(output, "mjpeg", 96), add_video(output, "libx264", 128)
+        write_stream(output, [np.full((96, 96, 3), 250, np.uint8)], thumbnail)
+        write_stream(output, grey_levels([60] * 10, 128), clip)
+    assert next(clip_frames(tmp_path / "a.mov")).shape[:2] == (128, 128)
+
+
+def test_only_a_cover_is_no_clip(tmp_path):
+    """A song with a cover is refused as sound."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        cover = add_video(output, "mjpeg", 96)
+        cover.disposition = av.stream.Disposition.attached_pic
+        write_stream(output, [np.full((96, 96, 3), 250, np.uint8)], cover)
+    with pytest.raises(BadMedia, match="only sound"):
+        probe(tmp_path / "a.mp4")
+
+
+def test_another_size_in_mid_file_is_not_squeezed(tmp_path):
+    """Pictures of another shape come between bars: a circle stays round."""
+    disc = np.zeros((192, 192, 3), np.uint8)
+    y, x = np.mgrid[:192, :192]
+    disc[(x - 96) ** 2 + (y - 96) ** 2 < 60**2] = 220
+    wide = np.pad(disc, ((0, 0), (96, 96), (0, 0)))
+    path = tmp_path / "a.ts"
+    data = b""
+    for name, picture in (("1.ts", disc), ("2.ts", wide)):
+        with av.open(str(tmp_path / name), "w") as output:
+            stream = add_video(output, "mpeg2video", 192)
+            stream.width = picture.shape[1]
+            write_stream(output, [picture] * 5, stream)
+        data += (tmp_path / name).read_bytes()
+    path.write_bytes(data)
+    frames = list(clip_frames(path))
+    assert {frame.shape for frame in frames} == {(192, 192, 3)}
+    bright = frames[-1][..., 1] > 110
+    assert frames[-1][:20].max() < 20
+    assert abs(bright.any(0).sum() - bright.any(1).sum()) <= 4
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_half_pictures_are_made_whole(tmp_path, flagged):
+    """Interlaced clips come without combs, whether or not the flag is set."""
+    options = {"flags": "+ildct+ilme", "x264-params": "tff=1"} if flagged else {}
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        stream = add_video(output, "libx264", 128, crf=4, **options)
+        write_stream(output, woven(20), stream)
+    frames = list(clip_frames(tmp_path / "a.mp4"))
+    assert len(frames) == 20
+    assert combing(woven(20)[10]) > 20
+    assert max(combing(frame) for frame in frames[8:]) < 6
+
+
+def test_whole_pictures_are_left_alone(tmp_path):
+    """A moving clip of whole pictures loses none of its rows."""
+    fine = [np.roll(moving_portrait(1)[0], index * 3, axis=1) for index in range(20)]
+    path = write_clip(tmp_path / "a.mp4", fine)
+    frames = list(clip_frames(path))
+    assert len(frames) == 20
+    assert max(np.abs(frame.astype(int) - wanted).mean() for frame, wanted in zip(frames, fine, strict=True)) < 6
+
+
+def test_damaged_pictures_are_left_out(tmp_path):
+    """A clip with a damaged place in its middle is read to its end."""
+    noise = np.random.default_rng(0).integers(0, 255, (60, 128, 128, 3), np.uint8)
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        write_stream(output, noise, add_video(output, "mjpeg", 128))
+    data = bytearray((tmp_path / "a.mkv").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 20_000] = bytes(20_000)
+    (tmp_path / "a.mkv").write_bytes(data)
+    assert len(list(clip_frames(tmp_path / "a.mkv"))) >= 55
+
+
+def test_a_clip_without_a_length_is_read(tmp_path):
+    """What a browser records says nothing of its length."""
+    with av.open(str(tmp_path / "a.webm"), "w", options={"live": "1"}) as output:
+        write_stream(output, moving_portrait(10), add_video(output, "libvpx", 192))
+    assert probe(tmp_path / "a.webm").duration_s is None
+    assert len(list(clip_frames(tmp_path / "a.webm"))) == 10
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "options"),
+    [
+        ("mpegts", "libx264", {}),
+        ("mpegts", "libx264", {"mpegts_m2ts_mode": "1"}),
+        ("vob", "mpeg2video", {}),
+        ("mpeg2video", "mpeg2video", {}),
+        ("3gp", "mpeg4", {}),
+        ("flv", "libx264", {}),
+        ("asf", "wmv2", {}),
+        ("avi", "mpeg4", {}),
+        ("matroska", "libx264", {}),
+    ],
+)
+def test_many_containers_are_taken(tmp_path, container, codec, options):
+    """Clips of cameras, phones, discs and old programs are read, whatever they are called."""
+    path = tmp_path / "upload"
+    with av.open(str(path), "w", format=container, options=options) as output:
+        write_stream(output, grey_levels([90] * 30, 128), add_video(output, codec, 128))
+    frames = list(clip_frames(path))
+    assert probe(path).kind == "clip"
+    assert 25 <= len(frames) <= 31
+    assert abs(frames[5].mean() - 90) < 6
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("gif", {}), ("png", {}), ("webp", {"lossless": True}), ("avif", {})])
+def test_moving_pictures_are_clips(tmp_path, suffix, options):
+    """GIF, animated PNG, WebP and AVIF move: each picture is shown for its time."""
+    levels = [40, 100, 160, 220]
+    first, *others = (Image.fromarray(picture) for picture in grey_levels(levels))
+    path = tmp_path / f"a.{suffix}"
+    first.save(path, save_all=True, append_images=others, duration=200, **options)
+    assert (probe(path).kind, probe(path).format) == ("clip", suffix.upper())
+    shown = np.array([frame.mean() for frame in clip_frames(path)])
+    assert abs(len(shown) - 20) <= 3
+    assert np.abs(shown[[1, 8, 13, 18]] - levels).max() < 8
+
+
+def test_a_gif_of_one_picture_is_a_photo(tmp_path):
+    """A GIF that does not move is read as a photo."""
+    Image.fromarray(grey_levels([120])[0]).save(tmp_path / "a.gif")
+    assert probe(tmp_path / "a.gif").kind == "photo"
+    assert read_photo(tmp_path / "a.gif").shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "named", "way_out"),
+    [
+        (b"%PDF-1.7\n", "PDF", "JPEG"),
+        (b"8BPS\0\1", "Photoshop", "JPEG"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "SVG", "PNG"),
+        (b"  <SVG>", "SVG", "PNG"),
+        (b"\0\0\0\x18ftypheic", "HEIC", "JPEG"),
+        (b"\0\0\0\x18ftypcrx ", "Raw", "JPEG"),
+        (b"II*\0\x10\0\0\0CR\2", "raw", "JPEG"),
+        (b"MM\0*", "TIFF", "JPEG"),
+        (b"\xff\x0a", "JPEG XL", "JPEG"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000", "JPEG"),
+        (b"\x1f\x8b\x08\0", ".gz", ".zip"),
+        (b"Rar!\x1a\x07", ".rar", ".zip"),
+        (bytes(257) + b"ustar", ".tar", ".zip"),
+        (b"PK\x03\x04", "archive", ".zip"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "only sound", "MP4"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", "web page", "Save"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "playlist", "clip itself"),
+    ],
+)
+def test_what_is_not_taken_is_named(tmp_path, head, named, way_out):
+    """Each kind of file that people try is refused by its name, with what to do instead."""
+    (tmp_path / "photo.jpg").write_bytes(head + bytes(300))
+    with pytest.raises(BadMedia) as refused:
+        probe(tmp_path / "photo.jpg")
+    assert named in refused.value.message
+    assert way_out in refused.value.hint
