@@ -24,6 +24,7 @@ __all__ = [
     "fade_in",
     "fade_out",
     "in_pieces",
+    "raised",
     "resample_file",
     "speech_dbfs",
 ]
@@ -198,6 +199,11 @@ class LoudnessNormalizer:
         self._gain_db = float(np.clip(self._target_dbfs - level_dbfs, -_MAX_GAIN_DB, largest_db))
         if self._is_settled:
             self._heard = _EMPTY
+
+
+def raised(samples: FloatArray, gain_db: float) -> FloatArray:
+    """A copy with that gain, under the ceiling all the same."""
+    return _limit(samples * np.float32(10 ** (gain_db / 20)))
 
 
 def _limit(samples: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import av
-import numpy as np
 from av.error import FFmpegError
 
 from avatars.bundle import AvatarBundle
@@ -28,7 +27,6 @@ from pipeline.types import (
     FPS,
     PLAYOUT_RATE_HZ,
     SAMPLES_PER_PICTURE,
-    AudioChunk,
     ErrorEvent,
     LoopPosition,
     MediaFrame,
@@ -36,16 +34,12 @@ from pipeline.types import (
     SessionEvent,
 )
 
-__all__ = ["ClipWriter", "read_speech", "render"]
+__all__ = ["ClipWriter", "render"]
 
 R = TypeVar("R")
 
 MARGIN_PICTURES = 5
 """Idle pictures before and after the speech: a clip that starts in mid-word looks cut."""
-CHUNK_S = 0.5
-READABLE = "Use WAV, MP3, M4A, FLAC or OGG."
-UNREADABLE = "unsupported_media"
-"The code that the portal refuses such a recording with, where it sees it before."
 
 
 class ClipWriter:
@@ -151,48 +145,6 @@ async def render(
             await writer.send(playout.release())
         await writer.finish()
     return events
-
-
-async def read_speech(path: Path) -> AsyncIterator[AudioChunk]:
-    """Decode an audio (or video) file of any common format as mono speech, piece by piece.
-
-    Raises RenderError if there is no sound in it.
-    """
-    try:
-        file = await _in_thread(av.open, str(path))
-    except (FFmpegError, OSError) as error:
-        raise RenderError(f"{path.name} is no audio file that can be read.", READABLE, UNREADABLE) from error
-    with file:
-        if not file.streams.audio:
-            raise RenderError(f"There is no sound in {path.name}.", READABLE, UNREADABLE)
-        rate_hz = file.streams.audio[0].rate
-        pieces = _Pieces(file, rate_hz)
-        pts = 0
-        while (samples := await _in_thread(pieces.next)) is not None:
-            yield AudioChunk(samples, rate_hz, pts=pts)
-            pts += len(samples)
-        if not pts:
-            raise RenderError(f"There is no sound in {path.name}.", READABLE, UNREADABLE)
-        yield AudioChunk(np.zeros(0, np.float32), rate_hz, pts=pts, final=True)
-
-
-class _Pieces:
-    """Decoded audio in pieces of about CHUNK_S. A damaged rest of the file ends it early rather than failing."""
-
-    def __init__(self, file: Any, rate_hz: int) -> None:
-        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
-        self._frames = file.decode(audio=0)
-        self._wanted = int(CHUNK_S * rate_hz)
-
-    def next(self) -> np.ndarray | None:
-        held: list[np.ndarray] = []
-        while sum(map(len, held)) < self._wanted:
-            try:
-                frame = next(self._frames)
-            except (StopIteration, FFmpegError):
-                break
-            held += [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
-        return np.concatenate(held).astype(np.float32) if held else None
 
 
 async def _in_thread(function: Callable[..., R], *arguments: Any) -> R:

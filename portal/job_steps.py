@@ -18,6 +18,7 @@ from portal.face_reports import FaceReports
 from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
 from portal.rendering import render_clip
 from portal.submissions import ensure_parts
+from portal.uploads import MAX_SPEECH_S
 from portal.worker import JobFailed, JobWork, Recipe, Stage
 
 __all__ = ["recipes"]
@@ -122,6 +123,7 @@ def _render(work: JobWork) -> dict[str, Any]:
         text=work.inputs["text"],
         audio=None if work.inputs["text"] else work.upload,
         voice=work.inputs["voice"],
+        longest_speech_s=MAX_SPEECH_S,
         progress=work.progress,
     )
     return {"clip": f"/api/clips/{work.id}.mp4", **_told(notices)}

@@ -5,7 +5,7 @@ Jobs live in `<data_dir>/jobs.db` (DBOS on SQLite) and are run, one step after a
 this database and the folder of each job:
 
     jobs.db                  states, results, errors
-    jobs/<id>/upload.*       what was uploaded; kept, while it is small, after a failure, and a recording also after its
+    jobs/<id>/upload         what was uploaded; kept, while it is small, after a failure, and a recording also after its
                              clip was cancelled, so that the job can be retried
     jobs/<id>/work/          what the steps hand on to each other; removed at the end
     clips/<id>.mp4           results of clip jobs
@@ -386,7 +386,7 @@ class JobQueue:
         with disk_full_explained("the job was not taken"), keeping:
             if upload is not None:
                 home.mkdir(parents=True)
-                shutil.move(upload, home / f"upload{upload.suffix.lower()[:8]}")
+                shutil.move(upload, home / "upload")
             handle: Any = self._client.enqueue(options, inputs)
         self._announce()
         return self.get(handle.get_workflow_id())

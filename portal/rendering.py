@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
 from pipeline.clock import ManualClock
 from pipeline.errors import RenderError
-from pipeline.render import read_speech, render
+from pipeline.recording import Recording, open_recording
+from pipeline.render import render
 from pipeline.timeline import expected_duration_s
 from pipeline.turn import Utterance
 from pipeline.types import FPS, ErrorEvent, NoticeEvent
@@ -37,11 +39,13 @@ def render_clip(
     text: str | None = None,
     audio: Path | None = None,
     voice: str | None = None,
+    longest_speech_s: float = math.inf,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> list[NoticeEvent]:
     """Write `output` (MP4): the avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
 
-    An avatar that is not prepared for the lip-sync is prepared first; `work` keeps what is finished of that.
+    A recording that lasts longer than longest_speech_s is refused. An avatar that is not prepared for the lip-sync is
+    prepared first; `work` keeps what is finished of that.
     progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
     Returns notices to show, e.g. of sentences that no voice here could speak.
     Raises RenderError, AvatarError, VivavoceError (a backend that cannot run).
@@ -50,14 +54,17 @@ def render_clip(
         raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
     bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
     check_preparable(settings, bundle, settings.lipsync)
+    recording = None
+    if audio is not None:
+        recording = asyncio.run(open_recording(audio, longest_speech_s, lambda _seconds: progress(0.0)))
     if is_prepared(bundle, settings.lipsync):
-        return asyncio.run(_render(settings, bundle, output, text, audio, voice, progress))
+        return asyncio.run(_render(settings, bundle, output, text, recording, voice, progress))
 
     def rendering(share: float) -> None:
         progress(PREPARING_SHARE + (1 - PREPARING_SHARE) * share)
 
     notices = _prepare(settings, bundle, work, lambda share: progress(PREPARING_SHARE * share))
-    return [*notices, *asyncio.run(_render(settings, bundle, output, text, audio, voice, rendering))]
+    return [*notices, *asyncio.run(_render(settings, bundle, output, text, recording, voice, rendering))]
 
 
 class _MadeMeanwhile(Exception):
@@ -83,7 +90,7 @@ async def _render(
     bundle: AvatarBundle,
     output: Path,
     text: str | None,
-    audio: Path | None,
+    recording: Recording | None,
     voice: str | None,
     progress: Callable[[float], None],
 ) -> list[NoticeEvent]:
@@ -91,8 +98,9 @@ async def _render(
     await engine.start()
     try:
         choice = default_choice(settings, llm="echo", voice=voice)
-        utterance = Utterance(text=text) if audio is None else Utterance(speech=read_speech(audio))
-        pictures = FPS * (expected_duration_s(text) if text else await asyncio.to_thread(_duration_s, audio))
+        utterance = Utterance(text=text) if recording is None else Utterance(speech=recording.speech())
+        duration_s = expected_duration_s(text or "") if recording is None else recording.facts.duration_s
+        pictures = FPS * duration_s
         events = await render(
             await engine.stages_for(bundle, choice),
             utterance,
@@ -102,17 +110,6 @@ async def _render(
     finally:
         await engine.aclose()
     progress(1.0)
+    noticed = () if recording is None else recording.notices
     told = (event for event in events if isinstance(event, NoticeEvent | ErrorEvent))
-    return [NoticeEvent(event.code, event.message, event.hint) for event in told]
-
-
-def _duration_s(audio: Path | None) -> float:
-    """As the container says; 0 where it does not."""
-    import av
-    from av.error import FFmpegError
-
-    try:
-        with av.open(str(audio)) as file:
-            return (file.duration or 0) / 1_000_000
-    except (FFmpegError, OSError):
-        return 0.0  # read_speech() will say what is wrong
+    return [*noticed, *(NoticeEvent(event.code, event.message, event.hint) for event in told)]

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from avatars.confined import run_confined
+from avatars.errors import BadMedia
 from pipeline.errors import BadRequest
 from portal.disk import disk_full_explained
-from portal.errors import UnsupportedMedia, UploadTooLarge
+from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
+from portal.job_records import Job
 
 __all__ = ["Uploads", "check_media", "check_speech", "limited_form"]
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 "Fields, boundaries and part headers beside the file itself."
 MAX_SPEECH_S = 600.0
+LOOKED_AT = 2
+"At a time."
+MAX_WAITING = 50
+"Uploads that wait to be looked at; further ones are refused."
 NOT_STORED = "the upload was not stored"
 
 
@@ -50,17 +59,33 @@ async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -
 
 
 class Uploads:
-    """Keeps incoming files under `<data_dir>/uploads` until a job takes them over."""
+    """Keeps incoming files under `<data_dir>/uploads` until a job takes them over.
+
+    They are looked at a few at a time, apart from the threads that answer everybody else: a file that keeps its reader
+    busy up to the limit holds up other files only.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / "uploads"
+        self._places = anyio.CapacityLimiter(LOOKED_AT)
 
     async def store(self, upload: UploadFile) -> Path:
-        """Write an upload to a file of our own naming. Raises DiskFull, with nothing left behind."""
+        """Write an upload to a file of our own naming.
+
+        Raises QueueFull (too many wait to be looked at), DiskFull, with nothing left behind.
+        """
+        waiting = self._places.statistics().tasks_waiting
+        if waiting >= MAX_WAITING:
+            raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.")
         return await run_in_threadpool(self._copy, upload)
 
+    async def submit(self, submit: Callable[[], Job]) -> Job:
+        """Call what looks at a stored file and queues it, when there is a place."""
+        return await anyio.to_thread.run_sync(submit, limiter=self._places)
+
     def _copy(self, upload: UploadFile) -> Path:
-        path = self._new_path(upload.filename or "")
+        # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.
+        path = self._folder / secrets.token_hex(8)
         with disk_full_explained(NOT_STORED):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -71,41 +96,26 @@ class Uploads:
                 raise
         return path
 
-    def _new_path(self, file_name: str) -> Path:
-        suffix = Path(file_name.replace("\0", "")).suffix.lower()
-        known = suffix if suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= 8 else ""
-        return self._folder / f"{secrets.token_hex(8)}{known}"
-
 
 def check_media(path: Path) -> None:
     """Look at the header of a photo or clip, or at the names in a peer's zipped avatar; nothing is decoded.
 
     Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
     """
-    from avatars.importers.reading import check_import, is_import
-    from avatars.media import probe
+    from avatars.source import CHECKING, check_source
 
-    if is_import(path):
-        check_import(path)
-    else:
-        probe(path)
+    run_confined(check_source, CHECKING, _ignored, path)
 
 
 def check_speech(path: Path) -> None:
-    """Look at the header of a recording. Raises UnsupportedMedia."""
-    import av
+    """Count the seconds of a recording, of which little is decoded. Raises UnsupportedMedia."""
+    from avatars.sound import CHECKING, check_sound
 
-    remedy = "Use a WAV, MP3, M4A, FLAC or OGG recording."
     try:
-        with av.open(str(path), metadata_errors="ignore") as file:
-            streams = len(file.streams.audio)
-            duration_s = (file.duration or 0) / av.time_base
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise UnsupportedMedia("The file is not a sound recording that can be read.", remedy) from error
-    if not streams:
-        raise UnsupportedMedia("There is no sound in the file.", remedy)
-    if duration_s > MAX_SPEECH_S:
-        raise UnsupportedMedia(
-            f"The recording lasts {duration_s / 60:.0f} minutes; a clip takes {MAX_SPEECH_S / 60:.0f}.",
-            "Cut it into shorter pieces.",
-        )
+        run_confined(check_sound, CHECKING, _ignored, path, MAX_SPEECH_S)
+    except BadMedia as error:
+        raise UnsupportedMedia(error.message, error.hint) from error
+
+
+def _ignored(_item: object) -> None:
+    """Looking at a file emits nothing."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from avatars.bundle import encode_jpeg
@@ -80,7 +80,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
             fields = {key: str(form.get(key) or "") for key in ("name", "consent", "framing")}
             file_name = file.filename or ""
         consent = fields["consent"].lower() in AGREED
-        job = await run_in_threadpool(
+        submit = partial(
             submit_avatar,
             library,
             queue,
@@ -90,7 +90,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
             consent=consent,
             framing=fields["framing"],
         )
-        return job_view(job)
+        return job_view(await uploads.submit(submit))
 
     @router.get("/{avatar_id}")
     def show_avatar(avatar_id: str) -> AvatarView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) ->
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None
                 wish = ClipRequest(**fields)
-        job = await run_in_threadpool(
+        submit = partial(
             submit_clip,
             library,
             queue,
@@ -56,6 +57,7 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) ->
             voice=wish.voice or None,
             name=wish.name,
         )
+        job = await (run_in_threadpool(submit) if audio is None else uploads.submit(submit))
         return job_view(job)
 
     @router.get("/{job_id}.mp4")

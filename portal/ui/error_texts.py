@@ -136,6 +136,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         # notices of a job that was done
         "error.notice": "完成了，但有一条提示。",
         "hint.notice": "内容请展开查看。",
+        "error.recording_damaged": "录音有损坏，其中一部分无法读取，已被跳过。",
+        "hint.recording_damaged": "如需完整的声音，请重新导出或重新录制。",
         "error.face_too_large": "脸比口型网络能画的大得多，嘴部看起来会偏软。",
         "hint.face_too_large": "请换一张脸更小的图片，或用 `--sharpen 0.5` 启动。",
         "error.face_not_parsed": "有些画面没能分割出人脸，它们的遮罩改用面部关键点生成。",

@@ -1,8 +1,5 @@
-import asyncio
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -13,7 +10,8 @@ from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import RenderError
-from pipeline.render import MARGIN_PICTURES, read_speech, render
+from pipeline.recording import open_recording
+from pipeline.render import MARGIN_PICTURES, render
 from pipeline.stages import Choice, Stages
 from pipeline.turn import Utterance
 from pipeline.types import SubtitleEvent
@@ -62,7 +60,8 @@ async def test_a_recording_is_spoken_from_its_first_to_its_last_sample(stages: S
     tone = 0.3 * np.sin(np.arange(8_000) * 0.3)
     recording = np.concatenate([np.zeros(8_000), tone, np.zeros(4_000), tone])
     soundfile.write(tmp_path / "speech.wav", recording, 16_000)
-    await render(stages, Utterance(speech=read_speech(tmp_path / "speech.wav")), tmp_path / "clip.mp4")
+    recorded = await open_recording(tmp_path / "speech.wav")
+    await render(stages, Utterance(speech=recorded.speech()), tmp_path / "clip.mp4")
     mouths, _ = decoded(tmp_path / "clip.mp4")
     white = np.flatnonzero(mouths > 200) - MARGIN_PICTURES
     assert len(mouths) == 2 * MARGIN_PICTURES + 44  # 1.75 s in whole pictures
@@ -112,38 +111,3 @@ async def test_a_place_that_cannot_be_written_is_told(stages: Stages, tmp_path: 
     (tmp_path / "out").touch()
     with pytest.raises(RenderError, match="cannot be written"):
         await render(stages, Utterance(text="one"), tmp_path / "out" / "clip.mp4")
-
-
-@pytest.mark.parametrize("content", [b"", b"this is text, not sound", b"RIFF\x00\x00\x00\x00WAVEfmt "])
-async def test_a_file_without_sound_is_told_with_a_remedy(stages: Stages, tmp_path: Path, content: bytes) -> None:
-    """Empty, foreign and truncated recordings raise RenderError that names formats."""
-    (tmp_path / "speech.wav").write_bytes(content)
-    with pytest.raises(RenderError) as caught:
-        await render(stages, Utterance(speech=read_speech(tmp_path / "speech.wav")), tmp_path / "clip.mp4")
-    assert "WAV" in caught.value.hint and caught.value.code == "unsupported_media"
-    assert not (tmp_path / "clip.mp4").exists()
-
-
-async def test_a_file_is_not_closed_while_a_thread_works_on_it(tmp_path: Path) -> None:
-    """Cancelled in mid-read, the recording is closed when the thread has come back: FFmpeg would crash otherwise."""
-    soundfile.write(tmp_path / "speech.wav", np.zeros(48_000), 16_000)
-    reading, go_on = threading.Event(), threading.Event()
-    order: list[str] = []
-
-    def held(pieces: Any) -> None:
-        reading.set()
-        go_on.wait(10)
-        order.append("read")
-
-    speech = read_speech(tmp_path / "speech.wav")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.render._Pieces.next", held)
-        task = asyncio.create_task(anext(speech))
-        task.add_done_callback(lambda _task: order.append("closed"))
-        await asyncio.to_thread(reading.wait, 10)
-        task.cancel()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        go_on.set()
-        await asyncio.gather(task, return_exceptions=True)
-    assert order == ["read", "closed"]

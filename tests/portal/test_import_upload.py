@@ -46,7 +46,7 @@ def test_a_zipped_avatar_is_queued_under_its_name(client: TestClient, tmp_path: 
     response = send(client, zipped(livetalking_wav2lip(tmp_path / "made" / "Emma", 3)))
     assert response.status_code == 202, response.text
     assert (response.json()["name"], response.json()["state"]) == ("Emma", "queued")
-    assert stored(tmp_path) == ["upload.zip"]
+    assert stored(tmp_path) == ["upload"]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_an_upload_becomes_a_waiting_job_that_owns_the_file(queue: JobQueue, tmp
         None,
     )
     kept = queue.folders.upload(job.id)
-    assert kept is not None and kept.name == "upload.png" and not path.exists()
+    assert kept is not None and kept.name == "upload" and not path.exists()
     assert told == [True] and queue.unfinished() and queue.counts() == {"queued": 1, "running": 0}
 
 

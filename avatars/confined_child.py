@@ -1,0 +1,99 @@
+"""The process in which a stranger's file is opened: `python -m avatars.confined_child`, started by avatars.confined."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from avatars.confined import DATA, FAILURE, HEADER, ITEM, RESULT
+from avatars.errors import AvatarError
+
+__all__ = ["main"]
+
+NICENESS = 10
+MAX_OPEN_FILES = 64
+MAX_TOLD_CHARACTERS = 4000
+
+
+class _Answers:
+    """Messages to the one that started us, over what was our standard output."""
+
+    def __init__(self) -> None:
+        self._pipe: BinaryIO = os.fdopen(os.dup(1), "wb")
+        with Path(os.devnull).open("wb") as nowhere:  # what libraries print must not come between our messages
+            os.dup2(nowhere.fileno(), 1)
+
+    def send(self, kind: bytes, content: bytes) -> None:
+        self._pipe.write(HEADER.pack(kind, len(content)) + content)
+        self._pipe.flush()
+
+    def emit(self, item: Any) -> None:
+        if isinstance(item, bytes):
+            self.send(DATA, item)
+        else:
+            self.send(ITEM, json.dumps(item).encode())
+
+    def fail(self, error: Exception) -> None:
+        kind = type(error).__name__
+        told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_TOLD_CHARACTERS:], "hint": ""}
+        if isinstance(error, AvatarError):
+            told |= {"message": error.message, "hint": error.hint}
+        elif isinstance(error, MemoryError):
+            told["kind"] = "MemoryError"  # numpy and FFmpeg have their own kinds of it
+        self.send(FAILURE, json.dumps(told).encode())
+
+
+def _limit(wanted: dict[str, Any]) -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    os.nice(max(0, NICENESS - os.nice(0)))  # people who talk come first
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: wanted["cpu_s"],
+        resource.RLIMIT_FSIZE: wanted["written_bytes"],
+        resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
+    }
+    if sys.platform == "linux":
+        # By now everything that the task needs is loaded, so this is what the file itself may take.
+        taken = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = taken + wanted["memory_bytes"]
+    for one, value in limits.items():
+        hardest = resource.getrlimit(one)[1]
+        least = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
+        resource.setrlimit(one, (least, least))
+
+
+def _leash() -> None:
+    """End the process when the one that started it is gone: its end of our standard input closes."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def main() -> NoReturn:
+    answers = _Answers()
+    (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
+    limits, task, arguments, named = pickle.loads(sys.stdin.buffer.read(length))
+    threading.Thread(target=_leash, name="leash", daemon=True).start()
+    _limit(limits)
+    try:
+        result = task(answers.emit, *arguments, **named)
+    except BrokenPipeError:  # nobody waits for it any more
+        os._exit(1)
+    except Exception as error:  # noqa: BLE001 - the border of the process: it is told on the other side
+        answers.fail(error)
+    else:
+        answers.send(RESULT, json.dumps(result).encode())
+    os._exit(0)  # what was opened need not be closed in order
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""Reading recordings: any common file as the sound of one person who speaks. Untrusted input, read by FFmpeg alone.
+
+Only the forms in FORMATS are opened, whatever a file is called, and none of them can lead to another file or address.
+What a header says of the length is not believed: seconds are counted as they come. What is damaged is left out.
+
+FFmpeg rather than libsndfile, which gives up an MP3 for a single damaged kilobyte and cannot read M4A or WebM.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+
+from avatars.confined import Emit, Limits
+from avatars.errors import BadMedia
+
+__all__ = ["CHECKING", "READABLE", "READING", "SpeechFacts", "check_sound", "speech_facts", "speech_pieces"]
+
+FloatArray = npt.NDArray[np.float32]
+
+FORMATS: Final = (
+    "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,adts,ac3,eac3,amr,ape,wv,tta,asf,"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts"
+)
+"Their demuxers read the file in hand only. Playlists and everything else that names other files are not among them."
+READABLE: Final = "Use a WAV, MP3, M4A, FLAC or OGG recording."
+
+CHECKING: Final = Limits(patience_s=20, cpu_s=15, memory_bytes=256 * 2**20)
+READING: Final = Limits(patience_s=30, cpu_s=900, memory_bytes=512 * 2**20)
+
+HIGHEST_RATE_HZ: Final = 48_000
+LOUDEST: Final = 8.0
+PIECE_S: Final = 0.5
+LOST_GAP_S: Final = 0.1
+"between the times of two frames: a longer one has lost its sound"
+
+FRAMES_HZ: Final = 50
+"of the short stretches that energy is measured in"
+VOICE_BAND_HZ: Final = (100.0, 4000.0)
+FLOOR_PERCENTILE: Final = 20
+"of a channel's energies: what is always there is hum and hiss, not speech"
+AGREEING: Final = 0.5
+"correlation with the best channel from which a channel is mixed with it: a mix of two that disagree cancels"
+MUCH_FAINTER: Final = 0.1
+"of the best channel's energy: what is below would only make the mix softer"
+SPOKEN_S: Final = 0.5
+"The level exceeded for so long in all is that of speech; what is louder for a moment is a click."
+ACTIVE_RANGE_DB: Final = 25.0
+"Stretches further below that are pauses."
+FAINTEST_DBFS: Final = -60.0
+"Below this there is nothing to hear, however loud it is made."
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechFacts:
+    """What a whole recording is, known once all of it has been decoded."""
+
+    rate_hz: int
+    "of the samples that speech_pieces() gives"
+    duration_s: float
+    lost_s: float
+    "at least so much could not be decoded, and is left out"
+    level_dbfs: float
+    "RMS where somebody speaks"
+    weights: tuple[float, ...]
+    "of the channels in the mono sound"
+    offsets: tuple[float, ...]
+    "constant part of each channel, which is no sound"
+
+
+def check_sound(emit: Emit, path: Path, longest_s: float) -> None:
+    """Whether the file is a recording that can be read, and no longer than `longest_s`; little of it is decoded.
+
+    Raises BadMedia. A task for avatars.confined.
+    """
+    with _opened(path) as file:
+        counted_s, heard = 0.0, False
+        try:
+            for packet in file.demux(audio=0):
+                counted_s += float((packet.duration or 0) * (packet.time_base or 0))
+                _check_length(counted_s, longest_s)
+                if not heard:
+                    heard = bool(_decoded(packet))
+        except av.FFmpegError as error:
+            if not heard:
+                raise _unreadable() from error
+    if not heard:
+        raise _unreadable()
+
+
+def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
+    """Decode all of a recording once; the fields of SpeechFacts. Emits the seconds read so far, about once a second.
+
+    Raises BadMedia: unreadable, longer than `longest_s`, or silent. A task for avatars.confined.
+    """
+    decoder = _Decoder(path, longest_s)
+    energies: _Energies | None = None
+    told_s = 0.0
+    for piece in decoder.pieces():
+        if energies is None:
+            energies = _Energies(len(piece), decoder.rate_hz)
+        energies.push(piece)
+        if decoder.read_s >= told_s + 1:
+            told_s = decoder.read_s
+            emit(told_s)
+    if energies is None:
+        raise _unreadable()
+    weights = energies.weights()
+    level_dbfs = energies.level_dbfs(weights)
+    if level_dbfs < FAINTEST_DBFS:
+        raise BadMedia(
+            "The recording is silent: there is nothing in it that could be made audible.",
+            "Check the microphone and its level, then record it again.",
+        )
+    facts = SpeechFacts(
+        decoder.rate_hz, decoder.read_s, decoder.lost_s, level_dbfs, tuple(weights.tolist()), energies.offsets()
+    )
+    return asdict(facts)
+
+
+def speech_pieces(emit: Emit, path: Path, facts: SpeechFacts) -> None:
+    """Emit the mono sound of a recording as float32, in pieces of half a second. A task for avatars.confined."""
+    weights, offsets = np.array(facts.weights, np.float32), np.array(facts.offsets, np.float32)
+    # It counts what it has read once more: a file may be exchanged while it is read.
+    for piece in _Decoder(path, facts.duration_s + 1, facts.rate_hz).pieces():
+        same = len(piece) == len(weights)
+        mono = weights @ (piece - offsets[:, None]) if same else piece.mean(axis=0)
+        emit(np.ascontiguousarray(mono, np.float32).tobytes())
+
+
+class _Decoder:
+    """The sound of a file, read once from its beginning."""
+
+    def __init__(self, path: Path, longest_s: float, rate_hz: int = 0) -> None:
+        self.rate_hz = rate_hz
+        "of the pieces; by itself that of the first frame, if it is not very high"
+        self.read_s = 0.0
+        self.lost_s = 0.0
+        self._path = path
+        self._longest_s = longest_s
+        self._resampler: tuple[object, av.AudioResampler] | None = None
+
+    def pieces(self) -> Iterator[FloatArray]:
+        """(channels, n) of PIECE_S or a little more; of the last one less. Channels may change in mid-course."""
+        held: list[FloatArray] = []
+        with _opened(self._path) as file:
+            for part in self._parts(file):
+                if held and len(part) != len(held[0]):
+                    yield np.concatenate(held, axis=1)
+                    held = []
+                held.append(part)
+                if sum(one.shape[1] for one in held) >= PIECE_S * self.rate_hz:
+                    yield np.concatenate(held, axis=1)
+                    held = []
+        if held:
+            yield np.concatenate(held, axis=1)
+
+    def _parts(self, file: InputContainer) -> Iterator[FloatArray]:
+        for frame in self._frames(file):
+            if not frame.samples or not frame.sample_rate:
+                continue
+            self.rate_hz = self.rate_hz or min(frame.sample_rate, HIGHEST_RATE_HZ)
+            part = self._resampled(frame)
+            self.read_s += frame.samples / frame.sample_rate
+            _check_length(self.read_s, self._longest_s)
+            if part.shape[1]:
+                yield part
+
+    def _frames(self, file: InputContainer) -> Iterator[AudioFrame]:
+        """What can be decoded; the rest is counted as lost."""
+        expected_s: float | None = None
+        sound_bytes, sound_s = 0, 0.0
+        try:
+            for packet in file.demux(audio=0):
+                frames = _decoded(packet)
+                if not frames:
+                    # Where a decoder has lost its place, one packet holds what should have been many.
+                    usual_s = packet.size * sound_s / max(1, sound_bytes)
+                    declared_s = float((packet.duration or 0) * (packet.time_base or 0))
+                    self.lost_s += max(usual_s, declared_s) if frames is None else 0.0
+                    continue
+                sound_bytes += packet.size
+                for frame in frames:
+                    sound_s += frame.samples / (frame.sample_rate or 1)
+                    if frame.time is not None:
+                        gap_s = frame.time - (frame.time if expected_s is None else expected_s)
+                        self.lost_s += gap_s if gap_s > LOST_GAP_S and packet.time_base else 0.0
+                        expected_s = frame.time + frame.samples / (frame.sample_rate or 1)
+                    yield frame
+        except av.FFmpegError:
+            return  # the file breaks off, which its counted length shows
+
+    def _resampled(self, frame: AudioFrame) -> FloatArray:
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or self._resampler[0] != form:
+            self._resampler = form, av.AudioResampler("fltp", frame.layout, self.rate_hz)
+        frame.pts = None  # the resampler would fill gaps between times; what is lost is left out
+        parts = [part.to_ndarray() for part in self._resampler[1].resample(frame)]
+        whole = np.concatenate(parts, axis=1) if parts else np.zeros((frame.layout.nb_channels, 0), np.float32)
+        return np.clip(np.nan_to_num(whole), -LOUDEST, LOUDEST)  # recordings in float may hold anything
+
+
+class _Energies:
+    """What each channel of a recording holds, in stretches of 20 ms, in the band of voices."""
+
+    def __init__(self, channels: int, rate_hz: int) -> None:
+        self._length = max(1, rate_hz // FRAMES_HZ)
+        self._channels = channels
+        bins_hz = np.fft.rfftfreq(self._length, 1 / rate_hz)
+        low, high = VOICE_BAND_HZ
+        self._band = (bins_hz >= low) & (bins_hz <= high)
+        self._rest = np.zeros((channels, 0), np.float32)
+        self._powers: list[FloatArray] = []
+        self._agreement = np.zeros((channels, channels))
+        self._sums, self._samples = np.zeros(channels), 0
+
+    def push(self, piece: FloatArray) -> None:
+        if len(piece) != self._channels:  # the layout changed; what came before decides
+            return
+        self._sums += piece.sum(axis=1, dtype=np.float64)
+        self._samples += piece.shape[1]
+        held = np.concatenate([self._rest, piece], axis=1)
+        whole = held.shape[1] // self._length * self._length
+        self._rest = held[:, whole:]
+        frames = held[:, :whole].reshape(self._channels, -1, self._length)
+        # Parseval: twice the power in the bins, each of which stands for its mirror too, over the length squared.
+        bins = np.fft.rfft(frames, axis=2)[:, :, self._band] * (math.sqrt(2) / self._length)
+        self._powers.append(np.sum(np.abs(bins) ** 2, axis=2))
+        self._agreement += np.einsum("ifb,jfb->ij", bins, bins.conj()).real
+
+    def weights(self) -> npt.NDArray[np.float64]:
+        """(channels,) of a mono mix: the channel with most speech, and those that agree with it."""
+        energy = np.maximum(np.diag(self._agreement), 1e-12)
+        best = int(np.argmax(self._speech()))
+        agreement = self._agreement[best] / np.sqrt(energy * energy[best])
+        mixed = (agreement >= AGREEING) & (energy >= MUCH_FAINTER * energy[best])
+        mixed[best] = True
+        return np.where(mixed, 1 / mixed.sum(), 0.0)
+
+    def level_dbfs(self, weights: npt.NDArray[np.float64]) -> float:
+        """RMS of the mix where somebody speaks."""
+        powers = np.sort(self._all_powers() @ weights)[::-1] if self._powers else np.zeros(1)
+        if not len(powers):
+            return -math.inf
+        speech = powers[min(round(SPOKEN_S * FRAMES_HZ), len(powers) // 4)]
+        active = powers[powers >= speech * 10 ** (-ACTIVE_RANGE_DB / 10)]
+        power = float(np.mean(np.minimum(active, speech)))
+        return 10 * math.log10(power) if power > 0 else -math.inf
+
+    def offsets(self) -> tuple[float, ...]:
+        return tuple((self._sums / max(1, self._samples)).tolist())
+
+    def _speech(self) -> npt.NDArray[np.float64]:
+        """(channels,) energy that comes and goes; all of it where none does."""
+        powers = self._all_powers()
+        if not len(powers):
+            return self._sums * 0
+        floor = np.percentile(powers, FLOOR_PERCENTILE, axis=0)
+        speech = np.maximum(powers - 2 * floor, 0).mean(axis=0)
+        everything = powers.mean(axis=0)
+        return speech if speech.max() > 0.01 * everything.max() else everything
+
+    def _all_powers(self) -> npt.NDArray[np.float64]:
+        """(stretches, channels)"""
+        return np.concatenate(self._powers, axis=1).T.astype(np.float64)
+
+
+def _opened(path: Path) -> InputContainer:
+    """Raises BadMedia."""
+    only_this = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    try:
+        file = av.open(f"file:{path}", options=only_this, metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable() from error
+    if not file.streams.audio:
+        file.close()
+        raise BadMedia("There is no sound in the file.", READABLE)
+    return file
+
+
+def _decoded(packet: av.Packet) -> list[AudioFrame] | None:
+    """None for what is damaged."""
+    try:
+        frames: list[Any] = list(packet.decode())  # of a stream of sound, whatever the types say
+    except av.FFmpegError:
+        return None
+    return frames
+
+
+def _check_length(seconds: float, longest_s: float) -> None:
+    if seconds > longest_s:
+        raise BadMedia(
+            f"The recording lasts more than {longest_s / 60:g} minutes, which is what a clip takes.",
+            "Cut it into shorter pieces.",
+        )
+
+
+def _unreadable() -> BadMedia:
+    return BadMedia("The file is not a sound recording that can be read.", READABLE)

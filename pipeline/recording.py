@@ -1,0 +1,84 @@
+"""A stranger's recording as speech: mono, at the common level of all voices.
+
+The file itself is only ever opened by `avatars.sound`, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avatars.confined import Confined
+from avatars.errors import BadMedia
+from avatars.sound import READING, SpeechFacts, speech_facts, speech_pieces
+from pipeline.audio import SPEECH_DBFS, raised
+from pipeline.errors import RenderError
+from pipeline.types import AudioChunk, NoticeEvent
+
+__all__ = ["Recording", "open_recording"]
+
+UNREADABLE = "unsupported_media"
+"The code that the portal refuses such a recording with, where it sees it before."
+MAX_GAIN_DB = 40.0
+TOLD_LOSS_S = 0.05
+"Less is not heard."
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All of it has been looked at once."""
+
+    path: Path
+    facts: SpeechFacts
+
+    @property
+    def notices(self) -> tuple[NoticeEvent, ...]:
+        """What the person should know of it."""
+        if self.facts.lost_s < TOLD_LOSS_S:
+            return ()
+        told = f"The recording is damaged: at least {self.facts.lost_s:.1f} seconds of it could not be read."
+        return (NoticeEvent("recording_damaged", told, "They were left out; save the recording again to have them."),)
+
+    async def speech(self) -> AsyncIterator[AudioChunk]:
+        """Its sound in pieces of about half a second; the last one is empty and final. Raises RenderError."""
+        rate_hz, gain_db = self.facts.rate_hz, min(SPEECH_DBFS - self.facts.level_dbfs, MAX_GAIN_DB)
+        pts = 0
+        with Confined(speech_pieces, READING, self.path, self.facts) as work:
+            pieces = iter(work)
+            while (piece := await _next(work, pieces)) is not None:
+                samples = raised(np.frombuffer(piece, np.float32), gain_db)
+                yield AudioChunk(samples, rate_hz, pts=pts)
+                pts += len(samples)
+        yield AudioChunk(np.zeros(0, np.float32), rate_hz, pts=pts, final=True)
+
+
+async def open_recording(
+    path: Path, longest_s: float = math.inf, on_read: Callable[[float], None] = lambda _seconds: None
+) -> Recording:
+    """Look at all of a recording, in any common form, to know how long, how loud and how damaged it is.
+
+    on_read: called with the seconds read so far; what it raises ends the reading.
+    Raises RenderError: it cannot be read, is silent, or lasts longer than `longest_s`.
+    """
+    with Confined(speech_facts, READING, path, longest_s) as work:
+        items = iter(work)
+        while (read_s := await _next(work, items)) is not None:
+            on_read(read_s)
+    return Recording(path, SpeechFacts(**work.result))
+
+
+async def _next(work: Confined, items: Iterator[Any]) -> Any:
+    """The next item, or None at the end. Cancelled, it ends the process rather than waiting for it."""
+    try:
+        return await asyncio.to_thread(next, items, None)
+    except asyncio.CancelledError:
+        work.close()
+        raise
+    except BadMedia as error:
+        raise RenderError(error.message, error.hint, UNREADABLE) from error

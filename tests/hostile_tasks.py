@@ -1,0 +1,79 @@
+"""What a decoder may do that a stranger's file has taken over: tasks for avatars.confined."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from avatars.confined import Emit
+from avatars.errors import BadImport
+
+
+def echo(emit: Emit, *items: object) -> str:
+    for item in items:
+        emit(item)
+    return "done"
+
+
+def eat_memory(emit: Emit) -> None:
+    held = []
+    while True:
+        held.append(bytearray(16 * 2**20))
+
+
+def spin(emit: Emit) -> None:
+    while True:
+        pass
+
+
+def sleep_for_ever(emit: Emit) -> None:
+    emit(os.getpid())
+    while True:
+        time.sleep(60)
+
+
+def die(emit: Emit, signal: int) -> None:
+    os.kill(os.getpid(), signal)
+
+
+def write_much(emit: Emit, path: Path) -> None:
+    with path.open("wb") as file:
+        for _ in range(100):
+            file.write(bytes(2**20))
+
+
+def open_many(emit: Emit, path: Path) -> None:
+    held = []
+    while len(held) < 10_000:
+        held.append(path.open("rb"))
+
+
+def fail(emit: Emit, kind: str) -> None:
+    if kind == "told":
+        raise BadImport("It is no avatar.", "Use another one.")
+    raise ZeroDivisionError("by nought")
+
+
+def chatter(emit: Emit) -> str:
+    """Libraries print as they please."""
+    sys.stdout.write("to standard output")
+    sys.stdout.flush()
+    os.write(1, b"from C")
+    sys.stderr.write("and errors")
+    return "whole"
+
+
+def forged(emit: Emit) -> None:
+    """What a decoder that was taken over would send: more than any message has."""
+    for descriptor in range(3, 10):
+        try:
+            os.write(descriptor, b"D\xff\xff\xff\xff" + bytes(100))
+        except OSError:
+            continue
+    os._exit(0)
+
+
+def environment(emit: Emit) -> list[str]:
+    return sorted(os.environ)
