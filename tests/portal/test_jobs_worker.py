@@ -216,7 +216,7 @@ async def test_the_shipped_worker_prepares_a_photo_though_it_is_killed_in_the_mi
 
 
 async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Path) -> None:
-    """A refused photo fails with code, remedy, face report and its strip of pictures, and can be looked at again."""
+    """A refused photo fails with code, remedy, face report and its strip of pictures, and is not tried again."""
     library, queue = AvatarLibrary(tmp_path / "avatars"), JobQueue(tmp_path)
     worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
     wall = tmp_path / "wall.jpg"
@@ -232,7 +232,7 @@ async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Pa
         assert job.state == "failed" and job.error is not None and job.error.report is not None
         assert job.error.code == "no_face" and job.error.hint and job.error.report["counts"]["missing"] == 1
         assert FaceReports(tmp_path).pictures(job.avatar) == [job.error.report["strip"][0]["file"]]
-        assert library.list() == [] and queue.retryable(job) and not queue.folders.work(job.id).exists()
+        assert library.list() == [] and not queue.retryable(job) and not queue.folders.work(job.id).exists()
     finally:
         await worker.aclose()
         queue.close()
