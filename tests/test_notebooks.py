@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -6,6 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+MAX_BYTES = 1_500_000
 WITHOUT_NETWORKS = ("01_one_turn",)
 
 
@@ -30,7 +32,17 @@ def test_the_notebook_runs_from_top_to_bottom(path: Path, data: Path, monkeypatc
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_the_notebook_is_stored_without_outputs(path: Path) -> None:
-    """Outputs are made by whoever runs it, not committed."""
+def test_the_notebook_is_stored_with_what_it_shows(path: Path) -> None:
+    """Each cell has run, in order and without a fault; there are pictures, and no folder of whoever ran it."""
     notebook = nbformat.read(path, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert sum("image/" in str(output.get("data", {}).keys()) for output in outputs) >= 3
+    assert {output.output_type for output in outputs} <= {"display_data", "execute_result"}
+    assert not re.search(r"/(tmp|home|root|work)/", path.read_text(encoding="utf-8"))
+
+
+def test_the_notebooks_are_small() -> None:
+    """Pictures and all: they are part of every clone."""
+    assert sum(path.stat().st_size for path in NOTEBOOKS.iterdir() if path.is_file()) < MAX_BYTES
