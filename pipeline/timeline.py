@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.audio import FADE_MS, AudioFramer, StreamResampler, fade_in, fade_out
 from pipeline.interfaces import FeatureStream
 from pipeline.rest import is_loud, mouth_weight
-from pipeline.text import detect_language
+from pipeline.text import language_of_script
 from pipeline.types import (
     FEATURE_RATE_HZ,
     PLAYOUT_RATE_HZ,
@@ -152,4 +152,4 @@ class SentenceTimeline:
 
 def expected_duration_s(text: str) -> float:
     """About how long a voice takes for a text."""
-    return len(text) / CHARACTERS_PER_S.get(detect_language(text), EUROPEAN_CHARACTERS_PER_S)
+    return len(text) / CHARACTERS_PER_S.get(language_of_script(text), EUROPEAN_CHARACTERS_PER_S)

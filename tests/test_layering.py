@@ -29,6 +29,7 @@ CONFINED = {
     "aiortc": ("pipeline/transports/*",),
     "torch": ("models/*", "pipeline/device.py", "pipeline/features/*", "pipeline/lipsync/*", "avatars/importers/*"),
     "mediapipe": ("avatars/detect.py",),
+    "py3langid": ("pipeline/text/languages.py",),
     "markdown_it": ("pipeline/text/speech.py",),
     "dbos": ("portal/jobs.py", "portal/worker.py"),
 }

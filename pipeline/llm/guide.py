@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from pipeline.llm.guide_topics import GREETINGS, TOPICS, UNKNOWN, Answer
-from pipeline.text import detect_language
+from pipeline.text import language_of_script
 from pipeline.types import Message
 
 __all__ = ["GuideLanguageModel"]
@@ -27,7 +27,7 @@ class GuideLanguageModel:
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
         question = next((message.content for message in reversed(messages) if message.role == "user"), "")
         answer = _find(question)
-        for piece in _PIECE.findall(answer.zh if detect_language(question) == "zh" else answer.en):
+        for piece in _PIECE.findall(answer.zh if language_of_script(question) == "zh" else answer.en):
             yield piece
 
     async def aclose(self) -> None:

@@ -1,8 +1,16 @@
 """Text on its way to a voice: cut into sentences, freed of what cannot be spoken, its language told. All pure."""
 
-from pipeline.text.languages import detect_language
+from pipeline.text.languages import detect_language, language_of_script, load_languages
 from pipeline.text.scripts import is_cjk
 from pipeline.text.sentences import MAX_CHARS, SentenceSplitter
 from pipeline.text.speech import speakable
 
-__all__ = ["MAX_CHARS", "SentenceSplitter", "detect_language", "is_cjk", "speakable"]
+__all__ = [
+    "MAX_CHARS",
+    "SentenceSplitter",
+    "detect_language",
+    "is_cjk",
+    "language_of_script",
+    "load_languages",
+    "speakable",
+]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
-from pipeline.text import detect_language
+from pipeline.text import detect_language, load_languages
 from pipeline.types import AudioChunk, FloatArray
 
 __all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
@@ -41,11 +41,44 @@ VOICES = {
     "fr": ("fr-FR-DeniseNeural", "fr-FR-HenriNeural"),
     "it": ("it-IT-ElsaNeural",),
     "pt": ("pt-BR-FranciscaNeural",),
+    "nl": ("nl-NL-ColetteNeural",),
+    "pl": ("pl-PL-ZofiaNeural",),
+    "tr": ("tr-TR-EmelNeural",),
+    "vi": ("vi-VN-HoaiMyNeural",),
+    "id": ("id-ID-GadisNeural",),
+    "sv": ("sv-SE-SofieNeural",),
+    "da": ("da-DK-ChristelNeural",),
+    "nb": ("nb-NO-PernilleNeural",),
+    "fi": ("fi-FI-NooraNeural",),
+    "cs": ("cs-CZ-VlastaNeural",),
+    "sk": ("sk-SK-ViktoriaNeural",),
+    "hu": ("hu-HU-NoemiNeural",),
+    "ro": ("ro-RO-AlinaNeural",),
+    "hr": ("hr-HR-GabrijelaNeural",),
+    "ca": ("ca-ES-JoanaNeural",),
     "ru": ("ru-RU-SvetlanaNeural",),
+    "uk": ("uk-UA-PolinaNeural",),
+    "bg": ("bg-BG-KalinaNeural",),
     "ar": ("ar-EG-SalmaNeural",),
     "el": ("el-GR-AthinaNeural",),
     "he": ("he-IL-HilaNeural",),
+    "fa": ("fa-IR-DilaraNeural",),
+    "ur": ("ur-PK-UzmaNeural",),
     "hi": ("hi-IN-SwaraNeural",),
+    "mr": ("mr-IN-AarohiNeural",),
+    "ne": ("ne-NP-HemkalaNeural",),
+    "bn": ("bn-IN-TanishaaNeural",),
+    "gu": ("gu-IN-DhwaniNeural",),
+    "ta": ("ta-IN-PallaviNeural",),
+    "te": ("te-IN-ShrutiNeural",),
+    "kn": ("kn-IN-SapnaNeural",),
+    "ml": ("ml-IN-SobhanaNeural",),
+    "si": ("si-LK-ThiliniNeural",),
+    "ka": ("ka-GE-EkaNeural",),
+    "am": ("am-ET-MekdesNeural",),
+    "lo": ("lo-LA-KeomanyNeural",),
+    "km": ("km-KH-SreymomNeural",),
+    "my": ("my-MM-NilarNeural",),
     "th": ("th-TH-PremwadeeNeural",),
 }
 """A choice of the service's voices by language, the default first."""
@@ -81,6 +114,8 @@ class EdgeSynthesizer:
         """Import what speaking needs (a third of a second), so that no sentence waits for it."""
         import av  # noqa: F401
         import edge_tts  # noqa: F401
+
+        load_languages()
 
     async def probe(self) -> None:
         """Return if the service answers. Raises BackendUnavailable."""

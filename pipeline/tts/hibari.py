@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
-from pipeline.text import detect_language
+from pipeline.text import detect_language, load_languages
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
@@ -58,6 +58,7 @@ class HibariSynthesizer:
 
     def load(self) -> None:
         self._voice(None)
+        load_languages()
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
         """A cancelled synthesis ends at once for the caller; its thread ends with the piece it is at (some 50 ms)."""
