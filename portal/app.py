@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
@@ -29,12 +30,13 @@ from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.errors import answer_errors
-from portal.api.health import health_router
+from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import default_choice, new_engine
+from portal.http.docs import add_docs
 from portal.http.door import front_door
-from portal.http.server import server_config
+from portal.http.server import bound_socket, server_config
 from portal.jobs import JobQueue
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -185,14 +187,22 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         async with home.running():
             yield
 
-    app = FastAPI(title="Vivavoce", version=VERSION, lifespan=lifespan)
+    app = FastAPI(title="Vivavoce", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     answer_errors(app)
     app.include_router(home.socket.router)
     app.include_router(avatars_router(home.library, home.queue, settings))
     app.include_router(backends_router(settings))
     app.include_router(clips_router(home.library, home.queue, settings))
     app.include_router(jobs_router(home.queue))
-    app.include_router(health_router(home.sessions, home.library, home.queue, version=VERSION))
+    app.include_router(
+        health_router(
+            home.sessions,
+            home.library,
+            home.queue,
+            version=VERSION,
+            trouble=lambda: find_trouble(settings.data_dir, home.queue, home.worker.trouble),
+        )
+    )
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
@@ -202,34 +212,33 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     def favicon() -> FileResponse:
         return FileResponse(STATIC / "icons" / "favicon.ico")  # asked for by what does not read the page
 
+    add_docs(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     mount_page(app, PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions))
     return front_door(app, settings)
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
-    """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person."""
+    """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person.
+
+    Raises AddressTaken before anything is made.
+    """
     give_pictures_back()
     let_the_loop_in()
-    portal = Portal.build(settings)
-    # It takes seconds. Ctrl-C ends them here; a loop would put it off, and then be torn down with a page of tracebacks.
-    app = create_app(settings, portal)
-    return asyncio.run(_serve(settings, portal, app, say))
+    with bound_socket(settings.host, settings.port) as listener:
+        portal = Portal.build(settings)
+        # It takes seconds. Ctrl-C ends them here; a loop would put it off, and then be torn down with many tracebacks.
+        app = create_app(settings, portal)
+        return asyncio.run(_serve(settings, portal, app, listener, say))
 
 
-async def _serve(settings: Settings, portal: Portal, app: ASGIApp, say: Callable[[str], None]) -> int:
-    config = server_config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        most_connections=connections_that_fit(settings.max_connections),
-    )
-    server = uvicorn.Server(config)
+async def _serve(
+    settings: Settings, portal: Portal, app: ASGIApp, listener: socket.socket, say: Callable[[str], None]
+) -> int:
+    server = uvicorn.Server(server_config(app, most_connections=connections_that_fit(settings.max_connections)))
     announcing = asyncio.create_task(_announce(settings, portal, say), name="announce")
     try:
-        await server.serve()
-    except SystemExit:  # uvicorn's way to say that the port is taken; it has logged why
-        return 1
+        await server.serve(sockets=[listener])
     finally:
         announcing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -240,7 +249,7 @@ async def _serve(settings: Settings, portal: Portal, app: ASGIApp, say: Callable
 async def _announce(settings: Settings, portal: Portal, say: Callable[[str], None]) -> None:
     await portal.warmed.wait()
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    url = f"http://{host}:{settings.port}"
+    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     for trouble in portal.troubles:
         say(f"Something is wrong: {trouble}")
     say(f"Vivavoce runs all the same: {url}" if portal.troubles else f"Vivavoce is ready: {url}")

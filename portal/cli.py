@@ -18,6 +18,7 @@ from avatars.errors import AvatarError
 from models.errors import WeightsError
 from pipeline import registry
 from pipeline.errors import VivavoceError
+from portal.disk import require_writable
 from portal.logs import begin_logging
 from portal.settings import Settings, load_settings, option_name
 
@@ -38,6 +39,8 @@ class Command:
     help: str
     run: Callable[[argparse.Namespace, Settings], int]
     configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    keeps: bool = False
+    "True: writes into the data folder"
     passes_on: bool = False
     "True: takes no settings, hands its arguments on as they are (`arguments.rest`)"
 
@@ -57,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load_settings(settings_given(parsed))
         begin_logging(settings.log_level)
+        if command.keeps:
+            require_writable(settings.data_dir)
         return command.run(parsed, settings)
     except (VivavoceError, AvatarError, WeightsError) as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
@@ -313,12 +318,24 @@ def _show_progress(share: float, stage: str = "rendering") -> None:
 
 
 COMMANDS = (
-    Command("serve", "Start the portal and print its address.", _serve),
+    Command("serve", "Start the portal and print its address.", _serve, keeps=True),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
-    Command("prepare", "Make an avatar from a photo or a clip, and for neural backends.", _prepare, _configure_prepare),
-    Command("import", "Bring in an avatar of LiveTalking, MuseTalk or OpenAvatarChat.", _import, _configure_import),
+    Command(
+        "prepare",
+        "Make an avatar from a photo or a clip, and for neural backends.",
+        _prepare,
+        _configure_prepare,
+        keeps=True,
+    ),
+    Command(
+        "import",
+        "Bring in an avatar of LiveTalking, MuseTalk or OpenAvatarChat.",
+        _import,
+        _configure_import,
+        keeps=True,
+    ),
     Command("fetch", "Download the weights of neural backends, with their licences.", _fetch, _configure_fetch),
-    Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker),
+    Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker, keeps=True),
     Command("doctor", "Say what works on this machine, what is missing, and the remedy.", _doctor),
     Command("test", "Set up and run everything that CI runs.", _test, passes_on=True),
     Command("bench", "Measure the figures of the README.", _bench, passes_on=True),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from pipeline.errors import VivavoceError
 from portal.errors import DiskFull
 
-__all__ = ["REMEDY", "disk_full_explained", "is_disk_full"]
+__all__ = ["REMEDY", "FolderNotWritable", "disk_full_explained", "is_disk_full", "require_writable"]
 
 REMEDY = "Free some space on the disk of the data folder, then try again."
 
@@ -34,3 +37,23 @@ def disk_full_explained(consequence: str) -> Iterator[None]:
         if not is_disk_full(error):
             raise
         raise DiskFull(f"The disk is full: {consequence}.", REMEDY) from error
+
+
+class FolderNotWritable(VivavoceError):
+    """A folder that we have to keep things in takes none."""
+
+    code = "folder_not_writable"
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder if it is not there, and see that it takes files. Raises DiskFull, FolderNotWritable."""
+    try:
+        with disk_full_explained("nothing can be kept"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"x")
+    except OSError as error:
+        raise FolderNotWritable(
+            f"The data folder {folder} cannot be written to: {error.strerror}.",
+            "Give this user the right to, or choose another folder with --data-dir (or VIVAVOCE_DATA).",
+        ) from error

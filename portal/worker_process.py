@@ -43,6 +43,8 @@ class WorkerProcess:
         self._wanted = asyncio.Event()
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self.trouble = ""
+        "why the last try to have jobs done went wrong; empty when it did not"
 
     @property
     def pid(self) -> int | None:
@@ -68,7 +70,7 @@ class WorkerProcess:
         backoff_s = FIRST_BACKOFF_S
         while True:
             if await self._served():
-                backoff_s = FIRST_BACKOFF_S
+                backoff_s, self.trouble = FIRST_BACKOFF_S, ""
                 continue
             logger.warning("Jobs wait; they go on in %.0f s.", backoff_s)
             await self._clock.sleep_until(self._clock.now_s() + backoff_s)
@@ -82,10 +84,12 @@ class WorkerProcess:
                 await self._wanted.wait()
             status = await self._run_once()
         except Exception as error:  # noqa: BLE001 - a full disk, a locked database, no room for a process: all pass
-            logger.warning("No worker process can be started: %s: %s", type(error).__name__, error)
+            self.trouble = f"No worker process can be started: {type(error).__name__}: {error}"
+            logger.warning("%s", self.trouble)
             return False
         if status != 0:
-            logger.warning("The worker process ended with status %s.", status)
+            self.trouble = f"The worker process ended with status {status}."
+            logger.warning("%s", self.trouble)
         return status == 0
 
     async def _run_once(self) -> int:

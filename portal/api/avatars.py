@@ -18,7 +18,7 @@ from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.parts_preview import draw_preview
 from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
-from portal.api.schemas import AvatarView, JobView, avatar_view, job_view
+from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.http.bodies import UploadPlaces
@@ -46,6 +46,14 @@ class AvatarChange(BaseModel):
     name: str = Field(description="what it is called from now on", max_length=200)
 
 
+class UploadForm(BaseModel):
+    """The fields of an upload beside its `file`."""
+
+    name: str = Field("", description="default: the file's name")
+    consent: str = Field(description='"true": the person shown agrees')
+    framing: str = Field("", description='"x,y,width,height" in parts of the picture; default: all of it')
+
+
 def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
     """All avatars as the page and the API show them."""
 
@@ -65,7 +73,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
         """The oldest first."""
         return avatar_views(library, queue, reports)
 
-    @router.post("", status_code=202)
+    @router.post("", status_code=202, openapi_extra=form_body(UploadForm, file="file"))
     async def upload_avatar(request: Request) -> JobView:
         """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
 
@@ -77,7 +85,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")
             path = await uploads.store(file)
-            fields = {key: str(form.get(key) or "") for key in ("name", "consent", "framing")}
+            fields = {key: str(form.get(key) or "") for key in UploadForm.model_fields}
             file_name = file.filename or ""
         consent = fields["consent"].lower() in AGREED
         submit = partial(

@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
-from portal.api.schemas import ClipRequest, JobView, job_view
+from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.bodies import UploadPlaces
 from portal.jobs import JobQueue
@@ -35,7 +35,7 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) ->
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
     uploads, places = Uploads(settings.data_dir), UploadPlaces()
 
-    @router.post("", status_code=202)
+    @router.post("", status_code=202, openapi_extra=form_body(ClipRequest, file="audio", needs_file=False))
     async def ask_for_clip(request: Request) -> JobView:
         """Queue a clip: JSON {avatar, text, voice, name}, or a form with these and a recording in `audio`."""
         audio: Path | None = None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import APIRouter, Response
 
 from avatars.library import AvatarLibrary
 from portal.api.errors import ErrorRoute
@@ -10,22 +16,66 @@ from portal.api.schemas import HealthView, SessionCounts
 from portal.jobs import JobQueue
 from portal.sessions import SessionManager
 
-__all__ = ["health_router"]
+__all__ = ["find_trouble", "health_router"]
+
+LITTLE_BYTES = 100 * 2**20
+WORKER_COMES_S = 60.0
+"A job that has waited for longer while none ran waits for a worker that does not come."
 
 
-def health_router(sessions: SessionManager, library: AvatarLibrary, queue: JobQueue, *, version: str) -> APIRouter:
+def health_router(
+    sessions: SessionManager,
+    library: AvatarLibrary,
+    queue: JobQueue,
+    *,
+    version: str,
+    trouble: Callable[[], list[str]] = list,
+) -> APIRouter:
+    """trouble: what is wrong now although people can talk; see find_trouble()."""
     router = APIRouter(tags=["health"], route_class=ErrorRoute)
 
     @router.get("/healthz")
-    def health() -> HealthView:
-        choice = sessions.choice
+    def health(response: Response) -> HealthView:
+        """With status 503 when nobody can talk, because there is no avatar; else with 200."""
+        choice, avatars, found = sessions.choice, len(library.list()), trouble()
+        if not avatars:
+            response.status_code = 503
         return HealthView(
-            status="ok",
+            status="down" if not avatars else "degraded" if found else "ok",
             version=version,
             sessions=SessionCounts(live=sessions.live, capacity=sessions.capacity),
             jobs=queue.counts(),
-            avatars=len(library.list()),
+            avatars=avatars,
             backends={"llm": choice.llm, "tts": choice.tts, "lipsync": choice.lipsync},
+            problems=([] if avatars else ["There is no avatar yet, so nobody can talk."]) + found,
         )
 
     return router
+
+
+def find_trouble(
+    data_dir: Path, queue: JobQueue, worker: str = "", clock_s: Callable[[], float] = time.time
+) -> list[str]:
+    """What is wrong with the data folder and with the work on jobs. worker: why its process does not run.
+
+    clock_s: seconds since the epoch.
+    """
+    found = []
+    free_bytes = shutil.disk_usage(data_dir).free
+    if free_bytes < LITTLE_BYTES:
+        found.append(f"The disk of the data folder is full: {free_bytes // 2**20} MB are left.")
+    if not os.access(data_dir, os.W_OK):
+        found.append("The data folder cannot be written to.")
+    if worker:
+        found.append(worker)
+    elif _nobody_works(queue, clock_s()):
+        found.append("Jobs wait, and no worker runs them.")
+    return found
+
+
+def _nobody_works(queue: JobQueue, now_s: float) -> bool:
+    counts = queue.counts()
+    if counts["running"] or not counts["queued"]:
+        return False
+    waiting = [job.created_at for job in queue.list(limit=None) if job.active]
+    return bool(waiting) and now_s - min(waiting) > WORKER_COMES_S

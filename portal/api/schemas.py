@@ -23,6 +23,7 @@ __all__ = [
     "SessionCounts",
     "avatar_view",
     "backend_view",
+    "form_body",
     "job_view",
 ]
 
@@ -99,12 +100,13 @@ class SessionCounts(BaseModel):
 
 
 class HealthView(BaseModel):
-    status: str = Field(description="ok")
+    status: str = Field(description="ok; degraded: people can talk, but see problems; down: nobody can")
     version: str
     sessions: SessionCounts
     jobs: dict[str, int]
     avatars: int
     backends: dict[str, str] = Field(description="what is in use: llm, tts, lipsync")
+    problems: list[str] = Field(description="what is wrong, in words for a person; empty when all is well")
 
 
 def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
@@ -168,3 +170,17 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         prepared=prepared_for(folder),
         networks=networks_of(folder),
     )
+
+
+def form_body(fields: type[BaseModel], *, file: str, needs_file: bool = True) -> dict[str, Any]:
+    """What OpenAPI says of a request whose body the route reads itself: a form with `fields` and one file.
+
+    needs_file False: the fields alone may be sent as JSON too.
+    """
+    schema = fields.model_json_schema()
+    content: dict[str, Any] = {} if needs_file else {"application/json": {"schema": schema}}
+    upload = {"type": "string", "format": "binary"}
+    form = {**schema, "properties": {**schema["properties"], file: upload}}
+    form["required"] = [*schema.get("required", ()), file] if needs_file else ["avatar"]
+    content["multipart/form-data"] = {"schema": form}
+    return {"requestBody": {"required": True, "content": content}}

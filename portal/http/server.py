@@ -8,6 +8,9 @@ within HEAD_S, has to take what it is sent, and makes room for the next one when
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from functools import partial
 from typing import Any
 
@@ -16,9 +19,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from pipeline.errors import VivavoceError
 from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
 
-__all__ = ["Connections", "PatientHttp", "server_config"]
+__all__ = ["AddressTaken", "Connections", "PatientHttp", "bound_socket", "server_config"]
 
 HEAD_S = 20.0
 "From connecting, or from the last answer, to the end of the next request's headers. uvicorn ends idle ones after 5."
@@ -28,11 +32,41 @@ SOCKET_MESSAGE_BYTES = 1 << 20
 SHUTDOWN_S = 1
 
 
-def server_config(app: ASGIApp, *, host: str, port: int, most_connections: int) -> uvicorn.Config:
+class AddressTaken(VivavoceError):
+    """The portal cannot listen where it was told to."""
+
+    code = "address_taken"
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """The address of the portal, held before the work of starting begins; the server listens there later.
+
+    Raises AddressTaken: another program has it, or it is none of this machine's.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        holder = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise AddressTaken(f"There is no address {host!r}: {error.strerror}.", "Correct --host.") from error
+    try:
+        if os.name == "posix":  # else a portal could not be started again for a minute
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+        holder.listen()  # only this shows whether another program does
+    except OSError as error:
+        holder.close()
+        if error.errno == errno.EADDRINUSE:
+            cause = f"Port {port} of {host} is taken: another program, maybe another Vivavoce, listens there."
+            raise AddressTaken(cause, "End it, or choose another port: --port 7861") from error
+        raise AddressTaken(
+            f"The portal cannot listen at {host}:{port}: {error.strerror}.", "Correct --host and --port."
+        ) from error
+    return holder
+
+
+def server_config(app: ASGIApp, *, most_connections: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=partial(PatientHttp, register=Connections(most_connections)),  # type: ignore[arg-type]
         log_config=None,  # its lines go where ours go
         log_level="warning",

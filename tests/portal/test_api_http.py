@@ -25,7 +25,7 @@ from pipeline import registry
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
-from portal.api.health import health_router
+from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
 from portal.jobs import JobQueue
@@ -350,17 +350,37 @@ def test_a_finished_clip_is_downloaded(client: TestClient, queue: JobQueue) -> N
     assert (response.status_code, response.content, response.headers["content-type"]) == (206, b"234", "video/mp4")
 
 
-def test_health_tells_sessions_jobs_and_backends(client: TestClient) -> None:
-    """GET /healthz says what a monitor wants to know."""
+def test_health_tells_sessions_jobs_and_backends(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """GET /healthz says what a monitor wants to know; without an avatar nobody can talk, and its status says so."""
     send_photo(client, PHOTO.read_bytes())
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "down") and "no avatar" in answer.json()["problems"][
+        0
+    ]
+    make_bundle("ada")
     assert client.get("/healthz").json() == {
         "status": "ok",
         "version": "1.2.3",
         "sessions": {"live": 1, "capacity": 8},
         "jobs": {"queued": 1, "running": 0},
-        "avatars": 0,
+        "avatars": 1,
         "backends": {"llm": "guide", "tts": "auto", "lipsync": "viseme"},
+        "problems": [],
     }
+
+
+def test_health_names_what_is_wrong(tmp_path: Path, queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, a folder that takes nothing, a worker that does not start, and jobs that nobody runs."""
+    assert find_trouble(tmp_path, queue) == []
+    queue.submit_preset("mira", "Mira")
+    asked_at_s = queue.list()[0].created_at
+    assert find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s + 59) == []
+    assert "no worker" in find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s + 61)[0]
+    assert find_trouble(tmp_path, queue, "It died.", lambda: asked_at_s + 61) == ["It died."]
+    monkeypatch.setattr("portal.api.health.shutil.disk_usage", lambda _path: SimpleNamespace(free=5 * 2**20))
+    monkeypatch.setattr("portal.api.health.os.access", lambda _path, _mode: False)
+    full, closed = find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s)
+    assert "5 MB are left" in full and "cannot be written" in closed
 
 
 def test_malformed_queries_are_explained(client: TestClient) -> None:

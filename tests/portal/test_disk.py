@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 import sqlalchemy
 
-from portal.disk import disk_full_explained
+from portal.disk import FolderNotWritable, disk_full_explained, require_writable
 from portal.errors import DiskFull
 
 
@@ -49,3 +50,20 @@ def test_other_errors_pass(error: Exception) -> None:
     """What is no full disk stays what it is."""
     with pytest.raises(type(error), match="no"), disk_full_explained("nothing was kept"):
         raise error
+
+
+def test_a_folder_that_takes_nothing_is_told_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read-only, or a file in its place: which folder, and what to do. One that is not there yet is made."""
+    require_writable(tmp_path / "new" / "data")
+    assert list((tmp_path / "new" / "data").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderNotWritable, match="file") as wrong:
+        require_writable(tmp_path / "file")
+    assert "--data-dir" in wrong.value.hint
+
+    def refuse(**_options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("portal.disk.tempfile.TemporaryFile", refuse)
+    with pytest.raises(FolderNotWritable, match="Read-only file system"):
+        require_writable(tmp_path)

@@ -31,7 +31,7 @@ TELLS_A_CODE = {
     "ErrorEvent",
 }
 "what takes a code: as its first argument, or by its name"
-OPERATORS_ONLY = {"bad_settings"}
+OPERATORS_ONLY = {"address_taken", "bad_settings", "folder_not_writable"}
 "told on the command line"
 
 

@@ -219,6 +219,49 @@ def test_below_a_path_the_page_knows_where_it_is(folder: Path) -> None:
     portal.engine.executor.shutdown()
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/api/avatars", "/api/jobs", "/static/talk.js", "/docs"])
+def test_head_is_answered_as_get_is(client: TestClient, path: str) -> None:
+    """The same status and headers, and no body; also of what is not there."""
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert client.head("/api/none").status_code == 404
+
+
+def test_the_description_of_the_api_needs_no_other_host(client: TestClient) -> None:
+    """Every address of /docs is relative and served here; its one inline script is named by the policy."""
+    answer = client.get("/docs")
+    addresses = re.findall(r'(?:src|href)="([^"]+)"|url: \'([^\']+)\'', answer.text)
+    assert len(addresses) >= 4
+    for address in map("".join, addresses):
+        assert "//" not in address and client.get(f"/{address}").status_code == 200, address
+    assert "'sha256-" in answer.headers["content-security-policy"]
+    assert client.get("/redoc").headers["location"] == "docs"
+
+
+def test_uploads_are_described(client: TestClient) -> None:
+    """What a form takes is in /openapi.json, so that clients can be made from it."""
+    paths = client.get("/openapi.json").json()["paths"]
+    photo = paths["/api/avatars"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert photo["properties"]["file"]["format"] == "binary" and set(photo["required"]) == {"file", "consent"}
+    assert {"name", "framing"} <= photo["properties"].keys()
+    clip = paths["/api/clips"]["post"]["requestBody"]["content"]
+    assert clip["application/json"]["schema"]["required"] == ["avatar", "text"]
+    assert clip["multipart/form-data"]["schema"]["properties"]["audio"]["format"] == "binary"
+
+
+def test_the_page_and_its_scripts_are_small_on_the_wire(client: TestClient) -> None:
+    """HTML and our own scripts and styles: 150 kB at most for who takes gzip."""
+    static = Path(__file__).parents[2] / "portal" / "static"
+    own = [file for file in static.rglob("*") if file.suffix in (".js", ".css") and "vendor" not in file.parts]
+    total_bytes = 0
+    for path in ("/", *(f"/static/{file.relative_to(static).as_posix()}" for file in own)):
+        with client.stream("GET", path, headers={"accept-encoding": "gzip"}) as answer:
+            total_bytes += sum(len(piece) for piece in answer.iter_raw())
+    assert 20_000 < total_bytes <= 150_000
+
+
 def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
     """There is one, /session."""
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/none"):

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from portal.http.server import HEAD_S, UNREAD_S, Connections, PatientHttp, server_config
+from portal.app import serve
+from portal.http.server import HEAD_S, UNREAD_S, AddressTaken, Connections, PatientHttp, bound_socket, server_config
+from portal.settings import Settings
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n"
 
@@ -55,7 +58,7 @@ class Line:
     """One connection and the timers that it has set."""
 
     def __init__(self, register: Connections, state: ServerState) -> None:
-        config = server_config(_hello, host="127.0.0.1", port=0, most_connections=3)
+        config = server_config(_hello, most_connections=3)
         config.load()
         self.protocol = PatientHttp(config, state, {}, register=register)
         self.timers: list[Timer] = []
@@ -137,7 +140,7 @@ async def test_who_has_waited_longest_makes_room() -> None:
 
 @asynccontextmanager
 async def served(most_connections: int) -> AsyncIterator[int]:
-    config = server_config(_hello, host="127.0.0.1", port=0, most_connections=most_connections)
+    config = server_config(_hello, most_connections=most_connections)
     config.lifespan = "off"
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -161,3 +164,19 @@ async def test_many_half_open_connections_keep_nobody_out(said: bytes) -> None:
         async with httpx.AsyncClient() as client:
             answer = await client.get(f"http://127.0.0.1:{port}/")
         assert answer.text == "hello" and "server" not in answer.headers
+
+
+def test_an_address_that_cannot_be_had_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    """A port that is taken, and a host that is none of ours: with the remedy, and never as a portal that is ready."""
+    lines: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(AddressTaken, match=f"Port {port} .* is taken") as taken:
+            serve(Settings(data_dir=tmp_path / "data", port=port), lines.append)
+        assert "--port" in taken.value.hint and lines == [] and not (tmp_path / "data").exists()
+    for host in ("192.0.2.1", "no.such.host.invalid"):
+        with pytest.raises(AddressTaken) as wrong:
+            bound_socket(host, port)
+        assert "--host" in wrong.value.hint
+    with bound_socket("127.0.0.1", port) as mine:
+        assert mine.getsockname()[1] == port
