@@ -152,7 +152,7 @@ class Drawing:
             loop_index=planned.loop_index,
             sentence=spoken.sentence,
             heard=spoken.heard,
-            subtitle=Subtitle(spoken.text, spoken.duration_s) if spoken.text else None,
+            subtitle=Subtitle(spoken.text, spoken.duration_s, spoken.voiced) if spoken.text else None,
         )
 
     def _forget_asked(self) -> None:

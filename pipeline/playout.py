@@ -45,6 +45,7 @@ SILENCE.setflags(write=False)
 class Subtitle:
     text: str
     duration_s: float
+    spoken: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ class Playout:
         if spoken.subtitle is not None:
             start_s = self._pts / FPS
             end_s = start_s + spoken.subtitle.duration_s
-            events = (*events, SubtitleEvent(spoken.turn, spoken.subtitle.text, start_s, end_s))
+            told = SubtitleEvent(spoken.turn, spoken.subtitle.text, start_s, end_s, spoken.subtitle.spoken)
+            events = (*events, told)
         return MediaFrame(
             spoken.picture,
             spoken.audio,

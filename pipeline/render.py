@@ -129,7 +129,7 @@ async def render(
     async with ClipWriter(output, bundle.width, bundle.height) as writer:
         for _ in range(MARGIN_PICTURES):
             await writer.send(playout.release())
-        speaking = asyncio.create_task(Turn(1, stages, utterance, events.append).run())
+        speaking = asyncio.create_task(Turn(1, stages, utterance, events.append, shows_unspoken=False).run())
         speaking.add_done_callback(lambda _task: playout.spoken.close())
         try:
             while await playout.spoken.ready():

@@ -22,6 +22,7 @@ from pipeline.types import (
     AudioChunk,
     Message,
     MetricsEvent,
+    NoticeEvent,
     SessionEvent,
     SubtitleEvent,
     TextEvent,
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
+ONCE = frozenset({"language_not_supported", "voice_replaced"})
+"""Notices that stay true for a session: told once, not with each sentence or turn."""
 EVENTS_BOUND = 1000
 """Events that may wait for a listener; beyond it the oldest is forgotten."""
 
@@ -76,6 +79,7 @@ class Session:
         self._open: dict[int, TurnState] = {}  # turns that are neither done nor interrupted
         self._started: list[_Started] = []  # those of them that were started, and the last one
         self._tasks: list[asyncio.Task[None]] = []
+        self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
         self._closed = False
         stages.playout.set_emit(self._emit)
 
@@ -269,6 +273,10 @@ class Session:
                 self._move_on(event)
             elif isinstance(event, MetricsEvent):
                 logger.debug("session %s turn %d: %s", self.id, event.turn, event.stages_ms)
+        elif isinstance(event, NoticeEvent) and event.code in ONCE:
+            if event in self._noticed:
+                return
+            self._noticed.add(event)
         if len(self.events) == EVENTS_BOUND:
             self.events.receive_nowait()
         self.events.offer(event)

@@ -46,6 +46,8 @@ class SpokenPicture:
     "on a sentence's first picture: its subtitle"
     duration_s: float = 0.0
     "on a sentence's first picture: how long it lasts (estimated if the rest is still being synthesized)"
+    voiced: bool = True
+    "False: silence, in which the text is to be read"
     mouth: float = 1.0
     "how far a network's mouth shows, 0..1: see pipeline.rest"
 
@@ -56,8 +58,10 @@ class SentenceTimeline:
     push() is hear(), listen() and pictures() in one; they are apart for features that another thread makes.
     """
 
-    def __init__(self, index: int, text: str, features: FeatureStream) -> None:
+    def __init__(self, index: int, text: str, features: FeatureStream, voiced: bool = True) -> None:
+        """voiced: whether the sentence is spoken; else its chunks are silence, in which it is read."""
         self._index = index
+        self._voiced = voiced
         self._text = text
         self._stream = features
         self._to_playout: StreamResampler | None = None
@@ -141,6 +145,7 @@ class SentenceTimeline:
             heard=min(1.0, self._pictures * SAMPLES_PER_PICTURE / PLAYOUT_RATE_HZ / total_s),
             text=self._text if first else "",
             duration_s=total_s if first else 0.0,
+            voiced=self._voiced,
         )
 
     def _duration_s(self) -> float:

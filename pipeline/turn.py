@@ -31,7 +31,7 @@ from pipeline.stages import Stages
 from pipeline.streams import items_and_pauses
 from pipeline.text import SentenceSplitter, speakable
 from pipeline.text.sentences import Sentence
-from pipeline.timeline import SentenceTimeline, SpokenPicture
+from pipeline.timeline import SentenceTimeline, SpokenPicture, expected_duration_s
 from pipeline.types import (
     FPS,
     AudioChunk,
@@ -61,6 +61,9 @@ PAUSE_S = 0.4
 """A sentence that has ended is spoken when the model pauses, though what follows it is not known."""
 DEVICE_PIECE_S = 0.32
 """Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
+READING_RATE_HZ = 24_000
+"""Of the silence in which a sentence is read that no voice can say."""
+SHORTEST_READING_S = 1.0
 NOTHING_SPOKEN = NoticeEvent(
     "nothing_spoken", "There is nothing here that can be spoken.", "A voice needs words, not only signs or emoji."
 )
@@ -88,20 +91,29 @@ class _Sentence:
 class _Speech:
     sentence: _Sentence
     chunk: AudioChunk
+    voiced: bool = True
+    "False: silence in which the sentence is read"
 
 
 class Turn:
     """Runs once. After run() returns or is cancelled, `text` is what was meant to be said."""
 
     def __init__(
-        self, turn_id: int, stages: Stages, utterance: Utterance, emit: Callable[[SessionEvent], None]
+        self,
+        turn_id: int,
+        stages: Stages,
+        utterance: Utterance,
+        emit: Callable[[SessionEvent], None],
+        shows_unspoken: bool = True,
     ) -> None:
+        """shows_unspoken: sentences that no voice can say are shown for as long as it takes to read them."""
         self.id = turn_id
         self.text = ""
         self.times = TurnTimes(stages.clock)
         self._stages = stages
         self._utterance = utterance
         self._emit = emit
+        self._shows_unspoken = shows_unspoken
         self._said: list[_Sentence] = []
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
@@ -210,6 +222,7 @@ class Turn:
     async def _voice(self, sentence: _Sentence) -> None:
         """Send a sentence's speech on. Whatever becomes of it, what was sent ends with a final chunk."""
         chunk: AudioChunk | None = None
+        failed = True
         try:
             async with aclosing(self._chunks(sentence)) as chunks:
                 async for chunk in chunks:
@@ -219,9 +232,13 @@ class Turn:
             self._notice(error)
         except SpeechError as error:
             self._tell(error)
+        else:
+            failed = False
         if chunk is not None and not chunk.final:
             end = AudioChunk(np.zeros(0, np.float32), chunk.sample_rate, final=True)
             await self._speech.send(_Speech(sentence, end))
+        elif chunk is None and failed and self._shows_unspoken and sentence.text:
+            await self._speech.send(_Speech(sentence, _time_to_read(sentence.text), voiced=False))
 
     async def _chunks(self, sentence: _Sentence) -> AsyncGenerator[AudioChunk, None]:
         ready, text = self._utterance.speech, sentence.text
@@ -235,6 +252,7 @@ class Turn:
             voice = self._stages.tts.synthesize(text, self._stages.voice)
             async with aclosing(_each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
+                    self._name_substitute(chunk.voice)
                     yield await self._in_pool(polish.push, chunk)
 
     async def _listen(self) -> None:
@@ -243,7 +261,7 @@ class Turn:
         try:
             async for item in self._speech:
                 if timeline is None:
-                    timeline = SentenceTimeline(item.sentence.index, item.sentence.text, stream)
+                    timeline = SentenceTimeline(item.sentence.index, item.sentence.text, stream, item.voiced)
                 async with aclosing(self._pictures_of(timeline, item.chunk)) as pictures:
                     async for picture in pictures:
                         self.times.mark("first_features")
@@ -272,6 +290,18 @@ class Turn:
     def _opening_events(self) -> tuple[SessionEvent, ...]:
         return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))
 
+    def _name_substitute(self, voice: str) -> None:
+        """Who chose a voice is told when another one speaks."""
+        wanted = self._stages.voice
+        if wanted and voice and voice != wanted:
+            self._emit(
+                NoticeEvent(
+                    "voice_replaced",
+                    f"The voice '{wanted}' does not speak this sentence; '{voice}' does.",
+                    "It does not speak the language, or cannot be reached now.",
+                )
+            )
+
     def _notice(self, error: VivavoceError) -> None:
         self._tell_once(NoticeEvent(error.code, error.message, error.hint))
 
@@ -293,6 +323,13 @@ def _leaves(group: BaseExceptionGroup[T_Error]) -> Iterator[T_Error]:
             yield from _leaves(error)
         else:
             yield error
+
+
+def _time_to_read(text: str) -> AudioChunk:
+    duration_s = max(SHORTEST_READING_S, expected_duration_s(text))
+    return AudioChunk(
+        np.zeros(round(duration_s * READING_RATE_HZ), np.float32), READING_RATE_HZ, phonemes=(), final=True
+    )
 
 
 async def _just(item: T) -> AsyncGenerator[T, None]:

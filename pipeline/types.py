@@ -88,6 +88,8 @@ class AudioChunk:
     "timing, when the synthesizer knows it; None means unknown, () means silence"
     final: bool = False
     "True on the last chunk of a sentence (it may be empty)"
+    voice: str = ""
+    "who speaks, where that may be another than was asked for; empty where it is not known"
 
     @property
     def duration_s(self) -> float:
@@ -192,6 +194,8 @@ class SubtitleEvent:
     start_s: float
     "on the media clock"
     end_s: float
+    spoken: bool = True
+    "False: no voice says it, it is only to be read; times are those of reading"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,54 @@ RECHECK_S = 60.0
 """How long it is believed that the online voice can, or cannot, be reached."""
 
 _LANGUAGES = {
+    "am": "Amharic",
     "ar": "Arabic",
+    "bg": "Bulgarian",
+    "bn": "Bengali",
+    "ca": "Catalan",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
     "el": "Greek",
     "en": "English",
+    "es": "Spanish",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fr": "French",
+    "gu": "Gujarati",
     "he": "Hebrew",
     "hi": "Hindi",
+    "hr": "Croatian",
+    "hu": "Hungarian",
+    "hy": "Armenian",
+    "id": "Indonesian",
+    "it": "Italian",
     "ja": "Japanese",
+    "ka": "Georgian",
+    "km": "Khmer",
+    "kn": "Kannada",
     "ko": "Korean",
+    "lo": "Lao",
+    "ml": "Malayalam",
+    "mr": "Marathi",
+    "my": "Burmese",
+    "nb": "Norwegian",
+    "ne": "Nepali",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
     "ru": "Russian",
+    "si": "Sinhala",
+    "sk": "Slovak",
+    "sv": "Swedish",
+    "ta": "Tamil",
+    "te": "Telugu",
     "th": "Thai",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "ur": "Urdu",
+    "vi": "Vietnamese",
     "zh": "Chinese",
 }
 
@@ -61,6 +100,7 @@ class AutoSynthesizer:
         self._probing = asyncio.Lock()
         self._is_reachable = False
         self._believed_until_s = float("-inf")
+        self._avoided_until_s = float("-inf")
 
     @property
     def _backends(self) -> list[SpeechSynthesizer]:
@@ -100,9 +140,11 @@ class AutoSynthesizer:
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"There is no voice '{voice}' here.", f"Choose one of: {', '.join(self.voices)}.")
         language = detect_language(text)
-        failure: SpeechError = _no_voice_for(language)
-        for backend in self._candidates(language, voice):
-            if backend is self._online and not await self._reaches_online():
+        online = self._online is not None and language in self._online.languages
+        failure: SpeechError = _no_voice_for(language, online)
+        candidates = self._candidates(language, voice)
+        for backend in candidates:
+            if backend is self._online and not await self._should_try_online(alone=len(candidates) == 1):
                 continue
             started = False
             try:
@@ -117,7 +159,7 @@ class AutoSynthesizer:
                 logger.warning("%s cannot speak a sentence: %s", backend.name, error)
                 failure = error
                 if backend is self._online:
-                    self._believe(False)
+                    self._note_failure()
         raise failure
 
     async def aclose(self) -> None:
@@ -129,6 +171,18 @@ class AutoSynthesizer:
         able = [backend for backend in self._backends if language in backend.languages]
         wants_online = self._online is not None and voice in self._online.voices
         return able[::-1] if wants_online else able[:1]
+
+    async def _should_try_online(self, alone: bool) -> bool:
+        """alone: no other voice can speak the sentence. Then a failure before costs the sentence nothing but a look
+        whether the network is there; else the other voice is preferred for a while.
+        """
+        if not alone and self._clock.now_s() < self._avoided_until_s:
+            return False
+        return await self._reaches_online()
+
+    def _note_failure(self) -> None:
+        self._avoided_until_s = self._clock.now_s() + RECHECK_S
+        self._believed_until_s = float("-inf")
 
     async def _reaches_online(self) -> bool:
         async with self._probing:
@@ -160,8 +214,11 @@ def _if_installed(backend: type[Any]) -> Any:
         return None
 
 
-def _no_voice_for(language: str) -> LanguageNotSupported:
-    named = _LANGUAGES.get(language, f"'{language}'")
+def _no_voice_for(language: str, online: bool) -> LanguageNotSupported:
+    """online: whether there is an online voice for it."""
+    named = _LANGUAGES.get(language, "this language")
+    if not online:
+        return LanguageNotSupported(f"No voice here speaks {named}.", "It is shown as text only.")
     return LanguageNotSupported(
         f"No voice here speaks {named} without a network.",
         "English is spoken offline; connect to the network and other languages are spoken by online voices.",

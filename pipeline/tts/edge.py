@@ -136,9 +136,9 @@ class EdgeSynthesizer:
                 async for piece in pieces:
                     samples = decoder.push(piece)
                     if len(samples):
-                        yield AudioChunk(samples, SAMPLE_RATE, pts)
+                        yield AudioChunk(samples, SAMPLE_RATE, pts, voice=chosen)
                         pts += len(samples)
-        yield AudioChunk(decoder.flush(), SAMPLE_RATE, pts, final=True)
+        yield AudioChunk(decoder.flush(), SAMPLE_RATE, pts, final=True, voice=chosen)
 
     async def aclose(self) -> None:
         """Nothing to close: each sentence has a connection of its own."""

@@ -72,7 +72,8 @@ class HibariSynthesizer:
         pts = 0
         for index, piece in enumerate(pieces):
             samples, phonemes = await asyncio.to_thread(self._speak, piece, voice)
-            yield AudioChunk(samples, SAMPLE_RATE, pts, phonemes=phonemes, final=index == len(pieces) - 1)
+            final = index == len(pieces) - 1
+            yield AudioChunk(samples, SAMPLE_RATE, pts, phonemes=phonemes, final=final, voice=voice or self.voices[0])
             pts += len(samples)
         if not pieces:
             yield AudioChunk(np.zeros(0, np.float32), SAMPLE_RATE, phonemes=(), final=True)

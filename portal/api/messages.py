@@ -196,8 +196,9 @@ def event_message(event: SessionEvent) -> dict[str, Any]:
             return {"type": "turn", "turn": turn, "state": state.value}
         case TextEvent(turn, delta):
             return {"type": "text", "turn": turn, "delta": delta}
-        case SubtitleEvent(turn, text, start_s, end_s):
-            return {"type": "subtitle", "turn": turn, "text": text, "start": start_s, "end": end_s}
+        case SubtitleEvent(turn, text, start_s, end_s, spoken):
+            times = {"start": start_s, "end": end_s}
+            return {"type": "subtitle", "turn": turn, "text": text, **times, "spoken": spoken}
         case NoticeEvent(code, message, hint):
             return {"type": "notice", "code": code, "message": message, "hint": hint}
         case ErrorEvent(code, message, hint):

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -194,13 +195,51 @@ async def scripted(room: Room, small_bundle: AvatarBundle) -> Room:
     return room
 
 
-async def test_a_sentence_that_no_voice_speaks_is_noticed_and_passed_over(scripted: Room) -> None:
-    """The page gets one plain notice a turn; what can be spoken is, and its subtitle shows what is heard."""
+async def test_a_sentence_that_no_voice_speaks_is_shown_for_as_long_as_it_is_read(scripted: Room) -> None:
+    """One plain notice a session; what can be spoken is, the rest is a timed subtitle over silence."""
     room = scripted
-    turn = room.session.say("This is unspeakable. So is this: unspeakable. **This one** is fine.", mode="echo")
-    await room.until(done(room, turn))
+    for _ in range(2):
+        turn = room.session.say("This is unspeakable. So is this: unspeakable. **This one** is fine.", mode="echo")
+        await room.until(done(room, turn))
     assert [event.code for event in room.all(NoticeEvent)] == ["language_not_supported"]
-    assert [event.text for event in room.all(SubtitleEvent)] == ["This one is fine."]
+    told = room.all(SubtitleEvent)[:3]
+    assert [event.text for event in told] == ["This is unspeakable.", "So is this: unspeakable.", "This one is fine."]
+    assert [event.spoken for event in told] == [False, False, True]
+    for event, after in itertools.pairwise(told):
+        assert 1 <= event.end_s - event.start_s < 4
+        assert after.start_s == pytest.approx(event.end_s, abs=0.05)
+    read = [frame for frame in room.transport.frames if told[0].start_s <= frame.pts / 25 < told[1].end_s]
+    assert not any(frame.audio.any() for frame in read)
+
+
+async def test_an_answer_that_is_only_read_is_remembered_as_far_as_it_was_shown(scripted: Room) -> None:
+    """Interrupted while it is read, an answer without a voice is trimmed like one that is heard."""
+    room = scripted
+    stages = await room.engine.stages_for(room.session.bundle, MEASURED, room.session.playout)
+    await room.session.swap_avatar(replace(stages, tts=ScriptedVoice()))
+    turn = room.session.say("This is an unspeakable sentence. And this is another unspeakable one.")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(1.0)
+    room.session.interrupt()
+    assert room.session.history[-1].content.startswith("This is")
+    assert room.session.history[-1].content.endswith(" …")
+
+
+class AnotherVoice(ScriptedVoice):
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        yield AudioChunk(np.full(24_000, 0.3, np.float32), self.sample_rate, final=True, voice="deputy")
+
+
+async def test_a_chosen_voice_that_is_replaced_is_named(room: Room, small_bundle: AvatarBundle) -> None:
+    """Who chose a voice is told once which other one speaks; who chose none is not."""
+    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    for wanted, notices in ((None, 0), ("star", 1), ("star", 1), ("deputy", 1)):
+        await room.session.swap_avatar(replace(stages, tts=AnotherVoice(), voice=wanted))
+        turn = room.session.say("One. Two.", mode="echo")
+        await room.until(done(room, turn))
+        assert len(room.all(NoticeEvent)) == notices
+    (notice,) = room.all(NoticeEvent)
+    assert notice.code == "voice_replaced" and "'star'" in notice.message and "'deputy'" in notice.message
 
 
 async def test_a_voice_that_breaks_in_mid_sentence_is_told_and_the_turn_goes_on(scripted: Room) -> None:

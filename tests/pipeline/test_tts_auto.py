@@ -117,6 +117,41 @@ async def test_online_failure_falls_back_for_english() -> None:
     assert len(house.fake.spoken) == 1
 
 
+async def test_one_sentence_that_fails_does_not_mute_the_others() -> None:
+    """After a failure the network is looked for again, and the next sentence, which only it can speak, is tried."""
+    house = House(FakeEdge())
+    await house.say("你好")
+    house.fake.failure = OSError("cut")
+    with pytest.raises(SpeechError, match="was cut"):
+        await house.say("第二句")
+    house.fake.failure = None
+    assert (await house.say("第三句"))[-1].final
+    assert [text for text, _voice in house.fake.spoken] == ["你好", "第二句", "第三句"]
+
+
+async def test_who_speaks_is_said() -> None:
+    """Chunks carry the name of the voice, so that a substitute can be named."""
+    house = House(FakeEdge())
+    assert {chunk.voice for chunk in await house.say("你好", "emma")} == {"zh-CN-XiaoxiaoNeural"}
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("আমি ভালো আছি", "Bengali"),
+        ("Ich weiß es nicht.", "German"),
+        ("Bugün hava çok güzel.", "Turkish"),
+        ("Բարեւ", "Armenian"),
+    ],
+)
+async def test_no_language_is_read_with_the_sounds_of_another(text: str, language: str) -> None:
+    """Offline, what is not English is refused by its name, whatever its script."""
+    house = House(FakeEdge(is_reachable=False))
+    with pytest.raises(LanguageNotSupported, match=language):
+        await house.say(text)
+    assert house.offline.spoken == []
+
+
 async def test_online_failure_in_mid_sentence_is_told() -> None:
     """After the first chunk nothing is said twice: the error is told."""
     house = House(FakeEdge(after="die"))
