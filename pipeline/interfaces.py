@@ -45,6 +45,8 @@ class SpeechSynthesizer(Protocol):
     "ISO 639-1 codes it can speak now"
     voices: tuple[str, ...]
     "first is the default"
+    online_voices: frozenset[str]
+    "those of them that need a network: what they speak is sent to a service"
 
     def load(self) -> None: ...
 

@@ -32,6 +32,8 @@ class BackendChoice:
     voices: tuple[str, ...]
     lacking: VivavoceError | None
     "why it cannot run here, with the remedy"
+    online_voices: frozenset[str] = frozenset()
+    "those voices that need a network: what they speak is sent to a service"
 
     @property
     def ready(self) -> bool:
@@ -73,7 +75,9 @@ def _choice(kind: str, name: str, options: BackendOptions) -> BackendChoice:
         backend = _build(kind, name, options)
     except VivavoceError as error:
         return BackendChoice(name, (), error)
-    return BackendChoice(name, tuple(backend.voices) if kind == "tts" else (), None)
+    if kind != "tts":
+        return BackendChoice(name, (), None)
+    return BackendChoice(name, tuple(backend.voices), None, backend.online_voices)
 
 
 def _build(kind: str, name: str, options: BackendOptions) -> Any:

@@ -124,6 +124,10 @@ class AutoSynthesizer:
     def voices(self) -> tuple[str, ...]:
         return tuple(voice for backend in self._backends for voice in backend.voices)
 
+    @property
+    def online_voices(self) -> frozenset[str]:
+        return frozenset().union(*(backend.online_voices for backend in self._backends))
+
     def describe(self, language: str = "en", voice: str | None = None) -> str:
         """Which voice speaks that language as far as is known now, e.g. "hibari (heart)"; empty for none."""
         for backend in self._candidates(language, voice):

@@ -32,6 +32,7 @@ class BeepSynthesizer:
         {"ar", "de", "el", "en", "es", "fr", "he", "hi", "it", "ja", "ko", "nl", "pt", "ru", "th", "zh"}
     )
     voices = ("beep",)
+    online_voices: frozenset[str] = frozenset()
 
     def load(self) -> None:
         """Nothing to load."""

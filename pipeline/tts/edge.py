@@ -95,6 +95,7 @@ class EdgeSynthesizer:
     phoneme_timing = False
     languages = frozenset(VOICES)
     voices = tuple(voice for voices in VOICES.values() for voice in voices)
+    online_voices = frozenset(voices)
 
     def __init__(
         self,

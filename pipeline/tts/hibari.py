@@ -41,6 +41,7 @@ class HibariSynthesizer:
     streaming = False
     phoneme_timing = True
     languages = frozenset({"en"})
+    online_voices: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         """Raises BackendUnavailable."""

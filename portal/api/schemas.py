@@ -81,6 +81,7 @@ class BackendView(BaseModel):
     reason: str = Field(description="what is missing, and how to get it")
     remedy: str = Field(description="of that, how to get it")
     voices: list[str] = Field(description="of a speech synthesizer")
+    online_voices: list[str] = Field(description="those of them whose text is sent to a service on the network")
     parameters: dict[str, Any] | None = Field(
         description="of a lip-sync backend for which avatars are prepared: those that make a difference, with defaults"
     )
@@ -143,6 +144,7 @@ def backend_view(choice: BackendChoice) -> BackendView:
         reason="" if choice.lacking is None else str(choice.lacking),
         remedy="" if choice.lacking is None else choice.lacking.hint or choice.lacking.message,
         voices=list(choice.voices),
+        online_voices=[voice for voice in choice.voices if voice in choice.online_voices],
         parameters=parameters_of(choice.name) if choice.name in BACKENDS else None,
         own_network=choice.name in OWN_NETWORK,
     )

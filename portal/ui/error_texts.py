@@ -75,12 +75,14 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.at_capacity": "请过一分钟再试；管理员可以调高 --max-sessions。",
         "error.too_large": "这条消息太长。",
         "hint.too_large": "请分成几段发送。",
-        "error.language_model_failed": "语言模型没有回答。",
+        "error.language_model_failed": "语言模型没有回答，或者回答中断了。",
         "hint.language_model_failed": "请稍后再试；管理员请检查语言模型服务是否在运行，"
         "以及 --llm-base-url 和 --llm-model 是否正确。",
         # speech
         "error.language_not_supported": "当前没有会说这种语言的语音，这段话只显示文字。",
         "hint.language_not_supported": "英语可以离线朗读；联网后，其他语言会由在线语音朗读。",
+        "error.voice_replaced": "所选的音色读不了这句话，已换成另一个音色。",
+        "hint.voice_replaced": "它不会这种语言，或者现在连不上。",
         "error.nothing_spoken": "这段文字里没有可以念出来的内容。",
         "hint.nothing_spoken": "请输入文字，而不只是符号或表情。",
         "error.speech_failed": "有一句话没能合成语音。",

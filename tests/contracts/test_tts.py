@@ -44,6 +44,7 @@ async def test_is_a_speech_synthesizer(tts: SpeechSynthesizer, request: pytest.F
     assert isinstance(tts, SpeechSynthesizer)
     assert tts.name in request.node.name
     assert len(set(tts.voices)) == len(tts.voices) >= 1
+    assert tts.online_voices <= set(tts.voices)
     assert "en" in tts.languages
 
 
