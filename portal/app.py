@@ -53,6 +53,8 @@ VERSION = "0.1.0"
 STATIC = Path(__file__).parent / "static"
 FIRST_AVATAR_S = 180.0
 LOOK_S = 0.2
+SPARE_SOCKETS, SPARE_SOCKETS_EACH = 256, 32
+"""Session sockets without a session: of all, and of one address. They wait in line, or have not greeted yet."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Portal:
             default_avatar=settings.avatar or presets()[0].id,
             choice=default_choice(settings),
             capacity=settings.max_sessions,
+            places_each=settings.places_each,
             idle_timeout_s=settings.session_idle_timeout_s,
             prepare_for=lambda avatar, backend: ensure_parts(library, queue, settings, avatar=avatar, backend=backend),
         )
@@ -94,7 +97,14 @@ class Portal:
             bitrate_bps=settings.video_bitrate_bps,
             jpeg_quality=settings.jpeg_quality,
         )
-        socket = SessionSocket(sessions, transports, engine.clock, settings.ice_servers)
+        socket = SessionSocket(
+            sessions,
+            transports,
+            engine.clock,
+            settings.ice_servers,
+            sockets=settings.max_sessions + SPARE_SOCKETS,
+            sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
+        )
         worker = WorkerProcess(settings, queue)
         return cls(settings, engine, library, queue, worker, sessions, loops, socket, asyncio.Event(), [])
 

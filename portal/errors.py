@@ -1,6 +1,7 @@
 """Errors of the portal itself, beside those of the engine (`pipeline.errors`) and of avatars (`avatars.errors`).
 
 VivavoceError
+├── AddressFull        viewers from this address have as many places as one address may have (an AtCapacity)
 ├── QueueFull          too many jobs wait already
 ├── JobNotFound        no job of that id
 ├── UploadTooLarge     an upload is over the limit; found while reading, not after
@@ -14,9 +15,21 @@ AvatarNotPrepared
 from __future__ import annotations
 
 from avatars.errors import AvatarNotPrepared
-from pipeline.errors import VivavoceError
+from pipeline.errors import AtCapacity, VivavoceError
 
-__all__ = ["AvatarBeingPrepared", "DiskFull", "JobNotFound", "QueueFull", "UnsupportedMedia", "UploadTooLarge"]
+__all__ = [
+    "AddressFull",
+    "AvatarBeingPrepared",
+    "DiskFull",
+    "JobNotFound",
+    "QueueFull",
+    "UnsupportedMedia",
+    "UploadTooLarge",
+]
+
+
+class AddressFull(AtCapacity):
+    code = "too_many"
 
 
 class QueueFull(VivavoceError):

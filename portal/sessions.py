@@ -15,7 +15,8 @@ from pipeline.engine import Engine
 from pipeline.errors import AtCapacity
 from pipeline.session import Session
 from pipeline.stages import Choice
-from portal.errors import AvatarBeingPrepared
+from portal.errors import AddressFull, AvatarBeingPrepared
+from portal.http.limits import Shares
 from portal.job_records import Job
 
 __all__ = ["SessionManager"]
@@ -26,7 +27,8 @@ logger = logging.getLogger(__name__)
 class SessionManager:
     """Admission, lookup and end of sessions.
 
-    idle_timeout_s: a session in which nobody said anything for so long is closed (a forgotten tab).
+    places_each: of the `capacity` places, how many viewers from one address may have.
+    idle_timeout_s: a session in which nobody said anything for so long is closed (a forgotten tab); 0: none ever.
     prepare_for: queues the preparation of an avatar (id) for a lip-sync backend, unless it is under way; blocks for
         milliseconds
     """
@@ -39,6 +41,7 @@ class SessionManager:
         default_avatar: str,
         choice: Choice,
         capacity: int,
+        places_each: int,
         idle_timeout_s: float,
         prepare_for: Callable[[str, str], Job],
     ) -> None:
@@ -47,6 +50,8 @@ class SessionManager:
         self.default_avatar = default_avatar
         self.choice = choice
         self.capacity = capacity
+        self._shares = Shares(places_each)
+        self._address_of: dict[str, str] = {}  # session -> who has it, for who takes part in the shares
         self._idle_timeout_s = idle_timeout_s
         self._prepare_for = prepare_for
         self._on_freed: list[Callable[[], object]] = []
@@ -60,7 +65,7 @@ class SessionManager:
         return self._opening + len(self.engine.sessions)
 
     async def start(self) -> None:
-        if self._reaper is None:
+        if self._reaper is None and self._idle_timeout_s:
             self._reaper = asyncio.create_task(self._reap_idle(), name="session-reaper")
 
     def on_freed(self, listener: Callable[[], object]) -> None:
@@ -74,11 +79,15 @@ class SessionManager:
         voice: str | None = None,
         lipsync: str | None = None,
         tts: str | None = None,
+        address: str = "",
     ) -> Session:
         """A started session; None means the portal's default.
 
-        Raises AtCapacity, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError, BackendUnavailable,
-        UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be prepared now.
+        address: who asks, as limits count; "" if that is not known, and then it is not limited.
+
+        Raises AtCapacity, AddressFull, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError,
+        BackendUnavailable, UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be
+        prepared now.
         """
         if self.live >= self.capacity:
             self._refused_for_an_opening |= self._opening > 0
@@ -86,10 +95,10 @@ class SessionManager:
                 f"All {self.capacity} places are taken.",
                 "Try again in a minute; the operator can raise --max-sessions.",
             )
-        with self._place_taken():
+        with self._share_taken(address) as session_id, self._place_taken():
             bundle = await asyncio.to_thread(self.library.open, avatar or self.default_avatar)
             async with self._preparing_what_lacks():
-                return await self.engine.open_session(secrets.token_hex(8), bundle, self.choose(voice, lipsync, tts))
+                return await self.engine.open_session(session_id, bundle, self.choose(voice, lipsync, tts))
 
     async def swap_avatar(self, session: Session, avatar: str) -> None:
         """Go on as another avatar. Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull."""
@@ -100,6 +109,7 @@ class SessionManager:
     async def close(self, session: Session) -> None:
         """End a session. Idempotent."""
         await self.engine.close_session(session)
+        self._give_share(session.id)
         self._tell_freed()
 
     async def aclose(self) -> None:
@@ -123,6 +133,28 @@ class SessionManager:
             lipsync=self.lipsync_of(lipsync),
             tts=tts or self.choice.tts,
         )
+
+    @contextmanager
+    def _share_taken(self, address: str) -> Iterator[str]:
+        """The id of a session that is being opened, and counts for the address until it is closed or not opened."""
+        session_id = secrets.token_hex(8)
+        if address:
+            if not self._shares.take(address):
+                raise AddressFull(
+                    "Viewers from this address have as many places as one address may have.",
+                    "Close another page; the operator can raise --sessions-per-address.",
+                )
+            self._address_of[session_id] = address
+        try:
+            yield session_id
+        except BaseException:
+            self._give_share(session_id)
+            raise
+
+    def _give_share(self, session_id: str) -> None:
+        address = self._address_of.pop(session_id, None)
+        if address is not None:
+            self._shares.give(address)
 
     @contextmanager
     def _place_taken(self) -> Iterator[None]:

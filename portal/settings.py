@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -133,7 +134,12 @@ class Settings(BaseSettings):
     llm_system_prompt: str = Field("", description="who the avatar is and how it should answer")
 
     max_sessions: int = Field(8, ge=1, description="viewers at one time")
-    session_idle_timeout_s: float = Field(900.0, gt=0, description="a session in which nobody speaks ends after this")
+    sessions_per_address: int = Field(
+        0, ge=0, description="of these, viewers from one address; 0: three quarters, so that nobody alone takes all"
+    )
+    session_idle_timeout_s: float = Field(
+        900.0, ge=0, description="a session in which nobody speaks ends after this; 0: never"
+    )
 
     transport: Literal["auto", "webrtc", "websocket"] = Field(
         "auto", description="auto: WebRTC, and the WebSocket where it cannot connect"
@@ -192,6 +198,11 @@ class Settings(BaseSettings):
     @property
     def weights_folder(self) -> Path:
         return self.weights_dir or self.data_dir / "weights"
+
+    @property
+    def places_each(self) -> int:
+        """How many of `max_sessions` viewers from one address may have."""
+        return self.sessions_per_address or math.ceil(0.75 * self.max_sessions)
 
     @property
     def ice_servers(self) -> tuple[IceServer, ...]:

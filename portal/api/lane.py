@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from portal.api.messages import ClientMessage
-from portal.http.limits import TooMany
+from portal.http.limits import TooOften
 
 __all__ = ["LANE_BOUND", "Lane"]
 
@@ -31,9 +31,9 @@ class Lane:
         return self._work is not None
 
     def put(self, command: ClientMessage) -> None:
-        """Have it obeyed when those before it have been. Raises TooMany."""
+        """Have it obeyed when those before it have been. Raises TooOften."""
         if len(self._waiting) >= LANE_BOUND:
-            raise TooMany("Too many commands wait for the ones before them.", "Wait until those are done.")
+            raise TooOften("Too many commands wait for the ones before them.", "Wait until those are done.", 1.0)
         self._waiting.append(command)
         if self._work is None:
             self._work = asyncio.create_task(self._obey_all(), name="commands of a viewer")

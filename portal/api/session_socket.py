@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,7 +28,9 @@ from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
 from portal.api.viewer_socket import ViewerSocket
 from portal.api.waiting_line import WaitingLine
-from portal.http.proxies import is_local
+from portal.errors import AddressFull
+from portal.http.limits import Allowance, Shares, TooMany, TooOften
+from portal.http.proxies import address_of, is_local
 
 __all__ = ["GRACE_S", "BackendTransports", "SessionSocket"]
 
@@ -40,6 +42,9 @@ GREETED_WITHIN_S = 15.0
 """So long a new socket may be without a hello."""
 EXPIRES_S = 600.0
 """So long a socket may be without a session after a hello that was refused, or a bye."""
+GREETINGS, GREETINGS_PER_S = 120.0, 4.0
+"""New sockets and new sessions of one address: a class of thirty may reload its pages twice at the same moment."""
+TOO_MANY_SOCKETS = TooMany("Too many pages are connected.", "Close another page, or try again in a minute.")
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
 
@@ -48,7 +53,7 @@ class Sessions(Protocol):
     """What is needed here of portal.sessions.SessionManager."""
 
     async def open(
-        self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None
+        self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None, address: str
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
     def lipsync_of(self, wish: str | None) -> str: ...
@@ -96,6 +101,7 @@ class SessionSocket:
     """Serves `/session` (mount `.router`). aclose() ends every session that was opened here.
 
     ice_servers: told to the browser as they are; the browser needs their credentials, so give short-lived ones.
+    sockets, sockets_each: most of them at one time, and most from one address.
     """
 
     def __init__(
@@ -105,6 +111,9 @@ class SessionSocket:
         clock: Clock,
         ice_servers: Sequence[IceServer] = (),
         grace_s: float = GRACE_S,
+        *,
+        sockets: int = 512,
+        sockets_each: int = 64,
     ) -> None:
         self.sessions = sessions
         self.transports = transports
@@ -112,6 +121,9 @@ class SessionSocket:
         self.clock = clock
         self.seats = Seats(sessions.close, clock, grace_s)
         self.line = WaitingLine()
+        self.greetings = Allowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
+        self._sockets = Shares(sockets)
+        self._sockets_each = Shares(sockets_each)
         sessions.on_freed(self.line.move)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
@@ -122,7 +134,23 @@ class SessionSocket:
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self.clock)
         if await viewer.accept():
-            await _Conversation(self, viewer, local=is_local(socket.scope)).run()
+            address = address_of(socket.scope)
+            try:
+                with self._sockets.held("", TOO_MANY_SOCKETS), self._one_of(address):
+                    self.charge(address)
+                    conversation = _Conversation(self, viewer, address, local=is_local(socket.scope))
+                    await conversation.run()
+            except (TooMany, TooOften) as error:
+                await viewer.refuse(messages.error_message(error))
+
+    def charge(self, address: str) -> None:
+        """Count a new socket, or a new session, of an address. Raises TooOften."""
+        retry_s = self.greetings.take(address) if address else 0.0
+        if retry_s:
+            raise TooOften("This address connects too often.", "Wait a minute, then try again.", retry_s)
+
+    def _one_of(self, address: str) -> AbstractContextManager[None]:
+        return self._sockets_each.held(address, TOO_MANY_SOCKETS) if address else nullcontext()
 
 
 class _Conversation:
@@ -133,9 +161,10 @@ class _Conversation:
     loads. Within a lane commands keep their order.
     """
 
-    def __init__(self, home: SessionSocket, socket: ViewerSocket, *, local: bool) -> None:
+    def __init__(self, home: SessionSocket, socket: ViewerSocket, address: str, *, local: bool) -> None:
         self._home = home
         self._socket = socket
+        self._address = address
         self._local = local
         self._seat: Seat | None = None
         self._greeting = False  # a hello is being answered
@@ -281,7 +310,8 @@ class _Conversation:
                 self._expect_hello(EXPIRES_S)
 
     async def _place_for(self, hello: messages.Hello) -> Seat:
-        """A new session. Raises AtCapacity: there is no place, and nobody wants to wait for one."""
+        """A new session. Raises AtCapacity (there is no place, and nobody wants to wait for one), TooOften."""
+        self._home.charge(self._address)
         try:
             if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
                 raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
@@ -297,7 +327,7 @@ class _Conversation:
 
     async def _open(self, hello: messages.Hello) -> LiveSession:
         return await self._home.sessions.open(
-            avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts
+            avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts, address=self._address
         )
 
     def _new_seat(self, session: LiveSession) -> Seat:
@@ -308,13 +338,15 @@ class _Conversation:
     async def _first_in_line(self, hello: messages.Hello) -> Seat:
         """Tells the place whenever it has changed."""
         told = 0
-        with self._home.line.joined(self._home.sessions.lipsync_of(hello.lipsync)) as waiter:
+        with self._home.line.joined(self._home.sessions.lipsync_of(hello.lipsync), self._address) as waiter:
             while True:
                 waiter.moved.clear()
                 if waiter.first:
-                    with suppress(AtCapacity):
+                    try:
                         return self._new_seat(await self._open(hello))
-                    waiter.pass_on()
+                    except AtCapacity as error:
+                        waiter.aside = isinstance(error, AddressFull)
+                        waiter.pass_on()
                 if waiter.place != told:
                     told = waiter.place
                     await self._socket.send_json({"type": "waiting", "place": told})

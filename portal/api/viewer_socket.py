@@ -24,6 +24,8 @@ PATIENCE_S = 5.0
 """So long, all in all, messages of who has spent the allowance are put off; then the socket is closed. After as long
 without that, all is forgotten."""
 FLOODED = 1008
+TRY_AGAIN_LATER = 1013
+REFUSED_WITHIN_S = 2.0
 LEFT = (1000, 1001)
 """Close codes of a viewer who left: browsers send 1001 for a tab that is closed, reloaded or has crashed."""
 GONE = (WebSocketDisconnect, OSError, RuntimeError)
@@ -60,6 +62,13 @@ class ViewerSocket:
         except GONE:
             self._open = False
         return self._open
+
+    async def refuse(self, error: dict[str, Any]) -> None:
+        """Say why there is nothing to be had here now, and close: within a moment, or not at all."""
+        with suppress(TimeoutError, *GONE):
+            async with asyncio.timeout(REFUSED_WITHIN_S):
+                await self._socket.send_json(error)
+                await self._socket.close(TRY_AGAIN_LATER, error["message"])
 
     async def messages(self) -> AsyncIterator[str | bytes]:
         """What the viewer says, until one of us ends it."""

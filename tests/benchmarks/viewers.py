@@ -74,6 +74,11 @@ class Viewer:
     async def say(self, text: str) -> None:
         await self._send(type="say", text=text, mode="echo")
 
+    async def hang_up(self) -> None:
+        """After a hello that was refused."""
+        if self._socket is not None:
+            await self._socket.close()
+
     async def close(self) -> None:
         if self._socket is not None:
             await self._send(type="bye")

@@ -21,10 +21,10 @@ from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, SessionEvent, TextEvent, TurnEvent, TurnState
 from portal.api.lane import LANE_BOUND
 from portal.api.seats import OUTBOX_BOUND
-from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, SUPERSEDED, SessionSocket
-from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S
-from portal.api.waiting_line import LINE_BOUND
-from portal.errors import AvatarBeingPrepared
+from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, SUPERSEDED, SessionSocket
+from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
+from portal.api.waiting_line import LINE_BOUND, LINE_BOUND_EACH
+from portal.errors import AddressFull, AvatarBeingPrepared
 
 
 class FakeTransport:
@@ -54,8 +54,9 @@ class FakeTransport:
 
 
 class FakeSession:
-    def __init__(self, session_id: str, avatar: str) -> None:
+    def __init__(self, session_id: str, avatar: str, address: str) -> None:
         self.id = session_id
+        self.address = address
         self.events: Channel[SessionEvent] = Channel(1000)
         self.bundle: Any = SimpleNamespace(id=avatar, name=avatar.title(), width=512, height=640)
         self.transport: FakeTransport | None = None
@@ -95,6 +96,7 @@ class FakeSessions:
     def __init__(self) -> None:
         self.opened: list[FakeSession] = []
         self.capacity = 4
+        self.places_each: dict[str, int] = {}
         self.full: set[str | None] = set()
         self.loaded = asyncio.Event()
         "until then the avatar 'slow' is being loaded"
@@ -103,16 +105,20 @@ class FakeSessions:
     def on_freed(self, listener: Callable[[], object]) -> None:
         self.freed.append(listener)
 
-    async def open(self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None) -> FakeSession:
+    async def open(
+        self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None, address: str
+    ) -> FakeSession:
         if len([session for session in self.opened if not session.closed]) >= self.capacity:
             raise AtCapacity("All places are taken.", "Try again in a minute.")
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
+        if len([s for s in self.opened if s.address == address and not s.closed]) >= self.places_each.get(address, 99):
+            raise AddressFull("This address has all it may have.")
         if lipsync in self.full:
             raise AtCapacity(f"The device draws for no more viewers with {lipsync}.", "Try again in a minute.")
         if lipsync == "wav2lip256":
             raise AvatarBeingPrepared(avatar or "woman", lipsync, "job-7")
-        session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman")
+        session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman", address)
         self.opened.append(session)
         return session
 
@@ -149,8 +155,9 @@ class FakeTransports:
 class Viewer:
     """The browser's end of one socket, spoken to the ASGI app directly: same loop, no threads, no ports."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, address: str = "test") -> None:
         self._app = app
+        self._address = address
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -171,7 +178,7 @@ class Viewer:
             "subprotocols": [],
             "scheme": "ws",
             "root_path": "",
-            "client": ("test", 1),
+            "client": (self._address, 1),
             "server": ("test", 80),
             "extensions": {"vivavoce.abort": {"abort": self._abort}},
         }
@@ -263,14 +270,19 @@ class House:
         self.sessions = FakeSessions()
         self.transports = FakeTransports()
         self.socket = SessionSocket(
-            self.sessions, self.transports, self.clock, ice_servers=[IceServer(("turn:turn.test",), "u", "c")]
+            self.sessions,
+            self.transports,
+            self.clock,
+            ice_servers=[IceServer(("turn:turn.test",), "u", "c")],
+            sockets=30,
+            sockets_each=12,
         )
         self.app = FastAPI()
         self.app.include_router(self.socket.router)
         self.viewers: list[Viewer] = []
 
-    async def viewer(self) -> Viewer:
-        self.viewers.append(await Viewer(self.app).connect())
+    async def viewer(self, address: str = "test") -> Viewer:
+        self.viewers.append(await Viewer(self.app, address).connect())
         return self.viewers[-1]
 
     async def settle(self) -> None:
@@ -915,4 +927,73 @@ class TestSlowCommands:
         for _ in range(LANE_BOUND + 2):
             viewer.tell("say", text="more")
             await house.clock.advance(1)
-        assert (await viewer.hear("error"))["code"] == "too_many"
+        assert (await viewer.hear("error"))["code"] == "too_often"
+
+
+class TestAddresses:
+    HOME, OTHER = "203.0.113.7", "198.51.100.9"
+
+    async def test_an_address_has_so_many_sockets_and_all_have_so_many(self, house: House) -> None:
+        """Who comes when there are as many is told why, and closed; a socket that ends makes room."""
+        of_home = [await house.viewer(self.HOME) for _ in range(12)]
+        late = await house.viewer(self.HOME)
+        assert (await late.hear("error"))["code"] == "too_many"
+        assert (await late.hear_raw())["code"] == TRY_AGAIN_LATER
+        await house.settle()
+        assert late.over
+        await of_home[0].break_off()
+        of_home.append(await house.viewer(self.HOME))
+        await of_home[-1].hello()
+        others = [await house.viewer(f"198.51.100.{number}") for number in range(19)]
+        assert (await others[-1].hear("error"))["code"] == "too_many"
+
+    async def test_an_address_that_connects_again_and_again_is_refused(self, house: House) -> None:
+        """After the burst at a bounded pace; others are let in."""
+        for _ in range(int(GREETINGS)):
+            viewer = await house.viewer(self.HOME)
+            await viewer.break_off()
+        refused = await house.viewer(self.HOME)
+        assert (await refused.hear("error"))["code"] == "too_often"
+        await (await house.viewer(self.OTHER)).hello()
+        await house.clock.advance(1)
+        await (await house.viewer(self.HOME)).hello()
+
+    async def test_who_waits_for_a_place_of_the_own_address_lets_others_by(self, house: House) -> None:
+        """One address has all it may have: its next viewer waits aside, and is let in when one of its own leaves."""
+        house.sessions.places_each[self.HOME] = 1
+        first, second, stranger = [await house.viewer(address) for address in (self.HOME, self.HOME, self.OTHER)]
+        await first.hello()
+        second.tell("hello")
+        assert (await second.hear("error"))["code"] == "too_many"
+        second.tell("hello", wait=True)
+        assert (await second.hear("waiting"))["place"] == 1
+        await stranger.hello()
+        first.tell("bye")
+        await second.hear("welcome")
+
+    async def test_in_the_line_others_go_by_whom_their_address_holds_up(self, house: House) -> None:
+        """The place that is free is not for the first: it goes to who is behind, from elsewhere."""
+        house.sessions.capacity, house.sessions.places_each[self.HOME] = 2, 1
+        first, inside = await house.viewer(self.HOME), await house.viewer(self.OTHER)
+        await first.hello()
+        await inside.hello()
+        second, behind = await house.viewer(self.HOME), await house.viewer("198.51.100.10")
+        for viewer in (second, behind):
+            viewer.tell("hello", wait=True)
+            await viewer.hear("waiting")
+        inside.tell("bye")
+        await behind.hear("welcome")
+        assert len(house.socket.line) == 1
+
+    async def test_an_address_does_not_fill_the_line(self, house: House) -> None:
+        """Half of it is for others."""
+        house.sessions.capacity = 0
+        for _ in range(LINE_BOUND_EACH):
+            viewer = await house.viewer(self.HOME)
+            viewer.tell("hello", wait=True)
+            await viewer.hear("waiting")
+        one_more, other = await house.viewer(self.HOME), await house.viewer(self.OTHER)
+        one_more.tell("hello", wait=True)
+        assert (await one_more.hear("error"))["code"] == "at_capacity"
+        other.tell("hello", wait=True)
+        await other.hear("waiting")

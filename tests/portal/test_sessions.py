@@ -16,7 +16,8 @@ from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.stages import Choice
-from portal.errors import AvatarBeingPrepared
+from portal.errors import AddressFull, AvatarBeingPrepared
+from portal.http.limits import Shares
 from portal.sessions import SessionManager
 
 IDLE_S = 60.0
@@ -69,6 +70,7 @@ async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterato
         default_avatar="grey",
         choice=Choice(llm="echo", tts="beep", lipsync="flash"),
         capacity=2,
+        places_each=2,
         idle_timeout_s=IDLE_S,
         prepare_for=prepare_for,
     )
@@ -183,3 +185,38 @@ async def test_a_backend_without_weights_is_refused_with_the_command_that_fetche
         await manager.open(lipsync="wav2lip256")
     assert "launch.py fetch wav2lip256" in refused.value.hint
     assert (queued, manager.live) == ([], 0)
+
+
+async def test_an_address_has_no_more_than_its_share(manager: SessionManager) -> None:
+    """Closing a session, or failing to open one, gives its place back; an address that is not known is not limited."""
+    manager.capacity, manager._shares = 10, Shares(1)
+    session = await manager.open(address="203.0.113.7")
+    with pytest.raises(AddressFull):
+        await manager.open(address="203.0.113.7")
+    await manager.open(address="198.51.100.9")
+    await asyncio.gather(*(manager.open() for _ in range(3)))
+    await manager.close(session)
+    await manager.close(session)
+    with pytest.raises(AvatarNotFound):
+        await manager.open(avatar="nobody", address="203.0.113.7")
+    await manager.open(address="203.0.113.7")
+
+
+async def test_without_an_idle_timeout_nobody_is_sent_away(manager: SessionManager) -> None:
+    """0 means never, for a page that nobody attends to."""
+    unattended = SessionManager(
+        manager.engine,
+        manager.library,
+        default_avatar="grey",
+        choice=manager.choice,
+        capacity=2,
+        places_each=2,
+        idle_timeout_s=0,
+        prepare_for=manager._prepare_for,
+    )
+    await manager.aclose()
+    await unattended.start()
+    session = await unattended.open()
+    await pass_time(unattended, IDLE_S)
+    assert not session.closed
+    await unattended.aclose()

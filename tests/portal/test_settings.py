@@ -188,6 +188,7 @@ def test_every_setting_explains_itself():
         "_px",
         "port",
         "max_sessions",
+        "sessions_per_address",
         "max_connections",
         "jpeg_quality",
         "sharpen",
