@@ -34,7 +34,6 @@ DAMAGE: Final = (
     SyntaxError,
     EOFError,
     RuntimeError,
-    MemoryError,
     KeyError,
     TypeError,
     struct.error,

@@ -13,9 +13,8 @@ the stage cleanly, which is how a preparation is cancelled.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,19 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpeg, write_bundle
+from avatars.confined import run_confined
 from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
-from avatars.errors import BadMedia, FaceNotFound
+from avatars.errors import FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.importers.account import compare_with_peer, source_with_agreement
 from avatars.importers.crops import kept_crops
-from avatars.importers.reading import is_import, networks_in, read_import
+from avatars.importers.reading import networks_in
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
-from avatars.media import FPS, MAX_SIDE_PX, clip_frames, even_size, fit_within, probe, read_photo
+from avatars.media import FPS, MAX_SIDE_PX, even_size, fit_within
 from avatars.preview import encode_preview, make_poster
 from avatars.report import draw_strip, read_report, report_of, write_report
+from avatars.source import Upload, counted, decode_source, decoding_limits
 from avatars.tracking import FaceStatus, Track, follow, ping_pong, smooth
 from avatars.workspace import FrameFile, disk_full_explained, read_json, stage_output, write_json
 
@@ -62,8 +63,6 @@ AnalyzerFactory = Callable[[bool], FaceAnalyzer]
 
 STAGES = ("read_source", "find_faces", "make_loop", "write")
 
-PHOTO_SIDE_PX = 4096
-"photos are kept this large until it is known where the face is"
 SMALLEST_FACE = 0.18
 "height of the face in parts of the picture below which a photo is cut closer to it"
 FACE_AFTER_CUT = 0.30
@@ -75,44 +74,21 @@ PRESET_SIDE_PX = 512
 "the drawn portraits look best at this size, and it is what a bare CPU serves to several viewers"
 MIN_PICTURE_PX = 512
 "longer side to which a small photo is enlarged"
-MIN_FRAMED_PX = 64
 MIN_CLIP_S = 1.0
 BOX_SIGMA = 2.0
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
 "middles of the lids: the poster is the picture with the widest eyes"
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A photo, a clip or a peer's avatar (a folder or zip), and what is known about it."""
-
-    path: Path
-    avatar_id: str
-    "of AvatarLibrary.new_id(): chosen once, so that every run of `write` makes the same avatar"
-    name: str
-    "as the person calls the avatar"
-    closed_eyes: Path | None = None
-    "the same photo with closed eyes, where there is one"
-    framing: Sequence[float] | None = None
-    "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
-    side_px: int = MAX_SIDE_PX
-    "longer side of the avatar's picture at most: what a live picture costs grows with its square"
-    source: Mapping[str, Any] = field(default_factory=dict)
-    "kept in the manifest: file name, consent, licence"
-
-
 def read_source(upload: Upload, work: Path, progress: Progress) -> None:
-    """Decode the upload into the working directory.
+    """Decode the upload into the working directory, in a process of its own.
 
-    Raises BadMedia, DiskFull.
+    Raises BadMedia, BadImport, DiskFull.
     """
     if (work / "read_source").exists():
         return
     with stage_output(work, "read_source") as output:
-        if is_import(upload.path):
-            facts = read_import(upload.path, output, progress)
-        else:
-            facts = _read_media(upload, output, progress)
+        facts = run_confined(decode_source, decoding_limits(upload.path), progress, upload, output)
         prepared = datetime.now(UTC).isoformat(timespec="seconds")
         source = {**upload.source, **facts["source"], "prepared": prepared}
         known = {"id": upload.avatar_id, "name": upload.name, "side_px": upload.side_px}
@@ -170,7 +146,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         id=facts["id"],
         name=facts["name"],
         kind=facts["kind"],
-        frames=_counted(_loop_jpegs(work), len(boxes), progress),
+        frames=counted(_loop_jpegs(work), len(boxes), progress),
         width=int(loop["size"][0]),
         height=int(loop["size"][1]),
         boxes=boxes,
@@ -238,55 +214,6 @@ def _mediapipe(tracking: bool) -> FaceAnalyzer:
     return MediaPipeFaceAnalyzer(tracking=tracking)
 
 
-def _counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
-    for index, jpeg in enumerate(jpegs):
-        if index % 10 == 0:
-            progress(min(1.0, index / max(1.0, expected)))
-        yield jpeg
-
-
-# read_source
-
-
-def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, Any]:
-    info = probe(upload.path)
-    facts: dict[str, Any] = {
-        "kind": "still" if info.kind == "photo" else "clip",
-        "source": {
-            "format": info.format,
-            "width": info.width,
-            "height": info.height,
-            "duration_s": info.duration_s,
-            "fps": info.fps,
-        },
-    }
-    if info.kind == "photo":
-        np.save(output / "photo.npy", _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing))
-        if upload.closed_eyes is not None:
-            np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
-    else:
-        expected = (info.duration_s or 10.0) * FPS
-        jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))
-        facts["frames"] = FrameFile(output).write(_counted(jpegs, expected, progress))
-    return facts
-
-
-def _framed(rgb: ImageArray, framing: Sequence[float] | None) -> ImageArray:
-    """The part of a picture that a person chose; its sides are even, as video needs them. Raises BadMedia."""
-    if framing is None:
-        return rgb
-    height, width = rgb.shape[:2]
-    x0, y0 = int(framing[0] * width), int(framing[1] * height)
-    across = int(min(framing[2] * width, width - x0)) & ~1
-    down = int(min(framing[3] * height, height - y0)) & ~1
-    if min(across, down) < MIN_FRAMED_PX:
-        raise BadMedia(
-            f"What was chosen of the picture is only {min(across, down)} px wide.",
-            "Choose a larger part of it, or upload a larger picture.",
-        )
-    return np.ascontiguousarray(rgb[y0 : y0 + down, x0 : x0 + across])
-
-
 # find_faces
 
 
@@ -349,7 +276,7 @@ def _landmarks_in(
 def _find_in_clip(source: Path, output: Path, analyzer: FaceAnalyzer, progress: Progress) -> None:
     frames = FrameFile(source)
     count = read_json(source / "source.json")["frames"]
-    track = follow([analyzer.analyse(decode_jpeg(jpeg)) for jpeg in _counted(frames.read(), count, progress)])
+    track = follow([analyzer.analyse(decode_jpeg(jpeg)) for jpeg in counted(frames.read(), count, progress)])
     sizes = [Face.from_landmarks(points).size_px for points in track.landmarks if np.isfinite(points).all()]
     compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses], output)
     np.savez(output / "track.npz", landmarks=track.landmarks, stretch=np.array([track.first, track.stop]))
@@ -405,7 +332,7 @@ def _loop_of_still(found: Path, output: Path, progress: Progress) -> None:
             landmarks.append(points)
             yield encode_jpeg(rgb)
 
-    count = FrameFile(output).write(_counted(jpegs(), LOOP_FRAMES, progress))
+    count = FrameFile(output).write(counted(jpegs(), LOOP_FRAMES, progress))
     _save_loop(output, np.stack(landmarks), 0, np.arange(count, dtype=np.int32), picture.shape[1::-1])
 
 

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import encode_jpeg
 from avatars.confined import Emit, Limits
-from avatars.importers.reading import check_import, is_import
-from avatars.media import probe
+from avatars.errors import BadMedia
+from avatars.importers.reading import check_import, is_import, read_import
+from avatars.media import FPS, MAX_SIDE_PX, clip_frames, probe, read_photo
+from avatars.workspace import FrameFile, disk_full_explained
 
-__all__ = ["CHECKING", "check_source"]
+__all__ = ["CHECKING", "Upload", "check_source", "counted", "decode_source", "decoding_limits"]
+
+ImageArray = npt.NDArray[np.uint8]
+Progress = Callable[[float], None]
+
+PHOTO_SIDE_PX: Final = 4096
+"photos are kept this large until it is known where the face is"
+MIN_FRAMED_PX: Final = 64
 
 CHECKING: Final = Limits(patience_s=20, cpu_s=15, memory_bytes=384 * 2**20)
+DECODING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=1536 * 2**20, written_bytes=2 * 2**30)
+IMPORTING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
+"Some peers keep all pictures in one pickle."
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A photo, a clip or a peer's avatar (a folder or zip), and what is known about it."""
+
+    path: Path
+    avatar_id: str
+    "of AvatarLibrary.new_id(): chosen once, so that every run of `write` makes the same avatar"
+    name: str
+    "as the person calls the avatar"
+    closed_eyes: Path | None = None
+    "the same photo with closed eyes, where there is one"
+    framing: Sequence[float] | None = None
+    "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
+    side_px: int = MAX_SIDE_PX
+    "longer side of the avatar's picture at most: what a live picture costs grows with its square"
+    source: Mapping[str, Any] = field(default_factory=dict)
+    "kept in the manifest: file name, consent, licence"
 
 
 def check_source(emit: Emit, path: Path) -> None:
@@ -23,3 +60,67 @@ def check_source(emit: Emit, path: Path) -> None:
         check_import(path)
     else:
         probe(path)
+
+
+def decoding_limits(path: Path) -> Limits:
+    """What decode_source() may use for this upload."""
+    return IMPORTING if is_import(path) else DECODING
+
+
+def decode_source(emit: Emit, upload: Upload, output: Path) -> dict[str, Any]:
+    """Write the pictures of an upload into `output`: photo.npy (closed.npy), or a FrameFile.
+
+    Emits how much of it is done, 0 to 1. Returns what is known of it: kind, frames, and the source facts.
+    Raises BadMedia, BadImport, DiskFull.
+    """
+    with disk_full_explained():
+        if is_import(upload.path):
+            return read_import(upload.path, output, emit)
+        return _read_media(upload, output, emit)
+
+
+def counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
+    """The same, telling how much of the expected number has been taken."""
+    for index, jpeg in enumerate(jpegs):
+        if index % 10 == 0:
+            progress(min(1.0, index / max(1.0, expected)))
+        yield jpeg
+
+
+def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, Any]:
+    info = probe(upload.path)
+    facts: dict[str, Any] = {
+        "kind": "still" if info.kind == "photo" else "clip",
+        "source": {
+            "format": info.format,
+            "width": info.width,
+            "height": info.height,
+            "duration_s": info.duration_s,
+            "fps": info.fps,
+        },
+    }
+    if info.kind == "photo":
+        np.save(output / "photo.npy", _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing))
+        if upload.closed_eyes is not None:
+            np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
+    else:
+        expected = (info.duration_s or 10.0) * FPS
+        jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))
+        facts["frames"] = FrameFile(output).write(counted(jpegs, expected, progress))
+    return facts
+
+
+def _framed(rgb: ImageArray, framing: Sequence[float] | None) -> ImageArray:
+    """The part of a picture that a person chose; its sides are even, as video needs them. Raises BadMedia."""
+    if framing is None:
+        return rgb
+    height, width = rgb.shape[:2]
+    x0, y0 = int(framing[0] * width), int(framing[1] * height)
+    across = int(min(framing[2] * width, width - x0)) & ~1
+    down = int(min(framing[3] * height, height - y0)) & ~1
+    if min(across, down) < MIN_FRAMED_PX:
+        raise BadMedia(
+            f"What was chosen of the picture is only {min(across, down)} px wide.",
+            "Choose a larger part of it, or upload a larger picture.",
+        )
+    return np.ascontiguousarray(rgb[y0 : y0 + down, x0 : x0 + across])

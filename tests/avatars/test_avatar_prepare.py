@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait, write_clip
+from PIL import Image
 from portraits import portrait
 from safetensors import SafetensorError
 
@@ -32,6 +34,7 @@ from avatars.prepare import (
     report_strip,
     write,
 )
+from avatars.source import DECODING
 from avatars.workspace import FrameFile, stage_output
 
 
@@ -360,3 +363,32 @@ def test_the_analyzer_is_closed_whatever_happens(photo, tmp_path):
 def test_there_is_no_report_before_faces_were_looked_for(tmp_path):
     """Before that stage the report is empty, not an error."""
     assert report_strip(tmp_path) == ({}, [])
+
+
+def test_pixels_are_decoded_elsewhere(photo, tmp_path, monkeypatch):
+    """The process that prepares never opens the upload itself."""
+    for name in ("read_photo", "clip_frames", "probe"):
+        monkeypatch.setattr(f"avatars.source.{name}", None)
+    read_source(photo, tmp_path / "work", ignore)
+    assert (tmp_path / "work" / "read_source" / "photo.npy").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process' memory")
+def test_a_picture_that_needs_too_much_memory_is_refused(tmp_path, monkeypatch):
+    """A few kilobytes can be millions of pixels: they are told as such, and nothing is left behind."""
+    monkeypatch.setattr("avatars.source.DECODING", replace(DECODING, memory_bytes=64 * 2**20))
+    Image.new("RGB", (6000, 6000)).save(tmp_path / "bomb.png")
+    with pytest.raises(BadMedia, match="more than 64 MB of memory") as told:
+        read_source(Upload(tmp_path / "bomb.png", "a-1", "A"), tmp_path / "work", ignore)
+    assert told.value.hint and list((tmp_path / "work").iterdir()) == []
+
+
+def test_decoding_ends_when_it_is_cancelled(clip, tmp_path):
+    """What progress raises ends the process, and leaves nothing."""
+
+    def cancel(_part):
+        raise InterruptedError("cancelled")
+
+    with pytest.raises(InterruptedError):
+        read_source(clip, tmp_path / "work", cancel)
+    assert list((tmp_path / "work").iterdir()) == []
