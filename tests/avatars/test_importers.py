@@ -45,12 +45,7 @@ class Evil:
         return os.system, (f"touch {self._mark}",)
 
 
-@pytest.fixture(autouse=True)
-def _read_here(monkeypatch):
-    """Uploads are read in this process: the tests below measure it, and change its limits."""
-    monkeypatch.setattr(
-        "avatars.prepare.run_confined", lambda task, _limits, on_item, *arguments: task(on_item, *arguments)
-    )
+pytestmark = pytest.mark.usefixtures("read_here")
 
 
 def ignore(_part):

@@ -35,6 +35,8 @@ from avatars.library import AvatarLibrary
 from avatars.parts_preview import draw_preview
 from avatars.prepare import Upload, find_faces, make_loop, read_source, write
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 FRAMES = 40
 SMALL = 160
 BOX_GREEN = (80, 220, 120)

@@ -31,6 +31,8 @@ from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.stages import Choice
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 FRAMES = 26
 
 
