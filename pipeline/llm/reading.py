@@ -134,7 +134,7 @@ class AnswerReader:
             return
         if (problem := _problem_in(event, name)) is not None:
             raise LanguageModelError("The language model failed in the middle of its answer.", _AGAIN, problem)
-        said = self._whole.push(said_in(event))
+        said = self._whole.push(said_in(event)[: self._left + 2])
         if len(said) > self._left:
             yield from _in_parts(self._words.push(said[: self._left]) + self._words.finish())
             raise LanguageModelError("The answer was too long, and ends here.", "Ask for a shorter one.")

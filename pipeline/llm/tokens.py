@@ -10,18 +10,22 @@ HELD_CHARACTERS = 64
 """No mark is longer; a piece's end that may be the beginning of one waits for the next piece, at most so much of it."""
 _MARK = re.compile(
     r"(?<!`)(?:"
-    r"(?P<thought></?(?:think|thinking|thought|reasoning)>)"
+    r"(?P<thought><(?P<c1>/?)(?:[a-z]{1,8}:)?(?:think|thinking|thoughts?|reasoning|reflection)>|◁(?P<c2>/?)think▷"
+    r"|<\|(?:begin|(?P<c3>end))_of_thought\|>)"
+    r"|(?P<call></?(?:tool_calls?|function_calls?|tool_response)>|\[TOOL_CALLS\])"
     r"|(?P<instruction>\[/?INST\]|<</?SYS>>)"
     r"|(?P<bar><[|｜][^\s<>|｜]{1,48}[|｜]>)"
-    r"|(?P<other></?s>|<(?:eos|bos|pad|unk|eot|start_of_turn|end_of_turn)>|<0x[0-9A-F]{2}>)"
+    r"|(?P<other></?s>|</?answer>|<(?:(?:eos|bos|pad|unk|eot|sep|cls)(?:_token)?|(?:start|end)_of_[a-z]{4,9})>"
+    r"|\[(?:EOS|BOS|PAD|UNK|SEP|CLS)\]|<0x[0-9A-F]{2}>)"
     r")",
     re.IGNORECASE,
 )
-_BEGINNING = re.compile(r"(?:<[<|｜/]?[^\s<>]{0,50}|<</?SYS>|\[/?[INST]{0,4})\Z", re.IGNORECASE)
+_BEGINNING = re.compile(r"(?:<[<|｜/]?[^\s<>]{0,50}|◁/?[a-z]{0,5}|<</?SYS>|\[/?[A-Z_]{0,12})\Z", re.IGNORECASE)
 _ENDS = frozenset(
-    {"im_end", "eot", "eot_id", "eom_id", "end", "endoftext", "end_of_text", "end_of_turn"}
-    | {"end▁of▁sentence", "eos", "return", "call"}
+    {"im_end", "eot", "eot_id", "eom", "eom_id", "end", "endoftext", "eos", "eos_token", "return", "call"}
+    | {f"end{gap}of{gap}{what}" for gap in "_▁" for what in ("text", "turn", "sentence", "utterance", "turn_token")}
 )
+"""Marks with which a message ends; what a model runs on with is somebody else's."""
 _ROLE = re.compile(r"\s*(\w*)[ \t]*\n?")
 _ROLE_CHARACTERS = 24
 _ROLE_FOLLOWS = frozenset({"im_start", "start_header_id", "start", "start_of_turn", "channel"})
@@ -122,8 +126,10 @@ class SaidWords:
         word = mark[0].lower().strip("<>[]|｜/")
         closes = "/" in mark[0][:3]
         if mark["thought"]:
-            return self._obey_thought(closes)
-        if mark["instruction"]:
+            return self._obey_thought(bool(mark["c1"] or mark["c2"] or mark["c3"]))
+        if mark["call"]:
+            self._skipped_until = "" if closes else "call"
+        elif mark["instruction"]:
             self._skipped_until = "" if closes else "instruction"
         elif word in _ROLE_FOLLOWS:
             self._role = ""

@@ -20,7 +20,7 @@ MAX_INSIDE_CHARS = 100
 """A link, a formula or `code` is not cut within, unless it turns out to be none."""
 MAX_FORMULA_CHARS = 500
 
-_CLOSERS = "\"'”’»›)]}」』）】》〉〕｝*_`~"
+_CLOSERS = "\"'”’»›“‘«)]}」』）】》〉〕｝*_`~"
 _WIDE_ENDS = "。！？｡．‼⁇⁈⁉" + "।॥" + "؟۔" + "։" + "።፧፨" + "។៕" + "။" + "෴" + "\u037e"
 """Marks that end a sentence whatever follows: Chinese, Hindi and its sisters, Arabic and Urdu, Armenian, Ethiopic,
 Khmer, Burmese, Sinhala, the Greek question mark."""
@@ -246,10 +246,13 @@ class SentenceSplitter:
         text = self._held.rstrip()
         gap = self._held[len(text) :]
         if not gap and (following in _CLOSERS or following in _ENDS or following in _CLAUSES):
-            return False
-        core = text.rstrip(_CLOSERS)
+            # “ closes a German quotation and opens a Chinese one.
+            return following in "“‘" and text.rstrip("”’")[-1:] in _WIDE_ENDS
+        core = text.rstrip(_CLOSERS + " ")
         if not core or not may_break_before(self._held + following, len(self._held)):
             return False
+        if following == "»" and core.count("«") > core.count("»"):
+            return False  # French: a space stands before the closing quote
         if "\n" in gap:
             # A line of prose that was wrapped goes on in lower case; anything else (a list, a heading) is on its own.
             return not following.islower()
@@ -315,7 +318,7 @@ class SentenceSplitter:
 def _has_ended(held: str) -> bool:
     """Whether a text that pauses there is a whole sentence. Not after a digit: "3." may go on with "14"."""
     text = held.rstrip()
-    core = text.rstrip(_CLOSERS)
+    core = text.rstrip(_CLOSERS + " ")
     if not core or _is_inside(core):
         return False
     if core[-1] in "!?…" + _WIDE_ENDS:

@@ -57,6 +57,8 @@ def test_stops_that_end_nothing(text: str, sentences: list[str]) -> None:
         ("我想……不行。", ["我想……不行。"]),
         ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
         ('"What?" he asked. “好。”他说。', ['"What?" he asked.', "“好。”", "他说。"]),
+        ("« Bonjour. » Il part. »Hallo.« Er geht.", ["« Bonjour. »", "Il part.", "»Hallo.«", "Er geht."]),
+        ("他笑了。“好。”“再见！”„Gut.“ Er geht.", ["他笑了。", "“好。”", "“再见！”", "„Gut.“", "Er geht."]),
         ("Really?! Yes!! 好！！对", ["Really?!", "Yes!!", "好！！", "对"]),
     ],
 )
