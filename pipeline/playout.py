@@ -36,6 +36,8 @@ QUEUED_PICTURES = 10
 """400 ms: the one throttle of a turn. Lip-sync waits when that much is drawn ahead."""
 CATCH_UP_S = 0.2
 """A clock that is later than this slips instead of releasing a burst that no viewer could use."""
+HELD_PICTURES = 50
+"""A transport may hold so many frames: 2 s of sound for a viewer who takes none. What was spoken before has left."""
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 SILENCE.setflags(write=False)
@@ -79,6 +81,7 @@ class Playout:
         self._clock = clock
         self._emit: Callable[[SessionEvent], None] = lambda _event: None
         self._pts = 0
+        self._spoken_pts = -HELD_PICTURES - 1
         self._start_s: float | None = None
         self._running_turn = 0
         self._begun_turn = 0
@@ -130,7 +133,8 @@ class Playout:
         queued = self.spoken.clear()
         if queued and queued[0].turn == self.heard[0]:
             self._fading = _fade_out(queued[0])
-            self._flushing = True
+        # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
+        self._flushing = self._pts - self._spoken_pts <= HELD_PICTURES
         self._interrupted_turn = self._begun_turn
         self._running_turn = 0
         self._ending.clear()
@@ -194,6 +198,7 @@ class Playout:
     def _spoken(self, spoken: SpokenFrame) -> MediaFrame:
         self.cursor.show_spoken(spoken.loop_index)
         self.heard = (spoken.turn, spoken.sentence, spoken.heard)
+        self._spoken_pts = self._pts
         turn, count = self._released
         self._released = (spoken.turn, count + 1 if turn == spoken.turn else 1)
         events = spoken.events

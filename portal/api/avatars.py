@@ -22,6 +22,7 @@ from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.http.bodies import UploadPlaces
+from portal.http.limits import Turnstile
 from portal.jobs import JobQueue, id_of_test_clip
 from portal.names import clean_name
 from portal.submissions import chosen_parameters, submit_avatar, submit_parts
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["avatar_views", "avatars_router"]
 
 AGREED = frozenset({"1", "true", "yes", "on"})
+PREVIEWS_WAITING = 20
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 "A browser may keep pictures, but asks: an avatar's id can come back with another face."
 
@@ -66,6 +68,7 @@ def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) 
 
 def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
+    previews = Turnstile(PREVIEWS_WAITING)
     uploads, places, reports = Uploads(settings.data_dir), UploadPlaces(), FaceReports(settings.data_dir)
 
     @router.get("")
@@ -145,11 +148,15 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
         return job_view(job)
 
     @router.post("/{avatar_id}/parts/preview", response_class=Response)
-    def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:
+    async def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:
         """The first frame as a JPEG with the box and the mask that these parameters give. Needs no weights."""
-        bundle = library.open(avatar_id)
-        picture = draw_preview(bundle, wanted.backend, chosen_parameters(wanted.backend, wanted.parameters, bundle))
-        return Response(encode_jpeg(picture), media_type="image/jpeg")
+
+        def draw() -> bytes:
+            bundle = library.open(avatar_id)
+            picture = draw_preview(bundle, wanted.backend, chosen_parameters(wanted.backend, wanted.parameters, bundle))
+            return encode_jpeg(picture)
+
+        return Response(await previews.run(draw), media_type="image/jpeg")
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:

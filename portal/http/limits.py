@@ -6,15 +6,19 @@ people; an IPv6 network of /64 is one key too.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pipeline.clock import Clock
 from pipeline.errors import VivavoceError
 
-__all__ = ["Allowance", "Shares", "TooMany", "TooOften"]
+__all__ = ["Allowance", "Shares", "TooMany", "TooOften", "Turnstile"]
+
+Result = TypeVar("Result")
 
 MOST_KEYS = 4096
 STRANGERS = "?"
@@ -122,3 +126,26 @@ class Shares:
             yield
         finally:
             self.give(key)
+
+
+class Turnstile:
+    """Lets work that takes a core for a moment through one piece at a time, so that live sessions keep theirs.
+
+    Who waits holds no thread. More than `most_waiting` are refused.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most_waiting = most_waiting
+        self._waiting = 0
+        self._one = asyncio.Lock()
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """What work() gives, run in a thread. Raises TooOften, and what work() raises."""
+        if self._waiting >= self._most_waiting:
+            raise TooOften("Too many ask for this at once.", "Try again in a moment.", 1.0)
+        self._waiting += 1
+        try:
+            async with self._one:
+                return await asyncio.to_thread(work)
+        finally:
+            self._waiting -= 1

@@ -198,6 +198,27 @@ async def test_an_interrupt_reaches_what_the_transport_still_holds(stage: Stage)
     assert [frame.speaking for frame in slow.frames][:2] == [True, False]
 
 
+async def test_an_interrupt_in_a_pause_reaches_what_the_transport_still_holds(stage: Stage) -> None:
+    """With nothing queued (the end of an answer, or a late sentence) a slow viewer's sound may still wait there."""
+
+    class Slow(MemoryTransport):
+        flushes = 0
+
+        async def flush(self) -> None:
+            self.flushes += 1
+
+    slow = stage.playout.transport = Slow()
+    await stage.playout.spoken.send(stage.spoken())
+    await stage.clock.advance(0.5)
+    stage.playout.interrupt()
+    await stage.clock.advance(0.1)
+    assert slow.flushes == 1
+    await stage.clock.advance(3)
+    stage.playout.interrupt()
+    await stage.clock.advance(0.1)
+    assert slow.flushes == 1
+
+
 async def test_frames_of_an_interrupted_turn_that_come_late_are_not_shown(stage: Stage) -> None:
     """A stage may hand over what it had in its hands; the next turn is not mixed with it."""
     stage.playout.begin_turn(1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
 from pipeline.clock import ManualClock
-from portal.http.limits import Allowance, Shares, TooMany
+from portal.http.limits import Allowance, Shares, TooMany, TooOften, Turnstile
 
 
 async def test_a_burst_is_granted_and_then_a_steady_rate() -> None:
@@ -51,3 +54,27 @@ def test_shares_are_had_and_brought_back() -> None:
     for key in ("a", "b"):
         shares.give(key)
     assert len(shares) == 0
+
+
+async def test_a_turnstile_lets_one_through_at_a_time_and_few_wait() -> None:
+    """Forty come at once: never two are at work, those beyond the bound are refused, and an error frees the way."""
+    turnstile, inside, met = Turnstile(most_waiting=5), threading.Lock(), threading.Event()
+
+    def work() -> str:
+        if not inside.acquire(blocking=False):
+            met.set()
+            return "met another"
+        met.wait(0.02)  # whoever is let in now would be met
+        inside.release()
+        return "done"
+
+    def fail() -> str:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await turnstile.run(fail)
+    came = await asyncio.gather(*(turnstile.run(work) for _ in range(40)), return_exceptions=True)
+    assert came[:5] == ["done"] * 5
+    assert all(isinstance(refused, TooOften) for refused in came[5:])
+    assert not met.is_set()
+    assert await turnstile.run(work) == "done"
