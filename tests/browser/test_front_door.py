@@ -100,3 +100,16 @@ async def test_every_tab_works_below_a_path(chromium: Path, portal: PortalProces
     assert missing == []
     below = f"http://127.0.0.1:{port}{PREFIX}/"
     assert [url for url in asked if url.startswith("http") and not url.startswith(below)] == []
+
+
+@pytest.mark.browser
+async def test_the_description_of_the_api_is_drawn(chromium: Path, portal: PortalProcess) -> None:
+    """With nothing from another host, and nothing that its policy forbids."""
+    asked: list[str] = []
+    async with plain_page(chromium, "about:blank") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        await page.add_init_script(LISTEN)
+        await page.goto(f"{portal.url}/docs")
+        await page.wait_for_selector(".opblock-summary-path", timeout=20_000)
+        assert await page.evaluate("refusals") == []
+    assert all(url.startswith((portal.url, "data:", "about:")) for url in asked)
