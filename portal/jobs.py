@@ -128,6 +128,8 @@ class JobQueue:
         self._listeners: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._asking_for_parts = threading.Lock()
+        self._admitting = threading.Lock()
+        "held from looking whether there is room until the job is in the queue"
         self._library = AvatarLibrary(data_dir / "avatars")
         self._connection: DBOSClient | None = None
 
@@ -314,13 +316,16 @@ class JobQueue:
 
         Raises JobNotFound, BadRequest (it cannot be retried), QueueFull.
         """
-        job = self.get(job_id)
-        if not self.retryable(job):
-            remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
-            raise BadRequest("This job cannot be run again.", remedy)
-        self._check_room()
-        self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
-        self._client.rewind_workflow(job_id, start_step=1, application_version=APPLICATION_VERSION, queue_name=job.kind)
+        with self._admitting:  # of two who ask at the same time, the second finds it waiting
+            job = self.get(job_id)
+            if not self.retryable(job):
+                remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
+                raise BadRequest("This job cannot be run again.", remedy)
+            self._check_room()
+            self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
+            self._client.rewind_workflow(
+                job_id, start_step=1, application_version=APPLICATION_VERSION, queue_name=job.kind
+            )
         self._announce()
         return self.get(job_id)
 
@@ -375,7 +380,6 @@ class JobQueue:
         priority: int = ORDINARY,
         only_once: str | None = None,
     ) -> Job:
-        self._check_room()
         job_id = job_id or new_job_id()
         home = self.folders.home(job_id)
         attributes = {"name": name, "avatar": avatar, "upload": upload is not None, "stage": "", "progress": 0.0}
@@ -383,7 +387,8 @@ class JobQueue:
         attributes |= {"speaker": speaker} if speaker else {}
         options = enqueue_options(kind, job_id, attributes, priority=priority, only_once=only_once)
         keeping = nullcontext() if upload is None else _removed_on_failure(home)
-        with disk_full_explained("the job was not taken"), keeping:
+        with self._admitting, disk_full_explained("the job was not taken"), keeping:
+            self._check_room()
             if upload is not None:
                 home.mkdir(parents=True)
                 shutil.move(upload, home / "upload")

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "VIVAVOCE_"
 FILE_NAME = "vivavoce.toml"
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
+"Docker's and Podman's own: a proxy in the next container, or the host's."
 
 
 class SettingsError(VivavoceError):
@@ -159,7 +162,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field(
         ("127.0.0.0/8", "::1"),
-        description="addresses or networks of proxies whose X-Forwarded-* headers are believed; default: this machine",
+        description="addresses or networks of proxies whose X-Forwarded-* headers are believed; "
+        "default: this machine, in a container its network too",
     )
     max_connections: int = Field(
         1000, ge=16, description="open connections, sockets counted in; beyond, those that ask for nothing are ended"
@@ -228,7 +232,11 @@ class Settings(BaseSettings):
         renamed = {"data_dir": os.environ["VIVAVOCE_DATA"]} if os.environ.get("VIVAVOCE_DATA") else {}
         above = {**renamed, **env_settings(), **init_settings()}
         file = read_file(_file_for(above))
-        around = surroundings(os.environ, turn=bool(above.get("turn_urls") or file.get("turn_urls")))
+        around = surroundings(
+            os.environ,
+            turn=bool(above.get("turn_urls") or file.get("turn_urls")),
+            is_container=any(Path(mark).exists() for mark in CONTAINER_MARKS),
+        )
         return (
             init_settings,
             env_settings,
@@ -236,15 +244,15 @@ class Settings(BaseSettings):
         )
 
 
-def surroundings(environ: Mapping[str, str], turn: bool) -> dict[str, Any]:
+def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, Any]:
     """What the place we run in says: the weakest source, above the defaults only.
 
     turn: whether a TURN server is set. A Space lets no UDP in: without TURN its viewers would wait for a fallback
     each time.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
     if "SPACE_ID" in environ:
-        values = {
+        values |= {
             "host": "0.0.0.0",
             "port": environ.get("PORT", "7860"),
             "open_browser": False,

@@ -90,6 +90,27 @@ async def test_a_body_that_stops_coming_is_given_up(app: FastAPI, body: list[byt
     assert b"request_timeout" in sent[1]["body"] and read == len(body)
 
 
+@pytest.mark.parametrize("declared", [True, False])
+async def test_of_300_mb_hardly_anything_is_read(app: FastAPI, declared: bool) -> None:
+    """A JSON body that is too large is let go of as soon as that is known, not when it has come."""
+    piece = b" " * 65536
+    read_bytes = 0
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        nonlocal read_bytes
+        read_bytes += len(piece)
+        return {"type": "http.request", "body": piece, "more_body": read_bytes < 300_000_000}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), *([(b"content-length", b"300000000")] if declared else [])]
+    scope = {"type": "http", "method": "POST", "path": "/wish", "headers": headers, "query_string": b""}
+    await Bodies(app)(scope, receive, send)
+    assert sent[0]["status"] == 413 and read_bytes <= (0 if declared else FIELDS_BYTES + len(piece))
+
+
 def test_only_so_many_uploads_come_in_at_one_time() -> None:
     """One address has its share, whatever others do; all together no more than the portal takes."""
     places = UploadPlaces(each=2, most=3)

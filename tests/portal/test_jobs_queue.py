@@ -6,7 +6,9 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +140,26 @@ def test_a_full_queue_takes_no_more(queue: JobQueue, tmp_path: Path) -> None:
     with pytest.raises(QueueFull):
         queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
     assert not list((tmp_path / "jobs").glob("*"))
+
+
+def test_many_who_ask_at_the_same_time_find_no_more_room(queue: JobQueue) -> None:
+    """Of twenty submissions at once as many are taken as have room; of eight retries of one job, one."""
+
+    def outcome(ask: Callable[[], object]) -> str:
+        try:
+            ask()
+        except (QueueFull, BadRequest) as error:
+            return error.code
+        return "taken"
+
+    with ThreadPoolExecutor(20) as many:
+        asked = [lambda: queue.submit_clip(avatar="me", text="hello")] * 20
+        assert Counter(many.map(outcome, asked)) == {"taken": 3, "queue_full": 17}
+        job = queue.list()[0].id
+        queue._library = {"me"}  # type: ignore[assignment]
+        queue.cancel(job)
+        again = [lambda: queue.retry(job)] * 8
+        assert Counter(many.map(outcome, again)) == {"taken": 1, "bad_request": 7}
 
 
 def test_a_cancelled_waiting_job_leaves_nothing(queue: JobQueue, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pipeline.transports.ice import IceServer
-from portal.settings import Settings, SettingsError, load_settings, option_name, unknown_variables
+from portal.settings import Settings, SettingsError, load_settings, option_name, surroundings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +168,17 @@ def test_what_is_set_beats_what_a_space_says(monkeypatch):
     monkeypatch.setenv("VIVAVOCE_HOST", "127.0.0.1")
     assert load_settings({"port": 9090}).port == 9090
     assert load_settings().host == "127.0.0.1"
+
+
+def test_a_space_is_shown_in_a_frame_by_its_own_name(monkeypatch):
+    """The Space's page frames the portal, which only its proxy can reach; a container's neighbours may be proxies."""
+    monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
+    monkeypatch.setenv("SPACE_HOST", "someone-vivavoce.hf.space")
+    settings = load_settings()
+    assert settings.allowed_origins == ("https://huggingface.co",)
+    assert settings.trusted_hosts == ("someone-vivavoce.hf.space",) and settings.trusted_proxies == ("*",)
+    assert surroundings({}, turn=False) == {}
+    assert "172.16.0.0/12" in surroundings({}, turn=False, is_container=True)["trusted_proxies"]
 
 
 def test_settings_travel_to_the_worker_as_json(tmp_path):
