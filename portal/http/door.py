@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.api.errors import internal_error
+from pipeline.clock import Clock, SystemClock
+from portal.api.errors import error_response, internal_error
 from portal.http.bodies import Bodies
 from portal.http.headers import SafeHeaders
-from portal.http.origins import OriginGuard
-from portal.http.proxies import BehindProxies
+from portal.http.limits import Allowance
+from portal.http.origins import HARMLESS, OriginGuard
+from portal.http.proxies import BehindProxies, address_of
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -22,6 +25,8 @@ __all__ = ["front_door"]
 logger = logging.getLogger(__name__)
 
 WORTH_PACKING_BYTES = 1000
+CHANGES_BURST = 120
+CHANGES_PER_S = 2.0
 PACKING = 6
 "Of gzip's 1 to 9: what is above costs time and hardly saves."
 
@@ -29,7 +34,8 @@ PACKING = 6
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     app = GZipMiddleware(Bodies(app), minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
-    app = OriginGuard(HeadAsGet(app), allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
+    app = UnhurriedChanges(HeadAsGet(app), SystemClock())
+    app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
 
@@ -73,3 +79,30 @@ class HeadAsGet:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
+class UnhurriedChanges:
+    """ASGI middleware behind BehindProxies: requests that change something come from one address at a human pace.
+
+    Several people with several tabs do not notice; a script that fills the queue of jobs does. Told with 429.
+    """
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._allowance = Allowance(clock, burst=CHANGES_BURST, per_s=CHANGES_PER_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in HARMLESS:
+            await self._app(scope, receive, send)
+            return
+        wait_s = self._allowance.take(address_of(scope))
+        if wait_s <= 0:
+            await self._app(scope, receive, send)
+            return
+        refusal = error_response(
+            "too_often",
+            "That was more than one address may ask for at a time.",
+            f"Wait {math.ceil(wait_s)} s, then try again.",
+            headers={"Retry-After": str(math.ceil(wait_s))},
+        )
+        await refusal(scope, receive, send)

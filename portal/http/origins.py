@@ -25,7 +25,7 @@ from portal.api.errors import error_response
 from portal.http.addresses import parse_host, parse_host_pattern, parse_origin
 from portal.http.proxies import asked_hosts
 
-__all__ = ["OriginGuard"]
+__all__ = ["HARMLESS", "OriginGuard"]
 
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICY_VIOLATION = 1008

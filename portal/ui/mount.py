@@ -27,8 +27,8 @@ from portal.ui.talk import catalogue
 
 __all__ = ["PageServer", "mount_page"]
 
-FILES = ("/assets/", "/theme.css")
-"Of Gradio's frontend. Their addresses change with their contents, so browsers keep them."
+ASSETS, THEME = "/assets/", "/theme.css"
+"Files of Gradio's frontend. Their addresses change with their contents, so browsers keep them."
 KEPT = "public, max-age=31536000, immutable"
 # Of Gradio's page: its own previews for shared links, a script for pages that frame it, and a list of icons.
 # Of Gradio's page: its own preview of shared links, a list of icons, and a script for pages that frame it.
@@ -85,13 +85,14 @@ class PageServer:
 
     async def _answer(self, scope: Scope) -> ASGIApp:
         path = get_route_path(scope)
-        if path not in ("", "/") and not path.startswith(FILES):
+        is_file = path == THEME or path.startswith(ASSETS)
+        if path not in ("", "/") and not is_file:
             return error_response("not_found", "There is nothing at this address.", "See /docs.", status=404)
         if scope["method"] not in ("GET", "HEAD"):
             return error_response(
                 "method_not_allowed", "This can only be read.", "Use GET.", status=405, headers=READING
             )
-        if path.startswith(FILES):
+        if is_file:
             return self._file
         if path == "":  # addresses on the page are relative to its own
             return RedirectResponse(f"{scope['root_path']}/")

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from pipeline.clock import ManualClock
 from portal.api.errors import answer_errors
 from portal.app import Portal, create_app
-from portal.http.door import front_door
+from portal.http.door import CHANGES_BURST, UnhurriedChanges, front_door
 from portal.http.headers import inline_scripts, page_policy
 from portal.settings import Settings
 
@@ -85,7 +87,8 @@ def test_nothing_of_gradio_answers_but_its_page(client: TestClient, method: str)
         assert answer.status_code == 404, address
         assert error_of(answer)["code"] == "not_found"
     assert client.get("/?deep_link=x&__theme=dark").status_code == 200
-    assert client.get("/assets/../../config").status_code == 404
+    for address in ("/assets/../../config", "/assets/..%2f..%2fgradio.js", "/theme.css/", "/theme.cssx"):
+        assert client.get(address).status_code == 404, address
 
 
 def test_the_page_asks_for_nothing_that_is_not_there(client: TestClient) -> None:
@@ -260,6 +263,24 @@ def test_the_page_and_its_scripts_are_small_on_the_wire(client: TestClient) -> N
         with client.stream("GET", path, headers={"accept-encoding": "gzip"}) as answer:
             total_bytes += sum(len(piece) for piece in answer.iter_raw())
     assert 20_000 < total_bytes <= 150_000
+
+
+async def test_changes_come_at_a_human_pace() -> None:
+    """From one address so many at once, then a few a second, with the time to wait; others and readers are free."""
+    clock = ManualClock()
+
+    async def done(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("done")(scope, receive, send)
+
+    app = UnhurriedChanges(done, clock)
+    here, there = (TestClient(app, client=(address, 1)) for address in ("203.0.113.1", "203.0.113.2"))
+    assert {here.post("/api/clips").status_code for _ in range(CHANGES_BURST)} == {200}
+    refused = here.delete("/api/jobs/x")
+    assert refused.status_code == 429 and error_of(refused)["code"] == "too_often"
+    assert refused.headers["retry-after"] == "1"
+    assert here.get("/api/jobs").status_code == there.post("/api/clips").status_code == 200
+    await clock.advance(0.5)
+    assert here.post("/api/clips").status_code == 200
 
 
 def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
