@@ -17,7 +17,7 @@ _MARKUP = """
   <table class="vv-table" hidden>
     <thead><tr>
       <th data-t="col.name"></th><th data-t="col.kind"></th><th data-t="col.state"></th>
-      <th data-t="col.progress"></th><th data-t="col.times"></th><th></th>
+      <th data-t="col.progress"></th><th data-t="col.times"></th><th data-t="col.actions"></th>
     </tr></thead>
     <tbody></tbody>
   </table>

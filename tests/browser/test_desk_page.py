@@ -225,6 +225,23 @@ async def test_a_refused_picture_is_explained_with_its_remedy(page: Page, tmp_pa
     await expect(job).to_have_count(0)
 
 
+async def test_a_refusal_is_told_in_chinese(page: Page, tmp_path: Path) -> None:
+    """Cause and remedy are Chinese; the server's own sentence is folded away until somebody wants it."""
+    await page.locator(".vv-language").click()
+    text = tmp_path / "letter.png"
+    text.write_text("no picture " * 50)
+    await upload(page, text, "Letter")
+    note = page.locator("vivavoce-avatars .vv-note").first
+    await expect(note.locator("strong")).to_contain_text("无法读取这个图片或视频")
+    english = note.locator("details small")
+    await expect(english).to_be_hidden()
+    await note.locator("summary").click()
+    await expect(english).to_contain_text("JPEG")
+    await page.route("**/api/avatars", lambda route: route.fulfill(status=413, body="<html>nginx</html>"))
+    await page.locator("vivavoce-avatars [type=submit]").first.click()
+    await expect(note).to_contain_text("代理")
+
+
 async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     """A text and an avatar give an MP4 that plays and can be downloaded; the Jobs tab tells of it."""
     await show(page, "studio")
