@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.types import Message
@@ -53,6 +54,15 @@ class History:
         """It failed, perhaps because of the question: it must not spoil those after it."""
         if exchange in self._exchanges:
             self._exchanges.remove(exchange)
+
+    def recall(self, told: Iterable[Message]) -> None:
+        """Begin with what was said in an earlier session, oldest first. Answers without a question are left out."""
+        exchange: Exchange | None = None
+        for message in told:
+            if message.role == "user":
+                exchange = self.ask(message.content)
+            elif exchange is not None:
+                self.answer(exchange, f"{exchange.answer} {message.content}".strip())
 
     def messages(self) -> tuple[Message, ...]:
         messages: list[Message] = []

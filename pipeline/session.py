@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,10 @@ class Session:
                 asyncio.create_task(self.playout.run(), name=f"playout-{self.id}"),
                 asyncio.create_task(self._converse(), name=f"session-{self.id}"),
             ]
+
+    def recall(self, told: Iterable[Message]) -> None:
+        """Go on with a conversation of an earlier session; call it before the first question."""
+        self._history.recall(told)
 
     def say(self, text: str, mode: str = "chat") -> int:
         """Ask for an answer to `text` (chat: interrupts what is being said) or speak it as it is (echo: queued).

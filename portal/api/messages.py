@@ -33,6 +33,7 @@ __all__ = [
     "MessageTooLarge",
     "Offer",
     "Ping",
+    "Remark",
     "Say",
     "Stats",
     "SwapAvatar",
@@ -56,6 +57,13 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Remark(_Message):
+    """One entry of an earlier conversation."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
 class Hello(_Message):
     """First message: asks for a new session, or with `token` for the one whose socket broke."""
 
@@ -67,6 +75,8 @@ class Hello(_Message):
     wait: bool = False
     "rather wait in line than be refused when all places are taken"
     token: _Name | None = None
+    history: Annotated[tuple[Remark, ...], Field(max_length=200)] = ()
+    "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
 
 
 class Offer(_Message):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from avatars.bundle import AvatarBundle
@@ -18,7 +18,7 @@ from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Transport
-from pipeline.types import SessionEvent
+from pipeline.types import Message, SessionEvent
 from portal.api.messages import error_message, event_message
 
 __all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "PeerTransport", "Seat", "Seats", "Transports", "UnknownToken"]
@@ -41,6 +41,7 @@ class LiveSession(Protocol):
 
     @property
     def bundle(self) -> AvatarBundle: ...
+    def recall(self, told: Iterable[Message]) -> None: ...
     def say(self, text: str, mode: str = "chat") -> int: ...
     def interrupt(self) -> None: ...
     async def attach(self, transport: Transport) -> None: ...

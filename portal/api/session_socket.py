@@ -22,7 +22,7 @@ from pipeline.clock import Clock
 from pipeline.errors import AtCapacity, BadRequest, VivavoceError
 from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
-from pipeline.types import FPS, PLAYOUT_RATE_HZ
+from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
 from portal.api import messages
 from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
@@ -326,9 +326,11 @@ class _Conversation:
             self._in_line = False
 
     async def _open(self, hello: messages.Hello) -> LiveSession:
-        return await self._home.sessions.open(
+        session = await self._home.sessions.open(
             avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts, address=self._address
         )
+        session.recall(Message(remark.role, remark.content) for remark in hello.history)
+        return session
 
     def _new_seat(self, session: LiveSession) -> Seat:
         seat = Seat(session, self._home.transports)

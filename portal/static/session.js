@@ -45,10 +45,10 @@ export class SessionSocket extends EventTarget {
     this.leaving = () => this.send({ type: "bye" });
   }
 
-  /** Open a session. Resolves to its welcome, rejects with a SessionError. */
+  /** Open a session; hello.history() tells what was said before. Resolves to its welcome, rejects with a SessionError. */
   async open(hello) {
     this.hello = hello;
-    const welcome = await this.greet({ type: "hello", ...hello }).catch((error) => {
+    const welcome = await this.greet(this.newHello()).catch((error) => {
       // Who had been told to wait in line keeps waiting when the server is away for a moment.
       if (!this.isWorthAnother(error) && !(error.code === "unreachable" && this.heardAt > 0)) throw error;
       this.tell("lost");
@@ -56,6 +56,12 @@ export class SessionSocket extends EventTarget {
     });
     addEventListener("pagehide", this.leaving);
     return welcome;
+  }
+
+  /** For a new session, also in the place of one that is gone: what was said until now comes along. */
+  newHello() {
+    const { history, ...hello } = this.hello;
+    return { type: "hello", ...hello, history: history?.() };
   }
 
   /** @returns {boolean} false if there is no open socket to send on */
@@ -216,7 +222,7 @@ export class SessionSocket extends EventTarget {
       // A page that is not on show takes no place from others.
       if (this.keep && !this.token) await shown();
       try {
-        return await this.greet({ type: "hello", ...(this.token ? { token: this.token } : this.hello) });
+        return await this.greet(this.token ? { type: "hello", token: this.token } : this.newHello());
       } catch (error) {
         if (error.code === "unknown_token") {
           this.token = null;

@@ -5,7 +5,7 @@
 import { Chat } from "./chat.js";
 import { told } from "./errors.js";
 import { jobDone } from "./job.js";
-import { language, recall, remember, translate } from "./page.js";
+import { language, make, recall, remember, translate } from "./page.js";
 import { Player } from "./player.js";
 import { Announcer } from "./talk/announcer.js";
 import { AvatarPicker, beside, stillOf } from "./talk/avatar-picker.js";
@@ -16,6 +16,7 @@ const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the s
 
 const LOOK_EVERY_MS = 100;
 const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // stages that a screen reader tells
+const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
 const RETRY_AVATARS_MS = 2500;
 const MORE_AVATARS_MS = 5000;
 const TOAST_MS = 6000;
@@ -60,6 +61,7 @@ class VivavoceTalk extends HTMLElement {
       avatars: find(".vv-avatars"),
       settings: find(".vv-settings"),
       hello: find(".vv-hello"),
+      bar: find(".vv-chat-bar"),
       form: find(".vv-composer"),
       input: find(".vv-composer textarea"),
       echo: find(".vv-echo"),
@@ -71,13 +73,18 @@ class VivavoceTalk extends HTMLElement {
     this.making = true; // avatars are being made, as far as is known
     this.isMoreExpected = true; // one of those may still come
     this.returned = []; // what could not be said, on its way back to the text box
+    this.textOnly = false; // no voice speaks what is being answered
     this.cutting = false; // another avatar was asked for while this one spoke
     this.place = 0; // in the line before a full house
     this.opening = null; // promise of the session that is being started
     this.wished = null; // what that session, or the one that goes on, was started with
     this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
     this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
-    this.chat = new Chat(find(".vv-log"));
+    this.chat = new Chat(find(".vv-log"), {
+      again: (text, mode) => this.submit(text, mode),
+      edit: (text) => this.edit(text),
+    });
+    this.chat.restore();
     this.announcer = new Announcer(find(".vv-announcer"));
     this.wishes = recall(CHOSEN, {}); // the viewer's own choices, also of an earlier visit
     this.picked = this.wishes.avatar;
@@ -98,6 +105,8 @@ class VivavoceTalk extends HTMLElement {
     this.setLanguage(language());
     this.onLanguage = ({ detail }) => this.setLanguage(detail);
     document.addEventListener("vivavoce:language", this.onLanguage);
+    this.onTalkWith = ({ detail }) => this.pick(detail); // the Avatars tab has sent the viewer here
+    document.addEventListener("vivavoce:talk-with", this.onTalkWith);
     this.looker = setInterval(() => this.look(), LOOK_EVERY_MS);
     // Coming back to this tab, new avatars may be there.
     this.onShown = new IntersectionObserver(([entry]) => entry.isIntersecting && this.loadAvatars());
@@ -110,11 +119,13 @@ class VivavoceTalk extends HTMLElement {
   disconnectedCallback() {
     if (this.isConnected || !this.player) return;
     this.stop();
+    this.chat.close();
     clearInterval(this.looker);
     clearTimeout(this.retry);
     this.onShown.disconnect();
     this.onResized.disconnect();
     document.removeEventListener("vivavoce:language", this.onLanguage);
+    document.removeEventListener("vivavoce:talk-with", this.onTalkWith);
     document.removeEventListener("pointerdown", this.onElsewhere);
     document.removeEventListener("keydown", this.onKey);
   }
@@ -250,15 +261,17 @@ class VivavoceTalk extends HTMLElement {
     document.addEventListener("keydown", this.onKey);
     parts.form.onsubmit = (event) => {
       event.preventDefault();
-      this.submit(parts.input.value);
+      this.submitTyped();
     };
     parts.input.onkeydown = (event) => {
       // In Safari the Enter that ends a composition says so by its keyCode alone.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
-      this.submit(parts.input.value);
+      this.submitTyped();
     };
     parts.input.oninput = () => this.fitInput();
+    this.querySelector(".vv-new").onclick = () => this.beginAnew();
+    this.querySelector(".vv-export").onclick = () => this.saveConversation();
     for (const chip of this.querySelectorAll(".vv-chip")) chip.onclick = () => this.submit(chip.textContent);
   }
 
@@ -282,14 +295,52 @@ class VivavoceTalk extends HTMLElement {
     (matchMedia("(pointer: coarse)").matches ? stop : input).focus({ preventScroll: true });
   }
 
+  submitTyped() {
+    const { input } = this.parts;
+    const typed = input.value;
+    // While there is no avatar, it stays where it is.
+    if (!this.isFirstStart || this.player.state !== "idle") input.value = "";
+    this.fitInput();
+    this.submit(typed);
+  }
+
+  /** A question is put back into the text box, to be asked in other words. */
+  edit(text) {
+    const { input } = this.parts;
+    input.value = text;
+    this.fitInput();
+    input.focus();
+  }
+
+  /** Nothing of what was said is known any more, neither here nor to the avatar. */
+  beginAnew() {
+    const wasOpen = this.player.state !== "idle";
+    this.stop();
+    this.chat.clear();
+    this.showBegun();
+    if (wasOpen) this.start().catch(() => {}); // "ended" tells why
+    this.takeFocus();
+  }
+
+  saveConversation() {
+    const text = this.chat.conversation.exported(this.texts.you);
+    const link = make("a", { download: `Vivavoce ${new Date().toISOString().slice(0, 10)}.md` });
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href)); // the download has begun
+  }
+
+  /** The greeting, or what can be done with a conversation. */
+  showBegun() {
+    this.parts.hello.hidden = this.chat.isBegun;
+    this.parts.bar.hidden = !this.chat.isBegun;
+  }
+
   /** Enter starts the session too: the first message need not wait for a click. */
-  async submit(text) {
+  async submit(text, mode = this.parts.echo.checked ? "echo" : "chat") {
     const said = text.trim();
     if (!said) return;
     if (this.isFirstStart && this.player.state === "idle") return this.keep(said);
-    this.parts.input.value = "";
-    this.fitInput();
-    const mode = this.parts.echo.checked ? "echo" : "chat";
     const bubble = this.player.state === "live" ? null : this.pend(said);
     try {
       if (bubble) await this.awake();
@@ -306,8 +357,9 @@ class VivavoceTalk extends HTMLElement {
 
   /** What was said is seen waiting in the chat until there is somebody to hear it. */
   pend(said) {
-    this.parts.hello.hidden = true;
-    return this.chat.pending(said);
+    const bubble = this.chat.pending(said);
+    this.showBegun();
+    return bubble;
   }
 
   /** Resolves when there is somebody to hear what was said. */
@@ -320,8 +372,8 @@ class VivavoceTalk extends HTMLElement {
 
   /** What could not be said can be sent again. Messages that waited together come back together, in their order. */
   giveBack(said, bubble) {
-    bubble?.remove();
-    this.parts.hello.hidden = this.chat.isBegun;
+    this.chat.take(bubble);
+    this.showBegun();
     this.returned.push(said);
     if (this.returned.length === 1) setTimeout(() => this.putBack());
   }
@@ -344,8 +396,8 @@ class VivavoceTalk extends HTMLElement {
   /** @param {HTMLElement?} bubble in which the text was waiting */
   say(text, mode = "chat", bubble = null) {
     this.player.say(text, mode);
-    this.parts.hello.hidden = true;
     this.chat.ask(text, mode, bubble);
+    this.showBegun();
   }
 
   /** Resolves at the first picture. */
@@ -414,7 +466,8 @@ class VivavoceTalk extends HTMLElement {
   wish() {
     const wanted = new URLSearchParams(location.search).get("transport");
     const transport = wanted || this.catalogue.defaults.transport || "auto";
-    return { transport, avatar: this.avatarId, ...this.choices.chosen() };
+    const history = () => this.chat.conversation.history();
+    return { transport, avatar: this.avatarId, ...this.choices.chosen(), history };
   }
 
   /** Resolves when the avatar has been prepared; rejects, after telling why, if it will not be. */
@@ -460,12 +513,19 @@ class VivavoceTalk extends HTMLElement {
       this.announcer.tell(this.texts["state.listening"]);
     });
     on("turn", (message) => {
-      this.chat.turn(message);
+      const { textOnly } = this;
+      const answer = this.chat.turn(message, this.shownName);
       this.showState();
+      if (answer && (this.player.muted || this.player.isBlocked || textOnly)) this.announcer.tell(answer); // nobody heard it
+      if (answer) this.textOnly = false;
     });
     on("text", (message) => {
-      this.parts.hello.hidden = true;
-      this.chat.text(message);
+      this.chat.text(message, this.shownName);
+      this.showBegun();
+    });
+    on("subtitle", (message) => {
+      this.chat.heard(message);
+      if (message.spoken === false) this.showTextOnly(message.turn);
     });
     on("notice", (message) => this.note(message, "notice"));
     on("error", (message) => {
@@ -490,7 +550,8 @@ class VivavoceTalk extends HTMLElement {
       this.place = place;
       this.showState();
     });
-    on("blocked", () => this.toast(this.texts.blocked));
+    on("blocked", () => this.toast(this.texts.blocked, Infinity));
+    on("unblocked", () => this.untoast());
     on("return", () => this.start().catch(() => {})); // "ended" tells why
     on("ended", (error) => {
       this.parts.frame.dataset.media = "none";
@@ -529,10 +590,21 @@ class VivavoceTalk extends HTMLElement {
     return this.texts.switched.replace("{reason}", this.texts[`reason.${code}`]);
   }
 
+  /** Who is on show, by name. */
+  get shownName() {
+    return this.player.welcome?.avatar.name ?? "";
+  }
+
+  showTextOnly(turn) {
+    this.textOnly = true;
+    this.chat.textOnly(turn);
+  }
+
   /** A notice or an error is seen in the chat, and told. */
   note(error, kind) {
     const note = this.explain(error);
-    this.chat.note(note, kind);
+    this.chat.note(note, kind, WORTH_ANOTHER_TRY.includes(error.code));
+    this.showBegun();
     this.announcer.tell(`${note.message} ${note.hint ?? ""}`);
   }
 
@@ -622,13 +694,13 @@ class VivavoceTalk extends HTMLElement {
     return facts.join(" · ");
   }
 
-  toast(text) {
+  toast(text, forMs = TOAST_MS) {
     const { toast } = this.parts;
     toast.textContent = text;
     this.announcer.tell(text);
     toast.classList.add("vv-on");
     clearTimeout(this.toastTimer);
-    this.toastTimer = setTimeout(() => this.untoast(), TOAST_MS);
+    if (forMs < Infinity) this.toastTimer = setTimeout(() => this.untoast(), forMs);
   }
 
   untoast() {
@@ -639,7 +711,10 @@ class VivavoceTalk extends HTMLElement {
   setLanguage(code) {
     this.code = code;
     translate(this, this.texts);
-    this.untoast();
+    this.chat.speak(this.texts);
+    this.showBegun();
+    if (!this.player.isBlocked) this.untoast();
+    else this.toast(this.texts.blocked, Infinity);
     this.choices.fill(this.catalogue, this.texts);
     this.showState();
   }

@@ -82,6 +82,10 @@ _MARKUP = f"""
     </div>
   </section>
   <section class="vv-chat">
+    <div class="vv-chat-bar" hidden>
+      <button type="button" class="vv-new" data-t="newConversation"></button>
+      <button type="button" class="vv-export" data-t="export"></button>
+    </div>
     <div class="vv-log" role="log" aria-live="off" tabindex="0" data-t-title="conversation">
       <div class="vv-hello">
         <h2 data-t="hello"></h2>

@@ -53,3 +53,24 @@ def test_a_question_larger_than_the_bound_is_still_asked() -> None:
     history.answer(history.ask("before"), "answer")
     history.ask("x" * 1_000)
     assert history.messages() == (Message("user", "x" * 1_000),)
+
+
+def test_an_earlier_conversation_is_gone_on_with() -> None:
+    """Whatever a page tells, messages alternate and begin with the user; the bound holds for it too."""
+    history = History(1_000)
+    told = [
+        ("assistant", "stray"),
+        ("user", "Hi"),
+        ("assistant", "Hello!"),
+        ("assistant", "More."),
+        ("user", "Unheard"),
+    ]
+    history.recall(Message(role, content) for role, content in told)
+    history.ask("Now?")
+    assert history.messages() == (
+        Message("user", "Hi"),
+        Message("assistant", "Hello! More."),
+        Message("user", "Unheard\n\nNow?"),
+    )
+    history.recall(Message(("user", "assistant")[n % 2], "x" * 100) for n in range(200))
+    assert sum(len(message.content) for message in history.messages()) <= 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,3 +74,11 @@ def test_both_languages_say_everything(texts: dict[str, dict[str, str]]) -> None
     assert texts["en"].keys() <= texts["zh"].keys()
     assert all(key.startswith(("error.", "hint.")) for key in only_chinese)
     assert all(text for words in texts.values() for text in words.values())
+
+
+def test_every_reason_of_the_player_has_words() -> None:
+    """Whatever keeps WebRTC away can be told in both languages."""
+    script = (Path(__file__).parents[2] / "portal" / "static" / "player.js").read_text(encoding="utf-8")
+    table = script.partition("export const REASONS = {")[2].partition("}")[0]
+    codes = re.findall(r"^  (\w+):", table, re.M)
+    assert codes and all(f"reason.{code}" in TALK_TEXTS[language] for code in codes for language in TALK_TEXTS)

@@ -1,0 +1,85 @@
+/** What was said, kept over a reload of this tab and told to a new session. Bounded: the oldest goes first. */
+
+const KEPT_AS = "vivavoce.conversation";
+const MOST_ENTRIES = 200;
+const MOST_CHARACTERS = 200000;
+const TOLD_ENTRIES = 40; // of these, a new session is told
+const TOLD_CHARACTERS = 16000;
+
+/**
+ * @typedef {Object} Entry
+ * @property {"viewer"|"avatar"} who
+ * @property {string} text
+ * @property {"chat"|"echo"} mode
+ * @property {string} name of the avatar
+ * @property {boolean} cut it was interrupted
+ * @property {string} heard of an answer, what was spoken
+ * @property {boolean} textOnly no voice could speak it
+ */
+
+export class Conversation {
+  constructor() {
+    this.entries = kept();
+  }
+
+  /** @returns {Entry} which may be changed; save() then */
+  add(entry) {
+    const added = { text: "", mode: "chat", name: "", cut: false, heard: "", textOnly: false, ...entry };
+    this.entries.push(added);
+    return added;
+  }
+
+  remove(entry) {
+    this.entries = this.entries.filter((one) => one !== entry);
+  }
+
+  clear() {
+    this.entries = [];
+    this.save();
+  }
+
+  save() {
+    this.entries = newest(this.entries, MOST_ENTRIES, MOST_CHARACTERS);
+    try {
+      sessionStorage.setItem(KEPT_AS, JSON.stringify(this.entries));
+    } catch {
+      // Refused or full: then it lasts as long as the page.
+    }
+  }
+
+  /** For a new session: [{role, content}], as the server would remember it: of what was cut, what was heard. */
+  history() {
+    const asked = this.entries.filter(({ mode }) => mode === "chat");
+    return newest(asked, TOLD_ENTRIES, TOLD_CHARACTERS)
+      .map(({ who, text, cut, heard }) => ({
+        role: who === "viewer" ? "user" : "assistant",
+        content: cut && who === "avatar" ? heard : text,
+      }))
+      .filter(({ content }) => content);
+  }
+
+  /** As a text to keep, in markdown. */
+  exported(you) {
+    return this.entries.map(({ who, name, text }) => `**${who === "viewer" ? you : name}:** ${text}\n`).join("\n");
+  }
+}
+
+function kept() {
+  try {
+    const entries = JSON.parse(sessionStorage.getItem(KEPT_AS));
+    const isWhole = ({ who, text }) => ["viewer", "avatar"].includes(who) && typeof text === "string";
+    return Array.isArray(entries) ? entries.filter((entry) => entry && isWhole(entry)) : [];
+  } catch {
+    return [];
+  }
+}
+
+function newest(entries, most, characters) {
+  let left = characters;
+  let from = entries.length;
+  while (from > 0 && entries.length - from < most && left >= entries[from - 1].text.length) {
+    from -= 1;
+    left -= entries[from].text.length;
+  }
+  return entries.slice(from);
+}
