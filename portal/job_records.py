@@ -69,6 +69,8 @@ class Job:
     "seconds since the epoch, as the two below"
     started_at: float | None
     finished_at: float | None
+    told_at: float = 0.0
+    "when its worker last told how far it is"
 
     @property
     def file_name(self) -> str:
@@ -98,6 +100,16 @@ class JobFolders:
     def clip(self, job_id: str) -> Path:
         return self.data_dir / "clips" / f"{job_id}.mp4"
 
+    def in_hand(self) -> list[str]:
+        """Ids of the jobs that a worker has begun and not left yet: their `work` is there."""
+        return sorted(path.parent.name for path in (self.data_dir / "jobs").glob("*/work"))
+
+    def abandon(self, job_id: str) -> None:
+        """Remove the upload of a job that a worker has still in hand; the worker removes the rest when it leaves it."""
+        upload = self.upload(job_id)
+        if upload is not None:
+            upload.unlink(missing_ok=True)
+
     def clear(self, job_id: str, *, keep_upload: bool = False) -> None:
         """Remove what the job left behind, but for its clip; with `keep_upload` also but for a small upload."""
         upload = self.upload(job_id)
@@ -110,7 +122,8 @@ class JobFolders:
 def job_of(row: WorkflowStatus) -> Job:
     """A job as DBOS keeps it: its attributes are ours, its error is that of `portal.worker.JobFailed`."""
     attributes = row.attributes or {}
-    state = _STATES[row.status]
+    given_up = attributes.get("given_up")
+    state = "failed" if given_up and row.status == "CANCELLED" else _STATES[row.status]
     return Job(
         id=row.workflow_id,
         kind=row.name,
@@ -128,10 +141,14 @@ def job_of(row: WorkflowStatus) -> Job:
         created_at=_seconds(row.created_at) or 0.0,
         started_at=_seconds(row.dequeued_at),
         finished_at=_seconds(row.completed_at),
+        told_at=float(attributes.get("told_at", 0.0)),
     )
 
 
 def _failure_of(row: WorkflowStatus) -> JobFailure:
+    given_up = (row.attributes or {}).get("given_up")
+    if given_up:
+        return JobFailure(given_up["code"], given_up["message"], given_up["hint"])
     if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
         return JobFailure(
             "worker_died",

@@ -31,7 +31,7 @@ from pipeline.errors import BadRequest
 from portal.disk import disk_full_explained
 from portal.errors import JobNotFound, QueueFull
 from portal.face_reports import FaceReports
-from portal.job_records import Job, JobFolders, job_of
+from portal.job_records import Job, JobFailure, JobFolders, job_of
 from portal.names import clean_file_name, clean_name
 
 if TYPE_CHECKING:
@@ -322,7 +322,8 @@ class JobQueue:
                 remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
                 raise BadRequest("This job cannot be run again.", remedy)
             self._check_room()
-            self._client.update_workflow_attributes(job_id, {"stage": "", "progress": 0.0}, merge=True)
+            afresh = {"stage": "", "progress": 0.0, "given_up": None}
+            self._client.update_workflow_attributes(job_id, afresh, merge=True)
             self._client.rewind_workflow(
                 job_id, start_step=1, application_version=APPLICATION_VERSION, queue_name=job.kind
             )
@@ -335,10 +336,14 @@ class JobQueue:
 
         Raises JobNotFound.
         """
+        was_running = self.get(job_id).state == "running"
         job = self.cancel(job_id)
         if job.kind == PREPARE and job.state != "done":
             FaceReports(self.folders.data_dir).delete(job.avatar)
-        self.folders.clear(job_id)
+        if was_running:
+            self.folders.abandon(job_id)
+        else:
+            self.folders.clear(job_id)
         self.folders.clip(job_id).unlink(missing_ok=True)
         # Last: on a full disk the database can only be written once the files are gone.
         self._client.delete_workflow(job_id)
@@ -351,8 +356,34 @@ class JobQueue:
         rows = self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
         if not rows or rows[0].status == "CANCELLED":
             return False
-        self._client.update_workflow_attributes(job_id, {"stage": stage, "progress": progress}, merge=True)
+        told = {"stage": stage, "progress": progress, "told_at": time.time()}
+        self._client.update_workflow_attributes(job_id, told, merge=True)
         return True
+
+    # -- for the owner of the worker
+
+    def in_hand(self) -> Iterator[tuple[str, Job | None]]:
+        """What a worker has begun and not left yet, by id; None for a job that was removed meanwhile.
+
+        Cancelled ones are among them until the worker has noticed; so are those that a killed worker had in hand.
+        """
+        ids = self.folders.in_hand()
+        rows = self._client.list_workflows(workflow_ids=ids, load_input=False, load_output=False) if ids else []
+        jobs = {row.workflow_id: job_of(row) for row in rows}
+        return ((job_id, jobs.get(job_id)) for job_id in ids)
+
+    @disk_full_explained("the job was not given up")
+    def give_up(self, job_id: str, failure: JobFailure) -> None:
+        """Let a job whose worker is gone end as failed; one that was cancelled or removed stays so."""
+        with suppress(JobNotFound):
+            job = self.get(job_id)
+            if job.active:
+                told = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+                self._client.update_workflow_attributes(job_id, {"given_up": told}, merge=True)
+                self._client.cancel_workflow(job_id)
+            self.folders.clear(job_id, keep_upload=job.active or self.may_go_on(job.kind, job.avatar))
+            return
+        self.folders.clear(job_id)
 
     # -- inside
 

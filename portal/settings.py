@@ -174,6 +174,9 @@ class Settings(BaseSettings):
     worker_idle_s: float = Field(
         60.0, gt=0, description="the worker process ends when it had nothing to do for this long"
     )
+    job_silence_s: float = Field(
+        1800.0, gt=0, description="a job that tells no progress for so long is given up, and its worker ended"
+    )
 
     weights_dir: AbsolutePath | None = Field(
         None,

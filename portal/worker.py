@@ -228,6 +228,8 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
         before = 0.0
         kept_when_cancelled = partial(queue.may_go_on, recipe.kind, inputs["avatar"])
         with occupation.occupied(), _tidied(queue, job_id, kept_when_cancelled):
+            # Its folder tells the owner of this process what is in hand, until it is tidied away.
+            queue.folders.work(job_id).mkdir(parents=True, exist_ok=True)
             for stage in recipe.stages:
                 report = _Reporter(queue, job_id, stage.name, before / whole, stage.weight / whole)
                 work = JobWork(job_id, inputs, settings, queue.folders, report)

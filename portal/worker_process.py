@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.clock import Clock, SystemClock
+from portal.job_watch import JobWatch
 from portal.jobs import JobQueue
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
 TERMINATION_S = 2.0
+LOOK_S = 1.5
+"between two looks at whether a job holds the worker up"
 
 
 class WorkerProcess:
@@ -40,6 +43,7 @@ class WorkerProcess:
         self._command = tuple(command) or (sys.executable, "-m", "portal.worker_child")
         self._settings = settings
         self._queue = queue
+        self._watch = JobWatch(queue, settings.job_silence_s)
         self._wanted = asyncio.Event()
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -93,6 +97,7 @@ class WorkerProcess:
         return status == 0
 
     async def _run_once(self) -> int:
+        await asyncio.to_thread(self._watch.begin)
         # A session of its own, so that Ctrl-C in the terminal reaches the portal alone, which then ends the worker.
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, start_new_session=True, env={**os.environ, "PYTHONPATH": _python_path()}
@@ -103,10 +108,35 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 process.stdin.write(self._settings.model_dump_json().encode() + b"\n")
                 await process.stdin.drain()
-            return await process.wait()
+            return await self._watched(process)
         finally:
             self._process = None
             await _end(process)
+
+    async def _watched(self, process: Process) -> int:
+        """The exit status of the worker, which is killed when a job holds it up: the others then go on in a new one."""
+        ended = asyncio.create_task(process.wait())
+        try:
+            while not ended.done():
+                looked = asyncio.create_task(self._clock.sleep_until(self._clock.now_s() + LOOK_S))
+                await asyncio.wait([ended, looked], return_when=asyncio.FIRST_COMPLETED)
+                looked.cancel()
+                if not ended.done() and await self._is_held_up():
+                    logger.warning("A job holds the worker process up: it is ended.")
+                    process.kill()
+                    await ended
+                    await asyncio.to_thread(self._watch.end)
+                    return 0
+            return ended.result()
+        finally:
+            ended.cancel()
+
+    async def _is_held_up(self) -> bool:
+        try:
+            return await asyncio.to_thread(self._watch.overdue, self._clock.now_s())
+        except Exception as error:  # noqa: BLE001 - a locked database passes, and the next look tells
+            logger.debug("The jobs in hand cannot be looked at: %s", error)
+            return False
 
 
 def _python_path() -> str:

@@ -133,6 +133,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.queue_full": "请等其中一些完成后再试。",
         "error.worker_died": "处理这个任务的进程每次都意外退出。",
         "hint.worker_died": "文件可能已损坏，或内存不足：请换一个较小的文件。",
+        "error.job_stuck": "这个任务太久没有进展，已被停止。",
+        "hint.job_stuck": "请再试一次；如果仍然这样，请换一个文件。",
         "error.render_failed": "视频生成失败。",
         "hint.render_failed": "请确认磁盘有足够空间，然后重试。",
         # notices of a job that was done

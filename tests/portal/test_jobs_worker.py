@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import portal.worker
 from avatars.bundle import AvatarBundle, encode_jpeg
 from avatars.library import AvatarLibrary, presets
 from avatars.media import fit_within, read_photo
+from pipeline.clock import Clock
 from portal.face_reports import FaceReports
 from portal.job_records import Job
 from portal.jobs import JobQueue, id_of_test_clip
@@ -41,13 +43,15 @@ async def until(queue: JobQueue, job_id: str, condition: Callable[[Job], bool]) 
 class Bench:
     """A queue, its worker process, and the gate that the job's second stage waits at."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, clock: Clock | None = None) -> None:
         self.data_dir = data_dir
         os.mkfifo(data_dir / "gate")
         self._gate = os.open(data_dir / "gate", os.O_RDWR)
         self.queue = JobQueue(data_dir)
-        settings: Any = SimpleNamespace(model_dump_json=lambda: f'{{"data_dir": "{data_dir}"}}')
-        self.worker = WorkerProcess(settings, self.queue, command=(sys.executable, str(SCRIPT)))
+        settings: Any = SimpleNamespace(
+            model_dump_json=lambda: f'{{"data_dir": "{data_dir}"}}', job_silence_s=600.0 if clock is None else 60.0
+        )
+        self.worker = WorkerProcess(settings, self.queue, command=(sys.executable, str(SCRIPT)), clock=clock)
 
     def submit_photo(self, content: bytes = b"pixels") -> Job:
         photo = self.data_dir / "photo.JPG"
@@ -65,6 +69,25 @@ class Bench:
 
     async def finished(self, job_id: str) -> Job:
         return await self.until(job_id, lambda job: not job.active)
+
+
+class HurriedClock:
+    """Twenty seconds pass in one."""
+
+    def now_s(self) -> float:
+        return 20 * time.monotonic()
+
+    async def sleep_until(self, when_s: float) -> None:
+        await asyncio.sleep(max(0.0, when_s - self.now_s()) / 20)
+
+
+@pytest.fixture
+async def hurried(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, HurriedClock())
+    await bench.worker.start()
+    yield bench
+    await bench.worker.aclose()
+    bench.queue.close()
 
 
 @pytest.fixture
@@ -138,6 +161,36 @@ async def test_a_running_job_is_cancelled_within_its_step(bench: Bench, capfd: p
     assert (await bench.finished(following.id)).state == "done"
     assert (await asyncio.to_thread(bench.queue.get, job.id)).state == "cancelled"
     assert "no longer owned" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+async def test_a_worker_that_hangs_in_a_job_nobody_wants_is_ended(hurried: Bench, how: str) -> None:
+    """It does not notice the cancellation, so it is killed; its folder is tidied, and the next job gets its turn."""
+    job = await asyncio.to_thread(hurried.submit_photo)
+    await hurried.until(job.id, lambda job: job.stage == "gated")
+    held = hurried.worker.pid
+    await asyncio.to_thread(getattr(hurried.queue, how), job.id)
+    following = await asyncio.to_thread(lambda: hurried.queue.submit_clip(avatar="ada", text="hello"))
+    async with asyncio.timeout(DEADLINE_S):
+        while hurried.worker.pid == held or hurried.queue.folders.home(job.id).exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert (await hurried.finished(following.id)).state == "done"
+    assert hurried.trace().count("gated") == 1
+
+
+async def test_a_job_without_progress_is_given_up_and_told(hurried: Bench) -> None:
+    """It fails in plain words, is not tried again by itself, and may be run again by a person."""
+    job = await asyncio.to_thread(hurried.submit_photo)
+    failed = await hurried.finished(job.id)
+    assert failed.state == "failed" and failed.error is not None
+    assert failed.error.code == "job_stuck" and "no progress" in failed.error.message and failed.error.hint
+    following = await asyncio.to_thread(lambda: hurried.queue.submit_clip(avatar="ada", text="hello"))
+    assert (await hurried.finished(following.id)).state == "done"
+    assert hurried.trace().count("gated") == 1
+    again = await asyncio.to_thread(hurried.queue.retry, job.id)
+    assert again.active and again.error is None
+    hurried.open_gate()
+    assert (await hurried.finished(job.id)).state == "done"
 
 
 async def test_failures_keep_their_code_message_and_remedy(bench: Bench) -> None:

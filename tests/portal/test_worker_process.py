@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.clock import ManualClock
 from portal.errors import DiskFull
-from portal.worker_process import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, WorkerProcess
+from portal.worker_process import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, LOOK_S, WorkerProcess
 
 QUICK = (sys.executable, "-c", "")
 
@@ -33,6 +33,9 @@ class Looks:
             raise answer
         return answer
 
+    def in_hand(self) -> list[tuple[str, object]]:
+        return []
+
     def on_submit(self, listener: Callable[[], object]) -> None:
         return
 
@@ -45,7 +48,9 @@ class Waits(ManualClock):
         self.waits_s: list[float] = []
 
     async def sleep_until(self, when_s: float) -> None:
-        self.waits_s.append(when_s - self.now_s())
+        wait_s = when_s - self.now_s()
+        if wait_s != LOOK_S:
+            self.waits_s.append(wait_s)
         await asyncio.sleep(0)
 
 
@@ -57,7 +62,7 @@ class Bench:
     async def watch(self, *answers: bool | Exception, command: tuple[str, ...] = QUICK) -> None:
         """Have the queue watched until it has been looked at once more than it has answers, then end the watching."""
         queue: Any = Looks(*answers)
-        settings: Any = SimpleNamespace(model_dump_json=lambda: "{}")
+        settings: Any = SimpleNamespace(model_dump_json=lambda: "{}", job_silence_s=60.0)
         worker = WorkerProcess(settings, queue, command=command, clock=self.clock)
         self._workers.append(worker)
         await worker.start()

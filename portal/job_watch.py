@@ -1,0 +1,54 @@
+"""Which jobs hold their worker up: cancelled but still in hand after a while, or without any progress for long."""
+
+from __future__ import annotations
+
+from portal.job_records import Job, JobFailure
+from portal.jobs import JobQueue
+
+__all__ = ["CANCEL_GRACE_S", "JobWatch"]
+
+CANCEL_GRACE_S = 5.0
+"A running step notices that it is cancelled within a second, unless it hangs."
+
+
+class JobWatch:
+    """Looks at the jobs of one worker process. Its methods block for milliseconds."""
+
+    def __init__(self, queue: JobQueue, silence_s: float) -> None:
+        self._queue = queue
+        self._silence_s = silence_s
+        self._seen: dict[str, tuple[object, float]] = {}
+        "what a job told last, and when that was new"
+        self._overdue: dict[str, Job | None] = {}
+
+    def begin(self) -> None:
+        """Tidy up after a worker that is gone, before there is another one."""
+        self._seen.clear()
+        self._overdue = {job_id: job for job_id, job in self._queue.in_hand() if job is None or not job.active}
+        self.end()
+
+    def overdue(self, now_s: float) -> bool:
+        """Whether the worker has to be ended for one of its jobs."""
+        seen: dict[str, tuple[object, float]] = {}
+        for job_id, job in self._queue.in_hand():
+            told = (job.told_at, job.stage) if job is not None and job.active else None
+            before = self._seen.get(job_id)
+            since_s = before[1] if before is not None and before[0] == told else now_s
+            seen[job_id] = (told, since_s)
+            if now_s - since_s >= (CANCEL_GRACE_S if told is None else self._silence_s):
+                self._overdue[job_id] = job
+        self._seen = seen
+        return bool(self._overdue)
+
+    def end(self) -> None:
+        """Let the jobs that were overdue end as they should, now that their worker is gone."""
+        for job_id in self._overdue:
+            self._queue.give_up(
+                job_id,
+                JobFailure(
+                    "job_stuck",
+                    f"The job told no progress for {self._silence_s / 60:.0f} minutes and was stopped.",
+                    "Try again; if it stays so, use another file. The operator can raise job_silence_s.",
+                ),
+            )
+        self._overdue.clear()
