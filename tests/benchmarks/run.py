@@ -98,6 +98,21 @@ def joining(bench: Bench) -> Iterator[Reading]:
         yield Reading(FIGURES["join_gap_ms"], seen["longest_gap_ms"], note)
 
 
+def abuse(bench: Bench) -> Iterator[Reading]:
+    """What one bad client does to others, and what is kept of clients that are gone."""
+    from tests.benchmarks import abuse
+
+    with running_portal(bench.data_dir, *SPEAKING) as portal:
+        gaps = {kind: asyncio.run(abuse.gap_under_flood_ms(portal, kind, bench.seconds)) for kind in abuse.FLOODS}
+        worst = max(gaps, key=gaps.__getitem__)
+        yield Reading(FIGURES["flood_gap_ms"], gaps[worst], f"the worst of {len(gaps)} kinds: {worst}")
+    with running_portal(bench.data_dir, *MEASURING, "--max-sessions", "1") as portal:
+        yield Reading(FIGURES["stalled_place_s"], asyncio.run(abuse.place_free_after_s(portal)))
+        yield Reading(FIGURES["sockets_mb"], asyncio.run(abuse.many_sockets_mb(portal)))
+    with running_portal(bench.data_dir, *MEASURING) as portal:
+        yield Reading(FIGURES["closed_sessions_mb"], asyncio.run(abuse.closed_sessions_mb(portal)))
+
+
 def memory(bench: Bench) -> Iterator[Reading]:
     clip = moving_clip(bench.data_dir, 1280, 720)
     subprocess.run(
@@ -202,6 +217,7 @@ MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     speaking,
     capacity,
     joining,
+    abuse,
     memory,
     browser,
 )
