@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from portal.environment import find_chromium, install_chromium
+from portal.environment import apt_offers_firefox, find_chromium, find_firefox, install_chromium, install_firefox
 
-__all__ = ["run_checks"]
+__all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
@@ -29,25 +30,47 @@ def run_module(arguments: Sequence[str], extra: Mapping[str, str]) -> int:
     ).returncode
 
 
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """One in which pages are tested."""
+
+    name: str
+    variable: str
+    "environment variable that names another one than find() would"
+    find: Callable[[], Path | None]
+    install: Callable[[Callable[[str], None]], Path | None]
+    is_due: Callable[[], bool]
+    "whether it is a fault, in CI, if it cannot be had"
+    remedy: str
+
+
+BROWSERS = (
+    Browser("Chromium", "CHROMIUM", find_chromium, install_chromium, lambda: True, "apt install chromium"),
+    Browser(
+        *("Firefox", "FIREFOX", find_firefox, install_firefox, apt_offers_firefox),
+        remedy="apt install firefox-esr pulseaudio",
+    ),
+)
+
+
 def run_checks(
     pytest_arguments: Sequence[str],
     *,
     say: Callable[[str], None],
     run: Module = run_module,
-    find_browser: Callable[[], Path | None] = find_chromium,
-    install_browser: Callable[[Callable[[str], None]], Path | None] = install_chromium,
+    browsers: Sequence[Browser] = BROWSERS,
 ) -> int:
     """Lint, types and tests; with arguments, pytest alone with these. Returns the exit status.
 
     Everything is run even if something failed before, and pytest's closing line is the last.
     """
-    browser = find_browser() or install_browser(say)
-    if browser is None:
-        say(
-            "No Chromium could be had, so the browser tests "
-            + ("fail." if os.environ.get("CI") == "true" else "are skipped.")
-            + " Remedy: apt install chromium, or name one with CHROMIUM=/path/to/chrome."
-        )
+    extra = {}
+    for browser in browsers:
+        path = browser.find() or browser.install(say)
+        if path is not None:
+            extra[browser.variable] = str(path)
+        else:
+            say(_missing(browser))
     failed = []
     if not pytest_arguments:
         for check in STATIC_CHECKS:
@@ -58,6 +81,13 @@ def run_checks(
     if failed:
         say(f"Failed so far: {', '.join(failed)}")
     chosen = pytest_arguments or ORDINARY_TESTS
-    extra = {"CHROMIUM": str(browser)} if browser else {}
     status = run(["pytest", f"--timeout={TEST_TIMEOUT_S}", *chosen], extra)
     return status or (1 if failed else 0)
+
+
+def _missing(browser: Browser) -> str:
+    verdict = "fail" if os.environ.get("CI") == "true" and browser.is_due() else "are skipped"
+    return (
+        f"No {browser.name} could be had, so the tests in it {verdict}. "
+        f"Remedy: {browser.remedy}, or name one with {browser.variable}=/path/to/it."
+    )

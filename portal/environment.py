@@ -1,4 +1,4 @@
-"""What the machine offers besides Python packages: a Chromium for tests, system packages, a working OpenCV."""
+"""What the machine offers besides Python packages: browsers for tests, system packages, a working OpenCV."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["Run", "find_chromium", "install_chromium", "root_prefix", "run_command"]
+__all__ = [
+    "Run",
+    "apt_offers_firefox",
+    "find_chromium",
+    "find_firefox",
+    "install_chromium",
+    "install_firefox",
+    "root_prefix",
+    "run_command",
+]
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FIREFOX_NAMES = ("firefox-esr", "firefox")
+FIREFOX_PACKAGES = ("firefox-esr", "pulseaudio")
+"Firefox plays no sound at all where there is no device; PulseAudio has one that leads nowhere."
 
 Run = Callable[[Sequence[str]], int]
 "Runs a command with its output on ours, returns its exit status."
@@ -28,13 +40,9 @@ def run_command(command: Sequence[str]) -> int:
 
 def find_chromium() -> Path | None:
     """A Chromium or Chrome that starts: $CHROMIUM, one on PATH, or Playwright's own."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return Path(named) if _starts(named) else None
-    for name in CHROMIUM_NAMES:
-        path = shutil.which(name)
-        if path and _starts(path):
-            return Path(path)
+    found = _find("CHROMIUM", CHROMIUM_NAMES)
+    if found or os.environ.get("CHROMIUM"):
+        return found
     own = _playwright_chromium()
     return own if own and _starts(str(own)) else None
 
@@ -42,13 +50,8 @@ def find_chromium() -> Path | None:
 def install_chromium(say: Callable[[str], None], run: Run = run_command) -> Path | None:
     """Get a Chromium: by apt where we may, else by Playwright. None if neither works; `say` is told what is done."""
     prefix = root_prefix(run)
-    if shutil.which("apt-get") and prefix is not None:
-        say("No Chromium here: installing it with apt-get.")
-        apt = [*prefix, "apt-get"]
-        installed = run([*apt, "update", "-q"]) == 0 and (
-            run([*apt, "install", "-y", "-q", "--no-install-recommends", "chromium"]) == 0
-        )
-        found = find_chromium() if installed else None
+    if _apt_install("Chromium", ("chromium",), say, run):
+        found = find_chromium()
         if found:
             return found
     say("Asking Playwright for its Chromium.")
@@ -58,6 +61,23 @@ def install_chromium(say: Callable[[str], None], run: Run = run_command) -> Path
     return find_chromium()
 
 
+def find_firefox() -> Path | None:
+    """A Firefox that starts ($FIREFOX, or one on PATH), where there is a PulseAudio to give it a speaker."""
+    return _find("FIREFOX", FIREFOX_NAMES) if shutil.which("pulseaudio") else None
+
+
+def install_firefox(say: Callable[[str], None], run: Run = run_command) -> Path | None:
+    """Get a Firefox, and a speaker for it, by apt where we may. None if that does not work."""
+    return find_firefox() if _apt_install("Firefox", FIREFOX_PACKAGES, say, run) else None
+
+
+def apt_offers_firefox(run: Run = run_command) -> bool:
+    """Whether apt could give a Firefox here, so that its absence is a fault: Debian has one, others may not."""
+    if not shutil.which("apt-cache") or root_prefix(run) is None:
+        return False
+    return run(["apt-cache", "show", "--quiet=2", *FIREFOX_PACKAGES]) == 0
+
+
 def root_prefix(run: Run = run_command) -> list[str] | None:
     """What to put before a command that needs root: nothing as root, sudo where it asks nothing, else None."""
     if sys.platform == "win32":
@@ -65,6 +85,28 @@ def root_prefix(run: Run = run_command) -> list[str] | None:
     if os.geteuid() == 0:
         return []
     return ["sudo", "-n"] if shutil.which("sudo") and run(["sudo", "-n", "true"]) == 0 else None
+
+
+def _apt_install(what: str, packages: Sequence[str], say: Callable[[str], None], run: Run) -> bool:
+    """Whether apt-get has installed the packages; False, and nothing said, where it may not."""
+    prefix = root_prefix(run)
+    if not shutil.which("apt-get") or prefix is None:
+        return False
+    say(f"No {what} here: installing it with apt-get.")
+    apt = [*prefix, "apt-get"]
+    return (
+        run([*apt, "update", "-q"]) == 0
+        and run([*apt, "install", "-y", "-q", "--no-install-recommends", *packages]) == 0
+    )
+
+
+def _find(variable: str, names: Sequence[str]) -> Path | None:
+    """The browser that the environment names, which is not replaced in silence; else the first on PATH that starts."""
+    named = os.environ.get(variable)
+    for path in [named] if named else map(shutil.which, names):
+        if path and _starts(path):
+            return Path(path)
+    return None
 
 
 def _starts(path: str) -> bool:

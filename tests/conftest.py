@@ -12,7 +12,7 @@ import pytest
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.library import AvatarLibrary
-from portal.environment import find_chromium
+from portal.environment import apt_offers_firefox, find_chromium, find_firefox
 
 
 @pytest.fixture
@@ -59,6 +59,18 @@ def chromium() -> Path:
     if path is None:
         message = "no Chromium: apt install chromium, or name one with CHROMIUM=/path/to/chrome"
         if os.environ.get("CI") == "true":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def firefox() -> Path:
+    """A Firefox that starts. Without one the test is skipped; in CI it fails where apt could have given one."""
+    path = find_firefox()
+    if path is None:
+        message = "no Firefox with a speaker: apt install firefox-esr pulseaudio"
+        if os.environ.get("CI") == "true" and apt_offers_firefox():
             pytest.fail(message, pytrace=False)
         pytest.skip(message)
     return path

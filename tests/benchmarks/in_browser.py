@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, Route, async_playwright
 
 from tests.benchmarks.portal_process import PortalProcess
 
-__all__ = ["FLAGS", "PROBE", "fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms"]
+__all__ = ["FLAGS", "fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms", "watched_page"]
 
 PROBE = Path(__file__).parents[1] / "browser" / "probe.js"
 FLAGS = (
@@ -42,8 +43,7 @@ async def page_of(portal: PortalProcess, chromium: Path, query: str = "", before
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
         try:
-            page = await browser.new_page(viewport={"width": 1280, "height": 800})
-            await page.add_init_script(path=PROBE)
+            page = await watched_page(browser, viewport={"width": 1280, "height": 800})
             if before:
                 await page.add_init_script(before)
             await page.goto(f"{portal.url}/{query}")
@@ -51,6 +51,28 @@ async def page_of(portal: PortalProcess, chromium: Path, query: str = "", before
             yield page
         finally:
             await browser.close()
+
+
+async def watched_page(browser: Browser, **options: Any) -> Page:
+    """A page with the probe in it (window.probe), ahead of the page's own scripts. options: of its context.
+
+    The page's policy admits no scripts but its own, and the probe's ears are one. Chromium can be told to overlook the
+    policy; for Firefox just the probe is let in.
+    """
+    is_chromium = browser.browser_type.name == "chromium"
+    context = await browser.new_context(bypass_csp=is_chromium, **options)
+    page = await context.new_page()
+    if not is_chromium:
+        await page.route(re.compile(r"^http://[^/]+/(\?.*)?$"), _admit_probe)
+    await page.add_init_script(path=PROBE)
+    return page
+
+
+async def _admit_probe(route: Route) -> None:
+    answer = await route.fetch()
+    policy = answer.headers.get("content-security-policy", "")
+    widened = re.sub(r"\b(script-src|worker-src) ", r"\1 blob: ", policy)
+    await route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": widened})
 
 
 async def start(page: Page) -> dict[str, Any]:

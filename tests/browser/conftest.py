@@ -1,8 +1,11 @@
-"""A portal as a user starts it, with the measuring backends (beep, flash), and a Chromium that looks at it."""
+"""A portal as a user starts it, with the measuring backends (beep, flash), and browsers that look at it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +13,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, Playwright, async_playwright
 
 from avatars.bundle import BundleContents, encode_jpeg, write_bundle
-from tests.benchmarks.in_browser import FLAGS, PROBE
+from tests.benchmarks.in_browser import FLAGS, watched_page
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 
 SIZE = 256
+SPEAKER_WITHIN_S = 20.0
+STARTS_ITSELF = """
+    for (const type of ["blocked", "unblocked", "firstpicture"]) {
+        addEventListener("load", () => vivavoce.on(type, () => console.log(`player: ${type}`)));
+    }
+    addEventListener("load", () => vivavoce.start());
+"""
+"""A page that starts by itself: no gesture, and none is made by asking it anything."""
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
 
@@ -62,6 +73,8 @@ class Visit:
     portal: PortalProcess
     faults: list[str] = field(default_factory=list)
     "errors of scripts, and requests to other hosts"
+    told: list[str] = field(default_factory=list)
+    "events of a player that started by itself"
 
     async def run(self, script: str, argument: Any = None) -> Any:
         return await self.page.evaluate(script, argument)
@@ -85,23 +98,73 @@ class Visit:
 Visitor = Callable[..., Coroutine[Any, Any, Visit]]
 
 
+Launch = Callable[[Playwright], Awaitable[Browser]]
+
+
+def chromium_at(path: Path, flags: tuple[str, ...] = ()) -> Launch:
+    return lambda driver: driver.chromium.launch(executable_path=path, headless=True, args=[*FLAGS, *flags])
+
+
+def firefox_at(path: Path, speaker: Mapping[str, str], preferences: Mapping[str, Any]) -> Launch:
+    """Debian's own, spoken to by WebDriver BiDi: Playwright's builds of Firefox come from its own servers only."""
+    environment = {**os.environ, **speaker}
+    return lambda driver: driver.firefox.launch(
+        executable_path=path, channel="moz-firefox", headless=True, env=environment, firefox_user_prefs={**preferences}
+    )
+
+
 @pytest.fixture
 async def visit(chromium: Path, portal: PortalProcess) -> AsyncIterator[Visitor]:
     """Open the page in a browser of its own: await visit("?lang=zh", flags=[...], width=390, height=844)."""
     async with AsyncExitStack() as stack:
 
-        async def open_page(query: str = "", **options: Any) -> Visit:
-            return await stack.enter_async_context(_visit(chromium, portal, query, **options))
+        async def open_page(query: str = "", flags: tuple[str, ...] = (), **options: Any) -> Visit:
+            return await stack.enter_async_context(_visit(chromium_at(chromium, flags), portal, query, **options))
+
+        yield open_page
+
+
+@pytest.fixture(scope="session")
+def speaker(firefox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A speaker that leads nowhere, as environment variables: without any, Firefox's sound never begins."""
+    home = tmp_path_factory.mktemp("speaker")
+    door = home / "native"
+    modules = ("module-null-sink rate=48000", f"module-native-protocol-unix socket={door} auth-anonymous=1")
+    command = ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--realtime=no"]
+    own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *(f"--load={module}" for module in modules)], env={**os.environ, **own}, stdout=log, stderr=log
+        )
+    try:
+        deadline_s = time.monotonic() + SPEAKER_WITHIN_S
+        while not door.exists():
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                raise RuntimeError(f"PulseAudio did not start:\n{(home / 'log').read_text(errors='replace')}")
+            time.sleep(0.05)
+        yield {"PULSE_SERVER": f"unix:{door}"}
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+async def firefox_visit(firefox: Path, speaker: dict[str, str], portal: PortalProcess) -> AsyncIterator[Visitor]:
+    """As visit(), in Firefox: await firefox_visit("?lang=zh", preferences={"media.autoplay.default": 5})."""
+    async with AsyncExitStack() as stack:
+
+        async def open_page(query: str = "", preferences: Mapping[str, Any] | None = None, **options: Any) -> Visit:
+            launch = firefox_at(firefox, speaker, preferences or {})
+            return await stack.enter_async_context(_visit(launch, portal, query, **options))
 
         yield open_page
 
 
 @asynccontextmanager
 async def _visit(
-    chromium: Path,
+    launch: Launch,
     portal: PortalProcess,
     query: str,
-    flags: tuple[str, ...] = (),
     width: int = 1280,
     height: int = 800,
     before: str = "",
@@ -109,23 +172,29 @@ async def _visit(
 ) -> AsyncIterator[Visit]:
     """before: a script that runs ahead of those of the page."""
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS, *flags])
+        browser = await launch(driver)
         try:
-            screen = {"width": width, "height": height}
-            context = await browser.new_context(viewport=screen, locale="en-US", has_touch=touch, is_mobile=touch)
-            page = await context.new_page()
-            await page.add_init_script(path=PROBE)
+            screen: Any = {"width": width, "height": height}
+            mobile = {"is_mobile": True} if touch else {}  # Firefox knows no such thing
+            page = await watched_page(browser, viewport=screen, locale="en-US", has_touch=touch, **mobile)
             if before:
                 await page.add_init_script(before)
             opened = Visit(page, portal)
             page.on("pageerror", lambda error: opened.faults.append(str(error)))
             page.on("request", lambda request: _check_host(opened, request.url))
+            page.on("console", lambda message: _listen(opened, message.text))
             await page.goto(f"{portal.url}/{query}")
-            await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
+            if before != STARTS_ITSELF:
+                await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
             yield opened
             assert not opened.faults
         finally:
             await browser.close()
+
+
+def _listen(opened: Visit, text: str) -> None:
+    if text.startswith("player: "):
+        opened.told.append(text.removeprefix("player: "))
 
 
 @asynccontextmanager

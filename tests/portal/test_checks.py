@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from portal import environment
-from portal.checks import ORDINARY_TESTS, STATIC_CHECKS, run_checks
-from portal.environment import find_chromium, install_chromium
+from portal.checks import ORDINARY_TESTS, STATIC_CHECKS, Browser, run_checks
+from portal.environment import (
+    apt_offers_firefox,
+    find_chromium,
+    find_firefox,
+    install_chromium,
+    install_firefox,
+)
 
 
 class Runs:
@@ -25,9 +31,11 @@ class Runs:
         return int(bool(self.failing) and self.failing in arguments)
 
 
-def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None):
+def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None, due=True):
+    """With one browser: the named one, or none."""
     found = Path(browser) if browser else None
-    return run_checks(arguments, say=say, run=runs, find_browser=lambda: found, install_browser=lambda _say: None)
+    one = Browser("Chromium", "CHROMIUM", lambda: found, lambda _say: None, lambda: due, "apt install chromium")
+    return run_checks(arguments, say=say, run=runs, browsers=[one])
 
 
 def test_lint_and_types_come_first_and_pytest_last():
@@ -54,13 +62,15 @@ def test_arguments_choose_tests():
     assert [call[-2:] for call in runs.calls] == [("-k", "settings")]
 
 
-@pytest.mark.parametrize(("ci", "verdict"), [("true", "fail."), ("", "are skipped.")])
-def test_a_missing_browser_is_said(monkeypatch, ci, verdict):
-    """Where no browser can be had that is said, and in CI it is a failure."""
+@pytest.mark.parametrize(
+    ("ci", "due", "verdict"), [("true", True, "fail."), ("true", False, "are skipped."), ("", True, "are skipped.")]
+)
+def test_a_missing_browser_is_said(monkeypatch, ci, due, verdict):
+    """Where no browser can be had that is said, and in CI it is a failure if it could have been had."""
     monkeypatch.setenv("CI", ci)
     said: list[str] = []
     runs = Runs()
-    check(runs, browser=None, say=said.append)
+    check(runs, browser=None, say=said.append, due=due)
     assert verdict in said[0]
     assert runs.extra[-1] == {}
 
@@ -68,7 +78,8 @@ def test_a_missing_browser_is_said(monkeypatch, ci, verdict):
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A bare machine: no browser on PATH, apt-get there, we are root. Gives the folder that is PATH."""
-    monkeypatch.delenv("CHROMIUM", raising=False)
+    for variable in ("CHROMIUM", "FIREFOX"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(environment, "_playwright_chromium", lambda: None)
     monkeypatch.setattr(environment.os, "geteuid", lambda: 0)
@@ -127,3 +138,27 @@ def test_apt_is_left_alone_without_root(machine, monkeypatch):
     commands = []
     install_chromium(lambda _text: None, lambda command: commands.append(list(command)) or 1)
     assert [command[1:] for command in commands] == [["-m", "playwright", "install", "chromium"]]
+
+
+def test_a_firefox_counts_where_it_has_a_speaker(machine):
+    """Without one it would play nothing, so apt-get is asked for both."""
+    firefox = program(machine / "firefox-esr")
+    assert find_firefox() is None
+    commands = []
+
+    def run(command):
+        commands.append(list(command))
+        if "install" in command:
+            program(machine / "pulseaudio")
+        return 0
+
+    assert install_firefox(lambda _text: None, run) == firefox
+    assert commands[-1][-2:] == ["firefox-esr", "pulseaudio"]
+
+
+def test_firefox_is_due_only_where_apt_has_it(machine):
+    """On Debian its absence is a fault; elsewhere there is no such package, or no apt at all."""
+    assert not apt_offers_firefox(lambda _command: 0)
+    program(machine / "apt-cache")
+    assert apt_offers_firefox(lambda _command: 0)
+    assert not apt_offers_firefox(lambda _command: 100)
