@@ -44,7 +44,7 @@ EXPIRES_S = 600.0
 """So long a socket may be without a session after a hello that was refused, or a bye."""
 GREETINGS, GREETINGS_PER_S = 120.0, 4.0
 """New sockets and new sessions of one address: a class of thirty may reload its pages twice at the same moment."""
-TOO_MANY_SOCKETS = TooMany("Too many pages are connected.", "Close another page, or try again in a minute.")
+ALL = "all"
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
 
@@ -136,7 +136,7 @@ class SessionSocket:
         if await viewer.accept():
             address = address_of(socket.scope)
             try:
-                with self._sockets.held("", TOO_MANY_SOCKETS), self._one_of(address):
+                with self._one_of(self._sockets, ALL), self._one_of(self._sockets_each, address):
                     self.charge(address)
                     conversation = _Conversation(self, viewer, address, local=is_local(socket.scope))
                     await conversation.run()
@@ -149,8 +149,10 @@ class SessionSocket:
         if retry_s:
             raise TooOften("This address connects too often.", "Wait a minute, then try again.", retry_s)
 
-    def _one_of(self, address: str) -> AbstractContextManager[None]:
-        return self._sockets_each.held(address, TOO_MANY_SOCKETS) if address else nullcontext()
+    def _one_of(self, sockets: Shares, whose: str) -> AbstractContextManager[None]:
+        if not whose:
+            return nullcontext()
+        return sockets.held(whose, TooMany("Too many pages are connected.", "Close another, or try again in a minute."))
 
 
 class _Conversation:
@@ -223,9 +225,9 @@ class _Conversation:
             case messages.Hello():
                 if self._seat is not None or self._greeting:
                     raise BadRequest("This socket has a session already.", "Open another socket for another session.")
+                self._lane.put(message)
                 self._greeting = True
                 self._socket.expires_s = None
-                self._lane.put(message)
             case messages.Interrupt():
                 await self._interrupt()
             case messages.Bye():
