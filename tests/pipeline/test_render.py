@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -53,6 +54,17 @@ async def test_a_clip_plays_with_sound_and_picture_in_step(stages: Stages, tmp_p
     assert white[MARGIN_PICTURES:-MARGIN_PICTURES].sum() >= 15
     assert [bool(white[k]) for k in inside] == [bool(loud[k]) for k in inside]
     assert [event.text for event in events if isinstance(event, SubtitleEvent)]
+
+
+async def test_a_clip_says_that_it_was_made_by_ai(stages: Stages, tmp_path: Path) -> None:
+    """A comment for people's programs, and the key that China's GB 45438-2025 asks for, with the clip's own number."""
+    await render(stages, Utterance(text="one"), tmp_path / "clip.mp4")
+    with av.open(str(tmp_path / "clip.mp4")) as file:
+        told = file.metadata
+    assert told["comment"].startswith("AI-generated")
+    aigc = json.loads(told["AIGC"])
+    assert (aigc["Label"], aigc["ContentProducer"], aigc["ProduceID"]) == ("1", "Vivavoce", "clip")
+    assert len(aigc) == 7 and all(isinstance(value, str) for value in aigc.values())
 
 
 async def test_a_recording_is_spoken_from_its_first_to_its_last_sample(stages: Stages, tmp_path: Path) -> None:
