@@ -35,6 +35,8 @@ METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = "Content-Type, Range, If-None-Match, If-Modified-Since"
 RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After"
 REMEMBERED_S = 600
+NO_NAME = ""
+"What stands in Host is not even a name."
 OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
 """Nobody can own a name below these: they are for a house or a company. Nor a name without a dot."""
 
@@ -73,6 +75,8 @@ class OriginGuard:
     def _answer(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
         """What is said here; None lets the request pass."""
         name = self._unknown_name(scope, headers)
+        if name == NO_NAME:
+            return error_response("bad_request", "The request names no host.", "Open the portal by its address.")
         if name is not None:
             return error_response(
                 "unknown_host",
@@ -113,7 +117,7 @@ class OriginGuard:
             try:
                 name, _port = parse_host(host)
             except ValueError:
-                return "?"
+                return NO_NAME
             # What a proxy says besides has to be known: only of the first name the browser vouches.
             if not self._is_known(name) and not (place == 0 and _came_by_tls(scope, headers)):
                 return name

@@ -15,6 +15,7 @@ from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
 from pipeline import registry
 from pipeline.errors import VivavoceError
+from pipeline.types import NoticeEvent
 from portal import cli
 from portal.settings import Settings, option_name
 
@@ -139,12 +140,13 @@ def test_render_speaks_a_text_with_the_chosen_avatar(monkeypatch, capsys, tmp_pa
     """`render --text ... OUT` calls the renderer once and says where the clip is."""
     calls = []
     monkeypatch.setattr(
-        "portal.rendering.render_clip", lambda settings, **wanted: calls.append(wanted) or ["A notice."]
+        "portal.rendering.render_clip",
+        lambda settings, **wanted: calls.append(wanted) or [NoticeEvent("notice", "A notice.", "Do this.")],
     )
     output = tmp_path / "clip.mp4"
     assert cli.main(["render", "--text", "Hello.", "--avatar", "made-by-me", str(output)]) == 0
     assert (calls[0]["avatar"], calls[0]["text"], calls[0]["audio"]) == ("made-by-me", "Hello.", None)
-    assert capsys.readouterr().out == f"A notice.\nWritten: {output}\n"
+    assert capsys.readouterr().out == f"A notice. Do this.\nWritten: {output}\n"
 
 
 def test_render_refuses_a_lip_sync_that_cannot_run_before_an_avatar_is_made(monkeypatch, capsys, tmp_path):

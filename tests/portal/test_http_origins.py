@@ -60,9 +60,9 @@ UNKNOWN = [
     {"host": "hf.space"},
     {"host": "x.hf.space.evil.example"},
     {"host": "127.0.0.1.evil.example"},
-    {"host": "a b"},
-    {"host": "*.hf.space"},
+    {"host": "hf.space."},
 ]
+NAMELESS = [{"host": "a b"}, {"host": "*.hf.space"}, {"host": "<script>"}, {"host": "localhost:999999"}]
 KNOWN = [
     "localhost:7860",
     "127.0.0.1:7860",
@@ -106,6 +106,15 @@ def test_a_name_that_anybody_can_own_is_not_ours(client: TestClient, headers: di
         refused = client.request(method, "/thing", headers=headers)
         assert refused.status_code == 403 and refused.json()["error"]["code"] == "unknown_host"
         assert "--trusted-hosts" in refused.json()["error"]["hint"]
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/session", headers=headers):
+        pass
+
+
+@pytest.mark.parametrize("headers", NAMELESS)
+def test_what_is_no_name_is_not_served(client: TestClient, headers: dict[str, str]) -> None:
+    """And is not repeated in the answer."""
+    refused = client.get("/thing", headers=headers)
+    assert refused.status_code == 400 and headers["host"] not in refused.text
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/session", headers=headers):
         pass
 
