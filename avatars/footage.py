@@ -137,7 +137,8 @@ def _near(length: float, whole: int) -> int:
 
 
 def _open(path: Path, container: str) -> InputContainer:
-    return av.open(f"file:{path}", format=container, metadata_errors="replace")
+    only_this = {"protocol_whitelist": "file"}
+    return av.open(f"file:{path}", format=container, options=only_this, metadata_errors="replace")
 
 
 def _moving_stream(source: InputContainer) -> VideoStream:

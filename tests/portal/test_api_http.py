@@ -31,6 +31,7 @@ from portal.http.bodies import Bodies
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from tests.portraits import plain_parts
+from tests.recordings import playlists
 
 MAX_UPLOAD_BYTES = 2_000_000
 PHOTO = presets()[0].picture
@@ -333,9 +334,11 @@ def test_a_request_without_a_file_is_small(client: TestClient, make_bundle: Call
 def test_a_recording_must_be_sound(
     client: TestClient, tmp_path: Path, make_bundle: Callable[..., AvatarBundle]
 ) -> None:
-    """A file without sound is refused, by its content, and not kept."""
+    """A file without sound is refused, by its content, and not kept; so is a list that names another file."""
     make_bundle("ada")
-    for content in (b"no sound at all" * 100, PHOTO.read_bytes()):
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(recording())
+    for content in (b"no sound at all" * 100, PHOTO.read_bytes(), playlists(f"file://{secret}")["hls"].encode()):
         response = client.post("/api/clips", data={"avatar": "ada"}, files={"audio": ("a.wav", content)})
         assert error_of(response, 415)["code"] == "unsupported_media"
     assert leftovers(tmp_path) == []

@@ -13,7 +13,7 @@ from avatars.bundle import AvatarBundle
 from avatars.errors import NetworkMissing
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, networks_of
-from pipeline.errors import BackendUnavailable
+from pipeline.errors import BackendUnavailable, RenderError
 from portal.avatar_parts import prepare_for_backend
 from portal.jobs import JobQueue
 from portal.rendering import render_clip
@@ -21,6 +21,7 @@ from portal.settings import Settings
 from portal.worker_process import WorkerProcess
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
+from tests.recordings import spoken, write_recording
 
 
 class Killed(Exception):
@@ -139,3 +140,33 @@ async def test_the_test_clip_of_a_new_avatar_shows_the_network(
     finally:
         await worker.aclose()
         queue.close()
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_recording_without_a_length_tells_its_true_progress(tmp_path: Path) -> None:
+    """Its header says nothing, so its seconds are counted first; the clip is as long, and nothing is noticed."""
+    settings = Settings(data_dir=tmp_path, lipsync="flash", tts="beep")
+    speech = write_recording(tmp_path / "speech", spoken(3)[None], "webm", "libopus", live="1")
+    told: list[float] = []
+    notices = render_clip(
+        settings, avatar="ada", output=tmp_path / "clip.mp4", work=tmp_path / "work", audio=speech, progress=told.append
+    )
+    assert notices == [] and told == sorted(told) and told[-1] == 1
+    assert sum(0.1 < share < 0.9 for share in told) > 40
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_recording_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """Its real length decides."""
+    settings = Settings(data_dir=tmp_path, lipsync="flash", tts="beep")
+    speech = write_recording(tmp_path / "speech", spoken(3)[None], "webm", "libopus", live="1")
+    with pytest.raises(RenderError, match="more than") as told:
+        render_clip(
+            settings,
+            avatar="ada",
+            output=tmp_path / "clip.mp4",
+            work=tmp_path / "work",
+            audio=speech,
+            longest_speech_s=2,
+        )
+    assert told.value.code == "unsupported_media" and not (tmp_path / "clip.mp4").exists()
