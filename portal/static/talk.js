@@ -98,6 +98,7 @@ class VivavoceTalk extends HTMLElement {
         this.keepWish(chosen);
         if (this.player.state !== "idle") this.toast(this.texts.nextStart);
       },
+      reachable: async () => (await listOf("online.json"))?.reachable ?? true,
     });
     this.mute(this.wishes.muted === true);
     this.bindControls();

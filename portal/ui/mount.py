@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from portal.api.errors import error_response
 from portal.http.headers import page_policy
 from portal.ui.context import PageContext
+from portal.ui.online import OnlineVoices
 from portal.ui.page import build_page
 from portal.ui.talk import catalogue
 
@@ -60,6 +61,13 @@ def mount_page(app: FastAPI, context: PageContext) -> None:
     def choices() -> dict[str, Any]:
         """What can be chosen in the Talk tab, looked up anew for each visitor."""
         return catalogue(context)
+
+    online = OnlineVoices()
+
+    @app.get("/online.json", include_in_schema=False)
+    async def reachable() -> dict[str, bool]:
+        """Whether the online voices can be had now."""
+        return {"reachable": await online.are_reachable()}
 
     app.router.default = PageServer(carrier, f"api/avatars/{context.sessions.default_avatar}/poster.jpg")
 

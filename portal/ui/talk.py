@@ -142,4 +142,5 @@ def _entry(choice: BackendChoice) -> dict[str, Any]:
         "fetched": choice.name in BACKENDS,
         "measuring": choice.name in _MEASURING,
         "voices": list(choice.voices),
+        "online": [voice for voice in choice.voices if voice in choice.online_voices],
     }

@@ -727,3 +727,21 @@ async def test_an_answer_that_nobody_hears_is_told_once(visit: Visitor) -> None:
         "[...document.querySelectorAll('.vv-announcer p')].filter((line) => line.textContent.includes('seven')).length"
     )
     await page.until(f"{told} === 1")
+
+
+async def test_voices_that_cannot_be_reached_are_not_offered(visit: Visitor) -> None:
+    """While the online service is away, its voices are shown as out of reach; the others are offered."""
+    page = await visit()
+    choices = await page.run("fetch('choices.json').then((answer) => answer.json())")
+    for tts in choices["tts"]:
+        if tts["name"] == "beep":
+            tts.update(voices=["near", "far"], online=["far"])
+    await page.page.route("**/choices.json", lambda route: route.fulfill(json=choices))
+    await page.page.route("**/online.json", lambda route: route.fulfill(json={"reachable": False}))
+    await page.page.reload()
+    await page.page.wait_for_selector("#vv-start:not([disabled])")
+    await page.page.click(".vv-settings > summary")
+    menu = "document.querySelector('vivavoce-talk [name=voice]')"
+    await page.until(f"[...{menu}.options].some(({{ disabled }}) => disabled)")
+    offered = await page.run(f"[...{menu}.options].map(({{ text, disabled }}) => [text, disabled])")
+    assert offered[1:] == [["near", False], ["far · cannot be reached", True]]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from pipeline import registry
+from pipeline.clock import ManualClock
 from pipeline.errors import BackendUnavailable
 from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.settings import Settings
+from portal.ui.online import OnlineVoices
 from portal.ui.talk import catalogue
 from portal.ui.talk_text import HEADER_TEXTS, TALK_TEXTS
 
@@ -62,6 +64,7 @@ def test_the_menus_have_a_line_for_each_backend(tmp_path: Path) -> None:
         "fetched": False,
         "measuring": True,
         "voices": ["beep"],
+        "online": [],
     }
     (wav2lip,) = (line for line in lines["lipsync"] if line["name"] == "wav2lip96")
     assert not wav2lip["ready"] and wav2lip["fetched"] and "launch.py fetch wav2lip96" in wav2lip["remedy"]
@@ -82,3 +85,20 @@ def test_every_reason_of_the_player_has_words() -> None:
     table = script.partition("export const REASONS = {")[2].partition("}")[0]
     codes = re.findall(r"^  (\w+):", table, re.M)
     assert codes and all(f"reason.{code}" in TALK_TEXTS[language] for code in codes for language in TALK_TEXTS)
+
+
+async def test_the_online_voices_are_looked_for_once_a_minute() -> None:
+    """However many viewers look at the voices; what was found is believed for a while, then asked anew."""
+    clock = ManualClock()
+    asked: list[float] = []
+
+    async def probe() -> None:
+        asked.append(clock.now_s())
+        if len(asked) == 1:
+            raise BackendUnavailable("edge", "the service cannot be reached", "")
+
+    online = OnlineVoices(probe, clock)
+    assert [await online.are_reachable() for _ in range(5)] == [False] * 5
+    assert len(asked) == 1
+    await clock.advance(61)
+    assert await online.are_reachable() and len(asked) == 2

@@ -8,20 +8,30 @@ const NAMES = ["tts", "voice", "lipsync"];
 export class Choices {
   /**
    * @param {HTMLDetailsElement} panel
-   * @param {{wished: Object, changed: (chosen: Object) => void}} page wished: what was chosen on an earlier visit;
-   *     changed: the viewer has chosen
+   * @param {{wished: Object, changed: (chosen: Object) => void, reachable: () => Promise<boolean>}} page wished: what was
+   *     chosen on an earlier visit; changed: the viewer has chosen; reachable: whether online voices can be had now
    */
-  constructor(panel, { wished, changed }) {
+  constructor(panel, { wished, changed, reachable }) {
     this.panel = panel;
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.wished = wished; // shown once it can be
     this.texts = {};
     this.isDebugging = new URLSearchParams(location.search).has("debug");
+    this.isReachable = true; // the service of the online voices, as far as is known
     this.menu("tts").onchange = () => this.fillVoices();
+    panel.ontoggle = () => panel.open && this.look(reachable);
     panel.onchange = () => {
       this.wished = {};
       changed(this.chosen());
     };
+  }
+
+  /** Who looks at the voices sees which of them can be had now. */
+  async look(reachable) {
+    const isReachable = await reachable();
+    if (isReachable === this.isReachable) return;
+    this.isReachable = isReachable;
+    this.fill(this.catalogue, this.texts);
   }
 
   menu(name) {
@@ -78,9 +88,17 @@ export class Choices {
     const menu = this.menu("voice");
     const chosen = this.wished.voice || menu.value || this.catalogue.defaults.voice || "";
     const voices = tts ? tts.voices : [];
-    menu.replaceChildren(new Option(this.texts.voiceDefault, ""), ...voices.map((voice) => new Option(voice, voice)));
-    menu.value = voices.includes(chosen) ? chosen : "";
+    const options = voices.map((voice) => this.voiceOption(voice, tts.online));
+    menu.replaceChildren(new Option(this.texts.voiceDefault, ""), ...options);
+    menu.value = voices.includes(chosen) ? chosen : ""; // also while it cannot be reached: that may pass
     this.panel.querySelector(".vv-told").textContent = this.texts[`told.${name}`] ?? "";
+  }
+
+  voiceOption(voice, online = []) {
+    const isAway = !this.isReachable && online.includes(voice);
+    const option = new Option(isAway ? `${voice} · ${this.texts.unreachable}` : voice, voice);
+    option.disabled = isAway;
+    return option;
   }
 
   /** Which choices are not ready here, and what to do about it. */
