@@ -1,5 +1,7 @@
 /** The strip of avatars: a group of radio buttons with one tab stop. */
 
+import { centreOnFace } from "../faces.js";
+
 /** An address beside the page's own, so that it also works below a proxy's path. */
 export function beside(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI);
@@ -8,19 +10,6 @@ export function beside(path) {
 /** The picture of an avatar; of one that has lost it, something in its place. */
 export function stillOf({ poster }) {
   return beside(poster || "static/logo.svg").href;
-}
-
-/** Where the face is, as an object-position that keeps it in the middle of a square. */
-function positionOf({ face, width, height }) {
-  if (!face) return "50% 15%"; // a portrait's face is in its upper part
-  const [x, y, faceWidth, faceHeight] = face;
-  const shorter = Math.min(width, height);
-  const along = (start, size, whole) => {
-    const room = whole - shorter; // what the square leaves out along this side
-    if (room <= 0) return 50;
-    return Math.min(100, Math.max(0, (100 * ((start + size / 2) * whole - shorter / 2)) / room));
-  };
-  return `${along(x, faceWidth, width).toFixed(1)}% ${along(y, faceHeight, height).toFixed(1)}%`;
 }
 
 export class AvatarPicker {
@@ -66,7 +55,7 @@ export class AvatarPicker {
     const face = new Image();
     face.src = stillOf(avatar);
     face.alt = "";
-    face.style.objectPosition = positionOf(avatar);
+    centreOnFace(face, avatar);
     const label = document.createElement("span");
     label.textContent = name;
     button.append(face, label);
