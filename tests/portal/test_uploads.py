@@ -1,0 +1,45 @@
+"""Files that wait to be looked at do not hold up anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from portal import uploads as module
+from portal.errors import QueueFull
+from portal.uploads import LOOKED_AT, Uploads
+
+
+def stored(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a look takes, other requests have their threads; beyond the bound an upload is refused, unstored."""
+    monkeypatch.setattr(module, "MAX_WAITING", 1)
+    uploads, go_on = Uploads(tmp_path), threading.Event()
+    looking = threading.Semaphore(0)
+
+    def look() -> Any:
+        looking.release()
+        go_on.wait(30)
+
+    looks = [asyncio.create_task(uploads.submit(look)) for _ in range(LOOKED_AT + 1)]
+    try:
+        for _ in range(LOOKED_AT):
+            assert await run_in_threadpool(looking.acquire, timeout=30)
+        with pytest.raises(QueueFull) as told:
+            await uploads.store(UploadFile(io.BytesIO(b"more")))
+        assert told.value.hint and stored(tmp_path) == []
+        assert not looking.acquire(blocking=False)
+    finally:
+        go_on.set()
+        await asyncio.gather(*looks)
+    assert (await uploads.store(UploadFile(io.BytesIO(b"more")))).read_bytes() == b"more"
