@@ -1,0 +1,24 @@
+"""A page that starts by itself, before any gesture: with the autoplay rules that its users have."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import STARTS_ITSELF, Visitor
+
+pytestmark = pytest.mark.browser
+
+WORDS = "one two three four five six seven eight nine ten"
+AS_USERS_HAVE_IT = ("--autoplay-policy=document-user-activation-required",)
+
+
+async def test_the_first_click_brings_sound(visit: Visitor) -> None:
+    """Chromium shows the avatar, says that it is mute, and plays sound from the first click on, wherever it is."""
+    page = await visit("?transport=websocket", flags=AS_USERS_HAVE_IT, before=STARTS_ITSELF)
+    await page.hear("firstpicture")
+    await page.hear("blocked")
+    await page.page.mouse.click(640, 30)
+    await page.hear("unblocked")
+    assert (await page.stats())["state"] == "live"
+    await page.say(WORDS)
+    await page.until("vivavoce.stats().latencyMs > 0")
