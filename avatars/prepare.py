@@ -13,7 +13,7 @@ the stage cleanly, which is how a preparation is cancelled.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpeg, write_bundle
 from avatars.confined import run_confined
+from avatars.cuts import face_changes, scene_cuts, small_picture
 from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.errors import FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
@@ -35,7 +36,7 @@ from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
 from avatars.media import FPS, MAX_SIDE_PX, even_size, fit_within
 from avatars.preview import encode_preview, make_poster
-from avatars.report import draw_strip, read_report, report_of, write_report
+from avatars.report import Concern, concerns_of, draw_strip, read_report, report_of, write_report
 from avatars.source import Upload, counted, decode_source, decoding_limits
 from avatars.tracking import FaceStatus, Track, follow, ping_pong, smooth
 from avatars.workspace import FrameFile, disk_full_explained, read_json, stage_output, write_json
@@ -75,6 +76,8 @@ PRESET_SIDE_PX = 512
 MIN_PICTURE_PX = 512
 "longer side to which a small photo is enlarged"
 MIN_CLIP_S = 1.0
+GAPING_IOD = 0.25
+"gap between the lips of a still from which no mouth at rest can be made"
 BOX_SIGMA = 2.0
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
 "middles of the lids: the poster is the picture with the widest eyes"
@@ -237,7 +240,8 @@ def _find_in_photo(source: Path, output: Path, analyzer: FaceAnalyzer) -> None:
         np.save(output / "picture.npy", picture)
         np.save(output / "landmarks.npy", landmarks)
     shown = Track(landmarks, track.statuses, track.first, track.stop)
-    _write_report(shown, face_px, lambda _index: picture, output)
+    concerns = concerns_of(track, photo.shape[1], photo.shape[0])
+    _write_report(shown, face_px, concerns, lambda _index: picture, output)
 
 
 def _closeup(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
@@ -276,25 +280,60 @@ def _landmarks_in(
 def _find_in_clip(source: Path, output: Path, analyzer: FaceAnalyzer, progress: Progress) -> None:
     frames = FrameFile(source)
     count = read_json(source / "source.json")["frames"]
-    track = follow([analyzer.analyse(decode_jpeg(jpeg)) for jpeg in counted(frames.read(), count, progress)])
+    track = _followed(counted(frames.read(), count, progress), analyzer)
     sizes = [Face.from_landmarks(points).size_px for points in track.landmarks if np.isfinite(points).all()]
     compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses], output)
-    np.savez(output / "track.npz", landmarks=track.landmarks, stretch=np.array([track.first, track.stop]))
+    shown = _shown_pictures(track)
+    stretch = np.array([track.first, track.stop])
+    np.savez(output / "track.npz", landmarks=track.landmarks[shown], stretch=stretch, shown=shown)
     _write_report(
         track,
         float(np.median(sizes)) if sizes else 0.0,
+        concerns_of(track, *decode_jpeg(next(frames.read(0, 1))).shape[1::-1]),
         lambda index: decode_jpeg(next(frames.read(index, index + 1))),
         output,
     )
 
 
-def _write_report(track: Track, face_px: float, picture: Callable[[int], ImageArray], output: Path) -> None:
-    write_report(report_of(track, face_px, draw_strip(track, picture, output)), output)
+def _followed(jpegs: Iterable[bytes], analyzer: FaceAnalyzer) -> Track:
+    """The face of a clip, as far as the clip shows one scene and one person."""
+    faces: list[list[Face]] = []
+    smalls: list[ImageArray] = []
+    width = 0
+    for jpeg in jpegs:
+        rgb = decode_jpeg(jpeg)
+        width = rgb.shape[1]
+        faces.append(analyzer.analyse(rgb))
+        smalls.append(small_picture(rgb))
+    scenes = scene_cuts(smalls)
+    track = follow(faces, scenes.cuts, scenes.foreign)
+    others = face_changes(smalls, track.landmarks, width, [status.usable for status in track.statuses])
+    return follow(faces, scenes.cuts | others, scenes.foreign) if others else track
+
+
+def _shown_pictures(track: Track) -> npt.NDArray[np.int64]:
+    """Which picture of the clip is shown in the place of each (n,): its own, or of a foreign one the last before."""
+    shown = np.arange(len(track.statuses))
+    for index in sorted(track.foreign):
+        shown[index] = shown[index - 1]
+    return shown
+
+
+def _write_report(
+    track: Track,
+    face_px: float,
+    concerns: tuple[Concern, ...],
+    picture: Callable[[int], ImageArray],
+    output: Path,
+) -> None:
+    write_report(report_of(track, face_px, concerns, draw_strip(track, picture, output)), output)
 
 
 def _refuse_if_unusable(work: Path) -> None:
     report = read_report(work / "find_faces")
     frames, (first, stop) = report["frames"], report["used"]
+    if frames == 1 and report.get("rest_gap_iod", 0.0) > GAPING_IOD:
+        raise FaceNotFound("The mouth in this picture is wide open.", "Use one in which the lips are closed.")
     if stop - first >= (MIN_CLIP_S * FPS if frames > 1 else 1):
         return
     counts = report["counts"]
@@ -360,12 +399,19 @@ def _save_loop(
 
 
 def _frames_of_loop(work: Path, output: Path) -> Callable[[int, int], Iterator[bytes]]:
-    """JPEGs of the loop's frames [first, stop): a still's own ones, or the stretch of the clip that is used."""
+    """JPEGs of the loop's frames [first, stop): a still's own ones, or those of the clip's stretch that is used."""
     stills = FrameFile(output)
     if stills.exists():
         return stills.read
     offset = int(np.load(output / "loop.npz")["stretch"][0])
-    return lambda first, stop: FrameFile(work / "read_source").read(offset + first, offset + stop)
+    clip = FrameFile(work / "read_source")
+    with np.load(work / "find_faces" / "track.npz") as track:
+        shown = track.get("shown")  # a preparation that an older version has begun has none
+    if shown is None or np.array_equal(shown, np.arange(len(shown))):
+        return lambda first, stop: clip.read(offset + first, offset + stop)
+    return lambda first, stop: (
+        next(clip.read(index, index + 1)) for index in shown[offset + first : offset + stop].tolist()
+    )
 
 
 def _loop_jpegs(work: Path) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
-from avatars.geometry import LEFT_EYE, LIPS, RIGHT_EYE, mouth_box
+from avatars.geometry import CHIN_TIP, LEFT_EYE, LIPS, RIGHT_EYE, face_scale, mouth_box
 from avatars.media import FPS, even_size
 from avatars.tracking import MIN_FACE_PX, FaceStatus, Track
 from avatars.workspace import read_json, write_json
 
-__all__ = ["FaceReport", "StripPicture", "draw_strip", "read_report", "report_of", "write_report"]
+__all__ = [
+    "Concern",
+    "FaceReport",
+    "StripPicture",
+    "concerns_of",
+    "draw_strip",
+    "read_report",
+    "report_of",
+    "write_report",
+]
 
 ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -37,6 +47,38 @@ WORDS: Mapping[FaceStatus, str] = {
     FaceStatus.TOO_SMALL: f"the face is lower than {MIN_FACE_PX:.0f} px",
     FaceStatus.TURNED_AWAY: "the face is turned too far away",
     FaceStatus.SEVERAL_FACES: "there are several faces, and the largest one is used",
+}
+
+
+class Concern(StrEnum):
+    """What makes a usable face a worse avatar. The page has words of its own for each."""
+
+    SMALL_FACE = "small_face"
+    SMALL_MOUTH = "small_mouth"
+    MOUTH_CUT = "mouth_cut"
+    CHIN_CUT = "chin_cut"
+    MOUTH_OPEN = "mouth_open"
+    CUTS = "cuts"
+    FOREIGN = "foreign"
+
+
+SMALL_FACE = 0.15
+"width of the face in parts of the picture's"
+SMALL_MOUTH_PX = 40.0
+OPEN_MOUTH_IOD = 0.10
+"gap between the lips at rest"
+USUAL_GAP = 0.2
+"quantile over a clip: people who talk close their mouths in between"
+OFTEN = 0.2
+"part of the pictures in which something is wrong with the mouth's place"
+CONCERN_WORDS: Mapping[Concern, str] = {
+    Concern.SMALL_FACE: "The face is small in the picture: choose a part of it, or come closer.",
+    Concern.SMALL_MOUTH: f"The mouth is narrower than {SMALL_MOUTH_PX:.0f} px, so it will look soft.",
+    Concern.MOUTH_CUT: "The edge of the picture cuts the mouth off: it will look wrong when it speaks.",
+    Concern.CHIN_CUT: "The chin lies outside the picture: the mouth may look cut off when it opens.",
+    Concern.MOUTH_OPEN: "The mouth is open at rest: closed lips give a better avatar.",
+    Concern.CUTS: "There is a cut to another scene or person; only the longest part between cuts is used.",
+    Concern.FOREIGN: "Pictures that do not belong to the clip, such as black ones, are not shown.",
 }
 
 
@@ -65,8 +107,11 @@ class FaceReport:
     "every picture's status, as (status, first, count)"
     face_px: float
     "median height of the face; 0 if there is none"
+    rest_gap_iod: float
+    "how far the lips are apart where the mouth rests; 0 if no picture is used"
     words: tuple[str, ...]
     "the same in plain English"
+    concerns: tuple[Concern, ...] = ()
     strip: tuple[StripPicture, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +121,9 @@ class FaceReport:
             "counts": dict(self.counts),
             "runs": [list(run) for run in self.runs],
             "face_px": round(self.face_px, 1),
+            "rest_gap_iod": round(self.rest_gap_iod, 3),
             "words": list(self.words),
+            "concerns": [str(concern) for concern in self.concerns],
             "strip": [
                 {"file": one.file, "frame": one.frame, "status": str(one.status), "used": one.used}
                 for one in self.strip
@@ -84,7 +131,9 @@ class FaceReport:
         }
 
 
-def report_of(track: Track, face_px: float, strip: tuple[StripPicture, ...] = ()) -> FaceReport:
+def report_of(
+    track: Track, face_px: float, concerns: tuple[Concern, ...] = (), strip: tuple[StripPicture, ...] = ()
+) -> FaceReport:
     """Sum up a track."""
     counts = Counter(track.statuses)
     return FaceReport(
@@ -94,9 +143,40 @@ def report_of(track: Track, face_px: float, strip: tuple[StripPicture, ...] = ()
         counts={str(status): counts[status] for status in FaceStatus},
         runs=_runs(track.statuses),
         face_px=face_px,
-        words=_words(track, counts),
+        rest_gap_iod=_rest_gap_iod(track.landmarks[track.first : track.stop]) if track.good else 0.0,
+        words=(*_words(track, counts, concerns), *(CONCERN_WORDS[concern] for concern in concerns)),
+        concerns=concerns,
         strip=strip,
     )
+
+
+def concerns_of(track: Track, width: int, height: int) -> tuple[Concern, ...]:
+    """What is to be said of the part of a track that is used; its pictures are `width` x `height` px."""
+    used = track.landmarks[track.first : track.stop]
+    if not len(used):
+        return ()
+    x, y = used[..., 0], used[..., 1]
+    lips = list(LIPS)
+    mouth_px = np.linalg.norm(used[:, 291, :2] - used[:, 61, :2], axis=1)
+    outside = (x[:, lips] < 0) | (x[:, lips] > width - 1) | (y[:, lips] < 0) | (y[:, lips] > height - 1)
+    chin_outside = (y[:, CHIN_TIP] > height - 1) | (x[:, CHIN_TIP] < 0) | (x[:, CHIN_TIP] > width - 1)
+    mouth_cut = bool(outside.any(axis=1).mean() > OFTEN)
+    found = {
+        Concern.SMALL_FACE: np.median(np.ptp(x, axis=1)) < SMALL_FACE * width,
+        Concern.SMALL_MOUTH: np.median(mouth_px) < SMALL_MOUTH_PX,
+        Concern.MOUTH_CUT: mouth_cut,
+        Concern.CHIN_CUT: chin_outside.mean() > OFTEN and not mouth_cut,
+        Concern.MOUTH_OPEN: _rest_gap_iod(used) > OPEN_MOUTH_IOD,
+        Concern.CUTS: bool(track.cuts),
+        Concern.FOREIGN: any(track.first <= index < track.stop for index in track.foreign),
+    }
+    return tuple(concern for concern, is_so in found.items() if is_so)
+
+
+def _rest_gap_iod(landmarks: FloatArray) -> float:
+    """How far the lips of (n, 478, 3) are apart where the mouth rests, in IOD."""
+    gaps = [np.linalg.norm(one[14, :2] - one[13, :2]) / face_scale(one) for one in landmarks]
+    return float(np.quantile(gaps, USUAL_GAP))
 
 
 def draw_strip(track: Track, picture: Callable[[int], ImageArray], directory: Path) -> tuple[StripPicture, ...]:
@@ -134,10 +214,12 @@ def _runs(statuses: Sequence[FaceStatus]) -> tuple[tuple[str, int, int], ...]:
     return tuple(runs)
 
 
-def _words(track: Track, counts: Mapping[FaceStatus, int]) -> tuple[str, ...]:
+def _words(track: Track, counts: Mapping[FaceStatus, int], concerns: tuple[Concern, ...]) -> tuple[str, ...]:
     total = len(track.statuses)
     if total == 1:
         status = track.statuses[0]
+        if status is FaceStatus.OK and concerns:
+            return ()
         return ("The face is good.",) if status is FaceStatus.OK else (f"In this picture {WORDS[status]}.",)
     words = [f"{total} pictures, {total / FPS:.1f} s; the face is good in {counts[FaceStatus.OK]}."]
     words += [f"In {counts[status]} of them {text}." for status, text in WORDS.items() if counts[status]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +63,10 @@ class Track:
     first: int
     stop: int
     "the stretch [first, stop) of usable pictures; empty when there is none"
+    cuts: frozenset[int] = frozenset()
+    "pictures with which another scene or another face begins"
+    foreign: frozenset[int] = frozenset()
+    "pictures that do not belong to the clip, such as a black one; a neighbour is shown instead"
 
     @property
     def good(self) -> int:
@@ -80,15 +84,18 @@ def judge(face: Face | None, faces: int) -> FaceStatus:
     return FaceStatus.SEVERAL_FACES if faces > 1 else FaceStatus.OK
 
 
-def follow(pictures: Sequence[Sequence[Face]]) -> Track:
+def follow(pictures: Sequence[Sequence[Face]], cuts: Set[int] = frozenset(), foreign: Set[int] = frozenset()) -> Track:
     """Follow the largest face from picture to picture, and find the longest stretch in which it is usable.
 
-    Gaps of up to LONGEST_GAP pictures are bridged by interpolation. A jump to another place ends a stretch.
+    Gaps of up to LONGEST_GAP pictures are bridged by interpolation, `foreign` pictures among them. A cut, or a jump to
+    another place, ends a stretch.
     """
     chosen: list[Face | None] = []
-    breaks: set[int] = set()
+    breaks: set[int] = set(cuts)
     last: Face | None = None
-    for index, faces in enumerate(pictures):
+    for index, every in enumerate(pictures):
+        faces = () if index in foreign else every
+        last = None if index in cuts else last
         face = _continuation(last, faces)
         if face is None and faces and (last is None or not any(chosen[-LONGEST_GAP:])):
             face = faces[0]
@@ -97,7 +104,7 @@ def follow(pictures: Sequence[Sequence[Face]]) -> Track:
         last = face or last
     statuses = tuple(judge(face, len(faces)) for face, faces in zip(chosen, pictures, strict=True))
     first, stop = _longest_stretch(statuses, breaks)
-    return Track(_filled(chosen), statuses, first, stop)
+    return Track(_filled(chosen), statuses, first, stop, frozenset(cuts), frozenset(foreign))
 
 
 def smooth(landmarks: FloatArray, sigma: float = LANDMARK_SIGMA) -> FloatArray:

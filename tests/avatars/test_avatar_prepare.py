@@ -89,7 +89,7 @@ def test_a_photo_becomes_an_avatar(tmp_path, library):
     assert len(np.unique(bundle.boxes[:, 2:] - bundle.boxes[:, :2], axis=0)) == 1
     x0, y0, x1, y1 = bundle.boxes[0]
     assert bundle.mask(0).shape == (y1 - y0, x1 - x0)
-    assert bundle.manifest["report"]["words"] == ["The face is good."]
+    assert bundle.manifest["report"]["concerns"] == ["mouth_open"]
     assert list(dict.fromkeys(stage for stage, _ in stages)) == list(prepare.STAGES)
     assert all(0 <= part <= 1 for _, part in stages)
 

@@ -264,11 +264,15 @@ export class Desk extends HTMLElement {
   /** A face report in a few words. */
   reportWords(report) {
     if (!report.frames) return [];
-    if (report.frames === 1) return [report.counts.ok ? this.t("oneGood") : this.t(`face.${report.runs[0][0]}`)];
+    const concerns = (report.concerns ?? []).map((one) => this.t(`concern.${one}`)); // of older avatars none is known
+    if (report.frames === 1) {
+      if (report.counts.ok && concerns.length) return concerns;
+      return [report.counts.ok ? this.t("oneGood") : this.t(`face.${report.runs[0][0]}`), ...concerns];
+    }
     const words = [this.t("goodCount", { good: report.counts.ok, count: report.frames })];
     const [from, to] = report.used;
     if (to > from) words.push(this.t("usedPart", { from: (from / 25).toFixed(1), to: (to / 25).toFixed(1) }));
-    return words;
+    return [...words, ...concerns];
   }
 }
 

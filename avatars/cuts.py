@@ -1,0 +1,103 @@
+"""Where a clip does not go on: cuts to another scene or another face, and pictures that do not belong to it.
+
+What is compared are small pictures: whole ones, and faces that were turned upright and to one size, so that nobody's
+movement counts. A cut is a step that is large by itself and beside the steps around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LONGEST_FLASH", "SceneCuts", "face_changes", "scene_cuts", "small_picture"]
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.floating]
+
+SMALL_SIDE_PX: Final = 192
+WHOLE_PX, FACE_PX = 32, 24
+SCENE_STEP, FACE_STEP = 12.0, 25.0
+"mean difference in levels; a blink changes a face by 10, another person (measured on portraits) by 50"
+BESIDE_OTHERS: Final = 5.0
+"a cut is so many times as large as the usual step around it: pans and flicker are not"
+AROUND: Final = 12
+"pictures on either side that say what is usual"
+LONGEST_FLASH: Final = 5
+"pictures: what is back by then was no cut but something put in between, a black picture or a flash"
+EYE_CORNERS, LIP_CORNERS = (33, 263), (61, 291)
+FACE_PLACES: Final = np.array([[6, 8], [18, 8], [12, 19]], np.float32)
+"where the eye corners and the middle of the mouth come"
+
+
+@dataclass(frozen=True, slots=True)
+class SceneCuts:
+    cuts: frozenset[int]
+    "pictures with which something else begins"
+    foreign: frozenset[int]
+    "pictures that do not belong to what is before and behind them"
+
+
+def small_picture(rgb: ImageArray) -> ImageArray:
+    """uint8 RGB (h, w, 3) -> the same within 192 px."""
+    scale = SMALL_SIDE_PX / max(rgb.shape[:2])
+    return np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def scene_cuts(pictures: Sequence[ImageArray]) -> SceneCuts:
+    """From the small pictures of a clip, in their order."""
+    size = (WHOLE_PX, WHOLE_PX)
+    wholes = np.array([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in pictures], np.float32)
+    steps = sorted(_steps(wholes, SCENE_STEP))
+    foreign: set[int] = set()
+    cuts: set[int] = set()
+    for index in steps:
+        if index in foreign:
+            continue
+        back = [at for at in range(index + 1, min(index + LONGEST_FLASH, len(wholes) - 1) + 1) if at in steps]
+        returned = next((at for at in back if _difference(wholes[at], wholes[index - 1]) < SCENE_STEP), None)
+        if returned is None:
+            cuts.add(index)
+        else:
+            foreign |= set(range(index, returned))
+    returns = {index + 1 for index in foreign}
+    return SceneCuts(frozenset(cuts - returns), frozenset(foreign))
+
+
+def face_changes(
+    pictures: Sequence[ImageArray], landmarks: FloatArray, width: int, seen: Sequence[bool]
+) -> frozenset[int]:
+    """Pictures with which another face has come into the place of the one before.
+
+    `landmarks` (n, 478, 3) belong to pictures `width` px wide; `seen`: in which of them the face was found.
+    """
+    known = [index for index, one in enumerate(seen) if one]
+    if not known:
+        return frozenset()
+    faces = np.array([_upright_face(pictures[index], landmarks[index], width) for index in known], np.float32)
+    return frozenset(known[index] for index in _steps(faces, FACE_STEP))
+
+
+def _steps(pictures: npt.NDArray[np.float32], least: float) -> list[int]:
+    """Where a picture (n, h, w, 3) differs from the one before by much more than those around."""
+    if len(pictures) < 2:
+        return []
+    steps = np.abs(np.diff(pictures, axis=0)).mean(axis=(1, 2, 3))
+    usual = [float(np.median(steps[max(0, at - AROUND) : at + AROUND + 1])) for at in range(len(steps))]
+    return [at + 1 for at, step in enumerate(steps) if step > max(least, BESIDE_OTHERS * usual[at])]
+
+
+def _difference(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    return float(np.abs(one - other).mean())
+
+
+def _upright_face(picture: ImageArray, landmarks: FloatArray, width: int) -> ImageArray:
+    points = np.asarray(landmarks[:, :2], np.float32) * np.float32(picture.shape[1] / width)
+    mouth = points[list(LIP_CORNERS)].mean(axis=0, keepdims=True)
+    turn = cv2.getAffineTransform(np.concatenate([points[list(EYE_CORNERS)], mouth]), FACE_PLACES)
+    face = cv2.warpAffine(picture, turn, (FACE_PX, FACE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(face, np.uint8)
