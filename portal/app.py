@@ -43,6 +43,7 @@ from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.submissions import ensure_parts, ensure_presets
 from portal.ui.context import PageContext
+from portal.uploads import Uploads
 from portal.worker_process import WorkerProcess
 
 __all__ = ["Portal", "create_app", "serve"]
@@ -200,9 +201,10 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     app = FastAPI(title="Vivavoce", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     answer_errors(app)
     app.include_router(home.socket.router)
-    app.include_router(avatars_router(home.library, home.queue, settings))
+    uploads = Uploads(settings.data_dir)
+    app.include_router(avatars_router(home.library, home.queue, settings, uploads))
     app.include_router(backends_router(settings))
-    app.include_router(clips_router(home.library, home.queue, settings))
+    app.include_router(clips_router(home.library, home.queue, settings, uploads))
     app.include_router(jobs_router(home.queue))
     app.include_router(
         health_router(

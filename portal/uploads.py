@@ -66,22 +66,23 @@ class Uploads:
     """
 
     def __init__(self, data_dir: Path) -> None:
+        self.places = UploadPlaces()
         self._folder = data_dir / "uploads"
-        self._places = anyio.CapacityLimiter(LOOKED_AT)
+        self._looking = anyio.CapacityLimiter(LOOKED_AT)
 
     async def store(self, upload: UploadFile) -> Path:
         """Write an upload to a file of our own naming.
 
         Raises QueueFull (too many wait to be looked at), DiskFull, with nothing left behind.
         """
-        waiting = self._places.statistics().tasks_waiting
+        waiting = self._looking.statistics().tasks_waiting
         if waiting >= MAX_WAITING:
             raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.")
         return await run_in_threadpool(self._copy, upload)
 
     async def submit(self, submit: Callable[[], Job]) -> Job:
         """Call what looks at a stored file and queues it, when there is a place."""
-        return await anyio.to_thread.run_sync(submit, limiter=self._places)
+        return await anyio.to_thread.run_sync(submit, limiter=self._looking)
 
     def _copy(self, upload: UploadFile) -> Path:
         # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.

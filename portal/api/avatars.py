@@ -21,7 +21,6 @@ from portal.api.errors import ErrorRoute
 from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_view
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
-from portal.http.bodies import UploadPlaces
 from portal.http.limits import Turnstile
 from portal.jobs import JobQueue, id_of_test_clip
 from portal.names import clean_name
@@ -66,10 +65,10 @@ def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) 
     return [view(avatar) for avatar in library.list()]
 
 
-def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
+def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
     previews = Turnstile(PREVIEWS_WAITING)
-    uploads, places, reports = Uploads(settings.data_dir), UploadPlaces(), FaceReports(settings.data_dir)
+    reports = FaceReports(settings.data_dir)
 
     @router.get("")
     def list_avatars() -> list[AvatarView]:
@@ -83,7 +82,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) 
         `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
-        async with limited_form(request, settings.max_upload_bytes, places) as form:
+        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")

@@ -18,7 +18,6 @@ from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
-from portal.http.bodies import UploadPlaces
 from portal.jobs import JobQueue
 from portal.submissions import submit_clip
 from portal.uploads import Uploads, limited_form
@@ -31,9 +30,8 @@ __all__ = ["clips_router"]
 VALID_ID = re.compile(r"[a-z0-9-]{1,80}")
 
 
-def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) -> APIRouter:
+def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads) -> APIRouter:
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
-    uploads, places = Uploads(settings.data_dir), UploadPlaces()
 
     @router.post("", status_code=202, openapi_extra=form_body(ClipRequest, file="audio", needs_file=False))
     async def ask_for_clip(request: Request) -> JobView:
@@ -42,7 +40,7 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings) ->
         if request.headers.get("content-type", "").startswith("application/json"):
             wish = _parse(await request.body())
         else:
-            async with limited_form(request, settings.max_upload_bytes, places) as form:
+            async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
                 fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None

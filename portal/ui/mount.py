@@ -31,7 +31,6 @@ __all__ = ["PageServer", "mount_page"]
 ASSETS, THEME = "/assets/", "/theme.css"
 "Files of Gradio's frontend. Their addresses change with their contents, so browsers keep them."
 KEPT = "public, max-age=31536000, immutable"
-# Of Gradio's page: its own previews for shared links, a script for pages that frame it, and a list of icons.
 # Of Gradio's page: its own preview of shared links, a list of icons, and a script for pages that frame it.
 FOREIGN = re.compile(
     r'<meta\s+(?:property="og:|name="(?:twitter:|viewport"))[^>]*>\s*|<link rel="manifest"[^>]*>\s*'

@@ -20,6 +20,7 @@ from portal.job_records import JobFolders
 from portal.job_steps import recipes
 from portal.jobs import PREPARE, JobQueue
 from portal.settings import Settings
+from portal.uploads import Uploads
 from portal.worker import JobWork
 
 
@@ -27,7 +28,7 @@ from portal.worker import JobWork
 def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:
     queue = JobQueue(tmp_path)
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path)))
+    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path), Uploads(tmp_path)))
     with TestClient(Bodies(app)) as client:
         yield client
     queue.close()

@@ -25,6 +25,7 @@ from portal.http.bodies import Bodies
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from portal.submissions import ensure_parts
+from portal.uploads import Uploads
 from portal.worker_process import WorkerProcess
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
@@ -54,7 +55,7 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path)))
+    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path), Uploads(tmp_path)))
     app.include_router(jobs_router(queue))
     portrait_bundle(library.root / "ada", size=128)
     with TestClient(Bodies(app)) as client:
