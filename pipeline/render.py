@@ -21,6 +21,7 @@ from av.error import FFmpegError
 
 from avatars.bundle import AvatarBundle
 from avatars.colour import bt709_frame, tag_bt709
+from pipeline.clip_label import ClipLabel
 from pipeline.errors import RenderError
 from pipeline.stages import Stages
 from pipeline.turn import Turn, Utterance
@@ -46,7 +47,7 @@ MP4_OPTIONS = {"movflags": "+faststart+use_metadata_tags"}
 """Metadata first, and keys of any name: without use_metadata_tags FFmpeg drops those that iTunes does not know."""
 
 
-def _marks(clip: str) -> dict[str, str]:
+def _marks(clip: str, title: str) -> dict[str, str]:
     """What the file says of itself, for programs: the key of China's GB 45438-2025, and a comment for all others."""
     aigc = {
         "Label": "1",  # it is made by AI
@@ -57,20 +58,24 @@ def _marks(clip: str) -> dict[str, str]:
         "PropagateID": "",
         "ReservedCode2": "",
     }
-    return {"comment": f"AI-generated: made with {PRODUCER}.", "AIGC": json.dumps(aigc)}
+    told = {"comment": f"AI-generated: made with {PRODUCER}.", "AIGC": json.dumps(aigc)}
+    return {"title": title, **told} if title else told
 
 
 class ClipWriter:
     """Writes MediaFrames into an MP4 (H.264 + AAC). The file appears whole on finish(), or not at all."""
 
-    def __init__(self, output: Path, width: int, height: int) -> None:
-        """Raises RenderError."""
+    def __init__(
+        self, output: Path, width: int, height: int, *, label: ClipLabel | None = None, title: str = ""
+    ) -> None:
+        """label: drawn into the pictures; title: in the file's metadata. Raises RenderError."""
         self._output = output
+        self._label = label
         self._staging = output.with_name(f".{secrets.token_hex(8)}.mp4")
         with _write_errors_explained():
             output.parent.mkdir(parents=True, exist_ok=True)
             self._file = av.open(f"file:{self._staging}", "w", format="mp4", options=MP4_OPTIONS)
-            self._file.metadata.update(_marks(output.stem))
+            self._file.metadata.update(_marks(output.stem, title))
         self._video = self._file.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "veryfast"})
         self._video.width, self._video.height = width, height
         self._video.pix_fmt = "yuv420p"
@@ -108,7 +113,7 @@ class ClipWriter:
         picture = frame.picture
         if isinstance(picture, LoopPosition):
             picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
-        video = bt709_frame(picture)
+        video = bt709_frame(picture if self._label is None else self._label.draw(picture, self.frames))
         video.pts, video.time_base = frame.pts, Fraction(1, FPS)
         self._file.mux(self._video.encode(video))
         audio = av.AudioFrame.from_ndarray(frame.audio.reshape(1, -1), format="fltp", layout="mono")
@@ -134,18 +139,25 @@ def _write_errors_explained() -> Iterator[None]:
 
 
 async def render(
-    stages: Stages, utterance: Utterance, output: Path, on_picture: Callable[[int], None] = lambda _count: None
+    stages: Stages,
+    utterance: Utterance,
+    output: Path,
+    on_picture: Callable[[int], None] = lambda _count: None,
+    *,
+    label: ClipLabel | None = None,
+    title: str = "",
 ) -> list[SessionEvent]:
     """Make a clip. Returns the events of the turn (subtitles with their times among them).
 
     on_picture: called with the number of pictures written so far; an exception it raises (cancellation) ends the job.
+    label, title: see ClipWriter.
     Raises RenderError: nothing could be spoken, or the file could not be written.
     """
     events: list[SessionEvent] = []
     playout = stages.playout
     playout.set_emit(events.append)
     bundle: AvatarBundle = stages.bundle
-    async with ClipWriter(output, bundle.width, bundle.height) as writer:
+    async with ClipWriter(output, bundle.width, bundle.height, label=label, title=title) as writer:
         for _ in range(MARGIN_PICTURES):
             await writer.send(playout.release())
         speaking = asyncio.create_task(Turn(1, stages, utterance, events.append, shows_unspoken=False).run())

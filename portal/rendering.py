@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
+from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import ManualClock
 from pipeline.errors import RenderError
 from pipeline.recording import Recording, open_recording
@@ -28,6 +29,8 @@ __all__ = ["render_clip"]
 
 PREPARING_SHARE = 0.5
 "of the progress, where the avatar has to be prepared first"
+TITLE_CHARACTERS = 60
+"of a clip's text, in its metadata"
 
 
 def render_clip(
@@ -85,6 +88,12 @@ def _prepare(
         return []
 
 
+def _label(settings: Settings, bundle: AvatarBundle, text: str | None) -> ClipLabel | None:
+    if settings.clip_label == "off":
+        return None
+    return ClipLabel(bundle, label_language(text, bundle.name), always=settings.clip_label == "always")
+
+
 async def _render(
     settings: Settings,
     bundle: AvatarBundle,
@@ -106,6 +115,8 @@ async def _render(
             utterance,
             output,
             lambda count: progress(min(0.99, count / max(1.0, pictures))),
+            label=_label(settings, bundle, text),
+            title=f"{bundle.name} - {text[:TITLE_CHARACTERS]}" if text else bundle.name,
         )
     finally:
         await engine.aclose()

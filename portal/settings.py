@@ -170,6 +170,11 @@ class Settings(BaseSettings):
     )
     root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar")
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
+    clip_label: Literal["start", "always", "off"] = Field(
+        "start",
+        description="label in made clips that says they are AI-generated: for the first 3 s, always or off (the law of "
+        "many countries asks for one; the mark in the file's metadata stays)",
+    )
     worker: bool = Field(True, description="run jobs in a process of this portal's; off: `launch.py worker` does")
     worker_idle_s: float = Field(
         60.0, gt=0, description="the worker process ends when it had nothing to do for this long"

@@ -58,9 +58,10 @@ async def test_a_clip_plays_with_sound_and_picture_in_step(stages: Stages, tmp_p
 
 async def test_a_clip_says_that_it_was_made_by_ai(stages: Stages, tmp_path: Path) -> None:
     """A comment for people's programs, and the key that China's GB 45438-2025 asks for, with the clip's own number."""
-    await render(stages, Utterance(text="one"), tmp_path / "clip.mp4")
+    await render(stages, Utterance(text="one"), tmp_path / "clip.mp4", title="Ada - 你好")
     with av.open(str(tmp_path / "clip.mp4")) as file:
         told = file.metadata
+    assert told["title"] == "Ada - 你好"
     assert told["comment"].startswith("AI-generated")
     aigc = json.loads(told["AIGC"])
     assert (aigc["Label"], aigc["ContentProducer"], aigc["ProduceID"]) == ("1", "Vivavoce", "clip")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -170,3 +171,18 @@ def test_a_recording_that_is_too_long_is_refused_before_anything_is_made(tmp_pat
             longest_speech_s=2,
         )
     assert told.value.code == "unsupported_media" and not (tmp_path / "clip.mp4").exists()
+
+
+def test_a_clip_shows_that_it_was_made_by_ai(bundle: AvatarBundle, tmp_path: Path) -> None:
+    """The label is in the first pictures, unless the operator leaves it out."""
+
+    def first_picture(label: str) -> np.ndarray:
+        chosen = Settings(data_dir=tmp_path, lipsync="flash", tts="beep", clip_label=label)  # type: ignore[arg-type]
+        output = tmp_path / f"{label}.mp4"
+        render_clip(chosen, avatar="ada", output=output, work=tmp_path / "work", text="Hi.")
+        with av.open(str(output)) as file:
+            return next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+
+    plain, labelled = first_picture("off"), first_picture("start")
+    changed = np.abs(plain - labelled).max(axis=2) > 60
+    assert changed.sum() > 200 and changed[: bundle.height // 2, : bundle.width // 2].sum() == 0
