@@ -32,13 +32,13 @@ def _topic(english: str, chinese: str, answer: Answer) -> Topic:
 
 _COMMANDS = """
 ```
-# Ollama, on this machine
+# {here}
 python launch.py --llm openai --llm-base-url http://127.0.0.1:11434/v1 --llm-model qwen3:8b
 
-# vLLM, on a server of your own
+# {elsewhere}
 python launch.py --llm openai --llm-base-url http://127.0.0.1:8000/v1 --llm-model Qwen/Qwen3-8B
 
-# DashScope
+# {dashscope}
 VIVAVOCE_LLM_API_KEY=sk-... python launch.py --llm openai --llm-model qwen-plus \\
   --llm-base-url https://dashscope.aliyuncs.com/compatible-mode/v1
 
@@ -47,6 +47,10 @@ VIVAVOCE_LLM_API_KEY=sk-... python launch.py --llm openai --llm-model gpt-4o-min
   --llm-base-url https://api.openai.com/v1
 ```
 """
+_ENGLISH_COMMANDS = _COMMANDS.format(
+    here="Ollama, on this machine", elsewhere="vLLM, on a server of your own", dashscope="DashScope"
+)
+_CHINESE_COMMANDS = _COMMANDS.format(here="Ollama，在本机", elsewhere="vLLM，在自己的服务器上", dashscope="阿里云百炼")
 
 _YOURS = r"(?:my|own|new|custom|another|different|change|swap|make|create|add|use|delete)"
 _FACES = r"(?:avatars?|photos?|pictures?|portraits?|faces?|clips?|videos?|characters?)"
@@ -60,9 +64,9 @@ TOPICS = (
             "I can be given a real language model. Start Vivavoce with the option llm set to openai, and name a "
             "service "
             "that speaks that protocol, such as Ollama, vLLM, DashScope or OpenAI. The commands are in the chat."
-            + _COMMANDS,
-            "我可以接上真正的大语言模型。启动时把语言模型设为 openai，再填上兼容服务的地址就行，"
-            "比如 Ollama、vLLM、百炼或者 OpenAI。命令写在聊天窗口里。" + _COMMANDS,
+            + _ENGLISH_COMMANDS,
+            "我可以接入真正的大语言模型。启动时把 llm 选项设为 openai，再填上兼容服务的地址就行，"
+            "比如 Ollama、vLLM、百炼或者 OpenAI。具体命令写在聊天里了。" + _CHINESE_COMMANDS,
         ),
     ),
     _topic(
@@ -71,7 +75,7 @@ TOPICS = (
         Answer(
             "You can interrupt me whenever you like. Press Interrupt, or just send the next message, and I stop at "
             "once.",
-            "你可以随时打断我。按一下打断按钮，或者直接发下一句话，我马上就停。",
+            "你可以随时打断我。点一下“打断”，或者直接发下一条消息，我马上就停。",
         ),
     ),
     _topic(
@@ -81,8 +85,8 @@ TOPICS = (
         Answer(
             "Open the Avatars tab and drop a portrait or a short clip there. One face that looks at the camera works "
             "best. You see the progress, and then you can pick your avatar on the Talk tab.",
-            "打开“数字人”页，把一张肖像或者一小段视频拖进去就行。最好只有一张正对镜头的脸。"
-            "处理进度会显示出来，完成后就能在“对话”页选用。",
+            "打开“数字人”页面，把一张照片或者一小段视频拖进去就行。最好只有一张正对镜头的脸。"
+            "页面会显示进度，完成后就能在“对话”页面选用。",
         ),
     ),
     _topic(
@@ -90,7 +94,7 @@ TOPICS = (
         r"导出|下载|渲染|生成视频|工作室|保存视频",
         Answer(
             "The Studio tab makes a video file from a text or a recording, with the avatar you choose.",
-            "“工作室”页可以用文字或者录音，配上你选的数字人，生成一个视频文件。",
+            "在“工作室”页面，输入文字或者上传录音，再选一个数字人，就能生成视频文件。",
         ),
     ),
     _topic(
@@ -101,8 +105,7 @@ TOPICS = (
         Answer(
             "Without a network, my voice speaks English. With one, I can use online voices for Chinese and many other "
             "languages. I read and write English and Chinese either way.",
-            "离线的时候，我只会用英语发声。连上网络就可以用在线语音，说中文和其他许多语言。"
-            "文字方面，中文和英文我都可以。",
+            "离线的时候，我只会说英语。联网后可以用在线语音，说中文和其他许多语言。用文字交流的话，中文和英文都可以。",
         ),
     ),
     _topic(
@@ -113,7 +116,7 @@ TOPICS = (
             "With the default settings everything stays on this machine. No text, voice or picture leaves it. Only an "
             "online voice or an outside language model, if you choose one, gets the text it has to work on.",
             "在默认设置下，所有内容都留在这台机器上，文字、声音和图像都不会传出去。"
-            "只有当你选了在线语音或者外部的语言模型，它们才会收到要处理的文字。",
+            "只有选用在线语音或者外部的语言模型时，需要处理的文字才会发送给它们。",
         ),
     ),
     _topic(
@@ -125,7 +128,7 @@ TOPICS = (
             "changes "
             "to a WebSocket by itself and tells you why. The status line names the one in use.",
             "画面和声音通过 WebRTC 传输。如果连不上，比如被防火墙挡住，页面会自动改用 WebSocket，并告诉你原因。"
-            "状态栏里可以看到当前用的是哪一种。",
+            "从状态栏可以看到当前用的是哪一种。",
         ),
     ),
     _topic(
@@ -136,7 +139,7 @@ TOPICS = (
         Answer(
             "Your text becomes an answer, the answer becomes speech, and the speech becomes mouth shapes, picture by "
             "picture. In the default settings an ordinary processor is enough for that.",
-            "你的话先变成回答，回答变成语音，语音再变成一帧一帧的口型。在默认设置下，普通的处理器就够用了。",
+            "你的话先变成回答，回答变成语音，语音再变成一帧一帧的口型。默认设置下，普通的 CPU 就够用了。",
         ),
     ),
     _topic(
@@ -158,8 +161,8 @@ TOPICS = (
             "I am the offline guide of Vivavoce. There is no language model behind me, only a few prepared answers "
             "about "
             "this program. Ask me how to connect a model, and I will tell you.",
-            "我是 Vivavoce 的离线向导。我背后没有语言模型，只有一些关于这个程序的现成回答。想接入大模型的话，"
-            "问我就好。",
+            "我是 Vivavoce 的离线向导。我背后没有语言模型，只会回答一些关于这个程序的常见问题。"
+            "想知道怎样接入大模型，问我就好。",
         ),
     ),
     _topic(
@@ -172,7 +175,7 @@ TOPICS = (
             "clip, and make videos in the Studio. I am only a guide. For a real conversation, connect a language "
             "model.",
             "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作数字人，还可以在“工作室”里生成视频。"
-            "我只是一个向导，想真正聊天，请接入大语言模型。",
+            "我只是一个向导，想真正聊起来，请接入大语言模型。",
         ),
     ),
 )
@@ -205,7 +208,7 @@ GREETINGS = (
         r"你好|您好|嗨|哈喽|早上好|上午好|下午好|晚上好|大家好|在吗|测试",
         Answer(
             "Hello! I am the offline guide of Vivavoce. Ask me what I can do, or how to connect a language model.",
-            "你好！我是 Vivavoce 的离线向导。你可以问我能做什么，或者怎样接入大语言模型。",
+            "你好！我是 Vivavoce 的离线向导。你可以问我能做什么，或者怎样接入大模型。",
         ),
     ),
 )
@@ -214,5 +217,5 @@ GREETINGS = (
 UNKNOWN = Answer(
     "I cannot answer that. I am only the offline guide, without a language model. Ask me what I can do, or how to "
     "connect a model.",
-    "这个我回答不了。我只是离线向导，没有接语言模型。你可以问我能做什么，或者怎样接入大模型。",
+    "这个我回答不了。我只是离线向导，没有接入语言模型。你可以问我能做什么，或者怎样接入大模型。",
 )

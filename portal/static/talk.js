@@ -688,7 +688,8 @@ class VivavoceTalk extends HTMLElement {
     const stats = this.player.stats();
     if (stats.state !== "live") return this.stageLine();
     const transport = texts[`transport.${stats.transport}`];
-    const facts = [stats.reasonCode ? `${transport} (${texts[`reason.${stats.reasonCode}`]})` : transport];
+    const because = texts.carriedBecause.replace("{transport}", transport);
+    const facts = [stats.reasonCode ? because.replace("{reason}", texts[`reason.${stats.reasonCode}`]) : transport];
     facts.push(`${Math.round(stats.fps)} fps`);
     if (stats.latencyMs !== null) facts.push(`${texts.answeredIn} ${Math.round(stats.latencyMs)} ms`);
     facts.push(texts[`turn.${stats.turnState}`]);
