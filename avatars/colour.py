@@ -299,5 +299,6 @@ def _painting_graph(frame: VideoFrame, colours: FrameColours, width: int, height
     chain = [("scale", f"w={width}:h={height}:{ACCURATE}:{decoded}in_range={levels}:out_range=full")]
     mapping = colours.mapping()
     if mapping:  # after the scaling: it costs 60 ms a megapixel
-        chain += [("format", "rgb48le"), ("scale", f"w=iw:h=ih:{mapping}")]
+        # Planes, because the scaler forgets the matrix on its way from 10 bits of 4:2:0 to packed rgb48.
+        chain += [("format", "gbrp16le"), ("scale", f"w=iw:h=ih:{mapping}")]
     return filter_row(frame, [*chain, ("format", "rgb24")])

@@ -94,9 +94,10 @@ def save_png(path, values, chunks=(), **options):
     return path
 
 
-def write_coded_clip(path, coded, matrix=1, full=False, size=None, deep=False, tags=None):
+def write_coded_clip(path, coded, matrix=1, full=False, size=None, deep=False, tags=None, sampling="444"):
     """A lossless clip of two pictures: R'G'B' (n, 3) in 0..1, turned into YUV by the formulas of the standards.
 
+    sampling: 444, 422 or 420, how often colour is sampled; cameras write 420.
     tags: primaries, transfer, matrix and range as they are written down; None writes nothing.
     """
     width, height = size or (PATCH_PX * len(coded), 64)
@@ -110,7 +111,9 @@ def write_coded_clip(path, coded, matrix=1, full=False, size=None, deep=False, t
         (255 * unit + unit - 1, 0, 255 * unit + unit - 1) if full else (219 * unit, 16 * unit, 224 * unit)
     )
     planes = [luma * scale + start, *(plane * swing + 128 * unit for plane in chroma)]
-    pixels = "yuv444p10le" if deep else "yuv444p"
+    across, down = {"444": (1, 1), "422": (2, 1), "420": (2, 2)}[sampling]
+    planes[1:] = [plane.reshape(height // down, down, width // across, across).mean((1, 3)) for plane in planes[1:]]
+    pixels = f"yuv{sampling}p10le" if deep else f"yuv{sampling}p"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
@@ -119,8 +122,9 @@ def write_coded_clip(path, coded, matrix=1, full=False, size=None, deep=False, t
         for _ in range(2):
             frame = av.VideoFrame(width, height, pixels)
             for plane, values in zip(frame.planes, planes, strict=True):
-                whole = np.zeros((height, plane.line_size // (2 if deep else 1)), np.uint16 if deep else np.uint8)
-                whole[:, :width] = np.round(values)
+                line = plane.line_size // (2 if deep else 1)
+                whole = np.zeros((len(values), line), np.uint16 if deep else np.uint8)
+                whole[:, : values.shape[1]] = np.round(values)
                 plane.update(whole.tobytes())
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
@@ -244,28 +248,31 @@ def test_transparency_outlives_the_conversion(tmp_path):
         ("10 bits, full range", 1, {"deep": True, "full": True, "tags": (1, 1, 1, 2)}),
     ],
 )
-def test_clips_by_their_matrix_and_range(tmp_path, name, matrix, options):
+@pytest.mark.parametrize("chroma", ["444", "420"])
+def test_clips_by_their_matrix_and_range(tmp_path, name, matrix, options, chroma):
     """A clip's YUV is undone as it was made: by its tags, and without them by its size."""
-    path = write_coded_clip(tmp_path / "a.mkv", PATCHES / 255, matrix, **options)
+    path = write_coded_clip(tmp_path / "a.mkv", PATCHES / 255, matrix, sampling=chroma, **options)
     height = options.get("size", (0, 64))[1]
     rgb = next(clip_frames(path))
     assert np.abs(seen(rgb, height)[: len(PATCHES)] - PATCHES).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize(
-    ("space", "curve", "primaries", "transfer", "matrix"),
+    ("space", "curve", "primaries", "transfer", "matrix", "chroma"),
     [
-        ("p3", srgb_curve, 12, 13, 1),
-        ("p3", srgb_curve, 12, 1, 1),
-        ("bt2020", srgb_curve, 9, 14, 9),
-        ("bt2020", hlg_curve, 9, 18, 9),
-        ("bt2020", pq_curve, 9, 16, 9),
+        ("p3", srgb_curve, 12, 13, 1, "420"),
+        ("p3", srgb_curve, 12, 1, 1, "444"),
+        ("bt2020", srgb_curve, 9, 14, 9, "422"),
+        ("bt2020", hlg_curve, 9, 18, 9, "420"),
+        ("bt2020", pq_curve, 9, 16, 9, "420"),
+        ("bt2020", pq_curve, 9, 16, 9, "444"),
     ],
 )
-def test_clips_of_wide_colours_and_hdr(tmp_path, space, curve, primaries, transfer, matrix):
+def test_clips_of_wide_colours_and_hdr(tmp_path, space, curve, primaries, transfer, matrix, chroma):
     """Wide primaries are converted; of HLG and PQ, what is no brighter than a usual screen's white looks as meant."""
     coded = curve(np.maximum(light_in(space), 0))
-    path = write_coded_clip(tmp_path / "a.mkv", coded, matrix, deep=True, tags=(primaries, transfer, matrix, 1))
+    tags = (primaries, transfer, matrix, 1)
+    path = write_coded_clip(tmp_path / "a.mkv", coded, matrix, deep=True, tags=tags, sampling=chroma)
     assert_colours(next(clip_frames(path)), height=64)
 
 
