@@ -12,11 +12,13 @@ import pytest
 import soundfile
 from playwright.async_api import Page, expect
 
+from avatars import prepare
 from avatars.bundle import encode_jpeg
 from avatars.library import presets
 from avatars.media import fit_within, read_photo
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import plain_page
+from tests.browser.test_networks_page import answer_jobs
 from tests.peer_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
 
@@ -92,18 +94,7 @@ def wave_of_a_second() -> bytes:
     return sound.getvalue()
 
 
-STAGES = {"reading the upload", "finding the face", "bringing it to life", "saving the avatar"}
-NOTE_STAGES = """() => {
-    window.stages = [];
-    const note = () => {
-        for (const stage of document.querySelectorAll(".vv-making .vv-job-progress span")) {
-            stages.push(stage.textContent.split(" · ")[0]);
-        }
-    };
-    const seen = { subtree: true, childList: true, characterData: true };
-    new MutationObserver(note).observe(document.querySelector(".vv-making"), seen);
-}"""
-"""All that was shown: each stage of a small photo is over before a test has looked twice."""
+STAGES = ("reading the upload", "finding the face", "bringing it to life", "saving the avatar")
 
 
 def small_photo(folder: Path) -> Path:
@@ -113,16 +104,12 @@ def small_photo(folder: Path) -> Path:
 
 
 async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path) -> None:
-    """Upload, progress by stage, moving preview, face report, spoken test clip, delete."""
-    await show(page, "avatars")
-    await page.evaluate(NOTE_STAGES)
+    """Upload, moving preview, face report, spoken test clip, delete."""
     await upload(page, small_photo(tmp_path), "Ada")
     job = page.locator(".vv-making .vv-job", has_text="Ada")
-    await expect(job).to_be_visible()
     card = page.locator("vivavoce-avatars .vv-avatar", has_text="Ada")
     await expect(card).to_be_visible(timeout=JOB_MS)
     await expect(job).to_have_count(0)
-    assert STAGES & set(await page.evaluate("stages"))
     await page.wait_for_function("() => [...document.querySelectorAll('.vv-avatar video')].pop().currentTime > 0.2")
     await card.click()
     detail = page.locator(".vv-detail")
@@ -132,6 +119,15 @@ async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path)
     await detail.get_by_text("Delete", exact=True).click()
     await detail.get_by_text("Yes, delete it").click()
     await expect(card).to_have_count(0)
+
+
+async def test_each_stage_of_a_preparation_is_told(page: Page) -> None:
+    """In words, while the server says that it is at that stage: a small photo is through before a page has looked."""
+    await show(page, "avatars")
+    job = page.locator(".vv-making .vv-job", has_text="Eve")
+    for stage, words in zip(prepare.STAGES, STAGES, strict=True):
+        await answer_jobs(page, id="eve", kind="prepare", name="Eve", state="running", stage=stage, error=None)
+        await expect(job).to_contain_text(words)
 
 
 async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: Path) -> None:

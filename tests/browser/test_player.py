@@ -227,3 +227,78 @@ async def test_the_idle_timeout_ends_only_what_is_not_kept(page: Page, options: 
     await page.evaluate(f"session.socket.onmessage({{ data: {closed} }})")
     await page.clock.run_for(2000)
     assert await page.evaluate("told") == told
+
+
+PLAYED = f"""
+    {OPENED}
+    answer.avatar = {{ id: "alpha" }};
+    const peer = (flows) => ({{
+        name: "webrtc", frames: 1, shown: true, isPaused: false,
+        flows: async () => flows, close() {{ this.closed = true; }}, addEventListener() {{}},
+    }});
+    window.player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
+    player.output = {{ context: {{ resume() {{}} }} }};
+    player.chooseMedia = () => {{ player.media = peer(window.flows); player.setState("live"); }};
+    player.useWebRtc = () => {{ told.push("new peer"); player.media = peer(true); }};
+    player.useSocket = (reason) => told.push(`websocket ${{reason}}`);
+    for (const type of ["ended", "return"]) {{
+        player.addEventListener(type, ({{ detail }}) => told.push(detail?.code ? `${{type}} ${{detail.code}}` : type));
+    }}
+    player.start().catch(() => {{}}); 0
+"""
+"""A player with its session, and a peer that still gives something (or not: window.flows)."""
+CLOSED = "JSON.stringify({ type: 'error', code: 'session_closed', message: 'idle' })"
+
+
+async def played(page: Page, flows: str = "true") -> None:
+    await run(page, "player", "Player", f"window.flows = {flows}; {PLAYED}")
+    await page.clock.run_for(100)
+    assert await page.evaluate("player.state") == "live"
+
+
+@pytest.mark.parametrize(
+    "sign", ["pointerup", "touchend", "keydown", "visibilitychange"], ids=["pointer", "touch", "key", "look"]
+)
+async def test_a_viewer_who_is_back_after_the_idle_timeout_is_told_of_once(page: Page, sign: str) -> None:
+    """Whatever shows it first; the page may then start again."""
+    await played(page)
+    await page.evaluate(f"player.session.socket.onmessage({{ data: {CLOSED} }})")
+    await page.clock.run_for(1000)
+    assert await page.evaluate("told") == ["ended session_closed"]
+    for _ in range(2):
+        await page.evaluate(f"document.dispatchEvent(new Event('{sign}', {{ bubbles: true }}))")
+        await page.clock.run_for(1000)
+    assert await page.evaluate("told") == ["ended session_closed", "return"]
+
+
+async def test_who_pressed_stop_is_not_brought_back(page: Page) -> None:
+    """Also when the session had been ended by the server before."""
+    await played(page)
+    await page.evaluate(f"player.session.socket.onmessage({{ data: {CLOSED} }}); player.stop()")
+    await page.evaluate("document.dispatchEvent(new Event('pointerup', { bubbles: true }))")
+    await page.clock.run_for(1000)
+    assert await page.evaluate("told") == ["ended session_closed"]
+
+
+DEAD_SOCKET = "player.session.socket.send = () => {};"
+
+
+@pytest.mark.parametrize(
+    ("flows", "noticed", "told"),
+    [
+        ("false", DEAD_SOCKET + "player.missPictures(player.media, 'stalled')", ["new peer"]),
+        ("false", "player.missPictures(player.media, 'stalled')", ["websocket stalled"]),
+        ("false", DEAD_SOCKET + "dispatchEvent(new Event('online'))", ["new peer"]),
+        ("true", DEAD_SOCKET + "dispatchEvent(new Event('online'))", []),
+    ],
+    ids=["both dead", "peer dead", "online, both dead", "online, peer lives"],
+)
+async def test_a_new_network_gets_a_new_peer(page: Page, flows: str, noticed: str, told: list[str]) -> None:
+    """If the socket is dead too, it is mended first, and WebRTC tried again; else it is WebRTC that gets no further."""
+    await played(page, flows)
+    await page.evaluate(f"window.first = player.media; answer.resumed = true; tries.length = 0; {noticed}; 0")
+    await page.clock.run_for(5000)
+    assert await page.evaluate("window.told") == told
+    assert await page.evaluate("player.state") == "live"
+    assert await page.evaluate("tries.length") == (1 if "send" in noticed else 0)
+    assert await page.evaluate("first.closed === true") == (told == ["new peer"])
