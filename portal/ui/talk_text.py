@@ -60,7 +60,7 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "chip2": "Tell me how you work.",
         "chip3": "你好，请介绍一下自己。",
         "renewed": "The server was restarted: this is a new session.",
-        "waiting": "All places are taken. You are number {place} in line, and will be let in.",
+        "waiting": "All places are taken. You are number {place} in line and will be let in when a place is free.",
         "preparingFor": "Preparing {avatar} for {lipsync}…",
         "blocked": "Click anywhere to turn on sound.",
         "answeredIn": "answer in",
