@@ -100,17 +100,19 @@ export class WebRtcMedia extends EventTarget {
   async play() {
     const { video } = this;
     const turn = ++this.plays;
+    // One play() may be ended by the next: each track that comes calls it, and that one decides.
+    const isOver = (error) => this.closed || turn !== this.plays || error.name === "AbortError";
     try {
       this.isWithheld = false;
       video.muted = this.isMuted;
       await video.play();
       this.tell("playing");
     } catch (error) {
-      if (this.closed || turn !== this.plays || error.name === "AbortError") return; // another play() decides
+      if (isOver(error)) return;
       this.isWithheld = true;
       video.muted = true;
       this.tell("stopped");
-      await video.play().catch(() => !this.frames && this.tell("failed", "forbidden"));
+      await video.play().catch((refusal) => isOver(refusal) || this.frames || this.tell("failed", "forbidden"));
     }
   }
 

@@ -302,3 +302,27 @@ async def test_a_new_network_gets_a_new_peer(page: Page, flows: str, noticed: st
     assert await page.evaluate("player.state") == "live"
     assert await page.evaluate("tries.length") == (1 if "send" in noticed else 0)
     assert await page.evaluate("first.closed === true") == (told == ["new peer"])
+
+
+@pytest.mark.parametrize(("plays", "told"), [(2, ["stopped", "stopped"]), (1, ["stopped", "failed"])])
+async def test_a_second_track_does_not_forbid_the_video(page: Page, plays: int, told: list[str]) -> None:
+    """Without a gesture it plays mute: that a play() was ended by the next one is no refusal; the last one's is."""
+    script = f"""
+        const refused = [];
+        const play = () => new Promise((played, reject) => refused.push(() => reject({{ name: "NotAllowedError" }})));
+        const media = new WebRtcMedia({{ play, removeEventListener() {{}} }}, [], () => {{}});
+        const told = [];
+        for (const type of ["stopped", "failed"]) media.addEventListener(type, () => told.push(type));
+        const settle = async (index) => (refused[index](), await new Promise((over) => queueMicrotask(over)));
+        media.play();
+        await settle(0); // with its sound, so it is tried without
+        await Promise.resolve();
+        if ({plays} === 2) media.play(); // the other track has come
+        await settle(1); // the mute one
+        await Promise.resolve();
+        if ({plays} === 2) await settle(2);
+        for (let i = 0; i < 10; i += 1) await Promise.resolve();
+        media.close();
+        return told;
+    """
+    assert await run(page, "webrtc", "WebRtcMedia", script) == told

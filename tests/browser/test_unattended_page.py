@@ -12,13 +12,18 @@ WORDS = "one two three four five six seven eight nine ten"
 AS_USERS_HAVE_IT = ("--autoplay-policy=document-user-activation-required",)
 
 
-async def test_the_first_click_brings_sound(visit: Visitor) -> None:
+@pytest.mark.parametrize(
+    ("query", "transport"), [("", "webrtc"), ("?transport=websocket", "websocket")], ids=["webrtc", "websocket"]
+)
+async def test_the_first_click_brings_sound(visit: Visitor, query: str, transport: str) -> None:
     """Chromium shows the avatar, says that it is mute, and plays sound from the first click on, wherever it is."""
-    page = await visit("?transport=websocket", flags=AS_USERS_HAVE_IT, before=STARTS_ITSELF)
+    page = await visit(query, flags=AS_USERS_HAVE_IT, before=STARTS_ITSELF)
     await page.hear("firstpicture")
     await page.hear("blocked")
     await page.page.mouse.click(640, 30)
     await page.hear("unblocked")
-    assert (await page.stats())["state"] == "live"
+    stats = await page.stats()
+    assert (stats["state"], stats["transport"]) == ("live", transport)
     await page.say(WORDS)
     await page.until("vivavoce.stats().latencyMs > 0")
+    assert not await page.run("document.querySelector('#vv-video').muted")
