@@ -160,12 +160,12 @@ async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: P
 async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
     """A zip becomes an avatar whose detail tells where it comes from; a hostile one is refused by name."""
     await upload(page, zipped(musetalk(tmp_path / "sun", 26)), "Sun")
-    card = page.locator(".vv-avatar", has_text="Sun")
+    card = page.locator("vivavoce-avatars .vv-avatar", has_text="Sun")
     await expect(card).to_be_visible(timeout=JOB_MS)
     await card.click()
     origin = page.locator(".vv-detail .vv-origin")
     await expect(origin).to_contain_text("Imported from MuseTalk, 26 pictures.")
-    await expect(origin).to_contain_text("forward and back")
+    await expect(origin).to_contain_text("forwards and then backwards")
     await page.get_by_text("Close", exact=True).click()
     evil = musetalk(tmp_path / "evil", 2)
     (evil / "coords.pkl").write_bytes(b"cos\nsystem\n(S'touch /tmp/evil'\ntR.")
@@ -223,7 +223,7 @@ async def test_a_refused_picture_is_explained_with_its_remedy(page: Page, tmp_pa
 
 async def test_a_refusal_is_told_in_chinese(page: Page, tmp_path: Path) -> None:
     """Cause and remedy are Chinese; the server's own sentence is folded away until somebody wants it."""
-    await page.locator(".vv-language").click()
+    await page.locator(".vv-language", has_text="中文").click()
     text = tmp_path / "letter.png"
     text.write_text("no picture " * 50)
     await upload(page, text, "Letter")
@@ -333,7 +333,7 @@ async def test_the_language_is_switched_on_the_spot(page: Page) -> None:
     """Every tab follows the switch in the header."""
     await show(page, "jobs")
     await expect(page.locator("vivavoce-jobs h2")).to_have_text("Jobs")
-    await page.locator(".vv-language").click()
+    await page.locator(".vv-language", has_text="中文").click()
     await expect(page.locator("vivavoce-jobs h2")).to_have_text("任务")
     await show(page, "studio")
     await expect(page.locator("vivavoce-studio [type=submit]")).to_have_text("生成视频")

@@ -55,7 +55,7 @@ async def choose(page: Visit, lipsync: str) -> None:
 @pytest.mark.parametrize(
     ("lipsync", "query", "coming"),
     [
-        pytest.param("null", "?transport=websocket", "", id="null"),
+        pytest.param("null", "?transport=websocket&debug=1", "", id="null"),
         pytest.param("wav2lip96", "", "Preparing Mira for Wav2Lip 96…", id="wav2lip"),
     ],
 )
