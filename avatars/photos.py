@@ -28,6 +28,10 @@ MOVING_FORMATS: Final = ("GIF", "PNG", "WEBP", "AVIF")
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 SHORTEST_MS, HURRIED_MS = 20, 100
 "browsers show a picture whose time is shorter than the first for the second"
+START_OF_SCAN: Final = b"\xff\xda"
+"never in the data of a JPEG, only before it"
+MOST_SCANS: Final = 100
+"progressive pictures have about ten, and previews in their headers a few more"
 DAMAGE: Final = (
     OSError,
     ValueError,
@@ -57,7 +61,19 @@ def probe_picture(path: Path) -> MediaInfo:
     except DAMAGE as error:
         raise BadMedia("The file is neither a picture nor a clip that can be read.", READABLE) from error
     check_size(width, height, MAX_CLIP_PIXELS if moving else MAX_PHOTO_PIXELS)
+    if kind == "JPEG" and _has_too_many_scans(path):
+        raise BadMedia("The picture is coded in a way that takes minutes to decode.", "Save it again in any program.")
     return MediaInfo("clip" if moving else "photo", kind, width, height)
+
+
+def _has_too_many_scans(path: Path) -> bool:
+    """Whether it is a JPEG that is drawn over and over: each pass costs as much as an ordinary picture's only one."""
+    scans, last = 0, b""
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            scans += (last + piece).count(START_OF_SCAN)
+            last = piece[-1:]
+    return scans > MOST_SCANS
 
 
 def read_picture(path: Path, max_side: int | None) -> ImageArray:

@@ -37,6 +37,7 @@ from portal.backends import default_choice, new_engine
 from portal.http.docs import add_docs
 from portal.http.door import front_door
 from portal.http.server import bound_socket, server_config
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -202,10 +203,11 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     answer_errors(app)
     app.include_router(home.socket.router)
     uploads = Uploads(settings.data_dir)
-    app.include_router(avatars_router(home.library, home.queue, settings, uploads))
+    shares = JobShares(home.queue.active_ids, settings.jobs_per_address)
+    app.include_router(avatars_router(home.library, home.queue, settings, uploads, shares))
     app.include_router(backends_router(settings))
-    app.include_router(clips_router(home.library, home.queue, settings, uploads))
-    app.include_router(jobs_router(home.queue))
+    app.include_router(clips_router(home.library, home.queue, settings, uploads, shares))
+    app.include_router(jobs_router(home.queue, shares))
     app.include_router(
         health_router(
             home.sessions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ __all__ = ["Job", "JobFailure", "JobFolders", "job_of"]
 
 MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 "A larger upload is not kept for a retry."
+MAX_KEPT_BYTES = 1024**3
+"Of all uploads that are kept for a retry; beyond it the oldest go."
+KEPT = "kept"
+"Beside an upload whose job has ended: it is there for a retry."
 
 _STATES = {
     "DELAYED": "queued",
@@ -115,8 +120,28 @@ class JobFolders:
         upload = self.upload(job_id)
         if keep_upload and upload is not None and upload.stat().st_size <= MAX_KEPT_UPLOAD_BYTES:
             shutil.rmtree(self.work(job_id), ignore_errors=True)
+            (self.home(job_id) / KEPT).touch()
+            self._forget_oldest()
         else:
             shutil.rmtree(self.home(job_id), ignore_errors=True)
+
+    def take_back(self, job_id: str) -> None:
+        """The job is run again: its upload is no longer one of those that may be forgotten."""
+        (self.home(job_id) / KEPT).unlink(missing_ok=True)
+
+    def _forget_oldest(self) -> None:
+        """Whoever cancels again and again must not fill the disk."""
+        kept: list[tuple[float, int, Path]] = []
+        for mark in (self.data_dir / "jobs").glob(f"*/{KEPT}"):
+            with suppress(OSError):  # somebody else removes it just now
+                uploads_bytes = sum(path.stat().st_size for path in mark.parent.glob("upload*"))
+                kept.append((mark.stat().st_mtime, uploads_bytes, mark.parent))
+        total_bytes = sum(size for _, size, _ in kept)
+        for _, size, home in sorted(kept):
+            if total_bytes <= MAX_KEPT_BYTES:
+                return
+            shutil.rmtree(home, ignore_errors=True)
+            total_bytes -= size
 
 
 def job_of(row: WorkflowStatus) -> Job:

@@ -259,6 +259,11 @@ class JobQueue:
         rows = self._client.list_workflows(name=kind or [*_KINDS], sort_desc=True, limit=limit, load_input=False)
         return sorted(map(job_of, rows), key=lambda job: (job.created_at, job.id), reverse=True)
 
+    def active_ids(self) -> set[str]:
+        """Of the jobs that wait or run."""
+        rows = self._client.list_workflows(status=_ACTIVE, load_input=False, load_output=False)
+        return {row.workflow_id for row in rows}
+
     def unfinished(self) -> bool:
         """Whether there is anything for a worker to do."""
         return bool(self._client.list_workflows(status=_ACTIVE, limit=1, load_input=False, load_output=False))
@@ -322,6 +327,7 @@ class JobQueue:
                 remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
                 raise BadRequest("This job cannot be run again.", remedy)
             self._check_room()
+            self.folders.take_back(job_id)
             afresh = {"stage": "", "progress": 0.0, "given_up": None}
             self._client.update_workflow_attributes(job_id, afresh, merge=True)
             self._client.rewind_workflow(

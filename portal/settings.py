@@ -170,6 +170,7 @@ class Settings(BaseSettings):
     )
     root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar")
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
+    jobs_per_address: int = Field(12, ge=1, description="jobs of one address that may wait or run at one time, of 50")
     clip_label: Literal["start", "always", "off"] = Field(
         "start",
         description="label in made clips that says they are AI-generated: for the first 3 s, always or off (the law of "

@@ -80,9 +80,17 @@ class Uploads:
             raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.")
         return await run_in_threadpool(self._copy, upload)
 
-    async def submit(self, submit: Callable[[], Job]) -> Job:
-        """Call what looks at a stored file and queues it, when there is a place."""
-        return await anyio.to_thread.run_sync(submit, limiter=self._looking)
+    async def submit(self, submit: Callable[[], Job], path: Path) -> Job:
+        """Call what looks at a stored file and queues it, when there is a place. What is refused is removed."""
+
+        def submit_or_remove() -> Job:
+            try:
+                return submit()
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+
+        return await anyio.to_thread.run_sync(submit_or_remove, limiter=self._looking)
 
     def _copy(self, upload: UploadFile) -> Path:
         # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.

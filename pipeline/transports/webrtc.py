@@ -298,6 +298,8 @@ def _check_offer(offer: SessionDescription) -> None:
         raise BadRequest("The offer has no video and audio to be sent.", "Offer to receive both.")
     if len(offer.media) > _MAX_MEDIA:
         raise BadRequest(f"The offer has {len(offer.media)} media; at most {_MAX_MEDIA} are answered.", _SDP_HINT)
+    if not all(media.dtls and media.dtls.fingerprints for media in offer.media):
+        raise BadRequest("The offer has no fingerprint to encrypt for.", _SDP_HINT)
     mids = {media.rtp.muxId for media in offer.media}
     if not all(mid in mids for group in offer.group if group.semantic == "BUNDLE" for mid in group.items):
         raise BadRequest("The offer bundles media that it does not have.", _SDP_HINT)

@@ -22,6 +22,7 @@ from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_
 from portal.errors import JobNotFound
 from portal.face_reports import FaceReports
 from portal.http.limits import Turnstile
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue, id_of_test_clip
 from portal.names import clean_name
 from portal.submissions import chosen_parameters, submit_avatar, submit_parts
@@ -65,7 +66,9 @@ def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) 
     return [view(avatar) for avatar in library.list()]
 
 
-def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads) -> APIRouter:
+def avatars_router(
+    library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
+) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
     previews = Turnstile(PREVIEWS_WAITING)
     reports = FaceReports(settings.data_dir)
@@ -100,7 +103,7 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, 
             consent=consent,
             framing=fields["framing"],
         )
-        return job_view(await uploads.submit(submit))
+        return job_view(await uploads.submit(partial(shares.asked_by, request.scope, submit), path))
 
     @router.get("/{avatar_id}")
     def show_avatar(avatar_id: str) -> AvatarView:
@@ -134,17 +137,17 @@ def avatars_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, 
         return _file(reports.path(avatar_id, name), "image/jpeg")
 
     @router.post("/{avatar_id}/test-clip", status_code=202)
-    def speak_test(avatar_id: str) -> JobView:
+    def speak_test(avatar_id: str, request: Request) -> JobView:
         """Queue a few spoken words of it."""
-        return job_view(queue.submit_test_clip(avatar_id, library.open(avatar_id).name))
+        submit = partial(queue.submit_test_clip, avatar_id, library.open(avatar_id).name)
+        return job_view(shares.asked_by(request.scope, submit))
 
     @router.post("/{avatar_id}/parts", status_code=202)
-    def prepare_for_backend(avatar_id: str, wanted: PartsRequest) -> JobView:
+    def prepare_for_backend(avatar_id: str, wanted: PartsRequest, request: Request) -> JobView:
         """Queue what a neural lip-sync backend needs of it: boxes, masks, faces or latents."""
-        job = submit_parts(
-            library, queue, settings, avatar=avatar_id, backend=wanted.backend, parameters=wanted.parameters
-        )
-        return job_view(job)
+        submit = partial(submit_parts, library, queue, settings, avatar=avatar_id)
+        wish = partial(submit, backend=wanted.backend, parameters=wanted.parameters)
+        return job_view(shares.asked_by(request.scope, wish))
 
     @router.post("/{avatar_id}/parts/preview", response_class=Response)
     async def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:

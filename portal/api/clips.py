@@ -18,6 +18,7 @@ from pipeline.errors import BadRequest
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue
 from portal.submissions import submit_clip
 from portal.uploads import Uploads, limited_form
@@ -30,7 +31,9 @@ __all__ = ["clips_router"]
 VALID_ID = re.compile(r"[a-z0-9-]{1,80}")
 
 
-def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads) -> APIRouter:
+def clips_router(
+    library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
+) -> APIRouter:
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
 
     @router.post("", status_code=202, openapi_extra=form_body(ClipRequest, file="audio", needs_file=False))
@@ -55,7 +58,8 @@ def clips_router(library: AvatarLibrary, queue: JobQueue, settings: Settings, up
             voice=wish.voice or None,
             name=wish.name,
         )
-        job = await (run_in_threadpool(submit) if audio is None else uploads.submit(submit))
+        asking = partial(shares.asked_by, request.scope, submit)
+        job = await (run_in_threadpool(asking) if audio is None else uploads.submit(asking, audio))
         return job_view(job)
 
     @router.get("/{job_id}.mp4")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Query
+from functools import partial
+
+from fastapi import APIRouter, Query, Request
 
 from portal.api.errors import ErrorRoute
 from portal.api.schemas import JobView, job_view
 from portal.job_records import Job
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue
 
 __all__ = ["jobs_router"]
 
 
-def jobs_router(queue: JobQueue) -> APIRouter:
+def jobs_router(queue: JobQueue, shares: JobShares) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
     def view(job: Job) -> JobView:
@@ -30,9 +33,9 @@ def jobs_router(queue: JobQueue) -> APIRouter:
         return view(queue.get(job_id))
 
     @router.post("/{job_id}/retry", status_code=202)
-    def retry_job(job_id: str) -> JobView:
+    def retry_job(job_id: str, request: Request) -> JobView:
         """Run a failed or cancelled job again from its first step."""
-        return view(queue.retry(job_id))
+        return view(shares.asked_by(request.scope, partial(queue.retry, job_id)))
 
     @router.delete("/{job_id}")
     def end_job(job_id: str) -> JobView:

@@ -30,6 +30,8 @@ PROGRESS_BYTES = 4096
 
 UPLOADS_EACH = 4
 UPLOADS = 16
+FIRST_UPLOADS = 48
+"Room for one upload of an address that has none, when a few addresses have taken all other places and never end."
 
 
 class BodyStopped(VivavoceError):
@@ -83,17 +85,19 @@ class Bodies:
 class UploadPlaces:
     """Uploads that come in at one time: so many for each address, so many in all. Each may fill a disk for a while."""
 
-    def __init__(self, each: int = UPLOADS_EACH, most: int = UPLOADS) -> None:
+    def __init__(self, each: int = UPLOADS_EACH, most: int = UPLOADS, most_first: int = FIRST_UPLOADS) -> None:
         self._each = Shares(each)
-        self._all = Shares(most)
+        self._first, self._further = Shares(most_first), Shares(most)
 
     @contextmanager
     def taken(self, scope: Scope) -> Iterator[None]:
         """Have a place while the block runs. Raises TooMany."""
         hint = "Wait until one of them has ended."
+        address = address_of(scope)
+        room = self._further if self._each.has(address) else self._first
         with (
-            self._each.held(address_of(scope), TooMany("There are several uploads from your address already.", hint)),
-            self._all.held("", TooMany("The portal takes several uploads already.", hint)),
+            self._each.held(address, TooMany("There are several uploads from your address already.", hint)),
+            room.held("", TooMany("The portal takes several uploads already.", hint)),
         ):
             yield
 

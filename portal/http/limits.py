@@ -105,6 +105,9 @@ class Shares:
     def __len__(self) -> int:
         return len(self._taken)
 
+    def has(self, key: str) -> bool:
+        return key in self._taken
+
     def take(self, key: str) -> bool:
         """Whether there was one left; give() brings it back."""
         if self._taken[key] >= self._most_each:

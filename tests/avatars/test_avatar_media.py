@@ -109,6 +109,19 @@ def test_other_files_are_refused(tmp_path, content):
     assert refused.value.hint
 
 
+def test_a_jpeg_that_is_drawn_over_and_over_is_refused(tmp_path):
+    """Twenty thousand passes over a picture take minutes; those of an ordinary progressive one are taken."""
+    path = tmp_path / "photo.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, progressive=True)
+    assert probe(path).kind == "photo"
+    data = path.read_bytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    path.write_bytes(data[:-2] + last * 120 + data[-2:])
+    with pytest.raises(BadMedia, match="takes minutes"):
+        probe(path)
+
+
 def test_heic_is_refused_with_the_way_out(tmp_path):
     """An iPhone's HEIC gets its own hint."""
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))

@@ -287,7 +287,7 @@ class TestSignalling:
         assert not await tasks_left()
         assert open_files() <= files
 
-    @pytest.mark.parametrize("missing", ["video", "audio", "codec"])
+    @pytest.mark.parametrize("missing", ["video", "audio", "codec", "fingerprint"])
     async def test_an_offer_without_what_we_send_is_refused(self, missing: str) -> None:
         """Both sound and picture are needed, in codecs that we have."""
         viewer = Viewer(() if missing == "codec" else ("VP8", "H264"))
@@ -296,6 +296,8 @@ class TestSignalling:
             offer = offer[: offer.index("m=video")].replace("BUNDLE 0 1", "BUNDLE 0")
         elif missing == "audio":
             offer = offer.replace(" opus/48000/2", " X-NONE/48000/2")
+        elif missing == "fingerprint":
+            offer = "".join(line for line in offer.splitlines(True) if not line.startswith("a=fingerprint"))
         transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
         with pytest.raises(BadRequest):
             await transport.answer(offer)

@@ -28,6 +28,7 @@ from portal.api.clips import clips_router
 from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from portal.uploads import Uploads
@@ -51,11 +52,11 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[
     sessions: Any = SimpleNamespace(live=1, capacity=8, choice=choice)
     settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
     app = FastAPI()
-    uploads = Uploads(settings.data_dir)
-    app.include_router(avatars_router(library, queue, settings, uploads))
+    uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_ids, 50)
+    app.include_router(avatars_router(library, queue, settings, uploads, shares))
     app.include_router(backends_router(settings))
-    app.include_router(clips_router(library, queue, settings, uploads))
-    app.include_router(jobs_router(queue))
+    app.include_router(clips_router(library, queue, settings, uploads, shares))
+    app.include_router(jobs_router(queue, shares))
     app.include_router(health_router(sessions, library, queue, version="1.2.3"))
     with TestClient(Bodies(app)) as client:
         yield client

@@ -17,6 +17,7 @@ from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
 from portal.http.bodies import Bodies
 from portal.job_records import JobFolders
+from portal.job_shares import JobShares
 from portal.job_steps import recipes
 from portal.jobs import PREPARE, JobQueue
 from portal.settings import Settings
@@ -28,7 +29,8 @@ from portal.worker import JobWork
 def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:
     queue = JobQueue(tmp_path)
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path), Uploads(tmp_path)))
+    settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_ids, 50)
+    app.include_router(avatars_router(library, queue, settings, Uploads(tmp_path), shares))
     with TestClient(Bodies(app)) as client:
         yield client
     queue.close()

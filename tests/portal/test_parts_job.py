@@ -22,6 +22,7 @@ from pipeline import registry
 from portal.api.avatars import avatars_router
 from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from portal.submissions import ensure_parts
@@ -55,8 +56,9 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, Settings(data_dir=tmp_path), Uploads(tmp_path)))
-    app.include_router(jobs_router(queue))
+    settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_ids, 50)
+    app.include_router(avatars_router(library, queue, settings, Uploads(tmp_path), shares))
+    app.include_router(jobs_router(queue, JobShares(queue.active_ids, 50)))
     portrait_bundle(library.root / "ada", size=128)
     with TestClient(Bodies(app)) as client:
         yield client

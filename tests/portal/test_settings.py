@@ -200,6 +200,7 @@ def test_every_setting_explains_itself():
         "port",
         "max_sessions",
         "sessions_per_address",
+        "jobs_per_address",
         "max_connections",
         "jpeg_quality",
         "sharpen",

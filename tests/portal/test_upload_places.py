@@ -11,6 +11,7 @@ from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.http.bodies import Bodies, UploadPlaces
+from portal.job_shares import JobShares
 from portal.jobs import JobQueue
 from portal.settings import Settings
 from portal.uploads import Uploads
@@ -20,9 +21,10 @@ def test_both_kinds_of_upload_take_the_same_places(tmp_path: Path, library: Avat
     """Where none is left, neither a photo nor a recording is taken."""
     settings, queue, uploads = Settings(data_dir=tmp_path), JobQueue(tmp_path), Uploads(tmp_path)
     uploads.places = UploadPlaces(each=0)
+    shares = JobShares(queue.active_ids, 50)
     app = FastAPI()
-    app.include_router(avatars_router(library, queue, settings, uploads))
-    app.include_router(clips_router(library, queue, settings, uploads))
+    app.include_router(avatars_router(library, queue, settings, uploads, shares))
+    app.include_router(clips_router(library, queue, settings, uploads, shares))
     app.add_middleware(Bodies)
     with TestClient(app) as client:
         answers = [

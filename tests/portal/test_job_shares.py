@@ -1,0 +1,74 @@
+"""No address fills the queue, or the disk, for everybody else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from portal import job_records
+from portal.http.limits import TooMany
+from portal.job_records import JobFolders
+from portal.job_shares import JobShares
+
+MINE, OTHERS = ({"type": "http", "client": (address, 5)} for address in ("192.0.2.1", "192.0.2.2"))
+
+
+def job(name: str) -> Any:
+    return SimpleNamespace(id=name)
+
+
+def test_an_address_has_no_more_than_its_share() -> None:
+    """Its jobs count while they wait or run; another address is served all the same."""
+    active: set[str] = set()
+    shares = JobShares(lambda: active, most_each=2)
+    for name in ("a", "b"):
+        shares.asked_by(MINE, lambda name=name: job(name))
+        active.add(name)
+    with pytest.raises(TooMany, match="2 jobs from your address"):
+        shares.asked_by(MINE, lambda: pytest.fail("it was not to be asked"))
+    assert shares.asked_by(OTHERS, lambda: job("c")).id == "c"
+    active.remove("a")
+    assert shares.asked_by(MINE, lambda: job("d")).id == "d"
+
+
+def test_many_at_the_same_time_have_no_more() -> None:
+    """What is not queued yet counts, too."""
+    shares = JobShares(set, most_each=1)
+
+    def ask_again() -> Any:
+        with pytest.raises(TooMany):
+            shares.asked_by(MINE, lambda: job("second"))
+        return job("first")
+
+    shares.asked_by(MINE, ask_again)
+
+
+def test_a_refused_job_leaves_its_place() -> None:
+    """Who was refused for another reason may ask again."""
+    shares = JobShares(set, most_each=1)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            shares.asked_by(MINE, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+
+
+def test_kept_uploads_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest that is kept for a retry goes first; what is run again or still waits is none of them."""
+    monkeypatch.setattr(job_records, "MAX_KEPT_BYTES", 250)
+    folders = JobFolders(tmp_path)
+    for index, name in enumerate(("waits", "first", "again", "second", "third")):
+        folders.home(name).mkdir(parents=True)
+        (folders.home(name) / "upload").write_bytes(bytes(100))
+        if name != "waits":
+            folders.clear(name, keep_upload=True)
+            os.utime(folders.home(name) / "kept", (index, index))
+        if name == "again":
+            folders.take_back(name)
+    folders.home("fourth").mkdir(parents=True)
+    (folders.home("fourth") / "upload").write_bytes(bytes(100))
+    folders.clear("fourth", keep_upload=True)
+    left = [name for name in ("waits", "first", "again", "second", "third", "fourth") if folders.upload(name)]
+    assert left == ["waits", "again", "third", "fourth"]
