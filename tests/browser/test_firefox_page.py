@@ -7,39 +7,52 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Visit, Visitor
 
 pytestmark = pytest.mark.browser
 
 WORDS = "one two three four five six seven eight nine ten"
 LONG = ". ".join([WORDS] * 20) + "."
 SETTLED_MS = 500  # what the speaker had when it was told to be silent is heard by then
+STARTS = 4
+PATIENCE_S = 60  # a machine with other work may be slow; what is asserted is what comes, not when
 
 TRANSPORTS = pytest.mark.parametrize(
     ("query", "transport"), [("", "webrtc"), ("?transport=websocket", "websocket")], ids=["webrtc", "websocket"]
 )
 
 
+async def start_over(page: Visit, transport: str) -> None:
+    """Start, again if need be: in a cold Firefox on a busy machine the first picture over WebRTC may come too late, and
+    the page then falls back, as it should."""
+    for _ in range(STARTS):
+        stats = await page.start()
+        if stats["reasonCode"] != "no_picture":
+            break
+        await page.run("vivavoce.stop()")
+    assert stats["transport"] == transport
+
+
 @TRANSPORTS
 async def test_start_say_and_interrupt(firefox_visit: Visitor, query: str, transport: str) -> None:
     """Start brings pictures, say is heard and seen with its subtitle, and after Interrupt nothing more is heard."""
     page = await firefox_visit(query)
-    stats = await page.start()
-    assert stats["transport"] == transport
-    await page.until("vivavoce.stats().fps > 10")
+    await start_over(page, transport)
+    await page.until("vivavoce.stats().frames > 20", PATIENCE_S)
     await page.say(LONG)
-    await page.until("probe.onsets.length > 3 && probe.changes > 3")
-    await page.until("document.querySelector('.vv-subtitle').textContent.includes('seven')")
+    await page.until("probe.onsets.length > 3 && probe.changes > 3", PATIENCE_S)
+    await page.until("document.querySelector('.vv-subtitle').textContent.includes('seven')", PATIENCE_S)
     await page.page.click("#vv-interrupt")
     await page.run("(window.interruptedAt = performance.now(), 0)")
     await page.until("vivavoce.stats().turnState === 'interrupted'")
     # Between two sentences there is silence already: then no other is told of.
-    await page.until(f"performance.now() - interruptedAt > {SETTLED_MS} && probe.silences.at(-1) > probe.onsets.at(-1)")
+    silent = "probe.silences.at(-1) > probe.onsets.at(-1)"
+    await page.until(f"performance.now() - interruptedAt > {SETTLED_MS} && {silent}", PATIENCE_S)
     heard = await page.run("probe.onsets.length")
     await page.until("performance.now() - interruptedAt > 4000")
     assert await page.run("probe.onsets.length") == heard
     await page.say("one two three")
-    await page.until(f"probe.onsets.length > {heard}")
+    await page.until(f"probe.onsets.length > {heard}", PATIENCE_S)
 
 
 async def test_without_webrtc_it_falls_back_by_itself(firefox_visit: Visitor) -> None:
