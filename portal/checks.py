@@ -15,7 +15,7 @@ __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
-ORDINARY_TESTS = ("-m", "not slow")
+ORDINARY_TESTS = ("-m", "not slow and not firefox")
 TEST_TIMEOUT_S = 300
 "No single test may take so long: one that hangs shows where."
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.conftest import Visit, Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.firefox]
 
 WORDS = "one two three four five six seven eight nine ten"
 LONG = ". ".join([WORDS] * 20) + "."

@@ -123,6 +123,6 @@ def test_a_missing_part_is_named_when_it_is_built(tmp_path):
     """Without the autoencoder the error says which file, and what brings it."""
     write_weights(tmp_path, "musetalk15")
     (tmp_path / "sd-vae-ft-mse/config.json").unlink()
-    with pytest.raises(BackendUnavailable, match=r"sd-vae/config\.json") as caught:
+    with pytest.raises(BackendUnavailable, match=r"sd-vae-ft-mse/config\.json") as caught:
         MuseTalk15LipSync(tmp_path)
     assert "fetch musetalk15" in caught.value.hint

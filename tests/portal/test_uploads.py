@@ -31,7 +31,7 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
         looking.release()
         go_on.wait(30)
 
-    looks = [asyncio.create_task(uploads.submit(look)) for _ in range(LOOKED_AT + 1)]
+    looks = [asyncio.create_task(uploads.submit(look, tmp_path / "none")) for _ in range(LOOKED_AT + 1)]
     try:
         for _ in range(LOOKED_AT):
             assert await run_in_threadpool(looking.acquire, timeout=30)
