@@ -210,7 +210,7 @@ async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> Non
     await page.until("probe.onsets.length > 1")
     await page.page.click(".vv-avatar[data-id=alpha]")
     await page.until(f"{toast}.classList.contains('vv-on') && {toast}.textContent.includes('Alpha is here now')")
-    assert await page.run("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
+    await page.until("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
 
 
 async def test_an_avatar_that_is_refused_is_not_the_choice(visit: Visitor, portal: PortalProcess) -> None:
