@@ -103,6 +103,13 @@ class AvatarLibrary:
         ]
         return sorted(summaries, key=lambda summary: (summary.modified_s, summary.id))
 
+    def summary(self, avatar_id: str) -> AvatarSummary:
+        """Raises AvatarNotFound, also for a damaged one."""
+        summary = _summary(self.path_of(avatar_id))
+        if summary is None:
+            raise _not_found(avatar_id)
+        return summary
+
     def __contains__(self, avatar_id: object) -> bool:
         return (
             isinstance(avatar_id, str)

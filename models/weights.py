@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -156,6 +157,12 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
     return Manifest({backend: tuple(parts[name] for name in names) for backend, names in table["backends"].items()})
 
 
+@cache
+def _our_manifest() -> Manifest:
+    """It comes with the program and does not change. Reading it takes 5 to 10 ms, and each network would anew."""
+    return read_manifest()
+
+
 def _weight_file(entry: Mapping[str, Any]) -> WeightFile:
     return WeightFile(**{"size_bytes" if key == "bytes" else key: value for key, value in entry.items()})
 
@@ -165,7 +172,7 @@ class WeightsFolder:
 
     def __init__(self, path: Path, manifest: Manifest | None = None) -> None:
         self.path = path
-        self._manifest = manifest or read_manifest()
+        self._manifest = manifest or _our_manifest()
 
     @property
     def backends(self) -> tuple[str, ...]:

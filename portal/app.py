@@ -33,7 +33,7 @@ from portal.api.errors import answer_errors
 from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
 from portal.api.session_socket import BackendTransports, SessionSocket
-from portal.backends import default_choice, new_engine
+from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.http.docs import add_docs
 from portal.http.door import front_door
 from portal.http.server import bound_socket, server_config
@@ -205,7 +205,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     uploads = Uploads(settings.data_dir)
     shares = JobShares(home.queue.active_ids, settings.jobs_per_address)
     app.include_router(avatars_router(home.library, home.queue, settings, uploads, shares))
-    app.include_router(backends_router(settings))
+    app.include_router(backends_router(BackendCatalogue(settings, home.engine.clock)))
     app.include_router(clips_router(home.library, home.queue, settings, uploads, shares))
     app.include_router(jobs_router(home.queue, shares))
     app.include_router(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +20,21 @@ from pipeline.stages import Choice, Limits
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["BackendChoice", "backend_choices", "backend_options", "check_backend", "default_choice", "new_engine"]
+__all__ = [
+    "BackendCatalogue",
+    "BackendChoice",
+    "backend_choices",
+    "backend_options",
+    "check_backend",
+    "default_choice",
+    "new_engine",
+]
 
 NEURAL_FEATURES = frozenset({"whisper15", "whisper10", "hubert"})
 "Extractors that are networks."
+CHOSEN = ("llm", "tts", "lipsync")
+"Kinds that a person chooses from."
+LOOKED_UP_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,30 @@ class BackendChoice:
     @property
     def ready(self) -> bool:
         return self.lacking is None
+
+
+class BackendCatalogue:
+    """All that a person may choose from, by kind.
+
+    Looking it up imports, builds and walks through the folder of weights. Weights and packages are brought by programs
+    of which the portal is not told, so what was found is believed for a few seconds; however many ask, one looks.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._one = threading.Lock()
+        self._found: Mapping[str, Sequence[BackendChoice]] = {}
+        self._until_s = 0.0
+
+    def look(self) -> Mapping[str, Sequence[BackendChoice]]:
+        """kind -> its backends, the default first. Blocks; for threads."""
+        with self._one:
+            if not self._found or self._clock.now_s() >= self._until_s:
+                options = backend_options(self._settings)
+                self._found = {kind: backend_choices(kind, options) for kind in CHOSEN}
+                self._until_s = self._clock.now_s() + LOOKED_UP_EVERY_S
+            return self._found
 
 
 def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:

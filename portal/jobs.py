@@ -48,6 +48,7 @@ __all__ = [
     "database_url",
     "enqueue_options",
     "id_of_test_clip",
+    "may_do_better",
     "new_job_id",
     "open_database",
 ]
@@ -89,6 +90,12 @@ _ACTIVE = [*_WAITING, "PENDING"]
 def new_job_id() -> str:
     """Ids sort by time of birth: the database keeps whole seconds only."""
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(4)}"
+
+
+def may_do_better(job: Job) -> bool:
+    """Whether it ended without a result, and not because of what went in."""
+    hopeless = job.error is not None and job.error.code in _SAME_AGAIN
+    return job.state in ("failed", "cancelled") and not hopeless
 
 
 def id_of_test_clip(avatar: str) -> str:
@@ -276,8 +283,7 @@ class JobQueue:
 
     def retryable(self, job: Job) -> bool:
         """Whether retry() may help: it ended without a result, nothing that it needs is gone, and it may do better."""
-        hopeless = job.error is not None and job.error.code in _SAME_AGAIN
-        return job.state in ("failed", "cancelled") and not hopeless and not self.gone(job)
+        return may_do_better(job) and not self.gone(job)
 
     def gone(self, job: Job) -> str:
         """What keeps a job that ended without a result from being run again: "avatar", "upload", or nothing ("")."""

@@ -58,12 +58,12 @@ class UploadForm(BaseModel):
 
 def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
     """All avatars as the page and the API show them."""
+    return [_view(avatar, library, queue, reports) for avatar in library.list()]
 
-    def view(avatar: AvatarSummary) -> AvatarView:
-        test_clip = queue.folders.clip(id_of_test_clip(avatar.id))
-        return avatar_view(avatar, library.path_of(avatar.id), reports.pictures(avatar.id), test_clip)
 
-    return [view(avatar) for avatar in library.list()]
+def _view(avatar: AvatarSummary, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> AvatarView:
+    test_clip = queue.folders.clip(id_of_test_clip(avatar.id))
+    return avatar_view(avatar, library.path_of(avatar.id), reports.pictures(avatar.id), test_clip)
 
 
 def avatars_router(
@@ -107,11 +107,7 @@ def avatars_router(
 
     @router.get("/{avatar_id}")
     def show_avatar(avatar_id: str) -> AvatarView:
-        library.path_of(avatar_id)
-        for view in avatar_views(library, queue, reports):
-            if view.id == avatar_id:
-                return view
-        raise _missing(avatar_id)
+        return _view(library.summary(avatar_id), library, queue, reports)
 
     @router.patch("/{avatar_id}")
     def rename_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:

@@ -10,7 +10,7 @@ from portal.api.errors import ErrorRoute
 from portal.api.schemas import JobView, job_view
 from portal.job_records import Job
 from portal.job_shares import JobShares
-from portal.jobs import JobQueue
+from portal.jobs import JobQueue, may_do_better
 
 __all__ = ["jobs_router"]
 
@@ -19,7 +19,8 @@ def jobs_router(queue: JobQueue, shares: JobShares) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
     def view(job: Job) -> JobView:
-        return job_view(job, retryable=queue.retryable(job), gone=queue.gone(job))
+        gone = queue.gone(job)  # it looks for files: once
+        return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
 
     @router.get("")
     def list_jobs(

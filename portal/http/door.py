@@ -15,7 +15,7 @@ from portal.http.bodies import Bodies
 from portal.http.headers import SafeHeaders
 from portal.http.limits import Allowance
 from portal.http.origins import HARMLESS, OriginGuard
-from portal.http.proxies import BehindProxies, address_of
+from portal.http.proxies import BehindProxies, address_of, path_below
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -27,6 +27,12 @@ logger = logging.getLogger(__name__)
 WORTH_PACKING_BYTES = 1000
 CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
+DEAR = frozenset({"/", "/healthz", "/api/avatars", "/api/backends", "/api/jobs"})
+"""What is read and takes 5 to 20 ms of a processor, the more the fuller the lists are. A page asks for four of these as
+it opens, and for the jobs once a second while one is under way and somebody looks."""
+DEAR_BURST = 300
+DEAR_PER_S = 30.0
+"""A class of thirty may reload its pages twice at the same moment, and look at its jobs all the time."""
 PACKING = 6
 "Of gzip's 1 to 9: what is above costs time and hardly saves."
 
@@ -34,7 +40,7 @@ PACKING = 6
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     app = GZipMiddleware(Bodies(app), minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
-    app = UnhurriedChanges(HeadAsGet(app), SystemClock())
+    app = HumanPace(HeadAsGet(app), SystemClock())
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
@@ -81,21 +87,21 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, without_body)
 
 
-class UnhurriedChanges:
-    """ASGI middleware behind BehindProxies: requests that change something come from one address at a human pace.
+class HumanPace:
+    """ASGI middleware behind BehindProxies: one address changes things, and reads what is dear, at the pace of people.
 
-    Several people with several tabs do not notice; a script that fills the queue of jobs does. Told with 429.
+    Several people with several tabs do not notice; a script that fills the queue of jobs does, and one that has the
+    lists made again and again. Told with 429. What is cheap to read is free: no limit would make it cheaper.
     """
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
-        self._allowance = Allowance(clock, burst=CHANGES_BURST, per_s=CHANGES_PER_S)
+        self._changes = Allowance(clock, burst=CHANGES_BURST, per_s=CHANGES_PER_S)
+        self._dear = Allowance(clock, burst=DEAR_BURST, per_s=DEAR_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in HARMLESS:
-            await self._app(scope, receive, send)
-            return
-        wait_s = self._allowance.take(address_of(scope))
+        allowance = self._allowance_for(scope) if scope["type"] == "http" else None
+        wait_s = 0.0 if allowance is None else allowance.take(address_of(scope))
         if wait_s <= 0:
             await self._app(scope, receive, send)
             return
@@ -106,3 +112,8 @@ class UnhurriedChanges:
             headers={"Retry-After": str(math.ceil(wait_s))},
         )
         await refusal(scope, receive, send)
+
+    def _allowance_for(self, scope: Scope) -> Allowance | None:
+        if scope["method"] not in HARMLESS:
+            return self._changes
+        return self._dear if path_below(scope) in DEAR else None

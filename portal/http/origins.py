@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.api.errors import error_response
 from portal.http.addresses import parse_host, parse_host_pattern, parse_origin
-from portal.http.proxies import asked_hosts
+from portal.http.proxies import asked_hosts, path_below
 
 __all__ = ["HARMLESS", "OriginGuard"]
 
@@ -170,7 +170,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_shared(scope: Scope) -> bool:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = path_below(scope)
     return any(path == shared or path.startswith(f"{shared}/") for shared in SHARED)
 
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.http.addresses import is_path, parse_address, parse_networks
 
-__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local"]
+__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local", "path_below"]
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
@@ -40,6 +40,12 @@ def address_of(scope: Scope) -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, VISITORS_NET), strict=False))
     return "" if address is None else str(address)
+
+
+def path_below(scope: Scope) -> str:
+    """The path as the application has it, without what a proxy puts in front of it."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def is_local(scope: Scope) -> bool:

@@ -22,11 +22,13 @@ from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
 from avatars.parts import parts_path
 from pipeline import registry
+from pipeline.clock import ManualClock
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
+from portal.backends import LOOKED_UP_EVERY_S, BackendCatalogue
 from portal.http.bodies import Bodies
 from portal.job_shares import JobShares
 from portal.jobs import JobQueue
@@ -47,14 +49,19 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
 
 
 @pytest.fixture
-def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: ManualClock) -> Iterator[TestClient]:
     choice = SimpleNamespace(llm="guide", tts="auto", lipsync="viseme")
     sessions: Any = SimpleNamespace(live=1, capacity=8, choice=choice)
     settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
     app = FastAPI()
     uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_ids, 50)
     app.include_router(avatars_router(library, queue, settings, uploads, shares))
-    app.include_router(backends_router(settings))
+    app.include_router(backends_router(BackendCatalogue(settings, clock)))
     app.include_router(clips_router(library, queue, settings, uploads, shares))
     app.include_router(jobs_router(queue, shares))
     app.include_router(health_router(sessions, library, queue, version="1.2.3"))
@@ -250,6 +257,26 @@ def test_an_avatar_tells_for_which_backends_it_is_prepared(
     told = client.get("/api/avatars/ada").json()
     assert (told["prepared"].keys(), told["networks"]) == ({"musetalk15", "ultralight"}, ["ultralight"])
     assert client.get("/api/avatars").json() == [told]
+
+
+async def test_backends_are_looked_up_once_in_a_while(
+    client: TestClient, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the list is asked for; what has come meanwhile shows seconds later."""
+    looks: list[str] = []
+
+    def look(kind: str, name: str, **options: Any) -> Any:
+        looks.append(name)
+        return create(kind, name, **options)
+
+    create = registry.create
+    monkeypatch.setattr(registry, "create", look)
+    assert client.get("/api/backends").json() == client.get("/api/backends").json()
+    assert len(looks) == len(set(looks))
+    await clock.advance(LOOKED_UP_EVERY_S)
+    looks.clear()
+    client.get("/api/backends")
+    assert looks
 
 
 def test_backends_tell_what_they_are_called_and_what_they_lack(client: TestClient) -> None:

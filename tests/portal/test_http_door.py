@@ -17,8 +17,9 @@ from starlette.websockets import WebSocketDisconnect
 from pipeline.clock import ManualClock
 from portal.api.errors import answer_errors
 from portal.app import Portal, create_app
-from portal.http.door import CHANGES_BURST, UnhurriedChanges, front_door
+from portal.http.door import CHANGES_BURST, DEAR_BURST, DEAR_PER_S, HumanPace, front_door
 from portal.http.headers import inline_scripts, page_policy
+from portal.http.proxies import BehindProxies
 from portal.settings import Settings
 
 FRIEND = "https://friend.example"
@@ -272,7 +273,7 @@ async def test_changes_come_at_a_human_pace() -> None:
     async def done(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("done")(scope, receive, send)
 
-    app = UnhurriedChanges(done, clock)
+    app = HumanPace(done, clock)
     here, there = (TestClient(app, client=(address, 1)) for address in ("203.0.113.1", "203.0.113.2"))
     assert {here.post("/api/clips").status_code for _ in range(CHANGES_BURST)} == {200}
     refused = here.delete("/api/jobs/x")
@@ -281,6 +282,27 @@ async def test_changes_come_at_a_human_pace() -> None:
     assert here.get("/api/jobs").status_code == there.post("/api/clips").status_code == 200
     await clock.advance(0.5)
     assert here.post("/api/clips").status_code == 200
+
+
+async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
+    """The lists of one address so many at once, then some a second; pictures, scripts and single jobs are free."""
+    clock = ManualClock()
+
+    async def done(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("done")(scope, receive, send)
+
+    app = BehindProxies(HumanPace(done, clock), (), "/avatar")
+    here, there = (TestClient(app, client=(address, 1)) for address in ("203.0.113.1", "203.0.113.2"))
+    lists = ("/", "/api/jobs?limit=500", "/api/avatars", "/avatar/api/backends", "/healthz")
+    for place in range(DEAR_BURST):
+        assert here.request("HEAD" if place % 2 else "GET", lists[place % len(lists)]).status_code == 200
+    for path in lists:
+        refused = here.get(path)
+        assert refused.status_code == 429 and error_of(refused)["code"] == "too_often"
+    free = ("/static/talk.js", "/api/jobs/x", "/api/avatars/mira/poster.jpg")
+    assert {here.get(path).status_code for path in free} == {200} == {there.get(path).status_code for path in lists}
+    await clock.advance(1 / DEAR_PER_S)
+    assert (here.get("/api/jobs").status_code, here.get("/api/jobs").status_code) == (200, 429)
 
 
 def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
