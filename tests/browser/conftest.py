@@ -37,6 +37,13 @@ STARTS_ITSELF = """
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here shares a portal and a machine's patience: one after the other, also with several workers."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     data_dir = tmp_path_factory.mktemp("portal")

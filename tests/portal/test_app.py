@@ -103,8 +103,13 @@ def test_ctrl_c_in_the_first_seconds_ends_it_quietly(
     monkeypatch.setattr("portal.app.create_app", interrupted)
     for of_the_process in ("give_pictures_back", "let_the_loop_in"):
         monkeypatch.setattr(f"portal.app.{of_the_process}", lambda: None)
-    with pytest.raises(KeyboardInterrupt):
-        serve(Settings(data_dir=tmp_path, worker=False, open_browser=False, port=7999), print)
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            serve(Settings(data_dir=tmp_path, worker=False, open_browser=False, port=7999), print)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capfd.readouterr() == ("", "")
 
 
