@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from avatars.eyelids import Eyelids
 from avatars.geometry import CHIN_TIP, FACE_TOP
-from avatars.media import FPS
+from avatars.media_limits import FPS
 
 __all__ = ["LOOP_FRAMES", "HeadMotion", "blink_closures", "enlarged", "enliven", "idle_poses"]
 

@@ -14,36 +14,11 @@ import numpy.typing as npt
 
 from avatars.errors import BadMedia
 from avatars.footage import footage_frames, probe_footage
-from avatars.media_limits import (
-    FPS,
-    MAX_CLIP_PIXELS,
-    MAX_CLIP_S,
-    MAX_PHOTO_PIXELS,
-    MAX_SIDE_PX,
-    MIN_SIDE_PX,
-    USED_CLIP_S,
-    MediaInfo,
-    even_size,
-    fit_within,
-)
+from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, MediaInfo
 from avatars.photos import animation_frames, probe_picture, read_picture
 from avatars.signatures import READABLE, container_of, first_bytes, refuse_by_name
 
-__all__ = [
-    "FPS",
-    "MAX_CLIP_PIXELS",
-    "MAX_CLIP_S",
-    "MAX_PHOTO_PIXELS",
-    "MAX_SIDE_PX",
-    "MIN_SIDE_PX",
-    "USED_CLIP_S",
-    "MediaInfo",
-    "clip_frames",
-    "even_size",
-    "fit_within",
-    "probe",
-    "read_photo",
-]
+__all__ = ["clip_frames", "probe", "read_photo"]
 
 ImageArray = npt.NDArray[np.uint8]
 

@@ -34,7 +34,7 @@ from avatars.importers.crops import kept_crops
 from avatars.importers.reading import networks_in
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
-from avatars.media import FPS, MAX_SIDE_PX, even_size, fit_within
+from avatars.media_limits import FPS, MAX_SIDE_PX, even_size, fit_within
 from avatars.preview import encode_preview, make_poster
 from avatars.report import Concern, concerns_of, draw_strip, read_report, report_of, write_report
 from avatars.source import Upload, counted, decode_source, decoding_limits

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.colour import bt709_frame, tag_bt709
-from avatars.media import FPS, even_size
+from avatars.media_limits import FPS, even_size
 
 __all__ = ["encode_preview", "make_poster"]
 

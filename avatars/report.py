@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.geometry import CHIN_TIP, LEFT_EYE, LIPS, RIGHT_EYE, face_scale, mouth_box
-from avatars.media import FPS, even_size
+from avatars.media_limits import FPS, even_size
 from avatars.tracking import MIN_FACE_PX, FaceStatus, Track
 from avatars.workspace import read_json, write_json
 

@@ -19,8 +19,10 @@ from avatars.importers.peer import (
     MAX_PICTURE_BYTES,
     MIXED,
     Box,
+    FloatArray,
     Mask,
     PeerAvatar,
+    Pictures,
     boxes_of,
     coords_in,
     decoded,
@@ -32,7 +34,7 @@ from avatars.importers.peer import (
     written_pictures,
 )
 
-__all__ = ["CORNERS", "MASKS", "MASK_COORDS", "MuseTalkReader", "backend_of", "masks_of"]
+__all__ = ["MASK_COORDS", "MuseTalkReader", "avatar_of"]
 
 MASKS: Final = "mask"
 MASK_COORDS: Final = "mask_coords.pkl"
@@ -51,20 +53,28 @@ class MuseTalkReader:
         """See PeerReader."""
         coords = coords_in(folder)
         pictures, ignored = written_pictures(folder, len(coords))
-        masks = masks_of(folder, len(coords), pictures.count)
-        single, boxes, doubled = fold(pictures, coords)
-        info = info_of(folder)
-        height, width = pictures.decode(0).shape[:2]
-        return PeerAvatar(
-            "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk",
-            single,
-            boxes_of(boxes, CORNERS, (width, height)),
-            doubled,
-            crops_of=backend_of(info),
-            mask_of=masks,
-            ignored=ignored,
-            facts=info,
-        )
+        return avatar_of(folder, coords, pictures, ignored)
+
+
+def avatar_of(folder: PeerFolder, coords: FloatArray, pictures: Pictures, ignored: int) -> PeerAvatar:
+    """What a folder in MuseTalk's layout tells of these pictures; `ignored` of them were left out.
+
+    Raises BadImport: masks or boxes do not fit them.
+    """
+    masks = masks_of(folder, len(coords), pictures.count)
+    single, boxes, doubled = fold(pictures, coords)
+    info = info_of(folder)
+    height, width = pictures.decode(0).shape[:2]
+    return PeerAvatar(
+        "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk",
+        single,
+        boxes_of(boxes, CORNERS, (width, height)),
+        doubled,
+        crops_of=backend_of(info),
+        mask_of=masks,
+        ignored=ignored,
+        facts=info,
+    )
 
 
 def backend_of(info: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -9,16 +10,13 @@ import numpy.typing as npt
 
 from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
-from avatars.importers.musetalk import CORNERS, MASK_COORDS, backend_of, masks_of
+from avatars.importers.musetalk import MASK_COORDS, avatar_of
 from avatars.importers.peer import (
     FULL_IMAGES,
     PeerAvatar,
     Pictures,
-    boxes_of,
     check_size,
     coords_in,
-    fold,
-    info_of,
     list_in,
     match,
     written_pictures,
@@ -49,20 +47,7 @@ class OpenAvatarChatReader:
             pictures, ignored = _pickled_pictures(folder), 0
             if MASKS in folder:
                 match(MASKS, len(list_in(folder, MASKS, MAX_PICTURES_BYTES)), pictures.count)
-        masks = masks_of(folder, len(coords), pictures.count)
-        single, boxes, doubled = fold(pictures, coords)
-        info = info_of(folder)
-        height, width = pictures.decode(0).shape[:2]
-        return PeerAvatar(
-            "OpenAvatarChat",
-            single,
-            boxes_of(boxes, CORNERS, (width, height)),
-            doubled,
-            crops_of=backend_of(info),
-            mask_of=masks,
-            ignored=ignored,
-            facts=info,
-        )
+        return replace(avatar_of(folder, coords, pictures, ignored), peer="OpenAvatarChat")
 
 
 def _pickled_pictures(folder: PeerFolder) -> Pictures:

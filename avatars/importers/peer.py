@@ -19,7 +19,7 @@ from PIL import Image
 from avatars.errors import BadImport
 from avatars.importers.folder import PeerFolder
 from avatars.importers.safe_pickle import read_pickle, shown
-from avatars.media import MAX_CLIP_PIXELS, MIN_SIDE_PX
+from avatars.media_limits import MAX_CLIP_PIXELS, MIN_SIDE_PX
 
 __all__ = [
     "COORDS",

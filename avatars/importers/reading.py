@@ -26,7 +26,7 @@ from avatars.importers.livetalking import UltralightReader, Wav2LipReader
 from avatars.importers.musetalk import MuseTalkReader
 from avatars.importers.openavatarchat import OpenAvatarChatReader
 from avatars.importers.peer import PeerAvatar, PeerReader, Pictures
-from avatars.media import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
+from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
 from avatars.workspace import FrameFile
 
 __all__ = ["check_import", "is_import", "networks_in", "open_peer", "read_import"]

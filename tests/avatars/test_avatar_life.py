@@ -9,7 +9,8 @@ from portraits import PRESETS, portrait
 from avatars.eyelids import Eyelids
 from avatars.geometry import LEFT_EYE, LIPS, RIGHT_EYE
 from avatars.life import LOOP_FRAMES, HeadMotion, blink_closures, enlarged, enliven, idle_poses
-from avatars.media import fit_within, read_photo
+from avatars.media import read_photo
+from avatars.media_limits import fit_within
 
 SIZE = 256
 UPPER_LID, LOWER_LID = 159, 145  # middle of the left eye

@@ -8,7 +8,8 @@ from clips import grey_levels, moving_portrait, tag_quarter_turn, write_clip, wr
 from PIL import Image
 
 from avatars.errors import BadMedia
-from avatars.media import MAX_CLIP_S, clip_frames, probe, read_photo
+from avatars.media import clip_frames, probe, read_photo
+from avatars.media_limits import MAX_CLIP_S
 
 
 def save_photo(path, width=96, height=64, mode="RGB", **options):

@@ -15,7 +15,8 @@ from playwright.async_api import Page, expect
 from avatars import prepare
 from avatars.bundle import encode_jpeg
 from avatars.library import presets
-from avatars.media import fit_within, read_photo
+from avatars.media import read_photo
+from avatars.media_limits import fit_within
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import plain_page
 from tests.browser.test_networks_page import answer_jobs

@@ -19,7 +19,8 @@ import pytest
 import portal.worker
 from avatars.bundle import AvatarBundle, encode_jpeg
 from avatars.library import AvatarLibrary, presets
-from avatars.media import fit_within, read_photo
+from avatars.media import read_photo
+from avatars.media_limits import fit_within
 from pipeline.clock import Clock
 from portal.face_reports import FaceReports
 from portal.job_records import Job
