@@ -7,7 +7,8 @@
     ├── NetworkOverflow           a network drew no numbers: its float type is too small for it
     ├── AtCapacity                no room for another session now
     ├── SessionClosed             the session has ended
-    ├── BadRequest                malformed or unknown message, oversized text, bad SDP
+    ├── BadRequest                malformed or unknown message, oversized text
+    │   └── BadSignalling         an SDP offer or an ICE candidate that cannot be used
     ├── AskedTooOften      a session asks the language model more often than it may
     ├── SpeechError               the speech synthesizer failed or hung on a sentence
     │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
@@ -25,6 +26,7 @@ __all__ = [
     "AtCapacity",
     "BackendUnavailable",
     "BadRequest",
+    "BadSignalling",
     "DeviceOutOfMemory",
     "LanguageModelError",
     "LanguageNotSupported",
@@ -83,6 +85,10 @@ class SessionClosed(VivavoceError):
 
 class BadRequest(VivavoceError):
     code = "bad_request"
+
+
+class BadSignalling(BadRequest):
+    code = "bad_signalling"
 
 
 class AskedTooOften(VivavoceError):

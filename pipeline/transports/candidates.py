@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
+from pipeline.errors import BadSignalling
+
 __all__ = ["MAX_CANDIDATES", "CandidateFilter", "is_candidate_line"]
 
 MAX_CANDIDATES = 64
@@ -20,6 +22,7 @@ _LINE = re.compile(
 _OTHER_COMPONENT = re.compile(r"\S{1,32} [2-9] \S.*")  # RTCP that is not multiplexed
 _MAX_CHARS = 500
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_HINT = "Send it as the browser gave it."
 _TYPES = frozenset({"host", "srflx", "prflx", "relay"})
 
 
@@ -41,18 +44,18 @@ class CandidateFilter:
     def usable(self, line: str) -> bool:
         """`candidate:...`, with or without `a=`: whether it is to be used.
 
-        Raises ValueError: it is malformed, or there were too many. False for what browsers send and is of no use here:
-        names that only multicast DNS resolves, TCP, a second component, an address named before, and addresses that no
-        viewer is reached at (multicast, unspecified, link-local, reserved, and loopback unless `local`).
+        Raises BadSignalling: it is malformed, or there were too many. False for what browsers send and is of no use
+        here: names that only multicast DNS resolves, TCP, a second component, an address named before, and addresses
+        that no viewer is reached at (multicast, unspecified, link-local, reserved, and loopback unless `local`).
         """
         text = line.removeprefix("a=").removeprefix("candidate:")
         found = _LINE.fullmatch(text) if len(text) <= _MAX_CHARS else None
         if found is None:
             if len(text) <= _MAX_CHARS and _OTHER_COMPONENT.fullmatch(text):
                 return False
-            raise ValueError("it is malformed")
+            raise BadSignalling("The ICE candidate is malformed.", _HINT)
         if found["type"] not in _TYPES or not 1 <= int(found["port"]) <= 65535:
-            raise ValueError("its type or port does not exist")
+            raise BadSignalling("The ICE candidate has a type or a port that does not exist.", _HINT)
         if found["protocol"].lower() != "udp" or found["address"].lower().endswith(".local"):
             return False
         if not self._reachable(found["address"]):
@@ -60,7 +63,7 @@ class CandidateFilter:
         if (found["address"], found["port"]) in self._seen:
             return False
         if len(self._seen) >= MAX_CANDIDATES:
-            raise ValueError(f"there were {MAX_CANDIDATES} already")
+            raise BadSignalling(f"There were {MAX_CANDIDATES} ICE candidates already.", "Send an offer anew.")
         self._seen.add((found["address"], found["port"]))
         return True
 
@@ -71,11 +74,14 @@ class CandidateFilter:
     def _stays(self, line: str) -> bool:
         try:
             return not is_candidate_line(line) or self.usable(line.rstrip("\r\n"))
-        except ValueError:
+        except BadSignalling:
             return False
 
     def _reachable(self, text: str) -> bool:
-        address = ip_address(text)  # a ValueError: a name, which we do not look up for anybody
+        try:
+            address = ip_address(text)
+        except ValueError as error:
+            raise BadSignalling("The ICE candidate has a name, which is not looked up for anybody.", _HINT) from error
         plain = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return _is_for_one(plain or address, self._local)
 

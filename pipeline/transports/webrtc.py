@@ -27,7 +27,7 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from avatars.errors import AvatarError
 from pipeline.clock import Clock, SystemClock
-from pipeline.errors import BadRequest
+from pipeline.errors import BadSignalling
 from pipeline.transports.aiortc_adapter import (
     limit_gathering,
     negotiated_codec,
@@ -113,25 +113,27 @@ class WebRtcTransport:
     async def answer(self, offer_sdp: str) -> str:
         """The SDP answer to a viewer's offer, with our host candidates (and those of ICE servers, if any are set).
 
-        Raises BadRequest: no SDP, no video and audio that we can send, an offer answered before. Nothing is left open
-        then.
+        Raises BadSignalling: no SDP, no video and audio that we can send, an offer answered before. Nothing is left
+        open then.
         """
         if self._peer is not None or self.closed.is_set():
-            raise BadRequest("This connection has been offered already.", "Open a new one.")
+            raise BadSignalling("This connection has been offered already.", "Open a new one.")
         try:
             return await self._negotiate(offer_sdp)
-        except BadRequest:
+        except BadSignalling:
             raise
         except Exception as error:
-            # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong.
-            raise BadRequest(f"The offer is no SDP that can be answered: {error}", _SDP_HINT) from error
+            # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong. Its words
+            # are for who knows aiortc, and may be of any length.
+            logger.info("An offer cannot be answered: %s: %.200r", type(error).__name__, str(error))
+            raise BadSignalling("The offer is no SDP that can be answered.", _SDP_HINT) from error
         finally:
             if not self._tasks:
                 await self.aclose()
 
     async def _negotiate(self, offer_sdp: str) -> str:
         if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
-            raise BadRequest("The offer is empty or too long to be SDP.", _SDP_HINT)
+            raise BadSignalling("The offer is empty or too long to be SDP.", _SDP_HINT)
         offer_sdp = self._candidates.only_usable(offer_sdp)
         _check_offer(SessionDescription.parse(offer_sdp))
         peer = self._peer = RTCPeerConnection(self._configuration())
@@ -153,7 +155,7 @@ class WebRtcTransport:
             limit_gathering(transceiver, _GATHER_S)
         await peer.setLocalDescription(await peer.createAnswer())
         if self.closed.is_set():
-            raise BadRequest("The connection was closed while it was being made.", "Open a new one.")
+            raise BadSignalling("The connection was closed while it was being made.", "Open a new one.")
         self._tasks = [
             asyncio.create_task(self._reap(), name="webrtc reaper"),
             asyncio.create_task(self._send_pictures(encoder), name="webrtc pictures"),
@@ -180,7 +182,7 @@ class WebRtcTransport:
 
         Those that CandidateFilter has no use for are ignored.
 
-        Raises BadRequest.
+        Raises BadSignalling.
         """
         if self._peer is None or self.closed.is_set() or not candidate.strip():
             return
@@ -191,7 +193,8 @@ class WebRtcTransport:
             parsed.sdpMid, parsed.sdpMLineIndex = sdp_mid, sdp_mline_index
             await self._peer.addIceCandidate(parsed)
         except (ValueError, IndexError, AssertionError) as error:
-            raise BadRequest(f"The ICE candidate cannot be used: {error}", "Send it as the browser gave it.") from error
+            logger.info("An ICE candidate cannot be used: %s: %.200r", type(error).__name__, str(error))
+            raise BadSignalling("The ICE candidate cannot be used.", "Send it as the browser gave it.") from error
 
     # -- frames
 
@@ -295,14 +298,14 @@ class WebRtcTransport:
 def _check_offer(offer: SessionDescription) -> None:
     """Refuse what aiortc would accept and then trip over, or answer without sending anything."""
     if not {"audio", "video"} <= {media.kind for media in offer.media}:
-        raise BadRequest("The offer has no video and audio to be sent.", "Offer to receive both.")
+        raise BadSignalling("The offer has no video and audio to be sent.", "Offer to receive both.")
     if len(offer.media) > _MAX_MEDIA:
-        raise BadRequest(f"The offer has {len(offer.media)} media; at most {_MAX_MEDIA} are answered.", _SDP_HINT)
+        raise BadSignalling(f"The offer has {len(offer.media)} media; at most {_MAX_MEDIA} are answered.", _SDP_HINT)
     if not all(media.dtls and media.dtls.fingerprints for media in offer.media):
-        raise BadRequest("The offer has no fingerprint to encrypt for.", _SDP_HINT)
+        raise BadSignalling("The offer has no fingerprint to encrypt for.", _SDP_HINT)
     mids = {media.rtp.muxId for media in offer.media}
     if not all(mid in mids for group in offer.group if group.semantic == "BUNDLE" for mid in group.items):
-        raise BadRequest("The offer bundles media that it does not have.", _SDP_HINT)
+        raise BadSignalling("The offer bundles media that it does not have.", _SDP_HINT)
 
 
 def _capabilities(kind: str, names: Sequence[str]) -> list[RTCRtpCodecCapability]:

@@ -63,6 +63,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.no_picture": "请再次点击“开始”；如果仍然不行，请刷新页面，并查看服务器日志。",
         "error.webrtc_failed": "这里无法使用 WebRTC。",
         "hint.webrtc_failed": "请改用自动选择的传输方式。",
+        "error.bad_signalling": "浏览器发来的 WebRTC 连接信息无法使用。",
+        "hint.bad_signalling": "请刷新页面，再点击“开始”；如果仍然不行，页面会改用另一种传输方式。",
         "error.no_session": "现在没有会话。",
         "hint.no_session": "请点击“开始”。",
         "error.stopped": "会话已结束。",

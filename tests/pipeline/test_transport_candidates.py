@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.errors import BadSignalling
 from pipeline.transports.candidates import MAX_CANDIDATES, CandidateFilter
 
 
@@ -84,7 +85,7 @@ def test_what_is_of_no_use_or_nobodys_address_is_ignored(line: str) -> None:
 )
 def test_what_no_browser_sends_is_refused(line: str) -> None:
     """Trickled, it is an error; in an offer the line is left out."""
-    with pytest.raises(ValueError):
+    with pytest.raises(BadSignalling):
         CandidateFilter(local=False).usable(line)
     for kept in CandidateFilter(local=False).only_usable(f"v=0\r\na={line}\r\n").splitlines():
         assert not kept.startswith("a=candidate")
@@ -105,7 +106,7 @@ def test_an_offer_and_what_is_trickled_after_it_share_one_bound() -> None:
     assert not candidates.usable(candidate(port=1))
     for port in range(40, MAX_CANDIDATES + 1):
         assert candidates.usable(candidate(port=port))
-    with pytest.raises(ValueError, match="already"):
+    with pytest.raises(BadSignalling, match="already"):
         candidates.usable(candidate(port=2000))
     flood = CandidateFilter(local=False)
     many = "".join(f"a={candidate(port=port)}\r\n" for port in range(1, 1112))

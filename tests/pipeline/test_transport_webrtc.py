@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from transport_viewer import TICKS, GatedExecutor, Viewer, idle_frame, speaking_
 
 from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
-from pipeline.errors import BadRequest
+from pipeline.errors import BadSignalling
 from pipeline.transports import webrtc
 from pipeline.transports.aiortc_adapter import ntp_time
 from pipeline.transports.candidates import MAX_CANDIDATES
@@ -26,6 +27,7 @@ from pipeline.transports.loops import KEY_PICTURES, LoopCache, LoopCoding
 from pipeline.transports.webrtc import CONNECT_TIMEOUT_S, WebRtcTransport
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
 
+OWN_WORDS = re.compile(r"[A-Z][^:]*\.")
 MakeBundle = Callable[..., AvatarBundle]
 
 
@@ -276,12 +278,13 @@ class TestSignalling:
         ids=["empty", "blank", "words", "no-media", "cut", "no-transport", "huge", "zeros", "many-media"],
     )
     async def test_a_bad_offer_leaves_nothing_behind(self, offer: str) -> None:
-        """BadRequest with a remedy; no task, no socket, and the transport is closed."""
+        """BadSignalling in our own words, with a remedy; no task, no socket, and the transport is closed."""
         files = open_files()
         transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
-        with pytest.raises(BadRequest) as caught:
+        with pytest.raises(BadSignalling) as caught:
             await transport.answer(offer)
         assert caught.value.hint
+        assert OWN_WORDS.fullmatch(caught.value.message)
         assert transport.closed.is_set()
         await transport.aclose()
         assert not await tasks_left()
@@ -299,7 +302,7 @@ class TestSignalling:
         elif missing == "fingerprint":
             offer = "".join(line for line in offer.splitlines(True) if not line.startswith("a=fingerprint"))
         transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadSignalling):
             await transport.answer(offer)
         await viewer.aclose()
         assert not await tasks_left()
@@ -314,7 +317,7 @@ class TestSignalling:
                 transport = WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
                 try:
                     await transport.answer(text)
-                except BadRequest:
+                except BadSignalling:
                     assert transport.closed.is_set()
                 await transport.aclose()
         assert not await tasks_left()
@@ -333,7 +336,7 @@ class TestSignalling:
     async def test_a_second_offer_is_refused(self, pair: Pair) -> None:
         """One transport is one connection."""
         await pair.viewer.connect(pair.transport)
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadSignalling):
             await pair.transport.answer(await Viewer().offer())
         assert not pair.transport.closed.is_set()
 
@@ -378,16 +381,17 @@ class TestSignalling:
         )
         await pair.transport.answer(offer)
         assert sent_to(pair.transport) <= MAX_CANDIDATES
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadSignalling):
             await pair.transport.add_candidate("candidate:1 1 udp 2 192.0.2.9 9 typ host", "0", 0)
 
     @pytest.mark.parametrize("candidate", ["candidate:", "candidate:1 2", "x y z", "candidate:1 a udp b c d typ host"])
     async def test_a_bad_candidate_is_a_bad_request(self, pair: Pair, candidate: str) -> None:
         """Nonsense from a viewer is told to the viewer; the connection goes on."""
         await pair.viewer.connect(pair.transport)
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadSignalling) as caught:
             await pair.transport.add_candidate(candidate, "0", 0)
-        with pytest.raises(BadRequest):
+        assert OWN_WORDS.fullmatch(caught.value.message)
+        with pytest.raises(BadSignalling):
             await pair.transport.add_candidate("candidate:1 1 udp 2 192.0.2.7 9 typ host", None, None)
         assert not pair.transport.closed.is_set()
 

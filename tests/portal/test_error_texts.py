@@ -33,6 +33,13 @@ TELLS_A_CODE = {
 "what takes a code: as its first argument, or by its name"
 OPERATORS_ONLY = {"address_taken", "bad_settings", "folder_not_writable"}
 "told on the command line"
+TOLD_ELSEWHERE = (
+    OPERATORS_ONLY
+    | {"avatar_error", "bad_import", "bad_media", "bad_parameters", "request_timeout", "unsupported_media"}
+    | {"job_not_found", "render_failed", "upload_too_large"}
+    | {"download_failed", "weights_damaged", "weights_error", "weights_missing", "wrong_architecture"}
+)
+"""Codes of classes that no session socket tells: of uploads, jobs, weights and requests."""
 
 
 def of_classes() -> Iterator[str]:
@@ -85,6 +92,18 @@ def test_every_code_is_told_in_chinese() -> None:
     assert {"no_face", "worker_died", "nothing_spoken", "no_picture", "gateway", "foreign_origin"} <= found
     lacking = {code for code in found for kind in ("error", "hint") if f"{kind}.{code}" not in ERROR_TEXTS["zh"]}
     assert not lacking
+
+
+def test_the_protocol_names_every_code_of_the_socket_once() -> None:
+    """docs/protocol.md lists each code of an error class, but for those told elsewhere, and none that there is not."""
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    table = page.partition("### Error codes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+    listed = [code for row in rows for code in re.findall(r"`(\w+)`", row)]
+    assert len(listed) == len(set(listed)) > 15
+    known = {*of_classes(), *of_calls()}
+    assert set(listed) <= known
+    assert set(of_classes()) - set(listed) == TOLD_ELSEWHERE
 
 
 def test_both_tables_of_the_page_have_them() -> None:
