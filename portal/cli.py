@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,7 @@ def _render(parsed: argparse.Namespace, settings: Settings) -> int:
     from portal.rendering import render_clip
 
     check_backend("lipsync", settings.lipsync, backend_options(settings))
+    require_writable(parsed.output.absolute().parent, "folder", "Give this user the right to, or name another OUTPUT.")
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
         notices = render_clip(
             settings,
@@ -177,9 +179,12 @@ def _avatar_to_show(settings: Settings) -> str:
     from avatars.prepare import prepare_preset
 
     chosen = settings.avatar or presets()[0].id
+    folder = settings.data_dir / "avatars"
+    if not (folder / chosen).is_dir():
+        require_writable(settings.data_dir)
     for preset in presets():
         if preset.id == chosen:
-            prepare_preset(preset, AvatarLibrary(settings.data_dir / "avatars"))
+            prepare_preset(preset, AvatarLibrary(folder))
     return chosen
 
 
@@ -234,7 +239,20 @@ def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
     name = clean_name(wanted_name) or clean_name(path.stem) or "Avatar"
     library = AvatarLibrary(settings.data_dir / "avatars")
     upload = Upload(path, library.new_id(name), name, source={"file": clean_file_name(path.name)})
-    return prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
+    began_s = time.monotonic()
+    bundle = prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
+    for words in _words_of(bundle, time.monotonic() - began_s):
+        print(words)
+    return bundle
+
+
+def _words_of(bundle: AvatarBundle, took_s: float) -> list[str]:
+    """What was made, what was seen in the upload, and what makes it a worse avatar."""
+    from portal.ui.text import DESK_TEXTS
+
+    report = bundle.manifest["report"]
+    made = f"Made in {took_s:.0f} s: a loop of {bundle.frame_count} pictures, {bundle.width} x {bundle.height} px."
+    return [made, *report["words"], *(DESK_TEXTS["en"][f"concern.{one}"] for one in report.get("concerns", ()))]
 
 
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from portal.errors import DiskFull
 
 __all__ = ["REMEDY", "FolderNotWritable", "disk_full_explained", "is_disk_full", "require_writable"]
 
+DATA_FOLDER = "Give this user the right to, or choose another folder with --data-dir (or VIVAVOCE_DATA)."
 REMEDY = "Free some space on the disk of the data folder, then try again."
 
 
@@ -45,7 +46,7 @@ class FolderNotWritable(VivavoceError):
     code = "folder_not_writable"
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, name: str = "data folder", remedy: str = DATA_FOLDER) -> None:
     """Make the folder if it is not there, and see that it takes files. Raises DiskFull, FolderNotWritable."""
     try:
         with disk_full_explained("nothing can be kept"):
@@ -53,7 +54,4 @@ def require_writable(folder: Path) -> None:
             with tempfile.TemporaryFile(dir=folder) as probe:
                 probe.write(b"x")
     except OSError as error:
-        raise FolderNotWritable(
-            f"The data folder {folder} cannot be written to: {error.strerror}.",
-            "Give this user the right to, or choose another folder with --data-dir (or VIVAVOCE_DATA).",
-        ) from error
+        raise FolderNotWritable(f"The {name} {folder} cannot be written to: {error.strerror}.", remedy) from error

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from models.download import Fetcher, Unreachable, download_of, hub_endpoint, ope
 from models.errors import DownloadFailed, WeightsDamaged, WeightsError, WeightsMissing
 from models.weights import Part, WeightFile, WeightsFolder
 from pipeline.errors import UnknownBackend
+from portal.disk import require_writable
 
 __all__ = ["Fetching", "ProgressLine", "fetch", "names_to_fetch"]
 
@@ -36,7 +37,7 @@ PUT_IT = {"en": "Put it at", "zh": "并保存为"}
 def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int:
     """The command: reports on standard output, returns the exit status.
 
-    Raises UnknownBackend, DownloadFailed.
+    Raises UnknownBackend, DownloadFailed, FolderNotWritable, DiskFull.
     """
 
     def write(text: str) -> None:
@@ -93,7 +94,7 @@ class Fetching:
 
         A file that cannot be had does not keep the others from being fetched; a network that is down does.
 
-        Raises UnknownBackend, DownloadFailed.
+        Raises UnknownBackend, DownloadFailed, FolderNotWritable, DiskFull.
         """
         folder = self.weights.path
         backends = names_to_fetch(names, self.weights.backends)
@@ -101,12 +102,12 @@ class Fetching:
         self.say(f"Weights for {', '.join(backends)} in {folder}, from {hub_endpoint(self.environ)}")
         for words in dict.fromkeys(getattr(part.licence, self.language) for part in parts):
             self.say(f"  Licence: {words}")
-        problems: list[WeightsError] = [*self._differences(parts)]
         absent = [file for part in parts for file in self.weights.to_fetch(part)]
-        if absent:
+        if absent:  # first, because looking through what is there takes minutes
             _check_room(absent, folder)
-            with _only_one(folder):
-                problems += self._fetch_all(absent)
+            require_writable(folder, "weights folder", "Give this user the right to, or name another: --weights DIR.")
+        with _only_one(folder) if absent else nullcontext():
+            problems: list[WeightsError] = [*self._differences(parts), *self._fetch_all(absent)]
         for problem in problems:
             self.say(f"{problem.message}\n  -> {problem.hint}")
         for backend in backends:
@@ -178,9 +179,8 @@ def _check_room(absent: Sequence[WeightFile], folder: Path) -> None:
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Two that write into the same parts would spoil each other's work. Raises DownloadFailed."""
+    lock = FileLock(folder / LOCK_FILE, blocking=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK_FILE, blocking=False)
         lock.acquire()
     except Timeout as error:
         raise DownloadFailed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline import registry
 from pipeline.errors import VivavoceError
 from pipeline.types import NoticeEvent
 from portal import cli
+from portal.disk import FolderNotWritable
 from portal.settings import Settings, option_name
 
 
@@ -165,6 +167,25 @@ def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
     assert order == ["mira", "mira"]
 
 
+def test_render_looks_for_a_place_to_write_before_it_works(monkeypatch, capsys, tmp_path):
+    """The folder of the clip, and the data folder where an avatar has to be made: no minutes of work for nothing."""
+    monkeypatch.setattr("avatars.prepare.prepare_preset", lambda *_given: pytest.fail("an avatar was made"))
+    monkeypatch.setattr("portal.rendering.render_clip", lambda *_given, **_wanted: pytest.fail("a clip was rendered"))
+    (tmp_path / "file").touch()
+    assert cli.main(["render", "--text", "Hello.", str(tmp_path / "file" / "clip.mp4")]) == 1
+    told = capsys.readouterr().err
+    assert f"The folder {tmp_path / 'file'} cannot be written to" in told and "OUTPUT" in told
+
+    def only_the_clip(folder, *_told):
+        if folder == tmp_path / "data":
+            raise FolderNotWritable("The data folder takes nothing.", "Give this user the right to.")
+
+    monkeypatch.setattr(cli, "require_writable", only_the_clip)
+    line = ["render", "--text", "Hello.", "--data-dir", str(tmp_path / "data"), str(tmp_path / "clip.mp4")]
+    assert cli.main(line) == 1
+    assert "The data folder takes nothing." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("spoken", [[], ["--text", "a", "--audio", "b.wav"]])
 def test_render_takes_a_text_or_a_recording(spoken, monkeypatch, tmp_path):
     """Neither or both is a mistake that argparse explains."""
@@ -176,20 +197,26 @@ def test_render_takes_a_text_or_a_recording(spoken, monkeypatch, tmp_path):
 
 
 def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
-    """`prepare FILE` makes an avatar of the file's name and says how to use it."""
+    """`prepare FILE` makes an avatar of the file's name, says what it has seen and made, and how to use it."""
     uploads = []
 
     def prepare(upload, library, progress):
         uploads.append(upload)
         progress("read_source", 1.0)
-        return argparse.Namespace(name=upload.name, id=upload.avatar_id)
+        report = {"words": ["75 pictures, 3.0 s; the face is good in 70."], "concerns": ["mouth_open"]}
+        size = {"frame_count": 59, "width": 512, "height": 640}
+        return argparse.Namespace(name=upload.name, id=upload.avatar_id, manifest={"report": report}, **size)
 
     monkeypatch.setattr("avatars.prepare.prepare_avatar", prepare)
     photo = tmp_path / "Aunt Emma.jpg"
     photo.touch()
     assert cli.main(["prepare", str(photo)]) == 0
     assert (uploads[0].path, uploads[0].name) == (photo, "Aunt Emma")
-    assert f"'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"Made in \d+ s: a loop of 59 pictures, 512 x 640 px\.", told[0])
+    assert told[1] == "75 pictures, 3.0 s; the face is good in 70."
+    assert "closed lips give a better avatar" in told[2]
+    assert told[3] == f"The avatar 'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}"
 
 
 @pytest.mark.usefixtures("all_ready")

@@ -13,6 +13,7 @@ from models.errors import DownloadFailed
 from models.weights import Layout, Licence, Manifest, Part, WeightFile, WeightsFolder
 from pipeline.errors import UnknownBackend
 from portal import fetching
+from portal.disk import FolderNotWritable
 from portal.fetching import LOCK_FILE, Fetching, ProgressLine, names_to_fetch
 
 FREE = Licence("MIT", "Any use.", "可用于任何用途。")
@@ -177,8 +178,24 @@ def test_a_folder_that_cannot_be_made_is_told(fetcher, tmp_path):
     (tmp_path / "file").touch()
     show = ProgressLine(lambda _text: None, False, lambda: 0.0)
     weights = WeightsFolder(tmp_path / "file" / "weights", MANIFEST)
-    with pytest.raises(DownloadFailed, match="cannot be written"):
+    with pytest.raises(FolderNotWritable, match=r"weights folder .* cannot be written to") as caught:
         Fetching(weights, fetcher, lambda _text: None, show, {}).run(["musetalk"])
+    assert "--weights DIR" in caught.value.hint
+
+
+def test_a_folder_that_takes_nothing_is_told_before_what_is_there_is_looked_through(fetcher, monkeypatch, tmp_path):
+    """That takes minutes. Where nothing is to be fetched, a folder that is only read will do."""
+    order: list[str] = []
+    monkeypatch.setattr(fetching, "require_writable", lambda *_given: order.append("folder"))
+    monkeypatch.setattr(Fetching, "_differences", lambda *_given: order.append("looked") or [])
+    weights = WeightsFolder(tmp_path, MANIFEST)
+    run = Fetching(weights, fetcher, lambda _text: None, ProgressLine(lambda _text: None, False, lambda: 0.0), {}).run
+    run(["musetalk"])
+    assert order == ["folder", "looked"]
+    order.clear()
+    monkeypatch.setattr(WeightsFolder, "to_fetch", lambda *_given: ())
+    run(["musetalk"])
+    assert order == ["looked"]
 
 
 def test_names_of_families_and_all():
