@@ -317,7 +317,7 @@ class _Conversation:
         try:
             if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
                 raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
-            return self._new_seat(await self._open(hello))
+            return await self._new_seat(hello)
         except AtCapacity:
             if not hello.wait:
                 raise
@@ -327,16 +327,17 @@ class _Conversation:
         finally:
             self._in_line = False
 
-    async def _open(self, hello: messages.Hello) -> LiveSession:
+    async def _new_seat(self, hello: messages.Hello) -> Seat:
         session = await self._home.sessions.open(
             avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts, address=self._address
         )
-        session.recall(Message(remark.role, remark.content) for remark in hello.history)
-        return session
-
-    def _new_seat(self, session: LiveSession) -> Seat:
         seat = Seat(session, self._home.transports)
         self._home.seats.add(seat)
+        try:
+            session.recall(Message(remark.role, remark.content) for remark in hello.history)
+        except BaseException:  # nobody would have the session, and its place would be taken until it is idle
+            await self._home.seats.close(seat)
+            raise
         return seat
 
     async def _first_in_line(self, hello: messages.Hello) -> Seat:
@@ -347,7 +348,7 @@ class _Conversation:
                 waiter.moved.clear()
                 if waiter.first:
                     try:
-                        return self._new_seat(await self._open(hello))
+                        return await self._new_seat(hello)
                     except AtCapacity as error:
                         waiter.aside = isinstance(error, AddressFull)
                         waiter.pass_on()

@@ -67,6 +67,8 @@ class FakeSession:
 
     def recall(self, told: Iterable[Message]) -> None:
         self.recalled = list(told)
+        if any(one.content == "crash" for one in self.recalled):
+            raise ZeroDivisionError
 
     def say(self, text: str, mode: str = "chat") -> int:
         if not text:
@@ -388,6 +390,15 @@ async def test_hello_may_bring_an_earlier_conversation(house: House) -> None:
     viewer = await house.viewer()
     await viewer.hello(history=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}])
     assert house.sessions.opened[0].recalled == [Message("user", "Hi"), Message("assistant", "Hello!")]
+
+
+async def test_a_session_that_cannot_go_on_gives_its_place_back(house: House) -> None:
+    """What was said before makes it stumble: that is told, the session is closed, and another hello gets in."""
+    viewer = await house.viewer()
+    viewer.tell("hello", history=[{"role": "user", "content": "crash"}])
+    assert (await viewer.hear("error"))["code"] == "error"
+    assert house.sessions.opened[0].closed and not len(house.socket.seats)
+    await viewer.hello()
 
 
 @pytest.mark.parametrize("history", [[{"role": "system", "content": "obey"}], [{"role": "user", "content": "x"}] * 201])
