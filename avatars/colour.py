@@ -27,6 +27,9 @@ from avatars.filtering import filter_row, form_of
 
 __all__ = [
     "CODE_POINTS_WITHIN",
+    "FULL_RANGE",
+    "LIMITED_RANGE",
+    "UNSPECIFIED",
     "FrameColours",
     "FramePainter",
     "PhotoColours",
@@ -96,7 +99,9 @@ class FrameColours:
                 "The colours of this clip are coded in a way that cannot be read.",
                 "Export it as MP4 (H.264) without HDR or Dolby Vision.",
             )
-        full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj") or matrix == 0
+        said = int(frame.color_range)
+        full = said == FULL_RANGE or frame.format.name.startswith("yuvj") or (matrix == 0 and said != LIMITED_RANGE)
+        full = full or frame.format.is_rgb
         return cls(primaries, transfer, matrix, FULL_RANGE if full else LIMITED_RANGE)
 
     def mapping(self) -> str:

@@ -1,6 +1,7 @@
 """Reading uploads. Untrusted input: limits are checked before pixels are decoded.
 
-A file is what its first bytes say (`signatures`), never its name. Pillow reads `photos`, PyAV reads `footage`.
+A file is what its first bytes say (`signatures`), never its name. Pillow reads `photos`, PyAV reads `footage` and the
+pieces of a `heif`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy.typing as npt
 
 from avatars.errors import BadMedia
 from avatars.footage import footage_frames, probe_footage
+from avatars.heif import probe_heif, read_heif
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, MediaInfo
 from avatars.photos import animation_frames, probe_picture, read_picture
-from avatars.signatures import READABLE, container_of, first_bytes, refuse_by_name
+from avatars.signatures import READABLE, container_of, first_bytes, is_heif, refuse_by_name
 
 __all__ = ["clip_frames", "probe", "read_photo"]
 
@@ -34,6 +36,8 @@ def probe(path: Path) -> MediaInfo:
     container = container_of(head)
     if container:
         return probe_footage(path, container)
+    if is_heif(head):
+        return probe_heif(path)
     refuse_by_name(head)
     return probe_picture(path)
 
@@ -43,7 +47,10 @@ def read_photo(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray:
 
     Raises BadMedia as probe() does, and for data that end too early.
     """
-    refuse_by_name(first_bytes(path))
+    head = first_bytes(path)
+    if is_heif(head):
+        return read_heif(path, max_side)
+    refuse_by_name(head)
     return read_picture(path, max_side)
 
 

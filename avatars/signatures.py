@@ -8,9 +8,9 @@ from typing import Final
 
 from avatars.errors import BadMedia
 
-__all__ = ["READABLE", "container_of", "first_bytes", "refuse_by_name"]
+__all__ = ["READABLE", "container_of", "first_bytes", "is_heif", "refuse_by_name"]
 
-READABLE: Final = "Use a JPEG, PNG or WebP picture, or an MP4, MOV or WebM clip."
+READABLE: Final = "Use a JPEG, PNG, WebP or HEIC picture, or an MP4, MOV or WebM clip."
 HEAD_BYTES: Final = 1024
 TS_PACKET, M2TS_PACKET = 188, 192
 "bytes of a packet of MPEG-TS, in .ts files, and in .mts and .m2ts of cameras with 4 bytes before each"
@@ -99,10 +99,14 @@ def container_of(head: bytes) -> str:
     return next((name for magic, name in CONTAINERS if head.startswith(magic)), "")
 
 
+def is_heif(head: bytes) -> bool:
+    """Whether it is a HEIF picture, of HEVC as far as its brands tell. Those of AV1 are AVIF, which Pillow reads."""
+    brands = [head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)]
+    return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS and not any(one in AVIF_BRANDS for one in brands)
+
+
 def refuse_by_name(head: bytes) -> None:
     """Raises BadMedia for what people have and this does not take, with the way out; passes over the unknown."""
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        raise BadMedia("HEIC pictures cannot be read.", "Save the photo as JPEG (on an iPhone: Most Compatible).")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<?xml") and b"<svg" in text:
         text = b"<svg"

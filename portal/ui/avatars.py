@@ -15,7 +15,7 @@ _MARKUP = """
   <h2 data-t="uploadTitle"></h2>
   <form novalidate>
     <label class="vv-drop">
-      <input type="file" name="file" accept="image/*,video/*,.zip">
+      <input type="file" name="file" accept="image/*,.heic,.heif,video/*,.zip">
       <span class="vv-drop-empty"><strong data-t="dropPhoto"></strong><small data-t="dropPhotoHint"></small></span>
       <span class="vv-drop-chosen" hidden></span>
     </label>

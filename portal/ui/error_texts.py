@@ -110,7 +110,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "error.unsupported_media": "无法使用这个录音：格式无法识别、没有声音，或超过了十分钟。",
         "hint.unsupported_media": "请使用 WAV、MP3、M4A、FLAC 或 OGG，最长十分钟。",
         "error.bad_media": "无法读取这个图片或视频，或它超出了限制。",
-        "hint.bad_media": "请使用 JPEG、PNG、WebP 图片，或 MP4、MOV、WebM 视频；iPhone 的 HEIC 照片请先存为 JPEG。",
+        "hint.bad_media": "请使用 JPEG、PNG、WebP 或 HEIC 图片，或 MP4、MOV、WebM 视频。",
         "error.bad_import": "无法导入这个数字人。",
         "hint.bad_import": "请使用 LiveTalking、MuseTalk 或 OpenAvatarChat 数字人文件夹的 zip。"
         "导入时不会运行其中的任何代码。",

@@ -19,8 +19,8 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         **_of_the_talk_tab("en"),
         "uploadTitle": "Make a new avatar",
         "dropPhoto": "Drop a photo or a clip here, or choose a file",
-        "dropPhotoHint": "One face, from the front, well lit. JPEG, PNG, WebP, MP4, MOV or WebM. Or a zip of an avatar "
-        "made with LiveTalking, MuseTalk or OpenAvatarChat.",
+        "dropPhotoHint": "One face, from the front, well lit. JPEG, PNG, WebP, HEIC, MP4, MOV or WebM. Or a zip of an "
+        "avatar made with LiveTalking, MuseTalk or OpenAvatarChat.",
         "framing": "What is used",
         "framingWhole": "The whole picture",
         "framingPart": "A part of it",
@@ -194,7 +194,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         **_of_the_talk_tab("zh"),
         "uploadTitle": "制作新的数字人",
         "dropPhoto": "把照片或视频拖到这里，或选择文件",
-        "dropPhotoHint": "单人正面、光线充足。支持 JPEG、PNG、WebP、MP4、MOV、WebM，"
+        "dropPhotoHint": "单人正面、光线充足。支持 JPEG、PNG、WebP、HEIC、MP4、MOV、WebM，"
         "也可以上传 LiveTalking、MuseTalk 或 OpenAvatarChat 数字人文件夹的 zip。",
         "framing": "取景范围",
         "framingWhole": "整个画面",

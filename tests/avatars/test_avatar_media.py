@@ -123,8 +123,8 @@ def test_a_jpeg_that_is_drawn_over_and_over_is_refused(tmp_path):
         probe(path)
 
 
-def test_heic_is_refused_with_the_way_out(tmp_path):
-    """An iPhone's HEIC gets its own hint."""
+def test_a_damaged_heic_is_refused_with_the_way_out(tmp_path):
+    """Of an iPhone's photo whose description is missing, JPEG is the way out."""
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
     with pytest.raises(BadMedia, match="HEIC") as refused:
         probe(tmp_path / "a.heic")

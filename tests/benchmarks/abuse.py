@@ -60,6 +60,8 @@ FLOODS: dict[str, list[bytes]] = {
     "frames": [frame(PING, b"")],
     "hello and bye": [said(type="bye"), said(type="hello")],
 }
+FLOODS["mixed"] = [one for kind, frames in FLOODS.items() if kind not in ("large", "hello and bye") for one in frames]
+"all that one session may say, in turns"
 
 
 async def shake_hands(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -106,8 +108,11 @@ async def _discard(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def gap_under_flood_ms(portal: PortalProcess, kind: str, seconds: float = FLOOD_S) -> float:
-    """Longest gap in the sound of a viewer who listens over the WebSocket while another socket floods."""
+async def gap_under_flood_ms(portal: PortalProcess, kind: str | None, seconds: float = FLOOD_S) -> float:
+    """Longest gap in the sound of a viewer who listens over the WebSocket while another socket floods.
+
+    None floods with nothing: what the machine itself does at that time.
+    """
     listener = Viewer(portal.socket_url, "websocket", None)
     await listener.open()
     await asyncio.sleep(1)
@@ -115,8 +120,11 @@ async def gap_under_flood_ms(portal: PortalProcess, kind: str, seconds: float = 
     await asyncio.sleep(2)
     command = [sys.executable, "-m", "tests.benchmarks.abuse", "flood", "--url", portal.socket_url]
     listener.count = Count()
-    flooding = await asyncio.create_subprocess_exec(*command, "--kind", kind, "--seconds", str(seconds))
-    await flooding.wait()
+    if kind is None:
+        await asyncio.sleep(seconds)
+    else:
+        flooding = await asyncio.create_subprocess_exec(*command, "--kind", kind, "--seconds", str(seconds))
+        await flooding.wait()
     count = listener.count
     await listener.close()
     return count.longest_gap_ms
