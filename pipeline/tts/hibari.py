@@ -8,9 +8,11 @@ import logging
 import re
 import threading
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,10 +25,16 @@ __all__ = ["HibariSynthesizer"]
 
 logger = logging.getLogger(__name__)
 
+_Result = TypeVar("_Result")
+
 SAMPLE_RATE = 24_000
 _SEED = 0
 """The breath in the voice is random noise; with a fixed seed the same sentence always sounds the same."""
 _AUDIBLE = 0.003  # -50 dBFS
+MAX_PIECE_PHONEMES = 240
+"""Nobody waits for more than one such piece of each other speaker: some 15 s of speech, 0.2 s of work. A sentence of
+200 letters seldom has more, but one of digits has 1,900: hibari itself cuts at commas only."""
+_CLAUSE_END = re.compile(r"(?<=[,;:—]) ")
 _DOT_IN_WORD = re.compile(r"(?<=[A-Za-z0-9])\.(?=[A-Za-z]{2,})")
 
 
@@ -47,7 +55,10 @@ class HibariSynthesizer:
         """Raises BackendUnavailable."""
         if importlib.util.find_spec("hibari") is None:
             raise BackendUnavailable(self.name, "the package hibari-tts is missing", "pip install hibari-tts")
-        self._lock = threading.Lock()  # loading, and hibari's text front end, which is not made for several threads
+        # One thread: hibari's text front end is not made for several, and the network's working memory grows with the
+        # sentence. Speakers take turns by the piece; who was interrupted leaves the queue without being worked for.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        self._loading = threading.Lock()
         self._loaded: dict[str, Any] = {}
         self._voices: tuple[str, ...] | None = None
 
@@ -62,17 +73,17 @@ class HibariSynthesizer:
         load_languages()
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
-        """A cancelled synthesis ends at once for the caller; its thread ends with the piece it is at (some 50 ms)."""
+        """A cancelled synthesis ends at once for the caller; the piece it is at is finished (some 50 ms)."""
         language = detect_language(text)
         if language not in self.languages:
             raise LanguageNotSupported(
                 f"The voice 'hibari' speaks English only, this is '{language}'.",
                 "Choose the voice 'edge' for other languages; it needs a network connection.",
             )
-        pieces = await asyncio.to_thread(self._phonemize, text, voice)
+        pieces = await self._in_turn(partial(self._phonemize, text, voice))
         pts = 0
         for index, piece in enumerate(pieces):
-            samples, phonemes = await asyncio.to_thread(self._speak, piece, voice)
+            samples, phonemes = await self._in_turn(partial(self._speak, piece, voice))
             final = index == len(pieces) - 1
             yield AudioChunk(samples, SAMPLE_RATE, pts, phonemes=phonemes, final=final, voice=voice or self.voices[0])
             pts += len(samples)
@@ -80,14 +91,18 @@ class HibariSynthesizer:
             yield AudioChunk(np.zeros(0, np.float32), SAMPLE_RATE, phonemes=(), final=True)
 
     async def aclose(self) -> None:
-        """Nothing to undo: the model is freed with this object."""
+        """The piece at work is finished, nothing after it."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_turn(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _voice(self, name: str | None) -> Any:
         """The loaded hibari.Hibari of a voice. Raises SpeechError."""
         name = name or self.voices[0]
         if name not in self.voices:
             raise SpeechError(f"hibari has no voice '{name}' here.", f"Choose one of: {', '.join(self.voices)}.")
-        with self._lock:
+        with self._loading:
             if name not in self._loaded:
                 self._loaded[name] = _load(name)
             return self._loaded[name]
@@ -95,11 +110,11 @@ class HibariSynthesizer:
     def _phonemize(self, text: str, voice: str | None) -> list[str]:
         hibari = self._voice(voice)
         try:
-            with self._lock:
-                pieces = hibari.phonemize(_readable(text))
+            pieces = hibari.phonemize(_readable(text))
         except Exception as error:  # a port of rules for any text; what trips it must cost one sentence, not a turn
             raise SpeechError("hibari cannot read this sentence.", "Put it in other words.") from error
-        return [piece for piece in pieces if any(map(str.isalpha, piece))]
+        short = (part for piece in pieces for part in _short_pieces(piece))
+        return [piece for piece in short if any(map(str.isalpha, piece))]
 
     def _speak(self, piece: str, voice: str | None) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
         from hibari import dsp
@@ -107,8 +122,7 @@ class HibariSynthesizer:
         hibari = self._voice(voice)
         ids = hibari.ids(piece)
         feeds = {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)}
-        with self._lock:  # one at a time: working memory grows with the sentence and is held once for each that runs
-            spectra = hibari.sess.run(None, feeds, _giving_memory_back())
+        spectra = hibari.sess.run(None, feeds, _giving_memory_back())
         parts = [spectrum[0] for spectrum in spectra[:6]]
         samples = np.clip(dsp.synth(*parts, np.random.default_rng(_SEED)), -1, 1).astype(np.float32)
         if len(spectra) == 6:
@@ -118,6 +132,17 @@ class HibariSynthesizer:
             return samples, None
         symbols = [symbol for symbol in piece if symbol in hibari.vocab]
         return samples, timed_phonemes(symbols, steps, _audible_s(samples))
+
+
+def _short_pieces(piece: str) -> Iterator[str]:
+    """Phonemes cut after a clause, else between words, else anywhere, so that none is longer than a piece may be."""
+    while len(piece) > MAX_PIECE_PHONEMES:
+        head = piece[: MAX_PIECE_PHONEMES + 1]
+        clauses = [match.end() for match in _CLAUSE_END.finditer(head)]
+        at = clauses[-1] if clauses else head.rfind(" ") + 1 or MAX_PIECE_PHONEMES
+        yield piece[:at].rstrip()
+        piece = piece[at:]
+    yield piece
 
 
 def _giving_memory_back() -> Any:

@@ -1,12 +1,15 @@
 """The offline English voice and the timing of its phonemes."""
 
+import asyncio
+import threading
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
-from pipeline.tts.hibari import HibariSynthesizer
+from pipeline.tts.hibari import MAX_PIECE_PHONEMES, HibariSynthesizer
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
@@ -106,6 +109,55 @@ async def test_foreign_text_is_refused(hibari: HibariSynthesizer, text: str) -> 
     """Text in another script is refused before the first chunk, never spelt letter by letter."""
     with pytest.raises(LanguageNotSupported, match="English only"):
         await speak(hibari, text)
+
+
+async def test_digits_do_not_make_one_endless_piece(hibari: HibariSynthesizer) -> None:
+    """Others wait for a piece at most, and no word is cut or lost."""
+    (short,) = hibari._phonemize("1234567890", None)
+    pieces = hibari._phonemize("1234567890 " * 18, None)
+    assert len(pieces) > 5
+    assert max(map(len, pieces)) <= MAX_PIECE_PHONEMES
+    assert " ".join(pieces).count("ˈ") == 18 * short.count("ˈ")
+
+
+async def test_speakers_take_turns_by_the_piece(hibari: HibariSynthesizer) -> None:
+    """A short sentence that is asked for later is spoken before the long one before it has ended."""
+    order: list[str] = []
+
+    async def speaker(name: str, text: str) -> None:
+        async with aclosing(hibari.synthesize(text)) as chunks:
+            while await anext(chunks, None) is not None:
+                order.append(name)
+
+    await asyncio.gather(speaker("long", "1234567890 " * 8), speaker("short", "Hello there."))
+    assert "short" in order[:2]
+    assert order.count("long") > 2
+
+
+async def test_the_interrupted_are_not_worked_for(hibari: HibariSynthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the voice and goes away leaves its queue."""
+    spoken: list[str] = []
+    at_work, may_end = threading.Event(), threading.Event()
+
+    def slow(piece: str, _voice: str | None) -> tuple[FloatArray, None]:
+        spoken.append(piece)
+        at_work.set()
+        may_end.wait(10)
+        return np.zeros(240, np.float32), None
+
+    monkeypatch.setattr(hibari, "_phonemize", lambda text, _voice: [text])
+    monkeypatch.setattr(hibari, "_speak", slow)
+    first = asyncio.create_task(speak(hibari, "First."))
+    await asyncio.to_thread(at_work.wait, 10)
+    gone = [asyncio.create_task(speak(hibari, f"Gone {number}.")) for number in range(5)]
+    last = asyncio.create_task(speak(hibari, "Last."))
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)
+    may_end.set()
+    await asyncio.gather(first, last)
+    assert spoken == ["First.", "Last."]
 
 
 async def test_foreign_words_are_left_out(hibari: HibariSynthesizer) -> None:
