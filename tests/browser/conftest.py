@@ -1,20 +1,27 @@
-"""A portal as a user starts it, with the measuring backends (beep, flash), and browsers that look at it."""
+"""A portal as a user starts it, with the measuring backends (beep, flash), and browsers that look at it.
+
+A browser takes longer to start than most tests take. So there is one Chromium for all, in which every visit has a
+context of its own: its storage, cache, permissions and pages are nobody else's, and end with it. What belongs to the
+browser itself (flags, Firefox's preferences) gets a browser of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
-from playwright.async_api import Browser, Page, Playwright, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Playwright, Route, async_playwright
 
 from avatars.bundle import BundleContents, encode_jpeg, write_bundle
 from tests.benchmarks.in_browser import FLAGS, watched_page
@@ -35,13 +42,6 @@ STARTS_ITSELF = """
 """
 """A page that starts by itself: no gesture, and none is made by asking it anything."""
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here shares a portal and a machine's patience: one after the other, also with several workers."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +76,50 @@ def write_avatar(path: Path, level: int) -> Path:
     )
     write_bundle(contents, path)
     return path
+
+
+NOTE = """(selector) => {
+    const part = document.querySelector(selector);
+    const look = () => {
+        const seen = part.checkVisibility() ? part.textContent : "";
+        if (seen !== said.at(-1)) said.push(seen);
+    };
+    const said = ((window.noted ||= {})[selector] = []);
+    look();
+    new MutationObserver(look).observe(part, { attributes: true, characterData: true, childList: true, subtree: true });
+}"""
+JOBS = re.compile(r"/api/jobs\b")
+
+
+async def note(page: Page, selector: str) -> None:
+    """From now on every text that this element shows is kept in `noted[selector]`: what passes is not missed."""
+    await page.evaluate(NOTE, selector)
+
+
+async def until_noted(page: Page, selector: str, text: str, within_s: float = 20) -> None:
+    """Wait until an element of note() shows the text, or has shown it."""
+    has = "([selector, text]) => noted[selector].some((seen) => seen.includes(text))"
+    await page.wait_for_function(has, arg=[selector, text], timeout=1000 * within_s)
+
+
+@asynccontextmanager
+async def held_jobs(page: Page, url: str) -> AsyncIterator[None]:
+    """Meanwhile no job comes to its end for this page, however quick the worker is: what is told of it can be seen."""
+    ended = {job["id"] for job in await (await page.request.get(f"{url}/api/jobs?limit=500")).json()}
+
+    async def tell(route: Route) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        for job in told if isinstance(told, list) else [told]:
+            if job.get("state") == "done" and job["id"] not in ended:
+                job.update(state="running", progress=0.5, result=None)
+        await route.fulfill(response=answer, json=told)
+
+    await page.route(JOBS, tell)
+    try:
+        yield
+    finally:
+        await page.unroute(JOBS, tell)
 
 
 @dataclass
@@ -117,28 +161,62 @@ class Visit:
 Visitor = Callable[..., Coroutine[Any, Any, Visit]]
 
 
-Launch = Callable[[Playwright], Awaitable[Browser]]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here shares a portal and a machine's patience: one after the other, also with several workers. And on
+    one event loop: a browser that they share belongs to the loop it began on."""
+    for item in items:
+        if not item.path.is_relative_to(Path(__file__).parent):
+            continue
+        item.add_marker(pytest.mark.xdist_group("browser"))
+        if pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-def chromium_at(path: Path, flags: tuple[str, ...] = ()) -> Launch:
-    return lambda driver: driver.chromium.launch(executable_path=path, headless=True, args=[*FLAGS, *flags])
+def browser_fixture(scope: Literal["function", "module", "session"] = "function") -> Any:
+    """For an asynchronous fixture of this folder: on the loop of its tests."""
+    return pytest_asyncio.fixture(scope=scope, loop_scope="session")
 
 
-def firefox_at(path: Path, speaker: Mapping[str, str], preferences: Mapping[str, Any]) -> Launch:
-    """Debian's own, spoken to by WebDriver BiDi: Playwright's builds of Firefox come from its own servers only."""
-    environment = {**os.environ, **speaker}
-    return lambda driver: driver.firefox.launch(
-        executable_path=path, channel="moz-firefox", headless=True, env=environment, firefox_user_prefs={**preferences}
-    )
+@dataclass
+class Chromium:
+    """The one of all tests, begun when it is first asked for, and anew if it has crashed."""
+
+    driver: Playwright
+    path: Path
+    shared: Browser | None = None
+
+    async def launch(self, *flags: str) -> Browser:
+        """One of its own."""
+        return await self.driver.chromium.launch(executable_path=self.path, headless=True, args=[*FLAGS, *flags])
+
+    async def get(self) -> Browser:
+        if self.shared is None or not self.shared.is_connected():
+            self.shared = await self.launch()
+        return self.shared
 
 
-@pytest.fixture
-async def visit(chromium: Path, portal: PortalProcess) -> AsyncIterator[Visitor]:
-    """Open the page in a browser of its own: await visit("?lang=zh", flags=[...], width=390, height=844)."""
+@browser_fixture("session")
+async def one_chromium(chromium: Path) -> AsyncIterator[Chromium]:
+    async with async_playwright() as driver:
+        yield Chromium(driver, chromium)  # the end of the driver ends its browsers
+
+
+@browser_fixture()
+async def browser(one_chromium: Chromium) -> Browser:
+    """The Chromium of all tests; what a test opens in it, it closes."""
+    return await one_chromium.get()
+
+
+@browser_fixture()
+async def visit(one_chromium: Chromium, portal: PortalProcess) -> AsyncIterator[Visitor]:
+    """Open the page as a new visitor: await visit("?lang=zh", flags=[...], width=390, height=844)."""
     async with AsyncExitStack() as stack:
 
         async def open_page(query: str = "", flags: tuple[str, ...] = (), **options: Any) -> Visit:
-            return await stack.enter_async_context(_visit(chromium_at(chromium, flags), portal, query, **options))
+            browser = await (one_chromium.launch(*flags) if flags else one_chromium.get())
+            if flags:
+                stack.push_async_callback(browser.close)
+            return await stack.enter_async_context(_visit(browser, portal, query, **options))
 
         yield open_page
 
@@ -167,21 +245,44 @@ def speaker(firefox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         process.wait(timeout=20)
 
 
-@pytest.fixture
+@asynccontextmanager
+async def running_firefox(
+    path: Path, speaker: Mapping[str, str], preferences: Mapping[str, Any]
+) -> AsyncIterator[Browser]:
+    """Debian's own, spoken to by WebDriver BiDi: Playwright's builds of Firefox come from its own servers only."""
+    environment = {**os.environ, **speaker}
+    async with async_playwright() as driver:
+        browser = await driver.firefox.launch(
+            executable_path=path,
+            channel="moz-firefox",
+            headless=True,
+            env=environment,
+            firefox_user_prefs={**preferences},
+        )
+        try:
+            yield browser
+        finally:
+            # It may leave this unanswered; the end of the driver ends it all the same.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSED_WITHIN_S):
+                    await browser.close()
+
+
+@browser_fixture()
 async def firefox_visit(firefox: Path, speaker: dict[str, str], portal: PortalProcess) -> AsyncIterator[Visitor]:
-    """As visit(), in Firefox: await firefox_visit("?lang=zh", preferences={"media.autoplay.default": 5})."""
+    """As visit(), in a Firefox of its own: await firefox_visit("?lang=zh", preferences={"a.preference": 5})."""
     async with AsyncExitStack() as stack:
 
         async def open_page(query: str = "", preferences: Mapping[str, Any] | None = None, **options: Any) -> Visit:
-            launch = firefox_at(firefox, speaker, preferences or {})
-            return await stack.enter_async_context(_visit(launch, portal, query, **options))
+            browser = await stack.enter_async_context(running_firefox(firefox, speaker, preferences or {}))
+            return await stack.enter_async_context(_visit(browser, portal, query, **options))
 
         yield open_page
 
 
 @asynccontextmanager
 async def _visit(
-    launch: Launch,
+    browser: Browser,
     portal: PortalProcess,
     query: str,
     width: int = 1280,
@@ -190,28 +291,32 @@ async def _visit(
     touch: bool = False,
 ) -> AsyncIterator[Visit]:
     """before: a script that runs ahead of those of the page."""
-    async with async_playwright() as driver:
-        browser = await launch(driver)
-        try:
-            screen: Any = {"width": width, "height": height}
-            mobile = {"is_mobile": True} if touch else {}  # Firefox knows no such thing
-            page = await watched_page(browser, viewport=screen, locale="en-US", has_touch=touch, **mobile)
-            if before:
-                await page.add_init_script(before)
-            opened = Visit(page, portal)
-            page.on("pageerror", lambda error: opened.faults.append(str(error)))
-            page.on("request", lambda request: _check_host(opened, request.url))
-            page.on("console", lambda message: _listen(opened, message.text))
-            await page.goto(f"{portal.url}/{query}")
-            if before != STARTS_ITSELF:
-                await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
-            yield opened
-            assert not opened.faults
-        finally:
-            # Firefox may leave this unanswered; the end of the driver ends it all the same.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSED_WITHIN_S):
-                    await browser.close()
+    screen: Any = {"width": width, "height": height}
+    mobile = {"is_mobile": True} if touch else {}  # Firefox knows no such thing
+    page = await watched_page(browser, viewport=screen, locale="en-US", has_touch=touch, **mobile)
+    async with _closing(page):
+        if before:
+            await page.add_init_script(before)
+        opened = Visit(page, portal)
+        page.on("pageerror", lambda error: opened.faults.append(str(error)))
+        page.on("request", lambda request: _check_host(opened, request.url))
+        page.on("console", lambda message: _listen(opened, message.text))
+        await page.goto(f"{portal.url}/{query}")
+        if before != STARTS_ITSELF:
+            await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
+        yield opened
+        assert not opened.faults
+
+
+@asynccontextmanager
+async def _closing(page: Page) -> AsyncIterator[None]:
+    """Its context ends, with all pages in it."""
+    try:
+        yield
+    finally:
+        with suppress(TimeoutError):  # Firefox may leave this unanswered
+            async with asyncio.timeout(CLOSED_WITHIN_S):
+                await page.context.close()
 
 
 def _listen(opened: Visit, text: str) -> None:
@@ -220,19 +325,15 @@ def _listen(opened: Visit, text: str) -> None:
 
 
 @asynccontextmanager
-async def plain_page(chromium: Path, url: str) -> AsyncIterator[Page]:
-    """The page in a browser of its own, in English; an error in one of its scripts fails the test."""
+async def plain_page(browser: Browser, url: str) -> AsyncIterator[Page]:
+    """The page as a new visitor has it, in English; an error in one of its scripts fails the test."""
     faults: list[str] = []
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS])
-        try:
-            page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            await page.goto(url)
-            yield page
-            assert not faults
-        finally:
-            await browser.close()
+    page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
+    async with _closing(page):
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        await page.goto(url)
+        yield page
+        assert not faults
 
 
 def _check_host(opened: Visit, url: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from avatars import prepare
 from avatars.bundle import encode_jpeg
@@ -18,7 +18,7 @@ from avatars.library import presets
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import plain_page
+from tests.browser.conftest import browser_fixture, plain_page
 from tests.browser.test_networks_page import answer_jobs
 from tests.peer_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
@@ -36,9 +36,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess
         yield process
 
 
-@pytest.fixture
-async def page(chromium: Path, workshop: PortalProcess) -> AsyncIterator[Page]:
-    async with plain_page(chromium, workshop.url) as page:
+@browser_fixture()
+async def page(browser: Browser, workshop: PortalProcess) -> AsyncIterator[Page]:
+    async with plain_page(browser, workshop.url) as page:
         yield page
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, plain_page, write_avatar
@@ -23,9 +24,9 @@ def portal(tmp_path: Path) -> Iterator[PortalProcess]:
         yield process
 
 
-async def test_without_avatars_nobody_is_told_to_wait(chromium: Path, portal: PortalProcess) -> None:
+async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: PortalProcess) -> None:
     """When no job makes one, the page says so, and where one is made; typing says it too."""
-    async with plain_page(chromium, portal.url) as page:
+    async with plain_page(browser, portal.url) as page:
         await page.evaluate(
             "fetch('api/jobs').then((jobs) => jobs.json())"
             ".then((jobs) => Promise.all(jobs.map(({ id }) => fetch(`api/jobs/${id}`, { method: 'DELETE' }))))"
@@ -40,9 +41,9 @@ async def test_without_avatars_nobody_is_told_to_wait(chromium: Path, portal: Po
         await page.wait_for_selector(".vv-state:has-text('没有数字人')")
 
 
-async def test_the_first_avatars_are_waited_for(chromium: Path, portal: PortalProcess, tmp_path: Path) -> None:
+async def test_the_first_avatars_are_waited_for(browser: Browser, portal: PortalProcess, tmp_path: Path) -> None:
     """The page says so, keeps what is typed, and shows the first avatar and the second as they come."""
-    async with plain_page(chromium, portal.url) as page:
+    async with plain_page(browser, portal.url) as page:
         await page.wait_for_selector(".vv-state:has-text('Preparing')")
         assert "first avatar is being prepared" in await page.inner_text("#vv-status")
         assert await page.is_disabled("#vv-start")

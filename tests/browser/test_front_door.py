@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
 from tests.benchmarks.portal_process import PortalProcess
-from tests.browser.conftest import plain_page
+from tests.browser.conftest import note, plain_page, until_noted
 
 PREFIX = "/some/where"
 
@@ -61,8 +60,9 @@ async def use_every_tab(page: Page) -> None:
     await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
     await page.click("#vv-start")
     await page.wait_for_function("vivavoce.stats().state === 'live'", timeout=20_000)
+    await note(page, ".vv-subtitle")
     await page.evaluate("vivavoce.say('hello there', 'echo')")
-    await page.wait_for_function("document.querySelector('.vv-subtitle').textContent.includes('hello')", timeout=20_000)
+    await until_noted(page, ".vv-subtitle", "hello")
     await page.get_by_role("tab", name="Avatars").click()
     await page.wait_for_selector(".vv-gallery img", timeout=10_000)
     await page.wait_for_function("[...document.querySelectorAll('.vv-gallery img')].every((img) => img.naturalWidth)")
@@ -76,9 +76,9 @@ async def use_every_tab(page: Page) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("query", ["/?transport=websocket", "/"])
-async def test_no_tab_does_what_the_policy_forbids(chromium: Path, portal: PortalProcess, query: str) -> None:
+async def test_no_tab_does_what_the_policy_forbids(browser: Browser, portal: PortalProcess, query: str) -> None:
     """Scripts, worklets, media, styles and the socket: all within the policy, over either transport."""
-    async with plain_page(chromium, f"{portal.url}/static/logo.svg") as page:
+    async with plain_page(browser, f"{portal.url}/static/logo.svg") as page:
         await page.add_init_script(LISTEN)
         await page.goto(portal.url + query)
         await use_every_tab(page)
@@ -86,11 +86,11 @@ async def test_no_tab_does_what_the_policy_forbids(chromium: Path, portal: Porta
 
 
 @pytest.mark.browser
-async def test_every_tab_works_below_a_path(chromium: Path, portal: PortalProcess) -> None:
+async def test_every_tab_works_below_a_path(browser: Browser, portal: PortalProcess) -> None:
     """A proxy shows the portal below a path: nothing is asked for beside it, and nothing is missing."""
     asked: list[str] = []
     missing: list[str] = []
-    async with reverse_proxy(portal.port) as port, plain_page(chromium, "about:blank") as page:
+    async with reverse_proxy(portal.port) as port, plain_page(browser, "about:blank") as page:
         page.on("request", lambda request: asked.append(request.url))
         page.on("response", lambda response: missing.append(response.url) if response.status >= 400 else None)
         await page.add_init_script(LISTEN)
@@ -103,10 +103,10 @@ async def test_every_tab_works_below_a_path(chromium: Path, portal: PortalProces
 
 
 @pytest.mark.browser
-async def test_the_description_of_the_api_is_drawn(chromium: Path, portal: PortalProcess) -> None:
+async def test_the_description_of_the_api_is_drawn(browser: Browser, portal: PortalProcess) -> None:
     """With nothing from another host, and nothing that its policy forbids."""
     asked: list[str] = []
-    async with plain_page(chromium, "about:blank") as page:
+    async with plain_page(browser, "about:blank") as page:
         page.on("request", lambda request: asked.append(request.url))
         await page.add_init_script(LISTEN)
         await page.goto(f"{portal.url}/docs")

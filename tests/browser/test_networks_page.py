@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from neural_avatars import write_weights
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from avatars.library import presets
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import plain_page
+from tests.browser.conftest import browser_fixture, held_jobs, plain_page
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
@@ -41,9 +40,9 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
         yield process
 
 
-@pytest.fixture
-async def page(chromium: Path, portal: PortalProcess) -> AsyncIterator[Page]:
-    async with plain_page(chromium, portal.url) as page:
+@browser_fixture()
+async def page(browser: Browser, portal: PortalProcess) -> AsyncIterator[Page]:
+    async with plain_page(browser, portal.url) as page:
         yield page
 
 
@@ -103,8 +102,9 @@ async def test_one_press_prepares_with_the_usual_settings(page: Page, portal: Po
     row, other = row_of(page, "musetalk15"), row_of(page, "wav2lip96")
     await other.get_by_role("button", name="Adjust").click()
     await other.get_by_label("left").fill("7")
-    await row.get_by_role("button", name="Prepare").click()
-    await expect(row.locator("progress")).to_be_visible()
+    async with held_jobs(page, portal.url):
+        await row.get_by_role("button", name="Prepare").click()
+        await expect(row.locator("progress")).to_be_visible()
     await expect(row).to_have_attribute("data-state", "prepared", timeout=JOB_MS)
     await expect(row).to_contain_text("With the usual settings.")
     await expect(other.get_by_label("left")).to_have_value("7")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import browser_fixture
 
 pytestmark = pytest.mark.browser
 
@@ -23,16 +23,14 @@ TOOLS = """
 """
 
 
-@pytest.fixture
-async def page(chromium: Path) -> AsyncIterator[Page]:
+@browser_fixture()
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page with PcmRing, tone(level), pull(ring, samples) and speak(ring, from, blocks)."""
     source = SOURCE.read_text(encoding="utf-8").replace("export class", "globalThis.PcmRing = class")
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
-        opened = await browser.new_page()
-        await opened.evaluate(f"() => {{ {source}; {TOOLS} }}")
-        yield opened
-        await browser.close()
+    opened = await browser.new_page()
+    await opened.evaluate(f"() => {{ {source}; {TOOLS} }}")
+    yield opened
+    await opened.close()
 
 
 async def run(page: Page, script: str) -> Any:

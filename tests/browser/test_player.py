@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, async_playwright
+from playwright.async_api import Browser, Page, Route
 
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import browser_fixture
 
 pytestmark = pytest.mark.browser
 
@@ -25,18 +25,16 @@ async def serve(route: Route) -> None:
         await route.fulfill(body="<video></video><canvas></canvas>", content_type="text/html")
 
 
-@pytest.fixture
-async def page(chromium: Path) -> AsyncIterator[Page]:
+@browser_fixture()
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page beside which the modules of portal/static lie, with a video, a canvas and a clock that only tests move."""
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
-        opened = await browser.new_page()
-        await opened.route(HOST + "**", serve)
-        await opened.clock.install(time=0)
-        await opened.goto(HOST)
-        await opened.clock.pause_at(1000)
-        yield opened
-        await browser.close()
+    opened = await browser.new_page()
+    await opened.route(HOST + "**", serve)
+    await opened.clock.install(time=0)
+    await opened.goto(HOST)
+    await opened.clock.pause_at(1000)
+    yield opened
+    await opened.close()
 
 
 async def run(page: Page, module: str, names: str, script: str) -> Any:

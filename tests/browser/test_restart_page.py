@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, Visitor, write_avatar
+from tests.browser.conftest import MEASURING, Visitor, browser_fixture, write_avatar
+from tests.browser.test_talk_page import free_again
 
 pytestmark = pytest.mark.browser
 
@@ -20,24 +21,43 @@ LONG = ". ".join([WORDS] * 5) + "."
 Return = Callable[[], None]
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[tuple[PortalProcess, Return]]:
-    """A portal with one place, and what brings it back at the same address after it was killed."""
-    write_avatar(tmp_path / "avatars" / "alpha", 90)
-    options = ("--avatar", "alpha", *MEASURING, "--max-sessions", "1")
+class House:
+    """A portal with one place, which a test kills and brings back at the same address; it is there for the next one."""
+
+    def __init__(self, data_dir: Path, stack: ExitStack) -> None:
+        write_avatar(data_dir / "avatars" / "alpha", 90)
+        self._data_dir, self._stack = data_dir, stack
+        self._port = 0
+        self.portal = self._open()
+
+    def _open(self) -> PortalProcess:
+        options = ("--avatar", "alpha", *MEASURING, "--max-sessions", "1")
+        return self._stack.enter_context(running_portal(self._data_dir, *options, port=self._port))
+
+    def come_back(self) -> None:
+        self._port = self.portal.port
+        self.portal = self._open()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with ExitStack() as stack:
-        first = stack.enter_context(running_portal(tmp_path, *options))
-        yield first, lambda: stack.enter_context(running_portal(tmp_path, *options, port=first.port)) and None
+        yield House(tmp_path_factory.mktemp("house"), stack)
+
+
+@browser_fixture()
+async def portal(house: House) -> PortalProcess:
+    """With its place free, whatever the last test has left."""
+    try:
+        assert await free_again(house.portal, within_s=60)
+    except OSError:  # a test that failed has left it dead
+        await asyncio.to_thread(house.come_back)
+    return house.portal
 
 
 @pytest.fixture
-def portal(house: tuple[PortalProcess, Return]) -> PortalProcess:
-    return house[0]
-
-
-@pytest.fixture
-def back_again(house: tuple[PortalProcess, Return]) -> Return:
-    return house[1]
+def back_again(house: House) -> Return:
+    return house.come_back
 
 
 @pytest.mark.parametrize("query", ["", "?transport=websocket"], ids=["webrtc", "websocket"])

@@ -14,7 +14,7 @@ import urllib.request
 import pytest
 
 from tests.benchmarks.portal_process import PortalProcess
-from tests.browser.conftest import Visit, Visitor, write_avatar
+from tests.browser.conftest import Visit, Visitor, note, until_noted, write_avatar
 
 pytestmark = pytest.mark.browser
 
@@ -50,10 +50,11 @@ async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, 
     assert 0 < stats["firstFrameMs"] < 5000
     await page.until("vivavoce.stats().fps > 15")
     assert not await page.run("probe.onsets.length")
+    await note(page.page, ".vv-subtitle")
     await page.say(WORDS)
     await page.until("probe.onsets.length > 3")
     await page.until("probe.changes > 3")
-    await page.until("document.querySelector('.vv-subtitle').textContent.includes('seven')")
+    await until_noted(page.page, ".vv-subtitle", "seven")
     await page.until("document.querySelector('.vv-answer').textContent.includes('ten')")
     await page.until("vivavoce.stats().turnState === 'done'")
     await page.until("probe.silences.length > 0")
@@ -202,6 +203,7 @@ async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> Non
     page = await visit("?transport=websocket")
     await page.start()
     toast = "document.querySelector('.vv-toast')"
+    await note(page.page, ".vv-toast")
     await page.page.click(".vv-avatar[data-id=beta]")
     level = "document.querySelector('#vv-canvas').getContext('2d').getImageData(20, 200, 1, 1).data[0]"
     await page.until(f"Math.abs({level} - 60) < 8")
@@ -209,7 +211,7 @@ async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> Non
     await page.say(LONG, "chat")
     await page.until("probe.onsets.length > 1")
     await page.page.click(".vv-avatar[data-id=alpha]")
-    await page.until(f"{toast}.classList.contains('vv-on') && {toast}.textContent.includes('Alpha is here now')")
+    await until_noted(page.page, ".vv-toast", "Alpha is here now")
     await page.until("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
 
 
@@ -329,10 +331,20 @@ async def test_a_session_without_a_picture_is_given_up(visit: Visitor) -> None:
         WebSocket.prototype.send = function (data) {
             if (typeof data !== 'string' || !data.includes('"media"')) send.call(this, data);
         };
+        const [begin, end] = [window.setTimeout, window.clearTimeout];
+        window.long = new Map(); // what waits for ten seconds or more: the test says when they are over
+        window.setTimeout = (over, ms, ...given) => {
+            const timer = begin(ms >= 10_000 ? () => {} : over, ms, ...given);
+            if (ms >= 10_000) long.set(timer, over);
+            return timer;
+        };
+        window.clearTimeout = (timer) => (long.delete(timer), end(timer));
     """
     page = await visit("?transport=websocket&lang=zh", before=deaf)
     await page.page.click("#vv-start")
-    await page.page.wait_for_selector(".vv-error[data-code=no_picture]", timeout=25_000)
+    await page.until("vivavoce.stats().session && long.size")
+    await page.run("(long.forEach((over) => over()), 0)")
+    await page.page.wait_for_selector(".vv-error[data-code=no_picture]")
     assert "请再次点击" in await page.page.inner_text(".vv-error")
     assert (await page.stats())["state"] == "idle"
 
@@ -340,8 +352,10 @@ async def test_a_session_without_a_picture_is_given_up(visit: Visitor) -> None:
 async def test_a_toast_is_a_sentence_in_the_language_of_the_page(visit: Visitor) -> None:
     """The fallback is told whole, and nothing of it is left when the language is switched."""
     page = await visit(flags=NO_UDP)
+    await note(page.page, ".vv-toast")
     await page.start()
-    assert await page.page.inner_text(".vv-toast.vv-on") == "Switched to WebSocket: the network lets no UDP through."
+    await until_noted(page.page, ".vv-toast", "Switched to WebSocket: the network lets no UDP through.")
+    await page.run("document.querySelector('vivavoce-talk').toast('news', Infinity)")
     await page.page.click(".vv-language")
     assert not await page.page.locator(".vv-toast.vv-on").count()
 
