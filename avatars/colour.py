@@ -1,9 +1,8 @@
 """Colours as a colour-managed viewer shows them: whatever a picture or a clip is coded in ends as sRGB.
 
 Photos carry an ICC profile, or words that stand for one; LittleCMS converts them. Clips, and the newer pictures, carry
-numbers (the code points of ITU-T H.273) for primaries, transfer curve and YUV matrix; FFmpeg's scaler converts those,
-and brings HLG and PQ down to the white of a usual screen: what is no brighter than 203 nits (the white of ITU-R
-BT.2408) looks as meant, faces among it, and brighter lights are white.
+numbers (the code points of ITU-T H.273) for primaries, transfer curve and YUV matrix: FFmpeg's scaler undoes the
+matrix, `light` the rest.
 What Vivavoce writes itself is coded and tagged as BT.709.
 """
 
@@ -24,6 +23,7 @@ from PIL import Image, ImageCms
 
 from avatars.errors import BadMedia
 from avatars.filtering import filter_row, form_of
+from avatars.light import CURVES, D50, HDR_CURVES, PRIMARIES, LightMap, light_map, xyz_d50
 
 __all__ = [
     "CODE_POINTS_WITHIN",
@@ -41,22 +41,17 @@ __all__ = [
 ]
 
 ImageArray = npt.NDArray[np.uint8]
-Chromaticity = tuple[float, float]
 
 # Code points of ITU-T H.273; FFmpeg counts as it does.
 UNSPECIFIED: Final = 2
 BT709: Final = 1
 BT2020: Final = 9
 BT601_MATRICES: Final = (5, 6)
-SRGB_TRANSFER: Final = 13
-HDR_TRANSFERS: Final = (16, 18)
-"PQ and HLG"
-OTHER_CURVES: Final = (4, 5, 8, 17)
-"gamma 2.2 and 2.8, linear light, digital cinema; viewers show every other curve as if it was sRGB's"
-PRIMARIES: Final = (1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22)
 MATRICES: Final = (1, 4, 5, 6, 7, 9)
 "which FFmpeg's scaler can undo"
 LIMITED_RANGE, FULL_RANGE = 1, 2
+STRETCH: Final = ":".join(f"{one}imin={16 / 255}:{one}imax={235 / 255}" for one in "rgb")
+"limited range to full, after the fact"
 
 ACCURATE: Final = "flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
 "without it chroma is off by up to 3 levels"
@@ -86,7 +81,7 @@ class FrameColours:
         Raises BadMedia: coded in a way that FFmpeg cannot undo.
         """
         transfer, primaries, matrix = int(frame.color_trc), int(frame.color_primaries), int(frame.colorspace)
-        hdr = transfer in HDR_TRANSFERS
+        hdr = transfer in HDR_CURVES
         if primaries not in PRIMARIES:
             primaries = BT2020 if hdr else BT709
         if frame.format.is_rgb or len(frame.format.components) < 3:
@@ -104,15 +99,11 @@ class FrameColours:
         full = full or frame.format.is_rgb
         return cls(primaries, transfer, matrix, FULL_RANGE if full else LIMITED_RANGE)
 
-    def mapping(self) -> str:
-        """Options for FFmpeg's scaler from RGB in these colours to sRGB; "" if it is that already."""
-        curved = self.transfer in (*HDR_TRANSFERS, *OTHER_CURVES)
-        if self.primaries == BT709 and not curved:
-            return ""
-        transfer = self.transfer if curved else SRGB_TRANSFER
-        return (
-            f"in_primaries={self.primaries}:in_transfer={transfer}:out_primaries={BT709}:out_transfer={SRGB_TRANSFER}"
-        )
+    def light_map(self, white: int) -> LightMap | None:
+        """From RGB with this largest value in these colours to sRGB; None if it is that already."""
+        if self.primaries == BT709 and self.transfer not in CURVES:
+            return None
+        return light_map(self.primaries, self.transfer, white)
 
 
 class FramePainter:
@@ -121,16 +112,21 @@ class FramePainter:
     def __init__(self) -> None:
         self._key: tuple[Any, ...] = ()
         self._graph: Graph | None = None
+        self._light: LightMap | None = None
 
     def paint(self, frame: VideoFrame, width: int, height: int) -> ImageArray:
         """The frame stretched to that size. Raises BadMedia (see FrameColours.of), av.FFmpegError."""
         key = (*form_of(frame), width, height)
         if self._graph is None or key != self._key:
-            self._graph, self._key = _painting_graph(frame, FrameColours.of(frame), width, height), key
+            colours = FrameColours.of(frame)
+            self._light = colours.light_map(_white(frame, colours))
+            self._graph, self._key = _painting_graph(frame, colours, width, height, deep=self._light is not None), key
         self._graph.push(frame)
         painted = self._graph.pull()
         assert isinstance(painted, VideoFrame)
-        return np.ascontiguousarray(painted.to_ndarray())
+        if self._light is None:
+            return np.ascontiguousarray(painted.to_ndarray())
+        return self._light.apply(np.asarray(painted.to_ndarray(), np.uint16))
 
 
 def bt709_frame(rgb: ImageArray) -> VideoFrame:
@@ -196,9 +192,7 @@ def matrix_profile(chromaticities: tuple[float, ...], gamma: float) -> bytes:
 
     `chromaticities`: x and y of white, red, green and blue, as PNG's cHRM has them.
     """
-    xyz = [np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in _pairs(chromaticities)]
-    white, primaries = xyz[0], np.stack(xyz[1:], axis=1)
-    adapted = _to_d50(white) @ (primaries * np.linalg.solve(primaries, white))
+    adapted = xyz_d50(chromaticities)
     curve = b"para" + bytes(8) + _fixed(gamma)
     tags = {
         b"wtpt": b"XYZ " + bytes(4) + b"".join(map(_fixed, D50)),
@@ -216,20 +210,6 @@ def matrix_profile(chromaticities: tuple[float, ...], gamma: float) -> bytes:
     size = start + len(body)
     header = struct.pack(">I4x4s4s4s4s12x4s28x", size, b"\x04\0\0\0", b"mntr", b"RGB ", b"XYZ ", b"acsp")
     return (header + b"".join(map(_fixed, D50))).ljust(128, b"\0") + table + body
-
-
-D50: Final = (0.9642, 1.0, 0.8249)
-BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-
-
-def _to_d50(white: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The matrix (3, 3) on XYZ that turns this white into D50, which ICC profiles are about."""
-    gain = (BRADFORD @ np.array(D50)) / (BRADFORD @ white)
-    return np.asarray(np.linalg.inv(BRADFORD) @ np.diag(gain) @ BRADFORD, np.float64)
-
-
-def _pairs(numbers: tuple[float, ...]) -> list[Chromaticity]:
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _fixed(number: float) -> bytes:
@@ -280,11 +260,10 @@ def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _by_code_points(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
-    mapping = FrameColours(primaries, transfer, 0, FULL_RANGE).mapping()
-    if not mapping:
+    light = FrameColours(primaries, transfer, 0, FULL_RANGE).light_map(255)
+    if light is None:
         return image
-    frame = VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24")
-    mapped = Image.fromarray(_run_once(frame, f"w=iw:h=ih:{mapping}", "rgb24").to_ndarray())
+    mapped = Image.fromarray(light.apply(np.asarray(image.convert("RGB"))))
     if image.mode == "RGBA":
         mapped.putalpha(image.getchannel("A"))
     return mapped
@@ -298,12 +277,26 @@ def _run_once(frame: VideoFrame, scale: str, pixels: str) -> VideoFrame:
     return result
 
 
-def _painting_graph(frame: VideoFrame, colours: FrameColours, width: int, height: int) -> Graph:
+def _white(frame: VideoFrame, colours: FrameColours) -> int:
+    """What the scaler makes of white in 16 bits: it appends zeros, to limited range as if it had 8 bits.
+
+    Half a percent of light is 7 levels of the dark channel in a strong green of HLG.
+    """
+    if _is_stretched(colours):
+        return 65535
+    bits = frame.format.components[0].bits if colours.colour_range == FULL_RANGE else 8
+    return int(65536 - 2 ** (16 - bits))
+
+
+def _is_stretched(colours: FrameColours) -> bool:
+    """The scaler takes every grey for full range."""
+    return colours.matrix == 0 and colours.colour_range == LIMITED_RANGE
+
+
+def _painting_graph(frame: VideoFrame, colours: FrameColours, width: int, height: int, *, deep: bool) -> Graph:
     decoded = f"in_color_matrix={colours.matrix}:" if colours.matrix else ""
     levels = "full" if colours.colour_range == FULL_RANGE else "limited"
-    chain = [("scale", f"w={width}:h={height}:{ACCURATE}:{decoded}in_range={levels}:out_range=full")]
-    mapping = colours.mapping()
-    if mapping:  # after the scaling: it costs 60 ms a megapixel
-        # Planes, because the scaler forgets the matrix on its way from 10 bits of 4:2:0 to packed rgb48.
-        chain += [("format", "gbrp16le"), ("scale", f"w=iw:h=ih:{mapping}")]
-    return filter_row(frame, [*chain, ("format", "rgb24")])
+    scale = f"w={width}:h={height}:{ACCURATE}:{decoded}in_range={levels}:out_range=full"
+    stretch = [("colorlevels", STRETCH)] if _is_stretched(colours) else []
+    # Planes, because the scaler forgets the matrix on its way from 10 bits of 4:2:0 to packed rgb48.
+    return filter_row(frame, [("scale", scale), ("format", "gbrp16le" if deep else "rgb24"), *stretch])

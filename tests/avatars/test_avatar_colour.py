@@ -32,9 +32,11 @@ TO_XYZ = {
     "bt709": [[0.4123908, 0.3575843, 0.1804808], [0.2126390, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]],
     "p3": [[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0.0, 0.0451134, 1.0439444]],
     "bt2020": [[0.6369580, 0.1446169, 0.1688810], [0.2627002, 0.6779981, 0.0593017], [0.0, 0.0280727, 1.0609851]],
+    "bt601": [[0.3935209, 0.3652581, 0.1916769], [0.2123764, 0.7010599, 0.0865638], [0.0187391, 0.1119339, 0.9583847]],
+    "pal": [[0.4305538, 0.3415498, 0.1783523], [0.2220043, 0.7066548, 0.0713409], [0.0201822, 0.1295534, 0.9393222]],
     "adobe": [[0.5766690, 0.1855582, 0.1882286], [0.2973450, 0.6273636, 0.0752915], [0.0270314, 0.0706889, 0.9913375]],
 }
-LUMA = {5: (0.299, 0.114), 1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
+LUMA = {5: (0.299, 0.114), 6: (0.299, 0.114), 1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
 "red's and blue's part in luma by YUV matrix"
 P3_CHROMATICITIES = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 
@@ -274,6 +276,68 @@ def test_clips_of_wide_colours_and_hdr(tmp_path, space, curve, primaries, transf
     tags = (primaries, transfer, matrix, 1)
     path = write_coded_clip(tmp_path / "a.mkv", coded, matrix, deep=True, tags=tags, sampling=chroma)
     assert_colours(next(clip_frames(path)), height=64)
+
+
+STRONG = np.array(
+    [(0, 255, 0), (20, 200, 40), (0, 120, 0), (255, 0, 0), (0, 0, 255), (0, 200, 220), (250, 220, 0), (128, 128, 128)],
+    float,
+)
+"sRGB: what a shirt, a wall or a logo may have"
+
+
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize(
+    ("space", "curve", "primaries", "transfer", "matrix"),
+    [
+        ("p3", srgb_curve, 12, 13, 1),
+        ("bt2020", srgb_curve, 9, 14, 9),
+        ("bt2020", hlg_curve, 9, 18, 9),
+        ("bt2020", pq_curve, 9, 16, 9),
+        ("bt601", srgb_curve, 6, 6, 6),
+        ("pal", srgb_curve, 5, 6, 5),
+    ],
+)
+def test_strong_colours_of_a_tagged_clip(tmp_path, space, curve, primaries, transfer, matrix, chroma):
+    """Colours at the edge of what a screen can show are as near as skins are."""
+    wanted = np.minimum(STRONG, 229) if transfer in (16, 18) else STRONG  # brighter HDR is drawn together on purpose
+    coded = curve(np.maximum(light_in(space, wanted), 0))
+    if space in ("bt601", "pal"):  # narrower than sRGB in places: what is wanted is what the file can say
+        wanted = 255 * srgb_curve(linear(255 * coded) @ np.linalg.inv(np.linalg.inv(TO_XYZ[space]) @ TO_XYZ["bt709"]).T)
+    path = write_coded_clip(
+        tmp_path / "a.mkv", coded, matrix, deep=True, tags=(primaries, transfer, matrix, 1), sampling=chroma
+    )
+    assert_colours(next(clip_frames(path)), np.clip(wanted, 0, 255), height=64)
+
+
+@pytest.mark.parametrize(("curve", "transfer"), [(hlg_curve, 18), (pq_curve, 16)])
+def test_hdr_lights_keep_their_shape_and_skins_their_level(tmp_path, curve, transfer):
+    """Up to level 235 nothing changes; above, brighter stays brighter up to 1,000 nits, in its own hue."""
+    greys = np.repeat(linear(np.array([60.0, 128, 180, 220, 235]))[:, None], 3, 1)
+    lights = np.repeat(np.array([1.0, 1.5, 2.5, 4.9])[:, None], 3, 1)
+    orange = 3 * linear(np.array([[255, 180, 120]]))
+    wide = np.concatenate([greys, lights, orange]) @ (np.linalg.inv(TO_XYZ["bt2020"]) @ TO_XYZ["bt709"]).T
+    path = write_coded_clip(tmp_path / "a.mkv", curve(wide), 9, deep=True, tags=(9, transfer, 9, 1), sampling="420")
+    got = seen(next(clip_frames(path)), 64)
+    assert np.abs(got[:5] - np.array([60, 128, 180, 220, 235])[:, None]).max() <= TOLERANCE
+    assert np.all(np.diff(got[4:9, 1]) >= 2) and got[8].max() < 255
+    assert linear(got[9, 1]) / linear(got[9, 0]) == pytest.approx(linear(180), abs=0.03)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_grey_clips_by_their_range(tmp_path, full):
+    """A clip without colours is shown with its own black and white."""
+    levels = np.array([0.0, 60, 128, 200, 255])
+    coded = levels if full else 16 + levels * 219 / 255
+    picture = np.round(as_patches(coded, 64)).astype(np.uint8)
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = picture.shape[1], 64, "gray"
+        stream.codec_context.color_range = 2 if full else 1
+        for _ in range(2):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray")))
+        output.mux(stream.encode(None))
+    assert_colours(next(clip_frames(path)), np.repeat(levels[:, None], 3, 1), height=64)
 
 
 def test_an_unknown_matrix_is_refused_by_name(tmp_path):
