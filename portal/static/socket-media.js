@@ -18,15 +18,19 @@ const HALF_REFRESH_MS = 8; // a picture is drawn at the refresh nearest to its m
 const SKEWS_KEPT = 250;
 const BLOCK_MS = 40;
 const TRUSTED_WITHIN_MS = 1000;
+const TRUSTED_AHEAD_MS = 50; // a sample may be told of as it is handed over, a moment before it is heard
 const SOUNDS_WITHIN_MS = 1000; // a context that may sound runs well before
 
 /**
  * Performance time, in ms, at which a sample of context time 0 is heard. The browser's own word for it is taken only
- * where it can be true: some tell times of another clock (WebKitGTK), or those before the device slept.
+ * where it can be true: some tell times of another clock (WebKitGTK's is as far ahead as the context is old, so a new one
+ * is nearly right), or those before the device slept.
  * @param {{currentTime: number, outputLatency?: number, baseLatency?: number}} context times in s
  */
 export function outputOffsetMs(context, { contextTime, performanceTime }, now) {
-  if (performanceTime && Math.abs(performanceTime - now) < TRUSTED_WITHIN_MS) return performanceTime - contextTime * 1000;
+  const aheadMs = performanceTime - now;
+  const isTrue = performanceTime && aheadMs > -TRUSTED_WITHIN_MS && aheadMs < TRUSTED_AHEAD_MS;
+  if (isTrue) return performanceTime - contextTime * 1000;
   const latency = context.outputLatency || context.baseLatency || 0;
   return now - (context.currentTime - latency) * 1000;
 }

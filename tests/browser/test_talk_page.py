@@ -456,6 +456,23 @@ async def _sideways(page: Visit) -> int:
     return int(await page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
+async def test_nothing_costly_is_painted_anew_with_every_picture(visit: Visitor) -> None:
+    """Without a GPU, a shadow or a blur in the layer of the pictures leaves a browser no time for the pictures."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    around = """() => {
+        const found = [];
+        const canvas = document.querySelector("#vv-canvas");
+        for (let at = canvas; at !== document.documentElement; at = at.parentElement) found.push(at);
+        const frame = canvas.closest(".vv-frame");
+        for (const at of frame.querySelectorAll("img, video")) if (at.checkVisibility()) found.push(at);
+        return found.map((at) => getComputedStyle(at)).map(({ boxShadow, filter }) => `${boxShadow} ${filter}`);
+    }"""
+    assert set(await page.run(around)) == {"none none"}
+    await page.page.set_viewport_size({"width": 900, "height": 1400})  # here the picture leaves some of its frame free
+    await page.until("document.querySelector('.vv-backdrop').checkVisibility()")
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640), (1280, 800)])
 async def test_the_page_fits(visit: Visitor, width: int, height: int) -> None:
     """No sideways scrolling in any tab; on a phone the player is on top and the text box within the window."""
