@@ -93,6 +93,7 @@ class FrameColours:
             raise BadMedia(
                 "The colours of this clip are coded in a way that cannot be read.",
                 "Export it as MP4 (H.264) without HDR or Dolby Vision.",
+                cause="colours",
             )
         said = int(frame.color_range)
         full = said == FULL_RANGE or frame.format.name.startswith("yuvj") or (matrix == 0 and said != LIMITED_RANGE)

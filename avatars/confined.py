@@ -143,8 +143,12 @@ class Confined:
         self.close()
         logger.warning("A process for reading a file died, with status %s.", self._process.returncode)
         if self._gave_up:
-            return BadMedia(f"Reading the file took more than {self._limits.patience_s:.0f} seconds.", REMEDY)
-        return BadMedia("The file cannot be read: what decodes it failed, or used more than it may.", REMEDY)
+            return BadMedia(
+                f"Reading the file took more than {self._limits.patience_s:.0f} seconds.", REMEDY, cause="took_too_long"
+            )
+        return BadMedia(
+            "The file cannot be read: what decodes it failed, or used more than it may.", REMEDY, cause="damaged"
+        )
 
 
 def run_confined(
@@ -173,11 +177,14 @@ def _as_error(told: dict[str, str], limits: Limits) -> AvatarError:
     """The error that the other process told of."""
     known = getattr(errors, told["kind"], None)
     if isinstance(known, type) and issubclass(known, AvatarError) and known.__init__ is AvatarError.__init__:
-        return known(told["message"], told["hint"])
+        return known(told["message"], told["hint"], cause=told["cause"])
     if told["kind"] == "MemoryError":
         return BadMedia(
             f"The file needs more than {limits.memory_bytes / 2**20:.0f} MB of memory to be read.",
             "Use a smaller picture or a shorter clip.",
+            cause="too_much_memory",
         )
     logger.warning("Reading a file failed: %s", told["message"])
-    return BadMedia("The file cannot be read: it is damaged, or in a form that is not known here.", REMEDY)
+    return BadMedia(
+        "The file cannot be read: it is damaged, or in a form that is not known here.", REMEDY, cause="damaged"
+    )

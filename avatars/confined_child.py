@@ -42,9 +42,9 @@ class _Answers:
 
     def fail(self, error: Exception) -> None:
         kind = type(error).__name__
-        told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_TOLD_CHARACTERS:], "hint": ""}
+        told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_TOLD_CHARACTERS:]}
         if isinstance(error, AvatarError):
-            told |= {"message": error.message, "hint": error.hint}
+            told |= {"message": error.message, "hint": error.hint, "cause": error.cause}
         elif isinstance(error, MemoryError):
             told["kind"] = "MemoryError"  # numpy and FFmpeg have their own kinds of it
         self.send(FAILURE, json.dumps(told).encode())

@@ -29,12 +29,15 @@ __all__ = [
 
 
 class AvatarError(Exception):
+    """`cause`: which of several things `code` stands for, as in `pipeline.errors.VivavoceError`."""
+
     code = "avatar_error"
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, cause: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.cause = cause
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

@@ -162,7 +162,9 @@ def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parame
         return boxes
     if _are_filled(_boxes_inside(backend, landmarks, size, CropParameters.of(backend))):
         raise BadParameters("These parameters leave nothing of the face.", "Choose numbers nearer to the usual ones.")
-    raise FaceNotFound("A face lies outside the picture.", "Use a picture or clip in which it is seen whole.")
+    raise FaceNotFound(
+        "A face lies outside the picture.", "Use a picture or clip in which it is seen whole.", cause="outside"
+    )
 
 
 def _boxes_inside(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:

@@ -52,12 +52,14 @@ def probe_footage(path: Path, container: str) -> MediaInfo:
         raise BadMedia(
             f"The clip cannot be read: {_cause(error)}.",
             "It may have been cut off on its way: upload it again, or export it as MP4 (H.264).",
+            cause="damaged",
         ) from error
     check_size(width, height, MAX_CLIP_PIXELS)
     if duration_s is not None and duration_s > MAX_CLIP_S:
         raise BadMedia(
             f"The clip is {duration_s / 60:.0f} minutes long; at most {MAX_CLIP_S / 60:.0f} are taken.",
             f"Cut it: {USED_CLIP_S:.0f} seconds of a face are enough.",
+            cause="too_long",
         )
     return MediaInfo("clip", container, width, height, duration_s, fps)
 
@@ -148,11 +150,11 @@ def _moving_stream(source: InputContainer) -> VideoStream:
     """
     moving = [one for one in source.streams.video if not one.disposition & STILL_STREAMS and one.frames != 1]
     if not moving:
-        raise BadMedia("The file has no moving picture, only sound.", READABLE)
+        raise BadMedia("The file has no moving picture, only sound.", READABLE, cause="no_picture")
     contexts: list[tuple[VideoStream, CodecContext | None]] = [(one, one.codec_context) for one in moving]
     known = [stream for stream, context in contexts if context is not None]  # None: FFmpeg does not know the codec
     if not known:
-        raise BadMedia("The clip is in an unknown coding.", "Export it as MP4 (H.264).")
+        raise BadMedia("The clip is in an unknown coding.", "Export it as MP4 (H.264).", cause="unknown_coding")
     longest = max(_duration_s(one) or 0.0 for one in known)
     return max(
         known,
@@ -236,4 +238,4 @@ def _cause(error: Exception) -> str:
 
 def _broken_off(count: int, cause: str) -> BadMedia:
     where = f"is damaged after {count / FPS:.1f} seconds" if count else "has no picture that can be decoded"
-    return BadMedia(f"The clip {where}: {cause}.", "Upload it again, or export it as MP4 (H.264).")
+    return BadMedia(f"The clip {where}: {cause}.", "Upload it again, or export it as MP4 (H.264).", cause="damaged")

@@ -93,7 +93,9 @@ def read_heif(path: Path, max_side: int | None) -> ImageArray:
         try:
             rgb = _changed(_decoded(contents, picture), picture.item.properties)
         except (av.FFmpegError, ValueError) as error:
-            raise BadMedia("The HEIC picture is damaged.", "Save it again, or upload another one.") from error
+            raise BadMedia(
+                "The HEIC picture is damaged.", "Save it again, or upload another one.", cause="damaged"
+            ) from error
     rgb = fit_within(rgb, max_side or max(rgb.shape[:2]))
     profile = _profile(picture)
     return np.array(to_srgb(Image.fromarray(rgb), PhotoColours(profile=profile)), np.uint8) if profile else rgb
@@ -121,7 +123,7 @@ class _Contents:
                 return _Picture(width, height, 1, [item], item)
             if item.kind == b"grid":
                 return self._grid(item)
-        raise BadMedia("This HEIF picture is coded in a way that is not known here.", REMEDY)
+        raise BadMedia("This HEIF picture is coded in a way that is not known here.", REMEDY, cause="unknown_heif")
 
     def data(self, item: _Item) -> bytes:
         """What is stored of an item. Raises BadMedia: it is not there."""
@@ -143,7 +145,9 @@ class _Contents:
         width, height = struct.unpack_from(">II" if flags & 1 else ">HH", described, 4)
         tiles = [self._items.get(one, _Item()) for one in item.made_of]
         if len(tiles) != rows * columns or len(tiles) > MAX_TILES or any(one.kind != b"hvc1" for one in tiles):
-            raise BadMedia("This HEIF picture is put together in a way that is not known here.", REMEDY)
+            raise BadMedia(
+                "This HEIF picture is put together in a way that is not known here.", REMEDY, cause="unknown_heif"
+            )
         return _Picture(width, height, columns, tiles, item)
 
     def _description(self) -> bytes:
@@ -360,4 +364,4 @@ def _cut(rgb: ImageArray, body: bytes) -> ImageArray:
 
 
 def _damaged() -> BadMedia:
-    return BadMedia("The HEIC picture is damaged or cut off.", "Upload it again, or save it as JPEG.")
+    return BadMedia("The HEIC picture is damaged or cut off.", "Upload it again, or save it as JPEG.", cause="damaged")

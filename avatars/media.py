@@ -32,7 +32,7 @@ def probe(path: Path) -> MediaInfo:
     """
     head = first_bytes(path)
     if not head:
-        raise BadMedia("The file is empty.", "Upload it again.")
+        raise BadMedia("The file is empty.", "Upload it again.", cause="empty")
     container = container_of(head)
     if container:
         return probe_footage(path, container)
@@ -65,7 +65,7 @@ def clip_frames(path: Path, max_side: int = MAX_SIDE_PX, limit_s: float = USED_C
     limit = round(limit_s * FPS)
     info = probe(path)
     if info.kind == "photo":
-        raise BadMedia("The file is not a clip.", READABLE)
+        raise BadMedia("The file is not a clip.", READABLE, cause="unknown_type")
     container = container_of(first_bytes(path))
     if container:
         yield from footage_frames(path, container, max_side, limit)

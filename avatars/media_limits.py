@@ -76,7 +76,9 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise too_large(max_pixels, width, height)
     if min(width, height) < MIN_SIDE_PX:
         raise BadMedia(
-            f"The picture is only {width} x {height} px.", f"It needs at least {MIN_SIDE_PX} px on each side."
+            f"The picture is only {width} x {height} px.",
+            f"It needs at least {MIN_SIDE_PX} px on each side.",
+            cause="too_small",
         )
 
 
@@ -85,4 +87,5 @@ def too_large(max_pixels: int, width: int = 0, height: int = 0) -> BadMedia:
     return BadMedia(
         f"The picture has {size}; at most {max_pixels / 1e6:.0f} are taken.",
         f"Scale it down: avatars keep up to {MAX_SIDE_PX} px on the long side.",
+        cause="too_many_pixels",
     )

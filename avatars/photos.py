@@ -59,10 +59,16 @@ def probe_picture(path: Path) -> MediaInfo:
     except Image.DecompressionBombError as error:
         raise too_large(MAX_PHOTO_PIXELS) from error
     except DAMAGE as error:
-        raise BadMedia("The file is neither a picture nor a clip that can be read.", READABLE) from error
+        raise BadMedia(
+            "The file is neither a picture nor a clip that can be read.", READABLE, cause="unknown_type"
+        ) from error
     check_size(width, height, MAX_CLIP_PIXELS if moving else MAX_PHOTO_PIXELS)
     if kind == "JPEG" and _has_too_many_scans(path):
-        raise BadMedia("The picture is coded in a way that takes minutes to decode.", "Save it again in any program.")
+        raise BadMedia(
+            "The picture is coded in a way that takes minutes to decode.",
+            "Save it again in any program.",
+            cause="slow_to_decode",
+        )
     return MediaInfo("clip" if moving else "photo", kind, width, height)
 
 
@@ -86,7 +92,9 @@ def read_picture(path: Path, max_side: int | None) -> ImageArray:
                 image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
             rgb = _flattened(ImageOps.exif_transpose(image), colours)
     except DAMAGE as error:
-        raise BadMedia(f"The picture is damaged: {error}.", "Save it again, or upload another one.") from error
+        raise BadMedia(
+            f"The picture is damaged: {error}.", "Save it again, or upload another one.", cause="damaged"
+        ) from error
     return fit_within(rgb, max_side or max(rgb.shape[:2]))
 
 
@@ -110,7 +118,9 @@ def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
                     count += 1
     except DAMAGE as error:
         if not count:
-            raise BadMedia(f"The picture is damaged: {error}.", "Save it again, or upload another one.") from error
+            raise BadMedia(
+                f"The picture is damaged: {error}.", "Save it again, or upload another one.", cause="damaged"
+            ) from error
 
 
 @contextmanager

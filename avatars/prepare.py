@@ -333,7 +333,9 @@ def _refuse_if_unusable(work: Path) -> None:
     report = read_report(work / "find_faces")
     frames, (first, stop) = report["frames"], report["used"]
     if frames == 1 and report.get("rest_gap_iod", 0.0) > GAPING_IOD:
-        raise FaceNotFound("The mouth in this picture is wide open.", "Use one in which the lips are closed.")
+        raise FaceNotFound(
+            "The mouth in this picture is wide open.", "Use one in which the lips are closed.", cause="mouth_open"
+        )
     if stop - first >= (MIN_CLIP_S * FPS if frames > 1 else 1):
         return
     counts = report["counts"]
@@ -341,20 +343,26 @@ def _refuse_if_unusable(work: Path) -> None:
     what = "picture" if frames == 1 else "clip"
     if counts[worst] == 0:
         raise FaceNotFound(
-            f"The clip is only {frames / FPS:.1f} seconds long.", f"Upload at least {MIN_CLIP_S:.0f} second of a face."
+            f"The clip is only {frames / FPS:.1f} seconds long.",
+            f"Upload at least {MIN_CLIP_S:.0f} second of a face.",
+            cause="too_short",
         )
     if worst is FaceStatus.TOO_SMALL:
         raise FaceNotFound(
             f"The face in this {what} is only {report['face_px']:.0f} px high.",
             "It needs at least 60 px from forehead to chin: come closer, or upload a larger picture.",
+            cause="too_small",
         )
     if worst is FaceStatus.TURNED_AWAY:
         raise FaceNotFound(
-            f"The face in this {what} is turned too far away.", "Use one that looks roughly into the camera."
+            f"The face in this {what} is turned too far away.",
+            "Use one that looks roughly into the camera.",
+            cause="turned_away",
         )
     raise FaceNotFound(
         f"No face was found in this {what}." if not stop else "There is no second of good pictures in this clip.",
         "Use one that shows one face from the front, well lit and not covered.",
+        cause="none" if not stop else "too_few",
     )
 
 

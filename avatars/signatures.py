@@ -8,7 +8,7 @@ from typing import Final
 
 from avatars.errors import BadMedia
 
-__all__ = ["READABLE", "container_of", "first_bytes", "is_heif", "refuse_by_name"]
+__all__ = ["NOT_TAKEN", "READABLE", "container_of", "first_bytes", "is_heif", "refuse_by_name"]
 
 READABLE: Final = "Use a JPEG, PNG, WebP or HEIC picture, or an MP4, MOV or WebM clip."
 HEAD_BYTES: Final = 1024
@@ -32,46 +32,52 @@ CONTAINERS: Final[Sequence[tuple[bytes, str]]] = (
 AS_JPEG: Final = "Export it as JPEG."
 AS_MP4: Final = "Export it as MP4 (H.264)."
 AS_ZIP: Final = "Unpack it. An avatar's folder is imported as a .zip, a picture or a clip by itself."
-NOT_TAKEN: Final[Sequence[tuple[int, bytes, str, str]]] = (
-    (0, b"%PDF", "PDF documents are not taken.", "Save the picture in it as JPEG or PNG."),
-    (0, b"8BPS", "Photoshop files are not taken.", AS_JPEG),
-    (0, b"gimp xcf", "GIMP files are not taken.", AS_JPEG),
-    (0, b"<svg", "SVG drawings are not taken.", "Export it as PNG, 1024 px wide or more."),
-    (4, b"ftypcrx ", "Raw files of cameras are not taken.", AS_JPEG),
-    (0, b"FUJIFILMCCD-RAW", "Raw files of cameras are not taken.", AS_JPEG),
-    (0, b"IIRO", "Raw files of cameras are not taken.", AS_JPEG),
-    (0, b"IIU\0", "Raw files of cameras are not taken.", AS_JPEG),
-    (0, b"FOVb", "Raw files of cameras are not taken.", AS_JPEG),
-    (0, b"II*\0", "TIFF pictures and raw files of cameras are not taken.", AS_JPEG),
-    (0, b"MM\0*", "TIFF pictures and raw files of cameras are not taken.", AS_JPEG),
-    (0, b"\xff\x0a", "JPEG XL pictures are not taken.", AS_JPEG),
-    (4, b"JXL ", "JPEG XL pictures are not taken.", AS_JPEG),
-    (4, b"jP  ", "JPEG 2000 pictures are not taken.", AS_JPEG),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000 pictures are not taken.", AS_JPEG),
-    (0, b"\0\0\1\0", "Icons are not taken.", "Use a JPEG or PNG picture."),
-    (0, b"\x76\x2f\x31\x01", "OpenEXR pictures are not taken.", AS_JPEG),
-    (0, b"#?RADIANCE", "Radiance pictures are not taken.", AS_JPEG),
-    (0, b"\x1f\x8b", "Packed archives of this kind (.gz) are not taken.", AS_ZIP),
-    (0, b"BZh", "Packed archives of this kind (.bz2) are not taken.", AS_ZIP),
-    (0, b"\xfd7zXZ", "Packed archives of this kind (.xz) are not taken.", AS_ZIP),
-    (0, b"\x28\xb5\x2f\xfd", "Packed archives of this kind (.zst) are not taken.", AS_ZIP),
-    (0, b"7z\xbc\xaf\x27\x1c", "Packed archives of this kind (.7z) are not taken.", AS_ZIP),
-    (0, b"Rar!", "Packed archives of this kind (.rar) are not taken.", AS_ZIP),
-    (257, b"ustar", "Packed archives of this kind (.tar) are not taken.", AS_ZIP),
-    (0, b"PK\x03\x04", "This packed archive is no avatar.", AS_ZIP),
-    (0, b".RMF", "RealMedia clips are not taken.", AS_MP4),
-    (0, b"\x06\x0e\x2b\x34", "MXF clips are not taken.", AS_MP4),
-    (0, b"FWS", "Flash programs are not taken.", AS_MP4),
-    (0, b"CWS", "Flash programs are not taken.", AS_MP4),
-    (0, b"ID3", "The file has no moving picture, only sound.", READABLE),
-    (0, b"fLaC", "The file has no moving picture, only sound.", READABLE),
-    (8, b"WAVE", "The file has no moving picture, only sound.", READABLE),
-    (0, b"#EXTM3U", "This is a playlist, which only tells where a clip lies.", "Upload the clip itself."),
-    (0, b"version https://git-lfs", "This is only a pointer of Git LFS.", "Fetch the file itself: git lfs pull"),
-    (0, b"<!doctype html", "This is a web page.", "Save the picture or clip in it, and upload that."),
-    (0, b"<html", "This is a web page.", "Save the picture or clip in it, and upload that."),
+NOT_TAKEN: Final[Sequence[tuple[int, bytes, str, str, str]]] = (
+    (0, b"%PDF", "PDF documents are not taken.", "Save the picture in it as JPEG or PNG.", "document"),
+    (0, b"8BPS", "Photoshop files are not taken.", AS_JPEG, "other_picture"),
+    (0, b"gimp xcf", "GIMP files are not taken.", AS_JPEG, "other_picture"),
+    (0, b"<svg", "SVG drawings are not taken.", "Export it as PNG, 1024 px wide or more.", "drawing"),
+    (4, b"ftypcrx ", "Raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"FUJIFILMCCD-RAW", "Raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"IIRO", "Raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"IIU\0", "Raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"FOVb", "Raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"II*\0", "TIFF pictures and raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"MM\0*", "TIFF pictures and raw files of cameras are not taken.", AS_JPEG, "other_picture"),
+    (0, b"\xff\x0a", "JPEG XL pictures are not taken.", AS_JPEG, "other_picture"),
+    (4, b"JXL ", "JPEG XL pictures are not taken.", AS_JPEG, "other_picture"),
+    (4, b"jP  ", "JPEG 2000 pictures are not taken.", AS_JPEG, "other_picture"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000 pictures are not taken.", AS_JPEG, "other_picture"),
+    (0, b"\0\0\1\0", "Icons are not taken.", "Use a JPEG or PNG picture.", "other_picture"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR pictures are not taken.", AS_JPEG, "other_picture"),
+    (0, b"#?RADIANCE", "Radiance pictures are not taken.", AS_JPEG, "other_picture"),
+    (0, b"\x1f\x8b", "Packed archives of this kind (.gz) are not taken.", AS_ZIP, "archive"),
+    (0, b"BZh", "Packed archives of this kind (.bz2) are not taken.", AS_ZIP, "archive"),
+    (0, b"\xfd7zXZ", "Packed archives of this kind (.xz) are not taken.", AS_ZIP, "archive"),
+    (0, b"\x28\xb5\x2f\xfd", "Packed archives of this kind (.zst) are not taken.", AS_ZIP, "archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "Packed archives of this kind (.7z) are not taken.", AS_ZIP, "archive"),
+    (0, b"Rar!", "Packed archives of this kind (.rar) are not taken.", AS_ZIP, "archive"),
+    (257, b"ustar", "Packed archives of this kind (.tar) are not taken.", AS_ZIP, "archive"),
+    (0, b"PK\x03\x04", "This packed archive is no avatar.", AS_ZIP, "archive"),
+    (0, b".RMF", "RealMedia clips are not taken.", AS_MP4, "other_clip"),
+    (0, b"\x06\x0e\x2b\x34", "MXF clips are not taken.", AS_MP4, "other_clip"),
+    (0, b"FWS", "Flash programs are not taken.", AS_MP4, "other_clip"),
+    (0, b"CWS", "Flash programs are not taken.", AS_MP4, "other_clip"),
+    (0, b"ID3", "The file has no moving picture, only sound.", READABLE, "no_picture"),
+    (0, b"fLaC", "The file has no moving picture, only sound.", READABLE, "no_picture"),
+    (8, b"WAVE", "The file has no moving picture, only sound.", READABLE, "no_picture"),
+    (0, b"#EXTM3U", "This is a playlist, which only tells where a clip lies.", "Upload the clip itself.", "playlist"),
+    (
+        0,
+        b"version https://git-lfs",
+        "This is only a pointer of Git LFS.",
+        "Fetch the file itself: git lfs pull",
+        "pointer",
+    ),
+    (0, b"<!doctype html", "This is a web page.", "Save the picture or clip in it, and upload that.", "web_page"),
+    (0, b"<html", "This is a web page.", "Save the picture or clip in it, and upload that.", "web_page"),
 )
-"place, bytes, what is said, the way out"
+"place, bytes, what is said, the way out, and the cause for other languages"
 
 
 def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
@@ -80,7 +86,7 @@ def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
         with path.open("rb") as file:
             return file.read(count)
     except OSError as error:
-        raise BadMedia(f"The file cannot be read: {error}.", "Upload it again.") from error
+        raise BadMedia(f"The file cannot be read: {error}.", "Upload it again.", cause="damaged") from error
 
 
 def container_of(head: bytes) -> str:
@@ -110,6 +116,6 @@ def refuse_by_name(head: bytes) -> None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<?xml") and b"<svg" in text:
         text = b"<svg"
-    for place, magic, message, hint in NOT_TAKEN:
+    for place, magic, message, hint, cause in NOT_TAKEN:
         if head[place : place + len(magic)] == magic or (magic[:1] == b"<" and text.startswith(magic)):
-            raise BadMedia(message, hint)
+            raise BadMedia(message, hint, cause=cause)

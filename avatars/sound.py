@@ -120,6 +120,7 @@ def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
         raise BadMedia(
             "The recording is silent: there is nothing in it that could be made audible.",
             "Check the microphone and its level, then record it again.",
+            cause="silent",
         )
     facts = SpeechFacts(
         decoder.rate_hz, decoder.read_s, decoder.lost_s, level_dbfs, tuple(weights.tolist()), energies.offsets()
@@ -283,7 +284,7 @@ def _opened(path: Path) -> InputContainer:
         raise _unreadable() from error
     if not file.streams.audio:
         file.close()
-        raise BadMedia("There is no sound in the file.", READABLE)
+        raise BadMedia("There is no sound in the file.", READABLE, cause="no_sound")
     return file
 
 
@@ -301,8 +302,9 @@ def _check_length(seconds: float, longest_s: float) -> None:
         raise BadMedia(
             f"The recording lasts more than {longest_s / 60:g} minutes, which is what a clip takes.",
             "Cut it into shorter pieces.",
+            cause="too_long",
         )
 
 
 def _unreadable() -> BadMedia:
-    return BadMedia("The file is not a sound recording that can be read.", READABLE)
+    return BadMedia("The file is not a sound recording that can be read.", READABLE, cause="unknown_type")

@@ -123,5 +123,6 @@ def _framed(rgb: ImageArray, framing: Sequence[float] | None) -> ImageArray:
         raise BadMedia(
             f"What was chosen of the picture is only {min(across, down)} px wide.",
             "Choose a larger part of it, or upload a larger picture.",
+            cause="part_too_small",
         )
     return np.ascontiguousarray(rgb[y0 : y0 + down, x0 : x0 + across])

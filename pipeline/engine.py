@@ -203,6 +203,7 @@ class Engine:
             raise AtCapacity(
                 f"{stages.device.name} draws for no more viewers at one time with {stages.lipsync.name}.",
                 "Try again in a minute; the operator can add a device.",
+                cause="device",
             )
         self._shares[session_id] = (stages.device, share)
 

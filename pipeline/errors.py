@@ -40,14 +40,18 @@ __all__ = [
 
 
 class VivavoceError(Exception):
-    """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs."""
+    """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs.
+
+    `cause`: which of several a code stands for, for who tells it in another language; stable, often empty.
+    """
 
     code = "error"
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, cause: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.cause = cause
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
@@ -120,6 +124,6 @@ class RenderError(VivavoceError):
 
     code = "render_failed"
 
-    def __init__(self, message: str, hint: str = "", code: str = code) -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, hint: str = "", code: str = code, *, cause: str = "") -> None:
+        super().__init__(message, hint, cause=cause)
         self.code = code

@@ -81,4 +81,4 @@ async def _next(work: Confined, items: Iterator[Any]) -> Any:
         work.close()
         raise
     except BadMedia as error:
-        raise RenderError(error.message, error.hint, UNREADABLE) from error
+        raise RenderError(error.message, error.hint, UNREADABLE, cause=error.cause) from error

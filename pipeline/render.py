@@ -135,7 +135,9 @@ def _write_errors_explained() -> Iterator[None]:
         yield
     except (FFmpegError, OSError) as error:
         cause = (error.strerror or str(error)).lower()
-        raise RenderError(f"The clip cannot be written: {cause}.", "Free some disk space and try again.") from error
+        raise RenderError(
+            f"The clip cannot be written: {cause}.", "Free some disk space and try again.", cause="unwritable"
+        ) from error
 
 
 async def render(

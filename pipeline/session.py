@@ -124,11 +124,12 @@ class Session:
         """
         text = text.encode("utf-8", "ignore").decode().strip()  # half a character stops whoever sends it on
         if not text:
-            raise BadRequest("There is nothing to say: the text is empty.", "Type some words.")
+            raise BadRequest("There is nothing to say: the text is empty.", "Type some words.", cause="empty")
         if len(text) > MAX_TEXT_CHARACTERS:
             raise BadRequest(
                 f"The text has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} are spoken at once.",
                 "Send it in parts, or make a clip of it in the Studio.",
+                cause="too_long",
             )
         if mode == "echo":
             return self._ask(Utterance(text=text), None)
@@ -207,7 +208,11 @@ class Session:
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if len(self._asked) >= MAX_QUEUED_TURNS:
-            raise BadRequest(f"{MAX_QUEUED_TURNS} answers are waiting already.", "Wait for one to end, or interrupt.")
+            raise BadRequest(
+                f"{MAX_QUEUED_TURNS} answers are waiting already.",
+                "Wait for one to end, or interrupt.",
+                cause="many_waiting",
+            )
         self._asked_s = self._stages.clock.now_s()
         self._last_turn += 1
         self._asked.append(_Asked(self._last_turn, utterance, question))

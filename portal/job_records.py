@@ -43,6 +43,8 @@ class JobFailure:
     hint: str = ""
     report: Mapping[str, Any] | None = None
     "the face report, when it was the face"
+    cause: str = ""
+    "which of several things the code stands for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,13 @@ def _failure_of(row: WorkflowStatus) -> JobFailure:
         )
     details = getattr(row.error, "data", None)
     if isinstance(details, Mapping):
-        return JobFailure(details["code"], details["message"], details["hint"], details.get("report"))
+        return JobFailure(
+            details["code"],
+            details["message"],
+            details["hint"],
+            details.get("report"),
+            details.get("cause", ""),  # there was none in earlier versions
+        )
     return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
 
 

@@ -53,5 +53,6 @@ class JobShares:
                 raise TooMany(
                     f"{has} jobs from your address are waiting or running already.",
                     "Wait until one of them has ended, or cancel one under Jobs.",
+                    cause="jobs",
                 )
             self._asking[address] += 1

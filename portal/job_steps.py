@@ -69,7 +69,7 @@ def _find_faces(work: JobWork) -> None:
     try:
         find_faces(work.folder, work.progress)
     except FaceNotFound as error:
-        raise JobFailed(error.code, error.message, error.hint, _keep_report(work)) from error
+        raise JobFailed(error.code, error.message, error.hint, _keep_report(work), error.cause) from error
     _keep_report(work)
 
 

@@ -172,6 +172,7 @@ class JobQueue:
             raise BadRequest(
                 "Nobody has confirmed that this picture may be used.",
                 "Tick the box that says that you have the consent of the person shown.",
+                cause="consent",
             )
         shown_name = clean_file_name(file_name or upload.name, limit=120)
         title = clean_name(name) or clean_name(Path(shown_name).stem) or "Avatar"
@@ -205,11 +206,14 @@ class JobQueue:
         """
         words = (text or "").strip()
         if bool(words) == (audio is not None):
-            raise BadRequest("A clip needs a text or a recording, one of the two.", "Type a text or choose a file.")
+            raise BadRequest(
+                "A clip needs a text or a recording, one of the two.", "Type a text or choose a file.", cause="empty"
+            )
         if len(words) > MAX_TEXT_CHARACTERS:
             raise BadRequest(
                 f"The text has {len(words)} characters; a clip takes {MAX_TEXT_CHARACTERS}.",
                 "Split it into several clips.",
+                cause="clip_too_long",
             )
         title = clean_name(name) or clean_name(words) or "Clip"
         inputs = {"avatar": avatar, "text": words or None, "voice": voice}
@@ -331,7 +335,7 @@ class JobQueue:
             job = self.get(job_id)
             if not self.retryable(job):
                 remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
-                raise BadRequest("This job cannot be run again.", remedy)
+                raise BadRequest("This job cannot be run again.", remedy, cause="not_again")
             self._check_room()
             self.folders.take_back(job_id)
             afresh = {"stage": "", "progress": 0.0, "given_up": None}

@@ -67,6 +67,7 @@ def _framing(text: str) -> list[float] | None:
         raise BadRequest(
             f"The framing {text[:80]!r} is no part of the picture.",
             'Send "x,y,width,height" with numbers from 0 to 1, such as "0.25,0.1,0.5,0.4".',
+            cause="framing",
         )
     return [x, y, width, height]
 
@@ -88,7 +89,7 @@ def submit_clip(
 
     def submit() -> Job:
         if not avatar:
-            raise BadRequest("No avatar was chosen.", "Choose who should speak.")
+            raise BadRequest("No avatar was chosen.", "Choose who should speak.", cause="no_avatar")
         speaker = library.open(avatar).name
         if audio is not None:
             check_speech(audio)

@@ -77,7 +77,7 @@ class Uploads:
         """
         waiting = self._looking.statistics().tasks_waiting
         if waiting >= MAX_WAITING:
-            raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.")
+            raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.", cause="uploads")
         return await run_in_threadpool(self._copy, upload)
 
     async def submit(self, submit: Callable[[], Job], path: Path) -> Job:
@@ -123,7 +123,7 @@ def check_speech(path: Path) -> None:
     try:
         run_confined(check_sound, CHECKING, _ignored, path, MAX_SPEECH_S)
     except BadMedia as error:
-        raise UnsupportedMedia(error.message, error.hint) from error
+        raise UnsupportedMedia(error.message, error.hint, cause=error.cause) from error
 
 
 def _ignored(_item: object) -> None:

@@ -57,10 +57,12 @@ _LOST = re.compile(r"Workflow \S+ (is|outcome was not recorded: the workflow is)
 class JobFailed(Exception):
     """A step's failure as DBOS keeps it: `data` survives as JSON and becomes a JobFailure on the other side."""
 
-    def __init__(self, code: str, message: str, hint: str, report: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, hint: str, report: Mapping[str, Any] | None = None, cause: str = ""
+    ) -> None:
         super().__init__(message)
         self.code = code
-        self.data = {"code": code, "message": message, "hint": hint, "report": report}
+        self.data = {"code": code, "message": message, "hint": hint, "report": report, "cause": cause}
 
 
 class JobCancelled(Exception):
@@ -256,7 +258,7 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         report_of_face = getattr(error, "report", None)
-        raise JobFailed(error.code, error.message, error.hint, report_of_face) from error
+        raise JobFailed(error.code, error.message, error.hint, report_of_face, error.cause) from error
     except MemoryError as error:
         raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
     except Exception as error:  # the border of a job: whatever it is, a person has to be told

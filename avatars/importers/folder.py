@@ -95,9 +95,13 @@ class PeerFolder:
     def _check(self, name: str, limit_bytes: int) -> None:
         size = self.sizes.get(name)
         if size is None:
-            raise BadImport(f"{name} is missing.", READ_HINT)
+            raise BadImport(f"{name} is missing.", READ_HINT, cause="incomplete")
         if size > limit_bytes:
-            raise BadImport(f"{name} has {size / 2**20:.0f} MB; at most {limit_bytes / 2**20:.0f} are read.", READ_HINT)
+            raise BadImport(
+                f"{name} has {size / 2**20:.0f} MB; at most {limit_bytes / 2**20:.0f} are read.",
+                READ_HINT,
+                cause="too_large",
+            )
 
 
 @contextmanager
@@ -105,7 +109,7 @@ def _damage_told(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.") from error
+        raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.", cause="damaged") from error
 
 
 def is_import(path: Path) -> bool:
@@ -133,7 +137,7 @@ def open_folder(path: Path) -> Iterator[PeerFolder]:
             file = opened.enter_context(_ZipBytes(io.FileIO(path)))
             archive = opened.enter_context(zipfile.ZipFile(file))
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT) from error
+            raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT, cause="damaged") from error
         members = _members_of(archive, path.stat().st_size)
         sizes = {name: one.file_size for name, one in members.items()}
         yield _only_avatar(path.stem, sizes, lambda name: archive.open(members[name]))
@@ -145,7 +149,7 @@ def _sizes_on_disk(root: Path) -> dict[str, int]:
     for place, folders, names in os.walk(root):
         entries += len(folders) + len(names)
         if entries > MAX_FILES:
-            raise BadImport(f"The folder has more than {MAX_FILES} files and folders.", READ_HINT)
+            raise BadImport(f"The folder has more than {MAX_FILES} files and folders.", READ_HINT, cause="too_large")
         for name in names:
             file = Path(place, name)
             if file.is_file():
@@ -164,12 +168,16 @@ class _ZipBytes(io.BufferedReader):
         if size is not None and size > MAX_DIRECTORY_BYTES:
             most = MAX_DIRECTORY_BYTES / 2**20
             raise BadImport(
-                f"The zip's list of files has {size / 2**20:.0f} MB; at most {most:.0f} are read.", ZIP_HINT
+                f"The zip's list of files has {size / 2**20:.0f} MB; at most {most:.0f} are read.",
+                ZIP_HINT,
+                cause="too_large",
             )
         data = super().read(size)
         entries = data.count(DIRECTORY_ENTRY)
         if entries > MAX_FILES:
-            raise BadImport(f"The zip has {entries} files and folders; at most {MAX_FILES} are taken.", ZIP_HINT)
+            raise BadImport(
+                f"The zip has {entries} files and folders; at most {MAX_FILES} are taken.", ZIP_HINT, cause="too_large"
+            )
         return data
 
 
@@ -184,11 +192,13 @@ def _members_of(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, zipfil
         raise BadImport(
             f"The zip claims to hold {unpacked_bytes / 2**20:.0f} MB, more than {MAX_RATIO} times its own size.",
             f"It looks like a bomb and was not opened. {ZIP_HINT}",
+            cause="bomb",
         )
     if unpacked_bytes > MAX_UNPACKED_BYTES:
         raise BadImport(
             f"The zip holds {unpacked_bytes / 2**30:.1f} GB; at most {MAX_UNPACKED_BYTES / 2**30:.0f} are taken.",
             "Leave out frames.pkl and masks.pkl if full_imgs is there, or shorten the avatar.",
+            cause="too_large",
         )
     return members
 
@@ -202,13 +212,15 @@ def _with_slashes(name: str) -> str:
 def _check_member(name: str, one: zipfile.ZipInfo) -> None:
     shown = repr(name[:120])
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
-        raise BadImport(f"The zip has a file {shown}, whose path leads out of it.", ZIP_HINT)
+        raise BadImport(f"The zip has a file {shown}, whose path leads out of it.", ZIP_HINT, cause="unsafe")
     if stat.S_ISLNK(one.external_attr >> 16):
-        raise BadImport(f"The zip has a link {shown} in place of a file.", ZIP_HINT)
+        raise BadImport(f"The zip has a link {shown} in place of a file.", ZIP_HINT, cause="unsafe")
     if one.flag_bits & 1:
-        raise BadImport(f"The file {shown} in the zip is encrypted.", "Zip it without a password.")
+        raise BadImport(f"The file {shown} in the zip is encrypted.", "Zip it without a password.", cause="encrypted")
     if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadImport(f"The file {shown} is packed in an unusual way ({one.compress_type}).", ZIP_HINT)
+        raise BadImport(
+            f"The file {shown} is packed in an unusual way ({one.compress_type}).", ZIP_HINT, cause="packing"
+        )
 
 
 def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str], IO[bytes]]) -> PeerFolder:
@@ -216,13 +228,15 @@ def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str],
     roots = sorted({path.parent for path in paths if path.name == LANDMARK_FILE})
     if len(roots) > 1:
         some = ", ".join(str(root) for root in roots[:5])
-        raise BadImport(f"There are {len(roots)} avatars in it: {some}.", "Import them one at a time.")
+        raise BadImport(f"There are {len(roots)} avatars in it: {some}.", "Import them one at a time.", cause="several")
     if not roots:
         for path in paths:
             if path.name in FOREIGN:
                 what, remedy = FOREIGN[path.name]
-                raise BadImport(f"This is {what}, which cannot be imported.", remedy)
-        raise BadImport(f"There is no avatar in {name[:120]!r}: no {LANDMARK_FILE} is in it.", READ_HINT)
+                raise BadImport(f"This is {what}, which cannot be imported.", remedy, cause="unknown")
+        raise BadImport(
+            f"There is no avatar in {name[:120]!r}: no {LANDMARK_FILE} is in it.", READ_HINT, cause="unknown"
+        )
     (root,) = roots
     before = "" if root == PurePosixPath() else f"{root}/"
     below = {one.removeprefix(before): size for one, size in sizes.items() if one.startswith(before)}

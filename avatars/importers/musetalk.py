@@ -89,7 +89,7 @@ def masks_of(folder: PeerFolder, boxes: int, pictures: int) -> Callable[[int, Bo
     """
     squares = list_in(folder, MASK_COORDS)
     if len(squares) != boxes:
-        raise BadImport(f"{MASK_COORDS} has {len(squares)} boxes, but {COORDS} has {boxes}.", MIXED)
+        raise BadImport(f"{MASK_COORDS} has {len(squares)} boxes, but {COORDS} has {boxes}.", MIXED, cause="mixed")
     names = folder.numbered(MASKS)
     if not names:
         return None
@@ -112,4 +112,4 @@ def _cut_to(box: Box, square: Sequence[Any] | npt.NDArray[Any], mask: npt.NDArra
             return np.ascontiguousarray(
                 cv2.cvtColor(mask, cv2.COLOR_RGB2GRAY)[y0 - top : y1 - top, x0 - left : x1 - left]
             )
-    raise BadImport("A mask does not fit its face.", MIXED)
+    raise BadImport("A mask does not fit its face.", MIXED, cause="mixed")

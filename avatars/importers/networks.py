@@ -30,4 +30,4 @@ def copy_network(folder: PeerFolder, name: str, target: Path) -> None:
     try:
         read_state_dict(target)
     except WeightsError as error:
-        raise BadImport(error.message.replace(str(target), name), error.hint) from error
+        raise BadImport(error.message.replace(str(target), name), error.hint, cause="network") from error

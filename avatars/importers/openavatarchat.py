@@ -57,6 +57,8 @@ def _pickled_pictures(folder: PeerFolder) -> Pictures:
 
 def _rgb(bgr: Any, index: int) -> ImageArray:
     if not isinstance(bgr, np.ndarray) or bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3:
-        raise BadImport(f"Entry {index} of {FRAMES} is no picture.", "Make the avatar again with OpenAvatarChat.")
+        raise BadImport(
+            f"Entry {index} of {FRAMES} is no picture.", "Make the avatar again with OpenAvatarChat.", cause="damaged"
+        )
     check_size(bgr.shape[1], bgr.shape[0], f"Entry {index} of {FRAMES}")
     return np.ascontiguousarray(bgr[:, :, ::-1])

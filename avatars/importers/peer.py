@@ -165,9 +165,11 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
                 yield image
     except Image.DecompressionBombError as error:
-        raise BadImport(f"{name} has too many pixels.", "Copy the folder again.") from error
+        raise BadImport(f"{name} has too many pixels.", "Copy the folder again.", cause="too_large") from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:
-        raise BadImport(f"The picture {name} is damaged: {error}.", "Copy the folder again.") from error
+        raise BadImport(
+            f"The picture {name} is damaged: {error}.", "Copy the folder again.", cause="damaged"
+        ) from error
 
 
 def check_size(width: int, height: int, name: str) -> None:
@@ -176,6 +178,7 @@ def check_size(width: int, height: int, name: str) -> None:
         raise BadImport(
             f"{name} has {width} x {height} pixels.",
             f"Pictures from {MIN_SIDE_PX} px on each side to {MAX_CLIP_PIXELS / 1e6:.0f} megapixels are taken.",
+            cause="picture_size",
         )
 
 
@@ -184,7 +187,11 @@ def list_in(folder: PeerFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) ->
     value = read_pickle(folder.read(name, limit_bytes), name)
     listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
     if not listed or not len(value):
-        raise BadImport(f"{name} holds no list, or an empty one.", "Make the avatar again with the peer's own tool.")
+        raise BadImport(
+            f"{name} holds no list, or an empty one.",
+            "Make the avatar again with the peer's own tool.",
+            cause="damaged",
+        )
     return value
 
 
@@ -200,6 +207,7 @@ def coords_in(folder: PeerFolder) -> FloatArray:
             raise BadImport(
                 f"Box {index} of {COORDS} is {shown(value)}, not four numbers.",
                 "Make the avatar again with the peer's own tool.",
+                cause="damaged",
             )
         coords[index] = value
     return coords
@@ -234,7 +242,7 @@ def boxes_of(coords: FloatArray, order: tuple[int, int, int, int], size: tuple[i
 def match(what: str, count: int, pictures: int) -> None:
     """Raises BadImport with both numbers unless there is one of them for each picture."""
     if count != pictures:
-        raise BadImport(f"{what} has {count} entries, but there are {pictures} pictures.", MIXED)
+        raise BadImport(f"{what} has {count} entries, but there are {pictures} pictures.", MIXED, cause="mixed")
 
 
 def fold(pictures: Pictures, coords: FloatArray) -> tuple[Pictures, FloatArray, bool]:
@@ -271,9 +279,9 @@ def info_of(folder: PeerFolder) -> dict[str, Any]:
     try:
         info = json.loads(folder.read(INFO, MAX_INFO_BYTES))
     except (ValueError, RecursionError) as error:
-        raise BadImport(f"{INFO} is damaged: {error}.", "Copy the folder again.") from error
+        raise BadImport(f"{INFO} is damaged: {error}.", "Copy the folder again.", cause="damaged") from error
     if not isinstance(info, dict):
-        raise BadImport(f"{INFO} holds no object.", "Copy the folder again.")
+        raise BadImport(f"{INFO} holds no object.", "Copy the folder again.", cause="damaged")
     kept = {name: info[name] for name in ("avatar_id", "bbox_shift", "version") if name in info}
     return {name: _noted(value) for name, value in kept.items()}
 

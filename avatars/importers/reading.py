@@ -130,6 +130,7 @@ def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[floa
             raise BadImport(
                 f"Picture {index} has {rgb.shape[1]} x {rgb.shape[0]} pixels, the first one {shape[1]} x {shape[0]}.",
                 "Files of several avatars may be mixed: make the avatar again.",
+                cause="mixed",
             )
         if index % 10 == 0:
             progress(index / pictures.count)
@@ -144,4 +145,5 @@ def _reader_of(folder: PeerFolder) -> PeerReader:
         f"The folder {folder.name!r} is of no peer that is known: beside coords.pkl there should be full_imgs, and "
         "face_imgs or mask_coords.pkl.",
         READ_HINT,
+        cause="unknown",
     )

@@ -53,9 +53,9 @@ def read_pickle(data: bytes, name: str) -> Any:
     except BadImport:
         raise
     except MemoryError as error:
-        raise BadImport(f"{name} needs more memory than there is.", REMEDY) from error
+        raise BadImport(f"{name} needs more memory than there is.", REMEDY, cause="too_large") from error
     except DAMAGE as error:
-        raise BadImport(f"{name} is damaged: {str(error)[:200]}.", "Copy the folder again.") from error
+        raise BadImport(f"{name} is damaged: {str(error)[:200]}.", "Copy the folder again.", cause="damaged") from error
 
 
 def shown(value: Any) -> str:
@@ -70,9 +70,15 @@ def _check_steps(data: bytes, name: str) -> None:
     """The memo grows to the highest place that a pickle stores to: one of five bytes could ask for 64 GB."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
         if opcode.name in KEYS:
-            raise BadImport(f"{name} holds a dict or a set, which is no number, text, list or array.", REMEDY)
+            raise BadImport(
+                f"{name} holds a dict or a set, which is no number, text, list or array.", REMEDY, cause="unsafe"
+            )
         if opcode.name in STORES and isinstance(argument, int) and argument > count:
-            raise BadImport(f"{name} is no honest pickle: it stores to place {argument} at its {count}th step.", REMEDY)
+            raise BadImport(
+                f"{name} is no honest pickle: it stores to place {argument} at its {count}th step.",
+                REMEDY,
+                cause="unsafe",
+            )
 
 
 class _Reader(pickle.Unpickler):
@@ -84,11 +90,13 @@ class _Reader(pickle.Unpickler):
         maker = MAKERS.get((module, name))
         if maker is None:
             asked = f"{module[:80]}.{name[:80]}"
-            raise BadImport(f"{self._name} asks for {asked}, which is no number, text or array.", REMEDY)
+            raise BadImport(
+                f"{self._name} asks for {asked}, which is no number, text or array.", REMEDY, cause="unsafe"
+            )
         return _Named(f"{module}.{name}", maker)
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        raise BadImport(f"{self._name} asks for an object outside of it.", REMEDY)
+        raise BadImport(f"{self._name} asks for an object outside of it.", REMEDY, cause="unsafe")
 
 
 class _Named:
@@ -207,7 +215,7 @@ def _plain(value: Any, name: str, depth: int, done: dict[int, Any]) -> Any:
     if id(value) in done:
         return done[id(value)]
     if depth > DEEPEST:
-        raise BadImport(f"{name} has lists in lists, more than {DEEPEST} deep.", REMEDY)
+        raise BadImport(f"{name} has lists in lists, more than {DEEPEST} deep.", REMEDY, cause="unsafe")
     if isinstance(value, _Array) and value.whole is not None:
         return value.whole
     result: Any
@@ -216,6 +224,10 @@ def _plain(value: Any, name: str, depth: int, done: dict[int, Any]) -> Any:
     elif isinstance(value, tuple):
         result = tuple(_plain(one, name, depth + 1, done) for one in value)
     else:
-        raise BadImport(f"{name} holds a {type(value).__name__.strip('_')}, which is no number, text or array.", REMEDY)
+        raise BadImport(
+            f"{name} holds a {type(value).__name__.strip('_')}, which is no number, text or array.",
+            REMEDY,
+            cause="unsafe",
+        )
     done[id(value)] = result
     return result

@@ -88,7 +88,9 @@ def avatars_router(
         async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise BadRequest("There is no file in the form.", "Send the photo or clip in the field 'file'.")
+                raise BadRequest(
+                    "There is no file in the form.", "Send the photo or clip in the field 'file'.", cause="no_file"
+                )
             path = await uploads.store(file)
             fields = {key: str(form.get(key) or "") for key in UploadForm.model_fields}
             file_name = file.filename or ""
@@ -114,7 +116,7 @@ def avatars_router(
         """Call it by another name. Its id stays, and so do the names of clips made with it."""
         name = clean_name(change.name)
         if not name:
-            raise BadRequest("The name is empty.", "Type a name for the avatar.")
+            raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
         library.rename(avatar_id, name)
         return show_avatar(avatar_id)
 

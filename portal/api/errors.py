@@ -1,4 +1,4 @@
-"""Errors on the wire: `{"error": {code, message, hint}}` with the HTTP status that fits."""
+"""Errors on the wire: `{"error": {code, message, hint, cause}}` with the HTTP status that fits."""
 
 from __future__ import annotations
 
@@ -55,9 +55,16 @@ def status_of(code: str) -> int:
 
 
 def error_response(
-    code: str, message: str, hint: str = "", *, status: int | None = None, headers: Mapping[str, str] | None = None
+    code: str,
+    message: str,
+    hint: str = "",
+    *,
+    cause: str = "",
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    body = {"error": {"code": code, "message": message, "hint": hint}}
+    """cause: which of several things the code stands for."""
+    body = {"error": {"code": code, "message": message, "hint": hint, "cause": cause}}
     return JSONResponse(body, status_code=status or status_of(code), headers=headers)
 
 
@@ -71,7 +78,7 @@ class ErrorRoute(APIRoute):
             try:
                 return await handle(request)
             except (VivavoceError, AvatarError) as error:
-                return error_response(error.code, error.message, error.hint)
+                return error_response(error.code, error.message, error.hint, cause=error.cause)
             except RequestValidationError as error:
                 faults = "; ".join(
                     f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()

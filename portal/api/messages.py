@@ -220,7 +220,7 @@ def event_message(event: SessionEvent) -> dict[str, Any]:
 
 
 def error_message(error: VivavoceError | AvatarError) -> dict[str, Any]:
-    told = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
+    told = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint, "cause": error.cause}
     if isinstance(error, AvatarBeingPrepared):
         told |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}
     return told

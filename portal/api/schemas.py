@@ -32,6 +32,7 @@ class ErrorView(BaseModel):
     code: str = Field(description="stable, for programs")
     message: str = Field(description="the cause")
     hint: str = Field(description="the remedy")
+    cause: str = Field("", description="which of several things the code stands for; stable, may be empty")
     report: dict[str, Any] | None = Field(None, description="the face report, when it was the face")
 
 
@@ -134,7 +135,7 @@ def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
 
 def _error_view(failure: JobFailure) -> ErrorView:
     report = None if failure.report is None else dict(failure.report)
-    return ErrorView(code=failure.code, message=failure.message, hint=failure.hint, report=report)
+    return ErrorView(code=failure.code, message=failure.message, hint=failure.hint, cause=failure.cause, report=report)
 
 
 def backend_view(choice: BackendChoice) -> BackendView:

@@ -316,7 +316,9 @@ class _Conversation:
         self._home.charge(self._address)
         try:
             if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
-                raise AtCapacity("Others wait for this already.", "Say hello with wait: true to wait behind them.")
+                raise AtCapacity(
+                    "Others wait for this already.", "Say hello with wait: true to wait behind them.", cause="line"
+                )
             return await self._new_seat(hello)
         except AtCapacity:
             if not hello.wait:

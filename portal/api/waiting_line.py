@@ -64,12 +64,15 @@ class WaitingLine:
         """
         if len(self._line) >= self._bound:
             raise AtCapacity(
-                f"All places are taken, and {len(self._line)} viewers wait for one.", "Try again in a few minutes."
+                f"All places are taken, and {len(self._line)} viewers wait for one.",
+                "Try again in a few minutes.",
+                cause="line",
             )
         if address and [waiter.address for waiter in self._line].count(address) >= LINE_BOUND_EACH:
             raise AtCapacity(
                 f"All places are taken, and {LINE_BOUND_EACH} viewers from this address wait for one.",
                 "Try again in a few minutes.",
+                cause="line",
             )
         waiter = Waiter(self._line, wish, address)
         self._line.append(waiter)

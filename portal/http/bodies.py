@@ -96,8 +96,10 @@ class UploadPlaces:
         address = address_of(scope)
         room = self._further if self._each.has(address) else self._first
         with (
-            self._each.held(address, TooMany("There are several uploads from your address already.", hint)),
-            room.held("", TooMany("The portal takes several uploads already.", hint)),
+            self._each.held(
+                address, TooMany("There are several uploads from your address already.", hint, cause="uploads")
+            ),
+            room.held("", TooMany("The portal takes several uploads already.", hint, cause="uploads")),
         ):
             yield
 

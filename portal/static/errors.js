@@ -22,14 +22,16 @@ export function errorOf(status, answer) {
 
 /**
  * The cause and the remedy for a person. Where the page's language is not the server's, they are told by the code, and
- * the server's own sentences are `detail`, to be folded away.
- * @param {{code: string, message?: string, hint?: string}} error
+ * the server's own sentences are `detail`, to be folded away. `cause` says which of several things a code stands for;
+ * one that is newer than the texts is told by the code alone.
+ * @param {{code: string, message?: string, hint?: string, cause?: string}} error
  * @param {Object<string, string>} texts of the page's language
  */
-export function told({ code, message = "", hint = "" }, texts) {
-  const [own, unknown] = [texts[`error.${code}`], texts["error.unknown"]];
+export function told({ code, message = "", hint = "", cause = "" }, texts) {
+  const key = texts[`error.${code}.${cause}`] ? `${code}.${cause}` : code;
+  const [own, unknown] = [texts[`error.${key}`], texts["error.unknown"]];
   const sentences = `${message} ${hint}`.trim();
-  const remedy = texts[`hint.${code}`] ?? (unknown ? "" : hint);
+  const remedy = texts[`hint.${key}`] ?? (unknown ? "" : hint);
   if (own) return { cause: own, remedy, detail: unknown ? sentences : "" };
   if (!unknown) return { cause: message, remedy: hint, detail: "" };
   return { cause: unknown.replace("{code}", () => code), remedy: texts["hint.unknown"], detail: sentences };

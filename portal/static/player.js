@@ -120,7 +120,8 @@ export class Player extends EventTarget {
   /** Ask for an answer ("chat"), or have the text spoken as it is ("echo"). */
   say(text, mode = "chat") {
     if (text.length > MOST_CHARACTERS) {
-      throw new SessionError({ code: "bad_request", message: "The text is too long.", hint: "Send it in parts." });
+      const message = "The text is too long.";
+      throw new SessionError({ code: "bad_request", cause: "too_long", message, hint: "Send it in parts." });
     }
     if (!this.session || !this.session.send({ type: "say", text, mode })) {
       throw new SessionError({ code: "no_session", message: "There is no session.", hint: "Press Start." });

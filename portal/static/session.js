@@ -17,11 +17,11 @@ const LONGEST_KEEPING_RETRY_MS = 30000;
 
 export class SessionError extends Error {
   /** job, avatar, lipsync: of an avatar that is being prepared for a lip-sync backend. */
-  constructor({ code, message, hint, job, avatar, lipsync }) {
+  constructor({ code, message, hint, cause, job, avatar, lipsync }) {
     super(message);
     this.code = code;
     this.hint = hint || "";
-    Object.assign(this, { job, avatar, lipsync });
+    Object.assign(this, { cause, job, avatar, lipsync });
   }
 }
 

@@ -17,6 +17,7 @@ from avatars.bundle import encode_jpeg
 from avatars.library import presets
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
+from portal.ui.error_texts import ERROR_TEXTS
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import browser_fixture, plain_page
 from tests.browser.test_networks_page import answer_jobs
@@ -129,6 +130,22 @@ async def test_each_stage_of_a_preparation_is_told(page: Page) -> None:
     for stage, words in zip(prepare.STAGES, STAGES, strict=True):
         await answer_jobs(page, id="eve", kind="prepare", name="Eve", state="running", stage=stage, error=None)
         await expect(job).to_contain_text(words)
+
+
+async def test_each_cause_of_one_code_is_told_in_chinese(page: Page) -> None:
+    """By its own words where there are some; a cause that is newer than the page is told by the code."""
+    told = await page.evaluate(
+        """async (texts) => {
+            const { told } = await import(new URL("static/errors.js", document.baseURI));
+            return ["document", "tomorrow"].map((cause) => told({ code: "bad_media", cause, message: "No." }, texts));
+        }""",
+        ERROR_TEXTS["zh"],
+    )
+    assert [one["cause"] for one in told] == [
+        ERROR_TEXTS["zh"]["error.bad_media.document"],
+        ERROR_TEXTS["zh"]["error.bad_media"],
+    ]
+    assert told[0]["remedy"] == ERROR_TEXTS["zh"]["hint.bad_media.document"]
 
 
 async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: Path) -> None:

@@ -126,8 +126,9 @@ def test_a_wrong_type_is_told_by_its_content(client: TestClient, tmp_path: Path)
 
 
 def test_an_empty_file_is_refused(client: TestClient, tmp_path: Path) -> None:
-    """A file without bytes is no picture."""
-    assert error_of(send_photo(client, b""), 422)["code"] == "bad_media"
+    """A file without bytes is no picture; the cause is told for who tells it in another language."""
+    error = error_of(send_photo(client, b""), 422)
+    assert (error["code"], error["cause"]) == ("bad_media", "empty")
     assert leftovers(tmp_path) == []
 
 

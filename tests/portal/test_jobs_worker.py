@@ -284,7 +284,8 @@ async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Pa
     try:
         job = await until(queue, job.id, lambda job: not job.active)
         assert job.state == "failed" and job.error is not None and job.error.report is not None
-        assert job.error.code == "no_face" and job.error.hint and job.error.report["counts"]["missing"] == 1
+        assert (job.error.code, job.error.cause) == ("no_face", "none") and job.error.hint
+        assert job.error.report["counts"]["missing"] == 1
         assert FaceReports(tmp_path).pictures(job.avatar) == [job.error.report["strip"][0]["file"]]
         assert library.list() == [] and not queue.retryable(job) and not queue.folders.work(job.id).exists()
     finally:

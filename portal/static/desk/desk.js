@@ -35,11 +35,11 @@ export function posterOf({ poster }) {
   return beside(poster || "static/logo.svg");
 }
 
-/** What went wrong, as the server tells it: code, message (the cause), hint (the remedy). */
+/** What went wrong, as the server tells it: code, message (what it was), hint (the remedy), cause. */
 export class ApiError extends Error {
-  constructor({ code, message, hint, report }) {
+  constructor({ code, message, hint, cause, report }) {
     super(message);
-    Object.assign(this, { code, hint, report });
+    Object.assign(this, { code, hint, cause, report });
   }
 }
 
