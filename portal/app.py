@@ -249,7 +249,13 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 async def _serve(
     settings: Settings, portal: Portal, app: ASGIApp, listener: socket.socket, say: Callable[[str], None]
 ) -> int:
-    server = uvicorn.Server(server_config(app, most_connections=connections_that_fit(settings.max_connections)))
+    server = uvicorn.Server(
+        server_config(
+            app,
+            most_connections=connections_that_fit(settings.max_connections),
+            framed_by=settings.allowed_origins,
+        )
+    )
     announcing = asyncio.create_task(_announce(settings, portal, say), name="announce")
     try:
         await server.serve(sockets=[listener])

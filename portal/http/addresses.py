@@ -17,10 +17,16 @@ __all__ = [
     "parse_networks",
     "parse_origin",
     "parse_root_path",
+    "split_target",
 ]
 
 PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
-HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]*[a-z0-9_-])\.?(?::(\d{1,5}))?", re.IGNORECASE)
+HOST = re.compile(
+    r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)\.?)(?::(?P<port>[0-9]{0,5}))?",
+    re.IGNORECASE | re.ASCII,
+)
+MOST_NAME_CHARS = 253
+ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -40,12 +46,22 @@ def parse_origin(text: str) -> str:
 def parse_host(text: str) -> tuple[str, int | None]:
     """A Host header as it is compared, and its port: "Portal.Example.:80" -> ("portal.example", 80).
 
-    Raises ValueError: it is none.
+    A dot at the end of a name and a colon without a port make no difference; an IPv6 address is written the short way,
+    "[0:0::1]" -> "[::1]". Raises ValueError: it is none, such as one with an empty label, or port 0.
     """
     found = HOST.fullmatch(text.strip())
-    if found is None or int(found[2] or 0) > 65535:
+    if found is None or len(found["name"] or "") > MOST_NAME_CHARS:
         raise ValueError(f"'{text}' is no host name")
-    return found[1].lower(), int(found[2]) if found[2] else None
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and not 1 <= port <= 65535:
+        raise ValueError(f"'{text}' has a port that does not exist")
+    return found["name"].lower() if found["name"] else f"[{IPv6Address(found['ipv6'])}]", port
+
+
+def split_target(target: str) -> tuple[str, str] | None:
+    """What is asked for as to a proxy, "http://portal.example/path" -> ("portal.example", "/path"); None for a path."""
+    found = ABSOLUTE.fullmatch(target)
+    return None if found is None else (found[1], found[2] or "/")
 
 
 def parse_host_pattern(text: str) -> str:

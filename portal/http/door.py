@@ -33,6 +33,8 @@ it opens, and for the jobs once a second while one is under way and somebody loo
 DEAR_BURST = 300
 DEAR_PER_S = 30.0
 """A class of thirty may reload its pages twice at the same moment, and look at its jobs all the time."""
+DENIAL = "websocket.http.response"
+"Key of the extensions of a scope: the server can answer the handshake of a socket as it answers a request."
 PACKING = 6
 "Of gzip's 1 to 9: what is above costs time and hardly saves."
 
@@ -40,7 +42,7 @@ PACKING = 6
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     app = GZipMiddleware(Bodies(app), minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
-    app = HumanPace(HeadAsGet(app), SystemClock())
+    app = HumanPace(SocketsAnswered(HeadAsGet(app)), SystemClock())
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
@@ -68,6 +70,32 @@ class LastResort:
             logger.exception("%s %s could not be served", scope["method"], scope["path"])
             if not begun:  # else the server ends the connection, where the answer is not complete
                 await internal_error()(scope, receive, send)
+
+
+class SocketsAnswered:
+    """ASGI middleware: a socket that is closed before it was taken is told why, in the form of our errors."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket" or DENIAL not in scope.get("extensions", {}):
+            await self._app(scope, receive, send)
+            return
+        taken = False
+
+        async def telling(message: Message) -> None:
+            nonlocal taken
+            if message["type"] == "websocket.close" and not taken:
+                refusal = error_response(
+                    "not_found", "There is no socket at this address.", "It is /session.", status=404
+                )
+                await refusal(scope, receive, send)
+                return
+            taken = taken or message["type"] != "websocket.close"
+            await send(message)
+
+        await self._app(scope, receive, telling)
 
 
 class HeadAsGet:

@@ -38,18 +38,15 @@ class SafeHeaders:
         self._alone = not framed_by
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
         async def safe_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._complete(MutableHeaders(scope=message))
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                self.complete(MutableHeaders(scope=message))
             await send(message)
 
         await self._app(scope, receive, safe_send)
 
-    def _complete(self, headers: MutableHeaders) -> None:
+    def complete(self, headers: MutableHeaders) -> None:
+        """Add what is missing; for answers that the application does not give."""
         headers[POLICY] = f"{headers.get(POLICY) or _policy(CLOSED)}; {self._framing}"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"

@@ -28,7 +28,6 @@ from portal.http.proxies import asked_hosts, path_below
 __all__ = ["HARMLESS", "OriginGuard"]
 
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
-POLICY_VIOLATION = 1008
 SHARED = ("/api", "/static", "/healthz")
 "What pages of allowed websites may read."
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -38,7 +37,8 @@ REMEMBERED_S = 600
 NO_NAME = ""
 "What stands in Host is not even a name."
 OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
-"""Nobody can own a name below these: they are for a house or a company. Nor a name without a dot."""
+"""Nobody can own a name below these: they are for a house or a company. Nor a name without a dot, but for those who run
+a top-level domain, who must not give it an address."""
 
 
 class OriginGuard:
@@ -63,10 +63,10 @@ class OriginGuard:
         headers = Headers(scope=scope)
         origin = _origin_of(headers)
         if scope["type"] == "websocket":
-            if self._unknown_name(scope, headers) is not None or self._is_foreign(scope, headers, origin):
-                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "another origin"})
-            else:
-                await self._app(scope, receive, send)
+            refusal = self._refused_name(scope, headers)
+            if refusal is None and self._is_foreign(scope, headers, origin):
+                refusal = _foreign()
+            await (refusal or self._app)(scope, receive, send)
             return
         if _is_shared(scope):
             send = _sharing(send, headers["origin"] if origin in self._allowed else None)
@@ -74,16 +74,9 @@ class OriginGuard:
 
     def _answer(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
         """What is said here; None lets the request pass."""
-        name = self._unknown_name(scope, headers)
-        if name == NO_NAME:
-            return error_response("bad_request", "The request names no host.", "Open the portal by its address.")
-        if name is not None:
-            return error_response(
-                "unknown_host",
-                f"This portal is not known by the name {name!r}.",
-                f"Open it by its address; an operator can add the name with --trusted-hosts {name}",
-                status=403,
-            )
+        refusal = self._refused_name(scope, headers)
+        if refusal is not None:
+            return refusal
         asks_leave = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         if asks_leave and origin in self._allowed and _is_shared(scope):
             return Response(
@@ -95,13 +88,21 @@ class OriginGuard:
                 },
             )
         if (asks_leave or scope["method"] not in HARMLESS) and self._is_foreign(scope, headers, origin):
-            return error_response(
-                "foreign_origin",
-                "A page of another website asked for this.",
-                "Open the portal's own page; an operator can allow other pages with --allowed-origins.",
-                status=403,
-            )
+            return _foreign()
         return None
+
+    def _refused_name(self, scope: Scope, headers: Headers) -> Response | None:
+        name = self._unknown_name(scope, headers)
+        if name is None:
+            return None
+        if name == NO_NAME:
+            return error_response("bad_request", "The request names no host.", "Open the portal by its address.")
+        return error_response(
+            "unknown_host",
+            f"This portal is not known by the name {name!r}.",
+            f"Open it by its address; an operator can add the name with --trusted-hosts {name}",
+            status=403,
+        )
 
     def _is_foreign(self, scope: Scope, headers: Headers, origin: str | None) -> bool:
         if origin in self._allowed:
@@ -112,7 +113,12 @@ class OriginGuard:
         return site == "cross-site" or not any(_is_at(origin, host) for host in asked_hosts(scope))
 
     def _unknown_name(self, scope: Scope, headers: Headers) -> str | None:
-        """A name, of those by which we were asked, that may be anybody's; None if there is none."""
+        """A name, of those by which we were asked, that may be anybody's; None if there is none.
+
+        A request without any is a program's, of HTTP/1.0, and served.
+        """
+        if len(headers.getlist("host")) > 1:
+            return NO_NAME  # which of them counts would be anybody's guess
         for place, host in enumerate(asked_hosts(scope)):
             try:
                 name, _port = parse_host(host)
@@ -128,6 +134,15 @@ class OriginGuard:
             return True
         above = [name.split(".", place)[place] for place in range(1, name.count(".") + 1)]
         return any(domain in OWN_DOMAINS or f"*.{domain}" in self._names for domain in above)
+
+
+def _foreign() -> Response:
+    return error_response(
+        "foreign_origin",
+        "A page of another website asked for this.",
+        "Open the portal's own page; an operator can allow other pages with --allowed-origins.",
+        status=403,
+    )
 
 
 def _came_by_tls(scope: Scope, headers: Headers) -> bool:

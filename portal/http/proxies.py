@@ -13,11 +13,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.http.addresses import is_path, parse_address, parse_networks
+from portal.http.addresses import is_path, parse_address, parse_networks, split_target
 
 __all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local", "path_below"]
 
@@ -58,7 +59,7 @@ def is_local(scope: Scope) -> bool:
 def asked_hosts(scope: Scope) -> tuple[str, ...]:
     """The Host that reached us and, where a trusted proxy told it, the one that reached the proxy. May be empty."""
     hosts: tuple[str, ...] | None = scope.get(ASKED_HOSTS)
-    return hosts if hosts is not None else tuple(filter(None, (Headers(scope=scope).get("host"),)))
+    return hosts if hosts is not None else tuple(filter(None, Headers(scope=scope).getlist("host")))
 
 
 class BehindProxies:
@@ -80,9 +81,10 @@ class BehindProxies:
         await self._app(scope, receive, send)
 
     def _as_asked(self, scope: Scope) -> Scope:
+        scope = _with_a_path(scope)
         headers = Headers(scope=scope)
         root_path = self._root_path
-        asked = {**scope, ASKED_HOSTS: tuple(filter(None, (headers.get("host"),)))}
+        asked = {**scope, ASKED_HOSTS: tuple(filter(None, headers.getlist("host")))}
         asked["headers"] = [header for header in scope["headers"] if header[0] not in FORWARDED]  # read once, here
         client = scope.get("client")
         if client and self._trusts(client[0]):
@@ -115,6 +117,17 @@ class BehindProxies:
                 return str(address)
             peer = str(address)
         return peer
+
+
+def _with_a_path(scope: Scope) -> Scope:
+    """A request may name the whole address, as to a proxy. Its host then counts, whatever `Host` says (RFC 9112)."""
+    found = split_target(scope["path"])
+    if found is None:
+        return scope
+    host, path = found
+    others = [header for header in scope["headers"] if header[0] != b"host"]
+    named = [*others, (b"host", host.encode("latin-1", "replace"))]
+    return {**scope, "path": path, "raw_path": quote(path).encode(), "headers": named}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,19 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.responses import Response
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import VivavoceError
+from portal.api.errors import error_response
+from portal.http.headers import SafeHeaders
 from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
 
 __all__ = ["AddressTaken", "Connections", "PatientHttp", "bound_socket", "server_config"]
@@ -30,6 +34,9 @@ UNREAD_S = 300.0
 "A video that is paused is not read either; its player comes back for the rest."
 SOCKET_MESSAGE_BYTES = 1 << 20
 SHUTDOWN_S = 1
+MOST_HEAD_BYTES = 64 * 1024
+CRUMBS, CRUMB_BYTES = 256, 512
+"""Beyond so many chunks of a body they must be of so many bytes on average. Programs send 8 KiB and more in each."""
 
 
 class AddressTaken(VivavoceError):
@@ -64,16 +71,25 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return holder
 
 
-def server_config(app: ASGIApp, *, most_connections: int) -> uvicorn.Config:
+def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[str] = ()) -> uvicorn.Config:
+    """framed_by: as of SafeHeaders, for what is answered here because the application never sees it."""
+    malformed = error_response(
+        "bad_request",
+        "What came is no HTTP request that can be read.",
+        "Open the portal's address in a browser; /docs describes the API.",
+        headers={"Connection": "close"},
+    )
+    SafeHeaders(app, framed_by).complete(malformed.headers)
+    register = Connections(most_connections)
     return uvicorn.Config(
         app,
-        http=partial(PatientHttp, register=Connections(most_connections)),  # type: ignore[arg-type]
+        http=partial(PatientHttp, register=register, malformed=malformed),  # type: ignore[arg-type]
         log_config=None,  # its lines go where ours go
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # BehindProxies reads them
         server_header=False,
-        ws=PromptWebSocket,
+        ws=partial(PromptWebSocket, malformed=malformed),  # type: ignore[arg-type]
         ws_ping_interval=PING_EVERY_S,
         ws_ping_timeout=PONG_WITHIN_S,
         ws_per_message_deflate=False,  # pictures and sound are compressed already
@@ -104,12 +120,34 @@ class Connections:
         return True
 
 
-class PatientHttp(H11Protocol):
-    """One HTTP connection that ends when nothing comes of it."""
+class _NoCrumbs(h11.Connection):
+    """Refuses a body in crumbs: parsing a chunk takes 20 us of everybody's time, even if it brings a single byte."""
 
-    def __init__(self, *args: Any, register: Connections, **options: Any) -> None:
+    _is_chunked = False
+    _chunks = 0
+    _bytes = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._is_chunked = any(name == b"transfer-encoding" for name, _value in event.headers)
+            self._chunks = self._bytes = 0
+        elif isinstance(event, h11.Data) and self._is_chunked:
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > CRUMBS and self._bytes < self._chunks * CRUMB_BYTES:
+                raise h11.RemoteProtocolError("a body in crumbs")
+        return event
+
+
+class PatientHttp(H11Protocol):
+    """One HTTP connection that ends when nothing comes of it. malformed: the answer to what is no request."""
+
+    def __init__(self, *args: Any, register: Connections, malformed: Response, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.conn = _NoCrumbs(h11.SERVER, MOST_HEAD_BYTES)
         self._register = register
+        self._malformed = malformed
         self._until: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._handed_over = False
@@ -133,6 +171,17 @@ class PatientHttp(H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._let_go()
         super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """As other errors are told; uvicorn's is a plain text without our headers."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # the answer has begun: it cannot be taken back
+            self.give_up()
+            return
+        answer = self._malformed
+        head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._let_go()

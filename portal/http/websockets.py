@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
+from starlette.responses import Response as HttpResponse
 from starlette.types import Scope
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
 from websockets.frames import Frame
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 
 __all__ = ["PING_EVERY_S", "PONG_WITHIN_S", "PromptWebSocket", "abort_of"]
 
@@ -43,8 +45,10 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
     pongs, parts of messages) are counted here: the application never sees them, so it cannot limit them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, malformed: HttpResponse, **kwargs: Any) -> None:
+        """malformed: the answer to a handshake that is none."""
         super().__init__(*args, **kwargs)
+        self._malformed = malformed
         self._pieces: deque[bytes] = deque()
         self._ending: asyncio.TimerHandle | None = None
         self._frames_left = float(FRAMES_BURST)
@@ -67,6 +71,14 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         return message
 
     def handle_connect(self, event: Request) -> None:
+        if self.conn.accept(event).status_code != 101:
+            self.handshake_initiated = self.handshake_complete = self.close_sent = True
+            answer = self._malformed
+            headers = Headers([(name.decode("latin-1"), text.decode("latin-1")) for name, text in answer.raw_headers])
+            self.conn.send_response(Response(answer.status_code, "Bad Request", headers, bytes(answer.body)))
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+            return
         super().handle_connect(event)
         if self.response.status_code == 101:  # the application has its scope by reference, and starts a turn later
             cast(dict[str, Any], self.scope["extensions"])[ABORT] = {"abort": self.transport.abort}

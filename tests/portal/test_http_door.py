@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.responses import PlainTextResponse
+from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
 
 from pipeline.clock import ManualClock
 from portal.api.errors import answer_errors
@@ -306,6 +306,8 @@ async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
 
 
 def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
-    """There is one, /session."""
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/none"):
+    """There is one, /session. Why is told in our form, with our headers."""
+    with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/none"):
         pass
+    assert denied.value.status_code == 404 and error_of(denied.value)["code"] == "not_found"
+    assert denied.value.headers["x-content-type-options"] == "nosniff"

@@ -1,11 +1,18 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from portal.http.addresses import parse_host_pattern, parse_origin
 from portal.http.origins import OriginGuard
-from portal.http.proxies import BehindProxies
+from portal.http.proxies import BehindProxies, asked_hosts
 
 
 @pytest.fixture
@@ -62,13 +69,24 @@ UNKNOWN = [
     {"host": "127.0.0.1.evil.example"},
     {"host": "hf.space."},
 ]
-NAMELESS = [{"host": "a b"}, {"host": "*.hf.space"}, {"host": "<script>"}, {"host": "localhost:999999"}]
+NAMELESS = [
+    {"host": host}
+    for host in (
+        *("a b", "*.hf.space", "<script>", "localhost:999999", "localhost:0", "localhost:65536", "localhost:8x"),
+        *(".localhost", "my..box", "localhost..", "..", ":7860", "[::1", "::1", "[::g]", "[1:2]", "[fe80::1%eth0]"),
+        *("user@localhost", "localhost/path", "x" * 64, ".".join(["x" * 60] * 5)),
+    )
+]
 KNOWN = [
     "localhost:7860",
     "127.0.0.1:7860",
     "192.168.1.20",
     "[::1]:7860",
     "[fe80::1]",
+    "[0:0:0:0:0:0:0:1]:7860",
+    "localhost:",
+    "localhost.",
+    "com",
     "mybox",
     "mybox.local",
     "MyBox.LOCAL.",
@@ -94,8 +112,9 @@ def test_other_websites_change_nothing_and_open_no_session(client: TestClient, h
     assert refused.status_code == 403
     assert refused.json()["error"]["code"] == "foreign_origin"
     assert "--allowed-origins" in refused.json()["error"]["hint"]
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/session", headers=headers):
+    with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/session", headers=headers):
         pass
+    assert denied.value.json() == refused.json()
     assert client.get("/thing", headers=headers).status_code == 200
 
 
@@ -117,6 +136,42 @@ def test_what_is_no_name_is_not_served(client: TestClient, headers: dict[str, st
     assert refused.status_code == 400 and headers["host"] not in refused.text
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/session", headers=headers):
         pass
+
+
+def test_of_two_names_neither_counts_and_none_is_a_programs(client: TestClient) -> None:
+    """Which `Host` is meant would be anybody's guess; a request of HTTP/1.0 has none, and is served."""
+    both = [("host", "localhost"), ("host", "evil.example")]
+    assert client.get("/thing", headers=both).status_code == 400
+    assert client.get("/thing", headers={"host": ""}).status_code == 200
+
+
+async def test_a_whole_address_counts_before_the_host() -> None:
+    """As a proxy is asked: its name is looked at, its path is served, and `Host` is ignored."""
+    asked: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        asked.append((scope["path"], asked_hosts(scope), Headers(scope=scope).get("host")))
+        await PlainTextResponse("done")(scope, _receive, send)
+
+    door = BehindProxies(OriginGuard(app), (), "")
+    for target, host, status in (
+        ("http://127.0.0.1:7860/api/avatars", "evil.example", 200),
+        ("HTTPS://mybox", "evil.example", 200),
+        ("http://evil.example/api/avatars", "127.0.0.1", 403),
+        ("http://a b/", "127.0.0.1", 400),
+    ):
+        told: list[Any] = []
+
+        async def send(message: Any, told: list[Any] = told) -> None:
+            told.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": target, "raw_path": target.encode(), "scheme": "http"}
+        await door({**scope, "headers": [(b"host", host.encode())], "client": ("203.0.113.1", 1)}, None, send)
+        assert told[0]["status"] == status, target
+    assert asked == [
+        ("/api/avatars", ("127.0.0.1:7860",), "127.0.0.1:7860"),
+        ("/", ("mybox",), "mybox"),
+    ]
 
 
 @pytest.mark.parametrize("host", KNOWN)

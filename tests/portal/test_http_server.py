@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,11 +13,21 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from portal.app import serve
-from portal.http.server import HEAD_S, UNREAD_S, AddressTaken, Connections, PatientHttp, bound_socket, server_config
+from portal.http.server import (
+    CRUMBS,
+    HEAD_S,
+    UNREAD_S,
+    AddressTaken,
+    Connections,
+    PatientHttp,
+    bound_socket,
+    server_config,
+)
 from portal.settings import Settings
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n"
@@ -60,7 +71,8 @@ class Line:
     def __init__(self, register: Connections, state: ServerState) -> None:
         config = server_config(_hello, most_connections=3)
         config.load()
-        self.protocol = PatientHttp(config, state, {}, register=register)
+        malformed = PlainTextResponse("no request", 400)
+        self.protocol = PatientHttp(config, state, {}, register=register, malformed=malformed)
         self.timers: list[Timer] = []
         real = self.protocol.loop
         self.protocol.loop = self  # type: ignore[assignment]
@@ -164,6 +176,50 @@ async def test_many_half_open_connections_keep_nobody_out(said: bytes) -> None:
         async with httpx.AsyncClient() as client:
             answer = await client.get(f"http://127.0.0.1:{port}/")
         assert answer.text == "hello" and "server" not in answer.headers
+
+
+HANDSHAKE = b"GET /session HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+UPLOAD = b"POST /api/clips HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nno header\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" * 8,
+        UPLOAD + b"zz\r\n",
+        UPLOAD + b"1\r\n \r\n" * (CRUMBS + 1),
+        HANDSHAKE + b"Sec-WebSocket-Version: 13\r\n\r\n",
+        HANDSHAKE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 7\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_told_as_other_errors_are(said: bytes) -> None:
+    """Our form and our headers, also where the application never sees it; and then the connection ends."""
+    async with served(most_connections=3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        async with asyncio.timeout(10):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    lines = head.decode().lower().split("\r\n")
+    assert lines[0].startswith("http/1.1 400")
+    assert "content-security-policy" in head.decode().lower() and "x-content-type-options: nosniff" in lines
+    error = json.loads(body)["error"]
+    assert error["code"] == "bad_request" and error["message"] and error["hint"]
+
+
+async def test_a_body_in_pieces_of_a_sensible_size_is_taken() -> None:
+    """However many: only crumbs are refused."""
+    line = Line(Connections(3), ServerState())
+    line.protocol.data_received(UPLOAD + b"200\r\n" + bytes(512) + b"\r\n")
+    for _ in range(2 * CRUMBS):
+        line.protocol.data_received(b"200\r\n" + bytes(512) + b"\r\n")
+    line.protocol.data_received(b"0\r\n\r\n")
+    await line.answered()
+    assert b"200 OK" in line.wire.written and not line.wire.ended
 
 
 def test_an_address_that_cannot_be_had_is_told_before_anything_is_made(tmp_path: Path) -> None:

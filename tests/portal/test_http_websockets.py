@@ -7,10 +7,12 @@ import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 import uvicorn
+from starlette.responses import PlainTextResponse
 
 from portal.http import websockets
 from portal.http.websockets import FRAMES_BURST, PromptWebSocket, abort_of
@@ -18,6 +20,7 @@ from portal.http.websockets import FRAMES_BURST, PromptWebSocket, abort_of
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
+MALFORMED = PlainTextResponse("no handshake", 400)
 TEXT, BINARY, PING, CONTINUATION = 1, 2, 9, 0
 
 
@@ -43,7 +46,9 @@ class Client:
 @asynccontextmanager
 async def serving(app: App, **options: Any) -> AsyncIterator[Client]:
     """The application under uvicorn, and a client whose handshake is done."""
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", ws=PromptWebSocket, **options)
+    config = uvicorn.Config(
+        app, port=0, log_level="critical", lifespan="off", ws=partial(PromptWebSocket, malformed=MALFORMED), **options
+    )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
