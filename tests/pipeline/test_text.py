@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pipeline.text import MAX_CHARS, SentenceSplitter, detect_language, speakable
+from pipeline.text import MAX_CHARS, SentenceSplitter, detect_language, load_languages, speakable
 
 
 def split(text: str) -> list[str]:
@@ -387,3 +387,11 @@ def test_every_script_is_some_language(text: str, language: str) -> None:
 def test_language_of_no_letters() -> None:
     """A text without letters has the language of its surroundings."""
     assert detect_language("3.14", default="zh") == "zh"
+
+
+def test_only_the_languages_that_are_asked_for_are_kept_in_memory() -> None:
+    """A quarter of what the model takes is for the others: nothing of them is left, not even aside."""
+    languages = load_languages()
+    asked = set(languages.labels)
+    languages.set_languages(None)
+    assert set(languages.labels) == asked and {"en", "de", "no", "uk"} <= asked and "eo" not in asked
