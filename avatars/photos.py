@@ -92,9 +92,7 @@ def read_picture(path: Path, max_side: int | None) -> ImageArray:
                 image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
             rgb = _flattened(ImageOps.exif_transpose(image), colours)
     except DAMAGE as error:
-        raise BadMedia(
-            f"The picture is damaged: {error}.", "Save it again, or upload another one.", cause="damaged"
-        ) from error
+        raise BadMedia("The picture is damaged.", "Save it again, or upload another one.", cause="damaged") from error
     return fit_within(rgb, max_side or max(rgb.shape[:2]))
 
 
@@ -119,7 +117,7 @@ def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
     except DAMAGE as error:
         if not count:
             raise BadMedia(
-                f"The picture is damaged: {error}.", "Save it again, or upload another one.", cause="damaged"
+                "The picture is damaged.", "Save it again, or upload another one.", cause="damaged"
             ) from error
 
 

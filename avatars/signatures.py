@@ -86,7 +86,7 @@ def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
         with path.open("rb") as file:
             return file.read(count)
     except OSError as error:
-        raise BadMedia(f"The file cannot be read: {error}.", "Upload it again.", cause="damaged") from error
+        raise BadMedia(f"The file cannot be read: {error.strerror}.", "Upload it again.", cause="damaged") from error
 
 
 def container_of(head: bytes) -> str:

@@ -72,7 +72,7 @@ class Portal:
     loops: LoopCache
     socket: SessionSocket
     warmed: asyncio.Event
-    "set once the default avatar is there and the backends are loaded, or will not be"
+    "set once the default avatar is there, its loops are encoded and the backends loaded, or will not be"
     troubles: list[str]
     "why they will not be, for the operator"
 
@@ -135,13 +135,11 @@ class Portal:
             bundle = await self._first_avatar()
             await self._warm_up_engine(bundle)
             await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
-            leave_settled_objects_alone()
-            self.warmed.set()
+            # They take some two seconds of two cores; the first turn would be half a second late beside them.
             await self.loops.wait(bundle, LoopCoding.of("H264"))
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
+            leave_settled_objects_alone()
         except (VivavoceError, AvatarError, OSError) as error:
-            if self.warmed.is_set():  # nobody looks at the troubles any more
-                logger.warning("warming up: %s", error)
             self.troubles.append(str(error))  # who started the portal is told: see _announce
         except Exception as error:  # sessions will tell their viewers; the operator should know now
             logger.exception("warming up failed")

@@ -109,7 +109,7 @@ def _damage_told(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadImport(f"{name} cannot be read: {error}.", "Copy the folder again.", cause="damaged") from error
+        raise BadImport(f"{name} cannot be read.", "Copy the folder again.", cause="damaged") from error
 
 
 def is_import(path: Path) -> bool:
@@ -137,7 +137,7 @@ def open_folder(path: Path) -> Iterator[PeerFolder]:
             file = opened.enter_context(_ZipBytes(io.FileIO(path)))
             archive = opened.enter_context(zipfile.ZipFile(file))
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise BadImport(f"The zip cannot be read: {error}.", ZIP_HINT, cause="damaged") from error
+            raise BadImport("The zip cannot be read.", ZIP_HINT, cause="damaged") from error
         members = _members_of(archive, path.stat().st_size)
         sizes = {name: one.file_size for name, one in members.items()}
         yield _only_avatar(path.stem, sizes, lambda name: archive.open(members[name]))

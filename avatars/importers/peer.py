@@ -167,9 +167,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise BadImport(f"{name} has too many pixels.", "Copy the folder again.", cause="too_large") from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:
-        raise BadImport(
-            f"The picture {name} is damaged: {error}.", "Copy the folder again.", cause="damaged"
-        ) from error
+        raise BadImport(f"The picture {name} is damaged.", "Copy the folder again.", cause="damaged") from error
 
 
 def check_size(width: int, height: int, name: str) -> None:
@@ -279,7 +277,7 @@ def info_of(folder: PeerFolder) -> dict[str, Any]:
     try:
         info = json.loads(folder.read(INFO, MAX_INFO_BYTES))
     except (ValueError, RecursionError) as error:
-        raise BadImport(f"{INFO} is damaged: {error}.", "Copy the folder again.", cause="damaged") from error
+        raise BadImport(f"{INFO} is damaged.", "Copy the folder again.", cause="damaged") from error
     if not isinstance(info, dict):
         raise BadImport(f"{INFO} holds no object.", "Copy the folder again.", cause="damaged")
     kept = {name: info[name] for name in ("avatar_id", "bbox_shift", "version") if name in info}

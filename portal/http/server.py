@@ -120,8 +120,11 @@ class Connections:
         return True
 
 
-class _NoCrumbs(h11.Connection):
-    """Refuses a body in crumbs: parsing a chunk takes 20 us of everybody's time, even if it brings a single byte."""
+class _SoundBodies(h11.Connection):
+    """Refuses a body in crumbs: parsing a chunk takes 20 us of everybody's time, even if it brings a single byte.
+
+    And one whose end is told in two ways: a proxy that believes the other one sees other requests than we do.
+    """
 
     _is_chunked = False
     _chunks = 0
@@ -130,7 +133,10 @@ class _NoCrumbs(h11.Connection):
     def next_event(self) -> Any:
         event = super().next_event()
         if isinstance(event, h11.Request):
-            self._is_chunked = any(name == b"transfer-encoding" for name, _value in event.headers)
+            names = {name for name, _value in event.headers}
+            if {b"transfer-encoding", b"content-length"} <= names:
+                raise h11.RemoteProtocolError("a body with two ends")
+            self._is_chunked = b"transfer-encoding" in names
             self._chunks = self._bytes = 0
         elif isinstance(event, h11.Data) and self._is_chunked:
             self._chunks += event.chunk_start
@@ -145,7 +151,7 @@ class PatientHttp(H11Protocol):
 
     def __init__(self, *args: Any, register: Connections, malformed: Response, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.conn = _NoCrumbs(h11.SERVER, MOST_HEAD_BYTES)
+        self.conn = _SoundBodies(h11.SERVER, MOST_HEAD_BYTES)
         self._register = register
         self._malformed = malformed
         self._until: asyncio.TimerHandle | None = None

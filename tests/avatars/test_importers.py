@@ -381,9 +381,9 @@ def test_damaged_pictures_are_refused_by_name(tmp_path):
     bad = path / "full_imgs" / "00000002.png"
     whole = bad.read_bytes()
     bad.write_bytes(whole[: len(whole) // 2])
-    refuse(path, work, r"full_imgs/00000002\.png is damaged")
+    refuse(path, work, r"full_imgs/00000002\.png is damaged\. Copy")
     bad.write_bytes(b"no picture")
-    refuse(path, work, r"full_imgs/00000002\.png is damaged")
+    refuse(path, work, r"full_imgs/00000002\.png is damaged\. Copy")
     cv2.imwrite(str(bad), np.zeros((SIDE, SIDE + 8, 3), np.uint8))
     refuse(path, work, f"Picture 2 has {SIDE + 8} x {SIDE} pixels, the first one {SIDE} x {SIDE}")
 
@@ -409,7 +409,7 @@ def test_a_damaged_info_file_is_refused_by_name(tmp_path):
     """avator_info.json, spelt so, has to be JSON."""
     path = musetalk(tmp_path / "a", 2)
     (path / "avator_info.json").write_text("[" * 30000)
-    refuse(path, tmp_path / "work", r"avator_info\.json is damaged")
+    refuse(path, tmp_path / "work", r"avator_info\.json is damaged\. Copy")
     (path / "avator_info.json").write_text("[1]")
     refuse(path, tmp_path / "work", r"avator_info\.json holds no object")
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound
 from pipeline.clock import ManualClock
+from pipeline.transports.loops import LoopCoding
 from portal.app import FIRST_AVATAR_S, Portal, _announce, create_app, serve
 from portal.settings import Settings
 
@@ -111,6 +112,26 @@ def test_ctrl_c_in_the_first_seconds_ends_it_quietly(
     finally:
         signal.signal(signal.SIGINT, before)
     assert capfd.readouterr() == ("", "")
+
+
+async def test_nothing_of_the_start_is_left_to_the_first_turn(
+    portal: Portal, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading, and encoding the avatar's loops, take both cores of a small machine: ready is said afterwards."""
+    make_bundle("ada")
+    portal.sessions.default_avatar = "ada"
+    done: list[tuple[str, bool]] = []
+
+    async def warm_up(*_given: Any) -> None:
+        done.append(("backends", portal.warmed.is_set()))
+
+    async def wait(_bundle: AvatarBundle, coding: LoopCoding) -> None:
+        done.append((coding.codec, portal.warmed.is_set()))
+
+    monkeypatch.setattr(portal.engine, "warm_up", warm_up)
+    monkeypatch.setattr(portal.loops, "wait", wait)
+    assert "ready" in (await told_by(portal))[0]
+    assert done == [("backends", False), ("H264", False), ("JPEG", False)]
 
 
 async def test_a_portal_that_has_warmed_up_says_that_it_is_ready(portal: Portal) -> None:

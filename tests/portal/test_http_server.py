@@ -191,6 +191,7 @@ UPLOAD = b"POST /api/clips HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\
         b"GET / HTTP/1.1\r\nHost: here\r\nno header\r\n\r\n",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" * 8,
         UPLOAD + b"zz\r\n",
+        UPLOAD.replace(b"here", b"here\r\nContent-Length: 4") + b"0\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\n\r\n",
         UPLOAD + b"1\r\n \r\n" * (CRUMBS + 1),
         HANDSHAKE + b"Sec-WebSocket-Version: 13\r\n\r\n",
         HANDSHAKE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 7\r\n\r\n",
