@@ -79,8 +79,29 @@ TOPICS = (
         ),
     ),
     _topic(
+        r"renam(?:e|ed|ing)|(?:change|edit|set|give|choose|pick)\b.{0,24}\bnames?",
+        r"重命名|改名|(?:改|换|修改|更改|起|取).{0,8}(?:名字|名称)",
+        Answer(
+            "Open the Avatars tab and click an avatar to look closer. Press Rename beside its name, type another one "
+            "and press Enter. Everything else about it stays as it is.",
+            "打开“数字人”页面，点一下某个数字人查看详情，再点名字旁边的“重命名”，输入新名字后按回车就行。其他的都不会变。",
+        ),
+    ),
+    _topic(
+        rf"crop(?:ping|ped|s)?|framing|framed|frame (?:a|an|my|the|this|it|me)\b.{{0,20}}"
+        rf"|(?:part|half|area|section) of (?:a|an|my|the|this)\b.{{0,12}}\b{_FACES}"
+        r"|(?:two|three|several|many|multiple|more than one|which|the wrong) (?:faces?|people|persons?)",
+        r"取景|裁剪|裁切|裁一|截取|(?:照片|图片|画面|视频).{0,6}(?:一部分|局部)|(?:两|几|多|好几)(?:个人|张脸|个脸)",
+        Answer(
+            "When you have chosen a photo or a clip on the Avatars tab, pick A part of it. Drag the square to the face "
+            "you mean, and set its size below. Of several faces in the square, the largest is taken.",
+            "在“数字人”页面选好照片或视频后，点“其中一部分”，把取景框拖到你想要的那张脸上，再调整大小。"
+            "框里有好几张脸时，使用最大的一张。",
+        ),
+    ),
+    _topic(
         rf"upload(?:ing)?|{_YOURS}\b.{{0,20}}\b{_FACES}",
-        r"上传|自己的.{0,6}(?:形象|照片|头像|视频|数字人)|换.{0,4}(?:形象|头像|人物|脸)"
+        r"上传|自己的.{0,6}(?:形象|照片|头像|视频|数字人)|换.{0,6}(?:形象|头像|人物|脸|数字人)"
         r"|(?:制作|创建|新建|做|删除).{0,6}(?:形象|数字人|头像)",
         Answer(
             "Open the Avatars tab and drop a portrait or a short clip there. One face that looks at the camera works "
