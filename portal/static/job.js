@@ -1,45 +1,53 @@
 /** Waiting for a job of the server's queue. */
 
+import { feed } from "./jobs-feed.js";
+import { beside } from "./server.js";
 import { SessionError } from "./session.js";
-
-const ASK_EVERY_MS = 500;
 
 /**
  * Resolves when the job is done; rejects with a SessionError: it failed, was cancelled or removed, or `signal` came.
- * @param {URL} address of the job
+ * @param {string} id of the job
  * @param {AbortSignal} signal
  * @param {(share: number) => void} told how much is done, 0 to 1
  */
-export async function jobDone(address, signal, told) {
-  while (!signal.aborted) {
-    const job = await ask(address, signal);
-    if (signal.aborted) break; // whatever the answer was, nobody waits for it
-    if (job.state === "done") return;
-    if (job.state === "failed") throw new SessionError(job.error);
-    if (job.state === "cancelled") throw cancelled();
-    told(job.progress || 0);
-    await pause(ASK_EVERY_MS, signal);
+export async function jobDone(id, signal, told) {
+  const watcher = {};
+  feed.watch(watcher, () => true);
+  try {
+    while (!signal.aborted) {
+      await nextLook(signal);
+      if (signal.aborted) break;
+      const job = feed.jobs.find((one) => one.id === id) ?? (await ask(id, signal));
+      if (signal.aborted) break; // whatever the answer was, nobody waits for it
+      if (job.state === "done") return;
+      if (job.state === "failed") throw new SessionError(job.error);
+      if (job.state === "cancelled") throw cancelled();
+      told(job.progress || 0);
+    }
+  } finally {
+    feed.unwatch(watcher);
   }
   throw new SessionError({ code: "stopped", message: "Nobody waits for the job any more." });
 }
 
-/** Over at once when nobody waits any more. */
-function pause(ms, signal) {
+/** Resolves at the feed's next look; at once when nobody waits any more. */
+function nextLook(signal) {
   return new Promise((passed) => {
     const over = () => {
-      clearTimeout(timer);
+      feed.removeEventListener("jobs", over);
       signal.removeEventListener("abort", over);
       passed();
     };
-    const timer = setTimeout(over, ms);
+    feed.addEventListener("jobs", over);
     signal.addEventListener("abort", over);
   });
 }
 
-async function ask(address, signal) {
+/** The feed tells of the newest jobs only: this one is older than those, or gone. */
+async function ask(id, signal) {
   let answer;
   try {
-    answer = await fetch(address, { signal });
+    answer = await fetch(beside(`api/jobs/${id}`), { signal });
   } catch {
     return {}; // the server is away; the job goes on when it is back
   }

@@ -43,6 +43,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A share of 0 to 1, as both languages of the page write it. */
+export function percent(share) {
+  return `${Math.round(100 * share)}%`;
+}
+
 /** A text whose `commands` stand out, to be copied. */
 export function withCode(text) {
   return text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
@@ -120,6 +125,7 @@ class VivavoceHeader extends HTMLElement {
     for (const tab of document.querySelectorAll(TABS)) {
       const name = this.texts[this.code][`tab.${tab.dataset.tabId}`];
       if (tab.textContent !== name) tab.textContent = name;
+      tab.dataset.named = "";
     }
   }
 

@@ -1,39 +1,34 @@
 /**
- * The Talk tab: binds its markup (portal/ui/talk.py) to a Player, and gives other scripts `window.vivavoce`.
+ * The Talk tab: binds its markup (portal/ui/talk.py) and its parts (talk/) to a Player, and gives other scripts
+ * `window.vivavoce`.
  */
 
 import { Chat } from "./chat.js";
 import { told } from "./errors.js";
-import { jobDone } from "./job.js";
 import { language, make, recall, remember, translate } from "./page.js";
 import { Player } from "./player.js";
+import { beside, listOf } from "./server.js";
 import { Announcer } from "./talk/announcer.js";
-import { AvatarPicker, beside, stillOf } from "./talk/avatar-picker.js";
+import { AvatarList } from "./talk/avatar-list.js";
+import { AvatarPicker } from "./talk/avatar-picker.js";
 import { Choices } from "./talk/choices.js";
+import { Composer } from "./talk/composer.js";
+import { Controls } from "./talk/controls.js";
+import { forScripts } from "./talk/for-scripts.js";
+import { Preparation } from "./talk/preparation.js";
+import { Stage } from "./talk/stage.js";
+import { liveLine } from "./talk/status.js";
+import { Toast } from "./talk/toast.js";
 
 const CHOSEN = "vivavoce.talk"; // what a viewer has chosen: {avatar, tts, voice, lipsync, muted}
-const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the still
 
 const LOOK_EVERY_MS = 100;
-const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // stages that a screen reader tells
+const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // phases that a screen reader tells
+const AT_REST = ["idle", "loading", "making", "none"]; // nothing has begun that could be stopped
 const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
-const RETRY_AVATARS_MS = 2500;
-const MORE_AVATARS_MS = 5000;
-const TOAST_MS = 6000;
-const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
-
-/** What the server lists there; null while it cannot be asked. */
-async function listOf(path) {
-  try {
-    const answer = await fetch(beside(path));
-    return answer.ok ? await answer.json() : null;
-  } catch {
-    return null;
-  }
-}
 
 function socketUrl() {
-  const url = beside("session");
+  const url = new URL(beside("session"));
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = url.hash = "";
   return url.href;
@@ -42,57 +37,67 @@ function socketUrl() {
 class VivavoceTalk extends HTMLElement {
   connectedCallback() {
     if (this.player) return;
-    const find = (selector) => this.querySelector(selector);
-    this.parts = {
-      frame: find(".vv-frame"),
-      preview: find(".vv-preview"),
-      none: find(".vv-preparing"),
-      poster: find(".vv-poster"),
-      backdrop: find(".vv-backdrop"),
-      subtitle: find(".vv-subtitle"),
-      state: find(".vv-state"),
-      toast: find(".vv-toast"),
-      coming: find(".vv-coming"),
-      status: find("#vv-status"),
-      start: find("#vv-start"),
-      stop: find("#vv-stop"),
-      interrupt: find("#vv-interrupt"),
-      mute: find(".vv-mute"),
-      avatars: find(".vv-avatars"),
-      settings: find(".vv-settings"),
-      hello: find(".vv-hello"),
-      bar: find(".vv-chat-bar"),
-      form: find(".vv-composer"),
-      input: find(".vv-composer textarea"),
-      echo: find(".vv-echo"),
-    };
     this.allTexts = JSON.parse(this.dataset.texts);
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
-    this.avatars = [];
+    this.asking = null; // promise of the real one
+    this.shownList = null; // the avatars that are in the strip
     this.isFirstStart = false; // there is no avatar yet, or none any more
-    this.making = true; // avatars are being made, as far as is known
-    this.isMoreExpected = true; // one of those may still come
-    this.returned = []; // what could not be said, on its way back to the text box
     this.textOnly = false; // no voice speaks what is being answered
     this.cutting = false; // another avatar was asked for while this one spoke
     this.place = 0; // in the line before a full house
     this.opening = null; // promise of the session that is being started
     this.wished = null; // what that session, or the one that goes on, was started with
-    this.coming = null; // an avatar that is being prepared for a lip-sync: {avatar, lipsync, share, aborting}
-    this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
-    this.chat = new Chat(find(".vv-log"), {
-      again: (text, mode) => this.submit(text, mode),
-      edit: (text) => this.edit(text),
-    });
-    this.chat.restore();
-    this.announcer = new Announcer(find(".vv-announcer"));
     this.wishes = recall(CHOSEN, {}); // the viewer's own choices, also of an earlier visit
     this.picked = this.wishes.avatar;
-    this.picker = new AvatarPicker(this.parts.avatars, {
+    this.build((selector) => this.querySelector(selector));
+    this.mute(this.wishes.muted === true);
+    this.bindPage();
+    this.bindPlayer();
+    this.setLanguage(language());
+    this.looker = setInterval(() => this.look(), LOOK_EVERY_MS);
+    announce(this);
+  }
+
+  build(find) {
+    this.status = find("#vv-status");
+    this.settings = find(".vv-settings");
+    this.hello = find(".vv-hello");
+    this.bar = find(".vv-chat-bar");
+    this.player = new Player(find("#vv-video"), find("#vv-canvas"), socketUrl());
+    this.stage = new Stage(find(".vv-frame"));
+    this.toasts = new Toast(find(".vv-toast"));
+    this.announcer = new Announcer(find(".vv-announcer"));
+    this.preparation = new Preparation(() => this.showState());
+    this.chat = new Chat(find(".vv-log"), {
+      again: (text, mode) => this.submit(text, mode),
+      edit: (text) => this.composer.edit(text),
+    });
+    this.chat.restore();
+    this.composer = new Composer(find(".vv-composer"), {
+      typed: (text, mode) => this.submit(text, mode),
+      keeps: () => this.isNobodyThere,
+    });
+    this.controls = new Controls(find(".vv-controls"), {
+      start: () => this.begin(),
+      stop: () => {
+        this.stop();
+        this.controls.start.focus();
+      },
+      interrupt: () => {
+        this.player.interrupt();
+        this.takeFocus();
+      },
+      mute: () => {
+        this.mute(!this.player.muted);
+        this.keepWish({ muted: this.player.muted });
+      },
+    });
+    this.list = new AvatarList(() => this.showAvatars());
+    this.picker = new AvatarPicker(find(".vv-avatars"), {
       picked: (id) => this.pick(id),
       chooses: () => this.player.state === "idle",
     });
-    this.choices = new Choices(this.parts.settings, {
+    this.choices = new Choices(this.settings, {
       wished: this.wishes,
       changed: (chosen) => {
         this.keepWish(chosen);
@@ -100,31 +105,16 @@ class VivavoceTalk extends HTMLElement {
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
     });
-    this.mute(this.wishes.muted === true);
-    this.bindControls();
-    this.bindPlayer();
-    this.setLanguage(language());
-    this.onLanguage = ({ detail }) => this.setLanguage(detail);
-    document.addEventListener("vivavoce:language", this.onLanguage);
-    this.onTalkWith = ({ detail }) => this.pick(detail); // the Avatars tab has sent the viewer here
-    document.addEventListener("vivavoce:talk-with", this.onTalkWith);
-    this.looker = setInterval(() => this.look(), LOOK_EVERY_MS);
-    // Coming back to this tab, new avatars may be there.
-    this.onShown = new IntersectionObserver(([entry]) => entry.isIntersecting && this.loadAvatars());
-    this.onShown.observe(this);
-    this.onResized = new ResizeObserver(() => this.fitFrame());
-    this.onResized.observe(this.parts.frame);
-    announce(this);
   }
 
   disconnectedCallback() {
     if (this.isConnected || !this.player) return;
     this.stop();
     this.chat.close();
+    this.list.close();
+    this.stage.close();
     clearInterval(this.looker);
-    clearTimeout(this.retry);
     this.onShown.disconnect();
-    this.onResized.disconnect();
     document.removeEventListener("vivavoce:language", this.onLanguage);
     document.removeEventListener("vivavoce:talk-with", this.onTalkWith);
     document.removeEventListener("pointerdown", this.onElsewhere);
@@ -139,37 +129,26 @@ class VivavoceTalk extends HTMLElement {
 
   /** Asked for once, and again for as long as the server cannot tell. */
   async loadCatalogue() {
-    if (this.catalogue.lipsync.length) return;
-    const catalogue = await listOf("choices.json");
-    if (!catalogue || this.catalogue.lipsync.length) return;
+    this.asking ||= listOf("choices.json");
+    const catalogue = await this.asking;
+    if (!catalogue) this.asking = null;
+    if (!catalogue || catalogue === this.catalogue) return;
     this.catalogue = catalogue;
     this.choices.fill(catalogue, this.texts);
     this.chooseAvatar(this.picked);
   }
 
-  /** Looked for again while there is none, and, slowly, while more are being made. */
-  async loadAvatars() {
-    clearTimeout(this.retry);
-    const [avatars] = await Promise.all([listOf("api/avatars"), this.loadCatalogue()]);
-    if (avatars) this.showAvatars(avatars);
-    const jobs = await listOf("api/jobs?kind=prepare");
-    const making = !jobs || jobs.some(({ state }) => state === "queued" || state === "running");
-    // Once more when they have ended: the last of them may have come between the two lists.
-    const [more, each] = [making || this.making, this.avatars.length ? MORE_AVATARS_MS : RETRY_AVATARS_MS];
-    [this.making, this.isMoreExpected] = [making, more];
-    this.showState();
-    clearTimeout(this.retry); // another look may have begun meanwhile
-    if (this.isConnected && (more || !this.avatars.length)) this.retry = setTimeout(() => this.loadAvatars(), each);
-  }
-
-  showAvatars(avatars) {
-    const known = JSON.stringify(this.avatars) === JSON.stringify(avatars);
-    this.avatars = avatars;
-    if (this.isFirstStart && avatars.length) this.untoast();
+  /** The list was read, or it is known whether more of them are being made. */
+  async showAvatars() {
+    await this.loadCatalogue(); // who starts, starts with what was chosen
+    const avatars = this.list.all;
+    if (!this.list.isRead) return this.showState();
+    if (this.isFirstStart && avatars.length) this.toasts.hide();
     this.isFirstStart = !avatars.length;
-    this.parts.start.disabled = !avatars.length;
+    this.controls.start.disabled = !avatars.length;
     this.showState();
-    if (known) return;
+    if (avatars === this.shownList) return;
+    this.shownList = avatars;
     this.picker.show(avatars);
     this.chooseAvatar(this.picked);
   }
@@ -179,7 +158,7 @@ class VivavoceTalk extends HTMLElement {
     this.keepWish({ avatar: id });
     this.picked = id;
     this.chooseAvatar(id);
-    this.forgetComing();
+    this.preparation.forget();
     if (this.player.state !== "idle") this.swapAvatar(id);
     else this.opening = null; // what waited for the other avatar waits no more
   }
@@ -198,87 +177,46 @@ class VivavoceTalk extends HTMLElement {
 
   /** Show it as the choice; without one, or if it is gone, the portal's own choice. */
   chooseAvatar(id) {
-    const known = (wanted) => this.avatars.find((one) => one.id === wanted);
-    const avatar = known(id) || known(this.catalogue.defaults.avatar) || this.avatars[0];
+    const avatars = this.list.all;
+    const known = (wanted) => avatars.find((one) => one.id === wanted);
+    const avatar = known(id) || known(this.catalogue.defaults.avatar) || avatars[0];
     if (!avatar) return;
     this.avatarId = avatar.id;
     this.picker.choose(avatar.id);
-    const { poster, backdrop } = this.parts;
-    const still = stillOf(avatar);
-    if (poster.src !== still) poster.src = backdrop.src = still;
-    poster.alt = avatar.name;
-    this.fitFrame();
-    this.playPreview(avatar.preview ? beside(avatar.preview).href : "");
-  }
-
-  /** The still comes to life where that is no worse to look at, and for who does not mind motion. */
-  playPreview(moving) {
-    const { preview } = this.parts;
-    if (preview.dataset.src === moving) return;
-    preview.dataset.src = moving;
-    preview.classList.remove("vv-on");
-    if (!moving || matchMedia("(prefers-reduced-motion: reduce)").matches) return preview.removeAttribute("src");
-    preview.src = moving;
-    preview.onloadedmetadata = () => {
-      if (preview.videoHeight < SHARP_PX) preview.removeAttribute("src");
-      else preview.play().catch(() => {}); // not allowed or not playable: the still stays
-    };
-    preview.onplaying = () => preview.classList.add("vv-on");
-  }
-
-  fitFrame() {
-    const { frame, poster } = this.parts; // on some screens, pictures have only a part of the frame: the poster's
-    const avatar = this.avatars.find(({ id }) => id === this.avatarId);
-    if (!avatar || !poster.clientHeight) return;
-    const factor = (avatar.width / avatar.height) * (poster.clientHeight / poster.clientWidth);
-    frame.classList.toggle("vv-cover", factor < FILL_WITHIN && factor > 1 / FILL_WITHIN);
+    this.stage.showAvatar(avatar);
   }
 
   // -- controls
 
-  bindControls() {
-    const { parts } = this;
-    parts.start.onclick = () => {
-      this.start().catch(() => {}); // "ended" tells why
-      this.takeFocus();
-    };
-    parts.stop.onclick = () => {
-      this.stop();
-      parts.start.focus();
-    };
-    parts.interrupt.onclick = () => {
-      this.player.interrupt();
-      this.takeFocus();
-    };
-    parts.mute.onclick = () => {
-      this.mute(!this.player.muted);
-      this.keepWish({ muted: this.player.muted });
-    };
+  bindPage() {
+    const { settings } = this;
     this.onElsewhere = ({ target }) => {
-      if (!parts.settings.contains(target)) parts.settings.open = false;
+      if (!settings.contains(target)) settings.open = false;
     };
     this.onKey = (event) => event.key === "Escape" && !event.isComposing && this.escape();
+    this.onLanguage = ({ detail }) => this.setLanguage(detail);
+    this.onTalkWith = ({ detail }) => this.pick(detail); // the Avatars tab has sent the viewer here
     document.addEventListener("pointerdown", this.onElsewhere);
     document.addEventListener("keydown", this.onKey);
-    parts.form.onsubmit = (event) => {
-      event.preventDefault();
-      this.submitTyped();
-    };
-    parts.input.onkeydown = (event) => {
-      // In Safari the Enter that ends a composition says so by its keyCode alone.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-      event.preventDefault();
-      this.submitTyped();
-    };
-    parts.input.oninput = () => this.fitInput();
+    document.addEventListener("vivavoce:language", this.onLanguage);
+    document.addEventListener("vivavoce:talk-with", this.onTalkWith);
+    // Coming back to this tab, new avatars may be there.
+    this.onShown = new IntersectionObserver(([entry]) => {
+      if (!entry.isIntersecting) return this.list.unwatch();
+      this.loadCatalogue();
+      this.list.watch();
+    });
+    this.onShown.observe(this);
     this.querySelector(".vv-new").onclick = () => this.beginAnew();
     this.querySelector(".vv-export").onclick = () => this.saveConversation();
-    for (const chip of this.querySelectorAll(".vv-chip")) chip.onclick = () => this.submit(chip.textContent);
+    for (const chip of this.querySelectorAll(".vv-chip")) {
+      chip.onclick = () => this.submit(chip.textContent, this.composer.mode);
+    }
   }
 
   /** What is open is closed; else who speaks is interrupted. */
   escape() {
-    const { settings } = this.parts;
+    const { settings } = this;
     if (settings.open) {
       settings.open = false;
       settings.querySelector("summary").focus();
@@ -287,30 +225,18 @@ class VivavoceTalk extends HTMLElement {
 
   mute(muted) {
     this.player.muted = muted;
-    this.parts.mute.setAttribute("aria-pressed", String(muted));
+    this.controls.showMuted(muted);
   }
 
   /** The button that was pressed is about to go. A finger on glass did not ask for a keyboard over the picture. */
   takeFocus() {
-    const { stop, input } = this.parts;
-    (matchMedia("(pointer: coarse)").matches ? stop : input).focus({ preventScroll: true });
+    if (matchMedia("(pointer: coarse)").matches) this.controls.stop.focus({ preventScroll: true });
+    else this.composer.focus();
   }
 
-  submitTyped() {
-    const { input } = this.parts;
-    const typed = input.value;
-    // While there is no avatar, it stays where it is.
-    if (!this.isFirstStart || this.player.state !== "idle") input.value = "";
-    this.fitInput();
-    this.submit(typed);
-  }
-
-  /** A question is put back into the text box, to be asked in other words. */
-  edit(text) {
-    const { input } = this.parts;
-    input.value = text;
-    this.fitInput();
-    input.focus();
+  begin() {
+    this.start().catch(() => {}); // "ended" tells why
+    this.takeFocus();
   }
 
   /** Nothing of what was said is known any more, neither here nor to the avatar. */
@@ -324,7 +250,7 @@ class VivavoceTalk extends HTMLElement {
   }
 
   saveConversation() {
-    const text = this.chat.conversation.exported(this.texts.you);
+    const text = this.chat.conversation.exported(this.texts.you, this.texts.speaks);
     const link = make("a", { download: `Vivavoce ${new Date().toISOString().slice(0, 10)}.md` });
     link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
     link.click();
@@ -333,15 +259,20 @@ class VivavoceTalk extends HTMLElement {
 
   /** The greeting, or what can be done with a conversation. */
   showBegun() {
-    this.parts.hello.hidden = this.chat.isBegun;
-    this.parts.bar.hidden = !this.chat.isBegun;
+    this.hello.hidden = this.chat.isBegun;
+    this.bar.hidden = !this.chat.isBegun;
+  }
+
+  /** Whether there is no avatar that could hear something, and none that could be started. */
+  get isNobodyThere() {
+    return this.isFirstStart && this.player.state === "idle";
   }
 
   /** Enter starts the session too: the first message need not wait for a click. */
-  async submit(text, mode = this.parts.echo.checked ? "echo" : "chat") {
+  async submit(text, mode) {
     const said = text.trim();
     if (!said) return;
-    if (this.isFirstStart && this.player.state === "idle") return this.keep(said);
+    if (this.isNobodyThere) return this.keep(said);
     const bubble = this.player.state === "live" ? null : this.pend(said);
     try {
       if (bubble) await this.awake();
@@ -371,27 +302,17 @@ class VivavoceTalk extends HTMLElement {
     if (this.player.state !== "live") await this.player.live();
   }
 
-  /** What could not be said can be sent again. Messages that waited together come back together, in their order. */
+  /** What could not be said can be sent again. */
   giveBack(said, bubble) {
     this.chat.take(bubble);
     this.showBegun();
-    this.returned.push(said);
-    if (this.returned.length === 1) setTimeout(() => this.putBack());
+    this.composer.giveBack(said);
   }
 
-  putBack() {
-    const { input } = this.parts;
-    input.value = [...this.returned, input.value].filter(Boolean).join("\n");
-    this.returned = [];
-    this.fitInput();
-  }
-
-  /** There is nobody yet to hear it. */
+  /** There is nobody yet to hear it; it may be one of the suggestions. */
   keep(said) {
-    const { input } = this.parts;
-    if (!input.value.trim()) input.value = said; // one of the suggestions
-    this.fitInput();
-    this.toast(this.isMoreExpected ? this.texts.kept : this.texts["status.none"]);
+    this.composer.offer(said);
+    this.toast(this.list.isMoreExpected ? this.texts.kept : this.texts["status.none"]);
   }
 
   /** @param {HTMLElement?} bubble in which the text was waiting */
@@ -418,7 +339,7 @@ class VivavoceTalk extends HTMLElement {
 
   /** An avatar that lacks what the lip-sync needs of it is prepared first. */
   async open(options) {
-    this.forgetComing();
+    this.preparation.forget();
     this.showWished(options);
     this.wished = { ...this.wish(), ...options };
     const { wished } = this;
@@ -458,7 +379,7 @@ class VivavoceTalk extends HTMLElement {
   }
 
   stop() {
-    this.forgetComing();
+    this.preparation.forget();
     this.opening = null;
     this.player.stop();
   }
@@ -472,33 +393,13 @@ class VivavoceTalk extends HTMLElement {
   }
 
   /** Resolves when the avatar has been prepared; rejects, after telling why, if it will not be. */
-  async prepared({ avatar, lipsync, job }) {
-    const coming = { avatar, lipsync, share: 0, aborting: new AbortController() };
-    this.forgetComing();
-    this.coming = coming;
-    this.showState();
+  async prepared(refusal) {
     try {
-      await jobDone(beside(`api/jobs/${job}`), coming.aborting.signal, (share) => (coming.share = share));
+      await this.preparation.wait(refusal);
     } catch (error) {
       if (error.code !== "stopped") this.note(error, "error");
       throw error;
-    } finally {
-      if (this.coming === coming) this.forgetComing();
     }
-  }
-
-  /** The job goes on, but nothing starts when it is done. */
-  forgetComing() {
-    if (!this.coming) return;
-    this.coming.aborting.abort();
-    this.coming = null;
-    this.showState();
-  }
-
-  fitInput() {
-    const { input } = this.parts;
-    input.style.height = "auto";
-    input.style.height = `${Math.min(input.scrollHeight, 140)}px`;
   }
 
   // -- what the player tells
@@ -510,7 +411,7 @@ class VivavoceTalk extends HTMLElement {
       this.showState();
     });
     on("firstpicture", ({ transport }) => {
-      this.parts.frame.dataset.media = transport;
+      this.stage.showMedia(transport);
       this.announcer.tell(this.texts["state.listening"]);
     });
     on("turn", (message) => {
@@ -552,12 +453,12 @@ class VivavoceTalk extends HTMLElement {
       this.showState();
     });
     on("blocked", () => this.toast(this.texts.blocked, Infinity));
-    on("unblocked", () => this.untoast());
+    on("unblocked", () => this.toasts.hide());
     on("return", () => this.start().catch(() => {})); // "ended" tells why
     on("ended", (error) => {
-      this.parts.frame.dataset.media = "none";
+      this.stage.showMedia("none");
       this.chat.newSession();
-      this.forgetComing();
+      this.preparation.forget();
       if (error && error.code !== "stopped" && !error.job) this.note(error, "error");
       if (error && error.code === "avatar_not_found") this.missAvatar();
       if (error && error.job && !this.opening) this.reopen(error); // who opens prepares it
@@ -567,7 +468,7 @@ class VivavoceTalk extends HTMLElement {
   /** Whoever is on show is the choice, unless another is on the way. */
   showChosen() {
     const { session, welcome, wanted } = this.player;
-    if (!session || !welcome || wanted || this.coming) return;
+    if (!session || !welcome || wanted || this.preparation.coming) return;
     this.picked = welcome.avatar.id;
     this.chooseAvatar(this.picked);
   }
@@ -584,7 +485,7 @@ class VivavoceTalk extends HTMLElement {
     const { session, welcome } = this.player;
     this.picked = session && welcome ? welcome.avatar.id : null;
     this.chooseAvatar(this.picked);
-    this.loadAvatars();
+    this.list.read();
   }
 
   switched(code) {
@@ -617,8 +518,10 @@ class VivavoceTalk extends HTMLElement {
 
   /** The server speaks of avatars by their ids; a viewer knows their names. */
   named(message) {
-    return this.avatars.reduce((text, { id, name }) => text.replaceAll(`'${id}'`, () => `'${name}'`), message);
+    return this.list.all.reduce((text, { id, name }) => text.replaceAll(`'${id}'`, () => `'${name}'`), message);
   }
+
+  // -- what is seen
 
   /** Whether something is being said, or about to be. */
   get isTalking() {
@@ -626,88 +529,57 @@ class VivavoceTalk extends HTMLElement {
   }
 
   showState() {
-    const { isTalking } = this;
+    const { isTalking, phase, texts } = this;
     const { state, turn } = this.player;
-    const shown = state === "live" ? (isTalking ? turn.state.replace("queued", "thinking") : "listening") : this.stage;
+    const isLive = state === "live";
+    const shown = isLive ? (isTalking ? turn.state.replace("queued", "thinking") : "listening") : phase;
     this.dataset.state = state;
-    this.parts.frame.classList.toggle("vv-none", !this.avatars.length && state === "idle");
-    this.parts.none.dataset.t = this.isMoreExpected ? "preparing" : "status.none";
-    this.parts.none.textContent = this.texts[this.parts.none.dataset.t];
-    this.announcer.hold(state === "live" && turn.state === "speaking");
-    if (this.parts.state.dataset.state !== shown && ANNOUNCED.includes(shown)) this.announcer.tell(this.stageLine());
-    this.parts.state.dataset.state = shown;
-    this.parts.state.textContent = this.texts[`state.${shown}`];
-    const atRest = ["idle", "making", "none"].includes(this.stage);
-    this.parts.start.hidden = !atRest;
-    this.parts.stop.hidden = atRest;
-    this.parts.mute.hidden = state === "idle";
-    this.parts.interrupt.hidden = state === "idle";
-    this.parts.interrupt.disabled = !(state === "live" && isTalking);
+    const whyNone = { making: texts.preparing, none: texts["status.none"] }[phase] ?? "";
+    this.stage.showNone(!this.list.all.length && state === "idle", whyNone);
+    this.announcer.hold(isLive && turn.state === "speaking");
+    const isOther = this.stage.showState(shown, texts[`state.${shown}`]);
+    if (isOther && ANNOUNCED.includes(shown)) this.announcer.tell(this.phaseLine());
+    this.controls.show(AT_REST.includes(phase), state !== "idle", isLive && isTalking);
     this.look();
   }
 
   /** The player's state, or what it waits for. */
-  get stage() {
+  get phase() {
     if (this.place) return "waiting";
     if (this.player.state !== "idle") return this.player.state;
-    if (this.coming) return "preparing";
+    if (this.preparation.coming) return "preparing";
+    if (!this.list.isRead) return "loading";
     if (!this.isFirstStart) return "idle";
-    return this.isMoreExpected ? "making" : "none";
+    return this.list.isMoreExpected ? "making" : "none";
   }
 
   /** What changes by itself: subtitle, status line, and how far a preparation is. */
   look() {
-    const { subtitle, status, coming } = this.parts;
-    const said = this.player.subtitle;
-    if (subtitle.textContent !== said) subtitle.textContent = said;
-    const line = this.statusLine();
-    if (status.textContent !== line) status.textContent = line;
-    coming.hidden = !this.coming;
-    if (this.coming) this.lookAt(this.coming);
-  }
-
-  lookAt({ avatar, lipsync, share }) {
-    const [text, bar] = this.parts.coming.children;
-    const { name } = this.avatars.find(({ id }) => id === avatar) || { name: avatar };
-    const said = this.texts.preparingFor
-      .replace("{avatar}", () => name)
-      .replace("{lipsync}", () => this.choices.nameOf("lipsync", lipsync));
-    if (text.textContent !== said) text.textContent = said;
-    bar.value = share;
+    const { coming } = this.preparation;
+    const stats = this.player.stats();
+    const line = stats.state === "live" ? liveLine(stats, this.texts) : this.phaseLine();
+    if (this.status.textContent !== line) this.status.textContent = line;
+    this.stage.showSubtitle(this.player.subtitle);
+    this.stage.showComing(coming ? this.comingLine(coming) : "", coming?.share ?? 0);
   }
 
   /** What the page waits for, or that it is the viewer's turn. */
-  stageLine() {
+  phaseLine() {
     if (this.place) return this.texts.waiting.replace("{place}", this.place);
     if (this.player.state === "live") return this.texts["state.listening"];
-    return this.texts[`status.${this.stage}`];
+    return this.texts[`status.${this.phase}`];
   }
 
-  statusLine() {
-    const { texts } = this;
-    const stats = this.player.stats();
-    if (stats.state !== "live") return this.stageLine();
-    const transport = texts[`transport.${stats.transport}`];
-    const because = texts.carriedBecause.replace("{transport}", transport);
-    const facts = [stats.reasonCode ? because.replace("{reason}", texts[`reason.${stats.reasonCode}`]) : transport];
-    facts.push(`${Math.round(stats.fps)} fps`);
-    if (stats.latencyMs !== null) facts.push(`${texts.answeredIn} ${Math.round(stats.latencyMs)} ms`);
-    facts.push(texts[`turn.${stats.turnState}`]);
-    return facts.join(" · ");
+  comingLine({ avatar, lipsync }) {
+    return this.texts.preparingFor
+      .replace("{avatar}", () => this.list.nameOf(avatar))
+      .replace("{lipsync}", () => this.choices.nameOf("lipsync", lipsync));
   }
 
-  toast(text, forMs = TOAST_MS) {
-    const { toast } = this.parts;
-    toast.textContent = text;
+  /** Over the picture, and to a screen reader. */
+  toast(text, forMs) {
+    this.toasts.show(text, forMs);
     this.announcer.tell(text);
-    toast.classList.add("vv-on");
-    clearTimeout(this.toastTimer);
-    if (forMs < Infinity) this.toastTimer = setTimeout(() => this.untoast(), forMs);
-  }
-
-  untoast() {
-    clearTimeout(this.toastTimer);
-    this.parts.toast.classList.remove("vv-on");
   }
 
   setLanguage(code) {
@@ -715,56 +587,14 @@ class VivavoceTalk extends HTMLElement {
     translate(this, this.texts);
     this.chat.speak(this.texts);
     this.showBegun();
-    if (!this.player.isBlocked) this.untoast();
+    if (!this.player.isBlocked) this.toasts.hide();
     else this.toast(this.texts.blocked, Infinity);
     this.choices.fill(this.catalogue, this.texts);
     this.showState();
   }
 }
 
-// -- for other scripts
-
 let announce;
-const talk = new Promise((resolve) => (announce = resolve));
-let shown = null;
-talk.then((element) => (shown = element));
-
-const NOTHING_YET = {
-  state: "idle",
-  transport: null,
-  reason: null,
-  reasonCode: null,
-  fps: 0,
-  frames: 0,
-  firstFrameMs: null,
-  fallbackMs: null,
-  avSkewMs: null,
-  latencyMs: null,
-  turn: 0,
-  turnState: "idle",
-  session: null,
-};
-
-/** The page's player. start() resolves with stats() at the first picture. */
-window.vivavoce = {
-  stats: () => (shown ? shown.player.stats() : { ...NOTHING_YET }),
-  async start(options) {
-    await (await talk).start(options);
-    return this.stats();
-  },
-  async say(text, mode) {
-    (await talk).say(text, mode);
-  },
-  async interrupt() {
-    (await talk).player.interrupt();
-  },
-  async stop() {
-    (await talk).stop();
-  },
-  /** Call back with the detail of each event of that type (see player.js). */
-  async on(type, callback) {
-    (await talk).player.addEventListener(type, ({ detail }) => callback(detail));
-  },
-};
+window.vivavoce = forScripts(new Promise((resolve) => (announce = resolve)));
 
 customElements.define("vivavoce-talk", VivavoceTalk);

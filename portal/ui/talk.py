@@ -45,7 +45,7 @@ _MARKUP = f"""
       <video class="vv-preview" muted loop playsinline></video>
       <video id="vv-video" playsinline autoplay></video>
       <canvas id="vv-canvas" width="512" height="512"></canvas>
-      <p class="vv-preparing" data-t="preparing"></p>
+      <p class="vv-preparing"></p>
       <div class="vv-top">
         <span class="vv-state" data-state="idle"></span>
         <span class="vv-disclosure" data-t="disclosure"></span>

@@ -67,7 +67,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
         "importedIgnored": "{count} more pictures in the same folder were left out: no box belongs to them.",
         "importedUsed": "Only the first {used} pictures are used.",
         "importedFaceless": "{peer} had seen no face in {count} of them.",
-        "importedOverlap": "Its face boxes and ours overlap by {percent} % (median of {count} pictures).",
+        "importedOverlap": "Its face boxes and ours overlap by {percent}% (median of {count} pictures).",
         "importedLow": "That is little: look at the face report.",
         "importedNetwork": "Its own network was imported too.",
         "importedCropsKept": "Its own boxes were kept for {backend}.",

@@ -129,7 +129,7 @@ async def test_each_stage_of_a_preparation_is_told(page: Page) -> None:
     job = page.locator(".vv-making .vv-job", has_text="Eve")
     for stage, words in zip(prepare.STAGES, STAGES, strict=True):
         await answer_jobs(page, id="eve", kind="prepare", name="Eve", state="running", stage=stage, error=None)
-        await expect(job).to_contain_text(words)
+        await expect(job).to_contain_text(f"{words} · 50%")
 
 
 async def test_each_cause_of_one_code_is_told_in_chinese(page: Page) -> None:
@@ -274,6 +274,7 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await show(page, "jobs")
     row = page.locator("vivavoce-jobs tbody tr", has_text="One two three")
     await expect(row).to_contain_text("done")
+    await expect(row).to_contain_text("100%")
     await row.get_by_text("Remove").click()
     await row.get_by_text("Keep it").click()
     await row.get_by_text("Remove").click()

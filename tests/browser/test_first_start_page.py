@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, plain_page, write_avatar
@@ -22,6 +23,43 @@ def portal(tmp_path: Path) -> Iterator[PortalProcess]:
     with running_portal(tmp_path, *MEASURING) as process:
         shutil.rmtree(first)
         yield process
+
+
+SEEN_TABS = """
+    window.seenTabs = new Set();
+    const look = () => {
+        for (const tab of document.querySelectorAll("#vv-tabs [role=tab]")) {
+            if (tab.checkVisibility({ visibilityProperty: true })) seenTabs.add(tab.textContent.trim());
+        }
+        requestAnimationFrame(look);
+    };
+    look();
+"""
+
+
+async def test_a_page_that_is_still_loading_says_so(browser: Browser, portal: PortalProcess) -> None:
+    """In Chinese from the first word on; and until the list of avatars is there, neither that it is ready nor that the
+    first one is being made."""
+    asked = asyncio.Event()
+    answer = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await answer.wait()
+        await route.continue_()
+
+    async with plain_page(browser, "about:blank") as page:
+        await page.add_init_script(SEEN_TABS)
+        await page.route("**/api/avatars", late)
+        await page.goto(f"{portal.url}/?lang=zh")
+        await asked.wait()
+        await page.wait_for_selector(".vv-state:has-text('加载中')")
+        assert await page.inner_text("#vv-status") == "正在加载数字人…"
+        assert not await page.inner_text(".vv-preparing")
+        answer.set()
+        await page.wait_for_selector(".vv-state:has-text('准备中')")
+        assert await page.inner_text(".vv-preparing") == "正在准备第一个数字人，只需几秒钟。"
+        assert set(await page.evaluate("[...seenTabs]")) == {"对话", "数字人", "工作室", "任务"}
 
 
 async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: PortalProcess) -> None:

@@ -726,6 +726,11 @@ async def test_messages_can_be_copied_edited_asked_again_and_saved(visit: Visito
     saved = (await download.path()).read_text(encoding="utf-8")
     assert download.suggested_filename.endswith(".md")
     assert saved.startswith("**You:** hello there") and "**Alpha:** " in saved
+    await page.page.click(".vv-language")
+    async with page.page.expect_download() as waiting:
+        await page.page.click(".vv-export")
+    saved = (await (await waiting.value).path()).read_text(encoding="utf-8")
+    assert saved.startswith("**你：** hello there") and "**Alpha：** " in saved
 
 
 async def test_a_conversation_has_a_bound(visit: Visitor) -> None:

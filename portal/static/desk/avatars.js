@@ -2,7 +2,7 @@
 
 import { centreOnFace } from "../faces.js";
 import { ApiError, Desk, JobCards, api, askingBack, beside, bindDrop, feed } from "./desk.js";
-import { isActive, isStillWanted, jobFailure, make, openTab, posterOf } from "./desk.js";
+import { isActive, isStillWanted, jobFailure, make, openTab, percent, posterOf } from "./desk.js";
 import { Framing } from "./framing.js";
 import { Networks } from "./networks.js";
 
@@ -91,7 +91,7 @@ class VivavoceAvatars extends Desk {
     const submit = this.form.querySelector("[type=submit]");
     await this.attempt(this.form, async () => {
       await api("POST", "api/avatars", body, (part) => {
-        submit.textContent = `${this.t("uploading")} ${Math.round(part * 100)} %`;
+        submit.textContent = `${this.t("uploading")} ${percent(part)}`;
       });
       this.drop.clear();
       this.form.reset();

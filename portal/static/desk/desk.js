@@ -1,12 +1,12 @@
-/** What the Avatars, Studio and Jobs tabs share: the API, the words, the feed of jobs, and how a job looks. */
+/** What the Avatars, Studio and Jobs tabs share: the API, the words, and how a job looks. */
 
 import { errorOf, explained } from "../errors.js";
-import { language, make, translate, withCode } from "../page.js";
+import { feed, isActive } from "../jobs-feed.js";
+import { language, make, percent, translate, withCode } from "../page.js";
+import { beside } from "../server.js";
 
-export { make, withCode };
+export { beside, feed, isActive, make, percent, withCode };
 
-const LOOK_EVERY_MS = 1000;
-const RETRY_MS = 5000;
 const TAB_WITHIN_MS = 5000;
 const SILENCE_MS = 60_000; // without a byte in either direction: nobody answers any more
 
@@ -23,11 +23,6 @@ export async function openTab(name) {
 /** Whether moving pictures wait until they are asked for. */
 export function isStillWanted() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}
-
-/** An address beside the page's own, so that it also works below a proxy's path. */
-export function beside(path) {
-  return new URL(path.replace(/^\//, ""), document.baseURI).href;
 }
 
 /** The address of an avatar's picture; our logo's where it has lost its own, as on the Talk tab. */
@@ -104,42 +99,6 @@ function unreachable() {
 
 function refused(status, answer) {
   return new ApiError(errorOf(status, answer));
-}
-
-/** All jobs, for every tab of this page: asked for each second while one is under way and somebody looks. */
-class JobFeed extends EventTarget {
-  jobs = null;
-  #watchers = new Set();
-  #timer = 0;
-
-  watch(watcher) {
-    this.#watchers.add(watcher);
-    this.refresh();
-  }
-
-  unwatch(watcher) {
-    this.#watchers.delete(watcher);
-  }
-
-  async refresh() {
-    clearTimeout(this.#timer);
-    let again = RETRY_MS;
-    try {
-      this.jobs = await api("GET", "api/jobs?limit=100");
-      again = this.jobs.some(isActive) ? LOOK_EVERY_MS : 0;
-      this.dispatchEvent(new Event("jobs"));
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-    }
-    clearTimeout(this.#timer);
-    if (again && this.#watchers.size) this.#timer = setTimeout(() => this.refresh(), again);
-  }
-}
-
-export const feed = new JobFeed();
-
-export function isActive(job) {
-  return job.state === "queued" || job.state === "running";
 }
 
 /** Base of the tabs' elements. Subclasses have build(), show(jobs) and, if they like, translated(). */
@@ -379,7 +338,7 @@ class JobCard {
     this.state.textContent = this.desk.t(`state.${job.state}`);
     this.state.dataset.state = job.state;
     this.bar.value = job.progress;
-    this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${Math.round(job.progress * 100)} %`;
+    this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${percent(job.progress)}`;
     this.bar.parentElement.hidden = !isActive(job);
     // What does not move is built once: a clip that plays must not start again at each look.
     const shown = JSON.stringify([this.desk.code, job.state, job.gone]);

@@ -1,6 +1,6 @@
 /** The Jobs tab: a table of every job. */
 
-import { Desk, beside, isActive, jobActions, jobFailure, make } from "./desk.js";
+import { Desk, beside, isActive, jobActions, jobFailure, make, percent } from "./desk.js";
 
 class VivavoceJobs extends Desk {
   build() {
@@ -59,7 +59,7 @@ class VivavoceJobs extends Desk {
   }
 
   progress(job) {
-    if (job.state === "done") return ["100 %"];
+    if (job.state === "done") return [percent(1)];
     if (!isActive(job)) return []; // nothing moves any more
     const stage = make("div", { class: "vv-soft" }, this.t(`stage.${job.stage}`));
     return [make("progress", { max: 1, value: job.progress }), stage];

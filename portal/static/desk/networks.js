@@ -1,6 +1,7 @@
 /** The networks in the closer look at an avatar: for which it is prepared, and preparing it with chosen parameters. */
 
-import { ApiError, api, feed, isActive, jobActions, jobFailure, make, noticesOf, picture, withCode } from "./desk.js";
+import { ApiError, api, feed, isActive, jobActions, jobFailure, make } from "./desk.js";
+import { noticesOf, percent, picture, withCode } from "./desk.js";
 
 /** Before the preview is drawn anew: a slider that is being moved asks once. */
 const SETTLED_MS = 250;
@@ -144,7 +145,7 @@ class NetworkRow {
     this.progress.hidden = state !== "making";
     if (state === "making") {
       this.bar.value = job.progress;
-      this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${Math.round(job.progress * 100)} %`;
+      this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${percent(job.progress)}`;
     }
     // What does not move is built once: a button must not vanish under a finger at each look.
     const shown = JSON.stringify([state, avatar.prepared[this.backend.name], job?.id, job?.state]);

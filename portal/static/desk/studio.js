@@ -1,7 +1,7 @@
 /** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
 
 import { centreOnFace } from "../faces.js";
-import { ApiError, Desk, JobCards, api, bindDrop, feed, isActive, make, posterOf } from "./desk.js";
+import { ApiError, Desk, JobCards, api, bindDrop, feed, isActive, make, percent, posterOf } from "./desk.js";
 
 class VivavoceStudio extends Desk {
   build() {
@@ -98,7 +98,7 @@ class VivavoceStudio extends Desk {
     const submit = this.form.querySelector("[type=submit]");
     await this.attempt(this.form, async () => {
       await api("POST", "api/clips", body, (part) => {
-        if (!speaks) submit.textContent = `${this.t("uploading")} ${Math.round(part * 100)} %`;
+        if (!speaks) submit.textContent = `${this.t("uploading")} ${percent(part)}`;
       });
       text.value = "";
       this.drop.clear();

@@ -1,15 +1,11 @@
 /** The strip of avatars: a group of radio buttons with one tab stop. */
 
 import { centreOnFace } from "../faces.js";
-
-/** An address beside the page's own, so that it also works below a proxy's path. */
-export function beside(path) {
-  return new URL(path.replace(/^\//, ""), document.baseURI);
-}
+import { beside } from "../server.js";
 
 /** The picture of an avatar; of one that has lost it, something in its place. */
 export function stillOf({ poster }) {
-  return beside(poster || "static/logo.svg").href;
+  return beside(poster || "static/logo.svg");
 }
 
 export class AvatarPicker {

@@ -58,9 +58,14 @@ export class Conversation {
       .filter(({ content }) => content);
   }
 
-  /** As a text to keep, in markdown. */
-  exported(you) {
-    return this.entries.map(({ who, name, text }) => `**${who === "viewer" ? you : name}:** ${text}\n`).join("\n");
+  /**
+   * As a text to keep, in markdown.
+   * @param {string} you what the viewer is called
+   * @param {string} speaks how a language puts a name before what was said: "{name}:"
+   */
+  exported(you, speaks) {
+    const speaker = ({ who, name }) => speaks.replace("{name}", () => (who === "viewer" ? you : name));
+    return this.entries.map((entry) => `**${speaker(entry)}** ${entry.text}\n`).join("\n");
   }
 }
 

@@ -1,0 +1,55 @@
+/** The jobs of the server's queue: the one place from which the page asks for them, for every tab and every wait. */
+
+import { listOf } from "./server.js";
+
+const LOOK_EVERY_MS = 1000; // while a job is under way
+const RETRY_MS = 5000; // while the server is away
+const HIDDEN_EVERY_MS = 30_000; // while nobody sees the page: all that goes on then is what waits for a job
+
+export function isActive(job) {
+  return job.state === "queued" || job.state === "running";
+}
+
+/** Tells "jobs" at each look. It looks while somebody watches and a job is under way, or a watcher wants it anyway. */
+class JobFeed extends EventTarget {
+  jobs = null;
+  #watchers = new Map(); // watcher -> whether it wants another look though no job is under way
+  #isAway = false;
+  #timer = 0;
+
+  constructor() {
+    super();
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#watchers.size && this.refresh());
+  }
+
+  /** @param {() => boolean} wants another look even if no job is under way */
+  watch(watcher, wants = () => false) {
+    this.#watchers.set(watcher, wants);
+    this.refresh();
+  }
+
+  unwatch(watcher) {
+    this.#watchers.delete(watcher);
+  }
+
+  async refresh() {
+    clearTimeout(this.#timer);
+    const jobs = await listOf("api/jobs?limit=100");
+    this.#isAway = !jobs;
+    if (jobs) this.jobs = jobs;
+    if (jobs) this.dispatchEvent(new Event("jobs"));
+    clearTimeout(this.#timer); // another look may have begun meanwhile
+    const againMs = this.#againMs();
+    if (againMs) this.#timer = setTimeout(() => this.refresh(), againMs);
+  }
+
+  /** 0: not by itself. */
+  #againMs() {
+    const isWanted = this.#isAway || this.jobs.some(isActive) || [...this.#watchers.values()].some((wants) => wants());
+    if (!this.#watchers.size || !isWanted) return 0;
+    if (document.hidden) return HIDDEN_EVERY_MS;
+    return this.#isAway ? RETRY_MS : LOOK_EVERY_MS;
+  }
+}
+
+export const feed = new JobFeed();

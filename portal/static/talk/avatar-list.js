@@ -1,0 +1,66 @@
+/** The avatars of this portal: read when the tab is shown, and again while more are being made. */
+
+import { feed, isActive } from "../jobs-feed.js";
+import { listOf } from "../server.js";
+
+const AGAIN_MS = 2500;
+
+export class AvatarList {
+  /** @param {() => void} looked the list was read, or how it stands with the jobs that make more */
+  constructor(looked) {
+    this.looked = looked;
+    this.all = []; // the same array for as long as nothing has changed
+    this.making = null; // ids of the jobs that make more, joined; null: not known yet
+    this.isRead = false; // it is known whether there are any
+    this.isMissed = true; // could not be read when it should have been
+    this.readAt = 0;
+    this.isWatched = false;
+    this.onJobs = () => this.look();
+    feed.addEventListener("jobs", this.onJobs);
+  }
+
+  close() {
+    this.unwatch();
+    feed.removeEventListener("jobs", this.onJobs);
+  }
+
+  /** Somebody looks at it. */
+  watch() {
+    this.isWatched = true;
+    this.read();
+    feed.watch(this, () => this.isMissed || !this.all.length);
+  }
+
+  unwatch() {
+    this.isWatched = false;
+    feed.unwatch(this);
+  }
+
+  /** Whether an avatar that is being made may still come, as far as is known. */
+  get isMoreExpected() {
+    return this.making !== "";
+  }
+
+  nameOf(id) {
+    return this.all.find((one) => one.id === id)?.name ?? id;
+  }
+
+  async look() {
+    const mine = feed.jobs.filter((job) => job.kind === "prepare" && isActive(job));
+    const making = mine.map(({ id }) => id).join();
+    const isNews = making !== this.making || this.isMissed; // one came to its end: its avatar is there
+    const isDue = this.isWatched && (making || !this.all.length) && performance.now() - this.readAt > AGAIN_MS;
+    this.making = making;
+    if (isNews || isDue) await this.read();
+    else this.looked();
+  }
+
+  async read() {
+    this.readAt = performance.now();
+    const avatars = await listOf("api/avatars");
+    this.isMissed = !avatars;
+    this.isRead ||= Boolean(avatars);
+    if (avatars && JSON.stringify(avatars) !== JSON.stringify(this.all)) this.all = avatars;
+    this.looked();
+  }
+}
