@@ -24,6 +24,7 @@ from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
 from portal.api import messages
+from portal.api.errors import error_response
 from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
 from portal.api.viewer_socket import ViewerSocket
@@ -44,6 +45,8 @@ EXPIRES_S = 600.0
 """So long a socket may be without a session after a hello that was refused, or a bye."""
 GREETINGS, GREETINGS_PER_S = 120.0, 4.0
 """New sockets and new sessions of one address: a class of thirty may reload its pages twice at the same moment."""
+REFUSALS, REFUSALS_PER_S = 30.0, 1.0
+"""Of these, sockets beyond that are told so in words, which the page shows; further ones are not taken at all (429)."""
 ALL = "all"
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
@@ -122,6 +125,7 @@ class SessionSocket:
         self.seats = Seats(sessions.close, clock, grace_s)
         self.line = WaitingLine()
         self.greetings = Allowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
+        self.refusals = Allowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
         self._sockets = Shares(sockets)
         self._sockets_each = Shares(sockets_each)
         sessions.on_freed(self.line.move)
@@ -133,14 +137,21 @@ class SessionSocket:
 
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self.clock)
+        address = address_of(socket.scope)
+        try:
+            self.charge(address)
+        except TooOften as error:
+            if self.refusals.take(address):  # it was told often enough; taking a socket costs more than the answer
+                await viewer.deny(error_response(error.code, error.message, error.hint))
+            elif await viewer.accept():
+                await viewer.refuse(messages.error_message(error))
+            return
         if await viewer.accept():
-            address = address_of(socket.scope)
             try:
                 with self._one_of(self._sockets, ALL), self._one_of(self._sockets_each, address):
-                    self.charge(address)
                     conversation = _Conversation(self, viewer, address, local=is_local(socket.scope))
                     await conversation.run()
-            except (TooMany, TooOften) as error:
+            except TooMany as error:
                 await viewer.refuse(messages.error_message(error))
 
     def charge(self, address: str) -> None:

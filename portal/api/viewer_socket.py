@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from starlette.responses import Response
 
 from pipeline.clock import Clock
 from portal.http.limits import Allowance
@@ -62,6 +63,12 @@ class ViewerSocket:
         except GONE:
             self._open = False
         return self._open
+
+    async def deny(self, answer: Response) -> None:
+        """Do not take it: the handshake is answered like a request."""
+        self._open = False
+        with suppress(*GONE):
+            await self._socket.send_denial_response(answer)
 
     async def refuse(self, error: dict[str, Any]) -> None:
         """Say why there is nothing to be had here now, and close: within a moment, or not at all."""

@@ -55,6 +55,9 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         self._counted_s = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:  # nobody who means well speaks before the answer
+            self.transport.abort()
+            return
         if not self._pieces and len(data) <= PIECE_BYTES:
             super().data_received(data)
             return

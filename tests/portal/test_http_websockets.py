@@ -24,6 +24,12 @@ MALFORMED = PlainTextResponse("no handshake", 400)
 TEXT, BINARY, PING, CONTINUATION = 1, 2, 9, 0
 
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
 def frame(opcode: int, data: bytes, final: bool = True) -> bytes:
     """One masked frame of up to 125 bytes; the mask is 0."""
     return struct.pack("!BB4x", 0x80 * final | opcode, 0x80 | len(data)) + data
@@ -44,8 +50,8 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(app: App, **options: Any) -> AsyncIterator[Client]:
-    """The application under uvicorn, and a client whose handshake is done."""
+async def listening(app: App, **options: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """The application under uvicorn, and a connection to it."""
     config = uvicorn.Config(
         app, port=0, log_level="critical", lifespan="off", ws=partial(PromptWebSocket, malformed=MALFORMED), **options
     )
@@ -55,19 +61,22 @@ async def serving(app: App, **options: Any) -> AsyncIterator[Client]:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-    key = "dGhlIHNhbXBsZSBub25jZQ=="
-    writer.write(
-        f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    while (await reader.readline()).strip():
-        pass
     try:
-        yield Client(reader, writer)
+        yield reader, writer
     finally:
         writer.close()
         server.should_exit = server.force_exit = True
         await running
+
+
+@asynccontextmanager
+async def serving(app: App, **options: Any) -> AsyncIterator[Client]:
+    """The same, with the handshake done."""
+    async with listening(app, **options) as (reader, writer):
+        writer.write(HANDSHAKE)
+        while (await reader.readline()).strip():
+            pass
+        yield Client(reader, writer)
 
 
 class Talk:
@@ -205,3 +214,22 @@ async def test_who_sends_faster_than_is_read_is_held_back() -> None:
             async with asyncio.timeout(0.5):
                 await client.writer.drain()
         read_on.set()
+
+
+async def test_who_speaks_before_the_handshake_is_answered_is_aborted() -> None:
+    """Else frames could be sent that are parsed although the socket is not taken."""
+    waiting, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope: Any, receive: Receive, _send: Send) -> None:
+        await receive()
+        waiting.set()
+        assert (await receive())["type"] == "websocket.disconnect"
+        ended.set()
+
+    async with listening(app) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await waiting.wait()
+        writer.write(frame(TEXT, b"hello"))
+        async with asyncio.timeout(10):
+            await ended.wait()
+            await Client(reader, writer).ended()

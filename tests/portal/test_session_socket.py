@@ -21,7 +21,7 @@ from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, Message, SessionEvent, TextEvent, TurnEvent, TurnState
 from portal.api.lane import LANE_BOUND
 from portal.api.seats import OUTBOX_BOUND
-from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, SUPERSEDED, SessionSocket
+from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, REFUSALS, SUPERSEDED, SessionSocket
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
 from portal.api.waiting_line import LINE_BOUND, LINE_BOUND_EACH
 from portal.errors import AddressFull, AvatarBeingPrepared
@@ -174,6 +174,11 @@ class Viewer:
         self.aborted = False
 
     async def connect(self) -> Viewer:
+        assert (await self.knock())["type"] == "websocket.accept"
+        return self
+
+    async def knock(self) -> dict[str, Any]:
+        """How the handshake is answered."""
         scope = {
             "type": "websocket",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -186,12 +191,11 @@ class Viewer:
             "root_path": "",
             "client": (self._address, 1),
             "server": ("test", 80),
-            "extensions": {"vivavoce.abort": {"abort": self._abort}},
+            "extensions": {"vivavoce.abort": {"abort": self._abort}, "websocket.http.response": {}},
         }
         self._task = asyncio.create_task(self._app(scope, self._to_app.get, self._send))
         self._to_app.put_nowait({"type": "websocket.connect"})
-        assert (await self._from_app.get())["type"] == "websocket.accept"
-        return self
+        return await self._from_app.get()
 
     async def _send(self, message: Any) -> None:
         await self.stuck.wait()
@@ -988,6 +992,17 @@ class TestAddresses:
         await (await house.viewer(self.OTHER)).hello()
         await house.clock.advance(1)
         await (await house.viewer(self.HOME)).hello()
+
+    async def test_of_an_address_that_goes_on_no_more_sockets_are_taken(self, house: House) -> None:
+        """Why is told in words so many times; then the handshake is refused, and nothing is read of what follows it."""
+        for _ in range(int(GREETINGS + REFUSALS)):
+            viewer = await house.viewer(self.HOME)
+            await viewer.break_off()
+        denied = Viewer(house.app, self.HOME)
+        answer = await denied.knock()
+        assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 429)
+        assert json.loads((await denied.hear_raw())["body"])["error"]["code"] == "too_often"
+        await (await house.viewer(self.OTHER)).hello()
 
     async def test_who_waits_for_a_place_of_the_own_address_lets_others_by(self, house: House) -> None:
         """One address has all it may have: its next viewer waits aside, and is let in when one of its own leaves."""
