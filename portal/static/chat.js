@@ -4,6 +4,7 @@ import { make, translate, withCode } from "./page.js";
 import { Conversation } from "./talk/conversation.js";
 
 const DRAW_EVERY_MS = 80;
+const NEAR_END_PX = 60;
 const LONGEST_DRAWN = 20000; // characters; a longer answer is drawn as it is, without looking for markdown
 
 export class Chat {
@@ -23,10 +24,15 @@ export class Chat {
     this.rendered = null; // of markdown, once it is loaded
     this.leaving = () => this.conversation.save();
     addEventListener("pagehide", this.leaving);
+    this.isAtEnd = true; // of the talk: the reader has not scrolled back
+    log.onscroll = () => (this.isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX);
+    this.onResized = new ResizeObserver(() => this.keepingEnd(() => {})); // a keyboard comes, the text box grows
+    this.onResized.observe(log);
   }
 
   close() {
     removeEventListener("pagehide", this.leaving);
+    this.onResized.disconnect();
     for (const { drawing } of this.answers.values()) clearTimeout(drawing);
   }
 
@@ -43,12 +49,11 @@ export class Chat {
         if (entry.textOnly) this.markTextOnly(bubble);
       }
     }
-    this.log.scrollTop = this.log.scrollHeight;
   }
 
   speak(texts) {
     this.texts = texts;
-    translate(this.log, texts);
+    this.keepingEnd(() => translate(this.log, texts)); // its buttons have room only once they are named
   }
 
   /** Whether there is anything but what stood in the log from the beginning. */
@@ -212,10 +217,9 @@ export class Chat {
 
   /** Follow the end of the talk, unless the reader has scrolled back. */
   keepingEnd(change) {
-    const { log } = this;
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+    const { log, isAtEnd } = this;
     change();
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
 }
 

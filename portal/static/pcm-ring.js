@@ -25,6 +25,7 @@ export class PcmRing {
     this.calm = 0;
     this.underruns = 0;
     this.trimmed = 0;
+    this.hushes = 0; // how often it was silenced
     this.quietFor = MEDIA_RATE_HZ;
     this.onset = -1; // index in the last pull() at which sound began after silence, or -1
   }
@@ -73,6 +74,7 @@ export class PcmRing {
 
   /** Silence what waits, with a short fade. */
   hush() {
+    this.hushes += 1;
     const start = Math.floor(this.read);
     const fade = MEDIA_RATE_HZ / 100;
     for (let i = start; i < this.written; i += 1) {

@@ -23,9 +23,9 @@ class PcmPlayer extends AudioWorkletProcessor {
     ring.pull(left);
     for (const channel of others) channel.set(left);
     if (this.quanta++ % REPORT_EVERY === 0 || ring.onset >= 0) {
-      const { playing, bufferedMs, underruns, trimmed } = ring;
+      const { playing, bufferedMs, underruns, trimmed, hushes } = ring;
       const onset = ring.onset < 0 ? null : currentTime + ring.onset / sampleRate;
-      this.port.postMessage({ ptsMs, at: currentTime, playing, bufferedMs, underruns, trimmed, onset });
+      this.port.postMessage({ ptsMs, at: currentTime, playing, bufferedMs, underruns, trimmed, onset, hushes });
     }
     return !this.ended; // as long as this is true the browser keeps it, its ring and its share of the processor
   }

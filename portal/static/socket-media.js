@@ -20,6 +20,7 @@ const BLOCK_MS = 40;
 const TRUSTED_WITHIN_MS = 1000;
 const TRUSTED_AHEAD_MS = 50; // a sample may be told of as it is handed over, a moment before it is heard
 const SOUNDS_WITHIN_MS = 1000; // a context that may sound runs well before
+const FADE_S = 0.003; // time constant; sound that is cut at once clicks
 
 /**
  * Performance time, in ms, at which a sample of context time 0 is heard. The browser's own word for it is taken only
@@ -77,6 +78,7 @@ export class SocketMedia extends EventTarget {
     this.skews = [];
     this.position = null;
     this.hush = null; // a Hush while sound is held back
+    this.hushes = 0; // that the ring was told
     this.listening = false;
     this.isMuted = false;
     this.closed = false;
@@ -88,7 +90,7 @@ export class SocketMedia extends EventTarget {
     if (this.closed) return;
     this.gain = new GainNode(context);
     this.gain.connect(context.destination);
-    this.muted = this.isMuted; // it may have been said before there was anything to mute
+    this.sound(!this.isMuted); // it may have been said before there was anything to mute
     this.source = context.audioWorklet ? this.startWorklet(context) : this.startScriptProcessor(context);
     this.source.connect(this.gain);
     this.onState = () => this.tell(this.output.isRunning ? "playing" : "stopped");
@@ -128,8 +130,8 @@ export class SocketMedia extends EventTarget {
       const { ptsMs } = ring;
       ring.pull(outputBuffer.getChannelData(0));
       const onset = ring.onset < 0 ? null : playbackTime + ring.onset / context.sampleRate;
-      const { playing, bufferedMs, underruns, trimmed } = ring;
-      this.report({ ptsMs, at: playbackTime, playing, bufferedMs, underruns, trimmed, onset });
+      const { playing, bufferedMs, underruns, trimmed, hushes } = ring;
+      this.report({ ptsMs, at: playbackTime, playing, bufferedMs, underruns, trimmed, onset, hushes });
     };
     this.feed = ({ ptsMs, pcm, speaking }) => ring.push(ptsMs, pcm && new Int16Array(pcm), speaking);
     this.quiet = () => ring.hush();
@@ -153,10 +155,16 @@ export class SocketMedia extends EventTarget {
     if (flags & PICTURE && !(document.hidden && this.frames)) this.decode(ptsMs, data, HEADER_BYTES + audioBytes);
   }
 
-  /** Silence at once; speech that is still on its way is swallowed. */
+  /**
+   * Silence at once; speech that is still on its way is swallowed. A busy page's word to the ring may take half a second
+   * (WebKitGTK), so nothing sounds until the ring has it.
+   */
   interrupt() {
     this.hush = new Hush(performance.now());
-    if (this.quiet) this.quiet();
+    if (!this.quiet) return;
+    this.hushes += 1;
+    this.sound(false);
+    this.quiet();
   }
 
   /** The server has said that the turn is over. */
@@ -182,7 +190,11 @@ export class SocketMedia extends EventTarget {
 
   set muted(muted) {
     this.isMuted = muted;
-    if (this.gain) this.gain.gain.value = muted ? 0 : 1;
+    if (this.gain) this.sound(!muted && !this.isHushing);
+  }
+
+  sound(on) {
+    this.gain.gain.setTargetAtTime(on ? 1 : 0, this.output.context.currentTime, FADE_S);
   }
 
   listenForSound() {
@@ -253,8 +265,15 @@ export class SocketMedia extends EventTarget {
     this.tell("picture");
   }
 
+  /** Whether the ring has not yet been silenced, and has been told to be. */
+  get isHushing() {
+    return (this.position?.hushes ?? 0) < this.hushes;
+  }
+
   report(position) {
+    const wasHushing = this.isHushing;
     this.position = position;
+    if (wasHushing && !this.isHushing) this.sound(!this.isMuted);
     if (position.onset !== null && this.listening) {
       this.listening = false;
       const heardAt = position.onset * 1000 + this.output.offsetMs;

@@ -96,6 +96,36 @@ async def test_a_time_of_another_clock_is_not_believed(page: Page) -> None:
     assert given == [3750, 3750, 3840, 3790, 3750, 3750]
 
 
+async def test_an_interruption_is_silent_before_the_ring_hears_of_it(page: Page) -> None:
+    """A busy page's word to the ring may be late: nothing sounds until it is there; on a muted page not then either."""
+    levels = await run(
+        page,
+        "socket-media",
+        "SocketMedia",
+        """
+        const levels = [];
+        const output = { context: { currentTime: 0 } };
+        const media = new SocketMedia(document.querySelector("canvas"), output);
+        media.gain = { gain: { setTargetAtTime: (level) => levels.push(level) } };
+        media.quiet = () => {};
+        const told = (hushes) => media.report({ hushes, onset: null });
+        const after = (...doings) => {
+            levels.length = 0;
+            for (const doing of doings) doing();
+            return levels.join();
+        };
+        return [
+            after(() => media.interrupt(), () => told(0)),
+            after(() => told(1), () => told(1)),
+            after(() => media.interrupt(), () => media.interrupt(), () => told(2), () => told(3)),
+            after(() => media.interrupt(), () => (media.muted = true), () => (media.muted = false), () => told(4)),
+            after(() => (media.muted = true), () => media.interrupt(), () => told(5)),
+        ];
+        """,
+    )
+    assert levels == ["0", "1", "0,0,1", "0,0,0,1", "0,0,0"]
+
+
 async def test_pictures_are_shown_even_if_the_clock_never_reaches_them(page: Page) -> None:
     """Whatever is wrong with it: two seconds of pictures do not pile up unseen."""
     shown = await run(

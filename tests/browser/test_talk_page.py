@@ -270,9 +270,9 @@ async def test_sound_that_is_off_stays_off(visit: Visitor) -> None:
     await page.page.click("#vv-stop")
     await page.start()
     gain = "document.querySelector('vivavoce-talk').player.media.gain.gain.value"
-    assert await page.run(gain) == 0
+    await page.until(f"{gain} < 0.001")
     await page.page.click(".vv-mute")
-    assert await page.run(gain) == 1
+    await page.until(f"{gain} > 0.999")
 
 
 async def test_an_avatar_that_is_gone_is_named_and_leaves_the_list(visit: Visitor, portal: PortalProcess) -> None:
@@ -702,6 +702,29 @@ async def test_a_reload_keeps_the_conversation_and_tells_it_to_the_new_session(v
     await page.page.reload()
     await page.page.wait_for_selector("#vv-start:not([disabled])")
     assert not await page.page.locator(".vv-bubble").count()
+
+
+async def test_the_end_of_the_talk_stays_in_view(visit: Visitor) -> None:
+    """After a reload, and when the window grows smaller; but who has scrolled back is left there."""
+    page = await visit("?transport=websocket")
+    entries = [
+        {"who": who, "text": "some words " * 20, "mode": "chat", "name": "Alpha"} for who in ("viewer", "avatar")
+    ]
+    await page.run("(kept) => sessionStorage.setItem('vivavoce.conversation', kept)", json.dumps(entries * 10))
+    # What the page keeps as it is left would take the place of this.
+    await page.run("addEventListener('pagehide', (event) => event.stopImmediatePropagation(), { capture: true })")
+    await page.run("(Storage.prototype.setItem = () => {}, 0)")
+    await page.page.reload()
+    await page.page.wait_for_selector("#vv-start:not([disabled])")
+    left = "(log = document.querySelector('.vv-log')) => log.scrollHeight - log.scrollTop - log.clientHeight"
+    assert await page.page.locator(".vv-bubble").count() == 20
+    await page.until(f"document.querySelector('.vv-rendered') && ({left})() < 3")
+    await page.page.set_viewport_size({"width": 1280, "height": 620})
+    await page.until(f"innerHeight === 620 && ({left})() < 3")
+    await page.run("document.querySelector('.vv-log').scrollTop = 0")
+    await page.page.set_viewport_size({"width": 1280, "height": 700})
+    await page.run("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    assert await page.run("document.querySelector('.vv-log').scrollTop") == 0
 
 
 async def test_messages_can_be_copied_edited_asked_again_and_saved(visit: Visitor) -> None:
