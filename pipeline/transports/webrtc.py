@@ -53,6 +53,8 @@ CONNECT_TIMEOUT_S = 15.0
 """aiortc lets a peer that never comes connect for ever (a socket and three tasks each)."""
 _GATHER_S = 1.0  # a TURN allocation takes 0.3 s; the page gives WebRTC 2.5 s in all
 _MAX_SDP_CHARS = 64 * 1024
+_MAX_SDP_LINES = 600
+"Without candidates. A browser's offer of picture and sound has some 150, of two cameras 400."
 _SDP_HINT = "Send the browser's localDescription.sdp."
 _MAX_MEDIA = 8  # of an offer; a browser's has two, one more for data, and perhaps those of a camera
 _VIDEO_CLOCK_HZ = 90_000
@@ -135,6 +137,8 @@ class WebRtcTransport:
         if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
             raise BadSignalling("The offer is empty or too long to be SDP.", _SDP_HINT)
         offer_sdp = self._candidates.only_usable(offer_sdp)
+        if len(offer_sdp.splitlines()) > _MAX_SDP_LINES:  # some take the parser longer, the more there are before
+            raise BadSignalling(f"The offer has more than {_MAX_SDP_LINES} lines.", _SDP_HINT)
         _check_offer(SessionDescription.parse(offer_sdp))
         peer = self._peer = RTCPeerConnection(self._configuration())
         peer.on("connectionstatechange", self._on_state)

@@ -75,7 +75,7 @@ class Hello(_Message):
     wait: bool = False
     "rather wait in line than be refused when all places are taken"
     token: _Name | None = None
-    history: Annotated[tuple[Remark, ...], Field(max_length=200)] = ()
+    history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True)] = ()
     "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
 
 

@@ -307,6 +307,17 @@ class TestSignalling:
         await viewer.aclose()
         assert not await tasks_left()
 
+    async def test_an_offer_of_very_many_lines_is_refused_before_it_is_parsed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Parsing takes the loop's time: the more lines of a kind, the longer each."""
+        viewer = Viewer()
+        offer = await viewer.offer() + "".join(f"a=ssrc:{number} cname:x\r\n" for number in range(1300))
+        await viewer.aclose()
+        monkeypatch.setattr(webrtc.SessionDescription, "parse", lambda _sdp: pytest.fail("it was parsed"))
+        with pytest.raises(BadSignalling, match="more than 600 lines"):
+            await WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor()).answer(offer)
+
     async def test_a_cut_offer_never_does_worse_than_bad_request(self) -> None:
         """An SDP cut anywhere, or with a line missing, is answered or refused, and leaves nothing."""
         viewer = Viewer()

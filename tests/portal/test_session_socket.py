@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from avatars.errors import AvatarNotFound
 from pipeline.channel import Channel
@@ -20,6 +21,7 @@ from pipeline.errors import AtCapacity, BadRequest
 from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, Message, SessionEvent, TextEvent, TurnEvent, TurnState
 from portal.api.lane import LANE_BOUND
+from portal.api.messages import parse
 from portal.api.seats import OUTBOX_BOUND
 from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, REFUSALS, SUPERSEDED, SessionSocket
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
@@ -412,6 +414,15 @@ async def test_an_earlier_conversation_has_bounds(house: House, history: list[di
     viewer.tell("hello", history=history)
     assert (await viewer.hear("error"))["code"] == "bad_request"
     await viewer.hello()
+
+
+def test_of_many_mistakes_only_the_first_is_looked_for() -> None:
+    """Thousands of wrong entries take no longer to refuse than one."""
+    hello = {"type": "hello", "history": [{"role": "x", "content": 1}] * 6000}
+    with pytest.raises(BadRequest) as refused:
+        parse(json.dumps(hello))
+    assert isinstance(refused.value.__cause__, ValidationError)
+    assert refused.value.__cause__.error_count() <= 2  # of one entry
 
 
 async def test_nothing_but_hello_opens_a_session(house: House) -> None:
