@@ -12,9 +12,10 @@ import statistics
 import urllib.request
 
 import pytest
+from playwright.async_api import Browser, Route
 
 from tests.benchmarks.portal_process import PortalProcess
-from tests.browser.conftest import Visit, Visitor, note, until_noted, write_avatar
+from tests.browser.conftest import Visit, Visitor, note, plain_page, until_noted, write_avatar
 
 pytestmark = pytest.mark.browser
 
@@ -622,6 +623,30 @@ async def test_the_stage_fills_a_sideways_phone_and_a_tall_screen(
     assert frame["y"] < chat["y"] and chat["y"] + chat["height"] <= frame["y"] + frame["height"]
     beside = picture["x"] + picture["width"] <= chat["x"] + 1
     assert beside or picture["y"] + picture["height"] <= chat["y"] + 0.05 * height
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (844, 390), (1080, 1920)])
+async def test_nothing_moves_when_the_avatars_come(
+    browser: Browser, portal: PortalProcess, width: int, height: int
+) -> None:
+    """However late their list is, the stage, the chat and what is typed into stay where they were."""
+    late = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await late.wait()
+        await route.continue_()
+
+    boxes = """[".vv-frame", "#vv-status", ".vv-settings > summary", ".vv-chat", ".vv-composer textarea"].map(
+        (part) => Object.values(document.querySelector(part).getBoundingClientRect().toJSON()).map(Math.round))"""
+    async with plain_page(browser, "about:blank") as page:
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.route("**/api/avatars", hold)
+        await page.goto(portal.url)
+        await page.wait_for_selector(".vv-state:has-text('Loading')")
+        before = await page.evaluate(boxes)
+        late.set()
+        await page.wait_for_selector("#vv-start:not([disabled])")
+        assert await page.evaluate(boxes) == before
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390)])
