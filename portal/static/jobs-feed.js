@@ -16,6 +16,8 @@ class JobFeed extends EventTarget {
   #watchers = new Map(); // watcher -> whether it wants another look though no job is under way
   #isAway = false;
   #timer = 0;
+  #asked = 0; // looks so far
+  #answered = 0; // the newest of them that was answered
 
   constructor() {
     super();
@@ -34,7 +36,10 @@ class JobFeed extends EventTarget {
 
   async refresh() {
     clearTimeout(this.#timer);
+    const look = (this.#asked += 1);
     const jobs = await listOf("api/jobs?limit=100");
+    if (look < this.#answered) return; // a later look knows better
+    this.#answered = look;
     this.#isAway = !jobs;
     if (jobs) this.jobs = jobs;
     if (jobs) this.dispatchEvent(new Event("jobs"));

@@ -69,6 +69,28 @@ async def test_a_server_that_is_away_is_asked_until_it_is_back(page: Page) -> No
     assert await asked_in_a_minute(page) >= 58
 
 
+async def test_an_answer_that_was_overtaken_is_dropped(page: Page) -> None:
+    """Of two looks under way, what the later one has told stays."""
+    shown = await run(
+        page,
+        "jobs-feed",
+        "feed",
+        """
+        const answers = [];
+        window.fetch = () => new Promise((answer) => {
+            answers.push((jobs) => answer({ ok: true, json: async () => jobs }));
+        });
+        const [older, newer] = [feed.refresh(), feed.refresh()];
+        answers[1]([{ id: "new", state: "done" }]);
+        await newer;
+        answers[0]([{ id: "old", state: "done" }]);
+        await older;
+        return feed.jobs.map(({ id }) => id);
+        """,
+    )
+    assert shown == ["new"]
+
+
 WAITED = f"""
     {SERVER}
     window.told = [];
