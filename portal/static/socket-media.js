@@ -22,13 +22,24 @@ const TRUSTED_AHEAD_MS = 50; // a sample may be told of as it is handed over, a 
 const SOUNDS_WITHIN_MS = 1000; // a context that may sound runs well before
 const FADE_S = 0.003; // time constant; sound that is cut at once clicks
 
+const MAY_FREEZE = /\b(Linux|X11|Android)\b.*\bFirefox\//.test(navigator.userAgent);
+const FIREFOX_LATENCY_S = 0.05; // what it says on Debian, with PulseAudio, when it does answer
+
 /**
  * Performance time, in ms, at which a sample of context time 0 is heard. The browser's own word for it is taken only
  * where it can be true: some tell times of another clock (WebKitGTK's is as far ahead as the context is old, so a new one
  * is nearly right), or those before the device slept.
- * @param {{currentTime: number, outputLatency?: number, baseLatency?: number}} context times in s
+ *
+ * Firefox is not asked where its sound may go to PulseAudio. It answers both getOutputTimestamp() and outputLatency while
+ * it holds a lock that the making of sound wants too, and asks PulseAudio, which waits for that sound: if some is being
+ * made just then the page stands still for good. (Seen in Firefox 153.)
+ *
+ * @param {AudioContext} context
+ * @param {number} now performance time, ms
  */
-export function outputOffsetMs(context, { contextTime, performanceTime }, now) {
+export function outputOffsetMs(context, now, mayFreeze = MAY_FREEZE) {
+  if (mayFreeze) return now - (context.currentTime - FIREFOX_LATENCY_S) * 1000;
+  const { contextTime, performanceTime } = context.getOutputTimestamp();
   const aheadMs = performanceTime - now;
   const isTrue = performanceTime && aheadMs > -TRUSTED_WITHIN_MS && aheadMs < TRUSTED_AHEAD_MS;
   if (isTrue) return performanceTime - contextTime * 1000;
@@ -49,7 +60,7 @@ export class AudioOutput {
 
   /** Performance time, in ms, at which a sample of context time 0 is heard. */
   get offsetMs() {
-    return outputOffsetMs(this.context, this.context.getOutputTimestamp(), performance.now());
+    return outputOffsetMs(this.context, performance.now());
   }
 
   get isRunning() {

@@ -25,6 +25,15 @@ const LISTENER = URL.createObjectURL(new Blob([`
   });
 `], { type: "text/javascript" }));
 
+const isFirefox = navigator.userAgent.includes("Firefox/");
+
+/** Performance time, ms, of context time 0. Firefox may freeze when it is asked for more: see socket-media.js. */
+function offsetMs(context) {
+  if (isFirefox) return performance.now() - context.currentTime * 1000;
+  const { contextTime, performanceTime } = context.getOutputTimestamp();
+  return performanceTime - contextTime * 1000;
+}
+
 const connect = AudioNode.prototype.connect;
 const listeners = new WeakMap(); // AudioContext -> promise of a listener
 
@@ -33,8 +42,7 @@ function listener(context) {
     listeners.set(context, context.audioWorklet.addModule(LISTENER).then(() => {
       const node = new AudioWorkletNode(context, "probe", { numberOfOutputs: 0 });
       node.port.onmessage = ({ data }) => {
-        const { contextTime, performanceTime } = context.getOutputTimestamp();
-        const offset = performanceTime - contextTime * 1000;
+        const offset = offsetMs(context);
         if (data.onset !== undefined) window.probe.onsets.push(data.onset * 1000 + offset);
         else window.probe.silences.push(data.silence * 1000 + offset);
       };
