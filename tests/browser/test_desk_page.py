@@ -246,7 +246,7 @@ async def test_a_refusal_is_told_in_chinese(page: Page, tmp_path: Path) -> None:
     text.write_text("no picture " * 50)
     await upload(page, text, "Letter")
     note = page.locator("vivavoce-avatars .vv-note").first
-    await expect(note.locator("strong")).to_contain_text("无法读取这个图片或视频")
+    await expect(note.locator("strong")).to_contain_text("不是可以识别的图片或视频")
     english = note.locator("details small")
     await expect(english).to_be_hidden()
     await note.locator("summary").click()
