@@ -79,7 +79,7 @@ class OpenAILanguageModel:
         self._system_prompt = system_prompt
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
-        self._thinks_first = False  # learnt from its answers
+        self._thinks_first = False  # learnt from its last answer
         self._client: AsyncOpenAI | None = None
 
     def load(self) -> None:
@@ -114,7 +114,7 @@ class OpenAILanguageModel:
             async for piece in pieces:
                 said_something = True
                 yield piece
-        self._thinks_first = self._thinks_first or reader.thought_first
+        self._thinks_first = reader.thought_first
         if not said_something:
             self._log("gave an answer without a word")
             raise LanguageModelError("The language model answered nothing.", _LATER)

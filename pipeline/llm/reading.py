@@ -23,6 +23,12 @@ MAX_ANSWER_CHARACTERS = 50_000
 PIECE_CHARACTERS = 1000
 """Longer pieces are handed on in parts, so that nobody works on a megabyte at once."""
 _AGAIN = "Ask again in a moment."
+_BEGINS_JSON = frozenset('{}[]"')
+_JSON_WORDS = frozenset({"null", "true", "false"})
+_TYPES_OF_TEXT = (None, "text", "output_text", "refusal")
+_OTHER_ROLES = ("tool", "function", "user", "system")
+_NO_REASONS = ("", "null", "none")
+"""Some write these where an answer goes on."""
 
 
 class AnswerReader:
@@ -47,6 +53,7 @@ class AnswerReader:
         self._data: list[str] = []  # lines of one event
         self._data_characters = 0
         self._event = ""
+        self._in_deltas = False  # a whole message that comes as well only says it again
         self._left = max_characters
 
     @property
@@ -91,7 +98,8 @@ class AnswerReader:
         line = b"".join(self._line).decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
         self._line, self._line_bytes = [], 0
         name, _, value = line.partition(":")
-        if name == "data":
+        if name in ("data", "error"):
+            self._event = "error" if name == "error" else self._event
             yield from self._take_data(value.removeprefix(" "))
         elif name == "event":
             self._event = value.strip()
@@ -106,13 +114,15 @@ class AnswerReader:
             self._keep(data)
         elif data.strip() == "[DONE]":
             self.complete = self.done = True
-        elif data.strip():
+        elif data.strip()[:1] in _BEGINS_JSON or data.strip() in _JSON_WORDS:
             try:
-                event = json.loads(data)
+                event = json.loads(data, strict=False)
             except (ValueError, RecursionError):
                 self._keep(data)
             else:
                 yield from self._take_json(event)
+        elif data.strip() and self._event == "error":
+            yield from self._take_json(data)
 
     def _keep(self, data: str) -> None:
         self._data.append(data)
@@ -123,18 +133,21 @@ class AnswerReader:
     def _take_event(self, data: str) -> Iterator[str]:
         self._data, self._data_characters = [], 0
         try:
-            event = json.loads(data)
+            event = json.loads(data, strict=False)
         except (ValueError, RecursionError) as error:
             raise broken_off() from error
         yield from self._take_json(event)
 
     def _take_json(self, event: Any) -> Iterator[str]:
         name, self._event = self._event, ""
+        if name == "error" and not isinstance(event, dict):
+            event = {"error": event}
         if not isinstance(event, dict):
             return
         if (problem := _problem_in(event, name)) is not None:
             raise LanguageModelError("The language model failed in the middle of its answer.", _AGAIN, problem)
-        said = self._whole.push(said_in(event)[: self._left + 2])
+        self._in_deltas = self._in_deltas or isinstance(_dict(_choice_of(event)).get("delta"), dict)
+        said = self._whole.push(said_in(event, self._in_deltas)[: self._left + 2])
         if len(said) > self._left:
             yield from _in_parts(self._words.push(said[: self._left]) + self._words.finish())
             raise LanguageModelError("The answer was too long, and ends here.", "Ask for a shorter one.")
@@ -143,16 +156,17 @@ class AnswerReader:
         self.complete = self.complete or _is_last(event)
 
 
-def said_in(event: dict[str, Any]) -> str:
-    """The text of one event; empty for all that is no text."""
+def said_in(event: dict[str, Any], in_deltas: bool = False) -> str:
+    """The text of one event; empty for all that is no text. in_deltas: a whole message is not taken."""
     choice = _choice_of(event)
     if choice is None:
-        return _text_of(_dict(event.get("message")).get("content"))
-    for delta in (_dict(choice.get("delta")), _dict(choice.get("message"))):
-        # A refusal is what the model says instead of an answer.
-        if said := _text_of(delta.get("content")) or _text_of(delta.get("refusal")):
-            return said
-    return _text_of(choice.get("text"))
+        return _text_of(_dict(event.get("message")).get("content")) or _text_of(event.get("response"))
+    delta = _dict(choice.get("delta" if in_deltas else "message"))
+    google = _dict(_dict(delta.get("extra_content")).get("google"))
+    if google.get("thought") is True or delta.get("role") in _OTHER_ROLES:
+        return ""
+    # A refusal is what the model says instead of an answer.
+    return _text_of(delta.get("content")) or _text_of(delta.get("refusal")) or _text_of(choice.get("text"))
 
 
 def _choice_of(event: dict[str, Any]) -> dict[str, Any] | None:
@@ -168,9 +182,9 @@ def _text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
-        if content.get("type") in ("thinking", "reasoning"):
+        if content.get("type", "text") not in _TYPES_OF_TEXT or content.get("thought") is True:
             return ""
-        text = content.get("text")
+        text = content.get("text") or content.get("refusal")
         return _text_of(text.get("value")) if isinstance(text, dict) else text if isinstance(text, str) else ""
     if isinstance(content, list):
         return "".join(_text_of(part) for part in content if isinstance(part, str | dict))
@@ -179,19 +193,22 @@ def _text_of(content: Any) -> str:
 
 def _problem_in(event: dict[str, Any], name: str) -> str | None:
     """What a service says went wrong, for the log; None for an event that is no error."""
-    if error := event.get("error"):
+    choice = _dict(_choice_of(event))
+    if error := event.get("error") or choice.get("error"):
         told = error.get("message") if isinstance(error, dict) else error
         return str(told or error)
     if name == "error" or event.get("object") == "error" or event.get("type") == "error":
         return str(event.get("message") or event)
-    reason = _dict(_choice_of(event)).get("finish_reason")
-    return "the reason given for the end is an error" if reason == "error" else None
+    if not choice and (event.get("error_code") or (event.get("code") and isinstance(event.get("message"), str))):
+        return str(event.get("message") or event)
+    return "the reason given for the end is an error" if choice.get("finish_reason") == "error" else None
 
 
 def _is_last(event: dict[str, Any]) -> bool:
     choice = _dict(_choice_of(event))
     is_whole = isinstance(choice.get("message"), dict) and "delta" not in choice  # not a stream, but all at once
-    return is_whole or bool(choice.get("finish_reason")) or event.get("done") is True
+    reason = choice.get("finish_reason")
+    return is_whole or str(reason or "").lower() not in _NO_REASONS or event.get("done") is True
 
 
 def _too_much() -> LanguageModelError:

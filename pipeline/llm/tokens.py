@@ -8,29 +8,56 @@ __all__ = ["SaidWords"]
 
 HELD_CHARACTERS = 64
 """No mark is longer; a piece's end that may be the beginning of one waits for the next piece, at most so much of it."""
+_THOUGHT = r"think|thinking|thoughts?|reasoning|reflection"
+_THOUGHT_AT_START = (
+    r"analysis|reason|scratchpad|(?:inner|internal)_(?:monologue|thoughts?)|(?:thinking|thought)_process"
+)
+"""Words that a person may be told in <brackets> too: thoughts begin with these only before anything was said."""
+_CALL = r"(?:tool|function)_(?:calls?|response|results?|outputs?|code)"
+_WRAPPER = r"answer|final_answer|response|assistant"
+_TAG_WORDS = rf"{_THOUGHT}|{_THOUGHT_AT_START}|{_CALL}"
 _MARK = re.compile(
-    r"(?<!`)(?:"
-    r"(?P<thought><(?P<c1>/?)(?:[a-z]{1,8}:)?(?:think|thinking|thoughts?|reasoning|reflection)>|◁(?P<c2>/?)think▷"
-    r"|<\|(?:begin|(?P<c3>end))_of_thought\|>)"
-    r"|(?P<call></?(?:tool_calls?|function_calls?|tool_response)>|\[TOOL_CALLS\])"
-    r"|(?P<instruction>\[/?INST\]|<</?SYS>>)"
-    r"|(?P<bar><[|｜][^\s<>|｜]{1,48}[|｜]>)"
-    r"|(?P<other></?s>|</?answer>|<(?:(?:eos|bos|pad|unk|eot|sep|cls)(?:_token)?|(?:start|end)_of_[a-z]{4,9})>"
+    r"(?P<fence>```)|(?<!`)(?:"
+    rf"<(?P<c1>/?)(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:(?P<thought>{_THOUGHT})|(?P<start>{_THOUGHT_AT_START})"
+    rf"|(?P<call>{_CALL}|(?(c1)function|function=[\w.-]{{1,40}})))(?:\s[^<>]{{0,40}})?>"
+    rf"|<(?P<c2>/?)(?P<wrapper>{_WRAPPER})>|<(?P<c3>/?)(?P<role>role)>"
+    r"|◁(?P<c4>/?)(?P<thought2>think)▷|(?-i:\[(?P<c5>/?)(?P<thought3>THINK)\])"
+    r"|\[(?P<c6>/?)(?P<call2>TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]"
+    r"|\[(?P<c7>/?)(?P<instruction>INST)\]|<<(?P<c8>/?)(?P<instruction2>SYS)>>"
+    r"|<[|｜](?P<bar>[^\s<>|｜]{1,48})[|｜]>|<\|(?P<opened>turn|channel|tool_call|tool_response)>"
+    r"|<(?P<closed>turn|channel|tool_call|tool_response)\|>"
+    r"|(?P<other></?s>|<sop>|\[gMASK\]|<(?:(?:eos|bos|pad|unk|eot|sep|cls)(?:_token)?|(?:start|end)_of_[a-z]{4,9})>"
+    r"|<(?:unused|reserved_|extra_id_)\d{1,4}>|\[unused(?:_token_)?\d{1,4}\]"
     r"|\[(?:EOS|BOS|PAD|UNK|SEP|CLS)\]|<0x[0-9A-F]{2}>)"
     r")",
     re.IGNORECASE,
 )
-_BEGINNING = re.compile(r"(?:<[<|｜/]?[^\s<>]{0,50}|◁/?[a-z]{0,5}|<</?SYS>|\[/?[A-Z_]{0,12})\Z", re.IGNORECASE)
+_BEGINNING = re.compile(
+    rf"(?:<[<|｜/]?[^\s<>]{{0,50}}|</?(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:{_TAG_WORDS})\s[^<>]{{0,40}}|◁/?[a-z]{{0,5}}"
+    r"|<</?SYS>|\[/?[A-Z_]{0,15}\d{0,4}|(?<!`)`{1,2})\Z",
+    re.IGNORECASE,
+)
+_QUOTES = "\"'“‘«「("
+"""Thoughts and calls that open right after one of these are talked about."""
+_BAR = re.compile(r"(?P<verb>(?:begin|start|end)(?:_of)?_|/|)(?P<name>\w+?)(?P<verb2>_(?:begin|start|end)|)")
+_BAR_THOUGHT = re.compile(_THOUGHT)
+_BAR_CALL = re.compile(
+    r"(?:tool|function)_?(?:calls?|response|results?|outputs?)(?:s?_section|_argument)?|python_tag|action|plugin"
+)
 _ENDS = frozenset(
     {"im_end", "eot", "eot_id", "eom", "eom_id", "end", "endoftext", "eos", "eos_token", "return", "call"}
-    | {f"end{gap}of{gap}{what}" for gap in "_▁" for what in ("text", "turn", "sentence", "utterance", "turn_token")}
+    | {f"end_of_{what}" for what in ("text", "turn", "sentence", "utterance", "turn_token")}
 )
 """Marks with which a message ends; what a model runs on with is somebody else's."""
 _ROLE = re.compile(r"\s*(\w*)[ \t]*\n?")
 _ROLE_CHARACTERS = 24
-_ROLE_FOLLOWS = frozenset({"im_start", "start_header_id", "start", "start_of_turn", "channel"})
+_ROLE_FOLLOWS = frozenset(
+    {"im_start", "start_header_id", "header_start", "start", "start_of_turn", "start_of_role", "role_start", "channel"}
+    | {"im_system", "im_user", "im_assistant"}
+)
 _OWN_NAMES = frozenset({"assistant", "model", "final"})
-_SPEAKERS = frozenset({"user", "system", "tool", "ipython", "analysis", "commentary"})
+_OTHERS = frozenset({"user", "human", "system", "tool", "observation", "ipython"})
+_SPEAKERS = _OTHERS | {"analysis", "commentary", "thought"}
 
 
 class SaidWords:
@@ -52,6 +79,8 @@ class SaidWords:
         self._before = ""  # the character before what is held
         self._ended = False
         self._at_start = True
+        self._in_code = False
+        self._wrapped = ""  # the word of the tag that the answer is in
 
     @property
     def holds(self) -> bool:
@@ -86,7 +115,9 @@ class SaidWords:
         for mark in _MARK.finditer(scanned, shift):
             said.append(self._plain(text[at : mark.start() - shift]))
             at = mark.end() - shift
-            if self._obey(mark):
+            if self._is_talked_about(mark):
+                said.append(self._plain(mark[0]))
+            elif self._obey(mark):
                 said.clear()
         said.append(self._plain(text[at:]))
         self._before = scanned[-1:]
@@ -110,8 +141,13 @@ class SaidWords:
         text, self._role = self._role or "", None
         role = _ROLE.match(text)
         name = role[1].lower() if role else ""
-        self._skipped_until = "bar" if name in _SPEAKERS else ""
+        self._let_speak(name)
         return text[role.end() :] if role and name in _SPEAKERS | _OWN_NAMES else text
+
+    def _let_speak(self, name: str) -> None:
+        if name in _OTHERS and not self._at_start:
+            self._ended = True  # it goes on with what somebody else might say
+        self._skipped_until = "bar" if name in _SPEAKERS else ""
 
     def _hold(self, said: str) -> str:
         if self._first is None:
@@ -119,23 +155,70 @@ class SaidWords:
         self._first += said
         return ""
 
+    def _is_talked_about(self, mark: re.Match[str]) -> bool:
+        """Whether a mark is a part of what is said: in code, in quotes, or a word in brackets within a sentence."""
+        if mark["fence"]:
+            self._in_code = not self._in_code and not self._skipped_until
+            return True
+        is_tag = mark["bar"] is None and mark["other"] is None
+        if is_tag and self._in_code:
+            return True
+        closes = _closes(mark)
+        word = (mark["start"] or mark["wrapper"] or "").lower()
+        if word and closes:
+            return word not in (self._wrapped, self._skipped_until)
+        if mark["call"] == "function":
+            return self._skipped_until != "call"
+        if word:
+            return not self._at_start or bool(self._skipped_until)
+        quoted = mark.string[: mark.start()][-1:]
+        return is_tag and not closes and not self._at_start and quoted != "" and quoted in _QUOTES
+
     def _obey(self, mark: re.Match[str]) -> bool:
         """Whether what was said before was thought."""
         if self._role is not None:
             self._turn_to_speaker()
-        word = mark[0].lower().strip("<>[]|｜/")
-        closes = "/" in mark[0][:3]
-        if mark["thought"]:
-            return self._obey_thought(bool(mark["c1"] or mark["c2"] or mark["c3"]))
-        if mark["call"]:
-            self._skipped_until = "" if closes else "call"
-        elif mark["instruction"]:
+        closes = _closes(mark)
+        if mark["thought"] or mark["thought2"] or mark["thought3"]:
+            return self._obey_thought(closes)
+        if mark["start"]:
+            self._skipped_until = "" if closes else mark["start"].lower()
+        elif mark["call"] or mark["call2"]:
+            self._obey_call(closes)
+        elif mark["instruction"] or mark["instruction2"]:
             self._skipped_until = "" if closes else "instruction"
-        elif word in _ROLE_FOLLOWS:
-            self._role = ""
-        elif word in _ENDS:
-            self._end_message()
+        elif mark["wrapper"]:
+            self._wrapped = "" if closes else mark["wrapper"].lower()
+        elif mark["role"]:
+            self._role = None if closes else ""
+        elif mark["bar"] or mark["opened"]:
+            return self._obey_bar((mark["bar"] or mark["opened"]).lower().replace("▁", "_"))
+        elif mark["closed"]:
+            return self._obey_bar("end" if mark["closed"] in ("turn", "channel") else f"end_{mark['closed']}".lower())
+        elif mark["other"]:
+            self._obey_bar(mark["other"].lower().strip("<>[]/"))
         return False
+
+    def _obey_bar(self, name: str) -> bool:
+        """Marks of most templates: <|name|>, <|name_begin|>, <|end_of_name|>."""
+        part = _BAR.fullmatch(name)
+        core = part["name"] if part else name
+        closes = part is not None and (part["verb"] == "/" or "end" in part["verb"] + part["verb2"])
+        if name in _ROLE_FOLLOWS or name == "turn":
+            self._role = ""
+        elif name in _ENDS:
+            self._end_message()
+        elif _BAR_THOUGHT.fullmatch(core):
+            return self._obey_thought(closes)
+        elif _BAR_CALL.fullmatch(core):
+            self._obey_call(closes)
+        elif not closes and name in _OTHERS | _OWN_NAMES:
+            self._let_speak(name)
+        return False
+
+    def _obey_call(self, closes: bool) -> None:
+        if self._skipped_until in ("", "call"):
+            self._skipped_until = "" if closes else "call"
 
     def _obey_thought(self, closes: bool) -> bool:
         if not closes:
@@ -154,7 +237,11 @@ class SaidWords:
 
     def _end_message(self) -> None:
         """A message has ended; the answer with it, unless that was only a thought."""
-        if self._skipped_until == "bar":
+        if self._skipped_until in ("bar", "call") and self._at_start:
             self._skipped_until = ""
         elif not self._at_start:
             self._ended = True
+
+
+def _closes(mark: re.Match[str]) -> bool:
+    return any(mark[f"c{number}"] for number in range(1, 9))

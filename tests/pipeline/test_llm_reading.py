@@ -47,6 +47,14 @@ def read(stream: str | bytes, step: int = 10_000) -> str:
         chunk_of([None, 3, {"type": "thinking", "text": "hm"}, {"type": "image"}]),
         chunk_of(None, delta={"reasoning_content": "hm"}),
         chunk_of(None, delta={"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}),
+        chunk_of([{"type": "redacted_thinking", "text": "hm"}, {"type": "summary_text", "text": "hm"}]),
+        chunk_of([{"type": "tool_result", "text": "hm"}, {"text": "hm", "thought": True}]),
+        chunk_of("hm", delta={"content": "hm", "extra_content": {"google": {"thought": True}}}),
+        chunk_of(None, delta={"role": "tool", "content": "{}"}),
+        {"choices": [{"message": {"content": "Hello"}}]},
+        {"choices": [{"delta": {"content": ""}, "message": {"content": "Hello"}}]},
+        {"choices": [{"delta": {}, "finish_reason": "null"}]},
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
         None,
         7,
         ["x"],
@@ -67,6 +75,8 @@ def test_what_is_no_text_is_passed_over(event: object, step: int) -> None:
         chunk_of([{"type": "text", "text": {"value": "Hi"}}]),
         chunk_of({"type": "text", "text": "Hi"}),
         chunk_of(None, delta={"refusal": "Hi"}),
+        chunk_of([{"type": "refusal", "refusal": "Hi"}]),
+        {"response": "Hi", "done": True},
         {"choices": [{"text": "Hi"}]},
         {"choices": [{"message": {"content": "Hi"}}]},
         {"message": {"role": "assistant", "content": "Hi"}, "done": True},
@@ -89,6 +99,9 @@ def test_shapes_of_text(event: object) -> None:
         json.dumps({"id": "1", "choices": [{"index": 0, "message": {"content": "Hi"}}]}, indent=2),
         "".join(f"data: {line}\n" for line in json.dumps(chunk_of("Hi"), indent=1).split("\n")) + "\n" + DONE,
         '{"message": {"content": "H"}}\n{"message": {"content": "i"}, "done": true}\n',
+        sse(chunk_of("Hi")).replace("\n", "\r") + DONE,
+        "data: ping\n\n: PROCESSING\n\n" + sse(chunk_of("Hi")) + "data: keepalive\n\n" + DONE,
+        'data: {"choices": [{"delta": {"content": "Hi"}}], "x": "\t"}\n\n' + DONE,
         "data: [DONE]".join([sse(chunk_of("Hi")), ""]),
     ],
 )
@@ -109,6 +122,12 @@ def test_bytes_that_are_no_text_cost_only_themselves() -> None:
         {"error": {"message": "out of memory", "code": 500}},
         {"error": "out of memory"},
         {"object": "error", "message": "out of memory"},
+        {"choices": [{"delta": {}, "error": {"message": "out of memory"}}]},
+        {"code": "Failed", "message": "out of memory", "request_id": "x"},
+        {"text": "out of memory", "error_code": 50001},
+        "event: error\ndata: out of memory\n\n",
+        'event: error\ndata: "out of memory"\n\n',
+        'error: {"code": 500, "message": "out of memory"}\n\n',
     ],
 )
 def test_an_error_within_the_stream(event: object) -> None:
@@ -116,7 +135,7 @@ def test_an_error_within_the_stream(event: object) -> None:
     reader = AnswerReader()
     list(reader.push(sse(chunk_of("Hello.")).encode()))
     with pytest.raises(LanguageModelError) as caught:
-        list(reader.push(sse(event).encode()))
+        list(reader.push((event if isinstance(event, str) else sse(event)).encode()))
     assert "out of memory" in caught.value.detail
     assert "out of memory" not in str(caught.value)
     assert list(reader.rest()) == ["Hello."]
@@ -182,6 +201,43 @@ def test_what_is_nested_without_end_is_no_crash() -> None:
         ("Hello!<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|>", "Hello!"),
         ("<|im_start|>assistant<|im_sep|>Hello!<|im_end|>", "Hello!"),
         ("Hello![PAD][PAD]", "Hello!"),
+        ("<think type='x'>Hm.</think >Hello!", "Hello!"),
+        ("<analysis>Hm.</analysis>Hello!", "Hello!"),
+        ("<thinking_process>Hm.</thinking_process>Hello!", "Hello!"),
+        ("[THINK]Hm.[/THINK]Hello!", "Hello!"),
+        ("<|think|>Hm.<|/think|>Hello!", "Hello!"),
+        ("<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>Hello!<|END_RESPONSE|>", "Hello!"),
+        ("<|channel>thought\nHm.<channel|>Hello!<turn|>", "Hello!"),
+        ("<|turn>model\nHello!<turn|>\n<|turn>user\nAnd", "Hello!"),
+        ("<response>Hello!</response>", "Hello!"),
+        ("[gMASK]<sop><|assistant|>\nHello!<|user|>", "Hello!"),
+        ("Hello!<｜User｜>And now?", "Hello!"),
+        ("<|header_start|>assistant<|header_end|>\n\nHello!<|eot|>", "Hello!"),
+        ("<|start_of_role|>assistant<|end_of_role|>Hello!<|end_of_text|>", "Hello!"),
+        ("<role>ASSISTANT</role>Hello!", "Hello!"),
+        ("<|im_assistant|>assistant<|im_middle|>Hello!<|im_end|>", "Hello!"),
+        ("<unused0><reserved_106>[unused1]Hello!<extra_id_0>", "Hello!"),
+        (
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>Hello!",
+            "Hello!",
+        ),
+        (
+            "<|tool_calls_section_begin|><|tool_call_begin|>f:0<|tool_call_end|><|tool_calls_section_end|>Hello!",
+            "Hello!",
+        ),
+        ('<|tool_call|>[{"name": "f"}]<|/tool_call|>Hello!', "Hello!"),
+        ('Hello!<|python_tag|>{"name": "f"}<|eom_id|>', "Hello!"),
+        ('<function=f>{"a": 1}</function>Hello!', "Hello!"),
+        (
+            '<｜DSML｜function_calls><｜DSML｜invoke name="f">x</｜DSML｜invoke></｜DSML｜function_calls>Hello!',
+            "Hello!",
+        ),
+        ("<minimax:tool_call>x</minimax:tool_call>Hello!", "Hello!"),
+        ("[TOOL_RESULTS]{}[/TOOL_RESULTS]Hello!", "Hello!"),
+        ("```\n<think>\n```\nHello!", "```\n<think>\n```\nHello!"),
+        ('The tag "<think>" opens them.', 'The tag "<think>" opens them.'),
+        ("The <answer> tag and the <reason> of it", "The <answer> tag and the <reason> of it"),
+        ("A <function> and </function>", "A <function> and </function>"),
         ("Press <Save>, if a < b [x].", "Press <Save>, if a < b [x]."),
         ("The `<think>` tag", "The `<think>` tag"),
         ("5 <", "5 <"),
