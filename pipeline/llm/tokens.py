@@ -18,7 +18,7 @@ _WRAPPER = r"answer|final_answer|response|assistant"
 _TAG_WORDS = rf"{_THOUGHT}|{_THOUGHT_AT_START}|{_CALL}"
 _MARK = re.compile(
     r"(?P<fence>```)|(?<!`)(?:"
-    rf"<(?P<c1>/?)(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:(?P<thought>{_THOUGHT})|(?P<start>{_THOUGHT_AT_START})"
+    rf"<(?P<c1>/)?(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:(?P<thought>{_THOUGHT})|(?P<start>{_THOUGHT_AT_START})"
     rf"|(?P<call>{_CALL}|(?(c1)function|function=[\w.-]{{1,40}})))(?:\s[^<>]{{0,40}})?>"
     rf"|<(?P<c2>/?)(?P<wrapper>{_WRAPPER})>|<(?P<c3>/?)(?P<role>role)>"
     r"|◁(?P<c4>/?)(?P<thought2>think)▷|(?-i:\[(?P<c5>/?)(?P<thought3>THINK)\])"
