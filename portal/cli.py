@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from pydantic import SecretStr
+
 from avatars.errors import AvatarError
 from models.errors import WeightsError
 from pipeline import registry
@@ -98,19 +100,29 @@ def settings_given(parsed: argparse.Namespace) -> dict[str, Any]:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings")
     for name, field in Settings.model_fields.items():
-        default = field.get_default()
-        shown = "" if default in ("", None, ()) or str(default).startswith("***") else f" (default: {default})"
-        text = f"{field.description}{shown}".replace("%", "%%")
+        shown = _shown(field.get_default())
+        text = f"{field.description}{f' (default: {shown})' if shown else ''}".replace("%", "%%")
         flag = f"--{option_name(name)}"
         if field.annotation is bool:
             action = argparse.BooleanOptionalAction
             group.add_argument(flag, dest=name, action=action, default=argparse.SUPPRESS, help=text)
         elif get_origin(field.annotation) is tuple:
-            metavar = option_name(name).rstrip("s").upper()
+            metavar = _metavar(name)
             group.add_argument(flag, dest=name, nargs="+", metavar=metavar, default=argparse.SUPPRESS, help=text)
         else:
             # Settings check the value, so that a bad one reads the same wherever it comes from.
             group.add_argument(flag, dest=name, metavar=_metavar(name), default=argparse.SUPPRESS, help=text)
+
+
+def _shown(default: Any) -> str:
+    """A default as a person would write it; "" for none, which a description names where it matters."""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple):
+        return " ".join(default)
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default is None or isinstance(default, SecretStr) else str(default)
 
 
 def _metavar(name: str) -> str:

@@ -100,113 +100,152 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
     )
 
-    config: AbsolutePath | None = Field(None, description=f"settings file; default: {FILE_NAME} in the data folder")
+    config: AbsolutePath | None = Field(
+        None, description=f"settings file to read; default: {FILE_NAME} in the data folder"
+    )
     data_dir: AbsolutePath = Field(
-        ROOT / "data", description="where avatars, clips, jobs and weights are kept; VIVAVOCE_DATA moves it too"
+        ROOT / "data", description="folder for avatars, clips, jobs and weights; VIVAVOCE_DATA sets it too"
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in")
-    port: int = Field(7860, ge=1, le=65535, description="port to listen on")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines connect")
+    port: int = Field(7860, ge=1, le=65535, description="TCP port to listen on")
     open_browser: bool = Field(
-        True, description="open the page in a browser when ready", json_schema_extra={"option": "browser"}
+        True, description="open the page in a browser when the portal is ready", json_schema_extra={"option": "browser"}
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least serious events that are logged"
+    )
 
-    avatar: str = Field("", description="id of the avatar shown first; default: the first preset")
-    lipsync: LipSyncName = Field(registry.names("lipsync")[0], description="what draws the mouth")
-    tts: TtsName = Field(registry.names("tts")[0], description="what speaks")
-    voice: str = Field("", description="voice of the speech synthesizer; default: its first")
+    avatar: str = Field("", description="id of the avatar that is shown first; default: the first preset")
+    lipsync: LipSyncName = Field(registry.names("lipsync")[0], description="backend that draws the mouth")
+    tts: TtsName = Field(
+        registry.names("tts")[0],
+        description="backend that speaks; auto: hibari for English, edge (online) for other languages",
+    )
+    voice: str = Field("", description="voice of that backend; default: its first")
 
     llm: LlmName = Field(
-        registry.names("llm")[0], description="what answers; 'openai' is any server with that interface"
+        registry.names("llm")[0], description="backend that answers; openai: any server with OpenAI's interface"
     )
-    llm_base_url: str = Field("", description="for 'openai', e.g. http://127.0.0.1:11434/v1 (Ollama)")
-    llm_api_key: SecretStr = Field(SecretStr(""), description="for 'openai'; rather set VIVAVOCE_LLM_API_KEY")
-    llm_model: str = Field("", description="for 'openai': the model's name")
+    llm_base_url: str = Field(
+        "", description="address of the language model's server, e.g. http://127.0.0.1:11434/v1 (Ollama)"
+    )
+    llm_api_key: SecretStr = Field(
+        SecretStr(""),
+        description="key for that server; VIVAVOCE_LLM_API_KEY in the environment keeps it out of lists of processes",
+    )
+    llm_model: str = Field("", description="name of the language model, as that server calls it")
     llm_timeout_s: float = Field(
-        60.0, gt=0, description="for 'openai': longest silence of the model; what it thinks, and keep-alives, are none"
+        60.0,
+        gt=0,
+        description="seconds after which a language model that sends nothing, not even a keep-alive, is given up",
     )
     llm_thinking_timeout_s: float = Field(
-        600.0, gt=0, description="longest time that a model may think before its first, or next, word"
+        600.0, gt=0, description="seconds that the language model may think before its first or next word"
     )
     llm_history_characters: int = Field(
-        12_000, ge=1_000, description="of the conversation, sent along with each question; the oldest goes first"
+        12_000,
+        ge=1_000,
+        description="characters of the conversation that are sent with each question; the oldest are left out first",
     )
-    llm_questions_a_minute: int = Field(30, ge=1, description="of one viewer to the model")
-    tts_timeout_s: float = Field(20.0, gt=0, description="longest wait for the voice within a sentence")
-    llm_system_prompt: str = Field("", description="who the avatar is and how it should answer")
+    llm_questions_a_minute: int = Field(
+        30, ge=1, description="questions that one viewer may ask the language model per minute"
+    )
+    tts_timeout_s: float = Field(
+        20.0, gt=0, description="seconds without sound from the voice after which a sentence is given up"
+    )
+    llm_system_prompt: str = Field(
+        "", description="instructions to the language model: who the avatar is and how it should answer"
+    )
 
-    max_sessions: int = Field(8, ge=1, description="viewers at one time")
+    max_sessions: int = Field(8, ge=1, description="most viewers at one time")
     sessions_per_address: int = Field(
-        0, ge=0, description="of these, viewers from one address; 0: three quarters, so that nobody alone takes all"
+        0, ge=0, description="most viewers at one time from one address; 0: three quarters of max_sessions"
     )
     session_idle_timeout_s: float = Field(
-        900.0, ge=0, description="a session in which nobody speaks ends after this; 0: never"
+        900.0, ge=0, description="seconds after which a session in which nobody speaks ends; 0: never"
     )
 
     transport: Literal["auto", "webrtc", "websocket"] = Field(
-        "auto", description="auto: WebRTC, and the WebSocket where it cannot connect"
+        "auto",
+        description="how pictures and sound travel; auto: by WebRTC, or by the WebSocket where WebRTC cannot connect",
     )
-    stun_urls: Urls = Field((), description="STUN servers, e.g. stun:stun.example.org:3478; none by default")
-    turn_urls: Urls = Field((), description="TURN servers, e.g. turn:turn.example.org:3478?transport=udp")
-    turn_username: str = Field("", description="for the TURN servers")
-    turn_password: SecretStr = Field(SecretStr(""), description="for the TURN servers")
-    video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="WebRTC video")
-    jpeg_quality: int = Field(75, ge=10, le=95, description="pictures over the WebSocket")
+    stun_urls: Urls = Field((), description="STUN servers, e.g. stun:stun.example.org:3478; default: none")
+    turn_urls: Urls = Field(
+        (), description="TURN servers, e.g. turn:turn.example.org:3478?transport=udp; default: none"
+    )
+    turn_username: str = Field("", description="user name for the TURN servers")
+    turn_password: SecretStr = Field(
+        SecretStr(""), description="password for the TURN servers; rather set VIVAVOCE_TURN_PASSWORD"
+    )
+    video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="bits per second of WebRTC video")
+    jpeg_quality: int = Field(75, ge=10, le=95, description="JPEG quality of pictures over the WebSocket, 10 to 95")
 
     allowed_origins: Origins = Field(
-        (), description="other websites whose pages may drive this portal and frame it; default: none"
+        (),
+        description="other websites whose pages may use this portal and show it in a frame, e.g. https://example.org; "
+        "default: none",
     )
     trusted_hosts: Hosts = Field(
-        (), description="public names by which it may be asked, e.g. portal.example.org or *.example.org; * is any"
+        (),
+        description="public host names of this portal, e.g. portal.example.org or *.example.org; *: any name; "
+        "default: none",
     )
     trusted_proxies: Networks = Field(
         ("127.0.0.0/8", "::1"),
-        description="addresses or networks of proxies whose X-Forwarded-* headers are believed; "
-        "default: this machine, in a container its network too",
+        description="addresses or networks of proxies whose X-Forwarded-* headers are believed; in a container, "
+        "those of Docker and Podman are added",
     )
     max_connections: int = Field(
-        1000, ge=16, description="open connections, sockets counted in; beyond, those that ask for nothing are ended"
+        1000,
+        ge=16,
+        description="most open connections, WebSockets included; beyond, those that ask for nothing are ended",
     )
-    root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar")
-    max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest photo or clip taken")
-    jobs_per_address: int = Field(12, ge=1, description="jobs of one address that may wait or run at one time, of 50")
+    root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar; default: none")
+    max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest file that is taken, in bytes")
+    jobs_per_address: int = Field(12, ge=1, description="most jobs of one address that wait or run at one time")
     clip_label: Literal["start", "always", "off"] = Field(
         "start",
-        description="label in made clips that says they are AI-generated: for the first 3 s, always or off (the law of "
-        "many countries asks for one; the mark in the file's metadata stays)",
+        description="when the pictures of a made clip say that it is AI-generated: for the first 3 s, always, or off "
+        "(the law of many countries asks for it); its metadata says so in any case",
     )
-    worker: bool = Field(True, description="run jobs in a process of this portal's; off: `launch.py worker` does")
-    worker_idle_s: float = Field(
-        60.0, gt=0, description="the worker process ends when it had nothing to do for this long"
+    worker: bool = Field(
+        True, description="let the portal start the worker process that runs jobs; off: run `launch.py worker` yourself"
     )
+    worker_idle_s: float = Field(60.0, gt=0, description="seconds without a job after which the worker process ends")
     job_silence_s: float = Field(
-        1800.0, gt=0, description="a job that tells no progress for so long is given up, and its worker ended"
+        1800.0, gt=0, description="seconds without progress after which a job is given up and its worker is ended"
     )
 
     weights_dir: AbsolutePath | None = Field(
         None,
-        description="network weights; default: weights in the data folder",
+        description="folder with the networks' weights; default: weights in the data folder",
         json_schema_extra={"option": "weights"},
     )
     device: Urls = Field(
-        ("auto",), description="where networks run: auto, cpu, cuda:0, mps; several share the sessions among them"
+        ("auto",), description="devices on which networks run: auto, cpu, cuda:0, mps, ...; several share the sessions"
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        "auto", description="of the networks; auto: fp16 on a GPU, fp32 on the CPU"
+        "auto", description="number format of the lip-sync networks; auto: fp16 on a GPU, fp32 on the CPU"
     )
     compile_networks: bool = Field(
         False,
-        description="torch.compile the networks: faster, after a start of some minutes",
+        description="compile the networks with torch.compile: faster drawing, but the start takes minutes longer",
         json_schema_extra={"option": "compile"},
     )
     measure_speed: bool = Field(
-        True, description="measure what networks cost and refuse sessions that the devices are too slow for"
+        True, description="measure how fast networks draw here, and refuse sessions for which the devices are too slow"
     )
-    match_colour: bool = Field(False, description="shift a network's mouths to the colours of the frame around them")
-    sharpen: float = Field(0.0, ge=0, le=1, description="sharpen a network's mouths: 0 none, 1 strong")
-    null_batch_ms: float = Field(5.0, ge=0, description="for the 'null' lip-sync: what a batch takes")
-    null_picture_ms: float = Field(3.0, ge=0, description="for the 'null' lip-sync: what each picture takes besides")
+    match_colour: bool = Field(
+        False, description="match the colours of mouths that a network drew to the frame around them"
+    )
+    sharpen: float = Field(
+        0.0, ge=0, le=1, description="sharpening of mouths that a network drew, from 0 (none) to 1 (strong)"
+    )
+    null_batch_ms: float = Field(5.0, ge=0, description="for measuring with lip-sync null: milliseconds per batch")
+    null_picture_ms: float = Field(
+        3.0, ge=0, description="for measuring with lip-sync null: milliseconds added per picture"
+    )
 
     @property
     def weights_folder(self) -> Path:

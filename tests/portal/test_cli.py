@@ -96,6 +96,16 @@ def test_every_setting_is_an_option(capsys):
         assert f"--{option_name(name)} " in shown or f"--{option_name(name)}," in shown, name
 
 
+def test_the_help_shows_defaults_as_a_person_writes_them(capsys):
+    """Numbers, switches and lists read as one would type them, and a secret has no default."""
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for default in ("60", "on", "127.0.0.0/8 ::1"):
+        assert f"(default: {default})" in shown
+    assert "(default: )" not in shown
+
+
 def test_only_what_was_given_is_passed_on(monkeypatch, served):
     """An option that is not there does not hide the environment."""
     monkeypatch.setenv("VIVAVOCE_PORT", "82")
