@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import av
 import numpy as np
@@ -45,7 +45,8 @@ def probe_footage(path: Path, container: str) -> MediaInfo:
             stream = _moving_stream(source)
             duration_s = _duration_s(stream)
             if duration_s is None and source.duration:
-                duration_s = source.duration / av.time_base
+                # Of what has no length of its own, the container's is counted from 0, wherever the clip begins.
+                duration_s = (source.duration - max(0, source.start_time or 0)) / av.time_base
             width, height = stream.width, stream.height
             fps = float(stream.average_rate) if stream.average_rate else None
     except (av.FFmpegError, ValueError) as error:
@@ -54,6 +55,8 @@ def probe_footage(path: Path, container: str) -> MediaInfo:
             "It may have been cut off on its way: upload it again, or export it as MP4 (H.264).",
             cause="damaged",
         ) from error
+    if not width or not height:
+        raise _broken_off(0, "it has no picture that tells its size")
     check_size(width, height, MAX_CLIP_PIXELS)
     if duration_s is not None and duration_s > MAX_CLIP_S:
         raise BadMedia(
@@ -130,7 +133,20 @@ class _Canvas:
             x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
             canvas[y : y + inner[1], x : x + inner[0]] = rgb
             rgb = canvas
-        return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))  # both count anticlockwise
+        return _upright(rgb, frame)
+
+
+def _upright(rgb: ImageArray, frame: VideoFrame) -> ImageArray:
+    """Turned and mirrored as the file's matrix says, by quarter turns."""
+    sides: Any = frame.side_data  # its types know some kinds only
+    if "DISPLAYMATRIX" not in sides:
+        return np.ascontiguousarray(rgb)
+    # A point (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d, *_ = np.frombuffer(bytes(sides["DISPLAYMATRIX"]), np.int32).tolist()
+    across, down = a, d
+    if abs(b) > abs(a):
+        rgb, across, down = np.swapaxes(rgb, 0, 1), c, b
+    return np.ascontiguousarray(rgb[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
 
 
 def _near(length: float, whole: int) -> int:
@@ -148,7 +164,14 @@ def _moving_stream(source: InputContainer) -> VideoStream:
 
     Raises BadMedia.
     """
-    moving = [one for one in source.streams.video if not one.disposition & STILL_STREAMS and one.frames != 1]
+    if not source.streams:
+        raise _broken_off(0, "nothing is in it")
+    shown = [one for one in source.streams.video if not one.disposition & STILL_STREAMS]
+    moving = [one for one in shown if one.frames != 1]
+    if shown and not moving:
+        raise BadMedia(
+            "The clip has only one picture.", "Save that as JPEG, or upload a longer clip.", cause="one_picture"
+        )
     if not moving:
         raise BadMedia("The file has no moving picture, only sound.", READABLE, cause="no_picture")
     contexts: list[tuple[VideoStream, CodecContext | None]] = [(one, one.codec_context) for one in moving]
@@ -171,7 +194,7 @@ def _decoded(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame
     for packet in source.demux(stream):
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except av.FFmpegError:  # each decoder has errors of its own for what is damaged
             continue
         yield from (frame for frame in frames if isinstance(frame, VideoFrame) and not frame.is_corrupt)
 

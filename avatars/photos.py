@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, ImageSequence
 from avatars.colour import CODE_POINTS_WITHIN, PhotoColours, colours_of, to_srgb
 from avatars.errors import BadMedia
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_PHOTO_PIXELS, MediaInfo, check_size, fit_within, too_large
-from avatars.signatures import READABLE, first_bytes
+from avatars.signatures import READABLE, first_bytes, is_picture
 
 __all__ = ["animation_frames", "probe_picture", "read_picture"]
 
@@ -59,6 +59,8 @@ def probe_picture(path: Path) -> MediaInfo:
     except Image.DecompressionBombError as error:
         raise too_large(MAX_PHOTO_PIXELS) from error
     except DAMAGE as error:
+        if is_picture(first_bytes(path)):
+            raise _damaged() from error
         raise BadMedia(
             "The file is neither a picture nor a clip that can be read.", READABLE, cause="unknown_type"
         ) from error
@@ -92,7 +94,7 @@ def read_picture(path: Path, max_side: int | None) -> ImageArray:
                 image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
             rgb = _flattened(ImageOps.exif_transpose(image), colours)
     except DAMAGE as error:
-        raise BadMedia("The picture is damaged.", "Save it again, or upload another one.", cause="damaged") from error
+        raise _damaged() from error
     return fit_within(rgb, max_side or max(rgb.shape[:2]))
 
 
@@ -116,9 +118,11 @@ def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
                     count += 1
     except DAMAGE as error:
         if not count:
-            raise BadMedia(
-                "The picture is damaged.", "Save it again, or upload another one.", cause="damaged"
-            ) from error
+            raise _damaged() from error
+
+
+def _damaged() -> BadMedia:
+    return BadMedia("The picture is damaged or cut off.", "Save it again, or upload another one.", cause="damaged")
 
 
 @contextmanager

@@ -22,13 +22,14 @@ from av.container import InputContainer
 
 from avatars.confined import Emit, Limits
 from avatars.errors import BadMedia
+from avatars.signatures import first_bytes, is_recording
 
 __all__ = ["CHECKING", "READABLE", "READING", "SpeechFacts", "check_sound", "speech_facts", "speech_pieces"]
 
 FloatArray = npt.NDArray[np.float32]
 
 FORMATS: Final = (
-    "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,adts,ac3,eac3,amr,ape,wv,tta,asf,"
+    "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,adts,ac3,eac3,dts,loas,amr,ape,wv,tta,dsf,voc,asf,"
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts"
 )
 "Their demuxers read the file in hand only. Playlists and everything else that names other files are not among them."
@@ -42,6 +43,14 @@ LOUDEST: Final = 8.0
 PIECE_S: Final = 0.5
 LOST_GAP_S: Final = 0.1
 "between the times of two frames: a longer one has lost its sound"
+SHORTEST_S: Final = 0.1
+"What is shorter is nobody's speech: the rest of it has been lost."
+CUT_SHORT_S: Final = 0.5
+"A recording that ends so much before the end its header tells has been cut off."
+TELLS_LENGTH: Final = ("wav", "aiff", "flac", "mov", "ape", "tta")
+"FFmpeg's names of forms whose header tells the length; of others it is an estimate"
+BELIEVED_S: Final = 3600.0
+"Programs that do not know the length yet write the largest that there can be."
 
 FRAMES_HZ: Final = 50
 "of the short stretches that energy is measured in"
@@ -92,9 +101,9 @@ def check_sound(emit: Emit, path: Path, longest_s: float) -> None:
                     heard = bool(_decoded(packet))
         except av.FFmpegError as error:
             if not heard:
-                raise _unreadable() from error
+                raise _unreadable(path) from error
     if not heard:
-        raise _unreadable()
+        raise _unreadable(path)
 
 
 def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
@@ -113,7 +122,13 @@ def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
             told_s = decoder.read_s
             emit(told_s)
     if energies is None:
-        raise _unreadable()
+        raise _unreadable(path)
+    if decoder.read_s < SHORTEST_S:
+        raise BadMedia(
+            f"Only {decoder.read_s:.2f} seconds of the recording can be read.",
+            "Record or export it again.",
+            cause="too_short",
+        )
     weights = energies.weights()
     level_dbfs = energies.level_dbfs(weights)
     if level_dbfs < FAINTEST_DBFS:
@@ -198,15 +213,19 @@ class _Decoder:
                         expected_s = frame.time + frame.samples / (frame.sample_rate or 1)
                     yield frame
         except av.FFmpegError:
-            return  # the file breaks off, which its counted length shows
+            pass  # the file breaks off
+        missing_s = _told_s(file, self._path, sound_s) - sound_s - self.lost_s
+        self.lost_s += missing_s if missing_s > CUT_SHORT_S else 0.0
 
     def _resampled(self, frame: AudioFrame) -> FloatArray:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or self._resampler[0] != form:
-            self._resampler = form, av.AudioResampler("fltp", frame.layout, self.rate_hz)
+            # Interleaved: of samples in planes PyAV finds the first 8 channels only, and reads wild memory for others.
+            self._resampler = form, av.AudioResampler("flt", frame.layout, self.rate_hz)
         frame.pts = None  # the resampler would fill gaps between times; what is lost is left out
-        parts = [part.to_ndarray() for part in self._resampler[1].resample(frame)]
-        whole = np.concatenate(parts, axis=1) if parts else np.zeros((frame.layout.nb_channels, 0), np.float32)
+        channels = frame.layout.nb_channels
+        parts = [part.to_ndarray().reshape(-1, channels).T for part in self._resampler[1].resample(frame)]
+        whole = np.concatenate(parts, axis=1) if parts else np.zeros((channels, 0), np.float32)
         return np.clip(np.nan_to_num(whole), -LOUDEST, LOUDEST)  # recordings in float may hold anything
 
 
@@ -278,14 +297,28 @@ class _Energies:
 def _opened(path: Path) -> InputContainer:
     """Raises BadMedia."""
     only_this = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    if first_bytes(path).startswith(b"RIFX"):  # FFmpeg would read its numbers the wrong way round, as noise
+        raise BadMedia("WAV recordings of this unusual kind (RIFX) are not read.", READABLE, cause="unknown_type")
     try:
         file = av.open(f"file:{path}", options=only_this, metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _unreadable() from error
+        raise _unreadable(path) from error
     if not file.streams.audio:
         file.close()
         raise BadMedia("There is no sound in the file.", READABLE, cause="no_sound")
     return file
+
+
+def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
+    """How long the recording is by its header; 0 where that is not known."""
+    stream = file.streams.audio[0]
+    told_s = float((stream.duration or 0) * (stream.time_base or 0))
+    if file.format.name == "wav":  # FFmpeg gives the length of what is there
+        head = first_bytes(path)
+        begin = head.find(b"data") + 8
+        there, told = path.stat().st_size - begin, int.from_bytes(head[begin - 4 : begin], "little")
+        told_s = read_s * told / there if 7 < begin <= len(head) and told > there > 0 else 0.0
+    return told_s if file.format.name.split(",")[0] in TELLS_LENGTH and told_s < BELIEVED_S else 0.0
 
 
 def _decoded(packet: av.Packet) -> list[AudioFrame] | None:
@@ -306,5 +339,12 @@ def _check_length(seconds: float, longest_s: float) -> None:
         )
 
 
-def _unreadable() -> BadMedia:
+def _unreadable(path: Path) -> BadMedia:
+    head = first_bytes(path)
+    if not head:
+        return BadMedia("The file is empty.", f"Record or upload it again. {READABLE}", cause="empty")
+    if is_recording(head):
+        return BadMedia(
+            "The recording is damaged or cut off.", f"Upload or export it again. {READABLE}", cause="damaged"
+        )
     return BadMedia("The file is not a sound recording that can be read.", READABLE, cause="unknown_type")

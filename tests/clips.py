@@ -63,11 +63,14 @@ def write_sound(path: Path) -> Path:
     return path
 
 
-def tag_quarter_turn(path: Path) -> None:
-    """Write the display matrix of a phone that was held upright: to be turned clockwise by 90 degrees when shown."""
+def tag_turn(path: Path, a: int = 0, b: int = 1, c: int = -1, d: int = 0) -> None:
+    """Write a display matrix: (x, y) is shown at (a x + c y, b x + d y).
+
+    By default that of a phone that was held upright: to be turned clockwise by 90 degrees when shown.
+    """
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40  # of a version 0 header
-    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
 
 

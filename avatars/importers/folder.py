@@ -41,6 +41,9 @@ READ_HINT: Final = (
     "it has coords.pkl and full_imgs in it."
 )
 ZIP_HINT: Final = "Zip the avatar's folder again, with an ordinary program."
+DOCUMENT_FILES: Final = ("[Content_Types].xml", "mimetype")
+"in the zips that documents of Office, OpenDocument and EPUB are"
+MEDIA_NAME: Final = re.compile(r".*\.(jpe?g|png|webp|heic|avif|gif|mp4|mov|m4v|webm|mkv|avi)", re.IGNORECASE)
 FOREIGN: Final = {
     "frames.bin": ("a Vivavoce avatar", "It is one already: copy its folder into `avatars` in the data folder."),
     "net_encode.pt": ("a lite-avatar", "Prepare its bg_video.mp4 instead."),
@@ -234,6 +237,14 @@ def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str],
             if path.name in FOREIGN:
                 what, remedy = FOREIGN[path.name]
                 raise BadImport(f"This is {what}, which cannot be imported.", remedy, cause="unknown")
+        if any(path.name in DOCUMENT_FILES for path in paths):
+            raise BadImport("Documents are not taken.", "Save the picture in it as JPEG or PNG.", cause="document")
+        if any(MEDIA_NAME.fullmatch(path.name) and not NUMBERED.fullmatch(path.name) for path in paths):
+            raise BadImport(
+                "There is no avatar in the zip, only pictures or clips.",
+                "Unpack it, and upload one of them.",
+                cause="media",
+            )
         raise BadImport(
             f"There is no avatar in {name[:120]!r}: no {LANDMARK_FILE} is in it.", READ_HINT, cause="unknown"
         )

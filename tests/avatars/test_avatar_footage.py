@@ -208,6 +208,24 @@ def test_a_gif_of_one_picture_is_a_photo(tmp_path):
         (b"Rar!\x1a\x07", ".rar", ".zip"),
         (bytes(257) + b"ustar", ".tar", ".zip"),
         (b"PK\x03\x04", "archive", ".zip"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Documents", "JPEG"),
+        (b"%!PS-Adobe-3.0", "PostScript", "PNG"),
+        (b"II+\0\x08\0\0\0", "TIFF", "JPEG"),
+        (b"MMOR\0\0", "Raw", "JPEG"),
+        (b"P6\n2 2\n255\n\x80", "unusual", "JPEG"),
+        (b"qoif\0\0\1\0", "unusual", "JPEG"),
+        (bytes(40) + b" EMF", "metafile", "JPEG"),
+        (b"MSCF\0\0\0\0", ".cab", ".zip"),
+        (b"DKIF\0\0", "Clips", "MP4"),
+        (b"\0\0\0\1\x67\x42", "Clips", "MP4"),
+        (b"\xff\xfb\x90\x64", "only sound", "MP4"),
+        (b"\xff\xf1\x50\x80", "only sound", "MP4"),
+        (b"FORM\0\0\0\0AIFF", "only sound", "MP4"),
+        (b"<!-- made by a program --><svg>", "SVG", "PNG"),
+        (b"<head><title>Error</title></head>", "web page", "Save"),
+        ("<html>".encode("utf-16"), "web page", "Save"),
+        (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "text", "editor"),
+        (b'{"error": "not found"}', "text", "editor"),
         (b"RIFF\0\0\0\0WAVEfmt ", "only sound", "MP4"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
         (b"<!DOCTYPE html>\n<html>", "web page", "Save"),
@@ -221,3 +239,48 @@ def test_what_is_not_taken_is_named(tmp_path, head, named, way_out):
         probe(tmp_path / "photo.jpg")
     assert named in refused.value.message
     assert way_out in refused.value.hint
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "bmp", "gif"])
+@pytest.mark.parametrize("kept", [0.02, 0.5])
+def test_a_picture_that_is_cut_off_is_called_damaged(tmp_path, suffix, kept):
+    """What begins as a picture is no unknown file, however early it ends."""
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: max(30, int(kept * path.stat().st_size))])
+    with pytest.raises(BadMedia) as refused:
+        read_photo(path)
+    assert refused.value.cause == "damaged"
+
+
+def test_a_clip_of_one_picture_is_told(tmp_path):
+    """It is neither called sound, nor made an avatar that stands still."""
+    write_clip(tmp_path / "a.mp4", grey_levels([60]))
+    with pytest.raises(BadMedia) as refused:
+        probe(tmp_path / "a.mp4")
+    assert refused.value.cause == "one_picture" and "JPEG" in refused.value.hint
+
+
+def test_a_clip_that_begins_late_is_as_long_as_it_is(tmp_path):
+    """A piece of a long recording keeps the recording's times: they are no length."""
+    times_s = [3600 + index / 25 for index in range(10)]
+    path = write_clip(tmp_path / "a.mkv", grey_levels([60] * 10), times_s=times_s)
+    assert probe(path).duration_s < 1
+    assert len(list(clip_frames(path))) == 10
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("3gp", "h263"), ("flv", "flv"), ("mov", "mjpeg"), ("avi", "mpeg4")])
+def test_damage_in_the_middle_is_passed_over(tmp_path, suffix, codec):
+    """Whatever error a decoder has for damaged pictures, those around them are shown."""
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as output:
+        stream = add_video(output, codec, 128, g=5)
+        stream.height = 96
+        noise = np.random.default_rng(0).integers(0, 256, (50, 96, 128, 3), np.uint8)
+        write_stream(output, noise, stream)
+    data = bytearray(path.read_bytes())
+    middle, tenth = len(data) // 2, len(data) // 10
+    data[middle : middle + tenth] = np.random.default_rng(1).integers(0, 256, tenth, np.uint8).tobytes()
+    path.write_bytes(data)
+    assert len(list(clip_frames(path))) >= 40

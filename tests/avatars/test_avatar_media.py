@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clips import grey_levels, moving_portrait, tag_quarter_turn, write_clip, write_sound
+from clips import grey_levels, moving_portrait, tag_turn, write_clip, write_sound
 from PIL import Image
 
 from avatars.errors import BadMedia
@@ -181,11 +181,36 @@ def test_rotation_tags_are_respected(tmp_path):
     picture = np.zeros((64, 96, 3), np.uint8)
     picture[:, :48] = 220  # bright on the left: on top, once turned clockwise
     path = write_clip(tmp_path / "a.mov", [picture] * 3)
-    tag_quarter_turn(path)
+    tag_turn(path)
     frame = next(clip_frames(path))
     assert frame.shape == (96, 64, 3)
     assert frame[:40].mean() > 200
     assert frame[56:].mean() < 20
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        ((1, 0, 0, 1), "top left"),
+        ((-1, 0, 0, 1), "top right"),
+        ((1, 0, 0, -1), "bottom left"),
+        ((-1, 0, 0, -1), "bottom right"),
+        ((0, 1, -1, 0), "top right"),
+        ((0, -1, 1, 0), "bottom left"),
+        ((0, 1, 1, 0), "top left"),
+        ((0, -1, -1, 0), "bottom right"),
+    ],
+)
+def test_clips_are_mirrored_as_they_say(tmp_path, matrix, corner):
+    """A clip of a front camera may be stored mirrored; it is not shown upside down for that."""
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:24, :24] = 220
+    path = write_clip(tmp_path / "a.mov", [picture] * 3)
+    tag_turn(path, *matrix)
+    frame = next(clip_frames(path))
+    assert frame.shape == ((64, 96, 3) if matrix[0] else (96, 64, 3))
+    bright = frame[:20] if "top" in corner else frame[-20:]
+    assert (bright[:, :20] if "left" in corner else bright[:, -20:]).mean() > 200
 
 
 def test_large_clips_are_scaled_down(tmp_path):

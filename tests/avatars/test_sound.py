@@ -225,3 +225,53 @@ def test_what_is_no_recording_is_told(tmp_path: Path, content: bytes) -> None:
         with pytest.raises(BadMedia) as told:
             look(lambda _item: None, path, 600)
         assert "WAV" in told.value.hint
+
+
+@pytest.mark.parametrize(("channels", "form"), [(8, "FLAC"), (9, "WAV"), (16, "WAV"), (32, "CAF")])
+def test_any_number_of_channels_is_read(tmp_path: Path, channels: int, form: str) -> None:
+    """Field recorders write many; one of them has the voice."""
+    samples = np.full((2 * RATE_HZ, channels), 1e-5, np.float32)
+    samples[:, channels - 1] = spoken(2)
+    path = tmp_path / "upload"
+    soundfile.write(path, samples, RATE_HZ, format=form, subtype="PCM_24")
+    facts = facts_of(path)
+    assert facts.weights[channels - 1] == 1.0 and len(facts.weights) == channels
+    assert np.corrcoef(sound_of(path, facts), samples[:, -1])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "FLAC"])
+def test_a_recording_that_is_cut_off_says_so(tmp_path: Path, form: str) -> None:
+    """Where its header tells how long it was, what is missing at its end is counted as lost."""
+    path = tmp_path / "upload"
+    soundfile.write(path, spoken(4), RATE_HZ, format=form)
+    assert facts_of(path).lost_s == 0
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    facts = facts_of(path)
+    assert facts.duration_s > 1 and abs(facts.duration_s + facts.lost_s - 4) < 0.2
+
+
+def test_what_is_left_of_a_recording_is_not_called_silent(tmp_path: Path) -> None:
+    """A file of which next to nothing can be read is told as that: its microphone is not to blame."""
+    path = tmp_path / "upload"
+    soundfile.write(path, np.zeros(500), RATE_HZ, format="WAV")
+    with pytest.raises(BadMedia) as told:
+        facts_of(path)
+    assert told.value.cause == "too_short"
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "aac"), ("mov", "pcm_s16le"), ("wav", "pcm_s16le")])
+def test_a_recording_cut_off_beyond_reading_is_called_damaged(tmp_path: Path, form: str, codec: str) -> None:
+    """It begins as a recording, so it is not told to be none."""
+    path = write_recording(tmp_path / "upload", spoken(1)[None], form, codec)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(BadMedia) as told:
+        check_sound(lambda _item: None, path, 600)
+    assert told.value.cause == "damaged"
+
+
+def test_numbers_the_wrong_way_round_are_not_spoken(tmp_path: Path) -> None:
+    """FFmpeg reads a RIFX file as noise, so it is refused."""
+    path = write_recording(tmp_path / "upload", spoken(1)[None], "wav", "pcm_s16le")
+    path.write_bytes(b"RIFX" + path.read_bytes()[4:])
+    with pytest.raises(BadMedia, match="RIFX"):
+        check_sound(lambda _item: None, path, 600)

@@ -15,7 +15,7 @@ import models
 import pipeline
 import portal
 from avatars.errors import AvatarError
-from avatars.signatures import NOT_TAKEN
+from avatars.signatures import NOT_TAKEN, TEXTS
 from models.errors import WeightsError
 from pipeline.errors import VivavoceError
 from portal.api.errors import STATUSES
@@ -114,7 +114,7 @@ def of_causes() -> Iterator[str]:
                     of_files = file.name != "sound.py"
                     yield from (f"{code}.{cause}" for cause in causes if of_files)
                     yield from (f"unsupported_media.{cause}" for cause in causes if of_sound)
-    yield from (f"bad_media.{cause}" for *_rest, cause in NOT_TAKEN)
+    yield from (f"bad_media.{cause}" for *_rest, cause in (*NOT_TAKEN, *TEXTS))
 
 
 def test_every_cause_is_told_in_chinese() -> None:
