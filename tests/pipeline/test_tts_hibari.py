@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
-from pipeline.tts.hibari import MAX_PIECE_PHONEMES, HibariSynthesizer
+from pipeline.tts.hibari import MAX_PARTS, MAX_PIECE_PHONEMES, HibariSynthesizer
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
@@ -118,6 +118,25 @@ async def test_digits_do_not_make_one_endless_piece(hibari: HibariSynthesizer) -
     assert len(pieces) > 5
     assert max(map(len, pieces)) <= MAX_PIECE_PHONEMES
     assert " ".join(pieces).count("ˈ") == 18 * short.count("ˈ")
+
+
+@pytest.mark.parametrize("pair", ["a%", "1/", "-1", "aB", "1st", "%%a", "a\u00ad", "é-"])
+def test_a_run_of_signs_is_read_in_parts(hibari: HibariSynthesizer, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hibari takes the cube of how many parts a run has, so none has more than a few."""
+    given: list[str] = []
+    monkeypatch.setattr(hibari._voice(None), "phonemize", lambda text: given.append(text) or [])
+    hibari._phonemize(pair * 100, None)
+    assert "".join(given[0].split()) == pair * 100
+    assert max(map(len, given[0].split())) <= 3 * MAX_PARTS
+
+
+def test_what_people_write_is_read_in_one_go(hibari: HibariSynthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dates, sums and words with hyphens are no endless runs."""
+    given: list[str] = []
+    monkeypatch.setattr(hibari._voice(None), "phonemize", lambda text: given.append(text) or [])
+    text = "On 2026-11-28T10:30:15.123Z a state-of-the-art $1,234,567.89 well-thought-out (e-mail) 50%/50% deal."
+    hibari._phonemize(text, None)
+    assert given == [text]
 
 
 async def test_speakers_take_turns_by_the_piece(hibari: HibariSynthesizer) -> None:
