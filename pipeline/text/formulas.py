@@ -18,8 +18,9 @@ _SYMBOLS = {
     **dict.fromkeys(("ge", "geq"), " ≥ "),
     **dict.fromkeys(("ne", "neq"), " ≠ "),
     **dict.fromkeys(("approx", "simeq", "sim"), " ≈ "),
-    **dict.fromkeys(("left", "right", "displaystyle", "quad", "qquad", "limits", "big", "Big", "boxed"), " "),
+    **dict.fromkeys(("left", "right", "displaystyle", "quad", "qquad", "limits", "big", "Big", "boxed", "vec"), " "),
     **dict.fromkeys(("ldots", "dots", "cdots", "to", "rightarrow", "Rightarrow", "implies"), ", "),
+    "in": " in ",
     "pm": " ± ",
     "div": " ÷ ",
     "infty": "∞",
@@ -31,19 +32,25 @@ _NAMES = re.compile(
     r"|(?:var)?phi|chi|psi|omega|sin|cos|tan|log|ln|exp|min|max|lim",
     re.IGNORECASE,
 )
-_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit|operatorname|boxed|mathbb)\s*\{([^{}]*)\}")
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|mathrm|mathbf|mathit|operatorname|boxed|mathbb|mathcal|mathsf|vec|hat|bar|tilde|overline)\s*\{([^{}]*)\}"
+)
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _ROOT = re.compile(r"\\sqrt\s*\{([^{}]*)\}")
-_POWER = re.compile(r"\s*\^\s*(?:\{\s*([23]|\\circ)\s*\}|([23]|\\circ))")
+_POWER = re.compile(r"\s*\^\s*(?:\{\s*(-?\w{1,3}|\\circ)\s*\}|(\w|\\circ))")
 _INDEX = re.compile(r"_\{?([A-Za-z0-9]+)\}?")
-_COMMAND = re.compile(r"\\([A-Za-z]+|[,;:! %])\s?")
+_COMMAND = re.compile(r"\\([A-Za-z]+|[,;:! %{}|])\s?")
+_UNSAID = re.compile(r"[\\{}_&]|\^(?!-?\w)")
+_BARE = re.compile(r"\\(?:boxed|text|sqrt|[dt]?frac)\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\{[^{}]*\})?")
+"""What some models write without any marks around it."""
 
 
 def say_formulas(text: str) -> str:
     """The text with each formula put plainly, or left out. Sums of money are none."""
     if "$" not in text and "\\" not in text:
         return text
-    return _FORMULA.sub(lambda match: said_formula(next(filter(None, match.groups()))), text)
+    text = _FORMULA.sub(lambda match: said_formula(next(filter(None, match.groups()))), text)
+    return _BARE.sub(lambda match: said_formula(match[0]), text)
 
 
 def said_formula(tex: str) -> str:
@@ -53,10 +60,15 @@ def said_formula(tex: str) -> str:
     for _ in range(3):  # one within another
         tex = _WRAPPED.sub(r" \1 ", tex)
         tex = _ROOT.sub(r" √\1 ", _FRACTION.sub(r" \1 / \2 ", tex))
-    tex = _POWER.sub(lambda match: {"2": "²", "3": "³"}.get(match[1] or match[2], "°"), tex)
+    tex = _POWER.sub(_said_power, tex)
     tex = _COMMAND.sub(_said_command, _INDEX.sub(r" \1 ", tex))
     said = " ".join(tex.split())
-    return "" if len(said) > MAX_SAID_CHARACTERS or any(mark in said for mark in "\\{}^_&") else said
+    return "" if len(said) > MAX_SAID_CHARACTERS or _UNSAID.search(said) else said
+
+
+def _said_power(match: re.Match[str]) -> str:
+    power = match[1] or match[2]
+    return {"2": "²", "3": "³", "\\circ": "°"}.get(power, f"^{power} ")
 
 
 def _said_command(match: re.Match[str]) -> str:

@@ -19,6 +19,7 @@ counts as two, because it says as much as two letters."""
 MAX_INSIDE_CHARS = 100
 """A link, a formula or `code` is not cut within, unless it turns out to be none."""
 MAX_FORMULA_CHARS = 500
+MAX_FENCE_CHARS = 8
 
 _CLOSERS = "\"'”’»›“‘«)]}」』）】》〉〕｝*_`~"
 _WIDE_ENDS = "。！？｡．‼⁇⁈⁉" + "।॥" + "؟۔" + "։" + "።፧፨" + "។៕" + "။" + "෴" + "\u037e"
@@ -35,7 +36,7 @@ _BOUNDARY_MARKS = frozenset(_CLOSERS + _ENDS + _CLAUSES + "\n").union(
 )
 """A sentence can only end after one of these."""
 
-_PLAIN = re.compile(rf"[^\s`~$\\(\[{re.escape(_CLOSERS + _ENDS + _CLAUSES)}]+")
+_PLAIN = re.compile(rf"[^\s`~$\\(\[{{{re.escape(_CLOSERS + _ENDS + _CLAUSES)}]+")
 """Within a run of these no sentence ends, and nothing begins that is not text."""
 _FENCE = "```"
 _FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:[-*+>]|\d+[.)])?[ \t]*\Z")
@@ -43,7 +44,8 @@ _FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:[-*+>]|\d+[.)])?[ \t]*\Z")
 
 _TITLES = re.compile(
     r"mr|mrs|ms|mx|dr|prof|rev|fr|hon|pres|gov|sen|rep|gen|col|maj|capt|cmdr|lt|sgt|st|mt|ft|messrs|mme|mlle|vs|cf|al"
-    r"|hr|frau|sr|sra|srta|dna|inż|mgr|bzw|usw|ca|nr"
+    r"|hr|frau|sr|sra|srta|dna|inż|mgr|bzw|usw|ca|nr|med|phil|rer|exm[oa]|av|np|ul|např|wm|viz"
+    r"|ул|пр|им|акад|проф|тов|डॉ|प्रो"
 )
 """Abbreviations that stand before a name, so that the capital after them begins no sentence."""
 _BEFORE_NUMBER = re.compile(
@@ -55,7 +57,18 @@ _DOTTED = re.compile(r"[^\W\d_]{1,2}(\.[^\W\d_]{1,2})+")
 _CLOCK = frozenset({"a.m", "p.m"})
 _AFTER_CLAUSE = re.compile(rf"[{_CLAUSES}{_ENDS}](?=\s)|[{_WIDE_CLAUSES}{_WIDE_ENDS}]")
 _AFTER_WORD = re.compile(r"\s")
-_LIST_MARKER = re.compile(r"(?:^|\n|: |：)[ \t]*\(?\d{1,3}$")
+_LIST_MARKER = re.compile(r"(?:^|\n|: |：)[ \t]*\(?(?:\d{1,3}|[IVX]{1,5})$")
+_ORDINAL = re.compile(r"(?<!I )\b(?:am|vom|zum|zur|den|dem|der|des|im|ab|seit|bis)\s\d{1,2}$", re.IGNORECASE)
+"""In German a full stop makes a number an ordinal: "am 3. Oktober"."""
+_CITED = re.compile(rf"(?<=[{re.escape(_ENDS)}])(?:\s?\[\^?[\w-]{{1,8}}\^?\])+\Z")
+_ENTITY = re.compile(r"&#?\w{1,8};\Z")
+_HEADING = re.compile(r"(?:\A|\n)[ \t]*#{1,6} [^\n]*\Z")
+_GREEK_QUESTION = re.compile("[\u0370-\u03ff\u1f00-\u1fff];\\Z")
+_ENVIRONMENT = re.compile(
+    r"\\begin\{((?:equation|align(?:ed)?|gather(?:ed)?|multline|cases|array|split|eqnarray|[pbvBV]?matrix)\*?)\}"
+    r".*\\end\{\1\}\Z",
+    re.DOTALL,
+)
 _LAST_TOKEN = re.compile(r"\S*\Z")
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _SENTENCE_WORD = re.compile(r"[^\W\d_][^\W\d_]*(?:['’][^\W\d_]+)?")
@@ -119,6 +132,7 @@ class SentenceSplitter:
         self._fence = ""  # the mark that ends the block of code that we are in
         self._fence_on_line = False  # only on a line of its own
         self._fence_may_be_block = False
+        self._fence_grows = False  # its opening mark may be longer yet
         self._fence_line = ""  # of a block of code: its last line so far
         self._formula = ""  # the raw formula that we are in, with its opening mark
         self._sees_formulas = True
@@ -185,16 +199,20 @@ class SentenceSplitter:
         self._held = before
         self._fence, self._fence_line = mark, ""
         self._fence_on_line = mark != _FENCE
-        self._fence_may_be_block = on_line
+        self._fence_may_be_block = self._fence_grows = on_line
         return True
 
     def _take_code(self, character: str) -> list[Sentence]:
+        self._fence_grows = self._fence_grows and character == self._fence[0] and len(self._fence) < MAX_FENCE_CHARS
+        if self._fence_grows:
+            self._fence += character
+            return []
         if character == "\n":
             self._fence_on_line = self._fence_on_line or self._fence_may_be_block
             self._fence_line = ""
             return []
-        self._fence_line = (self._fence_line + character)[-16:]
-        closes = self._fence_line.lstrip() == self._fence if self._fence_on_line else self._ends_inline_code()
+        self._fence_line = (self._fence_line + character)[-2 * MAX_FENCE_CHARS :]
+        closes = self._fence_line.lstrip(" \t>") == self._fence if self._fence_on_line else self._ends_inline_code()
         if closes:
             self._fence = ""
         return []
@@ -203,23 +221,26 @@ class SentenceSplitter:
         return self._fence_line.endswith(self._fence) and self._fence_line.strip("`") != ""
 
     def _opens_formula(self, character: str) -> bool:
-        opened = {"$": "$$", "[": "\\[", "(": "\\("}.get(character, "")
+        opened = {"$": "$$", "[": "\\[", "(": "\\(", "{": "\\begin{"}.get(character, "")
+        before = opened[:-1]
         if (
             not opened
             or not self._sees_formulas
-            or not self._held.endswith(opened[0])
-            or self._held.endswith("\\" + opened[0])
+            or not self._held.endswith(before)
+            or self._held.endswith("\\" + before)
         ):
             return False
-        self._held = self._held[:-1]
+        self._held = self._held[: -len(before)]
         self._formula = opened
         return True
 
     def _take_formula(self, character: str) -> list[Sentence]:
         """A formula is put plainly once it is whole; one that never ends was none, and its words are kept."""
         self._formula += character
-        closer = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}[self._formula[:2]]
-        if len(self._formula) >= 4 and self._formula.endswith(closer):
+        closer = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}.get(self._formula[:2])
+        if closer is None and character == "}" and _ENVIRONMENT.match(self._formula):
+            self._formula = ""
+        elif closer and len(self._formula) >= 4 and self._formula.endswith(closer):
             said = said_formula(self._formula[2:-2])
             self._formula = ""
             cut = self._take_run(said) if said else []
@@ -248,16 +269,16 @@ class SentenceSplitter:
         if not gap and (following in _CLOSERS or following in _ENDS or following in _CLAUSES):
             # “ closes a German quotation and opens a Chinese one.
             return following in "“‘" and text.rstrip("”’")[-1:] in _WIDE_ENDS
-        core = text.rstrip(_CLOSERS + " ")
+        core = _CITED.sub("", text).rstrip(_CLOSERS + " ")
         if not core or not may_break_before(self._held + following, len(self._held)):
             return False
         if following == "»" and core.count("«") > core.count("»"):
             return False  # French: a space stands before the closing quote
         if "\n" in gap:
             # A line of prose that was wrapped goes on in lower case; anything else (a list, a heading) is on its own.
-            return not following.islower()
+            return not following.islower() or _HEADING.search(text) is not None
         last = core[-1]
-        if last in _WIDE_ENDS:
+        if last in _WIDE_ENDS or (gap and _GREEK_QUESTION.search(core)):
             return True
         is_ellipsis = last == "…" or core.endswith("..")
         if gap or is_cjk(following):
@@ -277,7 +298,7 @@ class SentenceSplitter:
         return last[0] if last[1:] == " " else last[-1:] or " "
 
     def _may_cut_clause(self, core: str) -> bool:
-        if core[:-1].endswith(".") or _is_inside(core):
+        if core[:-1].endswith(".") or _is_inside(core) or _ENTITY.search(core):
             return False
         return width(core) > (FIRST_CLAUSE_CHARS if self._is_first else LONG_CLAUSE_CHARS)
 
@@ -287,7 +308,9 @@ class SentenceSplitter:
         if not following.isupper() or core[-1:] not in (".", "!", "?") or _is_inside(core):
             return False
         token = _LAST_TOKEN.search(core[:-1])
-        word = token[0].lstrip(_CLOSERS + "(“‘«¿¡") if token else ""
+        word = token[0].lstrip(_CLOSERS + "(“‘«¿¡").rstrip(_CLOSERS) if token else ""
+        if word.isdigit():
+            return len(word) > 3  # a year, and no number in front of a month
         is_word = _WORD.fullmatch(word) is not None and len(word) > 1 and not _TITLES.fullmatch(word.lower())
         return is_word and (word.islower() or core[:-1].lstrip(_CLOSERS + "“‘«¿¡ ") == word)
 
@@ -318,7 +341,7 @@ class SentenceSplitter:
 def _has_ended(held: str) -> bool:
     """Whether a text that pauses there is a whole sentence. Not after a digit: "3." may go on with "14"."""
     text = held.rstrip()
-    core = text.rstrip(_CLOSERS + " ")
+    core = _CITED.sub("", text).rstrip(_CLOSERS + " ")
     if not core or _is_inside(core):
         return False
     if core[-1] in "!?…" + _WIDE_ENDS:
@@ -338,9 +361,9 @@ def _is_abbreviation(word_and_before: str, following: str) -> bool:
         return True
     if _DOTTED.fullmatch(word):
         return lowered not in _CLOCK
-    if len(word) == 1 and word.isalpha() and word.isascii():
-        return word != "I"
-    return _LIST_MARKER.search(word_and_before) is not None
+    if len(word) == 1 and word.isalpha() and (word.isascii() or word.isupper()) and word not in ("I", "Я"):
+        return True
+    return any(kind.search(word_and_before) for kind in (_LIST_MARKER, _ORDINAL))
 
 
 def _is_inside(text: str) -> bool:

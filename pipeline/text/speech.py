@@ -19,13 +19,16 @@ from pipeline.text.formulas import say_formulas
 __all__ = ["speakable"]
 
 MAX_WORD_CHARS = 60
-"""Longer runs of letters (hashes, keys, the tail of an address) are not words: no voice can say them."""
+"""Longer runs of letters (hashes, keys, the tail of an address) are not words: no voice can say them; nor shorter ones
+with digits among the letters."""
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("strikethrough")
 _FENCED = re.compile(r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:^[ \t]*~~~[^\n]*$|\Z)", re.DOTALL | re.MULTILINE)
-_NUMBERS = r"\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*"
+_NUMBERS = r"[1-9]\d{0,2}(?:\s*[,;–-]\s*\d{1,3})*"
 _CITATION = re.compile(
-    rf"\s*(?:【[^【】\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\](?!:)|\[citation:[^\[\]]*\])"
+    rf"\s*(?:【[^【】\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\^?\](?!:)|\[citation:[^\[\]]*\]"
+    r"|\[(?:doc|source|ref|webpage|search|result|来源|资料|文档)s?[\s:_-]?\d{1,3}\](?!\()|\[\d{1,3}†[^\[\]]*\]"
+    r"|\[@\w[\w:.;@ -]*\](?!\()|\ue200[^\ue200\ue201]*\ue201|cite(?:turn\d+[a-z]+\d+)+)"
     rf"|(?P<before>\w*)(?P<marks>\s?(?:\[{_NUMBERS}\])+)(?![(:\w])",
     re.IGNORECASE,
 )
@@ -39,15 +42,31 @@ _LINKED = re.compile(r"!?\[([^\[\]]+)\]\[[^\[\]]*\]")
 _LINK_TAIL = re.compile(r"\]\([^)\s]*\)?")
 _LINK_HEAD = re.compile(r"!?\[(?=[^\[\]]*\Z)")
 _URL = re.compile(
-    r"(?:https?|ftp|wss?)://(?:www\.)?([^\s/?#:<>()\"'，。！？；、]+)[^\s<>\"'，。！？；、）】]*|mailto:", re.IGNORECASE
+    r"(?:https?|ftp|wss?)://(?:[^\s/?#@<>()]*@)?(?:www\.)?([^\s/?#:<>()\"'，。！？；、]+)[^\s<>\"'，。！？；、）】]*|mailto:"
+    r"|data:[\w/+.-]+;base64,[\w+/=]*",
+    re.IGNORECASE,
 )
+_CLOSED_HEADING = re.compile(r"^([ \t]*#{1,6}[ \t].*?)[ \t]+#+[ \t]*$", re.MULTILINE)
+_CALLOUT = re.compile(r"\[!(\w+)\]")
+_HIGHLIGHT = re.compile(r"(?<![\w=])==(?=[^\s=])(.+?)(?<=[^\s=])==(?![\w=])")
+_TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_UNSEEN = re.compile(r"<(script|style|pre)\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+"""Elements of HTML whose words are code."""
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•·▪◦‣][ \t]+(?:\[[ xX]\][ \t]+)?)+", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t|:+-]*-{2,}[ \t|:+-]*$", re.MULTILINE)
 _PRODUCT = re.compile(r"(?<=\d)\*(?=\d)")
+_POWER = re.compile(r"(?<=[A-Za-z0-9)])(?:\^|\*\*(?=\d))\{?(-?\w{1,3})\}?\^?(?![\w*])")
+_ARROW = re.compile(r"(?<=\s)(?:<?-{1,3}>|<?={1,3}>|<-{1,3})(?=\s)")
 _STRONG = re.compile(r"\*\*|__|~~|`+")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])|(?<!\w)_(?=\w)|(?<=\w|[.,!?])_(?!\w)")
-_PIPE = re.compile(r"[ \t]*\|[ \t]*")
-_LONG_WORD = re.compile(rf"[A-Za-z0-9+/=_-]{{{MAX_WORD_CHARS + 1},}}")
+_PIPE = re.compile(r"[ \t]*\|+[ \t]*")
+_LONG_WORD = re.compile(
+    rf"[A-Za-z0-9+/=_-]{{{MAX_WORD_CHARS + 1},}}"
+    r"|\b(?=(?:[A-Za-z]*\d){3})(?=\d*[A-Za-z])[A-Za-z0-9]{20,}(?![A-Za-z0-9])"
+    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
+    re.IGNORECASE,
+)
+_KEYS = str.maketrans({"⌘": " Command ", "⌥": " Option ", "⇧": " Shift ", "⌃": " Control ", "⌫": " Backspace "})
 _REPEATED = re.compile(r"([!?！？,，;；:：、~])\1+|(。)。+")
 _BEFORE_MARK = re.compile(r"\s+([,.!?;:，。！？；：、](?:\s|$))")
 _SPOKEN_SYMBOLS = frozenset("°©®™№℃℉%‰$€£¥₩₹+=<>±×÷−√≈≠≤≥∞&@#")
@@ -66,12 +85,14 @@ _ELEMENT = re.compile(
 
 def speakable(text: str) -> str:
     """What a voice should say of a text: no markup, code blocks or emoji; of an address only its host. May be empty."""
-    text = _REFERENCE.sub("", _FENCED.sub(" ", text))
+    text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text)))
+    text = _CALLOUT.sub(r"\1", _CLOSED_HEADING.sub(r"\1", _REFERENCE.sub("", text)))
     text = say_formulas(_CITATION.sub(_without_citation, text))
     text = _LINKED.sub(r"\1", _LINE_MARK.sub("", _RULE.sub("", text)))
+    text = _HIGHLIGHT.sub(r"\1", _POWER.sub(_said_power, text))
     text = "".join(_words(_MARKDOWN.parseInline(_PRODUCT.sub(r"\\*", text)), text))
     text = _LINK_HEAD.sub("", _LINK_TAIL.sub("", text))
-    text = html.unescape(_URL.sub(lambda match: (match[1] or "").rstrip(".,;!"), text))
+    text = _ARROW.sub("→", html.unescape(_URL.sub(_said_address, text))).translate(_KEYS)
     text = _EMPHASIS.sub("", _STRONG.sub("", text))
     text = _PIPE.sub(", ", text)
     text = "".join(_without_pictures(text))
@@ -85,6 +106,17 @@ def _without_citation(match: re.Match[str]) -> str:
     if match["marks"] is None:
         return ""
     return match[0] if _NEEDS_NUMBER.fullmatch(match["before"]) else match["before"]
+
+
+def _said_power(match: re.Match[str]) -> str:
+    """A power is said as one: without its sign it would be another number."""
+    return {"2": "²", "3": "³"}.get(match[1], f"^{match[1]}")
+
+
+def _said_address(match: re.Match[str]) -> str:
+    """Its host, and the bracket that closes around the address and is none of it."""
+    closed = match[0].count(")") > match[0].count("(")
+    return (match[1] or "").rstrip(".,;!") + (")" + match[0].rpartition(")")[2] if closed else "")
 
 
 def _words(tokens: list[Token], source: str) -> Iterator[str]:
@@ -111,7 +143,8 @@ def _without_pictures(text: str) -> Iterator[str]:
     """Its characters without emoji, arrows, joiners and what no font or voice knows; a space where one stood."""
     kept = {match.start() for match in _KEPT_JOINERS.finditer(text)}
     for at, character in enumerate(text):
-        if character.isalnum() or character in _SPOKEN_SYMBOLS or at in kept:
+        is_power = character == "^" and text[at - 1 : at].isalnum() and text[at + 1 : at + 2] > ""
+        if character.isalnum() or character in _SPOKEN_SYMBOLS or at in kept or is_power:
             yield character
         elif character not in _JOINERS:
             category = unicodedata.category(character)
