@@ -39,7 +39,7 @@ class Reading:
 
 
 FIGURES: dict[str, Figure] = {
-    "render_ms": Figure("embedded renderer, mouth + paste + life, CPU a picture", "ms", 5),
+    "render_ms": Figure("embedded renderer, mouth + paste + life, CPU per picture", "ms", 5),
     "idle_webrtc": Figure("one idle viewer, WebRTC", "% core", 6, peer="49-58 (Wav2Lip), 87-101 (MuseTalk)"),
     "idle_websocket": Figure("one idle viewer, WebSocket", "% core", 3, peer="-"),
     "speaking_webrtc": Figure("one speaking viewer, WebRTC, everything", "% core", 25, peer="51-56, stub network"),
@@ -53,20 +53,20 @@ FIGURES: dict[str, Figure] = {
     "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, median over 60 s without sign", "ms", 40),
     "skew_websocket_ms": Figure("audio-video skew in Chromium, WebSocket, median over 60 s without sign", "ms", 25),
     "paste_ms": Figure("paste-back with feathered mask, 512x512, CPU", "ms", 0.3, peer="0.53-0.57"),
-    "whisper_ms": Figure("whisper features a picture while speaking, CPU", "ms", 6, peer="38-44, in silence too"),
+    "whisper_ms": Figure("whisper features per picture while speaking, CPU", "ms", 6, peer="38-44, in silence too"),
     "whisper_cosine": Figure(
         "whisper features streamed, against 30 s encoded at once: cosine, mean of 5 states", "", 0.97, True, peer=".79"
     ),
-    "musetalk_path_ms": Figure("everything but the network, MuseTalk path, CPU a picture", "ms", 11.6, peer="44-49"),
+    "musetalk_path_ms": Figure("everything but the network, MuseTalk path, CPU per picture", "ms", 11.6, peer="44-49"),
     "idle_neural": Figure("one idle viewer of a MuseTalk session, WebRTC", "% core", 6, peer="87-101"),
     "sound_null_ms": Figure(
-        "text sent -> first sound, network of 20 ms a picture", "ms", 200, peer="1180, free network"
+        "text sent -> first sound, network of 20 ms per picture", "ms", 200, peer="1180, free network"
     ),
-    "late_pictures": Figure("8 sessions, network of 5 ms a batch + 3 ms a picture: late pictures", "", 0, peer="-"),
+    "late_pictures": Figure("8 sessions, network of 5 ms per batch + 3 ms per picture: late pictures", "", 0, peer="-"),
     "photo_s": Figure("photo -> avatar, CPU", "s", 6),
     "clip_s": Figure("10 s of 704x1216 clip -> avatar, CPU", "s", 60),
-    "session_mb": Figure("added memory a session", "MB", 30, peer="35-60 (after 124 for the first)"),
-    "avatar_mb": Figure("added memory, a 10 s 720p avatar", "MB", 150, peer="its frames, 69 MB a second"),
+    "session_mb": Figure("added memory per session", "MB", 30, peer="35-60 (after 124 for the first)"),
+    "avatar_mb": Figure("added memory, a 10 s 720p avatar", "MB", 150, peer="its frames, 69 MB per second"),
     "flood_gap_ms": Figure("longest gap in another viewer's sound while one socket floods", "ms", 200),
     "stalled_place_s": Figure("place of a viewer who stops reading: free after", "s", 45),
     "sockets_mb": Figure("added memory, 2,000 sockets opened by one address", "MB", 50),
