@@ -61,8 +61,10 @@ AGREEING: Final = 0.5
 "correlation with the best channel from which a channel is mixed with it: a mix of two that disagree cancels"
 MUCH_FAINTER: Final = 0.1
 "of the best channel's energy: what is below would only make the mix softer"
-SPOKEN_S: Final = 0.5
+SPOKEN_S: Final = 0.2
 "The level exceeded for so long in all is that of speech; what is louder for a moment is a click."
+WORD_S: Final = 0.1
+"What can be heard for less than that in all is no word."
 ACTIVE_RANGE_DB: Final = 25.0
 "Stretches further below that are pauses."
 FAINTEST_DBFS: Final = -60.0
@@ -268,13 +270,13 @@ class _Energies:
 
     def level_dbfs(self, weights: npt.NDArray[np.float64]) -> float:
         """RMS of the mix where somebody speaks."""
-        powers = np.sort(self._all_powers() @ weights)[::-1] if self._powers else np.zeros(1)
-        if not len(powers):
+        powers = np.sort(self._all_powers() @ weights)[::-1] if self._powers else np.zeros(0)
+        audible = powers[powers >= 10 ** (FAINTEST_DBFS / 10)]  # one word may be all there is in a long silence
+        if len(audible) < WORD_S * FRAMES_HZ:
             return -math.inf
-        speech = powers[min(round(SPOKEN_S * FRAMES_HZ), len(powers) // 4)]
-        active = powers[powers >= speech * 10 ** (-ACTIVE_RANGE_DB / 10)]
-        power = float(np.mean(np.minimum(active, speech)))
-        return 10 * math.log10(power) if power > 0 else -math.inf
+        speech = audible[min(round(SPOKEN_S * FRAMES_HZ), len(audible) // 4)]
+        active = audible[audible >= speech * 10 ** (-ACTIVE_RANGE_DB / 10)]
+        return 10 * math.log10(float(np.mean(np.minimum(active, speech))))
 
     def offsets(self) -> tuple[float, ...]:
         return tuple((self._sums / max(1, self._samples)).tolist())

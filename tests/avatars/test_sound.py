@@ -275,3 +275,25 @@ def test_numbers_the_wrong_way_round_are_not_spoken(tmp_path: Path) -> None:
     path.write_bytes(b"RIFX" + path.read_bytes()[4:])
     with pytest.raises(BadMedia, match="RIFX"):
         check_sound(lambda _item: None, path, 600)
+
+
+@pytest.mark.parametrize("around", [0.0, 1e-5, 1e-3])
+def test_one_word_in_a_long_silence_is_speech(tmp_path: Path, around: float) -> None:
+    """However long the pause around it, a word is neither called silent nor raised by the level of the pause."""
+    word = spoken(0.5)
+    noise = np.random.default_rng(0).normal(size=20 * RATE_HZ) * around
+    noise[RATE_HZ : RATE_HZ + len(word)] += word
+    path = tmp_path / "upload"
+    soundfile.write(path, noise, RATE_HZ, format="WAV", subtype="FLOAT")
+    assert -24 < facts_of(path).level_dbfs < -14
+
+
+def test_a_click_in_silence_is_no_speech(tmp_path: Path) -> None:
+    """It is not made loud."""
+    samples = np.zeros(3 * RATE_HZ)
+    samples[RATE_HZ : RATE_HZ + 50] = 0.9
+    path = tmp_path / "upload"
+    soundfile.write(path, samples, RATE_HZ, format="WAV")
+    with pytest.raises(BadMedia) as told:
+        facts_of(path)
+    assert told.value.cause == "silent"
