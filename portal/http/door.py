@@ -6,7 +6,6 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
@@ -15,6 +14,7 @@ from portal.http.bodies import Bodies
 from portal.http.headers import SafeHeaders
 from portal.http.limits import Allowance
 from portal.http.origins import HARMLESS, OriginGuard
+from portal.http.packing import Packing
 from portal.http.proxies import BehindProxies, address_of, path_below
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = ["front_door"]
 
 logger = logging.getLogger(__name__)
 
-WORTH_PACKING_BYTES = 1000
 CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
 DEAR = frozenset({"/", "/healthz", "/openapi.json", "/api/avatars", "/api/backends", "/api/jobs"})
@@ -35,13 +34,11 @@ DEAR_PER_S = 30.0
 """A class of thirty may reload its pages twice at the same moment, and look at its jobs all the time."""
 DENIAL = "websocket.http.response"
 "Key of the extensions of a scope: the server can answer the handshake of a socket as it answers a request."
-PACKING = 6
-"Of gzip's 1 to 9: what is above costs time and hardly saves."
 
 
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
-    app = GZipMiddleware(Bodies(app), minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
+    app = Packing(Bodies(app))
     app = HumanPace(SocketsAnswered(HeadAsGet(app)), SystemClock())
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)

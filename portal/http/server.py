@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 from collections.abc import Collection
 from functools import partial
@@ -34,7 +35,9 @@ UNREAD_S = 300.0
 "A video that is paused is not read either; its player comes back for the rest."
 SOCKET_MESSAGE_BYTES = 1 << 20
 SHUTDOWN_S = 1
-MOST_HEAD_BYTES = 64 * 1024
+MOST_HEAD_BYTES, MOST_HEAD_LINES = 16 * 1024, 100
+"Of a request without its body. Browsers send some 20 lines, proxies add 10; each costs everybody's time to read."
+_HEAD_END = re.compile(rb"\n\r?\n")
 CRUMBS, CRUMB_BYTES = 256, 512
 """Beyond so many chunks of a body they must be of so many bytes on average. Programs send 8 KiB and more in each."""
 
@@ -120,10 +123,11 @@ class Connections:
         return True
 
 
-class _SoundBodies(h11.Connection):
-    """Refuses a body in crumbs: parsing a chunk takes 20 us of everybody's time, even if it brings a single byte.
+class _SoundRequests(h11.Connection):
+    """Refuses a head of very many lines before it is read, and a body in crumbs: parsing a chunk takes 20 us of
+    everybody's time, even if it brings a single byte.
 
-    And one whose end is told in two ways: a proxy that believes the other one sees other requests than we do.
+    And a body whose end is told in two ways: a proxy that believes the other one sees other requests than we do.
     """
 
     _is_chunked = False
@@ -131,6 +135,8 @@ class _SoundBodies(h11.Connection):
     _bytes = 0
 
     def next_event(self) -> Any:
+        if self.their_state is h11.IDLE:
+            _measure_head(self.trailing_data[0])
         event = super().next_event()
         if isinstance(event, h11.Request):
             names = {name for name, _value in event.headers}
@@ -146,12 +152,20 @@ class _SoundBodies(h11.Connection):
         return event
 
 
+def _measure_head(coming: bytes) -> None:
+    """Of a request that has come, or is still coming."""
+    end = _HEAD_END.search(coming)
+    length = end.start() if end else len(coming)
+    if length > MOST_HEAD_BYTES or coming.count(b"\n", 0, length) > MOST_HEAD_LINES:
+        raise h11.RemoteProtocolError("a head that is too long")
+
+
 class PatientHttp(H11Protocol):
     """One HTTP connection that ends when nothing comes of it. malformed: the answer to what is no request."""
 
     def __init__(self, *args: Any, register: Connections, malformed: Response, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.conn = _SoundBodies(h11.SERVER, MOST_HEAD_BYTES)
+        self.conn = _SoundRequests(h11.SERVER, MOST_HEAD_BYTES)
         self._register = register
         self._malformed = malformed
         self._until: asyncio.TimerHandle | None = None

@@ -205,6 +205,20 @@ def test_answers_travel_packed_and_media_as_they_are(client: TestClient) -> None
     assert "content-encoding" not in icon.headers
 
 
+def test_a_file_of_the_page_is_packed_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked for; who does not take gzip has it as it is."""
+    path = "/static/player.js"
+    first = client.get(path, headers={"accept-encoding": "gzip"})
+    monkeypatch.setattr("portal.http.packing.gzip.compress", lambda *_given: pytest.fail("packed again"))
+    again = client.get(path, headers={"accept-encoding": "gzip"})
+    plain = client.get(path, headers={"accept-encoding": "identity"})
+    assert first.content == again.content == plain.content
+    assert again.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert "accept-encoding" in again.headers["vary"].lower()
+    known = client.get(path, headers={"accept-encoding": "gzip", "if-none-match": again.headers["etag"]})
+    assert known.status_code == 304 and known.content == b""
+
+
 def test_below_a_path_the_page_knows_where_it_is(folder: Path) -> None:
     """Told by a proxy of ours; the page without its slash is led to the one with it."""
     settings = Settings(data_dir=folder, worker=False)

@@ -21,6 +21,7 @@ from portal.app import serve
 from portal.http.server import (
     CRUMBS,
     HEAD_S,
+    MOST_HEAD_LINES,
     UNREAD_S,
     AddressTaken,
     Connections,
@@ -190,6 +191,8 @@ UPLOAD = b"POST /api/clips HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\
         b"GET / HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nno header\r\n\r\n",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" * 8,
+        b"GET / HTTP/1.1\r\nHost: here\r\n" + b"a:b\r\n" * (MOST_HEAD_LINES + 1),
+        b"GET / HTTP/1.1\r\nHost: here\r\nCookie: " + b"a" * 20_000 + b"\r\n\r\n",
         UPLOAD + b"zz\r\n",
         UPLOAD.replace(b"here", b"here\r\nContent-Length: 4") + b"0\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\n\r\n",
         UPLOAD + b"1\r\n \r\n" * (CRUMBS + 1),
@@ -210,6 +213,15 @@ async def test_what_is_no_request_is_told_as_other_errors_are(said: bytes) -> No
     assert "content-security-policy" in head.decode().lower() and "x-content-type-options: nosniff" in lines
     error = json.loads(body)["error"]
     assert error["code"] == "bad_request" and error["message"] and error["hint"]
+
+
+async def test_the_lines_of_a_body_are_no_lines_of_a_head() -> None:
+    """A text of many lines that comes at once with its head is taken."""
+    body = b"line\n" * 1000
+    line = Line(Connections(3), ServerState())
+    line.protocol.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 5000\r\n\r\n" + body)
+    await line.answered()
+    assert b"200 OK" in line.wire.written and not line.wire.ended
 
 
 async def test_a_body_in_pieces_of_a_sensible_size_is_taken() -> None:
