@@ -1,6 +1,6 @@
-"""Errors of avatar making and keeping. Same shape as `pipeline.errors.VivavoceError`: code, message, hint.
+"""Errors of making and keeping avatars.
 
-AvatarError
+AvatarError            (a VivavoceError: models/errors.py)
 ├── AvatarNotFound     no avatar of that id
 ├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
 ├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
@@ -13,6 +13,8 @@ AvatarError
 """
 
 from __future__ import annotations
+
+from models.errors import VivavoceError
 
 __all__ = [
     "AvatarError",
@@ -28,27 +30,19 @@ __all__ = [
 ]
 
 
-class AvatarError(Exception):
-    """`cause`: which of several things `code` stands for, as in `pipeline.errors.VivavoceError`."""
-
+class AvatarError(VivavoceError):
     code = "avatar_error"
-
-    def __init__(self, message: str, hint: str = "", *, cause: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.cause = cause
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
 
 
 class AvatarNotFound(AvatarError):
     code = "avatar_not_found"
+    http_status = 404
+    retryable = False
 
 
 class AvatarNotPrepared(AvatarError):
     code = "avatar_not_prepared"
+    http_status = 409
 
     def __init__(self, avatar: str, backend: str) -> None:
         super().__init__(
@@ -61,6 +55,7 @@ class AvatarNotPrepared(AvatarError):
 
 class NetworkMissing(AvatarError):
     code = "network_missing"
+    http_status = 409
 
     def __init__(self, avatar: str) -> None:
         super().__init__(
@@ -76,19 +71,28 @@ class BundleError(AvatarError):
 
 class DiskFull(AvatarError):
     code = "disk_full"
+    http_status = 507
 
 
 class BadImport(AvatarError):
     code = "bad_import"
+    http_status = 422
+    retryable = False
 
 
 class BadMedia(AvatarError):
     code = "bad_media"
+    http_status = 422
+    retryable = False
 
 
 class BadParameters(AvatarError):
     code = "bad_parameters"
+    http_status = 400
+    retryable = False
 
 
 class FaceNotFound(AvatarError):
     code = "no_face"
+    http_status = 422
+    retryable = False

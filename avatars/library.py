@@ -21,8 +21,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from avatars.bundle import BUNDLE_VERSION, AvatarBundle
+from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError
-from avatars.workspace import disk_full_explained
 
 __all__ = ["AvatarLibrary", "AvatarSummary", "Preset", "presets"]
 

@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from avatars.bundle import AvatarBundle
+from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
 from avatars.face_crops import BACKENDS
-from avatars.workspace import disk_full_explained
 
 __all__ = [
     "OWN_NETWORK",

@@ -27,6 +27,7 @@ from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpe
 from avatars.confined import run_confined
 from avatars.cuts import face_changes, scene_cuts, small_picture
 from avatars.detect import Face, FaceAnalyzer, MediaPipeFaceAnalyzer
+from avatars.disk import disk_full_explained
 from avatars.errors import FaceNotFound
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.importers.account import compare_with_peer, source_with_agreement
@@ -39,7 +40,7 @@ from avatars.preview import encode_preview, make_poster
 from avatars.report import Concern, concerns_of, draw_strip, read_report, report_of, write_report
 from avatars.source import Upload, counted, decode_source, decoding_limits
 from avatars.tracking import FaceStatus, Track, follow, ping_pong, smooth
-from avatars.workspace import FrameFile, disk_full_explained, read_json, stage_output, write_json
+from avatars.workspace import FrameFile, read_json, stage_output, write_json
 
 __all__ = [
     "STAGES",

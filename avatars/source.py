@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.confined import Emit, Limits
+from avatars.disk import disk_full_explained
 from avatars.errors import BadMedia
 from avatars.importers.reading import check_import, is_import, read_import
 from avatars.media import clip_frames, probe, read_photo
 from avatars.media_limits import FPS, MAX_SIDE_PX
-from avatars.workspace import FrameFile, disk_full_explained
+from avatars.workspace import FrameFile
 
 __all__ = ["CHECKING", "Upload", "check_source", "counted", "decode_source", "decoding_limits"]
 

@@ -6,7 +6,6 @@ killed leaves nothing that counts, and a stage that is run again finds its resul
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 
-from avatars.errors import AvatarError, DiskFull
+from avatars.disk import disk_full_explained
+from avatars.errors import AvatarError
 
-__all__ = ["FrameFile", "disk_full_explained", "read_json", "stage_output", "write_json"]
+__all__ = ["FrameFile", "read_json", "stage_output", "write_json"]
 
 
 @contextmanager
@@ -41,26 +40,6 @@ def stage_output(work: Path, stage: str) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-
-
-@contextmanager
-def disk_full_explained() -> Iterator[None]:
-    """Turn the error of a full disk into DiskFull with its remedy."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        if not _says_full(error):
-            raise
-        raise DiskFull(
-            "The disk is full.", "Free some space on the disk of the data folder, then try again."
-        ) from error
-
-
-def _says_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # numpy counts what it could not write, safetensors speaks for the system: neither passes on the number.
-    return "requested and" in str(error) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _sync_all(directory: Path) -> None:

@@ -1,27 +1,65 @@
-"""Errors of network weights. Same shape as `pipeline.errors.VivavoceError`: code, message, hint.
+"""The root of every error that Vivavoce raises on purpose, and those of network weights.
 
-WeightsError
-├── WeightsMissing      a file is not in the weights folder
-├── WeightsDamaged      truncated, no weights file at all, or one that wants to run code
-├── WrongArchitecture   the tensors in the file are not those of the network it was taken for
-└── DownloadFailed      no network, the server refuses, or what came is not what was published
+VivavoceError                code, message, hint, cause: fit to be shown to a person
+├── WeightsError             of network weights
+│   ├── WeightsMissing       a file is not in the weights folder
+│   ├── WeightsDamaged       truncated, no weights file at all, or one that wants to run code
+│   ├── WrongArchitecture    the tensors in the file are not those of the network it was taken for
+│   └── DownloadFailed       no network, the server refuses, or what came is not what was published
+├── AvatarError              of making and keeping avatars: avatars/errors.py
+└── ...                      of the engine: pipeline/errors.py; of the portal: portal/errors.py
+
+The root lies here because every layer may import models, and models imports none of them.
 """
 
 from __future__ import annotations
 
-__all__ = ["DownloadFailed", "WeightsDamaged", "WeightsError", "WeightsMissing", "WrongArchitecture"]
+from collections.abc import Iterator
+
+__all__ = [
+    "DownloadFailed",
+    "VivavoceError",
+    "WeightsDamaged",
+    "WeightsError",
+    "WeightsMissing",
+    "WrongArchitecture",
+    "kinds_of_errors",
+]
 
 
-class WeightsError(Exception):
-    code = "weights_error"
+class VivavoceError(Exception):
+    """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    `cause`: which of several a code stands for, for who tells it in another language; stable, often empty.
+    """
+
+    code = "error"
+    http_status = 500
+    "of an answer that tells it; 500 means that the fault is ours"
+    retryable = True
+    "whether the same request may turn out better at another time; False: what was given is at fault"
+
+    def __init__(self, message: str, hint: str = "", *, cause: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.cause = cause
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+def kinds_of_errors() -> Iterator[type[VivavoceError]]:
+    """Every class of error of the modules that are loaded, the root first."""
+    waiting: list[type[VivavoceError]] = [VivavoceError]
+    while waiting:
+        kind = waiting.pop()
+        yield kind
+        waiting += kind.__subclasses__()
+
+
+class WeightsError(VivavoceError):
+    code = "weights_error"
 
 
 class WeightsMissing(WeightsError):

@@ -1,25 +1,24 @@
-"""Every error that Vivavoce raises on purpose.
+"""Errors of the engine.
 
-    VivavoceError                 code, message, hint: fit to be shown to a person
-    ├── BackendUnavailable        a backend was chosen that cannot run here (missing package, weights, network)
-    ├── UnknownBackend            no such name in the registry
-    ├── DeviceOutOfMemory         a batch was too large for the device; told only if a single picture is
-    ├── NetworkOverflow           a network drew no numbers: its float type is too small for it
-    ├── AtCapacity                no room for another session now
-    ├── SessionClosed             the session has ended
-    ├── BadRequest                malformed or unknown message, oversized text
-    │   └── BadSignalling         an SDP offer or an ICE candidate that cannot be used
-    ├── AskedTooOften      a session asks the language model more often than it may
-    ├── SpeechError               the speech synthesizer failed or hung on a sentence
-    │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
-    ├── LanguageModelError        the language model failed or hung
-    └── RenderError               an offline rendering could not be made
-
-Errors about pictures and bundles are drawn in `avatars/errors.py`; they are VivavoceError-shaped (code, message,
-hint) without importing this module, because avatars may not import pipeline.
+VivavoceError                 the root: models/errors.py
+├── BackendUnavailable        a backend was chosen that cannot run here (missing package, weights, network)
+├── UnknownBackend            no such name in the registry
+├── DeviceOutOfMemory         a batch was too large for the device; told only if a single picture is
+├── NetworkOverflow           a network drew no numbers: its float type is too small for it
+├── AtCapacity                no room for another session now
+├── SessionClosed             the session has ended
+├── BadRequest                malformed or unknown message, oversized text
+│   └── BadSignalling         an SDP offer or an ICE candidate that cannot be used
+├── AskedTooOften             a session asks the language model more often than it may
+├── SpeechError               the speech synthesizer failed or hung on a sentence
+│   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
+├── LanguageModelError        the language model failed or hung
+└── RenderError               an offline rendering could not be made
 """
 
 from __future__ import annotations
+
+from models.errors import VivavoceError
 
 __all__ = [
     "AskedTooOften",
@@ -35,32 +34,14 @@ __all__ = [
     "SessionClosed",
     "SpeechError",
     "UnknownBackend",
-    "VivavoceError",
 ]
-
-
-class VivavoceError(Exception):
-    """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs.
-
-    `cause`: which of several a code stands for, for who tells it in another language; stable, often empty.
-    """
-
-    code = "error"
-
-    def __init__(self, message: str, hint: str = "", *, cause: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.cause = cause
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
 
 
 class BackendUnavailable(VivavoceError):
     """Raised when a backend is chosen, never in the middle of a turn."""
 
     code = "backend_unavailable"
+    http_status = 503
 
     def __init__(self, name: str, reason: str = "", hint: str = "") -> None:
         super().__init__(f"The backend '{name}' cannot run here{': ' + reason if reason else ''}.", hint)
@@ -81,6 +62,7 @@ class NetworkOverflow(VivavoceError):
 
 class AtCapacity(VivavoceError):
     code = "at_capacity"
+    http_status = 503
 
 
 class SessionClosed(VivavoceError):
@@ -89,6 +71,8 @@ class SessionClosed(VivavoceError):
 
 class BadRequest(VivavoceError):
     code = "bad_request"
+    http_status = 400
+    retryable = False
 
 
 class BadSignalling(BadRequest):
@@ -97,6 +81,7 @@ class BadSignalling(BadRequest):
 
 class AskedTooOften(VivavoceError):
     code = "too_often"
+    http_status = 429
 
 
 class SpeechError(VivavoceError):

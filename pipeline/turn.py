@@ -20,11 +20,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from avatars.errors import AvatarError
+from models.errors import VivavoceError
 from pipeline.audio import in_pieces
 from pipeline.channel import Channel
 from pipeline.drawing import Drawing
-from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError, VivavoceError
+from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
 from pipeline.stages import Stages
@@ -147,7 +147,7 @@ class Turn:
                 group.create_task(self._speak(), name=f"turn-{self.id}-speak")
                 group.create_task(self._listen(), name=f"turn-{self.id}-listen")
                 group.create_task(self._drawing.run(self._pictures), name=f"turn-{self.id}-draw")
-        except* (VivavoceError, AvatarError) as failures:
+        except* VivavoceError as failures:
             for error in _leaves(failures):
                 self._tell(error)
         except* Exception:
@@ -305,7 +305,7 @@ class Turn:
     def _notice(self, error: VivavoceError) -> None:
         self._tell_once(NoticeEvent(error.code, error.message, error.hint))
 
-    def _tell(self, error: VivavoceError | AvatarError) -> None:
+    def _tell(self, error: VivavoceError) -> None:
         logger.warning("turn %d: %s", self.id, error)
         self._tell_once(ErrorEvent(error.code, error.message, error.hint))
 

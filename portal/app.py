@@ -20,11 +20,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarError, AvatarNotFound, AvatarNotPrepared
+from avatars.errors import AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary, presets
+from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.engine import Engine
-from pipeline.errors import VivavoceError
 from pipeline.transports.loops import LoopCache, LoopCoding
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
@@ -139,7 +139,7 @@ class Portal:
             await self.loops.wait(bundle, LoopCoding.of("H264"))
             await self.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
             leave_settled_objects_alone()
-        except (VivavoceError, AvatarError, OSError) as error:
+        except (VivavoceError, OSError) as error:
             self.troubles.append(str(error))  # who started the portal is told: see _announce
         except Exception as error:  # sessions will tell their viewers; the operator should know now
             logger.exception("warming up failed")

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.errors import VivavoceError
 from models.weights import WeightsFolder
 from pipeline import registry
 from pipeline.backends import BackendOptions
 from pipeline.clock import Clock
 from pipeline.device import find_devices
 from pipeline.engine import Engine
-from pipeline.errors import VivavoceError
 from pipeline.finishing import Finish
 from pipeline.stages import Choice, Limits
 

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
-from avatars.errors import AvatarError
-from models.errors import WeightsError
+from models.errors import VivavoceError
 from pipeline import registry
-from pipeline.errors import VivavoceError
 from portal.disk import require_writable
 from portal.logs import begin_logging
 from portal.settings import Settings, load_settings, option_name
@@ -66,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         if command.keeps:
             require_writable(settings.data_dir)
         return command.run(parsed, settings)
-    except (VivavoceError, AvatarError, WeightsError) as error:
+    except VivavoceError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

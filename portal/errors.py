@@ -1,12 +1,11 @@
 """Errors of the portal itself, beside those of the engine (`pipeline.errors`) and of avatars (`avatars.errors`).
 
-VivavoceError
+VivavoceError          the root: models/errors.py
 ├── AddressFull        viewers from this address have as many places as one address may have (an AtCapacity)
 ├── QueueFull          too many jobs wait already
 ├── JobNotFound        no job of that id
 ├── UploadTooLarge     an upload is over the limit; found while reading, not after
-├── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
-└── DiskFull           no room left to store an upload or a result
+└── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
 
 AvatarNotPrepared
 └── AvatarBeingPrepared  a lip-sync backend needs more of the avatar, and a job is making it
@@ -15,12 +14,12 @@ AvatarNotPrepared
 from __future__ import annotations
 
 from avatars.errors import AvatarNotPrepared
-from pipeline.errors import AtCapacity, VivavoceError
+from models.errors import VivavoceError
+from pipeline.errors import AtCapacity
 
 __all__ = [
     "AddressFull",
     "AvatarBeingPrepared",
-    "DiskFull",
     "JobNotFound",
     "QueueFull",
     "UnsupportedMedia",
@@ -30,26 +29,29 @@ __all__ = [
 
 class AddressFull(AtCapacity):
     code = "too_many"
+    http_status = 429
 
 
 class QueueFull(VivavoceError):
     code = "queue_full"
+    http_status = 429
 
 
 class JobNotFound(VivavoceError):
     code = "job_not_found"
+    http_status = 404
 
 
 class UploadTooLarge(VivavoceError):
     code = "upload_too_large"
+    http_status = 413
+    retryable = False
 
 
 class UnsupportedMedia(VivavoceError):
     code = "unsupported_media"
-
-
-class DiskFull(VivavoceError):
-    code = "disk_full"
+    http_status = 415
+    retryable = False
 
 
 class AvatarBeingPrepared(AvatarNotPrepared):

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from avatars.errors import AvatarError, FaceNotFound
+from avatars.errors import FaceNotFound
 from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
-from pipeline.errors import VivavoceError
+from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
 from portal.avatar_parts import prepare_for_backend
 from portal.face_reports import FaceReports
@@ -109,7 +109,7 @@ def _go_on(work: JobWork, queue: JobQueue) -> None:
 def _passed_over(avatar: str) -> Iterator[None]:
     try:
         yield
-    except (VivavoceError, AvatarError) as error:
+    except VivavoceError as error:
         logger.warning("something is not made of %s: %s", avatar, error)
 
 

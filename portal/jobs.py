@@ -26,9 +26,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatars.disk import disk_full_explained
 from avatars.library import AvatarLibrary
+from models.errors import kinds_of_errors
 from pipeline.errors import BadRequest
-from portal.disk import disk_full_explained
 from portal.errors import JobNotFound, QueueFull
 from portal.face_reports import FaceReports
 from portal.job_records import Job, JobFailure, JobFolders, job_of
@@ -76,11 +77,8 @@ _REMEDIES = {
 }
 "What helps where a job cannot be run again, by what is gone."
 
-_SAME_AGAIN = frozenset(
-    {"avatar_not_found", "bad_import", "bad_media", "bad_parameters", "bad_request", "no_face", "nothing_spoken"}
-    | {"unsupported_media", "upload_gone", "upload_too_large"}
-)
-"What a job fails with that would fail the same way again: what went in is at fault. Others may turn out better."
+_WITHOUT_A_CLASS = frozenset({"nothing_spoken", "upload_gone"})
+"Codes that only jobs fail with, because of what went in."
 
 _KINDS = (PREPARE, CLIP, PARTS)
 _WAITING = ["ENQUEUED", "DELAYED"]
@@ -94,8 +92,12 @@ def new_job_id() -> str:
 
 def may_do_better(job: Job) -> bool:
     """Whether it ended without a result, and not because of what went in."""
-    hopeless = job.error is not None and job.error.code in _SAME_AGAIN
-    return job.state in ("failed", "cancelled") and not hopeless
+    return job.state in ("failed", "cancelled") and not (job.error and _fails_the_same_way_again(job.error.code))
+
+
+def _fails_the_same_way_again(code: str) -> bool:
+    """By its code, because the error itself ended with the worker process."""
+    return code in _WITHOUT_A_CLASS or any(kind.code == code and not kind.retryable for kind in kinds_of_errors())
 
 
 def id_of_test_clip(avatar: str) -> str:

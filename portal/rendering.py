@@ -51,7 +51,7 @@ def render_clip(
     prepared first; `work` keeps what is finished of that.
     progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
     Returns notices to show, e.g. of sentences that no voice here could speak.
-    Raises RenderError, AvatarError, VivavoceError (a backend that cannot run).
+    Raises RenderError, VivavoceError (a backend that cannot run).
     """
     if (text is None) == (audio is None):
         raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")

@@ -25,8 +25,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from models.errors import VivavoceError
 from pipeline import registry
-from pipeline.errors import VivavoceError
 from pipeline.transports.ice import IceServer
 from portal.http.addresses import parse_host_pattern, parse_networks, parse_origin, parse_root_path
 

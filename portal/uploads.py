@@ -18,9 +18,9 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from avatars.confined import run_confined
+from avatars.disk import disk_full_explained
 from avatars.errors import BadMedia
 from pipeline.errors import BadRequest
-from portal.disk import disk_full_explained
 from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
 from portal.job_records import Job

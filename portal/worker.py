@@ -22,10 +22,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from avatars.errors import AvatarError
-from pipeline.errors import VivavoceError
-from portal.disk import REMEDY, disk_full_explained, is_disk_full
-from portal.errors import DiskFull
+from avatars.disk import REMEDY, disk_full_explained, is_disk_full
+from avatars.errors import DiskFull
+from models.errors import VivavoceError
 from portal.job_records import JobFolders
 from portal.jobs import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
 
@@ -254,7 +253,7 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
         raise
     except JobFailed:
         raise
-    except (VivavoceError, AvatarError) as error:
+    except VivavoceError as error:
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         report_of_face = getattr(error, "report", None)

@@ -21,7 +21,8 @@ PURE = tuple(
         *("text/scripts", "text/formulas", "text/sentences"),
     )
 )
-"Standard library, numpy and each other only."
+"Standard library, numpy, each other and the root of all errors only."
+ROOT_OF_ERRORS = "models.errors."
 RESAMPLERS = {"soxr", "resampy"}
 "What pipeline/audio.py may import as well, when it is asked to resample."
 CONFINED = {
@@ -109,7 +110,8 @@ def _pure(one: Import, file: str) -> bool:
     if one.lazy and one.package in RESAMPLERS:
         return file == "pipeline/audio.py"
     peer = any(one.module.startswith(path.removesuffix(".py").replace("/", ".")) for path in PURE)
-    return peer or one.package in sys.stdlib_module_names or one.package == "numpy"
+    is_root = one.module.startswith(ROOT_OF_ERRORS)
+    return peer or is_root or one.package in sys.stdlib_module_names or one.package == "numpy"
 
 
 def _prints(source: str) -> Iterator[int]:

@@ -14,34 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from avatars.errors import AvatarError
-from pipeline.errors import VivavoceError
+from models.errors import VivavoceError
 
-__all__ = ["ErrorRoute", "answer_errors", "error_response", "internal_error", "status_of"]
+__all__ = ["ErrorRoute", "answer_errors", "error_response", "internal_error", "told"]
 
 logger = logging.getLogger(__name__)
 
-STATUSES = {
-    "bad_request": 400,
-    "bad_parameters": 400,
-    "avatar_not_found": 404,
-    "job_not_found": 404,
-    "avatar_not_prepared": 409,
-    "network_missing": 409,
-    "request_timeout": 408,
-    "upload_too_large": 413,
-    "unsupported_media": 415,
-    "bad_media": 422,
-    "bad_import": 422,
-    "no_face": 422,
-    "queue_full": 429,
-    "too_often": 429,
-    "too_many": 429,
-    "at_capacity": 503,
-    "backend_unavailable": 503,
-    "disk_full": 507,
-}
-"Others are 500: they are ours, not the caller's."
 FRAMEWORK_ERRORS = {
     404: ("not_found", "There is nothing at this address.", "See /docs."),
     405: ("method_not_allowed", "This address does not take that method.", "See /docs, or the header Allow."),
@@ -50,22 +28,24 @@ FRAMEWORK_ERRORS = {
 "What Starlette and FastAPI refuse by themselves."
 
 
-def status_of(code: str) -> int:
-    return STATUSES.get(code, 500)
-
-
 def error_response(
     code: str,
     message: str,
     hint: str = "",
     *,
+    status: int,
     cause: str = "",
-    status: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """cause: which of several things the code stands for."""
     body = {"error": {"code": code, "message": message, "hint": hint, "cause": cause}}
-    return JSONResponse(body, status_code=status or status_of(code), headers=headers)
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def told(error: VivavoceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return error_response(
+        error.code, error.message, error.hint, status=error.http_status, cause=error.cause, headers=headers
+    )
 
 
 class ErrorRoute(APIRoute):
@@ -77,15 +57,16 @@ class ErrorRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (VivavoceError, AvatarError) as error:
-                return error_response(error.code, error.message, error.hint, cause=error.cause)
+            except VivavoceError as error:
+                return told(error)
             except RequestValidationError as error:
                 faults = "; ".join(
                     f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()
                 )
-                return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.")
+                return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.", status=400)
             except ClientDisconnect:
-                return error_response("bad_request", "The request ended too early.", "Send it again.")  # to nobody
+                # to nobody
+                return error_response("bad_request", "The request ended too early.", "Send it again.", status=400)
             except HTTPException:
                 raise
             except Exception:  # the border of a request: whatever it is, a person has to be told
@@ -100,6 +81,7 @@ def internal_error() -> JSONResponse:
         "internal",
         "Something went wrong in the server.",
         "Try again; if it stays so, the server's log has the details.",
+        status=500,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from avatars.errors import AvatarError
-from pipeline.errors import BadRequest, VivavoceError
+from models.errors import VivavoceError
+from pipeline.errors import BadRequest
 from pipeline.types import (
     ErrorEvent,
     MetricsEvent,
@@ -219,7 +219,7 @@ def event_message(event: SessionEvent) -> dict[str, Any]:
             assert_never(event)
 
 
-def error_message(error: VivavoceError | AvatarError) -> dict[str, Any]:
+def error_message(error: VivavoceError) -> dict[str, Any]:
     told = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint, "cause": error.cause}
     if isinstance(error, AvatarBeingPrepared):
         told |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}

@@ -16,15 +16,15 @@ from typing import Any, Protocol
 from fastapi import APIRouter, WebSocket
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarError
+from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.clock import Clock
-from pipeline.errors import AtCapacity, BadRequest, VivavoceError
+from pipeline.errors import AtCapacity, BadRequest
 from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
 from portal.api import messages
-from portal.api.errors import error_response
+from portal.api.errors import told
 from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
 from portal.api.viewer_socket import ViewerSocket
@@ -142,7 +142,7 @@ class SessionSocket:
             self.charge(address)
         except TooOften as error:
             if self.refusals.take(address):  # it was told often enough; taking a socket costs more than the answer
-                await viewer.deny(error_response(error.code, error.message, error.hint))
+                await viewer.deny(told(error))
             elif await viewer.accept():
                 await viewer.refuse(messages.error_message(error))
             return
@@ -221,7 +221,7 @@ class _Conversation:
     async def _faults_told(self) -> AsyncIterator[None]:
         try:
             yield
-        except (VivavoceError, AvatarError) as error:
+        except VivavoceError as error:
             await self._socket.send_json(messages.error_message(error))
         except Exception:  # a fault in one message must not end the session
             logger.exception("session socket: a message could not be served")

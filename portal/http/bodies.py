@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.errors import VivavoceError
-from portal.api.errors import error_response
+from models.errors import VivavoceError
+from portal.api.errors import told
 from portal.errors import UploadTooLarge
 from portal.http.limits import Shares, TooMany
 from portal.http.proxies import address_of
@@ -38,6 +38,7 @@ class BodyStopped(VivavoceError):
     """Nothing more of a body came."""
 
     code = "request_timeout"
+    http_status = 408
 
 
 def allow_body(scope: Scope, most_bytes: int, refusal: VivavoceError) -> None:
@@ -77,9 +78,7 @@ class Bodies:
         if body.refusal is not None and not begun:
             logger.info("%s %s: %s", scope["method"], scope["path"], body.refusal.message)
             error = body.refusal
-            await error_response(error.code, error.message, error.hint, headers={"Connection": "close"})(
-                scope, receive, send
-            )
+            await told(error, {"Connection": "close"})(scope, receive, send)
 
 
 class UploadPlaces:

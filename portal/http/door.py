@@ -134,6 +134,7 @@ class HumanPace:
             "too_often",
             "That was more than one address may ask for at a time.",
             f"Wait {math.ceil(wait_s)} s, then try again.",
+            status=429,
             headers={"Retry-After": str(math.ceil(wait_s))},
         )
         await refusal(scope, receive, send)

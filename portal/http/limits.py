@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from models.errors import VivavoceError
 from pipeline.clock import Clock
-from pipeline.errors import VivavoceError
 
 __all__ = ["Allowance", "Shares", "TooMany", "TooOften", "Turnstile"]
 
@@ -29,6 +29,7 @@ class TooOften(VivavoceError):
     """Somebody asks for the same thing too often. `retry_s`: when it may be asked for again, in seconds."""
 
     code = "too_often"
+    http_status = 429
 
     def __init__(self, message: str, hint: str, retry_s: float) -> None:
         super().__init__(message, hint)
@@ -39,6 +40,7 @@ class TooMany(VivavoceError):
     """Somebody has as much of something as one address may have at one time."""
 
     code = "too_many"
+    http_status = 429
 
 
 @dataclass(slots=True)

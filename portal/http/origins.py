@@ -96,7 +96,9 @@ class OriginGuard:
         if name is None:
             return None
         if name == NO_NAME:
-            return error_response("bad_request", "The request names no host.", "Open the portal by its address.")
+            return error_response(
+                "bad_request", "The request names no host.", "Open the portal by its address.", status=400
+            )
         return error_response(
             "unknown_host",
             f"This portal is not known by the name {name!r}.",

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipeline.errors import VivavoceError
+from models.errors import VivavoceError
 from portal.api.errors import error_response
 from portal.http.headers import SafeHeaders
 from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
@@ -80,6 +80,7 @@ def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[
         "bad_request",
         "What came is no HTTP request that can be read.",
         "Open the portal's address in a browser; /docs describes the API.",
+        status=400,
         headers={"Connection": "close"},
     )
     SafeHeaders(app, framed_by).complete(malformed.headers)

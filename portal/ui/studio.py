@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from models.errors import VivavoceError
 from pipeline import registry
-from pipeline.errors import VivavoceError
 from portal.jobs import MAX_TEXT_CHARACTERS
 from portal.ui.context import PageContext
 from portal.ui.desk import desk_element

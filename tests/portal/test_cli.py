@@ -14,8 +14,8 @@ from portraits import portrait_bundle
 from avatars.face_crops import BACKENDS
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
+from models.errors import VivavoceError
 from pipeline import registry
-from pipeline.errors import VivavoceError
 from pipeline.types import NoticeEvent
 from portal import cli
 from portal.disk import FolderNotWritable

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from portal.disk import FolderNotWritable, disk_full_explained, require_writable
-from portal.errors import DiskFull
+from avatars.disk import disk_full_explained
+from avatars.errors import DiskFull
+from portal.disk import FolderNotWritable, require_writable
 
 
 def by_the_system() -> None:

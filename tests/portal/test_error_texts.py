@@ -8,17 +8,13 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import avatars
 import models
 import pipeline
 import portal
-from avatars.errors import AvatarError
 from avatars.signatures import NOT_TAKEN, TEXTS
-from models.errors import WeightsError
-from pipeline.errors import VivavoceError
-from portal.api.errors import STATUSES
+from models.errors import kinds_of_errors
 from portal.ui.error_texts import ERROR_TEXTS
 from portal.ui.talk_text import TALK_TEXTS
 from portal.ui.text import DESK_TEXTS
@@ -50,15 +46,7 @@ def of_classes() -> Iterator[str]:
         for module in pkgutil.walk_packages(layer.__path__, f"{layer.__name__}."):
             if "error" in module.name or "code = " in _source(module.name):
                 importlib.import_module(module.name)
-    yield from (one.code for one in _classes())
-
-
-def _classes() -> Iterator[Any]:
-    waiting: list[Any] = [VivavoceError, AvatarError, WeightsError]
-    while waiting:
-        one = waiting.pop()
-        yield one
-        waiting += one.__subclasses__()
+    yield from (one.code for one in kinds_of_errors())
 
 
 def _source(module: str) -> str:
@@ -93,8 +81,8 @@ def of_scripts() -> Iterator[str]:
 
 
 def test_every_code_is_told_in_chinese() -> None:
-    """Of error classes, of what is told by its code in Python and in scripts, and of every HTTP status we give."""
-    found = {*of_classes(), *of_calls(), *of_scripts(), *STATUSES} - OPERATORS_ONLY
+    """Of error classes, of what is told by its code in Python and in scripts."""
+    found = {*of_classes(), *of_calls(), *of_scripts()} - OPERATORS_ONLY
     assert {"no_face", "worker_died", "nothing_spoken", "no_picture", "gateway", "foreign_origin"} <= found
     lacking = {code for code in found for kind in ("error", "hint") if f"{kind}.{code}" not in ERROR_TEXTS["zh"]}
     assert not lacking
@@ -102,7 +90,7 @@ def test_every_code_is_told_in_chinese() -> None:
 
 def of_causes() -> Iterator[str]:
     """`code.cause` of every error that says which of several things it is, wherever it is raised."""
-    codes = {kind.__name__: kind.code for kind in _classes()}
+    codes = {kind.__name__: kind.code for kind in kinds_of_errors()}
     for layer in LAYERS:
         for file in (ROOT / layer.__name__).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -16,9 +16,10 @@ import pytest
 
 import portal.worker
 from avatars.bundle import AvatarBundle
+from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
-from portal.errors import DiskFull, JobNotFound, QueueFull
+from portal.errors import JobNotFound, QueueFull
 from portal.job_records import JobFailure
 from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
 from portal.submissions import ensure_presets, submit_avatar

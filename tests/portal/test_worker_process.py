@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from avatars.errors import DiskFull
 from pipeline.clock import ManualClock
-from portal.errors import DiskFull
 from portal.worker_process import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, LOOK_S, WorkerProcess
 
 QUICK = (sys.executable, "-c", "")
