@@ -15,7 +15,7 @@ __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
-ORDINARY_TESTS = ("-m", "not slow and not firefox")
+ORDINARY_TESTS = ("-m", "not slow")
 IN_TWO_LANES = ("--numprocesses=2", "--dist=loadgroup")
 "The tests in browsers are one group, so they run one after the other, and everything else beside them."
 TEST_TIMEOUT_S = 300

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, Route, async_playwright
 
 from tests.benchmarks.portal_process import PortalProcess
 
-__all__ = ["FLAGS", "fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms", "watched_page"]
+__all__ = ["DEAF", "FLAGS", "fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms", "watched_page"]
 
 PROBE = Path(__file__).parents[1] / "browser" / "probe.js"
 FLAGS = (

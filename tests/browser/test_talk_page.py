@@ -361,6 +361,16 @@ async def test_a_toast_is_a_sentence_in_the_language_of_the_page(visit: Visitor)
     assert not await page.page.locator(".vv-toast.vv-on").count()
 
 
+async def test_a_sentence_that_stands_is_back_after_one_that_passes(visit: Visitor) -> None:
+    """That sound waits for a click is told until it comes, whatever else was told meanwhile."""
+    page = await visit()
+    await note(page.page, ".vv-toast")
+    await page.run("document.querySelector('vivavoce-talk').toast('Click for sound', Infinity)")
+    await page.run("document.querySelector('vivavoce-talk').toast('Switched', 1)")
+    await page.until("noted['.vv-toast'].join().endsWith('Click for sound,Switched,Click for sound')")
+    assert await page.page.locator(".vv-toast.vv-on").count()
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 600)])
 async def test_the_whole_of_the_settings_is_within_the_window(visit: Visitor, width: int, height: int) -> None:
     """With the list of what is not ready opened, all of it can be scrolled to."""

@@ -1,4 +1,4 @@
-/** A sentence over the picture, for a while. */
+/** A sentence over the picture, for a while. One that stands comes back after those that pass. */
 
 const SHOWN_MS = 6000;
 
@@ -6,18 +6,31 @@ export class Toast {
   /** @param {HTMLElement} element */
   constructor(element) {
     this.element = element;
+    this.standing = "";
     this.timer = 0;
   }
 
+  /** @param {number} forMs Infinity: it stands until hide() */
   show(text, forMs = SHOWN_MS) {
-    this.element.textContent = text;
-    this.element.classList.add("vv-on");
     clearTimeout(this.timer);
-    if (forMs < Infinity) this.timer = setTimeout(() => this.hide(), forMs);
+    if (forMs < Infinity) this.timer = setTimeout(() => this.pass(), forMs);
+    else this.standing = text;
+    this.put(text);
   }
 
   hide() {
     clearTimeout(this.timer);
+    this.standing = "";
     this.element.classList.remove("vv-on");
+  }
+
+  pass() {
+    if (this.standing) this.put(this.standing);
+    else this.hide();
+  }
+
+  put(text) {
+    this.element.textContent = text;
+    this.element.classList.add("vv-on");
   }
 }
