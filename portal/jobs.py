@@ -354,17 +354,18 @@ class JobQueue:
 
         Raises JobNotFound.
         """
-        was_running = self.get(job_id).state == "running"
-        job = self.cancel(job_id)
-        if job.kind == PREPARE and job.state != "done":
-            FaceReports(self.folders.data_dir).delete(job.avatar)
-        if was_running:
-            self.folders.abandon(job_id)
-        else:
-            self.folders.clear(job_id)
-        self.folders.clip(job_id).unlink(missing_ok=True)
-        # Last: on a full disk the database can only be written once the files are gone.
-        self._client.delete_workflow(job_id)
+        with self._admitting:  # it is not run again meanwhile
+            was_running = self.get(job_id).state == "running"
+            job = self.cancel(job_id)
+            if job.kind == PREPARE and job.state != "done":
+                FaceReports(self.folders.data_dir).delete(job.avatar)
+            if was_running:
+                self.folders.abandon(job_id)
+            else:
+                self.folders.clear(job_id)
+            self.folders.clip(job_id).unlink(missing_ok=True)
+            # Last: on a full disk the database can only be written once the files are gone.
+            self._client.delete_workflow(job_id)
 
     # -- for the worker
 
