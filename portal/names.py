@@ -9,6 +9,8 @@ __all__ = ["clean_file_name", "clean_name", "clip_file_name"]
 
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 "Unicode categories nobody sees: control and format characters, surrogates, unassigned, line separators."
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"Letters and signs that are drawn as nothing."
 
 
 _NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*]')
@@ -22,7 +24,7 @@ MAX_FILE_NAME_BYTES = 240
 def clean_name(raw: str, *, limit: int = 60) -> str:
     """One line without hidden characters or doubled spaces, cut at `limit` characters; may be empty."""
     seen = "".join(
-        " " if unicodedata.category(character) in _HIDDEN else character
+        " " if character in _BLANK or unicodedata.category(character) in _HIDDEN else character
         for character in unicodedata.normalize("NFC", raw)
     )
     whole = re.sub(r"\s+", " ", seen).strip(" .")

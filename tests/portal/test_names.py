@@ -18,6 +18,7 @@ from portal.names import clean_file_name, clean_name, clip_file_name
         ("林黛玉", "林黛玉"),
         ("...", ""),
         ("e\u0301", "é"),
+        ("\u3164\u2800", ""),
     ],
 )
 def test_a_name_is_one_visible_line(raw: str, clean: str) -> None:
