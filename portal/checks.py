@@ -16,8 +16,6 @@ __all__ = ["BROWSERS", "Browser", "run_checks"]
 ROOT = Path(__file__).resolve().parent.parent
 STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 ORDINARY_TESTS = ("-m", "not slow")
-IN_TWO_LANES = ("--numprocesses=2", "--dist=loadgroup")
-"The tests in browsers are one group, so they run one after the other, and everything else beside them."
 TEST_TIMEOUT_S = 300
 "No single test may take so long: one that hangs shows where."
 
@@ -82,7 +80,7 @@ def run_checks(
     say("--- pytest")
     if failed:
         say(f"Failed so far: {', '.join(failed)}")
-    chosen = pytest_arguments or (*IN_TWO_LANES, *ORDINARY_TESTS)
+    chosen = pytest_arguments or ORDINARY_TESTS
     status = run(["pytest", f"--timeout={TEST_TIMEOUT_S}", *chosen], extra)
     return status or (1 if failed else 0)
 

@@ -161,6 +161,7 @@ class Visit:
 Visitor = Callable[..., Coroutine[Any, Any, Visit]]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here shares a portal and a machine's patience: one after the other, also with several workers. And on
     one event loop: a browser that they share belongs to the loop it began on."""

@@ -225,7 +225,7 @@ async def test_a_refused_picture_is_explained_with_its_remedy(page: Page, tmp_pa
     text = tmp_path / "letter.png"
     text.write_text("no picture " * 50)
     await upload(page, text, "Letter")
-    await expect(page.locator("vivavoce-avatars .vv-note")).to_contain_text("JPEG, PNG")
+    await expect(page.locator("vivavoce-avatars .vv-note")).to_contain_text("This is a text")
     wall = tmp_path / "wall.jpg"
     wall.write_bytes(encode_jpeg(np.full((200, 300, 3), 180, np.uint8)))
     await upload(page, wall, "Wall")
@@ -246,11 +246,11 @@ async def test_a_refusal_is_told_in_chinese(page: Page, tmp_path: Path) -> None:
     text.write_text("no picture " * 50)
     await upload(page, text, "Letter")
     note = page.locator("vivavoce-avatars .vv-note").first
-    await expect(note.locator("strong")).to_contain_text("不是可以识别的图片或视频")
+    await expect(note.locator("strong")).to_contain_text("这是文本文件")
     english = note.locator("details small")
     await expect(english).to_be_hidden()
     await note.locator("summary").click()
-    await expect(english).to_contain_text("JPEG")
+    await expect(english).to_contain_text("This is a text")
     await page.route("**/api/avatars", lambda route: route.fulfill(status=413, body="<html>nginx</html>"))
     await page.locator("vivavoce-avatars [type=submit]").first.click()
     await expect(note).to_contain_text("代理")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from portal import environment
-from portal.checks import IN_TWO_LANES, ORDINARY_TESTS, STATIC_CHECKS, Browser, run_checks
+from portal.checks import ORDINARY_TESTS, STATIC_CHECKS, Browser, run_checks
 from portal.environment import (
     apt_offers_firefox,
     find_chromium,
@@ -43,7 +43,7 @@ def test_lint_and_types_come_first_and_pytest_last():
     runs = Runs()
     assert check(runs) == 0
     assert tuple(runs.calls[:-1]) == STATIC_CHECKS
-    assert (runs.calls[-1][0], runs.calls[-1][2:]) == ("pytest", (*IN_TWO_LANES, *ORDINARY_TESTS))
+    assert (runs.calls[-1][0], runs.calls[-1][2:]) == ("pytest", ORDINARY_TESTS)
     assert runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
 
 
