@@ -168,7 +168,8 @@ export class WebRtcMedia extends EventTarget {
     let delayMs = null;
     while (this.hush === hush && !this.closed) {
       const { audio } = await this.inbound();
-      delayMs = delayBetween(before, audio) ?? delayMs;
+      // What does not come out now, as the machine is busy, comes later: how late, nobody knows yet.
+      delayMs = standsStill(before, audio) ? Infinity : delayBetween(before, audio) ?? delayMs;
       before = audio;
       const remaining = hush.remainingMs(performance.now(), delayMs);
       if (remaining <= 0) break;
@@ -229,6 +230,12 @@ export class WebRtcMedia extends EventTarget {
   tell(type, detail) {
     if (!this.closed) this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Whether nothing came out of the jitter buffer between two reports. Browsers may give the same report twice. */
+function standsStill(before, after) {
+  if (!before || !after || after.timestamp <= before.timestamp) return false;
+  return !(after.jitterBufferEmittedCount > before.jitterBufferEmittedCount);
 }
 
 /** How long, in ms, what came out of the jitter buffer between two reports had been in it; null if nothing did. */

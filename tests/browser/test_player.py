@@ -86,6 +86,36 @@ async def test_a_turn_that_began_to_speak_before_it_was_interrupted_is_not_the_n
     assert await hush(page, "hush.speaking(10); hush.turnOver(50); return now(100, 0)") == 50
 
 
+async def test_sound_that_stands_still_is_waited_for(page: Page) -> None:
+    """A busy Firefox lets nothing out of its buffer for a second; what was interrupted is still in there."""
+    await run(
+        page,
+        "webrtc",
+        "WebRtcMedia",
+        """
+        const media = window.media = Object.assign(Object.create(WebRtcMedia.prototype), {
+            closed: false,
+            stands: true,
+            out: 4800,
+            on: null,
+            async inbound() {
+                if (!this.stands) this.out += 480;
+                const timestamp = performance.now();
+                return { audio: { timestamp, jitterBufferEmittedCount: this.out, jitterBufferDelay: this.out * 0.01 } };
+            },
+            sound(on) { this.on = on; },
+        });
+        media.interrupt();
+        media.turnOver();
+        """,
+    )
+    await page.clock.run_for(2000)
+    assert await page.evaluate("media.on") is False
+    await page.evaluate("media.stands = false")
+    await page.clock.run_for(500)
+    assert await page.evaluate("media.on") is True
+
+
 async def test_a_time_of_another_clock_is_not_believed(page: Page) -> None:
     """WebKitGTK's performanceTime is ahead by the context's age; there the latency tells when a sample is heard."""
     context = "{ currentTime: 12, outputLatency: 0.05, getOutputTimestamp: () => stamp }"
