@@ -161,15 +161,10 @@ class Visit:
 Visitor = Callable[..., Coroutine[Any, Any, Visit]]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here shares a portal and a machine's patience: one after the other, also with several workers. And on
-    one event loop: a browser that they share belongs to the loop it began on."""
+    """Everything here runs on one event loop: a browser that tests share belongs to the loop it began on."""
     for item in items:
-        if not item.path.is_relative_to(Path(__file__).parent):
-            continue
-        item.add_marker(pytest.mark.xdist_group("browser"))
-        if pytest_asyncio.is_async_test(item):
+        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -21,8 +21,6 @@ pytestmark = pytest.mark.browser
 
 NO_UDP = ("--webrtc-ip-handling-policy=disable_non_proxied_udp",)
 WORDS = "one two three four five six seven eight nine ten"
-NOTICED_MS = 125
-"""Between sound and picture: what people notice (ITU-R BT.1359). Chromium on a busy machine shows pictures late."""
 LONG = ". ".join([WORDS] * 5) + "."
 
 TRANSPORTS = pytest.mark.parametrize(
@@ -77,8 +75,8 @@ async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transpo
     skews = await page.run("probe.skews()")
     assert len(skews) > 25
     tap_ms = 40 if transport == "webrtc" else 0  # what the probe's own ears add to the sound of a video element
-    assert abs(statistics.median(skews) - tap_ms) < NOTICED_MS
-    assert abs((await page.stats())["avSkewMs"]) < NOTICED_MS
+    assert abs(statistics.median(skews) - tap_ms) < 80
+    assert abs((await page.stats())["avSkewMs"]) < 80
 
 
 @TRANSPORTS
