@@ -3,7 +3,7 @@
 
 An interpreter whose environment already has the pinned packages (an activated venv, a container, a Space) is used as
 it is. Otherwise `.venv` beside this file is made, or brought up to date, and used; a stamp in it records which
-requirement files it satisfies, so the next start asks pip nothing. Then `portal.cli` takes over.
+requirement files it satisfies, so the next start asks pip nothing. Then `portal.commands.cli` takes over.
 
 Standard library only, and in words that Python 3.8 can parse: older interpreters look for a newer one, or say so.
 """
@@ -392,7 +392,7 @@ def main(arguments: Sequence[str]) -> int:
     except SetupError as error:
         _say(f"Vivavoce cannot be set up: {error}")
         return 1
-    from portal.cli import main as command_line
+    from portal.commands.cli import main as command_line
 
     return command_line(arguments)
 

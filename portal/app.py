@@ -29,23 +29,23 @@ from pipeline.transports.loops import LoopCache, LoopCoding
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
-from portal.api.errors import answer_errors
 from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
 from portal.api.session_socket import BackendTransports, SessionSocket
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.http.docs import add_docs
 from portal.http.door import front_door
+from portal.http.errors import answer_errors
 from portal.http.server import bound_socket, server_config
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue
+from portal.intake.submissions import ensure_parts, ensure_presets
+from portal.intake.uploads import Uploads
+from portal.jobs.queue import JobQueue
+from portal.jobs.shares import JobShares
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
 from portal.settings import Settings
-from portal.submissions import ensure_parts, ensure_presets
 from portal.ui.context import PageContext
-from portal.uploads import Uploads
-from portal.worker_process import WorkerProcess
+from portal.worker.process import WorkerProcess
 
 __all__ = ["Portal", "create_app", "serve"]
 

@@ -17,7 +17,7 @@ from pipeline.session import Session
 from pipeline.stages import Choice
 from portal.errors import AddressFull, AvatarBeingPrepared
 from portal.http.limits import Shares
-from portal.job_records import Job
+from portal.jobs.records import Job
 
 __all__ = ["SessionManager"]
 

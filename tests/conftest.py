@@ -12,7 +12,7 @@ import pytest
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.library import AvatarLibrary
-from portal.environment import apt_offers_firefox, find_chromium, find_firefox
+from portal.commands.environment import apt_offers_firefox, find_chromium, find_firefox
 
 
 @pytest.fixture

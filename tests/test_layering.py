@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = ("models", "avatars", "pipeline", "portal", "launch")
 "From the lowest; a layer imports itself and the lower ones."
+FOLDERS_OF_PORTAL = ("http", "making", "jobs", "intake", "worker", "api", "ui", "commands")
+"From the lowest; a folder imports itself, lower ones and the modules beside them. Only commands import portal/app.py."
 PURE = tuple(
     f"pipeline/{name}.py"
     for name in (
@@ -32,14 +34,20 @@ CONFINED = {
     "mediapipe": ("avatars/detect.py",),
     "py3langid": ("pipeline/text/languages.py",),
     "markdown_it": ("pipeline/text/speech.py",),
-    "dbos": ("portal/jobs.py", "portal/worker.py"),
+    "dbos": ("portal/jobs/queue.py", "portal/worker/runner.py"),
 }
 "Package -> where alone it may be imported."
 LAZY = {"torch", "mediapipe"}
 "Never imported while a module is being imported, but in models/ that are networks."
 EXTRAS = {"piper", "espeakng", "phonemizer"}
 "GPL: never imported by the core."
-MAY_PRINT = ("launch.py", "portal/cli.py", "portal/doctor.py", "models/training/*", "tests/benchmarks/*")
+MAY_PRINT = (
+    "launch.py",
+    "portal/commands/cli.py",
+    "portal/commands/doctor.py",
+    "models/training/*",
+    "tests/benchmarks/*",
+)
 
 
 class Import:
@@ -89,6 +97,8 @@ def violations(source: str, file: str) -> list[str]:
         layer = file.removesuffix(".py").partition("/")[0]
         if one.package in LAYERS and LAYERS.index(one.package) > LAYERS.index(layer):
             found.append(f"{where}, a higher layer")
+        if _climbs_in_portal(one, file):
+            found.append(f"{where}, a higher folder of portal")
         if file in PURE and not _pure(one, file):
             found.append(f"{where}, but may import the standard library, numpy and its peers only")
         if one.package in CONFINED and not _in(file, CONFINED[one.package]):
@@ -97,13 +107,26 @@ def violations(source: str, file: str) -> list[str]:
             found.append(f"{where} eagerly")
         if one.package in EXTRAS:
             found.append(f"{where}, which is GPL")
-        if one.package == "tests" and not _in(file, ("portal/cli.py",)):
+        if one.package == "tests" and not _in(file, ("portal/commands/cli.py",)):
             found.append(f"{where}: the product does not need its tests")
         if file == "launch.py" and not one.lazy and one.package not in sys.stdlib_module_names:
             found.append(f"{where} before there is an environment")
     if not _in(file, MAY_PRINT):
         found += [f"{file}:{line} prints" for line in _prints(source)]
     return found
+
+
+def _climbs_in_portal(one: Import, file: str) -> bool:
+    """Whether a folder of portal/ imports a higher one, or anything but a command imports the application."""
+    of_file, of_import = file.split("/"), one.module.split(".")
+    if of_file[:1] != ["portal"] or of_import[:1] != ["portal"] or file == "portal/app.py":
+        return False
+    folder, imported = of_file[1], (of_import[1:2] or [""])[0]
+    if imported == "app":
+        return folder != "commands"
+    if imported not in FOLDERS_OF_PORTAL:
+        return False
+    return folder in FOLDERS_OF_PORTAL and FOLDERS_OF_PORTAL.index(imported) > FOLDERS_OF_PORTAL.index(folder)
 
 
 def _pure(one: Import, file: str) -> bool:
@@ -149,6 +172,8 @@ def test_a_module_keeps_to_its_layer(file):
         ("pipeline/types.py", "from avatars.bundle import AvatarBundle"),
         ("pipeline/clock.py", "from pipeline.engine import Engine"),
         ("pipeline/engine.py", "import gradio as gr"),
+        ("portal/jobs/queue.py", "def f():\n    from portal.worker.runner import run_worker"),
+        ("portal/api/jobs.py", "from portal.app import Portal"),
         ("portal/app.py", "from gradio import Blocks"),
         ("portal/api/a.py", "def f():\n    import aiortc.sdp"),
         ("pipeline/turn.py", "def f():\n    import torch"),
@@ -177,9 +202,11 @@ def test_the_checker_catches_a_violation(file, source):
         ("models/wav2lip.py", "import torch\nfrom torch import nn"),
         ("avatars/detect.py", "def load():\n    import mediapipe"),
         ("portal/ui/talk.py", "import gradio as gr\nfrom portal.settings import Settings"),
+        ("portal/worker/runner.py", "from portal.jobs.queue import JobQueue"),
+        ("portal/commands/cli.py", "from portal.app import serve"),
         ("pipeline/audio.py", "class A:\n    def f(self):\n        import soxr"),
-        ("launch.py", "import json\ndef main():\n    from portal.cli import main"),
-        ("portal/cli.py", "print('hello')"),
+        ("launch.py", "import json\ndef main():\n    from portal.commands.cli import main"),
+        ("portal/commands/cli.py", "print('hello')"),
     ],
 )
 def test_the_checker_lets_the_rest_be(file, source):

@@ -17,16 +17,16 @@ from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.parts_preview import draw_preview
 from pipeline.errors import BadRequest
-from portal.api.errors import ErrorRoute
 from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_view
 from portal.errors import JobNotFound
-from portal.face_reports import FaceReports
+from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue, id_of_test_clip
+from portal.intake.submissions import chosen_parameters, submit_avatar, submit_parts
+from portal.intake.uploads import Uploads, limited_form
+from portal.jobs.face_reports import FaceReports
+from portal.jobs.queue import JobQueue, id_of_test_clip
+from portal.jobs.shares import JobShares
 from portal.names import clean_name
-from portal.submissions import chosen_parameters, submit_avatar, submit_parts
-from portal.uploads import Uploads, limited_form
 
 if TYPE_CHECKING:
     from portal.settings import Settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from portal.api.errors import ErrorRoute
 from portal.api.schemas import BackendView, backend_view
 from portal.backends import BackendCatalogue
+from portal.http.errors import ErrorRoute
 
 __all__ = ["backends_router"]
 

@@ -15,13 +15,13 @@ from starlette.datastructures import UploadFile
 
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
-from portal.api.errors import ErrorRoute
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue
-from portal.submissions import submit_clip
-from portal.uploads import Uploads, limited_form
+from portal.http.errors import ErrorRoute
+from portal.intake.submissions import submit_clip
+from portal.intake.uploads import Uploads, limited_form
+from portal.jobs.queue import JobQueue
+from portal.jobs.shares import JobShares
 
 if TYPE_CHECKING:
     from portal.settings import Settings

@@ -11,9 +11,9 @@ from pathlib import Path
 from fastapi import APIRouter, Response
 
 from avatars.library import AvatarLibrary
-from portal.api.errors import ErrorRoute
 from portal.api.schemas import HealthView, SessionCounts
-from portal.jobs import JobQueue
+from portal.http.errors import ErrorRoute
+from portal.jobs.queue import JobQueue
 from portal.sessions import SessionManager
 
 __all__ = ["find_trouble", "health_router"]

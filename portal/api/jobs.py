@@ -6,11 +6,11 @@ from functools import partial
 
 from fastapi import APIRouter, Query, Request
 
-from portal.api.errors import ErrorRoute
 from portal.api.schemas import JobView, job_view
-from portal.job_records import Job
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue, may_do_better
+from portal.http.errors import ErrorRoute
+from portal.jobs.queue import JobQueue, may_do_better
+from portal.jobs.records import Job
+from portal.jobs.shares import JobShares
 
 __all__ = ["jobs_router"]
 

@@ -11,7 +11,7 @@ from avatars.face_crops import BACKENDS, parameters_of
 from avatars.library import AvatarSummary
 from avatars.parts import OWN_NETWORK, networks_of, prepared_for
 from portal.backends import BackendChoice
-from portal.job_records import Job, JobFailure
+from portal.jobs.records import Job, JobFailure
 
 __all__ = [
     "AvatarView",

@@ -24,12 +24,12 @@ from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
 from portal.api import messages
-from portal.api.errors import told
 from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
 from portal.api.viewer_socket import ViewerSocket
 from portal.api.waiting_line import WaitingLine
 from portal.errors import AddressFull
+from portal.http.errors import told
 from portal.http.limits import Allowance, Shares, TooMany, TooOften
 from portal.http.proxies import address_of, is_local
 

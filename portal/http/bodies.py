@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import VivavoceError
-from portal.api.errors import told
 from portal.errors import UploadTooLarge
+from portal.http.errors import told
 from portal.http.limits import Shares, TooMany
 from portal.http.proxies import address_of
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
-from portal.api.errors import error_response, internal_error
 from portal.http.bodies import Bodies
+from portal.http.errors import error_response, internal_error
 from portal.http.headers import SafeHeaders
 from portal.http.limits import Allowance
 from portal.http.origins import HARMLESS, OriginGuard

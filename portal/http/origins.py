@@ -21,8 +21,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.api.errors import error_response
 from portal.http.addresses import parse_host, parse_host_pattern, parse_origin
+from portal.http.errors import error_response
 from portal.http.proxies import asked_hosts, path_below
 
 __all__ = ["HARMLESS", "OriginGuard"]

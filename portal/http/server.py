@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from models.errors import VivavoceError
-from portal.api.errors import error_response
+from portal.http.errors import error_response
 from portal.http.headers import SafeHeaders
 from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
 

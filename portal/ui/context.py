@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from avatars.library import AvatarLibrary
-    from portal.jobs import JobQueue
+    from portal.jobs.queue import JobQueue
     from portal.sessions import SessionManager
     from portal.settings import Settings
 

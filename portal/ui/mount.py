@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.api.errors import error_response
+from portal.http.errors import error_response
 from portal.http.headers import page_policy
 from portal.ui.context import PageContext
 from portal.ui.online import OnlineVoices

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.types import FPS
-from portal.environment import find_chromium
+from portal.commands.environment import find_chromium
 from tests.benchmarks import in_browser
 from tests.benchmarks.figures import FIGURES, Reading, as_dict, table
 from tests.benchmarks.material import moving_clip, photograph, preset_library

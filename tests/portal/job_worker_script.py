@@ -17,8 +17,8 @@ from typing import Any
 from dbos import DBOS
 
 from avatars.errors import BadMedia
-from portal.jobs import CLIP, PREPARE
-from portal.worker import JobWork, Recipe, Stage, run_worker
+from portal.jobs.queue import CLIP, PREPARE
+from portal.worker.runner import JobWork, Recipe, Stage, run_worker
 
 
 def overflow() -> None:
@@ -82,4 +82,4 @@ if __name__ == "__main__":
         return result
 
     DBOS.run_step = staticmethod(run_step_while_there_is_space)
-    sys.exit(run_worker(settings, recipes=RECIPES, idle_exit_s=60.0))
+    sys.exit(run_worker(settings, RECIPES, idle_exit_s=60.0))

@@ -30,10 +30,10 @@ from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
 from portal.backends import LOOKED_UP_EVERY_S, BackendCatalogue
 from portal.http.bodies import Bodies
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue
+from portal.intake.uploads import Uploads
+from portal.jobs.queue import JobQueue
+from portal.jobs.shares import JobShares
 from portal.settings import Settings
-from portal.uploads import Uploads
 from tests.portraits import plain_parts
 from tests.recordings import playlists
 

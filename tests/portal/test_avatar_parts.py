@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="a neural backend; pip install -r requirements-neural.txt")
 
 from pipeline.errors import BackendUnavailable
-from portal.avatar_parts import prepare_for_backend
+from portal.making.avatar_parts import prepare_for_backend
 from portal.settings import Settings
 from tests.portraits import portrait_bundle
 from tests.tiny_musetalk import write_musetalk_weights

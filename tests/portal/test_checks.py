@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from portal import environment
-from portal.checks import ORDINARY_TESTS, STATIC_CHECKS, Browser, run_checks
-from portal.environment import (
+from portal.commands import environment
+from portal.commands.checks import ORDINARY_TESTS, STATIC_CHECKS, Browser, run_checks
+from portal.commands.environment import (
     apt_offers_firefox,
     find_chromium,
     find_firefox,

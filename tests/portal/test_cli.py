@@ -17,7 +17,7 @@ from avatars.parts import BackendParts, parts_path
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.types import NoticeEvent
-from portal import cli
+from portal.commands import cli
 from portal.disk import FolderNotWritable
 from portal.settings import Settings, option_name
 
@@ -143,7 +143,7 @@ def test_ctrl_c_is_an_ordinary_end(monkeypatch):
 def test_test_hands_its_arguments_to_pytest(monkeypatch):
     """`test -k name` runs just that, options included."""
     seen = []
-    monkeypatch.setattr("portal.checks.run_checks", lambda rest, say: seen.append(rest) or 5)
+    monkeypatch.setattr("portal.commands.checks.run_checks", lambda rest, say: seen.append(rest) or 5)
     assert cli.main(["test", "-k", "settings", "-x"]) == 5
     assert seen == [["-k", "settings", "-x"]]
 
@@ -152,7 +152,7 @@ def test_render_speaks_a_text_with_the_chosen_avatar(monkeypatch, capsys, tmp_pa
     """`render --text ... OUT` calls the renderer once and says where the clip is."""
     calls = []
     monkeypatch.setattr(
-        "portal.rendering.render_clip",
+        "portal.making.rendering.render_clip",
         lambda settings, **wanted: calls.append(wanted) or [NoticeEvent("notice", "A notice.", "Do this.")],
     )
     output = tmp_path / "clip.mp4"
@@ -172,7 +172,9 @@ def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
     """On a fresh machine `render` prepares the default avatar, which is then shown."""
     order = []
     monkeypatch.setattr("avatars.prepare.prepare_preset", lambda preset, library: order.append(preset.id))
-    monkeypatch.setattr("portal.rendering.render_clip", lambda settings, **wanted: order.append(wanted["avatar"]) or [])
+    monkeypatch.setattr(
+        "portal.making.rendering.render_clip", lambda settings, **wanted: order.append(wanted["avatar"]) or []
+    )
     assert cli.main(["render", "--text", "Hello.", str(tmp_path / "clip.mp4")]) == 0
     assert order == ["mira", "mira"]
 
@@ -180,7 +182,9 @@ def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
 def test_render_looks_for_a_place_to_write_before_it_works(monkeypatch, capsys, tmp_path):
     """The folder of the clip, and the data folder where an avatar has to be made: no minutes of work for nothing."""
     monkeypatch.setattr("avatars.prepare.prepare_preset", lambda *_given: pytest.fail("an avatar was made"))
-    monkeypatch.setattr("portal.rendering.render_clip", lambda *_given, **_wanted: pytest.fail("a clip was rendered"))
+    monkeypatch.setattr(
+        "portal.making.rendering.render_clip", lambda *_given, **_wanted: pytest.fail("a clip was rendered")
+    )
     (tmp_path / "file").touch()
     assert cli.main(["render", "--text", "Hello.", str(tmp_path / "file" / "clip.mp4")]) == 1
     told = capsys.readouterr().err
@@ -260,7 +264,7 @@ def test_prepare_refuses_before_anything_is_made(last, cause, make_bundle, monke
         monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
     made = []
     monkeypatch.setattr("avatars.prepare.prepare_avatar", lambda *_given: made.append("avatar"))
-    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *_given: made.append("parts") or [])
+    monkeypatch.setattr("portal.making.avatar_parts.prepare_for_backend", lambda *_given: made.append("parts") or [])
     make_bundle("ada")
     photo = tmp_path / "photo.jpg"
     photo.touch()
@@ -278,8 +282,8 @@ def test_prepare_counts_on_the_network_that_an_import_brings(monkeypatch, capsys
     with_network = zipped(livetalking_ultralight(tmp_path / "emma", 26, network))
     without = zipped(livetalking_wav2lip(tmp_path / "ada", 26))
     made = []
-    monkeypatch.setattr("portal.cli._prepared", lambda path, *_rest: made.append(path) or MADE)
-    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *given: made.append(given[2]) or [])
+    monkeypatch.setattr("portal.commands.cli._prepared", lambda path, *_rest: made.append(path) or MADE)
+    monkeypatch.setattr("portal.making.avatar_parts.prepare_for_backend", lambda *given: made.append(given[2]) or [])
     assert cli.main(["prepare", str(without), "--for", "ultralight"]) == 1
     assert "no network of its own" in capsys.readouterr().err and made == []
     assert cli.main(["prepare", str(with_network), "--for", "ultralight"]) == 0
@@ -290,7 +294,7 @@ def test_prepare_counts_on_the_network_that_an_import_brings(monkeypatch, capsys
 def test_prepare_hands_on_what_was_chosen_of_the_crop(make_bundle, monkeypatch, capsys, tmp_path):
     """`--bbox-shift` and its like reach the preparation; what cannot be used is told before anything is done."""
     calls = []
-    monkeypatch.setattr("portal.avatar_parts.prepare_for_backend", lambda *given: calls.append(given[2:4]) or [])
+    monkeypatch.setattr("portal.making.avatar_parts.prepare_for_backend", lambda *given: calls.append(given[2:4]) or [])
     make_bundle("ada")
     line = ["prepare", "ada", "--for", "musetalk15"]
     assert cli.main([*line, "--bbox-shift", "-7", "--parsing-mode", "neck"]) == 0
@@ -344,7 +348,9 @@ def test_commands_of_the_readme_exist():
 def test_fetch_goes_to_the_weights_folder(monkeypatch, tmp_path):
     """`fetch NAME... --weights DIR` hands the names and the folder on; without the option it is in the data folder."""
     calls = []
-    monkeypatch.setattr("portal.fetching.fetch", lambda names, folder, environ: calls.append((names, folder)) or 0)
+    monkeypatch.setattr(
+        "portal.commands.fetching.fetch", lambda names, folder, environ: calls.append((names, folder)) or 0
+    )
     assert cli.main(["fetch", "musetalk", "wav2lip", "--weights", str(tmp_path / "w")]) == 0
     assert cli.main(["fetch", "all"]) == 0
     assert calls == [(["musetalk", "wav2lip"], tmp_path / "w"), (["all"], tmp_path / "weights")]

@@ -15,8 +15,8 @@ import pytest
 from models.weights import read_manifest
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
-from portal import doctor
-from portal.doctor import Finding, State
+from portal.commands import doctor
+from portal.commands.doctor import Finding, State
 from portal.settings import load_settings
 
 

@@ -98,7 +98,10 @@ def of_causes() -> Iterator[str]:
                 for keyword in node.keywords if code else ():  # type: ignore[attr-defined]
                     told = ast.walk(keyword.value) if keyword.arg == "cause" else ()
                     causes = [str(one.value) for one in told if isinstance(one, ast.Constant)]
-                    of_sound = file.name in ("sound.py", "confined.py")  # told by `portal.uploads` as another code
+                    of_sound = file.name in (
+                        "sound.py",
+                        "confined.py",
+                    )  # `portal.intake.uploads` gives another code
                     of_files = file.name != "sound.py"
                     yield from (f"{code}.{cause}" for cause in causes if of_files)
                     yield from (f"unsupported_media.{cause}" for cause in causes if of_sound)

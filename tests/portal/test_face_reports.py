@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from portal.face_reports import FaceReports
+from portal.jobs.face_reports import FaceReports
 
 
 def strip(folder: Path, content: bytes) -> list[Path]:

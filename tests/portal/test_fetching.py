@@ -12,9 +12,9 @@ from models.download import ServerBusy, Unreachable
 from models.errors import DownloadFailed
 from models.weights import Layout, Licence, Manifest, Part, WeightFile, WeightsFolder
 from pipeline.errors import UnknownBackend
-from portal import fetching
+from portal.commands import fetching
+from portal.commands.fetching import LOCK_FILE, Fetching, ProgressLine, names_to_fetch
 from portal.disk import FolderNotWritable
-from portal.fetching import LOCK_FILE, Fetching, ProgressLine, names_to_fetch
 
 FREE = Licence("MIT", "Any use.", "可用于任何用途。")
 UNET = WeightFile("net/unet.pth", repository="o/r", file="unet.pth", size_bytes=4)

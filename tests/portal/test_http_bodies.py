@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from starlette.types import Message
 
 from pipeline.errors import BadRequest
-from portal.api.errors import answer_errors
 from portal.http.bodies import FIELDS_BYTES, PROGRESS_BYTES, Bodies, UploadPlaces, allow_body
+from portal.http.errors import answer_errors
 from portal.http.limits import TooMany
 
 

@@ -15,9 +15,9 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Receive, Scope, Send
 
 from pipeline.clock import ManualClock
-from portal.api.errors import answer_errors
 from portal.app import Portal, create_app
 from portal.http.door import CHANGES_BURST, DEAR_BURST, DEAR_PER_S, HumanPace, front_door
+from portal.http.errors import answer_errors
 from portal.http.headers import inline_scripts, page_policy
 from portal.http.proxies import BehindProxies
 from portal.settings import Settings

@@ -10,11 +10,11 @@ import pytest
 
 from avatars.library import AvatarLibrary
 from pipeline import registry
-from portal.job_records import JobFolders
-from portal.job_steps import recipes
-from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
+from portal.jobs.queue import CLIP, PARTS, PREPARE, JobQueue
+from portal.jobs.records import JobFolders
 from portal.settings import Settings
-from portal.worker import JobWork
+from portal.worker.recipes import recipes
+from portal.worker.runner import JobWork
 from tests.portal.test_parts_job import Ready
 from tests.portraits import portrait_bundle
 

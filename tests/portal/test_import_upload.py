@@ -16,13 +16,13 @@ from avatars.errors import BadImport
 from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
 from portal.http.bodies import Bodies
-from portal.job_records import JobFolders
-from portal.job_shares import JobShares
-from portal.job_steps import recipes
-from portal.jobs import PREPARE, JobQueue
+from portal.intake.uploads import Uploads
+from portal.jobs.queue import PREPARE, JobQueue
+from portal.jobs.records import JobFolders
+from portal.jobs.shares import JobShares
 from portal.settings import Settings
-from portal.uploads import Uploads
-from portal.worker import JobWork
+from portal.worker.recipes import recipes
+from portal.worker.runner import JobWork
 
 
 @pytest.fixture

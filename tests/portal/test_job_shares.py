@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from portal import job_records
 from portal.http.limits import TooMany
-from portal.job_records import JobFolders
-from portal.job_shares import JobShares
+from portal.jobs import records
+from portal.jobs.records import JobFolders
+from portal.jobs.shares import JobShares
 
 MINE, OTHERS = ({"type": "http", "client": (address, 5)} for address in ("192.0.2.1", "192.0.2.2"))
 
@@ -57,7 +57,7 @@ def test_a_refused_job_leaves_its_place() -> None:
 
 def test_kept_uploads_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest that is kept for a retry goes first; what is run again or still waits is none of them."""
-    monkeypatch.setattr(job_records, "MAX_KEPT_BYTES", 250)
+    monkeypatch.setattr(records, "MAX_KEPT_BYTES", 250)
     folders = JobFolders(tmp_path)
     for index, name in enumerate(("waits", "first", "again", "second", "third")):
         folders.home(name).mkdir(parents=True)

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-import portal.worker
+import portal.worker.runner
 from avatars.bundle import AvatarBundle
 from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
-from portal.job_records import JobFailure
-from portal.jobs import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
-from portal.submissions import ensure_presets, submit_avatar
+from portal.intake.submissions import ensure_presets, submit_avatar
+from portal.jobs.queue import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
+from portal.jobs.records import JobFailure
 
 MakeBundle = Callable[..., AvatarBundle]
 
@@ -123,14 +123,14 @@ def test_all_jobs_of_an_avatar_are_cancelled(queue: JobQueue) -> None:
 
 def test_a_sweep_forgets_old_jobs_but_no_clip(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many finished jobs the oldest are forgotten; a clip that somebody made stays, and so does its job."""
-    monkeypatch.setattr(portal.worker, "KEPT_JOBS", 1)
+    monkeypatch.setattr(portal.worker.runner, "KEPT_JOBS", 1)
     jobs = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
     for job in jobs:
         queue.cancel(job)
     clip = queue.folders.clip(jobs[0])
     clip.parent.mkdir()
     clip.write_bytes(b"mp4")
-    portal.worker._sweep(queue)
+    portal.worker.runner._sweep(queue)
     assert clip.exists() and [job.id for job in queue.list()] == [jobs[2], jobs[0]]
 
 
@@ -189,7 +189,7 @@ def test_a_cancelled_clip_of_a_recording_can_be_run_again(
     make_bundle("me")
     small, large = (queue.submit_clip(avatar="me", audio=upload(tmp_path, "speech.wav")) for _ in range(2))
     queue.cancel(small.id)
-    monkeypatch.setattr("portal.job_records.MAX_KEPT_UPLOAD_BYTES", 1)
+    monkeypatch.setattr("portal.jobs.records.MAX_KEPT_UPLOAD_BYTES", 1)
     assert queue.gone(queue.cancel(large.id)) == "upload" and not queue.retryable(queue.get(large.id))
     assert queue.retry(small.id).state == "queued" and queue.folders.upload(small.id) is not None
     queue.delete(small.id)
@@ -255,7 +255,7 @@ def test_an_upload_is_not_kept_whatever_refuses_it(
     def surprised(_path: Path) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("portal.submissions.check_media", surprised)
+    monkeypatch.setattr("portal.intake.submissions.check_media", surprised)
     path = upload(tmp_path)
     with pytest.raises(ZeroDivisionError):
         submit_avatar(AvatarLibrary(tmp_path / "avatars"), queue, path, name="Me", file_name="me.png", consent=True)

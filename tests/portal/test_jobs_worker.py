@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import portal.worker
+import portal.worker.runner
 from avatars.bundle import AvatarBundle, encode_jpeg
 from avatars.library import AvatarLibrary, presets
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
 from pipeline.clock import Clock
-from portal.face_reports import FaceReports
-from portal.job_records import Job
-from portal.jobs import JobQueue, id_of_test_clip
+from portal.intake.submissions import submit_avatar
+from portal.jobs.face_reports import FaceReports
+from portal.jobs.queue import JobQueue, id_of_test_clip
+from portal.jobs.records import Job
 from portal.settings import Settings
-from portal.submissions import submit_avatar
-from portal.worker_process import WorkerProcess
+from portal.worker.process import WorkerProcess
 
 SCRIPT = Path(__file__).with_name("job_worker_script.py")
 DEADLINE_S = 60.0
@@ -296,7 +296,7 @@ async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Pa
 async def test_a_worker_whose_portal_is_gone_ends_by_itself(tmp_path: Path) -> None:
     """A portal that was killed leaves no worker behind: its standard input closes, and that ends it."""
     settings = Settings(data_dir=tmp_path).model_dump_json().encode() + b"\n"
-    command = (sys.executable, "-m", "portal.worker_child")
+    command = (sys.executable, "-m", "portal.worker.child")
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, cwd=Path(portal.__file__).parents[1])
     async with asyncio.timeout(DEADLINE_S):
         await process.communicate(settings)
@@ -330,9 +330,9 @@ async def test_a_second_worker_leaves_the_data_folder_alone(bench: Bench, monkey
     """While one worker serves a data folder another one says so and ends with status 75."""
     job = await asyncio.to_thread(bench.submit_photo)
     await bench.until(job.id, lambda job: job.stage == "gated")
-    monkeypatch.setattr(portal.worker, "LOCK_TIMEOUT_S", 0.0)
-    monkeypatch.setattr(portal.worker, "lower_priority", lambda: None)
-    assert await asyncio.to_thread(portal.worker.run_worker, Settings(data_dir=bench.data_dir)) == 75
+    monkeypatch.setattr(portal.worker.runner, "LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(portal.worker.runner, "lower_priority", lambda: None)
+    assert await asyncio.to_thread(portal.worker.runner.run_worker, Settings(data_dir=bench.data_dir), ()) == 75
 
 
 def small_photo(path: Path, source: Path) -> Path:

@@ -22,12 +22,12 @@ from pipeline import registry
 from portal.api.avatars import avatars_router
 from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue
+from portal.intake.submissions import ensure_parts
+from portal.intake.uploads import Uploads
+from portal.jobs.queue import JobQueue
+from portal.jobs.shares import JobShares
 from portal.settings import Settings
-from portal.submissions import ensure_parts
-from portal.uploads import Uploads
-from portal.worker_process import WorkerProcess
+from portal.worker.process import WorkerProcess
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 

@@ -15,11 +15,11 @@ from avatars.errors import NetworkMissing
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, networks_of
 from pipeline.errors import BackendUnavailable, RenderError
-from portal.avatar_parts import prepare_for_backend
-from portal.jobs import JobQueue
-from portal.rendering import render_clip
+from portal.jobs.queue import JobQueue
+from portal.making.avatar_parts import prepare_for_backend
+from portal.making.rendering import render_clip
 from portal.settings import Settings
-from portal.worker_process import WorkerProcess
+from portal.worker.process import WorkerProcess
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 from tests.recordings import spoken, write_recording

@@ -12,11 +12,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from portal.job_steps import recipes
 from portal.ui.avatars import build_avatars_tab
 from portal.ui.jobs import build_jobs_tab
 from portal.ui.studio import build_studio_tab, voices_of
 from portal.ui.text import DESK_TEXTS
+from portal.worker.recipes import recipes
 
 STATIC = Path(__file__).parents[2] / "portal" / "static" / "desk"
 BUILDERS = {"avatars": build_avatars_tab, "studio": build_studio_tab, "jobs": build_jobs_tab}

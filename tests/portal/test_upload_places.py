@@ -11,10 +11,10 @@ from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.http.bodies import Bodies, UploadPlaces
-from portal.job_shares import JobShares
-from portal.jobs import JobQueue
+from portal.intake.uploads import Uploads
+from portal.jobs.queue import JobQueue
+from portal.jobs.shares import JobShares
 from portal.settings import Settings
-from portal.uploads import Uploads
 
 
 def test_both_kinds_of_upload_take_the_same_places(tmp_path: Path, library: AvatarLibrary) -> None:

@@ -12,9 +12,9 @@ import pytest
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from portal import uploads as module
 from portal.errors import QueueFull
-from portal.uploads import LOOKED_AT, Uploads
+from portal.intake import uploads as module
+from portal.intake.uploads import LOOKED_AT, Uploads
 
 
 def stored(folder: Path) -> list[Path]:

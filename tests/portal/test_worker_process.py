@@ -13,7 +13,7 @@ import pytest
 
 from avatars.errors import DiskFull
 from pipeline.clock import ManualClock
-from portal.worker_process import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, LOOK_S, WorkerProcess
+from portal.worker.process import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, LOOK_S, WorkerProcess
 
 QUICK = (sys.executable, "-c", "")
 

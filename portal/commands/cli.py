@@ -141,14 +141,15 @@ def _serve(_parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _worker(_parsed: argparse.Namespace, settings: Settings) -> int:
-    from portal.worker import run_worker
+    from portal.worker.recipes import recipes
+    from portal.worker.runner import run_worker
 
-    return run_worker(settings)
+    return run_worker(settings, recipes())
 
 
 def _render(parsed: argparse.Namespace, settings: Settings) -> int:
     from portal.backends import backend_options, check_backend
-    from portal.rendering import render_clip
+    from portal.making.rendering import render_clip
 
     check_backend("lipsync", settings.lipsync, backend_options(settings))
     require_writable(parsed.output.absolute().parent, "folder", "Give this user the right to, or name another OUTPUT.")
@@ -215,8 +216,8 @@ def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
 
 def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, Any], settings: Settings) -> None:
     """What cannot be prepared is refused before anything is made."""
-    from portal.avatar_parts import check_preparable, check_upload_preparable
-    from portal.submissions import chosen_parameters
+    from portal.intake.submissions import chosen_parameters
+    from portal.making.avatar_parts import check_preparable, check_upload_preparable
 
     chosen_parameters(backend, chosen)
     if isinstance(found, Path):
@@ -226,7 +227,7 @@ def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, An
 
 
 def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings: Settings) -> None:
-    from portal.avatar_parts import prepare_for_backend
+    from portal.making.avatar_parts import prepare_for_backend
 
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
         notices = prepare_for_backend(
@@ -312,7 +313,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _fetch(parsed: argparse.Namespace, settings: Settings) -> int:
-    from portal.fetching import fetch
+    from portal.commands.fetching import fetch
 
     return fetch(parsed.backends, settings.weights_folder, os.environ)
 
@@ -323,13 +324,13 @@ def _configure_fetch(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(_parsed: argparse.Namespace, settings: Settings) -> int:
-    from portal.doctor import report
+    from portal.commands.doctor import report
 
     return report(settings, print)
 
 
 def _test(parsed: argparse.Namespace, _settings: Settings) -> int:
-    from portal.checks import run_checks
+    from portal.commands.checks import run_checks
 
     return run_checks(parsed.rest, say=lambda text: print(text, flush=True))
 

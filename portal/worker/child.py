@@ -1,4 +1,4 @@
-"""The worker process as a child of the portal: `python -m portal.worker_child`, started by `portal.worker_process`."""
+"""The worker process as a child of the portal: `python -m portal.worker.child`, started by `portal.worker.process`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NoReturn
 
 from portal.logs import begin_logging
 from portal.settings import Settings
-from portal.worker import leave, run_worker
+from portal.worker.recipes import recipes
+from portal.worker.runner import leave, run_worker
 
 __all__ = ["main"]
 
@@ -26,7 +27,7 @@ def main() -> NoReturn:
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     begin_logging(settings.log_level, "worker: %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_leash, name="leash", daemon=True).start()
-    leave(run_worker(settings, idle_exit_s=settings.worker_idle_s))
+    leave(run_worker(settings, recipes(), idle_exit_s=settings.worker_idle_s))
 
 
 if __name__ == "__main__":

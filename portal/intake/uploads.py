@@ -23,7 +23,7 @@ from avatars.errors import BadMedia
 from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
-from portal.job_records import Job
+from portal.jobs.records import Job
 
 __all__ = ["Uploads", "check_media", "check_speech", "limited_form"]
 

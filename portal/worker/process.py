@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.clock import Clock, SystemClock
-from portal.job_watch import JobWatch
-from portal.jobs import JobQueue
+from portal.jobs.queue import JobQueue
+from portal.jobs.watch import JobWatch
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -34,13 +34,13 @@ LOOK_S = 1.5
 
 
 class WorkerProcess:
-    """At most one child process of `portal.worker_child` for the queue's data folder."""
+    """At most one child process of `portal.worker.child` for the queue's data folder."""
 
     def __init__(
         self, settings: Settings, queue: JobQueue, *, command: Sequence[str] = (), clock: Clock | None = None
     ) -> None:
         self._clock = clock or SystemClock()
-        self._command = tuple(command) or (sys.executable, "-m", "portal.worker_child")
+        self._command = tuple(command) or (sys.executable, "-m", "portal.worker.child")
         self._settings = settings
         self._queue = queue
         self._watch = JobWatch(queue, settings.job_silence_s)
@@ -141,7 +141,7 @@ class WorkerProcess:
 
 def _python_path() -> str:
     """Where the child finds `portal`, whatever folder we were started in."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
 
 

@@ -13,13 +13,13 @@ from avatars.library import AvatarLibrary, presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
 from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
-from portal.avatar_parts import prepare_for_backend
-from portal.face_reports import FaceReports
-from portal.jobs import CLIP, PARTS, PREPARE, JobQueue
-from portal.rendering import render_clip
-from portal.submissions import ensure_parts
-from portal.uploads import MAX_SPEECH_S
-from portal.worker import JobFailed, JobWork, Recipe, Stage
+from portal.intake.submissions import ensure_parts
+from portal.intake.uploads import MAX_SPEECH_S
+from portal.jobs.face_reports import FaceReports
+from portal.jobs.queue import CLIP, PARTS, PREPARE, JobQueue
+from portal.making.avatar_parts import prepare_for_backend
+from portal.making.rendering import render_clip
+from portal.worker.runner import JobFailed, JobWork, Recipe, Stage
 
 __all__ = ["recipes"]
 

@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from portal.http.limits import TooMany
 from portal.http.proxies import address_of
-from portal.job_records import Job
+from portal.jobs.records import Job
 
 __all__ = ["JobShares"]
 

@@ -1,7 +1,7 @@
 """The durable job queue, seen from the portal: submit, look, cancel. The portal never runs a job.
 
 Jobs live in `<data_dir>/jobs.db` (DBOS on SQLite) and are run, one step after another, by the worker process of
-`portal.worker`. A step that has finished is never run again, whatever dies. All the portal and the worker share is
+`portal/worker`. A step that has finished is never run again, whatever dies. All the portal and the worker share is
 this database and the folder of each job:
 
     jobs.db                  states, results, errors
@@ -31,8 +31,8 @@ from avatars.library import AvatarLibrary
 from models.errors import kinds_of_errors
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
-from portal.face_reports import FaceReports
-from portal.job_records import Job, JobFailure, JobFolders, job_of
+from portal.jobs.face_reports import FaceReports
+from portal.jobs.records import Job, JobFailure, JobFolders, job_of
 from portal.names import clean_file_name, clean_name
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from models.weights import WeightsFolder
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
 from portal.backends import backend_options
-from portal.environment import find_chromium
+from portal.commands.environment import find_chromium
 from portal.settings import Settings, unknown_variables
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "report"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from portal.job_records import Job, JobFailure
-from portal.jobs import JobQueue
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job, JobFailure
 
 __all__ = ["CANCEL_GRACE_S", "JobWatch"]
 

@@ -13,11 +13,11 @@ from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest
-from portal.avatar_parts import check_preparable
-from portal.job_records import Job
-from portal.jobs import JobQueue
+from portal.intake.uploads import check_media, check_speech
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
+from portal.making.avatar_parts import check_preparable
 from portal.names import clean_file_name, clean_name
-from portal.uploads import check_media, check_speech
 
 if TYPE_CHECKING:
     from portal.settings import Settings

@@ -9,11 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from portal.environment import apt_offers_firefox, find_chromium, find_firefox, install_chromium, install_firefox
+from portal.commands.environment import (
+    apt_offers_firefox,
+    find_chromium,
+    find_firefox,
+    install_chromium,
+    install_firefox,
+)
 
 __all__ = ["BROWSERS", "Browser", "run_checks"]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 ORDINARY_TESTS = ("-m", "not slow")
 TEST_TIMEOUT_S = 300

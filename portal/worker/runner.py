@@ -2,7 +2,7 @@
 
 It is crash-only. Nothing is done at the end of the process that its next start does not do as well, so ending it with a
 signal, by pulling the plug or by `kill -9` is the ordinary way: DBOS has recorded each finished step, the rest is run
-again. `portal.worker_process` starts it as a child of the portal; `python launch.py worker` runs one by hand.
+again. `portal.worker.process` starts it as a child of the portal; `python launch.py worker` runs one by hand.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
 from avatars.errors import DiskFull
 from models.errors import VivavoceError
-from portal.job_records import JobFolders
-from portal.jobs import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
+from portal.jobs.queue import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
+from portal.jobs.records import JobFolders
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -142,7 +142,7 @@ class Occupation:
                 self._changed.wait_for(lambda: self._busy == 0)
 
 
-def run_worker(settings: Settings, *, idle_exit_s: float | None = None, recipes: Sequence[Recipe] | None = None) -> int:
+def run_worker(settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: float | None = None) -> int:
     """Run jobs until the process is ended, or for `idle_exit_s` there was none. Gives the exit status.
 
     Status 75 ("try again later"): another worker has this data folder, or its disk is full.
@@ -157,10 +157,6 @@ def run_worker(settings: Settings, *, idle_exit_s: float | None = None, recipes:
     except filelock.Timeout:
         logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
         return 75
-    if recipes is None:
-        from portal.job_steps import recipes as standard_recipes
-
-        recipes = standard_recipes()
     queue = JobQueue(settings.data_dir)
     occupation = Occupation()
     try:

@@ -147,7 +147,7 @@ class JobFolders:
 
 
 def job_of(row: WorkflowStatus) -> Job:
-    """A job as DBOS keeps it: its attributes are ours, its error is that of `portal.worker.JobFailed`."""
+    """A job as DBOS keeps it: its attributes are ours, its error is that of `portal.worker.runner.JobFailed`."""
     attributes = row.attributes or {}
     given_up = attributes.get("given_up")
     state = "failed" if given_up and row.status == "CANCELLED" else _STATES[row.status]

@@ -18,8 +18,8 @@ from pipeline.render import render
 from pipeline.timeline import expected_duration_s
 from pipeline.turn import Utterance
 from pipeline.types import FPS, ErrorEvent, NoticeEvent
-from portal.avatar_parts import check_preparable, is_prepared, prepare_for_backend
 from portal.backends import default_choice, new_engine
+from portal.making.avatar_parts import check_preparable, is_prepared, prepare_for_backend
 
 if TYPE_CHECKING:
     from portal.settings import Settings
