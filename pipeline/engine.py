@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
-import cv2
-
 from avatars.bundle import AvatarBundle
 from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
@@ -31,6 +29,7 @@ from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.session import Session
 from pipeline.stages import Choice, Limits, Stages
+from pipeline.threads import compute_in_calling_thread
 from pipeline.types import FPS
 
 __all__ = ["Engine"]
@@ -81,8 +80,7 @@ class Engine:
         return self._sessions
 
     async def start(self) -> None:
-        # One thread a call: the pool is what spreads sessions over cores; OpenCV's own threads would only contend.
-        cv2.setNumThreads(1)
+        compute_in_calling_thread()
         for device in self._all_devices:
             device.start()
 

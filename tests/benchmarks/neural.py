@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from avatars.backend_parts import prepare_parts
@@ -21,6 +20,7 @@ from pipeline.engine import Engine
 from pipeline.features.whisper import Whisper15Extractor
 from pipeline.session import Session
 from pipeline.stages import Choice
+from pipeline.threads import compute_in_calling_thread
 from pipeline.transports.memory import MemoryTransport
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FacePatch, TurnEvent, TurnState
 from tests.tiny_musetalk import write_musetalk_weights
@@ -37,7 +37,7 @@ ANSWER = "Here is an answer of many words that goes on for a while, so that all 
 
 def paste_ms() -> float:
     """CPU of one thread: resize a patch of 256 px to its box and blend it in with a feathered mask."""
-    cv2.setNumThreads(1)
+    compute_in_calling_thread()
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (512, 512, 3), dtype=np.uint8)
     width, height = BOX[2] - BOX[0], BOX[3] - BOX[1]

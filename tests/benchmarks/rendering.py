@@ -7,10 +7,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-
 from pipeline import registry
 from pipeline.compositing import compose
+from pipeline.threads import compute_in_calling_thread
 from pipeline.timeline import SentenceTimeline, SpokenPicture
 from pipeline.types import LipSyncRequest
 from tests.benchmarks.material import preset_library
@@ -23,7 +22,7 @@ ROUNDS = 5
 
 def cpu_ms_a_picture(data_dir: Path) -> float:
     """Decode the loop's frame, draw the mouth, blend it in; one thread, the best of some rounds of a sentence."""
-    cv2.setNumThreads(1)
+    compute_in_calling_thread()
     bundle = preset_library(data_dir).open("mira")
     lipsync = registry.create("lipsync", "viseme")
     lipsync.load("cpu")

@@ -3,7 +3,9 @@ import threading
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import cv2
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from avatars.bundle import AvatarBundle
 from pipeline import registry
@@ -147,4 +149,16 @@ async def test_a_session_that_ended_meanwhile_cannot_be_given_another_avatar(sma
         with pytest.raises(SessionClosed):
             await engine.swap_avatar(session, small_bundle)
     finally:
+        await engine.aclose()
+
+
+async def test_libraries_compute_in_the_thread_that_calls_them() -> None:
+    """Once an engine has started, OpenBLAS and OpenCV have no threads that would contend with its pool."""
+    controller = ThreadpoolController().select(internal_api="openblas")
+    with controller.limit(limits=2):
+        engine = Engine()
+        await engine.start()
+        assert controller.info()
+        assert [library["num_threads"] for library in controller.info()] == [1] * len(controller)
+        assert cv2.getNumThreads() == 1
         await engine.aclose()
