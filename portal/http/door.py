@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
@@ -39,7 +42,7 @@ DENIAL = "websocket.http.response"
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     app = Packing(Bodies(app))
-    app = HumanPace(SocketsAnswered(HeadAsGet(app)), SystemClock())
+    app = HumanPace(SocketsAnswered(HeadAsGet(RangesAnswered(app))), SystemClock())
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
@@ -93,6 +96,45 @@ class SocketsAnswered:
             await send(message)
 
         await self._app(scope, receive, telling)
+
+
+class RangesAnswered:
+    """ASGI middleware: a Range that cannot be served is refused in the form of our errors.
+
+    Starlette's FileResponse answers a plain text of its own, past every exception handler.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not Headers(scope=scope).get("range"):
+            await self._app(scope, receive, send)
+            return
+        refused = False
+
+        async def telling(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                headers = Headers(raw=message["headers"])
+                if headers.get("content-type", "").startswith("text/plain"):
+                    refused = True
+                    size = {"Content-Range": headers["content-range"]} if "content-range" in headers else None
+                    await _no_such_range(message["status"], size)(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        await self._app(scope, receive, telling)
+
+
+def _no_such_range(status: int, headers: Mapping[str, str] | None) -> Response:
+    return error_response(
+        "bad_request",
+        "The file has no such range of bytes.",
+        "Ask for bytes=FIRST-LAST, counted from 0, or for the whole file.",
+        status=status,
+        headers=headers,
+    )
 
 
 class HeadAsGet:

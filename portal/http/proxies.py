@@ -24,7 +24,9 @@ __all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_loca
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
-FORWARDED_PART = re.compile(r'([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
+MOST_PROXIES = 20
+"Addresses that are read of a chain, from its near end. Real chains have two or three; a header has room for thousands."
+FORWARDED_PART = re.compile(r'(?<![a-z])([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
 FORWARDED = frozenset(
     (b"forwarded", *(b"x-forwarded-" + name for name in (b"for", b"host", b"proto", b"prefix", b"port", b"server")))
 )
@@ -108,15 +110,19 @@ class BehindProxies:
         return address is not None and any(network.holds(address) for network in self._trusted)
 
     def _visitor(self, peer: str, addresses: tuple[str, ...]) -> str:
-        """Proxies append whom they saw: the last who is no proxy of ours. What is left of it, the visitor wrote."""
-        for text in reversed(addresses):
+        """Proxies append whom they saw: the last who is no proxy of ours. What is left of it, the visitor wrote.
+
+        If all that is read of a long chain are proxies of ours, somebody made it up, and the peer itself counts.
+        """
+        nearest = peer
+        for text in reversed(addresses[-MOST_PROXIES:]):
             address = parse_address(text)
             if address is None:
-                return peer
+                return nearest
             if not self._trusts(text):
                 return str(address)
-            peer = str(address)
-        return peer
+            nearest = str(address)
+        return nearest if len(addresses) <= MOST_PROXIES else peer
 
 
 def _with_a_path(scope: Scope) -> Scope:

@@ -319,6 +319,21 @@ async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
     assert (here.get("/api/jobs").status_code, here.get("/api/jobs").status_code) == (200, 429)
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"), [("junk", 400), ("lines=1-2", 400), ("bytes=", 400), ("bytes=99999999-", 416)]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_range_that_is_none_is_refused_in_our_form(client: TestClient, method: str, asked: str, status: int) -> None:
+    """Files that are seeked in: what the framework says in plain text of its own is told like every other error."""
+    answer = client.request(method, "/favicon.ico", headers={"Range": asked})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+    assert (answer.headers.get("content-range", "").startswith("bytes */")) is (status == 416)
+    if method == "GET":
+        assert error_of(answer)["code"] == "bad_request"
+    part = client.request(method, "/favicon.ico", headers={"Range": "bytes=2-4"})
+    assert (part.status_code, part.headers["content-length"]) == (206, "3")
+
+
 def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
     """There is one, /session. Why is told in our form, with our headers."""
     with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/none"):
