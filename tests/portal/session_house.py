@@ -1,0 +1,313 @@
+"""The session socket over a real ASGI WebSocket, with sessions that record what they are asked to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from fastapi import FastAPI
+
+from avatars.errors import AvatarNotFound
+from pipeline.channel import Channel
+from pipeline.clock import ManualClock
+from pipeline.errors import AtCapacity, BadRequest
+from pipeline.transports.ice import IceServer
+from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, Message, SessionEvent, TurnEvent, TurnState
+from portal.api.session_socket import SessionSocket
+from portal.errors import AddressFull, AvatarBeingPrepared
+
+
+class FakeTransport:
+    def __init__(self, name: str, send: Callable[[bytes], Awaitable[None]] | None = None) -> None:
+        self.name = name
+        self.connected = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.candidates: list[str] = []
+        self._send = send
+
+    async def answer(self, offer_sdp: str) -> str:
+        if not offer_sdp.startswith("v=0"):
+            raise BadRequest("The offer is no SDP.")
+        return "v=0 answer"
+
+    async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None:
+        self.candidates.append(candidate)
+
+    async def send(self, frame: MediaFrame) -> None:
+        if self._send is not None:
+            await self._send(bytes([1]) + frame.pts.to_bytes(4, "little"))
+
+    async def flush(self) -> None: ...
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+class FakeSession:
+    def __init__(self, session_id: str, avatar: str, address: str) -> None:
+        self.id = session_id
+        self.address = address
+        self.events: Channel[SessionEvent] = Channel(1000)
+        self.bundle: Any = SimpleNamespace(id=avatar, name=avatar.title(), width=512, height=640)
+        self.transport: FakeTransport | None = None
+        self.said: list[tuple[str, str]] = []
+        self.recalled: list[Message] = []
+        self.interrupts = 0
+        self.closed = False
+
+    def recall(self, told: Iterable[Message]) -> None:
+        self.recalled = list(told)
+        if any(one.content == "crash" for one in self.recalled):
+            raise ZeroDivisionError
+
+    def say(self, text: str, mode: str = "chat") -> int:
+        if not text:
+            raise BadRequest("There is nothing to say.", "Type some words.")
+        if text == "crash":
+            raise ZeroDivisionError
+        self.said.append((text, mode))
+        self.events.offer(TurnEvent(len(self.said), TurnState.QUEUED))
+        return len(self.said)
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    async def attach(self, transport: Any) -> None:
+        previous, self.transport = self.transport, transport
+        if previous is not None:
+            await previous.aclose()
+
+    def detach(self) -> None:
+        self.transport = None
+
+    def stats(self) -> dict[str, Any]:
+        return {"pts": 50}
+
+    async def play(self, pts: int) -> None:
+        assert self.transport is not None
+        await self.transport.send(MediaFrame(cast(Any, None), np.zeros(SAMPLES_PER_PICTURE, np.float32), pts))
+
+
+class FakeSessions:
+    def __init__(self) -> None:
+        self.opened: list[FakeSession] = []
+        self.capacity = 4
+        self.places_each: dict[str, int] = {}
+        self.full: set[str | None] = set()
+        self.loaded = asyncio.Event()
+        "until then the avatar 'slow' is being loaded"
+        self.freed: list[Callable[[], object]] = []
+
+    def on_freed(self, listener: Callable[[], object]) -> None:
+        self.freed.append(listener)
+
+    async def open(
+        self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None, address: str
+    ) -> FakeSession:
+        if len([session for session in self.opened if not session.closed]) >= self.capacity:
+            raise AtCapacity("All places are taken.", "Try again in a minute.")
+        if avatar == "nobody":
+            raise AvatarNotFound("There is no avatar 'nobody'.")
+        if len([s for s in self.opened if s.address == address and not s.closed]) >= self.places_each.get(address, 99):
+            raise AddressFull("This address has all it may have.")
+        if lipsync in self.full:
+            raise AtCapacity(f"The device draws for no more viewers with {lipsync}.", "Try again in a minute.")
+        if lipsync == "wav2lip256":
+            raise AvatarBeingPrepared(avatar or "woman", lipsync, "job-7")
+        session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman", address)
+        self.opened.append(session)
+        return session
+
+    def lipsync_of(self, wish: str | None) -> str:
+        return wish or "viseme"
+
+    async def swap_avatar(self, session: FakeSession, avatar: str) -> None:
+        if avatar == "nobody":
+            raise AvatarNotFound("There is no avatar 'nobody'.")
+        if avatar == "slow":
+            await self.loaded.wait()
+        session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
+
+    async def close(self, session: FakeSession) -> None:
+        session.closed = True
+        session.events.close()
+        for listener in self.freed:
+            listener()
+
+
+class FakeTransports:
+    def __init__(self) -> None:
+        self.made: list[FakeTransport] = []
+
+    def webrtc(self, *, local: bool) -> FakeTransport:
+        self.made.append(FakeTransport("webrtc"))
+        return self.made[-1]
+
+    def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> FakeTransport:
+        self.made.append(FakeTransport("websocket", send))
+        return self.made[-1]
+
+
+class Viewer:
+    """The browser's end of one socket, spoken to the ASGI app directly: same loop, no threads, no ports."""
+
+    def __init__(self, app: FastAPI, address: str = "test") -> None:
+        self._app = app
+        self._address = address
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self.stuck = asyncio.Event()
+        self.stuck.set()
+        self.fault: Exception | None = None
+        "what a send raises"
+        self.aborted = False
+
+    async def connect(self) -> Viewer:
+        assert (await self.knock())["type"] == "websocket.accept"
+        return self
+
+    async def knock(self) -> dict[str, Any]:
+        """How the handshake is answered."""
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "path": "/session",
+            "raw_path": b"/session",
+            "query_string": b"",
+            "headers": [],
+            "subprotocols": [],
+            "scheme": "ws",
+            "root_path": "",
+            "client": (self._address, 1),
+            "server": ("test", 80),
+            "extensions": {"vivavoce.abort": {"abort": self._abort}, "websocket.http.response": {}},
+        }
+        self._task = asyncio.create_task(self._app(scope, self._to_app.get, self._send))
+        self._to_app.put_nowait({"type": "websocket.connect"})
+        return await self._from_app.get()
+
+    async def _send(self, message: Any) -> None:
+        await self.stuck.wait()
+        if self.fault is not None:
+            raise self.fault
+        if message["type"] == "websocket.close":  # as uvicorn does
+            self._to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
+        self._from_app.put_nowait(message)
+
+    def _abort(self) -> None:
+        """As uvicorn's transport does it: sends that hang fail, and the application is told."""
+        self.aborted, self.fault = True, OSError("aborted")
+        self.stuck.set()
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    @property
+    def unread(self) -> int:
+        """Messages that the server has not read yet."""
+        return self._to_app.qsize()
+
+    async def all_read(self) -> None:
+        """Until the server has read everything, without any time passing."""
+        async with asyncio.timeout(5):
+            while self.unread:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0)
+
+    def all_heard(self) -> list[dict[str, Any]]:
+        """What the server has sent and nobody has heard yet."""
+        return [self._from_app.get_nowait() for _ in range(self._from_app.qsize())]
+
+    def tell(self, type_: str, **fields: Any) -> None:
+        self.tell_raw(json.dumps({"type": type_, **fields}))
+
+    def tell_raw(self, text: str) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", "text": text})
+
+    def tell_bytes(self, data: bytes) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", "bytes": data})
+
+    async def hear_raw(self) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            return await self._from_app.get()
+
+    async def hear(self, type_: str) -> dict[str, Any]:
+        """The next message, which must be of that type."""
+        message = json.loads((await self.hear_raw())["text"])
+        assert message["type"] == type_, message
+        return cast(dict[str, Any], message)
+
+    async def hello(self, **fields: Any) -> dict[str, Any]:
+        self.tell("hello", **fields)
+        return await self.hear("welcome")
+
+    async def ask(self, type_: str, **fields: Any) -> None:
+        """Tell something, and wait until the server has served it."""
+        self.tell(type_, **fields)
+        await self.caught_up()
+
+    async def caught_up(self) -> None:
+        self.tell("ping", t=0)
+        await self.hear("pong")
+        for _ in range(20):  # what may take long is obeyed beside the reading
+            await asyncio.sleep(0)
+
+    @property
+    def over(self) -> bool:
+        """Whether the server is done with this socket."""
+        return self._task is None or self._task.done()
+
+    async def break_off(self, code: int = 1006) -> None:
+        """The connection breaks; returns when the server has seen it."""
+        assert self._task is not None
+        self.fault = OSError("the peer is gone")
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
+        async with asyncio.timeout(5):
+            await self._task
+
+
+class House:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.sessions = FakeSessions()
+        self.transports = FakeTransports()
+        self.socket = SessionSocket(
+            self.sessions,
+            self.transports,
+            self.clock,
+            ice_servers=[IceServer(("turn:turn.test",), "u", "c")],
+            sockets=30,
+            sockets_each=12,
+        )
+        self.app = FastAPI()
+        self.app.include_router(self.socket.router)
+        self.viewers: list[Viewer] = []
+
+    async def viewer(self, address: str = "test") -> Viewer:
+        self.viewers.append(await Viewer(self.app, address).connect())
+        return self.viewers[-1]
+
+    async def settle(self) -> None:
+        """Let every task that can run do so."""
+        await self.clock.advance(0)
+
+    @property
+    def session(self) -> FakeSession:
+        return self.sessions.opened[-1]
+
+
+@asynccontextmanager
+async def open_house() -> AsyncIterator[House]:
+    house = House()
+    try:
+        yield house
+    finally:
+        for viewer in house.viewers:
+            viewer.stuck.set()
+            if not viewer.over:
+                await viewer.break_off()
+        await house.socket.aclose()
+        assert all(session.closed for session in house.sessions.opened)

@@ -1,0 +1,226 @@
+"""What a viewer may say within a session, and what is answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.types import TextEvent
+from portal.api.lane import LANE_BOUND
+from tests.portal.session_house import House
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "bad_request"),
+        ("{", "bad_request"),
+        ("[]", "bad_request"),
+        ('"hello"', "bad_request"),
+        ("[" * 5000, "bad_request"),
+        ('{"type": "dance"}', "bad_request"),
+        ('{"type": 7}', "bad_request"),
+        ('{"type": "say"}', "bad_request"),
+        ('{"type": "say", "text": 5}', "bad_request"),
+        ('{"type": "say", "text": "\\ud800"}', "bad_request"),
+        ('{"type": "say", "text": "hi", "mode": "sing"}', "bad_request"),
+        ('{"type": "say", "text": ""}', "bad_request"),
+        ('{"type": "say", "text": "crash"}', "error"),
+        ('{"type": "media", "use": "pigeon"}', "bad_request"),
+        ('{"type": "ping", "t": NaN}', "bad_request"),
+        ('{"type": "ping", "t": 1e999}', "bad_request"),
+        ('{"type": "hello"}', "bad_request"),
+        ('{"type": "offer", "sdp": "no sdp"}', "bad_request"),
+        ('{"type": "candidate", "candidate": "candidate:1"}', "bad_request"),
+        ('{"type": "avatar", "id": "nobody"}', "avatar_not_found"),
+        ('{"type": "say", "text": "' + "a" * 262_144 + '"}', "too_large"),
+        ('{"type": "say", "text": "' + "说" * 100_000 + '"}', "too_large"),
+    ],
+)
+async def test_bad_input_gets_an_error_and_the_session_lives_on(house: House, text: str, code: str) -> None:
+    """Malformed, unknown or oversized messages are answered with a coded error; the next message is served."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell_raw(text)
+    error = await viewer.hear("error")
+    assert error["code"] == code
+    assert error["message"]
+    viewer.tell("say", text="still here")
+    assert (await viewer.hear("turn"))["state"] == "queued"
+    assert house.session.said == [("still here", "chat")]
+
+
+async def test_binary_input_gets_an_error(house: House) -> None:
+    """A binary message from a client is no message of the protocol."""
+    viewer = await house.viewer()
+    viewer.tell_bytes(b"\x00")
+    assert (await viewer.hear("error"))["code"] == "bad_request"
+
+
+async def test_pong_tells_the_media_clock(house: House) -> None:
+    """A ping within a session is answered with the place of the media clock in seconds."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("ping", t=1)
+    assert (await viewer.hear("pong"))["media"] == 2.0
+
+
+async def test_events_reach_the_viewer_in_order(house: House) -> None:
+    """What the session emits is told as JSON, in order."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    for delta in ("Hel", "lo"):
+        house.session.events.offer(TextEvent(1, delta))
+    assert [(await viewer.hear("text"))["delta"] for _ in range(2)] == ["Hel", "lo"]
+
+
+async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:
+    """say, interrupt and avatar do what they say; a swap is confirmed with the new picture size."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("say", text="hi", mode="echo")
+    await viewer.hear("turn")
+    await viewer.ask("interrupt")
+    viewer.tell("avatar", id="cat")
+    swapped = await viewer.hear("avatar")
+    assert (swapped["avatar"]["id"], swapped["width"]) == ("cat", 256)
+    assert house.session.said == [("hi", "echo")]
+    assert house.session.interrupts == 1
+
+
+async def test_frames_go_to_a_peer_once_it_is_connected(house: House) -> None:
+    """An offer is answered at once; the WebRTC transport is attached when it is connected, not before."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    assert (await viewer.hear("answer"))["sdp"] == "v=0 answer"
+    await viewer.ask("candidate", candidate="candidate:1", sdpMid="0", sdpMLineIndex=0)
+    peer = house.transports.made[-1]
+    assert peer.candidates == ["candidate:1"]
+    assert house.session.transport is None
+    peer.connected.set()
+    await house.settle()
+    assert house.session.transport is peer
+
+
+async def test_a_lost_peer_is_let_go(house: House) -> None:
+    """When the peer's connection closes, the session goes on without it."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    peer.connected.set()
+    await house.settle()
+    peer.closed.set()
+    await house.settle()
+    assert house.session.transport is None
+    assert not house.session.closed
+
+
+async def test_media_moves_to_the_socket_in_mid_turn(house: House) -> None:
+    """media use=websocket attaches the socket in place of a peer, and binary messages come over the same socket."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    peer.connected.set()
+    await house.settle()
+    await viewer.ask("media", use="websocket", reason="no picture within 2.5 s")
+    assert peer.closed.is_set()
+    await house.session.play(7)
+    assert (await viewer.hear_raw())["bytes"] == b"\x01\x07\x00\x00\x00"
+
+
+async def test_a_peer_that_connects_too_late_does_not_take_the_media_back(house: House) -> None:
+    """After the fallback, the peer that was being connected is closed and never attached."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("offer", sdp="v=0")
+    await viewer.hear("answer")
+    peer = house.transports.made[-1]
+    await viewer.ask("media", use="websocket")
+    peer.connected.set()
+    await house.settle()
+    assert peer.closed.is_set()
+    assert house.session.transport is house.transports.made[-1]
+    assert house.transports.made[-1].name == "websocket"
+
+
+async def test_media_leaves_the_socket_on_demand(house: House) -> None:
+    """media use=webrtc stops pictures on the socket; the session waits for an offer."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    await viewer.ask("media", use="websocket")
+    await viewer.ask("media", use="webrtc")
+    assert house.session.transport is None
+
+
+async def test_bye_closes_the_session_at_once(house: House) -> None:
+    """bye ends the session without a grace; the socket may greet again."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    await viewer.ask("bye")
+    assert house.sessions.opened[0].closed
+    assert (await viewer.hello())["session"] == "s2"
+
+
+class TestSlowCommands:
+    async def test_a_ping_is_answered_and_an_interrupt_heard_while_an_avatar_loads(self, house: House) -> None:
+        """Loading takes its time; what is quick does not wait for it."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        viewer.tell("interrupt")
+        viewer.tell("ping", t=7)
+        assert (await viewer.hear("pong"))["t"] == 7
+        assert house.session.interrupts == 1
+        house.sessions.loaded.set()
+        assert (await viewer.hear("avatar"))["avatar"]["id"] == "slow"
+
+    async def test_media_does_not_wait_for_an_avatar(self, house: House) -> None:
+        """An offer is answered, its candidates are taken and media is moved to the socket while an avatar loads."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        viewer.tell("offer", sdp="v=0")
+        viewer.tell("candidate", candidate="candidate:1")
+        await viewer.hear("answer")
+        await viewer.ask("media", use="websocket")
+        assert house.transports.made[0].candidates == ["candidate:1"]
+        assert house.session.transport is house.transports.made[1]
+
+    async def test_what_is_said_after_an_avatar_is_said_by_it(self, house: House) -> None:
+        """say keeps its place behind avatar; when it is interrupted there, it is told as any turn that was."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        await viewer.ask("say", text="too early")
+        assert house.session.said == []
+        viewer.tell("interrupt")
+        assert (await viewer.hear("turn"))["state"] == "queued"
+        assert house.session.said == [("too early", "chat")] and house.session.interrupts == 1
+        await viewer.ask("say", text="hello")
+        house.sessions.loaded.set()
+        await viewer.hear("avatar")
+        await viewer.hear("turn")
+        assert house.session.said[1:] == [("hello", "chat")]
+
+    async def test_bye_waits_for_nothing(self, house: House) -> None:
+        """Who leaves while an avatar loads gives the place back at once; loading is broken off."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        await viewer.ask("bye")
+        assert house.session.closed
+        await viewer.hello()
+
+    async def test_commands_that_wait_have_a_bound(self, house: House) -> None:
+        """More than wait already are refused, not kept."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        for _ in range(LANE_BOUND + 2):
+            viewer.tell("say", text="more")
+            await house.clock.advance(1)
+        assert (await viewer.hear("error"))["code"] == "too_often"

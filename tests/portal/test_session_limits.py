@@ -1,0 +1,211 @@
+"""What one viewer, one address and all together may ask of the session socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from pipeline.types import TextEvent
+from portal.api.seats import OUTBOX_BOUND
+from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, REFUSALS
+from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
+from tests.portal.session_house import House, Viewer
+
+
+async def test_a_slow_viewer_stalls_nobody(house: House) -> None:
+    """A socket that takes nothing keeps at most a bounded backlog, and another viewer's session is served meanwhile."""
+    slow = await house.viewer()
+    await slow.hello()
+    slow_session = house.session
+    slow.stuck.clear()
+    for number in range(3 * OUTBOX_BOUND):
+        slow_session.events.offer(TextEvent(1, str(number)))
+        await asyncio.sleep(0)
+    await house.settle()
+    assert not len(slow_session.events)
+    other = await house.viewer()
+    await other.hello()
+    other.tell("say", text="hi")
+    await other.hear("turn")
+    slow.stuck.set()
+    heard = [(await slow.hear("text"))["delta"] for _ in range(OUTBOX_BOUND + 1)]  # one was on its way
+    assert heard[-1] == str(3 * OUTBOX_BOUND - 1)
+
+
+class TestFloods:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"type": "ping", "t": 1}',
+            '{"type": "say", "text": "more"}',
+            '{"type": "interrupt"}',
+            '{"type": "media", "use": "websocket"}',
+            '{"type": "avatar", "id": "man"}',
+            '{"type": "offer", "sdp": "v=0"}',
+            '{"type": "candidate", "candidate": "candidate:1"}',
+            "no json",
+        ],
+    )
+    async def test_who_floods_is_put_off_and_then_closed(self, house: House, text: str) -> None:
+        """After what is granted at once, messages are served at a bounded pace; who goes on is closed for good."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        sent = 0
+        while not viewer.over and sent < 2000:
+            viewer.tell_raw(text)
+            await house.clock.advance(0.01)
+            sent += 1
+        assert viewer.over
+        assert viewer.unread > 40
+        assert house.session.closed
+        closes = [message for message in viewer.all_heard() if message["type"] == "websocket.close"]
+        assert [(close["code"], close["reason"]) for close in closes] == [(FLOODED, "Too many messages.")]
+
+    async def test_a_page_that_connects_and_is_used_briskly_is_not_put_off(self, house: House) -> None:
+        """An offer, 64 candidates, then a minute of pings with three messages a second cost no waiting."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("offer", sdp="v=0")
+        await viewer.hear("answer")
+        for number in range(64):
+            viewer.tell("candidate", candidate=f"candidate:{number}")
+        for second in range(60):
+            for _ in range(3):
+                viewer.tell("say", text="hi")
+            viewer.tell("ping", t=second)
+            await viewer.all_read()
+            await house.clock.advance(1)
+        assert len(house.session.said) == 180
+
+    async def test_a_flood_leaves_a_turn_to_others_after_each_message(self, house: House) -> None:
+        """What has come already can be read without waiting; another viewer is served in between all the same."""
+        flooding, other = await house.viewer(), await house.viewer()
+        await other.hello()
+        for _ in range(150):
+            flooding.tell("ping", t=0)
+        other.tell("ping", t=1)
+        await other.hear("pong")
+        assert flooding.unread > 100
+
+    async def test_large_messages_cost_more(self, house: House) -> None:
+        """A message of the largest size costs as much as many small ones, so bytes are bounded too."""
+        viewer = await house.viewer()
+        for _ in range(10):
+            viewer.tell_raw("x" * 250_000)
+        viewer.tell("ping", t=0)
+        await house.clock.advance(0)
+        assert viewer.unread > 2
+        await house.clock.advance(2 * PATIENCE_S)
+        assert viewer.over
+
+
+class TestDeadlines:
+    async def test_who_takes_nothing_is_aborted_and_the_place_is_free(self, house: House) -> None:
+        """A send that hangs ends the connection, not its buffer; after the grace the session is closed."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.stuck.clear()
+        house.session.events.offer(TextEvent(1, "hangs"))
+        await house.clock.advance(SEND_WITHIN_S + 1)
+        assert viewer.aborted and viewer.over
+        assert not house.session.closed
+        await house.clock.advance(30)
+        assert house.session.closed
+
+    async def test_who_takes_slowly_is_kept(self, house: House) -> None:
+        """Each send has the whole deadline: a slow connection that takes one thing after another is alive."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        for number in range(5):
+            viewer.stuck.clear()
+            house.session.events.offer(TextEvent(1, str(number)))
+            await house.clock.advance(SEND_WITHIN_S - 2)
+            viewer.stuck.set()
+            assert (await viewer.hear("text"))["delta"] == str(number)
+        assert not viewer.aborted
+
+    async def test_a_superseded_socket_that_takes_nothing_ends_too(self, house: House) -> None:
+        """Its close cannot be told to it, so it is aborted; the session stays with who resumed it."""
+        first = await house.viewer()
+        token = (await first.hello())["token"]
+        first.stuck.clear()
+        house.session.events.offer(TextEvent(1, "hangs"))
+        await house.settle()
+        second = await house.viewer()
+        await second.hello(token=token)
+        await house.clock.advance(SEND_WITHIN_S + 1)
+        assert first.over
+        assert not house.session.closed
+
+    @pytest.mark.parametrize("fault", [RuntimeError("close was sent"), OSError("gone")])
+    async def test_a_send_on_a_closed_socket_is_no_error(
+        self, house: House, fault: Exception, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whatever the server's library says of a socket that has closed, the session waits for its viewer."""
+        viewer = await house.viewer()
+        token = (await viewer.hello())["token"]
+        viewer.fault = fault
+        viewer.tell("ping", t=0)
+        house.session.events.offer(TextEvent(1, "missed"))
+        await house.settle()
+        await viewer.break_off()
+        second = await house.viewer()
+        await second.hello(token=token)
+        assert (await second.hear("text"))["delta"] == "missed"
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    async def test_who_never_says_hello_is_closed(self, house: House) -> None:
+        """Pings are no greeting. A hello that was refused, or a bye, leaves time for another."""
+        silent, refused, left = [await house.viewer() for _ in range(3)]
+        refused.tell("hello", avatar="nobody")
+        await refused.hear("error")
+        await left.hello()
+        await left.ask("bye")
+        silent.tell("ping", t=0)
+        await house.clock.advance(GREETED_WITHIN_S + 1)
+        assert silent.over and not refused.over and not left.over
+        await left.hello()
+        await house.clock.advance(EXPIRES_S)
+        assert refused.over and not left.over
+
+
+class TestAddresses:
+    HOME, OTHER = "203.0.113.7", "198.51.100.9"
+
+    async def test_an_address_has_so_many_sockets_and_all_have_so_many(self, house: House) -> None:
+        """Who comes when there are as many is told why, and closed; a socket that ends makes room."""
+        of_home = [await house.viewer(self.HOME) for _ in range(12)]
+        late = await house.viewer(self.HOME)
+        assert (await late.hear("error"))["code"] == "too_many"
+        assert (await late.hear_raw())["code"] == TRY_AGAIN_LATER
+        await house.settle()
+        assert late.over
+        await of_home[0].break_off()
+        of_home.append(await house.viewer(self.HOME))
+        await of_home[-1].hello()
+        others = [await house.viewer(f"198.51.100.{number}") for number in range(19)]
+        assert (await others[-1].hear("error"))["code"] == "too_many"
+
+    async def test_an_address_that_connects_again_and_again_is_refused(self, house: House) -> None:
+        """After the burst at a bounded pace; others are let in."""
+        for _ in range(int(GREETINGS)):
+            viewer = await house.viewer(self.HOME)
+            await viewer.break_off()
+        refused = await house.viewer(self.HOME)
+        assert (await refused.hear("error"))["code"] == "too_often"
+        await (await house.viewer(self.OTHER)).hello()
+        await house.clock.advance(1)
+        await (await house.viewer(self.HOME)).hello()
+
+    async def test_of_an_address_that_goes_on_no_more_sockets_are_taken(self, house: House) -> None:
+        """Why is told in words so many times; then the handshake is refused, and nothing is read of what follows it."""
+        for _ in range(int(GREETINGS + REFUSALS)):
+            viewer = await house.viewer(self.HOME)
+            await viewer.break_off()
+        denied = Viewer(house.app, self.HOME)
+        answer = await denied.knock()
+        assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 429)
+        assert json.loads((await denied.hear_raw())["body"])["error"]["code"] == "too_often"
+        await (await house.viewer(self.OTHER)).hello()
