@@ -20,7 +20,7 @@ from portal.commands.environment import (
 __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parents[2]
-STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tests.scripts",))
 ORDINARY_TESTS = ("-m", "not slow")
 TEST_TIMEOUT_S = 300
 "No single test may take so long: one that hangs shows where."

@@ -225,7 +225,10 @@ export class Chat {
 
 /** Browsers lend the clipboard to pages by https or on the same machine only; elsewhere the old way still works. */
 async function toClipboard(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text).catch(() => {});
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text).catch(() => {});
+    return;
+  }
   const box = make("textarea", { class: "vv-unseen" });
   box.value = text;
   document.body.append(box);

