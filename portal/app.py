@@ -31,7 +31,7 @@ from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
-from portal.api.session_socket import BackendTransports, SessionSocket
+from portal.api.session_socket import OFFERS_EACH, BackendTransports, SessionSocket
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.http.docs import add_docs
 from portal.http.door import front_door
@@ -106,6 +106,7 @@ class Portal:
             settings.ice_servers,
             sockets=settings.max_sessions + SPARE_SOCKETS,
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
+            offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
         )
         worker = WorkerProcess(settings, queue)
         return cls(settings, engine, library, queue, worker, sessions, loops, socket, asyncio.Event(), [])

@@ -56,7 +56,7 @@ _MAX_SDP_CHARS = 64 * 1024
 _MAX_SDP_LINES = 600
 "Without candidates. A browser's offer of picture and sound has some 150, of two cameras 400."
 _SDP_HINT = "Send the browser's localDescription.sdp."
-_MAX_MEDIA = 8  # of an offer; a browser's has two, one more for data, and perhaps those of a camera
+_MAX_MEDIA = 3  # of an offer; a browser's has two, and perhaps one for data
 _VIDEO_CLOCK_HZ = 90_000
 _VIDEO_TICKS = 3600  # per picture
 _AUDIO_QUEUE_FRAMES = 50

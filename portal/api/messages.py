@@ -143,7 +143,8 @@ ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | SwapAva
 _ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
-# A viewer has 200 to spend, and 20 more each second (viewer_socket.py): 10 offers at once, say, and then one a second.
+# A viewer has 200 to spend, and 20 more each second (viewer_socket.py). Offers have a tighter allowance of their own
+# besides (session_socket.py).
 COSTS: dict[type[ClientMessage] | None, float] = {
     Ping: 1,
     Stats: 1,
@@ -155,7 +156,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Hello: 10,
     MediaUse: 10,
     SwapAvatar: 10,
-    Offer: 20,  # a peer connection takes some 30 ms
+    Offer: 20,  # a peer connection takes 10 to 30 ms
 }
 CHEAP_BYTES = 8192
 

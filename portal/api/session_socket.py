@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
@@ -33,7 +34,7 @@ from portal.http.errors import told
 from portal.http.limits import Allowance, Shares, TooMany, TooOften
 from portal.http.proxies import address_of, is_local
 
-__all__ = ["GRACE_S", "BackendTransports", "SessionSocket"]
+__all__ = ["GRACE_S", "OFFERS_EACH", "BackendTransports", "SessionSocket"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ GREETINGS, GREETINGS_PER_S = 120.0, 4.0
 """New sockets and new sessions of one address: a class of thirty may reload its pages twice at the same moment."""
 REFUSALS, REFUSALS_PER_S = 30.0, 1.0
 """Of these, sockets beyond that are told so in words, which the page shows; further ones are not taken at all (429)."""
+OFFERS, OFFERS_PER_S = 3.0, 0.2
+"""WebRTC offers of one session. The page sends one as it starts, and one on each network that it changes to."""
+OFFERS_EACH = 12
+OFFERS_REFILL_S = 10.0
+"""An offer keeps the event loop busy for some 10 ms, in which no other viewer gets a picture."""
 ALL = "all"
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
@@ -104,7 +110,8 @@ class SessionSocket:
     """Serves `/session` (mount `.router`). aclose() ends every session that was opened here.
 
     ice_servers: told to the browser as they are; the browser needs their credentials, so give short-lived ones.
-    sockets, sockets_each: most of them at one time, and most from one address.
+    sockets, sockets_each: most of them at one time, and most from one address. offers_each: most WebRTC offers from
+    one address at once; as many more come in every OFFERS_REFILL_S.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class SessionSocket:
         *,
         sockets: int = 512,
         sockets_each: int = 64,
+        offers_each: int = OFFERS_EACH,
     ) -> None:
         self.sessions = sessions
         self.transports = transports
@@ -126,6 +134,8 @@ class SessionSocket:
         self.line = WaitingLine()
         self.greetings = Allowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
         self.refusals = Allowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
+        self._offers = Allowance(clock, burst=OFFERS, per_s=OFFERS_PER_S)
+        self._offers_each = Allowance(clock, burst=offers_each, per_s=offers_each / OFFERS_REFILL_S)
         self._sockets = Shares(sockets)
         self._sockets_each = Shares(sockets_each)
         sessions.on_freed(self.line.move)
@@ -159,6 +169,16 @@ class SessionSocket:
         retry_s = self.greetings.take(address) if address else 0.0
         if retry_s:
             raise TooOften("This address connects too often.", "Wait a minute, then try again.", retry_s)
+
+    def charge_offer(self, session_id: str, address: str) -> None:
+        """Count a WebRTC offer of a session and its address. Raises TooOften."""
+        retry_s = self._offers.take(session_id)
+        if not retry_s and address:
+            retry_s = self._offers_each.take(address)
+        if retry_s:
+            raise TooOften(
+                "WebRTC connections are offered too often.", f"Wait {math.ceil(retry_s)} s, then offer again.", retry_s
+            )
 
     def _one_of(self, sockets: Shares, whose: str) -> AbstractContextManager[None]:
         if not whose:
@@ -267,6 +287,7 @@ class _Conversation:
     async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
         match message:
             case messages.Offer(sdp=sdp):
+                self._home.charge_offer(seat.session.id, self._address)
                 await self._socket.send_json({"type": "answer", "sdp": await seat.answer(sdp, self._local)})
             case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
                 await seat.add_candidate(candidate, mid, index)

@@ -111,3 +111,11 @@ def test_an_offer_and_what_is_trickled_after_it_share_one_bound() -> None:
     flood = CandidateFilter(local=False)
     many = "".join(f"a={candidate(port=port)}\r\n" for port in range(1, 1112))
     assert flood.only_usable(many).count("a=candidate") == MAX_CANDIDATES
+
+
+def test_of_an_offer_with_thousands_of_candidates_the_first_are_read() -> None:
+    """What is dropped unread would not have been used by a browser's offer; all other lines stay."""
+    useless = "".join(f"a={candidate('224.0.0.251', 1 + index)}\r\n" for index in range(2 * MAX_CANDIDATES - 1))
+    first, last = (f"a={candidate(port=port)}\r\n" for port in (50001, 50002))
+    kept = CandidateFilter(local=False).only_usable(f"v=0\r\n{useless}{first}{last}a=end-of-candidates\r\n")
+    assert kept == f"v=0\r\n{first}a=end-of-candidates\r\n"

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.types import TextEvent
 from portal.api.seats import OUTBOX_BOUND
-from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, REFUSALS
+from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, OFFERS_EACH, REFUSALS
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
 from tests.portal.session_house import House, Viewer
 
@@ -78,6 +78,39 @@ class TestFloods:
             await viewer.all_read()
             await house.clock.advance(1)
         assert len(house.session.said) == 180
+
+    async def test_one_session_offers_a_few_times_at_once(self, house: House) -> None:
+        """Three networks within a moment are possible, more are no viewer's; offers that fail count like all others."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        for sdp in ("v=0", "no sdp", "v=0"):
+            viewer.tell("offer", sdp=sdp)
+        for kind in ("answer", "error", "answer"):
+            await viewer.hear(kind)
+        viewer.tell("offer", sdp="v=0")
+        refused = await viewer.hear("error")
+        assert (refused["code"], refused["hint"]) == ("too_often", "Wait 5 s, then offer again.")
+        await house.clock.advance(5)
+        viewer.tell("offer", sdp="v=0")
+        await viewer.hear("answer")
+
+    async def test_one_address_offers_no_more_by_having_many_sessions(self, house: House) -> None:
+        """Sessions that are opened and left one after another share one allowance; other addresses keep theirs."""
+        for _ in range(OFFERS_EACH // 3):
+            viewer = await house.viewer("203.0.113.7")
+            await viewer.hello()
+            for _ in range(3):
+                viewer.tell("offer", sdp="v=0")
+                await viewer.hear("answer")
+            await viewer.ask("bye")
+        one_more = await house.viewer("203.0.113.7")
+        await one_more.hello()
+        one_more.tell("offer", sdp="v=0")
+        assert (await one_more.hear("error"))["code"] == "too_often"
+        other = await house.viewer("203.0.113.8")
+        await other.hello()
+        other.tell("offer", sdp="v=0")
+        await other.hear("answer")
 
     async def test_a_flood_leaves_a_turn_to_others_after_each_message(self, house: House) -> None:
         """What has come already can be read without waiting; another viewer is served in between all the same."""
