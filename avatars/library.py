@@ -81,14 +81,17 @@ def presets() -> list[Preset]:
 
 
 class AvatarLibrary:
-    """A directory of bundles. Safe to use from several threads, and beside other processes with the same directory."""
+    """A directory of bundles; one object per process. Safe to use from several threads, and beside other processes with
+    the same directory.
+
+    Building it has no effect: the directory need not be there yet. A process that serves it for long calls sweep() once
+    at its start.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
         self._opened: weakref.WeakValueDictionary[tuple[str, int, int], AvatarBundle] = weakref.WeakValueDictionary()
-        root.mkdir(parents=True, exist_ok=True)
-        self.sweep()
 
     @property
     def root(self) -> Path:
@@ -98,7 +101,7 @@ class AvatarLibrary:
         """All avatars, the oldest first. Damaged ones are left out and logged."""
         summaries = [
             summary
-            for path in self._root.iterdir()
+            for path in self._root.glob("*")
             if VALID_ID.fullmatch(path.name) and (summary := _summary(path)) is not None
         ]
         return sorted(summaries, key=lambda summary: (summary.modified_s, summary.id))
@@ -190,7 +193,7 @@ class AvatarLibrary:
         return avatar_id
 
     def sweep(self) -> None:
-        """Remove what killed writers have left behind, and put back an avatar that was killed while it was replaced."""
+        """Remove what killed writers left behind, and put an avatar back whose writer was killed while replacing it."""
         now = time.time()
         for path in self._root.glob(".*"):
             try:

@@ -118,6 +118,7 @@ class Portal:
             await self.engine.start()
             stack.push_async_callback(self.engine.aclose)
             stack.callback(self.queue.close)
+            await asyncio.to_thread(self.library.sweep)
             await self.sessions.start()
             stack.push_async_callback(self.sessions.aclose)
             stack.push_async_callback(self.socket.aclose)

@@ -43,7 +43,9 @@ def make_bundle(tmp_path: Path) -> Callable[..., AvatarBundle]:
 @pytest.fixture
 def library(tmp_path: Path) -> AvatarLibrary:
     """An empty library; make_bundle() writes into it."""
-    return AvatarLibrary(tmp_path / "avatars")
+    library = AvatarLibrary(tmp_path / "avatars")
+    library.root.mkdir(exist_ok=True)
+    return library
 
 
 def pytest_configure() -> None:

@@ -25,6 +25,7 @@ from portal.settings import Settings, load_settings, option_name
 
 if TYPE_CHECKING:
     from avatars.bundle import AvatarBundle
+    from avatars.library import AvatarLibrary
 
 __all__ = ["COMMANDS", "build_parser", "main", "settings_given"]
 
@@ -156,7 +157,7 @@ def _render(parsed: argparse.Namespace, settings: Settings) -> int:
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
         notices = render_clip(
             settings,
-            avatar=_avatar_to_show(settings),
+            _avatar_to_show(settings),
             output=parsed.output,
             work=Path(work),
             text=parsed.text,
@@ -184,32 +185,38 @@ def _configure_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT.mp4")
 
 
-def _avatar_to_show(settings: Settings) -> str:
+def _library(settings: Settings) -> AvatarLibrary:
+    """The library of this command, without what commands left behind that were killed."""
+    from avatars.library import AvatarLibrary
+
+    library = AvatarLibrary(settings.data_dir / "avatars")
+    library.sweep()
+    return library
+
+
+def _avatar_to_show(settings: Settings) -> AvatarBundle:
     """The avatar asked for, or the first of our own characters; ours are made if they are not there yet."""
-    from avatars.library import AvatarLibrary, presets
+    from avatars.library import presets
     from avatars.prepare import prepare_preset
 
     chosen = settings.avatar or presets()[0].id
-    folder = settings.data_dir / "avatars"
-    if not (folder / chosen).is_dir():
+    library = _library(settings)
+    if chosen not in library:
         require_writable(settings.data_dir)
     for preset in presets():
         if preset.id == chosen:
-            prepare_preset(preset, AvatarLibrary(folder))
-    return chosen
+            return prepare_preset(preset, library)
+    return library.open(chosen)
 
 
 def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
-    from avatars.library import AvatarLibrary
-
-    chosen = _crop_parameters(parsed)
-    given = parsed.upload
-    found = given if isinstance(given, Path) else AvatarLibrary(settings.data_dir / "avatars").open(given)
+    chosen, library = _crop_parameters(parsed), _library(settings)
+    found = parsed.upload if isinstance(parsed.upload, Path) else library.open(parsed.upload)
     for backend in parsed.backends:
         _check_for(backend, found, chosen, settings)
-    bundle = _prepared(found, parsed.name, settings) if isinstance(found, Path) else found
+    bundle = _prepared(found, parsed.name, library) if isinstance(found, Path) else found
     for backend in parsed.backends:
-        _prepare_for(backend, bundle.id, chosen, settings)
+        _prepare_for(backend, bundle, chosen, settings)
     print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
     return 0
 
@@ -226,12 +233,12 @@ def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, An
         check_preparable(settings, found, backend)
 
 
-def _prepare_for(backend: str, avatar: str, chosen: Mapping[str, Any], settings: Settings) -> None:
+def _prepare_for(backend: str, bundle: AvatarBundle, chosen: Mapping[str, Any], settings: Settings) -> None:
     from portal.making.avatar_parts import prepare_for_backend
 
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
         notices = prepare_for_backend(
-            settings, avatar, backend, chosen, Path(work), lambda share: _show_progress(share, f"for {backend}")
+            settings, bundle, backend, chosen, Path(work), lambda share: _show_progress(share, f"for {backend}")
         )
     for notice in notices:
         print(notice.message, notice.hint)
@@ -242,13 +249,11 @@ def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _prepared(path: Path, wanted_name: str, settings: Settings) -> AvatarBundle:
-    from avatars.library import AvatarLibrary
+def _prepared(path: Path, wanted_name: str, library: AvatarLibrary) -> AvatarBundle:
     from avatars.prepare import Upload, prepare_avatar
     from portal.names import clean_file_name, clean_name
 
     name = clean_name(wanted_name) or clean_name(path.stem) or "Avatar"
-    library = AvatarLibrary(settings.data_dir / "avatars")
     upload = Upload(path, library.new_id(name), name, source={"file": clean_file_name(path.name)})
     began_s = time.monotonic()
     bundle = prepare_avatar(upload, library, lambda stage, share: _show_progress(share, stage))
@@ -293,7 +298,7 @@ def _import(parsed: argparse.Namespace, settings: Settings) -> int:
 
     path = parsed.path.resolve()
     check_import(path)
-    bundle = _prepared(path, parsed.name, settings)
+    bundle = _prepared(path, parsed.name, _library(settings))
     for words in import_words(bundle.manifest["source"]["imported"]):
         print(words)
     for backend in bundle.manifest["source"]["imported"]["networks"]:

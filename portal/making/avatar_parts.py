@@ -13,7 +13,6 @@ from avatars.errors import AvatarNotPrepared, NetworkMissing
 from avatars.face_crops import BACKENDS
 from avatars.importers.crops import parameters_for
 from avatars.importers.reading import is_import, open_peer
-from avatars.library import AvatarLibrary
 from avatars.parts import OWN_NETWORK, BackendParts, networks_of
 from models.weights import WeightsFolder
 from pipeline.device import find_devices
@@ -69,20 +68,19 @@ def is_prepared(bundle: AvatarBundle, backend: str) -> bool:
 
 def prepare_for_backend(
     settings: Settings,
-    avatar: str,
+    bundle: AvatarBundle,
     backend: str,
     parameters: Mapping[str, Any],
     work: Path,
     progress: Callable[[float], None],
 ) -> list[NoticeEvent]:
-    """Make and store what `backend` needs of the avatar of that id; `parameters` as in parameters_for.
+    """Make and store what `backend` needs of an avatar; `parameters` as in parameters_for.
 
     Returns notices to show, e.g. of a face too large for the network.
 
-    Raises AvatarNotFound, AvatarError (no such backend), BadParameters, FaceNotFound, BundleError, DiskFull,
+    Raises AvatarError (no such backend), BadParameters, FaceNotFound, BundleError, DiskFull,
     BackendUnavailable.
     """
-    bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
     chosen, device = parameters_for(bundle, backend, parameters), find_devices(settings.device)[0]
     if _encodes_faces(settings, backend) and find_spec("torch") is not None:  # prepare_parts tells of what is missing
         open_device(backend, device)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatars.bundle import AvatarBundle
-from avatars.library import AvatarLibrary
 from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import ManualClock
 from pipeline.errors import RenderError
@@ -35,8 +34,8 @@ TITLE_CHARACTERS = 60
 
 def render_clip(
     settings: Settings,
+    bundle: AvatarBundle,
     *,
-    avatar: str,
     output: Path,
     work: Path,
     text: str | None = None,
@@ -45,7 +44,7 @@ def render_clip(
     longest_speech_s: float = math.inf,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> list[NoticeEvent]:
-    """Write `output` (MP4): the avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
+    """Write `output` (MP4): an avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
 
     A recording that lasts longer than longest_speech_s is refused. An avatar that is not prepared for the lip-sync is
     prepared first; `work` keeps what is finished of that.
@@ -55,7 +54,6 @@ def render_clip(
     """
     if (text is None) == (audio is None):
         raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
-    bundle = AvatarLibrary(settings.data_dir / "avatars").open(avatar)
     check_preparable(settings, bundle, settings.lipsync)
     recording = None
     if audio is not None:
@@ -83,7 +81,7 @@ def _prepare(
         progress(share)
 
     try:
-        return prepare_for_backend(settings, bundle.id, settings.lipsync, {}, work, preparing)
+        return prepare_for_backend(settings, bundle, settings.lipsync, {}, work, preparing)
     except _MadeMeanwhile:
         return []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from avatars.errors import FaceNotFound
 from avatars.importers.account import import_words
-from avatars.library import AvatarLibrary, presets
+from avatars.library import presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
 from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
@@ -19,7 +19,7 @@ from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import CLIP, PARTS, PREPARE, JobQueue
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
-from portal.worker.runner import JobFailed, JobWork, Recipe, Stage
+from portal.worker.runner import JobFailed, JobWork, Recipe, Step
 
 __all__ = ["recipes"]
 
@@ -32,15 +32,15 @@ def recipes() -> tuple[Recipe, ...]:
         Recipe(
             PREPARE,
             (
-                Stage("read_source", 1, _read_source),
-                Stage("find_faces", 5, _find_faces),
-                Stage("make_loop", 8, _make_loop),
-                Stage("write", 1, _write),
+                Step("read_source", 1, _read_source),
+                Step("find_faces", 5, _find_faces),
+                Step("make_loop", 8, _make_loop),
+                Step("write", 1, _write),
             ),
             then=_go_on,
         ),
-        Recipe(CLIP, (Stage("render", 1, _render),)),
-        Recipe(PARTS, (Stage("prepare_parts", 1, _prepare_parts),)),
+        Recipe(CLIP, (Step("render", 1, _render),)),
+        Recipe(PARTS, (Step("prepare_parts", 1, _prepare_parts),)),
     )
 
 
@@ -84,9 +84,8 @@ def _make_loop(work: JobWork) -> None:
 
 
 def _write(work: JobWork) -> dict[str, Any]:
-    library = AvatarLibrary(work.settings.data_dir / "avatars")
-    avatar = write(work.folder, library, work.progress)
-    imported = library.open(avatar).manifest["source"].get("imported")
+    avatar = write(work.folder, work.library, work.progress)
+    imported = work.library.open(avatar).manifest["source"].get("imported")
     return {"avatar": avatar} if imported is None else {"avatar": avatar, "notices": import_words(imported)}
 
 
@@ -97,7 +96,7 @@ def _go_on(work: JobWork, queue: JobQueue) -> None:
     """
     if "preset" in work.inputs:
         return
-    avatar, library = work.inputs["avatar"], AvatarLibrary(work.settings.data_dir / "avatars")
+    avatar, library = work.inputs["avatar"], work.library
     with _passed_over(avatar):
         for backend in library.open(avatar).manifest["source"].get("imported", {}).get("networks", ()):
             with _passed_over(avatar):
@@ -114,10 +113,10 @@ def _passed_over(avatar: str) -> Iterator[None]:
 
 
 def _render(work: JobWork) -> dict[str, Any]:
-    """One stage, as _prepare_parts, which it begins with where an avatar lacks what the lip-sync needs."""
+    """One step, as _prepare_parts, with which it begins where an avatar lacks what the lip-sync needs."""
     notices = render_clip(
         work.settings,
-        avatar=work.inputs["avatar"],
+        work.library.open(work.inputs["avatar"]),
         output=work.folders.clip(work.id),
         work=work.folder,
         text=work.inputs["text"],
@@ -130,9 +129,11 @@ def _render(work: JobWork) -> dict[str, Any]:
 
 
 def _prepare_parts(work: JobWork) -> dict[str, Any]:
-    """One stage: finished batches lie in the job's folder, so a killed one goes on where it was."""
+    """One step: finished batches lie in the job's folder, so a killed one goes on where it was."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
-    notices = prepare_for_backend(work.settings, avatar, backend, work.inputs["parameters"], work.folder, work.progress)
+    notices = prepare_for_backend(
+        work.settings, work.library.open(avatar), backend, work.inputs["parameters"], work.folder, work.progress
+    )
     return {"avatar": avatar, "backend": backend, **_told(notices)}
 
 

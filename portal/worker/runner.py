@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
 from avatars.errors import DiskFull
+from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.jobs.queue import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
 from portal.jobs.records import JobFolders
@@ -31,7 +32,7 @@ from portal.jobs.records import JobFolders
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["JobFailed", "JobWork", "Recipe", "Stage", "leave", "run_worker"]
+__all__ = ["JobFailed", "JobWork", "Recipe", "Step", "leave", "run_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,14 +71,15 @@ class JobCancelled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobWork:
-    """What a stage is given."""
+    """What a step is given."""
 
     id: str
     inputs: Mapping[str, Any]
     settings: Settings
     folders: JobFolders
+    library: AvatarLibrary
     progress: Callable[[float], None]
-    "takes 0..1 of this stage; raises when the job was cancelled, so call it often"
+    "takes 0..1 of this step; raises when the job was cancelled, so call it often"
 
     @property
     def upload(self) -> Path:
@@ -89,21 +91,21 @@ class JobWork:
 
     @property
     def folder(self) -> Path:
-        """Where stages hand files on. What a stage puts there it puts there whole, by renaming."""
+        """Where steps hand files on. What a step puts there it puts there whole, by renaming."""
         path = self.folders.work(self.id)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One step of a job: safe to run twice, never run again once it has returned."""
+class Step:
+    """A part of a job: safe to run twice, never run again once it has returned."""
 
     name: str
     weight: float
     "its share of the whole time"
     run: Callable[[JobWork], Any]
-    "gives JSON; the last stage's is the result of the job"
+    "gives JSON; that of the last step is the result of the job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Recipe:
     """How a kind of job is done."""
 
     kind: str
-    stages: Sequence[Stage]
+    steps: Sequence[Step]
     then: Callable[[JobWork, JobQueue], None] = lambda work, queue: None
     "what to submit after success; may be called twice"
 
@@ -158,10 +160,12 @@ def run_worker(settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: fl
         logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
         return 75
     queue = JobQueue(settings.data_dir)
+    library = AvatarLibrary(settings.data_dir / "avatars")
     occupation = Occupation()
     try:
         with disk_full_explained("jobs cannot be run"):
-            _launch(settings, queue, occupation, recipes)
+            _launch(settings, queue, library, occupation, recipes)
+            library.sweep()
             _sweep(queue)
     except DiskFull as error:
         logger.error("%s", error)
@@ -190,7 +194,9 @@ def lower_priority() -> None:
         os.nice(NICENESS)
 
 
-def _launch(settings: Settings, queue: JobQueue, occupation: Occupation, recipes: Sequence[Recipe]) -> None:
+def _launch(
+    settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation, recipes: Sequence[Recipe]
+) -> None:
     from dbos import DBOS
 
     logging.getLogger("dbos").addFilter(_is_news)
@@ -207,16 +213,18 @@ def _launch(settings: Settings, queue: JobQueue, occupation: Occupation, recipes
         }
     )
     for recipe in recipes:
-        _register(recipe, settings, queue, occupation)
+        _register(recipe, settings, queue, library, occupation)
     DBOS.launch()
     for recipe in recipes:
         DBOS.register_queue(recipe.kind, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
 
 
-def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: Occupation) -> None:
+def _register(
+    recipe: Recipe, settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation
+) -> None:
     from dbos import DBOS
 
-    whole = sum(stage.weight for stage in recipe.stages)
+    whole = sum(step.weight for step in recipe.steps)
 
     def workflow(inputs: dict[str, Any]) -> Any:
         job_id = DBOS.workflow_id
@@ -227,25 +235,25 @@ def _register(recipe: Recipe, settings: Settings, queue: JobQueue, occupation: O
         with occupation.occupied(), _tidied(queue, job_id, kept_when_cancelled):
             # Its folder tells the owner of this process what is in hand, until it is tidied away.
             queue.folders.work(job_id).mkdir(parents=True, exist_ok=True)
-            for stage in recipe.stages:
-                report = _Reporter(queue, job_id, stage.name, before / whole, stage.weight / whole)
-                work = JobWork(job_id, inputs, settings, queue.folders, report)
+            for step in recipe.steps:
+                report = _Reporter(queue, job_id, step.name, before / whole, step.weight / whole)
+                work = JobWork(job_id, inputs, settings, queue.folders, library, report)
                 with _recorded_or_left():
-                    result = DBOS.run_step({"name": stage.name}, _perform, stage, work, report)
-                before += stage.weight
+                    result = DBOS.run_step({"name": step.name}, _perform, step, work, report)
+                before += step.weight
         recipe.then(work, queue)
         return result
 
     DBOS.workflow(name=recipe.kind, max_recovery_attempts=MAX_ATTEMPTS)(workflow)
 
 
-def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
-    """Run one stage; whatever goes wrong in it comes out as JobFailed."""
+def _perform(step: Step, work: JobWork, report: _Reporter) -> Any:
+    """Run one step; whatever goes wrong in it comes out as JobFailed."""
     try:
         report.begin()
-        return stage.run(work)
+        return step.run(work)
     except JobCancelled:
-        logger.info("job %s was cancelled in %s", work.id, stage.name)
+        logger.info("job %s was cancelled in %s", work.id, step.name)
         raise
     except JobFailed:
         raise
@@ -259,8 +267,8 @@ def _perform(stage: Stage, work: JobWork, report: _Reporter) -> Any:
     except Exception as error:  # the border of a job: whatever it is, a person has to be told
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
-        logger.exception("job %s failed in %s", work.id, stage.name)
-        message = f"The stage '{stage.name}' failed unexpectedly: {type(error).__name__}: {error}"
+        logger.exception("job %s failed in %s", work.id, step.name)
+        message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
 
 
@@ -279,12 +287,12 @@ def _recorded_or_left() -> Iterator[None]:
 
 
 class _Reporter:
-    """Progress callback of one stage: throttled; raises JobCancelled once the job is no longer wanted."""
+    """Progress callback of one step: throttled; raises JobCancelled once the job is no longer wanted."""
 
-    def __init__(self, queue: JobQueue, job_id: str, stage: str, start: float, share: float) -> None:
+    def __init__(self, queue: JobQueue, job_id: str, step: str, start: float, share: float) -> None:
         self._queue = queue
         self._job_id = job_id
-        self._stage = stage
+        self._step = step
         self._start = start
         self._share = share
         self._due = 0.0
@@ -299,7 +307,7 @@ class _Reporter:
     def _write(self, fraction: float) -> None:
         self._due = time.monotonic() + REPORT_INTERVAL_S
         progress = round(self._start + self._share * min(max(fraction, 0.0), 1.0), 3)
-        if not self._queue.report(self._job_id, self._stage, progress):
+        if not self._queue.report(self._job_id, self._step, progress):
             raise JobCancelled(self._job_id)
 
 

@@ -140,13 +140,24 @@ def aged(path):
     return path
 
 
+def test_building_a_library_has_no_effect(tmp_path):
+    """A folder that is not there is an empty library, and stays away; nothing is swept before sweep() is called."""
+    root = tmp_path / "nowhere"
+    library = AvatarLibrary(root)
+    library.sweep()
+    assert library.list() == [] and "mira" not in library and not root.exists()
+    root.mkdir()
+    left = aged(root / ".mira.abc123")
+    assert AvatarLibrary(root).list() == [] and left.exists()
+
+
 def test_leftovers_of_killed_writers_are_swept(library):
     """Old staging directories go; one that is being written just now, and foreign files, stay."""
     aged(library.root / ".mira.abc123")
     (library.root / ".deleted.theo.1234").mkdir()
     (library.root / ".mira.fresh").mkdir()
     (library.root / ".keep").write_text("")
-    AvatarLibrary(library.root)
+    library.sweep()
     assert sorted(path.name for path in library.root.iterdir()) == [".keep", ".mira.fresh"]
 
 
@@ -158,7 +169,8 @@ def test_an_avatar_killed_while_it_was_replaced_comes_back(library, make_bundle)
     bundle.path.rename(retired / "bundle")
     then = time.time() - 7200
     os.utime(retired, (then, then))
-    assert AvatarLibrary(library.root).open("test").frame_count == 5
+    library.sweep()
+    assert library.open("test").frame_count == 5
 
 
 def test_another_version_is_not_listed_and_says_so(library, make_bundle):

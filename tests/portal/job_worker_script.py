@@ -1,6 +1,6 @@
 """Run by test_jobs_worker.py as the worker process: the real one, with jobs that do what the test needs.
 
-Each stage leaves a line in `<data_dir>/trace`. The stage "gated" then waits for a byte in the FIFO `<data_dir>/gate`.
+Each step leaves a line in `<data_dir>/trace`. The step "gated" then waits for a byte in the FIFO `<data_dir>/gate`.
 While there is a file `<data_dir>/full` the end of the next step cannot be written down; it is removed by that.
 """
 
@@ -18,7 +18,7 @@ from dbos import DBOS
 
 from avatars.errors import BadMedia
 from portal.jobs.queue import CLIP, PREPARE
-from portal.worker.runner import JobWork, Recipe, Stage, run_worker
+from portal.worker.runner import JobWork, Recipe, Step, run_worker
 
 
 def overflow() -> None:
@@ -27,9 +27,9 @@ def overflow() -> None:
         database.execute("CREATE TABLE t AS SELECT zeroblob(100000)")
 
 
-def note(work: JobWork, stage: str) -> None:
+def note(work: JobWork, step: str) -> None:
     with (work.settings.data_dir / "trace").open("a") as file:
-        file.write(f"{stage}\n")
+        file.write(f"{step}\n")
 
 
 def first(work: JobWork) -> None:
@@ -66,8 +66,8 @@ def speak(work: JobWork) -> dict[str, Any]:
 
 
 RECIPES = (
-    Recipe(PREPARE, (Stage("first", 1, first), Stage("gated", 2, gated), Stage("last", 1, last))),
-    Recipe(CLIP, (Stage("speak", 1, speak),)),
+    Recipe(PREPARE, (Step("first", 1, first), Step("gated", 2, gated), Step("last", 1, last))),
+    Recipe(CLIP, (Step("speak", 1, speak),)),
 )
 
 if __name__ == "__main__":

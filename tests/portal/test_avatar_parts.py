@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="a neural backend; pip install -r requirements-neural.txt")
 
+from avatars.bundle import AvatarBundle
 from pipeline.errors import BackendUnavailable
 from portal.making.avatar_parts import prepare_for_backend
 from portal.settings import Settings
@@ -24,7 +25,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def prepare(settings: Settings, backend: str, work: Path) -> list[str]:
-    return prepare_for_backend(settings, "ada", backend, {}, work, lambda _share: None)
+    bundle = AvatarBundle.open(settings.data_dir / "avatars" / "ada")
+    return prepare_for_backend(settings, bundle, backend, {}, work, lambda _share: None)
 
 
 def test_a_device_that_is_absent_is_told_before_anything_is_prepared(settings: Settings, tmp_path: Path) -> None:

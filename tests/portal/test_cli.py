@@ -148,16 +148,21 @@ def test_test_hands_its_arguments_to_pytest(monkeypatch):
     assert seen == [["-k", "settings", "-x"]]
 
 
-def test_render_speaks_a_text_with_the_chosen_avatar(monkeypatch, capsys, tmp_path):
+def test_render_speaks_a_text_with_the_chosen_avatar(make_bundle, monkeypatch, capsys, tmp_path):
     """`render --text ... OUT` calls the renderer once and says where the clip is."""
     calls = []
     monkeypatch.setattr(
         "portal.making.rendering.render_clip",
-        lambda settings, **wanted: calls.append(wanted) or [NoticeEvent("notice", "A notice.", "Do this.")],
+        lambda settings, bundle, **wanted: (
+            calls.append((bundle.id, wanted)) or [NoticeEvent("notice", "A notice.", "Do this.")]
+        ),
     )
     output = tmp_path / "clip.mp4"
-    assert cli.main(["render", "--text", "Hello.", "--avatar", "made-by-me", str(output)]) == 0
-    assert (calls[0]["avatar"], calls[0]["text"], calls[0]["audio"]) == ("made-by-me", "Hello.", None)
+    make_bundle("made-by-me")
+    line = ["render", "--text", "Hello.", "--data-dir", str(tmp_path), "--avatar", "made-by-me", str(output)]
+    assert cli.main(line) == 0
+    avatar, wanted = calls[0]
+    assert (avatar, wanted["text"], wanted["audio"]) == ("made-by-me", "Hello.", None)
     assert capsys.readouterr().out == f"A notice. Do this.\nWritten: {output}\n"
 
 
@@ -171,9 +176,9 @@ def test_render_refuses_a_lip_sync_that_cannot_run_before_an_avatar_is_made(monk
 def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
     """On a fresh machine `render` prepares the default avatar, which is then shown."""
     order = []
-    monkeypatch.setattr("avatars.prepare.prepare_preset", lambda preset, library: order.append(preset.id))
+    monkeypatch.setattr("avatars.prepare.prepare_preset", lambda preset, library: order.append(preset.id) or preset)
     monkeypatch.setattr(
-        "portal.making.rendering.render_clip", lambda settings, **wanted: order.append(wanted["avatar"]) or []
+        "portal.making.rendering.render_clip", lambda settings, bundle, **wanted: order.append(bundle.id) or []
     )
     assert cli.main(["render", "--text", "Hello.", str(tmp_path / "clip.mp4")]) == 0
     assert order == ["mira", "mira"]

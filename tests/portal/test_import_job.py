@@ -27,10 +27,10 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
 
 
 @pytest.fixture
-def follow(tmp_path: Path, queue: JobQueue) -> Callable[[], None]:
+def follow(tmp_path: Path, queue: JobQueue, library: AvatarLibrary) -> Callable[[], None]:
     """What the worker calls after the avatar `ada` was prepared."""
     inputs = {"avatar": "ada", "name": "Ada"}
-    work = JobWork("job", inputs, Settings(data_dir=tmp_path), JobFolders(tmp_path), lambda _done: None)
+    work = JobWork("job", inputs, Settings(data_dir=tmp_path), JobFolders(tmp_path), library, lambda _done: None)
     (prepare,) = (recipe for recipe in recipes() if recipe.kind == PREPARE)
     return lambda: prepare.then(work, queue)
 

@@ -81,15 +81,16 @@ def job(tmp_path: Path, upload: Path) -> JobWork:
     folders.home("j1").mkdir(parents=True)
     upload.rename(folders.home("j1") / "upload.zip")
     inputs = {"avatar": "sun-1", "name": "Sun", "file_name": "sun.zip", "consent": True}
-    return JobWork("j1", inputs, Settings(data_dir=tmp_path), folders, lambda _share: None)
+    library = AvatarLibrary(tmp_path / "avatars")
+    return JobWork("j1", inputs, Settings(data_dir=tmp_path), folders, library, lambda _share: None)
 
 
 def test_the_steps_of_its_job_make_an_avatar_and_tell_of_it(client: TestClient, tmp_path: Path) -> None:
     """The result has the avatar and the words about the import; GET /api/avatars shows where it comes from."""
     work = job(tmp_path, zipped(musetalk(tmp_path / "made" / "sun", 26)))
     (recipe,) = (recipe for recipe in recipes() if recipe.kind == PREPARE)
-    for stage in recipe.stages:
-        result = stage.run(work)
+    for step in recipe.steps:
+        result = step.run(work)
     assert result["avatar"] == "sun-1"
     assert "Imported from MuseTalk: 26 pictures." in result["notices"]
     (view,) = client.get("/api/avatars").json()
@@ -104,5 +105,5 @@ def test_a_hostile_pickle_ends_its_job_before_anything_is_made(tmp_path: Path) -
     (folder / "mask_coords.pkl").write_bytes(b"cposix\nsystem\n(V" + f"touch {mark}".encode() + b"\ntR.")
     work = job(tmp_path, zipped(folder))
     with pytest.raises(BadImport, match=r"mask_coords\.pkl asks for posix\.system"):
-        recipes()[0].stages[0].run(work)
+        recipes()[0].steps[0].run(work)
     assert list(work.folder.iterdir()) == [] and not mark.exists()

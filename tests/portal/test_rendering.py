@@ -54,7 +54,7 @@ def test_an_avatar_is_prepared_for_its_first_clip(settings: Settings, bundle: Av
     def clip(name: str) -> list[float]:
         told: list[float] = []
         output, work = tmp_path / name, tmp_path / "work"
-        render_clip(settings, avatar="ada", output=output, work=work, text="Hello.", progress=told.append)
+        render_clip(settings, bundle, output=output, work=work, text="Hello.", progress=told.append)
         assert output.stat().st_size > 1000
         return told
 
@@ -79,7 +79,7 @@ def test_a_killed_clip_goes_on_preparing_where_it_was(
             raise Killed
 
     def clip(progress: object = lambda _share: None) -> None:
-        render_clip(settings, avatar="ada", output=tmp_path / "clip.mp4", work=work, text="Hi.", progress=progress)  # type: ignore[arg-type]
+        render_clip(settings, bundle, output=tmp_path / "clip.mp4", work=work, text="Hi.", progress=progress)  # type: ignore[arg-type]
 
     with pytest.raises(Killed):
         clip(killed_half_way)
@@ -100,10 +100,10 @@ def test_what_a_person_had_prepared_meanwhile_counts(
 
     def prepared_half_way(share: float) -> None:
         if share == 0.25:
-            prepare_for_backend(settings, "ada", "wav2lip96", chosen, tmp_path / "other", lambda _share: None)
+            prepare_for_backend(settings, bundle, "wav2lip96", chosen, tmp_path / "other", lambda _share: None)
 
     clip = tmp_path / "clip.mp4"
-    render_clip(settings, avatar="ada", output=clip, work=tmp_path / "work", text="Hello.", progress=prepared_half_way)
+    render_clip(settings, bundle, output=clip, work=tmp_path / "work", text="Hello.", progress=prepared_half_way)
     assert clip.exists()
     assert BackendParts.open(bundle, "wav2lip96").parameters["pads"] == chosen["pads"]
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_prepared(
     write_hubert_weights(settings.weights_folder / "hubert-large-ls960-ft")
     settings = settings.model_copy(update={"lipsync": lipsync})
     with pytest.raises(error):
-        render_clip(settings, avatar="ada", output=tmp_path / "clip.mp4", work=tmp_path / "work", text="Hello.")
+        render_clip(settings, bundle, output=tmp_path / "clip.mp4", work=tmp_path / "work", text="Hello.")
     assert not (tmp_path / "work").exists() and not (bundle.path / "parts").exists()
     assert networks_of(bundle.path) == []
 
@@ -143,28 +143,26 @@ async def test_the_test_clip_of_a_new_avatar_shows_the_network(
         queue.close()
 
 
-@pytest.mark.usefixtures("bundle")
-def test_a_recording_without_a_length_tells_its_true_progress(tmp_path: Path) -> None:
+def test_a_recording_without_a_length_tells_its_true_progress(bundle: AvatarBundle, tmp_path: Path) -> None:
     """Its header says nothing, so its seconds are counted first; the clip is as long, and nothing is noticed."""
     settings = Settings(data_dir=tmp_path, lipsync="flash", tts="beep")
     speech = write_recording(tmp_path / "speech", spoken(3)[None], "webm", "libopus", live="1")
     told: list[float] = []
     notices = render_clip(
-        settings, avatar="ada", output=tmp_path / "clip.mp4", work=tmp_path / "work", audio=speech, progress=told.append
+        settings, bundle, output=tmp_path / "clip.mp4", work=tmp_path / "work", audio=speech, progress=told.append
     )
     assert notices == [] and told == sorted(told) and told[-1] == 1
     assert sum(0.1 < share < 0.9 for share in told) > 40
 
 
-@pytest.mark.usefixtures("bundle")
-def test_a_recording_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_recording_that_is_too_long_is_refused_before_anything_is_made(bundle: AvatarBundle, tmp_path: Path) -> None:
     """Its real length decides."""
     settings = Settings(data_dir=tmp_path, lipsync="flash", tts="beep")
     speech = write_recording(tmp_path / "speech", spoken(3)[None], "webm", "libopus", live="1")
     with pytest.raises(RenderError, match="more than") as told:
         render_clip(
             settings,
-            avatar="ada",
+            bundle,
             output=tmp_path / "clip.mp4",
             work=tmp_path / "work",
             audio=speech,
@@ -179,7 +177,7 @@ def test_a_clip_shows_that_it_was_made_by_ai(bundle: AvatarBundle, tmp_path: Pat
     def first_picture(label: str) -> np.ndarray:
         chosen = Settings(data_dir=tmp_path, lipsync="flash", tts="beep", clip_label=label)  # type: ignore[arg-type]
         output = tmp_path / f"{label}.mp4"
-        render_clip(chosen, avatar="ada", output=output, work=tmp_path / "work", text="Hi.")
+        render_clip(chosen, bundle, output=output, work=tmp_path / "work", text="Hi.")
         with av.open(str(output)) as file:
             return next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
 

@@ -62,7 +62,7 @@ def test_every_stage_has_words() -> None:
     """Kinds of job and their stages."""
     for recipe in recipes():
         assert f"job.{recipe.kind}" in DESK_TEXTS["en"]
-        assert {f"stage.{stage.name}" for stage in recipe.stages} <= DESK_TEXTS["en"].keys()
+        assert {f"stage.{step.name}" for step in recipe.steps} <= DESK_TEXTS["en"].keys()
 
 
 def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
