@@ -6,10 +6,11 @@ read by `pipeline/llm/reading.py`, and those of all else end where they become t
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ OLLAMA_URL = "http://127.0.0.1:11434/v1"
 CONNECT_TIMEOUT_S = 5.0
 HELD_S = 0.3
 """The first words wait so long for a </think> that nothing opened. Speech waits for a first sentence anyway."""
+READ_BYTES = 4096
+"""So much of an answer is read before others get their turn: 40 events of one letter, which take 2 ms."""
 AFTER_END_S = 1.0
 """Some services say that an answer has ended and leave the connection open."""
 MAX_BODY_BYTES = 2**20
@@ -128,8 +131,12 @@ class OpenAILanguageModel:
         import httpx2 as httpx
         import openai
 
+        held_until_s: float | None = None
+
         def patience_s() -> float | None:
-            return AFTER_END_S if reader.complete else HELD_S if reader.holds else None
+            if reader.complete:
+                return AFTER_END_S
+            return None if held_until_s is None else max(0.0, held_until_s - self._clock.now_s())
 
         failure: LanguageModelError | None = None
         try:
@@ -138,8 +145,18 @@ class OpenAILanguageModel:
                 aclosing(items_and_pauses(answer.aiter_bytes(), patience_s, self._clock)) as chunks,
             ):
                 async for chunk in chunks:
-                    for piece in reader.release() if chunk is None else reader.push(chunk):
-                        yield piece
+                    for part in _in_parts(chunk or b""):
+                        for piece in reader.push(part):
+                            yield piece
+                        await asyncio.sleep(0)
+                    now_s = self._clock.now_s()
+                    if reader.holds and held_until_s is not None and now_s >= held_until_s:
+                        for piece in reader.release():
+                            yield piece
+                    if not reader.holds:
+                        held_until_s = None
+                    elif held_until_s is None:  # counted from the first word: a busy model may never pause
+                        held_until_s = now_s + HELD_S
                     if reader.done or (reader.complete and chunk is None):
                         break
         except LanguageModelError as error:
@@ -255,6 +272,10 @@ async def _bound(response: httpx.Response) -> None:
             await whole.aclose()
 
     response.stream = Beginning()
+
+
+def _in_parts(chunk: bytes) -> Iterator[bytes]:
+    return (chunk[at : at + READ_BYTES] for at in range(0, len(chunk), READ_BYTES))
 
 
 def _without_login(url: str) -> str:

@@ -84,8 +84,8 @@ class SaidWords:
 
     @property
     def holds(self) -> bool:
-        """Whether there are words that only release() or the end will give."""
-        return bool(self._first)
+        """Whether there are words that release() would give."""
+        return bool(self._first) and not self._thinks_first
 
     def push(self, raw: str) -> str:
         text = self._held + raw

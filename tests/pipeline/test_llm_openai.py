@@ -1,6 +1,8 @@
 """The OpenAI-compatible language model, against a service on this machine."""
 
 import asyncio
+import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -200,6 +202,36 @@ async def test_first_words_are_not_held_for_long(service: FakeOpenAI) -> None:
     async with aclosing(llm.stream(QUESTION)) as pieces:
         assert await anext(pieces) == "Hello there."
     await llm.aclose()
+
+
+async def test_first_words_of_a_model_that_never_pauses_are_not_held_either(service: FakeOpenAI) -> None:
+    """They are given after a moment, while the rest of the answer still comes without a pause."""
+    service.events, service.pause_s, service.after = tuple(chunk_of("word ") for _ in range(200)), 0.05, "hang"
+    llm = OpenAILanguageModel(service.base_url, model="m")
+    async with aclosing(llm.stream(QUESTION)) as pieces:
+        assert len(await anext(pieces)) < 100 * len("word ")
+    await llm.aclose()
+
+
+async def test_a_model_that_sends_letters_leaves_a_turn_to_others(service: FakeOpenAI) -> None:
+    """Thousands of events that come at once are read a few at a time."""
+    events = [f"data: {json.dumps(chunk_of(letter))}\n\n".encode() for letter in "word " * 1000]
+    service.events, service.pause_s = (chunk_of("Well: "), b"".join(events)), 0.5  # nothing is held after the pause
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    llm = OpenAILanguageModel(service.base_url, model="m")
+    turns_at_pieces = [turns async for _ in llm.stream(QUESTION)]
+    task.cancel()
+    await llm.aclose()
+    assert len(turns_at_pieces) == 5001
+    assert max(Counter(turns_at_pieces).values()) < 100
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(service: FakeOpenAI) -> None:
