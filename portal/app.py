@@ -16,7 +16,6 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from avatars.bundle import AvatarBundle
@@ -36,6 +35,7 @@ from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.http.docs import add_docs
 from portal.http.door import front_door
 from portal.http.errors import answer_errors
+from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_parts, ensure_presets
 from portal.intake.uploads import Uploads
@@ -45,6 +45,7 @@ from portal.process import connections_that_fit, give_pictures_back, leave_settl
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.ui.context import PageContext
+from portal.ui.texts_module import texts_module
 from portal.worker.process import WorkerProcess
 
 __all__ = ["Portal", "create_app", "serve"]
@@ -227,8 +228,18 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         return FileResponse(STATIC / "icons" / "favicon.ico")  # asked for by what does not read the page
 
     add_docs(app)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    mount_page(app, PageContext(library=home.library, queue=home.queue, settings=settings, sessions=home.sessions))
+    files = PageFiles(STATIC, {"texts.js": texts_module()})
+    app.mount("/static", files, name="static")
+    mount_page(
+        app,
+        PageContext(
+            library=home.library,
+            queue=home.queue,
+            settings=settings,
+            sessions=home.sessions,
+            files=f"static/{files.version}",
+        ),
+    )
     return front_door(app, settings)
 
 

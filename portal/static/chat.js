@@ -1,6 +1,6 @@
 /** The chat column: what was asked, the answers as they stream in, and what can be done with each message. */
 
-import { make, translate, withCode } from "./page.js";
+import { make, translate, withCode } from "./dom.js";
 import { Conversation } from "./talk/conversation.js";
 
 const DRAW_EVERY_MS = 80;

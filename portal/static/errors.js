@@ -1,6 +1,20 @@
 /** What went wrong, in the language of the page. The words by their codes are those of portal/ui/error_texts.py. */
 
-import { make, withCode } from "./page.js";
+import { make, withCode } from "./dom.js";
+
+/** What went wrong, as the server tells it. */
+export class PortalError extends Error {
+  /**
+   * Of an avatar that has to be prepared for a lip-sync first: `job`, `avatar`, `lipsync`. Of a source without a usable
+   * face: `report`.
+   */
+  constructor({ code, message, hint, cause, job, avatar, lipsync, report }) {
+    super(message);
+    this.code = code;
+    this.hint = hint || "";
+    Object.assign(this, { cause, job, avatar, lipsync, report });
+  }
+}
 
 /** What an answer without an error of ours means, by its HTTP status: something between the page and the server spoke. */
 const OF_OTHERS = {

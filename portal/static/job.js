@@ -1,11 +1,11 @@
 /** Waiting for a job of the server's queue. */
 
+import { PortalError } from "./errors.js";
 import { feed } from "./jobs-feed.js";
 import { beside } from "./server.js";
-import { SessionError } from "./session.js";
 
 /**
- * Resolves when the job is done; rejects with a SessionError: it failed, was cancelled or removed, or `signal` came.
+ * Resolves when the job is done; rejects with a PortalError: it failed, was cancelled or removed, or `signal` came.
  * @param {string} id of the job
  * @param {AbortSignal} signal
  * @param {(share: number) => void} told how much is done, 0 to 1
@@ -20,14 +20,14 @@ export async function jobDone(id, signal, told) {
       const job = feed.jobs.find((one) => one.id === id) ?? (await ask(id, signal));
       if (signal.aborted) break; // whatever the answer was, nobody waits for it
       if (job.state === "done") return;
-      if (job.state === "failed") throw new SessionError(job.error);
+      if (job.state === "failed") throw new PortalError(job.error);
       if (job.state === "cancelled") throw cancelled();
       told(job.progress || 0);
     }
   } finally {
     feed.unwatch(watcher);
   }
-  throw new SessionError({ code: "stopped", message: "Nobody waits for the job any more." });
+  throw new PortalError({ code: "stopped", message: "Nobody waits for the job any more." });
 }
 
 /** Resolves at the feed's next look; at once when nobody waits any more. */
@@ -56,7 +56,7 @@ async function ask(id, signal) {
 }
 
 function cancelled() {
-  return new SessionError({
+  return new PortalError({
     code: "job_cancelled",
     message: "The preparation was cancelled.",
     hint: "Press Start to begin it again.",

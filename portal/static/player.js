@@ -6,10 +6,11 @@
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
  * session socket as they are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or
  * it paused the video; the first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had
- * ended the session, and the viewer is back: start() again), "ended" (a SessionError).
+ * ended the session, and the viewer is back: start() again), "ended" (a PortalError).
  */
 
-import { SessionError, SessionSocket, stopped } from "./session.js";
+import { PortalError } from "./errors.js";
+import { SessionSocket, stopped } from "./session.js";
 import { AudioOutput, SocketMedia } from "./socket-media.js";
 import { WebRtcMedia } from "./webrtc.js";
 
@@ -81,7 +82,7 @@ export class Player extends EventTarget {
   }
 
   /**
-   * Open a session and show it. Resolves when the first picture is seen, rejects with a SessionError.
+   * Open a session and show it. Resolves when the first picture is seen, rejects with a PortalError.
    * @param {{transport?: "auto"|"webrtc"|"websocket", keep?: boolean, avatar?, voice?, tts?, lipsync?}} options
    *   keep: for a screen that nobody looks after. Whatever ends the session but stop(), another one is opened, however
    *   often and however long it takes; it does so only while the page is on show.
@@ -121,10 +122,10 @@ export class Player extends EventTarget {
   say(text, mode = "chat") {
     if (text.length > MOST_CHARACTERS) {
       const message = "The text is too long.";
-      throw new SessionError({ code: "bad_request", cause: "too_long", message, hint: "Send it in parts." });
+      throw new PortalError({ code: "bad_request", cause: "too_long", message, hint: "Send it in parts." });
     }
     if (!this.session || !this.session.send({ type: "say", text, mode })) {
-      throw new SessionError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
+      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
     }
     this.saidAt = performance.now();
     if (this.media) this.media.listenForSound();
@@ -247,7 +248,7 @@ export class Player extends EventTarget {
     this.limit = setTimeout(() => {
       // Nobody waits before a page that is not on show, and what it would draw is not drawn.
       if (document.hidden) this.expectPicture();
-      else this.fail(new SessionError({ code: "no_picture", message, hint }));
+      else this.fail(new PortalError({ code: "no_picture", message, hint }));
     }, ANY_PICTURE_WITHIN_MS);
   }
 
@@ -303,7 +304,7 @@ export class Player extends EventTarget {
     clearTimeout(this.patience);
     if (this.transport === "webrtc") {
       const message = `WebRTC does not work here: ${REASONS[reason]}.`;
-      this.fail(new SessionError({ code: "webrtc_failed", message, hint: "Use the automatic transport." }));
+      this.fail(new PortalError({ code: "webrtc_failed", message, hint: "Use the automatic transport." }));
       return;
     }
     const fellAt = performance.now();

@@ -7,6 +7,11 @@ export function beside(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI).href;
 }
 
+/** The address of an avatar's picture; of one that has lost it, our logo's. */
+export function posterOf({ poster }) {
+  return beside(poster || "static/logo.svg");
+}
+
 /** What the server lists there; null while it cannot be asked. */
 export async function listOf(path) {
   try {

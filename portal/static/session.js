@@ -6,6 +6,8 @@
  * is gone), "ended" (detail: the error that ended it).
  */
 
+import { PortalError } from "./errors.js";
+
 const PING_EVERY_MS = 2000;
 const SILENT_FOR_MS = 6000;
 const LOOK_EVERY_MS = 50;
@@ -14,16 +16,6 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 const LONGEST_KEEPING_RETRY_MS = 30000;
-
-export class SessionError extends Error {
-  /** job, avatar, lipsync: of an avatar that is being prepared for a lip-sync backend. */
-  constructor({ code, message, hint, cause, job, avatar, lipsync }) {
-    super(message);
-    this.code = code;
-    this.hint = hint || "";
-    Object.assign(this, { cause, job, avatar, lipsync });
-  }
-}
 
 export class SessionSocket extends EventTarget {
   /**
@@ -45,7 +37,7 @@ export class SessionSocket extends EventTarget {
     this.leaving = () => this.send({ type: "bye" });
   }
 
-  /** Open a session; hello.history() tells what was said before. Resolves to its welcome, rejects with a SessionError. */
+  /** Open a session; hello.history() tells what was said before. Resolves to its welcome, rejects with a PortalError. */
   async open(hello) {
     this.hello = hello;
     const welcome = await this.greet(this.newHello()).catch((error) => {
@@ -97,7 +89,7 @@ export class SessionSocket extends EventTarget {
       this.greeting = socket;
       socket.binaryType = "arraybuffer";
       let welcomed = false;
-      const unreachable = () => new SessionError({ code: "unreachable", message: "The server cannot be reached." });
+      const unreachable = () => new PortalError({ code: "unreachable", message: "The server cannot be reached." });
       const patience = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
       // A dead connection may take its time to close: nobody waits for that.
       const giveUp = () => {
@@ -126,7 +118,7 @@ export class SessionSocket extends EventTarget {
           socket.onclose = null;
           socket.close(1000);
           clearInterval(this.pinger);
-          reject(new SessionError(message));
+          reject(new PortalError(message));
         } else {
           if (message.type === "waiting") this.expectSigns(socket, giveUp);
           this.take(message);
@@ -149,7 +141,7 @@ export class SessionSocket extends EventTarget {
     if (message.type === "error" && message.code === "session_closed") {
       if (this.keep) return this.renew(FIRST_RETRY_MS);
       this.drop();
-      this.tell("ended", new SessionError(message));
+      this.tell("ended", new PortalError(message));
     } else this.tell("message", message);
   }
 
@@ -276,5 +268,5 @@ function passedOrOnline(ms) {
 }
 
 export function stopped() {
-  return new SessionError({ code: "stopped", message: "The session was stopped." });
+  return new PortalError({ code: "stopped", message: "The session was stopped." });
 }

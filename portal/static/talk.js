@@ -4,8 +4,9 @@
  */
 
 import { Chat } from "./chat.js";
+import { make, translate } from "./dom.js";
 import { told } from "./errors.js";
-import { language, make, recall, remember, translate } from "./page.js";
+import { language, recall, remember } from "./page.js";
 import { Player } from "./player.js";
 import { beside, listOf } from "./server.js";
 import { Announcer } from "./talk/announcer.js";
@@ -19,6 +20,7 @@ import { Preparation } from "./talk/preparation.js";
 import { Stage } from "./talk/stage.js";
 import { liveLine } from "./talk/status.js";
 import { Toast } from "./talk/toast.js";
+import { talk as TEXTS } from "./texts.js";
 
 const CHOSEN = "vivavoce.talk"; // what a viewer has chosen: {avatar, tts, voice, lipsync, muted}
 
@@ -37,7 +39,6 @@ function socketUrl() {
 class VivavoceTalk extends HTMLElement {
   connectedCallback() {
     if (this.player) return;
-    this.allTexts = JSON.parse(this.dataset.texts);
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.asking = null; // promise of the real one
     this.shownList = null; // the avatars that are in the strip
@@ -122,7 +123,7 @@ class VivavoceTalk extends HTMLElement {
   }
 
   get texts() {
-    return this.allTexts[this.code];
+    return TEXTS[this.code];
   }
 
   // -- what can be chosen

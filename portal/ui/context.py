@@ -20,3 +20,5 @@ class PageContext:
     queue: JobQueue
     settings: Settings
     sessions: SessionManager
+    files: str
+    "address of the page's own files, below the page's: it changes with them"

@@ -10,10 +10,8 @@ import gradio as gr
 from portal.ui.avatars import build_avatars_tab
 from portal.ui.context import PageContext
 from portal.ui.jobs import build_jobs_tab
-from portal.ui.markup import json_attribute
 from portal.ui.studio import build_studio_tab
 from portal.ui.talk import build_talk_tab
-from portal.ui.talk_text import HEADER_TEXTS
 
 __all__ = ["Page", "build_page"]
 
@@ -35,16 +33,17 @@ _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 _HEAD = """
 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <meta name="color-scheme" content="light dark">
-<link rel="stylesheet" href="static/styles.css">
-<link rel="stylesheet" href="static/desk/desk.css">
-<script type="module" src="static/talk.js"></script>
-<script type="module" src="static/desk/avatars.js"></script>
-<script type="module" src="static/desk/studio.js"></script>
-<script type="module" src="static/desk/jobs.js"></script>
+<link rel="stylesheet" href="{files}/styles.css">
+<link rel="stylesheet" href="{files}/desk/desk.css">
+<script type="module" src="{files}/header.js"></script>
+<script type="module" src="{files}/talk.js"></script>
+<script type="module" src="{files}/desk/avatars.js"></script>
+<script type="module" src="{files}/desk/studio.js"></script>
+<script type="module" src="{files}/desk/jobs.js"></script>
 """
 
-_HEADER = f"""
-<vivavoce-header class="vv-header" data-texts="{json_attribute(HEADER_TEXTS)}">
+_HEADER = """
+<vivavoce-header class="vv-header">
   <a class="vv-brand" href="./">
     <img src="static/logo.svg" alt="" width="34" height="34">
     <h1 class="vv-name">Vivavoce</h1>
@@ -82,7 +81,7 @@ def build_page(context: PageContext) -> Page:
                 build_jobs_tab(context)
     mount = {
         "theme": _theme(),
-        "head": _HEAD,
+        "head": _HEAD.format(files=context.files),
         "footer_links": [],
         "ssr_mode": False,
     }

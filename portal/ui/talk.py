@@ -9,8 +9,6 @@ import gradio as gr
 from avatars.face_crops import BACKENDS
 from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.ui.context import PageContext
-from portal.ui.markup import json_attribute
-from portal.ui.talk_text import TALK_TEXTS
 
 __all__ = ["build_talk_tab", "catalogue"]
 
@@ -37,7 +35,7 @@ def _icon(name: str) -> str:
 
 
 _MARKUP = f"""
-<vivavoce-talk class="vv" data-state="idle" data-texts="{json_attribute(TALK_TEXTS)}">
+<vivavoce-talk class="vv" data-state="idle">
   <section class="vv-stage">
     <div class="vv-frame vv-none" data-media="none">
       <img class="vv-backdrop" alt="">

@@ -66,14 +66,11 @@ def test_every_stage_has_words() -> None:
 
 
 def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
-    """The markup defines <vivavoce-NAME>, carries texts and settings, and its script defines that element."""
+    """The markup defines <vivavoce-NAME>, carries its settings, and its script defines that element."""
     for name, markup in tabs.items():
-        found = re.fullmatch(
-            rf'<vivavoce-{name} [^>]*data-texts="([^"]+)" data-settings="([^"]+)">.*</\S+>', markup, re.S
-        )
+        found = re.fullmatch(rf'<vivavoce-{name} [^>]*data-settings="([^"]+)">.*</\S+>', markup, re.S)
         assert found is not None
-        assert json.loads(html.unescape(found[1])) == DESK_TEXTS
-        assert isinstance(json.loads(html.unescape(found[2])), dict)
+        assert isinstance(json.loads(html.unescape(found[1])), dict)
         assert f'customElements.define("vivavoce-{name}"' in (STATIC / f"{name}.js").read_text(encoding="utf-8")
         assert not re.search(r"\$\{|\{\{|`", markup), "Gradio would take it for a template"
 

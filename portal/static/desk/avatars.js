@@ -1,8 +1,11 @@
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
 import { centreOnFace } from "../faces.js";
-import { ApiError, Desk, JobCards, api, askingBack, beside, bindDrop, feed } from "./desk.js";
-import { isActive, isStillWanted, jobFailure, make, openTab, percent, posterOf } from "./desk.js";
+import { make, percent } from "../dom.js";
+import { PortalError } from "../errors.js";
+import { feed, isActive } from "../jobs-feed.js";
+import { beside, posterOf } from "../server.js";
+import { Desk, JobCards, api, askingBack, bindDrop, isStillWanted, jobFailure, openTab } from "./desk.js";
 import { Framing } from "./framing.js";
 import { Networks } from "./networks.js";
 
@@ -126,7 +129,7 @@ class VivavoceAvatars extends Desk {
     try {
       this.avatars = await api("GET", "api/avatars");
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof PortalError)) throw error;
       this.missed = true; // the feed of jobs tells when the server is back
       return;
     }
@@ -308,7 +311,7 @@ class VivavoceAvatars extends Desk {
         test.shown = null; // also one that fails as the last one did is told
         await feed.refresh();
       } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
+        if (!(error instanceof PortalError)) throw error;
         note.replaceChildren(...this.explain(error));
         test.shown = ""; // a job that has failed before gives way to what is said now
         button.disabled = false;
@@ -378,7 +381,7 @@ class VivavoceAvatars extends Desk {
         await api("DELETE", `api/avatars/${avatar.id}`);
         this.detail.close();
       } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
+        if (!(error instanceof PortalError)) throw error;
         this.deleted = "";
         this.tell(note, ...this.explain(error));
       }

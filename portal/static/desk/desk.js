@@ -1,11 +1,11 @@
 /** What the Avatars, Studio and Jobs tabs share: the API, the words, and how a job looks. */
 
-import { errorOf, explained } from "../errors.js";
+import { make, percent, translate } from "../dom.js";
+import { PortalError, errorOf, explained } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
-import { language, make, percent, translate, withCode } from "../page.js";
+import { language } from "../page.js";
 import { beside } from "../server.js";
-
-export { beside, feed, isActive, make, percent, withCode };
+import { desk as TEXTS } from "../texts.js";
 
 const TAB_WITHIN_MS = 5000;
 const SILENCE_MS = 60_000; // without a byte in either direction: nobody answers any more
@@ -25,24 +25,11 @@ export function isStillWanted() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
-/** The address of an avatar's picture; our logo's where it has lost its own, as on the Talk tab. */
-export function posterOf({ poster }) {
-  return beside(poster || "static/logo.svg");
-}
-
-/** What went wrong, as the server tells it: code, message (what it was), hint (the remedy), cause. */
-export class ApiError extends Error {
-  constructor({ code, message, hint, cause, report }) {
-    super(message);
-    Object.assign(this, { code, hint, cause, report });
-  }
-}
-
 const JSON_TYPE = "application/json";
 
 /**
  * One request of the HTTP API; a body that is no form goes as JSON. `sent` is called with 0..1 while the body goes up.
- * Throws ApiError.
+ * Throws PortalError.
  */
 export function api(method, path, body, sent) {
   return new Promise((resolve, reject) => {
@@ -84,7 +71,7 @@ class Silence {
   }
 }
 
-/** A picture that the API draws, as a Blob. Throws ApiError. */
+/** A picture that the API draws, as a Blob. Throws PortalError. */
 export async function picture(path, body, signal) {
   const headers = { "Content-Type": JSON_TYPE };
   const request = fetch(beside(path), { method: "POST", headers, body: JSON.stringify(body), signal });
@@ -94,18 +81,17 @@ export async function picture(path, body, signal) {
 }
 
 function unreachable() {
-  return new ApiError({ code: "unreachable" });
+  return new PortalError({ code: "unreachable" });
 }
 
 function refused(status, answer) {
-  return new ApiError(errorOf(status, answer));
+  return new PortalError(errorOf(status, answer));
 }
 
 /** Base of the tabs' elements. Subclasses have build(), show(jobs) and, if they like, translated(). */
 export class Desk extends HTMLElement {
   connectedCallback() {
     if (this.settings) return;
-    this.allTexts = JSON.parse(this.dataset.texts);
     this.settings = JSON.parse(this.dataset.settings);
     this.build();
     this.setLanguage(language());
@@ -146,7 +132,7 @@ export class Desk extends HTMLElement {
 
   setLanguage(code) {
     this.code = code;
-    translate(this, this.allTexts[code]);
+    translate(this, TEXTS[code]);
     for (const told of this.querySelectorAll(".vv-note, .vv-gone")) told.hidden = true; // it is in the other language
     this.translated();
     if (feed.jobs) this.show(feed.jobs);
@@ -154,12 +140,12 @@ export class Desk extends HTMLElement {
 
   /** A text by its key, with {values} filled in. */
   t(key, values = {}) {
-    const text = this.allTexts[this.code][key] ?? key;
+    const text = TEXTS[this.code][key] ?? key;
     return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
   }
 
   has(key) {
-    return key in this.allTexts[this.code];
+    return key in TEXTS[this.code];
   }
 
   duration(seconds) {
@@ -184,7 +170,7 @@ export class Desk extends HTMLElement {
 
   /** Cause and remedy, as elements. */
   explain(error) {
-    return explained(error, this.allTexts[this.code]);
+    return explained(error, TEXTS[this.code]);
   }
 
   /** Do something that may fail, with the buttons of `form` off and what went wrong told in its note. */
@@ -196,7 +182,7 @@ export class Desk extends HTMLElement {
     try {
       await action();
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof PortalError)) throw error;
       this.tell(note, ...this.explain(error));
     } finally {
       for (const button of buttons) button.disabled = false;
@@ -386,7 +372,7 @@ export function jobActions(desk, job) {
     try {
       await api(method, path);
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof PortalError)) throw error;
       desk.tell(note, ...desk.explain(error));
     }
     await feed.refresh();

@@ -1,6 +1,6 @@
 /** Choosing what of a photo or clip becomes the avatar: all of it, or a square about one face. */
 
-import { make } from "./desk.js";
+import { make } from "../dom.js";
 
 const SMALLEST = 0.15; // side of the square in parts of the shorter side of the picture
 const USUAL = 0.6;

@@ -1,6 +1,9 @@
 /** The Jobs tab: a table of every job. */
 
-import { Desk, beside, isActive, jobActions, jobFailure, make, percent } from "./desk.js";
+import { make, percent } from "../dom.js";
+import { isActive } from "../jobs-feed.js";
+import { beside } from "../server.js";
+import { Desk, jobActions, jobFailure } from "./desk.js";
 
 class VivavoceJobs extends Desk {
   build() {

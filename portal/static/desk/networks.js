@@ -1,7 +1,9 @@
 /** The networks in the closer look at an avatar: for which it is prepared, and preparing it with chosen parameters. */
 
-import { ApiError, api, feed, isActive, jobActions, jobFailure, make } from "./desk.js";
-import { noticesOf, percent, picture, withCode } from "./desk.js";
+import { make, percent, withCode } from "../dom.js";
+import { PortalError } from "../errors.js";
+import { feed, isActive } from "../jobs-feed.js";
+import { api, jobActions, jobFailure, noticesOf, picture } from "./desk.js";
 
 /** Before the preview is drawn anew: a slider that is being moved asks once. */
 const SETTLED_MS = 250;
@@ -53,7 +55,7 @@ export class Networks {
     try {
       backends = (await api("GET", "api/backends")).lipsync;
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof PortalError)) throw error;
       return this.desk.tell(note, ...this.desk.explain(error));
     }
     if (!rows.isConnected) return; // it was closed, or another one opened meanwhile
@@ -331,7 +333,7 @@ class Preview {
       drawn = await picture(path, wish, signal);
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof PortalError)) throw error;
       return this.desk.tell(this.fault, ...this.desk.explain(error));
     }
     if (!signal.aborted) this.#show(URL.createObjectURL(drawn));

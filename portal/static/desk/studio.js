@@ -1,7 +1,11 @@
 /** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
 
 import { centreOnFace } from "../faces.js";
-import { ApiError, Desk, JobCards, api, bindDrop, feed, isActive, make, percent, posterOf } from "./desk.js";
+import { make, percent } from "../dom.js";
+import { PortalError } from "../errors.js";
+import { feed, isActive } from "../jobs-feed.js";
+import { posterOf } from "../server.js";
+import { Desk, JobCards, api, bindDrop } from "./desk.js";
 
 class VivavoceStudio extends Desk {
   build() {
@@ -49,7 +53,7 @@ class VivavoceStudio extends Desk {
     try {
       avatars = await api("GET", "api/avatars");
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof PortalError)) throw error;
       this.missed = true; // the feed of jobs tells when the server is back
       return;
     }

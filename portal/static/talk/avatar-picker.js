@@ -1,12 +1,7 @@
 /** The strip of avatars: a group of radio buttons with one tab stop. */
 
 import { centreOnFace } from "../faces.js";
-import { beside } from "../server.js";
-
-/** The picture of an avatar; of one that has lost it, something in its place. */
-export function stillOf({ poster }) {
-  return beside(poster || "static/logo.svg");
-}
+import { posterOf } from "../server.js";
 
 export class AvatarPicker {
   /**
@@ -49,7 +44,7 @@ export class AvatarPicker {
     button.setAttribute("role", "radio");
     button.title = name;
     const face = new Image();
-    face.src = stillOf(avatar);
+    face.src = posterOf(avatar);
     face.alt = "";
     centreOnFace(face, avatar);
     const label = document.createElement("span");

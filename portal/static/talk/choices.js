@@ -1,6 +1,6 @@
 /** The panel of voices and lip-syncs: what can be chosen, what the choice means, and what is not ready here. */
 
-import { make, withCode } from "../page.js";
+import { make, withCode } from "../dom.js";
 
 const KINDS = ["tts", "lipsync"];
 const NAMES = ["tts", "voice", "lipsync"];

@@ -9,7 +9,7 @@ export class Preparation {
     this.coming = null; // {avatar, lipsync, share, aborting}
   }
 
-  /** Resolves when the avatar is prepared; rejects with a SessionError if it will not be ("stopped": forgotten). */
+  /** Resolves when the avatar is prepared; rejects with a PortalError if it will not be ("stopped": forgotten). */
   async wait({ avatar, lipsync, job }) {
     const coming = { avatar, lipsync, share: 0, aborting: new AbortController() };
     this.forget();

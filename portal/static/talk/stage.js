@@ -1,7 +1,6 @@
 /** The frame: the avatar's still until there are pictures, and what lies over them. The pictures are the player's. */
 
-import { beside } from "../server.js";
-import { stillOf } from "./avatar-picker.js";
+import { beside, posterOf } from "../server.js";
 
 const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the still
 const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
@@ -30,7 +29,7 @@ export class Stage {
   showAvatar(avatar) {
     this.avatar = avatar;
     const { poster, backdrop } = this;
-    const still = stillOf(avatar);
+    const still = posterOf(avatar);
     if (poster.src !== still) poster.src = backdrop.src = still;
     poster.alt = avatar.name;
     this.fit();

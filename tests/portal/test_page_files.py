@@ -1,0 +1,79 @@
+"""The page's own files: kept by browsers where their address changes with them, asked for anew elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from portal.http.page_files import PageFiles
+
+FOREVER = "public, max-age=31536000, immutable"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "talk").mkdir()
+    (tmp_path / "talk" / "stage.js").write_text("stage();")
+    return tmp_path
+
+
+def served(files: PageFiles, below: str = "") -> TestClient:
+    app = Starlette(routes=[Mount("/static", files)])
+    return TestClient(app, root_path=below, follow_redirects=False)
+
+
+def test_files_are_kept_at_their_version_and_asked_for_anew_elsewhere(folder: Path) -> None:
+    """Both addresses give the same file; a script that is no file too."""
+    files = PageFiles(folder, {"texts.js": "texts();"})
+    client = served(files)
+    for name, text in (("talk/stage.js", "stage();"), ("texts.js", "texts();")):
+        kept, anew = client.get(f"/static/{files.version}/{name}"), client.get(f"/static/{name}")
+        assert kept.text == anew.text == text
+        assert kept.headers["cache-control"] == FOREVER
+        assert anew.headers["cache-control"] == "no-cache"
+        assert kept.headers["content-type"].startswith("text/javascript")
+
+
+def test_who_asks_anew_is_told_that_nothing_has_changed(folder: Path) -> None:
+    """By the tag of what is known already."""
+    client = served(PageFiles(folder, {"texts.js": "texts();"}))
+    for name in ("talk/stage.js", "texts.js"):
+        tag = client.get(f"/static/{name}").headers["etag"]
+        known = client.get(f"/static/{name}", headers={"if-none-match": tag})
+        assert (known.status_code, known.content) == (304, b"")
+        assert known.headers["cache-control"] == "no-cache"
+
+
+def test_every_change_makes_another_version(folder: Path) -> None:
+    """Of a file, of its name, and of what is no file: then browsers fetch everything anew."""
+    versions = [PageFiles(folder, {"texts.js": "one"}).version, PageFiles(folder, {"texts.js": "two"}).version]
+    (folder / "talk" / "stage.js").write_text("stage(1);")
+    versions.append(PageFiles(folder, {"texts.js": "two"}).version)
+    (folder / "talk" / "stage.js").rename(folder / "talk" / "frame.js")
+    versions.append(PageFiles(folder, {"texts.js": "two"}).version)
+    assert len(set(versions)) == 4
+    assert PageFiles(folder, {"texts.js": "two"}).version == versions[-1]
+
+
+@pytest.mark.parametrize("below", ["", "/face"])
+def test_a_page_of_before_an_update_finds_the_files_of_now(folder: Path, below: str) -> None:
+    """Its address leads on to the present file, which is not kept as if it were of the old version."""
+    client = served(PageFiles(folder, {}), below)
+    led = client.get(f"{below}/static/v-0123456789ab/talk/stage.js")
+    assert (led.status_code, led.headers["location"]) == (307, f"{below}/static/talk/stage.js")
+    assert led.headers["cache-control"] == "no-cache"
+    assert client.get(led.headers["location"]).text == "stage();"
+
+
+def test_nothing_outside_the_folder_is_given(folder: Path) -> None:
+    """Whatever stands before it in the address."""
+    (folder.parent / "secret.js").write_text("secret")
+    files = PageFiles(folder, {})
+    client = served(files)
+    for address in ("../secret.js", f"{files.version}/../../secret.js", f"{files.version}/..%2f..%2fsecret.js"):
+        assert client.get(f"/static/{address}").status_code == 404
+    assert client.get(f"/static/{files.version}").status_code == 404
