@@ -26,6 +26,28 @@ _SURE = 0.35
 _SURER_THAN_USUAL, _SURER_THAN_ENGLISH = 3, 10
 """A sentence is in its script's usual language unless it is another with this probability, and so many times more
 probable: of short ones nobody can know ("OK.", "Maria!"), and English is what the voice here speaks."""
+_SHORT_PHRASES = {
+    "de": "hallo|guten tag|moin|servus|danke|danke schön|danke sehr|bitte|bitte schön|tschüss|ja|nein|alles klar|genau",
+    "es": "hola|buenas|adiós|gracias|de nada|por favor|sí|claro|hasta luego",
+    "fr": "bonjour|salut|coucou|merci|merci beaucoup|au revoir|oui|non|d'accord|bonne nuit|de rien|enchanté",
+    "it": "ciao|buongiorno|buonasera|grazie|grazie mille|prego|perfetto|certo|arrivederci|sì|va bene",
+    "pt": "olá|bom dia|boa tarde|boa noite|obrigado|obrigada|tchau|não|tudo bem",
+    "nl": "hoi|goedendag|goedemorgen|dank je|dank u|bedankt|doei",
+    "sv": "hej|hejdå|tack|tack så mycket|god morgon",
+    "da": "tak|mange tak|farvel",
+    "fi": "hei hei|kiitos|kyllä|ole hyvä",
+    "pl": "cześć|dzień dobry|dziękuję|dzięki|tak jest|dobranoc",
+    "cs": "ahoj|dobrý den|děkuji|děkuju|díky",
+    "tr": "merhaba|selam|teşekkürler|teşekkür ederim|evet|hayır|tamam",
+    "hu": "szia|köszönöm|jó napot|igen",
+    "id": "selamat pagi|terima kasih|selamat malam",
+    "ro": "bună|mulțumesc|bună ziua",
+}
+"""Greetings and thanks are too short for the model ("Hallo!" is Italian to it). Of a phrase of several languages the
+one with the most speakers has it; none of them is a sentence in English."""
+_LANGUAGE_OF_PHRASE = {phrase: code for code, phrases in _SHORT_PHRASES.items() for phrase in phrases.split("|")}
+_AROUND_PHRASE = " \t\n.,;:!?¡¿…\"'“”„«»()*"
+_SPANISH_MARKS = re.compile("[¡¿]")
 _SCRIPTS = re.compile(
     "(?P<zh>[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
     "|(?P<ja>[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f])"
@@ -56,6 +78,12 @@ def detect_language(text: str, default: str = "en") -> str:
     candidates = _SHARED.get(script)
     if candidates is None or not any(map(str.isalpha, text)):
         return script
+    if script == "en":
+        phrase = text.strip(_AROUND_PHRASE).lower().replace("’", "'")
+        if phrase in _LANGUAGE_OF_PHRASE:
+            return _LANGUAGE_OF_PHRASE[phrase]
+        if _SPANISH_MARKS.search(text):  # no other language here opens a question or a call with a mark
+            return "es"
     words = " ".join(dict.fromkeys(text.split()))  # a word that is repeated tells no more than once
     shares = {_code(name): float(share) for name, share in load_languages().rank(words) if _code(name) in candidates}
     likely = max(shares, key=shares.__getitem__)

@@ -403,6 +403,15 @@ def test_languages_of_one_script_are_told_apart(language: str, sentences: list[s
     assert [detect_language(sentence) for sentence in sentences] == [language] * len(sentences)
 
 
+def test_greetings_are_in_the_language_of_who_greets() -> None:
+    """Too short to be told by their letters, they are known; a call or question that is opened by a mark is Spanish."""
+    greetings = {"Hallo!": "de", "Bom dia!": "pt", "¡Hola!": "es", "Merci.": "fr", "“Ciao”": "it", "Oui…": "fr"}
+    greetings |= {"¿Y tú?": "es", "¡Vamos, Ana!": "es", "D’accord.": "fr", "Merhaba": "tr", "Tack!": "sv"}
+    assert {greeting: detect_language(greeting) for greeting in greetings} == greetings
+    english = ["Hello!", "Hallo means hello.", "Say merci!", "Pasta.", "La la la.", "Hotel.", "Tom, ciao means bye."]
+    assert {detect_language(sentence) for sentence in english} == {"en"}
+
+
 @pytest.mark.parametrize(
     ("text", "language"),
     [
