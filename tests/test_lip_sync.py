@@ -9,6 +9,8 @@ from tests.benchmarks.lip_sync_accuracy import (
     measure,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def accuracies() -> dict[str, SyncAccuracy]:

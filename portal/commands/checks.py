@@ -1,4 +1,7 @@
-"""`python launch.py test`: everything that CI runs, in the order in which it fails fastest."""
+"""`python launch.py test`: everything that CI runs, in the order in which it fails fastest.
+
+`python launch.py test quick` leaves out whatever takes long: for the one who is editing, in a minute or two.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,11 @@ from portal.commands.environment import (
 __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parents[2]
-STATIC_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tests.scripts",))
+PYTHON_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+STATIC_CHECKS = (*PYTHON_CHECKS, ("tests.scripts",))
 ORDINARY_TESTS = ("-m", "not slow")
+QUICK = "quick"
+QUICK_TESTS = ("--ignore=tests/browser", "-m", "not slow and not thorough")
 TEST_TIMEOUT_S = 300
 "No single test may take so long: one that hangs shows where."
 
@@ -68,8 +74,12 @@ def run_checks(
 ) -> int:
     """Lint, types and tests; with arguments, pytest alone with these. Returns the exit status.
 
-    Everything is run even if something failed before, and pytest's closing line is the last.
+    If the first argument is `quick`, lint, types and the tests that are neither slow nor thorough, without a browser;
+    pytest gets the other arguments as well. Everything is run even if something failed before, and pytest's closing
+    line is the last.
     """
+    if pytest_arguments and pytest_arguments[0] == QUICK:
+        return _run_all(PYTHON_CHECKS, (*QUICK_TESTS, *pytest_arguments[1:]), {}, say, run)
     extra = {}
     for browser in browsers:
         path = browser.find() or browser.install(say)
@@ -77,17 +87,27 @@ def run_checks(
             extra[browser.variable] = str(path)
         else:
             say(_missing(browser))
+    if pytest_arguments:
+        return _run_all((), pytest_arguments, extra, say, run)
+    return _run_all(STATIC_CHECKS, ORDINARY_TESTS, extra, say, run)
+
+
+def _run_all(
+    checks: Sequence[Sequence[str]],
+    tests: Sequence[str],
+    extra: Mapping[str, str],
+    say: Callable[[str], None],
+    run: Module,
+) -> int:
     failed = []
-    if not pytest_arguments:
-        for check in STATIC_CHECKS:
-            say(f"--- {' '.join(check)}")
-            if run(check, {}) != 0:
-                failed.append(" ".join(check))
+    for check in checks:
+        say(f"--- {' '.join(check)}")
+        if run(check, {}) != 0:
+            failed.append(" ".join(check))
     say("--- pytest")
     if failed:
         say(f"Failed so far: {', '.join(failed)}")
-    chosen = pytest_arguments or ORDINARY_TESTS
-    status = run(["pytest", f"--timeout={TEST_TIMEOUT_S}", *chosen], extra)
+    status = run(["pytest", f"--timeout={TEST_TIMEOUT_S}", *tests], extra)
     return status or (1 if failed else 0)
 
 

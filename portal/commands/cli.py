@@ -371,6 +371,6 @@ COMMANDS = (
     Command("fetch", "Download the weights of neural backends, with their licences.", _fetch, _configure_fetch),
     Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker, keeps=True),
     Command("doctor", "Say what works on this machine, what is missing, and the remedy.", _doctor),
-    Command("test", "Set up and run everything that CI runs.", _test, passes_on=True),
+    Command("test", "Set up and run everything that CI runs; `test quick`: only what is quick.", _test, passes_on=True),
     Command("bench", "Measure the figures of the README.", _bench, passes_on=True),
 )

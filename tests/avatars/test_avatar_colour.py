@@ -21,6 +21,8 @@ from avatars.preview import encode_preview
 from pipeline.render import ClipWriter
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
 
+pytestmark = pytest.mark.thorough
+
 TOLERANCE = 3
 PATCHES = np.array(
     [(200, 30, 30), (40, 150, 60), (40, 60, 170), (224, 172, 150), (141, 85, 60), (60, 40, 30), (235, 235, 235)], float

@@ -13,6 +13,8 @@ from avatars.library import AvatarLibrary
 from avatars.prepare import Upload, find_faces, make_loop, read_source, report_strip, write
 from avatars.workspace import FrameFile
 
+pytestmark = pytest.mark.thorough
+
 SIDE = 192
 
 

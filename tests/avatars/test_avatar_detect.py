@@ -10,6 +10,8 @@ from portraits import portrait
 
 from avatars.detect import MediaPipeFaceAnalyzer
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def stills():

@@ -11,6 +11,8 @@ from PIL import Image
 from avatars.errors import BadMedia
 from avatars.media import clip_frames, probe, read_photo
 
+pytestmark = pytest.mark.thorough
+
 
 def striped(shift, side=128):
     """Upright bars, moved to the right: what shows combs best."""

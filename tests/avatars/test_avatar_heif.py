@@ -16,6 +16,8 @@ from avatars.media import probe, read_photo
 from avatars.source import CHECKING, DECODING, Upload, check_source, decode_source
 from tests.heif_files import MATRIX_601_FULL, box, irot, write_heic
 
+pytestmark = pytest.mark.thorough
+
 CORNERS = np.array([[(200, 30, 30), (40, 150, 60)], [(40, 60, 170), (224, 172, 150)]], np.uint8)
 "one colour a corner"
 P3 = matrix_profile((0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060), 2.2)

@@ -37,6 +37,8 @@ from avatars.prepare import (
 from avatars.source import DECODING
 from avatars.workspace import FrameFile, stage_output
 
+pytestmark = pytest.mark.thorough
+
 
 def ignore(_part):
     """Progress that nobody looks at."""

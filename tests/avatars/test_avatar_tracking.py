@@ -8,6 +8,8 @@ from clips import face_at
 
 from avatars.tracking import LONGEST_GAP, FaceStatus, follow, ping_pong, smooth
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_steady_face_is_used_whole():
     """Ten good pictures are ten used pictures."""

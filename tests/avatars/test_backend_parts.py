@@ -21,6 +21,8 @@ from avatars.parts import BackendParts
 from models.errors import WeightsDamaged, WeightsMissing
 from tests.portraits import portrait_bundle
 
+pytestmark = pytest.mark.thorough
+
 
 class Killed(Exception):
     """Stands for the end of the process."""

@@ -17,6 +17,8 @@ from avatars.confined import Confined, Limits, run_confined
 from avatars.errors import BadImport, BadMedia
 from tests import hostile_tasks
 
+pytestmark = pytest.mark.thorough
+
 LIMITS = Limits(patience_s=60, cpu_s=30, memory_bytes=64 * 2**20, written_bytes=2**20)
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process' memory")
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")

@@ -45,7 +45,7 @@ class Evil:
         return os.system, (f"touch {self._mark}",)
 
 
-pytestmark = pytest.mark.usefixtures("read_here")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("read_here")]
 
 
 def ignore(_part):

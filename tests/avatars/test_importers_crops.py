@@ -35,7 +35,7 @@ from avatars.library import AvatarLibrary
 from avatars.parts_preview import draw_preview
 from avatars.prepare import Upload, find_faces, make_loop, read_source, write
 
-pytestmark = pytest.mark.usefixtures("read_here")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("read_here")]
 
 FRAMES = 40
 SMALL = 160

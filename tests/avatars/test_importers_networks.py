@@ -31,7 +31,7 @@ from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.stages import Choice
 
-pytestmark = pytest.mark.usefixtures("read_here")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("read_here")]
 
 FRAMES = 26
 

@@ -16,6 +16,8 @@ from avatars.errors import BadMedia
 from avatars.sound import FAINTEST_DBFS, SpeechFacts, check_sound, speech_facts, speech_pieces
 from tests.recordings import RATE_HZ, playlists, spoken, write_recording
 
+pytestmark = pytest.mark.thorough
+
 SUFFIXES = ("", ".wav", ".mp3", ".m3u8", ".mp4", ".webm")
 FORMS = [
     ("wav", "pcm_s16le"),

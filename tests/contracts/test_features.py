@@ -15,6 +15,8 @@ from pipeline.interfaces import FeatureExtractor, FeatureStream
 from pipeline.registry import create, names
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray, Phoneme
 
+pytestmark = pytest.mark.thorough
+
 PICTURE = 640
 WITH_WEIGHTS = ("whisper15", "whisper10", "hubert")
 WORDS = "hˈəlˌO bˈɑb ˈaɪ meɪk pˈaɪp fɹʌm wʊd"

@@ -13,6 +13,8 @@ from pipeline.interfaces import LipSync
 from pipeline.registry import create, names
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 
+pytestmark = pytest.mark.thorough
+
 WINDOWS = {
     "viseme": [
         np.append(shape, activity).astype(np.float32) for shape in MOUTH_SHAPES[[1, 2, 10, 14]] for activity in (1, 0.5)

@@ -12,6 +12,8 @@ from pipeline import registry
 from pipeline.interfaces import LanguageModel
 from pipeline.types import Message
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 async def service() -> AsyncIterator[FakeOpenAI]:

@@ -18,6 +18,8 @@ from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
 from pipeline.transports.webrtc import WebRtcTransport
 from pipeline.transports.websocket import MEDIA_HEADER, PICTURE_FLAG, WebSocketTransport
 
+pytestmark = pytest.mark.thorough
+
 MakeBundle = Callable[..., AvatarBundle]
 
 

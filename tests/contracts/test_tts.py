@@ -14,6 +14,8 @@ from pipeline.tts.auto import AutoSynthesizer
 from pipeline.tts.edge import EdgeSynthesizer
 from pipeline.types import AudioChunk
 
+pytestmark = pytest.mark.thorough
+
 
 def _edge() -> EdgeSynthesizer:
     fake = FakeEdge()

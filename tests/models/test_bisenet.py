@@ -14,6 +14,8 @@ from tiny_musetalk import random_network, write_bisenet_weights, write_musetalk_
 from models.bisenet import N_CLASSES, PARSE_PX, BiSeNet, load_bisenet, parse
 from models.errors import WrongArchitecture
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> BiSeNet:

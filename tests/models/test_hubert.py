@@ -22,6 +22,8 @@ from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
 from models.hubert import Hubert, hear, load_hubert, normalised
 from models.ultralight import AUDIO_SHAPE
 
+pytestmark = pytest.mark.thorough
+
 SMALL = dataclasses.replace(
     TINY_HUBERT,
     hidden_size=24,

@@ -32,6 +32,8 @@ from models.musetalk_vae import decode_faces, encode_faces, face_to_tensor, load
 from models.positional_encoding import positional_encoding
 from models.state_dicts import placed
 
+pytestmark = pytest.mark.thorough
+
 UNET = unet_config(block_out_channels=[8, 16, 16, 24], norm_num_groups=4, attention_head_dim=2)
 VAE = vae_config(block_out_channels=[4, 8, 8, 8], norm_num_groups=2)
 SCALE = 0.18215

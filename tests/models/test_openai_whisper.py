@@ -17,6 +17,8 @@ from models.mel_filters import mel_filters as our_filters
 from models.whisper_encoder import WhisperEncoder, WhisperSizes
 from pipeline.types import FloatArray
 
+pytestmark = pytest.mark.thorough
+
 WIDTH, HEADS, BLOCKS = 48, 3, 2
 
 

@@ -16,6 +16,8 @@ from torch.nn import functional
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
 from models.ultralight import Ultralight, draw, load_ultralight, network_input
 
+pytestmark = pytest.mark.thorough
+
 PUBLISHED_PARAMETERS = 12_159_591
 
 # lipku/LiveTalking avatars/ultralight/unet.py, mode "hubert": (channels in, channels) of each inverted residual.

@@ -17,6 +17,8 @@ from torch.nn import functional
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
 from models.wav2lip import Side, Wav2Lip, draw, load_wav2lip, network_input
 
+pytestmark = pytest.mark.thorough
+
 SIDES: tuple[Side, ...] = (96, 256)
 PUBLISHED_PARAMETERS = {96: 36_298_035, 256: 53_605_683}
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
 from models.whisper_encoder import WhisperEncoder, WhisperSizes, load_whisper_encoder
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def mel() -> Tensor:

@@ -16,6 +16,8 @@ from pipeline.features.grouped import GroupedStream, Hearing
 from pipeline.features.whisper import Whisper10Extractor, Whisper15Extractor
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray
 
+pytestmark = pytest.mark.thorough
+
 Extractors = type[Whisper15Extractor] | type[Whisper10Extractor]
 BOTH = pytest.mark.parametrize("kind", [Whisper15Extractor, Whisper10Extractor])
 

@@ -14,6 +14,8 @@ from pipeline.lipsync.torch_device import compile_whole
 from pipeline.registry import create
 from pipeline.types import FeatureWindow, LipSyncRequest
 
+pytestmark = pytest.mark.thorough
+
 
 class Doubling(torch.nn.Module):
     """Something to compile: it knows batches of three as another case."""

@@ -16,6 +16,8 @@ from pipeline.errors import BackendUnavailable, DeviceOutOfMemory
 from pipeline.lipsync.musetalk import MuseTalk10LipSync, MuseTalk15LipSync
 from pipeline.types import FeatureWindow, LipSyncRequest
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

@@ -20,6 +20,8 @@ from pipeline.lipsync.torch_device import (
     weights_told,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),

@@ -15,6 +15,8 @@ from pipeline.errors import BackendUnavailable
 from pipeline.lipsync.ultralight import UltralightLipSync
 from pipeline.types import FeatureWindow, LipSyncRequest
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

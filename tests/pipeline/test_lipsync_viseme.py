@@ -10,6 +10,8 @@ from pipeline.compositing import compose
 from pipeline.lipsync.viseme import VisemeLipSync
 from pipeline.types import FeatureWindow, LipSyncRequest
 
+pytestmark = pytest.mark.thorough
+
 NAMES = ("woman", "man", "astronaut")
 SHIFTS = (0, 1, 3, 6)
 

@@ -14,6 +14,8 @@ from pipeline.errors import BackendUnavailable
 from pipeline.lipsync.wav2lip import Wav2Lip96LipSync, Wav2Lip256LipSync
 from pipeline.types import FeatureWindow, LipSyncRequest
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def weights(tmp_path):

@@ -24,6 +24,8 @@ from pipeline.stages import Choice
 from pipeline.tts.beep import BeepSynthesizer
 from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
 
+pytestmark = pytest.mark.thorough
+
 NEURAL = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
 RATE_HZ = 48_000
 FADE_PICTURES = 3

@@ -14,6 +14,8 @@ from pipeline.errors import RenderError
 from pipeline.recording import open_recording
 from tests.recordings import RATE_HZ, spoken, write_recording
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("gain_db", [-34.0, 0.0, 14.0])
 async def test_a_recording_has_the_level_of_all_voices(tmp_path: Path, gain_db: float) -> None:

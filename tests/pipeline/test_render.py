@@ -17,6 +17,8 @@ from pipeline.stages import Choice, Stages
 from pipeline.turn import Utterance
 from pipeline.types import SubtitleEvent
 
+pytestmark = pytest.mark.thorough
+
 PER_PICTURE = 1920
 
 

@@ -32,6 +32,8 @@ from pipeline.types import (
     TurnEvent,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 class Inline(Executor):
     """Does its work in submit(), so that a test's steps of the event loop are always the same."""

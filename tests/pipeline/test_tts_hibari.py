@@ -13,6 +13,8 @@ from pipeline.tts.hibari import MAX_PARTS, MAX_PIECE_PHONEMES, HibariSynthesizer
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def hibari() -> HibariSynthesizer:

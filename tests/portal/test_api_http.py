@@ -37,6 +37,8 @@ from portal.settings import Settings
 from tests.portraits import plain_parts
 from tests.recordings import playlists
 
+pytestmark = pytest.mark.thorough
+
 MAX_UPLOAD_BYTES = 2_000_000
 PHOTO = presets()[0].picture
 

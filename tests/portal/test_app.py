@@ -18,6 +18,8 @@ from pipeline.transports.loops import LoopCoding
 from portal.app import FIRST_AVATAR_S, Portal, _announce, create_app, serve
 from portal.settings import Settings
 
+pytestmark = pytest.mark.thorough
+
 
 class Interlude(ManualClock):
     """Time that passes as soon as somebody waits for it; something happens meanwhile."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from portal.commands import environment
-from portal.commands.checks import ORDINARY_TESTS, STATIC_CHECKS, Browser, run_checks
+from portal.commands.checks import ORDINARY_TESTS, PYTHON_CHECKS, QUICK_TESTS, STATIC_CHECKS, Browser, run_checks
 from portal.commands.environment import (
     apt_offers_firefox,
     find_chromium,
@@ -60,6 +60,20 @@ def test_arguments_choose_tests():
     runs = Runs()
     check(runs, ["-k", "settings"])
     assert [call[-2:] for call in runs.calls] == [("-k", "settings")]
+
+
+def test_the_quick_check_looks_for_no_browser():
+    """Lint, types and the tests that take little time, with what else pytest is to know; nothing is installed."""
+    runs, said = Runs(), []
+    assert check(runs, ["quick", "-x"], browser=None, say=said.append) == 0
+    assert tuple(runs.calls[:-1]) == PYTHON_CHECKS
+    assert runs.calls[-1][2:] == (*QUICK_TESTS, "-x")
+    assert runs.extra[-1] == {} and not any("Chromium" in text for text in said)
+
+
+def test_a_failed_quick_check_fails():
+    """Its status counts the static checks, too."""
+    assert check(Runs("mypy"), ["quick"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from portal.settings import Settings
 from portal.worker.recipes import recipes
 from portal.worker.runner import JobWork
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:

@@ -29,6 +29,8 @@ from portal.jobs.records import Job
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
 
+pytestmark = pytest.mark.thorough
+
 SCRIPT = Path(__file__).with_name("job_worker_script.py")
 DEADLINE_S = 60.0
 

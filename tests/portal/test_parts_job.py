@@ -31,6 +31,8 @@ from portal.worker.process import WorkerProcess
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 
+pytestmark = pytest.mark.thorough
+
 
 class Ready:
     """A lip-sync that lacks nothing."""

@@ -24,6 +24,8 @@ from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 from tests.recordings import spoken, write_recording
 
+pytestmark = pytest.mark.thorough
+
 
 class Killed(Exception):
     """Stands for the end of the process."""
