@@ -89,7 +89,7 @@ class Engine:
 
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError.
         """
-        for device in self._devices_for(choice):
+        for device in self.devices_for(choice):
             await self.backends.get("llm", choice.llm)
             await self.backends.get("tts", choice.tts)
             lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
@@ -104,7 +104,7 @@ class Engine:
         Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
         SessionClosed (after aclose()).
         """
-        device = min(self._devices_for(choice), key=self.load)
+        device = min(self.devices_for(choice), key=self.load)
         stages = await self.stages_for(bundle, choice, device=device)
         cost = await self._cost(stages)
         self.backends.check_open()
@@ -133,7 +133,7 @@ class Engine:
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError, SessionClosed (after
         aclose()).
         """
-        device = device or self._devices_for(choice)[0]
+        device = device or self.devices_for(choice)[0]
         built: LipSync = await self.backends.built("lipsync", choice.lipsync, device)
         made_from = await asyncio.to_thread(built.prepared_from, bundle)  # before a minute of loading
         llm: LanguageModel = await self.backends.get("llm", choice.llm)
@@ -177,14 +177,14 @@ class Engine:
         """What the device's sessions need of its time if all speak at once, 0..1."""
         return sum(share for taken, share in self._shares.values() if taken is device)
 
-    @property
-    def _all_devices(self) -> tuple[DeviceWorker, ...]:
-        return (self._own_device, *self.devices)
-
-    def _devices_for(self, choice: Choice) -> tuple[DeviceWorker, ...]:
+    def devices_for(self, choice: Choice) -> tuple[DeviceWorker, ...]:
         """Where its lip-sync may run. Raises UnknownBackend."""
         on_device = registry.backend_class("lipsync", choice.lipsync).on_device
         return self.devices if on_device else (self._own_device,)
+
+    @property
+    def _all_devices(self) -> tuple[DeviceWorker, ...]:
+        return (self._own_device, *self.devices)
 
     def _take_share(self, session_id: str, stages: Stages, cost: DrawingCost) -> None:
         batch = min(QUEUED_PICTURES, stages.device.largest_batch(stages.lipsync))

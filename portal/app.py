@@ -25,6 +25,7 @@ from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.engine import Engine
 from pipeline.transports.loops import LoopCache, LoopCoding
+from portal.admission import Admission
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
@@ -85,10 +86,9 @@ class Portal:
         sessions = SessionManager(
             engine,
             library,
+            Admission(settings.max_sessions, settings.places_each),
             default_avatar=settings.avatar or presets()[0].id,
             choice=default_choice(settings),
-            capacity=settings.max_sessions,
-            places_each=settings.places_each,
             idle_timeout_s=settings.session_idle_timeout_s,
             prepare_for=lambda avatar, backend: ensure_parts(library, queue, settings, avatar=avatar, backend=backend),
         )

@@ -43,7 +43,7 @@ def health_router(
         return HealthView(
             status="down" if not avatars else "degraded" if found else "ok",
             version=version,
-            sessions=SessionCounts(live=sessions.live, capacity=sessions.capacity),
+            sessions=SessionCounts(live=sessions.admission.taken, capacity=sessions.admission.capacity),
             jobs=queue.counts(),
             avatars=avatars,
             backends={"llm": choice.llm, "tts": choice.tts, "lipsync": choice.lipsync},

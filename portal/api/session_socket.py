@@ -20,7 +20,7 @@ from avatars.bundle import AvatarBundle
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.clock import Clock
-from pipeline.errors import AtCapacity, BadRequest
+from pipeline.errors import BadRequest
 from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
@@ -28,8 +28,6 @@ from portal.api import messages
 from portal.api.lane import Lane
 from portal.api.seats import LiveSession, PeerTransport, Seat, Seats, Transports
 from portal.api.viewer_socket import ViewerSocket
-from portal.api.waiting_line import WaitingLine
-from portal.errors import AddressFull
 from portal.http.errors import told
 from portal.http.limits import Allowance, Shares, TooMany, TooOften
 from portal.http.proxies import address_of, is_local
@@ -62,12 +60,17 @@ class Sessions(Protocol):
     """What is needed here of portal.sessions.SessionManager."""
 
     async def open(
-        self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None, address: str
+        self,
+        *,
+        avatar: str | None,
+        voice: str | None,
+        lipsync: str | None,
+        tts: str | None,
+        address: str,
+        report: Callable[[int], Awaitable[None]] | None,
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
-    def lipsync_of(self, wish: str | None) -> str: ...
     async def close(self, session: Any) -> None: ...
-    def on_freed(self, listener: Callable[[], object]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -131,14 +134,12 @@ class SessionSocket:
         self.ice_servers = [_browser_ice_server(server) for server in ice_servers]
         self.clock = clock
         self.seats = Seats(sessions.close, clock, grace_s)
-        self.line = WaitingLine()
         self.greetings = Allowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
         self.refusals = Allowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
         self._offers = Allowance(clock, burst=OFFERS, per_s=OFFERS_PER_S)
         self._offers_each = Allowance(clock, burst=offers_each, per_s=offers_each / OFFERS_REFILL_S)
         self._sockets = Shares(sockets)
         self._sockets_each = Shares(sockets_each)
-        sessions.on_freed(self.line.move)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
 
@@ -337,34 +338,26 @@ class _Conversation:
             if hello.token is not None:
                 await self._sit(await self._resume(hello.token), resumed=True)
             else:
-                await self._sit(await self._place_for(hello), resumed=False)
+                await self._sit(await self._new_seat(hello), resumed=False)
         finally:
             self._greeting = False
             if self._seat is None:
                 self._expect_hello(EXPIRES_S)
 
-    async def _place_for(self, hello: messages.Hello) -> Seat:
-        """A new session. Raises AtCapacity (there is no place, and nobody wants to wait for one), TooOften."""
+    async def _new_seat(self, hello: messages.Hello) -> Seat:
+        """A seat with a new session. Raises TooOften, and what Sessions.open() raises."""
         self._home.charge(self._address)
         try:
-            if self._home.line.holds(self._home.sessions.lipsync_of(hello.lipsync)):
-                raise AtCapacity(
-                    "Others wait for this already.", "Say hello with wait: true to wait behind them.", cause="line"
-                )
-            return await self._new_seat(hello)
-        except AtCapacity:
-            if not hello.wait:
-                raise
-        self._in_line = True
-        try:
-            return await self._first_in_line(hello)
+            session = await self._home.sessions.open(
+                avatar=hello.avatar,
+                voice=hello.voice,
+                lipsync=hello.lipsync,
+                tts=hello.tts,
+                address=self._address,
+                report=self._wait_in_line if hello.wait else None,
+            )
         finally:
             self._in_line = False
-
-    async def _new_seat(self, hello: messages.Hello) -> Seat:
-        session = await self._home.sessions.open(
-            avatar=hello.avatar, voice=hello.voice, lipsync=hello.lipsync, tts=hello.tts, address=self._address
-        )
         seat = Seat(session, self._home.transports)
         self._home.seats.add(seat)
         try:
@@ -374,22 +367,9 @@ class _Conversation:
             raise
         return seat
 
-    async def _first_in_line(self, hello: messages.Hello) -> Seat:
-        """Tells the place whenever it has changed."""
-        told = 0
-        with self._home.line.joined(self._home.sessions.lipsync_of(hello.lipsync), self._address) as waiter:
-            while True:
-                waiter.moved.clear()
-                if waiter.first:
-                    try:
-                        return await self._new_seat(hello)
-                    except AtCapacity as error:
-                        waiter.aside = isinstance(error, AddressFull)
-                        waiter.pass_on()
-                if waiter.place != told:
-                    told = waiter.place
-                    await self._socket.send_json({"type": "waiting", "place": told})
-                await waiter.moved.wait()
+    async def _wait_in_line(self, position: int) -> None:
+        self._in_line = True
+        await self._socket.send_json({"type": "waiting", "place": position})
 
     async def _sit(self, seat: Seat, *, resumed: bool) -> None:
         seat.occupant = self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,8 +18,9 @@ from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
 from pipeline.transports.ice import IceServer
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, Message, SessionEvent, TurnEvent, TurnState
+from portal.admission import Admission, Wish
 from portal.api.session_socket import SessionSocket
-from portal.errors import AddressFull, AvatarBeingPrepared
+from portal.errors import AvatarBeingPrepared
 
 
 class FakeTransport:
@@ -49,9 +50,8 @@ class FakeTransport:
 
 
 class FakeSession:
-    def __init__(self, session_id: str, avatar: str, address: str) -> None:
+    def __init__(self, session_id: str, avatar: str) -> None:
         self.id = session_id
-        self.address = address
         self.events: Channel[SessionEvent] = Channel(1000)
         self.bundle: Any = SimpleNamespace(id=avatar, name=avatar.title(), width=512, height=640)
         self.transport: FakeTransport | None = None
@@ -96,35 +96,42 @@ class FakeSession:
 class FakeSessions:
     def __init__(self) -> None:
         self.opened: list[FakeSession] = []
-        self.capacity = 4
-        self.places_each: dict[str, int] = {}
+        self.admission = Admission(capacity=4, places_each=99)
         self.full: set[str | None] = set()
         self.loaded = asyncio.Event()
         "until then the avatar 'slow' is being loaded"
-        self.freed: list[Callable[[], object]] = []
-
-    def on_freed(self, listener: Callable[[], object]) -> None:
-        self.freed.append(listener)
+        self._endings: dict[FakeSession, AsyncExitStack] = {}
 
     async def open(
-        self, *, avatar: str | None, voice: str | None, lipsync: str | None, tts: str | None, address: str
+        self,
+        *,
+        avatar: str | None,
+        voice: str | None,
+        lipsync: str | None,
+        tts: str | None,
+        address: str,
+        report: Callable[[int], Awaitable[None]] | None,
     ) -> FakeSession:
-        if len([session for session in self.opened if not session.closed]) >= self.capacity:
-            raise AtCapacity("All places are taken.", "Try again in a minute.")
+        wish = Wish(lipsync or "viseme", frozenset({"cpu"}), address)
+        async with AsyncExitStack() as ending:
+            place = self.admission.place(wish, lambda: self._opened(avatar or "woman", lipsync), report)
+            session = await ending.enter_async_context(place)
+            self._endings[session] = ending.pop_all()
+        return session
+
+    @asynccontextmanager
+    async def _opened(self, avatar: str, lipsync: str | None) -> AsyncIterator[FakeSession]:
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
-        if len([s for s in self.opened if s.address == address and not s.closed]) >= self.places_each.get(address, 99):
-            raise AddressFull("This address has all it may have.")
         if lipsync in self.full:
             raise AtCapacity(f"The device draws for no more viewers with {lipsync}.", "Try again in a minute.")
         if lipsync == "wav2lip256":
-            raise AvatarBeingPrepared(avatar or "woman", lipsync, "job-7")
-        session = FakeSession(f"s{len(self.opened) + 1}", avatar or "woman", address)
+            raise AvatarBeingPrepared(avatar, lipsync, "job-7")
+        session = FakeSession(f"s{len(self.opened) + 1}", avatar)
         self.opened.append(session)
-        return session
-
-    def lipsync_of(self, wish: str | None) -> str:
-        return wish or "viseme"
+        yield session
+        session.closed = True
+        session.events.close()
 
     async def swap_avatar(self, session: FakeSession, avatar: str) -> None:
         if avatar == "nobody":
@@ -134,10 +141,9 @@ class FakeSessions:
         session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
 
     async def close(self, session: FakeSession) -> None:
-        session.closed = True
-        session.events.close()
-        for listener in self.freed:
-            listener()
+        ending = self._endings.pop(session, None)
+        if ending is not None:
+            await ending.aclose()
 
 
 class FakeTransports:

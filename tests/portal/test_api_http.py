@@ -58,7 +58,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: ManualClock) -> Iterator[TestClient]:
     choice = SimpleNamespace(llm="guide", tts="auto", lipsync="viseme")
-    sessions: Any = SimpleNamespace(live=1, capacity=8, choice=choice)
+    sessions: Any = SimpleNamespace(admission=SimpleNamespace(taken=1, capacity=8), choice=choice)
     settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
     app = FastAPI()
     uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_ids, 50)

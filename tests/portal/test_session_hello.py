@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from pipeline.errors import BadRequest
 from pipeline.types import Message
+from portal.admission import LINE_BOUND, LINE_BOUND_EACH
 from portal.api.messages import parse
-from portal.api.waiting_line import LINE_BOUND, LINE_BOUND_EACH
 from tests.portal.session_house import House
 
 
@@ -78,11 +78,11 @@ async def test_nothing_but_hello_opens_a_session(house: House) -> None:
 
 async def test_a_refused_hello_may_be_tried_again(house: House) -> None:
     """At capacity, or with an unknown avatar, hello gets the reason and the socket stays for another try."""
-    house.sessions.capacity = 0
+    house.sessions.admission.capacity = 0
     viewer = await house.viewer()
     viewer.tell("hello")
     assert (await viewer.hear("error"))["code"] == "at_capacity"
-    house.sessions.capacity = 1
+    house.sessions.admission.capacity = 1
     viewer.tell("hello", avatar="nobody")
     assert (await viewer.hear("error"))["code"] == "avatar_not_found"
     await viewer.hello()
@@ -90,7 +90,7 @@ async def test_a_refused_hello_may_be_tried_again(house: House) -> None:
 
 async def test_who_waits_in_line_is_let_in_when_a_place_is_free(house: House) -> None:
     """Viewers who would rather wait are told their place, each time it changes, and are let in in order."""
-    house.sessions.capacity = 1
+    house.sessions.admission.capacity = 1
     inside, first, second = [await house.viewer() for _ in range(3)]
     await inside.hello()
     for viewer, place in ((first, 1), (second, 2)):
@@ -101,12 +101,12 @@ async def test_who_waits_in_line_is_let_in_when_a_place_is_free(house: House) ->
     assert (await second.hear("waiting"))["place"] == 1
     first.tell("bye")
     assert (await second.hear("welcome"))["session"] == "s3"
-    assert not house.socket.line
+    assert not house.sessions.admission.waiting
 
 
 async def test_who_leaves_the_line_holds_nobody_up(house: House) -> None:
     """A viewer who says bye, or whose socket breaks, while waiting takes no place; a bye may be followed by hello."""
-    house.sessions.capacity = 1
+    house.sessions.admission.capacity = 1
     inside, bored, broken, patient = [await house.viewer() for _ in range(4)]
     await inside.hello()
     for viewer in (bored, broken, patient):
@@ -143,7 +143,7 @@ async def test_who_waits_for_one_network_holds_up_nobody_who_wants_another(house
 
 async def test_a_place_that_is_no_use_to_the_first_goes_to_who_is_behind(house: House) -> None:
     """The house was full for all; the place that is free now has a device behind it that is full for the first."""
-    house.sessions.capacity, house.sessions.full = 1, {"musetalk15"}
+    house.sessions.admission.capacity, house.sessions.full = 1, {"musetalk15"}
     inside, first, second = [await house.viewer() for _ in range(3)]
     await inside.hello()
     for viewer, lipsync in ((first, "musetalk15"), (second, "viseme")):
@@ -151,12 +151,12 @@ async def test_a_place_that_is_no_use_to_the_first_goes_to_who_is_behind(house: 
         await viewer.hear("waiting")
     inside.tell("bye")
     await second.hear("welcome")
-    assert len(house.socket.line) == 1
+    assert house.sessions.admission.waiting == 1
 
 
 async def test_the_line_has_an_end(house: House) -> None:
     """When as many wait as may, the next one is refused; nobody is overtaken by who comes while others wait."""
-    house.sessions.capacity = 0
+    house.sessions.admission.capacity = 0
     viewers = [await house.viewer() for _ in range(LINE_BOUND + 1)]
     for viewer in viewers[:-1]:
         viewer.tell("hello", wait=True)
@@ -181,7 +181,7 @@ class TestLineByAddress:
 
     async def test_who_waits_for_a_place_of_the_own_address_lets_others_by(self, house: House) -> None:
         """One address has all it may have: its next viewer waits aside, and is let in when one of its own leaves."""
-        house.sessions.places_each[self.HOME] = 1
+        house.sessions.admission.places_each = 1
         first, second, stranger = [await house.viewer(address) for address in (self.HOME, self.HOME, self.OTHER)]
         await first.hello()
         second.tell("hello")
@@ -194,7 +194,7 @@ class TestLineByAddress:
 
     async def test_in_the_line_others_go_by_whom_their_address_holds_up(self, house: House) -> None:
         """The place that is free is not for the first: it goes to who is behind, from elsewhere."""
-        house.sessions.capacity, house.sessions.places_each[self.HOME] = 2, 1
+        house.sessions.admission.capacity, house.sessions.admission.places_each = 2, 1
         first, inside = await house.viewer(self.HOME), await house.viewer(self.OTHER)
         await first.hello()
         await inside.hello()
@@ -204,11 +204,11 @@ class TestLineByAddress:
             await viewer.hear("waiting")
         inside.tell("bye")
         await behind.hear("welcome")
-        assert len(house.socket.line) == 1
+        assert house.sessions.admission.waiting == 1
 
     async def test_an_address_does_not_fill_the_line(self, house: House) -> None:
         """Half of it is for others."""
-        house.sessions.capacity = 0
+        house.sessions.admission.capacity = 0
         for _ in range(LINE_BOUND_EACH):
             viewer = await house.viewer(self.HOME)
             viewer.tell("hello", wait=True)

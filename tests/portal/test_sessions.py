@@ -15,9 +15,10 @@ from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
 from pipeline.lipsync.flash import FlashLipSync
+from pipeline.session import Session
 from pipeline.stages import Choice
+from portal.admission import Admission
 from portal.errors import AddressFull, AvatarBeingPrepared
-from portal.http.limits import Shares
 from portal.sessions import SessionManager
 
 IDLE_S = 60.0
@@ -67,10 +68,9 @@ async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterato
     manager = SessionManager(
         engine,
         AvatarLibrary(tmp_path / "avatars"),
+        Admission(capacity=2, places_each=2),
         default_avatar="grey",
         choice=Choice(llm="echo", tts="beep", lipsync="flash"),
-        capacity=2,
-        places_each=2,
         idle_timeout_s=IDLE_S,
         prepare_for=prepare_for,
     )
@@ -90,10 +90,10 @@ async def test_no_more_get_in_than_there_are_places(manager: SessionManager) -> 
     """Of five who come at once two get in; a place that is left is free at once."""
     came = await asyncio.gather(*(manager.open() for _ in range(5)), return_exceptions=True)
     sessions = [session for session in came if not isinstance(session, BaseException)]
-    assert len(sessions) == manager.live == 2
+    assert len(sessions) == manager.admission.taken == 2
     assert all(isinstance(refusal, AtCapacity) for refusal in came if isinstance(refusal, BaseException))
     await asyncio.gather(manager.close(sessions[0]), manager.close(sessions[0]))
-    assert manager.live == 1
+    assert manager.admission.taken == 1
     await manager.open()
 
 
@@ -108,7 +108,7 @@ async def test_who_could_not_be_served_takes_no_place(manager: SessionManager) -
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-    assert manager.live == 0
+    assert manager.admission.taken == 0
     await asyncio.gather(manager.open(), manager.open())
 
 
@@ -119,50 +119,71 @@ async def test_a_forgotten_session_ends_and_one_that_is_used_does_not(manager: S
     used.say("still here")
     await pass_time(manager, IDLE_S * 0.5)
     assert (forgotten.closed, used.closed) == (True, False)
-    assert manager.live == 1
+    assert manager.admission.taken == 1
 
 
-async def test_a_place_that_a_full_device_leaves_free_is_told_to_who_was_refused_for_it(
+async def in_line(manager: SessionManager) -> asyncio.Task[Session]:
+    """A viewer who waits for a place; returns once the position was reported."""
+    reported = asyncio.Event()
+
+    async def report(position: int) -> None:
+        reported.set()
+
+    waiting = asyncio.create_task(manager.open(report=report))
+    await reported.wait()
+    return waiting
+
+
+async def test_a_place_that_a_full_device_leaves_free_goes_to_who_waits_for_it(
     manager: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once: those who wait for the device itself would otherwise try it for ever."""
-    freed: list[int] = []
-    manager.on_freed(lambda: freed.append(manager.live))
+    """Who waits for a place is let in when a device refuses the session that had it. If the device refuses the waiting
+    viewer too, it is not tried again until a session has ended."""
+    refusals = 0
     full = asyncio.Event()
 
     async def refuse(*_arguments: object) -> Any:
+        nonlocal refusals
         await full.wait()
+        refusals += 1
         raise AtCapacity("The device is full.")
 
-    await manager.open()
+    session = await manager.open()
     with monkeypatch.context() as patched:
         patched.setattr(manager.engine, "open_session", refuse)
         opening = asyncio.create_task(manager.open())
-        while manager.live < 2:  # noqa: ASYNC110 - it takes its place a few steps of the loop later
+        while manager.admission.taken < 2:  # noqa: ASYNC110 - it takes its place a few steps of the loop later
             await asyncio.sleep(0)
         with pytest.raises(AtCapacity, match="places"):
             await manager.open()
+        waiting = await in_line(manager)
         full.set()
         with pytest.raises(AtCapacity, match="device"):
             await opening
-        assert freed == [1]
-        with pytest.raises(AtCapacity, match="device"):
+        with pytest.raises(AtCapacity, match="Others wait"):
             await manager.open()
-    assert freed == [1]
+        while refusals < 2:  # noqa: ASYNC110 - the bundle is opened in a thread
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert (refusals, manager.admission.taken) == (2, 1)
+    await manager.close(session)
+    await waiting
 
 
-async def test_a_place_that_becomes_free_is_told(manager: SessionManager) -> None:
-    """Whoever waits hears of a session that ended and of one that could not be opened, not of one without room."""
-    freed: list[int] = []
-    manager.on_freed(lambda: freed.append(manager.live))
-    first, _second = await manager.open(), await manager.open()
-    with pytest.raises(AtCapacity):
-        await manager.open()
-    assert freed == []
+async def test_a_place_that_becomes_free_goes_to_who_waits(manager: SessionManager) -> None:
+    """A viewer in line gets the place of a session that ended, and of one that could not be opened."""
+    first, second = await manager.open(), await manager.open()
+    waiting = await in_line(manager)
     await manager.close(first)
+    assert not (await waiting).closed
+    await manager.close(second)
+    opening = asyncio.create_task(manager.open(avatar="nobody"))
+    await asyncio.sleep(0)
+    waiting = await in_line(manager)
     with pytest.raises(AvatarNotFound):
-        await manager.open(avatar="nobody")
-    assert freed == [1, 1]
+        await opening
+    assert not (await waiting).closed
 
 
 async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
@@ -174,7 +195,7 @@ async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
         await manager.open(lipsync="wav2lip256")
     assert queued == [("grey", "wav2lip256")]
     assert (refused.value.code, refused.value.job) == ("avatar_not_prepared", "job-1")
-    assert manager.live == 0
+    assert manager.admission.taken == 0
 
 
 async def test_a_backend_without_weights_is_refused_with_the_command_that_fetches_them(
@@ -184,12 +205,12 @@ async def test_a_backend_without_weights_is_refused_with_the_command_that_fetche
     with pytest.raises(BackendUnavailable) as refused:
         await manager.open(lipsync="wav2lip256")
     assert "launch.py fetch wav2lip256" in refused.value.hint
-    assert (queued, manager.live) == ([], 0)
+    assert (queued, manager.admission.taken) == ([], 0)
 
 
 async def test_an_address_has_no_more_than_its_share(manager: SessionManager) -> None:
     """Closing a session, or failing to open one, gives its place back; an address that is not known is not limited."""
-    manager.capacity, manager._shares = 10, Shares(1)
+    manager.admission.capacity, manager.admission.places_each = 10, 1
     session = await manager.open(address="203.0.113.7")
     with pytest.raises(AddressFull):
         await manager.open(address="203.0.113.7")
@@ -207,10 +228,9 @@ async def test_without_an_idle_timeout_nobody_is_sent_away(manager: SessionManag
     unattended = SessionManager(
         manager.engine,
         manager.library,
+        manager.admission,
         default_avatar="grey",
         choice=manager.choice,
-        capacity=2,
-        places_each=2,
         idle_timeout_s=0,
         prepare_for=manager._prepare_for,
     )
