@@ -1,55 +1,295 @@
-"""One table: kind -> name -> import path. A new backend is one file plus one row here."""
+"""One table of all backends. A new backend is one file plus one row here.
+
+A row says what is needed to list a backend, in both languages, without importing it. Everything that lists backends
+reads it here: the settings, the doctor, the API, the page and the table of docs/backends.md.
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import UnknownBackend
 
-__all__ = ["BACKENDS", "backend_class", "create", "names"]
+__all__ = ["BACKENDS", "BackendRow", "Label", "backend_class", "create", "kinds", "names", "row", "rows"]
 
-BACKENDS: dict[str, dict[str, str]] = {
-    "llm": {
-        "guide": "pipeline.llm.guide:GuideLanguageModel",
-        "openai": "pipeline.llm.openai:OpenAILanguageModel",
-        "echo": "pipeline.llm.echo:EchoLanguageModel",
-    },
-    "tts": {
-        "auto": "pipeline.tts.auto:AutoSynthesizer",
-        "hibari": "pipeline.tts.hibari:HibariSynthesizer",
-        "edge": "pipeline.tts.edge:EdgeSynthesizer",
-        "beep": "pipeline.tts.beep:BeepSynthesizer",
-    },
-    "features": {
-        "viseme": "pipeline.features.viseme:VisemeExtractor",
-        "loudness": "pipeline.features.loudness:LoudnessExtractor",
-        "mel": "pipeline.features.mel:MelExtractor",
-        "whisper15": "pipeline.features.whisper:Whisper15Extractor",
-        "whisper10": "pipeline.features.whisper:Whisper10Extractor",
-        "hubert": "pipeline.features.hubert:HubertExtractor",
-    },
-    "lipsync": {
-        "viseme": "pipeline.lipsync.viseme:VisemeLipSync",
-        "flash": "pipeline.lipsync.flash:FlashLipSync",
-        "musetalk15": "pipeline.lipsync.musetalk:MuseTalk15LipSync",
-        "musetalk10": "pipeline.lipsync.musetalk:MuseTalk10LipSync",
-        "wav2lip256": "pipeline.lipsync.wav2lip:Wav2Lip256LipSync",
-        "wav2lip96": "pipeline.lipsync.wav2lip:Wav2Lip96LipSync",
-        "ultralight": "pipeline.lipsync.ultralight:UltralightLipSync",
-        "null": "pipeline.lipsync.null:NullLipSync",
-    },
-    "transport": {
-        "webrtc": "pipeline.transports.webrtc:WebRtcTransport",
-        "websocket": "pipeline.transports.websocket:WebSocketTransport",
-        "memory": "pipeline.transports.memory:MemoryTransport",
-    },
-}
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Words for a person, in the languages of the page."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendRow:
+    """A backend, as it can be listed without being imported."""
+
+    kind: str
+    "llm, tts, features, lipsync or transport; a further kind begins with its first row"
+    name: str
+    path: str
+    "where its class is: `module:Class`"
+    label: Label
+    note: Label | None = None
+    "what a viewer should know who chooses it, e.g. that what is spoken goes to a service"
+    features: str = ""
+    "lipsync: the name of the extractor that it draws from"
+    weights: str = ""
+    "the name under which models/manifest.toml lists the files it reads; empty: it reads none"
+    packages: tuple[str, ...] = ()
+    "Python packages that it needs and the default environment lacks; `launch.py fetch` installs them"
+    online: bool = False
+    "whether it may talk to a service on the network"
+    measuring: bool = False
+    "whether it is for measuring: the page offers it with ?debug only"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    "constructor argument -> the setting of the portal that it gets; one that is empty is left out"
+
+
+def _same(text: str) -> Label:
+    return Label(text, text)
+
+
+_WEIGHTS = {"weights": "weights_folder"}
+_NETWORK = {**_WEIGHTS, "precision": "precision", "compiled": "compile_networks"}
+_ROWS = (
+    BackendRow(
+        kind="llm",
+        name="guide",
+        path="pipeline.llm.guide:GuideLanguageModel",
+        label=Label("Guide · built in", "向导 · 内置"),
+    ),
+    BackendRow(
+        kind="llm",
+        name="openai",
+        path="pipeline.llm.openai:OpenAILanguageModel",
+        label=Label("Any server with OpenAI's interface", "任何 OpenAI 接口的服务"),
+        online=True,
+        settings={
+            "base_url": "llm_base_url",
+            "api_key": "llm_api_key",
+            "model": "llm_model",
+            "system_prompt": "llm_system_prompt",
+            "timeout_s": "llm_timeout_s",
+        },
+    ),
+    BackendRow(
+        kind="llm",
+        name="echo",
+        path="pipeline.llm.echo:EchoLanguageModel",
+        label=Label("Echo · for measuring", "Echo · 测量用"),
+        measuring=True,
+    ),
+    BackendRow(
+        kind="tts",
+        name="auto",
+        path="pipeline.tts.auto:AutoSynthesizer",
+        label=Label("Automatic", "自动"),
+        note=Label(
+            "English is spoken on this server. Other languages are spoken online: text goes to Microsoft.",
+            "英语由本服务器朗读；其他语言使用在线语音，文字会发送给微软。",
+        ),
+        online=True,
+    ),
+    BackendRow(
+        kind="tts",
+        name="hibari",
+        path="pipeline.tts.hibari:HibariSynthesizer",
+        label=Label("Hibari · offline, English", "Hibari · 离线，英语"),
+        note=Label("What is read aloud does not leave this server.", "朗读的内容不会离开本服务器。"),
+    ),
+    BackendRow(
+        kind="tts",
+        name="edge",
+        path="pipeline.tts.edge:EdgeSynthesizer",
+        label=Label("Edge · online: text goes to Microsoft", "Edge · 在线：文字会发送给微软"),
+        note=Label("Online: text goes to Microsoft.", "使用在线语音，文字会发送给微软。"),
+        online=True,
+    ),
+    BackendRow(
+        kind="tts",
+        name="beep",
+        path="pipeline.tts.beep:BeepSynthesizer",
+        label=Label("Beep · for measuring", "Beep · 测量用"),
+        measuring=True,
+    ),
+    BackendRow(
+        kind="features",
+        name="viseme",
+        path="pipeline.features.viseme:VisemeExtractor",
+        label=Label("Mouth shapes", "口型"),
+    ),
+    BackendRow(
+        kind="features",
+        name="loudness",
+        path="pipeline.features.loudness:LoudnessExtractor",
+        label=Label("Loudness", "响度"),
+    ),
+    BackendRow(
+        kind="features",
+        name="mel",
+        path="pipeline.features.mel:MelExtractor",
+        label=Label("Mel spectrogram", "梅尔频谱"),
+    ),
+    BackendRow(
+        kind="features",
+        name="whisper15",
+        path="pipeline.features.whisper:Whisper15Extractor",
+        label=Label("Whisper for MuseTalk 1.5", "Whisper（用于 MuseTalk 1.5）"),
+        weights="musetalk15",
+        packages=("torch",),
+        settings=_WEIGHTS,
+    ),
+    BackendRow(
+        kind="features",
+        name="whisper10",
+        path="pipeline.features.whisper:Whisper10Extractor",
+        label=Label("Whisper for MuseTalk 1.0", "Whisper（用于 MuseTalk 1.0）"),
+        weights="musetalk10",
+        packages=("torch",),
+        settings=_WEIGHTS,
+    ),
+    BackendRow(
+        kind="features",
+        name="hubert",
+        path="pipeline.features.hubert:HubertExtractor",
+        label=_same("HuBERT"),
+        weights="ultralight",
+        packages=("torch",),
+        settings=_WEIGHTS,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="viseme",
+        path="pipeline.lipsync.viseme:VisemeLipSync",
+        label=Label("Viseme · built in", "Viseme · 内置"),
+        features="viseme",
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="flash",
+        path="pipeline.lipsync.flash:FlashLipSync",
+        label=Label("Flash · for measuring", "Flash · 测量用"),
+        features="loudness",
+        measuring=True,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="musetalk15",
+        path="pipeline.lipsync.musetalk:MuseTalk15LipSync",
+        label=_same("MuseTalk 1.5"),
+        features="whisper15",
+        weights="musetalk15",
+        packages=("torch", "diffusers"),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="musetalk10",
+        path="pipeline.lipsync.musetalk:MuseTalk10LipSync",
+        label=_same("MuseTalk 1.0"),
+        features="whisper10",
+        weights="musetalk10",
+        packages=("torch", "diffusers"),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="wav2lip256",
+        path="pipeline.lipsync.wav2lip:Wav2Lip256LipSync",
+        label=_same("Wav2Lip 256"),
+        features="mel",
+        weights="wav2lip256",
+        packages=("torch",),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="wav2lip96",
+        path="pipeline.lipsync.wav2lip:Wav2Lip96LipSync",
+        label=_same("Wav2Lip 96"),
+        features="mel",
+        weights="wav2lip96",
+        packages=("torch",),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="ultralight",
+        path="pipeline.lipsync.ultralight:UltralightLipSync",
+        label=_same("Ultralight"),
+        features="hubert",
+        weights="ultralight",
+        packages=("torch",),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="null",
+        path="pipeline.lipsync.null:NullLipSync",
+        label=Label("Null · for measuring", "Null · 测量用"),
+        features="loudness",
+        measuring=True,
+        settings={"batch_ms": "null_batch_ms", "picture_ms": "null_picture_ms"},
+    ),
+    BackendRow(
+        kind="transport",
+        name="webrtc",
+        path="pipeline.transports.webrtc:WebRtcTransport",
+        label=_same("WebRTC"),
+    ),
+    BackendRow(
+        kind="transport",
+        name="websocket",
+        path="pipeline.transports.websocket:WebSocketTransport",
+        label=_same("WebSocket"),
+    ),
+    BackendRow(
+        kind="transport",
+        name="memory",
+        path="pipeline.transports.memory:MemoryTransport",
+        label=Label("Memory · for measuring", "Memory · 测量用"),
+        measuring=True,
+    ),
+)
+
+
+def _by_kind(table: Iterable[BackendRow]) -> dict[str, dict[str, BackendRow]]:
+    kinds: dict[str, dict[str, BackendRow]] = {}
+    for one in table:
+        kinds.setdefault(one.kind, {})[one.name] = one
+    return kinds
+
+
+BACKENDS = _by_kind(_ROWS)
+"kind -> name -> our own backends, the default of each kind first"
+
+
+def kinds() -> tuple[str, ...]:
+    """Every kind of which there is a backend."""
+    return tuple(BACKENDS)
+
+
+def rows(kind: str) -> tuple[BackendRow, ...]:
+    """One kind's backends, the default first."""
+    return tuple(BACKENDS[kind].values())
 
 
 def names(kind: str) -> tuple[str, ...]:
     """Names of one kind's backends, the default first."""
-    return tuple(BACKENDS[kind])
+    return tuple(one.name for one in rows(kind))
+
+
+def row(kind: str, name: str) -> BackendRow:
+    """Raises UnknownBackend."""
+    known = {one.name: one for one in rows(kind)} if kind in BACKENDS else {}
+    if name not in known:
+        raise UnknownBackend(f"There is no {kind} backend '{name}'.", f"Choose one of: {', '.join(known)}.")
+    return known[name]
 
 
 def backend_class(kind: str, name: str) -> type[Any]:
@@ -57,13 +297,7 @@ def backend_class(kind: str, name: str) -> type[Any]:
 
     Raises UnknownBackend.
     """
-    try:
-        path = BACKENDS[kind][name]
-    except KeyError:
-        raise UnknownBackend(
-            f"There is no {kind} backend '{name}'.", f"Choose one of: {', '.join(BACKENDS.get(kind, {}))}."
-        ) from None
-    module, _, attribute = path.partition(":")
+    module, _, attribute = row(kind, name).path.partition(":")
     cls: type[Any] = getattr(importlib.import_module(module), attribute)
     return cls
 

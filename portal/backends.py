@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from models.errors import VivavoceError
-from models.weights import WeightsFolder
 from pipeline import registry
 from pipeline.backends import BackendOptions
 from pipeline.clock import Clock
 from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
+from pipeline.registry import BackendRow
 from pipeline.stages import Choice, Limits
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ __all__ = [
     "new_engine",
 ]
 
-NEURAL_FEATURES = frozenset({"whisper15", "whisper10", "hubert"})
-"Extractors that are networks."
 CHOSEN = ("llm", "tts", "lipsync")
 "Kinds that a person chooses from."
 LOOKED_UP_EVERY_S = 5.0
@@ -123,24 +123,13 @@ def _build(kind: str, name: str, options: BackendOptions) -> Any:
 
 
 def backend_options(settings: Settings) -> BackendOptions:
-    """Constructor arguments of the backends that take any."""
-    weights = settings.weights_folder
-    networks = {"weights": weights, "precision": settings.precision, "compiled": settings.compile_networks}
-    neural = set(WeightsFolder(weights).backends)
-    return {
-        ("llm", "openai"): _of_the_language_model(settings),
-        ("lipsync", "null"): {"batch_ms": settings.null_batch_ms, "picture_ms": settings.null_picture_ms},
-        **{("lipsync", name): networks for name in registry.names("lipsync") if name in neural},
-        **{("features", name): {"weights": weights} for name in registry.names("features") if name in NEURAL_FEATURES},
-    }
+    """Constructor arguments of the backends that take any, as their rows say."""
+    every = (row for kind in registry.kinds() for row in registry.rows(kind))
+    return {(row.kind, row.name): _arguments(row, settings) for row in every if row.settings}
 
 
-def _of_the_language_model(settings: Settings) -> dict[str, Any]:
-    given = {
-        "base_url": settings.llm_base_url,
-        "api_key": settings.llm_api_key.get_secret_value(),
-        "model": settings.llm_model,
-        "system_prompt": settings.llm_system_prompt,
-        "timeout_s": settings.llm_timeout_s,
-    }
-    return {name: value for name, value in given.items() if value}
+def _arguments(row: BackendRow, settings: Settings) -> dict[str, Any]:
+    """A setting that is empty is left out, so that the backend's own default counts."""
+    given = {argument: getattr(settings, setting) for argument, setting in row.settings.items()}
+    plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
+    return {name: value for name, value in plain.items() if value != ""}

@@ -35,11 +35,10 @@ EDGE_HOST = "speech.platform.bing.com"
 CONNECT_TIMEOUT_S = 3.0
 LOW_DISK_BYTES = 2_000_000_000
 NAME_COLUMNS = 14
-NEURAL_PACKAGES = ("torch", "diffusers")
-NEURAL_BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
-NEURAL_FEATURES = ("whisper15", "whisper10", "mel", "hubert")
-FACE_PARSER = "face-parse"
-"No backend: an optional source of masks."
+NEEDS_A_VIEWER = ("transport",)
+"Kinds of which none can be built before there is somebody to be connected."
+PACKAGES_OF_NO_BACKEND = ("torch",)
+"What other networks of the manifest need; today this is the face parser."
 TORCH_TIMEOUT_S = 120.0
 TORCH_PROBE = """
 import json, torch
@@ -124,17 +123,18 @@ def check_backends(settings: Settings) -> Finding:
     working: list[str] = []
     lacking: list[str] = []
     state = State.OK
-    for kind in ("llm", "tts", "features", "lipsync"):
-        for name in registry.names(kind):
-            if name in (*NEURAL_BACKENDS, *NEURAL_FEATURES):
-                continue  # each has a line of its own
-            try:
-                registry.create(kind, name, **options.get((kind, name), {}))
-            except (BackendUnavailable, ImportError) as error:
-                lacking.append(f"{kind} {name}: {error}")
-                state = State.BAD if state is State.BAD or (kind, name) in chosen else State.WARN
-            else:
-                working.append(f"{kind} {name}")
+    rows = (row for kind in registry.kinds() if kind not in NEEDS_A_VIEWER for row in registry.rows(kind))
+    for row in rows:
+        if row.weights:
+            continue  # its weights have a line of their own
+        key = (row.kind, row.name)
+        try:
+            registry.create(*key, **options.get(key, {}))
+        except (BackendUnavailable, ImportError) as error:
+            lacking.append(f"{row.kind} {row.name}: {error}")
+            state = State.BAD if state is State.BAD or key in chosen else State.WARN
+        else:
+            working.append(f"{row.kind} {row.name}")
     return Finding("Backends", state, f"usable: {', '.join(working)}", " ".join(lacking))
 
 
@@ -173,8 +173,13 @@ def check_torch(_settings: Settings) -> Finding:
 
 
 def check_neural_backend(settings: Settings, backend: str) -> Finding:
-    """Ready, or what is missing; bad only for the backend that was chosen."""
-    packages = [name for name in NEURAL_PACKAGES if importlib.util.find_spec(name) is None]
+    """Ready, or what is missing; bad only for the backend that was chosen.
+
+    `backend`: what the manifest of weights has under that name; not all of it is a backend (the face parser).
+    """
+    rows = (row for kind in registry.kinds() for row in registry.rows(kind) if row.weights == backend)
+    needed = dict.fromkeys(name for row in rows for name in row.packages) or PACKAGES_OF_NO_BACKEND
+    packages = [name for name in needed if importlib.util.find_spec(name) is None]
     weights = WeightsFolder(settings.weights_folder)
     missing = [*packages, *weights.missing(backend)]
     if not missing:
@@ -302,7 +307,7 @@ CHECKS: tuple[Check, ...] = (
     check_torch,
     check_gpu,
     check_weights,
-    *(partial(check_neural_backend, backend=name) for name in (*NEURAL_BACKENDS, FACE_PARSER)),
+    *(partial(check_neural_backend, backend=name) for name in WeightsFolder(Path()).backends),
     check_language_model,
     check_network,
     check_turn,

@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from avatars.face_crops import BACKENDS
+from pipeline import registry
+from pipeline.registry import BackendRow
 from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.ui.context import PageContext
 
@@ -24,10 +25,6 @@ _ICONS = {
     '<circle cx="16" cy="7" r="2.6" class="vv-line"/><circle cx="8" cy="17" r="2.6" class="vv-line"/>',
     "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
 }
-
-
-_MEASURING = frozenset({"beep", "flash", "null"})
-"Backends that nobody talks with: the page offers them with ?debug only."
 
 
 def _icon(name: str) -> str:
@@ -118,8 +115,10 @@ def catalogue(context: PageContext) -> dict[str, Any]:
     settings = context.settings
     options = backend_options(settings)
     return {
-        "tts": [_entry(choice) for choice in backend_choices("tts", options)],
-        "lipsync": [_entry(choice) for choice in backend_choices("lipsync", options)],
+        **{
+            kind: [_entry(registry.row(kind, choice.name), choice) for choice in backend_choices(kind, options)]
+            for kind in ("tts", "lipsync")
+        },
         "defaults": {
             "avatar": context.sessions.default_avatar,
             "tts": settings.tts,
@@ -130,15 +129,15 @@ def catalogue(context: PageContext) -> dict[str, Any]:
     }
 
 
-def _entry(choice: BackendChoice) -> dict[str, Any]:
+def _entry(row: BackendRow, choice: BackendChoice) -> dict[str, Any]:
     """Of what is lacking, the remedy: what it is good for is known by its name."""
     lacking = choice.lacking
     return {
         "name": choice.name,
         "ready": choice.ready,
         "remedy": "" if lacking is None else lacking.hint or lacking.message,
-        "fetched": choice.name in BACKENDS,
-        "measuring": choice.name in _MEASURING,
+        "fetched": bool(row.weights),
+        "measuring": row.measuring,
         "voices": list(choice.voices),
         "online": [voice for voice in choice.voices if voice in choice.online_voices],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portal.ui.backend_texts import backend_texts
 from portal.ui.error_texts import ERROR_TEXTS
 
 __all__ = ["HEADER_TEXTS", "TALK_TEXTS"]
@@ -32,6 +33,7 @@ HEADER_TEXTS: dict[str, dict[str, str]] = {
 TALK_TEXTS: dict[str, dict[str, str]] = {
     "en": {
         **ERROR_TEXTS["en"],
+        **backend_texts("en", "tts", "lipsync", "transport"),
         "start": "Start",
         "stop": "Stop",
         "interrupt": "Interrupt",
@@ -65,12 +67,6 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "blocked": "Click anywhere to turn on sound.",
         "answeredIn": "answer in",
         "carriedBecause": "{transport} ({reason})",
-        "tts.auto": "Automatic",
-        "tts.hibari": "Hibari · offline, English",
-        "tts.edge": "Edge · online: text goes to Microsoft",
-        "told.auto": "English is spoken on this server. Other languages are spoken online: text goes to Microsoft.",
-        "told.hibari": "What is read aloud does not leave this server.",
-        "told.edge": "Online: text goes to Microsoft.",
         "conversation": "Conversation",
         "newConversation": "New conversation",
         "export": "Save as text",
@@ -82,17 +78,6 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "textOnly": "text only",
         "you": "You",
         "speaks": "{name}:",
-        "tts.beep": "Beep · for measuring",
-        "lipsync.viseme": "Viseme · built in",
-        "lipsync.flash": "Flash · for measuring",
-        "lipsync.musetalk15": "MuseTalk 1.5",
-        "lipsync.musetalk10": "MuseTalk 1.0",
-        "lipsync.wav2lip256": "Wav2Lip 256",
-        "lipsync.wav2lip96": "Wav2Lip 96",
-        "lipsync.ultralight": "Ultralight",
-        "lipsync.null": "Null · for measuring",
-        "transport.webrtc": "WebRTC",
-        "transport.websocket": "WebSocket",
         "state.idle": "Ready",
         "state.loading": "Loading",
         "state.making": "Preparing",
@@ -128,6 +113,7 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
     },
     "zh": {
         **ERROR_TEXTS["zh"],
+        **backend_texts("zh", "tts", "lipsync", "transport"),
         "start": "开始",
         "stop": "结束",
         "interrupt": "打断",
@@ -161,12 +147,6 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "blocked": "点击任意位置开启声音。",
         "answeredIn": "响应",
         "carriedBecause": "{transport}（{reason}）",
-        "tts.auto": "自动",
-        "tts.hibari": "Hibari · 离线，英语",
-        "tts.edge": "Edge · 在线：文字会发送给微软",
-        "told.auto": "英语由本服务器朗读；其他语言使用在线语音，文字会发送给微软。",
-        "told.hibari": "朗读的内容不会离开本服务器。",
-        "told.edge": "使用在线语音，文字会发送给微软。",
         "conversation": "聊天记录",
         "newConversation": "新对话",
         "export": "保存为文本",
@@ -178,17 +158,6 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "textOnly": "仅显示文字",
         "you": "你",
         "speaks": "{name}：",
-        "tts.beep": "Beep · 测量用",
-        "lipsync.viseme": "Viseme · 内置",
-        "lipsync.flash": "Flash · 测量用",
-        "lipsync.musetalk15": "MuseTalk 1.5",
-        "lipsync.musetalk10": "MuseTalk 1.0",
-        "lipsync.wav2lip256": "Wav2Lip 256",
-        "lipsync.wav2lip96": "Wav2Lip 96",
-        "lipsync.ultralight": "Ultralight",
-        "lipsync.null": "Null · 测量用",
-        "transport.webrtc": "WebRTC",
-        "transport.websocket": "WebSocket",
         "state.idle": "就绪",
         "state.loading": "加载中",
         "state.making": "准备中",

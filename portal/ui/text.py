@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from portal.ui.backend_texts import backend_texts
 from portal.ui.error_texts import ERROR_TEXTS
-from portal.ui.talk_text import TALK_TEXTS
 
 __all__ = ["DESK_TEXTS"]
-
-
-def _of_the_talk_tab(language: str) -> dict[str, str]:
-    """What lip-syncs are called."""
-    return {key: text for key, text in TALK_TEXTS[language].items() if key.startswith("lipsync.")}
 
 
 DESK_TEXTS: dict[str, dict[str, str]] = {
     "en": {
         **ERROR_TEXTS["en"],
-        **_of_the_talk_tab("en"),
+        **backend_texts("en", "lipsync"),
         "uploadTitle": "Make a new avatar",
         "dropPhoto": "Drop a photo or a clip here, or choose a file",
         "dropPhotoHint": "One face, from the front, well lit. JPEG, PNG, WebP, HEIC, MP4, MOV or WebM. Or a zip of an "
@@ -191,7 +186,7 @@ DESK_TEXTS: dict[str, dict[str, str]] = {
     },
     "zh": {
         **ERROR_TEXTS["zh"],
-        **_of_the_talk_tab("zh"),
+        **backend_texts("zh", "lipsync"),
         "uploadTitle": "制作新的数字人",
         "dropPhoto": "把照片或视频拖到这里，或选择文件",
         "dropPhotoHint": "单人正面、光线充足。支持 JPEG、PNG、WebP、HEIC、MP4、MOV、WebM，"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backend_rows import replace_backend
 from session_room import Room, done
 
 pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
@@ -48,7 +49,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def engine(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
-    monkeypatch.setitem(registry.BACKENDS["tts"], "beep", f"{__name__}:PausingVoice")
+    replace_backend(monkeypatch, "tts", "beep", f"{__name__}:PausingVoice")
     weights = {"weights": write_weights(tmp_path / "weights", backend)}
     features = registry.backend_class("lipsync", backend).features
     options = {("lipsync", backend): weights}

@@ -8,6 +8,7 @@ import re
 import sys
 
 import pytest
+from backend_rows import replace_backend
 from peer_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 from portraits import portrait_bundle
 
@@ -15,7 +16,6 @@ from avatars.face_crops import BACKENDS
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
 from models.errors import VivavoceError
-from pipeline import registry
 from pipeline.types import NoticeEvent
 from portal.commands import cli
 from portal.disk import FolderNotWritable
@@ -62,7 +62,7 @@ MADE = argparse.Namespace(name="Emma", id="emma-1")
 def all_ready(monkeypatch):
     """As if weights and packages of all networks were there; preparing for some needs none."""
     for backend in BACKENDS:
-        monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
+        replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
 
 
 @pytest.mark.parametrize("line", [[], ["--port", "81"], ["serve", "--port", "81"]])
@@ -266,7 +266,7 @@ def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
 def test_prepare_refuses_before_anything_is_made(last, cause, make_bundle, monkeypatch, capsys, tmp_path):
     """A typo, weights or a network that are not there: told at once, for a photo and for an avatar alike."""
     for backend in ("wav2lip96", "ultralight"):
-        monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
+        replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
     made = []
     monkeypatch.setattr("avatars.prepare.prepare_avatar", lambda *_given: made.append("avatar"))
     monkeypatch.setattr("portal.making.avatar_parts.prepare_for_backend", lambda *_given: made.append("parts") or [])
@@ -281,7 +281,7 @@ def test_prepare_refuses_before_anything_is_made(last, cause, make_bundle, monke
 
 def test_prepare_counts_on_the_network_that_an_import_brings(monkeypatch, capsys, tmp_path):
     """A zip with LiveTalking's own network is prepared for it; one without is refused before it is read in."""
-    monkeypatch.setitem(registry.BACKENDS["lipsync"], "ultralight", f"{__name__}:Ready")
+    replace_backend(monkeypatch, "lipsync", "ultralight", f"{__name__}:Ready")
     network = tmp_path / "ultralight.pth"
     network.write_bytes(b"weights")
     with_network = zipped(livetalking_ultralight(tmp_path / "emma", 26, network))

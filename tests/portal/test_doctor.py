@@ -19,6 +19,8 @@ from portal.commands import doctor
 from portal.commands.doctor import Finding, State
 from portal.settings import load_settings
 
+NEURAL_PACKAGES = ("torch", "diffusers")
+
 
 @pytest.fixture
 def settings(monkeypatch, tmp_path):
@@ -174,7 +176,7 @@ def packages(monkeypatch):
 
     def choose(*names):
         def find(name):
-            return (SimpleNamespace() if name in names else None) if name in doctor.NEURAL_PACKAGES else real(name)
+            return (SimpleNamespace() if name in names else None) if name in NEURAL_PACKAGES else real(name)
 
         monkeypatch.setattr(doctor.importlib.util, "find_spec", find)
 
@@ -194,7 +196,7 @@ def test_a_neural_backend_that_is_not_set_up_names_the_command(settings, package
 
 def test_a_neural_backend_with_everything_is_ready(settings, packages, tmp_path):
     """With packages and files in a folder of a peer's layout nothing is left to do."""
-    packages(*doctor.NEURAL_PACKAGES)
+    packages(*NEURAL_PACKAGES)
     (tmp_path / "wav2lip.pth").touch()
     finding = doctor.check_neural_backend(settings(weights_dir=tmp_path), "wav2lip256")
     assert finding == Finding("wav2lip256", State.OK, "ready")
@@ -204,7 +206,7 @@ def test_every_set_of_weights_has_a_line():
     """Each backend of the manifest is told about, and no backend twice."""
     told = [check.keywords["backend"] for check in doctor.CHECKS if isinstance(check, partial)]
     assert sorted(told) == sorted(read_manifest().backends)
-    assert set(told) == {*doctor.NEURAL_BACKENDS, doctor.FACE_PARSER}
+    assert {row.weights for row in registry.rows("lipsync") if row.weights} == {*told} - {"face-parse"}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from avatars.library import AvatarLibrary
-from pipeline import registry
 from portal.jobs.queue import CLIP, PARTS, PREPARE, JobQueue
 from portal.jobs.records import JobFolders
 from portal.settings import Settings
 from portal.worker.recipes import recipes
 from portal.worker.runner import JobWork
+from tests.backend_rows import replace_backend
 from tests.portal.test_parts_job import Ready
 from tests.portraits import portrait_bundle
 
@@ -60,7 +60,7 @@ def test_an_import_that_brought_its_network_is_prepared_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One job for the backend of the network, however often the worker comes by; none of an import without."""
-    monkeypatch.setitem(registry.BACKENDS["lipsync"], "ultralight", f"{Ready.__module__}:Ready")
+    replace_backend(monkeypatch, "lipsync", "ultralight", f"{Ready.__module__}:Ready")
     imported_with(networks, library)
     follow()
     follow()

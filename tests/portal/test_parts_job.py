@@ -18,7 +18,6 @@ from avatars.bundle import decode_jpeg
 from avatars.face_crops import BACKENDS, CropParameters
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
-from pipeline import registry
 from portal.api.avatars import avatars_router
 from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
@@ -28,6 +27,7 @@ from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
+from tests.backend_rows import replace_backend
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 
@@ -45,7 +45,7 @@ class Ready:
 def all_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if weights and packages of all networks were there; preparing for some needs none."""
     for backend in BACKENDS:
-        monkeypatch.setitem(registry.BACKENDS["lipsync"], backend, f"{__name__}:Ready")
+        replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
 
 
 @pytest.fixture

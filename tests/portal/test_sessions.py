@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from backend_rows import replace_backend
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.errors import AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary
-from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
@@ -190,7 +190,7 @@ async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
     manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asks for a backend that the avatar is not prepared for is told of the job that does it; no place is taken."""
-    monkeypatch.setitem(registry.BACKENDS["lipsync"], "wav2lip256", f"{__name__}:NeedsParts")
+    replace_backend(monkeypatch, "lipsync", "wav2lip256", f"{__name__}:NeedsParts")
     with pytest.raises(AvatarBeingPrepared) as refused:
         await manager.open(lipsync="wav2lip256")
     assert queued == [("grey", "wav2lip256")]

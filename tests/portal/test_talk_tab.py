@@ -12,6 +12,7 @@ import pytest
 from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.errors import BackendUnavailable
+from pipeline.registry import BackendRow, Label
 from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.settings import Settings
 from portal.ui.online import OnlineVoices
@@ -35,7 +36,8 @@ def test_every_backend_is_offered_the_default_first() -> None:
 
 def test_a_backend_that_cannot_run_here_is_listed_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is not ready is not hidden: it says what it needs."""
-    monkeypatch.setitem(registry.BACKENDS, "tts", {"far": f"{__name__}:OutOfReach"})
+    far = BackendRow(kind="tts", name="far", path=f"{__name__}:OutOfReach", label=Label("Far", "远"))
+    monkeypatch.setitem(registry.BACKENDS, "tts", {"far": far})
     (choice,) = backend_choices("tts", {})
     assert (choice.name, choice.ready, choice.voices) == ("far", False, ())
     assert choice.lacking is not None and choice.lacking.hint == "pip install far"

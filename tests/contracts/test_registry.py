@@ -1,0 +1,47 @@
+"""What every row of the registry promises, whichever backend it is of."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from models.weights import WeightsFolder
+from pipeline import registry
+from pipeline.registry import BackendRow
+from portal.settings import Settings
+
+ROWS = [row for kind in registry.kinds() for row in registry.rows(kind)]
+
+
+@pytest.fixture(params=ROWS, ids=lambda row: f"{row.kind}-{row.name}")
+def row(request: pytest.FixtureRequest) -> BackendRow:
+    found: BackendRow = request.param
+    return found
+
+
+def test_the_row_leads_to_its_class(row: BackendRow) -> None:
+    """The path can be imported, and the class has the name of the row where its kind has names."""
+    cls = registry.backend_class(row.kind, row.name)
+    assert getattr(cls, "name", row.name) == row.name
+
+
+def test_it_is_called_something_in_both_languages(row: BackendRow) -> None:
+    """A person reads a label in English or Chinese, and a note in both languages or in none."""
+    assert row.label.en.strip() and row.label.zh.strip()
+    assert row.note is None or (row.note.en.strip() and row.note.zh.strip())
+
+
+def test_what_the_row_says_is_what_the_class_does(row: BackendRow) -> None:
+    """Features are those of the class and of the registry; weights are those of a manifest."""
+    if row.kind == "lipsync":
+        assert registry.backend_class(row.kind, row.name).features == row.features
+        assert row.features in registry.names("features")
+    assert not row.weights or row.weights in WeightsFolder(Settings().weights_folder).backends
+
+
+def test_its_settings_are_arguments_of_the_class(row: BackendRow) -> None:
+    """Each argument is one of the constructor's, and each setting one of the portal's."""
+    arguments = inspect.signature(registry.backend_class(row.kind, row.name)).parameters
+    assert row.settings.keys() <= arguments.keys()
+    assert all(hasattr(Settings(), setting) for setting in row.settings.values())
