@@ -249,3 +249,20 @@ def test_an_address_that_cannot_be_had_is_told_before_anything_is_made(tmp_path:
         assert "--host" in wrong.value.hint
     with bound_socket("127.0.0.1", port) as mine:
         assert mine.getsockname()[1] == port
+
+
+async def test_what_is_sent_leaves_at_once() -> None:
+    """The kernel keeps no part of an answer or of a session back until the one before it has been acknowledged."""
+    delays: list[int] = []
+
+    def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        delays.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with bound_socket("127.0.0.1", 0) as listener:
+        server = await asyncio.start_server(note, sock=listener)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        await reader.read()
+        writer.close()
+        server.close()
+    assert delays == [1]
