@@ -161,7 +161,11 @@ def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parame
     if _are_filled(boxes):
         return boxes
     if _are_filled(_boxes_inside(backend, landmarks, size, CropParameters.of(backend))):
-        raise BadParameters("These parameters leave nothing of the face.", "Choose numbers nearer to the usual ones.")
+        raise BadParameters(
+            "These parameters leave nothing of the face.",
+            "Choose numbers nearer to the usual ones.",
+            cause="nothing_left",
+        )
     raise FaceNotFound(
         "A face lies outside the picture.", "Use a picture or clip in which it is seen whole.", cause="outside"
     )

@@ -29,10 +29,18 @@ logger = logging.getLogger(__name__)
 
 CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
-DEAR = frozenset({"/", "/healthz", "/openapi.json", "/api/avatars", "/api/backends", "/api/jobs"})
-"""What is read and takes 2 to 20 ms of a processor, the more the fuller the lists are. A page asks for four of these as
-it opens, and for the jobs once a second while one is under way and somebody looks."""
-DEAR_BURST = 300
+DEAR = {
+    "/": 1,
+    "/healthz": 1,
+    "/openapi.json": 1,
+    "/api/avatars": 1,
+    "/api/backends": 1,
+    "/api/jobs": 1,
+    "/choices.json": 3,
+}
+"""What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
+five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
+DEAR_BURST = 420
 DEAR_PER_S = 30.0
 """A class of thirty may reload its pages twice at the same moment, and look at its jobs all the time."""
 DENIAL = "websocket.http.response"
@@ -167,8 +175,7 @@ class HumanPace:
         self._dear = Allowance(clock, burst=DEAR_BURST, per_s=DEAR_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowance = self._allowance_for(scope) if scope["type"] == "http" else None
-        wait_s = 0.0 if allowance is None else allowance.take(address_of(scope))
+        wait_s = self._charge(scope) if scope["type"] == "http" else 0.0
         if wait_s <= 0:
             await self._app(scope, receive, send)
             return
@@ -181,7 +188,9 @@ class HumanPace:
         )
         await refusal(scope, receive, send)
 
-    def _allowance_for(self, scope: Scope) -> Allowance | None:
+    def _charge(self, scope: Scope) -> float:
+        """Seconds to wait for what is asked for; 0.0 if it is granted."""
         if scope["method"] not in HARMLESS:
-            return self._changes
-        return self._dear if path_below(scope) in DEAR else None
+            return self._changes.take(address_of(scope))
+        price = DEAR.get(path_below(scope), 0)
+        return self._dear.take(address_of(scope), price) if price else 0.0

@@ -147,7 +147,9 @@ def chosen_parameters(
         names = ", ".join(CropParameters.of(backend).to_json())
         raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error
     except ValueError as error:
-        raise BadParameters(f"The parameters do not fit: {error}.", "Left out, it has its usual value.") from error
+        raise BadParameters(
+            f"The parameters do not fit: {error}.", "Left out, it has its usual value.", cause="out_of_range"
+        ) from error
 
 
 def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:
