@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pipeline.errors import AtCapacity
 from portal.admission import Admission, Ticket, Wish
 
-CAPACITY, EACH, LINE, LINE_EACH = 3, 2, 5, 3
+CAPACITY, EACH, LINE, LINE_EACH = 3, 1, 5, 3
 DEVICE_OF = {"small": "cpu", "large": "gpu", "huge": "gpu"}
 ROOM: dict[Hashable, int] = {"cpu": 2, "gpu": 1}
 """Sessions that a device carries."""
@@ -91,6 +91,11 @@ class AdmissionMachine(RuleBasedStateMachine):
                 or self.must_go_first(ticket.wish, self.line[:index])
             )
 
+    @invariant()
+    def no_device_is_tried_in_vain(self) -> None:
+        """A ticket that a device refused gets no place until a session has left that device."""
+        assert not any(ticket.has_place for ticket in self.kept_out)
+
     def teardown(self) -> None:
         """Nobody starves: when sessions end, everybody who waits gets in, and no device is tried for ever."""
         for _ in range(100):
@@ -105,7 +110,6 @@ class AdmissionMachine(RuleBasedStateMachine):
         (device,) = ticket.wish.devices
         if [device in other.wish.devices for other in self.settled].count(True) < ROOM[device]:
             if ticket in self.line:
-                assert not self.must_go_first(ticket.wish, self.line[: self.line.index(ticket)])
                 self.line.remove(ticket)
             self.settled.append(ticket)
             self.admission.settle(ticket)
@@ -118,7 +122,6 @@ class AdmissionMachine(RuleBasedStateMachine):
                 self.forget(ticket)
             else:
                 self.line += [] if ticket in self.line else [ticket]
-            assert not any(other.has_place for other in self.kept_out), "it would be refused again"
             self.notice_places()
         else:
             self.forget(ticket)
@@ -138,7 +141,11 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.notice_places()
 
     def notice_places(self) -> None:
-        self.opening += [ticket for ticket in self.line if ticket.has_place and ticket not in self.opening]
+        """Among viewers who want the same, a place goes to who came first."""
+        given = [ticket for ticket in self.line if ticket.has_place and ticket not in self.opening]
+        self.opening += given
+        for ticket in given:
+            assert not self.must_go_first(ticket.wish, self.line[: self.line.index(ticket)])
 
     def places_of(self, address: str) -> int:
         return [ticket.wish.address for ticket in (*self.opening, *self.settled)].count(address)
