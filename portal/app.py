@@ -26,12 +26,14 @@ from pipeline import registry
 from pipeline.engine import Engine
 from pipeline.transports.loops import LoopCache, LoopCoding
 from portal.admission import Admission
+from portal.api.allowances import OFFERS_EACH
 from portal.api.avatars import avatars_router
 from portal.api.backends import backends_router
 from portal.api.clips import clips_router
 from portal.api.health import find_trouble, health_router
 from portal.api.jobs import jobs_router
-from portal.api.session_socket import OFFERS_EACH, BackendTransports, SessionSocket
+from portal.api.session_socket import SessionSocket
+from portal.api.transports import BackendTransports
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.http.docs import add_docs
 from portal.http.door import front_door

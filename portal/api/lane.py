@@ -1,4 +1,4 @@
-"""Lane: commands of one viewer that may take long, obeyed one after another beside the reading of messages."""
+"""Lane: commands of one viewer that may take long, served one after another beside the reading of messages."""
 
 from __future__ import annotations
 
@@ -19,19 +19,15 @@ LANE_BOUND = 80
 
 
 class Lane:
-    """obey: serves one command; it tells its faults itself. Who has more waiting than may is refused."""
+    """obey: serves one command, and reports its faults itself. When LANE_BOUND commands wait, more are refused."""
 
     def __init__(self, obey: Callable[[ClientMessage], Awaitable[None]]) -> None:
         self._obey = obey
         self._waiting: deque[ClientMessage] = deque()
         self._work: asyncio.Task[None] | None = None
 
-    @property
-    def busy(self) -> bool:
-        return self._work is not None
-
     def put(self, command: ClientMessage) -> None:
-        """Have it obeyed when those before it have been. Raises TooOften."""
+        """Have it served when those before it have been. Raises TooOften."""
         if len(self._waiting) >= LANE_BOUND:
             raise TooOften("Too many commands wait for the ones before them.", "Wait until those are done.", 1.0)
         self._waiting.append(command)
@@ -39,7 +35,7 @@ class Lane:
             self._work = asyncio.create_task(self._obey_all(), name="commands of a viewer")
 
     def take_back(self, kind: type[Kind]) -> list[Kind]:
-        """Those of a kind that wait, in order; they are not obeyed any more."""
+        """Remove the waiting commands of a kind, and return them in order."""
         taken: list[Kind] = [command for command in self._waiting if isinstance(command, kind)]
         self._waiting = deque(command for command in self._waiting if not isinstance(command, kind))
         return taken

@@ -20,8 +20,9 @@ from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Transport
 from pipeline.types import Message, SessionEvent
 from portal.api.messages import error_message, event_message
+from portal.api.transports import PeerTransport, Transports
 
-__all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "PeerTransport", "Seat", "Seats", "Transports", "UnknownToken"]
+__all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "Seat", "Seats", "UnknownToken"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,26 +48,6 @@ class LiveSession(Protocol):
     async def attach(self, transport: Transport) -> None: ...
     def detach(self) -> None: ...
     def stats(self) -> dict[str, Any]: ...
-
-
-class PeerTransport(Transport, Protocol):
-    """A Transport that has to find its peer first (WebRTC)."""
-
-    connected: asyncio.Event
-    closed: asyncio.Event
-
-    async def answer(self, offer_sdp: str) -> str: ...
-    async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None: ...
-
-
-class Transports(Protocol):
-    """Makes transports; the app knows what they are made of."""
-
-    def webrtc(self, *, local: bool) -> PeerTransport:
-        """local: the viewer is on this machine."""
-        ...
-
-    def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
 
 
 class Outbox:

@@ -178,6 +178,25 @@ class TestSlowCommands:
         house.sessions.loaded.set()
         assert (await viewer.hear("avatar"))["avatar"]["id"] == "slow"
 
+    async def test_an_interrupt_is_obeyed_while_nothing_can_be_sent(self, house: House) -> None:
+        """A congested line holds up the answers, not the commands behind them; the answers come once it is free."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.stuck.clear()
+        viewer.tell("ping", t=7)
+        viewer.tell("avatar", id="nobody")
+        viewer.tell_raw("no json")
+        viewer.tell("interrupt")
+        await house.settle()
+        assert house.session.interrupts == 1
+        viewer.stuck.set()
+        assert [(await viewer.hear(type_))["type"] for type_ in ("pong", "error", "error")]
+        viewer.stuck.clear()
+        viewer.tell("ping", t=8)
+        viewer.tell("bye")
+        await house.settle()
+        assert house.session.closed
+
     async def test_media_does_not_wait_for_an_avatar(self, house: House) -> None:
         """An offer is answered, its candidates are taken and media is moved to the socket while an avatar loads."""
         viewer = await house.viewer()

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from pipeline.types import TextEvent
+from portal.api.allowances import GREETINGS, OFFERS_EACH, REFUSALS
+from portal.api.connection import EXPIRES_S, GREETED_WITHIN_S
 from portal.api.seats import OUTBOX_BOUND
-from portal.api.session_socket import EXPIRES_S, GREETED_WITHIN_S, GREETINGS, OFFERS_EACH, REFUSALS
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
 from tests.portal.session_house import House, Viewer
 

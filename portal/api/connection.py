@@ -1,0 +1,301 @@
+"""Connection: one session socket, from its first message to its last.
+
+It is always reading. A command that may take long waits in a lane, and what is answered waits in an outbox. So a ping
+is answered, an interrupt stops the avatar and a bye ends the session while a network loads, or while the viewer takes
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from avatars.bundle import AvatarBundle
+from models.errors import VivavoceError
+from pipeline.clock import Clock
+from pipeline.errors import BadRequest
+from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
+from portal.api import messages
+from portal.api.allowances import SocketAllowances
+from portal.api.lane import Lane
+from portal.api.seats import LiveSession, Outbox, Seat, Seats
+from portal.api.transports import Transports
+from portal.api.viewer_socket import ViewerSocket
+
+__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SUPERSEDED", "Connection", "Sessions", "Shared"]
+
+logger = logging.getLogger(__name__)
+
+GREETED_WITHIN_S = 15.0
+"""So long a new socket may be without a hello."""
+EXPIRES_S = 600.0
+"""So long a socket may be without a session after a hello that was refused, or a bye."""
+SUPERSEDED = 4000
+"""Close code of a socket whose session was resumed on another one."""
+
+
+class Sessions(Protocol):
+    """What is needed here of portal.sessions.SessionManager."""
+
+    async def open(
+        self,
+        *,
+        avatar: str | None,
+        voice: str | None,
+        lipsync: str | None,
+        tts: str | None,
+        address: str,
+        report: Callable[[int], Awaitable[None]] | None,
+    ) -> LiveSession: ...
+    async def swap_avatar(self, session: Any, avatar: str) -> None: ...
+    async def close(self, session: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all connections of a server use."""
+
+    sessions: Sessions
+    seats: Seats
+    transports: Transports
+    allowances: SocketAllowances
+    clock: Clock
+    ice_servers: Sequence[dict[str, Any]]
+    "as RTCPeerConnection takes them"
+
+
+class Connection:
+    """Serves one socket with run().
+
+    address: who connects, as limits count; "" if that is not known. local: the viewer is on this machine.
+
+    Media has a lane of its own, or a viewer would be without pictures while an avatar loads. Within a lane commands
+    keep their order.
+    """
+
+    def __init__(self, shared: Shared, socket: ViewerSocket, address: str, *, local: bool) -> None:
+        self._shared = shared
+        self._socket = socket
+        self._address = address
+        self._local = local
+        self._seat: Seat | None = None
+        self._greeting = False  # a hello is being answered
+        self._in_line = False  # it waits for a place
+        self._answers = Outbox()
+        self._delivery: asyncio.Task[None] | None = None  # of the seat's events
+        self._lane = Lane(self._obey)
+        self._media_lane = Lane(self._obey)
+        self._expect_hello(GREETED_WITHIN_S)
+
+    async def run(self) -> None:
+        """Until the viewer or the server closes the socket."""
+        deadlines = asyncio.create_task(self._socket.keep_deadlines(), name="deadlines of a session socket")
+        answering = asyncio.create_task(
+            self._answers.deliver(self._socket.send_json), name="answers of a session socket"
+        )
+        try:
+            async for raw in self._socket.messages():
+                await self._take(raw)
+        finally:
+            deadlines.cancel()
+            answering.cancel()
+            await self._break_off()
+            if self._seat is not None:
+                await self._shared.seats.vacate(self._seat, self, for_good=self._socket.for_good)
+
+    async def give_up_seat(self) -> None:
+        """Another socket speaks for the session now. The other end of this one may be dead."""
+        self._socket.abandon(SUPERSEDED, "The session goes on elsewhere.")
+        await self._break_off()
+
+    async def _take(self, raw: str | bytes) -> None:
+        message: messages.ClientMessage | None = None
+        with self._faults_answered():
+            message = messages.parse(raw)
+        await self._socket.pay(messages.cost_of(raw, message))
+        if message is not None:
+            with self._faults_answered():
+                await self._route(message)
+
+    async def _route(self, message: messages.ClientMessage) -> None:
+        """Serve what is quick; put what may take long into its lane."""
+        match message:
+            case messages.Ping(t=t):
+                self._answers.post({"type": "pong", "t": t, "media": self._media_s()})
+            case messages.Interrupt():
+                self._interrupt()
+            case messages.Bye():
+                await self._leave()
+            case messages.Stats():
+                logger.debug("session %s sees %s", self._seated().session.id, message.model_dump(exclude={"type"}))
+            case messages.Hello():
+                if self._seat is not None or self._greeting:
+                    raise BadRequest("This socket has a session already.", "Open another socket for another session.")
+                self._lane.put(message)
+                self._greeting = True
+                self._socket.expires_s = None
+            case _ if self._in_line:
+                self._seated()  # raises: who waits in line has no session yet
+            case messages.Offer() | messages.Candidate() | messages.MediaUse() if not self._greeting:
+                self._media_lane.put(message)
+            case _:
+                self._lane.put(message)
+
+    def _interrupt(self) -> None:
+        """Stop at once, also what was said before and still waits behind a slow command."""
+        said = self._lane.take_back(messages.Say)
+        if self._greeting:
+            return
+        session = self._seated().session
+        for say in said:  # so that each of these turns is reported, as queued and as interrupted
+            with self._faults_answered():
+                session.say(say.text, say.mode)
+        session.interrupt()
+
+    async def _leave(self) -> None:
+        if not self._greeting:
+            self._seated()
+        await self._break_off()
+        seat, self._seat = self._seat, None
+        if seat is not None and seat.occupant is self:
+            await self._shared.seats.close(seat)
+        self._expect_hello(EXPIRES_S)
+
+    async def _obey(self, message: messages.ClientMessage) -> None:
+        with self._faults_answered():
+            if isinstance(message, messages.Hello):
+                await self._greet(message)
+            else:
+                await self._serve(self._seated(), message)
+
+    async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
+        match message:
+            case messages.Offer(sdp=sdp):
+                self._shared.allowances.charge_offer(seat.session.id, self._address)
+                self._answers.post({"type": "answer", "sdp": await seat.answer(sdp, self._local)})
+            case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
+                await seat.add_candidate(candidate, mid, index)
+            case messages.MediaUse(use=use, reason=reason):
+                # Quoted, so that nobody writes lines of their own into the log.
+                logger.info("session %s: media over %s%s", seat.session.id, use, f" ({reason!r})" if reason else "")
+                if use == "websocket":
+                    await seat.use_websocket(self._socket.send_bytes)
+                else:
+                    await seat.leave_websocket()
+            case messages.Say(text=text, mode=mode):
+                seat.session.say(text, mode)
+            case messages.SwapAvatar(id=avatar_id):
+                await self._shared.sessions.swap_avatar(seat.session, avatar_id)
+                self._answers.post({"type": "avatar", **_picture_facts(seat.session.bundle)})
+
+    async def _greet(self, hello: messages.Hello) -> None:
+        try:
+            if hello.token is not None:
+                await self._sit(await self._resume(hello.token), resumed=True)
+            else:
+                await self._sit(await self._new_seat(hello), resumed=False)
+        finally:
+            self._greeting = False
+            if self._seat is None:
+                self._expect_hello(EXPIRES_S)
+
+    async def _new_seat(self, hello: messages.Hello) -> Seat:
+        """A seat with a new session. Raises TooOften, and what Sessions.open() raises."""
+        self._shared.allowances.charge_greeting(self._address)
+        try:
+            session = await self._shared.sessions.open(
+                avatar=hello.avatar,
+                voice=hello.voice,
+                lipsync=hello.lipsync,
+                tts=hello.tts,
+                address=self._address,
+                report=self._report_waiting if hello.wait else None,
+            )
+        finally:
+            self._in_line = False
+        seat = Seat(session, self._shared.transports)
+        self._shared.seats.add(seat)
+        try:
+            session.recall(Message(remark.role, remark.content) for remark in hello.history)
+        except BaseException:  # nobody would have the session, and its place would be taken until it is idle
+            await self._shared.seats.close(seat)
+            raise
+        return seat
+
+    async def _report_waiting(self, position: int) -> None:
+        self._in_line = True
+        await self._socket.send_json({"type": "waiting", "place": position})
+
+    async def _resume(self, token: str) -> Seat:
+        seat = self._seat = self._shared.seats.redeem(token)
+        stale, seat.occupant = seat.occupant, self
+        if isinstance(stale, Connection):  # its other end is dead, which the server has not noticed yet
+            await stale.give_up_seat()
+            await seat.leave_websocket()
+        return seat
+
+    async def _sit(self, seat: Seat, *, resumed: bool) -> None:
+        """Welcome the viewer; from then on the seat's events are delivered here."""
+        seat.occupant = self
+        self._seat = seat
+        if await self._socket.send_json(self._welcome(seat, resumed=resumed)):
+            self._delivery = asyncio.create_task(
+                seat.outbox.deliver(self._socket.send_json), name=f"deliver-{seat.session.id}"
+            )
+        else:  # nobody holds the token, so nobody can come back
+            await self._shared.seats.close(seat)
+
+    def _welcome(self, seat: Seat, *, resumed: bool) -> dict[str, Any]:
+        return {
+            "type": "welcome",
+            "session": seat.session.id,
+            "resumed": resumed,
+            "token": self._shared.seats.issue_token(seat),
+            "iceServers": self._shared.ice_servers,
+            "fps": FPS,
+            "sampleRate": PLAYOUT_RATE_HZ,
+            **_picture_facts(seat.session.bundle),
+        }
+
+    @contextmanager
+    def _faults_answered(self) -> Iterator[None]:
+        """A fault of one message is answered with `error`, and the session goes on."""
+        try:
+            yield
+        except VivavoceError as error:
+            self._answers.post(messages.error_message(error))
+        except Exception:  # the border of a message: whatever it is, the viewer has to learn of it
+            logger.exception("session socket: a message could not be served")
+            fault = VivavoceError("Something went wrong in the server.", "The server's log has the details.")
+            self._answers.post(messages.error_message(fault))
+
+    def _seated(self) -> Seat:
+        if self._seat is None or self._seat.occupant is not self:
+            raise BadRequest("There is no session on this socket yet.", "Send hello first.")
+        return self._seat
+
+    def _media_s(self) -> float | None:
+        """Where the media clock is, in seconds: what is released now."""
+        return None if self._seat is None else self._seat.session.stats()["pts"] / FPS
+
+    def _expect_hello(self, within_s: float) -> None:
+        self._socket.expires_s = self._shared.clock.now_s() + within_s
+
+    async def _break_off(self) -> None:
+        if self._delivery is not None:
+            self._delivery.cancel()
+            self._delivery = None
+        await self._media_lane.clear()
+        await self._lane.clear()
+
+
+def _picture_facts(bundle: AvatarBundle) -> dict[str, Any]:
+    return {
+        "width": bundle.width,
+        "height": bundle.height,
+        "avatar": {"id": bundle.id, "name": bundle.name},
+    }

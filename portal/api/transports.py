@@ -1,0 +1,71 @@
+"""What carries frames to a viewer, made for a seat: WebRTC, or the session socket itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline import registry
+from pipeline.interfaces import Transport
+from pipeline.transports.ice import IceServer
+
+__all__ = ["BackendTransports", "PeerTransport", "Transports"]
+
+
+class PeerTransport(Transport, Protocol):
+    """A Transport that has to find its peer first (WebRTC)."""
+
+    connected: asyncio.Event
+    closed: asyncio.Event
+
+    async def answer(self, offer_sdp: str) -> str: ...
+    async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None: ...
+
+
+class Transports(Protocol):
+    """Makes transports; the app knows what they are made of."""
+
+    def webrtc(self, *, local: bool) -> PeerTransport:
+        """local: the viewer is on this machine."""
+        ...
+
+    def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
+
+
+@dataclass(frozen=True)
+class BackendTransports:
+    """Makes the transports of the registry. They are imported when the first is made, not at start-up."""
+
+    loops: Any
+    "pipeline.transports.loops.LoopCache, shared by all sessions"
+    executor: Executor
+    ice_servers: Sequence[IceServer] = ()
+    bitrate_bps: int | None = None
+    "of WebRTC video; None for a fit to the picture's size"
+    jpeg_quality: int = 75
+
+    def webrtc(self, *, local: bool) -> PeerTransport:
+        peer: PeerTransport = registry.create(
+            "transport",
+            "webrtc",
+            loops=self.loops,
+            executor=self.executor,
+            ice_servers=self.ice_servers,
+            bitrate_bps=self.bitrate_bps,
+            local=local,
+        )
+        return peer
+
+    def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport:
+        transport: Transport = registry.create(
+            "transport",
+            "websocket",
+            send=send,
+            loops=self.loops,
+            executor=self.executor,
+            jpeg_quality=self.jpeg_quality,
+        )
+        return transport
