@@ -21,6 +21,7 @@ from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
 from avatars.confined import Emit, Limits
+from avatars.cut_off import lacks_last_page, matroska_share, tells_frames
 from avatars.errors import BadMedia
 from avatars.signatures import first_bytes, is_recording
 
@@ -47,7 +48,7 @@ SHORTEST_S: Final = 0.1
 "What is shorter is nobody's speech: the rest of it has been lost."
 CUT_SHORT_S: Final = 0.5
 "A recording that ends so much before the end its header tells has been cut off."
-TELLS_LENGTH: Final = ("wav", "aiff", "flac", "mov", "ape", "tta")
+TELLS_LENGTH: Final = ("aiff", "flac", "mov", "ape", "tta")
 "FFmpeg's names of forms whose header tells the length; of others it is an estimate"
 BELIEVED_S: Final = 3600.0
 "Programs that do not know the length yet write the largest that there can be."
@@ -86,6 +87,8 @@ class SpeechFacts:
     "of the channels in the mono sound"
     offsets: tuple[float, ...]
     "constant part of each channel, which is no sound"
+    ends_early: bool = False
+    "the file is cut off, and nobody knows how much is missing"
 
 
 def check_sound(emit: Emit, path: Path, longest_s: float) -> None:
@@ -140,7 +143,13 @@ def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
             cause="silent",
         )
     facts = SpeechFacts(
-        decoder.rate_hz, decoder.read_s, decoder.lost_s, level_dbfs, tuple(weights.tolist()), energies.offsets()
+        decoder.rate_hz,
+        decoder.read_s,
+        decoder.lost_s,
+        level_dbfs,
+        tuple(weights.tolist()),
+        energies.offsets(),
+        ends_early=first_bytes(path).startswith(b"OggS") and lacks_last_page(path),
     )
     return asdict(facts)
 
@@ -315,12 +324,19 @@ def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
     """How long the recording is by its header; 0 where that is not known."""
     stream = file.streams.audio[0]
     told_s = float((stream.duration or 0) * (stream.time_base or 0))
-    if file.format.name == "wav":  # FFmpeg gives the length of what is there
-        head = first_bytes(path)
-        begin = head.find(b"data") + 8
-        there, told = path.stat().st_size - begin, int.from_bytes(head[begin - 4 : begin], "little")
-        told_s = read_s * told / there if 7 < begin <= len(head) and told > there > 0 else 0.0
-    return told_s if file.format.name.split(",")[0] in TELLS_LENGTH and told_s < BELIEVED_S else 0.0
+    match file.format.name.split(",")[0]:
+        case "wav":  # FFmpeg gives the length of what is there
+            head = first_bytes(path)
+            begin = head.find(b"data") + 8
+            there, told = path.stat().st_size - begin, int.from_bytes(head[begin - 4 : begin], "little")
+            told_s = read_s * told / there if 7 < begin <= len(head) and told > there > 0 else 0.0
+        case "matroska":
+            told_s = read_s / (matroska_share(path) or 1.0)
+        case "mp3" if tells_frames(path):
+            pass
+        case form if form not in TELLS_LENGTH:
+            told_s = 0.0
+    return told_s if told_s < BELIEVED_S else 0.0
 
 
 def _decoded(packet: av.Packet) -> list[AudioFrame] | None:

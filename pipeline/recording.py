@@ -40,9 +40,13 @@ class Recording:
     @property
     def notices(self) -> tuple[NoticeEvent, ...]:
         """What the person should know of it."""
-        if self.facts.lost_s < TOLD_LOSS_S:
+        if self.facts.lost_s >= TOLD_LOSS_S:
+            told = f"The recording is damaged: at least {self.facts.lost_s:.1f} seconds of it could not be read."
+        elif self.facts.ends_early:
+            told = "The recording ends early: its file is cut off, and what came after that is missing."
+            return (NoticeEvent("recording_damaged", told, "Upload or save it again to have all of it."),)
+        else:
             return ()
-        told = f"The recording is damaged: at least {self.facts.lost_s:.1f} seconds of it could not be read."
         return (NoticeEvent("recording_damaged", told, "They were left out; save the recording again to have them."),)
 
     async def speech(self) -> AsyncIterator[AudioChunk]:

@@ -252,6 +252,27 @@ def test_a_recording_that_is_cut_off_says_so(tmp_path: Path, form: str) -> None:
     assert facts.duration_s > 1 and abs(facts.duration_s + facts.lost_s - 4) < 0.2
 
 
+@pytest.mark.parametrize(
+    ("form", "codec"), [("mp3", "libmp3lame"), ("webm", "libopus"), ("matroska", "aac"), ("ogg", "libopus")]
+)
+def test_a_packed_recording_that_is_cut_off_says_so(tmp_path: Path, form: str, codec: str) -> None:
+    """By the count of its frames, the size in its header, or a last page that is missing; a whole one says nothing."""
+    path = write_recording(tmp_path / "upload", spoken(6)[None], form, codec)
+    whole = facts_of(path)
+    assert whole.lost_s < 0.05 and not whole.ends_early
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut = facts_of(path)
+    assert 1 < cut.duration_s < 5
+    assert cut.ends_early if form == "ogg" else abs(cut.duration_s + cut.lost_s - 6) < 1.0
+
+
+def test_a_recording_of_unknown_size_is_not_called_cut_off(tmp_path: Path) -> None:
+    """Browsers write WebM without knowing its size."""
+    path = write_recording(tmp_path / "upload", spoken(3)[None], "webm", "libopus", live="1")
+    facts = facts_of(path)
+    assert facts.lost_s < 0.05 and not facts.ends_early
+
+
 def test_what_is_left_of_a_recording_is_not_called_silent(tmp_path: Path) -> None:
     """A file of which next to nothing can be read is told as that: its microphone is not to blame."""
     path = tmp_path / "upload"
