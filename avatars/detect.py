@@ -1,21 +1,29 @@
-"""Finding faces: the FaceAnalyzer interface and MediaPipe's FaceMesh behind it.
+"""Finding faces: the FaceAnalyzer interface and MediaPipe's face landmarker behind it.
 
 Needed while an avatar is prepared, never while it talks.
+
+MediaPipe stays at 0.10.33. From 0.10.35 on its library reports every use to Google (play.googleapis.com), and nothing
+switches that off.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from avatars.errors import AvatarError
 
 __all__ = ["LANDMARKS", "Face", "FaceAnalyzer", "MediaPipeFaceAnalyzer"]
 
@@ -28,14 +36,23 @@ RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 LEVEL_PITCH_DEG = 11.0
 "slope of the line from forehead to chin in a head that looks straight ahead (measured on frontal portraits)"
 
-SEARCH_MARGIN = 1.0
-"how much is cut out around a detected box before the mesh is fitted, in box sizes on each side"
+NETWORK_FILE = Path(__file__).parent / "face_landmarker.task"
+NETWORK_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+
+SEARCH_REACH = 1.5
+"how much is cut out around the middle of a face before it is fitted, on each side, in sizes of its box"
 
 SEARCH_SIDE_PX = 384
-"a small face is cut out and enlarged to this before the mesh is fitted"
+"a small face is cut out and enlarged to this before it is fitted"
 
-TILES_A_SIDE = 3
-"a picture without any face is searched again in pieces of this part of its longer side, overlapping by half"
+PIECES_BESIDE = 2
+"""The detector misses faces below a tenth of a picture's side, so pieces of the picture are searched too. This is how
+many go along its longer side; they overlap by half."""
+PIECES_WITHOUT_A_FACE = (3, 5)
+"A photo in which no face was found is searched again in smaller pieces, until one shows up: down to 40 px in 1280."
+
+PICTURE_MS = 40
+"The landmarker wants a time with each picture of a clip. Only the order matters."
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -93,53 +110,37 @@ class FaceAnalyzer(Protocol):
 
 
 class MediaPipeFaceAnalyzer:
-    """FaceMesh with refined lips and irises; faces too small for its own detector are found by the full-range
-    detector and enlarged.
+    """MediaPipe's landmarker with irises. Faces that are too small for its detector are found in pieces of the picture.
 
-    Models come with the package; nothing is downloaded. Raises ImportError when mediapipe is not installed.
+    Raises ImportError when mediapipe is not installed, AvatarError when the file of its networks is damaged.
     """
 
     def __init__(self, *, tracking: bool, max_faces: int = 4, min_confidence: float = 0.4) -> None:
-        """`tracking` is for the frames of a clip in their order: faster, and steadier from frame to frame."""
-        self._networks: list[Any] = []
-        self._quiet = True
-        with _silent_stderr():
-            from mediapipe.python.solutions.face_detection import FaceDetection
-            from mediapipe.python.solutions.face_mesh import FaceMesh
-
-            self._mesh = FaceMesh(
-                static_image_mode=not tracking,
-                max_num_faces=max_faces,
-                refine_landmarks=True,
-                min_detection_confidence=min_confidence,
-                min_tracking_confidence=min_confidence,
-            )
-            self._closeup_mesh = FaceMesh(
-                static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=min_confidence
-            )
-            self._detector = FaceDetection(model_selection=1, min_detection_confidence=min_confidence)
-            self._networks = [self._mesh, self._closeup_mesh, self._detector]
-            for network in self._networks:  # they start, and log, in threads of their own
-                network.process(np.zeros((64, 64, 3), np.uint8))
-        self._tracking = tracking
+        """`tracking` is for the pictures of a clip in their order: faster, and steadier from picture to picture."""
         self._max_faces = max_faces
+        self._times_ms = itertools.count(0, PICTURE_MS)
+        self._last: list[Face] = []
+        "the faces of the picture before, while tracking"
+        self._quiet = True
+        networks = _networks()
+        with _silent_stderr():
+            self._single: Any = _landmarker(networks, max_faces, min_confidence, tracking=False)
+            self._clip: Any = _landmarker(networks, max_faces, min_confidence, tracking=True) if tracking else None
 
     def analyse(self, rgb: ImageArray) -> list[Face]:
         """See FaceAnalyzer. Raises RuntimeError after close()."""
-        if not self._networks:
+        if self._single is None:
             raise RuntimeError("This face analyzer is closed.")
         # The networks warn on their first face, from C++ and straight to file descriptor 2.
         with _silent_stderr() if self._quiet else nullcontext():
-            faces = self._fit(self._mesh, rgb)
-            if not faces or not self._tracking:
-                faces += self._far_faces(rgb, faces)
-            if not faces and not self._tracking:
-                faces += self._far_faces_in_tiles(rgb)
+            faces = self._in_clip(rgb) if self._clip else self._in_photo(rgb)
         self._quiet = self._quiet and not faces
         return sorted(faces, key=lambda face: face.size_px, reverse=True)[: self._max_faces]
 
     def close(self) -> None:
-        networks, self._networks = self._networks, []
+        # MediaPipe's own clean-up fails when the interpreter exits, so its networks are closed here.
+        networks = [network for network in (self._single, self._clip) if network is not None]
+        self._single = self._clip = None
         for network in networks:
             network.close()
 
@@ -151,60 +152,115 @@ class MediaPipeFaceAnalyzer:
     ) -> None:
         self.close()
 
-    def _fit(self, mesh: Any, rgb: ImageArray) -> list[Face]:
-        height, width = rgb.shape[:2]
-        found = mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or ()
-        scale = np.array([width, height, width], np.float32)  # FaceMesh gives z in units of the picture's width
-        return [
-            Face.from_landmarks(np.array([(p.x, p.y, p.z) for p in one.landmark], np.float32) * scale) for one in found
-        ]
-
-    def _far_faces(self, rgb: ImageArray, known: Sequence[Face]) -> list[Face]:
-        """Faces of the full-range detector that the mesh has missed, each fitted in an enlarged cut-out."""
-        height, width = rgb.shape[:2]
-        faces: list[Face] = []
-        for found in self._detector.process(np.ascontiguousarray(rgb)).detections or ():
-            relative = found.location_data.relative_bounding_box
-            side = max(relative.width * width, relative.height * height)
-            centre = (
-                (relative.xmin + relative.width / 2) * width,
-                (relative.ymin + relative.height / 2) * height,
-            )
-            if any(_inside(centre, face.box) for face in (*known, *faces)):
-                continue
-            faces += self._fit_closeup(rgb, centre, side * (0.5 + SEARCH_MARGIN))
+    def _in_photo(self, rgb: ImageArray) -> list[Face]:
+        faces = self._fitted(rgb, itertools.chain(self._seen(rgb), self._seen_in_pieces(rgb, PIECES_BESIDE)))
+        for pieces in PIECES_WITHOUT_A_FACE:
+            faces = faces or self._fitted(rgb, self._seen_in_pieces(rgb, pieces))
         return faces
 
-    def _far_faces_in_tiles(self, rgb: ImageArray) -> list[Face]:
-        """The same in overlapping pieces of the picture, whose faces look larger to the detector."""
+    def _in_clip(self, rgb: ImageArray) -> list[Face]:
+        """Faces too small for MediaPipe are looked for where they were in the picture before, and only then
+        everywhere."""
+        faces = _faces_of(self._clip.detect_for_video(_image(rgb), next(self._times_ms)), rgb)
+        faces = faces or self._fitted(rgb, self._last)
+        self._last = faces or self._fitted(rgb, self._seen_in_pieces(rgb, PIECES_BESIDE))
+        return self._last
+
+    def _seen(self, rgb: ImageArray) -> list[Face]:
+        return _faces_of(self._single.detect(_image(rgb)), rgb)
+
+    def _seen_in_pieces(self, rgb: ImageArray, pieces: int) -> Iterator[Face]:
+        """Faces of overlapping pieces of the picture, in which they look larger to the detector. The same face may come
+        several times, and one that was cut through is fitted badly."""
         height, width = rgb.shape[:2]
-        side = max(height, width) // TILES_A_SIDE
-        faces: list[Face] = []
+        side = max(height, width) // pieces
         for y0 in range(0, max(1, height - side // 2), side // 2):
             for x0 in range(0, max(1, width - side // 2), side // 2):
                 offset = np.array([x0, y0, 0], np.float32)
-                for face in self._far_faces(rgb[y0 : y0 + side, x0 : x0 + side], ()):
-                    moved = Face.from_landmarks(face.landmarks + offset)
-                    if not any(_inside(moved.centre, other.box) for other in faces):
-                        faces.append(moved)
+                for face in self._seen(rgb[y0 : y0 + side, x0 : x0 + side]):
+                    yield Face.from_landmarks(face.landmarks + offset)
+
+    def _fitted(self, rgb: ImageArray, places: Iterable[Face]) -> list[Face]:
+        """Each face once, fitted anew in an enlarged cut-out. The detector knows only roughly where a face is that is
+        small in its picture, and the landmarks suffer from that, most of all those of the lips."""
+        faces: list[Face] = []
+        for place in places:
+            if _is_known(place, faces):
+                continue
+            x0, y0, x1, y1 = place.box
+            fitted = self._fit_closeup(rgb, place.centre, max(x1 - x0, y1 - y0) * SEARCH_REACH)
+            if fitted is not None and not _is_known(fitted, faces):
+                faces.append(fitted)
         return faces
 
-    def _fit_closeup(self, rgb: ImageArray, centre: tuple[float, float], reach: float) -> list[Face]:
+    def _fit_closeup(self, rgb: ImageArray, centre: tuple[float, float], reach: float) -> Face | None:
+        """The face nearest to `centre` within `reach` pixels of it."""
         height, width = rgb.shape[:2]
         x0, x1 = int(np.clip(centre[0] - reach, 0, width)), int(np.clip(centre[0] + reach, 0, width))
         y0, y1 = int(np.clip(centre[1] - reach, 0, height)), int(np.clip(centre[1] + reach, 0, height))
         if x1 - x0 < 8 or y1 - y0 < 8:
-            return []
+            return None
         cut = rgb[y0:y1, x0:x1]
         scale = max(1.0, SEARCH_SIDE_PX / max(cut.shape[:2]))
         large = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         grow = np.array([large.shape[1] / cut.shape[1], large.shape[0] / cut.shape[0]], np.float32)
         offset = np.array([x0, y0, 0], np.float32)
         shrink = np.array([1 / grow[0], 1 / grow[1], 1 / grow[0]], np.float32)
-        return [
-            Face.from_landmarks(face.landmarks * shrink + offset)
-            for face in self._fit(self._closeup_mesh, np.asarray(large, np.uint8))
+        found = [
+            Face.from_landmarks(face.landmarks * shrink + offset) for face in self._seen(np.asarray(large, np.uint8))
         ]
+        return min(found, key=lambda face: np.hypot(*np.subtract(face.centre, centre)), default=None)
+
+
+def _networks() -> bytes:
+    """The detector and the landmarker, in one file.
+
+    Raises AvatarError unless it is the file that we know.
+    """
+    try:
+        content = NETWORK_FILE.read_bytes()
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != NETWORK_SHA256:
+        raise AvatarError(
+            f"{NETWORK_FILE} is damaged or missing, so no face can be found.",
+            "Get this file of the project again, for example with: git checkout -- avatars/face_landmarker.task",
+        )
+    return content
+
+
+def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking: bool) -> Any:
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    return vision.FaceLandmarker.create_from_options(
+        vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_buffer=networks, delegate=BaseOptions.Delegate.CPU),
+            running_mode=vision.RunningMode.VIDEO if tracking else vision.RunningMode.IMAGE,
+            num_faces=max_faces,
+            min_face_detection_confidence=min_confidence,
+            min_face_presence_confidence=min_confidence,
+            min_tracking_confidence=min_confidence,
+        )
+    )
+
+
+def _image(rgb: ImageArray) -> Any:
+    from mediapipe import Image, ImageFormat
+
+    return Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+
+
+def _faces_of(found: Any, rgb: ImageArray) -> list[Face]:
+    height, width = rgb.shape[:2]
+    scale = np.array([width, height, width], np.float32)  # z comes in units of the picture's width
+    return [
+        Face.from_landmarks(np.array([(p.x, p.y, p.z) for p in points], np.float32) * scale)
+        for points in found.face_landmarks
+    ]
+
+
+def _is_known(face: Face, known: Iterable[Face]) -> bool:
+    return any(_inside(face.centre, other.box) for other in known)
 
 
 def _inside(point: tuple[float, float], box: Box) -> bool:

@@ -77,7 +77,7 @@ PRESET_SIDE_PX = 512
 MIN_PICTURE_PX = 512
 "longer side to which a small photo is enlarged"
 MIN_CLIP_S = 1.0
-GAPING_IOD = 0.25
+GAPING_IOD = 0.22
 "gap between the lips of a still from which no mouth at rest can be made"
 BOX_SIGMA = 2.0
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)

@@ -6,9 +6,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 
 from avatars.detect import Face
 
@@ -108,8 +108,12 @@ def follow(pictures: Sequence[Sequence[Face]], cuts: Set[int] = frozenset(), for
 
 
 def smooth(landmarks: FloatArray, sigma: float = LANDMARK_SIGMA) -> FloatArray:
-    """Landmarks (n, 478, 3) smoothed over time; sigma in pictures."""
-    return np.asarray(gaussian_filter1d(landmarks.astype(np.float64), sigma, axis=0, mode="nearest"), np.float32)
+    """Landmarks (n, 478, 3) smoothed over time; sigma in pictures. The first and the last one are repeated beyond."""
+    reach = round(4 * sigma)
+    over_time = cv2.getGaussianKernel(2 * reach + 1, sigma, cv2.CV_64F)
+    rows = landmarks.astype(np.float64).reshape(len(landmarks), -1)
+    smoothed = cv2.sepFilter2D(rows, cv2.CV_64F, np.ones(1), over_time, borderType=cv2.BORDER_REPLICATE)
+    return smoothed.reshape(landmarks.shape).astype(np.float32)
 
 
 def ping_pong(landmarks: FloatArray) -> tuple[int, int, npt.NDArray[np.int32]]:

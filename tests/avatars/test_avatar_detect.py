@@ -1,6 +1,9 @@
-"""FaceMesh behind the FaceAnalyzer interface: faces large, small, many and none."""
+"""MediaPipe behind the FaceAnalyzer interface: faces large, small, many and none."""
 
 from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 from clips import face_at
 from portraits import portrait
 
+from avatars import detect
 from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.errors import AvatarError
 
 pytestmark = pytest.mark.thorough
 
@@ -55,7 +60,7 @@ def test_yaw_is_measured(yaw_deg):
 
 @pytest.mark.parametrize("face_px", [45, 90])
 def test_small_faces_are_found(stills, face_px):
-    """A face that FaceMesh's own detector misses is found, at its true size."""
+    """A face that MediaPipe's own detector misses is found, at its true size."""
     side = round(512 * face_px / 107)
     picture, _ = portrait("astronaut", side)
     (face,) = stills.analyse(pasted(720, 1280, [(picture, 800, 200)]))
@@ -87,6 +92,18 @@ def test_tracking_follows_a_moving_face():
     assert gone[-1] == []
 
 
+def test_tracking_follows_a_small_face():
+    """A face that MediaPipe's own detector misses is followed from picture to picture, and another one is found."""
+    small, _ = portrait("astronaut", 430)
+    with MediaPipeFaceAnalyzer(tracking=True) as analyzer:
+        seen = [analyzer.analyse(pasted(720, 1280, [(small, x, 200)])) for x in (700, 706, 712)]
+        elsewhere = analyzer.analyse(pasted(720, 1280, [(small, 20, 100)]))
+        gone = analyzer.analyse(pasted(720, 1280, []))
+    assert np.diff([faces[0].centre[0] for faces in seen]) == pytest.approx([6, 6], abs=1.5)
+    assert elsewhere[0].centre[0] < 450
+    assert gone == []
+
+
 def test_nothing_is_written_to_stderr(capfd):
     """MediaPipe's own log does not reach the console."""
     picture, _ = portrait("woman", 256)
@@ -102,3 +119,20 @@ def test_it_closes_twice_and_then_refuses():
     analyzer.close()
     with pytest.raises(RuntimeError, match="closed"):
         analyzer.analyse(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_damaged_network_is_refused(tmp_path, monkeypatch):
+    """A file that is not the one we know is not run; the remedy is named."""
+    damaged = tmp_path / "face_landmarker.task"
+    damaged.write_bytes(detect.NETWORK_FILE.read_bytes()[:-1])
+    monkeypatch.setattr(detect, "NETWORK_FILE", damaged)
+    with pytest.raises(AvatarError, match="git checkout"):
+        MediaPipeFaceAnalyzer(tracking=False)
+
+
+def test_the_face_finder_reports_to_nobody():
+    """The library of the pinned mediapipe does not hold the address to which later ones report each use."""
+    libraries = files("mediapipe").joinpath("tasks", "c").iterdir()
+    contents = [Path(str(path)).read_bytes() for path in libraries if path.name.startswith("libmediapipe")]
+    assert contents
+    assert not [content for content in contents if b"play.googleapis.com" in content]

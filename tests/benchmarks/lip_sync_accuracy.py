@@ -1,8 +1,8 @@
 """How well the lips follow speech, measured on rendered pictures by a detector that knows nothing of the renderer.
 
 Sentences are spoken by hibari, whose phoneme timing is the ground truth. Each is drawn on a portrait without head
-motion, by the real extractor and the real renderer; MediaPipe's FaceMesh without its attention stage measures how far
-the lips of each picture are apart (aperture, in parts of the distance of the outer eye corners). Reported per driver:
+motion, by the real extractor and the real renderer; MediaPipe's landmarker measures how far the lips of each picture
+are apart (aperture, in parts of the distance of the outer eye corners). Reported per driver:
 
 closures     p, b and m during which some picture shows lips that are shut (within 20 ms of the sound)
 vowels shut  long vowels during which no picture shows open lips: what a mouth that hardly moves would be punished for
@@ -21,12 +21,12 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
 from models.visemes import CLOSED, MOUTH_PARAMETERS, MOUTH_SHAPES, VISEMES, TimedSound, viseme_labels, visemes_of
 from pipeline.audio import resample_file
 from pipeline.compositing import compose
@@ -144,18 +144,16 @@ class _Screen:
 
     def apertures(self, windows: Sequence[FeatureWindow]) -> Array:
         """Aperture of each picture; NaN where no face was found."""
-        from mediapipe.python.solutions.face_mesh import FaceMesh
-
-        with FaceMesh(static_image_mode=False, refine_landmarks=False, max_num_faces=1) as detector:
+        with MediaPipeFaceAnalyzer(tracking=True, max_faces=1) as detector:
             return np.array([self._aperture(detector, window) for window in windows])
 
-    def _aperture(self, detector: Any, window: FeatureWindow) -> float:
+    def _aperture(self, detector: FaceAnalyzer, window: FeatureWindow) -> float:
         patch = self._lipsync.infer([LipSyncRequest(self._face, 0, window, 0.0)])[0]
         picture = compose(self._bundle.frame(0), patch)
-        faces = detector.process(picture).multi_face_landmarks
+        faces = detector.analyse(picture)
         if not faces:
             return float("nan")
-        points = np.array([[p.x * self._bundle.width, p.y * self._bundle.height] for p in faces[0].landmark])
+        points = faces[0].landmarks[:, :2]
         gaps = [np.linalg.norm(points[a] - points[b]) for a, b in ((82, 87), (13, 14), (312, 317))]
         return float(np.mean(gaps) / np.linalg.norm(points[33] - points[263]))
 
