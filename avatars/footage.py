@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from avatars.colour import FramePainter
+from avatars.cut_off import matroska_share
 from avatars.errors import BadMedia
 from avatars.filtering import filter_row, form_of, pulled
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_CLIP_S, USED_CLIP_S, MediaInfo, check_size, even_size
@@ -86,7 +87,8 @@ def footage_frames(path: Path, container: str, max_side: int, limit: int) -> Ite
                     return
     except (av.FFmpegError, ValueError) as error:
         raise _broken_off(count, _cause(error)) from error
-    if count == 0 or count < WHOLE_CLIP * expected:
+    share = matroska_share(path) if container == "matroska" else 1.0  # its streams have no lengths of their own
+    if count == 0 or count < WHOLE_CLIP * expected or share < WHOLE_CLIP:
         raise _broken_off(count, "the end is missing")
 
 

@@ -140,6 +140,20 @@ def test_damaged_pictures_are_left_out(tmp_path):
     assert len(list(clip_frames(tmp_path / "a.mkv"))) >= 55
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "mjpeg"), (".webm", "libvpx")])
+def test_a_clip_that_has_lost_its_end_is_refused(tmp_path, suffix, codec):
+    """A file that tells its size is half there: its person would speak with half of what was filmed."""
+    noise = np.random.default_rng(0).integers(0, 255, (30, 128, 128, 3), np.uint8)
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as output:
+        write_stream(output, noise, add_video(output, codec, 128))
+    assert len(list(clip_frames(path))) == 30
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadMedia, match="end is missing") as refused:
+        list(clip_frames(path))
+    assert refused.value.cause == "damaged"
+
+
 def test_a_clip_without_a_length_is_read(tmp_path):
     """What a browser records says nothing of its length."""
     with av.open(str(tmp_path / "a.webm"), "w", options={"live": "1"}) as output:
