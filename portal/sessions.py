@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from avatars.errors import AvatarNotPrepared
 from avatars.library import AvatarLibrary
@@ -21,6 +22,14 @@ from portal.jobs.records import Job
 __all__ = ["SessionManager"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenSession:
+    session: Session
+    identity: Mapping[str, str]
+    ending: AsyncExitStack
+    "closes the session, then gives its place back"
 
 
 class SessionManager:
@@ -49,7 +58,7 @@ class SessionManager:
         self.choice = choice
         self._idle_timeout_s = idle_timeout_s
         self._prepare_for = prepare_for
-        self._endings: dict[Session, AsyncExitStack] = {}  # of each open session; it gives the place back too
+        self._open: dict[str, _OpenSession] = {}
         self._reaper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -64,11 +73,13 @@ class SessionManager:
         lipsync: str | None = None,
         tts: str | None = None,
         address: str = "",
+        identity: Mapping[str, str] = MappingProxyType({}),
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> Session:
         """A started session; None means the portal's default.
 
         address: who asks, as limits count; "" if that is not known, and then it is not limited.
+        identity: who the client says that it is. It is kept for identity_of() and proves nothing.
         report: wait in line if all places are taken, and call this with the position whenever it has changed.
 
         Raises AtCapacity, AddressFull, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError,
@@ -80,8 +91,22 @@ class SessionManager:
         async with AsyncExitStack() as ending:
             place = self.admission.place(wish, lambda: self._opened(avatar or self.default_avatar, choice), report)
             session = await ending.enter_async_context(place)
-            self._endings[session] = ending.pop_all()
+            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all())
         return session
+
+    def get(self, session_id: str) -> Session | None:
+        """The open session of that id; None if it has ended or never was.
+
+        An id is no secret: it is written to the log and to the page. Whatever lets somebody act on a session by its id
+        has to ask who that is.
+        """
+        found = self._open.get(session_id)
+        return found.session if found else None
+
+    def identity_of(self, session: Session) -> Mapping[str, str]:
+        """What the viewer's hello said of who this is; empty for a session that has ended."""
+        found = self._open.get(session.id)
+        return found.identity if found else {}
 
     async def swap_avatar(self, session: Session, avatar: str) -> None:
         """Go on as another avatar. Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull."""
@@ -91,9 +116,9 @@ class SessionManager:
 
     async def close(self, session: Session) -> None:
         """End a session, then give its place back. Idempotent."""
-        ending = self._endings.pop(session, None)
-        if ending is not None:
-            await ending.aclose()
+        found = self._open.pop(session.id, None)
+        if found is not None:
+            await found.ending.aclose()
 
     async def aclose(self) -> None:
         """Close every session. Idempotent."""
@@ -101,8 +126,8 @@ class SessionManager:
             self._reaper.cancel()
             await asyncio.gather(self._reaper, return_exceptions=True)
             self._reaper = None
-        for session in tuple(self._endings):
-            await self.close(session)
+        for found in tuple(self._open.values()):
+            await self.close(found.session)
 
     def choose(self, voice: str | None, lipsync: str | None, tts: str | None) -> Choice:
         """The portal's choice of backends with a viewer's wishes."""
@@ -135,7 +160,7 @@ class SessionManager:
         clock = self.engine.clock
         while True:
             await clock.sleep_until(clock.now_s() + self._idle_timeout_s / 4)
-            for session in tuple(self._endings):
+            for session in [found.session for found in self._open.values()]:
                 if clock.now_s() - session.touched_s > self._idle_timeout_s:
                     logger.info("session %s was idle for %.0f s and is closed", session.id, self._idle_timeout_s)
                     await self.close(session)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,6 +49,7 @@ class Sessions(Protocol):
         lipsync: str | None,
         tts: str | None,
         address: str,
+        identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
     ) -> LiveSession: ...
     async def swap_avatar(self, session: Any, avatar: str) -> None: ...
@@ -213,6 +214,7 @@ class Connection:
                 lipsync=hello.lipsync,
                 tts=hello.tts,
                 address=self._address,
+                identity=hello.identity or {},
                 report=self._report_waiting if hello.wait else None,
             )
         finally:

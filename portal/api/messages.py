@@ -46,6 +46,8 @@ __all__ = [
 MAX_MESSAGE_BYTES = 256 * 1024
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
+_IdentityKey = Annotated[str, Field(min_length=1, max_length=64)]
+_IdentityValue = Annotated[str, Field(max_length=4096)]
 
 
 class MessageTooLarge(BadRequest):
@@ -75,6 +77,8 @@ class Hello(_Message):
     wait: bool = False
     "rather wait in line than be refused when all places are taken"
     token: _Name | None = None
+    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16)] | None = None
+    "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
     history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True)] = ()
     "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
 

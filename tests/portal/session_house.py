@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -52,6 +52,7 @@ class FakeTransport:
 class FakeSession:
     def __init__(self, session_id: str, avatar: str) -> None:
         self.id = session_id
+        self.identity: dict[str, str] = {}
         self.events: Channel[SessionEvent] = Channel(1000)
         self.bundle: Any = SimpleNamespace(id=avatar, name=avatar.title(), width=512, height=640)
         self.transport: FakeTransport | None = None
@@ -110,6 +111,7 @@ class FakeSessions:
         lipsync: str | None,
         tts: str | None,
         address: str,
+        identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
     ) -> FakeSession:
         wish = Wish(lipsync or "viseme", frozenset({"cpu"}), address)
@@ -117,6 +119,7 @@ class FakeSessions:
             place = self.admission.place(wish, lambda: self._opened(avatar or "woman", lipsync), report)
             session = await ending.enter_async_context(place)
             self._endings[session] = ending.pop_all()
+            session.identity = dict(identity)
         return session
 
     @asynccontextmanager
@@ -242,9 +245,13 @@ class Viewer:
 
     async def hear(self, type_: str) -> dict[str, Any]:
         """The next message, which must be of that type."""
-        message = json.loads((await self.hear_raw())["text"])
+        message = await self.hear_any()
         assert message["type"] == type_, message
-        return cast(dict[str, Any], message)
+        return message
+
+    async def hear_any(self) -> dict[str, Any]:
+        """The next message."""
+        return cast(dict[str, Any], json.loads((await self.hear_raw())["text"]))
 
     async def hello(self, **fields: Any) -> dict[str, Any]:
         self.tell("hello", **fields)

@@ -57,6 +57,39 @@ async def test_an_earlier_conversation_has_bounds(house: House, history: list[di
     await viewer.hello()
 
 
+async def test_hello_may_say_who_one_is(house: House) -> None:
+    """It is kept with the session as it came, beside the token that resumes it; a resume changes nothing of it."""
+    first = await house.viewer()
+    token = (await first.hello(identity={"user": "mira", "school": "12"}))["token"]
+    await first.break_off()
+    second = await house.viewer()
+    await second.hello(token=token, identity={"user": "somebody else"})
+    assert house.session.identity == {"user": "mira", "school": "12"}
+    await (await house.viewer()).hello()
+    assert house.session.identity == {}
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "mira",
+        ["mira"],
+        {"": "mira"},
+        {"user": 7},
+        {"user": {"name": "mira"}},
+        {"k" * 65: "mira"},
+        {"user": "x" * 4097},
+        {f"k{number}": "" for number in range(17)},
+    ],
+)
+async def test_what_a_hello_says_of_who_one_is_has_bounds(house: House, identity: object) -> None:
+    """A few short texts by name; anything else is refused, and another hello gets in."""
+    viewer = await house.viewer()
+    viewer.tell("hello", identity=identity)
+    assert (await viewer.hear("error"))["code"] == "bad_request"
+    await viewer.hello()
+
+
 def test_of_many_mistakes_only_the_first_is_looked_for() -> None:
     """Thousands of wrong entries take no longer to refuse than one."""
     hello = {"type": "hello", "history": [{"role": "x", "content": 1}] * 6000}

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backend_rows import replace_backend
+from fastapi import FastAPI
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.errors import AvatarNotFound, AvatarNotPrepared
@@ -18,8 +20,10 @@ from pipeline.lipsync.flash import FlashLipSync
 from pipeline.session import Session
 from pipeline.stages import Choice
 from portal.admission import Admission
+from portal.api.session_socket import SessionSocket
 from portal.errors import AddressFull, AvatarBeingPrepared
 from portal.sessions import SessionManager
+from tests.portal.session_house import FakeTransports, Viewer
 
 IDLE_S = 60.0
 
@@ -40,6 +44,23 @@ def queued() -> list[tuple[str, str]]:
     return []
 
 
+def write_grey_avatar(folder: Path) -> None:
+    """An avatar of one grey picture, with the folder's name for its id."""
+    contents = BundleContents(
+        id=folder.name,
+        name=folder.name.title(),
+        kind="still",
+        frames=[encode_jpeg(np.full((64, 64, 3), 128, np.uint8))],
+        width=64,
+        height=64,
+        boxes=np.array([[16, 16, 48, 48]], np.int32),
+        masks=np.full((1, 32, 32), 255, np.uint8),
+        landmarks=np.zeros((1, 478, 3), np.float32),
+        loop=np.zeros(1, np.int32),
+    )
+    write_bundle(contents, folder)
+
+
 @pytest.fixture
 async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterator[SessionManager]:
     """Two places, one avatar, a manual clock."""
@@ -48,21 +69,7 @@ async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterato
         queued.append((avatar, backend))
         return SimpleNamespace(id=f"job-{len(queued)}")
 
-    write_bundle(
-        BundleContents(
-            id="grey",
-            name="Grey",
-            kind="still",
-            frames=[encode_jpeg(np.full((64, 64, 3), 128, np.uint8))],
-            width=64,
-            height=64,
-            boxes=np.array([[16, 16, 48, 48]], np.int32),
-            masks=np.full((1, 32, 32), 255, np.uint8),
-            landmarks=np.zeros((1, 478, 3), np.float32),
-            loop=np.zeros(1, np.int32),
-        ),
-        tmp_path / "avatars" / "grey",
-    )
+    write_grey_avatar(tmp_path / "avatars" / "grey")
     engine = Engine({("lipsync", "wav2lip256"): {"weights": tmp_path / "weights"}}, clock=ManualClock())
     await engine.start()
     manager = SessionManager(
@@ -110,6 +117,16 @@ async def test_who_could_not_be_served_takes_no_place(manager: SessionManager) -
         await asyncio.gather(leaving, return_exceptions=True)
     assert manager.admission.taken == 0
     await asyncio.gather(manager.open(), manager.open())
+
+
+async def test_an_open_session_is_found_by_its_id(manager: SessionManager) -> None:
+    """With what its viewer said of who this is; once it has ended, neither is kept."""
+    session, other = await manager.open(identity={"user": "mira"}), await manager.open()
+    assert manager.get(session.id) is session and manager.get(other.id) is other
+    assert (manager.identity_of(session), manager.identity_of(other)) == ({"user": "mira"}, {})
+    await manager.close(session)
+    assert manager.get(session.id) is None and manager.identity_of(session) == {}
+    assert manager.get("nobody") is None
 
 
 async def test_a_forgotten_session_ends_and_one_that_is_used_does_not(manager: SessionManager) -> None:
@@ -206,6 +223,47 @@ async def test_a_backend_without_weights_is_refused_with_the_command_that_fetche
         await manager.open(lipsync="wav2lip256")
     assert "launch.py fetch wav2lip256" in refused.value.hint
     assert (queued, manager.admission.taken) == ([], 0)
+
+
+async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
+    manager: SessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the socket, with the whole engine: before the media clock moves by a picture, the turn is interrupted and a
+    ping answered. The avatar is shown once it has loaded."""
+    loading, loaded = threading.Event(), threading.Event()
+
+    class LoadsSlowly(FlashLipSync):
+        def prepare(self, bundle: AvatarBundle) -> object:
+            if bundle.id == "slow":
+                loading.set()
+                assert loaded.wait(30)
+            return super().prepare(bundle)
+
+    monkeypatch.setitem(globals(), "LoadsSlowly", LoadsSlowly)
+    replace_backend(monkeypatch, "lipsync", "flash", f"{__name__}:LoadsSlowly")
+    write_grey_avatar(tmp_path / "avatars" / "slow")
+    clock = manager.engine.clock
+    socket = SessionSocket(manager, FakeTransports(), clock)
+    app = FastAPI()
+    app.include_router(socket.router)
+    viewer = await Viewer(app).connect()
+    try:
+        await viewer.hello()
+        viewer.tell("avatar", id="slow")
+        assert await asyncio.to_thread(loading.wait, 30)
+        viewer.tell("say", text="One.", mode="echo")
+        viewer.tell("interrupt")
+        viewer.tell("ping", t=1)
+        asked_s = clock.now_s()
+        answers = [await viewer.hear_any() for _ in range(3)]
+        assert clock.now_s() == asked_s and not loaded.is_set()
+        assert sorted(answer.get("state", answer["type"]) for answer in answers) == ["interrupted", "pong", "queued"]
+        loaded.set()
+        assert (await viewer.hear("avatar"))["avatar"]["id"] == "slow"
+    finally:
+        loaded.set()
+        await viewer.break_off(1000)
+        await socket.aclose()
 
 
 async def test_an_address_has_no_more_than_its_share(manager: SessionManager) -> None:
