@@ -104,11 +104,7 @@ class Engine:
         Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
         SessionClosed (after aclose()).
         """
-        device = min(self.devices_for(choice), key=self.load)
-        stages = await self.stages_for(bundle, choice, device=device)
-        cost = await self._cost(stages)
-        self.backends.check_open()
-        self._take_share(session_id, stages, cost)
+        stages = await self._stages_with_room(session_id, bundle, choice)
         session = Session(session_id, stages, choice, self.metrics)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
@@ -185,6 +181,22 @@ class Engine:
     @property
     def _all_devices(self) -> tuple[DeviceWorker, ...]:
         return (self._own_device, *self.devices)
+
+    async def _stages_with_room(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Stages:
+        """What the session will run on; its share of the device is taken."""
+        while True:
+            device = min(self.devices_for(choice), key=self.load)
+            stages = await self.stages_for(bundle, choice, device=device)
+            cost = await self._cost(stages)
+            self.backends.check_open()
+            try:
+                self._take_share(session_id, stages, cost)
+            except AtCapacity:
+                # Sessions that opened at the same time may have filled this device while another has room.
+                if min(self.devices_for(choice), key=self.load) is device:
+                    raise
+            else:
+                return stages
 
     def _take_share(self, session_id: str, stages: Stages, cost: DrawingCost) -> None:
         batch = min(QUEUED_PICTURES, stages.device.largest_batch(stages.lipsync))

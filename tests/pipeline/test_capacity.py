@@ -113,6 +113,26 @@ async def test_sessions_are_admitted_by_what_the_devices_carry(
         await engine.aclose()
 
 
+async def test_sessions_that_open_at_once_are_spread_over_the_devices(
+    monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """Each looks for a device while none is taken yet; whom the first one then refuses goes to the other."""
+    watch = Stopwatch(0.005, 0.010)
+    ordinary = registry.backend_class
+    slow = slow_flash(watch)
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    engine = Engine(clock=watch, devices=("cpu", "cpu"))
+    await engine.start()
+    try:
+        came = await asyncio.gather(
+            *(engine.open_session(f"s{number}", small_bundle, MEASURED) for number in range(7)), return_exceptions=True
+        )
+        assert [type(one) for one in came if isinstance(one, BaseException)] == [AtCapacity]
+        assert len(engine.sessions) == 6
+    finally:
+        await engine.aclose()
+
+
 async def test_measuring_may_be_left_out(monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle) -> None:
     """Then nothing is drawn before a session, and the slowest backend gets in: somebody wants to see it."""
     watch = Stopwatch(0.0, 1.0)
