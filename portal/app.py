@@ -42,7 +42,9 @@ from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_parts, ensure_presets
 from portal.intake.uploads import Uploads
+from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import PREPARE
 from portal.jobs.shares import JobShares
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.sessions import SessionManager
@@ -84,7 +86,7 @@ class Portal:
     def build(cls, settings: Settings) -> Portal:
         engine = new_engine(settings)
         library = AvatarLibrary(settings.data_dir / "avatars")
-        queue = JobQueue(settings.data_dir)
+        queue = open_queue(settings.data_dir, library)
         sessions = SessionManager(
             engine,
             library,
@@ -169,8 +171,8 @@ class Portal:
         avatar, clock = self.sessions.default_avatar, self.engine.clock
         until_s = clock.now_s() + FIRST_AVATAR_S
         while avatar not in self.library:
-            being_made = await asyncio.to_thread(self.queue.making, avatar)
-            if being_made is None and avatar not in self.library:  # it may have been finished since
+            being_made = await asyncio.to_thread(self.queue.active, avatar, PREPARE)
+            if not being_made and avatar not in self.library:  # it may have been finished since
                 raise _no_such_avatar(avatar, self.library)
             if clock.now_s() >= until_s:
                 raise AvatarNotFound(f"The avatar '{avatar}' is still not made.", "See the list of jobs; one makes it.")

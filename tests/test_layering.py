@@ -34,7 +34,7 @@ CONFINED = {
     "mediapipe": ("avatars/detect.py",),
     "py3langid": ("pipeline/text/languages.py",),
     "markdown_it": ("pipeline/text/speech.py",),
-    "dbos": ("portal/jobs/queue.py", "portal/worker/runner.py"),
+    "dbos": ("portal/jobs/dbos_store.py",),
 }
 "Package -> where alone it may be imported."
 LAZY = {"torch", "mediapipe"}

@@ -21,10 +21,11 @@ from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
-from portal.intake.submissions import chosen_parameters, submit_avatar, submit_parts
+from portal.intake.submissions import chosen_parameters, submit_avatar, submit_parts, submit_test_clip
 from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.face_reports import FaceReports
-from portal.jobs.queue import JobQueue, id_of_test_clip
+from portal.jobs.orders import id_of_test_clip
+from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.names import clean_name
 
@@ -137,7 +138,7 @@ def avatars_router(
     @router.post("/{avatar_id}/test-clip", status_code=202)
     def speak_test(avatar_id: str, request: Request) -> JobView:
         """Queue a few spoken words of it."""
-        submit = partial(queue.submit_test_clip, avatar_id, library.open(avatar_id).name)
+        submit = partial(submit_test_clip, queue, avatar_id, library.open(avatar_id).name)
         return job_view(shares.asked_by(request.scope, submit))
 
     @router.post("/{avatar_id}/parts", status_code=202)

@@ -44,7 +44,7 @@ def health_router(
             status="down" if not avatars else "degraded" if found else "ok",
             version=version,
             sessions=SessionCounts(live=sessions.admission.taken, capacity=sessions.admission.capacity),
-            jobs=queue.counts(),
+            jobs=_counts(queue),
             avatars=avatars,
             backends={"llm": choice.llm, "tts": choice.tts, "lipsync": choice.lipsync},
             problems=([] if avatars else ["There is no avatar yet, so nobody can talk."]) + found,
@@ -73,9 +73,15 @@ def find_trouble(
     return found
 
 
+def _counts(queue: JobQueue) -> dict[str, int]:
+    """How many jobs wait and run."""
+    active = queue.active()
+    running = sum(job.state == "running" for job in active)
+    return {"queued": len(active) - running, "running": running}
+
+
 def _nobody_works(queue: JobQueue, now_s: float) -> bool:
-    counts = queue.counts()
-    if counts["running"] or not counts["queued"]:
+    active = queue.active()
+    if not active or any(job.state == "running" for job in active):
         return False
-    waiting = [job.created_at for job in queue.list(limit=None) if job.active]
-    return bool(waiting) and now_s - min(waiting) > WORKER_COMES_S
+    return now_s - min(job.created_at for job in active) > WORKER_COMES_S

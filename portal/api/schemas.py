@@ -117,7 +117,7 @@ def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
         kind=job.kind,
         name=job.name,
         state=job.state,
-        stage=job.stage,
+        stage=job.step,
         progress=job.progress,
         avatar=job.avatar,
         backend=job.backend,

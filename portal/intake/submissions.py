@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,16 @@ from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest
+from portal.errors import JobNotFound
 from portal.intake.uploads import check_media, check_speech
+from portal.jobs.orders import (
+    id_of_test_clip,
+    order_of_avatar,
+    order_of_clip,
+    order_of_parts,
+    order_of_preset,
+    order_of_test_clip,
+)
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.making.avatar_parts import check_preparable
@@ -22,7 +32,15 @@ from portal.names import clean_file_name, clean_name
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["chosen_parameters", "ensure_parts", "ensure_presets", "submit_avatar", "submit_clip", "submit_parts"]
+__all__ = [
+    "chosen_parameters",
+    "ensure_parts",
+    "ensure_presets",
+    "submit_avatar",
+    "submit_clip",
+    "submit_parts",
+    "submit_test_clip",
+]
 
 ROUNDING = 0.001
 "by which a framing may reach beyond the picture"
@@ -48,8 +66,9 @@ def submit_avatar(
         used = _framing(framing)
         check_media(path)
         title = clean_name(name) or clean_name(Path(clean_file_name(file_name, limit=255)).stem)
-        return queue.submit_avatar(
-            path, avatar=library.new_id(title), name=title, file_name=file_name, consent=consent, framing=used
+        avatar = library.new_id(title)
+        return queue.submit(
+            order_of_avatar(path, avatar=avatar, name=title, consent=consent, file_name=file_name, framing=used)
         )
 
     return _or_remove(path, submit)
@@ -93,9 +112,22 @@ def submit_clip(
         speaker = library.open(avatar).name
         if audio is not None:
             check_speech(audio)
-        return queue.submit_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker)
+        return queue.submit(
+            order_of_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker)
+        )
 
     return submit() if audio is None else _or_remove(audio, submit)
+
+
+def submit_test_clip(queue: JobQueue, avatar: str, name: str) -> Job:
+    """Queue a few spoken words of an avatar, unless they are there or under way. Raises QueueFull, DiskFull."""
+    job_id = id_of_test_clip(avatar)
+    with suppress(JobNotFound):
+        job = queue.get(job_id)
+        if job.active or queue.folders.clip(job_id).exists():
+            return job
+        queue.delete(job_id)
+    return queue.submit(order_of_test_clip(avatar, name))
 
 
 def submit_parts(
@@ -118,7 +150,7 @@ def submit_parts(
     chosen = chosen_parameters(backend, parameters, bundle)
     boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
-    return queue.submit_parts(avatar, bundle.name, backend, chosen.to_json(), join=join)
+    return queue.submit(order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join))
 
 
 def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:
@@ -154,7 +186,9 @@ def chosen_parameters(
 
 def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:
     """Queue our own characters that the library lacks; gives their jobs. May be called at every start."""
-    return [queue.submit_preset(preset.id, preset.names["en"]) for preset in presets() if preset.id not in library]
+    return [
+        queue.submit(order_of_preset(preset.id, preset.names["en"])) for preset in presets() if preset.id not in library
+    ]
 
 
 def _or_remove(path: Path, submit: Callable[[], Job]) -> Job:

@@ -1,4 +1,4 @@
-"""What is known of a job: its record, and the files it keeps."""
+"""What is known of a job: the order it was made from, its record, and the files it keeps."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from portal.names import clip_file_name
 
-if TYPE_CHECKING:
-    from dbos import WorkflowStatus
+__all__ = ["CLIP", "KINDS", "PARTS", "PREPARE", "Job", "JobFailure", "JobFolders", "JobOrder", "Joins"]
 
-__all__ = ["Job", "JobFailure", "JobFolders", "job_of"]
+PREPARE = "prepare"
+CLIP = "clip"
+PARTS = "parts"
+KINDS = (PREPARE, CLIP, PARTS)
 
 MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 "A larger upload is not kept for a retry."
@@ -23,15 +26,47 @@ MAX_KEPT_BYTES = 1024**3
 KEPT = "kept"
 "Beside an upload whose job has ended: it is there for a retry."
 
-_STATES = {
-    "DELAYED": "queued",
-    "ENQUEUED": "queued",
-    "PENDING": "running",
-    "SUCCESS": "done",
-    "ERROR": "failed",
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
-    "CANCELLED": "cancelled",
-}
+
+class Joins(Enum):
+    """Whether a job under way will do instead of a new one: the newest of the same kind, avatar and backend."""
+
+    NOTHING = "nothing"
+    SAME = "same"
+    "it will, if it has the same parameters"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class JobOrder:
+    """A wish for a job, checked (`orders.py`)."""
+
+    kind: str
+    "one of KINDS"
+    name: str
+    "what people see it called"
+    avatar: str
+    "id of the avatar to be made, or that speaks, or is prepared"
+    inputs: Mapping[str, Any]
+    "JSON; what the worker works with"
+    upload: Path | None = None
+    "a file that becomes the job's own"
+    speaker: str = ""
+    "name of the avatar that speaks in a clip"
+    id: str = ""
+    "where it is always the same job; empty for a fresh one"
+    urgent: bool = False
+    joins: Joins = Joins.NOTHING
+
+    @property
+    def backend(self) -> str:
+        """Lip-sync backend that the avatar is prepared for; empty for other kinds of job."""
+        return str(self.inputs.get("backend", ""))
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """With which it is prepared."""
+        parameters: Mapping[str, Any] = self.inputs.get("parameters", {})
+        return parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +91,10 @@ class Job:
     "what the person called it"
     state: str
     "queued, running, done, failed or cancelled"
-    stage: str
+    step: str
     "name of the step it is in; empty before the first"
     progress: float
-    "0..1 over all stages"
+    "0..1 over all steps"
     avatar: str
     "id of the avatar being made or speaking"
     backend: str
@@ -76,8 +111,8 @@ class Job:
     "seconds since the epoch, as the two below"
     started_at: float | None
     finished_at: float | None
-    told_at: float = 0.0
-    "when its worker last told how far it is"
+    reported_at: float = 0.0
+    "when its worker last reported how far it is"
 
     @property
     def file_name(self) -> str:
@@ -144,55 +179,3 @@ class JobFolders:
                 return
             shutil.rmtree(home, ignore_errors=True)
             total_bytes -= size
-
-
-def job_of(row: WorkflowStatus) -> Job:
-    """A job as DBOS keeps it: its attributes are ours, its error is that of `portal.worker.runner.JobFailed`."""
-    attributes = row.attributes or {}
-    given_up = attributes.get("given_up")
-    state = "failed" if given_up and row.status == "CANCELLED" else _STATES[row.status]
-    return Job(
-        id=row.workflow_id,
-        kind=row.name,
-        name=attributes.get("name", ""),
-        state=state,
-        stage=attributes.get("stage", ""),
-        progress=1.0 if state == "done" else float(attributes.get("progress", 0.0)),
-        avatar=attributes.get("avatar", ""),
-        backend=attributes.get("backend", ""),
-        parameters=attributes.get("parameters", {}),
-        speaker=attributes.get("speaker", ""),
-        uploaded=bool(attributes.get("upload")),
-        error=_failure_of(row) if state == "failed" else None,
-        result=row.output if state == "done" else None,
-        created_at=_seconds(row.created_at) or 0.0,
-        started_at=_seconds(row.dequeued_at),
-        finished_at=_seconds(row.completed_at),
-        told_at=float(attributes.get("told_at", 0.0)),
-    )
-
-
-def _failure_of(row: WorkflowStatus) -> JobFailure:
-    given_up = (row.attributes or {}).get("given_up")
-    if given_up:
-        return JobFailure(given_up["code"], given_up["message"], given_up["hint"])
-    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        return JobFailure(
-            "worker_died",
-            "The worker process died each time it tried this job.",
-            "The file may be damaged, or memory too short: try a smaller one.",
-        )
-    details = getattr(row.error, "data", None)
-    if isinstance(details, Mapping):
-        return JobFailure(
-            details["code"],
-            details["message"],
-            details["hint"],
-            details.get("report"),
-            details.get("cause", ""),  # there was none in earlier versions
-        )
-    return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000

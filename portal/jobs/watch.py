@@ -31,7 +31,7 @@ class JobWatch:
         """Whether the worker has to be ended for one of its jobs."""
         seen: dict[str, tuple[object, float]] = {}
         for job_id, job in self._queue.in_hand():
-            told = (job.told_at, job.stage) if job is not None and job.active else None
+            told = (job.reported_at, job.step) if job is not None and job.active else None
             before = self._seen.get(job_id)
             since_s = before[1] if before is not None and before[0] == told else now_s
             seen[job_id] = (told, since_s)
@@ -47,7 +47,7 @@ class JobWatch:
                 job_id,
                 JobFailure(
                     "job_stuck",
-                    f"The job told no progress for {self._silence_s / 60:.0f} minutes and was stopped.",
+                    f"The job reported no progress for {self._silence_s / 60:.0f} minutes and was stopped.",
                     "Try again; if it stays so, use another file. The operator can raise job_silence_s.",
                 ),
             )

@@ -6,7 +6,7 @@ import gradio as gr
 
 from models.errors import VivavoceError
 from pipeline import registry
-from portal.jobs.queue import MAX_TEXT_CHARACTERS
+from portal.jobs.orders import MAX_TEXT_CHARACTERS
 from portal.ui.context import PageContext
 from portal.ui.desk import desk_element
 

@@ -84,7 +84,7 @@ class WorkerProcess:
         """Wait for work and have it done; False if that went wrong and should be tried again later."""
         try:
             self._wanted.clear()
-            if not await asyncio.to_thread(self._queue.unfinished):
+            if not await asyncio.to_thread(self._queue.active):
                 await self._wanted.wait()
             status = await self._run_once()
         except Exception as error:  # noqa: BLE001 - a full disk, a locked database, no room for a process: all pass

@@ -13,10 +13,11 @@ from avatars.library import presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
 from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
-from portal.intake.submissions import ensure_parts
+from portal.intake.submissions import ensure_parts, submit_test_clip
 from portal.intake.uploads import MAX_SPEECH_S
 from portal.jobs.face_reports import FaceReports
-from portal.jobs.queue import CLIP, PARTS, PREPARE, JobQueue
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import CLIP, PARTS, PREPARE
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
 from portal.worker.runner import JobFailed, JobWork, Recipe, Step
@@ -101,7 +102,7 @@ def _go_on(work: JobWork, queue: JobQueue) -> None:
         for backend in library.open(avatar).manifest["source"].get("imported", {}).get("networks", ()):
             with _passed_over(avatar):
                 ensure_parts(library, queue, work.settings, avatar=avatar, backend=backend)
-        queue.submit_test_clip(avatar, work.inputs["name"])
+        submit_test_clip(queue, avatar, work.inputs["name"])
 
 
 @contextmanager

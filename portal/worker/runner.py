@@ -1,15 +1,14 @@
 """The worker: a process of low priority that runs jobs. One a data folder; the portal never runs a job itself.
 
 It is crash-only. Nothing is done at the end of the process that its next start does not do as well, so ending it with a
-signal, by pulling the plug or by `kill -9` is the ordinary way: DBOS has recorded each finished step, the rest is run
-again. `portal.worker.process` starts it as a child of the portal; `python launch.py worker` runs one by hand.
+signal, by pulling the plug or by `kill -9` is the ordinary way: each finished step is recorded, the rest is run again.
+`portal.worker.process` starts it as a child of the portal; `python launch.py worker` runs one by hand.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import sys
 import threading
@@ -26,8 +25,10 @@ from avatars.disk import REMEDY, disk_full_explained, is_disk_full
 from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
-from portal.jobs.queue import APPLICATION, APPLICATION_VERSION, EXECUTOR_ID, JobQueue, open_database
+from portal.jobs.opening import open_queue, open_source
+from portal.jobs.queue import JobQueue
 from portal.jobs.records import JobFolders
+from portal.jobs.store import TakenJob
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -39,23 +40,16 @@ logger = logging.getLogger(__name__)
 NICENESS = 10
 LOCK_TIMEOUT_S = 10.0
 "A worker orphaned by a killed portal ends within milliseconds; one that still runs after this is somebody else's."
-POLLING_INTERVAL_S = 0.5
 REPORT_INTERVAL_S = 0.5
 "Progress is written, and a cancellation noticed, this often."
-MAX_ATTEMPTS = 5
-"A job that takes the process down with it is not tried for ever; but a stop of the portal counts as an attempt too."
 STALE_S = 3600.0
 "A file of an upload or a job whose request died before its job was queued."
 KEPT_JOBS = 500
 "Finished ones, besides those whose clips are there: only a person deletes what was made."
 
 
-_LOST = re.compile(r"Workflow \S+ (is|outcome was not recorded: the workflow is) no longer owned by this execution")
-"What DBOS says when a running job has been cancelled."
-
-
 class JobFailed(Exception):
-    """A step's failure as DBOS keeps it: `data` survives as JSON and becomes a JobFailure on the other side."""
+    """A step's failure. Its `data` is kept as JSON and becomes a JobFailure in the portal."""
 
     def __init__(
         self, code: str, message: str, hint: str, report: Mapping[str, Any] | None = None, cause: str = ""
@@ -159,12 +153,13 @@ def run_worker(settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: fl
     except filelock.Timeout:
         logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
         return 75
-    queue = JobQueue(settings.data_dir)
     library = AvatarLibrary(settings.data_dir / "avatars")
+    queue = open_queue(settings.data_dir, library)
     occupation = Occupation()
     try:
         with disk_full_explained("jobs cannot be run"):
-            _launch(settings, queue, library, occupation, recipes)
+            desk = _Desk(settings, queue, library, occupation)
+            open_source(settings.data_dir).serve({recipe.kind: partial(desk.do, recipe) for recipe in recipes})
             library.sweep()
             _sweep(queue)
     except DiskFull as error:
@@ -183,7 +178,7 @@ def run_worker(settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: fl
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once: an ordinary exit would wait for DBOS' pool, and so for the job in hand."""
+    """End the process at once: an ordinary exit would wait for the threads of jobs, and so for the job in hand."""
     logging.shutdown()
     os._exit(status)
 
@@ -194,57 +189,33 @@ def lower_priority() -> None:
         os.nice(NICENESS)
 
 
-def _launch(
-    settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation, recipes: Sequence[Recipe]
-) -> None:
-    from dbos import DBOS
+class _Desk:
+    """Where the jobs of this process are done."""
 
-    logging.getLogger("dbos").addFilter(_is_news)
-    DBOS(
-        config={
-            "name": APPLICATION,
-            "system_database_url": open_database(settings.data_dir),
-            "application_version": APPLICATION_VERSION,
-            "executor_id": EXECUTOR_ID,
-            "log_level": "WARNING",
-            # Nothing here waits for notifications or runs on a schedule.
-            "notification_listener_polling_interval_sec": 60.0,
-            "scheduler_polling_interval_sec": 3600.0,
-        }
-    )
-    for recipe in recipes:
-        _register(recipe, settings, queue, library, occupation)
-    DBOS.launch()
-    for recipe in recipes:
-        DBOS.register_queue(recipe.kind, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
+    def __init__(self, settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._library = library
+        self._occupation = occupation
 
-
-def _register(
-    recipe: Recipe, settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation
-) -> None:
-    from dbos import DBOS
-
-    whole = sum(step.weight for step in recipe.steps)
-
-    def workflow(inputs: dict[str, Any]) -> Any:
-        job_id = DBOS.workflow_id
-        assert job_id is not None
-        result: Any = None
+    def do(self, recipe: Recipe, job: TakenJob) -> Any:
+        """All steps of a job; gives what the last one gives."""
+        folders = self._queue.folders
+        kept_when_cancelled = partial(self._queue.may_go_on, recipe.kind, job.inputs["avatar"])
+        whole = sum(step.weight for step in recipe.steps)
         before = 0.0
-        kept_when_cancelled = partial(queue.may_go_on, recipe.kind, inputs["avatar"])
-        with occupation.occupied(), _tidied(queue, job_id, kept_when_cancelled):
+        result: Any = None
+        with self._occupation.occupied(), _tidied(self._queue, job.id, kept_when_cancelled):
             # Its folder tells the owner of this process what is in hand, until it is tidied away.
-            queue.folders.work(job_id).mkdir(parents=True, exist_ok=True)
+            folders.work(job.id).mkdir(parents=True, exist_ok=True)
             for step in recipe.steps:
-                report = _Reporter(queue, job_id, step.name, before / whole, step.weight / whole)
-                work = JobWork(job_id, inputs, settings, queue.folders, library, report)
+                report = _Reporter(self._queue, job.id, step.name, before / whole, step.weight / whole)
+                work = JobWork(job.id, job.inputs, self._settings, folders, self._library, report)
                 with _recorded_or_left():
-                    result = DBOS.run_step({"name": step.name}, _perform, step, work, report)
+                    result = job.once(step.name, partial(_perform, step, work, report))
                 before += step.weight
-        recipe.then(work, queue)
+        recipe.then(work, self._queue)
         return result
-
-    DBOS.workflow(name=recipe.kind, max_recovery_attempts=MAX_ATTEMPTS)(workflow)
 
 
 def _perform(step: Step, work: JobWork, report: _Reporter) -> Any:
@@ -307,7 +278,7 @@ class _Reporter:
     def _write(self, fraction: float) -> None:
         self._due = time.monotonic() + REPORT_INTERVAL_S
         progress = round(self._start + self._share * min(max(fraction, 0.0), 1.0), 3)
-        if not self._queue.report(self._job_id, self._step, progress):
+        if not self._queue.store.report(self._job_id, self._step, progress):
             raise JobCancelled(self._job_id)
 
 
@@ -319,7 +290,7 @@ def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool
     except Exception as error:
         queue.folders.clear(job_id, keep_upload=not isinstance(error, JobCancelled) or kept_when_cancelled())
         raise
-    except BaseException:  # DBOS' own way to say that a job was cancelled
+    except BaseException:  # DBOS says in this way that a job was cancelled
         queue.folders.clear(job_id, keep_upload=kept_when_cancelled())
         raise
     queue.folders.clear(job_id)
@@ -340,9 +311,3 @@ def _sweep(queue: JobQueue) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """DBOS logs each failed job with a traceback, and a cancelled one as lost; ours are told once, in plain words."""
-    message = record.getMessage()
-    return not message.startswith("Exception encountered in background workflow") and not _LOST.match(message)

@@ -17,7 +17,7 @@ from typing import Any
 from dbos import DBOS
 
 from avatars.errors import BadMedia
-from portal.jobs.queue import CLIP, PREPARE
+from portal.jobs.records import CLIP, PREPARE
 from portal.worker.runner import JobWork, Recipe, Step, run_worker
 
 

@@ -31,6 +31,8 @@ from portal.api.jobs import jobs_router
 from portal.backends import LOOKED_UP_EVERY_S, BackendCatalogue
 from portal.http.bodies import Bodies
 from portal.intake.uploads import Uploads
+from portal.jobs.opening import open_queue
+from portal.jobs.orders import order_of_clip, order_of_parts, order_of_preset
 from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
@@ -44,8 +46,8 @@ PHOTO = presets()[0].picture
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    queue = JobQueue(tmp_path, max_waiting=4)
+def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
+    queue = open_queue(tmp_path, library, max_waiting=4)
     yield queue
     queue.close()
 
@@ -253,8 +255,8 @@ def test_jobs_of_a_deleted_avatar_are_cancelled(
 ) -> None:
     """Nothing goes on being made for an avatar that is gone."""
     make_bundle("ada")
-    parts = queue.submit_parts("ada", "Ada", "wav2lip96", {})
-    clip = queue.submit_clip(avatar="ada", text="hello")
+    parts = queue.submit(order_of_parts("ada", "Ada", "wav2lip96", {}))
+    clip = queue.submit(order_of_clip(avatar="ada", text="hello"))
     assert client.delete("/api/avatars/ada").status_code == 204
     told = [client.get(f"/api/jobs/{job.id}").json() for job in (parts, clip)]
     assert [(job["state"], job["retryable"], job["gone"]) for job in told] == [("cancelled", False, "avatar")] * 2
@@ -423,7 +425,7 @@ def test_health_tells_sessions_jobs_and_backends(client: TestClient, make_bundle
 def test_health_names_what_is_wrong(tmp_path: Path, queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, a folder that takes nothing, a worker that does not start, and jobs that nobody runs."""
     assert find_trouble(tmp_path, queue) == []
-    queue.submit_preset("mira", "Mira")
+    queue.submit(order_of_preset("mira", "Mira"))
     asked_at_s = queue.list()[0].created_at
     assert find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s + 59) == []
     assert "no worker" in find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s + 61)[0]

@@ -16,6 +16,7 @@ from avatars.errors import AvatarNotFound
 from pipeline.clock import ManualClock
 from pipeline.transports.loops import LoopCoding
 from portal.app import FIRST_AVATAR_S, Portal, _announce, create_app, serve
+from portal.jobs.orders import order_of_preset
 from portal.settings import Settings
 
 pytestmark = pytest.mark.thorough
@@ -68,7 +69,7 @@ async def test_an_avatar_that_is_being_made_is_waited_for(
     portal: Portal, make_bundle: Callable[..., AvatarBundle]
 ) -> None:
     """Our own character on a fresh machine: it is there as soon as its job has made it."""
-    portal.queue.submit_preset("mira", "Mira")
+    portal.queue.submit(order_of_preset("mira", "Mira"))
     portal.engine.clock = Interlude(lambda: make_bundle("mira"))
     assert (await portal._first_avatar()).id == "mira"
 
@@ -76,7 +77,7 @@ async def test_an_avatar_that_is_being_made_is_waited_for(
 @pytest.mark.parametrize(("outcome", "told"), [("failed", "no avatar 'mira'"), ("endless", "still not made")])
 async def test_an_avatar_that_will_not_be_made_is_told(portal: Portal, outcome: str, told: str) -> None:
     """Its job has ended without it, or takes very long: the portal does not wait for ever."""
-    job = portal.queue.submit_preset("mira", "Mira")
+    job = portal.queue.submit(order_of_preset("mira", "Mira"))
     ended = Interlude(lambda: portal.queue.cancel(job.id))
     portal.engine.clock = ended if outcome == "failed" else Interlude(step_s=FIRST_AVATAR_S)
     with pytest.raises(AvatarNotFound, match=told):

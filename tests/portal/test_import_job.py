@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from avatars.library import AvatarLibrary
-from portal.jobs.queue import CLIP, PARTS, PREPARE, JobQueue
-from portal.jobs.records import JobFolders
+from portal.jobs.opening import open_queue
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import CLIP, PARTS, PREPARE, JobFolders
 from portal.settings import Settings
 from portal.worker.recipes import recipes
 from portal.worker.runner import JobWork
@@ -20,8 +21,8 @@ from tests.portraits import portrait_bundle
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    queue = JobQueue(tmp_path)
+def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
+    queue = open_queue(tmp_path, library)
     yield queue
     queue.close()
 

@@ -17,8 +17,8 @@ from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
 from portal.http.bodies import Bodies
 from portal.intake.uploads import Uploads
-from portal.jobs.queue import PREPARE, JobQueue
-from portal.jobs.records import JobFolders
+from portal.jobs.opening import open_queue
+from portal.jobs.records import PREPARE, JobFolders
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
 from portal.worker.recipes import recipes
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.thorough
 
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:
-    queue = JobQueue(tmp_path)
+    queue = open_queue(tmp_path, library)
     app = FastAPI()
     settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_ids, 50)
     app.include_router(avatars_router(library, queue, settings, Uploads(tmp_path), shares))

@@ -20,16 +20,29 @@ from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
-from portal.intake.submissions import ensure_presets, submit_avatar
-from portal.jobs.queue import MAX_TEXT_CHARACTERS, JobQueue, id_of_test_clip
-from portal.jobs.records import JobFailure
+from portal.intake.submissions import ensure_presets, submit_avatar, submit_test_clip
+from portal.jobs.dbos_store import DbosStore
+from portal.jobs.opening import open_queue
+from portal.jobs.orders import (
+    MAX_TEXT_CHARACTERS,
+    id_of_test_clip,
+    order_of_avatar,
+    order_of_clip,
+    order_of_parts,
+    order_of_preset,
+)
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import JobFailure, JobFolders
+from portal.jobs.store import JobStore
+from tests.portal.memory_store import MemoryStore
 
 MakeBundle = Callable[..., AvatarBundle]
 
 
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    queue = JobQueue(tmp_path, max_waiting=3)
+@pytest.fixture(params=["memory", "dbos"])
+def queue(request: pytest.FixtureRequest, tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
+    store: JobStore = MemoryStore() if request.param == "memory" else DbosStore(tmp_path)
+    queue = JobQueue(store, JobFolders(tmp_path), library, max_waiting=3)
     yield queue
     queue.close()
 
@@ -45,7 +58,7 @@ def test_an_upload_becomes_a_waiting_job_that_owns_the_file(queue: JobQueue, tmp
     told: list[bool] = []
     queue.on_submit(lambda: told.append(True))
     path = upload(tmp_path)
-    job = queue.submit_avatar(path, avatar="me-1", name="Me", consent=True, file_name="../me.png")
+    job = queue.submit(order_of_avatar(path, avatar="me-1", name="Me", consent=True, file_name="../me.png"))
     assert (job.state, job.progress, job.avatar, job.name, job.error, job.result) == (
         "queued",
         0,
@@ -56,13 +69,13 @@ def test_an_upload_becomes_a_waiting_job_that_owns_the_file(queue: JobQueue, tmp
     )
     kept = queue.folders.upload(job.id)
     assert kept is not None and kept.name == "upload" and not path.exists()
-    assert told == [True] and queue.unfinished() and queue.counts() == {"queued": 1, "running": 0}
+    assert told == [True] and queue.active() == [job]
 
 
 def test_an_upload_without_consent_is_refused(queue: JobQueue, tmp_path: Path) -> None:
     """Without consent nothing is queued."""
     with pytest.raises(BadRequest, match="consent"):
-        queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=False)
+        queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=False))
     assert queue.list() == []
 
 
@@ -70,52 +83,61 @@ def test_an_upload_without_consent_is_refused(queue: JobQueue, tmp_path: Path) -
 def test_a_clip_needs_words_and_not_too_many(queue: JobQueue, text: str | None) -> None:
     """An empty text and one over the limit are refused."""
     with pytest.raises(BadRequest):
-        queue.submit_clip(avatar="me", text=text)
+        queue.submit(order_of_clip(avatar="me", text=text))
 
 
 def test_titles_keep_their_slashes(queue: JobQueue, tmp_path: Path) -> None:
     """What a person types is no path; the name of a file is one, and stands in where nothing was typed."""
-    assert queue.submit_clip(avatar="me", text="24/7, and/or").name == "24/7, and/or"
-    named = queue.submit_avatar(upload(tmp_path), avatar="me-1", name="AC/DC", consent=True, file_name="../me.png")
+    assert queue.submit(order_of_clip(avatar="me", text="24/7, and/or")).name == "24/7, and/or"
+    named = queue.submit(
+        order_of_avatar(upload(tmp_path), avatar="me-1", name="AC/DC", consent=True, file_name="../me.png")
+    )
     assert named.name == "AC/DC"
-    unnamed = queue.submit_avatar(upload(tmp_path), avatar="me-2", name=" ", consent=True, file_name="C:\\a\\me.png")
+    unnamed = queue.submit(
+        order_of_avatar(upload(tmp_path), avatar="me-2", name=" ", consent=True, file_name="C:\\a\\me.png")
+    )
     assert unnamed.name == "me"
 
 
 def test_jobs_are_listed_newest_first(queue: JobQueue) -> None:
     """The list is in order of birth, the newest first, and can be narrowed to a kind."""
-    ids = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
+    ids = [queue.submit(order_of_clip(avatar="me", text=str(number))).id for number in range(3)]
     assert [job.id for job in queue.list()] == ids[::-1]
     assert queue.list(kind="prepare") == []
 
 
-def test_a_test_clip_is_in_its_place_among_the_others(queue: JobQueue, tmp_path: Path) -> None:
+def test_a_test_clip_is_in_its_place_among_the_others(tmp_path: Path, library: AvatarLibrary) -> None:
     """Its id does not tell when it was born: what was queued later comes before it."""
-    queue.submit_test_clip("me", "Me")
+    queue = open_queue(tmp_path, library)
+    submit_test_clip(queue, "me", "Me")
     with sqlite3.connect(tmp_path / "jobs.db") as database:
         database.execute("UPDATE workflow_status SET created_at = created_at - 5000")
-    later = queue.submit_clip(avatar="me", text="later").id
+    later = queue.submit(order_of_clip(avatar="me", text="later")).id
     assert [job.id for job in queue.list()] == [later, id_of_test_clip("me")]
     database.close()
+    queue.close()
 
 
 def test_what_waits_already_is_found_in_a_full_queue(queue: JobQueue) -> None:
     """Asking again for what is queued takes no place, and so is no matter of room."""
-    preset, clip = queue.submit_preset("mira", "Mira"), queue.submit_test_clip("me", "Me")
-    parts = queue.submit_parts("me", "Me", "wav2lip96", {})
+    preset, clip = queue.submit(order_of_preset("mira", "Mira")), submit_test_clip(queue, "me", "Me")
+    parts = queue.submit(order_of_parts("me", "Me", "wav2lip96", {}))
     with pytest.raises(QueueFull):
-        queue.submit_preset("theo", "Theo")
-    assert queue.submit_preset("mira", "Mira") == preset
-    assert queue.submit_test_clip("me", "Me") == clip
-    assert queue.submit_parts("me", "Me", "wav2lip96", {}) == parts
+        queue.submit(order_of_preset("theo", "Theo"))
+    assert queue.submit(order_of_preset("mira", "Mira")) == preset
+    assert submit_test_clip(queue, "me", "Me") == clip
+    assert queue.submit(order_of_parts("me", "Me", "wav2lip96", {})) == parts
 
 
 def test_all_jobs_of_an_avatar_are_cancelled(queue: JobQueue) -> None:
     """Those of others and those that have ended stay as they are."""
-    ended = queue.submit_clip(avatar="me", text="hello").id
+    ended = queue.submit(order_of_clip(avatar="me", text="hello")).id
     queue.cancel(ended)
-    mine = [queue.submit_clip(avatar="me", text="hello").id, queue.submit_parts("me", "Me", "wav2lip96", {}).id]
-    other = queue.submit_clip(avatar="you", text="hello").id
+    mine = [
+        queue.submit(order_of_clip(avatar="me", text="hello")).id,
+        queue.submit(order_of_parts("me", "Me", "wav2lip96", {})).id,
+    ]
+    other = queue.submit(order_of_clip(avatar="you", text="hello")).id
     queue.cancel_all_of("me")
     assert {queue.get(job).state for job in (ended, *mine)} == {"cancelled"}
     assert queue.get(other).state == "queued"
@@ -124,7 +146,7 @@ def test_all_jobs_of_an_avatar_are_cancelled(queue: JobQueue) -> None:
 def test_a_sweep_forgets_old_jobs_but_no_clip(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many finished jobs the oldest are forgotten; a clip that somebody made stays, and so does its job."""
     monkeypatch.setattr(portal.worker.runner, "KEPT_JOBS", 1)
-    jobs = [queue.submit_clip(avatar="me", text=str(number)).id for number in range(3)]
+    jobs = [queue.submit(order_of_clip(avatar="me", text=str(number))).id for number in range(3)]
     for job in jobs:
         queue.cancel(job)
     clip = queue.folders.clip(jobs[0])
@@ -137,14 +159,16 @@ def test_a_sweep_forgets_old_jobs_but_no_clip(queue: JobQueue, monkeypatch: pyte
 def test_a_full_queue_takes_no_more(queue: JobQueue, tmp_path: Path) -> None:
     """Beyond the limit of waiting jobs a submission is refused and leaves no file."""
     for number in range(3):
-        queue.submit_clip(avatar="me", text=str(number))
+        queue.submit(order_of_clip(avatar="me", text=str(number)))
     with pytest.raises(QueueFull):
-        queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+        queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True))
     assert not list((tmp_path / "jobs").glob("*"))
 
 
-def test_many_who_ask_at_the_same_time_find_no_more_room(queue: JobQueue) -> None:
+def test_many_who_ask_at_the_same_time_find_no_more_room(queue: JobQueue, make_bundle: MakeBundle) -> None:
     """Of twenty submissions at once as many are taken as have room; of eight retries of one job, one."""
+
+    make_bundle("me")
 
     def outcome(ask: Callable[[], object]) -> str:
         try:
@@ -154,10 +178,9 @@ def test_many_who_ask_at_the_same_time_find_no_more_room(queue: JobQueue) -> Non
         return "taken"
 
     with ThreadPoolExecutor(20) as many:
-        asked = [lambda: queue.submit_clip(avatar="me", text="hello")] * 20
+        asked = [lambda: queue.submit(order_of_clip(avatar="me", text="hello"))] * 20
         assert Counter(many.map(outcome, asked)) == {"taken": 3, "queue_full": 17}
         job = queue.list()[0].id
-        queue._library = {"me"}  # type: ignore[assignment]
         queue.cancel(job)
         again = [lambda: queue.retry(job)] * 8
         assert Counter(many.map(outcome, again)) == {"taken": 1, "bad_request": 7}
@@ -165,17 +188,17 @@ def test_many_who_ask_at_the_same_time_find_no_more_room(queue: JobQueue) -> Non
 
 def test_a_cancelled_waiting_job_leaves_nothing(queue: JobQueue, tmp_path: Path) -> None:
     """Cancelling before a worker took the job removes its files; twice does no harm."""
-    job = queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+    job = queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True))
     assert queue.cancel(job.id).state == "cancelled"
     assert queue.cancel(job.id).state == "cancelled"
-    assert not queue.folders.home(job.id).exists() and not queue.unfinished()
+    assert not queue.folders.home(job.id).exists() and not queue.active()
     assert not queue.retryable(queue.get(job.id))
 
 
 def test_a_cancelled_clip_of_a_text_can_be_run_again(queue: JobQueue, make_bundle: MakeBundle) -> None:
     """What needs no upload can be retried as long as its avatar is there; what is done or waits cannot."""
     make_bundle("me")
-    job = queue.submit_clip(avatar="me", text="hello")
+    job = queue.submit(order_of_clip(avatar="me", text="hello"))
     with pytest.raises(BadRequest):
         queue.retry(job.id)
     queue.cancel(job.id)
@@ -187,7 +210,7 @@ def test_a_cancelled_clip_of_a_recording_can_be_run_again(
 ) -> None:
     """A small recording is kept for that, until the job is removed; of a large one it is told that it is gone."""
     make_bundle("me")
-    small, large = (queue.submit_clip(avatar="me", audio=upload(tmp_path, "speech.wav")) for _ in range(2))
+    small, large = (queue.submit(order_of_clip(avatar="me", audio=upload(tmp_path, "speech.wav"))) for _ in range(2))
     queue.cancel(small.id)
     monkeypatch.setattr("portal.jobs.records.MAX_KEPT_UPLOAD_BYTES", 1)
     assert queue.gone(queue.cancel(large.id)) == "upload" and not queue.retryable(queue.get(large.id))
@@ -200,8 +223,8 @@ def test_without_its_avatar_no_job_can_be_run_again(queue: JobQueue, tmp_path: P
     """A clip or a preparation needs the avatar; a job that makes one does not. Nothing is kept for what cannot be."""
     make_bundle("me")
     clip, making = (
-        queue.submit_clip(avatar="me", audio=upload(tmp_path, "speech.wav")),
-        queue.submit_preset("mira", "Mira"),
+        queue.submit(order_of_clip(avatar="me", audio=upload(tmp_path, "speech.wav"))),
+        queue.submit(order_of_preset("mira", "Mira")),
     )
     AvatarLibrary(tmp_path / "avatars").delete("me")
     queue.cancel_all_of("me")
@@ -215,7 +238,7 @@ def test_without_its_avatar_no_job_can_be_run_again(queue: JobQueue, tmp_path: P
 
 def test_a_deleted_job_is_forgotten_with_its_clip(queue: JobQueue) -> None:
     """Deleting cancels, forgets, and removes the clip."""
-    job = queue.submit_clip(avatar="me", text="hello")
+    job = queue.submit(order_of_clip(avatar="me", text="hello"))
     clip = queue.folders.clip(job.id)
     clip.parent.mkdir()
     clip.write_bytes(b"mp4")
@@ -243,7 +266,7 @@ def test_a_full_disk_leaves_no_half_upload(queue: JobQueue, tmp_path: Path, monk
 
     monkeypatch.setattr(shutil, "move", move)
     with pytest.raises(DiskFull, match="space"):
-        queue.submit_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+        queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True))
     assert queue.list() == [] and not list((tmp_path / "jobs").glob("*"))
 
 
@@ -262,13 +285,14 @@ def test_an_upload_is_not_kept_whatever_refuses_it(
     assert not path.exists()
 
 
-def test_another_process_sees_the_same_jobs(queue: JobQueue, tmp_path: Path) -> None:
+def test_another_process_sees_the_same_jobs(tmp_path: Path, library: AvatarLibrary) -> None:
     """The queue is its database: a second one on the same folder shows the same jobs."""
-    job = queue.submit_clip(avatar="me", text="hello")
-    other = JobQueue(tmp_path)
+    queue = open_queue(tmp_path, library)
+    job = queue.submit(order_of_clip(avatar="me", text="hello"))
+    other = open_queue(tmp_path, library)
     assert other.get(job.id) == job
-    other.close()
-    other.close()
+    for one in (queue, other, other):
+        one.close()
 
 
 @pytest.mark.parametrize(("code", "useful"), [("no_face", False), ("bad_media", False), ("disk_full", True)])
@@ -277,7 +301,7 @@ def test_only_what_may_turn_out_better_can_be_tried_again(
 ) -> None:
     """What went in is at fault: a second try is refused with its remedy. A full disk may have room then."""
     make_bundle("me")
-    waiting = queue.submit_clip(avatar="me", text="hello")
+    waiting = queue.submit(order_of_clip(avatar="me", text="hello"))
     queue.cancel(waiting.id)
     failure = JobFailure(code, "It failed.", "Do it otherwise.")
     failed = replace(queue.get(waiting.id), state="failed", error=failure)

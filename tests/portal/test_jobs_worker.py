@@ -24,7 +24,9 @@ from avatars.media_limits import fit_within
 from pipeline.clock import Clock
 from portal.intake.submissions import submit_avatar
 from portal.jobs.face_reports import FaceReports
-from portal.jobs.queue import JobQueue, id_of_test_clip
+from portal.jobs.opening import open_queue
+from portal.jobs.orders import id_of_test_clip, order_of_avatar, order_of_clip
+from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
@@ -50,7 +52,7 @@ class Bench:
         self.data_dir = data_dir
         os.mkfifo(data_dir / "gate")
         self._gate = os.open(data_dir / "gate", os.O_RDWR)
-        self.queue = JobQueue(data_dir)
+        self.queue = open_queue(data_dir, AvatarLibrary(data_dir / "avatars"))
         settings: Any = SimpleNamespace(
             model_dump_json=lambda: f'{{"data_dir": "{data_dir}"}}', job_silence_s=600.0 if clock is None else 60.0
         )
@@ -59,7 +61,7 @@ class Bench:
     def submit_photo(self, content: bytes = b"pixels") -> Job:
         photo = self.data_dir / "photo.JPG"
         photo.write_bytes(content)
-        return self.queue.submit_avatar(photo, avatar="ada-1", name="Ada", consent=True)
+        return self.queue.submit(order_of_avatar(photo, avatar="ada-1", name="Ada", consent=True))
 
     def open_gate(self) -> None:
         os.write(self._gate, b".")
@@ -116,7 +118,7 @@ async def test_a_job_goes_through_its_stages_and_leaves_only_its_result(bench: B
 async def test_a_killed_worker_s_job_is_finished_by_the_next_without_repeating_stages(bench: Bench) -> None:
     """After kill -9 in the second stage a new worker starts by itself and goes on with the second stage."""
     job = await asyncio.to_thread(bench.submit_photo)
-    job = await bench.until(job.id, lambda job: job.stage == "gated")
+    job = await bench.until(job.id, lambda job: job.step == "gated")
     assert job.state == "running" and 0.2 < job.progress < 0.8
     killed = bench.worker.pid
     assert killed is not None
@@ -131,7 +133,7 @@ async def test_a_killed_worker_s_job_is_finished_by_the_next_without_repeating_s
 async def test_a_job_whose_progress_could_not_be_written_down_goes_on_later(bench: Bench) -> None:
     """A full disk in mid-job costs neither the upload nor what was done: the worker ends, the next one finishes it."""
     job = await asyncio.to_thread(bench.submit_photo)
-    await bench.until(job.id, lambda job: job.stage == "gated")
+    await bench.until(job.id, lambda job: job.step == "gated")
     (bench.data_dir / "full").touch()
     before = bench.worker.pid
     bench.open_gate()
@@ -146,7 +148,7 @@ async def test_a_job_whose_progress_could_not_be_written_down_goes_on_later(benc
 async def test_a_job_waits_for_the_next_start_of_the_portal(bench: Bench) -> None:
     """A portal that closes in the middle of a job leaves it; the next portal's worker finishes it."""
     job = await asyncio.to_thread(bench.submit_photo)
-    await bench.until(job.id, lambda job: job.stage == "gated")
+    await bench.until(job.id, lambda job: job.step == "gated")
     await bench.worker.aclose()
     await bench.worker.aclose()
     assert (await asyncio.to_thread(bench.queue.get, job.id)).state == "running"
@@ -157,10 +159,10 @@ async def test_a_job_waits_for_the_next_start_of_the_portal(bench: Bench) -> Non
 
 async def test_a_running_job_is_cancelled_within_its_step(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     """A running step notices a cancellation, quietly, and the next job gets its turn."""
-    job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="for ever"))
-    await bench.until(job.id, lambda job: job.stage == "speak")
+    job = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", text="for ever")))
+    await bench.until(job.id, lambda job: job.step == "speak")
     assert (await asyncio.to_thread(bench.queue.cancel, job.id)).state == "cancelled"
-    following = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="hello"))
+    following = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", text="hello")))
     assert (await bench.finished(following.id)).state == "done"
     assert (await asyncio.to_thread(bench.queue.get, job.id)).state == "cancelled"
     assert "no longer owned" not in "".join(capfd.readouterr())
@@ -170,10 +172,10 @@ async def test_a_running_job_is_cancelled_within_its_step(bench: Bench, capfd: p
 async def test_a_worker_that_hangs_in_a_job_nobody_wants_is_ended(hurried: Bench, how: str) -> None:
     """It does not notice the cancellation, so it is killed; its folder is tidied, and the next job gets its turn."""
     job = await asyncio.to_thread(hurried.submit_photo)
-    await hurried.until(job.id, lambda job: job.stage == "gated")
+    await hurried.until(job.id, lambda job: job.step == "gated")
     held = hurried.worker.pid
     await asyncio.to_thread(getattr(hurried.queue, how), job.id)
-    following = await asyncio.to_thread(lambda: hurried.queue.submit_clip(avatar="ada", text="hello"))
+    following = await asyncio.to_thread(lambda: hurried.queue.submit(order_of_clip(avatar="ada", text="hello")))
     async with asyncio.timeout(DEADLINE_S):
         while hurried.worker.pid == held or hurried.queue.folders.home(job.id).exists():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -187,7 +189,7 @@ async def test_a_job_without_progress_is_given_up_and_told(hurried: Bench) -> No
     failed = await hurried.finished(job.id)
     assert failed.state == "failed" and failed.error is not None
     assert failed.error.code == "job_stuck" and "no progress" in failed.error.message and failed.error.hint
-    following = await asyncio.to_thread(lambda: hurried.queue.submit_clip(avatar="ada", text="hello"))
+    following = await asyncio.to_thread(lambda: hurried.queue.submit(order_of_clip(avatar="ada", text="hello")))
     assert (await hurried.finished(following.id)).state == "done"
     assert hurried.trace().count("gated") == 1
     again = await asyncio.to_thread(hurried.queue.retry, job.id)
@@ -199,7 +201,7 @@ async def test_a_job_without_progress_is_given_up_and_told(hurried: Bench) -> No
 async def test_failures_keep_their_code_message_and_remedy(bench: Bench) -> None:
     """What went wrong in the worker is read in the portal: code, message and hint."""
     jobs = {
-        text: await asyncio.to_thread(lambda text=text: bench.queue.submit_clip(avatar="ada", text=text))
+        text: await asyncio.to_thread(lambda text=text: bench.queue.submit(order_of_clip(avatar="ada", text=text)))
         for text in ("bad media", "disk full", "database full", "surprise")
     }
     ended = {text: await bench.finished(job.id) for text, job in jobs.items()}
@@ -220,10 +222,10 @@ async def test_a_recording_stays_for_a_running_clip_that_was_cancelled(
     make_bundle("ada")
     recording = bench.data_dir / "speech.wav"
     recording.write_bytes(b"samples")
-    job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", audio=recording))
-    await bench.until(job.id, lambda job: job.stage == "speak")
+    job = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", audio=recording)))
+    await bench.until(job.id, lambda job: job.step == "speak")
     await asyncio.to_thread(bench.queue.cancel, job.id)
-    following = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="hello"))
+    following = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", text="hello")))
     await bench.finished(following.id)  # so the other one has been tidied up
     assert bench.queue.folders.upload(job.id) is not None and not bench.queue.folders.work(job.id).exists()
     assert (await asyncio.to_thread(bench.queue.retry, job.id)).active
@@ -232,7 +234,7 @@ async def test_a_recording_stays_for_a_running_clip_that_was_cancelled(
 async def test_a_failed_job_can_be_run_again(bench: Bench, make_bundle: Callable[..., AvatarBundle]) -> None:
     """Retrying runs a failed job from its first stage under the same id."""
     make_bundle("ada")
-    job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="disk full"))
+    job = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", text="disk full")))
     failed = await bench.finished(job.id)
     assert bench.queue.retryable(failed)
     again = await asyncio.to_thread(bench.queue.retry, job.id)
@@ -242,7 +244,8 @@ async def test_a_failed_job_can_be_run_again(bench: Bench, make_bundle: Callable
 
 async def test_the_shipped_worker_prepares_a_photo_though_it_is_killed_in_the_middle(tmp_path: Path) -> None:
     """The real worker, killed with -9 while it brings a photo to life, is replaced by one that finishes the avatar."""
-    library, queue = AvatarLibrary(tmp_path / "avatars"), JobQueue(tmp_path)
+    library = AvatarLibrary(tmp_path / "avatars")
+    queue = open_queue(tmp_path, library)
     worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
     photo = small_photo(tmp_path / "photo.jpg", presets()[0].picture)
 
@@ -252,7 +255,7 @@ async def test_the_shipped_worker_prepares_a_photo_though_it_is_killed_in_the_mi
     job = await asyncio.to_thread(submit)
     await worker.start()
     try:
-        await until(queue, job.id, lambda job: job.stage == "make_loop")
+        await until(queue, job.id, lambda job: job.step == "make_loop")
         read = (queue.folders.work(job.id) / "read_source").stat().st_mtime_ns
         killed = worker.pid
         assert killed is not None
@@ -273,7 +276,8 @@ async def test_the_shipped_worker_prepares_a_photo_though_it_is_killed_in_the_mi
 
 async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Path) -> None:
     """A refused photo fails with code, remedy, face report and its strip of pictures, and is not tried again."""
-    library, queue = AvatarLibrary(tmp_path / "avatars"), JobQueue(tmp_path)
+    library = AvatarLibrary(tmp_path / "avatars")
+    queue = open_queue(tmp_path, library)
     worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
     wall = tmp_path / "wall.jpg"
     wall.write_bytes(encode_jpeg(np.full((200, 300, 3), 180, np.uint8)))
@@ -321,7 +325,7 @@ async def test_leftovers_of_long_ago_are_swept(bench: Bench) -> None:
     old[4].symlink_to("nowhere")
     for path in (*old, bench.data_dir / "clips" / "whole.mp4"):
         os.utime(path, (0, 0), follow_symlinks=False)
-    job = await asyncio.to_thread(lambda: bench.queue.submit_clip(avatar="ada", text="hello"))
+    job = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", text="hello")))
     assert (await bench.finished(job.id)).state == "done"
     assert not any(path.is_symlink() or path.exists() for path in old)
     assert (elsewhere / "kept").exists() and (bench.data_dir / "uploads" / "new.png").exists()
@@ -331,7 +335,7 @@ async def test_leftovers_of_long_ago_are_swept(bench: Bench) -> None:
 async def test_a_second_worker_leaves_the_data_folder_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one worker serves a data folder another one says so and ends with status 75."""
     job = await asyncio.to_thread(bench.submit_photo)
-    await bench.until(job.id, lambda job: job.stage == "gated")
+    await bench.until(job.id, lambda job: job.step == "gated")
     monkeypatch.setattr(portal.worker.runner, "LOCK_TIMEOUT_S", 0.0)
     monkeypatch.setattr(portal.worker.runner, "lower_priority", lambda: None)
     assert await asyncio.to_thread(portal.worker.runner.run_worker, Settings(data_dir=bench.data_dir), ()) == 75

@@ -23,6 +23,8 @@ from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
 from portal.intake.submissions import ensure_parts
 from portal.intake.uploads import Uploads
+from portal.jobs.opening import open_queue
+from portal.jobs.orders import order_of_parts
 from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
@@ -49,8 +51,8 @@ def all_ready(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    queue = JobQueue(tmp_path)
+def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
+    queue = open_queue(tmp_path, library)
     yield queue
     queue.close()
 
@@ -177,7 +179,7 @@ async def test_a_killed_preparation_goes_on_with_the_next_batch(
     settings = Settings(data_dir=tmp_path, worker_idle_s=30)
     worker = WorkerProcess(settings, queue)
     usual = CropParameters.of("wav2lip256").to_json()
-    job = await asyncio.to_thread(queue.submit_parts, "ada", "Ada", "wav2lip256", usual)
+    job = await asyncio.to_thread(queue.submit, order_of_parts("ada", "Ada", "wav2lip256", usual))
     await worker.start()
     try:
         folder = queue.folders.work(job.id)
@@ -207,7 +209,7 @@ async def test_missing_weights_fail_the_job_with_the_command_that_gets_them(
     bundle = portrait_bundle(library.root / "ada", size=128)
     worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
     usual = CropParameters.of("musetalk15").to_json()
-    job = await asyncio.to_thread(queue.submit_parts, "ada", "Ada", "musetalk15", usual)
+    job = await asyncio.to_thread(queue.submit, order_of_parts("ada", "Ada", "musetalk15", usual))
     await worker.start()
     try:
         job = await until(queue, job.id, lambda job: not job.active)

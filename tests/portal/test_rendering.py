@@ -15,7 +15,8 @@ from avatars.errors import NetworkMissing
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, networks_of
 from pipeline.errors import BackendUnavailable, RenderError
-from portal.jobs.queue import JobQueue
+from portal.intake.submissions import submit_test_clip
+from portal.jobs.opening import open_queue
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
 from portal.settings import Settings
@@ -128,12 +129,12 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_prepared(
 
 @pytest.mark.usefixtures("weights")
 async def test_the_test_clip_of_a_new_avatar_shows_the_network(
-    settings: Settings, bundle: AvatarBundle, tmp_path: Path
+    settings: Settings, bundle: AvatarBundle, library: AvatarLibrary, tmp_path: Path
 ) -> None:
     """The real worker prepares the avatar inside the clip's own job, and leaves nothing of it behind."""
-    queue = JobQueue(tmp_path)
+    queue = open_queue(tmp_path, library)
     worker = WorkerProcess(settings, queue)
-    job = await asyncio.to_thread(queue.submit_test_clip, "ada", "Ada")
+    job = await asyncio.to_thread(submit_test_clip, queue, "ada", "Ada")
     await worker.start()
     try:
         job = await until(queue, job.id, lambda job: not job.active)

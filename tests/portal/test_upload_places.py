@@ -12,14 +12,14 @@ from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.http.bodies import Bodies, UploadPlaces
 from portal.intake.uploads import Uploads
-from portal.jobs.queue import JobQueue
+from portal.jobs.opening import open_queue
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
 
 
 def test_both_kinds_of_upload_take_the_same_places(tmp_path: Path, library: AvatarLibrary) -> None:
     """Where none is left, neither a photo nor a recording is taken."""
-    settings, queue, uploads = Settings(data_dir=tmp_path), JobQueue(tmp_path), Uploads(tmp_path)
+    settings, queue, uploads = Settings(data_dir=tmp_path), open_queue(tmp_path, library), Uploads(tmp_path)
     uploads.places = UploadPlaces(each=0)
     shares = JobShares(queue.active_ids, 50)
     app = FastAPI()

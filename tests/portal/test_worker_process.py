@@ -26,7 +26,7 @@ class Looks:
         self._loop = asyncio.get_running_loop()
         self.looks: asyncio.Queue[object] = asyncio.Queue()
 
-    def unfinished(self) -> bool:
+    def active(self) -> bool:
         answer = next(self._answers, False)
         self._loop.call_soon_threadsafe(self.looks.put_nowait, answer)
         if isinstance(answer, Exception):

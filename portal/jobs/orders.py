@@ -1,0 +1,108 @@
+"""What people may ask for, as orders: checked and named here, then submitted to the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import BadRequest
+from portal.jobs.records import CLIP, PARTS, PREPARE, JobOrder, Joins
+from portal.names import clean_file_name, clean_name
+
+__all__ = [
+    "MAX_TEXT_CHARACTERS",
+    "id_of_test_clip",
+    "order_of_avatar",
+    "order_of_clip",
+    "order_of_parts",
+    "order_of_preset",
+    "order_of_test_clip",
+]
+
+MAX_TEXT_CHARACTERS = 5000
+TEST_WORDS = "Hello! This is how I look when I speak."
+
+
+def order_of_avatar(
+    upload: Path,
+    *,
+    avatar: str,
+    name: str,
+    consent: bool,
+    file_name: str = "",
+    framing: Sequence[float] | None = None,
+) -> JobOrder:
+    """The preparation of `upload` as the avatar of the fresh id `avatar`.
+
+    framing: x, y, width, height of what is used of it, in parts of the picture.
+    Raises BadRequest (no consent).
+    """
+    if not consent:
+        raise BadRequest(
+            "Nobody has confirmed that this picture may be used.",
+            "Tick the box that says that you have the consent of the person shown.",
+            cause="consent",
+        )
+    shown_name = clean_file_name(file_name or upload.name, limit=120)
+    title = clean_name(name) or clean_name(Path(shown_name).stem) or "Avatar"
+    inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
+    return JobOrder(PREPARE, title, avatar, inputs, upload=upload)
+
+
+def order_of_preset(preset: str, name: str) -> JobOrder:
+    """The preparation of one of our own drawn characters. Urgent: without one there is nobody to talk to."""
+    inputs = {"avatar": preset, "name": name, "preset": preset}
+    return JobOrder(PREPARE, name, preset, inputs, urgent=True, joins=Joins.ANY)
+
+
+def order_of_clip(
+    *,
+    avatar: str,
+    text: str | None = None,
+    audio: Path | None = None,
+    voice: str | None = None,
+    name: str = "",
+    speaker: str = "",
+) -> JobOrder:
+    """A clip of `avatar`, called `speaker`, speaking `text` or the recording `audio`.
+
+    Raises BadRequest (neither or both, empty or too long).
+    """
+    words = (text or "").strip()
+    if bool(words) == (audio is not None):
+        raise BadRequest(
+            "A clip needs a text or a recording, one of the two.", "Type a text or choose a file.", cause="empty"
+        )
+    if len(words) > MAX_TEXT_CHARACTERS:
+        raise BadRequest(
+            f"The text has {len(words)} characters; a clip takes {MAX_TEXT_CHARACTERS}.",
+            "Split it into several clips.",
+            cause="clip_too_long",
+        )
+    title = clean_name(name) or clean_name(words) or "Clip"
+    inputs = {"avatar": avatar, "text": words or None, "voice": voice}
+    return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker)
+
+
+def id_of_test_clip(avatar: str) -> str:
+    """Id of the one job that shows how an avatar speaks."""
+    return f"test-{avatar}"
+
+
+def order_of_test_clip(avatar: str, name: str) -> JobOrder:
+    """A few spoken words of an avatar called `name`."""
+    inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
+    return JobOrder(CLIP, f"{name}: {TEST_WORDS}", avatar, inputs, speaker=name, id=id_of_test_clip(avatar))
+
+
+def order_of_parts(
+    avatar: str, name: str, backend: str, parameters: Mapping[str, Any], *, join: bool = False
+) -> JobOrder:
+    """The preparation of an avatar called `name` for a lip-sync backend; `parameters` as JSON.
+
+    The last wish counts: such jobs run one after another, and each replaces what the one before has made. The same wish
+    as the last one is that one's job while it is under way. With `join`, whatever is under way will do.
+    """
+    inputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
+    return JobOrder(PARTS, f"{name}: {backend}", avatar, inputs, joins=Joins.ANY if join else Joins.SAME)

@@ -1,0 +1,99 @@
+"""A JobStore in memory: for tests that are about the queue and not about its database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from portal.errors import JobNotFound
+from portal.jobs.records import Job, JobFailure, JobOrder
+
+__all__ = ["MemoryStore"]
+
+
+@dataclass
+class MemoryStore:
+    """Keeps the contract of tests/portal/test_jobs_store.py. What works on it is the test itself: see take()."""
+
+    clock_s: Callable[[], float] = time.time
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, job_id: str, order: JobOrder) -> Job:
+        job = Job(
+            id=job_id,
+            kind=order.kind,
+            name=order.name,
+            state="queued",
+            step="",
+            progress=0.0,
+            avatar=order.avatar,
+            backend=order.backend,
+            parameters=order.parameters,
+            speaker=order.speaker,
+            uploaded=order.upload is not None,
+            error=None,
+            result=None,
+            created_at=self.clock_s(),
+            started_at=None,
+            finished_at=None,
+        )
+        with self._lock:
+            return self._jobs.setdefault(job_id, job)
+
+    def get(self, job_id: str) -> Job:
+        with self._lock:
+            if job_id not in self._jobs:
+                raise JobNotFound(f"There is no job {job_id!r}.", "See the list of jobs.")
+            return self._jobs[job_id]
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        kind: str | None = None,
+        ids: Collection[str] | None = None,
+        active: bool = False,
+    ) -> list[Job]:
+        with self._lock:
+            found = [
+                job
+                for job in self._jobs.values()
+                if (kind is None or job.kind == kind) and (ids is None or job.id in ids) and (job.active or not active)
+            ]
+        return sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)[:limit]
+
+    def report(self, job_id: str, step: str, progress: float) -> bool:
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is None or job.state == "cancelled":
+            return False
+        self._change(job_id, step=step, progress=progress, reported_at=self.clock_s())
+        return True
+
+    def cancel(self, job_id: str) -> None:
+        self._change(job_id, state="cancelled", finished_at=self.clock_s())
+
+    def fail(self, job_id: str, failure: JobFailure) -> None:
+        self._change(job_id, state="failed", error=failure, finished_at=self.clock_s())
+
+    def run_again(self, job_id: str) -> None:
+        self._change(job_id, state="queued", step="", progress=0.0, error=None, started_at=None, finished_at=None)
+
+    def delete(self, job_id: str) -> None:
+        with self._lock:
+            self._jobs.pop(job_id, None)
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def take(self, job_id: str) -> None:
+        """As if a worker had begun it."""
+        self._change(job_id, state="running", started_at=self.clock_s())
+
+    def _change(self, job_id: str, **changes: Any) -> None:
+        with self._lock:
+            self._jobs[job_id] = replace(self._jobs[job_id], **changes)

@@ -1,0 +1,108 @@
+"""What every store of jobs promises (portal/jobs/store.py), with no worker about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portal.errors import JobNotFound
+from portal.jobs.dbos_store import DbosStore
+from portal.jobs.orders import order_of_clip, order_of_parts, order_of_preset
+from portal.jobs.records import CLIP, PARTS, Job, JobFailure
+from portal.jobs.store import JobStore
+from tests.portal.memory_store import MemoryStore
+
+
+@pytest.fixture(params=["memory", "dbos"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
+    store: JobStore = MemoryStore() if request.param == "memory" else DbosStore(tmp_path)
+    yield store
+    store.close()
+    store.close()
+
+
+def clip(store: JobStore, job_id: str, avatar: str = "me") -> Job:
+    return store.add(job_id, order_of_clip(avatar=avatar, text="hello", speaker="Me"))
+
+
+def test_a_job_is_kept_as_it_was_ordered(store: JobStore, tmp_path: Path) -> None:
+    """All of the order that people see is in the record, and get() gives what add() gave."""
+    parts = store.add("a1", order_of_parts("me", "Me", "wav2lip96", {"pads": [0, 1, 0, 0]}))
+    assert store.get("a1") == parts
+    assert (parts.id, parts.kind, parts.state, parts.step, parts.progress) == ("a1", PARTS, "queued", "", 0)
+    assert (parts.name, parts.avatar, parts.backend) == ("Me: wav2lip96", "me", "wav2lip96")
+    assert parts.parameters == {"pads": [0, 1, 0, 0]} and not parts.uploaded and parts.created_at > 0
+    spoken = store.add("a2", order_of_clip(avatar="me", audio=tmp_path / "speech.wav", speaker="Me"))
+    assert (spoken.kind, spoken.speaker, spoken.uploaded, spoken.backend) == (CLIP, "Me", True, "")
+
+
+def test_an_id_that_is_there_gives_its_job(store: JobStore) -> None:
+    """Adding again changes nothing."""
+    first = clip(store, "a1")
+    assert store.add("a1", order_of_clip(avatar="you", text="other")) == first and len(store.list()) == 1
+
+
+def test_what_is_not_there_is_not_found(store: JobStore) -> None:
+    """get() says so; deleting and reporting do no harm."""
+    with pytest.raises(JobNotFound):
+        store.get("nothing")
+    store.delete("nothing")
+    assert not store.report("nothing", "step", 0.5) and store.list(ids=["nothing"]) == []
+
+
+def test_jobs_are_listed_as_asked_for(store: JobStore) -> None:
+    """The newest first; by kind, by id, so many, or only those that wait or run."""
+    ids = [clip(store, f"a{number}").id for number in range(3)]
+    parts = store.add("b", order_of_parts("me", "Me", "wav2lip96", {}))
+    assert [job.id for job in store.list(kind=CLIP)] == ids[::-1]
+    assert [job.id for job in store.list(kind=PARTS)] == [parts.id]
+    assert [job.id for job in store.list(ids=["a1", "b"])] == ["b", "a1"] and store.list(ids=[]) == []
+    assert len(store.list(limit=2)) == 2
+    store.cancel("a2")
+    assert {job.id for job in store.list(active=True)} == {"a0", "a1", "b"}
+
+
+def test_progress_is_kept_until_the_job_is_not_wanted(store: JobStore) -> None:
+    """report() notes step and progress; after a cancellation it says that nobody wants it."""
+    clip(store, "a1")
+    assert store.report("a1", "render", 0.5)
+    job = store.get("a1")
+    assert (job.step, job.progress) == ("render", 0.5) and job.reported_at > 0
+    store.cancel("a1")
+    assert not store.report("a1", "render", 0.6)
+    job = store.get("a1")
+    assert (job.state, job.progress, job.error) == ("cancelled", 0.5, None)
+
+
+def test_a_job_that_was_given_up_has_failed_and_says_why(store: JobStore) -> None:
+    """With code, message and remedy; run again, it waits as if nothing had been done."""
+    clip(store, "a1")
+    store.report("a1", "render", 0.5)
+    store.fail("a1", JobFailure("job_stuck", "It hung.", "Try again."))
+    job = store.get("a1")
+    assert job.state == "failed" and job.error == JobFailure("job_stuck", "It hung.", "Try again.")
+    assert store.list(active=True) == []
+    store.run_again("a1")
+    job = store.get("a1")
+    assert (job.state, job.step, job.progress, job.error) == ("queued", "", 0, None)
+
+
+def test_a_deleted_job_is_forgotten(store: JobStore) -> None:
+    """It is neither found nor listed, and its id is free."""
+    clip(store, "a1")
+    store.cancel("a1")
+    store.delete("a1")
+    assert store.list() == []
+    assert clip(store, "a1").state == "queued"
+
+
+def test_two_processes_share_one_job_that_both_want(tmp_path: Path) -> None:
+    """Of orders that join others the second gets the first one's job, though its queue has seen none."""
+    one, other = DbosStore(tmp_path), DbosStore(tmp_path)
+    first = one.add("a1", order_of_preset("mira", "Mira"))
+    assert other.add("a2", order_of_preset("mira", "Mira")) == first
+    assert other.list() == [first]
+    one.close()
+    other.close()
