@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,7 +16,6 @@ from avatars.bundle import encode_jpeg
 from avatars.geometry import CHIN_TIP, LEFT_EYE, LIPS, RIGHT_EYE, face_scale, mouth_box
 from avatars.media_limits import FPS, even_size
 from avatars.tracking import MIN_FACE_PX, FaceStatus, Track
-from avatars.workspace import read_json, write_json
 
 __all__ = [
     "Concern",
@@ -25,9 +23,7 @@ __all__ = [
     "StripPicture",
     "concerns_of",
     "draw_strip",
-    "read_report",
     "report_of",
-    "write_report",
 ]
 
 ImageArray = npt.NDArray[np.uint8]
@@ -179,8 +175,8 @@ def _rest_gap_iod(landmarks: FloatArray) -> float:
     return float(np.quantile(gaps, USUAL_GAP))
 
 
-def draw_strip(track: Track, picture: Callable[[int], ImageArray], directory: Path) -> tuple[StripPicture, ...]:
-    """Write up to STRIP_LENGTH small JPEGs: spread evenly, and one of each stretch in which something is wrong.
+def draw_strip(track: Track, picture: Callable[[int], ImageArray]) -> tuple[tuple[StripPicture, bytes], ...]:
+    """Up to STRIP_LENGTH small JPEGs: spread evenly, and one of each stretch in which something is wrong.
 
     `picture` gives a frame as uint8 RGB (h, w, 3). Landmarks and mouth box are drawn in the colour of the status.
     """
@@ -190,18 +186,9 @@ def draw_strip(track: Track, picture: Callable[[int], ImageArray], directory: Pa
         name = f"strip-{place:02d}.jpg"
         landmarks = None if status is FaceStatus.MISSING else track.landmarks[index]
         small = _annotated(picture(index), landmarks, COLOURS[status])
-        (directory / name).write_bytes(encode_jpeg(small, 85))
-        strip.append(StripPicture(name, index, status, track.first <= index < track.stop))
+        entry = StripPicture(name, index, status, track.first <= index < track.stop)
+        strip.append((entry, encode_jpeg(small, 85)))
     return tuple(strip)
-
-
-def write_report(report: FaceReport, directory: Path) -> None:
-    write_json(directory / "report.json", report.to_json())
-
-
-def read_report(directory: Path) -> dict[str, Any]:
-    """What `to_json()` gave."""
-    return read_json(directory / "report.json")
 
 
 def _runs(statuses: Sequence[FaceStatus]) -> tuple[tuple[str, int, int], ...]:

@@ -17,7 +17,7 @@ from avatars.errors import BadMedia
 from avatars.importers.reading import check_import, is_import, read_import
 from avatars.media import clip_frames, probe, read_photo
 from avatars.media_limits import FPS, MAX_SIDE_PX
-from avatars.workspace import FrameFile
+from avatars.workspace import FrameFile, PhotoFile
 
 __all__ = ["CHECKING", "Upload", "check_source", "counted", "decode_source", "decoding_limits"]
 
@@ -70,7 +70,7 @@ def decoding_limits(path: Path) -> Limits:
 
 
 def decode_source(emit: Emit, upload: Upload, output: Path) -> dict[str, Any]:
-    """Write the pictures of an upload into `output`: photo.npy (closed.npy), or a FrameFile.
+    """Write the pictures of an upload into `output`: a PhotoFile or a FrameFile.
 
     Emits how much of it is done, 0 to 1. Returns what is known of it: kind, frames, and the source facts.
     Raises BadMedia, BadImport, DiskFull.
@@ -82,7 +82,7 @@ def decode_source(emit: Emit, upload: Upload, output: Path) -> dict[str, Any]:
 
 
 def counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
-    """The same, telling how much of the expected number has been taken."""
+    """The same, reporting how much of the expected number has been taken."""
     for index, jpeg in enumerate(jpegs):
         if index % 10 == 0:
             progress(min(1.0, index / max(1.0, expected)))
@@ -102,9 +102,9 @@ def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, A
         },
     }
     if info.kind == "photo":
-        np.save(output / "photo.npy", _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing))
-        if upload.closed_eyes is not None:
-            np.save(output / "closed.npy", read_photo(upload.closed_eyes, PHOTO_SIDE_PX))
+        photo = _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing)
+        closed = None if upload.closed_eyes is None else read_photo(upload.closed_eyes, PHOTO_SIDE_PX)
+        PhotoFile(output).write(photo, closed)
     else:
         expected = (info.duration_s or 10.0) * FPS
         jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))

@@ -1,4 +1,4 @@
-"""The working directory of one preparation: what each stage has made, whole or not at all.
+"""The working directory of a preparation: how what was made gets into it whole or not at all, and kinds of file in it.
 
 A stage writes into a hidden directory that gets its real name only when all is written and synced. So a stage that was
 killed leaves nothing that counts, and a stage that is run again finds its result and does nothing.
@@ -20,7 +20,11 @@ import numpy.typing as npt
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarError
 
-__all__ = ["FrameFile", "read_json", "stage_output", "write_json"]
+__all__ = ["ForeignFiles", "FrameFile", "PhotoFile", "read_json", "stage_output", "write_json"]
+
+ImageArray = npt.NDArray[np.uint8]
+ByteArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
 
 
 @contextmanager
@@ -62,15 +66,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+class PhotoFile:
+    """A photo as pixels in a directory, and the same one with closed eyes where there is one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._photo = directory / "photo.npy"
+        self._closed = directory / "closed.npy"
+
+    def write(self, photo: ImageArray, closed: ImageArray | None = None) -> None:
+        """uint8 RGB (h, w, 3), both of one size."""
+        np.save(self._photo, photo)
+        if closed is not None:
+            np.save(self._closed, closed)
+
+    def read(self) -> ImageArray:
+        return np.asarray(np.load(self._photo), np.uint8)
+
+    def read_closed(self) -> ImageArray | None:
+        return np.asarray(np.load(self._closed), np.uint8) if self._closed.exists() else None
+
+
 class FrameFile:
-    """JPEGs one after another in a file, with their offsets beside it."""
+    """JPEGs one after another in a file of a directory, with their offsets beside it."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "frames.bin"
         self._index = directory / "frames.npy"
-
-    def exists(self) -> bool:
-        return self._index.exists()
 
     def write(self, jpegs: Iterable[bytes]) -> int:
         """Store all of them; returns how many."""
@@ -83,8 +104,52 @@ class FrameFile:
 
     def read(self, first: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The JPEGs from `first` up to `stop` (exclusive; None is the end)."""
-        offsets: npt.NDArray[np.int64] = np.load(self._index)[first : None if stop is None else stop + 1]
+        count = len(np.load(self._index, mmap_mode="r")) - 1
+        return self.at(range(count)[first:stop])
+
+    def at(self, indices: Iterable[int]) -> Iterator[bytes]:
+        """The JPEGs at these places, in this order."""
+        offsets: npt.NDArray[np.int64] = np.load(self._index)
         with self._path.open("rb") as file:
-            file.seek(int(offsets[0]))
-            for size in np.diff(offsets):
-                yield file.read(int(size))
+            for index in indices:
+                file.seek(int(offsets[index]))
+                yield file.read(int(offsets[index + 1] - offsets[index]))
+
+
+class ForeignFiles:
+    """What an avatar of another project came with, in a directory: face boxes, masks for them, networks of its own.
+
+    Other uploads have none of these.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._boxes = directory / "peer_boxes.npy"
+        self._masks = directory / "peer_masks.npz"
+        self._networks = directory / "networks"
+
+    def write_boxes(self, boxes: FloatArray) -> None:
+        """(n, 4) float32 x0, y0, x1, y1 in pixels of the n pictures; NaN where no face was seen."""
+        np.save(self._boxes, boxes)
+
+    def boxes(self) -> FloatArray | None:
+        return np.asarray(np.load(self._boxes), np.float32) if self._boxes.exists() else None
+
+    def write_masks(self, masks: Iterable[ByteArray]) -> None:
+        """One mask for each box, as the bytes of a PNG; only where all of them fit."""
+        np.savez(self._masks, *masks)
+
+    def masks(self, first: int, stop: int) -> list[ByteArray] | None:
+        """Those of the pictures [first, stop); None where no masks are kept."""
+        if not self._masks.exists():
+            return None
+        with np.load(self._masks) as masks:
+            return [masks[name] for name in masks.files[first:stop]]
+
+    def new_network(self, backend: str) -> Path:
+        """Where the network for a lip-sync backend is to be written."""
+        self._networks.mkdir(exist_ok=True)
+        return self._networks / f"{backend}.pth"
+
+    def networks(self) -> dict[str, Path]:
+        """Lip-sync backend -> the avatar's own network for it."""
+        return {path.stem: path for path in self._networks.glob("*.pth")}

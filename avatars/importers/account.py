@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from avatars.face_crops import CropParameters, ultralight_boxes
-from avatars.workspace import read_json, write_json
+from avatars.stages import Source
 
 __all__ = [
-    "AGREEMENT",
     "AGREES",
-    "PEER_BOXES",
-    "PEER_MASKS",
     "compare_with_peer",
     "import_words",
     "source_with_agreement",
@@ -24,28 +20,23 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float32]
 
-PEER_BOXES: Final = "peer_boxes.npy"
-PEER_MASKS: Final = "peer_masks.npz"
-"one for each of these boxes, as PNG; only where all of them fit"
-AGREEMENT: Final = "agreement.json"
 AGREES: Final = 0.5
 "overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"
 
 
-def compare_with_peer(source: Path, landmarks: FloatArray, usable: Sequence[bool], output: Path) -> None:
-    """Note how far the peer's boxes overlap with the faces found; nothing for what is no import.
+def compare_with_peer(source: Source, landmarks: FloatArray, usable: Sequence[bool]) -> dict[str, Any] | None:
+    """How far the peer's boxes overlap with the faces found, and in how many pictures; None for what is no import.
 
     Boxes that are a network's crops are compared with the crops that we would cut for it.
     landmarks: (n, 478, 3) in pixels of the pictures that read_import() has written.
     """
-    if not (source / PEER_BOXES).exists():
-        return
-    peers: FloatArray = np.load(source / PEER_BOXES)
+    peers = source.foreign.boxes()
+    if peers is None:
+        return None
     both = np.asarray(usable) & np.isfinite(peers).all(axis=1)
-    crops_of = read_json(source / "source.json")["source"]["imported"].get("crops_of")
-    overlaps = overlap(peers[both], _our_boxes(landmarks[both], crops_of))
+    overlaps = overlap(peers[both], _our_boxes(landmarks[both], source.crops_of))
     median = round(float(np.median(overlaps)), 3) if len(overlaps) else None
-    write_json(output / AGREEMENT, {"compared": len(overlaps), "median_iou": median})
+    return {"compared": len(overlaps), "median_iou": median}
 
 
 def _our_boxes(landmarks: FloatArray, crops_of: str | None) -> FloatArray:
@@ -65,14 +56,14 @@ def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
 
 
 def source_with_agreement(
-    source: Mapping[str, Any], found: Path, *, crops_kept: bool, masks_kept: bool
+    facts: Mapping[str, Any], agreement: Mapping[str, Any] | None, *, crops_kept: bool, masks_kept: bool
 ) -> dict[str, Any]:
-    """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has noted in `found`, and
-    whether the peer's crops and masks are kept."""
-    if "imported" not in source:
-        return dict(source)
+    """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has found, and whether the
+    peer's crops and masks are kept."""
+    if agreement is None:
+        return dict(facts)
     kept = {"crops_kept": crops_kept, "masks_kept": masks_kept}
-    return {**source, "imported": {**source["imported"], **read_json(found / AGREEMENT), **kept}}
+    return {**facts, "imported": {**facts["imported"], **agreement, **kept}}
 
 
 def import_words(imported: Mapping[str, Any]) -> list[str]:

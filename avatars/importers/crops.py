@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -18,9 +17,9 @@ import numpy.typing as npt
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
 from avatars.face_crops import RANGES, CropParameters, face_boxes
-from avatars.importers.account import AGREEMENT, AGREES, PEER_BOXES, PEER_MASKS
+from avatars.importers.account import AGREES
 from avatars.parts import OWN_NETWORK
-from avatars.workspace import read_json
+from avatars.stages import Found, Loop, Source
 
 __all__ = ["GivenMasks", "boxes_of", "given_boxes", "given_masks", "kept_crops", "parameters_for", "whole_boxes"]
 
@@ -55,33 +54,28 @@ class GivenMasks:
         return np.asarray(mask, np.uint8)
 
 
-def kept_crops(work: Path) -> dict[str, npt.NDArray[Any]]:
-    """The tensors of such boxes and masks for the bundle made in `work`; none where they are not certain to fit.
+def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of such boxes and masks for the bundle; none where they are not certain to fit.
 
     A clip's pictures are the peer's own, each once, so those that are used have its boxes. A still's are made here, and
     the face moves in them. A face that the peer has seen elsewhere, or not in all of them, is nothing to rely on.
     """
-    source = work / "read_source"
-    facts = read_json(source / "source.json")
-    backend = facts["source"].get("imported", {}).get("crops_of")
-    if backend is None or facts["kind"] == "still":
+    backend, boxes_in_clip = source.crops_of, source.foreign.boxes()
+    if backend is None or boxes_in_clip is None or found.agreement is None or source.kind == "still":
         return {}
-    median = read_json(work / "find_faces" / AGREEMENT)["median_iou"]
-    with np.load(work / "make_loop" / "loop.npz") as loop:
-        first, stop = loop["stretch"]
-        width, height = loop["size"].tolist()
-    seen: FloatArray = np.load(source / PEER_BOXES)[first:stop]
+    median = found.agreement["median_iou"]
+    first, stop = loop.first, loop.first + len(loop.landmarks)
+    seen = boxes_in_clip[first:stop]
     if median is None or median < AGREES or not np.isfinite(seen).all():
         return {}
-    boxes = whole_boxes(seen, (width, height))
+    boxes = whole_boxes(seen, (loop.width, loop.height))
     if not _are_boxes(boxes):
         return {}
     tensors: dict[str, npt.NDArray[Any]] = {BOXES.format(backend): boxes}
-    if (source / PEER_MASKS).exists():
-        with np.load(source / PEER_MASKS) as masks:
-            used = [masks[name] for name in masks.files[first:stop]]
-        tensors[MASKS.format(backend)] = np.concatenate(used)
-        tensors[MASK_OFFSETS.format(backend)] = np.cumsum([0, *map(len, used)], dtype=np.int64)
+    masks = source.foreign.masks(first, stop)
+    if masks is not None:
+        tensors[MASKS.format(backend)] = np.concatenate(masks)
+        tensors[MASK_OFFSETS.format(backend)] = np.cumsum([0, *map(len, masks)], dtype=np.int64)
     return tensors
 
 

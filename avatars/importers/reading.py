@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.errors import BadImport
-from avatars.importers.account import PEER_BOXES, PEER_MASKS
 from avatars.importers.crops import whole_boxes
 from avatars.importers.folder import READ_HINT, PeerFolder, is_import, open_folder
 from avatars.importers.livetalking import UltralightReader, Wav2LipReader
@@ -27,9 +26,9 @@ from avatars.importers.musetalk import MuseTalkReader
 from avatars.importers.openavatarchat import OpenAvatarChatReader
 from avatars.importers.peer import PeerAvatar, PeerReader, Pictures
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
-from avatars.workspace import FrameFile
+from avatars.workspace import ForeignFiles, FrameFile, PhotoFile
 
-__all__ = ["check_import", "is_import", "networks_in", "open_peer", "read_import"]
+__all__ = ["check_import", "is_import", "open_peer", "read_import"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,6 @@ READERS: Final[tuple[PeerReader, ...]] = (
     Wav2LipReader(),
 )
 "the first that recognises a folder reads it"
-NETWORKS: Final = "networks"
 
 
 def check_import(path: Path) -> None:
@@ -59,26 +57,25 @@ def open_peer(path: Path) -> Iterator[PeerAvatar]:
 
 
 def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> dict[str, Any]:
-    """Write the pictures as the `read_source` stage does (photo.npy or a FrameFile), the peer's boxes and networks.
+    """Write the pictures as the `read_source` stage does (a PhotoFile or a FrameFile), the peer's boxes and networks.
 
     Returns what that stage notes of them: kind, frames, and the source facts.
     Raises BadImport.
     """
     with open_peer(path) as peer:
-        if peer.networks:
-            (output / NETWORKS).mkdir()
+        kept = ForeignFiles(output)
         for backend, copy_to in peer.networks.items():
-            copy_to(output / NETWORKS / f"{backend}.pth")
+            copy_to(kept.new_network(backend))
         used = peer.pictures.first(round(USED_CLIP_S * FPS))
         height, width = used.decode(0).shape[:2]
         boxes = peer.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
-        np.save(output / PEER_BOXES, boxes)
+        kept.write_boxes(boxes)
         if max(width, height) <= MAX_SIDE_PX:  # masks are not scaled: their edges would be others
-            _keep_masks(peer, boxes, (width, height), output)
+            _keep_masks(peer, boxes, (width, height), kept)
         pictures = _fitted(used, (height, width), progress)
         facts: dict[str, Any] = {"kind": "still" if used.count == 1 else "clip"}
         if used.count == 1:
-            np.save(output / "photo.npy", next(pictures))
+            PhotoFile(output).write(next(pictures))
         else:
             facts["frames"] = FrameFile(output).write(map(encode_jpeg, pictures))
         imported = {
@@ -103,12 +100,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
     return facts
 
 
-def networks_in(output: Path) -> dict[str, Path]:
-    """Lip-sync backend -> the avatar's own network for it, as read_import() has written them; of a photo none."""
-    return {path.stem: path for path in (output / NETWORKS).glob("*.pth")}
-
-
-def _keep_masks(peer: PeerAvatar, boxes: npt.NDArray[np.float32], size: tuple[int, int], output: Path) -> None:
+def _keep_masks(peer: PeerAvatar, boxes: npt.NDArray[np.float32], size: tuple[int, int], kept: ForeignFiles) -> None:
     """Write the peer's mask for each box; none at all where one is missing or does not fit."""
     if peer.mask_of is None or not np.isfinite(boxes).all():
         return
@@ -120,7 +112,7 @@ def _keep_masks(peer: PeerAvatar, boxes: npt.NDArray[np.float32], size: tuple[in
         except BadImport as error:
             logger.info("the masks of %s are not kept: %s", peer.peer, error)
             return
-    np.savez(output / PEER_MASKS, *masks)
+    kept.write_masks(masks)
 
 
 def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[float], None]) -> Iterator[ImageArray]:

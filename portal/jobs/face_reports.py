@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from avatars.errors import AvatarNotFound
@@ -17,14 +17,14 @@ class FaceReports:
     def __init__(self, data_dir: Path) -> None:
         self._root = data_dir / "reports"
 
-    def keep(self, avatar_id: str, pictures: Iterable[Path]) -> None:
-        """Copy a strip, whole or not at all; safe to do again."""
+    def keep(self, avatar_id: str, pictures: Mapping[str, bytes]) -> None:
+        """Write a strip, file name -> JPEG, whole or not at all; safe to do again."""
         staging = self._root / f".{avatar_id}"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         try:
-            for picture in pictures:
-                shutil.copyfile(picture, staging / picture.name)
+            for name, jpeg in pictures.items():
+                (staging / name).write_bytes(jpeg)
             self.delete(avatar_id)
             staging.rename(self._root / avatar_id)
         except OSError:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from portal.jobs.face_reports import FaceReports
 
 
-def strip(folder: Path, content: bytes) -> list[Path]:
-    paths = [folder / "strip-00.jpg", folder / "strip-01.jpg"]
-    for path in paths:
-        path.write_bytes(content)
-    return paths
+def strip(content: bytes, pictures: int = 2) -> dict[str, bytes]:
+    return {f"strip-{place:02d}.jpg": content for place in range(pictures)}
 
 
 def test_a_strip_kept_again_replaces_the_one_before(tmp_path: Path) -> None:
-    """The stage that keeps it may run twice."""
+    """The step that keeps it may run twice."""
     reports = FaceReports(tmp_path)
-    reports.keep("ada", strip(tmp_path, b"one"))
-    reports.keep("ada", strip(tmp_path, b"two")[:1])
+    reports.keep("ada", strip(b"one"))
+    reports.keep("ada", strip(b"two", 1))
     assert reports.pictures("ada") == ["strip-00.jpg"]
     assert reports.path("ada", "strip-00.jpg").read_bytes() == b"two"
 
@@ -32,16 +27,16 @@ def test_a_strip_kept_again_replaces_the_one_before(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_no_half_strip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second picture does not fit: neither is kept, and the strip from before stays."""
     reports = FaceReports(tmp_path)
-    pictures = strip(tmp_path, b"one")
+    pictures = strip(b"one")
     reports.keep("ada", pictures)
-    copy = shutil.copyfile
+    write = Path.write_bytes
 
-    def copy_one(source: Path, target: Path) -> Any:
-        if source == pictures[1]:
+    def write_one(path: Path, content: bytes) -> int:
+        if path.name == "strip-01.jpg":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return copy(source, target)
+        return write(path, content)
 
-    monkeypatch.setattr(shutil, "copyfile", copy_one)
+    monkeypatch.setattr(Path, "write_bytes", write_one)
     for avatar_id in ("ada", "new"):
         with pytest.raises(OSError, match="space"):
             reports.keep(avatar_id, pictures)

@@ -1,0 +1,192 @@
+"""Finding the face in an upload: the second stage of a preparation, without its files.
+
+A still is cut closer to a small face and its landmarks are fitted anew. A clip is followed as far as it shows one scene
+and one person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import decode_jpeg
+from avatars.cuts import face_changes, scene_cuts, small_picture
+from avatars.detect import Face, FaceAnalyzer
+from avatars.errors import FaceNotFound
+from avatars.importers.account import compare_with_peer
+from avatars.media_limits import FPS, MAX_SIDE_PX, even_size, fit_within
+from avatars.report import concerns_of, draw_strip, report_of
+from avatars.source import counted
+from avatars.stages import ClipFace, Found, Source, StillFace
+from avatars.tracking import FaceStatus, Track, follow
+from avatars.workspace import FrameFile, PhotoFile
+
+__all__ = ["find_in_clip", "find_in_photo", "refuse_if_unusable"]
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+SMALLEST_FACE = 0.18
+"height of the face in parts of the picture below which a photo is cut closer to it"
+FACE_AFTER_CUT = 0.30
+FACE_FROM_TOP = 0.46
+"where the middle of the face comes in a photo that was cut"
+MAX_STILL_PIXELS = 1_250_000
+"a 4:3 photo keeps 1280 px; squarer ones a little less, for the sake of time"
+MIN_PICTURE_PX = 512
+"longer side to which a small photo is enlarged"
+MIN_CLIP_S = 1.0
+GAPING_IOD = 0.22
+"gap between the lips of a still from which no mouth at rest can be made"
+
+
+def find_in_photo(source: Source, file: PhotoFile, analyzer: FaceAnalyzer) -> Found:
+    """The face of a photo, and the picture that is made of it."""
+    photo = file.read()
+    seen = fit_within(photo, MAX_SIDE_PX)
+    scale = photo.shape[1] / seen.shape[1]
+    faces = [Face.from_landmarks(face.landmarks * np.float32(scale)) for face in analyzer.analyse(seen)]
+    track = follow([faces])
+    face = _still_face(file, photo, faces[0], source.side_px, analyzer) if track.good else None
+    landmarks = track.landmarks if face is None else face.landmarks[None]
+    picture = photo if face is None else face.picture
+    strip = draw_strip(Track(landmarks, track.statuses, track.first, track.stop), lambda _index: picture)
+    report = report_of(
+        Track(landmarks, track.statuses, track.first, track.stop),
+        faces[0].size_px if faces else 0.0,
+        concerns_of(track, photo.shape[1], photo.shape[0]),
+        tuple(entry for entry, _ in strip),
+    )
+    # The boxes of a foreign avatar are in pixels of the whole photo, and so is the track.
+    agreement = compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses])
+    return Found(report.to_json(), tuple(jpeg for _, jpeg in strip), face, agreement)
+
+
+def _still_face(file: PhotoFile, photo: ImageArray, face: Face, side_px: int, analyzer: FaceAnalyzer) -> StillFace:
+    x0, y0, side_x, side_y = _closeup(face, photo.shape[1], photo.shape[0])
+    size = _still_size(side_x, side_y, side_px)
+    cut = (slice(y0, y0 + side_y), slice(x0, x0 + side_x))
+    picture = _resized(photo[cut], size)
+    landmarks = _landmarks_in(analyzer, picture, face, (x0, y0), size[0] / side_x)
+    closed = file.read_closed()
+    return StillFace(picture, landmarks[0], None if closed is None else _resized(closed[cut], size))
+
+
+def _closeup(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
+    """What of a photo is used, x0, y0, width, height: all of it, or a square about a face that is small in it."""
+    if face.size_px >= SMALLEST_FACE * min(width, height):
+        return 0, 0, width, height
+    side = min(round(face.size_px / FACE_AFTER_CUT), width, height)
+    x0 = int(np.clip(face.centre[0] - side / 2, 0, width - side))
+    y0 = int(np.clip(face.centre[1] - side * FACE_FROM_TOP, 0, height - side))
+    return x0, y0, side, side
+
+
+def _still_size(width: int, height: int, side_px: int) -> tuple[int, int]:
+    scale = min(1.0, side_px / max(width, height), (MAX_STILL_PIXELS / (width * height)) ** 0.5)
+    scale = max(scale, MIN_PICTURE_PX / max(width, height))
+    return even_size(width * scale, height * scale, MAX_SIDE_PX)
+
+
+def _resized(rgb: ImageArray, size: tuple[int, int]) -> ImageArray:
+    if (rgb.shape[1], rgb.shape[0]) == size:
+        return np.ascontiguousarray(rgb)
+    shrinks = size[0] < rgb.shape[1]
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
+
+
+def _landmarks_in(
+    analyzer: FaceAnalyzer, picture: ImageArray, face: Face, corner: tuple[int, int], scale: float
+) -> FloatArray:
+    """Landmarks (1, 478, 3) in the final picture: fitted anew, since it shows the face larger than the whole photo."""
+    expected = (face.landmarks - np.array([*corner, 0], np.float32)) * np.float32(scale)
+    moved = Face.from_landmarks(expected)
+    again = follow([[moved], analyzer.analyse(picture)])
+    return again.landmarks[1:]
+
+
+def find_in_clip(source: Source, frames: FrameFile, analyzer: FaceAnalyzer, progress: Callable[[float], None]) -> Found:
+    """The face of a clip, picture by picture."""
+
+    def picture(index: int) -> ImageArray:
+        return decode_jpeg(next(frames.read(index, index + 1)))
+
+    track = _followed(counted(frames.read(), source.frame_count, progress), analyzer)
+    sizes = [Face.from_landmarks(points).size_px for points in track.landmarks if np.isfinite(points).all()]
+    height, width = picture(0).shape[:2]
+    strip = draw_strip(track, picture)
+    report = report_of(
+        track,
+        float(np.median(sizes)) if sizes else 0.0,
+        concerns_of(track, width, height),
+        tuple(entry for entry, _ in strip),
+    )
+    agreement = compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses])
+    shown = _shown_pictures(track)
+    face = ClipFace(track.landmarks[shown], track.first, track.stop, shown)
+    return Found(report.to_json(), tuple(jpeg for _, jpeg in strip), face, agreement)
+
+
+def _followed(jpegs: Iterable[bytes], analyzer: FaceAnalyzer) -> Track:
+    """The face of a clip, as far as the clip shows one scene and one person."""
+    faces: list[list[Face]] = []
+    smalls: list[ImageArray] = []
+    width = 0
+    for jpeg in jpegs:
+        rgb = decode_jpeg(jpeg)
+        width = rgb.shape[1]
+        faces.append(analyzer.analyse(rgb))
+        smalls.append(small_picture(rgb))
+    scenes = scene_cuts(smalls)
+    track = follow(faces, scenes.cuts, scenes.foreign)
+    others = face_changes(smalls, track.landmarks, width, [status.usable for status in track.statuses])
+    return follow(faces, scenes.cuts | others, scenes.foreign) if others else track
+
+
+def _shown_pictures(track: Track) -> npt.NDArray[np.int64]:
+    """Which picture of the clip is shown in the place of each (n,): its own, or of a foreign one the last before."""
+    shown = np.arange(len(track.statuses))
+    for index in sorted(track.foreign):
+        shown[index] = shown[index - 1]
+    return shown
+
+
+def refuse_if_unusable(report: Mapping[str, Any]) -> None:
+    """Raises FaceNotFound if nothing can be made of what was seen; its words name what was wrong."""
+    frames, (first, stop) = report["frames"], report["used"]
+    if frames == 1 and report.get("rest_gap_iod", 0.0) > GAPING_IOD:
+        raise FaceNotFound(
+            "The mouth in this picture is wide open.", "Use one in which the lips are closed.", cause="mouth_open"
+        )
+    if stop - first >= (MIN_CLIP_S * FPS if frames > 1 else 1):
+        return
+    counts = report["counts"]
+    worst = max((s for s in FaceStatus if not s.usable), key=lambda status: int(counts[status]))
+    what = "picture" if frames == 1 else "clip"
+    if counts[worst] == 0:
+        raise FaceNotFound(
+            f"The clip is only {frames / FPS:.1f} seconds long.",
+            f"Upload at least {MIN_CLIP_S:.0f} second of a face.",
+            cause="too_short",
+        )
+    if worst is FaceStatus.TOO_SMALL:
+        raise FaceNotFound(
+            f"The face in this {what} is only {report['face_px']:.0f} px high.",
+            "It needs at least 60 px from forehead to chin: come closer, or upload a larger picture.",
+            cause="too_small",
+        )
+    if worst is FaceStatus.TURNED_AWAY:
+        raise FaceNotFound(
+            f"The face in this {what} is turned too far away.",
+            "Use one that looks roughly into the camera.",
+            cause="turned_away",
+        )
+    raise FaceNotFound(
+        f"No face was found in this {what}." if not stop else "There is no second of good pictures in this clip.",
+        "Use one that shows one face from the front, well lit and not covered.",
+        cause="none" if not stop else "too_few",
+    )
