@@ -57,7 +57,7 @@ class Ticket:
         self.device_full = False
         "a device refused it, and no session that could have made room has ended since"
         self.reported = 0
-        "the position that the viewer was last told"
+        "the position that was last reported to the viewer"
 
 
 class Admission:

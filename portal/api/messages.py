@@ -1,4 +1,4 @@
-"""The words of the session socket: what a client may say, parsed and checked, and how events are told to it.
+"""The grammar of the session socket: what a client may send, parsed and checked, and how events are sent to it.
 
 Pure: text in, one of the models below out, or BadRequest. docs/protocol.md is the reference.
 """
@@ -55,7 +55,7 @@ class MessageTooLarge(BadRequest):
 
 
 class _Message(BaseModel):
-    # Unknown fields are let pass, so that a newer page can talk to an older server.
+    # Unknown fields are ignored, so that a newer page can talk to an older server.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -205,7 +205,7 @@ _KNOWN_TYPES = ("hello", "offer", "candidate", "media", "say", "interrupt", "ava
 
 
 def event_message(event: SessionEvent) -> dict[str, Any]:
-    """What the client is told of one session event."""
+    """One session event as the client gets it."""
     match event:
         case TurnEvent(turn, state):
             return {"type": "turn", "turn": turn, "state": state.value}
@@ -225,7 +225,7 @@ def event_message(event: SessionEvent) -> dict[str, Any]:
 
 
 def error_message(error: VivavoceError) -> dict[str, Any]:
-    told = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint, "cause": error.cause}
+    sent = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint, "cause": error.cause}
     if isinstance(error, AvatarBeingPrepared):
-        told |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}
-    return told
+        sent |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}
+    return sent

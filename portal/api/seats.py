@@ -1,7 +1,7 @@
-"""Who sits where: a seat holds one viewer's session while sockets come and go.
+"""Seats: one viewer's session stays in its seat while sockets come and go.
 
-A socket that breaks leaves its seat empty for a grace; within it the one-use token of the last welcome brings the
-viewer back to the same session, with its turn. What was to be told meanwhile waits in the seat's outbox.
+A broken socket leaves its seat empty for a grace time. Within that time the token of the last welcome brings the viewer
+back, once, to the same session and its turn. Events of the meantime wait in the seat's outbox.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "Seat", "Seats", "UnknownTok
 logger = logging.getLogger(__name__)
 
 OUTBOX_BOUND = 512
-"""Messages that may wait for a slow or absent viewer; beyond it the oldest is forgotten, and no session is stalled."""
+"""Messages that may wait for a slow or absent viewer. When it is full the oldest is dropped; no session waits."""
 
 
 class UnknownToken(BadRequest):
@@ -51,7 +51,7 @@ class LiveSession(Protocol):
 
 
 class Outbox:
-    """What a viewer is still to be told, in order. post() never waits."""
+    """Messages on their way to a viewer, in order. post() never waits."""
 
     def __init__(self) -> None:
         self._messages: deque[dict[str, Any]] = deque(maxlen=OUTBOX_BOUND)
@@ -65,9 +65,9 @@ class Outbox:
         self._filled.set()
 
     async def deliver(self, send: Callable[[dict[str, Any]], Awaitable[bool]]) -> None:
-        """Send what waits and what comes, until send() says that nobody listens: that message waits for the next one.
+        """Send what waits and what comes, until send() returns False because nobody is there.
 
-        If cancelled while sending, the message stays and is sent again.
+        The message that could not be sent stays for the next viewer; so does one whose sending is cancelled.
         """
         while True:
             while self._messages:
@@ -81,7 +81,7 @@ class Outbox:
 
 
 class Seat:
-    """One viewer's session, what it is still to be told, and what carries its pictures."""
+    """One viewer's session, its events on their way to the viewer, and the transport of its frames."""
 
     def __init__(self, session: LiveSession, transports: Transports) -> None:
         self.session = session
@@ -93,7 +93,7 @@ class Seat:
         self._transport: Transport | None = None
         self._peer: PeerTransport | None = None
         self._following: asyncio.Task[None] | None = None
-        self._listening = asyncio.create_task(self._listen(), name=f"events-{session.id}")
+        self._posting = asyncio.create_task(self._post_events(), name=f"events-{session.id}")
 
     async def answer(self, offer_sdp: str, local: bool) -> str:
         """Answer a WebRTC offer. Frames go to the new peer once it is connected; what carries them until then goes on.
@@ -123,19 +123,19 @@ class Seat:
         await self._attach(self._transports.websocket(send))
 
     async def leave_websocket(self) -> None:
-        """Stop sending pictures through a socket that is gone or not wanted for them. A peer goes on."""
+        """Stop sending frames over the socket. A peer goes on."""
         transport = self._transport
         if transport is not None and transport is not self._peer:
             await self._let_go(transport)
 
     async def aclose(self) -> None:
-        """Let go of all but the session itself."""
-        self._listening.cancel()
+        """Close everything but the session itself."""
+        self._posting.cancel()
         await self._forget_peer()
         if self._transport is not None:
             await self._let_go(self._transport)
 
-    async def _listen(self) -> None:
+    async def _post_events(self) -> None:
         async for event in self.session.events:
             self.outbox.post(event_message(event))
         self.outbox.post(error_message(SessionClosed("The session has ended.", "Press Start for a new one.")))
@@ -184,7 +184,7 @@ class Seat:
 class Seats:
     """All seats of this process, and the tokens that lead back to them.
 
-    close: ends a session. grace_s: how long a seat waits for its viewer to come back.
+    close: ends a session. grace_s: how long a seat without a socket waits for its viewer; then its session ends.
     """
 
     def __init__(self, close: Callable[[Any], Awaitable[None]], clock: Clock, grace_s: float) -> None:
@@ -224,7 +224,7 @@ class Seats:
         return seat
 
     async def vacate(self, seat: Seat, occupant: object, *, for_good: bool) -> None:
-        """The occupant left for good: end the session. Or its socket broke: keep the seat for the grace.
+        """The occupant is gone. for_good: end the session now; otherwise keep the seat for the grace time.
 
         No effect if another socket has taken over.
         """

@@ -17,13 +17,13 @@ from portal.http.websockets import abort_of
 __all__ = ["ALLOWANCE", "ALLOWANCE_PER_S", "FLOODED", "PATIENCE_S", "SEND_WITHIN_S", "ViewerSocket"]
 
 SEND_WITHIN_S = 8.0
-"""Who takes nothing for so long is not there any more: the connection is aborted."""
+"""If a viewer receives nothing for so long, nobody is there any more: the connection is aborted."""
 ALLOWANCE = 200.0
 ALLOWANCE_PER_S = 20.0
 """What messages cost is in messages.py. The page spends one every two seconds, and some 80 when it connects."""
 PATIENCE_S = 5.0
-"""So long, all in all, messages of who has spent the allowance are put off; then the socket is closed. After as long
-without that, all is forgotten."""
+"""A viewer who has spent the allowance waits for so long in all; then the socket is closed. The count starts anew after
+as long without a wait."""
 FLOODED = 1008
 TRY_AGAIN_LATER = 1013
 REFUSED_WITHIN_S = 2.0
@@ -36,7 +36,7 @@ LOOK_S = 1.0
 
 
 class ViewerSocket:
-    """Telling one that is gone is no error: send_json() says False.
+    """Sending to a viewer who is gone is no error: send_json() returns False.
 
     `expires_s` is the clock time until which there must be a session, None while there is one, or one is being opened.
     """
@@ -44,7 +44,7 @@ class ViewerSocket:
     def __init__(self, socket: WebSocket, clock: Clock) -> None:
         self.expires_s: float | None = None
         self.for_good = False
-        "ended by a viewer who does not mean to come back, or must not"
+        "the viewer does not mean to come back, or must not"
         self._socket = socket
         self._clock = clock
         self._allowance = Allowance(clock, burst=ALLOWANCE, per_s=ALLOWANCE_PER_S)
@@ -57,7 +57,7 @@ class ViewerSocket:
         self._closing: asyncio.Task[None] | None = None
 
     async def accept(self) -> bool:
-        """Whether there still is somebody."""
+        """Returns whether somebody is still there."""
         try:
             await self._socket.accept()
         except GONE:
@@ -65,20 +65,20 @@ class ViewerSocket:
         return self._open
 
     async def deny(self, answer: Response) -> None:
-        """Do not take it: the handshake is answered like a request."""
+        """Refuse the handshake, with an answer as for an HTTP request."""
         self._open = False
         with suppress(*GONE):
             await self._socket.send_denial_response(answer)
 
     async def refuse(self, error: dict[str, Any]) -> None:
-        """Say why there is nothing to be had here now, and close: within a moment, or not at all."""
+        """Send the reason, then close; give up after REFUSED_WITHIN_S."""
         with suppress(TimeoutError, *GONE):
             async with asyncio.timeout(REFUSED_WITHIN_S):
                 await self._socket.send_json(error)
                 await self._socket.close(TRY_AGAIN_LATER, error["message"])
 
     async def messages(self) -> AsyncIterator[str | bytes]:
-        """What the viewer says, until one of us ends it."""
+        """What the viewer sends, until either side closes."""
         while self._closing is None:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -89,7 +89,7 @@ class ViewerSocket:
             yield text if text is not None else message["bytes"]
 
     async def pay(self, cost: float) -> None:
-        """Take what a message costs from the viewer's allowance: wait while there is none; close when that goes on."""
+        """Take what a message costs from the viewer's allowance. Wait while it is spent; close if that goes on."""
         now_s = self._clock.now_s()
         if now_s - self._put_off_at_s > PATIENCE_S:
             self._put_off_s = 0.0
@@ -102,13 +102,13 @@ class ViewerSocket:
                 return
             await self._clock.sleep_until(self._clock.now_s() + wait_s)
             self._put_off_at_s = self._clock.now_s()
-        await asyncio.sleep(0)  # reading what has come already never waits, and nobody else would have a turn
+        await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
 
     async def send_json(self, message: dict[str, Any]) -> bool:
         return await self._send(lambda: self._socket.send_json(message))
 
     async def send_bytes(self, data: bytes) -> None:
-        """Raises ConnectionError when nobody is there: whoever sends media should stop."""
+        """Raises ConnectionError when nobody is there, so that the sender of media stops."""
         if not await self._send(lambda: self._socket.send_bytes(data)):
             raise ConnectionError("the session socket is gone")
 
@@ -120,7 +120,7 @@ class ViewerSocket:
             self._closing = asyncio.create_task(self._close(code, reason), name="closing a session socket")
 
     async def keep_deadlines(self) -> None:
-        """Until cancelled: end a connection that a send hangs in, or on which nobody asks for a session."""
+        """Run until cancelled: end a connection in which a send hangs, or on which nobody asks for a session."""
         while True:
             await self._clock.sleep_until(self._clock.now_s() + LOOK_S)
             now_s = self._clock.now_s()
