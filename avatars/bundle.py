@@ -15,6 +15,7 @@ Nothing in it is ever unpickled or executed.
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import os
 import shutil
@@ -31,10 +32,10 @@ import simplejpeg
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from avatars.bundle_versions import BUNDLE_FORMAT, BUNDLE_VERSION, manifest_of_today, tensors_of_today
 from avatars.errors import BundleError
 
 __all__ = [
-    "BUNDLE_VERSION",
     "JPEG_QUALITY",
     "AvatarBundle",
     "BundleContents",
@@ -43,8 +44,8 @@ __all__ = [
     "write_bundle",
 ]
 
-BUNDLE_FORMAT = "vivavoce-avatar"
-BUNDLE_VERSION = 1
+logger = logging.getLogger(__name__)
+
 JPEG_QUALITY = 92
 
 IntArray = npt.NDArray[np.int32]
@@ -56,7 +57,7 @@ def encode_jpeg(rgb: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
     """uint8 RGB (h, w, 3) -> JPEG bytes."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise BundleError("A frame could not be encoded as JPEG.")
+        raise BundleError("A frame could not be encoded as JPEG.", "Try again; the memory may have been full.")
     return data.tobytes()
 
 
@@ -128,17 +129,11 @@ class AvatarBundle:
     def open(cls, path: Path) -> AvatarBundle:
         """Map a bundle directory.
 
-        Raises BundleError: missing or damaged files, a foreign format, another version.
+        Raises BundleError: missing or damaged files, a foreign format, a later version.
         """
         try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-            if manifest.get("format") != BUNDLE_FORMAT or manifest.get("version") != BUNDLE_VERSION:
-                found = f"{manifest.get('format')!r} version {manifest.get('version')!r}"
-                raise BundleError(
-                    f"{path.name} is a bundle of format {found}, not {BUNDLE_FORMAT!r} version {BUNDLE_VERSION}.",
-                    "Prepare the avatar again with this version of Vivavoce.",
-                )
-            tensors = load_file(path / "tensors.safetensors")
+            manifest = manifest_of_today(json.loads((path / "manifest.json").read_text(encoding="utf-8")), path.name)
+            tensors: dict[str, Any] = tensors_of_today(manifest["version"], load_file(path / "tensors.safetensors"))
             with (path / "frames.bin").open("rb") as file:
                 frames = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             bundle = cls(
@@ -159,8 +154,10 @@ class AvatarBundle:
                 _frames=frames,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            logger.warning("The avatar at %s cannot be read: %s: %s", path, type(error).__name__, error)
             raise BundleError(
-                f"The avatar at {path} cannot be read: {error}", "Delete it and prepare it again."
+                f"The files of the avatar '{path.name}' cannot be read.",
+                "Delete it and make it again; the server's log says what is wrong with them.",
             ) from error
         bundle._check()
         return bundle
@@ -180,7 +177,7 @@ class AvatarBundle:
             and int(self._offsets[-1]) == len(self._frames)
         )
         if not whole:
-            raise BundleError(f"The avatar at {self.path} is damaged: its parts disagree.", "Prepare it again.")
+            raise BundleError(f"The avatar '{self.id}' is damaged: its parts disagree.", "Delete it and make it again.")
 
     @property
     def frame_count(self) -> int:

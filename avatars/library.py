@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from avatars.bundle import BUNDLE_VERSION, AvatarBundle
+from avatars.bundle import AvatarBundle
+from avatars.bundle_versions import manifest_of_today
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError
 
@@ -211,9 +212,7 @@ class AvatarLibrary:
 def _summary(path: Path) -> AvatarSummary | None:
     manifest_path = path / "manifest.json"
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        if manifest["version"] != BUNDLE_VERSION:
-            raise ValueError(f"version {manifest['version']}")
+        manifest = manifest_of_today(json.loads(manifest_path.read_text(encoding="utf-8")), path.name)
         poster, preview = path / "poster.jpg", path / "preview.mp4"
         return AvatarSummary(
             id=path.name,
@@ -231,7 +230,7 @@ def _summary(path: Path) -> AvatarSummary | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (BundleError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("The avatar in %s is left out: its manifest cannot be used (%s)", path, error)
         return None
 

@@ -1,9 +1,9 @@
 """What went wrong, by its code, for all tabs of the page: one table, so that a code is told alike wherever it is met.
 
 `error.<code>` is the cause, `hint.<code>` the remedy; `<code>.<cause>` tells apart what one code stands for. English
-has only what happens in the page itself: the server's own sentence is more exact there. Chinese has every code and
-cause there is, and `error.unknown` for a code that is newer than the table; the server's sentence is folded away under
-`details`. `portal/static/errors.js` reads it.
+has only what happens in the page itself, and what nobody foresaw: elsewhere the server's own sentence is more exact.
+Chinese has every code and cause there is, and `error.unknown` for a code that is newer than the table; the server's
+sentence is folded away under `details`. `portal/static/errors.js` reads it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.too_often": "Wait a minute, then try again.",
         "error.http_error": "The server gave an answer that this page does not understand.",
         "hint.http_error": "Reload the page and try again.",
+        # Nobody has foreseen this error, so the server's sentence names parts of the program.
+        "error.internal": "Something went wrong on the server that it cannot explain.",
+        "hint.internal": "Try again. If this goes on, the operator finds the details in the server's log.",
     },
     "zh": {
         "error.unknown": "出了点问题（{code}）。",
@@ -266,6 +269,10 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.avatar_not_prepared": "在“对话”页面选用它时会自动准备。",
         "error.bundle_damaged": "这个数字人的文件已损坏。",
         "hint.bundle_damaged": "请在“数字人”页面重新准备或重新制作。",
+        "error.bundle_damaged.format": "这个数字人的文件不是本软件的格式。",
+        "hint.bundle_damaged.format": "请删除它，然后重新制作。",
+        "error.bundle_damaged.version": "这个数字人由更新版本的软件制作，当前版本无法读取。",
+        "hint.bundle_damaged.version": "请管理员更新软件，或重新制作数字人。",
         "error.network_missing": "这个数字人没有专属的 Ultralight 模型。",
         "hint.network_missing": "请换一种口型驱动，或导入 LiveTalking 的数字人文件夹。",
         # jobs

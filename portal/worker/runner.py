@@ -239,6 +239,7 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> Any:
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         logger.exception("job %s failed in %s", work.id, step.name)
+        # The page has words of its own for this code: these are for who reads the API and the log.
         message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
 
