@@ -60,7 +60,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
+    """Raises AvatarError: damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
         raise AvatarError(f"{path.name} of the preparation is damaged.", "Start the preparation again.")
     return value
