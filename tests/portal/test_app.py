@@ -39,8 +39,8 @@ class Interlude(ManualClock):
 def portal(tmp_path: Path) -> Iterator[Portal]:
     portal = Portal.build(Settings(data_dir=tmp_path, worker=False, open_browser=False, port=7999))
     yield portal
-    portal.queue.close()
-    portal.engine.executor.shutdown()
+    portal.desk.queue.close()
+    portal.talk.engine.executor.shutdown()
 
 
 async def told_by(portal: Portal) -> list[str]:
@@ -57,8 +57,8 @@ async def test_an_avatar_that_does_not_exist_is_told_at_once(
 ) -> None:
     """A typo of --avatar: which one it was, which there are, and no word of being ready."""
     make_bundle("ada")
-    portal.sessions.default_avatar = "typo"
-    portal.engine.clock = Interlude(lambda: pytest.fail("it was waited for"))
+    portal.talk.sessions.default_avatar = "typo"
+    portal.talk.engine.clock = Interlude(lambda: pytest.fail("it was waited for"))
     wrong, address = await told_by(portal)
     assert "There is no avatar 'typo'" in wrong and "--avatar: ada, mira, theo" in wrong
     assert "typo" not in caplog.text  # it is said once
@@ -69,17 +69,17 @@ async def test_an_avatar_that_is_being_made_is_waited_for(
     portal: Portal, make_bundle: Callable[..., AvatarBundle]
 ) -> None:
     """Our own character on a fresh machine: it is there as soon as its job has made it."""
-    portal.queue.submit(order_of_preset("mira", "Mira"))
-    portal.engine.clock = Interlude(lambda: make_bundle("mira"))
+    portal.desk.queue.submit(order_of_preset("mira", "Mira"))
+    portal.talk.engine.clock = Interlude(lambda: make_bundle("mira"))
     assert (await portal._first_avatar()).id == "mira"
 
 
 @pytest.mark.parametrize(("outcome", "told"), [("failed", "no avatar 'mira'"), ("endless", "still not made")])
 async def test_an_avatar_that_will_not_be_made_is_told(portal: Portal, outcome: str, told: str) -> None:
     """Its job has ended without it, or takes very long: the portal does not wait for ever."""
-    job = portal.queue.submit(order_of_preset("mira", "Mira"))
-    ended = Interlude(lambda: portal.queue.cancel(job.id))
-    portal.engine.clock = ended if outcome == "failed" else Interlude(step_s=FIRST_AVATAR_S)
+    job = portal.desk.queue.submit(order_of_preset("mira", "Mira"))
+    ended = Interlude(lambda: portal.desk.queue.cancel(job.id))
+    portal.talk.engine.clock = ended if outcome == "failed" else Interlude(step_s=FIRST_AVATAR_S)
     with pytest.raises(AvatarNotFound, match=told):
         await portal._first_avatar()
 
@@ -122,7 +122,7 @@ async def test_nothing_of_the_start_is_left_to_the_first_turn(
 ) -> None:
     """Loading, and encoding the avatar's loops, take both cores of a small machine: ready is said afterwards."""
     make_bundle("ada")
-    portal.sessions.default_avatar = "ada"
+    portal.talk.sessions.default_avatar = "ada"
     done: list[tuple[str, bool]] = []
 
     async def warm_up(*_given: Any) -> None:
@@ -131,8 +131,8 @@ async def test_nothing_of_the_start_is_left_to_the_first_turn(
     async def wait(_bundle: AvatarBundle, coding: LoopCoding) -> None:
         done.append((coding.codec, portal.warmed.is_set()))
 
-    monkeypatch.setattr(portal.engine, "warm_up", warm_up)
-    monkeypatch.setattr(portal.loops, "wait", wait)
+    monkeypatch.setattr(portal.talk.engine, "warm_up", warm_up)
+    monkeypatch.setattr(portal.talk.loops, "wait", wait)
     assert "ready" in (await told_by(portal))[0]
     assert done == [("backends", False), ("H264", False), ("JPEG", False)]
 

@@ -70,8 +70,8 @@ def client(folder: Path) -> Iterator[TestClient]:
     settings = Settings(data_dir=folder, worker=False, allowed_origins=f"{FRIEND.upper()}:443/page")
     portal = Portal.build(settings)
     yield TestClient(create_app(settings, portal), base_url="http://127.0.0.1:7860", follow_redirects=False)
-    portal.queue.close()
-    portal.engine.executor.shutdown()
+    portal.desk.queue.close()
+    portal.talk.engine.executor.shutdown()
 
 
 def error_of(answer: Any) -> dict[str, str]:
@@ -233,8 +233,8 @@ def test_below_a_path_the_page_knows_where_it_is(folder: Path) -> None:
     assert client.get("/static/talk.js", headers=below).status_code == 200
     assert client.get("/face/static/talk.js", headers=below).status_code == 200
     assert client.get("/face", headers=below).headers["location"] == "/face/"
-    portal.queue.close()
-    portal.engine.executor.shutdown()
+    portal.desk.queue.close()
+    portal.talk.engine.executor.shutdown()
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/api/avatars", "/api/jobs", "/static/talk.js", "/docs"])

@@ -1,0 +1,73 @@
+"""Avatars, clips and the jobs that make them, without any session: half of the portal, complete in itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from avatars.library import AvatarLibrary
+from portal.api.avatars import avatars_router
+from portal.api.clips import clips_router
+from portal.api.health import find_trouble
+from portal.api.jobs import jobs_router
+from portal.intake.submissions import ensure_parts
+from portal.intake.uploads import Uploads
+from portal.jobs.opening import open_queue
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
+from portal.jobs.shares import JobShares
+from portal.settings import Settings
+from portal.worker.process import WorkerProcess
+
+__all__ = ["Desk"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Built at rest, started and ended by running()."""
+
+    settings: Settings
+    library: AvatarLibrary
+    queue: JobQueue
+    worker: WorkerProcess
+
+    @classmethod
+    def build(cls, settings: Settings) -> Desk:
+        library = AvatarLibrary(settings.data_dir / "avatars")
+        queue = open_queue(settings.data_dir, library)
+        return cls(settings, library, queue, WorkerProcess(settings, queue))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.callback(self.queue.close)
+            await asyncio.to_thread(self.library.sweep)
+            if self.settings.worker:
+                await self.worker.start()
+                stack.push_async_callback(self.worker.aclose)
+            yield
+
+    def routers(self) -> list[APIRouter]:
+        """Its part of the API."""
+        uploads = Uploads(self.settings.data_dir)
+        shares = JobShares(self.queue.active_ids, self.settings.jobs_per_address)
+        return [
+            avatars_router(self.library, self.queue, self.settings, uploads, shares),
+            clips_router(self.library, self.queue, self.settings, uploads, shares),
+            jobs_router(self.queue, shares),
+        ]
+
+    def prepare_for(self, avatar: str, backend: str) -> Job:
+        """Queue the preparation of an avatar for a lip-sync backend, unless it is under way. Blocks for milliseconds.
+
+        Raises as portal.intake.submissions.submit_parts.
+        """
+        return ensure_parts(self.library, self.queue, self.settings, avatar=avatar, backend=backend)
+
+    def find_trouble(self) -> list[str]:
+        """What is wrong now with the data folder and with the work on jobs, for the operator."""
+        return find_trouble(self.settings.data_dir, self.queue, self.worker.trouble)

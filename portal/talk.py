@@ -1,0 +1,91 @@
+"""Sessions with people, and the engine that draws for them: the half of the portal that jobs never keep waiting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Response
+
+from avatars.library import AvatarLibrary, presets
+from pipeline.engine import Engine
+from pipeline.transports.loops import LoopCache
+from portal.admission import Admission
+from portal.api.allowances import OFFERS_EACH
+from portal.api.backends import backends_router
+from portal.api.session_socket import SessionSocket
+from portal.api.transports import BackendTransports
+from portal.backends import BackendCatalogue, default_choice, new_engine
+from portal.jobs.records import Job
+from portal.sessions import SessionManager
+from portal.settings import Settings
+
+__all__ = ["Talk"]
+
+SPARE_SOCKETS, SPARE_SOCKETS_EACH = 256, 32
+"""Session sockets without a session: of all, and of one address. They wait in line, or have not greeted yet."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Built at rest, started and ended by running()."""
+
+    settings: Settings
+    engine: Engine
+    sessions: SessionManager
+    loops: LoopCache
+    socket: SessionSocket
+
+    @classmethod
+    def build(cls, settings: Settings, library: AvatarLibrary, prepare_for: Callable[[str, str], Job]) -> Talk:
+        """prepare_for: as SessionManager has it."""
+        engine = new_engine(settings)
+        sessions = SessionManager(
+            engine,
+            library,
+            Admission(settings.max_sessions, settings.places_each),
+            default_avatar=settings.avatar or presets()[0].id,
+            choice=default_choice(settings),
+            idle_timeout_s=settings.session_idle_timeout_s,
+            prepare_for=prepare_for,
+        )
+        loops = LoopCache(engine.executor)
+        transports = BackendTransports(
+            loops,
+            engine.executor,
+            ice_servers=settings.ice_servers,
+            bitrate_bps=settings.video_bitrate_bps,
+            jpeg_quality=settings.jpeg_quality,
+        )
+        socket = SessionSocket(
+            sessions,
+            transports,
+            engine.clock,
+            settings.ice_servers,
+            sockets=settings.max_sessions + SPARE_SOCKETS,
+            sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
+            offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
+        )
+        return cls(settings, engine, sessions, loops, socket)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await self.engine.start()
+            stack.push_async_callback(self.engine.aclose)
+            await self.sessions.start()
+            stack.push_async_callback(self.sessions.aclose)
+            stack.push_async_callback(self.socket.aclose)
+            stack.push_async_callback(self.loops.aclose)
+            yield
+
+    def routers(self) -> list[APIRouter]:
+        """Its part of the API."""
+        metrics = APIRouter()
+
+        @metrics.get("/metrics", include_in_schema=False)
+        def exposition() -> Response:
+            return Response(self.engine.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+        return [self.socket.router, backends_router(BackendCatalogue(self.settings, self.engine.clock)), metrics]
