@@ -33,7 +33,7 @@ MAX_SLUG = 40
 VALID_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 RETIRED = ".deleted."
 STALE_S = 3600.0
-"hidden directories of writers that were killed are removed once nobody has touched them for so long"
+"Hidden directories of killed writers are removed once they have been untouched for this long."
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class AvatarLibrary:
         return self._root / avatar_id
 
     def open(self, avatar_id: str) -> AvatarBundle:
-        """The bundle; the same object for all who hold it at the same time.
+        """The bundle. All who have it open at the same time get the same object.
 
         Raises AvatarNotFound, BundleError.
         """
@@ -148,7 +148,7 @@ class AvatarLibrary:
             return bundle
 
     def rename(self, avatar_id: str, name: str) -> None:
-        """Call an avatar by another name. Its place among the others stays; whoever has it open keeps the old one.
+        """Give an avatar another name. Its place in the list stays; bundles that are open keep the old name.
 
         Raises AvatarNotFound, BundleError, DiskFull.
         """
@@ -173,7 +173,7 @@ class AvatarLibrary:
                 raise
 
     def delete(self, avatar_id: str) -> None:
-        """Remove an avatar; whoever has it open may go on using it.
+        """Remove an avatar. Bundles of it that are open stay usable.
 
         Raises AvatarNotFound.
         """
@@ -241,7 +241,7 @@ def _face_in(path: Path, width: int, height: int) -> tuple[float, float, float, 
         with safe_open(path / "tensors.safetensors", framework="np") as tensors:
             points = tensors.get_slice("landmarks")[:1][0, :, :2] / (width, height)
     except (OSError, SafetensorError, IndexError, ZeroDivisionError):
-        return None  # who opens the avatar is told what is wrong with it
+        return None  # opening the avatar will say what is wrong with it
     (x0, y0), (x1, y1) = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
     box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
     return box if box[2] > 0 and box[3] > 0 else None

@@ -163,8 +163,8 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
 def prepare_avatar(upload: Upload, library: AvatarLibrary, progress: Callable[[str, float], None]) -> AvatarBundle:
     """All stages; `progress` gets the stage's name and 0 to 1 within it. For the command line and for tools.
 
-    The working directory is a temporary one. So this cannot be taken up after a kill, unlike a job: it takes less than
-    a minute, and nobody would remove what an abandoned command has left.
+    The working directory is temporary. So, unlike a job, this starts from the beginning after a kill: it takes less
+    than a minute, and files that an abandoned command left behind would never be removed.
 
     Raises BadMedia, BadImport, FaceNotFound, DiskFull.
     """

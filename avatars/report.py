@@ -64,7 +64,7 @@ SMALL_MOUTH_PX = 40.0
 OPEN_MOUTH_IOD = 0.10
 "gap between the lips at rest"
 USUAL_GAP = 0.2
-"quantile over a clip: people who talk close their mouths in between"
+"Quantile over a clip: people close their mouths now and then while they talk."
 OFTEN = 0.2
 "part of the pictures in which something is wrong with the mouth's place"
 CONCERN_WORDS: Mapping[Concern, str] = {

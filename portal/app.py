@@ -90,8 +90,8 @@ class Portal:
             await self.talk.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
             leave_settled_objects_alone()
         except (VivavoceError, OSError) as error:
-            self.troubles.append(str(error))  # who started the portal is told: see _announce
-        except Exception as error:  # sessions will tell their viewers; the operator should know now
+            self.troubles.append(str(error))  # printed for the person who started the portal: see _announce
+        except Exception as error:  # viewers will see it when they start; the operator should know now
             logger.exception("warming up failed")
             self.troubles.append(f"{type(error).__name__}: {error}")
         finally:

@@ -183,7 +183,7 @@ def _open_database(data_dir: Path) -> str:
     import sqlalchemy
     from dbos import DBOS
 
-    # At INFO it tells of each of its hundred migrations, and that SQLite is for development.
+    # At INFO it logs each of its hundred migrations, and that SQLite is for development.
     logging.getLogger("dbos").setLevel(logging.WARNING)
     data_dir.mkdir(parents=True, exist_ok=True)
     path = (data_dir / "jobs.db").resolve()
@@ -280,6 +280,6 @@ def _seconds(milliseconds: int | None) -> float | None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """DBOS logs each failed job with a traceback, and a cancelled one as lost; ours are told once, in plain words."""
+    """Whether a record of DBOS is new. Failed and cancelled jobs are not: the worker logs them once, in plain words."""
     message = record.getMessage()
     return not message.startswith("Exception encountered in background workflow") and not _LOST.match(message)

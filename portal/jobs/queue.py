@@ -53,7 +53,7 @@ def _fails_the_same_way_again(code: str) -> bool:
 
 
 class JobQueue:
-    """Who may add a job, what may be run again, and what becomes of a job's files; the rest is the store's.
+    """Decides which jobs are taken, which may be run again, and what becomes of their files. The rest is the store's.
 
     Thread-safe. avatars: ids of those that are there.
     """
@@ -65,7 +65,7 @@ class JobQueue:
         self._max_waiting = max_waiting
         self._listeners: list[Callable[[], object]] = []
         self._admitting = threading.Lock()
-        "held from looking whether there is room until the job is in the store"
+        "held from the look whether there is room until the job is in the store, so that a place is given once"
 
     def on_submit(self, listener: Callable[[], object]) -> None:
         """Have `listener` called, in the submitting thread, each time there is new work."""
@@ -106,9 +106,10 @@ class JobQueue:
         return "upload" if job.uploaded and self.folders.upload(job.id) is None else ""
 
     def may_go_on(self, kind: str, avatar: str) -> bool:
-        """Whether a person who has cancelled such a job may want it after all: a clip costs a recording to ask for.
+        """Whether the upload of a cancelled job is kept, so that the job can be run again after all.
 
-        What was to become an avatar is not kept: people who take a photo back do not expect it to stay.
+        A recording for a clip is: it costs work to make. A photo is not: people who take one back do not expect us to
+        keep it.
         """
         return kind == CLIP and avatar in self._avatars
 
@@ -155,7 +156,7 @@ class JobQueue:
 
         Raises JobNotFound, BadRequest (it cannot be retried), QueueFull.
         """
-        with self._admitting:  # of two who ask at the same time, the second finds it waiting
+        with self._admitting:  # if two people ask at once, the second one finds the job waiting
             job = self.get(job_id)
             if not self.retryable(job):
                 remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
@@ -172,7 +173,7 @@ class JobQueue:
 
         Raises JobNotFound.
         """
-        with self._admitting:  # it is not run again meanwhile
+        with self._admitting:  # nobody runs it again meanwhile
             was_running = self.get(job_id).state == "running"
             job = self.cancel(job_id)
             if job.kind == PREPARE and job.state != "done":

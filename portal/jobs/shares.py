@@ -1,4 +1,4 @@
-"""Jobs that wait or run, by the address that asked for them, so that nobody fills the queue for everybody else."""
+"""How many jobs an address may have waiting or running, so that one visitor cannot fill the queue for all others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["JobShares"]
 
 
 class JobShares:
-    """Thread-safe. Who asked for what is known for as long as the job is active, and not over a restart.
+    """Thread-safe. It remembers who asked for a job while the job is active, and forgets it at a restart.
 
     active_ids: ids of the jobs that wait or run; most_each: how many of these one address may have.
     """
@@ -31,7 +31,7 @@ class JobShares:
         "requests of each address whose job is not queued yet"
 
     def asked_by(self, scope: Scope, submit: Callable[[], Job]) -> Job:
-        """Call submit() for whoever sent this request. Raises TooMany, and what submit() raises."""
+        """Call submit() on behalf of the address that sent this request. Raises TooMany, and what submit() raises."""
         address = address_of(scope)
         self._take_place(address)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job, JobFailure
+from portal.jobs.records import JobFailure
 
 __all__ = ["CANCEL_GRACE_S", "JobWatch"]
 
@@ -18,30 +18,30 @@ class JobWatch:
         self._queue = queue
         self._silence_s = silence_s
         self._seen: dict[str, tuple[object, float]] = {}
-        "what a job told last, and when that was new"
-        self._overdue: dict[str, Job | None] = {}
+        "the last report of each job in hand, and when it was first seen; None for a job that nobody wants any more"
+        self._overdue: set[str] = set()
 
     def begin(self) -> None:
         """Tidy up after a worker that is gone, before there is another one."""
         self._seen.clear()
-        self._overdue = {job_id: job for job_id, job in self._queue.in_hand() if job is None or not job.active}
+        self._overdue = {job_id for job_id, job in self._queue.in_hand() if job is None or not job.active}
         self.end()
 
     def overdue(self, now_s: float) -> bool:
         """Whether the worker has to be ended for one of its jobs."""
         seen: dict[str, tuple[object, float]] = {}
         for job_id, job in self._queue.in_hand():
-            told = (job.reported_at, job.step) if job is not None and job.active else None
+            report = (job.reported_at, job.step) if job is not None and job.active else None
             before = self._seen.get(job_id)
-            since_s = before[1] if before is not None and before[0] == told else now_s
-            seen[job_id] = (told, since_s)
-            if now_s - since_s >= (CANCEL_GRACE_S if told is None else self._silence_s):
-                self._overdue[job_id] = job
+            since_s = before[1] if before is not None and before[0] == report else now_s
+            seen[job_id] = (report, since_s)
+            if now_s - since_s >= (CANCEL_GRACE_S if report is None else self._silence_s):
+                self._overdue.add(job_id)
         self._seen = seen
         return bool(self._overdue)
 
     def end(self) -> None:
-        """Let the jobs that were overdue end as they should, now that their worker is gone."""
+        """Now that their worker is gone, end the jobs that were overdue: as failed, or as cancelled if they were."""
         for job_id in self._overdue:
             self._queue.give_up(
                 job_id,

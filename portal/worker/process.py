@@ -1,6 +1,6 @@
 """Owner of the worker process: starts it while there are jobs, starts it again if it dies, ends it with the portal.
 
-While nobody has given work the process does not exist, and costs neither memory nor CPU.
+While there is no work there is no process, so it costs neither memory nor CPU.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class WorkerProcess:
     async def _is_held_up(self) -> bool:
         try:
             return await asyncio.to_thread(self._watch.overdue, self._clock.now_s())
-        except Exception as error:  # noqa: BLE001 - a locked database passes, and the next look tells
+        except Exception as error:  # noqa: BLE001 - a locked database passes; the next look will work
             logger.debug("The jobs in hand cannot be looked at: %s", error)
             return False
 

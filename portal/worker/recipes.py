@@ -126,7 +126,7 @@ def _render(work: JobWork) -> dict[str, Any]:
         longest_speech_s=MAX_SPEECH_S,
         progress=work.progress,
     )
-    return {"clip": f"/api/clips/{work.id}.mp4", **_told(notices)}
+    return {"clip": f"/api/clips/{work.id}.mp4", **_in_words(notices)}
 
 
 def _prepare_parts(work: JobWork) -> dict[str, Any]:
@@ -135,11 +135,11 @@ def _prepare_parts(work: JobWork) -> dict[str, Any]:
     notices = prepare_for_backend(
         work.settings, work.library.open(avatar), backend, work.inputs["parameters"], work.folder, work.progress
     )
-    return {"avatar": avatar, "backend": backend, **_told(notices)}
+    return {"avatar": avatar, "backend": backend, **_in_words(notices)}
 
 
-def _told(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:
-    """In English; and their codes, by which the page tells them in its own language."""
+def _in_words(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:
+    """In English, with their codes: the page has words for these in its own language."""
     return {
         "notices": [f"{notice.message} {notice.hint}".strip() for notice in notices],
         "notice_codes": [notice.code for notice in notices],

@@ -1,4 +1,4 @@
-"""The worker: a process of low priority that runs jobs. One a data folder; the portal never runs a job itself.
+"""The worker: a process of low priority that runs jobs. One per data folder; the portal never runs a job itself.
 
 It is crash-only. Nothing is done at the end of the process that its next start does not do as well, so ending it with a
 signal, by pulling the plug or by `kill -9` is the ordinary way: each finished step is recorded, the rest is run again.
@@ -206,7 +206,7 @@ class _Desk:
         before = 0.0
         result: Any = None
         with self._occupation.occupied(), _tidied(self._queue, job.id, kept_when_cancelled):
-            # Its folder tells the owner of this process what is in hand, until it is tidied away.
+            # While this folder exists, the owner of this process knows that the job is in hand.
             folders.work(job.id).mkdir(parents=True, exist_ok=True)
             for step in recipe.steps:
                 report = _Reporter(self._queue, job.id, step.name, before / whole, step.weight / whole)
@@ -235,11 +235,11 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> Any:
         raise JobFailed(error.code, error.message, error.hint, report_of_face, error.cause) from error
     except MemoryError as error:
         raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
-    except Exception as error:  # the border of a job: whatever it is, a person has to be told
+    except Exception as error:  # the border of a job: whatever goes wrong in it, its page has to show something
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         logger.exception("job %s failed in %s", work.id, step.name)
-        # The page has words of its own for this code: these are for who reads the API and the log.
+        # The page has its own words for this code. These are for people who read the API or the log.
         message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
 

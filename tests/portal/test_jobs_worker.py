@@ -46,7 +46,7 @@ async def until(queue: JobQueue, job_id: str, condition: Callable[[Job], bool]) 
 
 
 class Bench:
-    """A queue, its worker process, and the gate that the job's second stage waits at."""
+    """A queue, its worker process, and the gate that the job's second step waits at."""
 
     def __init__(self, data_dir: Path, clock: Clock | None = None) -> None:
         self.data_dir = data_dir
@@ -104,8 +104,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench.queue.close()
 
 
-async def test_a_job_goes_through_its_stages_and_leaves_only_its_result(bench: Bench) -> None:
-    """A job hands files on between its stages, gives the last one's result, and its folder is removed."""
+async def test_a_job_goes_through_its_steps_and_leaves_only_its_result(bench: Bench) -> None:
+    """A job hands files on between its steps, gives the last one's result, and its folder is removed."""
     job = await asyncio.to_thread(bench.submit_photo)
     assert (job.state, job.name, job.kind) == ("queued", "Ada", "prepare")
     bench.open_gate()
@@ -115,8 +115,8 @@ async def test_a_job_goes_through_its_stages_and_leaves_only_its_result(bench: B
     assert not list((bench.data_dir / "jobs").iterdir())
 
 
-async def test_a_killed_worker_s_job_is_finished_by_the_next_without_repeating_stages(bench: Bench) -> None:
-    """After kill -9 in the second stage a new worker starts by itself and goes on with the second stage."""
+async def test_a_killed_worker_s_job_is_finished_by_the_next_without_repeating_steps(bench: Bench) -> None:
+    """After kill -9 in the second step a new worker starts by itself and goes on with the second step."""
     job = await asyncio.to_thread(bench.submit_photo)
     job = await bench.until(job.id, lambda job: job.step == "gated")
     assert job.state == "running" and 0.2 < job.progress < 0.8
@@ -232,7 +232,7 @@ async def test_a_recording_stays_for_a_running_clip_that_was_cancelled(
 
 
 async def test_a_failed_job_can_be_run_again(bench: Bench, make_bundle: Callable[..., AvatarBundle]) -> None:
-    """Retrying runs a failed job from its first stage under the same id."""
+    """Retrying runs a failed job from its first step under the same id."""
     make_bundle("ada")
     job = await asyncio.to_thread(lambda: bench.queue.submit(order_of_clip(avatar="ada", text="disk full")))
     failed = await bench.finished(job.id)

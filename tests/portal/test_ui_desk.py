@@ -58,8 +58,8 @@ def test_every_word_the_scripts_ask_for_is_known() -> None:
             assert any(key.startswith(prefix) for key in DESK_TEXTS["zh"]), prefix
 
 
-def test_every_stage_has_words() -> None:
-    """Kinds of job and their stages."""
+def test_every_step_has_words() -> None:
+    """Kinds of job and their steps."""
     for recipe in recipes():
         assert f"job.{recipe.kind}" in DESK_TEXTS["en"]
         assert {f"stage.{step.name}" for step in recipe.steps} <= DESK_TEXTS["en"].keys()
