@@ -23,11 +23,11 @@ from portal.jobs.orders import (
     order_of_parts,
     order_of_preset,
     order_of_test_clip,
+    title_of,
 )
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.making.avatar_parts import check_preparable
-from portal.names import clean_file_name, clean_name
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -65,10 +65,9 @@ def submit_avatar(
     def submit() -> Job:
         used = _framing(framing)
         check_media(path)
-        title = clean_name(name) or clean_name(Path(clean_file_name(file_name, limit=255)).stem)
-        avatar = library.new_id(title)
+        avatar = library.new_id(title_of(name, file_name))
         return queue.submit(
-            order_of_avatar(path, avatar=avatar, name=title, consent=consent, file_name=file_name, framing=used)
+            order_of_avatar(path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used)
         )
 
     return _or_remove(path, submit)

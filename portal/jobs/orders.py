@@ -18,10 +18,16 @@ __all__ = [
     "order_of_parts",
     "order_of_preset",
     "order_of_test_clip",
+    "title_of",
 ]
 
 MAX_TEXT_CHARACTERS = 5000
 TEST_WORDS = "Hello! This is how I look when I speak."
+
+
+def title_of(name: str, file_name: str) -> str:
+    """What an avatar is called: by the name that was typed, else by that of its file."""
+    return clean_name(name) or clean_name(Path(clean_file_name(file_name, limit=255)).stem) or "Avatar"
 
 
 def order_of_avatar(
@@ -44,8 +50,7 @@ def order_of_avatar(
             "Tick the box that says that you have the consent of the person shown.",
             cause="consent",
         )
-    shown_name = clean_file_name(file_name or upload.name, limit=120)
-    title = clean_name(name) or clean_name(Path(shown_name).stem) or "Avatar"
+    shown_name, title = clean_file_name(file_name or upload.name, limit=120), title_of(name, file_name or upload.name)
     inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
     return JobOrder(PREPARE, title, avatar, inputs, upload=upload)
 
