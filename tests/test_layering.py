@@ -36,6 +36,7 @@ CONFINED = {
     "mediapipe": ("avatars/detect.py",),
     "py3langid": ("pipeline/text/languages.py",),
     "markdown_it": ("pipeline/text/speech.py",),
+    "espeakng_loader": ("pipeline/tts/espeak_child.py",),
     "dbos": ("portal/jobs/dbos_store.py",),
 }
 "Package -> where alone it may be imported."

@@ -1,11 +1,12 @@
 """Text on its way to a voice: cut into sentences, freed of what cannot be spoken, its language told. All pure."""
 
-from pipeline.text.languages import detect_language, language_of_script, load_languages
+from pipeline.text.languages import LANGUAGE_NAMES, detect_language, language_of_script, load_languages, split_by_script
 from pipeline.text.scripts import is_cjk
 from pipeline.text.sentences import MAX_CHARS, SentenceSplitter
 from pipeline.text.speech import speakable
 
 __all__ = [
+    "LANGUAGE_NAMES",
     "MAX_CHARS",
     "SentenceSplitter",
     "detect_language",
@@ -13,4 +14,5 @@ __all__ = [
     "language_of_script",
     "load_languages",
     "speakable",
+    "split_by_script",
 ]

@@ -6,11 +6,64 @@ The model of py3langid lies in its package (4.6 MB, BSD), needs numpy only and l
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["detect_language", "language_of_script", "load_languages"]
+__all__ = ["LANGUAGE_NAMES", "detect_language", "language_of_script", "load_languages", "split_by_script"]
 
+LANGUAGE_NAMES = {
+    "am": "Amharic",
+    "ar": "Arabic",
+    "bg": "Bulgarian",
+    "bn": "Bengali",
+    "ca": "Catalan",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fr": "French",
+    "gu": "Gujarati",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hr": "Croatian",
+    "hu": "Hungarian",
+    "hy": "Armenian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ka": "Georgian",
+    "km": "Khmer",
+    "kn": "Kannada",
+    "ko": "Korean",
+    "lo": "Lao",
+    "ml": "Malayalam",
+    "mr": "Marathi",
+    "my": "Burmese",
+    "nb": "Norwegian",
+    "ne": "Nepali",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "si": "Sinhala",
+    "sk": "Slovak",
+    "sv": "Swedish",
+    "ta": "Tamil",
+    "te": "Telugu",
+    "th": "Thai",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "ur": "Urdu",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
+"""Languages that some voice speaks, by ISO 639-1 code, and their English names."""
 _LATIN = frozenset(
     {"en", "de", "es", "fr", "it", "pt", "nl", "pl", "tr", "vi", "id", "sv", "da", "nb", "fi", "cs", "hu", "ro"}
     | {"sk", "hr", "ca"}
@@ -109,6 +162,31 @@ def language_of_script(text: str, default: str = "en") -> str:
         return "ja" if cjk["ja"] >= max(1, _KANA_SHARE * (cjk["zh"] + cjk["ja"])) else "zh"
     words = {script: count for script, count in counts.items() if script not in cjk}
     return max(words, key=words.__getitem__)
+
+
+def split_by_script(text: str, languages: Collection[str]) -> list[tuple[bool, str]]:
+    """The text in parts: whether a voice that speaks `languages` can read the part's letters, and the part.
+
+    Neighbouring parts differ. What is no letter (digits, blanks, punctuation) goes with the letters before it, or, at
+    the beginning, after it.
+    """
+    parts: list[tuple[bool, str]] = []
+    at = 0
+    for match in _SCRIPTS.finditer(text):
+        script = match.lastgroup or ""
+        readable = script in _NO_LANGUAGE or not _SHARED.get(script, frozenset({script})).isdisjoint(languages)
+        if not parts:
+            parts.append((readable, ""))
+        elif parts[-1][0] != readable:
+            parts[-1] = (parts[-1][0], parts[-1][1] + text[at : match.start()])
+            parts.append((readable, ""))
+            at = match.start()
+        parts[-1] = (readable, parts[-1][1] + text[at : match.end()])
+        at = match.end()
+    if not parts:
+        return [(True, text)]
+    parts[-1] = (parts[-1][0], parts[-1][1] + text[at:])
+    return parts
 
 
 @lru_cache(maxsize=1)

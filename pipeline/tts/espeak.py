@@ -1,0 +1,80 @@
+"""`espeak`: eSpeak NG 1.52, a robot's voice for some hundred languages, offline: the last resort, 22.05 kHz.
+
+It is an extra, since eSpeak NG is under the GPL (version 3 or later): `python launch.py fetch espeak` says so first. It
+runs as a program of its own, which the package espeakng-loader carries (20 MB). It tells when each of its phonemes
+sounds, so the lips know what is said.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from pipeline.errors import BackendUnavailable
+from pipeline.text import LANGUAGE_NAMES, detect_language
+from pipeline.tts.process_voice import ProcessVoice, pcm_samples
+from pipeline.types import FloatArray, Phoneme
+
+__all__ = ["EspeakSynthesizer"]
+
+PREFIX: Final = "espeak-"
+NOT_SPOKEN: Final = frozenset({"ja", "km", "lo"})
+"""It has no Khmer and no Lao, and spells Japanese out instead of reading it."""
+_MARKS: Final = frozenset("ˈˌːˑʰʲʷ")
+COUNT: Final = struct.Struct(">I")
+
+
+class EspeakSynthesizer(ProcessVoice):
+    """Speaks in the language of the sentence."""
+
+    name = "espeak"
+    module = "pipeline.tts.espeak_child"
+    remedy = "python launch.py fetch espeak"
+    sample_rate = 22_050
+    phoneme_timing = True
+    languages = frozenset(LANGUAGE_NAMES) - NOT_SPOKEN
+    voices = tuple(PREFIX + language for language in ("en", *sorted(frozenset(LANGUAGE_NAMES) - NOT_SPOKEN - {"en"})))
+
+    def __init__(self) -> None:
+        """Raises BackendUnavailable."""
+        if importlib.util.find_spec("espeakng_loader") is None:
+            raise BackendUnavailable(self.name, "the package espeakng-loader is missing", self.remedy)
+        super().__init__()
+
+    def choose(self, text: str, voice: str | None) -> str:
+        """The voice of the text's language; the one asked for where no language is known."""
+        language = detect_language(text)
+        return PREFIX + language if language in self.languages else voice or self.voices[0]
+
+    def readable(self, text: str) -> str:
+        return text.replace("\0", " ").replace("[[", " ")  # two brackets begin phonemes
+
+    def understood(self, answer: bytes) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
+        (length,) = COUNT.unpack_from(answer)
+        told = json.loads(answer[COUNT.size : COUNT.size + length])
+        samples = pcm_samples(answer[COUNT.size + length :])
+        return samples, _phonemes(told, len(samples) / self.sample_rate)
+
+
+def _phonemes(told: list[tuple[str, float]], end_s: float) -> tuple[Phoneme, ...]:
+    """IPA with times, without gaps to the end, of (IPA, start in seconds) as eSpeak tells them."""
+    told = [(ipa, start_s) for ipa, start_s in told if not ipa.startswith("(")]  # so it marks a change of language
+    starts_s = [min(start_s, end_s) for _ipa, start_s in told]
+    spans = zip(told, starts_s, [*starts_s[1:], end_s], strict=True)
+    return tuple(
+        phoneme
+        for (ipa, _start), start_s, last_s in spans
+        if last_s > start_s
+        for phoneme in _letters(ipa, start_s, last_s)
+    )
+
+
+def _letters(ipa: str, start_s: float, end_s: float) -> Iterator[Phoneme]:
+    """A phoneme that is spelled with several letters, such as a diphthong, as several that share its time."""
+    letters = [letter for letter in ipa if letter.isalpha() and letter not in _MARKS] or [""]
+    length_s = (end_s - start_s) / len(letters)
+    for index, letter in enumerate(letters):
+        yield Phoneme(letter, start_s + index * length_s, start_s + (index + 1) * length_s)

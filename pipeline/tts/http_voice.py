@@ -1,0 +1,271 @@
+"""What voices share that a service speaks over HTTP: connections, deadlines, another try, errors, sound as it comes.
+
+A voice is a subclass that says how its request looks and what comes back. All sessions share its connections. Before
+the first sound a request that may succeed later is sent once more; after it nothing is said twice.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+
+import numpy as np
+
+from pipeline.clock import Clock, SystemClock
+from pipeline.errors import BackendUnavailable, SpeechError
+from pipeline.text import LANGUAGE_NAMES, load_languages
+from pipeline.types import AudioChunk, FloatArray
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["HttpVoice", "PcmDecoder", "SoundDecoder", "VoiceService", "WavDecoder"]
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+PROBE_TIMEOUT_S: Final = 3.0
+CHUNK_S: Final = 0.2
+"""Chunks are at least this long, whatever pieces the network brings."""
+PAUSE_BEFORE_RETRY_S: Final = 0.5
+MAX_SENTENCE_BYTES: Final = 64 * 2**20
+"""Ten minutes of 48 kHz sound. More is a fault of the service."""
+MAX_HEADER_BYTES: Final = 64 * 2**10
+LOGGED_BYTES: Final = 300
+RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES)
+"""Of a service that finds the language out by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceService:
+    """Where a service is and how it is asked; empty fields mean the backend's own default."""
+
+    base_url: str = ""
+    api_key: str = ""
+    model: str = ""
+    voices: tuple[str, ...] = ()
+    "names of the service's voices that are offered, the default first"
+    timeout_s: float = 15.0
+    "longest time without any sound"
+
+
+class SoundDecoder(Protocol):
+    """Bytes as a service sends them -> float32 mono at `sample_rate`."""
+
+    sample_rate: int
+
+    def push(self, data: bytes) -> FloatArray:
+        """What is known now. Raises SpeechError: this is no sound, or none that is known."""
+        ...
+
+
+class PcmDecoder:
+    """16-bit little-endian mono samples without a header, cut anywhere."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self._odd = b""
+
+    def push(self, data: bytes) -> FloatArray:
+        data = self._odd + data
+        whole = len(data) // 2 * 2
+        self._odd = data[whole:]
+        return np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
+
+
+class WavDecoder:
+    """A WAV file of 16-bit mono samples that comes in pieces. Lengths in its header are not believed: streams lie."""
+
+    def __init__(self) -> None:
+        self.sample_rate = 0
+        self._header = b""
+        self._pcm: PcmDecoder | None = None
+
+    def push(self, data: bytes) -> FloatArray:
+        if self._pcm is not None:
+            return self._pcm.push(data)
+        self._header += data
+        at = self._header.find(b"data", 12)
+        if at < 0 or len(self._header) < at + 8:
+            if len(self._header) > MAX_HEADER_BYTES or not b"RIFF".startswith(self._header[:4]):
+                raise SpeechError("The voice service sent something else than a WAV file.", "Check its address.")
+            return np.zeros(0, np.float32)
+        self._pcm = PcmDecoder(self._read_format(self._header[:at]))
+        return self._pcm.push(self._header[at + 8 :])
+
+    def _read_format(self, header: bytes) -> int:
+        at = header.find(b"fmt ", 12)
+        coding, channels = (int.from_bytes(header[at + place : at + place + 2], "little") for place in (8, 10))
+        bits = int.from_bytes(header[at + 22 : at + 24], "little")
+        self.sample_rate = int.from_bytes(header[at + 12 : at + 16], "little")
+        # 65534 is WAVE_FORMAT_EXTENSIBLE; what it extends is PCM wherever samples have 16 bits.
+        if at < 0 or coding not in (1, 65534) or channels != 1 or bits != 16 or not 8000 <= self.sample_rate <= 192000:
+            raise SpeechError("The voice service sent sound that is not 16-bit mono PCM.", "Change its output format.")
+        return self.sample_rate
+
+
+class HttpVoice:
+    """One client for all sessions. Subclasses give `name`, `service_name` and default_url, and override request()."""
+
+    name: ClassVar[str]
+    service_name: ClassVar[str]
+    "whom text is sent to, for people"
+    default_url: ClassVar[str] = ""
+    default_voices: ClassVar[tuple[str, ...]] = ("default",)
+    needs_key: ClassVar[bool] = False
+    languages: frozenset[str] = ANY_LANGUAGE
+    sample_rate: int = 24_000
+    streaming = True
+    phoneme_timing = False
+
+    def __init__(self, service: VoiceService | None = None, clock: Clock | None = None) -> None:
+        """Raises BackendUnavailable: no address, no key, or a package is missing."""
+        self.service = service or VoiceService()
+        self.base_url = (self.service.base_url or self.default_url).rstrip("/")
+        self.voices: tuple[str, ...] = self.service.voices or self.default_voices
+        self.online_voices = frozenset(self.voices)
+        if importlib.util.find_spec("httpx2") is None:
+            raise BackendUnavailable(self.name, "the package httpx2 is missing", "pip install httpx2")
+        if not self.base_url:
+            raise BackendUnavailable(self.name, "its address is not known", "Set --tts-base-url.")
+        if self.needs_key and not self.service.api_key:
+            raise BackendUnavailable(self.name, "there is no key for it", "Set VIVAVOCE_TTS_API_KEY.")
+        self._clock = clock or SystemClock()
+        self._client: httpx.AsyncClient | None = None
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        """What asks the service to say `text`."""
+        raise NotImplementedError
+
+    def decoder(self) -> SoundDecoder:
+        """For the body of one answer."""
+        return PcmDecoder(self.sample_rate)
+
+    def load(self) -> None:
+        """Make the client; connects to nothing yet."""
+        load_languages()
+        self._connected()
+
+    async def probe(self) -> None:
+        """Return if anything answers at the address. Raises BackendUnavailable."""
+        import httpx2 as httpx
+
+        try:
+            await self._connected().head(self.base_url, timeout=PROBE_TIMEOUT_S)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise BackendUnavailable(self.name, f"{self.service_name} cannot be reached", "Start it.") from error
+
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+        """A cancelled synthesis closes the connection at once. Raises SpeechError."""
+        if voice is not None and voice not in self.voices:
+            raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
+        chosen = voice or self.voices[0]
+        start_sample = 0
+        rate_hz = self.sample_rate
+        if any(map(str.isalnum, text)):
+            async with aclosing(self._sound(text, chosen)) as pieces:
+                async for samples, rate_hz in pieces:
+                    yield AudioChunk(samples, rate_hz, start_sample, voice=chosen)
+                    start_sample += len(samples)
+        yield AudioChunk(np.zeros(0, np.float32), rate_hz, start_sample, final=True, voice=chosen)
+
+    async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            import httpx2 as httpx
+
+            timeout = httpx.Timeout(self.service.timeout_s, connect=CONNECT_TIMEOUT_S)
+            # Nothing compressed: sound hardly shrinks, and a small answer could grow without bound.
+            self._client = httpx.AsyncClient(timeout=timeout, headers={"Accept-Encoding": "identity"})
+        return self._client
+
+    async def _sound(self, text: str, voice: str) -> AsyncGenerator[tuple[FloatArray, int], None]:
+        """Samples in pieces of at least CHUNK_S, but for the last, and their rate."""
+        decoder = self.decoder()
+        held: list[FloatArray] = []
+        async with aclosing(self._bytes(text, voice)) as pieces:
+            async for piece in pieces:
+                held.append(decoder.push(piece))
+                if decoder.sample_rate and sum(map(len, held)) >= CHUNK_S * decoder.sample_rate:
+                    yield np.concatenate(held), decoder.sample_rate
+                    held = []
+        rest = np.concatenate(held) if held else np.zeros(0, np.float32)
+        if len(rest):
+            yield rest, decoder.sample_rate
+
+    async def _bytes(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
+        """The body of the answer, as it comes. One more try where nothing has come yet and it may help."""
+        left = MAX_SENTENCE_BYTES
+        for attempt in (1, 2):
+            try:
+                async with aclosing(self._answer(text, voice)) as pieces:
+                    async for piece in pieces:
+                        left -= len(piece)
+                        if left < 0:
+                            raise SpeechError(f"{self.service_name} does not stop speaking.", "Try another voice.")
+                        yield piece
+                if left == MAX_SENTENCE_BYTES:
+                    raise SpeechError(f"{self.service_name} gave no sound for this sentence.", "Try another voice.")
+                return
+            except _Passing as error:
+                if attempt == 2 or left < MAX_SENTENCE_BYTES:
+                    raise SpeechError(error.message, error.hint) from error
+                await self._clock.sleep_until(self._clock.now_s() + PAUSE_BEFORE_RETRY_S)
+
+    async def _answer(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
+        import httpx2 as httpx
+
+        client = self._connected()
+        try:
+            response = await client.send(self.request(client, text, voice), stream=True)
+            try:
+                if response.status_code != 200:
+                    raise self._refusal(response.status_code, await _beginning(response))
+                async for piece in response.aiter_bytes():
+                    yield piece
+            finally:
+                await response.aclose()
+        except httpx.TimeoutException as error:
+            reason = f"{self.service_name} gave no sound for {self.service.timeout_s:g} seconds."
+            raise _Passing(reason, "Try again, or choose another voice.") from error
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            logger.warning("%s, %s: %s", self.name, type(error).__name__, error)
+            reason = f"{self.service_name} cannot be reached, or the connection to it was cut."
+            raise _Passing(reason, "Check that it runs, or choose another voice.") from error
+
+    def _refusal(self, status: int, body: bytes) -> SpeechError:
+        told = body.decode("utf-8", "replace")
+        if self.service.api_key:
+            told = told.replace(self.service.api_key, "***")
+        logger.warning("%s refused with status %d: %s", self.name, status, "".join(filter(str.isprintable, told)))
+        if status in RETRYABLE:
+            return _Passing(f"{self.service_name} is busy (HTTP {status}).", "Try again in a moment.")
+        if status in (401, 403):
+            return SpeechError(f"{self.service_name} does not accept the key.", "Set VIVAVOCE_TTS_API_KEY.")
+        return SpeechError(f"{self.service_name} refused to speak (HTTP {status}).", "The log of the portal says more.")
+
+
+class _Passing(SpeechError):
+    """A failure after which another try may help."""
+
+    retryable = True
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """As much of a refusal as the log takes."""
+    body = b""
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) >= LOGGED_BYTES:
+            break
+    return body[:LOGGED_BYTES]

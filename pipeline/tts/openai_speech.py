@@ -1,0 +1,38 @@
+"""`openai-speech`: any service with OpenAI's `/v1/audio/speech` (OpenAI, Kokoro-FastAPI, LocalAI, vLLM-Omni, ...).
+
+Format: https://platform.openai.com/docs/api-reference/audio/createSpeech; `pcm` is 24 kHz, 16 bits, mono, no header.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.tts.http_voice import HttpVoice
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["OpenAISpeech"]
+
+
+class OpenAISpeech(HttpVoice):
+    """Sound comes while the service is still speaking."""
+
+    name = "openai-speech"
+    service_name = "The speech service"
+    default_url = "http://127.0.0.1:8880/v1"
+    default_voices = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
+    default_model = "tts-1"
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        return client.build_request(
+            "POST",
+            f"{self.base_url}/audio/speech",
+            headers={"Authorization": f"Bearer {self.service.api_key}"} if self.service.api_key else {},
+            json={
+                "model": self.service.model or self.default_model,
+                "voice": voice,
+                "input": text,
+                "response_format": "pcm",
+            },
+        )

@@ -1,0 +1,136 @@
+"""A voice whose library holds Python's interpreter lock, or may crash, in a process of its own.
+
+The library of `pico` computes for 20 to 70 ms a sentence without releasing the lock: the event loop would stand still,
+and everybody's sound would have a gap. It is also old C code that reads any text people type. Both are harmless in
+another process. That process reads one order per line and answers each in turn; it ends when its input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pipeline.errors import SpeechError
+
+__all__ = ["SpeakingProcess", "serve"]
+
+logger = logging.getLogger(__name__)
+
+HEADER: Final = struct.Struct(">cI")
+"before each answer: its kind, its length in bytes"
+SOUND, FAILURE = b"S", b"F"
+MAX_ANSWER_BYTES: Final = 32 * 2**20
+"""Some ten minutes of sound, for one sentence. More is a fault."""
+PATIENCE_S: Final = 20.0
+PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+"of the environment; the rest may hold keys and passwords, which a voice has no use for"
+
+
+class SpeakingProcess:
+    """One process, started when it is first needed and again after it has died. Its methods block; call from threads.
+
+    Orders of several threads are served one after another.
+    """
+
+    def __init__(self, name: str, module: str, patience_s: float = PATIENCE_S) -> None:
+        """
+        name:   of the voice, for messages.
+        module: what is run with `python -m`; it calls serve().
+        patience_s: how long one sentence may take before the process is given up.
+        """
+        self._name = name
+        self._module = module
+        self._patience_s = patience_s
+        self._one = threading.Lock()  # held while one order is served
+        self._changing = threading.Lock()  # held while the process is started or closed, never for long
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def speak(self, text: str, voice: str) -> bytes:
+        """What the library makes of a text. Raises SpeechError: it cannot, died, or took too long."""
+        with self._one:
+            process = self._running()
+            overdue = threading.Timer(self._patience_s, process.kill)
+            overdue.daemon = True
+            overdue.start()
+            try:
+                return self._answer(process, text, voice)
+            finally:
+                overdue.cancel()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing. Idempotent."""
+        with self._changing:
+            self._closed = True
+            process, self._process = self._process, None
+        if process is not None:
+            _end(process)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        with self._changing:
+            if self._closed:
+                raise SpeechError(f"The voice '{self._name}' has been closed.", "Start a new session.")
+            if self._process is None or self._process.poll() is not None:
+                self._process = _start(self._module)
+            return self._process
+
+    def _answer(self, process: subprocess.Popen[bytes], text: str, voice: str) -> bytes:
+        assert process.stdin is not None and process.stdout is not None
+        kind, content = b"", b""
+        with suppress(OSError, ValueError):  # it has died, or was closed meanwhile: then there is no answer
+            process.stdin.write(json.dumps({"text": text, "voice": voice}).encode() + b"\n")
+            process.stdin.flush()
+            header = process.stdout.read(HEADER.size)
+            kind, length = HEADER.unpack(header) if len(header) == HEADER.size else (b"", 0)
+            content = process.stdout.read(length) if length <= MAX_ANSWER_BYTES else b""
+            kind = kind if len(content) == length else b""
+        if kind == SOUND:
+            return content
+        if kind == FAILURE:
+            logger.info("%s cannot read a sentence: %s", self._name, content.decode("utf-8", "replace")[:300])
+        else:
+            _end(process)
+            logger.warning("The process of the voice %s died, or took too long.", self._name)
+        raise SpeechError(f"The voice '{self._name}' cannot read this sentence.", "Put it in other words.")
+
+
+def serve(speak: Callable[[str, str], bytes], orders: BinaryIO, answers: BinaryIO) -> None:
+    """In the process: answer each order with what speak(text, voice) returns, until there are no more orders."""
+    for line in orders:
+        order = json.loads(line)
+        try:
+            kind, content = SOUND, speak(order["text"], order["voice"])
+        except Exception as error:  # noqa: BLE001 - told to the one who asked; the next sentence may be fine
+            kind, content = FAILURE, f"{type(error).__name__}: {error}".encode()
+        answers.write(HEADER.pack(kind, len(content)) + content)
+        answers.flush()
+
+
+def _start(module: str) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the library writes to it what it pleases
+        env={"PYTHONPATH": root, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
+        start_new_session=True,  # Ctrl-C is for us: it ends when its input closes
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()

@@ -1,0 +1,156 @@
+"""What every voice that a service speaks keeps to, against a local server that answers in the service's own format."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from aiohttp import web
+from fake_voice_service import FakeVoiceService, pcm_tone
+
+from pipeline import registry
+from pipeline.errors import BackendUnavailable, SpeechError
+from pipeline.tts.http_voice import HttpVoice, VoiceService
+from pipeline.types import AudioChunk
+
+TEXT = "Hello there, Bob."
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A service's format: the body of a good answer, and what a good request looks like."""
+
+    body: Callable[[web.Request, bytes], bytes]
+    is_request: Callable[[web.Request, bytes, str], bool]
+    "(request, its body, voice) -> whether the service would take it"
+
+
+def _is_openai_request(request: web.Request, content: bytes, voice: str) -> bool:
+    asked = json.loads(content)
+    return (
+        (request.method, request.path) == ("POST", "/audio/speech")
+        and request.headers["Authorization"] == "Bearer secret"
+        and asked == {"model": "tts-1", "voice": voice, "input": TEXT, "response_format": "pcm"}
+    )
+
+
+WIRES: dict[str, Wire] = {
+    "openai-speech": Wire(lambda _request, _content: pcm_tone(1.0), _is_openai_request),
+}
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> tuple[str, Wire]:
+    return request.param, WIRES[request.param]
+
+
+@pytest.fixture
+async def house(wire: tuple[str, Wire]) -> AsyncIterator[tuple[FakeVoiceService, HttpVoice]]:
+    name, format_ = wire
+    async with FakeVoiceService(format_.body).serving() as service:
+        voice = registry.create("tts", name, service=VoiceService(service.base_url, "secret", timeout_s=2.0))
+        yield service, voice
+        await voice.aclose()
+        await voice.aclose()
+
+
+async def speak(voice: HttpVoice, text: str = TEXT) -> list[AudioChunk]:
+    return [chunk async for chunk in voice.synthesize(text)]
+
+
+async def test_it_speaks_as_the_service_does(house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire]) -> None:
+    """The request is one that the service takes; its second of sound comes in several chunks, unchanged."""
+    service, voice = house
+    chunks = await speak(voice)
+    ((request, content),) = service.requests
+    assert wire[1].is_request(request, content, voice.voices[0])
+    assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    sound = np.concatenate([chunk.samples for chunk in chunks])
+    rate_hz = chunks[0].sample_rate
+    assert len(sound) == rate_hz
+    assert len(chunks) >= 4
+    assert np.allclose(sound, np.frombuffer(pcm_tone(1.0, rate_hz), "<i2") / 32768, atol=0.01)
+    assert {chunk.voice for chunk in chunks} == {voice.voices[0]}
+
+
+async def test_what_passes_is_asked_for_again(house: tuple[FakeVoiceService, HttpVoice]) -> None:
+    """A service that is busy once is asked once more; one that stays busy is an error that says so."""
+    service, voice = house
+    service.status, service.fails = 503, 1
+    assert len(await speak(voice)) >= 4
+    assert len(service.requests) == 2
+    service.fails = 0
+    with pytest.raises(SpeechError, match="busy"):
+        await speak(voice)
+    assert len(service.requests) == 4
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "key"), (400, "refused"), (404, "refused"), (500, "busy")])
+async def test_a_refusal_is_told_in_plain_words(
+    house: tuple[FakeVoiceService, HttpVoice], status: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error names the cause; the service's own words go to the log, without the key."""
+    service, voice = house
+    service.status, service.refusal = status, b"<html>the key secret is wrong</html>" * 10
+    with pytest.raises(SpeechError, match=told) as caught:
+        await speak(voice)
+    assert caught.value.hint
+    assert "secret" not in caplog.text
+    assert "***" in caplog.text
+
+
+@pytest.mark.parametrize("after", ["die", "hang"])
+async def test_half_an_answer_is_an_error_after_its_sound(
+    house: tuple[FakeVoiceService, HttpVoice], after: str
+) -> None:
+    """What came is spoken, then the error comes; the request is not sent again, for nothing is said twice."""
+    service, voice = house
+    service.after = after
+    came: list[AudioChunk] = []
+    with pytest.raises(SpeechError, match=r"cut|no sound"):
+        async for chunk in voice.synthesize(TEXT):
+            came += [chunk]
+    assert came
+    assert not any(chunk.final for chunk in came)
+    assert len(service.requests) == 1
+
+
+async def test_cancelling_closes_the_connection(house: tuple[FakeVoiceService, HttpVoice]) -> None:
+    """Who stops listening leaves the service at once."""
+    service, voice = house
+    service.after = "hang"
+    async with aclosing(voice.synthesize(TEXT)) as chunks:
+        await anext(chunks)
+    async with asyncio.timeout(10):
+        await service.left.wait()
+
+
+async def test_something_else_than_sound_is_an_error(house: tuple[FakeVoiceService, HttpVoice]) -> None:
+    """An answer without a byte is an error, not a silent sentence."""
+    service, voice = house
+    service.body = lambda _request, _content: b""
+    with pytest.raises(SpeechError):
+        await speak(voice)
+
+
+async def test_nothing_to_say_asks_nobody(house: tuple[FakeVoiceService, HttpVoice]) -> None:
+    """Text without a word is one empty, final chunk, without a request."""
+    service, voice = house
+    (chunk,) = await speak(voice, "...")
+    assert chunk.final
+    assert not service.requests
+
+
+async def test_reach(house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire]) -> None:
+    """Probing tells a service that answers from one that is not there."""
+    _service, voice = house
+    await voice.probe()
+    absent = registry.create("tts", wire[0], service=VoiceService("http://127.0.0.1:9", "secret"))
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        await absent.probe()
+    with pytest.raises(SpeechError, match="cannot be reached"):
+        await speak(absent)
+    await absent.aclose()

@@ -1,0 +1,77 @@
+"""A voice service on 127.0.0.1: speaks a tone in the bytes that it is given, and misbehaves when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from aiohttp import web
+
+__all__ = ["FakeVoiceService", "pcm_tone"]
+
+
+def pcm_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
+    """440 Hz as 16-bit little-endian PCM."""
+    t = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (0.4 * 32767 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes()
+
+
+@dataclass
+class FakeVoiceService:
+    """body: makes the whole answer to a request. pieces are sent one after another, with a turn for others between."""
+
+    body: Callable[[web.Request, bytes], bytes]
+    status: int = 200
+    "of the next answers; of those after `fails` again 200"
+    fails: int = 0
+    "how many answers have `status`; 0 for all of them"
+    after: str = "done"
+    "what follows half of the sound: done (the other half), hang, or die (the connection is cut)"
+    refusal: bytes = b'{"error": "no"}'
+    piece_bytes: int = 1001
+    requests: list[tuple[web.Request, bytes]] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    "set when a client closed the connection before its answer had ended"
+    base_url: str = ""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[FakeVoiceService]:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._serve)
+        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "HEAD":
+            return web.Response()
+        content = await request.read()
+        self.requests.append((request, content))
+        if self.status != 200 and (not self.fails or len(self.requests) <= self.fails):
+            return web.Response(status=self.status, body=self.refusal)
+        sound = self.body(request, content)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        end = len(sound) if self.after == "done" else len(sound) // 2
+        try:
+            for at in range(0, end, self.piece_bytes):
+                await response.write(sound[at : min(end, at + self.piece_bytes)])
+                await asyncio.sleep(0)
+            if self.after == "hang":
+                await asyncio.Event().wait()
+        except (asyncio.CancelledError, ConnectionError):
+            self.left.set()
+            raise
+        if self.after == "die":
+            with suppress(AttributeError):
+                request.transport.abort()  # type: ignore[union-attr]
+        return response
