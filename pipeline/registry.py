@@ -90,7 +90,7 @@ _ROWS = (
         path="pipeline.tts.auto:AutoSynthesizer",
         label=Label("Automatic", "自动"),
         note=Label(
-            "English is spoken on this server. Other languages are spoken online while there is a network: text goes to "
+            "English is spoken on this server. With a network, other languages are spoken online: text goes to "
             "Microsoft.",
             "英语由本服务器朗读；有网络时，其他语言使用在线语音，文字会发送给微软。",
         ),
@@ -142,7 +142,10 @@ _ROWS = (
         name="openai-speech",
         path="pipeline.tts.openai_speech:OpenAISpeech",
         label=Label("Any server with OpenAI's speech interface", "任何 OpenAI 语音接口的服务"),
-        note=Label("Text goes to the speech service that this page's operator chose.", "文字会发送给本页运营者选定的语音服务。"),
+        note=Label(
+            "Text goes to the speech service that this page's operator chose.",
+            "文字会发送给本页运营者选定的语音服务。",
+        ),
         online=True,
         settings={
             "base_url": "tts_base_url",

@@ -83,6 +83,7 @@ def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[Urls, AfterValidator(_origins)]
 Hosts = Annotated[Urls, AfterValidator(_hosts)]
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
     lipsync: LipSyncName = Field(registry.names("lipsync")[0], description="backend that draws the mouth")
     tts: TtsName = Field(
         registry.names("tts")[0],
-        description="backend that speaks; auto: hibari for English, edge (online) for other languages",
+        description="backend that speaks; auto: English here, other languages by edge (online) or, offline, here too",
     )
     voice: str = Field("", description="voice of that backend; default: its first")
 
@@ -153,6 +154,17 @@ class Settings(BaseSettings):
     )
     tts_timeout_s: float = Field(
         20.0, gt=0, description="seconds without sound from the voice after which a sentence is given up"
+    )
+    tts_base_url: str = Field(
+        "", description="address of the voice's server, e.g. http://127.0.0.1:8880/v1, for a voice that is a service"
+    )
+    tts_api_key: SecretStr = Field(
+        SecretStr(""),
+        description="key for that server; VIVAVOCE_TTS_API_KEY in the environment keeps it out of lists of processes",
+    )
+    tts_model: str = Field("", description="name of the voice's model, as that server calls it")
+    tts_voices: Names = Field(
+        (), description="voices of that server that the page offers, separated by commas; the first is the default"
     )
     llm_system_prompt: str = Field(
         "", description="instructions to the language model: who the avatar is and how it should answer"

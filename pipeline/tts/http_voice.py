@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import numpy as np
@@ -23,7 +22,7 @@ from pipeline.types import AudioChunk, FloatArray
 if TYPE_CHECKING:
     import httpx2 as httpx
 
-__all__ = ["HttpVoice", "PcmDecoder", "SoundDecoder", "VoiceService", "WavDecoder"]
+__all__ = ["HttpVoice", "PcmDecoder", "SoundDecoder", "WavDecoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +38,6 @@ LOGGED_BYTES: Final = 300
 RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES)
 """Of a service that finds the language out by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceService:
-    """Where a service is and how it is asked; empty fields mean the backend's own default."""
-
-    base_url: str = ""
-    api_key: str = ""
-    model: str = ""
-    voices: tuple[str, ...] = ()
-    "names of the service's voices that are offered, the default first"
-    timeout_s: float = 15.0
-    "longest time without any sound"
 
 
 class SoundDecoder(Protocol):
@@ -116,6 +102,7 @@ class HttpVoice:
     service_name: ClassVar[str]
     "whom text is sent to, for people"
     default_url: ClassVar[str] = ""
+    default_model: ClassVar[str] = ""
     default_voices: ClassVar[tuple[str, ...]] = ("default",)
     needs_key: ClassVar[bool] = False
     languages: frozenset[str] = ANY_LANGUAGE
@@ -123,17 +110,32 @@ class HttpVoice:
     streaming = True
     phoneme_timing = False
 
-    def __init__(self, service: VoiceService | None = None, clock: Clock | None = None) -> None:
-        """Raises BackendUnavailable: no address, no key, or a package is missing."""
-        self.service = service or VoiceService()
-        self.base_url = (self.service.base_url or self.default_url).rstrip("/")
-        self.voices: tuple[str, ...] = self.service.voices or self.default_voices
+    def __init__(
+        self,
+        base_url: str = "",
+        api_key: str = "",
+        model: str = "",
+        voices: Sequence[str] = (),
+        timeout_s: float = 15.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Empty arguments mean the backend's own defaults.
+
+        voices: those of the service that are offered, the default first; timeout_s: longest time without any sound.
+
+        Raises BackendUnavailable: there is no address or no key, or a package is missing.
+        """
+        self.base_url = (base_url or self.default_url).rstrip("/")
+        self.api_key = api_key
+        self.model = model or self.default_model
+        self.voices: tuple[str, ...] = tuple(voices) or self.default_voices
         self.online_voices = frozenset(self.voices)
+        self.timeout_s = timeout_s
         if importlib.util.find_spec("httpx2") is None:
             raise BackendUnavailable(self.name, "the package httpx2 is missing", "pip install httpx2")
         if not self.base_url:
             raise BackendUnavailable(self.name, "its address is not known", "Set --tts-base-url.")
-        if self.needs_key and not self.service.api_key:
+        if self.needs_key and not api_key:
             raise BackendUnavailable(self.name, "there is no key for it", "Set VIVAVOCE_TTS_API_KEY.")
         self._clock = clock or SystemClock()
         self._client: httpx.AsyncClient | None = None
@@ -184,7 +186,7 @@ class HttpVoice:
         if self._client is None:
             import httpx2 as httpx
 
-            timeout = httpx.Timeout(self.service.timeout_s, connect=CONNECT_TIMEOUT_S)
+            timeout = httpx.Timeout(self.timeout_s, connect=CONNECT_TIMEOUT_S)
             # Nothing compressed: sound hardly shrinks, and a small answer could grow without bound.
             self._client = httpx.AsyncClient(timeout=timeout, headers={"Accept-Encoding": "identity"})
         return self._client
@@ -236,7 +238,7 @@ class HttpVoice:
             finally:
                 await response.aclose()
         except httpx.TimeoutException as error:
-            reason = f"{self.service_name} gave no sound for {self.service.timeout_s:g} seconds."
+            reason = f"{self.service_name} gave no sound for {self.timeout_s:g} seconds."
             raise _Passing(reason, "Try again, or choose another voice.") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             logger.warning("%s, %s: %s", self.name, type(error).__name__, error)
@@ -245,8 +247,8 @@ class HttpVoice:
 
     def _refusal(self, status: int, body: bytes) -> SpeechError:
         told = body.decode("utf-8", "replace")
-        if self.service.api_key:
-            told = told.replace(self.service.api_key, "***")
+        if self.api_key:
+            told = told.replace(self.api_key, "***")
         logger.warning("%s refused with status %d: %s", self.name, status, "".join(filter(str.isprintable, told)))
         if status in RETRYABLE:
             return _Passing(f"{self.service_name} is busy (HTTP {status}).", "Try again in a moment.")

@@ -47,10 +47,10 @@ def symbols_of(text: str, syllables: Mapping[str, Sequence[str]]) -> list[str]:
     from pypinyin import Style, lazy_pinyin
 
     spoken = "".join(letter for letter in text if _HAN.match(letter) or letter in _STOPS)
-    pinyin = lazy_pinyin(spoken, style=Style.TONE3, neutral_tone_with_five=True, errors=list)
+    pinyin = lazy_pinyin(spoken, style=Style.TONE3, neutral_tone_with_five=True)
     symbols: list[str] = []
     for syllable in pinyin:
-        if syllable in _STOPS:
+        if syllable[0] in _STOPS:  # a run of them is one item
             if symbols and symbols[-1] != _PAUSE:
                 symbols.append(_PAUSE)
         elif (parts := _parts_of(syllable, syllables)) is not None:

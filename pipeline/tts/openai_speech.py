@@ -28,9 +28,9 @@ class OpenAISpeech(HttpVoice):
         return client.build_request(
             "POST",
             f"{self.base_url}/audio/speech",
-            headers={"Authorization": f"Bearer {self.service.api_key}"} if self.service.api_key else {},
+            headers={"Authorization": f"Bearer {self.api_key}"} if self.api_key else {},
             json={
-                "model": self.service.model or self.default_model,
+                "model": self.model,
                 "voice": voice,
                 "input": text,
                 "response_format": "pcm",

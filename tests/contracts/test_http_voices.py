@@ -13,7 +13,7 @@ from fake_voice_service import FakeVoiceService, pcm_tone
 
 from pipeline import registry
 from pipeline.errors import BackendUnavailable, SpeechError
-from pipeline.tts.http_voice import HttpVoice, VoiceService
+from pipeline.tts.http_voice import HttpVoice
 from pipeline.types import AudioChunk
 
 TEXT = "Hello there, Bob."
@@ -51,7 +51,7 @@ def wire(request: pytest.FixtureRequest) -> tuple[str, Wire]:
 async def house(wire: tuple[str, Wire]) -> AsyncIterator[tuple[FakeVoiceService, HttpVoice]]:
     name, format_ = wire
     async with FakeVoiceService(format_.body).serving() as service:
-        voice = registry.create("tts", name, service=VoiceService(service.base_url, "secret", timeout_s=2.0))
+        voice = registry.create("tts", name, base_url=service.base_url, api_key="secret", timeout_s=2.0)
         yield service, voice
         await voice.aclose()
         await voice.aclose()
@@ -148,7 +148,7 @@ async def test_reach(house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str,
     """Probing tells a service that answers from one that is not there."""
     _service, voice = house
     await voice.probe()
-    absent = registry.create("tts", wire[0], service=VoiceService("http://127.0.0.1:9", "secret"))
+    absent = registry.create("tts", wire[0], base_url="http://127.0.0.1:9", api_key="secret")
     with pytest.raises(BackendUnavailable, match="cannot be reached"):
         await absent.probe()
     with pytest.raises(SpeechError, match="cannot be reached"):
