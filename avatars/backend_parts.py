@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
-from avatars.face_crops import BACKENDS, Box, CropParameters, crop_box
-from avatars.face_masks import mask_from_landmarks, musetalk_mask
+from avatars.face_crops import Box, CropParameters, crop_box
+from avatars.face_formats import FaceFormat, face_format, face_formats
+from avatars.face_masks import musetalk_mask
 from avatars.face_parsing import FaceParser, cut_out, find_face_parser
 from avatars.importers.crops import GivenMasks, boxes_of, given_masks
 from avatars.latents import FaceEncoder
@@ -50,7 +51,7 @@ FAR_LARGER = 1.5
 
 def softness_warning(backend: str, boxes: npt.NDArray[np.int32]) -> str:
     """What to tell a person whose avatar's face (boxes (n, 4), px) is far larger than the network draws; '' if not."""
-    drawn_px = _FORMATS[backend].side_px
+    drawn_px = face_format(backend).side_px
     face_px = int((boxes[:, 2] - boxes[:, 0]).max())
     if face_px <= FAR_LARGER * drawn_px:
         return ""
@@ -69,23 +70,6 @@ def blindness_warning(parameters: Mapping[str, Any]) -> str:
     return f"The face parser saw no face in {blind} pictures: their masks are from the landmarks." if blind else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _FaceFormat:
-    side_px: int
-    interpolation: int
-    "of the original's resizing: a network is used to its sharpness"
-    latents: bool = False
-
-
-_FORMATS = {
-    "musetalk15": _FaceFormat(256, cv2.INTER_LANCZOS4, latents=True),
-    "musetalk10": _FaceFormat(256, cv2.INTER_LANCZOS4, latents=True),
-    "wav2lip256": _FaceFormat(256, cv2.INTER_LINEAR),
-    "wav2lip96": _FaceFormat(96, cv2.INTER_LINEAR),
-    "ultralight": _FaceFormat(168, cv2.INTER_LINEAR),
-}
-
-
 def prepare_parts(
     bundle: AvatarBundle,
     backend: str,
@@ -96,27 +80,29 @@ def prepare_parts(
     *,
     device: str = "cpu",
 ) -> BackendParts:
-    """Make and store what `backend` needs of an avatar; MuseTalk's rows are `latents`, the others' `faces`.
+    """Make and store what `backend` needs of an avatar; the rows are `latents` or `faces`, as its format says.
 
-    An imported avatar keeps its own boxes and masks unless `parameters` has others than it came with. Other masks of
-    MuseTalk's are from BiSeNet if its weights are there, and from the landmarks if not, or in frames in which BiSeNet
-    sees no face; the number of these is noted among the parameters.
+    An imported avatar keeps its own boxes and masks unless `parameters` has others than it came with. If a face parser
+    makes better masks for the format, other masks are from BiSeNet, provided that its weights are there. They are from
+    the landmarks if not, and in frames in which BiSeNet sees no face. The number of these is among the parameters.
 
     `progress` gets 0 to 1; what it raises ends the preparation, and the next run with the same `work` goes on there.
     Raises AvatarError (no such backend, packages not installed), AvatarNotFound (deleted meanwhile), BadParameters,
     FaceNotFound, BundleError, DiskFull, WeightsMissing, WeightsDamaged, WrongArchitecture, and MemoryError or
     torch's RuntimeError if a single face is too much for the device.
     """
-    if backend not in BACKENDS:
-        raise AvatarError(f"Nothing needs to be prepared for {backend!r}.", f"Choose one of {', '.join(BACKENDS)}.")
-    face_format = _FORMATS[backend]
-    encoder = FaceEncoder(weights, backend, device) if face_format.latents else None
-    parser = find_face_parser(weights, device) if face_format.latents else None
+    if backend not in face_formats():
+        raise AvatarError(
+            f"Nothing needs to be prepared for {backend!r}.", f"Choose one of {', '.join(face_formats())}."
+        )
+    known = face_format(backend)
+    encoder = FaceEncoder(weights, backend, device) if known.rows == "latents" else None
+    parser = find_face_parser(weights, device) if known.parsed else None
     given = given_masks(bundle, backend, parameters)
     masks_from = "the avatar" if given is not None else "landmarks" if parser is None else "bisenet"
     used = {**parameters.to_json(), "parser": masks_from}
     boxes = boxes_of(bundle, backend, parameters)
-    maker = _Maker(bundle, backend, parameters, boxes, encoder, parser, given)
+    maker = _Maker(bundle, known, parameters, boxes, encoder, parser, given)
     batches = work / _digest(bundle, backend, used, maker.weight_files)
     starts = range(0, bundle.frame_count, BATCH_FRAMES)
     for start in starts:
@@ -128,14 +114,13 @@ def prepare_parts(
                 np.save(output / "rows.npy", rows)
                 np.savez_compressed(output / "masks.npz", *masks)
                 np.save(output / "blind.npy", blind)
-    name = "latents" if face_format.latents else "faces"
     blind_frames = sum(int(np.load(_batch(batches, start) / "blind.npy").sum()) for start in starts)
     parts = write_parts(
         bundle,
         backend,
         boxes=boxes,
         masks=_kept_masks(batches, starts),
-        rows={name: np.concatenate([np.load(_batch(batches, start) / "rows.npy") for start in starts])},
+        rows={known.rows: np.concatenate([np.load(_batch(batches, start) / "rows.npy") for start in starts])},
         parameters={**used, FROM_LANDMARKS: blind_frames} if blind_frames else used,
     )
     progress(1.0)
@@ -147,7 +132,7 @@ class _Maker:
     """Rows and masks of frames."""
 
     bundle: AvatarBundle
-    backend: str
+    known: FaceFormat
     parameters: CropParameters
     boxes: npt.NDArray[np.int32]
     encoder: FaceEncoder | None
@@ -170,7 +155,7 @@ class _Maker:
             return self.given[frame], False
         x0, y0, x1, y1 = self.boxes[frame].tolist()
         box: Box = (x0, y0, x1, y1)
-        drawn = mask_from_landmarks(self.bundle.landmarks[frame], box, self.backend, self.parameters)
+        drawn = self.known.mask(self.bundle.landmarks[frame], box, self.parameters)
         if self.parser is None:
             return drawn, False
         crop, _ = crop_box(box)
@@ -181,10 +166,9 @@ class _Maker:
 
     def _face(self, frame: int) -> ImageArray:
         x0, y0, x1, y1 = self.boxes[frame]
-        face_format = _FORMATS[self.backend]
-        size = (face_format.side_px, face_format.side_px)
+        size = (self.known.side_px, self.known.side_px)
         face = self.bundle.frame(frame)[y0:y1, x0:x1]
-        return np.asarray(cv2.resize(face, size, interpolation=face_format.interpolation), np.uint8)
+        return np.asarray(cv2.resize(face, size, interpolation=self.known.interpolation), np.uint8)
 
 
 def _made(
@@ -192,7 +176,7 @@ def _made(
 ) -> tuple[Rows, list[ImageArray], npt.NDArray[np.bool_]]:
     """Rows and masks of a batch, and in which frames the face parser saw no face.
 
-    Networks take seconds a frame, so progress is told between frames.
+    Networks take seconds per frame, so progress is reported between frames.
     """
     count = maker.bundle.frame_count
     rows: list[Rows] = []

@@ -57,11 +57,11 @@ class NetworkMissing(AvatarError):
     code = "network_missing"
     http_status = 409
 
-    def __init__(self, avatar: str) -> None:
+    def __init__(self, avatar: str, backend: str) -> None:
         super().__init__(
-            f"The avatar '{avatar}' has no network of its own for Ultralight.",
+            f"The avatar '{avatar}' has no network of its own for {backend}.",
             f"Import it from LiveTalking's folder, or put its file of weights at data/avatars/{avatar}/parts/"
-            "ultralight.pth.",
+            f"{backend}.pth.",
         )
 
 

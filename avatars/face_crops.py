@@ -1,7 +1,7 @@
-"""Where each backend's network looks: the box of the face in each frame, by the rule that the network was trained with.
+"""The rules of boxes: where a network looks in each frame, as it was trained. `face_formats` says whose rule is which.
 
-The peers find faces with detectors of their own (DWPose, s3fd, PFLD); here all boxes come from the 478 FaceMesh points
-that a bundle keeps, through the points of those detectors' layouts that lie at the same places of a face.
+Other projects find faces with detectors of their own (DWPose, s3fd, PFLD). Here all boxes come from the 478 FaceMesh
+points that a bundle keeps. The points of those detectors' layouts lie at the same places of a face.
 """
 
 from __future__ import annotations
@@ -13,37 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avatars.errors import BadParameters, FaceNotFound
-
 __all__ = [
-    "BACKENDS",
     "RANGES",
     "CropParameters",
     "UnknownParameter",
     "crop_box",
-    "face_boxes",
     "musetalk_boxes",
-    "parameters_of",
     "smooth_boxes",
     "ultralight_boxes",
     "wav2lip_boxes",
 ]
-
-_OF_MUSETALK = (
-    *("bbox_shift", "extra_margin", "parsing_mode"),
-    *("left_cheek_width", "right_cheek_width", "upper_boundary_ratio"),
-)
-_OF_WAV2LIP = ("pads", "smooth", "upper_boundary_ratio")
-_MATTERING = {
-    "musetalk15": _OF_MUSETALK,
-    "musetalk10": _OF_MUSETALK,
-    "wav2lip256": _OF_WAV2LIP,
-    "wav2lip96": _OF_WAV2LIP,
-    "ultralight": (),
-}
-"backend -> the parameters that make a difference to it"
-BACKENDS = tuple(_MATTERING)
-"those that see a crop of the face"
 
 Landmarks = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int32]
@@ -120,27 +99,18 @@ class CropParameters:
                 each = "each of the pads" if name == "pads" else name
                 raise ValueError(f"{each} must be {kind} from {least} to {most}")
 
-    @classmethod
-    def of(cls, backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
-        """The backend's defaults with what was chosen by name. Raises ValueError (no such name or value)."""
-        # MuseTalk 1.0 knows neither the margin nor the modes of masks.
-        defaults = cls(extra_margin=0, parsing_mode="raw") if backend == "musetalk10" else cls()
-        values = dict(chosen or {})
-        unknown = values.keys() - asdict(defaults).keys()
+    def changed(self, chosen: Mapping[str, Any]) -> CropParameters:
+        """These with what was chosen by name. Raises ValueError (no such name or value)."""
+        values = dict(chosen)
+        unknown = values.keys() - asdict(self).keys()
         if unknown:
             raise UnknownParameter(f"there is no parameter {', '.join(sorted(repr(name[:40]) for name in unknown))}")
         if isinstance(values.get("pads"), list):  # as JSON has them
             values["pads"] = tuple(values["pads"])
-        return replace(defaults, **values)
+        return replace(self, **values)
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "pads": list(self.pads)}
-
-
-def parameters_of(backend: str) -> dict[str, Any]:
-    """The parameters that make a difference to a backend, with its defaults, as JSON. Raises KeyError."""
-    defaults = CropParameters.of(backend).to_json()
-    return {name: defaults[name] for name in _MATTERING[backend]}
 
 
 def _is_number(value: object, least: float, most: float) -> bool:
@@ -149,44 +119,6 @@ def _is_number(value: object, least: float, most: float) -> bool:
 
 def _is_whole(value: object, least: float, most: float) -> bool:
     return isinstance(value, int) and _is_number(value, least, most)
-
-
-def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
-    """Boxes (n, 4) int32 x0, y0, x1, y1, inside the picture of `size` (width, height), from landmarks (n, 478, 3).
-
-    Raises KeyError for a backend without a face crop, FaceNotFound if a face lies outside the picture, BadParameters if
-    only the parameters leave nothing of one.
-    """
-    boxes = _boxes_inside(backend, landmarks, size, parameters)
-    if _are_filled(boxes):
-        return boxes
-    if _are_filled(_boxes_inside(backend, landmarks, size, CropParameters.of(backend))):
-        raise BadParameters(
-            "These parameters leave nothing of the face.",
-            "Choose numbers nearer to the usual ones.",
-            cause="nothing_left",
-        )
-    raise FaceNotFound(
-        "A face lies outside the picture.", "Use a picture or clip in which it is seen whole.", cause="outside"
-    )
-
-
-def _boxes_inside(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
-    """Boxes cut at the picture; one that is empty or turned has nothing in it."""
-    rules = {
-        "musetalk15": musetalk_boxes,
-        "musetalk10": musetalk_boxes,
-        "wav2lip256": wav2lip_boxes,
-        "wav2lip96": wav2lip_boxes,
-        "ultralight": ultralight_boxes,
-    }
-    width, height = size
-    boxes = rules[backend](landmarks, size, parameters)
-    return np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)
-
-
-def _are_filled(boxes: IntArray) -> bool:
-    return bool(((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).all())
 
 
 def musetalk_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:

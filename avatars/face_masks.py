@@ -31,9 +31,11 @@ __all__ = [
     "classes_to_mask",
     "face_classes",
     "feathered_mask",
-    "mask_from_landmarks",
     "mask_in_box",
     "musetalk_mask",
+    "parsed_mask",
+    "pasted_mask",
+    "pasted_whole_mask",
 ]
 
 Landmarks = npt.NDArray[np.floating[Any]]
@@ -58,13 +60,21 @@ _CHEEK_KERNEL_PX = (35, 3)
 _BLUR_OF_CROP = 0.1
 
 
-def mask_from_landmarks(landmarks: Landmarks, box: Box, backend: str, parameters: CropParameters) -> Mask:
-    """uint8 (h, w) mask of a face box as the backend has it without a face parser, from landmarks (478, 3)."""
+def parsed_mask(landmarks: Landmarks, box: Box, parameters: CropParameters) -> Mask:
+    """uint8 (h, w) mask of a face box as MuseTalk has it, with classes drawn from landmarks (478, 3)."""
+    return musetalk_mask(face_classes(landmarks, crop_box(box)[0]), box, parameters)
+
+
+def pasted_mask(_landmarks: Landmarks, box: Box, parameters: CropParameters) -> Mask:
+    """uint8 (h, w) mask of a box that begins at the hair: of it the lower part is pasted."""
     x0, y0, x1, y1 = box
-    if backend.startswith("musetalk"):
-        return musetalk_mask(face_classes(landmarks, crop_box(box)[0]), box, parameters)
-    # Ultralight's box begins at the nose, Wav2Lip's at the hair.
-    return feathered_mask(x1 - x0, y1 - y0, 0.0 if backend == "ultralight" else parameters.upper_boundary_ratio)
+    return feathered_mask(x1 - x0, y1 - y0, parameters.upper_boundary_ratio)
+
+
+def pasted_whole_mask(_landmarks: Landmarks, box: Box, _parameters: CropParameters) -> Mask:
+    """uint8 (h, w) mask of a box that begins at the nose: it is pasted whole."""
+    x0, y0, x1, y1 = box
+    return feathered_mask(x1 - x0, y1 - y0)
 
 
 def musetalk_mask(classes: Mask, box: Box, parameters: CropParameters) -> Mask:

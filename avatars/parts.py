@@ -25,10 +25,9 @@ from safetensors.numpy import save_file
 from avatars.bundle import AvatarBundle
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
-from avatars.face_crops import BACKENDS
+from avatars.face_formats import face_formats
 
 __all__ = [
-    "OWN_NETWORK",
     "PARTS_VERSION",
     "BackendParts",
     "bundle_fingerprint",
@@ -43,8 +42,6 @@ __all__ = [
 PARTS_VERSION = "1"
 STALE_S = 3600.0
 "hidden files of writers that were killed are removed once nobody has touched them for so long"
-OWN_NETWORK = frozenset({"ultralight"})
-"backends that draw each avatar with a network of its own, which lies beside its parts as <backend>.pth"
 
 IntArray = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.uint8]
@@ -227,7 +224,7 @@ def prepared_for(folder: Path) -> dict[str, dict[str, Any]]:
     they fit the avatar is told when they are opened.
     """
     networks = networks_of(folder)
-    usable = (backend for backend in BACKENDS if backend not in OWN_NETWORK or backend in networks)
+    usable = (known.name for known in face_formats().values() if not known.own_network or known.name in networks)
     kept = ((backend, _kept_parameters(_parts_file(folder, backend))) for backend in usable)
     return {backend: parameters for backend, parameters in kept if parameters is not None}
 
@@ -239,7 +236,8 @@ def network_path(folder: Path, backend: str) -> Path:
 
 def networks_of(folder: Path) -> list[str]:
     """Backends for which the avatar in `folder` has a network of its own."""
-    return [backend for backend in sorted(OWN_NETWORK) if network_path(folder, backend).is_file()]
+    own = sorted(known.name for known in face_formats().values() if known.own_network)
+    return [backend for backend in own if network_path(folder, backend).is_file()]
 
 
 def bundle_fingerprint(bundle: AvatarBundle) -> str:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.face_crops import CropParameters
-from avatars.face_masks import mask_from_landmarks
+from avatars.face_formats import mask_from_landmarks
 from avatars.importers.crops import boxes_of
 
 __all__ = ["draw_preview"]

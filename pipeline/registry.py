@@ -40,6 +40,8 @@ class BackendRow:
     "lipsync: the name of the extractor that it draws from"
     weights: str = ""
     "the name under which models/manifest.toml lists the files it reads; empty: it reads none"
+    face_format: str = ""
+    "lipsync: where the FaceFormat is that avatars are prepared by, as `module:NAME`; empty: they need not be prepared"
     packages: tuple[str, ...] = ()
     "Python packages that it needs and the default environment lacks; `launch.py fetch` installs them"
     online: bool = False
@@ -228,6 +230,7 @@ _ROWS = (
         label=_same("MuseTalk 1.5"),
         features="whisper15",
         weights="musetalk15",
+        face_format="avatars.face_formats:MUSETALK15",
         packages=("torch", "diffusers"),
         settings=_NETWORK,
     ),
@@ -238,6 +241,7 @@ _ROWS = (
         label=_same("MuseTalk 1.0"),
         features="whisper10",
         weights="musetalk10",
+        face_format="avatars.face_formats:MUSETALK10",
         packages=("torch", "diffusers"),
         settings=_NETWORK,
     ),
@@ -248,6 +252,7 @@ _ROWS = (
         label=_same("Wav2Lip 256"),
         features="mel",
         weights="wav2lip256",
+        face_format="avatars.face_formats:WAV2LIP256",
         packages=("torch",),
         settings=_NETWORK,
     ),
@@ -258,6 +263,7 @@ _ROWS = (
         label=_same("Wav2Lip 96"),
         features="mel",
         weights="wav2lip96",
+        face_format="avatars.face_formats:WAV2LIP96",
         packages=("torch",),
         settings=_NETWORK,
     ),
@@ -268,6 +274,7 @@ _ROWS = (
         label=_same("Ultralight"),
         features="hubert",
         weights="ultralight",
+        face_format="avatars.face_formats:ULTRALIGHT",
         packages=("torch",),
         settings=_NETWORK,
     ),

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from avatars.face_crops import CropParameters, ultralight_boxes
+from avatars.face_formats import FACE_FORMATS
 from avatars.stages import Source
 
 __all__ = [
@@ -40,9 +40,10 @@ def compare_with_peer(source: Source, landmarks: FloatArray, usable: Sequence[bo
 
 
 def _our_boxes(landmarks: FloatArray, crops_of: str | None) -> FloatArray:
-    if crops_of == "ultralight":
-        no_size = (0, 0)  # its rule asks for none
-        return ultralight_boxes(landmarks, no_size, CropParameters.of(crops_of)).astype(np.float32)
+    known = FACE_FORMATS.get(crops_of or "")
+    if known is not None and not known.whole_face:
+        no_size = (0, 0)  # the rules of such boxes ask for none
+        return known.boxes(landmarks, no_size, known.defaults).astype(np.float32)
     points = landmarks[:, :, :2]
     return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 

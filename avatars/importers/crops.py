@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
-from avatars.face_crops import RANGES, CropParameters, face_boxes
+from avatars.face_crops import RANGES, CropParameters
+from avatars.face_formats import crop_parameters, face_boxes, face_format
 from avatars.importers.account import AGREES
-from avatars.parts import OWN_NETWORK
 from avatars.stages import Found, Loop, Source
 
 __all__ = ["GivenMasks", "boxes_of", "given_boxes", "given_masks", "kept_crops", "parameters_for", "whole_boxes"]
@@ -89,7 +89,7 @@ def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, Any]
 
     Raises ValueError, UnknownParameter.
     """
-    return CropParameters.of(backend, {**_own(bundle, backend), **chosen})
+    return crop_parameters(backend, {**_own(bundle, backend), **chosen})
 
 
 def _own(bundle: AvatarBundle, backend: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def boxes_of(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> 
     Raises KeyError for a backend without a face crop, FaceNotFound, BadParameters, BundleError.
     """
     given = given_boxes(bundle, backend)
-    if given is not None and (backend in OWN_NETWORK or _as_it_came(bundle, backend, parameters, OF_BOXES)):
+    if given is not None and (face_format(backend).own_network or _as_it_came(bundle, backend, parameters, OF_BOXES)):
         return given
     return face_boxes(backend, bundle.landmarks, (bundle.width, bundle.height), parameters)
 

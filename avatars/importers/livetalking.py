@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from avatars.face_formats import ULTRALIGHT, WAV2LIP96, WAV2LIP256
 from avatars.importers.folder import PeerFolder
 from avatars.importers.networks import copy_network
 from avatars.importers.peer import (
@@ -22,11 +23,9 @@ from avatars.importers.peer import (
 __all__ = ["UltralightReader", "Wav2LipReader"]
 
 FACE_IMAGES: Final = "face_imgs"
-WAV2LIP_BACKENDS: Final = {96: "wav2lip96", 256: "wav2lip256"}
+WAV2LIP_BACKENDS: Final = {known.side_px: known.name for known in (WAV2LIP96, WAV2LIP256)}
 "by the side of the face pictures; no network here draws those of 384 px"
 WEIGHTS: Final = "ultralight.pth"
-ULTRALIGHT_SIDE_PX: Final = 168
-"of its face pictures; wav2lip's are 96, 256 or 384"
 MAX_FACE_BYTES: Final = 4 * 2**20
 "of a face picture: the portal itself holds one when a zip comes in"
 
@@ -52,12 +51,12 @@ class UltralightReader:
     def read(self, folder: PeerFolder) -> PeerAvatar:
         """See PeerReader."""
         avatar = _read(folder, "LiveTalking ultralight", (0, 1, 2, 3))
-        networks = {"ultralight": partial(copy_network, folder, WEIGHTS)} if WEIGHTS in folder else {}
-        return replace(avatar, crops_of="ultralight", networks=networks)
+        networks = {ULTRALIGHT.name: partial(copy_network, folder, WEIGHTS)} if WEIGHTS in folder else {}
+        return replace(avatar, crops_of=ULTRALIGHT.name, networks=networks)
 
 
 def _is_ultralight(folder: PeerFolder) -> bool:
-    return WEIGHTS in folder or _face_side_px(folder) == ULTRALIGHT_SIDE_PX
+    return WEIGHTS in folder or _face_side_px(folder) == ULTRALIGHT.side_px  # wav2lip's are 96, 256 or 384
 
 
 def _face_side_px(folder: PeerFolder) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.errors import BadImport
+from avatars.face_formats import MUSETALK10, MUSETALK15
 from avatars.importers.folder import PeerFolder
 from avatars.importers.peer import (
     COORDS,
@@ -79,7 +80,7 @@ def avatar_of(folder: PeerFolder, coords: FloatArray, pictures: Pictures, ignore
 
 def backend_of(info: Mapping[str, Any]) -> str:
     """The backend whose crops the boxes are; what notes no version is of today's tools, which make those of 1.5."""
-    return "musetalk10" if info.get("version") == "v1" else "musetalk15"
+    return (MUSETALK10 if info.get("version") == "v1" else MUSETALK15).name
 
 
 def masks_of(folder: PeerFolder, boxes: int, pictures: int) -> Callable[[int, Box], Mask] | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import NetworkMissing
+from avatars.face_formats import ULTRALIGHT
 from avatars.parts import BackendParts, network_path
 from pipeline.lipsync.patches import RowFormat, file_stamp, open_parts, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UltralightLipSync"]
 
-_ROWS = RowFormat("faces", (168, 168, 3), np.uint8)
+_ROWS = RowFormat("faces", (ULTRALIGHT.side_px, ULTRALIGHT.side_px, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,7 @@ class UltralightLipSync:
         """See LipSync. Raises NetworkMissing: no network was trained for this avatar."""
         path = network_path(bundle.path, self.name)
         if not path.is_file():
-            raise NetworkMissing(bundle.id)
+            raise NetworkMissing(bundle.id, self.name)
         return parts_stamp(bundle, self.name, _ROWS), file_stamp(path)
 
     def prepare(self, bundle: AvatarBundle) -> _Speaker:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from avatars.face_crops import BACKENDS, parameters_of
+from avatars.face_formats import face_formats, parameters_of
 from avatars.library import AvatarSummary
-from avatars.parts import OWN_NETWORK, networks_of, prepared_for
+from avatars.parts import networks_of, prepared_for
 from portal.backends import BackendChoice
 from portal.jobs.records import Job, JobFailure
 
@@ -139,6 +139,7 @@ def _error_view(failure: JobFailure) -> ErrorView:
 
 
 def backend_view(choice: BackendChoice) -> BackendView:
+    face = face_formats().get(choice.name)
     return BackendView(
         name=choice.name,
         ready=choice.ready,
@@ -146,8 +147,8 @@ def backend_view(choice: BackendChoice) -> BackendView:
         remedy="" if choice.lacking is None else choice.lacking.hint or choice.lacking.message,
         voices=list(choice.voices),
         online_voices=[voice for voice in choice.voices if voice in choice.online_voices],
-        parameters=parameters_of(choice.name) if choice.name in BACKENDS else None,
-        own_network=choice.name in OWN_NETWORK,
+        parameters=None if face is None else parameters_of(face.name),
+        own_network=face is not None and face.own_network,
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import BadParameters
-from avatars.face_crops import BACKENDS, CropParameters, UnknownParameter
+from avatars.face_crops import CropParameters, UnknownParameter
+from avatars.face_formats import crop_parameters, face_formats
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
 from pipeline.errors import BadRequest
@@ -168,14 +169,16 @@ def chosen_parameters(
 
     Raises BadRequest (no such backend or parameter), BadParameters (a value that does not fit).
     """
-    if backend not in BACKENDS:
-        raise BadRequest(f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(BACKENDS)}.")
+    if backend not in face_formats():
+        raise BadRequest(
+            f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(face_formats())}."
+        )
     try:
         if bundle is None:
-            return CropParameters.of(backend, parameters)
+            return crop_parameters(backend, parameters)
         return parameters_for(bundle, backend, parameters)
     except UnknownParameter as error:
-        names = ", ".join(CropParameters.of(backend).to_json())
+        names = ", ".join(crop_parameters(backend).to_json())
         raise BadRequest(f"The parameters do not fit: {error}.", f"There are: {names}.") from error
     except ValueError as error:
         raise BadParameters(

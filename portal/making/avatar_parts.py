@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from avatars.backend_parts import blindness_warning, prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, NetworkMissing
-from avatars.face_crops import BACKENDS
+from avatars.face_formats import face_format, face_formats
 from avatars.importers.crops import parameters_for
 from avatars.importers.reading import is_import, open_peer
-from avatars.parts import OWN_NETWORK, BackendParts, networks_of
-from models.weights import WeightsFolder
+from avatars.parts import BackendParts, networks_of
 from pipeline.device import find_devices
 from pipeline.errors import BadRequest
 from pipeline.lipsync.torch_device import open_device, weights_told
@@ -30,8 +29,8 @@ __all__ = ["check_preparable", "check_upload_preparable", "is_prepared", "prepar
 def check_preparable(settings: Settings, bundle: AvatarBundle, backend: str) -> None:
     """Cheap, and before minutes of preparation. Raises BackendUnavailable (it cannot run here), NetworkMissing."""
     check_backend("lipsync", backend, backend_options(settings))
-    if backend in OWN_NETWORK and backend not in networks_of(bundle.path):
-        raise NetworkMissing(bundle.id)
+    if _has_own_network(backend) and backend not in networks_of(bundle.path):
+        raise NetworkMissing(bundle.id, backend)
 
 
 def check_upload_preparable(settings: Settings, upload: Path, backend: str) -> None:
@@ -40,7 +39,7 @@ def check_upload_preparable(settings: Settings, upload: Path, backend: str) -> N
     Raises BackendUnavailable, BadRequest (it will have no network of its own), BadImport.
     """
     check_backend("lipsync", backend, backend_options(settings))
-    if backend in OWN_NETWORK and backend not in _networks_in(upload):
+    if _has_own_network(backend) and backend not in _networks_in(upload):
         raise BadRequest(
             f"The avatar that {upload.name} becomes has no network of its own for {backend}.",
             "Import LiveTalking's folder of it; or make the avatar first, and put its file of weights at "
@@ -57,7 +56,7 @@ def _networks_in(upload: Path) -> Collection[str]:
 
 def is_prepared(bundle: AvatarBundle, backend: str) -> bool:
     """Whether the avatar has all that a lip-sync backend needs; many need nothing. Raises BundleError."""
-    if backend not in BACKENDS:
+    if backend not in face_formats():
         return True
     try:
         BackendParts.open(bundle, backend)
@@ -82,7 +81,7 @@ def prepare_for_backend(
     BackendUnavailable.
     """
     chosen, device = parameters_for(bundle, backend, parameters), find_devices(settings.device)[0]
-    if _encodes_faces(settings, backend) and find_spec("torch") is not None:  # prepare_parts tells of what is missing
+    if _encodes_faces(backend) and find_spec("torch") is not None:  # prepare_parts tells of what is missing
         open_device(backend, device)
     with weights_told(backend):
         parts = prepare_parts(bundle, backend, settings.weights_folder, chosen, work, progress, device=device)
@@ -93,8 +92,10 @@ def prepare_for_backend(
     return [NoticeEvent(code, warning) for code, warning in warnings.items() if warning]
 
 
-def _encodes_faces(settings: Settings, backend: str) -> bool:
+def _encodes_faces(backend: str) -> bool:
     """Whether a network takes part in preparing: to others, faces are only cut out."""
-    return backend in BACKENDS and any(
-        part.role == "vae" for part in WeightsFolder(settings.weights_folder).parts(backend)
-    )
+    return backend in face_formats() and face_format(backend).rows == "latents"
+
+
+def _has_own_network(backend: str) -> bool:
+    return backend in face_formats() and face_format(backend).own_network

@@ -15,6 +15,7 @@ from avatars.backend_parts import blindness_warning, prepare_parts, softness_war
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from avatars.face_crops import CropParameters, crop_box
+from avatars.face_formats import crop_parameters
 from avatars.face_masks import musetalk_mask
 from avatars.latents import FaceEncoder
 from avatars.parts import BackendParts
@@ -58,7 +59,7 @@ def weights(tmp_path: Path) -> Path:
 def test_faces_are_the_pictures_in_their_boxes(bundle: AvatarBundle, tmp_path: Path, backend: str, side: int) -> None:
     """A face of each frame, in the network's size and in RGB, needs no weights; boxes follow the moving head."""
     work = tmp_path / "work"
-    prepare_parts(bundle, backend, tmp_path / "nothing", CropParameters.of(backend), work, silent)
+    prepare_parts(bundle, backend, tmp_path / "nothing", crop_parameters(backend), work, silent)
     parts = BackendParts.open(bundle, backend)
     for frame in range(bundle.frame_count):
         x0, y0, x1, y1 = parts.boxes[frame]
@@ -77,7 +78,7 @@ def test_latents_are_those_of_the_masked_and_the_whole_face(
     """MuseTalk's rows are the autoencoder's latents of each face: 4 channels of the masked one, 4 of the whole one."""
     from models.musetalk_vae import encode_faces, load_musetalk_vae
 
-    parameters = CropParameters.of(backend)
+    parameters = crop_parameters(backend)
     parts = prepare_parts(bundle, backend, weights, parameters, tmp_path / "work", silent)
     assert parts.parameters["parsing_mode"] == ("jaw" if backend == "musetalk15" else "raw")
     x0, y0, x1, y1 = parts.boxes[3]
@@ -96,7 +97,7 @@ def test_a_face_parser_makes_the_masks_if_its_weights_are_there(
     from models.bisenet import load_bisenet, parse
     from tests.tiny_musetalk import write_bisenet_weights
 
-    parameters = CropParameters.of("musetalk15", {"upper_boundary_ratio": 0.3})
+    parameters = crop_parameters("musetalk15", {"upper_boundary_ratio": 0.3})
     drawn = prepare_parts(bundle, "musetalk15", weights, parameters, tmp_path / "work", silent)
     assert drawn.parameters["parser"] == "landmarks"
     network = load_bisenet(write_bisenet_weights(weights))
@@ -118,7 +119,7 @@ def test_a_face_parser_that_sees_no_face_leaves_the_masks_to_the_landmarks(
     """A painted or masked face may be none to BiSeNet: the mouth shows all the same, and the person is told."""
     from tests.tiny_musetalk import write_bisenet_weights
 
-    parameters = CropParameters.of("musetalk15")
+    parameters = crop_parameters("musetalk15")
     drawn = prepare_parts(bundle, "musetalk15", weights, parameters, tmp_path / "drawn", silent)
     assert blindness_warning(drawn.parameters) == ""
     write_bisenet_weights(weights)
@@ -133,7 +134,7 @@ def test_a_face_parser_that_sees_no_face_leaves_the_masks_to_the_landmarks(
 def test_one_avatar_serves_several_backends(bundle: AvatarBundle, tmp_path: Path) -> None:
     """Preparing for a second backend leaves the first as it was."""
     for backend in ("wav2lip96", "ultralight"):
-        prepare_parts(bundle, backend, tmp_path, CropParameters.of(backend), tmp_path / "work", silent)
+        prepare_parts(bundle, backend, tmp_path, crop_parameters(backend), tmp_path / "work", silent)
     assert BackendParts.open(bundle, "wav2lip96").row("faces", 0).shape == (96, 96, 3)
     assert BackendParts.open(bundle, "ultralight").row("faces", 0).shape == (168, 168, 3)
 
@@ -168,7 +169,7 @@ def test_other_parameters_are_computed_afresh(bundle: AvatarBundle, tmp_path: Pa
     """What was kept of a run with other parameters is not taken for this one's."""
     work = tmp_path / "work"
     plain = prepare_parts(bundle, "wav2lip96", tmp_path, CropParameters(), work, silent).row("faces", 0)
-    padded = CropParameters.of("wav2lip96", {"pads": [20, 20, 20, 20]})
+    padded = crop_parameters("wav2lip96", {"pads": [20, 20, 20, 20]})
     parts = prepare_parts(bundle, "wav2lip96", tmp_path, padded, work, silent)
     assert parts.parameters["pads"] == [20, 20, 20, 20]
     assert not np.array_equal(parts.row("faces", 0), plain)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avatars.errors import BadParameters, FaceNotFound
-from avatars.face_crops import BACKENDS, CropParameters, crop_box, face_boxes, parameters_of, smooth_boxes
-from avatars.face_masks import mask_from_landmarks
+from avatars.face_crops import CropParameters, crop_box, smooth_boxes
+from avatars.face_formats import FACE_FORMATS, crop_parameters, face_boxes, mask_from_landmarks, parameters_of
 from tests.portraits import portrait
 
 NOSE_TIP, CHIN, MOUTH, LEFT_EAR, RIGHT_EAR = 4, 152, 13, 234, 454
@@ -107,7 +107,7 @@ def test_short_runs_of_boxes_are_smoothed_over_what_there_is(count: int) -> None
 def test_musetalk_s_box_has_the_nose_in_its_middle_and_the_mouth_in_its_lower_half(name: str) -> None:
     """The network paints the lower half: it holds mouth and chin, and begins above the tip of the nose."""
     landmarks = portrait(name)[1]
-    parameters = CropParameters.of("musetalk15", {"extra_margin": 0})
+    parameters = crop_parameters("musetalk15", {"extra_margin": 0})
     x0, y0, x1, y1 = face_boxes("musetalk15", landmarks[None], (384, 384), parameters)[0]
     middle = (y0 + y1) / 2
     assert landmarks[168, 1] < middle < landmarks[NOSE_TIP, 1] < landmarks[MOUTH, 1] < y1
@@ -120,7 +120,7 @@ def test_the_shift_moves_the_middle_and_the_margin_the_lower_end() -> None:
     landmarks = portrait("woman")[1][None]
 
     def box(backend: str = "musetalk15", **chosen: int) -> np.ndarray:
-        return face_boxes(backend, landmarks, (384, 384), CropParameters.of(backend, chosen))[0]
+        return face_boxes(backend, landmarks, (384, 384), crop_parameters(backend, chosen))[0]
 
     assert (box(bbox_shift=5) - box()).tolist() == [0, 10, 0, 0]
     assert (box(extra_margin=20) - box()).tolist() == [0, 0, 0, 10]
@@ -132,7 +132,7 @@ def test_wav2lip_s_box_is_the_face_and_ten_pixels_below_its_chin() -> None:
     landmarks = portrait("woman")[1][None]
 
     def box(**chosen: object) -> np.ndarray:
-        return face_boxes("wav2lip256", landmarks, (384, 384), CropParameters.of("wav2lip256", chosen))[0]
+        return face_boxes("wav2lip256", landmarks, (384, 384), crop_parameters("wav2lip256", chosen))[0]
 
     bare = box(pads=[0, 0, 0, 0])
     assert abs(bare[3] - landmarks[0, CHIN, 1]) < 2 and abs(bare[0] - landmarks[0, :, 0].min()) < 2
@@ -148,15 +148,15 @@ def test_ultralight_s_box_is_a_square_from_the_bridge_of_the_nose() -> None:
     assert landmarks[10, 1] < y0 < landmarks[NOSE_TIP, 1] and landmarks[CHIN, 1] < y1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", FACE_FORMATS)
 def test_boxes_are_cut_at_the_picture(backend: str) -> None:
     """A face at the edge of the picture has a smaller box; one that is not in it at all is an error."""
     landmarks = portrait("woman")[1]
     edge = landmarks + np.array([384 - landmarks[1, 0], 384 - landmarks[CHIN, 1], 0])
-    x0, y0, x1, y1 = face_boxes(backend, edge[None], (384, 384), CropParameters.of(backend))[0]
+    x0, y0, x1, y1 = face_boxes(backend, edge[None], (384, 384), crop_parameters(backend))[0]
     assert 0 < x0 < x1 == 384 and 0 < y0 < y1 <= 384
     with pytest.raises(FaceNotFound, match="outside the picture"):
-        face_boxes(backend, landmarks[None] + 1000, (384, 384), CropParameters.of(backend))
+        face_boxes(backend, landmarks[None] + 1000, (384, 384), crop_parameters(backend))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_boxes_are_cut_at_the_picture(backend: str) -> None:
 def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> None:
     """A wrong parameter is an error before anything is computed."""
     with pytest.raises(ValueError):
-        CropParameters.of("musetalk15", chosen)
+        crop_parameters("musetalk15", chosen)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> Non
 def test_the_one_that_does_not_fit_is_named_with_what_would(chosen: dict[str, object], told: str) -> None:
     """It alone, and no value that only a programmer knows."""
     with pytest.raises(ValueError) as caught:
-        CropParameters.of("musetalk15", chosen)
+        crop_parameters("musetalk15", chosen)
     assert str(caught.value) == told
 
 
 def test_a_name_that_does_not_exist_is_told() -> None:
     """In our words, with the name."""
     with pytest.raises(ValueError, match="no parameter 'beard', 'chin'"):
-        CropParameters.of("musetalk15", {"chin": 1, "bbox_shift": 3, "beard": 1})
+        crop_parameters("musetalk15", {"chin": 1, "bbox_shift": 3, "beard": 1})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_name_that_does_not_exist_is_told() -> None:
 )
 def test_parameters_that_leave_nothing_of_a_face_are_told_as_such(backend: str, chosen: dict[str, object]) -> None:
     """The face is in the picture; another picture would not help. One that is not in it is no matter of parameters."""
-    landmarks, parameters = portrait("woman")[1][None], CropParameters.of(backend, chosen)
+    landmarks, parameters = portrait("woman")[1][None], crop_parameters(backend, chosen)
     with pytest.raises(BadParameters, match="leave nothing"):
         face_boxes(backend, landmarks, (384, 384), parameters)
     with pytest.raises(FaceNotFound):
@@ -235,7 +235,7 @@ OTHER_VALUES = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", FACE_FORMATS)
 def test_the_parameters_of_a_backend_are_those_that_make_a_difference(backend: str) -> None:
     """Boxes or masks change with each of them, and with no other; the widths of the cheeks count in mode jaw."""
     _, landmarks = portrait("woman")
@@ -243,7 +243,7 @@ def test_the_parameters_of_a_backend_are_those_that_make_a_difference(backend: s
 
     def drawn(**chosen: object) -> tuple[bytes, bytes]:
         mode = {} if "parsing_mode" in chosen else {"parsing_mode": "jaw"}
-        parameters = CropParameters.of(backend, {**mode, **chosen})
+        parameters = crop_parameters(backend, {**mode, **chosen})
         boxes = face_boxes(backend, frames, (384, 384), parameters)
         x0, y0, x1, y1 = boxes[0].tolist()
         return boxes.tobytes(), mask_from_landmarks(landmarks, (x0, y0, x1, y1), backend, parameters).tobytes()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avatars.face_crops import Box, CropParameters, crop_box, face_boxes
+from avatars.face_crops import Box, CropParameters, crop_box
+from avatars.face_formats import crop_parameters, face_boxes
 from avatars.face_masks import (
     PARSE_PX,
     blurred_mask,
@@ -55,7 +56,7 @@ def mask_of(landmarks: np.ndarray, box: Box, parameters: CropParameters) -> np.n
 
 def face_of(name: str) -> tuple[np.ndarray, Box, CropParameters]:
     landmarks = portrait(name)[1]
-    parameters = CropParameters.of("musetalk15")
+    parameters = crop_parameters("musetalk15")
     x0, y0, x1, y1 = face_boxes("musetalk15", landmarks[None], (384, 384), parameters)[0].tolist()
     return landmarks, (x0, y0, x1, y1), parameters
 

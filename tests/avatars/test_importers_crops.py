@@ -28,7 +28,7 @@ from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
 from avatars.detect import Face
 from avatars.errors import BundleError
-from avatars.face_crops import CropParameters
+from avatars.face_formats import crop_parameters
 from avatars.importers.account import import_words
 from avatars.importers.crops import boxes_of, given_boxes, given_masks, parameters_for
 from avatars.library import AvatarLibrary
@@ -101,7 +101,7 @@ def test_preparing_for_the_network_takes_them(
     backend: str, imported: Callable[..., AvatarBundle], tmp_path: Path
 ) -> None:
     """For it, and for no other; what a person is shown beforehand is the same."""
-    bundle, parameters = imported(), CropParameters.of(backend)
+    bundle, parameters = imported(), crop_parameters(backend)
     parts = prepare_parts(bundle, backend, tmp_path / "nothing", parameters, tmp_path / "parts", ignore)
     assert np.array_equal(parts.boxes, crop_boxes(FRAMES)) is (backend == "ultralight")
     x0, y0, x1, y1 = parts.boxes[0]
@@ -170,11 +170,11 @@ def test_wav2lips_boxes_are_kept_for_the_network_of_their_size(
     """They are used as they came, until somebody chooses other pads."""
     bundle = brought(livetalking_wav2lip(tmp_path / "a", FRAMES, face_px), tmp_path, library)
     for name in ("wav2lip96", "wav2lip256"):
-        parameters = CropParameters.of(name)
+        parameters = crop_parameters(name)
         kept = given_boxes(bundle, name) is not None
         assert kept is (name == backend)
         assert np.array_equal(boxes_of(bundle, name, parameters), face_boxes(FRAMES)) is kept
-    wider = CropParameters.of("wav2lip96", {"pads": [9, 9, 9, 9]})
+    wider = crop_parameters("wav2lip96", {"pads": [9, 9, 9, 9]})
     assert not np.array_equal(boxes_of(bundle, "wav2lip96", wider), face_boxes(FRAMES))
 
 

@@ -21,7 +21,7 @@ from tiny_ultralight import write_ultralight_network
 from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
 from avatars.errors import BadImport
-from avatars.face_crops import CropParameters
+from avatars.face_formats import crop_parameters
 from avatars.importers import networks
 from avatars.importers.account import import_words
 from avatars.library import AvatarLibrary
@@ -92,7 +92,7 @@ async def test_an_imported_avatar_speaks_with_its_network(
     """Prepared for ultralight, the peer's avatar draws its mouth by the peer's network."""
     path = livetalking_ultralight(tmp_path / "avator_1", FRAMES, write_ultralight_network(tmp_path / "network.pth"))
     bundle = imported(path, tmp_path / "work", library)
-    parameters = CropParameters.of("ultralight")
+    parameters = crop_parameters("ultralight")
     prepare_parts(bundle, "ultralight", tmp_path / "weights", parameters, tmp_path / "parts", ignore)
     session = await engine.open_session("test", bundle, Choice(llm="echo", tts="beep", lipsync="ultralight"))
     assert isinstance(engine.clock, ManualClock)

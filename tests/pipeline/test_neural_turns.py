@@ -16,7 +16,7 @@ from portraits import portrait_bundle
 from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError, AvatarNotPrepared, NetworkMissing
-from avatars.face_crops import CropParameters
+from avatars.face_formats import crop_parameters
 from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
@@ -162,7 +162,7 @@ async def test_a_portrait_prepared_as_jobs_prepare_it_talks(engine: Engine, back
     """Boxes, masks and latents of the ordinary preparation: the lower face moves, the eyes stay as they are."""
     bundle = portrait_bundle(tmp_path / "woman", "woman", 160, shifts=(0, 1))
     prepare_parts(
-        bundle, backend, tmp_path / "weights", CropParameters.of(backend), tmp_path / "work", lambda _done: None
+        bundle, backend, tmp_path / "weights", crop_parameters(backend), tmp_path / "work", lambda _done: None
     )
     spoken = await spoken_frames(engine, bundle, backend)
     eyes = int(bundle.landmarks[0, 159, 1])

@@ -12,7 +12,7 @@ from backend_rows import replace_backend
 from peer_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 from portraits import portrait_bundle
 
-from avatars.face_crops import BACKENDS
+from avatars.face_formats import FACE_FORMATS
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
 from models.errors import VivavoceError
@@ -61,7 +61,7 @@ MADE = argparse.Namespace(name="Emma", id="emma-1")
 @pytest.fixture
 def all_ready(monkeypatch):
     """As if weights and packages of all networks were there; preparing for some needs none."""
-    for backend in BACKENDS:
+    for backend in FACE_FORMATS:
         replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
 
 

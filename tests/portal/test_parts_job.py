@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from avatars.bundle import decode_jpeg
-from avatars.face_crops import BACKENDS, CropParameters
+from avatars.face_formats import FACE_FORMATS, crop_parameters
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
 from portal.api.avatars import avatars_router
@@ -46,7 +46,7 @@ class Ready:
 @pytest.fixture
 def all_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if weights and packages of all networks were there; preparing for some needs none."""
-    for backend in BACKENDS:
+    for backend in FACE_FORMATS:
         replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
 
 
@@ -102,12 +102,12 @@ def test_the_last_wish_counts(client: TestClient, tmp_path: Path, library: Avata
     for job in (first, second, first_again):
         queue.cancel(job)
     usual = ensure()
-    assert queue.get(usual).parameters == CropParameters.of("musetalk15").to_json() and ensure() == usual
+    assert queue.get(usual).parameters == crop_parameters("musetalk15").to_json() and ensure() == usual
 
 
 def test_a_backend_that_cannot_run_here_is_refused_at_once(client: TestClient) -> None:
     """Without weights nothing is queued, and the command that brings them is told; a preview needs none."""
-    for backend in BACKENDS:
+    for backend in FACE_FORMATS:
         response = client.post("/api/avatars/ada/parts", json={"backend": backend})
         error = response.json()["error"]
         assert (response.status_code, error["code"]) == (503, "backend_unavailable")
@@ -178,7 +178,7 @@ async def test_a_killed_preparation_goes_on_with_the_next_batch(
     bundle = portrait_bundle(library.root / "ada", size=512, shifts=tuple(np.arange(500) % 9))
     settings = Settings(data_dir=tmp_path, worker_idle_s=30)
     worker = WorkerProcess(settings, queue)
-    usual = CropParameters.of("wav2lip256").to_json()
+    usual = crop_parameters("wav2lip256").to_json()
     job = await asyncio.to_thread(queue.submit, order_of_parts("ada", "Ada", "wav2lip256", usual))
     await worker.start()
     try:
@@ -208,7 +208,7 @@ async def test_missing_weights_fail_the_job_with_the_command_that_gets_them(
     pytest.importorskip("torch")
     bundle = portrait_bundle(library.root / "ada", size=128)
     worker = WorkerProcess(Settings(data_dir=tmp_path, worker_idle_s=30), queue)
-    usual = CropParameters.of("musetalk15").to_json()
+    usual = crop_parameters("musetalk15").to_json()
     job = await asyncio.to_thread(queue.submit, order_of_parts("ada", "Ada", "musetalk15", usual))
     await worker.start()
     try:

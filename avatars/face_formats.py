@@ -1,0 +1,185 @@
+"""What each lip-sync network needs of a face: how large it draws, where its box is, what its mask covers.
+
+One table. Crops, masks, parts, importers, the API and the page read it. A network from outside brings a format of its
+own (see `models/outside.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from avatars.errors import BadParameters, FaceNotFound
+from avatars.face_crops import (
+    Box,
+    CropParameters,
+    IntArray,
+    Landmarks,
+    musetalk_boxes,
+    ultralight_boxes,
+    wav2lip_boxes,
+)
+from avatars.face_masks import Mask, parsed_mask, pasted_mask, pasted_whole_mask
+
+__all__ = [
+    "FACE_FORMATS",
+    "MUSETALK10",
+    "MUSETALK15",
+    "ULTRALIGHT",
+    "WAV2LIP96",
+    "WAV2LIP256",
+    "FaceFormat",
+    "crop_parameters",
+    "face_boxes",
+    "face_format",
+    "face_formats",
+    "mask_from_landmarks",
+    "parameters_of",
+]
+
+BoxRule = Callable[[Landmarks, tuple[int, int], CropParameters], IntArray]
+"landmarks (n, 478, 3), size (width, height) of the pictures, parameters -> boxes (n, 4) x0, y0, x1, y1"
+MaskRule = Callable[[Landmarks, Box, CropParameters], Mask]
+"landmarks (478, 3), the box of the face in that frame, parameters -> uint8 mask (h, w) of the box"
+
+
+@dataclass(frozen=True, slots=True)
+class FaceFormat:
+    """What one network needs of a face."""
+
+    name: str
+    "of the lip-sync backend"
+    side_px: int
+    "of the square that it draws"
+    boxes: BoxRule
+    mask: MaskRule
+    parameters: tuple[str, ...] = ()
+    "fields of CropParameters that make a difference to these two rules"
+    defaults: CropParameters = field(default_factory=CropParameters)
+    interpolation: int = cv2.INTER_LINEAR
+    "OpenCV's, of the original's resizing: a network is used to its sharpness"
+    rows: Literal["faces", "latents"] = "faces"
+    "what its parts keep of each frame: the face as RGB, or latents by the backend's own autoencoder"
+    parsed: bool = False
+    "whether a face parser makes better masks than landmarks do"
+    own_network: bool = False
+    "whether each avatar has a network of its own, which lies beside its parts as NAME.pth"
+    whole_face: bool = True
+    "whether its box is about the whole face, so that boxes of face finders can be compared with it"
+
+
+_OF_MUSETALK = (
+    *("bbox_shift", "extra_margin", "parsing_mode"),
+    *("left_cheek_width", "right_cheek_width", "upper_boundary_ratio"),
+)
+_OF_WAV2LIP = ("pads", "smooth", "upper_boundary_ratio")
+
+MUSETALK15 = FaceFormat(
+    name="musetalk15",
+    side_px=256,
+    boxes=musetalk_boxes,
+    mask=parsed_mask,
+    parameters=_OF_MUSETALK,
+    interpolation=cv2.INTER_LANCZOS4,
+    rows="latents",
+    parsed=True,
+)
+MUSETALK10 = FaceFormat(
+    name="musetalk10",
+    side_px=256,
+    boxes=musetalk_boxes,
+    mask=parsed_mask,
+    parameters=_OF_MUSETALK,
+    # MuseTalk 1.0 knows neither the margin nor the modes of masks.
+    defaults=CropParameters(extra_margin=0, parsing_mode="raw"),
+    interpolation=cv2.INTER_LANCZOS4,
+    rows="latents",
+    parsed=True,
+)
+WAV2LIP256 = FaceFormat(name="wav2lip256", side_px=256, boxes=wav2lip_boxes, mask=pasted_mask, parameters=_OF_WAV2LIP)
+WAV2LIP96 = FaceFormat(name="wav2lip96", side_px=96, boxes=wav2lip_boxes, mask=pasted_mask, parameters=_OF_WAV2LIP)
+ULTRALIGHT = FaceFormat(
+    name="ultralight",
+    side_px=168,
+    boxes=ultralight_boxes,
+    mask=pasted_whole_mask,
+    own_network=True,
+    whole_face=False,
+)
+
+FACE_FORMATS: Mapping[str, FaceFormat] = {
+    one.name: one for one in (MUSETALK15, MUSETALK10, WAV2LIP256, WAV2LIP96, ULTRALIGHT)
+}
+"backend -> our own formats"
+
+
+def face_formats() -> Mapping[str, FaceFormat]:
+    """Backend -> its format, of all backends that avatars are prepared for."""
+    return FACE_FORMATS
+
+
+def face_format(backend: str) -> FaceFormat:
+    """Raises KeyError for a backend without a face crop."""
+    return face_formats()[backend]
+
+
+def crop_parameters(backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
+    """The backend's defaults with what was chosen by name; for one without a face crop, the usual ones.
+
+    Raises ValueError (no such name or value).
+    """
+    known = face_formats().get(backend)
+    return (CropParameters() if known is None else known.defaults).changed(chosen or {})
+
+
+def parameters_of(backend: str) -> dict[str, Any]:
+    """The parameters that make a difference to a backend, with its defaults, as JSON. Raises KeyError."""
+    known = face_format(backend)
+    defaults = known.defaults.to_json()
+    return {name: defaults[name] for name in known.parameters}
+
+
+def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
+    """Boxes (n, 4) int32 x0, y0, x1, y1, inside the picture of `size` (width, height), from landmarks (n, 478, 3).
+
+    Raises KeyError for a backend without a face crop, FaceNotFound if a face lies outside the picture, BadParameters if
+    only the parameters leave nothing of one.
+    """
+    known = face_format(backend)
+    boxes = _boxes_inside(known, landmarks, size, parameters)
+    if _are_filled(boxes):
+        return boxes
+    if _are_filled(_boxes_inside(known, landmarks, size, known.defaults)):
+        raise BadParameters(
+            "These parameters leave nothing of the face.",
+            "Choose numbers nearer to the usual ones.",
+            cause="nothing_left",
+        )
+    raise FaceNotFound(
+        "A face lies outside the picture.", "Use a picture or clip in which it is seen whole.", cause="outside"
+    )
+
+
+def mask_from_landmarks(landmarks: Landmarks, box: Box, backend: str, parameters: CropParameters) -> Mask:
+    """uint8 (h, w) mask of a face box as the backend has it without a face parser, from landmarks (478, 3).
+
+    Raises KeyError for a backend without a face crop.
+    """
+    return face_format(backend).mask(landmarks, box, parameters)
+
+
+def _boxes_inside(
+    known: FaceFormat, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters
+) -> IntArray:
+    """Boxes cut at the picture; one that is empty or turned has nothing in it."""
+    width, height = size
+    boxes = known.boxes(landmarks, size, parameters)
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)
+
+
+def _are_filled(boxes: IntArray) -> bool:
+    return bool(((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).all())
