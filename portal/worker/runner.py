@@ -33,7 +33,17 @@ from portal.jobs.store import TakenJob
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["JobFailed", "JobWork", "Recipe", "Step", "leave", "run_worker"]
+__all__ = [
+    "JobCancelled",
+    "JobFailed",
+    "JobRunner",
+    "JobWork",
+    "Occupation",
+    "Recipe",
+    "Step",
+    "leave",
+    "run_worker",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -158,8 +168,8 @@ def run_worker(settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: fl
     occupation = Occupation()
     try:
         with disk_full_explained("jobs cannot be run"):
-            desk = _Desk(settings, queue, library, occupation)
-            open_source(settings.data_dir).serve({recipe.kind: partial(desk.do, recipe) for recipe in recipes})
+            runner = JobRunner(settings, queue, library, occupation)
+            open_source(settings.data_dir).serve({recipe.kind: partial(runner.run, recipe) for recipe in recipes})
             library.sweep()
             _sweep(queue)
     except DiskFull as error:
@@ -189,8 +199,8 @@ def lower_priority() -> None:
         os.nice(NICENESS)
 
 
-class _Desk:
-    """Where the jobs of this process are done."""
+class JobRunner:
+    """Runs the jobs of this process by their recipes, wherever they come from."""
 
     def __init__(self, settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation) -> None:
         self._settings = settings
@@ -198,8 +208,11 @@ class _Desk:
         self._library = library
         self._occupation = occupation
 
-    def do(self, recipe: Recipe, job: TakenJob) -> Any:
-        """All steps of a job; gives what the last one gives."""
+    def run(self, recipe: Recipe, job: TakenJob) -> Any:
+        """Do all steps of a job; gives what the last one gives. Its files are tidied up, however it ends.
+
+        Raises JobFailed, JobCancelled.
+        """
         folders = self._queue.folders
         kept_when_cancelled = partial(self._queue.may_go_on, recipe.kind, job.inputs["avatar"])
         whole = sum(step.weight for step in recipe.steps)
