@@ -83,7 +83,7 @@ def in_pieces(chunk: AudioChunk, seconds: float) -> Iterator[AudioChunk]:
         yield replace(
             chunk,
             samples=chunk.samples[start : start + size],
-            pts=chunk.pts + start,
+            start_sample=chunk.start_sample + start,
             phonemes=chunk.phonemes if start == 0 else None,
             final=chunk.final and start == starts[-1],
         )

@@ -1,4 +1,4 @@
-"""Channel[T]: a bounded, closable queue between two stages of a turn.
+"""Channel[T]: a bounded, closable queue between two parts of a turn.
 
 The bound is in units of the item's own weight (seconds of audio, pictures, sentences), because memory and latency are
 what is being bounded, not a count of objects. The limit is soft by one item: an item is let in as soon as there is any

@@ -15,9 +15,9 @@ from pipeline.channel import Channel
 from pipeline.compositing import compose
 from pipeline.finishing import Finish, finish
 from pipeline.metrics import TurnTimes
-from pipeline.playout import QUEUED_PICTURES, SpokenFrame, Subtitle
-from pipeline.stages import Stages
-from pipeline.timeline import SpokenPicture
+from pipeline.playout import QUEUED_PICTURES, DrawnFrame, Subtitle
+from pipeline.timeline import SpeechSlice
+from pipeline.turn_context import TurnContext
 from pipeline.types import FacePatch, ImageArray, LipSyncRequest, SessionEvent
 
 __all__ = ["Drawing"]
@@ -30,7 +30,7 @@ FIRST_BATCH = 2
 class _Planned:
     """A picture of speech, and where in the avatar's loop it is going to be shown."""
 
-    spoken: SpokenPicture
+    spoken: SpeechSlice
     loop_index: int
     frame_index: int
     strength: float
@@ -55,18 +55,18 @@ class Drawing:
     """
 
     def __init__(
-        self, turn: int, stages: Stages, times: TurnTimes, opening: Callable[[], tuple[SessionEvent, ...]]
+        self, turn: int, context: TurnContext, times: TurnTimes, opening: Callable[[], tuple[SessionEvent, ...]]
     ) -> None:
         self.frames_sent = 0
         self._turn = turn
-        self._stages = stages
+        self._context = context
         self._times = times
         self._opening = opening
         self._asked: deque[_Asked] = deque()
         self._begun = False
         self._composing = 0  # pictures that are drawn and not yet handed over
 
-    async def run(self, pictures: Channel[SpokenPicture]) -> None:
+    async def run(self, pictures: Channel[SpeechSlice]) -> None:
         """Returns when the last frame is handed over. Raises what the backend raised."""
         try:
             while await self._something_asked(pictures):
@@ -80,18 +80,18 @@ class Drawing:
     @property
     def _ahead(self) -> int:
         """Pictures that are shown before any that is still to be drawn."""
-        return len(self._stages.playout.spoken) + self._composing
+        return len(self._context.playout.spoken) + self._composing
 
-    async def _something_asked(self, pictures: Channel[SpokenPicture]) -> bool:
+    async def _something_asked(self, pictures: Channel[SpeechSlice]) -> bool:
         """False once there is nothing left to be drawn."""
         self._ask(pictures)
         while not self._asked and await pictures.ready():
             self._ask(pictures)
         return bool(self._asked)
 
-    def _ask(self, pictures: Channel[SpokenPicture]) -> None:
+    def _ask(self, pictures: Channel[SpeechSlice]) -> None:
         """Have as many drawn as are waiting to be shown: more might not be there in time, fewer cost more."""
-        size = min(max(FIRST_BATCH, self._ahead), self._stages.lipsync.max_batch)
+        size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []
         while len(self._asked) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
             planned.append(self._plan(spoken))
@@ -99,25 +99,25 @@ class Drawing:
             self._asked += self._drawn(planned)
             self._begun = True
 
-    def _plan(self, spoken: SpokenPicture) -> _Planned:
-        place = self._stages.playout.cursor.reserve()
-        strength = 1.0 if self._stages.lipsync.draws_rest else spoken.mouth
-        return _Planned(spoken, place, self._stages.bundle.frame_index(place), strength)
+    def _plan(self, spoken: SpeechSlice) -> _Planned:
+        place = self._context.playout.cursor.reserve()
+        strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
+        return _Planned(spoken, place, self._context.bundle.frame_index(place), strength)
 
     def _drawn(self, planned: list[_Planned]) -> list[_Asked]:
-        stages, ahead = self._stages, self._ahead + len(self._asked)
+        context, ahead = self._context, self._ahead + len(self._asked)
         requests = [
             LipSyncRequest(
-                stages.lipsync_state,
+                context.lipsync_state,
                 one.frame_index,
                 one.spoken.window,
-                stages.playout.due_s(ahead + place),
+                context.playout.due_s(ahead + place),
                 urgent=not self._begun,
             )
             for place, one in enumerate(planned)
             if one.strength
         ]
-        patches = iter(stages.device.draw(stages.lipsync, requests))
+        patches = iter(context.device.draw(context.lipsync, requests))
         return [_Asked(one, next(patches) if one.strength else None) for one in planned]
 
     async def _next_drawn(self) -> list[_Asked]:
@@ -135,16 +135,16 @@ class Drawing:
         planned = [one.planned for one in drawn]
         patches = _results([one.patch for one in drawn if one.patch is not None])
         loop = asyncio.get_running_loop()
-        images = await loop.run_in_executor(self._stages.executor, _compose_all, self._stages, planned, patches)
+        images = await loop.run_in_executor(self._context.executor, _compose_all, self._context, planned, patches)
         self._times.mark("first_frame")
         for one, image in zip(planned, images, strict=True):
-            await self._stages.playout.spoken.send(self._frame(one, image))
+            await self._context.playout.spoken.send(self._frame(one, image))
             self.frames_sent += 1
             self._composing -= 1
 
-    def _frame(self, planned: _Planned, image: ImageArray) -> SpokenFrame:
+    def _frame(self, planned: _Planned, image: ImageArray) -> DrawnFrame:
         spoken = planned.spoken
-        return SpokenFrame(
+        return DrawnFrame(
             events=() if self.frames_sent else self._opening(),
             picture=image,
             audio=spoken.audio,
@@ -170,10 +170,10 @@ def _results(patches: list[asyncio.Future[FacePatch]]) -> list[FacePatch]:
     return [patch.result() for patch in patches]
 
 
-def _compose_all(stages: Stages, batch: list[_Planned], patches: list[FacePatch]) -> list[ImageArray]:
+def _compose_all(context: TurnContext, batch: list[_Planned], patches: list[FacePatch]) -> list[ImageArray]:
     drawn = iter(patches)
-    wanted = Finish() if stages.lipsync.draws_rest else stages.finish
-    frames = [stages.bundle.frame(planned.frame_index) for planned in batch]
+    wanted = Finish() if context.lipsync.draws_rest else context.finish
+    frames = [context.bundle.frame(planned.frame_index) for planned in batch]
     return [
         compose(frame, finish(next(drawn), frame, wanted), planned.strength) if planned.strength else frame
         for frame, planned in zip(frames, batch, strict=True)

@@ -28,8 +28,8 @@ from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.session import Session
-from pipeline.stages import Choice, Limits, Stages
 from pipeline.threads import compute_in_calling_thread
+from pipeline.turn_context import Choice, Limits, TurnContext
 from pipeline.types import FPS
 
 __all__ = ["Engine"]
@@ -95,7 +95,7 @@ class Engine:
             lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
             await self.backends.get("features", lipsync.features, device)
             if bundle is not None:
-                await self._cost(await self.stages_for(bundle, choice, device=device))
+                await self._cost(await self.context_for(bundle, choice, device=device))
             logger.debug("warm: %s, %s, %s on %s", choice.llm, choice.tts, choice.lipsync, device.name)
 
     async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Session:
@@ -104,8 +104,8 @@ class Engine:
         Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
         SessionClosed (after aclose()).
         """
-        stages = await self._stages_with_room(session_id, bundle, choice)
-        session = Session(session_id, stages, choice, self.metrics)
+        context = await self._context_with_room(session_id, bundle, choice)
+        session = Session(session_id, context, choice, self.metrics)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
         session.start()
@@ -119,11 +119,11 @@ class Engine:
         if session.id not in self._shares:
             raise SessionClosed("The session has ended.", "Start a new one.")
         device, _share = self._shares[session.id]
-        await session.swap_avatar(await self.stages_for(bundle, session.choice, session.playout, device))
+        await session.swap_avatar(await self.context_for(bundle, session.choice, session.playout, device))
 
-    async def stages_for(
+    async def context_for(
         self, bundle: AvatarBundle, choice: Choice, playout: Playout | None = None, device: DeviceWorker | None = None
-    ) -> Stages:
+    ) -> TurnContext:
         """What a session of `choice` runs on; with `playout` and `device`, for a session that already has them.
 
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError, SessionClosed (after
@@ -136,7 +136,7 @@ class Engine:
         tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
         lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
         extractor: FeatureExtractor = await self.backends.get("features", lipsync.features, device)
-        return Stages(
+        return TurnContext(
             llm=llm,
             tts=tts,
             voice=choice.voice,
@@ -182,49 +182,49 @@ class Engine:
     def _all_devices(self) -> tuple[DeviceWorker, ...]:
         return (self._own_device, *self.devices)
 
-    async def _stages_with_room(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Stages:
+    async def _context_with_room(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> TurnContext:
         """What the session will run on; its share of the device is taken."""
         while True:
             device = min(self.devices_for(choice), key=self.load)
-            stages = await self.stages_for(bundle, choice, device=device)
-            cost = await self._cost(stages)
+            context = await self.context_for(bundle, choice, device=device)
+            cost = await self._cost(context)
             self.backends.check_open()
             try:
-                self._take_share(session_id, stages, cost)
+                self._take_share(session_id, context, cost)
             except AtCapacity:
                 # Sessions that opened at the same time may have filled this device while another has room.
                 if min(self.devices_for(choice), key=self.load) is device:
                     raise
             else:
-                return stages
+                return context
 
-    def _take_share(self, session_id: str, stages: Stages, cost: DrawingCost) -> None:
-        batch = min(QUEUED_PICTURES, stages.device.largest_batch(stages.lipsync))
-        share, load = cost.share(batch), self.load(stages.device)
+    def _take_share(self, session_id: str, context: TurnContext, cost: DrawingCost) -> None:
+        batch = min(QUEUED_PICTURES, context.device.largest_batch(context.lipsync))
+        share, load = cost.share(batch), self.load(context.device)
         if share > 1:
-            self._costs.pop(stages.lipsync, None)  # measured anew next time: the machine may have been busy
+            self._costs.pop(context.lipsync, None)  # measured anew next time: the machine may have been busy
             raise BackendUnavailable(
-                stages.lipsync.name,
-                f"it draws {cost.pictures_a_second(batch):.1f} pictures a second on {stages.device.name}, and "
+                context.lipsync.name,
+                f"it draws {cost.pictures_a_second(batch):.1f} pictures a second on {context.device.name}, and "
                 f"{FPS} are needed",
                 "Choose a smaller one, run it on a GPU (--device), or make clips in the Studio, which may take longer.",
             )
         if load and load + share > USABLE_SHARE:
             raise AtCapacity(
-                f"{stages.device.name} draws for no more viewers at one time with {stages.lipsync.name}.",
+                f"{context.device.name} draws for no more viewers at one time with {context.lipsync.name}.",
                 "Try again in a minute; the operator can add a device.",
                 cause="device",
             )
-        self._shares[session_id] = (stages.device, share)
+        self._shares[session_id] = (context.device, share)
 
-    async def _cost(self, stages: Stages) -> DrawingCost:
-        """What drawing costs with the backend of these stages; measured once, before its first session, or taken as
+    async def _cost(self, context: TurnContext) -> DrawingCost:
+        """What drawing costs with the backend of this context; measured once, before its first session, or taken as
         nothing."""
-        lipsync, device = stages.lipsync, stages.device
+        lipsync, device = context.lipsync, context.device
         if not self._measure:
             return DrawingCost()
         if lipsync not in self._costs:
-            sample = Sample(device, stages.extractor, lipsync, stages.lipsync_state, stages.bundle, self.clock.now_s)
+            sample = Sample(device, context.extractor, lipsync, context.lipsync_state, context.bundle, self.clock.now_s)
             self._costs[lipsync] = asyncio.create_task(sample.cost())
         try:
             cost = await asyncio.shield(self._costs[lipsync])

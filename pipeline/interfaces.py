@@ -147,7 +147,7 @@ class Transport(Protocol):
     "webrtc, websocket or memory"
 
     async def send(self, frame: MediaFrame) -> None:
-        """Hand one frame over. Called 25 times a second in pts order; returns at once.
+        """Hand one frame over. Called 25 times a second, numbers rising; returns at once.
 
         What is not yet out is bounded to 200 ms: beyond that the picture is dropped and counted, the audio is kept.
         """

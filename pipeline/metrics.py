@@ -1,4 +1,4 @@
-"""Where time goes: the stages of a turn, and the counters that /metrics shows. Names of metrics live here only."""
+"""Where time goes: the marks of a turn, and the counters that /metrics shows. Names of metrics live here only."""
 
 from __future__ import annotations
 

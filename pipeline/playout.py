@@ -28,7 +28,7 @@ from pipeline.types import (
     TurnState,
 )
 
-__all__ = ["QUEUED_PICTURES", "Playout", "SpokenFrame", "Subtitle"]
+__all__ = ["QUEUED_PICTURES", "DrawnFrame", "Playout", "Subtitle"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Subtitle:
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenFrame:
+class DrawnFrame:
     """A drawn picture on its way to its moment."""
 
     picture: ImageArray
@@ -70,7 +70,7 @@ class Playout:
     """Releases one MediaFrame every 40 ms from run() until cancelled."""
 
     def __init__(self, bundle: AvatarBundle, clock: Clock) -> None:
-        self.spoken: Channel[SpokenFrame] = Channel(bound=QUEUED_PICTURES)
+        self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
         self.cursor = LoopCursor(len(bundle.loop))
         self.transport: Transport | None = None
         self.starved_pictures = 0
@@ -80,21 +80,21 @@ class Playout:
         self._bundle = bundle
         self._clock = clock
         self._emit: Callable[[SessionEvent], None] = lambda _event: None
-        self._pts = 0
-        self._spoken_pts = -HELD_PICTURES - 1
+        self._number = 0
+        self._spoken_number = -HELD_PICTURES - 1
         self._start_s: float | None = None
         self._running_turn = 0
         self._begun_turn = 0
         self._interrupted_turn = 0  # this turn and those before it are not shown any more
-        self._fading: SpokenFrame | None = None
+        self._fading: DrawnFrame | None = None
         self._flushing = False
         self._released = (0, 0)  # turn, frames of it
         self._ending: dict[int, int] = {}  # turn -> frames it has in all
 
     @property
-    def pts(self) -> int:
-        """Pictures released so far."""
-        return self._pts
+    def number(self) -> int:
+        """Number of the next frame: how many were released so far."""
+        return self._number
 
     def set_emit(self, emit: Callable[[SessionEvent], None]) -> None:
         """emit is called with each event at the moment it becomes true."""
@@ -103,7 +103,7 @@ class Playout:
     def due_s(self, pictures_ahead: int) -> float:
         """Clock time at which the picture `pictures_ahead` places from now will be released."""
         start_s = self._clock.now_s() if self._start_s is None else self._start_s
-        return start_s + (self._pts + pictures_ahead) / FPS
+        return start_s + (self._number + pictures_ahead) / FPS
 
     def begin_turn(self, turn: int) -> None:
         """Frames of this turn will come. Turns are numbered upwards."""
@@ -134,7 +134,7 @@ class Playout:
         if queued and queued[0].turn == self.heard[0]:
             self._fading = _fade_out(queued[0])
         # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
-        self._flushing = self._pts - self._spoken_pts <= HELD_PICTURES
+        self._flushing = self._number - self._spoken_number <= HELD_PICTURES
         self._interrupted_turn = self._begun_turn
         self._running_turn = 0
         self._ending.clear()
@@ -142,9 +142,9 @@ class Playout:
 
     async def run(self) -> None:
         """Release frames for ever."""
-        self._start_s = self._clock.now_s() - self._pts / FPS
+        self._start_s = self._clock.now_s() - self._number / FPS
         while True:
-            due_s = self._start_s + self._pts / FPS
+            due_s = self._start_s + self._number / FPS
             await self._clock.sleep_until(due_s)
             late_s = self._clock.now_s() - due_s
             if late_s > CATCH_UP_S:
@@ -158,7 +158,7 @@ class Playout:
         """The frame that is due now; what becomes true with it is told."""
         spoken = self._next_spoken()
         frame = self._idle() if spoken is None else self._spoken(spoken)
-        self._pts += 1
+        self._number += 1
         for event in frame.events:
             self._emit(event)
         if spoken is not None and self._ending.get(spoken.turn) == self._released[1]:
@@ -178,7 +178,7 @@ class Playout:
                 self.transport = None
             await asyncio.gather(transport.aclose(), return_exceptions=True)
 
-    def _next_spoken(self) -> SpokenFrame | None:
+    def _next_spoken(self) -> DrawnFrame | None:
         fading, self._fading = self._fading, None
         if fading is not None:
             return fading
@@ -193,24 +193,24 @@ class Playout:
         elif not self._running_turn:
             self.cursor.release()
         index = self.cursor.show_idle()
-        return MediaFrame(LoopPosition(self._bundle, index), SILENCE, self._pts, loop_index=index)
+        return MediaFrame(LoopPosition(self._bundle, index), SILENCE, self._number, loop_index=index)
 
-    def _spoken(self, spoken: SpokenFrame) -> MediaFrame:
+    def _spoken(self, spoken: DrawnFrame) -> MediaFrame:
         self.cursor.show_spoken(spoken.loop_index)
         self.heard = (spoken.turn, spoken.sentence, spoken.heard)
-        self._spoken_pts = self._pts
+        self._spoken_number = self._number
         turn, count = self._released
         self._released = (spoken.turn, count + 1 if turn == spoken.turn else 1)
         events = spoken.events
         if spoken.subtitle is not None:
-            start_s = self._pts / FPS
+            start_s = self._number / FPS
             end_s = start_s + spoken.subtitle.duration_s
             told = SubtitleEvent(spoken.turn, spoken.subtitle.text, start_s, end_s, spoken.subtitle.spoken)
             events = (*events, told)
         return MediaFrame(
             spoken.picture,
             spoken.audio,
-            self._pts,
+            self._number,
             speaking=True,
             turn=spoken.turn,
             loop_index=spoken.loop_index,
@@ -218,7 +218,7 @@ class Playout:
         )
 
 
-def _fade_out(frame: SpokenFrame) -> SpokenFrame:
+def _fade_out(frame: DrawnFrame) -> DrawnFrame:
     audio = np.zeros_like(frame.audio)
     audio[:FADE_SAMPLES] = frame.audio[:FADE_SAMPLES] * np.linspace(1.0, 0.0, FADE_SAMPLES, dtype=np.float32)
     return replace(frame, audio=audio, subtitle=None, events=())

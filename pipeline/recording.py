@@ -52,14 +52,14 @@ class Recording:
     async def speech(self) -> AsyncIterator[AudioChunk]:
         """Its sound in pieces of about half a second; the last one is empty and final. Raises RenderError."""
         rate_hz, gain_db = self.facts.rate_hz, min(SPEECH_DBFS - self.facts.level_dbfs, MAX_GAIN_DB)
-        pts = 0
+        start_sample = 0
         with Confined(speech_pieces, READING, self.path, self.facts) as work:
             pieces = iter(work)
             while (piece := await _next(work, pieces)) is not None:
                 samples = raised(np.frombuffer(piece, np.float32), gain_db)
-                yield AudioChunk(samples, rate_hz, pts=pts)
-                pts += len(samples)
-        yield AudioChunk(np.zeros(0, np.float32), rate_hz, pts=pts, final=True)
+                yield AudioChunk(samples, rate_hz, start_sample=start_sample)
+                start_sample += len(samples)
+        yield AudioChunk(np.zeros(0, np.float32), rate_hz, start_sample=start_sample, final=True)
 
 
 async def open_recording(

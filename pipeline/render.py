@@ -1,6 +1,6 @@
-"""Offline rendering: text or recorded speech -> MP4, through the very stages of a live turn.
+"""Offline rendering: text or recorded speech -> MP4, through the very parts of a live turn.
 
-Nothing is paced here: the playout is stepped as fast as pictures come, and its bounded queue is what makes the stages
+Nothing is paced here: the playout is stepped as fast as pictures come, and its bounded queue is what makes the parts
 before it wait, as in a live session.
 """
 
@@ -23,8 +23,8 @@ from avatars.bundle import AvatarBundle
 from avatars.colour import bt709_frame, tag_bt709
 from pipeline.clip_label import ClipLabel
 from pipeline.errors import RenderError
-from pipeline.stages import Stages
 from pipeline.turn import Turn, Utterance
+from pipeline.turn_context import TurnContext
 from pipeline.types import (
     FPS,
     PLAYOUT_RATE_HZ,
@@ -114,11 +114,11 @@ class ClipWriter:
         if isinstance(picture, LoopPosition):
             picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
         video = bt709_frame(picture if self._label is None else self._label.draw(picture, self.frames))
-        video.pts, video.time_base = frame.pts, Fraction(1, FPS)
+        video.pts, video.time_base = frame.number, Fraction(1, FPS)
         self._file.mux(self._video.encode(video))
         audio = av.AudioFrame.from_ndarray(frame.audio.reshape(1, -1), format="fltp", layout="mono")
         audio.sample_rate = PLAYOUT_RATE_HZ
-        audio.pts, audio.time_base = frame.pts * SAMPLES_PER_PICTURE, Fraction(1, PLAYOUT_RATE_HZ)
+        audio.pts, audio.time_base = frame.number * SAMPLES_PER_PICTURE, Fraction(1, PLAYOUT_RATE_HZ)
         self._file.mux(self._audio.encode(audio))
         self.frames += 1
 
@@ -141,7 +141,7 @@ def _write_errors_explained() -> Iterator[None]:
 
 
 async def render(
-    stages: Stages,
+    context: TurnContext,
     utterance: Utterance,
     output: Path,
     on_picture: Callable[[int], None] = lambda _count: None,
@@ -156,13 +156,13 @@ async def render(
     Raises RenderError: nothing could be spoken, or the file could not be written.
     """
     events: list[SessionEvent] = []
-    playout = stages.playout
+    playout = context.playout
     playout.set_emit(events.append)
-    bundle: AvatarBundle = stages.bundle
+    bundle: AvatarBundle = context.bundle
     async with ClipWriter(output, bundle.width, bundle.height, label=label, title=title) as writer:
         for _ in range(MARGIN_PICTURES):
             await writer.send(playout.release())
-        speaking = asyncio.create_task(Turn(1, stages, utterance, events.append, shows_unspoken=False).run())
+        speaking = asyncio.create_task(Turn(1, context, utterance, events.append, shows_unspoken=False).run())
         speaking.add_done_callback(lambda _task: playout.spoken.close())
         try:
             while await playout.spoken.ready():

@@ -16,8 +16,8 @@ from pipeline.history import Exchange, History
 from pipeline.interfaces import Transport
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
-from pipeline.stages import Choice, Stages
 from pipeline.turn import Turn, Utterance
+from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
     Message,
@@ -64,32 +64,32 @@ class _Started:
 class Session:
     """Made by Engine.open_session(). start() before use; aclose() undoes it, twice if need be."""
 
-    def __init__(self, session_id: str, stages: Stages, choice: Choice, metrics: EngineMetrics) -> None:
+    def __init__(self, session_id: str, context: TurnContext, choice: Choice, metrics: EngineMetrics) -> None:
         self.id = session_id
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
-        self._stages = stages
+        self._context = context
         self._metrics = metrics
-        self._history = History(stages.limits.history_characters)
-        self._questions_s: deque[float] = deque(maxlen=stages.limits.questions_a_minute)
+        self._history = History(context.limits.history_characters)
+        self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: deque[_Asked] = deque()
         self._wake = asyncio.Event()
         self._last_turn = 0
-        self._asked_s = stages.clock.now_s()
+        self._asked_s = context.clock.now_s()
         self._open: dict[int, TurnState] = {}  # turns that are neither done nor interrupted
         self._started: list[_Started] = []  # those of them that were started, and the last one
         self._tasks: list[asyncio.Task[None]] = []
         self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
         self._closed = False
-        stages.playout.set_emit(self._emit)
+        context.playout.set_emit(self._emit)
 
     @property
     def bundle(self) -> AvatarBundle:
-        return self._stages.bundle
+        return self._context.bundle
 
     @property
     def playout(self) -> Playout:
-        return self._stages.playout
+        return self._context.playout
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -103,7 +103,7 @@ class Session:
     @property
     def touched_s(self) -> float:
         """Clock time at which something was last asked for, or being said."""
-        return self._stages.clock.now_s() if self._open else self._asked_s
+        return self._context.clock.now_s() if self._open else self._asked_s
 
     def start(self) -> None:
         """Begin playout (idle pictures) and wait for something to say."""
@@ -145,7 +145,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop speaking, forget what is queued, keep in the history only what was heard. Idempotent."""
-        self._asked_s = self._stages.clock.now_s()
+        self._asked_s = self._context.clock.now_s()
         self._asked.clear()
         for started in self._still_open():
             started.interrupted = True
@@ -169,11 +169,11 @@ class Session:
         """Send frames nowhere; the media clock runs on."""
         self.playout.transport = None
 
-    async def swap_avatar(self, stages: Stages) -> None:
-        """Go on as another avatar (stages from Engine.stages_for); what is being said is interrupted."""
+    async def swap_avatar(self, context: TurnContext) -> None:
+        """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
         self.interrupt()
-        self._stages = stages
-        self.playout.swap_bundle(stages.bundle)
+        self._context = context
+        self.playout.swap_bundle(context.bundle)
 
     def stats(self) -> dict[str, Any]:
         """A snapshot for people and tests."""
@@ -181,7 +181,7 @@ class Session:
         return {
             "session": self.id,
             "avatar": self.bundle.id,
-            "pts": playout.pts,
+            "pts": playout.number,
             "turn": self._last_turn,
             "state": str(self._open.get(self._last_turn, "idle")),
             "queued_pictures": len(playout.spoken),
@@ -213,7 +213,7 @@ class Session:
                 "Wait for one to end, or interrupt.",
                 cause="many_waiting",
             )
-        self._asked_s = self._stages.clock.now_s()
+        self._asked_s = self._context.clock.now_s()
         self._last_turn += 1
         self._asked.append(_Asked(self._last_turn, utterance, question))
         self._emit(TurnEvent(self._last_turn, TurnState.QUEUED))
@@ -230,7 +230,7 @@ class Session:
             if asked.question is not None:
                 exchange = self._history.ask(asked.question)
                 utterance = Utterance(messages=self._history.messages())
-            turn = Turn(asked.turn, self._stages, utterance, self._emit)
+            turn = Turn(asked.turn, self._context, utterance, self._emit)
             task = asyncio.create_task(turn.run(), name=f"turn-{turn.id}")
             started = _Started(turn, task, exchange)
             self._started = [*self._still_open(), started]
@@ -264,7 +264,7 @@ class Session:
         return heard and heard + " …"
 
     def _count_question(self) -> None:
-        now_s = self._stages.clock.now_s()
+        now_s = self._context.clock.now_s()
         if len(self._questions_s) == self._questions_s.maxlen and now_s - self._questions_s[0] < 60:
             wait_s = round(60 - (now_s - self._questions_s[0])) + 1
             raise AskedTooOften(
@@ -277,7 +277,7 @@ class Session:
             self._open[event.turn] = event.state
         elif isinstance(event, TurnEvent | TextEvent | SubtitleEvent | MetricsEvent):
             if event.turn not in self._open:
-                return  # it has ended: what its stages still say, until they notice, concerns nobody
+                return  # it has ended: what its parts still say, until they notice, concerns nobody
             if isinstance(event, TurnEvent):
                 self._move_on(event)
             elif isinstance(event, MetricsEvent):

@@ -25,7 +25,7 @@ from pipeline.types import (
     Phoneme,
 )
 
-__all__ = ["SentenceTimeline", "SpokenPicture", "expected_duration_s"]
+__all__ = ["SentenceTimeline", "SpeechSlice", "expected_duration_s"]
 
 FADE_SAMPLES = round(PLAYOUT_RATE_HZ * FADE_MS / 1000)
 CHARACTERS_PER_S = {"zh": 4.5, "ja": 7.0, "ko": 6.0}
@@ -33,7 +33,7 @@ EUROPEAN_CHARACTERS_PER_S = 14.0
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenPicture:
+class SpeechSlice:
     """What one picture of a sentence is made from."""
 
     window: FeatureWindow
@@ -77,7 +77,7 @@ class SentenceTimeline:
         self._complete = False
         features.reset()
 
-    def push(self, chunk: AudioChunk) -> list[SpokenPicture]:
+    def push(self, chunk: AudioChunk) -> list[SpeechSlice]:
         """The pictures that are known now; the final chunk gives all that are left."""
         return self.pictures(self.listen(self.hear(chunk)))
 
@@ -98,7 +98,7 @@ class SentenceTimeline:
         windows = self._stream.push(heard)
         return windows + self._stream.flush() if heard.final else windows
 
-    def pictures(self, windows: list[FeatureWindow]) -> list[SpokenPicture]:
+    def pictures(self, windows: list[FeatureWindow]) -> list[SpeechSlice]:
         """The pictures of these windows."""
         return [self._picture(window) for window in windows]
 
@@ -129,15 +129,15 @@ class SentenceTimeline:
             samples = np.concatenate([samples, self._to_features.flush()])
         shift_s = start_s - self._feature_samples / FEATURE_RATE_HZ
         moved = phonemes and tuple(replace(p, start_s=p.start_s + shift_s, end_s=p.end_s + shift_s) for p in phonemes)
-        chunk = AudioChunk(samples, FEATURE_RATE_HZ, pts=self._feature_samples, phonemes=moved, final=final)
+        chunk = AudioChunk(samples, FEATURE_RATE_HZ, start_sample=self._feature_samples, phonemes=moved, final=final)
         self._feature_samples += len(samples)
         return chunk
 
-    def _picture(self, window: FeatureWindow) -> SpokenPicture:
+    def _picture(self, window: FeatureWindow) -> SpeechSlice:
         self._pictures += 1
         total_s = self._duration_s()
         first = self._pictures == 1
-        return SpokenPicture(
+        return SpeechSlice(
             mouth=mouth_weight(self._loud, self._pictures - 1, self._complete),
             window=window,
             audio=self._audio.popleft(),

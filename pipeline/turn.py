@@ -27,11 +27,11 @@ from pipeline.drawing import Drawing
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
-from pipeline.stages import Stages
 from pipeline.streams import items_and_pauses
 from pipeline.text import SentenceSplitter, speakable
 from pipeline.text.sentences import Sentence
-from pipeline.timeline import SentenceTimeline, SpokenPicture, expected_duration_s
+from pipeline.timeline import SentenceTimeline, SpeechSlice, expected_duration_s
+from pipeline.turn_context import TurnContext
 from pipeline.types import (
     FPS,
     AudioChunk,
@@ -101,7 +101,7 @@ class Turn:
     def __init__(
         self,
         turn_id: int,
-        stages: Stages,
+        context: TurnContext,
         utterance: Utterance,
         emit: Callable[[SessionEvent], None],
         shows_unspoken: bool = True,
@@ -109,18 +109,18 @@ class Turn:
         """shows_unspoken: sentences that no voice can say are shown for as long as it takes to read them."""
         self.id = turn_id
         self.text = ""
-        self.times = TurnTimes(stages.clock)
-        self._stages = stages
+        self.times = TurnTimes(context.clock)
+        self._context = context
         self._utterance = utterance
         self._emit = emit
         self._shows_unspoken = shows_unspoken
         self._said: list[_Sentence] = []
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
-        self._pictures: Channel[SpokenPicture] = Channel(PICTURES_BOUND)
+        self._pictures: Channel[SpeechSlice] = Channel(PICTURES_BOUND)
         self._told: set[NoticeEvent | ErrorEvent] = set()
         self._excused = False
-        self._drawing = Drawing(turn_id, stages, self.times, self._opening_events)
+        self._drawing = Drawing(turn_id, context, self.times, self._opening_events)
 
     def text_until(self, index: int, share: float) -> str:
         """The text up to that share of a sentence, in whole words: what a viewer has heard by then."""
@@ -139,7 +139,7 @@ class Turn:
         Raises, once it is told, what nobody foresaw (an ExceptionGroup).
         """
         self._emit(TurnEvent(self.id, TurnState.THINKING))
-        playout = self._stages.playout
+        playout = self._context.playout
         playout.begin_turn(self.id)
         try:
             async with asyncio.TaskGroup() as group:
@@ -189,7 +189,7 @@ class Turn:
         def patience_s() -> float | None:
             return PAUSE_S if splitter.has_ended else None
 
-        async with aclosing(items_and_pauses(self._answer(), patience_s, self._stages.clock)) as deltas:
+        async with aclosing(items_and_pauses(self._answer(), patience_s, self._context.clock)) as deltas:
             async for delta in deltas:
                 if delta is None:
                     yield None
@@ -201,8 +201,8 @@ class Turn:
     def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
             return _just(self._utterance.text)
-        deltas = self._stages.llm.stream(self._utterance.messages)
-        return _each_within(deltas, self._stages.limits.wordless_s, LanguageModelError, "The language model")
+        deltas = self._context.llm.stream(self._utterance.messages)
+        return _each_within(deltas, self._context.limits.wordless_s, LanguageModelError, "The language model")
 
     async def _say(self, sentences: Sequence[Sentence]) -> None:
         for sentence in sentences:
@@ -242,21 +242,21 @@ class Turn:
 
     async def _chunks(self, sentence: _Sentence) -> AsyncGenerator[AudioChunk, None]:
         ready, text = self._utterance.speech, sentence.text
-        wait_s = self._stages.limits.speechless_s
+        wait_s = self._context.limits.speechless_s
         if ready is not None:
             async with aclosing(_each_within(ready, wait_s, SpeechError, "The recording")) as chunks:
                 async for chunk in chunks:
                     yield chunk
         elif text:
             polish = VoicePolish()
-            voice = self._stages.tts.synthesize(text, self._stages.voice)
+            voice = self._context.tts.synthesize(text, self._context.voice)
             async with aclosing(_each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
                     self._name_substitute(chunk.voice)
                     yield await self._in_pool(polish.push, chunk)
 
     async def _listen(self) -> None:
-        stream = self._stages.extractor.stream()
+        stream = self._context.extractor.stream()
         timeline: SentenceTimeline | None = None
         try:
             async for item in self._speech:
@@ -271,28 +271,28 @@ class Turn:
         finally:
             self._pictures.close()
 
-    async def _pictures_of(self, timeline: SentenceTimeline, chunk: AudioChunk) -> AsyncGenerator[SpokenPicture, None]:
-        stages = self._stages
-        if not stages.extractor.on_device:
+    async def _pictures_of(self, timeline: SentenceTimeline, chunk: AudioChunk) -> AsyncGenerator[SpeechSlice, None]:
+        context = self._context
+        if not context.extractor.on_device:
             for picture in await self._in_pool(timeline.push, chunk):
                 yield picture
             return
         heard = await self._in_pool(timeline.hear, chunk)
         for piece in in_pieces(heard, DEVICE_PIECE_S):
-            wanted_s = stages.playout.due_s(len(stages.playout.spoken))
-            for picture in timeline.pictures(await stages.device.call(partial(timeline.listen, piece), wanted_s)):
+            wanted_s = context.playout.due_s(len(context.playout.spoken))
+            for picture in timeline.pictures(await context.device.call(partial(timeline.listen, piece), wanted_s)):
                 yield picture
 
     async def _in_pool(self, function: Callable[..., R], *arguments: object) -> R:
         """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""
-        return await asyncio.get_running_loop().run_in_executor(self._stages.executor, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._context.executor, function, *arguments)
 
     def _opening_events(self) -> tuple[SessionEvent, ...]:
         return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))
 
     def _name_substitute(self, voice: str) -> None:
         """Who chose a voice is told when another one speaks."""
-        wanted = self._stages.voice
+        wanted = self._context.voice
         if wanted and voice and voice != wanted:
             self._emit(
                 NoticeEvent(

@@ -81,7 +81,7 @@ class AudioChunk:
     "float32 mono (n,) in [-1, 1]"
     sample_rate: int
     "Hz"
-    pts: int = 0
+    start_sample: int = 0
     "samples, at sample_rate, from the start of the sentence (synthesizers) or of the turn (timeline)"
     turn: int = 0
     phonemes: tuple[Phoneme, ...] | None = None
@@ -150,8 +150,8 @@ class MediaFrame:
     "uint8 RGB (height, width, 3) while speaking, a LoopPosition while idle"
     audio: FloatArray
     "float32 (SAMPLES_PER_PICTURE,) mono at PLAYOUT_RATE_HZ"
-    pts: int
-    "pictures since playout began; the audio's pts in samples is pts * SAMPLES_PER_PICTURE"
+    number: int
+    "frames since playout began; its audio begins at sample number * SAMPLES_PER_PICTURE"
     speaking: bool = False
     turn: int = 0
     "id of the turn it belongs to, 0 for none"

@@ -17,7 +17,7 @@ from pipeline.device import find_devices
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
 from pipeline.registry import BackendRow
-from pipeline.stages import Choice, Limits
+from pipeline.turn_context import Choice, Limits
 
 if TYPE_CHECKING:
     from portal.settings import Settings

@@ -14,7 +14,7 @@ from avatars.errors import AvatarNotPrepared
 from avatars.library import AvatarLibrary
 from pipeline.engine import Engine
 from pipeline.session import Session
-from pipeline.stages import Choice
+from pipeline.turn_context import Choice
 from portal.admission import Admission, Wish
 from portal.errors import AvatarBeingPrepared
 from portal.jobs.records import Job

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.session import Session
-from pipeline.stages import Choice
 from pipeline.transports.memory import MemoryTransport
+from pipeline.turn_context import Choice
 from pipeline.types import SessionEvent, TurnEvent
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")

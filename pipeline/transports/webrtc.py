@@ -209,7 +209,7 @@ class WebRtcTransport:
         sound = self._opus.encode(frame.audio)
         captured_ntp = ntp_time()
         self._audio_dropped += self._audio.full
-        self._audio.put(sound, frame.pts * SAMPLES_PER_PICTURE, captured_ntp)
+        self._audio.put(sound, frame.number * SAMPLES_PER_PICTURE, captured_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
         self._waiting.append((frame, captured_ntp))
@@ -278,7 +278,7 @@ class WebRtcTransport:
                 self._pictures_dropped += 1
                 encoder.want_key_frame()
                 continue
-            self._video.put(data, frame.pts * _VIDEO_TICKS, captured_ntp)
+            self._video.put(data, frame.number * _VIDEO_TICKS, captured_ntp)
             self._pictures_sent += 1
             self._bytes_sent += len(data)
 

@@ -127,7 +127,7 @@ class WebSocketTransport:
     def _message(self, frame: MediaFrame, jpeg: bytes) -> bytes:
         audio = pcm16(frame.audio) if frame.audio.any() else b""
         flags = SPEAKING_FLAG * frame.speaking | PICTURE_FLAG * bool(jpeg)
-        header = MEDIA_HEADER.pack(MEDIA_KIND, flags, self._sequence, len(audio), frame.pts * PICTURE_MS * 1000)
+        header = MEDIA_HEADER.pack(MEDIA_KIND, flags, self._sequence, len(audio), frame.number * PICTURE_MS * 1000)
         self._sequence = (self._sequence + 1) & 0xFFFF
         return b"".join((header, audio, jpeg))
 

@@ -234,7 +234,7 @@ class _Joined:
             samples = np.concatenate([samples, resampler.flush()])
             self._resampler = None
         start_sample, self.samples = self.samples, self.samples + len(samples)
-        return replace(chunk, samples=samples, sample_rate=self.rate_hz, pts=start_sample, final=False)
+        return replace(chunk, samples=samples, sample_rate=self.rate_hz, start_sample=start_sample, final=False)
 
 
 def _speech(backend: SpeechSynthesizer, text: str, voice: str | None) -> Any:

@@ -41,7 +41,7 @@ class BeepSynthesizer:
         word = _beep(self.sample_rate)
         count = len(_WORD.findall(text))
         for index in range(count):
-            yield AudioChunk(word, self.sample_rate, pts=index * len(word), final=index == count - 1)
+            yield AudioChunk(word, self.sample_rate, start_sample=index * len(word), final=index == count - 1)
         if not count:
             yield AudioChunk(np.zeros(0, np.float32), self.sample_rate, final=True)
 

@@ -131,15 +131,15 @@ class EdgeSynthesizer:
             raise SpeechError(f"edge has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
         chosen = _voice_for(detect_language(text), voice)
         decoder = Mp3Decoder()
-        pts = 0
+        start_sample = 0
         if any(map(str.isalnum, text)):
             async with aclosing(self._mp3(text, chosen)) as pieces:
                 async for piece in pieces:
                     samples = decoder.push(piece)
                     if len(samples):
-                        yield AudioChunk(samples, SAMPLE_RATE, pts, voice=chosen)
-                        pts += len(samples)
-        yield AudioChunk(decoder.flush(), SAMPLE_RATE, pts, final=True, voice=chosen)
+                        yield AudioChunk(samples, SAMPLE_RATE, start_sample, voice=chosen)
+                        start_sample += len(samples)
+        yield AudioChunk(decoder.flush(), SAMPLE_RATE, start_sample, final=True, voice=chosen)
 
     async def aclose(self) -> None:
         """Nothing to close: each sentence has a connection of its own."""

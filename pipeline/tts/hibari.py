@@ -86,12 +86,14 @@ class HibariSynthesizer:
                 "Choose the voice 'edge' for other languages; it needs a network connection.",
             )
         pieces = await self._in_turn(partial(self._phonemize, text, voice))
-        pts = 0
+        start_sample = 0
         for index, piece in enumerate(pieces):
             samples, phonemes = await self._in_turn(partial(self._speak, piece, voice))
             final = index == len(pieces) - 1
-            yield AudioChunk(samples, SAMPLE_RATE, pts, phonemes=phonemes, final=final, voice=voice or self.voices[0])
-            pts += len(samples)
+            yield AudioChunk(
+                samples, SAMPLE_RATE, start_sample, phonemes=phonemes, final=final, voice=voice or self.voices[0]
+            )
+            start_sample += len(samples)
         if not pieces:
             yield AudioChunk(np.zeros(0, np.float32), SAMPLE_RATE, phonemes=(), final=True)
 

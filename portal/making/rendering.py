@@ -109,7 +109,7 @@ async def _render(
         duration_s = expected_duration_s(text or "") if recording is None else recording.facts.duration_s
         pictures = FPS * duration_s
         events = await render(
-            await engine.stages_for(bundle, choice),
+            await engine.context_for(bundle, choice),
             utterance,
             output,
             lambda count: progress(min(0.99, count / max(1.0, pictures))),

@@ -29,7 +29,7 @@ from avatars.parts import network_path
 from avatars.prepare import Upload, find_faces, make_loop, read_source, write
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
-from pipeline.stages import Choice
+from pipeline.turn_context import Choice
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("read_here")]
 

@@ -19,9 +19,9 @@ from pipeline.compositing import compose
 from pipeline.engine import Engine
 from pipeline.features.whisper import Whisper15Extractor
 from pipeline.session import Session
-from pipeline.stages import Choice
 from pipeline.threads import compute_in_calling_thread
 from pipeline.transports.memory import MemoryTransport
+from pipeline.turn_context import Choice
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FacePatch, TurnEvent, TurnState
 from tests.tiny_musetalk import write_musetalk_weights
 from tests.tiny_whisper import write_whisper_weights

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import registry
 from pipeline.compositing import compose
 from pipeline.threads import compute_in_calling_thread
-from pipeline.timeline import SentenceTimeline, SpokenPicture
+from pipeline.timeline import SentenceTimeline, SpeechSlice
 from pipeline.types import LipSyncRequest
 from tests.benchmarks.material import preset_library
 
@@ -40,7 +40,7 @@ def cpu_ms_a_picture(data_dir: Path) -> float:
     return best_ms
 
 
-async def _spoken(sentence: str) -> list[SpokenPicture]:
+async def _spoken(sentence: str) -> list[SpeechSlice]:
     tts = registry.create("tts", "hibari")
     tts.load()
     extractor = registry.create("features", "viseme")

@@ -54,7 +54,7 @@ def chunks(samples: FloatArray, cuts: Sequence[int], phonemes: tuple[Phoneme, ..
         own = phonemes and tuple(
             Phoneme(p.ipa, p.start_s - start_s, p.end_s - start_s) for p in phonemes if start_s <= p.start_s < stop_s
         )
-        pieces.append(AudioChunk(samples[a:b], FEATURE_RATE_HZ, pts=a, phonemes=own, final=b == len(samples)))
+        pieces.append(AudioChunk(samples[a:b], FEATURE_RATE_HZ, start_sample=a, phonemes=own, final=b == len(samples)))
     return pieces
 
 

@@ -66,7 +66,7 @@ class MemoryRig(Rig):
 
     def sound(self) -> list[int]:
         assert isinstance(self.transport, MemoryTransport)
-        return [frame.pts for frame in self.transport.frames]
+        return [frame.number for frame in self.transport.frames]
 
     pictures = sound
 

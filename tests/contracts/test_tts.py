@@ -77,7 +77,7 @@ async def test_is_a_speech_synthesizer(tts: SpeechSynthesizer, request: pytest.F
 
 @pytest.mark.parametrize("text", ["Hello there, Bob.", "Hm", "3.14", "a word or two, and so on, " * 40])
 async def test_chunks(tts: SpeechSynthesizer, text: str) -> None:
-    """Chunks are float32 in [-1, 1] at the promised rate, follow each other by pts, and only the last is final."""
+    """Chunks are float32 in [-1, 1] at the promised rate and leave no gap; only the last is final."""
     chunks = await speak(tts, text)
     assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     samples = 0
@@ -86,7 +86,7 @@ async def test_chunks(tts: SpeechSynthesizer, text: str) -> None:
         assert chunk.samples.ndim == 1
         assert np.isfinite(chunk.samples).all()
         assert chunk.sample_rate == tts.sample_rate
-        assert chunk.pts == samples
+        assert chunk.start_sample == samples
         samples += len(chunk.samples)
     speech = np.concatenate([chunk.samples for chunk in chunks])
     assert 0.02 < np.abs(speech).max() <= 1

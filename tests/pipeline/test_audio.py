@@ -142,11 +142,11 @@ def test_loudness_ceiling() -> None:
 def test_pieces_of_a_chunk_are_the_chunk() -> None:
     """Nothing is lost or moved; only the last piece ends the sentence."""
     samples = np.arange(1000, dtype=np.float32) / 1000
-    chunk = AudioChunk(samples, 16_000, pts=7, phonemes=(Phoneme("a", 0.0, 0.05),), final=True)
+    chunk = AudioChunk(samples, 16_000, start_sample=7, phonemes=(Phoneme("a", 0.0, 0.05),), final=True)
     pieces = list(in_pieces(chunk, 0.02))
     assert [len(piece.samples) for piece in pieces] == [320, 320, 320, 40]
     np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), samples)
-    assert [piece.pts for piece in pieces] == [7, 327, 647, 967]
+    assert [piece.start_sample for piece in pieces] == [7, 327, 647, 967]
     assert [piece.final for piece in pieces] == [False, False, False, True]
     assert [piece.phonemes is not None for piece in pieces] == [True, False, False, False]
     (empty,) = in_pieces(AudioChunk(samples[:0], 16_000, final=True), 0.02)

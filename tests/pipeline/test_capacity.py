@@ -9,7 +9,7 @@ from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.measuring import measure_cost, measured_fairly
-from pipeline.stages import Choice
+from pipeline.turn_context import Choice
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 

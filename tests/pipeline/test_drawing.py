@@ -15,8 +15,8 @@ from pipeline.clock import ManualClock
 from pipeline.drawing import FIRST_BATCH, Drawing
 from pipeline.metrics import TurnTimes
 from pipeline.playout import QUEUED_PICTURES, SILENCE, Playout
-from pipeline.stages import Stages
-from pipeline.timeline import SpokenPicture
+from pipeline.timeline import SpeechSlice
+from pipeline.turn_context import TurnContext
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 
 NETWORK = type("Network", (), {"name": "network", "max_batch": 16, "draws_rest": False})()
@@ -47,21 +47,21 @@ class Desk:
     def __init__(self, bundle: AvatarBundle) -> None:
         clock = ManualClock()
         self.device: Any = SlowDevice()
-        self.pictures: Channel[SpokenPicture] = Channel(100)
+        self.pictures: Channel[SpeechSlice] = Channel(100)
         self.executor = ThreadPoolExecutor(1)
         self.playout = Playout(bundle, clock)
         nothing: Any = None
-        stages = Stages(
+        context = TurnContext(
             nothing, nothing, None, nothing, NETWORK, "state", bundle, self.device, self.executor, self.playout, clock
         )
-        self.drawing = Drawing(1, stages, TurnTimes(clock), lambda: ())
+        self.drawing = Drawing(1, context, TurnTimes(clock), lambda: ())
         self.running = asyncio.create_task(self.drawing.run(self.pictures))
         self._fed = 0
 
     def feed(self, count: int, mouth: float = 1.0) -> None:
         for _ in range(count):
             window = FeatureWindow(np.zeros(1, np.float32), self._fed)
-            assert self.pictures.offer(SpokenPicture(window, SILENCE, 0, 0.5, mouth=mouth))
+            assert self.pictures.offer(SpeechSlice(window, SILENCE, 0, 0.5, mouth=mouth))
             self._fed += 1
 
     async def settle(self) -> None:

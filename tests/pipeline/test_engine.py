@@ -13,7 +13,7 @@ from pipeline.engine import Engine
 from pipeline.errors import BackendUnavailable, SessionClosed
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
-from pipeline.stages import Choice
+from pipeline.turn_context import Choice
 from pipeline.types import TurnEvent, TurnState
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")

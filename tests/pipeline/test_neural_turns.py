@@ -21,8 +21,8 @@ from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
-from pipeline.stages import Choice
 from pipeline.tts.beep import BeepSynthesizer
+from pipeline.turn_context import Choice
 from pipeline.types import AudioChunk, FloatArray, ImageArray, MediaFrame
 
 pytestmark = pytest.mark.thorough
@@ -133,10 +133,10 @@ async def test_sessions_use_what_was_prepared_last(
     """An avatar prepared anew, with another box say, needs no restart; who talks already goes on with the old one."""
     bundle, choice = make_bundle(), Choice(llm="echo", tts="beep", lipsync=backend)
     add_parts(bundle, backend)
-    before = await engine.stages_for(bundle, choice)
-    assert (await engine.stages_for(bundle, choice)).lipsync_state is before.lipsync_state
+    before = await engine.context_for(bundle, choice)
+    assert (await engine.context_for(bundle, choice)).lipsync_state is before.lipsync_state
     add_parts(bundle, backend, feather_px=8)
-    assert (await engine.stages_for(bundle, choice)).lipsync_state is not before.lipsync_state
+    assert (await engine.context_for(bundle, choice)).lipsync_state is not before.lipsync_state
 
 
 @pytest.mark.parametrize("backend", ["wav2lip96"], indirect=True)

@@ -5,7 +5,7 @@ import pytest
 
 from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
-from pipeline.playout import CATCH_UP_S, Playout, SpokenFrame, Subtitle
+from pipeline.playout import CATCH_UP_S, DrawnFrame, Playout, Subtitle
 from pipeline.transports.memory import MemoryTransport
 from pipeline.types import (
     SAMPLES_PER_PICTURE,
@@ -34,8 +34,8 @@ class Stage:
     def frames(self) -> list[MediaFrame]:
         return list(self.transport.frames)
 
-    def spoken(self, sentence: int = 0, turn: int = 1, subtitle: Subtitle | None = None) -> SpokenFrame:
-        return SpokenFrame(
+    def spoken(self, sentence: int = 0, turn: int = 1, subtitle: Subtitle | None = None) -> DrawnFrame:
+        return DrawnFrame(
             picture=np.zeros((64, 64, 3), np.uint8),
             audio=np.full(SAMPLES_PER_PICTURE, 0.5, np.float32),
             turn=turn,
@@ -57,7 +57,7 @@ async def stage(small_bundle: AvatarBundle):
 async def test_one_frame_is_released_every_40_ms(stage: Stage) -> None:
     """Idle or not, 25 frames a second leave, numbered by pts, each with exactly its audio."""
     await stage.clock.advance(0.999)
-    assert [frame.pts for frame in stage.frames] == list(range(25))
+    assert [frame.number for frame in stage.frames] == list(range(25))
     assert all(len(frame.audio) == SAMPLES_PER_PICTURE for frame in stage.frames)
 
 
@@ -130,7 +130,7 @@ async def test_starving_in_mid_turn_holds_the_picture_and_is_counted(stage: Stag
     await stage.clock.advance(0.13)
     await stage.playout.spoken.send(late)
     await stage.clock.advance(0.04)
-    assert [frame.pts for frame in stage.frames] == [0, 1, 2, 3, 4]
+    assert [frame.number for frame in stage.frames] == [0, 1, 2, 3, 4]
     assert [frame.loop_index for frame in stage.frames] == [0, 1, 1, 1, 2]
     assert stage.playout.starved_pictures == 2
 
@@ -171,7 +171,7 @@ async def test_a_transport_that_breaks_does_not_stop_the_clock(stage: Stage, fai
     await stage.clock.advance(0.2)
     assert stage.playout.transport is None
     assert not broken.stats().connected
-    assert stage.playout.pts == 6
+    assert stage.playout.number == 6
 
 
 async def test_an_interrupt_reaches_what_the_transport_still_holds(stage: Stage) -> None:

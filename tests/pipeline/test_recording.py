@@ -26,7 +26,9 @@ async def test_a_recording_has_the_level_of_all_voices(tmp_path: Path, gain_db: 
     sound = np.concatenate([chunk.samples for chunk in chunks])
     assert abs(speech_dbfs(sound, RATE_HZ) - SPEECH_DBFS) < 3 and np.abs(sound).max() < 1
     assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
-    assert [chunk.pts for chunk in chunks] == np.cumsum([0, *(len(one.samples) for one in chunks[:-1])]).tolist()
+    assert [chunk.start_sample for chunk in chunks] == np.cumsum(
+        [0, *(len(one.samples) for one in chunks[:-1])]
+    ).tolist()
 
 
 async def test_a_damaged_recording_is_noticed(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from pipeline.errors import (
     SpeechError,
 )
 from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
-from pipeline.stages import Limits
 from pipeline.transports.memory import MemoryTransport
+from pipeline.turn_context import Limits
 from pipeline.types import (
     AudioChunk,
     ErrorEvent,
@@ -40,7 +40,7 @@ async def test_text_becomes_frames_with_sound_and_pictures_in_step(room: Room) -
         assert isinstance(frame.picture, np.ndarray)
         loud = float(np.sqrt(np.mean(frame.audio**2))) > 0.01
         assert (frame.picture[32, 32].tolist() == [255] * 3) == loud
-    assert [frame.pts for frame in room.transport.frames] == list(range(len(room.transport.frames)))
+    assert [frame.number for frame in room.transport.frames] == list(range(len(room.transport.frames)))
 
 
 async def test_a_turn_tells_its_states_in_order(room: Room) -> None:
@@ -52,7 +52,7 @@ async def test_a_turn_tells_its_states_in_order(room: Room) -> None:
     subtitle = room.all(SubtitleEvent)[0]
     assert subtitle.text == "Hello there my friend."
     first = next(frame for frame in room.transport.frames if frame.speaking)
-    assert subtitle.start_s == pytest.approx(first.pts / 25)
+    assert subtitle.start_s == pytest.approx(first.number / 25)
     assert list(room.all(MetricsEvent)[0].stages_ms)[:2] == ["llm_first_token", "first_sentence"]
 
 
@@ -146,7 +146,7 @@ async def test_a_changed_transport_goes_on_with_the_turn(room: Room) -> None:
     await room.session.attach(second)
     await room.until(done(room, turn))
     frames = list(room.transport.frames) + list(second.frames)
-    assert [frame.pts for frame in frames] == list(range(len(frames)))
+    assert [frame.number for frame in frames] == list(range(len(frames)))
     assert second.frames[0].speaking
     assert not room.transport.stats().connected
 
@@ -170,7 +170,7 @@ class ScriptedVoice:
             raise SpeechError("The voice broke.", "Try again.")
         if "hangs" in text:
             await asyncio.Event().wait()
-        yield AudioChunk(tone, self.sample_rate, pts=24_000, final=True)
+        yield AudioChunk(tone, self.sample_rate, start_sample=24_000, final=True)
 
 
 class ScriptedModel:
@@ -190,8 +190,8 @@ class ScriptedModel:
 @pytest.fixture
 async def scripted(room: Room, small_bundle: AvatarBundle) -> Room:
     """The room with ScriptedVoice and ScriptedModel."""
-    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
-    await room.session.swap_avatar(replace(stages, tts=ScriptedVoice(), llm=ScriptedModel()))
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    await room.session.swap_avatar(replace(context, tts=ScriptedVoice(), llm=ScriptedModel()))
     return room
 
 
@@ -208,15 +208,15 @@ async def test_a_sentence_that_no_voice_speaks_is_shown_for_as_long_as_it_is_rea
     for event, after in itertools.pairwise(told):
         assert 1 <= event.end_s - event.start_s < 4
         assert after.start_s == pytest.approx(event.end_s, abs=0.05)
-    read = [frame for frame in room.transport.frames if told[0].start_s <= frame.pts / 25 < told[1].end_s]
+    read = [frame for frame in room.transport.frames if told[0].start_s <= frame.number / 25 < told[1].end_s]
     assert not any(frame.audio.any() for frame in read)
 
 
 async def test_an_answer_that_is_only_read_is_remembered_as_far_as_it_was_shown(scripted: Room) -> None:
     """Interrupted while it is read, an answer without a voice is trimmed like one that is heard."""
     room = scripted
-    stages = await room.engine.stages_for(room.session.bundle, MEASURED, room.session.playout)
-    await room.session.swap_avatar(replace(stages, tts=ScriptedVoice()))
+    context = await room.engine.context_for(room.session.bundle, MEASURED, room.session.playout)
+    await room.session.swap_avatar(replace(context, tts=ScriptedVoice()))
     turn = room.session.say("This is an unspeakable sentence. And this is another unspeakable one.")
     await room.until(lambda: (turn, "speaking") in room.states)
     await room.pass_time(1.0)
@@ -232,9 +232,9 @@ class AnotherVoice(ScriptedVoice):
 
 async def test_a_chosen_voice_that_is_replaced_is_named(room: Room, small_bundle: AvatarBundle) -> None:
     """Who chose a voice is told once which other one speaks; who chose none is not."""
-    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
     for wanted, notices in ((None, 0), ("star", 1), ("star", 1), ("deputy", 1)):
-        await room.session.swap_avatar(replace(stages, tts=AnotherVoice(), voice=wanted))
+        await room.session.swap_avatar(replace(context, tts=AnotherVoice(), voice=wanted))
         turn = room.session.say("One. Two.", mode="echo")
         await room.until(done(room, turn))
         assert len(room.all(NoticeEvent)) == notices
@@ -262,9 +262,9 @@ async def test_a_voice_that_breaks_on_every_sentence_is_told_once_a_turn(scripte
 
 async def impatient(room: Room, small_bundle: AvatarBundle) -> None:
     """What hangs is waited for for a twentieth of a second."""
-    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
     limits = Limits(wordless_s=0.05, speechless_s=0.05)
-    await room.session.swap_avatar(replace(stages, tts=ScriptedVoice(), llm=ScriptedModel(), limits=limits))
+    await room.session.swap_avatar(replace(context, tts=ScriptedVoice(), llm=ScriptedModel(), limits=limits))
 
 
 async def test_a_voice_that_hangs_in_mid_sentence_is_given_up(room: Room, small_bundle: AvatarBundle) -> None:
@@ -319,9 +319,9 @@ async def test_the_history_keeps_the_words_of_the_model(room: Room) -> None:
 
 async def test_questions_that_failed_do_not_spoil_those_after_them(room: Room, small_bundle: AvatarBundle) -> None:
     """A model that demands alternation is never sent two questions in a row, whatever went wrong before."""
-    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
     model = FailingModel()
-    await room.session.swap_avatar(replace(stages, llm=model))
+    await room.session.swap_avatar(replace(context, llm=model))
     for question in ("one", "two"):
         await room.until(done(room, room.session.say(question)))
     model.fails = False
@@ -338,7 +338,7 @@ async def test_questions_that_failed_do_not_spoil_those_after_them(room: Room, s
 async def test_only_so_many_questions_a_minute(room: Room, small_bundle: AvatarBundle) -> None:
     """Who asks without pause is refused with the time to wait, and the model is left alone; a minute later is heard."""
     limits = Limits(questions_a_minute=3)
-    session = Session("limited", replace(room.session._stages, limits=limits), MEASURED, room.engine.metrics)
+    session = Session("limited", replace(room.session._context, limits=limits), MEASURED, room.engine.metrics)
     for _ in range(3):
         session.say("hello")
     with pytest.raises(AskedTooOften) as caught:

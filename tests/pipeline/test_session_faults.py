@@ -18,8 +18,8 @@ from pipeline.lipsync.flash import FlashLipSync
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
 from pipeline.session import EVENTS_BOUND, Session
-from pipeline.stages import Choice, Stages
 from pipeline.transports.memory import MemoryTransport
+from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
     ErrorEvent,
@@ -105,7 +105,7 @@ class Bench:
         voice: Any = TalkingVoice(self.streams)
         model: Any = TalkingModel(self.streams)
         device: Any = InlineDevice()
-        self.stages = Stages(
+        self.context = TurnContext(
             llm=model,
             tts=voice,
             voice=None,
@@ -118,7 +118,7 @@ class Bench:
             playout=Playout(bundle, self.clock),
             clock=self.clock,
         )
-        self.session = Session("bench", self.stages, Choice(), EngineMetrics())
+        self.session = Session("bench", self.context, Choice(), EngineMetrics())
 
     async def __aenter__(self) -> "Bench":
         self.session.start()
@@ -317,7 +317,7 @@ class PausingModel:
 
 
 async def with_model(bench: Bench, model: Any) -> None:
-    await bench.session.swap_avatar(replace(bench.stages, llm=model))
+    await bench.session.swap_avatar(replace(bench.context, llm=model))
 
 
 async def test_a_sentence_that_has_ended_is_spoken_while_the_model_pauses(small_bundle: AvatarBundle) -> None:
@@ -379,14 +379,14 @@ async def test_a_stage_that_fails_is_told_and_what_was_drawn_is_played_first(
     room: Room, small_bundle: AvatarBundle, failure: Exception, code: str
 ) -> None:
     """One error in plain words, then the turn is done when its last picture is out, and the session lives on."""
-    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
-    await room.session.swap_avatar(replace(stages, lipsync=DamagedBackend(failure)))
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    await room.session.swap_avatar(replace(context, lipsync=DamagedBackend(failure)))
     turn = room.session.say("one two three", mode="echo")
     await room.until(done(room, turn))
     assert [event.code for event in room.all(ErrorEvent)] == [code]
     assert room.states == [(turn, state) for state in ("queued", "thinking", "speaking", "done")]
     assert 0 < sum(frame.speaking for frame in room.transport.frames) <= 3
-    await room.session.swap_avatar(stages)
+    await room.session.swap_avatar(context)
     again = room.session.say("again", mode="echo")
     await room.until(done(room, again))
 
@@ -404,9 +404,9 @@ class CarelessVoice:
 
 async def test_a_voice_that_forgets_to_end_its_sentences_loses_nothing(room: Room, small_bundle: AvatarBundle) -> None:
     """Without a final chunk, or without any chunk, each sentence is still played to its end."""
-    stages = await room.engine.stages_for(small_bundle, MEASURED, room.session.playout)
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
     voice: Any = CarelessVoice()
-    await room.session.swap_avatar(replace(stages, tts=voice))
+    await room.session.swap_avatar(replace(context, tts=voice))
     turn = room.session.say("This is one. A moment of silence. This is two.", mode="echo")
     await room.until(done(room, turn))
     assert sum(frame.speaking for frame in room.transport.frames) == 50

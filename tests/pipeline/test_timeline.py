@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.features.loudness import LoudnessStream
 from pipeline.polish import VoicePolish
-from pipeline.timeline import SentenceTimeline, SpokenPicture
+from pipeline.timeline import SentenceTimeline, SpeechSlice
 from pipeline.types import SAMPLES_PER_PICTURE, AudioChunk, FeatureWindow, FloatArray, Phoneme
 
 
@@ -33,12 +33,12 @@ def tone(seconds: float, rate_hz: int, level: float = 0.3) -> FloatArray:
     return (level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
-def feed(timeline: SentenceTimeline, speech: FloatArray, rate_hz: int, piece: int) -> list[SpokenPicture]:
-    pictures: list[SpokenPicture] = []
+def feed(timeline: SentenceTimeline, speech: FloatArray, rate_hz: int, piece: int) -> list[SpeechSlice]:
+    pictures: list[SpeechSlice] = []
     for start in range(0, len(speech), piece):
         part = speech[start : start + piece]
         final = start + piece >= len(speech)
-        pictures += timeline.push(AudioChunk(part, rate_hz, pts=start, final=final))
+        pictures += timeline.push(AudioChunk(part, rate_hz, start_sample=start, final=final))
     return pictures
 
 
@@ -95,7 +95,7 @@ def test_phoneme_times_follow_the_audio_to_16_khz() -> None:
         phoneme = Phoneme("a", 0.1, 0.15)
         samples = tone(chunk_s, 24_000)
         timeline.push(AudioChunk(samples, 24_000, phonemes=(phoneme,), final=index == 2))
-    starts = [chunk.pts / 16_000 + chunk.phonemes[0].start_s for chunk in listener.chunks if chunk.phonemes]
+    starts = [chunk.start_sample / 16_000 + chunk.phonemes[0].start_s for chunk in listener.chunks if chunk.phonemes]
     assert starts == pytest.approx([0.1, 0.3, 0.5], abs=0.01)
 
 

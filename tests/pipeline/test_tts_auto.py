@@ -235,7 +235,7 @@ async def test_each_part_of_a_mixed_sentence_goes_to_a_voice_that_can_read_it() 
     assert chinese.spoken == [("我用 ", None), ("打电话，很好。", None)]
     assert house.offline.spoken == [("iPhone 15 Pro ", "emma")]
     assert [chunk.final for chunk in chunks] == [False, False, False, True]
-    assert [chunk.pts for chunk in chunks] == [0, 240, 480, 720]
+    assert [chunk.start_sample for chunk in chunks] == [0, 240, 480, 720]
 
 
 async def test_a_foreign_word_that_nobody_can_say_is_left_out() -> None:

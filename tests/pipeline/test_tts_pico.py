@@ -74,7 +74,7 @@ async def test_long_and_odd_texts_are_spoken(pico: PicoSynthesizer, text: str) -
     chunks = await speak(pico, text)
     assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     starts = np.cumsum([0, *(len(chunk.samples) for chunk in chunks)])[:-1]
-    assert [chunk.pts for chunk in chunks] == starts.tolist()
+    assert [chunk.start_sample for chunk in chunks] == starts.tolist()
     assert seconds(chunks) > 2
 
 

@@ -41,7 +41,7 @@ class FakeTransport:
 
     async def send(self, frame: MediaFrame) -> None:
         if self._send is not None:
-            await self._send(bytes([1]) + frame.pts.to_bytes(4, "little"))
+            await self._send(bytes([1]) + frame.number.to_bytes(4, "little"))
 
     async def flush(self) -> None: ...
 

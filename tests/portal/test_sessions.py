@@ -18,7 +18,7 @@ from pipeline.engine import Engine
 from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.session import Session
-from pipeline.stages import Choice
+from pipeline.turn_context import Choice
 from portal.admission import Admission
 from portal.api.session_socket import SessionSocket
 from portal.errors import AddressFull, AvatarBeingPrepared

@@ -1,4 +1,4 @@
-"""What a session talks through: the choice of backends, and what a turn runs on once they are loaded."""
+"""TurnContext: what a turn works with once its backends are loaded; and the choice and limits it comes from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.finishing import Finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.playout import Playout
 
-__all__ = ["Choice", "Limits", "Stages"]
+__all__ = ["Choice", "Limits", "TurnContext"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
-    """What a turn runs on: shared models and this session's playout."""
+class TurnContext:
+    """What a turn works with: shared models, one avatar, and the playout of its session."""
 
     llm: LanguageModel
     tts: SpeechSynthesizer
