@@ -3,6 +3,19 @@
 import { make, translate, withCode } from "./dom.js";
 import { Conversation } from "./talk/conversation.js";
 
+/**
+ * @typedef {import("./dom.js").Child} Child
+ * @typedef {import("./talk/conversation.js").Entry} Entry
+ * @typedef {import("./types/api.d.ts").Texts} Texts
+ * @typedef {import("./types/messages.d.ts").Mode} Mode
+ *
+ * An answer that is drawn: drawing, if set, is the timer of the next time.
+ * @typedef {{bubble: HTMLElement, entry: Entry, drawing?: ReturnType<typeof setTimeout>}} Drawn
+ *
+ * What went wrong, in the language of the page.
+ * @typedef {{code: string, cause: string, remedy: string, detail: string}} Told
+ */
+
 const DRAW_EVERY_MS = 80;
 const NEAR_END_PX = 60;
 const LONGEST_DRAWN = 20000; // characters; a longer answer is drawn as it is, without looking for markdown
@@ -10,18 +23,22 @@ const LONGEST_DRAWN = 20000; // characters; a longer answer is drawn as it is, w
 export class Chat {
   /**
    * @param {HTMLElement} log
-   * @param {{again: (text: string, mode: string) => void, edit: (text: string) => void}} page again: ask or say once
+   * @param {{again: (text: string, mode: Mode) => void, edit: (text: string) => void}} page again: ask or say once
    *     more; edit: into the text box
    */
   constructor(log, { again, edit }) {
     this.log = log;
     this.again = again;
     this.edit = edit;
+    /** @type {Texts} */
     this.texts = {};
     this.conversation = new Conversation();
-    this.answers = new Map(); // turn that goes on -> {bubble, entry, drawing}
-    this.asked = null; // {text, mode} of the last question
-    this.rendered = null; // of markdown, once it is loaded
+    /** @type {Map<number, Drawn>} by the turn, as long as it goes on */
+    this.answers = new Map();
+    /** @type {{text: string, mode: Mode}?} the last question */
+    this.asked = null;
+    /** @type {typeof import("./talk/markdown.js").rendered?} once it is loaded */
+    this.rendered = null;
     this.leaving = () => this.conversation.save();
     addEventListener("pagehide", this.leaving);
     this.isAtEnd = true; // of the talk: the reader has not scrolled back
@@ -51,6 +68,7 @@ export class Chat {
     }
   }
 
+  /** @param {Texts} texts */
   speak(texts) {
     this.texts = texts;
     this.keepingEnd(() => translate(this.log, texts)); // its buttons have room only once they are named
@@ -72,6 +90,8 @@ export class Chat {
 
   /**
    * What the viewer said; `echo` texts are spoken as they are and come back as an answer.
+   * @param {string} text
+   * @param {Mode} mode
    * @param {HTMLElement?} bubble in which it was pending: it stays
    */
   ask(text, mode, bubble = null) {
@@ -84,19 +104,29 @@ export class Chat {
     this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** What was typed and cannot be sent yet. The bubble is the caller's, to take back or to ask with. */
+  /**
+   * What was typed and cannot be sent yet. The bubble is the caller's, to take back or to ask with.
+   * @param {string} text
+   */
   pending(text) {
     const bubble = this.message("vv-asked vv-pending", text, this.toolsOfQuestion(text));
     this.log.scrollTop = this.log.scrollHeight;
     return bubble;
   }
 
-  /** Take a bubble out again. */
+  /**
+   * Take a bubble out again.
+   * @param {HTMLElement?} bubble
+   */
   take(bubble) {
-    bubble?.closest(".vv-message").remove();
+    bubble?.closest(".vv-message")?.remove();
   }
 
-  /** @returns {string} the answer if the turn has ended with one, else "" */
+  /**
+   * @param {Pick<import("./types/messages.d.ts").Turn, "turn" | "state">} event
+   * @param {string} [name] of the avatar
+   * @returns {string} the answer if the turn has ended with one, else ""
+   */
   turn({ turn, state }, name) {
     if (state === "thinking") this.answer(turn, name).bubble.classList.add("vv-waiting");
     const answer = this.answers.get(turn);
@@ -118,6 +148,10 @@ export class Chat {
     return entry.text;
   }
 
+  /**
+   * @param {import("./types/messages.d.ts").Text} event
+   * @param {string} name of the avatar
+   */
   text({ turn, delta }, name) {
     const answer = this.answer(turn, name);
     answer.bubble.classList.remove("vv-waiting");
@@ -125,13 +159,19 @@ export class Chat {
     answer.drawing ||= setTimeout(() => this.draw(answer), answer.bubble.textContent ? DRAW_EVERY_MS : 0);
   }
 
-  /** A sentence that begins to be heard: of an answer that is cut, these are remembered. */
+  /**
+   * A sentence that begins to be heard: of an answer that is cut, these are remembered.
+   * @param {import("./types/messages.d.ts").Subtitle} event
+   */
   heard({ turn, text }) {
     const answer = this.answers.get(turn);
     if (answer) answer.entry.heard = `${answer.entry.heard} ${text}`.trim();
   }
 
-  /** No voice speaks the language of this answer. */
+  /**
+   * No voice speaks the language of this answer.
+   * @param {number} turn
+   */
   textOnly(turn) {
     const answer = this.answers.get(turn);
     if (!answer || answer.entry.textOnly) return;
@@ -139,14 +179,20 @@ export class Chat {
     this.markTextOnly(answer.bubble);
   }
 
-  /** A notice or an error, with its remedy; `again` asks the last question once more. */
-  note({ message, hint, code, detail }, kind, isAsking = false) {
-    const told = withCode(hint ? `${message} ${hint}` : message);
-    const more = detail && make("details", { lang: "en" }, make("summary", {}, this.texts.details), make("small", {}, detail));
-    const tools = isAsking && this.asked ? [this.tool("tryAgain", () => this.again(this.asked.text, this.asked.mode))] : [];
-    const bubble = this.message(`vv-note vv-${kind}`, told, tools);
-    bubble.dataset.code = code || "";
-    if (more) bubble.append(more);
+  /**
+   * A notice or an error, with its remedy.
+   * @param {Told} told
+   * @param {"notice" | "error"} kind
+   * @param {boolean} isAsking the last question can be asked once more
+   */
+  note({ code, cause, remedy, detail }, kind, isAsking = false) {
+    const { asked } = this;
+    const tools = isAsking && asked ? [this.tool("tryAgain", () => this.again(asked.text, asked.mode))] : [];
+    const bubble = this.message(`vv-note vv-${kind}`, withCode(remedy ? `${cause} ${remedy}` : cause), tools);
+    bubble.dataset.code = code;
+    if (!detail) return;
+    const summary = make("summary", {}, this.texts.details);
+    bubble.append(make("details", { lang: "en" }, summary, make("small", {}, detail)));
   }
 
   /** A new session counts its turns from 1 again; what was being answered was cut off. */
@@ -154,24 +200,41 @@ export class Chat {
     for (const turn of [...this.answers.keys()]) this.turn({ turn, state: "interrupted" });
   }
 
+  /**
+   * @param {number} turn
+   * @param {string} [name] of the avatar
+   */
   answer(turn, name = "") {
-    if (!this.answers.has(turn)) {
-      const entry = this.conversation.add({ who: "avatar", name, mode: this.asked?.mode, cut: true }); // until it has ended
-      this.answers.set(turn, { entry, bubble: this.message("vv-answer", "", this.toolsOfAnswer(entry)), drawing: 0 });
-    }
-    return this.answers.get(turn);
+    const begun = this.answers.get(turn);
+    if (begun) return begun;
+    const mode = this.asked?.mode ?? "chat";
+    const entry = this.conversation.add({ who: "avatar", name, mode, cut: true }); // until it has ended
+    /** @type {Drawn} */
+    const answer = { entry, bubble: this.message("vv-answer", "", this.toolsOfAnswer(entry)) };
+    this.answers.set(turn, answer);
+    return answer;
   }
 
-  /** Markdown once its reader is there; until then, and if it cannot be had, the text as it is. */
+  /**
+   * Markdown once its reader is there; until then, and if it cannot be had, the text as it is.
+   * @param {Drawn} answer
+   */
   draw(answer) {
-    answer.drawing = 0;
+    answer.drawing = undefined;
     const { bubble, entry } = answer;
-    const isReadable = this.rendered && entry.text.length < LONGEST_DRAWN;
+    const { rendered } = this;
+    const drawn = rendered && entry.text.length < LONGEST_DRAWN ? rendered(entry.text) : null;
     this.keepingEnd(() => {
-      bubble.classList.toggle("vv-rendered", Boolean(isReadable));
-      bubble.replaceChildren(isReadable ? this.rendered(entry.text) : entry.text);
+      bubble.classList.toggle("vv-rendered", drawn !== null);
+      bubble.replaceChildren(drawn ?? entry.text);
     });
-    if (!this.rendered) this.loadMarkdown().then(() => bubble.isConnected && this.draw(answer), () => {});
+    if (rendered) return;
+    this.loadMarkdown().then(
+      () => {
+        if (bubble.isConnected) this.draw(answer);
+      },
+      () => {},
+    );
   }
 
   async loadMarkdown() {
@@ -181,33 +244,50 @@ export class Chat {
 
   // -- messages and their buttons
 
+  /** @param {string} text */
   toolsOfQuestion(text) {
     return [this.tool("copy", (button) => this.copy(text, button)), this.tool("edit", () => this.edit(text))];
   }
 
+  /** @param {Entry} entry */
   toolsOfAnswer(entry) {
     const asked = this.asked; // what it answers
-    const again = asked && this.tool("again", () => this.again(asked.text, asked.mode));
-    return [this.tool("copy", (button) => this.copy(entry.text, button)), again].filter(Boolean);
+    const tools = [this.tool("copy", (button) => this.copy(entry.text, button))];
+    if (asked) tools.push(this.tool("again", () => this.again(asked.text, asked.mode)));
+    return tools;
   }
 
+  /**
+   * @param {string} key of its text
+   * @param {(button: HTMLElement) => void} pressed
+   */
   tool(key, pressed) {
     const button = make("button", { type: "button", "data-t": key }, this.texts[key] ?? "");
     button.onclick = () => pressed(button);
     return button;
   }
 
+  /**
+   * @param {string} text
+   * @param {HTMLElement} button
+   */
   async copy(text, button) {
     await toClipboard(text);
     button.textContent = this.texts.copied;
     setTimeout(() => (button.textContent = this.texts.copy), 2000);
   }
 
+  /** @param {HTMLElement} bubble */
   markTextOnly(bubble) {
     bubble.after(make("span", { class: "vv-text-only", "data-t": "textOnly" }, this.texts.textOnly ?? ""));
   }
 
-  /** @returns {HTMLElement} the bubble of a new message */
+  /**
+   * @param {string} kind classes
+   * @param {Child | Child[]} text
+   * @param {HTMLElement[]} tools
+   * @returns {HTMLElement} the bubble of a new message
+   */
   message(kind, text, tools) {
     const bubble = make("div", { class: `vv-bubble ${kind}` }, ...[text].flat());
     const bar = tools.length ? make("div", { class: "vv-tools" }, ...tools) : null;
@@ -215,7 +295,10 @@ export class Chat {
     return bubble;
   }
 
-  /** Follow the end of the talk, unless the reader has scrolled back. */
+  /**
+   * Follow the end of the talk, unless the reader has scrolled back.
+   * @param {() => void} change
+   */
   keepingEnd(change) {
     const { log, isAtEnd } = this;
     change();
@@ -223,7 +306,10 @@ export class Chat {
   }
 }
 
-/** Browsers lend the clipboard to pages by https or on the same machine only; elsewhere the old way still works. */
+/**
+ * Browsers lend the clipboard to pages by https or on the same machine only; elsewhere the old way still works.
+ * @param {string} text
+ */
 async function toClipboard(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text).catch(() => {});

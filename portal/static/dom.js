@@ -1,34 +1,69 @@
-/** Making elements, and putting words into them. */
+/** Finding and making elements, and putting words into them. */
 
-/** Put every text of `root` (data-t, data-t-title, data-t-placeholder) into a language. */
-export function translate(root, texts) {
-  for (const element of root.querySelectorAll("[data-t]")) element.textContent = texts[element.dataset.t];
-  for (const element of root.querySelectorAll("[data-t-title]")) {
-    element.title = texts[element.dataset.tTitle];
-    element.setAttribute("aria-label", element.title);
-  }
-  for (const element of root.querySelectorAll("[data-t-placeholder]")) {
-    element.placeholder = texts[element.dataset.tPlaceholder];
-  }
+/** @typedef {import("./types/api.d.ts").Texts} Texts */
+
+/** @typedef {Node | string | null} Child null: none */
+
+/**
+ * The element that the markup has there. Throws if it is missing or of another kind: markup and script do not fit then.
+ * @template {Element} Kind
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @param {new () => Kind} kind
+ */
+export function find(root, selector, kind) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof kind)) throw new Error(`The page has no ${kind.name} at ${selector}.`);
+  return found;
 }
 
-/** An element with attributes (or properties, for those that are no strings) and children. */
+/**
+ * Put every text of `root` (data-t, data-t-title, data-t-placeholder) into a language.
+ * @param {ParentNode} root
+ * @param {Texts} texts
+ */
+export function translate(root, texts) {
+  /** @param {string} attribute */
+  const all = (attribute) => /** @type {NodeListOf<HTMLInputElement>} */ (root.querySelectorAll(`[${attribute}]`));
+  for (const element of all("data-t")) element.textContent = texts[element.dataset.t ?? ""];
+  for (const element of all("data-t-title")) {
+    element.title = texts[element.dataset.tTitle ?? ""];
+    element.setAttribute("aria-label", element.title);
+  }
+  for (const element of all("data-t-placeholder")) element.placeholder = texts[element.dataset.tPlaceholder ?? ""];
+}
+
+/**
+ * An element with attributes (or properties, for those that are no strings) and children.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, unknown>} [attributes]
+ * @param {Child[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "string") element.setAttribute(name, value);
-    else element[name] = value;
+    else Reflect.set(element, name, value);
   }
   element.append(...children.filter((child) => child !== null));
   return element;
 }
 
-/** A share of 0 to 1, as both languages of the page write it. */
+/**
+ * A share of 0 to 1, as both languages of the page write it.
+ * @param {number} share
+ */
 export function percent(share) {
   return `${Math.round(100 * share)}%`;
 }
 
-/** A text whose `commands` stand out, to be copied. */
+/**
+ * A text whose `commands` stand out, to be copied.
+ * @param {string} text
+ * @returns {(string | HTMLElement)[]}
+ */
 export function withCode(text) {
   return text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
 }

@@ -2,21 +2,34 @@
 
 import { make, withCode } from "./dom.js";
 
+/**
+ * @typedef {import("./types/api.d.ts").ErrorView} ErrorView
+ * @typedef {import("./types/api.d.ts").Texts} Texts
+ */
+
 /** What went wrong, as the server tells it. */
 export class PortalError extends Error {
   /**
    * Of an avatar that has to be prepared for a lip-sync first: `job`, `avatar`, `lipsync`. Of a source without a usable
    * face: `report`.
+   * @param {ErrorView & {job?: string, avatar?: string, lipsync?: string}} told
    */
   constructor({ code, message, hint, cause, job, avatar, lipsync, report }) {
     super(message);
     this.code = code;
     this.hint = hint || "";
-    Object.assign(this, { cause, job, avatar, lipsync, report });
+    this.cause = cause;
+    this.job = job;
+    this.avatar = avatar;
+    this.lipsync = lipsync;
+    this.report = report;
   }
 }
 
-/** What an answer without an error of ours means, by its HTTP status: something between the page and the server spoke. */
+/**
+ * What an answer without an error of ours means, by its HTTP status: something between the page and the server spoke.
+ * @type {Record<number, string>}
+ */
 const OF_OTHERS = {
   401: "proxy_refused",
   403: "proxy_refused",
@@ -28,7 +41,12 @@ const OF_OTHERS = {
   504: "gateway",
 };
 
-/** An answer that was refused, as {code, message, hint}. `answer`: its JSON, or null if it had none. */
+/**
+ * An answer that was refused, as an error.
+ * @param {number} status
+ * @param {{error?: ErrorView} | null} answer its JSON, or null if it had none
+ * @returns {ErrorView}
+ */
 export function errorOf(status, answer) {
   if (answer?.error?.code) return answer.error;
   return { code: OF_OTHERS[status] ?? "http_error", message: `HTTP ${status}`, hint: "" };
@@ -38,8 +56,8 @@ export function errorOf(status, answer) {
  * The cause and the remedy for a person. Where the page's language is not the server's, they are told by the code, and
  * the server's own sentences are `detail`, to be folded away. `cause` says which of several things a code stands for;
  * one that is newer than the texts is told by the code alone.
- * @param {{code: string, message?: string, hint?: string, cause?: string}} error
- * @param {Object<string, string>} texts of the page's language
+ * @param {ErrorView} error
+ * @param {Texts} texts of the page's language
  */
 export function told({ code, message = "", hint = "", cause = "" }, texts) {
   const key = texts[`error.${code}.${cause}`] ? `${code}.${cause}` : code;
@@ -51,13 +69,16 @@ export function told({ code, message = "", hint = "", cause = "" }, texts) {
   return { cause: unknown.replace("{code}", () => code), remedy: texts["hint.unknown"], detail: sentences };
 }
 
-/** The same as elements. */
+/**
+ * The same as elements.
+ * @param {ErrorView} error
+ * @param {Texts} texts of the page's language
+ */
 export function explained(error, texts) {
   const { cause, remedy, detail } = told(error, texts);
   const summary = make("summary", {}, texts.details);
-  return [
-    make("strong", {}, cause),
-    remedy && make("span", {}, ...withCode(remedy)),
-    detail && make("details", {}, summary, make("small", { lang: "en" }, detail)),
-  ].filter(Boolean);
+  const elements = [make("strong", {}, cause)];
+  if (remedy) elements.push(make("span", {}, ...withCode(remedy)));
+  if (detail) elements.push(make("details", {}, summary, make("small", { lang: "en" }, detail)));
+  return elements;
 }

@@ -1,32 +1,41 @@
 /** The header: the language, light or dark, and the tabs by their names. */
 
-import { translate } from "./dom.js";
+import { find, translate } from "./dom.js";
 import { language, remember, remembered, setLanguage } from "./page.js";
 import { header as TEXTS } from "./texts.js";
 
 const DARK = "vivavoce.dark";
-const TABS = "#vv-tabs [data-tab-id]";
+/** @typedef {import("./types/api.d.ts").Language} Language */
+
+const TAB = "[data-tab-id]";
 
 class VivavoceHeader extends HTMLElement {
+  /** @type {Language} */
+  #code = "en";
+  /** @type {MutationObserver?} */
+  #tabs = null;
+  #left = new AbortController();
+
   connectedCallback() {
     if (remembered(DARK)) document.body.classList.toggle("dark", remembered(DARK) === "yes");
     this.show(language());
-    this.querySelector(".vv-language").onclick = () => setLanguage(this.code === "zh" ? "en" : "zh");
-    this.querySelector(".vv-dark").onclick = () => {
+    find(this, ".vv-language", HTMLElement).onclick = () => setLanguage(this.#code === "zh" ? "en" : "zh");
+    find(this, ".vv-dark", HTMLElement).onclick = () => {
       remember(DARK, document.body.classList.toggle("dark") ? "yes" : "no");
     };
-    this.onLanguage = ({ detail }) => this.show(detail);
-    document.addEventListener("vivavoce:language", this.onLanguage);
+    this.#left = new AbortController();
+    document.addEventListener("vivavoce:language", ({ detail }) => this.show(detail), this.#left);
     this.followTabs();
   }
 
   disconnectedCallback() {
-    document.removeEventListener("vivavoce:language", this.onLanguage);
-    if (this.tabs) this.tabs.disconnect();
+    this.#left.abort();
+    this.#tabs?.disconnect();
   }
 
+  /** @param {Language} code */
   show(code) {
-    this.code = code;
+    this.#code = code;
     document.documentElement.lang = code === "zh" ? "zh-CN" : "en";
     translate(this, TEXTS[code]);
     this.nameTabs();
@@ -35,30 +44,41 @@ class VivavoceHeader extends HTMLElement {
   /** Gradio draws the tabs after this header, and anew when the window changes. */
   followTabs() {
     const tabs = document.querySelector("#vv-tabs .tab-wrapper");
-    if (!tabs) return requestAnimationFrame(() => this.followTabs());
-    this.tabs = new MutationObserver(() => this.nameTabs());
-    this.tabs.observe(tabs, { childList: true, subtree: true });
+    if (!tabs) {
+      requestAnimationFrame(() => this.followTabs());
+      return;
+    }
+    this.#tabs = new MutationObserver(() => this.nameTabs());
+    this.#tabs.observe(tabs, { childList: true, subtree: true });
     this.nameTabs();
     this.keepTab(tabs);
   }
 
   nameTabs() {
-    for (const tab of document.querySelectorAll(TABS)) {
-      const name = TEXTS[this.code][`tab.${tab.dataset.tabId}`];
+    for (const tab of allTabs(document)) {
+      const name = TEXTS[this.#code][`tab.${tab.dataset.tabId}`];
       if (tab.textContent !== name) tab.textContent = name;
       tab.dataset.named = "";
     }
   }
 
-  /** A reload comes back to the same tab; a new visit begins with the first one. */
+  /**
+   * A reload comes back to the same tab; a new visit begins with the first one.
+   * @param {Element} tabs
+   */
   keepTab(tabs) {
     tabs.addEventListener("click", ({ target }) => {
-      const tab = target.closest("[data-tab-id]");
+      const tab = allTabs(tabs).find((one) => one.contains(/** @type {Node} */ (target)));
       if (tab) history.replaceState({ ...history.state, tab: tab.dataset.tabId }, "");
     });
     const kept = history.state?.tab;
-    if (kept) [...tabs.querySelectorAll("[data-tab-id]")].find((tab) => tab.dataset.tabId === kept)?.click();
+    if (kept) allTabs(tabs).find((tab) => tab.dataset.tabId === kept)?.click();
   }
+}
+
+/** @param {ParentNode} root */
+function allTabs(root) {
+  return [.../** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll(TAB))];
 }
 
 customElements.define("vivavoce-header", VivavoceHeader);

@@ -12,15 +12,21 @@ export class Hush {
   /** @param {number} now ms, as all times here, on one clock */
   constructor(now) {
     this.since = now;
-    this.overAt = null; // the server said that the turn is over
-    this.nextAt = null; // another turn began to speak
+    /** @type {number?} the server said that the turn is over */
+    this.overAt = null;
+    /** @type {number?} another turn began to speak */
+    this.nextAt = null;
   }
 
+  /** @param {number} now */
   turnOver(now) {
     this.overAt ??= now;
   }
 
-  /** A turn speaks. It is the next one only if the one before is known to be over. */
+  /**
+   * A turn speaks. It is the next one only if the one before is known to be over.
+   * @param {number} now
+   */
   speaking(now) {
     if (this.overAt !== null) this.nextAt ??= now;
   }
@@ -28,6 +34,7 @@ export class Hush {
   /**
    * How many ms it still takes until what is heard is no longer what was interrupted; Infinity while the server has
    * not said so.
+   * @param {number} now
    * @param {number?} underWayMs how long what is heard now has been on its way here and in buffers; null: unknown
    */
   remainingMs(now, underWayMs) {

@@ -4,6 +4,8 @@ import { PortalError } from "./errors.js";
 import { feed } from "./jobs-feed.js";
 import { beside } from "./server.js";
 
+/** @typedef {import("./types/api.d.ts").JobView} JobView */
+
 /**
  * Resolves when the job is done; rejects with a PortalError: it failed, was cancelled or removed, or `signal` came.
  * @param {string} id of the job
@@ -17,10 +19,10 @@ export async function jobDone(id, signal, told) {
     while (!signal.aborted) {
       await nextLook(signal);
       if (signal.aborted) break;
-      const job = feed.jobs.find((one) => one.id === id) ?? (await ask(id, signal));
+      const job = feed.jobs?.find((one) => one.id === id) ?? (await ask(id, signal));
       if (signal.aborted) break; // whatever the answer was, nobody waits for it
       if (job.state === "done") return;
-      if (job.state === "failed") throw new PortalError(job.error);
+      if (job.state === "failed") throw new PortalError(job.error ?? { code: "job_failed" });
       if (job.state === "cancelled") throw cancelled();
       told(job.progress || 0);
     }
@@ -30,7 +32,11 @@ export async function jobDone(id, signal, told) {
   throw new PortalError({ code: "stopped", message: "Nobody waits for the job any more." });
 }
 
-/** Resolves at the feed's next look; at once when nobody waits any more. */
+/**
+ * Resolves at the feed's next look; at once when nobody waits any more.
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
 function nextLook(signal) {
   return new Promise((passed) => {
     const over = () => {
@@ -43,7 +49,13 @@ function nextLook(signal) {
   });
 }
 
-/** The feed tells of the newest jobs only: this one is older than those, or gone. */
+/**
+ * The feed tells of the newest jobs only: this one is older than those, or gone. While the server is away nothing is
+ * known of it.
+ * @param {string} id
+ * @param {AbortSignal} signal
+ * @returns {Promise<Partial<JobView>>}
+ */
 async function ask(id, signal) {
   let answer;
   try {

@@ -1,13 +1,16 @@
 /** The language of the page, and what it remembers of a viewer. */
 
+/** @typedef {import("./types/api.d.ts").Language} Language */
+
 const LANGUAGE = "vivavoce.language";
 
-/** @returns {"en"|"zh"} */
+/** @returns {Language} */
 export function language() {
   const asked = new URLSearchParams(location.search).get("lang") || remembered(LANGUAGE) || navigator.language;
   return asked.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
+/** @param {Language} code */
 export function setLanguage(code) {
   remember(LANGUAGE, code);
   const address = new URL(location.href);
@@ -18,7 +21,10 @@ export function setLanguage(code) {
   document.dispatchEvent(new CustomEvent("vivavoce:language", { detail: code }));
 }
 
-/** Storage is refused in some embedded pages; then the choice lasts as long as the page. */
+/**
+ * Storage is refused in some embedded pages; then the choice lasts as long as the page.
+ * @param {string} key
+ */
 export function remembered(key) {
   try {
     return localStorage.getItem(key);
@@ -27,6 +33,10 @@ export function remembered(key) {
   }
 }
 
+/**
+ * @param {string} key
+ * @param {string} value
+ */
 export function remember(key, value) {
   try {
     localStorage.setItem(key, value);
@@ -35,12 +45,16 @@ export function remember(key, value) {
   }
 }
 
-/** What was remembered as JSON, or `otherwise`: anybody may have written there. */
-export function recall(key, otherwise) {
+/**
+ * What was remembered as JSON. Anybody may have written there, so nothing of it is certain but that it is an object.
+ * @param {string} key
+ * @returns {Record<string, unknown>}
+ */
+export function recall(key) {
   try {
-    const kept = JSON.parse(remembered(key));
-    return kept && typeof kept === "object" ? kept : otherwise;
+    const kept = JSON.parse(remembered(key) ?? "null");
+    return kept && typeof kept === "object" ? kept : {};
   } catch {
-    return otherwise;
+    return {};
   }
 }

@@ -19,7 +19,8 @@ export class PcmRing {
     this.samples = new Float32Array(CAPACITY);
     this.written = 0; // samples put in, ever
     this.read = 0; // samples taken out, ever; has a fraction when rates differ
-    this.marks = []; // [{at, ptsMs}]: where in `written` a run of contiguous media time begins
+    /** @type {{at: number, ptsMs: number}[]} where in `written` a run of contiguous media time begins */
+    this.marks = [];
     this.playing = false;
     this.targetMs = START_TARGET_MS;
     this.calm = 0;
@@ -82,7 +83,10 @@ export class PcmRing {
     }
   }
 
-  /** Fill `out` with what is to be heard next. */
+  /**
+   * Fill `out` with what is to be heard next.
+   * @param {Float32Array} out
+   */
   pull(out) {
     this.onset = -1;
     if (!this.playing && this.bufferedMs >= this.targetMs) this.playing = true;
@@ -116,12 +120,17 @@ export class PcmRing {
     while (this.marks.length > 1 && this.marks[1].at <= this.read) this.marks.shift();
   }
 
+  /** @param {number} ptsMs */
   mark(ptsMs) {
     const last = this.marks[this.marks.length - 1];
     const expected = last && last.ptsMs + ((this.written - last.at) * 1000) / MEDIA_RATE_HZ;
     if (!last || Math.abs(expected - ptsMs) > 0.5) this.marks.push({ at: this.written, ptsMs });
   }
 
+  /**
+   * @param {Int16Array?} pcm
+   * @param {number} length
+   */
   put(pcm, length) {
     for (let i = 0; i < length; i += 1) {
       this.samples[(this.written + i) % CAPACITY] = pcm ? pcm[i] / 32768 : 0;

@@ -17,6 +17,10 @@ class PcmPlayer extends AudioWorkletProcessor {
     };
   }
 
+  /**
+   * @param {Float32Array[][]} _inputs
+   * @param {Float32Array[][]} outputs
+   */
   process(_inputs, [[left, ...others]]) {
     const { ring } = this;
     const ptsMs = ring.ptsMs;

@@ -12,7 +12,34 @@
 import { PortalError } from "./errors.js";
 import { SessionSocket, stopped } from "./session.js";
 import { AudioOutput, SocketMedia } from "./socket-media.js";
+import { Teller } from "./teller.js";
 import { WebRtcMedia } from "./webrtc.js";
+
+/**
+ * @typedef {import("./types/messages.d.ts").AvatarName} AvatarName
+ * @typedef {import("./types/messages.d.ts").Mode} Mode
+ * @typedef {import("./types/messages.d.ts").ServerMessage} ServerMessage
+ * @typedef {import("./types/messages.d.ts").Subtitle} Subtitle
+ * @typedef {import("./types/messages.d.ts").Turn} Turn
+ * @typedef {import("./types/messages.d.ts").Welcome} Welcome
+ *
+ * @typedef {"idle" | "connecting" | "live" | "mending"} PlayerState
+ * @typedef {keyof typeof REASONS} Reason
+ * @typedef {WebRtcMedia | SocketMedia} Media
+ *
+ * What a session is started with. keep: for a screen that nobody looks after. Whatever ends the session but stop(),
+ * another one is opened, however often and however long it takes; it does so only while the page is on show.
+ * @typedef {import("./session.js").Wish & {transport?: string, keep?: boolean}} Start transport: auto, webrtc, websocket
+ *
+ * @typedef {{
+ *   state: PlayerState, firstpicture: {transport: string}, fallback: {code: Reason, text: string},
+ *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, text: import("./types/messages.d.ts").Text,
+ *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
+ *   metrics: import("./types/messages.d.ts").Metrics, avatar: import("./types/messages.d.ts").Shown,
+ *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
+ *   ended: PortalError?,
+ * }} PlayerEvents
+ */
 
 const FIRST_PICTURE_WITHIN_MS = 2500;
 const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
@@ -40,7 +67,8 @@ export const REASONS = {
   refused: "the server could not answer over WebRTC",
 };
 
-export class Player extends EventTarget {
+/** @extends {Teller<PlayerEvents>} */
+export class Player extends Teller {
   /**
    * @param {HTMLVideoElement} video for WebRTC
    * @param {HTMLCanvasElement} canvas for the session socket
@@ -51,25 +79,65 @@ export class Player extends EventTarget {
     this.video = video;
     this.canvas = canvas;
     this.url = url;
+    /** @type {PlayerState} */
     this.state = "idle";
+    this.transport = "auto";
+    this.startedAt = 0; // as all times here: performance time, ms
+    this.saidAt = 0;
+    this.lookedAt = 0;
+    this.lastPictureAt = 0;
+    /** @type {AudioOutput?} */
+    this.output = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} the first picture of a peer is late */
+    this.patience = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} any picture is late */
+    this.limit = undefined;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.watcher = undefined;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.reporter = undefined;
     this.isMuted = false;
     this.isBlocked = false; // sound waits for a gesture
     this.isAway = false; // the session was ended by the server, and nobody has come back yet
     this.onGesture = () => this.takeGesture();
-    this.onShown = () => document.hidden || this.takeLook();
-    this.onOnline = () => this.checkConnection();
-    this.forget();
+    this.onShown = () => {
+      if (!document.hidden) this.takeLook();
+    };
+    this.onOnline = () => void this.checkConnection();
+    // What follows belongs to one session: forget().
+    /** @type {SessionSocket?} */
+    this.session = null;
+    /** @type {Welcome?} */
+    this.welcome = null;
+    /** @type {string?} id of an avatar that was asked for and is not there yet */
+    this.wanted = null;
+    /** @type {Media?} */
+    this.media = null;
+    /** @type {Reason?} */
+    this.reason = null;
+    this.earlierFrames = 0; // shown before the fallback
+    /** @type {{at: number, frames: number}[]} frames: shown until then */
+    this.seenOfLate = [];
+    /** @type {number?} */
+    this.firstFrameMs = null;
+    /** @type {number?} */
+    this.fallbackMs = null;
+    /** @type {number?} */
+    this.latencyMs = null;
+    /** @type {Omit<Turn, "type">} */
+    this.turn = { turn: 0, state: "idle" };
+    /** @type {Subtitle[]} */
+    this.subtitles = [];
   }
 
-  /** What belongs to one session. */
   forget() {
     this.session = null;
     this.welcome = null;
-    this.wanted = null; // id of an avatar that was asked for and is not there yet
+    this.wanted = null;
     this.media = null;
-    this.reason = null; // a key of REASONS
-    this.earlierFrames = 0; // shown before the fallback
-    this.seenOfLate = []; // [{at: performance time, frames: shown until then}]
+    this.reason = null;
+    this.earlierFrames = 0;
+    this.seenOfLate = [];
     this.firstFrameMs = null;
     this.fallbackMs = null;
     this.forgetTurns();
@@ -83,9 +151,7 @@ export class Player extends EventTarget {
 
   /**
    * Open a session and show it. Resolves when the first picture is seen, rejects with a PortalError.
-   * @param {{transport?: "auto"|"webrtc"|"websocket", keep?: boolean, avatar?, voice?, tts?, lipsync?}} options
-   *   keep: for a screen that nobody looks after. Whatever ends the session but stop(), another one is opened, however
-   *   often and however long it takes; it does so only while the page is on show.
+   * @param {Start} options
    */
   async start({ transport = "auto", keep = false, ...hello } = {}) {
     if (this.state !== "idle") this.stop();
@@ -99,26 +165,32 @@ export class Player extends EventTarget {
     this.setState("connecting");
     const session = new SessionSocket(this.url, { keep });
     this.session = session;
-    session.addEventListener("message", ({ detail }) => this.hear(detail));
-    session.addEventListener("media", ({ detail }) => this.media instanceof SocketMedia && this.media.push(detail));
-    session.addEventListener("lost", () => this.lose());
-    session.addEventListener("resumed", ({ detail }) => this.resume(detail));
-    session.addEventListener("renewed", ({ detail }) => this.renew(detail));
-    session.addEventListener("ended", ({ detail }) => this.end(detail));
+    session.on("message", (message) => this.hear(message));
+    session.on("media", (data) => {
+      if (this.media instanceof SocketMedia) this.media.push(data);
+    });
+    session.on("lost", () => this.lose());
+    session.on("resumed", (welcome) => this.resume(welcome));
+    session.on("renewed", (welcome) => this.renew(welcome));
+    session.on("ended", (error) => this.end(error));
     try {
       this.welcome = await session.open({ ...hello, wait: true });
       this.setState("connecting"); // no longer waiting in line
       this.askForWanted();
       const live = this.live();
-      this.chooseMedia();
+      this.chooseMedia(this.welcome);
       await live;
     } catch (error) {
-      if (this.session === session) this.end(error);
+      if (this.session === session) this.end(/** @type {PortalError} */ (error));
       throw error;
     }
   }
 
-  /** Ask for an answer ("chat"), or have the text spoken as it is ("echo"). */
+  /**
+   * Ask for an answer ("chat"), or have the text spoken as it is ("echo"). Throws a PortalError.
+   * @param {string} text
+   * @param {Mode} mode
+   */
   say(text, mode = "chat") {
     if (text.length > MOST_CHARACTERS) {
       const message = "The text is too long.";
@@ -140,6 +212,7 @@ export class Player extends EventTarget {
     this.subtitles = [];
   }
 
+  /** @param {string} id */
   swapAvatar(id) {
     if (!this.session) return;
     this.wanted = id;
@@ -149,8 +222,12 @@ export class Player extends EventTarget {
   /** At a welcome: an avatar that was chosen while there was no socket, or whose answer was lost with one. */
   askForWanted() {
     if (this.wanted === null) return;
-    if (this.wanted === this.welcome.avatar.id) this.wanted = null;
-    else this.session.send({ type: "avatar", id: this.wanted });
+    if (this.wanted === this.welcome?.avatar.id) this.wanted = null;
+    else this.session?.send({ type: "avatar", id: this.wanted });
+  }
+
+  get isMending() {
+    return this.state === "mending";
   }
 
   get isTalking() {
@@ -199,6 +276,7 @@ export class Player extends EventTarget {
   }
 
   stats() {
+    /** @param {number?} value */
     const rounded = (value) => (value === null ? null : Math.round(value * 10) / 10);
     return {
       state: this.state,
@@ -219,23 +297,27 @@ export class Player extends EventTarget {
 
   /** Resolves when the session is live, rejects if it ends before. */
   live() {
-    const heard = new AbortController();
-    const told = new Promise((resolve, reject) => {
-      const look = () => this.state === "live" && resolve();
-      this.addEventListener("state", look, heard);
-      this.addEventListener("ended", ({ detail }) => reject(detail || stopped()), heard);
+    const over = new AbortController();
+    /** @type {Promise<void>} */
+    const live = new Promise((resolve, reject) => {
+      const look = () => {
+        if (this.state === "live") resolve();
+      };
+      this.on("state", look, over);
+      this.on("ended", (error) => reject(error || stopped()), over);
       look();
     });
-    return told.finally(() => heard.abort());
+    return live.finally(() => over.abort());
   }
 
   // -- media
 
-  chooseMedia() {
+  /** @param {Welcome} welcome */
+  chooseMedia(welcome) {
     this.expectPicture();
     if (this.transport === "websocket") this.useSocket("forced");
     else if (!("RTCPeerConnection" in window)) this.useSocket("unsupported");
-    else this.useWebRtc();
+    else this.useWebRtc(welcome);
     this.watcher = setInterval(() => this.look(), LOOK_EVERY_MS);
     this.reporter = setInterval(() => this.report(), REPORT_EVERY_MS);
   }
@@ -252,15 +334,19 @@ export class Player extends EventTarget {
     }, ANY_PICTURE_WITHIN_MS);
   }
 
-  useWebRtc() {
-    const media = new WebRtcMedia(this.video, this.welcome.iceServers, (message) => this.session?.send(message));
-    media.addEventListener("failed", ({ detail }) => this.missPictures(media, detail));
+  /** @param {Welcome} welcome */
+  useWebRtc({ iceServers }) {
+    const media = new WebRtcMedia(this.video, iceServers, (message) => this.session?.send(message));
+    media.on("failed", (reason) => this.missPictures(media, reason));
     this.adopt(media);
     this.awaitFirst(media);
     media.start().catch(() => this.missPictures(media, "unsupported"));
   }
 
-  /** Pictures of a connected peer may well be there when nobody is shown them: then they are waited for. */
+  /**
+   * Pictures of a connected peer may well be there when nobody is shown them: then they are waited for.
+   * @param {WebRtcMedia} media
+   */
   awaitFirst(media) {
     clearTimeout(this.patience);
     this.patience = setTimeout(() => {
@@ -273,6 +359,8 @@ export class Player extends EventTarget {
   /**
    * A peer gives no pictures, or no longer. If the session socket is dead too then the network has changed: it is mended
    * first, and a new peer tried on the new network. Otherwise it is WebRTC that does not get through.
+   * @param {Media} media
+   * @param {Reason} reason
    */
   async missPictures(media, reason) {
     if (media !== this.media || media.isMissing) return;
@@ -285,22 +373,28 @@ export class Player extends EventTarget {
   async checkConnection() {
     const { session } = this;
     if (!session || !this.welcome) return true;
-    if (this.state === "mending") return false;
+    if (this.isMending) return false;
     if (await session.answers(ANSWERS_WITHIN_MS)) return true;
-    if (session === this.session && this.state !== "mending") session.mend();
+    if (session === this.session && !this.isMending) session.mend();
     return false;
   }
 
-  /** The peer's network may have gone with the socket's; a peer that still gives pictures is left alone. */
+  /**
+   * The peer's network may have gone with the socket's; a peer that still gives pictures is left alone.
+   * @param {WebRtcMedia} media
+   */
   async checkPeer(media) {
-    if ((!media.isMissing && (await media.flows())) || media !== this.media) return;
+    if ((!media.isMissing && (await media.flows())) || media !== this.media || !this.welcome) return;
     media.close();
-    this.useWebRtc();
+    this.useWebRtc(this.welcome);
   }
 
-  /** From now on, this session's pictures and sound come over its socket. */
+  /**
+   * From now on, this session's pictures and sound come over its socket.
+   * @param {Reason} reason
+   */
   useSocket(reason) {
-    if (this.media instanceof SocketMedia || !this.session) return;
+    if (this.media instanceof SocketMedia || !this.session || !this.output) return;
     clearTimeout(this.patience);
     if (this.transport === "webrtc") {
       const message = `WebRTC does not work here: ${REASONS[reason]}.`;
@@ -308,15 +402,16 @@ export class Player extends EventTarget {
       return;
     }
     const fellAt = performance.now();
-    if (this.media) this.media.close();
+    this.media?.close();
     this.reason = reason;
     const media = new SocketMedia(this.canvas, this.output);
     this.adopt(media);
-    media.addEventListener("picture", () => (this.fallbackMs = performance.now() - fellAt), { once: true });
-    media.start().then(() => this.session && this.session.send({ type: "media", use: "websocket", reason: REASONS[reason] }));
+    media.on("picture", () => (this.fallbackMs = performance.now() - fellAt), { once: true });
+    media.start().then(() => this.session?.send({ type: "media", use: "websocket", reason: REASONS[reason] }));
     this.tell("fallback", { code: reason, text: REASONS[reason] });
   }
 
+  /** @param {Media} media */
   adopt(media) {
     this.earlierFrames = this.frames;
     this.media = media;
@@ -376,6 +471,7 @@ export class Player extends EventTarget {
     });
   }
 
+  /** @param {Media} media */
   seePicture(media) {
     const now = performance.now();
     this.seenOfLate.push({ at: now, frames: this.frames });
@@ -393,11 +489,12 @@ export class Player extends EventTarget {
   /** Notice a stall. A page that was hidden or frozen itself, or whose video was paused, starts counting anew. */
   look() {
     const now = performance.now();
+    const { media } = this;
     const frozen = now - (this.lookedAt || now) > 2 * LOOK_EVERY_MS;
     this.lookedAt = now;
-    if (document.hidden || frozen || this.state !== "live" || this.media.isPaused) this.lastPictureAt = now;
-    else if (this.media.name === "webrtc" && this.media.shown && now - this.lastPictureAt > STALLED_AFTER_MS) {
-      this.missPictures(this.media, "stalled");
+    if (!media || document.hidden || frozen || this.state !== "live" || media.isPaused) this.lastPictureAt = now;
+    else if (media.name === "webrtc" && media.shown && now - this.lastPictureAt > STALLED_AFTER_MS) {
+      this.missPictures(media, "stalled");
     }
   }
 
@@ -408,6 +505,7 @@ export class Player extends EventTarget {
 
   // -- session
 
+  /** @param {ServerMessage} message */
   hear(message) {
     switch (message.type) {
       case "answer":
@@ -435,13 +533,18 @@ export class Player extends EventTarget {
     this.tell(message.type, message);
   }
 
+  /** @param {import("./types/messages.d.ts").Answer} answer */
   takeAnswer({ sdp }) {
     const { media } = this;
     if (media instanceof WebRtcMedia) media.answer(sdp).catch(() => this.missPictures(media, "refused"));
   }
 
-  /** A new session, after a restart of the server, is to begin with it. */
+  /**
+   * A new session, after a restart of the server, is to begin with it.
+   * @param {AvatarName} avatar
+   */
   takeAvatar(avatar) {
+    if (!this.welcome || !this.session) return;
     this.welcome.avatar = avatar;
     this.session.hello.avatar = avatar.id;
     if (this.wanted === avatar.id) this.wanted = null;
@@ -458,20 +561,27 @@ export class Player extends EventTarget {
     this.setState("mending");
   }
 
-  /** The same session on a new socket: its pictures come over it again, if they did; a peer has not noticed. */
+  /**
+   * The same session on a new socket: its pictures come over it again, if they did; a peer has not noticed.
+   * @param {Welcome} welcome
+   */
   resume({ avatar }) {
-    const swapped = avatar.id !== this.welcome.avatar.id;
+    const { media, session, welcome } = this;
+    if (!media || !session || !welcome) return;
+    const swapped = avatar.id !== welcome.avatar.id;
     this.takeAvatar(avatar);
     if (swapped) this.tell("avatar", { type: "avatar", avatar });
     this.askForWanted();
-    this.setState(this.media.frames ? "live" : "connecting");
+    this.setState(media.frames ? "live" : "connecting");
     if (this.state === "connecting") this.expectPicture();
-    if (this.media instanceof SocketMedia) {
-      this.session.send({ type: "media", use: "websocket", reason: "resumed" });
-    } else this.checkPeer(this.media);
+    if (media instanceof SocketMedia) session.send({ type: "media", use: "websocket", reason: "resumed" });
+    else this.checkPeer(media);
   }
 
-  /** The server has forgotten the session; this is a new one. */
+  /**
+   * The server has forgotten the session; this is a new one.
+   * @param {Welcome} welcome
+   */
   renew(welcome) {
     this.dropMedia();
     this.earlierFrames = this.frames;
@@ -482,21 +592,25 @@ export class Player extends EventTarget {
     this.setState("connecting");
     this.askForWanted();
     this.tell("renewed");
-    this.chooseMedia();
+    this.chooseMedia(welcome);
   }
 
-  /** It does not work now. A session that is to be kept is opened again later. */
+  /**
+   * It does not work now. A session that is to be kept is opened again later.
+   * @param {PortalError} error
+   */
   fail(error) {
     if (!this.session?.keep) return this.end(error);
     this.dropMedia();
     this.session.renew(FAILED_FOR_MS);
   }
 
+  /** @param {PortalError?} error null: the viewer has stopped it */
   end(error) {
     if (this.state === "idle") return;
     this.dropMedia();
     this.isBlocked = false;
-    this.isAway = COMES_BACK.includes(error?.code) && this.welcome !== null;
+    this.isAway = error !== null && COMES_BACK.includes(error.code) && this.welcome !== null;
     if (!this.isAway) this.unwatchViewer();
     if (this.session) this.session.close();
     this.session = null;
@@ -513,12 +627,9 @@ export class Player extends EventTarget {
     if (this.media) this.media.close();
   }
 
+  /** @param {PlayerState} state */
   setState(state) {
     this.state = state;
     this.tell("state", state);
-  }
-
-  tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

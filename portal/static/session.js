@@ -7,6 +7,21 @@
  */
 
 import { PortalError } from "./errors.js";
+import { Teller } from "./teller.js";
+
+/**
+ * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
+ * @typedef {import("./types/messages.d.ts").Hello} Hello
+ * @typedef {import("./types/messages.d.ts").Pong} Pong
+ * @typedef {import("./types/messages.d.ts").Remark} Remark
+ * @typedef {import("./types/messages.d.ts").ServerMessage} ServerMessage
+ * @typedef {import("./types/messages.d.ts").Welcome} Welcome
+ */
+
+/**
+ * What a session begins with; `history` tells what was said before, whenever a new one begins.
+ * @typedef {Omit<Hello, "type" | "token" | "history"> & {history?: () => Remark[]}} Wish
+ */
 
 const PING_EVERY_MS = 2000;
 const SILENT_FOR_MS = 6000;
@@ -17,7 +32,12 @@ const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 const LONGEST_KEEPING_RETRY_MS = 30000;
 
-export class SessionSocket extends EventTarget {
+/**
+ * @extends {Teller<{
+ *   message: ServerMessage, media: ArrayBuffer, lost: void, resumed: Welcome, renewed: Welcome, ended: PortalError,
+ * }>}
+ */
+export class SessionSocket extends Teller {
   /**
    * @param {string} url ws: or wss: address of the session socket
    * @param {{keep?: boolean}} options keep: whatever ends the session but close(), another is opened, for ever
@@ -26,18 +46,27 @@ export class SessionSocket extends EventTarget {
     super();
     this.url = url;
     this.keep = keep;
+    /** @type {Wish} */
     this.hello = {};
+    /** @type {string?} */
     this.token = null;
     this.closed = false;
-    this.clock = null; // {at: performance time in ms, media: seconds}, by the last ping
+    /** @type {{at: number, media: number}?} performance time in ms and media time in s, by the last ping */
+    this.clock = null;
+    /** @type {WebSocket?} */
     this.socket = null;
-    this.greeting = null; // a socket that waits for its welcome
+    /** @type {WebSocket?} that waits for its welcome */
+    this.greeting = null;
     this.heardAt = -Infinity;
-    this.pinger = 0;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.pinger = undefined;
     this.leaving = () => this.send({ type: "bye" });
   }
 
-  /** Open a session; hello.history() tells what was said before. Resolves to its welcome, rejects with a PortalError. */
+  /**
+   * Open a session. Resolves to its welcome, rejects with a PortalError.
+   * @param {Wish} hello
+   */
   async open(hello) {
     this.hello = hello;
     const welcome = await this.greet(this.newHello()).catch((error) => {
@@ -50,13 +79,19 @@ export class SessionSocket extends EventTarget {
     return welcome;
   }
 
-  /** For a new session, also in the place of one that is gone: what was said until now comes along. */
+  /**
+   * For a new session, also in the place of one that is gone: what was said until now comes along.
+   * @returns {Hello}
+   */
   newHello() {
     const { history, ...hello } = this.hello;
     return { type: "hello", ...hello, history: history?.() };
   }
 
-  /** @returns {boolean} false if there is no open socket to send on */
+  /**
+   * @param {ClientMessage} message
+   * @returns {boolean} false if there is no open socket to send on
+   */
   send(message) {
     if (!this.socket || this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
@@ -82,7 +117,11 @@ export class SessionSocket extends EventTarget {
     if (this.greeting) this.greeting.close(1000);
   }
 
-  /** One socket, from its opening to the welcome. */
+  /**
+   * One socket, from its opening to the welcome.
+   * @param {Hello} hello
+   * @returns {Promise<Welcome>}
+   */
   greet(hello) {
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(this.url);
@@ -106,6 +145,7 @@ export class SessionSocket extends EventTarget {
         if (this.closed || (socket !== this.socket && welcomed)) return;
         this.heardAt = performance.now();
         if (typeof data !== "string") return this.tell("media", data);
+        /** @type {ServerMessage} */
         const message = JSON.parse(data);
         if (message.type === "welcome") {
           welcomed = true;
@@ -136,6 +176,7 @@ export class SessionSocket extends EventTarget {
     });
   }
 
+  /** @param {ServerMessage} message */
   take(message) {
     if (message.type === "pong") this.setClock(message);
     if (message.type === "error" && message.code === "session_closed") {
@@ -145,13 +186,18 @@ export class SessionSocket extends EventTarget {
     } else this.tell("message", message);
   }
 
+  /** @param {Pong} pong */
   setClock({ t, media }) {
     if (media === null) return;
     const now = performance.now();
     this.clock = { at: (t + now) / 2, media };
   }
 
-  /** Ask for a sign of life again and again; silence is acted upon. */
+  /**
+   * Ask for a sign of life again and again; silence is acted upon.
+   * @param {WebSocket} socket
+   * @param {() => void} onSilence
+   */
   expectSigns(socket, onSilence) {
     clearInterval(this.pinger);
     let asked = 0;
@@ -166,7 +212,11 @@ export class SessionSocket extends EventTarget {
     this.pinger = setInterval(ping, PING_EVERY_MS);
   }
 
-  /** Whether the server says anything within so many ms. */
+  /**
+   * Whether the server says anything within so many ms.
+   * @param {number} withinMs
+   * @returns {Promise<boolean>}
+   */
   answers(withinMs) {
     if (!this.send({ type: "ping", t: performance.now() })) return Promise.resolve(false);
     const askedAt = performance.now();
@@ -180,7 +230,10 @@ export class SessionSocket extends EventTarget {
     });
   }
 
-  /** Leave this session for a new one, opened as the last was. */
+  /**
+   * Leave this session for a new one, opened as the last was.
+   * @param {number} afterMs
+   */
   renew(afterMs) {
     this.send({ type: "bye" });
     this.token = null;
@@ -201,7 +254,7 @@ export class SessionSocket extends EventTarget {
     } catch (error) {
       if (this.closed) return;
       this.drop();
-      this.tell("ended", error);
+      this.tell("ended", /** @type {PortalError} */ (error));
     }
   }
 
@@ -215,7 +268,8 @@ export class SessionSocket extends EventTarget {
       if (this.keep && !this.token) await shown();
       try {
         return await this.greet(this.token ? { type: "hello", token: this.token } : this.newHello());
-      } catch (error) {
+      } catch (thrown) {
+        const error = /** @type {PortalError} */ (thrown);
         if (error.code === "unknown_token") {
           this.token = null;
           continue;
@@ -231,17 +285,19 @@ export class SessionSocket extends EventTarget {
     throw stopped();
   }
 
-  /** For ever, if it is to be kept; but what has to be prepared first is for those who asked for it to see to. */
+  /**
+   * For ever, if it is to be kept; but what has to be prepared first is for those who asked for it to see to.
+   * @param {PortalError} error
+   */
   isWorthAnother(error) {
     return this.keep && !this.closed && !error.job;
   }
-
-  tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
 }
 
-/** Resolves when the page is on show. */
+/**
+ * Resolves when the page is on show.
+ * @returns {Promise<void>}
+ */
 function shown() {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => {
@@ -254,7 +310,11 @@ function shown() {
   });
 }
 
-/** Resolves after so many ms, or as soon as there is a network again. */
+/**
+ * Resolves after so many ms, or as soon as there is a network again.
+ * @param {number} ms
+ * @returns {Promise<void>}
+ */
 function passedOrOnline(ms) {
   return new Promise((resolve) => {
     const over = () => {

@@ -7,6 +7,23 @@
 
 import { Hush } from "./hush.js";
 import { PcmRing } from "./pcm-ring.js";
+import { Skews } from "./skews.js";
+import { Teller } from "./teller.js";
+
+/**
+ * A block of sound on its way into the ring; pcm null: silence.
+ * @typedef {{ptsMs: number, pcm: ArrayBuffer?, speaking: boolean}} Block
+ *
+ * Where the ring was at a context time `at`, in s. onset: context time at which sound began after silence.
+ * @typedef {{ptsMs: number?, at: number, playing: boolean, bufferedMs: number, underruns: number, trimmed: number,
+ *   onset: number?, hushes: number}} Position
+ *
+ * What plays: a worklet, or a script processor where there is none.
+ * @typedef {{node: AudioNode, feed: (block: Block) => void, quiet: () => void, finish: () => void}} Source
+ *
+ * @typedef {{ptsMs: number, bitmap: ImageBitmap}} Picture
+ * @typedef {{picture: void, stopped: void, playing: void, sound: void}} SocketMediaEvents
+ */
 
 const HEADER_BYTES = 16;
 const KIND_MEDIA = 1;
@@ -39,7 +56,7 @@ const FIREFOX_LATENCY_S = 0.05; // what it says on Debian, with PulseAudio, when
  */
 export function outputOffsetMs(context, now, mayFreeze = MAY_FREEZE) {
   if (mayFreeze) return now - (context.currentTime - FIREFOX_LATENCY_S) * 1000;
-  const { contextTime, performanceTime } = context.getOutputTimestamp();
+  const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();
   const aheadMs = performanceTime - now;
   const isTrue = performanceTime && aheadMs > -TRUSTED_WITHIN_MS && aheadMs < TRUSTED_AHEAD_MS;
   if (isTrue) return performanceTime - contextTime * 1000;
@@ -75,24 +92,40 @@ export class AudioOutput {
   }
 }
 
-export class SocketMedia extends EventTarget {
-  /** @param {AudioOutput} output */
+/** @extends {Teller<SocketMediaEvents>} */
+export class SocketMedia extends Teller {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {AudioOutput} output
+   */
   constructor(canvas, output) {
     super();
     this.name = "websocket";
     this.canvas = canvas;
     this.output = output;
-    this.painter = canvas.getContext("2d", { alpha: false, desynchronized: true });
-    this.pictures = []; // {ptsMs, bitmap}, decoded, waiting for their moment
+    this.shown = false; // a picture of it was seen
+    this.isMissing = false; // it comes as long as the socket does
+    this.painter = /** @type {CanvasRenderingContext2D} */ (
+      canvas.getContext("2d", { alpha: false, desynchronized: true })
+    );
+    /** @type {Picture[]} decoded, waiting for their moment */
+    this.pictures = [];
     this.decoding = 0;
     this.frames = 0;
-    this.skews = [];
+    this.skews = new Skews(SKEWS_KEPT);
+    /** @type {Position?} */
     this.position = null;
-    this.hush = null; // a Hush while sound is held back
+    /** @type {Hush?} while sound is held back */
+    this.hush = null;
+    /** @type {GainNode?} */
+    this.gain = null;
+    /** @type {Source?} */
+    this.source = null;
     this.hushes = 0; // that the ring was told
     this.listening = false;
     this.isMuted = false;
     this.closed = false;
+    this.onState = () => this.tell(this.output.isRunning ? "playing" : "stopped");
   }
 
   async start() {
@@ -103,8 +136,7 @@ export class SocketMedia extends EventTarget {
     this.gain.connect(context.destination);
     this.sound(!this.isMuted); // it may have been said before there was anything to mute
     this.source = context.audioWorklet ? this.startWorklet(context) : this.startScriptProcessor(context);
-    this.source.connect(this.gain);
-    this.onState = () => this.tell(this.output.isRunning ? "playing" : "stopped");
+    this.source.node.connect(this.gain);
     context.addEventListener("statechange", this.onState);
     this.play();
     const draw = () => {
@@ -125,15 +157,25 @@ export class SocketMedia extends EventTarget {
     return false;
   }
 
+  /**
+   * @param {AudioContext} context
+   * @returns {Source}
+   */
   startWorklet(context) {
     const node = new AudioWorkletNode(context, "vivavoce-pcm", { numberOfInputs: 0, outputChannelCount: [1] });
     node.port.onmessage = ({ data }) => this.report(data);
-    this.feed = (block) => node.port.postMessage(block, block.pcm ? [block.pcm] : []);
-    this.quiet = () => node.port.postMessage("hush");
-    this.finish = () => node.port.postMessage("end");
-    return node;
+    return {
+      node,
+      feed: (block) => node.port.postMessage(block, block.pcm ? [block.pcm] : []),
+      quiet: () => node.port.postMessage("hush"),
+      finish: () => node.port.postMessage("end"),
+    };
   }
 
+  /**
+   * @param {AudioContext} context
+   * @returns {Source}
+   */
   startScriptProcessor(context) {
     const ring = new PcmRing(context.sampleRate);
     const node = context.createScriptProcessor(1024, 0, 1);
@@ -144,16 +186,21 @@ export class SocketMedia extends EventTarget {
       const { playing, bufferedMs, underruns, trimmed, hushes } = ring;
       this.report({ ptsMs, at: playbackTime, playing, bufferedMs, underruns, trimmed, onset, hushes });
     };
-    this.feed = ({ ptsMs, pcm, speaking }) => ring.push(ptsMs, pcm && new Int16Array(pcm), speaking);
-    this.quiet = () => ring.hush();
-    this.finish = () => (node.onaudioprocess = null);
-    return node;
+    return {
+      node,
+      feed: ({ ptsMs, pcm, speaking }) => ring.push(ptsMs, pcm && new Int16Array(pcm), speaking),
+      quiet: () => ring.hush(),
+      finish: () => (node.onaudioprocess = null),
+    };
   }
 
-  /** One binary message of the session socket. */
+  /**
+   * One binary message of the session socket.
+   * @param {ArrayBuffer} data
+   */
   push(data) {
     const view = new DataView(data);
-    if (this.closed || !this.feed || data.byteLength < HEADER_BYTES || view.getUint8(0) !== KIND_MEDIA) return;
+    if (this.closed || !this.source || data.byteLength < HEADER_BYTES || view.getUint8(0) !== KIND_MEDIA) return;
     const flags = view.getUint8(1);
     const audioBytes = view.getUint32(4, true);
     const ptsMs = Number(view.getBigInt64(8, true)) / 1000;
@@ -161,7 +208,7 @@ export class SocketMedia extends EventTarget {
     if (this.hush && this.hush.remainingMs(performance.now(), 0) <= 0) this.hush = null;
     const pcm = audioBytes && !this.hush ? data.slice(HEADER_BYTES, HEADER_BYTES + audioBytes) : null;
     // What nobody could hear when it came is not heard later either.
-    if (this.output.isRunning) this.feed({ ptsMs, pcm, speaking });
+    if (this.output.isRunning) this.source.feed({ ptsMs, pcm, speaking });
     // Nobody sees the pictures of a hidden page.
     if (flags & PICTURE && !(document.hidden && this.frames)) this.decode(ptsMs, data, HEADER_BYTES + audioBytes);
   }
@@ -172,10 +219,10 @@ export class SocketMedia extends EventTarget {
    */
   interrupt() {
     this.hush = new Hush(performance.now());
-    if (!this.quiet) return;
+    if (!this.source) return;
     this.hushes += 1;
     this.sound(false);
-    this.quiet();
+    this.source.quiet();
   }
 
   /** The server has said that the turn is over. */
@@ -195,17 +242,18 @@ export class SocketMedia extends EventTarget {
   }
 
   get skewMs() {
-    if (!this.skews.length) return null;
-    return [...this.skews].sort((a, b) => a - b)[this.skews.length >> 1];
+    return this.skews.medianMs;
   }
 
+  /** @param {boolean} muted */
   set muted(muted) {
     this.isMuted = muted;
-    if (this.gain) this.sound(!muted && !this.isHushing);
+    this.sound(!muted && !this.isHushing);
   }
 
+  /** @param {boolean} on */
   sound(on) {
-    this.gain.gain.setTargetAtTime(on ? 1 : 0, this.output.context.currentTime, FADE_S);
+    this.gain?.gain.setTargetAtTime(on ? 1 : 0, this.output.context.currentTime, FADE_S);
   }
 
   listenForSound() {
@@ -216,14 +264,19 @@ export class SocketMedia extends EventTarget {
     this.closed = true;
     if (this.source) {
       this.output.context.removeEventListener("statechange", this.onState);
-      this.finish();
-      this.source.disconnect();
-      this.gain.disconnect();
+      this.source.finish();
+      this.source.node.disconnect();
+      this.gain?.disconnect();
     }
     for (const { bitmap } of this.pictures) bitmap.close();
     this.pictures = [];
   }
 
+  /**
+   * @param {number} ptsMs
+   * @param {ArrayBuffer} data
+   * @param {number} offset in bytes, where the JPEG begins
+   */
   async decode(ptsMs, data, offset) {
     if (this.decoding > MAX_WAITING_PICTURES) return;
     this.decoding += 1;
@@ -233,7 +286,7 @@ export class SocketMedia extends EventTarget {
       this.pictures.push({ ptsMs, bitmap });
       this.pictures.sort((a, b) => a.ptsMs - b.ptsMs);
       // Two seconds of pictures that are never due: then the clock is wrong, and they are shown as they come.
-      while (this.pictures.length > MAX_WAITING_PICTURES) this.draw(this.pictures.shift(), null);
+      for (const late of this.pictures.splice(0, this.pictures.length - MAX_WAITING_PICTURES)) this.draw(late, null);
       if (this.frames === 0) this.drawDue();
     } catch {
       // A damaged picture is skipped; the one before stays on the canvas.
@@ -242,7 +295,10 @@ export class SocketMedia extends EventTarget {
     }
   }
 
-  /** Media time, in ms, heard at a performance time; null before anything sounded. */
+  /**
+   * Media time, in ms, heard at a performance time; null before anything sounded.
+   * @param {number} at
+   */
   audibleMs(at) {
     const position = this.position;
     if (!position || position.ptsMs === null || this.output.context.state !== "running") return null;
@@ -252,15 +308,20 @@ export class SocketMedia extends EventTarget {
   drawDue() {
     const now = performance.now() + DISPLAY_MS;
     const audible = this.audibleMs(now);
-    let due = null;
+    /** @type {Picture | undefined} */
+    let due;
     // Without a clock (sound not allowed yet, nothing buffered) pictures are shown as they come.
     while (this.pictures.length && (audible === null || this.pictures[0].ptsMs <= audible + HALF_REFRESH_MS)) {
-      if (due) due.bitmap.close();
+      due?.bitmap.close();
       due = this.pictures.shift();
     }
     if (due) this.draw(due, audible);
   }
 
+  /**
+   * @param {Picture} picture
+   * @param {number?} audible media time, in ms, that is heard as it is seen
+   */
   draw({ bitmap, ptsMs }, audible) {
     if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
       this.canvas.width = bitmap.width;
@@ -269,10 +330,7 @@ export class SocketMedia extends EventTarget {
     this.painter.drawImage(bitmap, 0, 0);
     bitmap.close();
     this.frames += 1;
-    if (audible !== null && this.position.playing) {
-      this.skews.push(ptsMs - audible);
-      if (this.skews.length > SKEWS_KEPT) this.skews.shift();
-    }
+    if (audible !== null && this.position?.playing) this.skews.add(ptsMs - audible);
     this.tell("picture");
   }
 
@@ -281,6 +339,7 @@ export class SocketMedia extends EventTarget {
     return (this.position?.hushes ?? 0) < this.hushes;
   }
 
+  /** @param {Position} position */
   report(position) {
     const wasHushing = this.isHushing;
     this.position = position;
@@ -292,7 +351,8 @@ export class SocketMedia extends EventTarget {
     }
   }
 
+  /** @type {Teller<SocketMediaEvents>["tell"]} */
   tell(type, detail) {
-    if (!this.closed) this.dispatchEvent(new CustomEvent(type, { detail }));
+    if (!this.closed) super.tell(type, detail);
   }
 }

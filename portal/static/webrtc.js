@@ -7,6 +7,19 @@
  */
 
 import { Hush } from "./hush.js";
+import { Skews } from "./skews.js";
+import { Teller } from "./teller.js";
+
+/**
+ * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
+ * @typedef {{
+ *   picture: void, failed: "no_route" | "failed" | "forbidden", stopped: void, playing: void, sound: void,
+ * }} WebRtcEvents
+ *
+ * What browsers report of the sound or the pictures that come in. Not every browser reports all of it, and not all of it
+ * is in TypeScript's own description.
+ * @typedef {RTCInboundRtpStreamStats & {estimatedPlayoutTimestamp?: number}} Inbound
+ */
 
 const STATS_EVERY_MS = 1000;
 const SOUND_POLL_MS = 40;
@@ -15,10 +28,12 @@ const SKEWS_KEPT = 60;
 const HUSH_LOOK_MS = 60; // how often the delay is measured while sound is held back
 const FLOWS_OVER_MS = 500;
 
-export class WebRtcMedia extends EventTarget {
+/** @extends {Teller<WebRtcEvents>} */
+export class WebRtcMedia extends Teller {
   /**
    * @param {HTMLVideoElement} video shows and sounds the media
-   * @param {(message: object) => void} send to the session socket
+   * @param {RTCIceServer[]} iceServers
+   * @param {(message: ClientMessage) => void} send to the session socket
    */
   constructor(video, iceServers, send) {
     super();
@@ -26,15 +41,27 @@ export class WebRtcMedia extends EventTarget {
     this.video = video;
     this.send = send;
     this.frames = 0;
-    this.skews = [];
+    this.shown = false; // a picture of it was seen
+    this.isMissing = false; // its pictures do not come, or no longer
+    this.skews = new Skews(SKEWS_KEPT);
     this.delayMs = 60; // of the jitter buffer; measured later
-    this.hush = null; // a Hush while sound is held back
+    /** @type {Hush?} while sound is held back */
+    this.hush = null;
+    /** @type {Inbound | undefined} the last report on pictures */
+    this.before = undefined;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.statsTimer = undefined;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.soundTimer = undefined;
     this.isMuted = false;
     this.isWithheld = false; // the browser allows no sound yet
     this.plays = 0; // calls of play()
     this.closed = false;
     this.stream = new MediaStream();
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.onPause = () => {
+      if (this.video.srcObject === this.stream) this.tell("stopped");
+    };
   }
 
   /** Send the offer at once; candidates follow as they are found. */
@@ -46,7 +73,6 @@ export class WebRtcMedia extends EventTarget {
       if (this.video.srcObject !== this.stream) this.video.srcObject = this.stream;
       this.play();
     };
-    this.onPause = () => this.video.srcObject === this.stream && this.tell("stopped");
     this.video.addEventListener("pause", this.onPause);
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === "failed") this.tell("failed", "failed");
@@ -65,27 +91,31 @@ export class WebRtcMedia extends EventTarget {
       receiver.jitterBufferTarget = 0; // people talk with it: no more delay than the network asks for
     }
     await pc.setLocalDescription(await pc.createOffer());
-    if (this.closed) return;
+    if (this.closed || !pc.localDescription) return;
     this.send({ type: "offer", sdp: pc.localDescription.sdp });
     this.watchPictures();
     this.statsTimer = setInterval(() => this.readStats(), STATS_EVERY_MS);
   }
 
+  /** @param {string} sdp */
   async answer(sdp) {
     if (!this.closed) await this.pc.setRemoteDescription({ type: "answer", sdp });
   }
 
-  /** Media time, in seconds, that is seen and heard now. */
+  /**
+   * Media time, in seconds, that is seen and heard now.
+   * @param {number?} serverNow
+   */
   mediaNow(serverNow) {
     return serverNow === null ? null : serverNow - this.delayMs / 1000;
   }
 
   /** Median of late, ms: positive when the sound comes after its picture. */
   get skewMs() {
-    if (!this.skews.length) return null;
-    return [...this.skews].sort((a, b) => a - b)[this.skews.length >> 1];
+    return this.skews.medianMs;
   }
 
+  /** @param {boolean} muted */
   set muted(muted) {
     this.isMuted = muted;
     this.video.muted = muted || this.isWithheld;
@@ -101,6 +131,7 @@ export class WebRtcMedia extends EventTarget {
     const { video } = this;
     const turn = ++this.plays;
     // One play() may be ended by the next: each track that comes calls it, and that one decides.
+    /** @param {Error} error */
     const isOver = (error) => this.closed || turn !== this.plays || error.name === "AbortError";
     try {
       this.isWithheld = false;
@@ -108,7 +139,7 @@ export class WebRtcMedia extends EventTarget {
       await video.play();
       this.tell("playing");
     } catch (error) {
-      if (isOver(error)) return;
+      if (isOver(/** @type {Error} */ (error))) return;
       this.isWithheld = true;
       video.muted = true;
       this.tell("stopped");
@@ -131,12 +162,12 @@ export class WebRtcMedia extends EventTarget {
   /** Tell "sound" when something is heard. */
   listenForSound() {
     clearInterval(this.soundTimer);
+    /** @type {Inbound?} */
     let before = null;
     this.soundTimer = setInterval(async () => {
-      const audio = (await this.inbound()).audio;
+      const { audio } = await this.inbound();
       if (!audio || this.closed) return;
-      const heard = before && (audio.totalAudioEnergy - before.totalAudioEnergy) /
-        Math.max(audio.totalSamplesDuration - before.totalSamplesDuration, 1e-3);
+      const heard = before ? meanSquareBetween(before, audio) : 0;
       before = audio;
       if (heard > AUDIBLE) {
         clearInterval(this.soundTimer);
@@ -162,9 +193,14 @@ export class WebRtcMedia extends EventTarget {
     this.hush?.speaking(performance.now());
   }
 
-  /** The delay is measured anew again and again: it may change by a second within a second. */
+  /**
+   * The delay is measured anew again and again: it may change by a second within a second.
+   * @param {Hush} hush
+   */
   async lookAtHush(hush) {
-    let before = null;
+    /** @type {Inbound | undefined} */
+    let before;
+    /** @type {number?} */
     let delayMs = null;
     while (this.hush === hush && !this.closed) {
       const { audio } = await this.inbound();
@@ -180,6 +216,7 @@ export class WebRtcMedia extends EventTarget {
     this.sound(true);
   }
 
+  /** @param {boolean} on */
   sound(on) {
     for (const track of this.stream.getAudioTracks()) track.enabled = on;
   }
@@ -195,7 +232,9 @@ export class WebRtcMedia extends EventTarget {
 
   watchPictures() {
     const video = this.video;
-    let before = null; // the element's count goes on from one session to the next
+    /** @type {number?} the element's count goes on from one session to the next */
+    let before = null;
+    /** @type {VideoFrameRequestCallback} */
     const shown = (_now, { presentedFrames }) => {
       if (this.closed) return;
       // Callbacks may be skipped while the page is otherwise still; the count is not.
@@ -208,10 +247,13 @@ export class WebRtcMedia extends EventTarget {
   }
 
   async inbound() {
+    /** @type {{audio?: Inbound, video?: Inbound}} */
     const found = {};
     if (this.closed) return found;
     for (const report of (await this.pc.getStats()).values()) {
-      if (report.type === "inbound-rtp") found[report.kind] = report;
+      if (report.type !== "inbound-rtp") continue;
+      if (report.kind === "audio") found.audio = report;
+      else found.video = report;
     }
     return found;
   }
@@ -220,27 +262,46 @@ export class WebRtcMedia extends EventTarget {
     const { audio, video } = await this.inbound();
     if (!audio || !video || this.closed) return;
     if (audio.estimatedPlayoutTimestamp && video.estimatedPlayoutTimestamp) {
-      this.skews.push(video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp);
-      if (this.skews.length > SKEWS_KEPT) this.skews.shift();
+      this.skews.add(video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp);
     }
     this.delayMs = delayBetween(this.before, video) ?? this.delayMs;
     this.before = video;
   }
 
+  /** @type {Teller<WebRtcEvents>["tell"]} */
   tell(type, detail) {
-    if (!this.closed) this.dispatchEvent(new CustomEvent(type, { detail }));
+    if (!this.closed) super.tell(type, detail);
   }
 }
 
-/** Whether nothing came out of the jitter buffer between two reports. Browsers may give the same report twice. */
-function standsStill(before, after) {
-  if (!before || !after || after.timestamp <= before.timestamp) return false;
-  return !(after.jitterBufferEmittedCount > before.jitterBufferEmittedCount);
+/**
+ * How loud the sound was between two reports.
+ * @param {Inbound} before
+ * @param {Inbound} after
+ */
+function meanSquareBetween(before, after) {
+  const seconds = (after.totalSamplesDuration ?? NaN) - (before.totalSamplesDuration ?? NaN);
+  return ((after.totalAudioEnergy ?? NaN) - (before.totalAudioEnergy ?? NaN)) / Math.max(seconds, 1e-3);
 }
 
-/** How long, in ms, what came out of the jitter buffer between two reports had been in it; null if nothing did. */
+/**
+ * Whether nothing came out of the jitter buffer between two reports. Browsers may give the same report twice.
+ * @param {Inbound} [before]
+ * @param {Inbound} [after]
+ */
+function standsStill(before, after) {
+  if (!before || !after || after.timestamp <= before.timestamp) return false;
+  return !((after.jitterBufferEmittedCount ?? NaN) > (before.jitterBufferEmittedCount ?? NaN));
+}
+
+/**
+ * How long, in ms, what came out of the jitter buffer between two reports had been in it; null if nothing did.
+ * @param {Inbound} [before]
+ * @param {Inbound} [after]
+ */
 function delayBetween(before, after) {
-  const emitted = (after?.jitterBufferEmittedCount ?? 0) - (before?.jitterBufferEmittedCount ?? 0);
-  if (!before || !(emitted > 0)) return null;
-  return (1000 * (after.jitterBufferDelay - before.jitterBufferDelay)) / emitted;
+  if (!before || !after) return null;
+  const emitted = (after.jitterBufferEmittedCount ?? 0) - (before.jitterBufferEmittedCount ?? 0);
+  if (!(emitted > 0)) return null;
+  return (1000 * ((after.jitterBufferDelay ?? NaN) - (before.jitterBufferDelay ?? NaN))) / emitted;
 }

@@ -137,7 +137,7 @@ async def test_an_interruption_is_silent_before_the_ring_hears_of_it(page: Page)
         const output = { context: { currentTime: 0 } };
         const media = new SocketMedia(document.querySelector("canvas"), output);
         media.gain = { gain: { setTargetAtTime: (level) => levels.push(level) } };
-        media.quiet = () => {};
+        media.source = { quiet: () => {} };
         const told = (hushes) => media.report({ hushes, onset: null });
         const after = (...doings) => {
             levels.length = 0;

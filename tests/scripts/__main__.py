@@ -58,6 +58,7 @@ def checks(tools: bool) -> Sequence[tuple[object, ...]]:
         return (unit,)
     return (
         (MODULES / "eslint" / "bin" / "eslint.js", "--config", HERE / "eslint.config.js", "portal/static", HERE),
+        (MODULES / "typescript" / "bin" / "tsc", "--project", HERE),
         unit,
     )
 

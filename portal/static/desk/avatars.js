@@ -1,3 +1,4 @@
+// @ts-nocheck
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
 import { centreOnFace } from "../faces.js";
@@ -5,7 +6,11 @@ import { make, percent } from "../dom.js";
 import { PortalError } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
 import { beside, posterOf } from "../server.js";
-import { Desk, JobCards, api, askingBack, bindDrop, isStillWanted, jobFailure, openTab } from "./desk.js";
+import { api } from "./api.js";
+import { Desk, isStillWanted, openTab } from "./desk.js";
+import { bindDrop } from "./drop.js";
+import { JobCards } from "./job-cards.js";
+import { askingBack, jobFailure } from "./job-parts.js";
 import { Framing } from "./framing.js";
 import { Networks } from "./networks.js";
 
@@ -207,7 +212,7 @@ class VivavoceAvatars extends Desk {
     const networks = this.networks.element;
     for (const part of [...this.detail.children]) if (part !== networks) part.remove();
     networks.before(
-      make("header", {}, this.title(avatar), make("span", { class: "vv-soft" }, facts), close),
+      make("header", {}, this.titleOf(avatar), make("span", { class: "vv-soft" }, facts), close),
       this.uses(avatar),
       make(
         "div",
@@ -222,7 +227,7 @@ class VivavoceAvatars extends Desk {
   }
 
   /** The name, and a way to change it in its place. */
-  title(avatar) {
+  titleOf(avatar) {
     const heading = make("h2", { id: "vv-detail-title" }, avatar.name);
     const rename = make("button", { type: "button", class: "vv-quiet" }, this.t("rename"));
     const place = make("div", { class: "vv-title" }, heading, rename);

@@ -1,28 +1,31 @@
 /** Choosing what of a photo or clip becomes the avatar: all of it, or a square about one face. */
 
-import { make } from "../dom.js";
+import { find, make } from "../dom.js";
 
 const SMALLEST = 0.15; // side of the square in parts of the shorter side of the picture
 const USUAL = 0.6;
 const UPPER = 0.4; // where faces usually are
 const KEY_STEP = 0.02;
+/** @type {Record<string, [number, number]>} */
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** Binds the fieldset of the upload form (portal/ui/avatars.py). */
 export class Framing {
   #url = "";
+  /** @type {HTMLImageElement | HTMLVideoElement | null} */
   #picture = null;
   #middle = [0.5, UPPER];
 
+  /** @param {HTMLElement} element */
   constructor(element) {
     this.element = element;
-    this.stage = element.querySelector(".vv-framing-stage");
-    this.part = element.querySelector(".vv-framing-part");
-    this.square = element.querySelector(".vv-framing-square");
-    this.size = element.querySelector("[type=range]");
-    this.choices = [...element.querySelectorAll("[name=framing]")];
+    this.stage = find(element, ".vv-framing-stage", HTMLElement);
+    this.part = find(element, ".vv-framing-part", HTMLElement);
+    this.square = find(element, ".vv-framing-square", HTMLElement);
+    this.size = find(element, "[type=range]", HTMLInputElement);
+    this.choices = [.../** @type {NodeListOf<HTMLInputElement>} */ (element.querySelectorAll("[name=framing]"))];
     for (const choice of this.choices) choice.onchange = () => this.#draw();
-    this.size.min = SMALLEST;
+    this.size.min = String(SMALLEST);
     this.size.oninput = () => this.#draw();
     this.stage.onpointerdown = (event) => {
       event.preventDefault();
@@ -30,7 +33,9 @@ export class Framing {
       this.square.focus();
       this.#moveTo(event);
     };
-    this.stage.onpointermove = (event) => this.stage.hasPointerCapture(event.pointerId) && this.#moveTo(event);
+    this.stage.onpointermove = (event) => {
+      if (this.stage.hasPointerCapture(event.pointerId)) this.#moveTo(event);
+    };
     this.square.onkeydown = (event) => {
       const step = KEYS[event.key];
       if (!step) return;
@@ -39,14 +44,17 @@ export class Framing {
     };
   }
 
-  /** Begin with another file; with none, or one of which the browser can show nothing, there is no choice. */
+  /**
+   * Begin with another file; with none, or one of which the browser can show nothing, there is no choice.
+   * @param {File | undefined} file
+   */
   show(file) {
     URL.revokeObjectURL(this.#url);
     this.#picture?.remove();
     this.#picture = null;
     this.element.hidden = true;
     const kind = file?.type.split("/")[0];
-    if (kind !== "image" && kind !== "video") return;
+    if (!file || (kind !== "image" && kind !== "video")) return;
     this.#url = URL.createObjectURL(file);
     const picture = kind === "image" ? make("img", { alt: "" }) : make("video", { muted: true, playsInline: true });
     picture.onload = picture.onloadeddata = () => this.#begin(picture);
@@ -56,50 +64,66 @@ export class Framing {
 
   /** "x,y,width,height" in parts of the picture; empty for all of it. */
   get value() {
-    if (this.element.hidden || !this.#wanted) return "";
-    return this.#box().map((number) => number.toFixed(4)).join();
+    if (this.element.hidden || !this.#picture || !this.#wanted) return "";
+    return this.#box(this.#picture).map((number) => number.toFixed(4)).join();
   }
 
   get #wanted() {
     return this.choices.find(({ checked }) => checked)?.value === "part";
   }
 
+  /** @param {HTMLImageElement | HTMLVideoElement} picture */
   #begin(picture) {
     if (picture !== this.#picture) return; // another file was chosen meanwhile
     this.stage.prepend(picture);
     this.element.hidden = false;
     this.choices[0].checked = true;
-    this.size.value = USUAL;
+    this.size.value = String(USUAL);
     this.#middle = [0.5, UPPER];
     this.#draw();
   }
 
+  /** @param {PointerEvent} event */
   #moveTo({ clientX, clientY }) {
     const { left, top, width, height } = this.stage.getBoundingClientRect();
     this.#move((clientX - left) / width, (clientY - top) / height);
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
   #move(x, y) {
+    if (!this.#picture) return;
     this.#middle = [x, y];
-    const [left, top, width, height] = this.#box();
+    const [left, top, width, height] = this.#box(this.#picture);
     this.#middle = [left + width / 2, top + height / 2]; // not beyond the edge, from where it would not come back
     this.#draw();
   }
 
-  /** x, y, width, height of the square, within the picture. */
-  #box() {
-    const picture = this.#picture;
-    const [across, down] = [picture.naturalWidth || picture.videoWidth, picture.naturalHeight || picture.videoHeight];
+  /**
+   * x, y, width, height of the square, within the picture.
+   * @param {HTMLImageElement | HTMLVideoElement} picture
+   */
+  #box(picture) {
+    const [across, down] =
+      picture instanceof HTMLVideoElement
+        ? [picture.videoWidth, picture.videoHeight]
+        : [picture.naturalWidth, picture.naturalHeight];
     const side = this.size.valueAsNumber * Math.min(across, down);
     const [width, height] = [side / across, side / down];
+    /**
+     * @param {number} middle
+     * @param {number} length
+     */
     const within = (middle, length) => Math.min(1 - length, Math.max(0, middle - length / 2));
     return [within(this.#middle[0], width), within(this.#middle[1], height), width, height];
   }
 
   #draw() {
     this.part.hidden = !this.#wanted;
-    if (this.part.hidden) return;
-    const [left, top, width, height] = this.#box().map((number) => `${100 * number}%`);
+    if (this.part.hidden || !this.#picture) return;
+    const [left, top, width, height] = this.#box(this.#picture).map((number) => `${100 * number}%`);
     Object.assign(this.square.style, { left, top, width, height });
   }
 }

@@ -1,86 +1,111 @@
 /** The Jobs tab: a table of every job. */
 
-import { make, percent } from "../dom.js";
+import { find, make, percent } from "../dom.js";
 import { isActive } from "../jobs-feed.js";
 import { beside } from "../server.js";
-import { Desk, jobActions, jobFailure } from "./desk.js";
+import { Desk } from "./desk.js";
+import { InStep } from "./in-step.js";
+import { jobActions, jobFailure } from "./job-parts.js";
+
+/** @typedef {import("../types/api.d.ts").JobView} JobView */
 
 class VivavoceJobs extends Desk {
   build() {
-    this.table = this.querySelector("table");
-    this.rows = new Map();
+    this.table = find(this, "table", HTMLTableElement);
+    this.rows = new InStep(this.table.tBodies[0], (job) => new JobRow(this, job));
   }
 
+  /** @param {JobView[]} jobs */
   show(jobs) {
-    this.querySelector(".vv-empty").hidden = jobs.length > 0;
-    this.table.hidden = !jobs.length;
-    const wanted = new Set(jobs.map((job) => job.id));
-    for (const [id, row] of this.rows) {
-      if (wanted.has(id)) continue;
-      row.element.remove();
-      this.rows.delete(id);
-    }
-    const body = this.table.tBodies[0];
-    jobs.forEach((job, place) => {
-      const row = this.rows.get(job.id) ?? { element: make("tr", { "data-job": job.id }), shown: "" };
-      this.rows.set(job.id, row);
-      this.fill(row, job);
-      if (body.children[place] !== row.element) body.insertBefore(row.element, body.children[place] ?? null);
-    });
+    find(this, ".vv-empty", HTMLElement).hidden = jobs.length > 0;
+    if (this.table) this.table.hidden = !jobs.length;
+    this.rows?.show(jobs);
+  }
+}
+
+class JobRow {
+  #still = "";
+  #moving = "";
+
+  /**
+   * @param {Desk} desk
+   * @param {JobView} job
+   */
+  constructor(desk, job) {
+    this.desk = desk;
+    this.element = make("tr", { "data-job": job.id });
+    this.progress = make("td");
+    this.times = make("td");
   }
 
-  fill(row, job) {
-    this.fillStill(row, job);
-    const times = this.times(job);
-    const moved = JSON.stringify([this.code, job, times]);
-    if (moved === row.moved) return;
-    row.moved = moved;
-    row.progress.replaceChildren(...this.progress(job));
-    row.times.replaceChildren(...times.map((text) => make("div", {}, text)));
+  /** @param {JobView} job */
+  show(job) {
+    this.#showStill(job);
+    const times = this.#timesOf(job);
+    const moving = JSON.stringify([this.desk.code, job, times]);
+    if (moving === this.#moving) return;
+    this.#moving = moving;
+    this.progress.replaceChildren(...this.#progressOf(job));
+    this.times.replaceChildren(...times.map((text) => make("div", {}, text)));
   }
 
-  /** What does not move is built once: a button, or why it was refused, must not vanish at each look. */
-  fillStill(row, job) {
+  /**
+   * What does not move is built once: a button, or why it was refused, must not vanish at each look.
+   * @param {JobView} job
+   */
+  #showStill(job) {
+    const { desk } = this;
     const { progress, stage, started_at, ...still } = job;
-    const shown = JSON.stringify([this.code, still]);
-    if (shown === row.shown) return;
-    row.shown = shown;
-    row.moved = "";
-    const cell = (key, ...content) => make("td", { "data-label": key ? this.t(key) : "" }, ...content);
-    const failure = job.state === "failed" || job.state === "cancelled" ? jobFailure(this, job) : [];
-    row.progress = cell("col.progress");
-    row.times = cell("col.times");
-    row.element.dataset.state = job.state;
-    row.element.replaceChildren(
-      cell("col.name", make("strong", {}, this.jobName(job)), ...failure),
-      cell("col.kind", this.t(`job.${job.kind}`)),
-      cell("col.state", make("span", { class: "vv-chip", "data-state": job.state }, this.t(`state.${job.state}`))),
-      row.progress,
-      row.times,
-      cell("", make("span", { class: "vv-actions" }, ...this.result(job), ...jobActions(this, job))),
+    const shown = JSON.stringify([desk.code, still]);
+    if (shown === this.#still) return;
+    this.#still = shown;
+    this.#moving = "";
+    /**
+     * @param {string} key of its label
+     * @param {(Node | string)[]} content
+     */
+    const cell = (key, ...content) => make("td", { "data-label": key ? desk.t(key) : "" }, ...content);
+    const failure = job.state === "failed" || job.state === "cancelled" ? jobFailure(desk, job) : [];
+    this.progress = cell("col.progress");
+    this.times = cell("col.times");
+    this.element.dataset.state = job.state;
+    this.element.replaceChildren(
+      cell("col.name", make("strong", {}, desk.jobName(job)), ...failure),
+      cell("col.kind", desk.t(`job.${job.kind}`)),
+      cell("col.state", make("span", { class: "vv-chip", "data-state": job.state }, desk.t(`state.${job.state}`))),
+      this.progress,
+      this.times,
+      cell("", make("span", { class: "vv-actions" }, ...this.#resultOf(job), ...jobActions(desk, job))),
     );
   }
 
-  progress(job) {
+  /**
+   * @param {JobView} job
+   * @returns {(Node | string)[]}
+   */
+  #progressOf(job) {
     if (job.state === "done") return [percent(1)];
     if (!isActive(job)) return []; // nothing moves any more
-    const stage = make("div", { class: "vv-soft" }, this.t(`stage.${job.stage}`));
+    const stage = make("div", { class: "vv-soft" }, this.desk.t(`stage.${job.stage}`));
     return [make("progress", { max: 1, value: job.progress }), stage];
   }
 
-  times(job) {
-    const times = [this.t("asked", { time: this.clock(job.created_at) })];
+  /** @param {JobView} job */
+  #timesOf(job) {
+    const { desk } = this;
+    const times = [desk.t("asked", { time: desk.clock(job.created_at) })];
     if (job.started_at && job.finished_at) {
-      times.push(this.t("took", { duration: this.duration(job.finished_at - job.started_at) }));
+      times.push(desk.t("took", { duration: desk.duration(job.finished_at - job.started_at) }));
     } else if (job.state === "running" && job.started_at) {
-      times.push(this.t("since", { duration: this.duration(Date.now() / 1000 - job.started_at) }));
+      times.push(desk.t("since", { duration: desk.duration(Date.now() / 1000 - job.started_at) }));
     }
     return times;
   }
 
-  result(job) {
-    if (job.state !== "done" || job.kind !== "clip") return [];
-    return [make("a", { class: "vv-quiet", href: beside(job.result.clip), target: "_blank" }, this.t("open"))];
+  /** @param {JobView} job */
+  #resultOf(job) {
+    if (job.state !== "done" || !job.result?.clip) return [];
+    return [make("a", { class: "vv-quiet", href: beside(job.result.clip), target: "_blank" }, this.desk.t("open"))];
   }
 }
 

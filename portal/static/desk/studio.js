@@ -1,3 +1,4 @@
+// @ts-nocheck
 /** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
 
 import { centreOnFace } from "../faces.js";
@@ -5,7 +6,10 @@ import { make, percent } from "../dom.js";
 import { PortalError } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
 import { posterOf } from "../server.js";
-import { Desk, JobCards, api, bindDrop } from "./desk.js";
+import { api } from "./api.js";
+import { Desk } from "./desk.js";
+import { bindDrop } from "./drop.js";
+import { JobCards } from "./job-cards.js";
 
 class VivavoceStudio extends Desk {
   build() {

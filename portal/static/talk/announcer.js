@@ -7,11 +7,15 @@ export class Announcer {
   /** @param {HTMLElement} region a polite live region that nobody sees */
   constructor(region) {
     this.region = region;
+    /** @type {string[]} */
     this.waiting = [];
     this.isHeld = false;
   }
 
-  /** Said now, or once the avatar has spoken; of what waits for that, the last few lines. */
+  /**
+   * Said now, or once the avatar has spoken; of what waits for that, the last few lines.
+   * @param {string} text
+   */
   tell(text) {
     if (!text) return;
     if (!this.isHeld) return this.put(text);
@@ -19,16 +23,18 @@ export class Announcer {
     if (this.waiting.length > MOST_WAITING) this.waiting.shift();
   }
 
+  /** @param {boolean} held */
   hold(held) {
     this.isHeld = held;
     if (held) return;
     for (const text of this.waiting.splice(0)) this.put(text);
   }
 
+  /** @param {string} text */
   put(text) {
     const line = document.createElement("p");
     line.textContent = text;
     this.region.append(line);
-    while (this.region.children.length > KEPT) this.region.firstChild.remove();
+    while (this.region.children.length > KEPT) this.region.firstElementChild?.remove();
   }
 }

@@ -3,14 +3,18 @@
 import { feed, isActive } from "../jobs-feed.js";
 import { listOf } from "../server.js";
 
+/** @typedef {import("../types/api.d.ts").AvatarView} AvatarView */
+
 const AGAIN_MS = 2500;
 
 export class AvatarList {
   /** @param {() => void} looked the list was read, or how it stands with the jobs that make more */
   constructor(looked) {
     this.looked = looked;
-    this.all = []; // the same array for as long as nothing has changed
-    this.making = null; // ids of the jobs that make more, joined; null: not known yet
+    /** @type {AvatarView[]} the same array for as long as nothing has changed */
+    this.all = [];
+    /** @type {string?} ids of the jobs that make more, joined; null: not known yet */
+    this.making = null;
     this.isRead = false; // it is known whether there are any
     this.isMissed = true; // could not be read when it should have been
     this.readAt = 0;
@@ -41,12 +45,13 @@ export class AvatarList {
     return this.making !== "";
   }
 
+  /** @param {string} id */
   nameOf(id) {
     return this.all.find((one) => one.id === id)?.name ?? id;
   }
 
   async look() {
-    const mine = feed.jobs.filter((job) => job.kind === "prepare" && isActive(job));
+    const mine = (feed.jobs ?? []).filter((job) => job.kind === "prepare" && isActive(job));
     const making = mine.map(({ id }) => id).join();
     const isNews = making !== this.making || this.isMissed; // one came to its end: its avatar is there
     const isDue = this.isWatched && (making || !this.all.length) && performance.now() - this.readAt > AGAIN_MS;
@@ -57,6 +62,7 @@ export class AvatarList {
 
   async read() {
     this.readAt = performance.now();
+    /** @type {AvatarView[]?} */
     const avatars = await listOf("api/avatars");
     this.isMissed = !avatars;
     this.isRead ||= Boolean(avatars);

@@ -3,6 +3,8 @@
 import { centreOnFace } from "../faces.js";
 import { posterOf } from "../server.js";
 
+/** @typedef {import("../types/api.d.ts").AvatarView} AvatarView */
+
 export class AvatarPicker {
   /**
    * @param {HTMLElement} strip
@@ -16,16 +18,24 @@ export class AvatarPicker {
     strip.onkeydown = (event) => this.move(event);
   }
 
-  show(avatars) {
-    const focused = this.strip.contains(document.activeElement) && document.activeElement.dataset.id;
-    this.strip.replaceChildren(...avatars.map((avatar) => this.button(avatar)));
-    if (focused) queueMicrotask(() => this.strip.querySelector("[tabindex='0']")?.focus());
+  get buttons() {
+    return /** @type {HTMLElement[]} */ ([...this.strip.children]);
   }
 
-  /** Mark the choice, and scroll the strip, not the page, so that all of it is seen. */
+  /** @param {AvatarView[]} avatars */
+  show(avatars) {
+    const hadFocus = this.strip !== document.activeElement && this.strip.contains(document.activeElement);
+    this.strip.replaceChildren(...avatars.map((avatar) => this.button(avatar)));
+    if (hadFocus) queueMicrotask(() => this.buttons.find(({ tabIndex }) => tabIndex === 0)?.focus());
+  }
+
+  /**
+   * Mark the choice, and scroll the strip, not the page, so that all of it is seen.
+   * @param {string} id
+   */
   choose(id) {
     const { strip } = this;
-    for (const button of strip.children) {
+    for (const button of this.buttons) {
       const checked = button.dataset.id === id;
       button.setAttribute("aria-checked", String(checked));
       button.tabIndex = checked ? 0 : -1;
@@ -35,6 +45,7 @@ export class AvatarPicker {
     }
   }
 
+  /** @param {AvatarView} avatar */
   button(avatar) {
     const { id, name } = avatar;
     const button = document.createElement("button");
@@ -54,11 +65,15 @@ export class AvatarPicker {
     return button;
   }
 
-  /** Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer. */
+  /**
+   * Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer.
+   * @param {KeyboardEvent} event
+   */
   move(event) {
-    const buttons = [...this.strip.children];
+    const { buttons } = this;
     if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back, forward
-    const here = buttons.indexOf(event.target.closest(".vv-avatar"));
+    const here = buttons.findIndex((button) => button.contains(/** @type {Node} */ (event.target)));
+    /** @type {Record<string, number>} */
     const goes = {
       ArrowRight: here + 1,
       ArrowDown: here + 1,

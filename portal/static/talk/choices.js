@@ -1,32 +1,51 @@
 /** The panel of voices and lip-syncs: what can be chosen, what the choice means, and what is not ready here. */
 
-import { make, withCode } from "../dom.js";
+import { find, make, withCode } from "../dom.js";
 
+/**
+ * @typedef {import("../types/api.d.ts").Catalogue} Catalogue
+ * @typedef {import("../types/api.d.ts").Choice} Choice
+ * @typedef {import("../types/api.d.ts").Texts} Texts
+ *
+ * @typedef {"tts" | "lipsync"} Kind
+ * @typedef {Kind | "voice"} Name
+ * @typedef {Partial<Record<Name, string>>} Chosen what is left out, the server chooses
+ */
+
+/** @type {Kind[]} */
 const KINDS = ["tts", "lipsync"];
+/** @type {Name[]} */
 const NAMES = ["tts", "voice", "lipsync"];
 
 export class Choices {
   /**
    * @param {HTMLDetailsElement} panel
-   * @param {{wished: Object, changed: (chosen: Object) => void, reachable: () => Promise<boolean>}} page wished: what was
+   * @param {{wished: Chosen, changed: (chosen: Chosen) => void, reachable: () => Promise<boolean>}} page wished: what was
    *     chosen on an earlier visit; changed: the viewer has chosen; reachable: whether online voices can be had now
    */
   constructor(panel, { wished, changed, reachable }) {
     this.panel = panel;
+    /** @type {Catalogue} */
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
     this.wished = wished; // shown once it can be
+    /** @type {Texts} */
     this.texts = {};
     this.isDebugging = new URLSearchParams(location.search).has("debug");
     this.isReachable = true; // the service of the online voices, as far as is known
     this.menu("tts").onchange = () => this.fillVoices();
-    panel.ontoggle = () => panel.open && this.look(reachable);
+    panel.ontoggle = () => {
+      if (panel.open) this.look(reachable);
+    };
     panel.onchange = () => {
       this.wished = {};
       changed(this.chosen());
     };
   }
 
-  /** Who looks at the voices sees which of them can be had now. */
+  /**
+   * Who looks at the voices sees which of them can be had now.
+   * @param {() => Promise<boolean>} reachable
+   */
   async look(reachable) {
     const isReachable = await reachable();
     if (isReachable === this.isReachable) return;
@@ -34,21 +53,32 @@ export class Choices {
     this.fill(this.catalogue, this.texts);
   }
 
+  /** @param {Name} name */
   menu(name) {
-    return this.panel.querySelector(`[name=${name}]`);
+    return find(this.panel, `[name=${name}]`, HTMLSelectElement);
   }
 
-  /** {tts, voice, lipsync}, each undefined while there is nothing to choose from or where it is the server's own. */
+  /**
+   * Each undefined while there is nothing to choose from or where it is the server's own.
+   * @returns {Chosen}
+   */
   chosen() {
     return Object.fromEntries(NAMES.map((name) => [name, this.menu(name).value || undefined]));
   }
 
-  /** What a script has asked for is seen here too, as far as it is one of the choices. */
+  /**
+   * What a script has asked for is seen here too, as far as it is one of the choices.
+   * @param {Chosen} wished
+   */
   show(wished) {
     this.wished = Object.fromEntries(NAMES.filter((name) => wished[name]).map((name) => [name, wished[name]]));
     this.fill(this.catalogue, this.texts);
   }
 
+  /**
+   * @param {Catalogue} catalogue
+   * @param {Texts} texts
+   */
   fill(catalogue, texts) {
     this.catalogue = catalogue;
     this.texts = texts;
@@ -56,21 +86,29 @@ export class Choices {
       const menu = this.menu(kind);
       const before = menu.value;
       menu.replaceChildren(...this.offered(kind).map((backend) => this.option(kind, backend)));
-      const usable = ({ value, disabled }) => value && !disabled;
-      const fits = (name) => [...menu.options].some((option) => usable(option) && option.value === name);
+      /** @param {string | undefined} name */
+      const fits = (name) => [...menu.options].some(({ value, disabled }) => value && !disabled && value === name);
       menu.value = [this.wished[kind], before, catalogue.defaults[kind]].find(fits) ?? "";
     }
     this.fillVoices();
     this.fillLacking();
   }
 
-  /** Those that only measure are for who looks for faults; the portal's own choice is always offered. */
+  /**
+   * Those that only measure are for who looks for faults; the portal's own choice is always offered.
+   * @param {Kind} kind
+   */
   offered(kind) {
     const { defaults } = this.catalogue;
-    const isShown = ({ name, measuring }) => !measuring || this.isDebugging || name === defaults[kind];
-    return this.catalogue[kind].filter(isShown);
+    return this.catalogue[kind].filter(
+      ({ name, measuring }) => !measuring || this.isDebugging || name === defaults[kind],
+    );
   }
 
+  /**
+   * @param {Kind} kind
+   * @param {Choice} choice
+   */
   option(kind, { name, ready }) {
     const label = this.nameOf(kind, name);
     const option = new Option(ready ? label : `${label} · ${this.texts.notReady}`, name);
@@ -78,6 +116,10 @@ export class Choices {
     return option;
   }
 
+  /**
+   * @param {Kind} kind
+   * @param {string} name
+   */
   nameOf(kind, name) {
     return this.texts[`${kind}.${name}`] || name;
   }
@@ -87,13 +129,17 @@ export class Choices {
     const tts = this.catalogue.tts.find((one) => one.name === name);
     const menu = this.menu("voice");
     const chosen = this.wished.voice || menu.value || this.catalogue.defaults.voice || "";
-    const voices = tts ? tts.voices : [];
-    const options = voices.map((voice) => this.voiceOption(voice, tts.online));
+    const voices = tts?.voices ?? [];
+    const options = voices.map((voice) => this.voiceOption(voice, tts?.online));
     menu.replaceChildren(new Option(this.texts.voiceDefault, ""), ...options);
     menu.value = voices.includes(chosen) ? chosen : ""; // also while it cannot be reached: that may pass
-    this.panel.querySelector(".vv-told").textContent = this.texts[`told.${name}`] ?? "";
+    find(this.panel, ".vv-told", HTMLElement).textContent = this.texts[`told.${name}`] ?? "";
   }
 
+  /**
+   * @param {string} voice
+   * @param {string[]} [online] those that need a service on the network
+   */
   voiceOption(voice, online = []) {
     const isAway = !this.isReachable && online.includes(voice);
     const option = new Option(isAway ? `${voice} · ${this.texts.unreachable}` : voice, voice);
@@ -106,13 +152,17 @@ export class Choices {
     const lacking = KINDS.flatMap((kind) =>
       this.offered(kind).filter(({ ready }) => !ready).map((backend) => this.lackingItem(kind, backend)),
     );
-    const part = this.panel.querySelector(".vv-lacking");
+    const part = find(this.panel, ".vv-lacking", HTMLElement);
     const [summary, list] = part.children;
     part.hidden = !lacking.length;
-    summary.textContent = this.texts.lacking.replace("{count}", lacking.length);
+    summary.textContent = this.texts.lacking.replace("{count}", String(lacking.length));
     list.replaceChildren(...lacking);
   }
 
+  /**
+   * @param {Kind} kind
+   * @param {Choice} choice
+   */
   lackingItem(kind, { name, remedy, fetched }) {
     // In Chinese by what is known of it; in English the server's sentence is more exact.
     const own = fetched ? this.texts["hint.unready"] : this.texts["hint.backend_unavailable"];

@@ -1,19 +1,24 @@
 /** The text box: what is typed goes out of it, and what could not be said comes back. */
 
+import { find } from "../dom.js";
+
+/** @typedef {import("../types/messages.d.ts").Mode} Mode */
+
 const TALLEST_PX = 140;
 
 export class Composer {
   /**
    * @param {HTMLFormElement} form
-   * @param {{typed: (text: string, mode: "chat"|"echo") => void, keeps: () => boolean}} page typed: Enter, or Send;
+   * @param {{typed: (text: string, mode: Mode) => void, keeps: () => boolean}} page typed: Enter, or Send;
    *     keeps: whether it stays in the box, as there is nobody who could hear it
    */
   constructor(form, { typed, keeps }) {
-    this.input = form.querySelector("textarea");
-    this.echo = form.querySelector(".vv-echo");
+    this.input = find(form, "textarea", HTMLTextAreaElement);
+    this.echo = find(form, ".vv-echo", HTMLInputElement);
     this.typed = typed;
     this.keeps = keeps;
-    this.returned = []; // what could not be said, on its way back
+    /** @type {string[]} what could not be said, on its way back */
+    this.returned = [];
     form.onsubmit = (event) => {
       event.preventDefault();
       this.submit();
@@ -27,7 +32,10 @@ export class Composer {
     this.input.oninput = () => this.fit();
   }
 
-  /** Whether texts are asked, or said as they are. */
+  /**
+   * Whether texts are asked, or said as they are.
+   * @returns {Mode}
+   */
   get mode() {
     return this.echo.checked ? "echo" : "chat";
   }
@@ -38,18 +46,27 @@ export class Composer {
     this.typed(text, this.mode);
   }
 
-  /** A question, to be asked in other words. */
+  /**
+   * A question, to be asked in other words.
+   * @param {string} text
+   */
   edit(text) {
     this.put(text);
     this.input.focus();
   }
 
-  /** A text that nobody can hear yet; what somebody is writing is not overwritten by it. */
+  /**
+   * A text that nobody can hear yet; what somebody is writing is not overwritten by it.
+   * @param {string} text
+   */
   offer(text) {
     if (!this.input.value.trim()) this.put(text);
   }
 
-  /** Texts that waited together come back together, in their order, ahead of the draft. */
+  /**
+   * Texts that waited together come back together, in their order, ahead of the draft.
+   * @param {string} text
+   */
   giveBack(text) {
     this.returned.push(text);
     if (this.returned.length > 1) return;
@@ -60,6 +77,7 @@ export class Composer {
     this.input.focus({ preventScroll: true });
   }
 
+  /** @param {string} text */
   put(text) {
     this.input.value = text;
     this.fit();

@@ -1,16 +1,21 @@
 /** The buttons below the picture: Start, or sound, Interrupt and Stop. */
 
+import { find } from "../dom.js";
+
 export class Controls {
   /**
    * @param {HTMLElement} row
-   * @param {{start: Function, mute: Function, interrupt: Function, stop: Function}} pressed
+   * @param {{start: () => void, mute: () => void, interrupt: () => void, stop: () => void}} pressed
    */
   constructor(row, pressed) {
-    this.start = row.querySelector("#vv-start");
-    this.mute = row.querySelector(".vv-mute");
-    this.interrupt = row.querySelector("#vv-interrupt");
-    this.stop = row.querySelector("#vv-stop");
-    for (const name of ["start", "mute", "interrupt", "stop"]) this[name].onclick = () => pressed[name]();
+    this.start = find(row, "#vv-start", HTMLButtonElement);
+    this.mute = find(row, ".vv-mute", HTMLButtonElement);
+    this.interrupt = find(row, "#vv-interrupt", HTMLButtonElement);
+    this.stop = find(row, "#vv-stop", HTMLButtonElement);
+    this.start.onclick = () => pressed.start();
+    this.mute.onclick = () => pressed.mute();
+    this.interrupt.onclick = () => pressed.interrupt();
+    this.stop.onclick = () => pressed.stop();
   }
 
   /**
@@ -25,6 +30,7 @@ export class Controls {
     this.interrupt.disabled = !isTalking;
   }
 
+  /** @param {boolean} muted */
   showMuted(muted) {
     this.mute.setAttribute("aria-pressed", String(muted));
   }

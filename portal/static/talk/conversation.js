@@ -7,6 +7,8 @@ const TOLD_ENTRIES = 40; // of these, a new session is told
 const TOLD_CHARACTERS = 16000;
 
 /**
+ * @typedef {import("../types/messages.d.ts").Remark} Remark
+ *
  * @typedef {Object} Entry
  * @property {"viewer"|"avatar"} who
  * @property {string} text
@@ -22,13 +24,18 @@ export class Conversation {
     this.entries = kept();
   }
 
-  /** @returns {Entry} which may be changed; save() then */
+  /**
+   * @param {Partial<Entry> & Pick<Entry, "who">} entry
+   * @returns {Entry} which may be changed; save() then
+   */
   add(entry) {
+    /** @type {Entry} */
     const added = { text: "", mode: "chat", name: "", cut: false, heard: "", textOnly: false, ...entry };
     this.entries.push(added);
     return added;
   }
 
+  /** @param {Entry} entry */
   remove(entry) {
     this.entries = this.entries.filter((one) => one !== entry);
   }
@@ -47,14 +54,18 @@ export class Conversation {
     }
   }
 
-  /** For a new session: [{role, content}], as the server would remember it: of what was cut, what was heard. */
+  /**
+   * For a new session, as the server would remember it: of what was cut, what was heard.
+   * @returns {Remark[]}
+   */
   history() {
     const asked = this.entries.filter(({ mode }) => mode === "chat");
     return newest(asked, TOLD_ENTRIES, TOLD_CHARACTERS)
-      .map(({ who, text, cut, heard }) => ({
-        role: who === "viewer" ? "user" : "assistant",
-        content: cut && who === "avatar" ? heard : text,
-      }))
+      .map(({ who, text, cut, heard }) => {
+        /** @type {Remark} */
+        const remark = who === "viewer" ? { role: "user", content: text } : { role: "assistant", content: cut ? heard : text };
+        return remark;
+      })
       .filter(({ content }) => content);
   }
 
@@ -64,21 +75,30 @@ export class Conversation {
    * @param {string} speaks how a language puts a name before what was said: "{name}:"
    */
   exported(you, speaks) {
+    /** @param {Entry} entry */
     const speaker = ({ who, name }) => speaks.replace("{name}", () => (who === "viewer" ? you : name));
     return this.entries.map((entry) => `**${speaker(entry)}** ${entry.text}\n`).join("\n");
   }
 }
 
+/** @returns {Entry[]} */
 function kept() {
   try {
-    const entries = JSON.parse(sessionStorage.getItem(KEPT_AS));
-    const isWhole = ({ who, text }) => ["viewer", "avatar"].includes(who) && typeof text === "string";
-    return Array.isArray(entries) ? entries.filter((entry) => entry && isWhole(entry)) : [];
+    const entries = JSON.parse(sessionStorage.getItem(KEPT_AS) ?? "null");
+    /** @param {Partial<Entry>?} entry anybody may have written there */
+    const isWhole = (entry) => ["viewer", "avatar"].includes(entry?.who ?? "") && typeof entry?.text === "string";
+    return Array.isArray(entries) ? entries.filter(isWhole) : [];
   } catch {
     return [];
   }
 }
 
+/**
+ * The last entries, as many as fit.
+ * @param {Entry[]} entries
+ * @param {number} most
+ * @param {number} characters of all together
+ */
 function newest(entries, most, characters) {
   let left = characters;
   let from = entries.length;

@@ -1,5 +1,17 @@
 /** What other scripts may use: `window.vivavoce`. It is there before the Talk tab is, and waits for it. */
 
+/**
+ * @typedef {import("../player.js").Player} Player
+ * @typedef {import("../player.js").PlayerEvents} PlayerEvents
+ *
+ * The element of the Talk tab, as far as scripts may use it.
+ * @typedef {{
+ *   player: Player, start: (options?: import("../player.js").Start) => Promise<void>, stop: () => void,
+ *   say: (text: string, mode?: import("../types/messages.d.ts").Mode) => void,
+ * }} Talk
+ */
+
+/** @type {ReturnType<Player["stats"]>} */
 const NOTHING_YET = {
   state: "idle",
   transport: null,
@@ -19,17 +31,23 @@ const NOTHING_YET = {
 /**
  * The page's player. start() resolves with stats() at the first picture; on() calls back with the detail of each event
  * of that type (see player.js).
- * @param {Promise<HTMLElement>} talk the element, once it is on the page
+ * @param {Promise<Talk>} talk the element, once it is on the page
  */
 export function forScripts(talk) {
+  /** @type {Talk?} */
   let shown = null;
   talk.then((element) => (shown = element));
   return {
     stats: () => (shown ? shown.player.stats() : { ...NOTHING_YET }),
+    /** @param {import("../player.js").Start} [options] */
     async start(options) {
       await (await talk).start(options);
       return this.stats();
     },
+    /**
+     * @param {string} text
+     * @param {import("../types/messages.d.ts").Mode} [mode]
+     */
     async say(text, mode) {
       (await talk).say(text, mode);
     },
@@ -39,8 +57,13 @@ export function forScripts(talk) {
     async stop() {
       (await talk).stop();
     },
+    /**
+     * @template {keyof PlayerEvents} Type
+     * @param {Type} type
+     * @param {(detail: PlayerEvents[Type]) => void} callback
+     */
     async on(type, callback) {
-      (await talk).player.addEventListener(type, ({ detail }) => callback(detail));
+      (await talk).player.on(type, callback);
     },
   };
 }

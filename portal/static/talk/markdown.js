@@ -3,6 +3,7 @@
 import { Marked } from "../vendor/marked.esm.js";
 import "../vendor/purify.min.js"; // it puts itself into the window
 
+/** @param {string} text */
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 
 // What looks like HTML is what somebody wrote, not the page's: it is shown. Headings are bold lines: those of the page
@@ -30,7 +31,10 @@ const ALLOWED = {
   RETURN_DOM_FRAGMENT: true,
 };
 
-/** @returns {DocumentFragment} */
+/**
+ * @param {string} text
+ * @returns {DocumentFragment}
+ */
 export function rendered(text) {
   const fragment = window.DOMPurify.sanitize(marked.parse(text), ALLOWED);
   for (const link of fragment.querySelectorAll("a")) {

@@ -2,14 +2,23 @@
 
 import { jobDone } from "../job.js";
 
+/**
+ * An avatar that lacks what a lip-sync needs of it, and the job that makes that.
+ * @typedef {{avatar: string, lipsync: string, job: string}} Lacking
+ */
+
 export class Preparation {
   /** @param {() => void} changed it begins to be waited for, or no longer is */
   constructor(changed) {
     this.changed = changed;
-    this.coming = null; // {avatar, lipsync, share, aborting}
+    /** @type {{avatar: string, lipsync: string, share: number, aborting: AbortController}?} share: how much is done, 0 to 1 */
+    this.coming = null;
   }
 
-  /** Resolves when the avatar is prepared; rejects with a PortalError if it will not be ("stopped": forgotten). */
+  /**
+   * Resolves when the avatar is prepared; rejects with a PortalError if it will not be ("stopped": forgotten).
+   * @param {Lacking} lacking
+   */
   async wait({ avatar, lipsync, job }) {
     const coming = { avatar, lipsync, share: 0, aborting: new AbortController() };
     this.forget();

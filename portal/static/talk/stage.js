@@ -1,6 +1,9 @@
 /** The frame: the avatar's still until there are pictures, and what lies over them. The pictures are the player's. */
 
+import { find } from "../dom.js";
 import { beside, posterOf } from "../server.js";
+
+/** @typedef {import("../types/api.d.ts").AvatarView} AvatarView */
 
 const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the still
 const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
@@ -9,9 +12,14 @@ export class Stage {
   /** @param {HTMLElement} frame */
   constructor(frame) {
     this.frame = frame;
-    for (const name of ["preview", "poster", "backdrop", "subtitle", "state", "coming", "preparing"]) {
-      this[name] = frame.querySelector(`.vv-${name}`);
-    }
+    this.preview = find(frame, ".vv-preview", HTMLVideoElement);
+    this.poster = find(frame, ".vv-poster", HTMLImageElement);
+    this.backdrop = find(frame, ".vv-backdrop", HTMLImageElement);
+    this.subtitle = find(frame, ".vv-subtitle", HTMLElement);
+    this.state = find(frame, ".vv-state", HTMLElement);
+    this.coming = find(frame, ".vv-coming", HTMLElement);
+    this.preparing = find(frame, ".vv-preparing", HTMLElement);
+    /** @type {AvatarView?} */
     this.avatar = null;
     this.onResized = new ResizeObserver(() => this.fit());
     this.onResized.observe(frame);
@@ -26,6 +34,7 @@ export class Stage {
     this.frame.dataset.media = name;
   }
 
+  /** @param {AvatarView} avatar */
   showAvatar(avatar) {
     this.avatar = avatar;
     const { poster, backdrop } = this;
@@ -36,7 +45,10 @@ export class Stage {
     this.playPreview(avatar.preview ? beside(avatar.preview) : "");
   }
 
-  /** The still comes to life where that is no worse to look at, and for who does not mind motion. */
+  /**
+   * The still comes to life where that is no worse to look at, and for who does not mind motion.
+   * @param {string} moving address; "": there is none
+   */
   playPreview(moving) {
     const { preview } = this;
     if (preview.dataset.src === moving) return;
@@ -59,13 +71,21 @@ export class Stage {
     this.frame.classList.toggle("vv-cover", factor < FILL_WITHIN && factor > 1 / FILL_WITHIN);
   }
 
-  /** In place of an avatar, where there is none: why. */
+  /**
+   * In place of an avatar, where there is none: why.
+   * @param {boolean} isNone
+   * @param {string} why
+   */
   showNone(isNone, why) {
     this.frame.classList.toggle("vv-none", isNone);
     this.preparing.textContent = why;
   }
 
-  /** @returns {boolean} whether it is another state */
+  /**
+   * @param {string} name
+   * @param {string} label
+   * @returns {boolean} whether it is another state
+   */
   showState(name, label) {
     const isOther = this.state.dataset.state !== name;
     this.state.dataset.state = name;
@@ -73,13 +93,18 @@ export class Stage {
     return isOther;
   }
 
+  /** @param {string} text */
   showSubtitle(text) {
     if (this.subtitle.textContent !== text) this.subtitle.textContent = text;
   }
 
-  /** @param {string} text what is being prepared; "": nothing */
+  /**
+   * @param {string} text what is being prepared; "": nothing
+   * @param {number} share how much is done, 0 to 1
+   */
   showComing(text, share) {
-    const [words, bar] = this.coming.children;
+    const words = find(this.coming, "span", HTMLElement);
+    const bar = find(this.coming, "progress", HTMLProgressElement);
     this.coming.hidden = !text;
     if (words.textContent !== text) words.textContent = text;
     bar.value = share;

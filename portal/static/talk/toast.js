@@ -7,10 +7,14 @@ export class Toast {
   constructor(element) {
     this.element = element;
     this.standing = "";
-    this.timer = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
   }
 
-  /** @param {number} forMs Infinity: it stands until hide() */
+  /**
+   * @param {string} text
+   * @param {number} forMs Infinity: it stands until hide()
+   */
   show(text, forMs = SHOWN_MS) {
     clearTimeout(this.timer);
     if (forMs < Infinity) this.timer = setTimeout(() => this.pass(), forMs);
@@ -29,6 +33,7 @@ export class Toast {
     else this.hide();
   }
 
+  /** @param {string} text */
   put(text) {
     this.element.textContent = text;
     this.element.classList.add("vv-on");

@@ -1,0 +1,82 @@
+/** Requests of the HTTP API. */
+
+import { PortalError, errorOf } from "../errors.js";
+import { beside } from "../server.js";
+
+const SILENCE_MS = 60_000; // without a byte in either direction: nobody answers any more
+const JSON_TYPE = "application/json";
+
+/**
+ * One request of the HTTP API; a body that is no form goes as JSON. Rejects with a PortalError.
+ * @param {"GET" | "POST" | "PATCH" | "DELETE"} method
+ * @param {string} path
+ * @param {object} [body]
+ * @param {(share: number) => void} [sent] called with 0..1 while the body goes up
+ * @returns {Promise<any>} `any`: who asks knows what is answered there, and says so
+ */
+export function api(method, path, body, sent) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, beside(path));
+    request.responseType = "json";
+    const silent = new Silence(() => request.abort());
+    request.onerror = request.onabort = () => reject(unreachable());
+    request.onprogress = () => silent.broken();
+    request.onloadend = () => silent.over();
+    request.onload = () => {
+      if (request.status < 400) resolve(request.response);
+      else reject(refused(request.status, request.response));
+    };
+    request.upload.onprogress = ({ loaded, total }) => {
+      silent.broken();
+      sent?.(total ? loaded / total : 0);
+    };
+    const form = body === undefined || body instanceof FormData;
+    if (!form) request.setRequestHeader("Content-Type", JSON_TYPE);
+    request.send(form ? body : JSON.stringify(body));
+  });
+}
+
+/** Calls `then` once nothing has been heard for SILENCE_MS. */
+class Silence {
+  /** @param {() => void} then */
+  constructor(then) {
+    this.then = then;
+    this.timer = setTimeout(then, SILENCE_MS);
+  }
+
+  broken() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.then, SILENCE_MS);
+  }
+
+  over() {
+    clearTimeout(this.timer);
+  }
+}
+
+/**
+ * A picture that the API draws, as a Blob. Rejects with a PortalError.
+ * @param {string} path
+ * @param {object} body
+ * @param {AbortSignal} signal
+ */
+export async function picture(path, body, signal) {
+  const headers = { "Content-Type": JSON_TYPE };
+  const request = fetch(beside(path), { method: "POST", headers, body: JSON.stringify(body), signal });
+  const answer = await request.catch(() => Promise.reject(unreachable()));
+  if (answer.ok) return answer.blob();
+  throw refused(answer.status, await answer.json().catch(() => null));
+}
+
+function unreachable() {
+  return new PortalError({ code: "unreachable" });
+}
+
+/**
+ * @param {number} status
+ * @param {{error?: import("../types/api.d.ts").ErrorView} | null} answer
+ */
+function refused(status, answer) {
+  return new PortalError(errorOf(status, answer));
+}

@@ -1,0 +1,162 @@
+// @ts-nocheck
+/**
+ * A field for each parameter of a network. It has a name, an element, a value that is read and set, and wrong(), which
+ * tells what does not fit and gives where.
+ */
+
+import { make } from "../dom.js";
+
+/** Where sliders end. The number beside each may lie beyond, as far as the server takes it. */
+const SLIDERS = {
+  bbox_shift: { min: "-50", max: "50", step: "1" },
+  extra_margin: { min: "0", max: "100", step: "1" },
+  left_cheek_width: { min: "0", max: "256", step: "1" },
+  right_cheek_width: { min: "0", max: "256", step: "1" },
+  upper_boundary_ratio: { min: "0", max: "0.95", step: "0.01" },
+};
+const MODES = ["jaw", "raw", "neck"];
+const SIDES = ["above", "below", "left", "right"];
+const NOT_WHOLE = ["upper_boundary_ratio"];
+const OF_THE_JAW = ["left_cheek_width", "right_cheek_width"];
+
+/** Whether a parameter makes a difference beside the others. */
+export function counts(name, parameters) {
+  return parameters.parsing_mode === "jaw" || !OF_THE_JAW.includes(name);
+}
+
+export function fieldOf(desk, backend, name) {
+  const id = `vv-${backend}-${name}`;
+  if (name === "parsing_mode") return new ModeField(desk, id, name);
+  if (name === "smooth") return new TickField(desk, id, name);
+  return name === "pads" ? new PadsField(desk, id, name) : new NumberField(desk, id, name);
+}
+
+function labelOf(desk, id, name) {
+  return make("label", { for: id, id: `${id}-label` }, desk.t(`parameter.${name}`), " ", make("code", {}, name));
+}
+
+function about(desk, id, name) {
+  return make("small", { id: `${id}-about` }, desk.t(`about.${name}`));
+}
+
+/** Numbers of one field, with a line that says what fits where one of them does not. */
+class Numbers {
+  constructor(desk, name, count, attributes = {}) {
+    const [min, max] = desk.settings.ranges[name];
+    const step = NOT_WHOLE.includes(name) ? "0.01" : "1";
+    const limits = { min: String(min), max: String(max), step };
+    this.inputs = Array.from({ length: count }, () => make("input", { type: "number", ...limits, ...attributes }));
+    this.line = make("small", { class: "vv-fault", role: "alert", hidden: true });
+    this.words = desk.t(NOT_WHOLE.includes(name) ? "anyNumber" : "wholeNumber", { min, max });
+    this.fits = (value) => value >= min && value <= max && (NOT_WHOLE.includes(name) || Number.isInteger(value));
+  }
+
+  /** An empty one does not fit either. */
+  wrong() {
+    for (const input of this.inputs) input.setAttribute("aria-invalid", String(!this.fits(input.valueAsNumber)));
+    const wrong = this.inputs.find(({ valueAsNumber }) => !this.fits(valueAsNumber));
+    if (this.line.hidden !== !wrong) {
+      this.line.textContent = wrong ? this.words : ""; // changed, so that it is read out
+      this.line.hidden = !wrong;
+    }
+    return wrong;
+  }
+}
+
+/** A slider, and a number for what lies beyond its ends. */
+class NumberField {
+  constructor(desk, id, name) {
+    this.name = name;
+    const described = { "aria-describedby": `${id}-about` };
+    this.slider = make("input", { type: "range", ...SLIDERS[name], "aria-labelledby": `${id}-label`, ...described });
+    this.numbers = new Numbers(desk, name, 1, { id, ...described });
+    [this.number] = this.numbers.inputs;
+    const both = make("div", { class: "vv-slide" }, this.slider, this.number);
+    const parts = [labelOf(desk, id, name), both, this.numbers.line, about(desk, id, name)];
+    this.element = make("div", { class: "vv-parameter" }, ...parts);
+    this.slider.oninput = () => (this.number.value = this.slider.value);
+    this.number.oninput = () => {
+      if (this.number.value) this.slider.value = this.number.value; // an empty one would put it in the middle
+    };
+  }
+
+  wrong() {
+    return this.numbers.wrong();
+  }
+
+  get value() {
+    return this.number.valueAsNumber;
+  }
+
+  set value(value) {
+    this.number.value = value;
+    this.slider.value = value;
+  }
+}
+
+class ModeField {
+  constructor(desk, id, name) {
+    this.name = name;
+    const options = MODES.map((mode) => make("option", { value: mode }, desk.t(`mode.${mode}`)));
+    this.select = make("select", { id, "aria-describedby": `${id}-about` }, ...options);
+    this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), this.select, about(desk, id, name));
+  }
+
+  wrong() {}
+
+  get value() {
+    return this.select.value;
+  }
+
+  set value(value) {
+    this.select.value = value;
+  }
+}
+
+class TickField {
+  constructor(desk, id, name) {
+    this.name = name;
+    this.box = make("input", { type: "checkbox", id, "aria-describedby": `${id}-about` });
+    const tick = make("div", { class: "vv-tick" }, this.box, labelOf(desk, id, name));
+    this.element = make("div", { class: "vv-parameter" }, tick, about(desk, id, name));
+  }
+
+  wrong() {}
+
+  get value() {
+    return this.box.checked;
+  }
+
+  set value(value) {
+    this.box.checked = value;
+  }
+}
+
+class PadsField {
+  constructor(desk, id, name) {
+    this.name = name;
+    this.numbers = new Numbers(desk, name, SIDES.length);
+    const { inputs, line } = this.numbers;
+    const labels = SIDES.map((side, i) => make("label", {}, make("span", {}, desk.t(`side.${side}`)), inputs[i]));
+    this.element = make(
+      "fieldset",
+      { class: "vv-parameter", "aria-describedby": `${id}-about` },
+      make("legend", {}, desk.t(`parameter.${name}`), " ", make("code", {}, name)),
+      make("div", { class: "vv-pads" }, ...labels),
+      line,
+      about(desk, id, name),
+    );
+  }
+
+  wrong() {
+    return this.numbers.wrong();
+  }
+
+  get value() {
+    return this.numbers.inputs.map((number) => number.valueAsNumber);
+  }
+
+  set value(value) {
+    this.numbers.inputs.forEach((number, i) => (number.value = value[i]));
+  }
+}

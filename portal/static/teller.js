@@ -1,0 +1,24 @@
+/**
+ * Something that tells what happens. Each event carries a `detail`; `Events` says what it is, by the event's type.
+ * @template {Record<string, any>} Events `any`: a class may tell details of any shape, each of its own
+ */
+export class Teller extends EventTarget {
+  /**
+   * @template {keyof Events & string} Type
+   * @param {Type} type
+   * @param {(detail: Events[Type]) => void} callback
+   * @param {AddEventListenerOptions} [options]
+   */
+  on(type, callback, options) {
+    this.addEventListener(type, (event) => callback(/** @type {CustomEvent} */ (event).detail), options);
+  }
+
+  /**
+   * @template {keyof Events & string} Type
+   * @param {Type} type
+   * @param {Events[Type]} [detail]
+   */
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

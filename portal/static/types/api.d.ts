@@ -1,0 +1,129 @@
+/**
+ * What the HTTP API answers with, as portal/api/schemas.py has it, and the choices of the Talk tab. For the type checker
+ * only: no script loads this. tests/portal/test_script_types.py compares it with the server's own.
+ */
+
+export type Language = "en" | "zh";
+
+/** By key, in one language. */
+export type Texts = Record<string, string>;
+
+/** What went wrong, as the server tells it. */
+export interface ErrorView {
+  code: string;
+  /** The cause. */
+  message?: string;
+  /** The remedy. */
+  hint?: string;
+  /** Which of several things the code stands for. */
+  cause?: string;
+  report?: FaceReport | null;
+}
+
+export interface FaceReport {
+  frames?: number;
+  counts: Record<string, number>;
+  /** [status, first frame, last frame] */
+  runs: [string, number, number][];
+  used: [number, number];
+  concerns?: string[];
+  strip?: { file: string; frame: number; status: string; used: boolean }[];
+}
+
+export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
+
+export interface JobResult {
+  clip?: string;
+  notices?: string[];
+  notice_codes?: string[];
+}
+
+export interface JobView {
+  id: string;
+  kind: "prepare" | "clip" | "parts";
+  name: string;
+  state: JobState;
+  stage: string;
+  /** 0 to 1 */
+  progress: number;
+  avatar: string;
+  backend: string;
+  error: ErrorView | null;
+  result: JobResult | null;
+  retryable: boolean;
+  gone: string;
+  speaker: string;
+  file_name: string;
+  /** s since the epoch, as the two below */
+  created_at: number;
+  started_at: number | null;
+  finished_at: number | null;
+}
+
+/** Of boxes and masks, by name. */
+export type Parameters = Record<string, string | number | boolean | number[]>;
+
+/** How the avatar of another project agrees with ours. */
+export interface Imported {
+  from: string;
+  pictures: number;
+  used: number;
+  doubled?: number;
+  faceless?: number;
+  compared?: number;
+  median_iou?: number;
+  networks?: string[];
+  ignored?: number;
+  crops_of?: string;
+  crops_kept?: boolean;
+  masks_kept?: boolean;
+}
+
+export interface AvatarView {
+  id: string;
+  name: string;
+  kind: "still" | "clip";
+  /** px */
+  width: number;
+  height: number;
+  frames: number;
+  poster: string | null;
+  preview: string | null;
+  test_clip: string | null;
+  report: FaceReport;
+  imported: Imported | null;
+  /** x, y, width, height in parts of the picture */
+  face: [number, number, number, number] | null;
+  report_pictures: string[];
+  prepared: Record<string, Parameters>;
+  networks: string[];
+}
+
+export interface BackendView {
+  name: string;
+  ready: boolean;
+  reason: string;
+  remedy: string;
+  voices: string[];
+  online_voices: string[];
+  parameters: Parameters | null;
+  own_network: boolean;
+}
+
+// -- /choices.json: portal/ui/talk.py
+
+export interface Choice {
+  name: string;
+  ready: boolean;
+  remedy: string;
+  fetched: boolean;
+  measuring: boolean;
+  voices: string[];
+  online: string[];
+}
+
+export interface Catalogue {
+  tts: Choice[];
+  lipsync: Choice[];
+  defaults: { avatar?: string; tts?: string; voice?: string; lipsync?: string; transport?: string };
+}

@@ -1,0 +1,192 @@
+/**
+ * The messages of the session socket, as portal/api/messages.py has them; docs/protocol.md says what they mean. For the
+ * type checker only: no script loads this. tests/portal/test_script_types.py compares it with the server's own.
+ */
+
+export interface Remark {
+  role: "user" | "assistant";
+  content: string;
+}
+
+export interface Hello {
+  type: "hello";
+  avatar?: string;
+  voice?: string;
+  tts?: string;
+  lipsync?: string;
+  wait?: boolean;
+  token?: string;
+  history?: Remark[];
+}
+
+export interface Offer {
+  type: "offer";
+  sdp: string;
+}
+
+export interface Candidate {
+  type: "candidate";
+  candidate: string;
+  sdpMid?: string | null;
+  sdpMLineIndex?: number | null;
+}
+
+export interface MediaUse {
+  type: "media";
+  use: "webrtc" | "websocket";
+  reason?: string;
+}
+
+export type Mode = "chat" | "echo";
+
+export interface Say {
+  type: "say";
+  text: string;
+  mode: Mode;
+}
+
+export interface Interrupt {
+  type: "interrupt";
+}
+
+export interface SwapAvatar {
+  type: "avatar";
+  id: string;
+}
+
+export interface Stats {
+  type: "stats";
+  transport: string | null;
+  fps: number | null;
+  frames: number;
+  firstFrameMs: number | null;
+  avSkewMs: number | null;
+}
+
+export interface Ping {
+  type: "ping";
+  /** Comes back in the pong. */
+  t: number;
+}
+
+export interface Bye {
+  type: "bye";
+}
+
+export type ClientMessage =
+  | Hello
+  | Offer
+  | Candidate
+  | MediaUse
+  | Say
+  | Interrupt
+  | SwapAvatar
+  | Stats
+  | Ping
+  | Bye;
+
+// -- what the server says
+
+export interface AvatarName {
+  id: string;
+  name: string;
+}
+
+export interface Welcome {
+  type: "welcome";
+  session: string;
+  resumed: boolean;
+  token: string;
+  iceServers: RTCIceServer[];
+  fps: number;
+  sampleRate: number;
+  width: number;
+  height: number;
+  avatar: AvatarName;
+}
+
+export interface Answer {
+  type: "answer";
+  sdp: string;
+}
+
+export type TurnState = "idle" | "queued" | "thinking" | "speaking" | "done" | "interrupted";
+
+export interface Turn {
+  type: "turn";
+  turn: number;
+  state: TurnState;
+}
+
+export interface Text {
+  type: "text";
+  turn: number;
+  delta: string;
+}
+
+export interface Subtitle {
+  type: "subtitle";
+  turn: number;
+  text: string;
+  /** Media time, in seconds, at which it is heard. */
+  start: number;
+  end: number;
+  /** false: no voice speaks it. */
+  spoken: boolean;
+}
+
+export interface Notice {
+  type: "notice";
+  code: string;
+  message: string;
+  hint: string;
+}
+
+export interface Refusal {
+  type: "error";
+  code: string;
+  message: string;
+  hint: string;
+  cause?: string;
+  /** Of an avatar that is being prepared for a lip-sync: the three below. */
+  avatar?: string;
+  lipsync?: string;
+  job?: string;
+}
+
+export interface Metrics {
+  type: "metrics";
+  turn: number;
+  stages: Record<string, number>;
+}
+
+export interface Shown {
+  type: "avatar";
+  avatar: AvatarName;
+}
+
+export interface Waiting {
+  type: "waiting";
+  /** In the line; the first is 1. */
+  place: number;
+}
+
+export interface Pong {
+  type: "pong";
+  t: number;
+  /** Where the media clock is, in seconds. */
+  media: number | null;
+}
+
+export type ServerMessage =
+  | Welcome
+  | Answer
+  | Turn
+  | Text
+  | Subtitle
+  | Notice
+  | Refusal
+  | Metrics
+  | Shown
+  | Waiting
+  | Pong;
