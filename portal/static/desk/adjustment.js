@@ -1,4 +1,3 @@
-// @ts-nocheck
 /** Choosing the parameters by which an avatar is prepared for a network. */
 
 import { make } from "../dom.js";
@@ -6,15 +5,30 @@ import { PortalError } from "../errors.js";
 import { picture } from "./api.js";
 import { counts, fieldOf } from "./fields.js";
 
+/**
+ * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
+ * @typedef {import("../types/api.d.ts").Parameters} Parameters
+ * @typedef {import("./desk.js").Desk} Desk
+ *
+ * A lip-sync backend for which avatars are prepared.
+ * @typedef {import("../types/api.d.ts").BackendView & {parameters: Parameters}} Network
+ */
+
 /** Before the preview is drawn anew: a slider that is being moved asks once. */
 const SETTLED_MS = 250;
 
 /** The form for the parameters that matter to a backend, beside the picture of what they do. */
 export class Adjustment {
-  /** `note`: where it is told what was refused. */
+  /**
+   * @param {Desk} desk
+   * @param {Network} backend
+   * @param {HTMLElement} note where it is told what was refused
+   */
   constructor(desk, backend, note) {
     this.backend = backend;
     this.note = note;
+    /** @type {AvatarView?} */
+    this.avatar = null;
     this.preview = new Preview(desk);
     this.fields = Object.keys(backend.parameters).map((name) => fieldOf(desk, backend.name, name));
     const reset = make("button", { type: "button", class: "vv-quiet" }, desk.t("resetParameters"));
@@ -33,7 +47,10 @@ export class Adjustment {
     this.element.oninput = () => this.#changed();
   }
 
-  /** From what is in use. */
+  /**
+   * From what is in use.
+   * @param {AvatarView} avatar
+   */
   open(avatar) {
     this.avatar = avatar;
     this.#fill({ ...this.backend.parameters, ...avatar.prepared[this.backend.name] });
@@ -66,6 +83,7 @@ export class Adjustment {
     return wrong.find(Boolean);
   }
 
+  /** @param {Parameters} parameters */
   #fill(parameters) {
     for (const field of this.fields) field.value = parameters[field.name];
   }
@@ -75,7 +93,7 @@ export class Adjustment {
     const values = Object.fromEntries(this.fields.map((field) => [field.name, field.value]));
     for (const field of this.fields) field.element.hidden = !counts(field.name, values);
     this.preview.quiet();
-    if (this.#wrong()) return;
+    if (this.#wrong() || !this.avatar) return;
     const wish = { backend: this.backend.name, parameters: this.chosen };
     this.preview.ask(`api/avatars/${this.avatar.id}/parts/preview`, wish, afterMs);
   }
@@ -83,10 +101,12 @@ export class Adjustment {
 
 /** The first frame with box and mask. Of several questions the last one's answer is shown. */
 class Preview {
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
   #asking = new AbortController();
   #shown = "";
 
+  /** @param {Desk} desk */
   constructor(desk) {
     this.desk = desk;
     this.image = make("img", { alt: desk.t("previewAlt") });
@@ -94,6 +114,11 @@ class Preview {
     this.element = make("figure", {}, this.image, make("figcaption", {}, desk.t("previewHint")), this.fault);
   }
 
+  /**
+   * @param {string} path
+   * @param {object} wish
+   * @param {number} afterMs
+   */
   ask(path, wish, afterMs) {
     this.#stop();
     const { signal } = this.#asking;
@@ -111,6 +136,11 @@ class Preview {
     this.#show("");
   }
 
+  /**
+   * @param {string} path
+   * @param {object} wish
+   * @param {AbortSignal} signal
+   */
   async #draw(path, wish, signal) {
     let drawn;
     try {
@@ -129,6 +159,7 @@ class Preview {
     this.#asking = new AbortController();
   }
 
+  /** @param {string} url "": nothing */
   #show(url) {
     URL.revokeObjectURL(this.#shown);
     this.#shown = url;

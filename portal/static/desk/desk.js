@@ -31,11 +31,6 @@ export async function openTab(name) {
   return document.querySelector(`vivavoce-${name}`);
 }
 
-/** Whether moving pictures wait until they are asked for. */
-export function isStillWanted() {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}
-
 /** Base of the tabs' elements. */
 export class Desk extends HTMLElement {
   /** @type {Language} */

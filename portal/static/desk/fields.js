@@ -1,4 +1,3 @@
-// @ts-nocheck
 /**
  * A field for each parameter of a network. It has a name, an element, a value that is read and set, and wrong(), which
  * tells what does not fit and gives where.
@@ -6,7 +5,18 @@
 
 import { make } from "../dom.js";
 
-/** Where sliders end. The number beside each may lie beyond, as far as the server takes it. */
+/**
+ * @typedef {import("../types/api.d.ts").Parameters} Parameters
+ * @typedef {import("./desk.js").Desk} Desk
+ *
+ * wrong: where something does not fit, and it says so there.
+ * @typedef {{name: string, element: HTMLElement, value: Parameters[string], wrong: () => HTMLElement | undefined}} Field
+ */
+
+/**
+ * Where sliders end. The number beside each may lie beyond, as far as the server takes it.
+ * @type {Record<string, {min: string, max: string, step: string}>}
+ */
 const SLIDERS = {
   bbox_shift: { min: "-50", max: "50", step: "1" },
   extra_margin: { min: "0", max: "100", step: "1" },
@@ -19,11 +29,21 @@ const SIDES = ["above", "below", "left", "right"];
 const NOT_WHOLE = ["upper_boundary_ratio"];
 const OF_THE_JAW = ["left_cheek_width", "right_cheek_width"];
 
-/** Whether a parameter makes a difference beside the others. */
+/**
+ * Whether a parameter makes a difference beside the others.
+ * @param {string} name
+ * @param {Parameters} parameters
+ */
 export function counts(name, parameters) {
   return parameters.parsing_mode === "jaw" || !OF_THE_JAW.includes(name);
 }
 
+/**
+ * @param {Desk} desk
+ * @param {string} backend
+ * @param {string} name
+ * @returns {Field}
+ */
 export function fieldOf(desk, backend, name) {
   const id = `vv-${backend}-${name}`;
   if (name === "parsing_mode") return new ModeField(desk, id, name);
@@ -31,16 +51,32 @@ export function fieldOf(desk, backend, name) {
   return name === "pads" ? new PadsField(desk, id, name) : new NumberField(desk, id, name);
 }
 
+/**
+ * @param {Desk} desk
+ * @param {string} id
+ * @param {string} name
+ */
 function labelOf(desk, id, name) {
   return make("label", { for: id, id: `${id}-label` }, desk.t(`parameter.${name}`), " ", make("code", {}, name));
 }
 
+/**
+ * @param {Desk} desk
+ * @param {string} id
+ * @param {string} name
+ */
 function about(desk, id, name) {
   return make("small", { id: `${id}-about` }, desk.t(`about.${name}`));
 }
 
 /** Numbers of one field, with a line that says what fits where one of them does not. */
 class Numbers {
+  /**
+   * @param {Desk} desk
+   * @param {string} name
+   * @param {number} count
+   * @param {Record<string, string>} attributes
+   */
   constructor(desk, name, count, attributes = {}) {
     const [min, max] = desk.settings.ranges[name];
     const step = NOT_WHOLE.includes(name) ? "0.01" : "1";
@@ -48,6 +84,7 @@ class Numbers {
     this.inputs = Array.from({ length: count }, () => make("input", { type: "number", ...limits, ...attributes }));
     this.line = make("small", { class: "vv-fault", role: "alert", hidden: true });
     this.words = desk.t(NOT_WHOLE.includes(name) ? "anyNumber" : "wholeNumber", { min, max });
+    /** @param {number} value */
     this.fits = (value) => value >= min && value <= max && (NOT_WHOLE.includes(name) || Number.isInteger(value));
   }
 
@@ -65,12 +102,17 @@ class Numbers {
 
 /** A slider, and a number for what lies beyond its ends. */
 class NumberField {
+  /**
+   * @param {Desk} desk
+   * @param {string} id
+   * @param {string} name
+   */
   constructor(desk, id, name) {
     this.name = name;
     const described = { "aria-describedby": `${id}-about` };
     this.slider = make("input", { type: "range", ...SLIDERS[name], "aria-labelledby": `${id}-label`, ...described });
     this.numbers = new Numbers(desk, name, 1, { id, ...described });
-    [this.number] = this.numbers.inputs;
+    this.number = this.numbers.inputs[0];
     const both = make("div", { class: "vv-slide" }, this.slider, this.number);
     const parts = [labelOf(desk, id, name), both, this.numbers.line, about(desk, id, name)];
     this.element = make("div", { class: "vv-parameter" }, ...parts);
@@ -84,17 +126,22 @@ class NumberField {
     return this.numbers.wrong();
   }
 
+  /** @returns {Parameters[string]} */
   get value() {
     return this.number.valueAsNumber;
   }
 
   set value(value) {
-    this.number.value = value;
-    this.slider.value = value;
+    this.number.value = this.slider.value = String(value);
   }
 }
 
 class ModeField {
+  /**
+   * @param {Desk} desk
+   * @param {string} id
+   * @param {string} name
+   */
   constructor(desk, id, name) {
     this.name = name;
     const options = MODES.map((mode) => make("option", { value: mode }, desk.t(`mode.${mode}`)));
@@ -102,18 +149,27 @@ class ModeField {
     this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), this.select, about(desk, id, name));
   }
 
-  wrong() {}
+  /** @returns {undefined} whatever is chosen fits */
+  wrong() {
+    return undefined;
+  }
 
+  /** @returns {Parameters[string]} */
   get value() {
     return this.select.value;
   }
 
   set value(value) {
-    this.select.value = value;
+    this.select.value = String(value);
   }
 }
 
 class TickField {
+  /**
+   * @param {Desk} desk
+   * @param {string} id
+   * @param {string} name
+   */
   constructor(desk, id, name) {
     this.name = name;
     this.box = make("input", { type: "checkbox", id, "aria-describedby": `${id}-about` });
@@ -121,18 +177,27 @@ class TickField {
     this.element = make("div", { class: "vv-parameter" }, tick, about(desk, id, name));
   }
 
-  wrong() {}
+  /** @returns {undefined} whatever is chosen fits */
+  wrong() {
+    return undefined;
+  }
 
+  /** @returns {Parameters[string]} */
   get value() {
     return this.box.checked;
   }
 
   set value(value) {
-    this.box.checked = value;
+    this.box.checked = Boolean(value);
   }
 }
 
 class PadsField {
+  /**
+   * @param {Desk} desk
+   * @param {string} id
+   * @param {string} name
+   */
   constructor(desk, id, name) {
     this.name = name;
     this.numbers = new Numbers(desk, name, SIDES.length);
@@ -152,11 +217,13 @@ class PadsField {
     return this.numbers.wrong();
   }
 
+  /** @returns {Parameters[string]} */
   get value() {
     return this.numbers.inputs.map((number) => number.valueAsNumber);
   }
 
   set value(value) {
-    this.numbers.inputs.forEach((number, i) => (number.value = value[i]));
+    const pads = Array.isArray(value) ? value : [];
+    this.numbers.inputs.forEach((number, i) => (number.value = String(pads[i])));
   }
 }

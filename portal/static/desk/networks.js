@@ -1,4 +1,3 @@
-// @ts-nocheck
 /** The networks in the closer look at an avatar: for which it is prepared, and preparing it with chosen parameters. */
 
 import { make, percent, withCode } from "../dom.js";
@@ -6,34 +5,52 @@ import { PortalError } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
 import { Adjustment } from "./adjustment.js";
 import { api } from "./api.js";
-import { jobActions, jobFailure, noticesOf } from "./job-parts.js";
 import { counts } from "./fields.js";
+import { jobActions, jobFailure, noticesOf } from "./job-parts.js";
+
+/**
+ * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
+ * @typedef {import("../types/api.d.ts").BackendView} BackendView
+ * @typedef {import("../types/api.d.ts").JobView} JobView
+ * @typedef {import("../types/api.d.ts").Parameters} Parameters
+ * @typedef {import("./adjustment.js").Network} Network
+ * @typedef {import("./desk.js").Desk} Desk
+ */
 
 /**
  * The section of the dialog: a row a network, those that cannot run here folded together below the others. It stays in
  * its place while the rest of the dialog is filled anew.
  */
 export class Networks {
-  #rows = [];
-  #jobs = [];
+  #rows = /** @type {NetworkRow[]} */ ([]);
+  #jobs = /** @type {JobView[]} */ ([]);
+  /** @type {{rows: HTMLElement, unready: HTMLElement, folded: HTMLElement, summary: HTMLElement}?} */
   #places = null;
 
+  /** @param {Desk} desk */
   constructor(desk) {
     this.desk = desk;
+    /** @type {AvatarView?} */
+    this.avatar = null;
     this.element = make("section", { class: "vv-networks" });
   }
 
-  /** Begin with an avatar. What can run here is asked anew each time: weights may have come meanwhile. */
+  /**
+   * Begin with an avatar. What can run here is asked anew each time: weights may have come meanwhile.
+   * @param {AvatarView} avatar
+   */
   async open(avatar) {
     this.close();
     this.avatar = avatar;
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
     const rows = make("div", { class: "vv-jobs" });
     const unready = make("div", { class: "vv-jobs" });
-    const folded = make("details", { class: "vv-unready", hidden: true }, make("summary"), unready);
+    const summary = make("summary");
+    const folded = make("details", { class: "vv-unready", hidden: true }, summary, unready);
     const hint = make("p", { class: "vv-soft" }, this.desk.t("networksHint"));
     this.element.replaceChildren(make("h3", {}, this.desk.t("networks")), hint, note, rows, folded);
-    this.#places = { rows, unready, folded };
+    this.#places = { rows, unready, folded, summary };
+    /** @type {BackendView[]} */
     let backends;
     try {
       backends = (await api("GET", "api/backends")).lipsync;
@@ -41,12 +58,16 @@ export class Networks {
       if (!(error instanceof PortalError)) throw error;
       return this.desk.tell(note, ...this.desk.explain(error));
     }
-    if (!rows.isConnected) return; // it was closed, or another one opened meanwhile
-    this.#rows = backends.filter(({ parameters }) => parameters).map((backend) => new NetworkRow(this.desk, backend));
+    if (!rows.isConnected || !this.avatar) return; // it was closed, or another one opened meanwhile
+    const networks = /** @type {Network[]} */ (backends.filter(({ parameters }) => parameters));
+    this.#rows = networks.map((backend) => new NetworkRow(this.desk, backend));
     this.show(this.avatar);
   }
 
-  /** The avatar as it is now. */
+  /**
+   * The avatar as it is now.
+   * @param {AvatarView} avatar
+   */
   show(avatar) {
     this.avatar = avatar;
     for (const row of this.#rows) row.show(avatar, this.#jobs);
@@ -54,16 +75,18 @@ export class Networks {
   }
 
   #arrange() {
-    const { rows, unready, folded } = this.#places;
+    if (!this.#places) return;
+    const { rows, unready, folded, summary } = this.#places;
     for (const { element, folded: within } of this.#rows) {
       const place = within ? unready : rows;
       if (element.parentElement !== place) place.append(element);
     }
     const count = unready.children.length;
     folded.hidden = !count;
-    folded.firstElementChild.textContent = this.desk.t("unready", { count });
+    summary.textContent = this.desk.t("unready", { count });
   }
 
+  /** @param {JobView[]} jobs */
   showJobs(jobs) {
     this.#jobs = jobs;
     if (this.avatar) this.show(this.avatar);
@@ -80,9 +103,16 @@ export class Networks {
 class NetworkRow {
   #shown = "";
 
+  /**
+   * @param {Desk} desk
+   * @param {Network} backend
+   */
   constructor(desk, backend) {
     this.desk = desk;
     this.backend = backend;
+    /** @type {AvatarView?} */
+    this.avatar = null;
+    this.folded = false; // it lies with those that cannot run here
     this.state = make("span", { class: "vv-chip" });
     this.prepare = make("button", { type: "button", class: "vv-quiet" }, desk.t("prepare"));
     this.adjust = make("button", { type: "button", class: "vv-quiet", "aria-expanded": "false" }, desk.t("adjust"));
@@ -105,7 +135,7 @@ class NetworkRow {
       this.note,
     );
     this.prepare.onclick = () => this.queue({});
-    this.adjust.onclick = () => this.unfold(this.form.element.hidden);
+    this.adjust.onclick = () => this.unfold(Boolean(this.form.element.hidden));
     this.form.element.onsubmit = async (event) => {
       event.preventDefault();
       if (!this.form.check()) return;
@@ -116,19 +146,23 @@ class NetworkRow {
     };
   }
 
+  /**
+   * @param {AvatarView} avatar
+   * @param {JobView[]} jobs
+   */
   show(avatar, jobs) {
     this.avatar = avatar;
     const job = jobs.find(({ avatar: of, backend }) => of === avatar.id && backend === this.backend.name);
-    const state = this.#stateWith(job);
+    const state = this.#stateOf(avatar, job);
     this.element.dataset.state = state;
     this.state.textContent = this.desk.t(`network.${state}`);
-    this.state.dataset.state = { making: "running", prepared: "done" }[state] ?? "";
+    this.state.dataset.state = state === "making" ? "running" : state === "prepared" ? "done" : "";
     this.folded = state === "unready" && job?.state !== "failed";
     this.state.hidden = this.folded; // where it lies, it is said of all
     this.#offerUsual();
     this.adjust.hidden = !["making", "prepared", "bare"].includes(state) || !Object.keys(this.backend.parameters).length;
     this.progress.hidden = state !== "making";
-    if (state === "making") {
+    if (job && state === "making") {
       this.bar.value = job.progress;
       this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${percent(job.progress)}`;
     }
@@ -136,7 +170,7 @@ class NetworkRow {
     const shown = JSON.stringify([state, avatar.prepared[this.backend.name], job?.id, job?.state]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.body.replaceChildren(...this.#content(state, job));
+    this.body.replaceChildren(...this.#content(avatar, state, job));
     const open = job && (isActive(job) || job.state === "failed");
     this.ofJob.replaceChildren(...(open ? jobActions(this.desk, job) : []));
   }
@@ -145,16 +179,20 @@ class NetworkRow {
     this.form.close();
   }
 
+  /** @param {boolean} open */
   unfold(open) {
     this.adjust.setAttribute("aria-expanded", String(open));
-    if (open) this.form.open(this.avatar);
+    if (open && this.avatar) this.form.open(this.avatar);
     else this.form.close();
     this.#offerUsual();
   }
 
+  /** @param {Parameters} parameters that are not the usual ones */
   async queue(parameters) {
+    const { avatar } = this;
+    if (!avatar) return;
     await this.desk.attempt(this.element, async () => {
-      await api("POST", `api/avatars/${this.avatar.id}/parts`, { backend: this.backend.name, parameters });
+      await api("POST", `api/avatars/${avatar.id}/parts`, { backend: this.backend.name, parameters });
       await feed.refresh();
     });
   }
@@ -164,26 +202,37 @@ class NetworkRow {
     this.prepare.hidden = this.element.dataset.state !== "bare" || !this.form.element.hidden;
   }
 
-  #stateWith(job) {
+  /**
+   * @param {AvatarView} avatar
+   * @param {JobView | undefined} job that prepares it, or did
+   */
+  #stateOf(avatar, job) {
     const { name, ready, own_network: own } = this.backend;
     if (job && isActive(job)) return "making";
     if (!ready) return "unready";
-    if (own && !this.avatar.networks.includes(name)) return "lacking";
-    return this.avatar.prepared[name] ? "prepared" : "bare";
+    if (own && !avatar.networks.includes(name)) return "lacking";
+    return avatar.prepared[name] ? "prepared" : "bare";
   }
 
-  #content(state, job) {
+  /**
+   * @param {AvatarView} avatar
+   * @param {string} state
+   * @param {JobView | undefined} job
+   */
+  #content(avatar, state, job) {
     const { name, remedy } = this.backend;
+    /** @type {HTMLElement[]} */
     const content = [];
+    /** @param {string} text */
     const told = (text) => content.push(make("p", { class: "vv-soft" }, ...withCode(text)));
     if (state === "unready") {
       const own = `hint.${state}`; // in Chinese; in English the server's sentence is more exact
       if (this.desk.has(own)) told(this.desk.t(own, { backend: name }));
       else told(remedy);
     }
-    if (state === "lacking") told(this.desk.t("lackingNetwork", { avatar: this.avatar.id, backend: name }));
+    if (state === "lacking") told(this.desk.t("lackingNetwork", { avatar: avatar.id, backend: name }));
     if (state === "prepared") {
-      const settings = this.#settings(this.avatar.prepared[name]);
+      const settings = this.#settings(avatar.prepared[name]);
       if (settings) told(settings);
       if (job?.result) content.push(...noticesOf(this.desk, job.result));
     }
@@ -191,7 +240,10 @@ class NetworkRow {
     return content;
   }
 
-  /** With what it was prepared, as far as that is not usual; nothing where there is nothing to choose. */
+  /**
+   * With what it was prepared, as far as that is not usual; nothing where there is nothing to choose.
+   * @param {Parameters} prepared
+   */
   #settings(prepared) {
     const usual = this.backend.parameters;
     if (!Object.keys(usual).length) return "";
@@ -202,6 +254,7 @@ class NetworkRow {
     return this.desk.t("preparedWith", { settings: words.join(" · ") });
   }
 
+  /** @param {Parameters[string]} value */
   #valueWords(value) {
     if (typeof value === "boolean") return this.desk.t(value ? "on" : "off");
     return Array.isArray(value) ? value.join(", ") : String(value);

@@ -1,0 +1,336 @@
+/** The closer look at one avatar: what it is, what can be done with it, and its networks. */
+
+import { find, make } from "../dom.js";
+import { PortalError } from "../errors.js";
+import { feed, isActive } from "../jobs-feed.js";
+import { beside } from "../server.js";
+import { api } from "./api.js";
+import { openTab } from "./desk.js";
+import { askingBack, jobFailure } from "./job-parts.js";
+import { movingPicture } from "./moving-picture.js";
+import { Networks } from "./networks.js";
+
+/**
+ * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
+ * @typedef {import("../types/api.d.ts").FaceReport} FaceReport
+ * @typedef {import("../types/api.d.ts").JobView} JobView
+ * @typedef {import("./desk.js").Desk} Desk
+ */
+
+/** Overlap of two boxes from which they are of the same face. */
+const SAME_FACE = 0.5;
+
+/**
+ * What the closer look tells of an avatar, but for the networks, which follow by themselves.
+ * @param {AvatarView} avatar
+ */
+function toldOf({ prepared, networks, ...rest }) {
+  return JSON.stringify(rest);
+}
+
+export class AvatarDetail {
+  /** @type {{job: string, button: HTMLButtonElement, note: HTMLElement, shown: string?}?} a test clip that is not there yet */
+  #test = null;
+  #deleted = ""; // id of the avatar that was deleted here
+
+  /**
+   * @param {Desk} desk
+   * @param {HTMLDialogElement} dialog
+   * @param {{reload: () => Promise<void>, again: (avatar: AvatarView) => void, gone: (avatar: AvatarView) => void}} tab
+   *     reload: ask for the avatars anew; again: another crop or picture of the same person; gone: somebody else has
+   *     deleted it
+   */
+  constructor(desk, dialog, tab) {
+    this.desk = desk;
+    this.dialog = dialog;
+    this.tab = tab;
+    /** @type {AvatarView?} */
+    this.current = null;
+    this.networks = new Networks(desk);
+    closeBesideIt(dialog);
+    dialog.append(this.networks.element);
+    dialog.onclose = () => this.networks.close();
+  }
+
+  /** @param {AvatarView} avatar */
+  open(avatar) {
+    this.fill(avatar);
+    this.networks.open(avatar);
+    this.dialog.showModal();
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  /**
+   * Show the open avatar as it is now; it may have been deleted, also by somebody else.
+   * @param {AvatarView[]} avatars
+   */
+  look(avatars) {
+    const { current } = this;
+    if (!this.dialog.open || !current) return;
+    const now = avatars.find(({ id }) => id === current.id);
+    if (now) {
+      // Only what has changed is built anew: a clip may be playing, or a question waiting for its answer.
+      if (toldOf(now) !== toldOf(current)) this.fill(now);
+      this.networks.show(now);
+      return;
+    }
+    this.close();
+    if (current.id !== this.#deleted) this.tab.gone(current);
+  }
+
+  /** @param {JobView[]} jobs */
+  showJobs(jobs) {
+    this.networks.showJobs(jobs);
+    this.followTest(jobs);
+  }
+
+  /**
+   * All but the networks, which stay as they are: somebody may be adjusting one.
+   * @param {AvatarView} avatar
+   */
+  fill(avatar) {
+    this.current = avatar;
+    const close = make("button", { type: "button", class: "vv-quiet" }, this.desk.t("close"));
+    close.onclick = () => this.close();
+    const seconds = (avatar.frames / 25).toFixed(1);
+    const facts = `${this.desk.t(`kind.${avatar.kind}`)} · ${avatar.width} × ${avatar.height} · ${this.desk.t("pictures", {
+      count: avatar.frames,
+      seconds,
+    })}`;
+    const networks = this.networks.element;
+    for (const part of [...this.dialog.children]) if (part !== networks) part.remove();
+    networks.before(
+      make("header", {}, this.title(avatar), make("span", { class: "vv-soft" }, facts), close),
+      this.uses(avatar),
+      make(
+        "div",
+        { class: "vv-pair" },
+        make("figure", {}, movingPicture(avatar), make("figcaption", {}, this.desk.t("loop"))),
+        make("figure", {}, ...this.testClip(avatar), make("figcaption", {}, this.desk.t("testClip"))),
+      ),
+      ...this.origin(avatar),
+      ...this.report(avatar),
+    );
+    networks.after(this.deletion(avatar));
+  }
+
+  /**
+   * The name, and a way to change it in its place.
+   * @param {AvatarView} avatar
+   */
+  title(avatar) {
+    const heading = make("h2", { id: "vv-detail-title" }, avatar.name);
+    const rename = make("button", { type: "button", class: "vv-quiet" }, this.desk.t("rename"));
+    const place = make("div", { class: "vv-title" }, heading, rename);
+    rename.onclick = () => {
+      const form = this.renaming(avatar, () => {
+        heading.hidden = false;
+        place.replaceChildren(heading, rename);
+        rename.focus();
+      });
+      heading.hidden = true; // it still names the dialog
+      place.replaceChildren(heading, form);
+      find(form, "[name=name]", HTMLInputElement).select();
+    };
+    return place;
+  }
+
+  /**
+   * @param {AvatarView} avatar
+   * @param {() => void} done the name stays; a new one comes with reload()
+   */
+  renaming(avatar, done) {
+    const name = make("input", { type: "text", name: "name", maxLength: 60, value: avatar.name, autocomplete: "off" });
+    name.setAttribute("aria-label", this.desk.t("namePlaceholder"));
+    const keep = make("button", { type: "button", class: "vv-quiet" }, this.desk.t("keepName"));
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const save = make("button", { type: "submit", class: "vv-button" }, this.desk.t("saveName"));
+    const form = make("form", { class: "vv-renaming", noValidate: true }, name, save, keep, note);
+    keep.onclick = done;
+    form.onkeydown = (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault(); // it would close the whole dialog
+      done();
+    };
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      if (name.value.trim() === avatar.name) return done();
+      await this.desk.attempt(form, async () => {
+        await api("PATCH", `api/avatars/${avatar.id}`, { name: name.value });
+        await this.tab.reload();
+      });
+    };
+    return form;
+  }
+
+  /**
+   * What to do with it next.
+   * @param {AvatarView} avatar
+   */
+  uses(avatar) {
+    /**
+     * @param {string} key
+     * @param {string} kind
+     * @param {() => void} act
+     */
+    const button = (key, kind, act) => {
+      const element = make("button", { type: "button", class: kind }, this.desk.t(key));
+      element.onclick = () => {
+        this.close();
+        act();
+      };
+      return element;
+    };
+    const talk = async () => {
+      await openTab("talk");
+      document.dispatchEvent(new CustomEvent("vivavoce:talk-with", { detail: avatar.id }));
+    };
+    const speak = async () => {
+      const studio = /** @type {import("./studio.js").VivavoceStudio?} */ (await openTab("studio"));
+      studio?.choose(avatar.id);
+    };
+    return make(
+      "div",
+      { class: "vv-actions" },
+      button("talkWith", "vv-button", talk),
+      button("clipOf", "vv-button", speak),
+      button("makeAgain", "vv-quiet", () => this.tab.again(avatar)),
+    );
+  }
+
+  /** @param {AvatarView} avatar */
+  testClip(avatar) {
+    this.#test = null;
+    if (avatar.test_clip) {
+      return [make("video", { src: beside(avatar.test_clip), controls: true, playsInline: true, preload: "metadata" })];
+    }
+    const button = make("button", { type: "button", class: "vv-button" }, this.desk.t("makeTest"));
+    const note = make("div", { class: "vv-soft", role: "status" }, this.desk.t("noTestClip"));
+    /** @type {{job: string, button: HTMLButtonElement, note: HTMLElement, shown: string?}} */
+    const test = { job: `test-${avatar.id}`, button, note, shown: "" };
+    button.onclick = async () => {
+      button.disabled = true;
+      try {
+        await api("POST", `api/avatars/${avatar.id}/test-clip`);
+        note.textContent = this.desk.t("stage.");
+        test.shown = null; // also one that fails as the last one did is told
+        await feed.refresh();
+      } catch (error) {
+        if (!(error instanceof PortalError)) throw error;
+        note.replaceChildren(...this.desk.explain(error));
+        test.shown = ""; // a job that has failed before gives way to what is said now
+        button.disabled = false;
+      }
+    };
+    this.#test = test;
+    if (feed.jobs) this.followTest(feed.jobs);
+    return [make("div", { class: "vv-no-test" }, note, button)];
+  }
+
+  /**
+   * While there is no test clip: how far its job is, or why it came to nothing. The clip itself comes with reload().
+   * @param {JobView[]} jobs
+   */
+  followTest(jobs) {
+    if (!this.#test) return;
+    const { button, note } = this.#test;
+    const wanted = this.#test.job;
+    const job = jobs.find(({ id }) => id === wanted);
+    const shown = job ? `${job.state} ${job.stage}` : "";
+    if (shown === this.#test.shown) return;
+    this.#test.shown = shown;
+    button.disabled = job !== undefined && isActive(job);
+    note.replaceChildren(...this.testWords(job));
+  }
+
+  /**
+   * @param {JobView | undefined} job
+   * @returns {(Node | string)[]}
+   */
+  testWords(job) {
+    if (!job || job.state === "done") return [this.desk.t("noTestClip")]; // done without one: its file was removed
+    if (isActive(job)) return [this.desk.t(`stage.${job.stage}`)];
+    return [this.desk.t(`state.${job.state}`), ...jobFailure(this.desk, job)];
+  }
+
+  /**
+   * What was said while the avatar of another project was imported.
+   * @param {AvatarView} avatar
+   */
+  origin({ imported }) {
+    if (!imported) return [];
+    const { from: peer, pictures, used, doubled, faceless, compared: count, median_iou: overlap = 0 } = imported;
+    const { networks = [], ignored = 0, crops_of: backend, crops_kept: kept } = imported; // not in older manifests
+    const masks = imported.masks_kept ? "importedMasksKept" : "importedLeft";
+    const words = [this.desk.t("importedFrom", { peer, count: pictures })];
+    if (doubled) words.push(this.desk.t("importedDoubled"));
+    if (ignored) words.push(this.desk.t("importedIgnored", { count: ignored }));
+    if (used < pictures) words.push(this.desk.t("importedUsed", { used }));
+    if (faceless) words.push(this.desk.t("importedFaceless", { peer, count: faceless }));
+    if (count) words.push(this.desk.t("importedOverlap", { percent: Math.round(100 * overlap), count }));
+    if (count && overlap < SAME_FACE) words.push(this.desk.t("importedLow"));
+    if (networks.length) words.push(this.desk.t("importedNetwork"));
+    words.push(this.desk.t(masks));
+    if (backend) words.push(this.desk.t(kept ? "importedCropsKept" : "importedCropsOurs", { backend }));
+    return [make("h3", {}, this.desk.t("imported")), make("p", { class: "vv-origin" }, words.join(" "))];
+  }
+
+  /**
+   * Its pictures are kept beside the avatars: one whose folder alone was copied here has none.
+   * @param {AvatarView} avatar
+   */
+  report({ id, report, report_pictures: pictures }) {
+    if (!report.frames) return [];
+    const words = this.desk.reportWords(report).map((text) => make("p", {}, text));
+    /** @param {string} file */
+    const path = (file) => `/api/avatars/${id}/report/${file}`;
+    const strip = (report.strip ?? []).filter(({ file }) => pictures.includes(path(file)));
+    const seen = [
+      this.desk.strip({ ...report, strip }, (file) => beside(path(file))),
+      make("p", { class: "vv-soft" }, this.desk.t("faceReportHint")),
+    ];
+    return [make("h3", {}, this.desk.t("faceReport")), ...words, ...(strip.length ? seen : [])];
+  }
+
+  /** @param {AvatarView} avatar */
+  deletion(avatar) {
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    /** @param {HTMLButtonElement} button */
+    const act = async (button) => {
+      this.#deleted = avatar.id;
+      button.disabled = true;
+      try {
+        await api("DELETE", `api/avatars/${avatar.id}`);
+        this.close();
+      } catch (error) {
+        if (!(error instanceof PortalError)) throw error;
+        this.#deleted = "";
+        this.desk.tell(note, ...this.desk.explain(error));
+      }
+      button.disabled = false;
+      await this.tab.reload();
+    };
+    return make("footer", {}, note, askingBack(this.desk, { ask: "delete", question: "deleteAvatar", act }));
+  }
+}
+
+/**
+ * A press on the backdrop closes a dialog; one that began or ended within does not: a text may have been selected.
+ * @param {HTMLDialogElement} dialog
+ */
+function closeBesideIt(dialog) {
+  /** @param {MouseEvent} event */
+  const isBeside = ({ target, clientX, clientY }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    const within = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+    return target === dialog && !within;
+  };
+  let beganBeside = false;
+  dialog.onpointerdown = (event) => (beganBeside = isBeside(event));
+  dialog.onclick = (event) => {
+    if (beganBeside && isBeside(event)) dialog.close();
+  };
+}
