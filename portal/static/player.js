@@ -32,7 +32,7 @@ import { WebRtcMedia } from "./webrtc.js";
  * @typedef {import("./session.js").Wish & {transport?: string, keep?: boolean}} Start transport: auto, webrtc, websocket
  *
  * @typedef {{
- *   state: PlayerState, firstpicture: {transport: string}, fallback: {code: Reason, text: string},
+ *   state: PlayerState, firstpicture: {transport: Media["name"]}, fallback: {code: Reason, text: string},
  *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, text: import("./types/messages.d.ts").Text,
  *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
  *   metrics: import("./types/messages.d.ts").Metrics, avatar: import("./types/messages.d.ts").Shown,

@@ -100,7 +100,7 @@ export class SocketMedia extends Teller {
    */
   constructor(canvas, output) {
     super();
-    this.name = "websocket";
+    this.name = /** @type {const} */ ("websocket");
     this.canvas = canvas;
     this.output = output;
     this.shown = false; // a picture of it was seen

@@ -37,7 +37,7 @@ export class WebRtcMedia extends Teller {
    */
   constructor(video, iceServers, send) {
     super();
-    this.name = "webrtc";
+    this.name = /** @type {const} */ ("webrtc");
     this.video = video;
     this.send = send;
     this.frames = 0;

@@ -114,7 +114,7 @@ async def test_the_avatar_that_was_chosen_is_there_after_a_restart(
     for avatar_id in ("beta", "gamma"):
         write_avatar(portal.log.parent / "avatars" / avatar_id, 60)
     page = await visit("?transport=websocket")
-    shown = "document.querySelector('vivavoce-talk').player.welcome.avatar.id"
+    shown = "document.querySelector('vivavoce-talk').tab.player.welcome.avatar.id"
     checked = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
     await page.page.wait_for_selector(".vv-avatar[data-id=gamma]")
     await page.start()
@@ -126,7 +126,7 @@ async def test_the_avatar_that_was_chosen_is_there_after_a_restart(
     await asyncio.to_thread(back_again)
     await page.until(f"vivavoce.stats().state === 'live' && vivavoce.stats().session !== '{session}'", within_s=30)
     assert (await page.run(shown), await page.run(checked)) == ("beta", "beta")
-    await page.run("document.querySelector('vivavoce-talk').player.session.mend()")
+    await page.run("document.querySelector('vivavoce-talk').tab.player.session.mend()")
     await page.page.click(".vv-avatar[data-id=gamma]")
     await page.until(f"{shown} === 'gamma'")
     assert await page.run(checked) == "gamma"
@@ -151,7 +151,7 @@ async def test_a_dead_connection_is_noticed_in_the_line(visit: Visitor, portal: 
     await last.page.click(".vv-avatar[data-id=beta]")
     await first.page.click("#vv-stop")
     await last.until("vivavoce.stats().state === 'live'")
-    await last.until("document.querySelector('vivavoce-talk').player.welcome.avatar.id === 'beta'")
+    await last.until("document.querySelector('vivavoce-talk').tab.player.welcome.avatar.id === 'beta'")
     assert await last.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "beta"
 
 

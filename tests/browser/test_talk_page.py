@@ -237,7 +237,7 @@ async def test_one_can_talk_while_an_avatar_is_prepared(visit: Visitor) -> None:
     await page.page.route("**/api/jobs/slow", lambda route: route.fulfill(json={"state": "running", "progress": 0.5}))
     await page.start()
     refusal = {"avatar": "beta", "lipsync": "viseme", "job": "slow"}
-    await page.run("(refusal) => void document.querySelector('vivavoce-talk').swapWhenPrepared(refusal)", refusal)
+    await page.run("(refusal) => void document.querySelector('vivavoce-talk').tab.swapWhenPrepared(refusal)", refusal)
     await page.page.wait_for_selector(".vv-coming progress")
     await page.page.fill(".vv-composer textarea", "hello there")
     await page.page.keyboard.press("Enter")
@@ -250,8 +250,7 @@ async def test_what_is_typed_while_the_first_picture_needs_a_preparation_waits_f
     page = await visit("?transport=websocket")
     await page.page.route("**/api/jobs/slow", lambda route: route.fulfill(json={"state": "running", "progress": 0.5}))
     refusal = {"avatar": "alpha", "lipsync": "viseme", "job": "slow"}
-    opens = "(refusal) => { const talk = document.querySelector('vivavoce-talk'); talk.wished = talk.wish();"
-    await page.run(f"{opens} talk.reopen(refusal); }}", refusal)
+    await page.run("(refusal) => document.querySelector('vivavoce-talk').tab.opening.reopen(refusal)", refusal)
     await page.page.wait_for_selector(".vv-coming progress")
     for text in ("one", "two", "three"):
         await page.page.fill(".vv-composer textarea", text)
@@ -270,7 +269,7 @@ async def test_sound_that_is_off_stays_off(visit: Visitor) -> None:
     await page.page.click(".vv-mute")
     await page.page.click("#vv-stop")
     await page.start()
-    gain = "document.querySelector('vivavoce-talk').player.media.gain.gain.value"
+    gain = "document.querySelector('vivavoce-talk').tab.player.media.gain.gain.value"
     await page.until(f"{gain} < 0.001")
     await page.page.click(".vv-mute")
     await page.until(f"{gain} > 0.999")
@@ -356,7 +355,7 @@ async def test_a_toast_is_a_sentence_in_the_language_of_the_page(visit: Visitor)
     await note(page.page, ".vv-toast")
     await page.start()
     await until_noted(page.page, ".vv-toast", "Switched to WebSocket: the network lets no UDP through.")
-    await page.run("document.querySelector('vivavoce-talk').toast('news', Infinity)")
+    await page.run("document.querySelector('vivavoce-talk').tab.toast('news', Infinity)")
     await page.page.click(".vv-language")
     assert not await page.page.locator(".vv-toast.vv-on").count()
 
@@ -365,8 +364,8 @@ async def test_a_sentence_that_stands_is_back_after_one_that_passes(visit: Visit
     """That sound waits for a click is told until it comes, whatever else was told meanwhile."""
     page = await visit()
     await note(page.page, ".vv-toast")
-    await page.run("document.querySelector('vivavoce-talk').toast('Click for sound', Infinity)")
-    await page.run("document.querySelector('vivavoce-talk').toast('Switched', 1)")
+    await page.run("document.querySelector('vivavoce-talk').tab.toast('Click for sound', Infinity)")
+    await page.run("document.querySelector('vivavoce-talk').tab.toast('Switched', 1)")
     await page.until("noted['.vv-toast'].join().endsWith('Click for sound,Switched,Click for sound')")
     assert await page.page.locator(".vv-toast.vv-on").count()
 
@@ -531,7 +530,7 @@ async def test_no_live_region_speaks_over_the_avatar(visit: Visitor) -> None:
         const seen = new MutationObserver(() => told.push(vivavoce.stats().turnState));
         const all = {{ subtree: true, childList: true, characterData: true }};
         for (const region of {LIVE_REGIONS}) seen.observe(region, all);
-        document.querySelector('vivavoce-talk').toast('news');
+        document.querySelector('vivavoce-talk').tab.toast('news');
         }}"""
     )
     await page.until("vivavoce.stats().turnState === 'done'")
@@ -555,7 +554,7 @@ async def test_a_reload_keeps_avatar_settings_sound_and_tab(visit: Visitor) -> N
     await page.until("document.querySelector('.vv-avatar[data-id=beta]')?.getAttribute('aria-checked') === 'true'")
     await page.until("document.querySelector('vivavoce-talk [name=lipsync]').value === 'null'")
     assert await page.page.get_attribute(".vv-mute", "aria-pressed") == "true"
-    assert await page.run("document.querySelector('vivavoce-talk').player.muted")
+    assert await page.run("document.querySelector('vivavoce-talk').tab.player.muted")
     other = await page.page.context.new_page()
     await other.goto(page.portal.url)
     await other.wait_for_selector("[role=tab][aria-selected=true][data-tab-id=talk]")
@@ -795,7 +794,7 @@ async def test_a_conversation_has_a_bound(visit: Visitor) -> None:
     """However much is said, what is kept over a reload and told to a session stays small; the newest stays."""
     page = await visit("?transport=websocket")
     told = """(() => {
-        const { conversation } = document.querySelector('vivavoce-talk').chat;
+        const { conversation } = document.querySelector('vivavoce-talk').tab.chat;
         const say = (n) => conversation.add({ who: n % 2 ? 'avatar' : 'viewer', text: `${n} `.repeat(500) });
         for (let n = 0; n < 1000; n += 1) say(n);
         conversation.save();

@@ -45,11 +45,6 @@ export class AvatarList {
     return this.making !== "";
   }
 
-  /** @param {string} id */
-  nameOf(id) {
-    return this.all.find((one) => one.id === id)?.name ?? id;
-  }
-
   async look() {
     const mine = (feed.jobs ?? []).filter((job) => job.kind === "prepare" && isActive(job));
     const making = mine.map(({ id }) => id).join();

@@ -5,13 +5,25 @@ import { jobDone } from "../job.js";
 /**
  * An avatar that lacks what a lip-sync needs of it, and the job that makes that.
  * @typedef {{avatar: string, lipsync: string, job: string}} Lacking
+ *
+ * An avatar that is being prepared; share: how much is done, 0 to 1.
+ * @typedef {{avatar: string, lipsync: string, share: number, aborting: AbortController}} Coming
  */
+
+/**
+ * What an error or a refusal says is being prepared; null: it is about something else.
+ * @param {Partial<Lacking>} refusal
+ * @returns {Lacking?}
+ */
+export function lackingOf({ avatar, lipsync, job }) {
+  return avatar && lipsync && job ? { avatar, lipsync, job } : null;
+}
 
 export class Preparation {
   /** @param {() => void} changed it begins to be waited for, or no longer is */
   constructor(changed) {
     this.changed = changed;
-    /** @type {{avatar: string, lipsync: string, share: number, aborting: AbortController}?} share: how much is done, 0 to 1 */
+    /** @type {Coming?} */
     this.coming = null;
   }
 
