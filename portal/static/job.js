@@ -22,7 +22,7 @@ export async function jobDone(id, signal, told) {
       const job = feed.jobs?.find((one) => one.id === id) ?? (await ask(id, signal));
       if (signal.aborted) break; // whatever the answer was, nobody waits for it
       if (job.state === "done") return;
-      if (job.state === "failed") throw new PortalError(job.error ?? { code: "job_failed" });
+      if (job.state === "failed") throw job.error ? new PortalError(job.error) : cancelled();
       if (job.state === "cancelled") throw cancelled();
       told(job.progress || 0);
     }

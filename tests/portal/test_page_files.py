@@ -35,7 +35,7 @@ def test_files_are_kept_at_their_version_and_asked_for_anew_elsewhere(folder: Pa
         assert kept.text == anew.text == text
         assert kept.headers["cache-control"] == FOREVER
         assert anew.headers["cache-control"] == "no-cache"
-        assert kept.headers["content-type"].startswith("text/javascript")
+        assert "/javascript" in kept.headers["content-type"]
 
 
 def test_who_asks_anew_is_told_that_nothing_has_changed(folder: Path) -> None:

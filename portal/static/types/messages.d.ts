@@ -16,6 +16,7 @@ export interface Hello {
   lipsync?: string;
   wait?: boolean;
   token?: string;
+  identity?: Record<string, string>;
   history?: Remark[];
 }
 
