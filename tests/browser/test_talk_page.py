@@ -658,6 +658,30 @@ async def test_nothing_moves_when_the_avatars_come(
         assert await page.evaluate(boxes) == before
 
 
+MOVED = """
+    window.moved = [];
+    const names = ({ sources }) => sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
+    new PerformanceObserver((list) => moved.push(...list.getEntries().filter(({ value }) => value > 0.002).map(names)))
+        .observe({ type: "layout-shift", buffered: true });
+"""
+"""What is seen to have moved, by more than a five-hundredth of the picture."""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+async def test_nothing_that_is_seen_moves_while_the_page_comes(
+    browser: Browser, portal: PortalProcess, width: int, height: int, language: str
+) -> None:
+    """The header, the tabs and the words come one after the other, each into its place."""
+    async with plain_page(browser, "about:blank") as page:
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.add_init_script(MOVED)
+        await page.goto(f"{portal.url}/?lang={language}")
+        await page.wait_for_selector("#vv-start:not([disabled])")
+        await page.wait_for_function("document.querySelector('.vv-poster').complete")
+        assert await page.evaluate("moved") == []
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390)])
 async def test_fingers_find_every_button(visit: Visitor, width: int, height: int) -> None:
     """On a touch screen, everything that can be pressed on the tab is at least 44 px wide and high."""
