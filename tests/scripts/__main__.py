@@ -53,7 +53,7 @@ def has_tools() -> bool:
 def checks(tools: bool) -> Sequence[tuple[object, ...]]:
     """Arguments of Node for each check."""
     tests = ["plain", *(["dom"] if tools else [])]
-    unit = ("--test", "--test-reporter=dot", *(path for name in tests for path in sorted((HERE / name).glob("*.js"))))
+    unit = ("--test", "--test-reporter=dot", *(path for name in tests for path in sorted((HERE / name).glob("*.test.js"))))
     if not tools:
         return (unit,)
     return (

@@ -35,5 +35,9 @@ export default [
     },
   },
   { files: ["**/pcm-worklet.js"], languageOptions: { globals: globals.audioWorklet } },
-  { files: ["**/tests/scripts/**"], languageOptions: { globals: globals.node } },
+  {
+    files: ["**/tests/scripts/**"],
+    languageOptions: { globals: { ...globals.browser, ...globals.node } },
+    rules: { "no-restricted-properties": "off", "require-await": "off" },
+  },
 ];
