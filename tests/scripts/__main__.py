@@ -52,8 +52,9 @@ def has_tools() -> bool:
 
 def checks(tools: bool) -> Sequence[tuple[object, ...]]:
     """Arguments of Node for each check."""
-    tests = ["plain", *(["dom"] if tools else [])]
-    unit = ("--test", "--test-reporter=dot", *(path for name in tests for path in sorted((HERE / name).glob("*.test.js"))))
+    folders = ("plain", "dom") if tools else ("plain",)
+    files = [path for name in folders for path in sorted((HERE / name).glob("*.test.js"))]
+    unit = ("--test", "--test-reporter=dot", *files)
     if not tools:
         return (unit,)
     return (
