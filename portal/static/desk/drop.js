@@ -35,6 +35,7 @@ export function bindDrop(zone, changed) {
     input.files = one.files;
     show();
   });
+  if (input.files?.length) show(); // chosen before the scripts came, or kept by the browser over a reload
   return {
     get file() {
       return input.files?.[0];
