@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from portal.commands import environment
-from portal.commands.checks import ORDINARY_TESTS, PYTHON_CHECKS, QUICK_TESTS, STATIC_CHECKS, Browser, run_checks
+from portal.commands.checks import (
+    BROWSER_TESTS,
+    FIRST_LANE,
+    PYTHON_CHECKS,
+    QUICK_TESTS,
+    SECOND_LANE,
+    STATIC_CHECKS,
+    Browser,
+    run_checks,
+)
 from portal.commands.environment import (
     apt_offers_firefox,
     find_chromium,
@@ -25,9 +34,11 @@ class Runs:
         self.calls: list[tuple[str, ...]] = []
         self.extra: list[dict[str, str]] = []
 
-    def __call__(self, arguments, extra):
+    def __call__(self, arguments, extra, output=None):
         self.calls.append(tuple(arguments))
         self.extra.append(dict(extra))
+        if output is not None:
+            output.write(b"1 passed")
         return int(bool(self.failing) and self.failing in arguments)
 
 
@@ -38,16 +49,29 @@ def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None, d
     return run_checks(arguments, say=say, run=runs, browsers=[one])
 
 
-def test_lint_and_types_come_first_and_pytest_last():
-    """All static checks, then every test that is not slow, with the browser that was found."""
-    runs = Runs()
-    assert check(runs) == 0
-    assert tuple(runs.calls[:-1]) == STATIC_CHECKS
-    assert (runs.calls[-1][0], runs.calls[-1][2:]) == ("pytest", ORDINARY_TESTS)
+def test_lint_and_types_come_first_and_browsers_last():
+    """All static checks, then every test that is not slow; those in a browser alone, with the one that was found."""
+    runs, said = Runs(), []
+    assert check(runs, say=said.append) == 0
+    count = len(STATIC_CHECKS)
+    assert tuple(runs.calls[:count]) == STATIC_CHECKS
+    tests = [(call[0], call[2:]) for call in runs.calls[count:]]
+    assert sorted(tests[:-1]) == sorted([("pytest", FIRST_LANE), ("pytest", SECOND_LANE)])
+    assert tests[-1] == ("pytest", BROWSER_TESTS)
     assert runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
+    assert any("1 passed" in text for text in said)
 
 
-@pytest.mark.parametrize("failing", ["format", "mypy", "pytest"])
+def test_every_test_is_in_one_run(pytestconfig):
+    """The lanes and the browser's tests are all there are: a folder that nobody names is in the first lane."""
+    tests = pytestconfig.rootpath / "tests"
+    left_out = {argument.partition("=")[2] for argument in FIRST_LANE if argument.startswith("--ignore=")}
+    elsewhere = {argument for run in (SECOND_LANE, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
+    assert FIRST_LANE[0] == "tests" and left_out == elsewhere
+    assert all((tests.parent / folder).is_dir() for folder in elsewhere)
+
+
+@pytest.mark.parametrize("failing", ["format", "mypy", *(run[0] for run in (FIRST_LANE, SECOND_LANE, BROWSER_TESTS))])
 def test_any_failure_fails_the_whole(failing):
     """A failed check gives a failed status, and the tests are run all the same."""
     runs = Runs(failing)
