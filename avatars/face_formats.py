@@ -7,7 +7,9 @@ own (see `models/outside.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import cv2
@@ -24,6 +26,7 @@ from avatars.face_crops import (
     wav2lip_boxes,
 )
 from avatars.face_masks import Mask, parsed_mask, pasted_mask, pasted_whole_mask
+from models.outside import imported, outside_rows
 
 __all__ = [
     "FACE_FORMATS",
@@ -117,9 +120,17 @@ FACE_FORMATS: Mapping[str, FaceFormat] = {
 "backend -> our own formats"
 
 
+@cache
 def face_formats() -> Mapping[str, FaceFormat]:
-    """Backend -> its format, of all backends that avatars are prepared for."""
-    return FACE_FORMATS
+    """Backend -> its format, of all backends that avatars are prepared for, ours first."""
+    theirs: dict[str, FaceFormat] = {}
+    for row in outside_rows():
+        if row.face_format and row.name not in FACE_FORMATS:
+            with suppress(Exception):  # other people's code; the registry refuses the row, the doctor says so
+                found = imported(row.face_format)
+                if isinstance(found, FaceFormat) and found.name == row.name:
+                    theirs.setdefault(row.name, found)
+    return {**FACE_FORMATS, **theirs}
 
 
 def face_format(backend: str) -> FaceFormat:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -17,14 +18,28 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.errors import WeightsMissing
+from models.outside import outside_rows
 
-__all__ = ["MANIFEST", "Layout", "Licence", "Manifest", "Part", "WeightFile", "WeightsFolder", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "MANIFEST_ERRORS",
+    "Layout",
+    "Licence",
+    "Manifest",
+    "Part",
+    "WeightFile",
+    "WeightsFolder",
+    "known_manifest",
+    "read_manifest",
+]
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 INNER_FOLDER = "models"
 "Where LiveTalking and MuseTalk keep their weights: naming their checkout will do as well."
 HALF_PRECISION = ".fp16"
 "What diffusers and transformers put before the ending of a file in half precision."
+MANIFEST_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"What reading a manifest may raise: it is not there, no TOML, or lacks something."
 POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER_BYTES = 1024
 "At most; Git LFS says so."
@@ -142,7 +157,7 @@ class Manifest:
 
 
 def read_manifest(path: Path = MANIFEST) -> Manifest:
-    """Raises OSError, tomllib.TOMLDecodeError, KeyError or TypeError: ours is tested, and a broken one is a bug."""
+    """Raises MANIFEST_ERRORS. Ours is tested, and a broken one is a bug."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     licences = {name: Licence(**words) for name, words in table["licences"].items()}
     parts = {
@@ -158,9 +173,18 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
 
 
 @cache
-def _our_manifest() -> Manifest:
-    """It comes with the program and does not change. Reading it takes 5 to 10 ms, and each network would anew."""
-    return read_manifest()
+def known_manifest() -> Manifest:
+    """Ours, and what backends from outside add to it under names that are not ours.
+
+    Manifests come with programs and do not change. Reading ours takes 5 to 10 ms, and each network would do it anew.
+    """
+    ours = read_manifest().backends
+    theirs: dict[str, tuple[Part, ...]] = {}
+    for row in outside_rows():
+        if row.manifest is not None and row.weights not in ours:
+            with suppress(*MANIFEST_ERRORS):  # the registry refuses its row, and the doctor says so
+                theirs.setdefault(row.weights, read_manifest(row.manifest).backends[row.weights])
+    return Manifest({**ours, **theirs})
 
 
 def _weight_file(entry: Mapping[str, Any]) -> WeightFile:
@@ -172,7 +196,7 @@ class WeightsFolder:
 
     def __init__(self, path: Path, manifest: Manifest | None = None) -> None:
         self.path = path
-        self._manifest = manifest or _our_manifest()
+        self._manifest = manifest or known_manifest()
 
     @property
     def backends(self) -> tuple[str, ...]:

@@ -1,19 +1,37 @@
 """One table of all backends. A new backend is one file plus one row here.
 
 A row says what is needed to list a backend, in both languages, without importing it. Everything that lists backends
-reads it here: the settings, the doctor, the API, the page and the table of docs/backends.md.
+reads it here: the settings, the doctor, the API, the page and the table of docs/backends.md. Other packages add rows by
+the entry-point group `vivavoce.backends` (models/outside.py).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from models.outside import entries, imported
+from models.weights import known_manifest
 from pipeline.errors import UnknownBackend
 
-__all__ = ["BACKENDS", "BackendRow", "Label", "backend_class", "create", "kinds", "names", "row", "rows"]
+__all__ = [
+    "BACKENDS",
+    "BackendRow",
+    "Label",
+    "Refusal",
+    "backend_class",
+    "create",
+    "kinds",
+    "names",
+    "outside_rows",
+    "prepared_names",
+    "refusals",
+    "row",
+    "rows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +57,9 @@ class BackendRow:
     features: str = ""
     "lipsync: the name of the extractor that it draws from"
     weights: str = ""
-    "the name under which models/manifest.toml lists the files it reads; empty: it reads none"
+    "the name under which a manifest of weights lists the files it reads; empty: it reads none"
+    manifest: Path | None = None
+    "that manifest, in the form of models/manifest.toml; None: ours"
     face_format: str = ""
     "lipsync: where the FaceFormat is that avatars are prepared by, as `module:NAME`; empty: they need not be prepared"
     packages: tuple[str, ...] = ()
@@ -52,10 +72,20 @@ class BackendRow:
     "constructor argument -> the setting of the portal that it gets; one that is empty is left out"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something from outside that cannot be taken."""
+
+    source: str
+    reason: str
+    remedy: str
+
+
 def _same(text: str) -> Label:
     return Label(text, text)
 
 
+MEND_IT = "Update or uninstall that package."
 _WEIGHTS = {"weights": "weights_folder"}
 _NETWORK = {**_WEIGHTS, "precision": "precision", "compiled": "compile_networks"}
 _ROWS = (
@@ -326,13 +356,64 @@ def kinds() -> tuple[str, ...]:
 
 
 def rows(kind: str) -> tuple[BackendRow, ...]:
-    """One kind's backends, the default first."""
-    return tuple(BACKENDS[kind].values())
+    """One kind's backends, the default first, those from outside last."""
+    return (*BACKENDS[kind].values(), *(one for one in outside_rows() if one.kind == kind))
 
 
 def names(kind: str) -> tuple[str, ...]:
     """Names of one kind's backends, the default first."""
     return tuple(one.name for one in rows(kind))
+
+
+def prepared_names() -> tuple[str, ...]:
+    """Names of the lip-sync backends that avatars are prepared for."""
+    return tuple(one.name for one in rows("lipsync") if one.face_format)
+
+
+def outside_rows() -> tuple[BackendRow, ...]:
+    """Rows that other packages have added."""
+    return _outside()[0]
+
+
+def refusals() -> tuple[Refusal, ...]:
+    """What packages from outside offer and cannot be taken."""
+    return _outside()[1]
+
+
+@cache
+def _outside() -> tuple[tuple[BackendRow, ...], tuple[Refusal, ...]]:
+    """Rows from outside that are taken, and what is refused."""
+    taken: dict[tuple[str, str], BackendRow] = {}
+    refused: list[Refusal] = []
+    for entry in entries():
+        if entry.problem:
+            refused.append(Refusal(entry.source, entry.problem, MEND_IT))
+        for one in entry.rows:
+            reason, remedy = _fault_of(one, taken)
+            if reason:
+                refused.append(Refusal(entry.source, reason, remedy))
+            elif isinstance(one, BackendRow):
+                taken[one.kind, one.name] = one
+    return tuple(taken.values()), tuple(refused)
+
+
+def _fault_of(one: object, taken: Mapping[tuple[str, str], BackendRow]) -> tuple[str, str]:
+    """Why a row from outside cannot be taken, and the remedy; empty if it can."""
+    if not isinstance(one, BackendRow):
+        return f"{one!r} is no BackendRow", MEND_IT
+    if one.kind not in BACKENDS:
+        return f"there is no kind of backend {one.kind!r}", f"There are: {', '.join(BACKENDS)}."
+    if one.name in BACKENDS[one.kind] or (one.kind, one.name) in taken:
+        return f"there is a {one.kind} backend {one.name!r} already", "Uninstall the package, or rename its backend."
+    if one.weights and one.weights not in known_manifest().backends:
+        return f"{one.manifest or 'our manifest'} lists no weights {one.weights!r}, or cannot be read", MEND_IT
+    if one.face_format:
+        # Imported here only: settings read this table at each start, and face formats bring OpenCV along.
+        from avatars.face_formats import face_formats
+
+        if one.name not in face_formats():
+            return f"{one.face_format} is no FaceFormat named {one.name!r}, or cannot be imported", MEND_IT
+    return "", ""
 
 
 def row(kind: str, name: str) -> BackendRow:
@@ -348,8 +429,7 @@ def backend_class(kind: str, name: str) -> type[Any]:
 
     Raises UnknownBackend.
     """
-    module, _, attribute = row(kind, name).path.partition(":")
-    cls: type[Any] = getattr(importlib.import_module(module), attribute)
+    cls: type[Any] = imported(row(kind, name).path)
     return cls
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from avatars.face_formats import face_formats, parameters_of
+from avatars.face_formats import face_format, parameters_of
 from avatars.library import AvatarSummary
 from avatars.parts import networks_of, prepared_for
+from pipeline import registry
 from portal.backends import BackendChoice
 from portal.jobs.records import Job, JobFailure
 
@@ -139,7 +140,7 @@ def _error_view(failure: JobFailure) -> ErrorView:
 
 
 def backend_view(choice: BackendChoice) -> BackendView:
-    face = face_formats().get(choice.name)
+    face = face_format(choice.name) if choice.name in registry.prepared_names() else None
     return BackendView(
         name=choice.name,
         ready=choice.ready,

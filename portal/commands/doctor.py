@@ -138,6 +138,18 @@ def check_backends(settings: Settings) -> Finding:
     return Finding("Backends", state, f"usable: {', '.join(working)}", " ".join(lacking))
 
 
+def check_outside(_settings: Settings) -> Finding:
+    """What other packages bring by entry points: a broken one leaves only itself out."""
+    found = [f"{row.kind} {row.name}" for row in registry.outside_rows()]
+    refused = registry.refusals()
+    detail = f"backends: {', '.join(found)}" if found else "no further backends"
+    if not refused:
+        return Finding("Other packages", State.OK, detail)
+    reasons = "; ".join(f"{one.source}: {one.reason}" for one in refused)
+    remedies = " ".join(dict.fromkeys(one.remedy for one in refused))
+    return Finding("Other packages", State.WARN, f"{detail}; refused: {reasons}", remedies)
+
+
 def check_faces(_settings: Settings) -> Finding:
     try:
         return Finding("Face finder", State.OK, f"mediapipe {version('mediapipe')}")
@@ -305,6 +317,7 @@ CHECKS: tuple[Check, ...] = (
     check_opencv,
     check_faces,
     check_backends,
+    check_outside,
     check_torch,
     check_gpu,
     check_weights,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from avatars.bundle import AvatarBundle
 from avatars.errors import BadParameters
 from avatars.face_crops import CropParameters, UnknownParameter
-from avatars.face_formats import crop_parameters, face_formats
+from avatars.face_formats import crop_parameters
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
+from pipeline import registry
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound
 from portal.intake.uploads import check_media, check_speech
@@ -169,9 +170,10 @@ def chosen_parameters(
 
     Raises BadRequest (no such backend or parameter), BadParameters (a value that does not fit).
     """
-    if backend not in face_formats():
+    if backend not in registry.prepared_names():
         raise BadRequest(
-            f"Nothing needs to be prepared for {backend[:80]!r}.", f"Choose one of {', '.join(face_formats())}."
+            f"Nothing needs to be prepared for {backend[:80]!r}.",
+            f"Choose one of {', '.join(registry.prepared_names())}.",
         )
     try:
         if bundle is None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from avatars.backend_parts import blindness_warning, prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, NetworkMissing
-from avatars.face_formats import face_format, face_formats
+from avatars.face_formats import face_format
 from avatars.importers.crops import parameters_for
 from avatars.importers.reading import is_import, open_peer
 from avatars.parts import BackendParts, networks_of
+from pipeline import registry
 from pipeline.device import find_devices
 from pipeline.errors import BadRequest
 from pipeline.lipsync.torch_device import open_device, weights_told
@@ -56,7 +57,7 @@ def _networks_in(upload: Path) -> Collection[str]:
 
 def is_prepared(bundle: AvatarBundle, backend: str) -> bool:
     """Whether the avatar has all that a lip-sync backend needs; many need nothing. Raises BundleError."""
-    if backend not in face_formats():
+    if backend not in registry.prepared_names():
         return True
     try:
         BackendParts.open(bundle, backend)
@@ -94,8 +95,8 @@ def prepare_for_backend(
 
 def _encodes_faces(backend: str) -> bool:
     """Whether a network takes part in preparing: to others, faces are only cut out."""
-    return backend in face_formats() and face_format(backend).rows == "latents"
+    return backend in registry.prepared_names() and face_format(backend).rows == "latents"
 
 
 def _has_own_network(backend: str) -> bool:
-    return backend in face_formats() and face_format(backend).own_network
+    return backend in registry.prepared_names() and face_format(backend).own_network
