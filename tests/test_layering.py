@@ -110,7 +110,7 @@ def violations(source: str, file: str) -> list[str]:
             found.append(f"{where} eagerly")
         if one.package in EXTRAS:
             found.append(f"{where}, which is GPL")
-        if one.package == "tests" and not _in(file, ("portal/commands/cli.py",)):
+        if one.package == "tests":
             found.append(f"{where}: the product does not need its tests")
         if file == "launch.py" and not one.lazy and one.package not in sys.stdlib_module_names:
             found.append(f"{where} before there is an environment")

@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_notebook_runs_from_top_to_bottom(path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell runs, in a fresh kernel and with no weights but tiny ones, and the plots are there."""
     if path.stem not in WITHOUT_NETWORKS:
-        pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+        pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
     monkeypatch.setenv("VIVAVOCE_DATA", str(data))
     monkeypatch.delenv("VIVAVOCE_WEIGHTS_DIR", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")]))

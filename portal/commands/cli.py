@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from avatars.bundle import AvatarBundle
     from avatars.library import AvatarLibrary
 
-__all__ = ["COMMANDS", "build_parser", "main", "settings_given"]
+__all__ = ["COMMANDS", "build_parser", "main", "run", "settings_given"]
 
+ROOT = Path(__file__).resolve().parents[2]
 REGISTERED = ("llm", "tts", "lipsync")
 "Settings that name a backend of the kind of their own name."
 
@@ -70,6 +72,11 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def run() -> int:
+    """The command `vivavoce` of an installation by pip."""
+    return main(sys.argv[1:])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -341,9 +348,15 @@ def _test(parsed: argparse.Namespace, _settings: Settings) -> int:
 
 
 def _bench(parsed: argparse.Namespace, _settings: Settings) -> int:
-    from tests.benchmarks.run import main as run_benchmarks
+    """In a process of its own, because the product does not need its tests; its files come where the caller is."""
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "tests.benchmarks.run", *parsed.rest]
+    return subprocess.run(command, env=surroundings, check=False).returncode
 
-    return int(run_benchmarks(parsed.rest) or 0)
+
+def _setup(_parsed: argparse.Namespace, _settings: Settings) -> int:
+    """launch.py has installed everything before it calls this."""
+    return 0
 
 
 def _show_progress(share: float, stage: str = "rendering") -> None:
@@ -352,6 +365,7 @@ def _show_progress(share: float, stage: str = "rendering") -> None:
 
 
 COMMANDS = (
+    Command("setup", "Install what Vivavoce needs, and end.", _setup),
     Command("serve", "Start the portal and print its address.", _serve, keeps=True),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
     Command(

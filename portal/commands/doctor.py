@@ -111,7 +111,7 @@ def check_opencv(_settings: Settings) -> Finding:
             State.BAD,
             f"cannot be loaded: {error}",
             "The build with windows needs system libraries: apt install libgl1 libglib2.0-0. Or use the build without: "
-            "pip uninstall -y opencv-contrib-python && pip install --no-deps -r requirements-core-nodeps.txt",
+            "pip uninstall -y opencv-contrib-python opencv-contrib-python-headless && python launch.py setup",
         )
     return Finding("OpenCV", State.OK, cv2.__version__)
 
@@ -154,7 +154,7 @@ def check_faces(_settings: Settings) -> Finding:
     try:
         return Finding("Face finder", State.OK, f"mediapipe {version('mediapipe')}")
     except PackageNotFoundError:
-        remedy = "pip install --no-deps -r requirements-core-nodeps.txt"
+        remedy = "python launch.py setup"
         return Finding("Face finder", State.BAD, "mediapipe is missing: no avatar can be made", remedy)
 
 
@@ -163,7 +163,7 @@ def check_torch(_settings: Settings) -> Finding:
     if importlib.util.find_spec("torch") is None:
         remedy = "Only for neural backends: `python launch.py fetch NAME` installs it."
         return Finding("torch", State.OK, "not installed; the embedded backends need none", remedy)
-    again = "Install it anew: pip install --force-reinstall -r requirements-neural.txt"
+    again = "Install it anew: pip uninstall -y torch && python launch.py fetch NAME"
     try:
         probe = subprocess.run(
             [sys.executable, "-c", TORCH_PROBE], capture_output=True, text=True, check=False, timeout=TORCH_TIMEOUT_S

@@ -12,7 +12,7 @@ import pytest
 from clips import ScriptedAnalyzer, face_at
 from peer_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 
-pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
 from neural_avatars import write_weights
 from session_room import Room, done

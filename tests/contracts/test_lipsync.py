@@ -39,7 +39,7 @@ def options(tmp_path_factory):
 @pytest.fixture(params=names("lipsync"))
 def backend(request, options):
     if request.param in NEURAL:
-        pytest.importorskip("torch", reason="a neural backend; pip install -r requirements-neural.txt")
+        pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
     made = create("lipsync", request.param, **options.get(request.param, {}))
     made.load("cpu")
     yield made

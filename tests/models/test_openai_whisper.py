@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
-pytest.importorskip("whisper", reason="pip install -r requirements-test.txt; requirements-test-nodeps.txt")
+pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
+pytest.importorskip("whisper", reason="pip install -e .[studio]")
 
 import torch
 from whisper.audio import N_SAMPLES, log_mel_spectrogram, mel_filters

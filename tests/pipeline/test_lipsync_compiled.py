@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
 import torch
 import torch._dynamo

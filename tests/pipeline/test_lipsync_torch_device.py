@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
 import torch
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="a neural backend; pip install -r requirements-neural.txt")
+pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
 
 from neural_avatars import add_parts, write_weights
 from tiny_ultralight import write_ultralight_network

@@ -8,7 +8,7 @@ import pytest
 from backend_rows import replace_backend
 from session_room import Room, done
 
-pytest.importorskip("torch", reason="neural backends; pip install -r requirements-neural.txt")
+pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
 from neural_avatars import add_parts, write_weights
 from portraits import portrait_bundle

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="a neural backend; pip install -r requirements-neural.txt")
+pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
 
 from avatars.bundle import AvatarBundle
 from pipeline.errors import BackendUnavailable

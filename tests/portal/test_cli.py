@@ -343,11 +343,18 @@ def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
 
 
 def test_commands_of_the_readme_exist():
-    """serve, render, prepare, import, fetch, worker, doctor, test and bench are there, each with a help line."""
+    """serve, render, prepare, import, fetch, worker, doctor, test, bench and setup are there, each with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
-        *("serve", "render", "prepare", "import", "fetch", "worker", "doctor", "test", "bench")
+        *("serve", "render", "prepare", "import", "fetch", "worker", "doctor", "test", "bench", "setup")
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
+
+
+def test_benchmarks_run_in_a_process_of_their_own(monkeypatch, tmp_path, capfd):
+    """`bench` hands its options on, wherever it is called from, and returns the exit status."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bench", "--only", "nothing of that name"]) != 0
+    assert "nothing of that name" in capfd.readouterr().err
 
 
 def test_fetch_goes_to_the_weights_folder(monkeypatch, tmp_path):

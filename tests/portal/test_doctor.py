@@ -239,7 +239,7 @@ def test_a_torch_that_cannot_be_loaded_is_told(settings, packages, monkeypatch):
     monkeypatch.setattr(doctor, "TORCH_PROBE", "raise ImportError('libcudart.so.13 is missing')")
     finding = doctor.check_torch(settings())
     assert (finding.state, "libcudart.so.13 is missing" in finding.detail) == (State.WARN, True)
-    assert "requirements-neural.txt" in finding.remedy
+    assert "launch.py fetch" in finding.remedy
 
     def hang(*_args, **_options):
         raise subprocess.TimeoutExpired("python", 1)

@@ -1,6 +1,6 @@
 """The checks of the page's scripts, without a browser: `python -m tests.scripts`, a part of `python launch.py test`.
 
-Node.js is a wheel of requirements-test.txt. ESLint, TypeScript and jsdom come from the npm registry, once for each
+Node.js is a wheel of the extra `test`. ESLint, TypeScript and jsdom come from the npm registry, once for each
 package-lock.json. Without them the tests that need nothing but Node still run.
 """
 
