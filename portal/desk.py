@@ -34,12 +34,15 @@ class Desk:
     library: AvatarLibrary
     queue: JobQueue
     worker: WorkerProcess
+    uploads: Uploads
+    shares: JobShares
 
     @classmethod
     def build(cls, settings: Settings) -> Desk:
         library = AvatarLibrary(settings.data_dir / "avatars")
         queue = open_queue(settings.data_dir, library)
-        return cls(settings, library, queue, WorkerProcess(settings, queue))
+        uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_ids, settings.jobs_per_address)
+        return cls(settings, library, queue, WorkerProcess(settings, queue), uploads, shares)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -53,12 +56,10 @@ class Desk:
 
     def routers(self) -> list[APIRouter]:
         """Its part of the API."""
-        uploads = Uploads(self.settings.data_dir)
-        shares = JobShares(self.queue.active_ids, self.settings.jobs_per_address)
         return [
-            avatars_router(self.library, self.queue, self.settings, uploads, shares),
-            clips_router(self.library, self.queue, self.settings, uploads, shares),
-            jobs_router(self.queue, shares),
+            avatars_router(self.library, self.queue, self.settings, self.uploads, self.shares),
+            clips_router(self.library, self.queue, self.settings, self.uploads, self.shares),
+            jobs_router(self.queue, self.shares),
         ]
 
     def prepare_for(self, avatar: str, backend: str) -> Job:

@@ -42,8 +42,8 @@ class JobView(BaseModel):
     kind: str = Field(description="prepare, clip or parts")
     name: str
     state: str = Field(description="queued, running, done, failed or cancelled")
-    stage: str
-    progress: float = Field(description="0..1 over all stages")
+    stage: str = Field(description="name of the step that it is in; empty before the first")
+    progress: float = Field(description="0..1 over all steps")
     avatar: str = Field(description="id of the avatar being made or speaking")
     backend: str = Field(description="lip-sync backend that the avatar is prepared for; empty for other kinds")
     error: ErrorView | None
