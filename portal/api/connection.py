@@ -65,7 +65,7 @@ class Shared:
     transports: Transports
     allowances: SocketAllowances
     clock: Clock
-    ice_servers: Sequence[dict[str, Any]]
+    ice_servers: Sequence[dict[str, object]]
     "as RTCPeerConnection takes them"
 
 
@@ -251,7 +251,7 @@ class Connection:
         else:  # nobody holds the token, so nobody can come back
             await self._shared.seats.close(seat)
 
-    def _welcome(self, seat: Seat, *, resumed: bool) -> dict[str, Any]:
+    def _welcome(self, seat: Seat, *, resumed: bool) -> messages.ServerMessage:
         return {
             "type": "welcome",
             "session": seat.session.id,
@@ -295,7 +295,7 @@ class Connection:
         await self._lane.clear()
 
 
-def _picture_facts(bundle: AvatarBundle) -> dict[str, Any]:
+def _picture_facts(bundle: AvatarBundle) -> messages.ServerMessage:
     return {
         "width": bundle.width,
         "height": bundle.height,

@@ -5,7 +5,7 @@ Pure: text in, one of the models below out, or BadRequest. docs/protocol.md is t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Literal, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
@@ -35,6 +35,7 @@ __all__ = [
     "Ping",
     "Remark",
     "Say",
+    "ServerMessage",
     "Stats",
     "SwapAvatar",
     "cost_of",
@@ -144,6 +145,9 @@ class Bye(_Message):
 
 ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | SwapAvatar | Stats | Ping | Bye
 
+ServerMessage: TypeAlias = dict[str, object]
+"""What is sent to a client, before it becomes JSON."""
+
 _ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
@@ -192,7 +196,7 @@ def parse(raw: str | bytes) -> ClientMessage:
 
 def _explain(error: ValidationError) -> str:
     """The first fault in one line. Never echoes the input: it may be large or private."""
-    first: dict[str, Any] = dict(error.errors(include_input=False, include_url=False)[0])
+    first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "json_invalid":
         return "The message is not valid JSON."
@@ -204,7 +208,7 @@ def _explain(error: ValidationError) -> str:
 _KNOWN_TYPES = ("hello", "offer", "candidate", "media", "say", "interrupt", "avatar", "stats", "ping", "bye")
 
 
-def event_message(event: SessionEvent) -> dict[str, Any]:
+def event_message(event: SessionEvent) -> ServerMessage:
     """One session event as the client gets it."""
     match event:
         case TurnEvent(turn, state):
@@ -224,8 +228,14 @@ def event_message(event: SessionEvent) -> dict[str, Any]:
             assert_never(event)
 
 
-def error_message(error: VivavoceError) -> dict[str, Any]:
-    sent = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint, "cause": error.cause}
+def error_message(error: VivavoceError) -> ServerMessage:
+    sent: ServerMessage = {
+        "type": "error",
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "cause": error.cause,
+    }
     if isinstance(error, AvatarBeingPrepared):
         sent |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}
     return sent

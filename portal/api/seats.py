@@ -19,7 +19,7 @@ from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Transport
 from pipeline.types import Message, SessionEvent
-from portal.api.messages import error_message, event_message
+from portal.api.messages import ServerMessage, error_message, event_message
 from portal.api.transports import PeerTransport, Transports
 
 __all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "Seat", "Seats", "UnknownToken"]
@@ -54,17 +54,17 @@ class Outbox:
     """Messages on their way to a viewer, in order. post() never waits."""
 
     def __init__(self) -> None:
-        self._messages: deque[dict[str, Any]] = deque(maxlen=OUTBOX_BOUND)
+        self._messages: deque[ServerMessage] = deque(maxlen=OUTBOX_BOUND)
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def post(self, message: dict[str, Any]) -> None:
+    def post(self, message: ServerMessage) -> None:
         self._messages.append(message)
         self._filled.set()
 
-    async def deliver(self, send: Callable[[dict[str, Any]], Awaitable[bool]]) -> None:
+    async def deliver(self, send: Callable[[ServerMessage], Awaitable[bool]]) -> None:
         """Send what waits and what comes, until send() returns False because nobody is there.
 
         The message that could not be sent stays for the next viewer; so does one whose sending is cancelled.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
@@ -92,8 +91,8 @@ class SessionSocket:
         return sockets.held(whose, TooMany("Too many pages are connected.", "Close another, or try again in a minute."))
 
 
-def _browser_ice_server(server: IceServer) -> dict[str, Any]:
-    sent: dict[str, Any] = {"urls": list(server.urls)}
+def _browser_ice_server(server: IceServer) -> dict[str, object]:
+    sent: dict[str, object] = {"urls": list(server.urls)}
     if server.username is not None:
         sent |= {"username": server.username, "credential": server.credential}
     return sent

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline import registry
 from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
+from pipeline.transports.loops import LoopCache
 
 __all__ = ["BackendTransports", "PeerTransport", "Transports"]
 
@@ -39,8 +40,8 @@ class Transports(Protocol):
 class BackendTransports:
     """Makes the transports of the registry. They are imported when the first is made, not at start-up."""
 
-    loops: Any
-    "pipeline.transports.loops.LoopCache, shared by all sessions"
+    loops: LoopCache
+    "shared by all sessions"
     executor: Executor
     ice_servers: Sequence[IceServer] = ()
     bitrate_bps: int | None = None

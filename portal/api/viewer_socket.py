@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 from starlette.responses import Response
 
 from pipeline.clock import Clock
+from portal.api.messages import ServerMessage
 from portal.http.limits import Allowance
 from portal.http.websockets import abort_of
 
@@ -70,12 +70,12 @@ class ViewerSocket:
         with suppress(*GONE):
             await self._socket.send_denial_response(answer)
 
-    async def refuse(self, error: dict[str, Any]) -> None:
+    async def refuse(self, error: ServerMessage) -> None:
         """Send the reason, then close; give up after REFUSED_WITHIN_S."""
         with suppress(TimeoutError, *GONE):
             async with asyncio.timeout(REFUSED_WITHIN_S):
                 await self._socket.send_json(error)
-                await self._socket.close(TRY_AGAIN_LATER, error["message"])
+                await self._socket.close(TRY_AGAIN_LATER, str(error["message"]))
 
     async def messages(self) -> AsyncIterator[str | bytes]:
         """What the viewer sends, until either side closes."""
@@ -104,7 +104,7 @@ class ViewerSocket:
             self._put_off_at_s = self._clock.now_s()
         await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
 
-    async def send_json(self, message: dict[str, Any]) -> bool:
+    async def send_json(self, message: ServerMessage) -> bool:
         return await self._send(lambda: self._socket.send_json(message))
 
     async def send_bytes(self, data: bytes) -> None:
