@@ -59,5 +59,5 @@ _MARKUP = """
 """
 
 
-def build_avatars_tab(context: PageContext) -> gr.HTML:
-    return desk_element("avatars", _MARKUP, maxUploadBytes=context.settings.max_upload_bytes, ranges=RANGES)
+def build_avatars_tab(_context: PageContext) -> gr.HTML:
+    return desk_element("avatars", _MARKUP, ranges=RANGES)

@@ -45,8 +45,7 @@ _MARKUP = f"""
 
 
 def build_studio_tab(context: PageContext) -> gr.HTML:
-    settings = context.settings
-    return desk_element("studio", _MARKUP, maxUploadBytes=settings.max_upload_bytes, voices=voices_of(settings.tts))
+    return desk_element("studio", _MARKUP, voices=voices_of(context.settings.tts))
 
 
 def voices_of(tts: str) -> list[str]:
