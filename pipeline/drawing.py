@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.channel import Channel
@@ -18,7 +17,7 @@ from pipeline.metrics import TurnTimes
 from pipeline.playout import QUEUED_PICTURES, DrawnFrame, Subtitle
 from pipeline.timeline import SpeechSlice
 from pipeline.turn_context import TurnContext
-from pipeline.types import FacePatch, ImageArray, LipSyncRequest, SessionEvent
+from pipeline.types import FacePatch, ImageArray, LipSyncRequest
 
 __all__ = ["Drawing"]
 
@@ -38,7 +37,7 @@ class _Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Requested:
     planned: _Planned
     patch: asyncio.Future[FacePatch] | None
     "None: nothing is drawn into it"
@@ -49,54 +48,48 @@ class _Asked:
 
 
 class Drawing:
-    """Of one turn; run() once.
+    """Draws the pictures of one turn; run() once."""
 
-    opening  what becomes true when the turn's first picture is shown
-    """
-
-    def __init__(
-        self, turn: int, context: TurnContext, times: TurnTimes, opening: Callable[[], tuple[SessionEvent, ...]]
-    ) -> None:
+    def __init__(self, turn: int, context: TurnContext, times: TurnTimes) -> None:
         self.frames_sent = 0
         self._turn = turn
         self._context = context
         self._times = times
-        self._opening = opening
-        self._asked: deque[_Asked] = deque()
+        self._requested: deque[_Requested] = deque()
         self._begun = False
         self._composing = 0  # pictures that are drawn and not yet handed over
 
     async def run(self, pictures: Channel[SpeechSlice]) -> None:
         """Returns when the last frame is handed over. Raises what the backend raised."""
         try:
-            while await self._something_asked(pictures):
+            while await self._something_requested(pictures):
                 drawn = await self._next_drawn()
                 if self._ahead < QUEUED_PICTURES:
-                    self._ask(pictures)
+                    self._request(pictures)
                 await self._hand_over(drawn)
         finally:
-            self._forget_asked()
+            self._forget_requested()
 
     @property
     def _ahead(self) -> int:
         """Pictures that are shown before any that is still to be drawn."""
         return len(self._context.playout.spoken) + self._composing
 
-    async def _something_asked(self, pictures: Channel[SpeechSlice]) -> bool:
+    async def _something_requested(self, pictures: Channel[SpeechSlice]) -> bool:
         """False once there is nothing left to be drawn."""
-        self._ask(pictures)
-        while not self._asked and await pictures.ready():
-            self._ask(pictures)
-        return bool(self._asked)
+        self._request(pictures)
+        while not self._requested and await pictures.ready():
+            self._request(pictures)
+        return bool(self._requested)
 
-    def _ask(self, pictures: Channel[SpeechSlice]) -> None:
+    def _request(self, pictures: Channel[SpeechSlice]) -> None:
         """Have as many drawn as are waiting to be shown: more might not be there in time, fewer cost more."""
         size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []
-        while len(self._asked) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
+        while len(self._requested) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
             planned.append(self._plan(spoken))
         if planned:
-            self._asked += self._drawn(planned)
+            self._requested += self._drawn(planned)
             self._begun = True
 
     def _plan(self, spoken: SpeechSlice) -> _Planned:
@@ -104,8 +97,8 @@ class Drawing:
         strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
         return _Planned(spoken, place, self._context.bundle.frame_index(place), strength)
 
-    def _drawn(self, planned: list[_Planned]) -> list[_Asked]:
-        context, ahead = self._context, self._ahead + len(self._asked)
+    def _drawn(self, planned: list[_Planned]) -> list[_Requested]:
+        context, ahead = self._context, self._ahead + len(self._requested)
         requests = [
             LipSyncRequest(
                 context.lipsync_state,
@@ -118,20 +111,20 @@ class Drawing:
             if one.strength
         ]
         patches = iter(context.device.draw(context.lipsync, requests))
-        return [_Asked(one, next(patches) if one.strength else None) for one in planned]
+        return [_Requested(one, next(patches) if one.strength else None) for one in planned]
 
-    async def _next_drawn(self) -> list[_Asked]:
+    async def _next_drawn(self) -> list[_Requested]:
         """What was asked for first, once it is there, and whatever after it is there too."""
-        if self._asked[0].patch is not None:
-            await asyncio.wait((self._asked[0].patch,))
-        drawn: list[_Asked] = []
-        while self._asked and self._asked[0].there:
-            drawn.append(self._asked.popleft())
+        if self._requested[0].patch is not None:
+            await asyncio.wait((self._requested[0].patch,))
+        drawn: list[_Requested] = []
+        while self._requested and self._requested[0].there:
+            drawn.append(self._requested.popleft())
         self._times.mark("first_patch")
         self._composing = len(drawn)
         return drawn
 
-    async def _hand_over(self, drawn: list[_Asked]) -> None:
+    async def _hand_over(self, drawn: list[_Requested]) -> None:
         planned = [one.planned for one in drawn]
         patches = _results([one.patch for one in drawn if one.patch is not None])
         loop = asyncio.get_running_loop()
@@ -145,21 +138,20 @@ class Drawing:
     def _frame(self, planned: _Planned, image: ImageArray) -> DrawnFrame:
         spoken = planned.spoken
         return DrawnFrame(
-            events=() if self.frames_sent else self._opening(),
             picture=image,
             audio=spoken.audio,
             turn=self._turn,
             loop_index=planned.loop_index,
             sentence=spoken.sentence,
-            heard=spoken.heard,
+            played_share=spoken.played_share,
             subtitle=Subtitle(spoken.text, spoken.duration_s, spoken.voiced) if spoken.text else None,
         )
 
-    def _forget_asked(self) -> None:
+    def _forget_requested(self) -> None:
         """What the device has not begun, it need not draw."""
-        for asked in self._asked:
-            if asked.patch is not None and not asked.patch.cancel() and not asked.patch.cancelled():
-                asked.patch.exception()  # whatever it is, the turn has failed already, and has been told so
+        for requested in self._requested:
+            if requested.patch is not None and not requested.patch.cancel() and not requested.patch.cancelled():
+                requested.patch.exception()  # whatever it is, the turn has failed already, and has been told so
 
 
 def _results(patches: list[asyncio.Future[FacePatch]]) -> list[FacePatch]:

@@ -14,6 +14,7 @@ from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.idle import LoopCursor
 from pipeline.interfaces import Transport
+from pipeline.ledger import TurnLedger
 from pipeline.types import (
     FPS,
     PLAYOUT_RATE_HZ,
@@ -22,13 +23,10 @@ from pipeline.types import (
     ImageArray,
     LoopPosition,
     MediaFrame,
-    SessionEvent,
     SubtitleEvent,
-    TurnEvent,
-    TurnState,
 )
 
-__all__ = ["QUEUED_PICTURES", "DrawnFrame", "Playout", "Subtitle"]
+__all__ = ["QUEUED_PICTURES", "DrawnFrame", "Played", "Playout", "Subtitle"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,65 +58,52 @@ class DrawnFrame:
     loop_index: int
     sentence: int
     "index of the sentence within the turn"
-    heard: float
-    "share of the sentence that has been heard once this frame is played, 0..1"
+    played_share: float
+    "share of the sentence that has been played once this frame is, 0..1"
     subtitle: Subtitle | None = None
-    events: tuple[SessionEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """How far the speech has come that was released."""
+
+    turn: int = 0
+    sentence: int = 0
+    share: float = 0.0
+    "of the sentence, 0..1"
 
 
 class Playout:
-    """Releases one MediaFrame every 40 ms from run() until cancelled."""
+    """Releases one MediaFrame every 40 ms from run() until cancelled.
+
+    It asks the ledger which turns have not ended; frames of others are not shown. The session keeps the ledger.
+    """
 
     def __init__(self, bundle: AvatarBundle, clock: Clock) -> None:
+        self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
         self.cursor = LoopCursor(len(bundle.loop))
         self.transport: Transport | None = None
         self.starved_pictures = 0
         self.slipped_s = 0.0
-        self.heard: tuple[int, int, float] = (0, 0, 0.0)
-        "(turn, sentence, share) of the last spoken frame that was released"
+        self.played = Played()
         self._bundle = bundle
         self._clock = clock
-        self._emit: Callable[[SessionEvent], None] = lambda _event: None
         self._number = 0
         self._spoken_number = -HELD_PICTURES - 1
         self._start_s: float | None = None
-        self._running_turn = 0
-        self._begun_turn = 0
-        self._interrupted_turn = 0  # this turn and those before it are not shown any more
         self._fading: DrawnFrame | None = None
         self._flushing = False
-        self._released = (0, 0)  # turn, frames of it
-        self._ending: dict[int, int] = {}  # turn -> frames it has in all
 
     @property
     def number(self) -> int:
         """Number of the next frame: how many were released so far."""
         return self._number
 
-    def set_emit(self, emit: Callable[[SessionEvent], None]) -> None:
-        """emit is called with each event at the moment it becomes true."""
-        self._emit = emit
-
     def due_s(self, pictures_ahead: int) -> float:
         """Clock time at which the picture `pictures_ahead` places from now will be released."""
         start_s = self._clock.now_s() if self._start_s is None else self._start_s
         return start_s + (self._number + pictures_ahead) / FPS
-
-    def begin_turn(self, turn: int) -> None:
-        """Frames of this turn will come. Turns are numbered upwards."""
-        self._running_turn = self._begun_turn = turn
-
-    def end_turn(self, turn: int, frames: int) -> None:
-        """The turn has handed over all its frames; it is done when the last of them is released."""
-        if turn <= self._interrupted_turn:
-            return
-        if self._running_turn == turn:
-            self._running_turn = 0
-        if self._released == (turn, frames) or not frames:
-            self._emit(TurnEvent(turn, TurnState.DONE))
-        else:
-            self._ending[turn] = frames
 
     def swap_bundle(self, bundle: AvatarBundle) -> None:
         """Show another avatar from the next picture on."""
@@ -128,20 +113,18 @@ class Playout:
     def interrupt(self) -> None:
         """Silence within 20 ms of sound: the next queued frame of a voice that sounds fades out, the rest is forgotten.
 
-        That holds, too, for frames of turns begun so far that come later: a stage may hand one over before it notices.
+        Frames of turns that the ledger calls interrupted may still come: a turn's parts take a moment to notice. They
+        are not shown either.
         """
         queued = self.spoken.clear()
-        if queued and queued[0].turn == self.heard[0]:
+        if queued and queued[0].turn == self.played.turn:
             self._fading = _fade_out(queued[0])
         # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
         self._flushing = self._number - self._spoken_number <= HELD_PICTURES
-        self._interrupted_turn = self._begun_turn
-        self._running_turn = 0
-        self._ending.clear()
         self.cursor.release()
 
-    async def run(self) -> None:
-        """Release frames for ever."""
+    async def run(self, on_release: Callable[[MediaFrame], None]) -> None:
+        """Release frames for ever. on_release: called with each at its moment, before it is sent."""
         self._start_s = self._clock.now_s() - self._number / FPS
         while True:
             due_s = self._start_s + self._number / FPS
@@ -151,19 +134,15 @@ class Playout:
                 self._start_s += late_s
                 self.slipped_s += late_s
             frame = self.release()
+            on_release(frame)
             if self.transport is not None:
                 await self._send(self.transport, frame)
 
     def release(self) -> MediaFrame:
-        """The frame that is due now; what becomes true with it is told."""
-        spoken = self._next_spoken()
-        frame = self._idle() if spoken is None else self._spoken(spoken)
+        """The frame that is due now."""
+        drawn = self._next_drawn()
+        frame = self._idle() if drawn is None else self._spoken(drawn)
         self._number += 1
-        for event in frame.events:
-            self._emit(event)
-        if spoken is not None and self._ending.get(spoken.turn) == self._released[1]:
-            del self._ending[spoken.turn]
-            self._emit(TurnEvent(spoken.turn, TurnState.DONE))
         return frame
 
     async def _send(self, transport: Transport, frame: MediaFrame) -> None:
@@ -178,42 +157,40 @@ class Playout:
                 self.transport = None
             await asyncio.gather(transport.aclose(), return_exceptions=True)
 
-    def _next_spoken(self) -> DrawnFrame | None:
+    def _next_drawn(self) -> DrawnFrame | None:
         fading, self._fading = self._fading, None
         if fading is not None:
             return fading
-        while (spoken := self.spoken.receive_nowait()) is not None:
-            if spoken.turn > self._interrupted_turn:
-                return spoken
+        while (drawn := self.spoken.receive_nowait()) is not None:
+            if self.ledger.is_open(drawn.turn):
+                return drawn
         return None
 
     def _idle(self) -> MediaFrame:
-        if self._running_turn and self.heard[0] == self._running_turn:
-            self.starved_pictures += 1
-        elif not self._running_turn:
+        speaking_turn = self.ledger.speaking_turn
+        if not speaking_turn:
             self.cursor.release()
+        elif self.played.turn == speaking_turn:  # its voice has begun, and what follows is late
+            self.starved_pictures += 1
         index = self.cursor.show_idle()
         return MediaFrame(LoopPosition(self._bundle, index), SILENCE, self._number, loop_index=index)
 
-    def _spoken(self, spoken: DrawnFrame) -> MediaFrame:
-        self.cursor.show_spoken(spoken.loop_index)
-        self.heard = (spoken.turn, spoken.sentence, spoken.heard)
+    def _spoken(self, drawn: DrawnFrame) -> MediaFrame:
+        self.cursor.show_spoken(drawn.loop_index)
+        self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
         self._spoken_number = self._number
-        turn, count = self._released
-        self._released = (spoken.turn, count + 1 if turn == spoken.turn else 1)
-        events = spoken.events
-        if spoken.subtitle is not None:
+        events: tuple[SubtitleEvent, ...] = ()
+        if drawn.subtitle is not None:
             start_s = self._number / FPS
-            end_s = start_s + spoken.subtitle.duration_s
-            told = SubtitleEvent(spoken.turn, spoken.subtitle.text, start_s, end_s, spoken.subtitle.spoken)
-            events = (*events, told)
+            end_s = start_s + drawn.subtitle.duration_s
+            events = (SubtitleEvent(drawn.turn, drawn.subtitle.text, start_s, end_s, drawn.subtitle.spoken),)
         return MediaFrame(
-            spoken.picture,
-            spoken.audio,
+            drawn.picture,
+            drawn.audio,
             self._number,
             speaking=True,
-            turn=spoken.turn,
-            loop_index=spoken.loop_index,
+            turn=drawn.turn,
+            loop_index=drawn.loop_index,
             events=events,
         )
 
@@ -221,4 +198,4 @@ class Playout:
 def _fade_out(frame: DrawnFrame) -> DrawnFrame:
     audio = np.zeros_like(frame.audio)
     audio[:FADE_SAMPLES] = frame.audio[:FADE_SAMPLES] * np.linspace(1.0, 0.0, FADE_SAMPLES, dtype=np.float32)
-    return replace(frame, audio=audio, subtitle=None, events=())
+    return replace(frame, audio=audio, subtitle=None)

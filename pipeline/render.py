@@ -157,18 +157,23 @@ async def render(
     """
     events: list[SessionEvent] = []
     playout = context.playout
-    playout.set_emit(events.append)
+    turn_id, _ = playout.ledger.queue()
     bundle: AvatarBundle = context.bundle
     async with ClipWriter(output, bundle.width, bundle.height, label=label, title=title) as writer:
         for _ in range(MARGIN_PICTURES):
             await writer.send(playout.release())
-        speaking = asyncio.create_task(Turn(1, context, utterance, events.append, shows_unspoken=False).run())
+        turn = Turn(turn_id, context, utterance, events.append, shows_unspoken=False)
+        events += playout.ledger.begun(turn_id)
+        speaking = asyncio.create_task(turn.run())
         speaking.add_done_callback(lambda _task: playout.spoken.close())
         try:
             while await playout.spoken.ready():
-                await writer.send(playout.release())
+                frame = playout.release()
+                events += playout.ledger.released(frame)
+                await writer.send(frame)
                 on_picture(writer.frames)
             await speaking
+            events += playout.ledger.handed_over(turn_id, turn.frames_sent)
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)

@@ -14,18 +14,18 @@ from pipeline.channel import Channel
 from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
 from pipeline.history import Exchange, History
 from pipeline.interfaces import Transport
+from pipeline.ledger import TurnLedger
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
 from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
+    MediaFrame,
     Message,
     MetricsEvent,
     NoticeEvent,
     SessionEvent,
-    SubtitleEvent,
-    TextEvent,
     TurnEvent,
     TurnState,
 )
@@ -43,7 +43,9 @@ EVENTS_BOUND = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Queued:
+    """A turn that waits for those before it."""
+
     turn: int
     utterance: Utterance
     question: str | None
@@ -58,7 +60,6 @@ class _Started:
     task: asyncio.Task[None]
     exchange: Exchange | None
     "where its words belong; None for echo and ready speech"
-    interrupted: bool = False
 
 
 class Session:
@@ -72,16 +73,14 @@ class Session:
         self._metrics = metrics
         self._history = History(context.limits.history_characters)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[_Queued] = deque()
         self._wake = asyncio.Event()
-        self._last_turn = 0
+        self._ledger: TurnLedger = context.playout.ledger
         self._asked_s = context.clock.now_s()
-        self._open: dict[int, TurnState] = {}  # turns that are neither done nor interrupted
-        self._started: list[_Started] = []  # those of them that were started, and the last one
+        self._started: list[_Started] = []  # turns that were started and have not ended, and the last one
         self._tasks: list[asyncio.Task[None]] = []
         self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
         self._closed = False
-        context.playout.set_emit(self._emit)
 
     @property
     def bundle(self) -> AvatarBundle:
@@ -93,7 +92,7 @@ class Session:
 
     @property
     def history(self) -> tuple[Message, ...]:
-        """What was asked and heard, oldest first."""
+        """What was asked and played, oldest first."""
         return self._history.messages()
 
     @property
@@ -103,13 +102,13 @@ class Session:
     @property
     def touched_s(self) -> float:
         """Clock time at which something was last asked for, or being said."""
-        return self._context.clock.now_s() if self._open else self._asked_s
+        return self._context.clock.now_s() if self._ledger.has_open else self._asked_s
 
     def start(self) -> None:
         """Begin playout (idle pictures) and wait for something to say."""
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(self.playout.run(), name=f"playout-{self.id}"),
+                asyncio.create_task(self.playout.run(self._released), name=f"playout-{self.id}"),
                 asyncio.create_task(self._converse(), name=f"session-{self.id}"),
             ]
 
@@ -144,17 +143,15 @@ class Session:
         return self._ask(Utterance(speech=speech), None)
 
     def interrupt(self) -> None:
-        """Stop speaking, forget what is queued, keep in the history only what was heard. Idempotent."""
+        """Stop speaking, forget what is queued, keep in the history only what was played. Idempotent."""
         self._asked_s = self._context.clock.now_s()
         self._asked.clear()
         for started in self._still_open():
-            started.interrupted = True
             started.task.cancel()
             if started.exchange is not None:
-                self._history.answer(started.exchange, self._heard_of(started.turn))
+                self._history.answer(started.exchange, self._played_of(started.turn))
         self.playout.interrupt()
-        for turn_id in tuple(self._open):
-            self._emit(TurnEvent(turn_id, TurnState.INTERRUPTED))
+        self._tell(self._ledger.interrupted())
 
     async def attach(self, transport: Transport) -> None:
         """Send frames over `transport` from the next one on; the transport before it is closed. The turn goes on."""
@@ -182,8 +179,8 @@ class Session:
             "session": self.id,
             "avatar": self.bundle.id,
             "pts": playout.number,
-            "turn": self._last_turn,
-            "state": str(self._open.get(self._last_turn, "idle")),
+            "turn": self._ledger.last_turn,
+            "state": str(self._ledger.state(self._ledger.last_turn) or "idle"),
             "queued_pictures": len(playout.spoken),
             "starved_pictures": playout.starved_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
@@ -214,11 +211,11 @@ class Session:
                 cause="many_waiting",
             )
         self._asked_s = self._context.clock.now_s()
-        self._last_turn += 1
-        self._asked.append(_Asked(self._last_turn, utterance, question))
-        self._emit(TurnEvent(self._last_turn, TurnState.QUEUED))
+        turn_id, events = self._ledger.queue()
+        self._asked.append(_Queued(turn_id, utterance, question))
+        self._tell(events)
         self._wake.set()
-        return self._last_turn
+        return turn_id
 
     async def _converse(self) -> None:
         while True:
@@ -231,37 +228,43 @@ class Session:
                 exchange = self._history.ask(asked.question)
                 utterance = Utterance(messages=self._history.messages())
             turn = Turn(asked.turn, self._context, utterance, self._emit)
-            task = asyncio.create_task(turn.run(), name=f"turn-{turn.id}")
-            started = _Started(turn, task, exchange)
-            self._started = [*self._still_open(), started]
+            task = asyncio.create_task(self._perform(turn, exchange), name=f"turn-{turn.id}")
+            self._started = [*self._still_open(), _Started(turn, task, exchange)]
             try:
                 await asyncio.wait([task])
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            self._conclude(started)
+
+    async def _perform(self, turn: Turn, exchange: Exchange | None) -> None:
+        """Run one turn; what became of it is in the ledger and the history when this returns."""
+        self._tell(self._ledger.begun(turn.id))
+        text = ""
+        try:
+            await turn.run()
+            text = turn.text.strip()
+        except Exception:  # nobody foresaw it: the viewer was told "internal", and the session goes on
+            logger.exception("turn %d of session %s failed", turn.id, self.id)
+        if not self._ledger.is_open(turn.id):
+            return  # it was interrupted as it ended: the history holds what was played
+        if exchange is not None and text:
+            self._history.answer(exchange, text)
+        elif exchange is not None:
+            self._history.forget(exchange)
+        self._metrics.observe_turn(turn.times.stages_ms())
+        self._tell(self._ledger.handed_over(turn.id, turn.frames_sent))
 
     def _still_open(self) -> list[_Started]:
-        return [started for started in self._started if started.turn.id in self._open]
+        return [started for started in self._started if self._ledger.is_open(started.turn.id)]
 
-    def _conclude(self, started: _Started) -> None:
-        turn, task = started.turn, started.task
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            logger.error("turn %d of session %s failed", turn.id, self.id, exc_info=failure)
-        if started.interrupted:
-            return
-        if started.exchange is not None and turn.text.strip() and failure is None:
-            self._history.answer(started.exchange, turn.text.strip())
-        elif started.exchange is not None:
-            self._history.forget(started.exchange)
-        self._metrics.observe_turn(turn.times.stages_ms())
+    def _released(self, frame: MediaFrame) -> None:
+        self._tell(self._ledger.released(frame))
 
-    def _heard_of(self, turn: Turn) -> str:
+    def _played_of(self, turn: Turn) -> str:
         """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""
-        turn_id, sentence, share = self.playout.heard
-        heard = turn.text_until(sentence, share).strip() if turn_id == turn.id else ""
-        return heard and heard + " …"
+        played = self.playout.played
+        text = turn.text_until(played.sentence, played.share).strip() if played.turn == turn.id else ""
+        return text and text + " …"
 
     def _count_question(self) -> None:
         now_s = self._context.clock.now_s()
@@ -273,26 +276,32 @@ class Session:
         self._questions_s.append(now_s)
 
     def _emit(self, event: SessionEvent) -> None:
-        if isinstance(event, TurnEvent) and event.state is TurnState.QUEUED:
-            self._open[event.turn] = event.state
-        elif isinstance(event, TurnEvent | TextEvent | SubtitleEvent | MetricsEvent):
-            if event.turn not in self._open:
-                return  # it has ended: what its parts still say, until they notice, concerns nobody
-            if isinstance(event, TurnEvent):
-                self._move_on(event)
-            elif isinstance(event, MetricsEvent):
-                logger.debug("session %s turn %d: %s", self.id, event.turn, event.stages_ms)
-        elif isinstance(event, NoticeEvent) and event.code in ONCE:
+        """What a turn reports on its way, as long as it has not ended."""
+        if self._ledger.concerns_nobody(event):
+            return
+        if isinstance(event, NoticeEvent) and event.code in ONCE:
             if event in self._noticed:
                 return
             self._noticed.add(event)
+        self._post(event)
+
+    def _tell(self, events: Iterable[SessionEvent]) -> None:
+        """What the ledger found to be true."""
+        for event in events:
+            self._post(event)
+            if not isinstance(event, TurnEvent):
+                continue
+            if event.state is TurnState.SPEAKING:
+                self._post(MetricsEvent(event.turn, self._marks_ms(event.turn)))
+            elif event.state in (TurnState.DONE, TurnState.INTERRUPTED):
+                self._metrics.turns.labels(str(event.state)).inc()
+
+    def _marks_ms(self, turn_id: int) -> dict[str, float]:
+        marks_ms = next(started.turn.times.stages_ms() for started in self._started if started.turn.id == turn_id)
+        logger.debug("session %s turn %d: %s", self.id, turn_id, marks_ms)
+        return marks_ms
+
+    def _post(self, event: SessionEvent) -> None:
         if len(self.events) == EVENTS_BOUND:
             self.events.receive_nowait()
         self.events.offer(event)
-
-    def _move_on(self, event: TurnEvent) -> None:
-        if event.state in (TurnState.DONE, TurnState.INTERRUPTED):
-            del self._open[event.turn]
-            self._metrics.turns.labels(str(event.state)).inc()
-        else:
-            self._open[event.turn] = event.state

@@ -40,8 +40,8 @@ class SpeechSlice:
     audio: FloatArray
     "(SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ"
     sentence: int
-    heard: float
-    "share of the sentence heard at its end, 0..1 (estimated until the sentence is complete)"
+    played_share: float
+    "share of the sentence that is played at its end, 0..1 (estimated until the sentence is complete)"
     text: str = ""
     "on a sentence's first picture: its subtitle"
     duration_s: float = 0.0
@@ -142,7 +142,7 @@ class SentenceTimeline:
             window=window,
             audio=self._audio.popleft(),
             sentence=self._index,
-            heard=min(1.0, self._pictures * SAMPLES_PER_PICTURE / PLAYOUT_RATE_HZ / total_s),
+            played_share=min(1.0, self._pictures * SAMPLES_PER_PICTURE / PLAYOUT_RATE_HZ / total_s),
             text=self._text if first else "",
             duration_s=total_s if first else 0.0,
             voiced=self._voiced,

@@ -37,12 +37,9 @@ from pipeline.types import (
     AudioChunk,
     ErrorEvent,
     Message,
-    MetricsEvent,
     NoticeEvent,
     SessionEvent,
     TextEvent,
-    TurnEvent,
-    TurnState,
 )
 
 __all__ = ["Turn", "Utterance"]
@@ -120,10 +117,15 @@ class Turn:
         self._pictures: Channel[SpeechSlice] = Channel(PICTURES_BOUND)
         self._told: set[NoticeEvent | ErrorEvent] = set()
         self._excused = False
-        self._drawing = Drawing(turn_id, context, self.times, self._opening_events)
+        self._drawing = Drawing(turn_id, context, self.times)
+
+    @property
+    def frames_sent(self) -> int:
+        """How many frames were handed to the playout."""
+        return self._drawing.frames_sent
 
     def text_until(self, index: int, share: float) -> str:
-        """The text up to that share of a sentence, in whole words: what a viewer has heard by then."""
+        """The text up to that share of a sentence, in whole words: what was played by then."""
         if index >= len(self._said):
             return self.text
         start = self._said[index - 1].end if index else 0
@@ -138,9 +140,6 @@ class Turn:
 
         Raises, once it is told, what nobody foresaw (an ExceptionGroup).
         """
-        self._emit(TurnEvent(self.id, TurnState.THINKING))
-        playout = self._context.playout
-        playout.begin_turn(self.id)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._think(), name=f"turn-{self.id}-think")
@@ -156,10 +155,8 @@ class Turn:
             )
             raise
         else:
-            if not self._drawing.frames_sent and not self._excused:
+            if not self.frames_sent and not self._excused:
                 self._emit(NOTHING_SPOKEN)
-        finally:
-            playout.end_turn(self.id, self._drawing.frames_sent)
 
     async def _think(self) -> None:
         splitter = SentenceSplitter()
@@ -286,9 +283,6 @@ class Turn:
     async def _in_pool(self, function: Callable[..., R], *arguments: object) -> R:
         """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""
         return await asyncio.get_running_loop().run_in_executor(self._context.executor, function, *arguments)
-
-    def _opening_events(self) -> tuple[SessionEvent, ...]:
-        return (TurnEvent(self.id, TurnState.SPEAKING), MetricsEvent(self.id, self.times.stages_ms()))
 
     def _name_substitute(self, voice: str) -> None:
         """Who chose a voice is told when another one speaks."""

@@ -21,7 +21,7 @@ APPLICATION = ("portal/app.py", "portal/desk.py", "portal/talk.py")
 PURE = tuple(
     f"pipeline/{name}.py"
     for name in (
-        *("types", "errors", "clock", "channel", "audio", "idle"),
+        *("types", "errors", "clock", "channel", "audio", "idle", "ledger"),
         *("text/scripts", "text/formulas", "text/sentences"),
     )
 )

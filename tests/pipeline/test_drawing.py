@@ -54,7 +54,7 @@ class Desk:
         context = TurnContext(
             nothing, nothing, None, nothing, NETWORK, "state", bundle, self.device, self.executor, self.playout, clock
         )
-        self.drawing = Drawing(1, context, TurnTimes(clock), lambda: ())
+        self.drawing = Drawing(1, context, TurnTimes(clock))
         self.running = asyncio.create_task(self.drawing.run(self.pictures))
         self._fed = 0
 

@@ -24,24 +24,39 @@ class Stage:
     def __init__(self, bundle: AvatarBundle) -> None:
         self.clock = ManualClock()
         self.told: list[SessionEvent] = []
+        self._turns = 0
         self.playout = Playout(bundle, self.clock)
-        self.playout.set_emit(self.told.append)
+        self.ledger = self.playout.ledger
         self.transport = MemoryTransport()
         self.playout.transport = self.transport
-        self.task = asyncio.create_task(self.playout.run())
+        self.task = asyncio.create_task(self.playout.run(lambda frame: self.told.extend(self.ledger.released(frame))))
 
     @property
     def frames(self) -> list[MediaFrame]:
         return list(self.transport.frames)
 
+    def begin(self, turn: int) -> None:
+        while self._turns < turn:
+            self._turns, _ = self.ledger.queue()
+        self.ledger.begun(turn)
+
+    def end(self, turn: int, frames: int) -> None:
+        self.told.extend(self.ledger.handed_over(turn, frames))
+
+    def interrupt(self) -> None:
+        self.ledger.interrupted()
+        self.playout.interrupt()
+
     def spoken(self, sentence: int = 0, turn: int = 1, subtitle: Subtitle | None = None) -> DrawnFrame:
+        if turn > self._turns:
+            self.begin(turn)
         return DrawnFrame(
             picture=np.zeros((64, 64, 3), np.uint8),
             audio=np.full(SAMPLES_PER_PICTURE, 0.5, np.float32),
             turn=turn,
             loop_index=self.playout.cursor.reserve(),
             sentence=sentence,
-            heard=0.5,
+            played_share=0.5,
             subtitle=subtitle,
         )
 
@@ -55,7 +70,7 @@ async def stage(small_bundle: AvatarBundle):
 
 
 async def test_one_frame_is_released_every_40_ms(stage: Stage) -> None:
-    """Idle or not, 25 frames a second leave, numbered by pts, each with exactly its audio."""
+    """Idle or not, 25 frames a second leave, numbered from 0, each with exactly its audio."""
     await stage.clock.advance(0.999)
     assert [frame.number for frame in stage.frames] == list(range(25))
     assert all(len(frame.audio) == SAMPLES_PER_PICTURE for frame in stage.frames)
@@ -74,38 +89,39 @@ async def test_spoken_frames_are_released_in_order_and_idling_goes_on_after_them
     await stage.clock.advance(0.05)
     for _ in range(3):
         await stage.playout.spoken.send(stage.spoken())
-    stage.playout.end_turn(1, 3)
+    stage.end(1, 3)
     await stage.clock.advance(0.2)
     assert [frame.speaking for frame in stage.frames] == [False, False, True, True, True, False, False]
     assert [frame.loop_index for frame in stage.frames] == [0, 1, 2, 3, 4, 5, 0]
 
 
 async def test_a_turn_is_done_when_its_last_frame_is_released(stage: Stage) -> None:
-    """end_turn() tells DONE not before the viewer has been sent all of it."""
+    """A turn is told to be DONE not before the viewer has been sent all of it."""
     for _ in range(3):
         await stage.playout.spoken.send(stage.spoken())
-    stage.playout.end_turn(1, 3)
+    stage.end(1, 3)
     await stage.clock.advance(0.09)
     assert TurnEvent(1, TurnState.DONE) not in stage.told
     await stage.clock.advance(0.04)
-    assert stage.told == [TurnEvent(1, TurnState.DONE)]
+    assert stage.told == [TurnEvent(1, TurnState.SPEAKING), TurnEvent(1, TurnState.DONE)]
 
 
 async def test_a_turn_that_ends_after_its_last_frame_is_done_at_once(stage: Stage) -> None:
     """A turn without frames, or whose frames are all out, is DONE when it ends."""
-    stage.playout.end_turn(1, 0)
+    stage.begin(1)
+    stage.end(1, 0)
     await stage.playout.spoken.send(stage.spoken(turn=2))
     await stage.clock.advance(0.05)
-    stage.playout.end_turn(2, 1)
-    assert stage.told == [TurnEvent(1, TurnState.DONE), TurnEvent(2, TurnState.DONE)]
+    stage.end(2, 1)
+    assert stage.told == [TurnEvent(1, TurnState.DONE), TurnEvent(2, TurnState.SPEAKING), TurnEvent(2, TurnState.DONE)]
 
 
 async def test_a_subtitle_is_told_with_its_time_on_the_media_clock(stage: Stage) -> None:
-    """A sentence's subtitle begins at the pts of its first frame."""
+    """A sentence's subtitle begins with its first frame."""
     await stage.clock.advance(0.39)
     await stage.playout.spoken.send(stage.spoken(subtitle=Subtitle("Hello.", 1.5)))
     await stage.clock.advance(0.04)
-    assert stage.told == [SubtitleEvent(1, "Hello.", 0.4, 1.9)]
+    assert stage.told == [TurnEvent(1, TurnState.SPEAKING), SubtitleEvent(1, "Hello.", 0.4, 1.9)]
 
 
 async def test_an_interrupt_fades_out_within_20_ms_and_forgets_the_rest(stage: Stage) -> None:
@@ -113,7 +129,7 @@ async def test_an_interrupt_fades_out_within_20_ms_and_forgets_the_rest(stage: S
     for _ in range(5):
         await stage.playout.spoken.send(stage.spoken())
     await stage.clock.advance(0.045)
-    stage.playout.interrupt()
+    stage.interrupt()
     await stage.clock.advance(0.2)
     audio = np.concatenate([frame.audio for frame in stage.frames])
     loud = np.flatnonzero(audio)
@@ -124,7 +140,7 @@ async def test_an_interrupt_fades_out_within_20_ms_and_forgets_the_rest(stage: S
 
 async def test_starving_in_mid_turn_holds_the_picture_and_is_counted(stage: Stage) -> None:
     """Speech that is late costs idle pictures and silence, never a stall of the clock."""
-    stage.playout.begin_turn(1)
+    stage.begin(1)
     await stage.playout.spoken.send(stage.spoken())
     late = stage.spoken()
     await stage.clock.advance(0.13)
@@ -150,7 +166,7 @@ async def test_a_clock_that_is_far_behind_slips_instead_of_bursting(small_bundle
     playout = Playout(small_bundle, clock)
     transport = MemoryTransport()
     playout.transport = transport
-    task = asyncio.create_task(playout.run())
+    task = asyncio.create_task(playout.run(lambda _frame: None))
     await clock.advance(0.05)
     clock.stall_s = CATCH_UP_S + 0.8
     await clock.advance(2.0)
@@ -186,12 +202,12 @@ async def test_an_interrupt_reaches_what_the_transport_still_holds(stage: Stage)
 
     slow = stage.playout.transport = Slow()
     slow.left = []
-    stage.playout.interrupt()
+    stage.interrupt()
     await stage.clock.advance(0.05)
     for _ in range(5):
         await stage.playout.spoken.send(stage.spoken())
     await stage.clock.advance(0.04)
-    stage.playout.interrupt()
+    stage.interrupt()
     await stage.clock.advance(0.2)
     (left,) = slow.left
     assert left[-1]
@@ -210,25 +226,25 @@ async def test_an_interrupt_in_a_pause_reaches_what_the_transport_still_holds(st
     slow = stage.playout.transport = Slow()
     await stage.playout.spoken.send(stage.spoken())
     await stage.clock.advance(0.5)
-    stage.playout.interrupt()
+    stage.interrupt()
     await stage.clock.advance(0.1)
     assert slow.flushes == 1
     await stage.clock.advance(3)
-    stage.playout.interrupt()
+    stage.interrupt()
     await stage.clock.advance(0.1)
     assert slow.flushes == 1
 
 
 async def test_frames_of_an_interrupted_turn_that_come_late_are_not_shown(stage: Stage) -> None:
     """A stage may hand over what it had in its hands; the next turn is not mixed with it."""
-    stage.playout.begin_turn(1)
+    stage.begin(1)
     await stage.playout.spoken.send(stage.spoken(turn=1))
-    stage.playout.interrupt()
+    stage.interrupt()
     await stage.playout.spoken.send(stage.spoken(turn=1))
-    stage.playout.end_turn(1, 2)
-    stage.playout.begin_turn(2)
+    stage.end(1, 2)
+    stage.begin(2)
     await stage.playout.spoken.send(stage.spoken(turn=2))
-    stage.playout.end_turn(2, 1)
+    stage.end(2, 1)
     await stage.clock.advance(0.2)
     assert [frame.turn for frame in stage.frames if frame.speaking] == [2]
-    assert stage.told == [TurnEvent(2, TurnState.DONE)]
+    assert stage.told == [TurnEvent(2, TurnState.SPEAKING), TurnEvent(2, TurnState.DONE)]

@@ -80,7 +80,7 @@ def test_the_subtitle_comes_with_the_first_picture_and_the_share_heard_grows_to_
     pictures = feed(SentenceTimeline(3, "Hello.", LoudnessStream()), tone(1.0, 48_000), 48_000, 10**9)
     assert [picture.text for picture in pictures] == ["Hello.", *[""] * 24]
     assert pictures[0].duration_s == pytest.approx(1.0)
-    shares = [picture.heard for picture in pictures]
+    shares = [picture.played_share for picture in pictures]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert {picture.sentence for picture in pictures} == {3}
