@@ -389,7 +389,8 @@ async def test_what_is_not_ready_is_listed_with_the_command_that_gets_it(visit: 
     for query, word in (("?lang=en", "not ready"), ("?lang=zh", "不可用")):
         page = await visit(query)
         await page.page.click(".vv-settings summary")
-        options = await page.run("[...document.querySelectorAll('[name=lipsync] option:disabled')].map((o) => o.text)")
+        disabled = "document.querySelectorAll(':is([name=tts], [name=lipsync]) option:disabled')"
+        options = await page.run(f"[...{disabled}].map((option) => option.text)")
         assert f"MuseTalk 1.5 · {word}" in options
         await page.page.click(".vv-lacking summary")
         assert await page.page.is_visible("text=python launch.py fetch musetalk15")
