@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -151,9 +151,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Backend -> the parts it needs."""
+    """Which weights there are."""
 
     backends: Mapping[str, tuple[Part, ...]]
+    "backend -> the parts it needs"
+    families: Mapping[str, str] = field(default_factory=dict)
+    "name of a family -> the backend of it that is meant, e.g. musetalk -> musetalk15"
 
 
 def read_manifest(path: Path = MANIFEST) -> Manifest:
@@ -169,7 +172,8 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
         )
         for name, part in table["parts"].items()
     }
-    return Manifest({backend: tuple(parts[name] for name in names) for backend, names in table["backends"].items()})
+    backends = {backend: tuple(parts[name] for name in names) for backend, names in table["backends"].items()}
+    return Manifest(backends, table.get("families", {}))
 
 
 @cache
@@ -178,13 +182,14 @@ def known_manifest() -> Manifest:
 
     Manifests come with programs and do not change. Reading ours takes 5 to 10 ms, and each network would do it anew.
     """
-    ours = read_manifest().backends
+    manifest = read_manifest()
+    ours = manifest.backends
     theirs: dict[str, tuple[Part, ...]] = {}
     for row in outside_rows():
         if row.manifest is not None and row.weights not in ours:
             with suppress(*MANIFEST_ERRORS):  # the registry refuses its row, and the doctor says so
                 theirs.setdefault(row.weights, read_manifest(row.manifest).backends[row.weights])
-    return Manifest({**ours, **theirs})
+    return Manifest({**ours, **theirs}, manifest.families)
 
 
 def _weight_file(entry: Mapping[str, Any]) -> WeightFile:

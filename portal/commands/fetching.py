@@ -15,14 +15,13 @@ from filelock import FileLock, Timeout
 
 from models.download import Fetcher, Unreachable, download_of, hub_endpoint, open_client, sha256_of
 from models.errors import DownloadFailed, WeightsDamaged, WeightsError, WeightsMissing
-from models.weights import Part, WeightFile, WeightsFolder
+from models.weights import Part, WeightFile, WeightsFolder, known_manifest
 from pipeline import registry
 from pipeline.errors import BackendUnavailable, UnknownBackend
 from portal.disk import require_writable
 
 __all__ = ["Fetching", "ProgressLine", "fetch", "names_to_fetch"]
 
-ALIASES = {"musetalk": "musetalk15", "wav2lip": "wav2lip256"}
 EVERYTHING = "all"
 EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
 "Voices whose packages launch.py installs, after it has said their terms."
@@ -85,11 +84,12 @@ def names_to_fetch(names: Sequence[str], backends: Sequence[str]) -> list[str]:
     Raises UnknownBackend.
     """
     wanted: list[str] = []
+    families = known_manifest().families
     for name in names:
-        meant = backends if name == EVERYTHING else (ALIASES.get(name, name),)
+        meant = backends if name == EVERYTHING else (families.get(name, name),)
         for backend in meant:
             if backend not in backends:
-                known = ", ".join((*backends, *ALIASES, EVERYTHING))
+                known = ", ".join((*backends, *families, EVERYTHING))
                 raise UnknownBackend(f"No backend '{name}' has weights to be fetched.", f"Choose from: {known}.")
             if backend not in wanted:
                 wanted.append(backend)

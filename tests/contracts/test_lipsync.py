@@ -10,7 +10,7 @@ from avatars.errors import BundleError
 from avatars.parts import BackendParts, parts_path, write_parts
 from models.visemes import MOUTH_SHAPES
 from pipeline.interfaces import LipSync
-from pipeline.registry import create, names
+from pipeline.registry import create, names, rows
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 
 pytestmark = pytest.mark.thorough
@@ -21,7 +21,7 @@ WINDOWS = {
     ],
     "loudness": [np.array([level], np.float32) for level in (-120, -60, -40.5, -39.5, -20, 0, -90, -3)],
 }
-NEURAL = ("wav2lip256", "wav2lip96", "musetalk15", "musetalk10", "ultralight")
+NEURAL = tuple(row.name for row in rows("lipsync") if row.weights)
 
 
 @pytest.fixture(scope="module")
