@@ -6,7 +6,7 @@ AvatarError            (a VivavoceError: models/errors.py)
 ├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── DiskFull           no room left for what is being made
-├── BadImport          a peer's avatar that is damaged, hostile or of no layout that we know
+├── BadImport          a foreign avatar that is damaged, hostile or of no layout that we know
 ├── BadParameters      parameters of boxes and masks that do not fit, or leave nothing of a face
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
 └── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)

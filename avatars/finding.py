@@ -17,7 +17,7 @@ from avatars.bundle import decode_jpeg
 from avatars.cuts import face_changes, scene_cuts, small_picture
 from avatars.detect import Face, FaceAnalyzer
 from avatars.errors import FaceNotFound
-from avatars.importers.account import compare_with_peer
+from avatars.importers.account import compare_with_foreign
 from avatars.media_limits import FPS, MAX_SIDE_PX, even_size, fit_within
 from avatars.report import concerns_of, draw_strip, report_of
 from avatars.source import counted
@@ -62,7 +62,7 @@ def find_in_photo(source: Source, file: PhotoFile, analyzer: FaceAnalyzer) -> Fo
         tuple(entry for entry, _ in strip),
     )
     # The boxes of a foreign avatar are in pixels of the whole photo, and so is the track.
-    agreement = compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses])
+    agreement = compare_with_foreign(source, track.landmarks, [status.usable for status in track.statuses])
     return Found(report.to_json(), tuple(jpeg for _, jpeg in strip), face, agreement)
 
 
@@ -125,7 +125,7 @@ def find_in_clip(source: Source, frames: FrameFile, analyzer: FaceAnalyzer, prog
         concerns_of(track, width, height),
         tuple(entry for entry, _ in strip),
     )
-    agreement = compare_with_peer(source, track.landmarks, [status.usable for status in track.statuses])
+    agreement = compare_with_foreign(source, track.landmarks, [status.usable for status in track.statuses])
     shown = _shown_pictures(track)
     face = ClipFace(track.landmarks[shown], track.first, track.stop, shown)
     return Found(report.to_json(), tuple(jpeg for _, jpeg in strip), face, agreement)

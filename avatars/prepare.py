@@ -1,6 +1,6 @@
 """From an upload to an avatar, in stages that can be killed at any moment and run again.
 
-    read_source   decode the upload: a photo as pixels, a clip or a peer's avatar as JPEGs at 25 a second   -> Source
+    read_source   decode the upload: a photo as pixels, a clip or a foreign avatar as JPEGs at 25 a second   -> Source
     find_faces    follow the face, choose what is used, make the face report and its strip of pictures      -> Found
     make_loop     a still comes alive, a clip becomes ping-pong; boxes, poster, preview                     -> Loop
     write         the bundle, into the library

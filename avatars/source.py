@@ -31,12 +31,12 @@ MIN_FRAMED_PX: Final = 64
 CHECKING: Final = Limits(patience_s=20, cpu_s=15, memory_bytes=384 * 2**20)
 DECODING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=1536 * 2**20, written_bytes=2 * 2**30)
 IMPORTING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
-"Some peers keep all pictures in one pickle."
+"Some projects keep all pictures in one pickle."
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A photo, a clip or a peer's avatar (a folder or zip), and what is known about it."""
+    """A photo, a clip or a foreign avatar (a folder or zip), and what is known about it."""
 
     path: Path
     avatar_id: str
@@ -54,7 +54,7 @@ class Upload:
 
 
 def check_source(emit: Emit, path: Path) -> None:
-    """Look at the header of a photo or clip, or at the names in a peer's zipped avatar; nothing is decoded.
+    """Look at the header of a photo or clip, or at the names in a zipped foreign avatar; nothing is decoded.
 
     Raises BadMedia, BadImport.
     """

@@ -1,4 +1,4 @@
-"""What is said of an import: how well the peer's boxes agree with the faces found, and what was left behind."""
+"""What is said of an import: how well the project's boxes agree with the faces found, and what was left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avatars.stages import Source
 
 __all__ = [
     "AGREES",
-    "compare_with_peer",
+    "compare_with_foreign",
     "import_words",
     "source_with_agreement",
 ]
@@ -24,17 +24,17 @@ AGREES: Final = 0.5
 "overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"
 
 
-def compare_with_peer(source: Source, landmarks: FloatArray, usable: Sequence[bool]) -> dict[str, Any] | None:
-    """How far the peer's boxes overlap with the faces found, and in how many pictures; None for what is no import.
+def compare_with_foreign(source: Source, landmarks: FloatArray, usable: Sequence[bool]) -> dict[str, Any] | None:
+    """How far the project's boxes overlap with the faces found, and in how many pictures; None for what is no import.
 
     Boxes that are a network's crops are compared with the crops that we would cut for it.
     landmarks: (n, 478, 3) in pixels of the pictures that read_import() has written.
     """
-    peers = source.foreign.boxes()
-    if peers is None:
+    theirs = source.foreign.boxes()
+    if theirs is None:
         return None
-    both = np.asarray(usable) & np.isfinite(peers).all(axis=1)
-    overlaps = overlap(peers[both], _our_boxes(landmarks[both], source.crops_of))
+    both = np.asarray(usable) & np.isfinite(theirs).all(axis=1)
+    overlaps = overlap(theirs[both], _our_boxes(landmarks[both], source.crops_of))
     median = round(float(np.median(overlaps)), 3) if len(overlaps) else None
     return {"compared": len(overlaps), "median_iou": median}
 
@@ -59,8 +59,8 @@ def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
 def source_with_agreement(
     facts: Mapping[str, Any], agreement: Mapping[str, Any] | None, *, crops_kept: bool, masks_kept: bool
 ) -> dict[str, Any]:
-    """Source facts as the manifest keeps them: of an import, with what compare_with_peer() has found, and whether the
-    peer's crops and masks are kept."""
+    """Source facts as the manifest keeps them: of an import, with what compare_with_foreign() has found, and
+    whether the project's crops and masks are kept."""
     if agreement is None:
         return dict(facts)
     kept = {"crops_kept": crops_kept, "masks_kept": masks_kept}
@@ -69,8 +69,8 @@ def source_with_agreement(
 
 def import_words(imported: Mapping[str, Any]) -> list[str]:
     """The same for a person, in English."""
-    peer, pictures = imported["from"], imported["pictures"]
-    words = [f"Imported from {peer}: {pictures} pictures."]
+    project, pictures = imported["from"], imported["pictures"]
+    words = [f"Imported from {project}: {pictures} pictures."]
     if imported["doubled"]:
         words.append("Its cycle was stored forward and back again; each picture was taken once.")
     if imported.get("ignored"):
@@ -78,7 +78,9 @@ def import_words(imported: Mapping[str, Any]) -> list[str]:
     if imported["used"] < pictures:
         words.append(f"Only the first {imported['used']} pictures are used.")
     if imported["faceless"]:
-        words.append(f"{peer} had seen no face in {imported['faceless']} of them; the face report shows what we saw.")
+        words.append(
+            f"{project} had seen no face in {imported['faceless']} of them; the face report shows what we saw."
+        )
     if imported["median_iou"] is None:
         words.append("Its boxes could not be compared with the faces found.")
     else:

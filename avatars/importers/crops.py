@@ -1,4 +1,4 @@
-"""The boxes by which a peer has cut its crops, and its masks for them, kept for the backend that they were made for.
+"""The boxes by which another project has cut its crops, and its masks for them, kept for the backend they are made for.
 
 Their owner has looked at them and chosen how they are moved. For the network of one avatar they are the only ones: it
 was trained on them, and by boxes that are a few pixels off it draws a mouth that is a few pixels off.
@@ -38,7 +38,7 @@ OF_MASKS: Final = ("parsing_mode", "left_cheek_width", "right_cheek_width", "upp
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GivenMasks:
-    """A mask for the box of each frame, as the peer made them."""
+    """A mask for the box of each frame, as the project made them."""
 
     boxes: IntArray
     png: npt.NDArray[np.uint8]
@@ -57,8 +57,8 @@ class GivenMasks:
 def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, npt.NDArray[Any]]:
     """The tensors of such boxes and masks for the bundle; none where they are not certain to fit.
 
-    A clip's pictures are the peer's own, each once, so those that are used have its boxes. A still's are made here, and
-    the face moves in them. A face that the peer has seen elsewhere, or not in all of them, is nothing to rely on.
+    A clip's pictures are the project's own, each once, so those that are used have its boxes. A still's are made here,
+    and the face moves in them. A face that the project has seen elsewhere, or not in all of them, cannot be relied on.
     """
     backend, boxes_in_clip = source.crops_of, source.foreign.boxes()
     if backend is None or boxes_in_clip is None or found.agreement is None or source.kind == "still":

@@ -1,4 +1,4 @@
-"""The folder of a peer's avatar, as it lies on disk or in a zip. A zip is read in place: none of it is ever unpacked.
+"""The folder of a foreign avatar, as it lies on disk or in a zip. A zip is read in place: none of it is ever unpacked.
 
 So nothing in a zip can be written anywhere. The list of its files is limited before it is parsed, what they claim to
 hold before the first byte is inflated, and of no file is more inflated than it claims.
@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from avatars.errors import BadImport
 
-__all__ = ["MAX_FILES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "PeerFolder", "is_import", "open_folder"]
+__all__ = ["MAX_FILES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "ForeignFolder", "is_import", "open_folder"]
 
 MAX_FILES: Final = 20_000
 "folders are counted too"
@@ -34,7 +34,7 @@ MAX_RATIO: Final = 100
 COPIED_BYTES: Final = 2**20
 "at a time"
 LANDMARK_FILE: Final = "coords.pkl"
-"every peer that can be read has its boxes in it"
+"every project that can be read has its boxes in it"
 NUMBERED: Final = re.compile(r"([0-9]{1,18})\.(?:png|jpe?g)", re.IGNORECASE)
 READ_HINT: Final = (
     "Name the folder of one avatar (or a zip of it) of LiveTalking, MuseTalk or OpenAvatarChat: "
@@ -53,7 +53,7 @@ FOREIGN: Final = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PeerFolder:
+class ForeignFolder:
     """The files of one avatar. Names are paths below its folder, with slashes."""
 
     name: str
@@ -127,7 +127,7 @@ def is_import(path: Path) -> bool:
 
 
 @contextmanager
-def open_folder(path: Path) -> Iterator[PeerFolder]:
+def open_folder(path: Path) -> Iterator[ForeignFolder]:
     """The avatar's folder in a folder or zip; it may lie deeper, but there has to be just one.
 
     Raises BadImport: no avatar or several, or a zip that is damaged or hostile.
@@ -226,7 +226,7 @@ def _check_member(name: str, one: zipfile.ZipInfo) -> None:
         )
 
 
-def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str], IO[bytes]]) -> PeerFolder:
+def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str], IO[bytes]]) -> ForeignFolder:
     paths = [PurePosixPath(one) for one in sizes]
     roots = sorted({path.parent for path in paths if path.name == LANDMARK_FILE})
     if len(roots) > 1:
@@ -251,4 +251,4 @@ def _only_avatar(name: str, sizes: Mapping[str, int], open_file: Callable[[str],
     (root,) = roots
     before = "" if root == PurePosixPath() else f"{root}/"
     below = {one.removeprefix(before): size for one, size in sizes.items() if one.startswith(before)}
-    return PeerFolder(root.name or name, below, lambda one: open_file(before + one))
+    return ForeignFolder(root.name or name, below, lambda one: open_file(before + one))

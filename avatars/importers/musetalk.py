@@ -14,15 +14,15 @@ import numpy.typing as npt
 
 from avatars.errors import BadImport
 from avatars.face_formats import MUSETALK10, MUSETALK15
-from avatars.importers.folder import PeerFolder
-from avatars.importers.peer import (
+from avatars.importers.folder import ForeignFolder
+from avatars.importers.foreign import (
     COORDS,
     MAX_PICTURE_BYTES,
     MIXED,
     Box,
     FloatArray,
+    ForeignAvatar,
     Mask,
-    PeerAvatar,
     Pictures,
     boxes_of,
     coords_in,
@@ -47,17 +47,17 @@ class MuseTalkReader:
     """`full_imgs`, `mask`, boxes of x1, y1, x2, y2 and of the masks, and latents that are not loaded: those of 1.0 were
     drawn from a distribution, and ours are its middle."""
 
-    def recognises(self, folder: PeerFolder) -> bool:
+    def recognises(self, folder: ForeignFolder) -> bool:
         return MASK_COORDS in folder and bool(folder.numbered("full_imgs"))
 
-    def read(self, folder: PeerFolder) -> PeerAvatar:
-        """See PeerReader."""
+    def read(self, folder: ForeignFolder) -> ForeignAvatar:
+        """See ForeignReader."""
         coords = coords_in(folder)
         pictures, ignored = written_pictures(folder, len(coords))
         return avatar_of(folder, coords, pictures, ignored)
 
 
-def avatar_of(folder: PeerFolder, coords: FloatArray, pictures: Pictures, ignored: int) -> PeerAvatar:
+def avatar_of(folder: ForeignFolder, coords: FloatArray, pictures: Pictures, ignored: int) -> ForeignAvatar:
     """What a folder in MuseTalk's layout tells of these pictures; `ignored` of them were left out.
 
     Raises BadImport: masks or boxes do not fit them.
@@ -66,7 +66,7 @@ def avatar_of(folder: PeerFolder, coords: FloatArray, pictures: Pictures, ignore
     single, boxes, doubled = fold(pictures, coords)
     info = info_of(folder)
     height, width = pictures.decode(0).shape[:2]
-    return PeerAvatar(
+    return ForeignAvatar(
         "MuseTalk" if doubled or "version" in info else "LiveTalking musetalk",
         single,
         boxes_of(boxes, CORNERS, (width, height)),
@@ -83,7 +83,7 @@ def backend_of(info: Mapping[str, Any]) -> str:
     return (MUSETALK10 if info.get("version") == "v1" else MUSETALK15).name
 
 
-def masks_of(folder: PeerFolder, boxes: int, pictures: int) -> Callable[[int, Box], Mask] | None:
+def masks_of(folder: ForeignFolder, boxes: int, pictures: int) -> Callable[[int, Box], Mask] | None:
     """The masks in the folder, each a picture of the square around a face that mask_coords.pkl tells; None without any.
 
     Raises BadImport unless mask_coords.pkl is as long as coords.pkl and there is a mask for each.

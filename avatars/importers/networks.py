@@ -1,4 +1,4 @@
-"""The network that a peer has trained for one avatar: copied as it is, looked at, and never run by an import."""
+"""The network that another project has trained for one avatar: copied, looked at, and never run by an import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from avatars.errors import BadImport
-from avatars.importers.folder import PeerFolder
+from avatars.importers.folder import ForeignFolder
 
 __all__ = ["MAX_NETWORK_BYTES", "copy_network"]
 
@@ -15,7 +15,7 @@ MAX_NETWORK_BYTES: Final = 256 * 2**20
 "Ultralight's has 50 MB"
 
 
-def copy_network(folder: PeerFolder, name: str, target: Path) -> None:
+def copy_network(folder: ForeignFolder, name: str, target: Path) -> None:
     """Copy a file of weights to `target`.
 
     Without torch it cannot be judged here; the backend does that before it uses it, in the same way.

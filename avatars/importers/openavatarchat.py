@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.errors import BadImport
-from avatars.importers.folder import PeerFolder
-from avatars.importers.musetalk import MASK_COORDS, avatar_of
-from avatars.importers.peer import (
+from avatars.importers.folder import ForeignFolder
+from avatars.importers.foreign import (
     FULL_IMAGES,
-    PeerAvatar,
+    ForeignAvatar,
     Pictures,
     check_size,
     coords_in,
@@ -21,6 +20,7 @@ from avatars.importers.peer import (
     match,
     written_pictures,
 )
+from avatars.importers.musetalk import MASK_COORDS, avatar_of
 
 __all__ = ["OpenAvatarChatReader"]
 
@@ -35,11 +35,11 @@ MAX_PICTURES_BYTES: Final = 2**30
 class OpenAvatarChatReader:
     """The pictures of `full_imgs` where it is there, and else those of frames.pkl."""
 
-    def recognises(self, folder: PeerFolder) -> bool:
+    def recognises(self, folder: ForeignFolder) -> bool:
         return MASK_COORDS in folder and FRAMES in folder
 
-    def read(self, folder: PeerFolder) -> PeerAvatar:
-        """See PeerReader."""
+    def read(self, folder: ForeignFolder) -> ForeignAvatar:
+        """See ForeignReader."""
         coords = coords_in(folder)
         if folder.numbered(FULL_IMAGES):
             pictures, ignored = written_pictures(folder, len(coords))
@@ -47,10 +47,10 @@ class OpenAvatarChatReader:
             pictures, ignored = _pickled_pictures(folder), 0
             if MASKS in folder:
                 match(MASKS, len(list_in(folder, MASKS, MAX_PICTURES_BYTES)), pictures.count)
-        return replace(avatar_of(folder, coords, pictures, ignored), peer="OpenAvatarChat")
+        return replace(avatar_of(folder, coords, pictures, ignored), project="OpenAvatarChat")
 
 
-def _pickled_pictures(folder: PeerFolder) -> Pictures:
+def _pickled_pictures(folder: ForeignFolder) -> Pictures:
     frames = list_in(folder, FRAMES, MAX_PICTURES_BYTES)
     return Pictures(len(frames), lambda index: _rgb(frames[index], index))
 

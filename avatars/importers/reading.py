@@ -1,8 +1,8 @@
-"""From a peer's avatar to the source of an ordinary preparation: its pictures as a clip at 25 a second.
+"""From a foreign avatar to the source of an ordinary preparation: its pictures as a clip at 25 a second.
 
-Our own analyzer finds the face in them, as in any clip. The peer's boxes are compared with what it found, and kept for
-the backend whose crops they are, with the masks that belong to them (`crops`). Its latents (latents.pt) are not loaded:
-backends compute their own from the pictures. A network that was trained for the avatar is taken over as it is.
+Our own analyzer finds the face in them, as in any clip. The project's boxes are compared with what it found, and kept
+for the backend whose crops they are, with the masks that belong to them (`crops`). Its latents (latents.pt) are not
+loaded: backends compute their own from the pictures. A network that was trained for the avatar is taken over as it is.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import numpy.typing as npt
 from avatars.bundle import encode_jpeg
 from avatars.errors import BadImport
 from avatars.importers.crops import whole_boxes
-from avatars.importers.folder import READ_HINT, PeerFolder, is_import, open_folder
+from avatars.importers.folder import READ_HINT, ForeignFolder, is_import, open_folder
+from avatars.importers.foreign import ForeignAvatar, ForeignReader, Pictures
 from avatars.importers.livetalking import UltralightReader, Wav2LipReader
 from avatars.importers.musetalk import MuseTalkReader
 from avatars.importers.openavatarchat import OpenAvatarChatReader
-from avatars.importers.peer import PeerAvatar, PeerReader, Pictures
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile
 
-__all__ = ["check_import", "is_import", "open_peer", "read_import"]
+__all__ = ["check_import", "is_import", "open_foreign", "read_import"]
 
 logger = logging.getLogger(__name__)
 
 ImageArray = npt.NDArray[np.uint8]
 
-READERS: Final[tuple[PeerReader, ...]] = (
+READERS: Final[tuple[ForeignReader, ...]] = (
     OpenAvatarChatReader(),
     MuseTalkReader(),
     UltralightReader(),
@@ -44,34 +44,34 @@ READERS: Final[tuple[PeerReader, ...]] = (
 
 
 def check_import(path: Path) -> None:
-    """Look at the names in a folder or zip only. Raises BadImport: hostile, damaged, or no peer's avatar."""
+    """Look at the names in a folder or zip only. Raises BadImport: hostile, damaged, or no foreign avatar."""
     with open_folder(path) as folder:
         _reader_of(folder)
 
 
 @contextmanager
-def open_peer(path: Path) -> Iterator[PeerAvatar]:
-    """The peer's avatar in a folder or zip; its pictures can be decoded inside the block. Raises BadImport."""
+def open_foreign(path: Path) -> Iterator[ForeignAvatar]:
+    """The foreign avatar in a folder or zip; its pictures can be decoded inside the block. Raises BadImport."""
     with open_folder(path) as folder:
         yield _reader_of(folder).read(folder)
 
 
 def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> dict[str, Any]:
-    """Write the pictures as the `read_source` stage does (a PhotoFile or a FrameFile), the peer's boxes and networks.
+    """Write the pictures as the `read_source` stage does (a PhotoFile or a FrameFile), the boxes and the networks.
 
     Returns what that stage notes of them: kind, frames, and the source facts.
     Raises BadImport.
     """
-    with open_peer(path) as peer:
+    with open_foreign(path) as foreign:
         kept = ForeignFiles(output)
-        for backend, copy_to in peer.networks.items():
+        for backend, copy_to in foreign.networks.items():
             copy_to(kept.new_network(backend))
-        used = peer.pictures.first(round(USED_CLIP_S * FPS))
+        used = foreign.pictures.first(round(USED_CLIP_S * FPS))
         height, width = used.decode(0).shape[:2]
-        boxes = peer.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
+        boxes = foreign.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
         kept.write_boxes(boxes)
         if max(width, height) <= MAX_SIDE_PX:  # masks are not scaled: their edges would be others
-            _keep_masks(peer, boxes, (width, height), kept)
+            _keep_masks(foreign, boxes, (width, height), kept)
         pictures = _fitted(used, (height, width), progress)
         facts: dict[str, Any] = {"kind": "still" if used.count == 1 else "clip"}
         if used.count == 1:
@@ -79,38 +79,40 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         else:
             facts["frames"] = FrameFile(output).write(map(encode_jpeg, pictures))
         imported = {
-            "from": peer.peer,
-            "pictures": peer.pictures.count,
+            "from": foreign.project,
+            "pictures": foreign.pictures.count,
             "used": used.count,
-            "doubled": peer.doubled,
-            "ignored": peer.ignored,
-            "crops_of": peer.crops_of,
+            "doubled": foreign.doubled,
+            "ignored": foreign.ignored,
+            "crops_of": foreign.crops_of,
             "faceless": int(np.isnan(boxes[:, 0]).sum()),
-            "networks": sorted(peer.networks),
-            "noted": dict(peer.facts),
+            "networks": sorted(foreign.networks),
+            "noted": dict(foreign.facts),
         }
     facts["source"] = {
         "format": "folder" if path.is_dir() else "zip",
         "width": width,
         "height": height,
-        "duration_s": None if used.count == 1 else peer.pictures.count / FPS,
+        "duration_s": None if used.count == 1 else foreign.pictures.count / FPS,
         "fps": None if used.count == 1 else float(FPS),
         "imported": imported,
     }
     return facts
 
 
-def _keep_masks(peer: PeerAvatar, boxes: npt.NDArray[np.float32], size: tuple[int, int], kept: ForeignFiles) -> None:
-    """Write the peer's mask for each box; none at all where one is missing or does not fit."""
-    if peer.mask_of is None or not np.isfinite(boxes).all():
+def _keep_masks(
+    foreign: ForeignAvatar, boxes: npt.NDArray[np.float32], size: tuple[int, int], kept: ForeignFiles
+) -> None:
+    """Write the project's mask for each box; none at all where one is missing or does not fit."""
+    if foreign.mask_of is None or not np.isfinite(boxes).all():
         return
     masks: list[npt.NDArray[np.uint8]] = []
     for index, box in enumerate(whole_boxes(boxes, size).tolist()):
         x0, y0, x1, y1 = box
         try:
-            masks.append(cv2.imencode(".png", peer.mask_of(index, (x0, y0, x1, y1)))[1].reshape(-1))
+            masks.append(cv2.imencode(".png", foreign.mask_of(index, (x0, y0, x1, y1)))[1].reshape(-1))
         except BadImport as error:
-            logger.info("the masks of %s are not kept: %s", peer.peer, error)
+            logger.info("the masks of %s are not kept: %s", foreign.project, error)
             return
     kept.write_masks(masks)
 
@@ -129,12 +131,12 @@ def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[floa
         yield fit_within(rgb, MAX_SIDE_PX)
 
 
-def _reader_of(folder: PeerFolder) -> PeerReader:
+def _reader_of(folder: ForeignFolder) -> ForeignReader:
     for reader in READERS:
         if reader.recognises(folder):
             return reader
     raise BadImport(
-        f"The folder {folder.name!r} is of no peer that is known: beside coords.pkl there should be full_imgs, and "
+        f"The folder {folder.name!r} is of no project that is known: beside coords.pkl there should be full_imgs, and "
         "face_imgs or mask_coords.pkl.",
         READ_HINT,
         cause="unknown",

@@ -1,8 +1,8 @@
 """Reading pickles that others have made, without running anything that they ask for.
 
-Peers keep boxes and pictures as pickles, and a pickle may name any function to be called. This reader admits the
-Python builtins that peers use (None, bool, int, float, str, bytes, list, tuple) and numpy arrays and scalars of plain
-numbers; whatever else a pickle names is refused by its name before anything has been called.
+Other projects keep boxes and pictures as pickles, and a pickle may name any function to be called. This reader admits
+the Python builtins that they use (None, bool, int, float, str, bytes, list, tuple) and numpy arrays and scalars of
+plain numbers; whatever else a pickle names is refused by its name before anything has been called.
 
 Not even numpy's own functions are handed out: `ndarray.__setstate__` trusts the dtype it is given, and a dtype whose
 flags a pickle has written may turn numbers into pointers. The names stand for small makers of ours, which check what
@@ -29,7 +29,7 @@ __all__ = ["read_pickle", "shown"]
 
 PLAIN_DTYPE: Final = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248])")
 DEEPEST: Final = 16
-"levels of lists in lists; peers need three"
+"levels of lists in lists; other projects need three"
 STORES: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 KEYS: Final = frozenset({"DICT", "SETITEM", "SETITEMS", "ADDITEMS", "FROZENSET"})
 "what fills dicts and sets: tuples of tuples take for ever to become a key"

@@ -114,7 +114,7 @@ class Uploads:
 
 
 def check_media(path: Path) -> None:
-    """Look at the header of a photo or clip, or at the names in a peer's zipped avatar; nothing is decoded.
+    """Look at the header of a photo or clip, or at the names in a zipped foreign avatar; nothing is decoded.
 
     Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
     """

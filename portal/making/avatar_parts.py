@@ -12,7 +12,7 @@ from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, NetworkMissing
 from avatars.face_formats import face_format
 from avatars.importers.crops import parameters_for
-from avatars.importers.reading import is_import, open_peer
+from avatars.importers.reading import is_import, open_foreign
 from avatars.parts import BackendParts, networks_of
 from pipeline import registry
 from pipeline.device import find_devices
@@ -35,7 +35,7 @@ def check_preparable(settings: Settings, bundle: AvatarBundle, backend: str) -> 
 
 
 def check_upload_preparable(settings: Settings, upload: Path, backend: str) -> None:
-    """The same for the avatar that a photo, a clip or a peer's avatar will become.
+    """The same for the avatar that a photo, a clip or a foreign avatar will become.
 
     Raises BackendUnavailable, BadRequest (it will have no network of its own), BadImport.
     """
@@ -51,8 +51,8 @@ def check_upload_preparable(settings: Settings, upload: Path, backend: str) -> N
 def _networks_in(upload: Path) -> Collection[str]:
     if not is_import(upload):
         return ()
-    with open_peer(upload) as peer:
-        return tuple(peer.networks)
+    with open_foreign(upload) as foreign:
+        return tuple(foreign.networks)
 
 
 def is_prepared(bundle: AvatarBundle, backend: str) -> bool:

@@ -12,26 +12,34 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import foreign_folders
 import numpy as np
-import peer_folders
 import pytest
 from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait
-from peer_folders import face_boxes, livetalking_wav2lip, musetalk, openavatarchat, save_pickle, save_pictures, zipped
+from foreign_folders import (
+    face_boxes,
+    livetalking_wav2lip,
+    musetalk,
+    openavatarchat,
+    save_pickle,
+    save_pictures,
+    zipped,
+)
 
 from avatars import prepare
 from avatars.errors import BadImport, FaceNotFound
 from avatars.importers import folder as folders
-from avatars.importers import peer as peers
+from avatars.importers import foreign
 from avatars.importers.account import import_words, overlap
-from avatars.importers.reading import check_import, is_import, open_peer
+from avatars.importers.reading import check_import, is_import, open_foreign
 from avatars.prepare import Upload, find_faces, make_loop, prepare_avatar, read_source, report_strip, write
 
 MAKERS = {
-    "LiveTalking wav2lip": peer_folders.livetalking_wav2lip,
-    "LiveTalking ultralight": peer_folders.livetalking_ultralight,
-    "LiveTalking musetalk": peer_folders.livetalking_musetalk,
-    "MuseTalk": peer_folders.musetalk,
-    "OpenAvatarChat": peer_folders.openavatarchat,
+    "LiveTalking wav2lip": foreign_folders.livetalking_wav2lip,
+    "LiveTalking ultralight": foreign_folders.livetalking_ultralight,
+    "LiveTalking musetalk": foreign_folders.livetalking_musetalk,
+    "MuseTalk": foreign_folders.musetalk,
+    "OpenAvatarChat": foreign_folders.openavatarchat,
 }
 
 
@@ -58,7 +66,7 @@ def faces_of_the_clip(count):
 
 def prepared(path, work, library, answers):
     """All stages with an analyzer that gives these faces."""
-    read_source(Upload(path, "peer-1", "Peer", source={"file": path.name, "consent": True}), work, ignore)
+    read_source(Upload(path, "foreign-1", "Foreign", source={"file": path.name, "consent": True}), work, ignore)
     find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(answers))
     make_loop(work, ignore)
     return library.open(write(work, library, ignore))
@@ -67,16 +75,16 @@ def prepared(path, work, library, answers):
 def refuse(path, work, match):
     """Preparing it is refused with that message, and nothing is left behind."""
     with pytest.raises(BadImport, match=match) as caught:
-        read_source(Upload(path, "peer-1", "Peer"), work, ignore)
+        read_source(Upload(path, "foreign-1", "Foreign"), work, ignore)
     assert caught.value.hint and caught.value.code == "bad_import"
     assert not work.exists() or list(work.iterdir()) == []
 
 
-@pytest.mark.parametrize("peer", MAKERS)
+@pytest.mark.parametrize("project", MAKERS)
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_an_avatar_of_each_peer_becomes_an_ordinary_one(peer, packed, tmp_path, library):
-    """The layout is recognised, each picture is taken once, and the peer's boxes lie where the face was found."""
-    path = MAKERS[peer](tmp_path / "avator_1", 30)
+def test_an_avatar_of_each_project_becomes_an_ordinary_one(project, packed, tmp_path, library):
+    """The layout is recognised, each picture is taken once, and the project's boxes lie where the face was found."""
+    path = MAKERS[project](tmp_path / "avator_1", 30)
     path = zipped(path) if packed else path
     check_import(path)
     bundle = prepared(path, tmp_path / "work", library, faces_of_the_clip(30))
@@ -85,15 +93,15 @@ def test_an_avatar_of_each_peer_becomes_an_ordinary_one(peer, packed, tmp_path, 
     source = bundle.manifest["source"]
     assert (source["consent"], source["format"]) == (True, "zip" if packed else "folder")
     imported = source["imported"]
-    assert (imported["from"], imported["pictures"], imported["used"]) == (peer, 30, 30)
-    assert imported["doubled"] is (peer in ("MuseTalk", "OpenAvatarChat"))
+    assert (imported["from"], imported["pictures"], imported["used"]) == (project, 30, 30)
+    assert imported["doubled"] is (project in ("MuseTalk", "OpenAvatarChat"))
     assert (imported["faceless"], imported["compared"]) == (0, 30)
     assert imported["median_iou"] > (0.8 if imported["crops_of"] else 0.9)
-    assert "private" not in json.dumps(bundle.manifest), "the peer's path of the clip is nobody's business"
+    assert "private" not in json.dumps(bundle.manifest), "the project's path of the clip is nobody's business"
 
 
-def test_the_real_analyzer_agrees_with_the_peers_boxes(tmp_path, library):
-    """Found by our own analyzer, the face is where the peer has boxed it, and the pictures are the peer's own."""
+def test_the_real_analyzer_agrees_with_the_projects_boxes(tmp_path, library):
+    """Found by our own analyzer, the face is where the project has boxed it, and the pictures are the project's own."""
     path = musetalk(tmp_path / "sun", 30)
     bundle = prepare_avatar(Upload(path, "sun-1", "Sun"), library, lambda _stage, _part: None)
     assert bundle.manifest["source"]["imported"]["median_iou"] > 0.8
@@ -107,8 +115,8 @@ def test_the_real_analyzer_agrees_with_the_peers_boxes(tmp_path, library):
 def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_files(tmp_path, library):
     """frames.pkl alone is enough: BGR arrays, the cycle doubled."""
     path = openavatarchat(tmp_path / "oac", 26, full_imgs=False)
-    with open_peer(path) as avatar:
-        assert (avatar.peer, avatar.doubled, avatar.pictures.count) == ("OpenAvatarChat", True, 26)
+    with open_foreign(path) as avatar:
+        assert (avatar.project, avatar.doubled, avatar.pictures.count) == ("OpenAvatarChat", True, 26)
         for rgb, expected in zip(avatar.pictures, moving_portrait(26), strict=True):
             assert np.array_equal(rgb, expected)
 
@@ -116,16 +124,16 @@ def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_file
 @pytest.mark.parametrize(("maker", "name"), [(m, n) for n, m in MAKERS.items()], ids=list(MAKERS))
 def test_boxes_come_in_one_order(maker, name, tmp_path):
     """wav2lip keeps y1 y2 x1 x2 and the others corners; all come as x0 y0 x1 y1."""
-    boxes = peer_folders.crop_boxes(4) if name == "LiveTalking ultralight" else face_boxes(4)
-    with open_peer(maker(tmp_path / "a", 4)) as avatar:
-        assert avatar.peer == name
+    boxes = foreign_folders.crop_boxes(4) if name == "LiveTalking ultralight" else face_boxes(4)
+    with open_foreign(maker(tmp_path / "a", 4)) as avatar:
+        assert avatar.project == name
         assert avatar.boxes.tolist() == [list(map(float, box)) for box in boxes]
 
 
 def test_an_ultralight_avatar_is_known_by_its_face_pictures_too(tmp_path):
     """Left without its network, its 168 px face pictures still tell, and the order of its boxes with them."""
-    with open_peer(peer_folders.livetalking_ultralight(tmp_path / "a", 4)) as avatar:
-        assert avatar.peer == "LiveTalking ultralight"
+    with open_foreign(foreign_folders.livetalking_ultralight(tmp_path / "a", 4)) as avatar:
+        assert avatar.project == "LiveTalking ultralight"
 
 
 def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
@@ -135,7 +143,7 @@ def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
         file.rename(file.with_name(f"{int(file.stem)}.PNG"))
     (path / "full_imgs" / "._0.png").write_bytes(b"what a Mac leaves")
     (path / "full_imgs" / "Thumbs.db").write_bytes(b"what Windows leaves")
-    with open_peer(path) as avatar:
+    with open_foreign(path) as avatar:
         for rgb, expected in zip(avatar.pictures, moving_portrait(12), strict=True):
             assert np.array_equal(rgb, expected)
 
@@ -145,20 +153,20 @@ def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
 
 def test_boxes_doubled_over_single_pictures_are_folded(tmp_path):
     """A list twice as long as the pictures, the same from its end, is a doubled cycle of single pictures."""
-    path = peer_folders.livetalking_musetalk(tmp_path / "a", 5)
+    path = foreign_folders.livetalking_musetalk(tmp_path / "a", 5)
     boxes = [list(box) for box in face_boxes(5)]
     save_pickle(path / "coords.pkl", boxes + boxes[::-1])
     save_pickle(path / "mask_coords.pkl", boxes + boxes[::-1])
-    peer_folders.leave_originals(path, ["0001.png", "0002.png", "0003.png", "0004.png", "0005.png"])
-    with open_peer(path) as avatar:
+    foreign_folders.leave_originals(path, ["0001.png", "0002.png", "0003.png", "0004.png", "0005.png"])
+    with open_foreign(path) as avatar:
         assert (avatar.doubled, avatar.pictures.count, len(avatar.boxes)) == (True, 5, 5)
 
 
 def test_a_single_cycle_is_not_cut_in_half(tmp_path):
     """Boxes that stand still are the same from their end, but the pictures are not: the cycle is single."""
-    path = peer_folders.livetalking_musetalk(tmp_path / "a", 20)
+    path = foreign_folders.livetalking_musetalk(tmp_path / "a", 20)
     save_pickle(path / "coords.pkl", [list(face_boxes(1)[0])] * 20)
-    with open_peer(path) as avatar:
+    with open_foreign(path) as avatar:
         assert (avatar.doubled, avatar.pictures.count) == (False, 20)
 
 
@@ -182,30 +190,30 @@ ORIGINALS = {
 
 
 @pytest.mark.parametrize("originals", ORIGINALS.values(), ids=ORIGINALS)
-@pytest.mark.parametrize("peer", ["LiveTalking musetalk", "MuseTalk", "OpenAvatarChat"])
-def test_pictures_that_an_avatar_was_made_from_are_left_out(peer, originals, tmp_path, library):
-    """Copied to full_imgs by the peer's tool under their own names, they are told from those that it has written."""
-    path = MAKERS[peer](tmp_path / "a", 12 if peer == "LiveTalking musetalk" else 6)
+@pytest.mark.parametrize("project", ["LiveTalking musetalk", "MuseTalk", "OpenAvatarChat"])
+def test_pictures_that_an_avatar_was_made_from_are_left_out(project, originals, tmp_path, library):
+    """Copied to full_imgs by the project's tool under their own names, they are told from those that it has written."""
+    path = MAKERS[project](tmp_path / "a", 12 if project == "LiveTalking musetalk" else 6)
     written = {file.name for file in (path / "full_imgs").iterdir()}
-    peer_folders.leave_originals(path, originals)
-    with open_peer(path) as avatar:
+    foreign_folders.leave_originals(path, originals)
+    with open_foreign(path) as avatar:
         assert avatar.ignored == len(set(originals) - written)
         for rgb, expected in zip(avatar.pictures, moving_portrait(avatar.pictures.count), strict=True):
             assert np.array_equal(rgb, expected)
 
 
 def test_originals_do_not_hide_that_pictures_are_missing(tmp_path):
-    """With a gap in what the peer has written nothing can be matched."""
+    """With a gap in what the project has written nothing can be matched."""
     path = musetalk(tmp_path / "a", 6)
-    peer_folders.leave_originals(path, ORIGINALS["short"])
+    foreign_folders.leave_originals(path, ORIGINALS["short"])
     (path / "full_imgs" / "00000003.png").unlink()
     refuse(path, tmp_path / "work", r"coords\.pkl has 12 entries, but there are 17 pictures")
 
 
 def test_what_was_left_out_is_said(tmp_path, library):
     """With how many there are, in the manifest and in words."""
-    path = peer_folders.livetalking_musetalk(tmp_path / "a", 30)
-    peer_folders.leave_originals(path, ORIGINALS["short"])
+    path = foreign_folders.livetalking_musetalk(tmp_path / "a", 30)
+    foreign_folders.leave_originals(path, ORIGINALS["short"])
     imported = prepared(path, tmp_path / "work", library, faces_of_the_clip(30)).manifest["source"]["imported"]
     assert (imported["pictures"], imported["ignored"]) == (30, 6)
     assert "6 more in the same folder were left out" in " ".join(import_words(imported))
@@ -214,7 +222,7 @@ def test_what_was_left_out_is_said(tmp_path, library):
 # faces
 
 
-def test_pictures_in_which_the_peer_saw_no_face_are_noticed(tmp_path, library):
+def test_pictures_in_which_the_project_saw_no_face_are_noticed(tmp_path, library):
     """Zeros of MuseTalk and the whole picture of wav2lip stand for no face: counted, and not compared."""
     path = livetalking_wav2lip(tmp_path / "a", 30)
     coords = pickle.loads((path / "coords.pkl").read_bytes())
@@ -237,7 +245,7 @@ def test_a_disagreement_is_said(tmp_path, library):
 def test_pictures_without_a_face_are_refused_with_the_report(tmp_path):
     """An import goes through the same judgement as a clip."""
     work = tmp_path / "work"
-    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "peer-1", "Peer"), work, ignore)
+    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "foreign-1", "Foreign"), work, ignore)
     with pytest.raises(FaceNotFound, match="No face was found in this clip"):
         find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer([[]]))
     report, strip = report_strip(work)
@@ -260,7 +268,7 @@ def test_the_words_say_what_was_left_behind():
 
 
 def test_large_pictures_are_scaled_with_their_boxes(tmp_path, library, monkeypatch):
-    """What is larger than an avatar is scaled down, and the peer's boxes are compared in the same scale."""
+    """What is larger than an avatar is scaled down, and the project's boxes are compared in the same scale."""
     monkeypatch.setattr("avatars.importers.reading.MAX_SIDE_PX", 160)
     path = livetalking_wav2lip(tmp_path / "a", 30)
     bundle = prepared(path, tmp_path / "work", library, [[face_at(size=160)]])
@@ -273,7 +281,7 @@ def test_only_the_first_half_minute_is_used(tmp_path, monkeypatch):
     """As of a clip."""
     monkeypatch.setattr("avatars.importers.reading.USED_CLIP_S", 1.0)
     work = tmp_path / "work"
-    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "peer-1", "Peer"), work, ignore)
+    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "foreign-1", "Foreign"), work, ignore)
     facts = json.loads((work / "read_source" / "source.json").read_text())
     assert (facts["frames"], facts["source"]["imported"]["pictures"]) == (25, 30)
     assert len(np.load(work / "read_source" / "peer_boxes.npy")) == 25
@@ -304,7 +312,7 @@ def test_lists_of_another_length_are_refused_with_the_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "peer"),
+    ("file", "project"),
     [
         ("coords.pkl", "LiveTalking wav2lip"),
         ("coords.pkl", "MuseTalk"),
@@ -314,10 +322,10 @@ def test_lists_of_another_length_are_refused_with_the_numbers(tmp_path):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_a_pickle_that_wants_to_run_code_is_refused_by_name(file, peer, packed, tmp_path):
+def test_a_pickle_that_wants_to_run_code_is_refused_by_name(file, project, packed, tmp_path):
     """Nothing runs, nothing is left, and the message names the file and the function."""
-    options = {"full_imgs": False} if peer == "OpenAvatarChat" else {}
-    path = MAKERS[peer](tmp_path / "a", 4, **options)
+    options = {"full_imgs": False} if project == "OpenAvatarChat" else {}
+    path = MAKERS[project](tmp_path / "a", 4, **options)
     mark = tmp_path / "mark"
     save_pickle(path / file, [Evil(mark)])
     refuse(zipped(path) if packed else path, tmp_path / "work", rf"{file} asks for posix\.system")
@@ -327,11 +335,11 @@ def test_a_pickle_that_wants_to_run_code_is_refused_by_name(file, peer, packed, 
 def test_weights_and_latents_are_never_opened(tmp_path):
     """What cannot be trusted and is not needed lies there unread."""
     mark = tmp_path / "mark"
-    paths = musetalk(tmp_path / "a", 3), peer_folders.livetalking_ultralight(tmp_path / "b", 3)
+    paths = musetalk(tmp_path / "a", 3), foreign_folders.livetalking_ultralight(tmp_path / "b", 3)
     for path, file in zip(paths, ("latents.pt", "ultralight.pth"), strict=True):
         save_pickle(path / file, Evil(mark))
         (path / file).chmod(0)
-        with open_peer(path) as avatar:
+        with open_foreign(path) as avatar:
             assert avatar.pictures.count == 3
     assert not mark.exists()
 
@@ -356,10 +364,10 @@ def test_boxes_that_are_no_boxes_are_refused(boxes, tmp_path):
 @pytest.mark.parametrize("each", [tuple, list, np.array, lambda box: np.array(box, np.float32)])
 def test_boxes_may_come_in_tuples_and_arrays(container, each, tmp_path):
     """All together and each by itself."""
-    path = peer_folders.livetalking_musetalk(tmp_path / "a", 3)
+    path = foreign_folders.livetalking_musetalk(tmp_path / "a", 3)
     save_pickle(path / "coords.pkl", container([each(box) for box in face_boxes(3)]))
     save_pickle(path / "mask_coords.pkl", container([each(box) for box in face_boxes(3)]))
-    with open_peer(path) as avatar:
+    with open_foreign(path) as avatar:
         assert avatar.boxes.tolist() == [list(map(float, box)) for box in face_boxes(3)]
 
 
@@ -393,7 +401,7 @@ def test_huge_and_tiny_pictures_are_refused_by_their_size(tmp_path, monkeypatch)
     path = livetalking_wav2lip(tmp_path / "a", 2)
     save_pictures(path / "full_imgs", [np.zeros((32, 40, 3), np.uint8)])
     refuse(path, tmp_path / "work", "00000000.png has 40 x 32 pixels")
-    monkeypatch.setattr(peers, "MAX_CLIP_PIXELS", SIDE * SIDE - 1)
+    monkeypatch.setattr(foreign, "MAX_CLIP_PIXELS", SIDE * SIDE - 1)
     refuse(livetalking_wav2lip(tmp_path / "b", 2), tmp_path / "work", f"has {SIDE} x {SIDE} pixels")
     refuse(openavatarchat(tmp_path / "c", 2, full_imgs=False), tmp_path / "work", "Entry 0 of frames.pkl has")
 
@@ -418,23 +426,23 @@ def test_notes_come_so_that_they_can_be_sent_on(tmp_path):
     """Numbers that JSON does not know and half characters would spoil the list of all avatars."""
     path = musetalk(tmp_path / "a", 2)
     (path / "avator_info.json").write_text('{"avatar_id": "\\ud800 a", "bbox_shift": NaN, "version": 1e999}')
-    with open_peer(path) as avatar:
+    with open_foreign(path) as avatar:
         assert avatar.facts == {"avatar_id": "? a", "bbox_shift": "nan", "version": "inf"}
 
 
 def test_large_lists_are_not_read(tmp_path, monkeypatch):
     """A list of boxes of many megabytes is refused by its size."""
-    monkeypatch.setattr(peers, "MAX_LIST_BYTES", 10)
+    monkeypatch.setattr(foreign, "MAX_LIST_BYTES", 10)
     path = livetalking_wav2lip(tmp_path / "a", 2)
     with pytest.raises(BadImport, match="at most"), folders.open_folder(path) as folder:
-        peers.list_in(folder, "coords.pkl", 10)
+        foreign.list_in(folder, "coords.pkl", 10)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         (["notes.txt"], "no coords.pkl is in it"),
-        (["coords.pkl"], "of no peer that is known"),
+        (["coords.pkl"], "of no project that is known"),
         (["frames.bin", "manifest.json"], "This is a Vivavoce avatar"),
         (["net_encode.pt"], "This is a lite-avatar"),
         (["[Content_Types].xml", "word/document.xml"], "Documents are not taken"),
@@ -572,7 +580,7 @@ def test_names_of_other_zip_programs_are_understood(rename, inside, tmp_path):
     """Backslashes, names that begin with ./, and doubled slashes are the same paths."""
     path = renamed(zipped(livetalking_wav2lip(tmp_path / "Emma", 3), inside=inside), rename)
     check_import(path)
-    with open_peer(path) as avatar:
+    with open_foreign(path) as avatar:
         assert np.array_equal(avatar.pictures.decode(2), moving_portrait(3)[2])
 
 
@@ -590,7 +598,7 @@ def test_names_that_cannot_be_decoded_are_refused(tmp_path):
 def test_names_with_endless_numbers_are_no_pictures(tmp_path):
     """A number of thousands of digits is more than Python reads; nobody numbers pictures so."""
     path = zip_with(tmp_path / "a.zip", (f"a/face_imgs/{'1' * 5000}.png", b"x"))
-    refuse(path, tmp_path / "work", "of no peer that is known")
+    refuse(path, tmp_path / "work", "of no project that is known")
 
 
 def test_encrypted_and_oddly_packed_zips_are_refused(tmp_path):

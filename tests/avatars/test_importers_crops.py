@@ -1,4 +1,4 @@
-"""The boxes and masks that an avatar of a peer came with stay with its pictures, or go."""
+"""The boxes and masks that a foreign avatar came with stay with its pictures, or go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait
-from peer_folders import (
+from foreign_folders import (
     Box,
     crop_boxes,
     face_boxes,
@@ -52,7 +52,7 @@ def faces(size: float = SIDE) -> list[list[Face]]:
 
 @pytest.fixture
 def imported(tmp_path: Path, library: AvatarLibrary) -> Callable[..., AvatarBundle]:
-    """The avatar of a folder, with these faces found in its pictures and these boxes in place of the peer's."""
+    """The avatar of a folder, with these faces found in its pictures and these boxes in place of the project's."""
 
     def make(
         found: list[list[Face]] | None = None, boxes: list[Box] | None = None, count: int = FRAMES
@@ -60,7 +60,7 @@ def imported(tmp_path: Path, library: AvatarLibrary) -> Callable[..., AvatarBund
         path, work = livetalking_ultralight(tmp_path / "avator_1", count), tmp_path / "work"
         if boxes is not None:
             save_pickle(path / "coords.pkl", boxes)
-        read_source(Upload(path, "peer-1", "Peer"), work, ignore)
+        read_source(Upload(path, "foreign-1", "Foreign"), work, ignore)
         find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(found or faces()))
         make_loop(work, ignore)
         return library.open(write(work, library, ignore))
@@ -74,7 +74,7 @@ def account(bundle: AvatarBundle) -> tuple[bool, str]:
     return told["crops_kept"], " ".join(import_words(told))
 
 
-def test_the_peers_boxes_belong_to_the_pictures_that_are_used(imported: Callable[..., AvatarBundle]) -> None:
+def test_the_projects_boxes_belong_to_the_pictures_that_are_used(imported: Callable[..., AvatarBundle]) -> None:
     """Eight pictures in which nobody was found are cut away from the front, and their boxes with them."""
     bundle = imported([[] for _ in range(8)] + faces()[8:])
     assert bundle.frame_count < FRAMES
@@ -120,7 +120,7 @@ def test_they_shrink_with_large_pictures(
 
 
 def test_they_end_where_the_picture_ends(imported: Callable[..., AvatarBundle]) -> None:
-    """The peer cut its crops off there, too."""
+    """The project cut its crops off there, too."""
     whole = crop_boxes(FRAMES)
     boxes = [*((x0, y0, x1, SIDE + 9) for x0, y0, x1, _ in whole[:9]), *whole[9:]]
     given = given_boxes(imported(boxes=boxes), "ultralight")
@@ -155,9 +155,9 @@ def test_a_still_moves_away_from_them(imported: Callable[..., AvatarBundle], mon
 
 
 def brought(folder: Path, tmp_path: Path, library: AvatarLibrary, size: float = SIDE) -> AvatarBundle:
-    """The avatar of a peer's folder, with the face found where it is in its pictures."""
+    """The avatar of a foreign folder, with the face found where it is in its pictures."""
     work = tmp_path / "work"
-    read_source(Upload(folder, "peer-1", "Peer"), work, ignore)
+    read_source(Upload(folder, "foreign-1", "Foreign"), work, ignore)
     find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(faces(size)))
     make_loop(work, ignore)
     return library.open(write(work, library, ignore))
@@ -213,7 +213,7 @@ def test_musetalks_boxes_masks_and_shift_are_kept(
 
 @pytest.mark.parametrize("chosen", [{"parsing_mode": "neck"}, {"bbox_shift": -7}, {"upper_boundary_ratio": 0.4}])
 def test_whoever_chooses_others_gets_ours(chosen: dict[str, Any], tmp_path: Path, library: AvatarLibrary) -> None:
-    """Another shift moves a box of ours, with its mask; another mask belongs to the peer's box all the same."""
+    """Another shift moves a box of ours, with its mask; another mask belongs to the project's box all the same."""
     bundle = brought(masked_musetalk(tmp_path / "a")[0], tmp_path, library)
     parameters = parameters_for(bundle, "musetalk15", chosen)
     assert given_masks(bundle, "musetalk15", parameters) is None
@@ -254,7 +254,7 @@ def test_masks_are_not_scaled(tmp_path: Path, library: AvatarLibrary, monkeypatc
 
 @pytest.mark.parametrize("shift", [None, "5", 10**6, True, 2.5])
 def test_a_shift_that_makes_no_sense_is_left(shift: Any, tmp_path: Path, library: AvatarLibrary) -> None:
-    """It is the peer's word, and may be anything."""
+    """It is the project's word, and may be anything."""
     folder, _ = masked_musetalk(tmp_path / "a")
     (folder / "avator_info.json").write_text(json.dumps({"version": "v15", "bbox_shift": shift}))
     assert parameters_for(brought(folder, tmp_path, library), "musetalk15", {}).bbox_shift == 0
@@ -268,7 +268,7 @@ def test_masks_that_are_damaged_on_disk_are_told(tmp_path: Path, library: Avatar
     for offsets in (tensors[name][:-1], tensors[name] + 1, tensors[name][::-1].copy()):
         save_file({**tensors, name: offsets}, bundle.path / "tensors.safetensors")
         again = AvatarBundle.open(bundle.path)
-        with pytest.raises(BundleError, match="masks of the avatar 'peer-1' for musetalk15 are damaged"):
+        with pytest.raises(BundleError, match="masks of the avatar 'foreign-1' for musetalk15 are damaged"):
             given_masks(again, "musetalk15", parameters_for(again, "musetalk15", {}))
     save_file({**tensors, "musetalk15/masks": tensors["musetalk15/masks"] * 0}, bundle.path / "tensors.safetensors")
     zeros = given_masks(AvatarBundle.open(bundle.path), "musetalk15", parameters_for(bundle, "musetalk15", {}))
@@ -293,5 +293,5 @@ def test_boxes_that_do_not_fit_the_avatar_are_damage(boxes: np.ndarray, imported
     path = imported().path
     tensors = load_file(path / "tensors.safetensors")
     save_file({**tensors, "ultralight/boxes": boxes}, path / "tensors.safetensors")
-    with pytest.raises(BundleError, match="boxes of the avatar 'peer-1' for ultralight are damaged"):
+    with pytest.raises(BundleError, match="boxes of the avatar 'foreign-1' for ultralight are damaged"):
         given_boxes(AvatarBundle.open(path), "ultralight")

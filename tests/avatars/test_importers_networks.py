@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import ScriptedAnalyzer, face_at
-from peer_folders import livetalking_ultralight, livetalking_wav2lip, zipped
+from foreign_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 
 pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
@@ -52,7 +52,7 @@ def ignore(_part: float) -> None:
 
 def imported(path: Path, work: Path, library: AvatarLibrary) -> AvatarBundle:
     faces = [[face_at(x=round(4 * np.sin(index / 4)))] for index in range(FRAMES)]
-    read_source(Upload(path, "peer-1", "Peer"), work, ignore)
+    read_source(Upload(path, "foreign-1", "Foreign"), work, ignore)
     find_faces(work, ignore, lambda _tracking: ScriptedAnalyzer(faces))
     make_loop(work, ignore)
     return library.open(write(work, library, ignore))
@@ -89,7 +89,7 @@ def test_other_avatars_have_no_network(tmp_path: Path, library: AvatarLibrary) -
 async def test_an_imported_avatar_speaks_with_its_network(
     engine: Engine, tmp_path: Path, library: AvatarLibrary
 ) -> None:
-    """Prepared for ultralight, the peer's avatar draws its mouth by the peer's network."""
+    """Prepared for ultralight, the project's avatar draws its mouth by the project's network."""
     path = livetalking_ultralight(tmp_path / "avator_1", FRAMES, write_ultralight_network(tmp_path / "network.pth"))
     bundle = imported(path, tmp_path / "work", library)
     parameters = crop_parameters("ultralight")
@@ -108,7 +108,7 @@ def refuse(network: Path, tmp_path: Path, match: str) -> None:
     """The import is refused with that message, and nothing is left behind."""
     path, work = livetalking_ultralight(tmp_path / "avator_1", 2, network), tmp_path / "work"
     with pytest.raises(BadImport, match=match) as caught:
-        read_source(Upload(path, "peer-1", "Peer"), work, ignore)
+        read_source(Upload(path, "foreign-1", "Foreign"), work, ignore)
     assert caught.value.hint
     assert list(work.iterdir()) == []
 

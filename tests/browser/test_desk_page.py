@@ -21,7 +21,7 @@ from portal.ui.error_texts import ERROR_TEXTS
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import browser_fixture, plain_page
 from tests.browser.test_networks_page import answer_jobs
-from tests.peer_folders import musetalk, zipped
+from tests.foreign_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
@@ -175,7 +175,7 @@ async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: P
     assert made["width"] == made["height"] and 0.3 < made["face"][0] + made["face"][2] / 2 < 0.7
 
 
-async def test_a_zipped_avatar_of_a_peer_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
+async def test_a_zipped_foreign_avatar_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
     """A zip becomes an avatar whose detail tells where it comes from; a hostile one is refused by name."""
     await upload(page, zipped(musetalk(tmp_path / "sun", 26)), "Sun")
     card = page.locator("vivavoce-avatars .vv-avatar", has_text="Sun")

@@ -7,7 +7,7 @@ is the picture at i + 5 of the audio it holds then.
 import numpy as np
 import pytest
 
-from avatars.importers.peer import Pictures, fold
+from avatars.importers.foreign import Pictures, fold
 from pipeline.features.grouped import GroupedStream, Hearing
 from pipeline.features.mel import MelStream
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FloatArray
@@ -72,7 +72,7 @@ def test_musetalk_looks_at_the_steps_of_livetalking_but_for_its_shift() -> None:
 
 @pytest.mark.parametrize("size", MIRROR_INDEX)
 def test_a_doubled_cycle_is_a_period_of_livetalkings_mirror(size: int) -> None:
-    """A peer's avatar stored in the order in which LiveTalking plays one is folded to each picture once."""
+    """A foreign avatar stored in the order in which LiveTalking plays one is folded to each picture once."""
     order = MIRROR_INDEX[size]
     pictures = Pictures(size, lambda index: np.full((8, 8, 3), index, np.uint8))
     single, boxes, doubled = fold(pictures, [[at, at, at + 4, at + 4] for at in order])

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from backend_rows import replace_backend
-from peer_folders import livetalking_ultralight, livetalking_wav2lip, zipped
+from foreign_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 from portraits import portrait_bundle
 
 from avatars.face_formats import FACE_FORMATS
@@ -317,7 +317,7 @@ def test_a_file_that_is_not_there_is_said(line, capsys):
 
 
 def test_import_says_what_was_brought_in(capsys, tmp_path):
-    """`import FOLDER` makes an avatar of the folder's name, and tells of the peer and how far its boxes agree."""
+    """`import FOLDER` makes an avatar of the folder's name, and tells of the project and how far its boxes agree."""
     folder = livetalking_wav2lip(tmp_path / "wav2lip256_avatar1", 26)
     assert cli.main(["import", str(folder), "--name", "Ada"]) == 0
     told = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A peer's zipped avatar over HTTP and through the steps of its job: taken, or refused with nothing left behind."""
+"""A zipped foreign avatar over HTTP and through the steps of its job: taken, or refused with nothing left behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from peer_folders import livetalking_wav2lip, musetalk, zipped
+from foreign_folders import livetalking_wav2lip, musetalk, zipped
 
 from avatars.errors import BadImport
 from avatars.library import AvatarLibrary

@@ -1,4 +1,4 @@
-"""Avatars of peers for tests, in the exact layout that each peer's tool writes, made of the drawn woman's sway."""
+"""Foreign avatars for tests, in the exact layout that each project's tool writes, made of the drawn woman's sway."""
 
 from __future__ import annotations
 

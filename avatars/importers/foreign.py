@@ -1,4 +1,4 @@
-"""What an avatar of a peer is once it has been read, and what all peers' readers share."""
+"""What a foreign avatar is once it has been read, and what all readers share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from avatars.errors import BadImport
-from avatars.importers.folder import PeerFolder
+from avatars.importers.folder import ForeignFolder
 from avatars.importers.safe_pickle import read_pickle, shown
 from avatars.media_limits import MAX_CLIP_PIXELS, MIN_SIDE_PX
 
@@ -27,9 +27,9 @@ __all__ = [
     "MAX_PICTURE_BYTES",
     "MIXED",
     "Box",
+    "ForeignAvatar",
+    "ForeignReader",
     "Mask",
-    "PeerAvatar",
-    "PeerReader",
     "Pictures",
     "boxes_of",
     "check_size",
@@ -82,46 +82,46 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PeerAvatar:
-    """A peer's avatar as it was before its cycle was doubled: each picture once, in its order."""
+class ForeignAvatar:
+    """A foreign avatar as it was before its cycle was doubled: each picture once, in its order."""
 
-    peer: str
+    project: str
     "who has made it, such as LiveTalking wav2lip"
     pictures: Pictures
     boxes: FloatArray
-    "(n, 4) float32 x0, y0, x1, y1 of the face in pixels of the pictures; NaN where the peer has seen none"
+    "(n, 4) float32 x0, y0, x1, y1 of the face in pixels of the pictures; NaN where the project has seen none"
     doubled: bool
     "whether the cycle was stored forward and back again"
     crops_of: str | None = None
     "lip-sync backend whose crops these boxes are: it gets them as they are"
     mask_of: Callable[[int, Box], Mask] | None = None
-    """picture, its box -> uint8 (h, w) weight of the generated face in that box, as the peer has it for `crops_of`;
+    """picture, its box -> uint8 (h, w) weight of the generated face in that box, as the project has it for `crops_of`;
     raises BadImport where there is none that fits"""
     ignored: int = 0
     "further pictures that lie beside them and are none of the avatar's"
     facts: Mapping[str, Any] = field(default_factory=dict)
-    "what else the peer has noted, fit for JSON"
+    "what else the project has noted, fit for JSON"
     networks: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
     """lip-sync backend -> writes the network that was trained for this avatar to a new file, unless it is damaged or
     hostile (BadImport)"""
 
 
-class PeerReader(Protocol):
+class ForeignReader(Protocol):
     """Reads the avatars of one layout."""
 
-    def recognises(self, folder: PeerFolder) -> bool:
+    def recognises(self, folder: ForeignFolder) -> bool:
         """By the names of the files; of pictures at most the size."""
 
-    def read(self, folder: PeerFolder) -> PeerAvatar:
+    def read(self, folder: ForeignFolder) -> ForeignAvatar:
         """Raises BadImport."""
 
 
-def stored_pictures(folder: PeerFolder) -> Pictures:
+def stored_pictures(folder: ForeignFolder) -> Pictures:
     """The numbered pictures of full_imgs. Decoding raises BadImport: damaged, too large, of another size."""
     return _pictures(folder, folder.numbered(FULL_IMAGES))
 
 
-def written_pictures(folder: PeerFolder, boxes: int) -> tuple[Pictures, int]:
+def written_pictures(folder: ForeignFolder, boxes: int) -> tuple[Pictures, int]:
     """The pictures of full_imgs for that many boxes, and how many numbered ones are there besides.
 
     Given a folder of pictures, MuseTalk's scripts copy them to full_imgs before they write their own, 00000000.png and
@@ -134,7 +134,7 @@ def written_pictures(folder: PeerFolder, boxes: int) -> tuple[Pictures, int]:
     return _pictures(folder, chosen), len(names) - len(chosen)
 
 
-def _pictures(folder: PeerFolder, names: Sequence[str]) -> Pictures:
+def _pictures(folder: ForeignFolder, names: Sequence[str]) -> Pictures:
     def decode(index: int) -> ImageArray:
         return decoded(folder.read(names[index], MAX_PICTURE_BYTES), names[index])
 
@@ -180,21 +180,21 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def list_in(folder: PeerFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | npt.NDArray[Any]:
+def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | npt.NDArray[Any]:
     """A pickled list, tuple or array of rows. Raises BadImport: missing, damaged, hostile, or no list."""
     value = read_pickle(folder.read(name, limit_bytes), name)
     listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
     if not listed or not len(value):
         raise BadImport(
             f"{name} holds no list, or an empty one.",
-            "Make the avatar again with the peer's own tool.",
+            "Make the avatar again with the tool that made it.",
             cause="damaged",
         )
     return value
 
 
-def coords_in(folder: PeerFolder) -> FloatArray:
-    """The boxes in coords.pkl, (n, 4), each in the order of its peer.
+def coords_in(folder: ForeignFolder) -> FloatArray:
+    """The boxes in coords.pkl, (n, 4), each in the order of its project.
 
     Raises BadImport: as list_in(), or one is not four numbers.
     """
@@ -204,7 +204,7 @@ def coords_in(folder: PeerFolder) -> FloatArray:
         if not is_box(value):
             raise BadImport(
                 f"Box {index} of {COORDS} is {shown(value)}, not four numbers.",
-                "Make the avatar again with the peer's own tool.",
+                "Make the avatar again with the tool that made it.",
                 cause="damaged",
             )
         coords[index] = value
@@ -226,9 +226,9 @@ def is_box(value: Any) -> bool:
 
 
 def boxes_of(coords: FloatArray, order: tuple[int, int, int, int], size: tuple[int, int]) -> FloatArray:
-    """A peer's boxes as (n, 4) x0, y0, x1, y1; `order` says where each of them stands in the peer's box.
+    """Another project's boxes as (n, 4) x0, y0, x1, y1; `order` says where each of them stands in the project's box.
 
-    NaN where the peer has seen no face: all zeros, nothing between the edges, or the whole picture (w, h).
+    NaN where the project has seen no face: all zeros, nothing between the edges, or the whole picture (w, h).
     """
     boxes = coords[:, list(order)]
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -267,7 +267,7 @@ def _pictures_mirrored(pictures: Pictures) -> bool:
     )
 
 
-def info_of(folder: PeerFolder) -> dict[str, Any]:
+def info_of(folder: ForeignFolder) -> dict[str, Any]:
     """What avator_info.json says of how the avatar was made; nothing if there is none. Paths are left out.
 
     Raises BadImport if it is damaged.
