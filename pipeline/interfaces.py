@@ -140,21 +140,28 @@ class LipSync(Protocol):
 
 
 @runtime_checkable
-class Transport(Protocol):
-    """Carries a session's MediaFrames to its viewer."""
+class Output(Protocol):
+    """Takes the MediaFrames of a session: a transport, later a recording or a stream.
+
+    One clock serves all outputs of a session, so neither method ever waits. What an output cannot take at once waits in
+    its own bounded queue, and the output says what it gives up when that is full.
+    """
 
     name: str
-    "webrtc, websocket or memory"
+    "for people: webrtc, websocket or memory"
 
-    async def send(self, frame: MediaFrame) -> None:
-        """Hand one frame over. Called 25 times a second, numbers rising; returns at once.
-
-        What is not yet out is bounded to 200 ms: beyond that the picture is dropped and counted, the audio is kept.
-        """
+    def send(self, frame: MediaFrame) -> None:
+        """Take one frame. Called 25 times a second, numbers rising. Whatever it raises ends this output only."""
         ...
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Forget queued frames that have not left yet (an interrupt)."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Give up what waits. Idempotent. Called by the session that the output was attached to."""
+        ...
+
+
+class Transport(Output, Protocol):
+    """Carries frames to a viewer: of 200 ms and more that waits the pictures are dropped and counted, sound is kept."""

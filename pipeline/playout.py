@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from avatars.bundle import AvatarBundle
 from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.idle import LoopCursor
-from pipeline.interfaces import Transport
+from pipeline.interfaces import Output
 from pipeline.ledger import TurnLedger
 from pipeline.types import (
     FPS,
@@ -35,7 +34,7 @@ QUEUED_PICTURES = 10
 CATCH_UP_S = 0.2
 """A clock that is later than this slips instead of releasing a burst that no viewer could use."""
 HELD_PICTURES = 50
-"""A transport may hold so many frames: 2 s of sound for a viewer who takes none. What was spoken before has left."""
+"""An output may hold so many frames: 2 s of sound for a viewer who takes none. What was spoken before has left."""
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 SILENCE.setflags(write=False)
@@ -83,7 +82,8 @@ class Playout:
         self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
         self.cursor = LoopCursor(len(bundle.loop))
-        self.transport: Transport | None = None
+        self.outputs: tuple[Output, ...] = ()
+        "each gets every frame; the session adds them, and closes those that are taken away"
         self.starved_pictures = 0
         self.slipped_s = 0.0
         self.played = Played()
@@ -123,8 +123,14 @@ class Playout:
         self._flushing = self._number - self._spoken_number <= HELD_PICTURES
         self.cursor.release()
 
-    async def run(self, on_release: Callable[[MediaFrame], None]) -> None:
-        """Release frames for ever. on_release: called with each at its moment, before it is sent."""
+    async def run(
+        self, on_release: Callable[[MediaFrame], None], on_failure: Callable[[Output], None] = lambda _output: None
+    ) -> None:
+        """Release frames for ever.
+
+        on_release: called with each at its moment, before it is sent. on_failure: called with an output that raised an
+        error; it gets no more frames, and is the caller's to close.
+        """
         self._start_s = self._clock.now_s() - self._number / FPS
         while True:
             due_s = self._start_s + self._number / FPS
@@ -135,8 +141,8 @@ class Playout:
                 self.slipped_s += late_s
             frame = self.release()
             on_release(frame)
-            if self.transport is not None:
-                await self._send(self.transport, frame)
+            for output in self._send(frame):
+                on_failure(output)
 
     def release(self) -> MediaFrame:
         """The frame that is due now."""
@@ -145,17 +151,20 @@ class Playout:
         self._number += 1
         return frame
 
-    async def _send(self, transport: Transport, frame: MediaFrame) -> None:
-        try:
-            if self._flushing:
-                self._flushing = False
-                await transport.flush()
-            await transport.send(frame)
-        except Exception:  # whatever its library raises costs a viewer the pictures, no session its clock
-            logger.exception("the transport %s failed and is given up", transport.name)
-            if self.transport is transport:
-                self.transport = None
-            await asyncio.gather(transport.aclose(), return_exceptions=True)
+    def _send(self, frame: MediaFrame) -> list[Output]:
+        """Give all outputs the frame. Returns those that failed, which are outputs no more."""
+        failed: list[Output] = []
+        for output in self.outputs:
+            try:
+                if self._flushing:
+                    output.flush()
+                output.send(frame)
+            except Exception:  # whatever its library raises costs a viewer the pictures, no session its clock
+                logger.exception("the output %s failed and is given up", output.name)
+                failed.append(output)
+        self._flushing = self._flushing and not self.outputs
+        self.outputs = tuple(output for output in self.outputs if output not in failed)
+        return failed
 
     def _next_drawn(self) -> DrawnFrame | None:
         fading, self._fading = self._fading, None

@@ -13,7 +13,7 @@ from avatars.bundle import AvatarBundle
 from pipeline.channel import Channel
 from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
 from pipeline.history import Exchange, History
-from pipeline.interfaces import Transport
+from pipeline.interfaces import Output, Transport
 from pipeline.ledger import TurnLedger
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import Playout
@@ -81,6 +81,8 @@ class Session:
         self._tasks: list[asyncio.Task[None]] = []
         self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
         self._closed = False
+        self._transport: Transport | None = None  # the one among the outputs that leads to the viewer
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def bundle(self) -> AvatarBundle:
@@ -108,7 +110,7 @@ class Session:
         """Begin playout (idle pictures) and wait for something to say."""
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(self.playout.run(self._released), name=f"playout-{self.id}"),
+                asyncio.create_task(self.playout.run(self._released, self._give_up), name=f"playout-{self.id}"),
                 asyncio.create_task(self._converse(), name=f"session-{self.id}"),
             ]
 
@@ -154,17 +156,31 @@ class Session:
         self._tell(self._ledger.interrupted())
 
     async def attach(self, transport: Transport) -> None:
-        """Send frames over `transport` from the next one on; the transport before it is closed. The turn goes on."""
+        """Send frames over `transport` from the next one on; the transport before it is closed. The turn goes on.
+
+        From here on the session owns the transport and closes it: when it fails, when another takes its place, when it
+        is detached, and at the session's end. Raises SessionClosed; the transport is closed then, too.
+        """
         if self._closed:
             await transport.aclose()
             raise SessionClosed("The session has ended.", "Start a new one.")
-        previous, self.playout.transport = self.playout.transport, transport
-        if previous is not None and previous is not transport:
-            await previous.aclose()
+        previous, self._transport = self._transport, transport
+        if previous is not transport:
+            self.playout.outputs = (*self._without(previous), transport)
+            if previous is not None:
+                await previous.aclose()
 
     def detach(self) -> None:
-        """Send frames nowhere; the media clock runs on."""
-        self.playout.transport = None
+        """Send frames nowhere; the media clock runs on. The transport is closed."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._give_up(transport)
+
+    def add_output(self, output: Output) -> None:
+        """Send frames there as well, from the next one on. The session closes it at its end, or when it fails."""
+        if self._closed:
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        self.playout.outputs = (*self.playout.outputs, output)
 
     async def swap_avatar(self, context: TurnContext) -> None:
         """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
@@ -184,7 +200,7 @@ class Session:
             "queued_pictures": len(playout.spoken),
             "starved_pictures": playout.starved_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
-            "transport": playout.transport.name if playout.transport else "none",
+            "transport": self._transport.name if self._transport else "none",
         }
 
     async def aclose(self) -> None:
@@ -197,9 +213,20 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.events.close()
-        transport, self.playout.transport = self.playout.transport, None
-        if transport is not None:
-            await transport.aclose()
+        outputs, self.playout.outputs, self._transport = self.playout.outputs, (), None
+        await asyncio.gather(*(output.aclose() for output in outputs), *self._closing, return_exceptions=True)
+
+    def _without(self, output: Output | None) -> tuple[Output, ...]:
+        return tuple(other for other in self.playout.outputs if other is not output)
+
+    def _give_up(self, output: Output) -> None:
+        """Close an output apart from the clock, which does not wait for it; aclose() does."""
+        if output is self._transport:
+            self._transport = None
+        self.playout.outputs = self._without(output)
+        closing = asyncio.create_task(output.aclose(), name=f"close-{output.name}-{self.id}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _ask(self, utterance: Utterance, question: str | None) -> int:
         if self._closed:

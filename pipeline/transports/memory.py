@@ -20,13 +20,13 @@ class MemoryTransport:
         self._sent = 0
         self._closed = False
 
-    async def send(self, frame: MediaFrame) -> None:
+    def send(self, frame: MediaFrame) -> None:
         """Keep the frame. Ignored after aclose()."""
         if not self._closed:
             self.frames.append(frame)
             self._sent += 1
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Nothing ever waits here."""
 
     async def aclose(self) -> None:

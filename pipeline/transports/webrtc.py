@@ -202,7 +202,7 @@ class WebRtcTransport:
 
     # -- frames
 
-    async def send(self, frame: MediaFrame) -> None:
+    def send(self, frame: MediaFrame) -> None:
         """Send the frame's sound now and its picture when it is encoded. Ignored unless connected."""
         if self._opus is None or not self.connected.is_set() or self.closed.is_set():
             return
@@ -219,7 +219,7 @@ class WebRtcTransport:
             self._pictures_dropped += 1
         self._wake.set()
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Forget what waits; a picture being encoded still goes out."""
         self._waiting.clear()
         self._audio.clear()

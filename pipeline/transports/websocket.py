@@ -63,7 +63,7 @@ class WebSocketTransport:
         self._pictures_dropped = self._audio_dropped = 0
         self.closed = asyncio.Event()
 
-    async def send(self, frame: MediaFrame) -> None:
+    def send(self, frame: MediaFrame) -> None:
         """Queue one frame. Ignored after aclose()."""
         if self.closed.is_set():
             return
@@ -73,7 +73,7 @@ class WebSocketTransport:
         self._make_room()
         self._wake.set()
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Forget the frames that wait; the one being written goes out whole."""
         self._waiting.clear()
 

@@ -149,7 +149,7 @@ async def test_frames_arrive_in_order_and_whole(rig: Rig, make_bundle: MakeBundl
     """Idle, speaking and idle again: every picture and all sound, in pts order."""
     bundle = make_bundle()
     for pts in range(30):
-        await rig.transport.send((speaking_frame if 10 <= pts < 20 else idle_frame)(pts, bundle))
+        rig.transport.send((speaking_frame if 10 <= pts < 20 else idle_frame)(pts, bundle))
         await rig.until(lambda count=pts + 1: len(rig.sound()) == len(rig.pictures()) == count)  # type: ignore[misc]
     assert rig.sound() == rig.pictures() == list(range(30))
     stats = rig.transport.stats()
@@ -164,8 +164,7 @@ async def test_what_waits_is_bounded_and_no_sound_is_lost(rig: Rig, make_bundle:
     if rig.can_stall:
         rig.executor.close_gate()
     for pts in range(25):
-        async with asyncio.timeout(5):
-            await rig.transport.send(speaking_frame(pts, bundle))
+        rig.transport.send(speaking_frame(pts, bundle))
         await asyncio.sleep(0)
     rig.executor.open_gate()
     await rig.until(lambda: len(rig.sound()) == 25 and bool(rig.pictures()) and rig.pictures()[-1] == 24)
@@ -182,12 +181,12 @@ async def test_flush_forgets_what_waits(rig: Rig, make_bundle: MakeBundle) -> No
     if rig.can_stall:
         rig.executor.close_gate()
     for pts in range(5):
-        await rig.transport.send(speaking_frame(pts, bundle))
+        rig.transport.send(speaking_frame(pts, bundle))
         await asyncio.sleep(0)
     before = rig.pictures()
-    await rig.transport.flush()
+    rig.transport.flush()
     rig.executor.open_gate()
-    await rig.transport.send(speaking_frame(5, bundle))
+    rig.transport.send(speaking_frame(5, bundle))
     await rig.until(lambda: bool(rig.pictures()) and rig.pictures()[-1] == 5)
     assert len(rig.pictures()) <= len(before) + 2
 
@@ -195,11 +194,11 @@ async def test_flush_forgets_what_waits(rig: Rig, make_bundle: MakeBundle) -> No
 async def test_closing_twice_is_fine_and_later_frames_are_ignored(rig: Rig, make_bundle: MakeBundle) -> None:
     """The playout may send one more frame before it learns of the end."""
     bundle = make_bundle()
-    await rig.transport.send(idle_frame(0, bundle))
+    rig.transport.send(idle_frame(0, bundle))
     await rig.until(lambda: len(rig.sound()) == 1)
     await rig.transport.aclose()
     await rig.transport.aclose()
-    await rig.transport.send(idle_frame(1, bundle))
-    await rig.transport.flush()
+    rig.transport.send(idle_frame(1, bundle))
+    rig.transport.flush()
     assert rig.sound() == [0]
     assert not rig.transport.stats().connected

@@ -5,6 +5,7 @@ import pytest
 
 from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
+from pipeline.interfaces import Output
 from pipeline.playout import CATCH_UP_S, DrawnFrame, Playout, Subtitle
 from pipeline.transports.memory import MemoryTransport
 from pipeline.types import (
@@ -25,11 +26,14 @@ class Stage:
         self.clock = ManualClock()
         self.told: list[SessionEvent] = []
         self._turns = 0
+        self.failed: list[Output] = []
         self.playout = Playout(bundle, self.clock)
         self.ledger = self.playout.ledger
         self.transport = MemoryTransport()
-        self.playout.transport = self.transport
-        self.task = asyncio.create_task(self.playout.run(lambda frame: self.told.extend(self.ledger.released(frame))))
+        self.playout.outputs = (self.transport,)
+        self.task = asyncio.create_task(
+            self.playout.run(lambda frame: self.told.extend(self.ledger.released(frame)), self.failed.append)
+        )
 
     @property
     def frames(self) -> list[MediaFrame]:
@@ -165,7 +169,7 @@ async def test_a_clock_that_is_far_behind_slips_instead_of_bursting(small_bundle
     clock = Jumping()
     playout = Playout(small_bundle, clock)
     transport = MemoryTransport()
-    playout.transport = transport
+    playout.outputs = (transport,)
     task = asyncio.create_task(playout.run(lambda _frame: None))
     await clock.advance(0.05)
     clock.stall_s = CATCH_UP_S + 0.8
@@ -177,16 +181,18 @@ async def test_a_clock_that_is_far_behind_slips_instead_of_bursting(small_bundle
 
 @pytest.mark.parametrize("failure", [ConnectionResetError("gone"), RuntimeError("a fault of its library")])
 async def test_a_transport_that_breaks_does_not_stop_the_clock(stage: Stage, failure: Exception) -> None:
-    """A viewer whose connection is gone costs its session its transport, which is closed, not its playout."""
+    """A viewer whose connection is gone costs its session that one output, not its playout or the others."""
 
     class Broken(MemoryTransport):
-        async def send(self, frame: MediaFrame) -> None:
+        def send(self, frame: MediaFrame) -> None:
             raise failure
 
-    broken = stage.playout.transport = Broken()
+    broken, whole = Broken(), MemoryTransport()
+    stage.playout.outputs = (broken, whole)
     await stage.clock.advance(0.2)
-    assert stage.playout.transport is None
-    assert not broken.stats().connected
+    assert stage.playout.outputs == (whole,)
+    assert stage.failed == [broken]
+    assert [frame.number for frame in whole.frames] == list(range(1, 6))
     assert stage.playout.number == 6
 
 
@@ -196,11 +202,12 @@ async def test_an_interrupt_reaches_what_the_transport_still_holds(stage: Stage)
     class Slow(MemoryTransport):
         left: list[list[bool]]
 
-        async def flush(self) -> None:
+        def flush(self) -> None:
             self.left.append([frame.speaking for frame in self.frames])
             self.frames.clear()
 
-    slow = stage.playout.transport = Slow()
+    slow = Slow()
+    stage.playout.outputs = (slow,)
     slow.left = []
     stage.interrupt()
     await stage.clock.advance(0.05)
@@ -220,10 +227,11 @@ async def test_an_interrupt_in_a_pause_reaches_what_the_transport_still_holds(st
     class Slow(MemoryTransport):
         flushes = 0
 
-        async def flush(self) -> None:
+        def flush(self) -> None:
             self.flushes += 1
 
-    slow = stage.playout.transport = Slow()
+    slow = Slow()
+    stage.playout.outputs = (slow,)
     await stage.playout.spoken.send(stage.spoken())
     await stage.clock.advance(0.5)
     stage.interrupt()

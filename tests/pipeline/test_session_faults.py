@@ -25,6 +25,7 @@ from pipeline.types import (
     ErrorEvent,
     FacePatch,
     LipSyncRequest,
+    MediaFrame,
     Message,
     SessionEvent,
     SubtitleEvent,
@@ -270,6 +271,34 @@ async def test_when_nobody_listens_the_oldest_events_are_lost(small_bundle: Avat
         await bench.pass_time(0.04)
         assert len(bench.told) == EVENTS_BOUND
         assert bench.states(1) == ["interrupted"]
+
+
+class BrokenTransport(MemoryTransport):
+    def send(self, frame: MediaFrame) -> None:
+        raise ConnectionResetError("gone")
+
+
+async def test_outputs_get_the_same_frames_and_the_session_closes_each_of_them(small_bundle: AvatarBundle) -> None:
+    """One that fails is closed at once and changes nothing for the others; those are closed with the session."""
+    async with Bench(small_bundle) as bench:
+        broken, recording = BrokenTransport(), MemoryTransport()
+        bench.session.add_output(recording)
+        await bench.session.attach(broken)
+        assert not bench.transport.stats().connected
+        await bench.pass_time(0.4)
+        assert not broken.stats().connected
+        assert bench.session.stats()["transport"] == "none"
+        again = MemoryTransport()
+        await bench.session.attach(again)
+        await bench.pass_time(0.4)
+        numbers = [frame.number for frame in recording.frames]
+        assert numbers == list(range(bench.session.playout.number))
+        assert [frame.number for frame in again.frames] == numbers[-len(again.frames) :]
+        bench.session.detach()
+        await bench.pass_time(0.04)
+        assert not again.stats().connected
+        assert recording.stats().connected
+    assert not recording.stats().connected
 
 
 async def test_a_session_that_speaks_is_not_idle(small_bundle: AvatarBundle) -> None:

@@ -55,7 +55,7 @@ class Pair:
         """Each frame, and wait until its sound and, if nothing holds it back, its picture have arrived."""
         for frame in frames:
             sound, pictures = len(self.viewer.sound), len(self.viewer.pictures)
-            await self.transport.send(frame)
+            self.transport.send(frame)
             await self.viewer.until(lambda heard=sound: len(self.viewer.sound) > heard)  # type: ignore[misc]
             if self.executor.is_open:
                 await self.viewer.until(lambda seen=pictures: len(self.viewer.pictures) > seen)  # type: ignore[misc]
@@ -154,7 +154,7 @@ class TestMedia:
         pair.executor.close_gate()
         while {kind for kind, ntp, _ in pair.viewer.reports if ntp} != {"audio", "video"}:
             before = ntp_time()
-            await pair.transport.send(speaking_frame(len(handed), bundle))
+            pair.transport.send(speaking_frame(len(handed), bundle))
             handed.append((before, ntp_time()))
             await pair.viewer.until(lambda: len(pair.viewer.sound) == len(handed))
             pair.executor.open_gate()  # the picture leaves long after its sound
@@ -186,7 +186,7 @@ class TestMedia:
         bundle = make_bundle()
         pair.executor.close_gate()
         await pair.send(*[speaking_frame(pts, bundle) for pts in range(4)])
-        await pair.transport.flush()
+        pair.transport.flush()
         pair.executor.open_gate()
         await pair.send(speaking_frame(4, bundle))
         await pair.viewer.until(lambda: pair.viewer.pts("video") == [0, 4])
@@ -210,7 +210,7 @@ class TestIdleLoop:
         assert pair.transport.stats().pictures_replayed == 0
         pair.executor.close_gate()  # whoever needs the encoder now would wait for ever
         for pts in range(KEY_PICTURES, KEY_PICTURES + 60):
-            await pair.transport.send(idle_frame(pts, bundle))
+            pair.transport.send(idle_frame(pts, bundle))
             await pair.viewer.until(lambda count=pts - 19: len(pair.viewer.pictures) == count)  # type: ignore[misc]
         assert pair.transport.stats().pictures_replayed == 60
         assert len(decode_pictures(pair.viewer.pictures, "h264")) == 65
@@ -433,7 +433,7 @@ class TestEnd:
         await pair.viewer.aclose()
         async with asyncio.timeout(20):
             await pair.transport.closed.wait()
-        await pair.transport.send(idle_frame(1, bundle))
+        pair.transport.send(idle_frame(1, bundle))
         await pair.aclose()
         assert pair.transport.stats().frames_sent == 1
         assert not pair.transport.stats().connected
@@ -490,7 +490,7 @@ class TestEnd:
         """They are neither encoded nor kept; the first frame after it starts both tracks together."""
         bundle = make_bundle()
         for pts in range(100):
-            await pair.transport.send(speaking_frame(pts, bundle))
+            pair.transport.send(speaking_frame(pts, bundle))
         await pair.viewer.connect(pair.transport)
         await pair.send(speaking_frame(100, bundle))
         assert pair.transport.stats().frames_sent == 1

@@ -73,7 +73,7 @@ async def test_a_speaking_frame_is_one_message(
 ) -> None:
     """Header, 1920 samples of 16-bit PCM, JPEG, as docs/protocol.md says."""
     frame = speaking_frame(3, make_bundle())
-    await transport.send(frame)
+    transport.send(frame)
     await socket.until(1)
     kind, flags, sequence, audio, pts_us, jpeg = parts(socket.messages[0])
     assert (kind, flags, sequence, pts_us) == (1, SPEAKING_FLAG | PICTURE_FLAG, 0, 120_000)
@@ -88,7 +88,7 @@ async def test_silence_is_not_sent_as_samples(
     transport: WebSocketTransport, socket: Socket, make_bundle: Callable[..., AvatarBundle]
 ) -> None:
     """0 bytes of audio mean 40 ms of silence."""
-    await transport.send(idle_frame(0, make_bundle()))
+    transport.send(idle_frame(0, make_bundle()))
     await socket.until(1)
     _, flags, _, audio, _, jpeg = parts(socket.messages[0])
     assert (flags, audio) == (PICTURE_FLAG, b"")
@@ -103,12 +103,12 @@ async def test_idle_pictures_come_from_the_cache_once_it_is_there(
     encoder.close_gate()
     transport = WebSocketTransport(socket.send, loops, encoder)
     bundle = make_bundle()
-    await transport.send(idle_frame(1, bundle))
+    transport.send(idle_frame(1, bundle))
     await socket.until(1)
     assert parts(socket.messages[0])[5] == bundle.jpeg(1)
     loop = await loops.wait(bundle, LoopCoding("JPEG", 75))
     assert loop is not None
-    await transport.send(idle_frame(2, bundle))
+    transport.send(idle_frame(2, bundle))
     await socket.until(2)
     assert parts(socket.messages[1])[5] == loop.pictures[2]
     assert transport.stats().pictures_replayed == 2
@@ -123,7 +123,7 @@ async def test_a_stalled_socket_costs_pictures_not_sound(
     bundle = make_bundle()
     socket.flowing.clear()
     for pts in range(25):
-        await transport.send(speaking_frame(pts, bundle))
+        transport.send(speaking_frame(pts, bundle))
         await asyncio.sleep(0)
     socket.flowing.set()
     await socket.until(25)
@@ -146,7 +146,7 @@ async def test_a_dead_socket_does_not_grow_memory(
     socket.flowing.clear()
     frame = idle_frame(0, bundle)
     for _ in range(200):
-        await transport.send(frame)
+        transport.send(frame)
     assert transport.stats().audio_dropped == 150
     socket.flowing.set()
     await socket.until(50)
@@ -157,10 +157,10 @@ async def test_a_socket_that_breaks_closes_the_transport(
 ) -> None:
     """Whatever the socket raises, nothing reaches the session; later frames are ignored."""
     socket.broken = True
-    await transport.send(idle_frame(0, make_bundle()))
+    transport.send(idle_frame(0, make_bundle()))
     async with asyncio.timeout(10):
         await transport.closed.wait()
-    await transport.send(idle_frame(1, make_bundle()))
+    transport.send(idle_frame(1, make_bundle()))
     assert not transport.stats().connected
     assert socket.messages == []
 
@@ -172,6 +172,6 @@ async def test_the_sequence_number_wraps(
     frame = idle_frame(0, make_bundle())
     for count in range(1, 65_538, 40):
         for _ in range(40):
-            await transport.send(frame)
+            transport.send(frame)
         await socket.until(count + 39)
     assert [parts(message)[2] for message in socket.messages[65_534:65_538]] == [65_534, 65_535, 0, 1]
