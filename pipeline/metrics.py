@@ -36,6 +36,12 @@ class EngineMetrics:
         self.registry = CollectorRegistry()
         self.sessions = Gauge("vivavoce_sessions", "Live sessions", registry=self.registry)
         self.turns = Counter("vivavoce_turns", "Turns by outcome", ["outcome"], registry=self.registry)
+        self.starved_pictures = Counter(
+            "vivavoce_starved_pictures", "Idle pictures shown while late speech was waited for", registry=self.registry
+        )
+        self.slipped_seconds = Counter(
+            "vivavoce_slipped_seconds", "Time by which media clocks gave up catching up", registry=self.registry
+        )
         self.stage_seconds = Histogram(
             "vivavoce_turn_stage_seconds",
             "From say() to the first result of a stage",

@@ -83,6 +83,7 @@ class Session:
         self._closed = False
         self._transport: Transport | None = None  # the one among the outputs that leads to the viewer
         self._closing: set[asyncio.Task[None]] = set()
+        self._losses = (0, 0.0)  # starved pictures and slipped seconds that are in the metrics already
 
     @property
     def bundle(self) -> AvatarBundle:
@@ -322,6 +323,14 @@ class Session:
                 self._post(MetricsEvent(event.turn, self._marks_ms(event.turn)))
             elif event.state in (TurnState.DONE, TurnState.INTERRUPTED):
                 self._metrics.turns.labels(str(event.state)).inc()
+                self._count_losses()
+
+    def _count_losses(self) -> None:
+        """Add to the metrics what the playout lost since the last turn ended."""
+        before, now = self._losses, (self.playout.starved_pictures, self.playout.slipped_s)
+        self._losses = now
+        self._metrics.starved_pictures.inc(now[0] - before[0])
+        self._metrics.slipped_seconds.inc(now[1] - before[1])
 
     def _marks_ms(self, turn_id: int) -> dict[str, float]:
         marks_ms = next(started.turn.times.stages_ms() for started in self._started if started.turn.id == turn_id)

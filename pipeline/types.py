@@ -160,10 +160,6 @@ class MediaFrame:
     events: tuple[SessionEvent, ...] = ()
     "what becomes true when this frame is played"
 
-    @property
-    def silent(self) -> bool:
-        return not self.speaking
-
 
 class TurnState(enum.StrEnum):
     QUEUED = "queued"

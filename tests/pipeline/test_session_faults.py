@@ -273,6 +273,22 @@ async def test_when_nobody_listens_the_oldest_events_are_lost(small_bundle: Avat
         assert bench.states(1) == ["interrupted"]
 
 
+async def test_pictures_that_speech_was_late_for_are_in_the_metrics(small_bundle: AvatarBundle) -> None:
+    """A model that pauses within its answer starves the playout; when the turn ends, the metrics show how long."""
+    async with Bench(small_bundle) as bench:
+        model = PausingModel("One moment please. ", "It costs 3 euros.")
+        await with_model(bench, model)
+        turn = bench.session.say("How much?")
+        model.leave.release()
+        await bench.pass_time(4.0)
+        model.leave.release()
+        await bench.pass_time(4.0)
+        assert bench.states(turn)[-1] == "done"
+        starved = bench.session.playout.starved_pictures
+        assert starved > 0
+        assert f"vivavoce_starved_pictures_total {float(starved)}" in bench.session._metrics.exposition().decode()
+
+
 class BrokenTransport(MemoryTransport):
     def send(self, frame: MediaFrame) -> None:
         raise ConnectionResetError("gone")
