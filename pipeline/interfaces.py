@@ -164,4 +164,7 @@ class Output(Protocol):
 
 
 class Transport(Output, Protocol):
-    """Carries frames to a viewer: of 200 ms and more that waits the pictures are dropped and counted, sound is kept."""
+    """An output that carries frames to a viewer.
+
+    It holds 200 ms of pictures. Beyond that the oldest is dropped and counted; its sound is kept.
+    """
