@@ -100,9 +100,18 @@ class AutoSynthesizer:
         return ""
 
     def load(self) -> None:
-        """Load the first voice of this machine; the others are loaded when a sentence first asks for them."""
-        self._backends[0].load()
-        self._loaded.add(self._backends[0].name)
+        """Load the voices of this machine, so that no first sentence of a language waits for seconds.
+
+        The online voice is loaded when a sentence first asks for it.
+
+        Raises BackendUnavailable: the first voice does not load.
+        """
+        first, *others = self._backends
+        first.load()
+        self._loaded.add(first.name)
+        for backend in others:
+            if backend is not self._online:
+                self._load_if_possible(backend)
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
         """Raises SpeechError, LanguageNotSupported."""
@@ -183,6 +192,15 @@ class AutoSynthesizer:
         usual = here if stays_here else [*there, *here]
         return [*chosen, *(backend for backend in usual if backend not in chosen)]
 
+    def _load_if_possible(self, backend: SpeechSynthesizer) -> None:
+        """One that cannot be loaded now is tried again when a sentence asks for it."""
+        try:
+            backend.load()
+        except BackendUnavailable as error:
+            logger.warning("%s", error)
+        else:
+            self._loaded.add(backend.name)
+
     async def _load(self, backend: SpeechSynthesizer) -> None:
         """Raises BackendUnavailable. Loading twice does nothing, so two sentences may ask at once."""
         if backend.name not in self._loaded:
@@ -245,7 +263,7 @@ def _if_installed(backend: type[Any]) -> Any:
     try:
         return backend()
     except BackendUnavailable as error:
-        logger.info("%s", error)
+        logger.debug("%s", error)  # it is an extra, or the doctor tells of it
         return None
 
 
