@@ -201,7 +201,8 @@ class AvatarBundle:
 
     def mask(self, frame_index: int) -> ImageArray:
         """uint8 (h, w) feathered weight of the patch in that frame."""
-        return self.masks[frame_index if len(self.masks) > 1 else 0]
+        mask: ImageArray = self.masks[frame_index if len(self.masks) > 1 else 0]
+        return mask
 
     @property
     def poster_path(self) -> Path:

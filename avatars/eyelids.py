@@ -175,4 +175,5 @@ def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, bro
 
 def _ramp(value: FloatArray, width: float) -> FloatArray:
     """0 below zero, 1 above `width`."""
-    return np.clip(value / width, 0, 1)
+    ramp: FloatArray = np.clip(value / width, 0, 1)
+    return ramp

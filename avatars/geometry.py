@@ -108,7 +108,8 @@ def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
     """Landmarks (478, 3) in the head's own frame: origin between the eyes, unit IOD, turned to face the viewer."""
     points = np.asarray(landmarks, np.float64)
     origin = points[list(_EYE_CORNERS)].mean(axis=0)
-    return (points - origin) @ face_axes(points).T / face_scale(points)
+    turned: npt.NDArray[np.float64] = (points - origin) @ face_axes(points).T / face_scale(points)
+    return turned
 
 
 def fit_affine_camera(

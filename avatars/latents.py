@@ -73,5 +73,6 @@ class FaceEncoder:
         from models.musetalk_vae import encode_faces, load_musetalk_vae
 
         if self._vae is None:
-            self._vae = load_musetalk_vae(self._folder).float().to(self._device)
+            vae = load_musetalk_vae(self._folder)
+            self._vae = vae.float().to(self._device)  # type: ignore[no-untyped-call]  # diffusers gives it no types
         return np.asarray(encode_faces(self._vae, faces).half().cpu().numpy(), np.float16)

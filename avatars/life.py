@@ -165,7 +165,7 @@ def _bases(landmarks: FloatArray, width: int, height: int) -> FloatArray:
 
 def _rise(value: FloatArray, low: float, high: float) -> FloatArray:
     """Smooth step from 0 at `low` to 1 at `high`."""
-    t = np.clip((value - low) / (high - low), 0, 1)
+    t: FloatArray = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 

@@ -296,8 +296,8 @@ class _Energies:
         if not len(powers):
             return self._sums * 0
         floor = np.percentile(powers, FLOOR_PERCENTILE, axis=0)
-        speech = np.maximum(powers - 2 * floor, 0).mean(axis=0)
-        everything = powers.mean(axis=0)
+        speech: npt.NDArray[np.float64] = np.maximum(powers - 2 * floor, 0).mean(axis=0)
+        everything: npt.NDArray[np.float64] = powers.mean(axis=0)
         return speech if speech.max() > 0.01 * everything.max() else everything
 
     def _all_powers(self) -> npt.NDArray[np.float64]:
@@ -339,7 +339,7 @@ def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
     return told_s if told_s < BELIEVED_S else 0.0
 
 
-def _decoded(packet: av.Packet) -> list[AudioFrame] | None:
+def _decoded(packet: av.Packet[av.AudioStream]) -> list[AudioFrame] | None:
     """None for what is damaged."""
     try:
         frames: list[Any] = list(packet.decode())  # of a stream of sound, whatever the types say

@@ -168,4 +168,5 @@ def _filled(chosen: Sequence[Face | None]) -> FloatArray:
     place = np.interp(np.arange(len(chosen)), known, np.arange(len(known)))
     low = np.floor(place).astype(int)
     part = (place - low).astype(np.float32)[:, None, None]
-    return found[low] * (1 - part) + found[np.minimum(low + 1, len(known) - 1)] * part
+    filled: FloatArray = found[low] * (1 - part) + found[np.minimum(low + 1, len(known) - 1)] * part
+    return filled

@@ -91,8 +91,9 @@ class _AttentionRefinement(nn.Module):
         self.bn_atten = nn.BatchNorm2d(n_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.conv(x)
-        return features * self.bn_atten(self.conv_atten(_mean(features))).sigmoid()
+        features: Tensor = self.conv(x)
+        weight: Tensor = self.bn_atten(self.conv_atten(_mean(features)))
+        return features * weight.sigmoid()
 
 
 class _ContextPath(nn.Module):
@@ -123,8 +124,9 @@ class _FeatureFusion(nn.Module):
         self.conv2 = nn.Conv2d(n_channels // 4, n_channels, 1, bias=False)
 
     def forward(self, own: Tensor, with_context: Tensor) -> Tensor:
-        features = self.convblk(torch.cat([own, with_context], dim=1))
-        return features * self.conv2(relu(self.conv1(_mean(features)))).sigmoid() + features
+        features: Tensor = self.convblk(torch.cat([own, with_context], dim=1))
+        weight: Tensor = self.conv2(relu(self.conv1(_mean(features))))
+        return features * weight.sigmoid() + features
 
 
 class _Head(nn.Module):
@@ -134,7 +136,8 @@ class _Head(nn.Module):
         self.conv_out = nn.Conv2d(n_hidden, N_CLASSES, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv_out(self.conv(x))
+        scores: Tensor = self.conv_out(self.conv(x))
+        return scores
 
 
 class BiSeNet(nn.Module):
@@ -185,5 +188,5 @@ def parse(network: BiSeNet, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]
     if pictures.shape[2:] != (PARSE_PX, PARSE_PX):
         pictures = interpolate(pictures, (PARSE_PX, PARSE_PX), mode="bilinear", antialias=True).round()
     mean, std = (torch.tensor(values, device=weight.device)[:, None, None] for values in (_MEAN, _STD))
-    scores = network(((pictures / 255 - mean) / std).to(weight.dtype))
+    scores: Tensor = network(((pictures / 255 - mean) / std).to(weight.dtype))
     return scores.argmax(1).to(torch.uint8).cpu().numpy()

@@ -183,7 +183,7 @@ class _Attention(nn.Module):
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(n, steps, size) -> (n, heads, steps, size / heads)."""
-        return x.unflatten(2, (self._heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
 
 
 class _FeedForward(nn.Module):

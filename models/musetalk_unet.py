@@ -37,7 +37,10 @@ def load_musetalk_unet(weights: Path, config: Path) -> UNet2DConditionModel:
         cross_attention_dim=_AUDIO_CHANNELS,
     )
     state = read_state_dict(weights)
-    return load_network(lambda: network_from_config(UNet2DConditionModel, settings, config), state, weights)
+    network: UNet2DConditionModel = load_network(
+        lambda: network_from_config(UNet2DConditionModel, settings, config), state, weights
+    )
+    return network
 
 
 @torch.inference_mode()
@@ -50,4 +53,5 @@ def predict_latents(unet: UNet2DConditionModel, latents: Tensor, audio: Tensor) 
     # A tensor made where it is used: diffusers would upload a number anew at each call.
     timestep = torch.zeros((), dtype=torch.int64, device=latents.device)
     (predicted,) = unet(latents, timestep, encoder_hidden_states=audio, return_dict=False)
-    return predicted.contiguous()  # of a tensor this small; what follows is faster for it
+    result: Tensor = predicted.contiguous()  # of a tensor this small; what follows is faster for it
+    return result

@@ -39,7 +39,8 @@ def load_musetalk_vae(folder: Path) -> AutoencoderKL:
     settings = read_config(config, in_channels=3, out_channels=3, latent_channels=4)
     weights = weights_file(folder, WEIGHT_FILES)
     state = {_todays_name(name): _as_linear(name, value) for name, value in read_state_dict(weights).items()}
-    return load_network(lambda: network_from_config(AutoencoderKL, settings, config), state, weights)
+    network: AutoencoderKL = load_network(lambda: network_from_config(AutoencoderKL, settings, config), state, weights)
+    return network
 
 
 def _todays_name(name: str) -> str:

@@ -106,7 +106,8 @@ class FeatureStream:
 
 def _gelu(x: Array) -> Array:
     """Gaussian error linear unit, tanh form (Hendrycks & Gimpel 2016)."""
-    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
+    result: Array = 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
+    return result
 
 
 @dataclass(frozen=True, slots=True)

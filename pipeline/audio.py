@@ -44,7 +44,7 @@ def dbfs(samples: FloatArray) -> float:
     if not len(samples):
         return SILENCE_DBFS
     power = float(np.mean(np.square(samples, dtype=np.float64)))
-    return max(SILENCE_DBFS, 10 * np.log10(max(power, 1e-30)))
+    return max(SILENCE_DBFS, float(10 * np.log10(max(power, 1e-30))))
 
 
 def fade_in(samples: FloatArray, sample_rate: int, fade_ms: float = FADE_MS) -> FloatArray:

@@ -109,7 +109,7 @@ def write_config(config: Mapping[str, Any], path: Path) -> None:
 
 def random_unet(config: Mapping[str, Any], seed: int) -> UNet2DConditionModel:
     """Its output is spread as widely as real latents are, so that pictures move with the audio."""
-    unet = random_network(lambda: UNet2DConditionModel(**config), seed)
+    unet: UNet2DConditionModel = random_network(lambda: UNet2DConditionModel(**config), seed)
     with torch.no_grad():
         unet.conv_out.weight.mul_(5)
     return unet

@@ -182,7 +182,7 @@ def check_size(width: int, height: int, name: str) -> None:
 
 def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | npt.NDArray[Any]:
     """A pickled list, tuple or array of rows. Raises BadImport: missing, damaged, hostile, or no list."""
-    value = read_pickle(folder.read(name, limit_bytes), name)
+    value: Sequence[Any] | npt.NDArray[Any] = read_pickle(folder.read(name, limit_bytes), name)
     listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
     if not listed or not len(value):
         raise BadImport(

@@ -72,7 +72,8 @@ class TrainableNetwork(nn.Module):
         for dilated, mix, dilation in zip(self.dilated, self.mix, DILATIONS, strict=True):
             past = functional.pad(hidden, ((BLOCK_KERNEL - 1) * dilation, 0))
             hidden = hidden + mix(_gelu(dilated(past)))
-        return self.head(_gelu(hidden))
+        scores: torch.Tensor = self.head(_gelu(hidden))
+        return scores
 
     def export(self, path: Path) -> None:
         """Half precision, convolutions flattened to (kernel * in, out) as the run time multiplies them."""
@@ -143,7 +144,8 @@ class Augmenter:
         length = int(SAMPLE_RATE_HZ * self._chance(0.05, 0.3))
         tail = self.rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length) * self._chance(0.02, 0.12)
         tail[0] = 1
-        return fftconvolve(speech, tail)[: len(speech)].astype(np.float32)
+        sound: Array = fftconvolve(speech, tail)[: len(speech)].astype(np.float32)
+        return sound
 
     def _noisy(self, speech: Array) -> Array:
         colour = ([1.0], [1.0]), ([1.0], [1.0, -0.95]), ([1.0, -0.7], [1.0])
@@ -151,7 +153,8 @@ class Augmenter:
         level = np.sqrt(np.mean(speech**2)) + 1e-6
         noise *= level / noise.std() * 10 ** (-self._chance(5, 60) / 20)
         wanted = 10 ** (self._chance(-40, -12) / 20)
-        return ((speech + noise) * wanted / level).astype(np.float32)
+        mixed: Array = ((speech + noise) * wanted / level).astype(np.float32)
+        return mixed
 
 
 def features_and_steps(speech: Array, labels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float16], Steps]:

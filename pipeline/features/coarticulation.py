@@ -51,7 +51,8 @@ def _kernels() -> FloatArray:
     at_ms = (np.arange(-_PAST_STEPS, _FUTURE_STEPS) + 0.5) * STEP_MS
     spreads = [*(_SPREAD_MS[name] for name in MOUTH_PARAMETERS), _ACTIVITY_SPREAD_MS, _GAIN_SPREAD_MS]
     influence = np.exp(-0.5 * (at_ms / np.array(spreads)[:, None]) ** 2)
-    return (influence / influence.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights: FloatArray = (influence / influence.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights
 
 
 class Coarticulator:

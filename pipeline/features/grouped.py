@@ -134,7 +134,7 @@ class GroupedStream:
         centre = picture * _STEPS_PER_PICTURE
         wanted = np.arange(centre - self._hearing.window_before, centre + self._hearing.window_after)
         there = wanted.clip(0, last_step)
-        window = states[there - first_step]
+        window: FloatArray = states[there - first_step]
         if not self._hearing.clamped:
             window[wanted != there] = 0
         return window.reshape(self._hearing.window_shape)

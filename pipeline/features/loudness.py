@@ -58,4 +58,5 @@ def _dbfs(samples: FloatArray) -> FloatArray:
     """(n * 640,) samples -> (n, 1) RMS in dBFS, in double precision so that no split changes a bit."""
     pictures = samples.reshape(-1, FEATURE_SAMPLES_PER_PICTURE).astype(np.float64)
     rms = np.sqrt(np.mean(pictures**2, axis=1, keepdims=True))
-    return (20 * np.log10(np.maximum(rms, 10 ** (SILENCE_DBFS / 20)))).astype(np.float32)
+    level: FloatArray = (20 * np.log10(np.maximum(rms, 10 ** (SILENCE_DBFS / 20)))).astype(np.float32)
+    return level

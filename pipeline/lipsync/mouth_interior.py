@@ -234,11 +234,13 @@ def _polygon(points: Array, shape: tuple[int, int]) -> Field:
 def _curve(points: Array, columns: Field) -> Field:
     """Height (1, n) of a lip contour at each column."""
     order = np.argsort(points[:, 0], kind="stable")
-    return np.interp(columns, points[order, 0], points[order, 1]).astype(np.float32)[None]
+    heights: Field = np.interp(columns, points[order, 0], points[order, 1]).astype(np.float32)
+    return heights[None]
 
 
 def _ramp(x: Field, low: float, high: float) -> Field:
-    return np.clip((x - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    ramp: Field = np.clip((x - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    return ramp
 
 
 def _warm(light: Field) -> Field:

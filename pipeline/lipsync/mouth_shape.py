@@ -53,6 +53,11 @@ def smoothstep(x: float | Array, low: float, high: float) -> Array:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+def _between(contour: tuple[int, ...]) -> tuple[int, ...]:
+    """A contour without its corners."""
+    return contour[1:-1]
+
+
 class MouthShape:
     """The speaking mouth of one face. Built from its landmarks at rest, which may well be an open smile."""
 
@@ -143,11 +148,10 @@ class MouthShape:
     def _linear_moves(self) -> Array:
         """(8, n * 3) displacement for one unit of: jaw, open, wider, narrower, round, press, fv, teeth."""
         bump, chin = self._bump, positions(CHIN)
-        between = lambda contour: contour[1:-1]  # noqa: E731  contours without the corners
-        upper = self._weights((*between(UPPER_LIP_OUTER), *between(UPPER_LIP_INNER)))
-        lower = self._weights((*between(LOWER_LIP_OUTER), *between(LOWER_LIP_INNER)))
-        upper_outer, lower_outer = self._weights(between(UPPER_LIP_OUTER)), self._weights(between(LOWER_LIP_OUTER))
-        upper_inner, lower_inner = self._weights(between(UPPER_LIP_INNER)), self._weights(between(LOWER_LIP_INNER))
+        upper = self._weights((*_between(UPPER_LIP_OUTER), *_between(UPPER_LIP_INNER)))
+        lower = self._weights((*_between(LOWER_LIP_OUTER), *_between(LOWER_LIP_INNER)))
+        upper_outer, lower_outer = self._weights(_between(UPPER_LIP_OUTER)), self._weights(_between(LOWER_LIP_OUTER))
+        upper_inner, lower_inner = self._weights(_between(UPPER_LIP_INNER)), self._weights(_between(LOWER_LIP_INNER))
         corner = self._weights((61, 291, 78, 308))
         lips = self._weights(LIPS)
 

@@ -186,9 +186,10 @@ class SpeakingFace:
         left, right = seam[order[0], 0], seam[order[-1], 0]
         outside = np.maximum(0, np.maximum(left - columns, columns - right))
         slope = (1 / (1 + np.minimum(0.8 * outside, 0.24 * opening.px_per_iod))).astype(np.float32)
-        weight = (self._rows - line) * slope
+        weight: Field = (self._rows - line) * slope
         weight += np.float32(0.5)
-        return np.clip(weight, 0, 1, out=weight)
+        np.clip(weight, 0, 1, out=weight)
+        return weight
 
     def _keep_off_teeth(self, frame_index: int, x: Field, y: Field, below_seam: Field, source: Array) -> None:
         """Lips never take pixels from between the lips of the source, so that a closing smile leaves no white line."""
@@ -261,7 +262,10 @@ def _affine_fits(points: Array, images: Array) -> Array:
 def _inside(contour: Array, columns: Field) -> Field:
     """Height of a lip contour at each column, NaN beside it."""
     order = np.argsort(contour[:, 0], kind="stable")
-    return np.interp(columns, contour[order, 0], contour[order, 1], left=np.nan, right=np.nan).astype(np.float32)
+    heights: Field = np.interp(columns, contour[order, 0], contour[order, 1], left=np.nan, right=np.nan).astype(
+        np.float32
+    )
+    return heights
 
 
 def _window(width: int, height: int) -> Field:

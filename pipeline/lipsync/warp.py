@@ -128,7 +128,10 @@ class MouthWarp:
 def _sample(image: npt.NDArray[Any], places: Field) -> npt.NDArray[Any]:
     """The image at places float32 (h, w, 2), x and y in its pixels; bilinear, its rim goes on outside."""
     # OpenCV takes None for the second map when the first holds both coordinates; its stubs do not say so.
-    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    sampled: npt.NDArray[Any] = cv2.remap(  # type: ignore[call-overload]
+        image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return sampled
 
 
 def _inside_face(nodes: Array, landmarks: Array) -> Field:

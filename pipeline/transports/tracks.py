@@ -23,7 +23,7 @@ class PacketTrack(MediaStreamTrack):
         self.kind = kind
         super().__init__()
         self._time_base = Fraction(1, clock_hz)
-        self._packets: deque[tuple[av.Packet, int]] = deque(maxlen=bound)
+        self._packets: deque[tuple[av.Packet[av.stream.Stream], int]] = deque(maxlen=bound)
         self._arrived = asyncio.Event()
         self._captured_ntp = 0
 
@@ -48,7 +48,7 @@ class PacketTrack(MediaStreamTrack):
         self._packets.clear()
         return count
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> av.Packet[av.stream.Stream]:
         while not self._packets:
             if self.readyState != "live":
                 raise MediaStreamError

@@ -160,7 +160,8 @@ class AutoSynthesizer:
         """
         parts = split_by_script(text, backend.languages)
         if backend is self._online or len(parts) == 1:
-            return _speech(backend, text, voice)
+            speech: AsyncGenerator[AudioChunk, None] = _speech(backend, text, voice)
+            return speech
         return self._in_parts(backend, parts, voice)
 
     async def _in_parts(

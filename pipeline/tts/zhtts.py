@@ -174,7 +174,8 @@ class _Networks:
     def vocode(self, frames: FloatArray) -> FloatArray:
         """(n, 80) -> float32 (n * HOP,) in [-1, 1]."""
         (sound,) = _run(self._vocoder, [frames[None]])
-        return np.clip(sound[0, :, 0], -1, 1).astype(np.float32)
+        samples: FloatArray = np.clip(sound[0, :, 0], -1, 1).astype(np.float32)
+        return samples
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import get_route_path
+from starlette.routing import get_route_path  # type: ignore[attr-defined]  # it is missing in __all__
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 

@@ -16,7 +16,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.datastructures import URL, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse
-from starlette.routing import get_route_path
+from starlette.routing import get_route_path  # type: ignore[attr-defined]  # it is missing in __all__
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.errors import error_response

@@ -198,7 +198,9 @@ def _openness(chunk: AudioChunk, pictures: int) -> Array:
     shapes = dict(zip(MOUTH_PARAMETERS, MOUTH_SHAPES.T, strict=True))
     opening = (JAW_DROP_IOD * shapes["jaw"] + 0.077 * shapes["open"]) * (shapes["press"] < 0.5)
     labels = viseme_labels(sounds, 0, pictures * PICTURE_MS)
-    return gaussian_filter1d(opening[labels].reshape(pictures, PICTURE_MS).mean(axis=1).astype(np.float64), 1.0)
+    each = opening[labels].reshape(pictures, PICTURE_MS).mean(axis=1).astype(np.float64)
+    smooth: Array = gaussian_filter1d(each, 1.0)
+    return smooth
 
 
 def _closures(chunk: AudioChunk, aperture: Array, shut_below: float) -> list[bool]:
