@@ -178,11 +178,23 @@ def _workflow_of(perform: Callable[[TakenJob], Any]) -> Callable[[dict[str, Any]
     return workflow
 
 
+def _teach_subseconds(connection: Any, _record: Any) -> None:
+    """Have a connection to SQLite older than 3.42 know unixepoch('subsec'), from which DBOS takes the time of a job.
+
+    DBOS does so where Python is 3.12 or newer, and believes that SQLite is then as new. Python builds on a system's
+    library, as on Debian 12 (3.40), have an older one: the time would be NULL, and no job could be queued.
+    """
+    if isinstance(connection, sqlite3.Connection) and sqlite3.sqlite_version_info < (3, 42):
+        connection.create_function("unixepoch", -1, lambda *_of: time.time())
+
+
 def _open_database(data_dir: Path) -> str:
     """Make or migrate `jobs.db`; gives its URL. Portal and worker may both do it, in any order."""
     import sqlalchemy
     from dbos import DBOS
 
+    if not sqlalchemy.event.contains(sqlalchemy.Engine, "connect", _teach_subseconds):
+        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _teach_subseconds)
     # At INFO it logs each of its hundred migrations, and that SQLite is for development.
     logging.getLogger("dbos").setLevel(logging.WARNING)
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from portal.errors import JobNotFound
 from portal.jobs.dbos_store import DbosStore
@@ -106,3 +108,13 @@ def test_two_processes_share_one_job_that_both_want(tmp_path: Path) -> None:
     assert other.list() == [first]
     one.close()
     other.close()
+
+
+def test_a_job_has_its_time_with_any_sqlite(tmp_path: Path) -> None:
+    """On Python 3.12 and newer DBOS asks SQLite for a function that is NULL before 3.42; connections know it here."""
+    store = DbosStore(tmp_path)
+    clip(store, "a1")
+    with sqlalchemy.create_engine("sqlite://").connect() as connection:
+        asked_s = connection.execute(sqlalchemy.text("select unixepoch('subsec')")).scalar_one()
+    assert asked_s == pytest.approx(time.time(), abs=60)
+    store.close()
