@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from safetensors import SafetensorError
 
 from avatars.errors import DiskFull
 
-__all__ = ["REMEDY", "disk_full_explained", "is_disk_full"]
+__all__ = ["REMEDY", "disk_full_explained", "is_disk_full", "require_room"]
 
 REMEDY = "Free some space on the disk of the data folder, then try again."
 
@@ -31,6 +33,17 @@ def disk_full_explained(consequence: str = "") -> Iterator[None]:
         if not is_disk_full(error):
             raise
         raise DiskFull(f"The disk is full{': ' if consequence else ''}{consequence}.", REMEDY) from error
+
+
+def require_room(folder: Path, free_bytes: int, consequence: str) -> None:
+    """Keep part of the disk free, so that what strangers hand in never fills it for the rest of the machine.
+
+    folder: where something is to be kept; free_bytes: what must be free there. Raises DiskFull; `consequence` ends its
+    message.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if shutil.disk_usage(existing).free < free_bytes:
+        raise DiskFull(f"The disk is full but for what is kept free: {consequence}.", REMEDY)
 
 
 def _says_full(error: BaseException | None) -> bool:

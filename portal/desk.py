@@ -40,8 +40,11 @@ class Desk:
     @classmethod
     def build(cls, settings: Settings) -> Desk:
         library = AvatarLibrary(settings.data_dir / "avatars")
-        queue = open_queue(settings.data_dir, library)
-        uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_ids, settings.jobs_per_address)
+        queue = open_queue(settings.data_dir, library, keep_free_bytes=settings.keep_free_bytes)
+        uploads, shares = (
+            Uploads(settings.data_dir, settings.keep_free_bytes),
+            JobShares(queue.active_ids, settings.jobs_per_address),
+        )
         return cls(settings, library, queue, WorkerProcess(settings, queue), uploads, shares)
 
     @asynccontextmanager

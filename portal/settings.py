@@ -215,6 +215,9 @@ class Settings(BaseSettings):
     )
     root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar; default: none")
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest file that is taken, in bytes")
+    keep_free_bytes: int = Field(
+        500_000_000, ge=0, description="of the data folder's disk: uploads and jobs that would leave less are refused"
+    )
     jobs_per_address: int = Field(12, ge=1, description="most jobs of one address that wait or run at one time")
     clip_label: Literal["start", "always", "off"] = Field(
         "start",

@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from avatars.confined import run_confined
-from avatars.disk import disk_full_explained
+from avatars.disk import disk_full_explained, require_room
 from avatars.errors import BadMedia
 from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
@@ -72,8 +72,10 @@ class Uploads:
     busy up to the limit holds up other files only.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, keep_free_bytes: int = 0) -> None:
+        """keep_free_bytes: of the disk, which no upload may take."""
         self.places = UploadPlaces()
+        self._keep_free_bytes = keep_free_bytes
         self._folder = data_dir / "uploads"
         self._looking = anyio.CapacityLimiter(LOOKED_AT)
 
@@ -102,6 +104,7 @@ class Uploads:
     def _copy(self, upload: UploadFile) -> Path:
         # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.
         path = self._folder / secrets.token_hex(8)
+        require_room(self._folder, self._keep_free_bytes + (upload.size or 0), NOT_STORED)
         with disk_full_explained(NOT_STORED):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:

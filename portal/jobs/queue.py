@@ -21,7 +21,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from avatars.disk import disk_full_explained
+from avatars.disk import disk_full_explained, require_room
 from models.errors import kinds_of_errors
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
@@ -55,14 +55,23 @@ def _fails_the_same_way_again(code: str) -> bool:
 class JobQueue:
     """Decides which jobs are taken, which may be run again, and what becomes of their files. The rest is the store's.
 
-    Thread-safe. avatars: ids of those that are there.
+    Thread-safe. avatars: ids of those that are there; keep_free_bytes: of the disk, below which no job is taken.
     """
 
-    def __init__(self, store: JobStore, folders: JobFolders, avatars: Container[str], *, max_waiting: int = 50) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        folders: JobFolders,
+        avatars: Container[str],
+        *,
+        max_waiting: int = 50,
+        keep_free_bytes: int = 0,
+    ) -> None:
         self.store = store
         self.folders = folders
         self._avatars = avatars
         self._max_waiting = max_waiting
+        self._keep_free_bytes = keep_free_bytes
         self._listeners: list[Callable[[], object]] = []
         self._admitting = threading.Lock()
         "held from the look whether there is room until the job is in the store, so that a place is given once"
@@ -222,6 +231,7 @@ class JobQueue:
         waiting = sum(job.state == "queued" for job in self.active())
         if waiting >= self._max_waiting:
             raise QueueFull(f"{waiting} jobs are waiting already.", "Try again when some of them are done.")
+        require_room(self.folders.data_dir, self._keep_free_bytes, "the job was not taken")
 
     @contextmanager
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:

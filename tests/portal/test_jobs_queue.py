@@ -313,3 +313,12 @@ def test_only_what_may_turn_out_better_can_be_tried_again(
         with pytest.raises(BadRequest, match="cannot be run again") as told:
             queue.retry(failed.id)
         assert told.value.hint == "Do it otherwise."
+
+
+def test_part_of_the_disk_stays_free(queue: JobQueue, tmp_path: Path, library: AvatarLibrary) -> None:
+    """Where less would be left than is kept free no job is taken, though the disk has room."""
+    cautious = JobQueue(queue.store, queue.folders, library, keep_free_bytes=10**18)
+    with pytest.raises(DiskFull, match="kept free"):
+        cautious.submit(order_of_clip(avatar="me", text="hello", speaker="Me"))
+    assert not queue.active()
+    assert queue.submit(order_of_clip(avatar="me", text="hello", speaker="Me")).state == "queued"

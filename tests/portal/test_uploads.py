@@ -12,6 +12,7 @@ import pytest
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from avatars.errors import DiskFull
 from portal.errors import QueueFull
 from portal.intake import uploads as module
 from portal.intake.uploads import LOOKED_AT, Uploads
@@ -43,3 +44,11 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
         go_on.set()
         await asyncio.gather(*looks)
     assert (await uploads.store(UploadFile(io.BytesIO(b"more")))).read_bytes() == b"more"
+
+
+async def test_part_of_the_disk_stays_free(tmp_path: Path) -> None:
+    """An upload that would leave less than is kept free is refused, with nothing left behind."""
+    with pytest.raises(DiskFull, match="kept free") as caught:
+        await Uploads(tmp_path, keep_free_bytes=10**18).store(UploadFile(io.BytesIO(b"pixels"), size=6))
+    assert caught.value.hint
+    assert stored(tmp_path) == []
