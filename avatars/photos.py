@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ START_OF_SCAN: Final = b"\xff\xda"
 "never in the data of a JPEG, only before it"
 MOST_SCANS: Final = 100
 "progressive pictures have about ten, and previews in their headers a few more"
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+PNG_PICTURE_CHUNKS: Final = frozenset({b"IDAT", b"fdAT"})
+MOST_PNG_CHUNKS: Final = 2000
+"of those that hold no pixels; ordinary files have some twenty, and each costs time to look at"
 DAMAGE: Final = (
     OSError,
     ValueError,
@@ -48,6 +53,8 @@ DAMAGE: Final = (
 def probe_picture(path: Path) -> MediaInfo:
     """Look at the header only. Raises BadMedia."""
     Image.init()  # by itself Pillow knows only its five commonest formats at first
+    if _has_too_many_chunks(path):
+        raise _slow_to_decode()
     try:
         with _opened(path) as image:
             width, height = image.size
@@ -66,12 +73,20 @@ def probe_picture(path: Path) -> MediaInfo:
         ) from error
     check_size(width, height, MAX_CLIP_PIXELS if moving else MAX_PHOTO_PIXELS)
     if kind == "JPEG" and _has_too_many_scans(path):
-        raise BadMedia(
-            "The picture is coded in a way that takes minutes to decode.",
-            "Save it again in any program.",
-            cause="slow_to_decode",
-        )
+        raise _slow_to_decode()
     return MediaInfo("clip" if moving else "photo", kind, width, height)
+
+
+def _has_too_many_chunks(path: Path) -> bool:
+    """Whether it is a PNG of texts and marks by the million, which Pillow would all look at before the first pixel."""
+    others = 0
+    with path.open("rb") as file:
+        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
+            return False
+        while others <= MOST_PNG_CHUNKS and len(header := file.read(8)) == 8:
+            others += header[4:] not in PNG_PICTURE_CHUNKS
+            file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
+    return others > MOST_PNG_CHUNKS
 
 
 def _has_too_many_scans(path: Path) -> bool:
@@ -119,6 +134,14 @@ def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
     except DAMAGE as error:
         if not count:
             raise _damaged() from error
+
+
+def _slow_to_decode() -> BadMedia:
+    return BadMedia(
+        "The picture is coded in a way that takes minutes to decode.",
+        "Save it again in any program.",
+        cause="slow_to_decode",
+    )
 
 
 def _damaged() -> BadMedia:

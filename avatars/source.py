@@ -28,7 +28,7 @@ PHOTO_SIDE_PX: Final = 4096
 "photos are kept this large until it is known where the face is"
 MIN_FRAMED_PX: Final = 64
 
-CHECKING: Final = Limits(patience_s=20, cpu_s=15, memory_bytes=384 * 2**20)
+CHECKING: Final = Limits(patience_s=20, cpu_s=6, memory_bytes=384 * 2**20)
 DECODING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=1536 * 2**20, written_bytes=2 * 2**30)
 IMPORTING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
 "Some projects keep all pictures in one pickle."

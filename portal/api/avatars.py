@@ -21,6 +21,7 @@ from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
+from portal.http.proxies import address_of
 from portal.intake.submissions import chosen_parameters, submit_avatar, submit_parts, submit_test_clip
 from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.face_reports import FaceReports
@@ -106,7 +107,8 @@ def avatars_router(
             consent=consent,
             framing=fields["framing"],
         )
-        return job_view(await uploads.submit(partial(shares.asked_by, request.scope, submit), path))
+        asking = partial(shares.asked_by, request.scope, submit)
+        return job_view(await uploads.submit(asking, path, address_of(request.scope)))
 
     @router.get("/{avatar_id}")
     def show_avatar(avatar_id: str) -> AvatarView:

@@ -18,6 +18,7 @@ from pipeline.errors import BadRequest
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of
 from portal.intake.submissions import submit_clip
 from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.queue import JobQueue
@@ -59,8 +60,9 @@ def clips_router(
             name=wish.name,
         )
         asking = partial(shares.asked_by, request.scope, submit)
-        job = await (run_in_threadpool(asking) if audio is None else uploads.submit(asking, audio))
-        return job_view(job)
+        if audio is None:
+            return job_view(await run_in_threadpool(asking))
+        return job_view(await uploads.submit(asking, audio, address_of(request.scope)))
 
     @router.get("/{job_id}.mp4")
     def fetch_clip(job_id: str) -> FileResponse:

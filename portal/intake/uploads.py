@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -65,6 +66,15 @@ async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -
         raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
 
 
+@dataclass(slots=True)
+class _Turns:
+    """Of one address."""
+
+    one: anyio.Lock = field(default_factory=anyio.Lock)
+    wanted: int = 0
+    "uploads that wait for it, or have it"
+
+
 class Uploads:
     """Keeps incoming files under `<data_dir>/uploads` until a job takes them over.
 
@@ -78,19 +88,23 @@ class Uploads:
         self._keep_free_bytes = keep_free_bytes
         self._folder = data_dir / "uploads"
         self._looking = anyio.CapacityLimiter(LOOKED_AT)
+        self._turns: dict[str, _Turns] = {}  # of addresses whose uploads wait or are looked at
 
     async def store(self, upload: UploadFile) -> Path:
         """Write an upload to a file of our own naming.
 
         Raises QueueFull (too many wait to be looked at), DiskFull, with nothing left behind.
         """
-        waiting = self._looking.statistics().tasks_waiting
+        waiting = sum(turns.wanted for turns in self._turns.values()) - LOOKED_AT
         if waiting >= MAX_WAITING:
             raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.", cause="uploads")
         return await run_in_threadpool(self._copy, upload)
 
-    async def submit(self, submit: Callable[[], Job], path: Path) -> Job:
-        """Call what looks at a stored file and queues it, when there is a place. What is refused is removed."""
+    async def submit(self, submit: Callable[[], Job], path: Path, address: str = "") -> Job:
+        """Call what looks at a stored file and queues it, when there is a place. What is refused is removed.
+
+        Files of one address are looked at one after another, so that those of others never wait for all of them.
+        """
 
         def submit_or_remove() -> Job:
             try:
@@ -99,7 +113,20 @@ class Uploads:
                 path.unlink(missing_ok=True)
                 raise
 
-        return await anyio.to_thread.run_sync(submit_or_remove, limiter=self._looking)
+        async with self._in_turn(address):
+            return await anyio.to_thread.run_sync(submit_or_remove, limiter=self._looking)
+
+    @asynccontextmanager
+    async def _in_turn(self, address: str) -> AsyncIterator[None]:
+        turns = self._turns.setdefault(address, _Turns())
+        turns.wanted += 1
+        try:
+            async with turns.one:
+                yield
+        finally:
+            turns.wanted -= 1
+            if not turns.wanted:
+                del self._turns[address]
 
     def _copy(self, upload: UploadFile) -> Path:
         # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from clips import grey_levels, moving_portrait, tag_turn, write_clip, write_sound
 from PIL import Image
 
+from avatars import photos
 from avatars.errors import BadMedia
 from avatars.media import clip_frames, probe, read_photo
 from avatars.media_limits import MAX_CLIP_S
@@ -257,3 +260,22 @@ def test_truncated_clips_are_refused(tmp_path, faststart):
     with pytest.raises(BadMedia) as refused:
         list(clip_frames(path))
     assert "again" in refused.value.hint
+
+
+def test_a_png_of_countless_chunks_is_not_opened(tmp_path, monkeypatch):
+    """Chunks without pixels are counted by their lengths alone; a PNG with many pieces of pixels is an ordinary one."""
+    png = save_photo(tmp_path / "photo.png").read_bytes()
+    head, rest = png[:33], png[33:]  # the signature and IHDR
+    text = (5).to_bytes(4, "big") + b"tEXta\0bcd"
+    text += zlib.crc32(text[4:]).to_bytes(4, "big")
+    (tmp_path / "few.png").write_bytes(head + 20 * text + rest)
+    assert probe(tmp_path / "few.png").kind == "photo"
+    (tmp_path / "many.png").write_bytes(head + 3000 * text + rest)
+    opened = []
+    monkeypatch.setattr("avatars.photos._opened", lambda path: opened.append(path))
+    with pytest.raises(BadMedia, match="minutes to decode") as caught:
+        probe(tmp_path / "many.png")
+    assert caught.value.hint
+    assert not opened
+    (tmp_path / "pixels.png").write_bytes(head + 3000 * ((0).to_bytes(4, "big") + b"IDAT\x35\xaf\x06\x1e") + rest)
+    assert not photos._has_too_many_chunks(tmp_path / "pixels.png")

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline.clock import ManualClock
 from portal.app import Portal, create_app
-from portal.http.door import CHANGES_BURST, DEAR_BURST, DEAR_PER_S, HumanPace, front_door
+from portal.http.door import CHANGES_BURST, DEAR_BURST, DEAR_PER_S, READS_BURST, READS_PER_S, HumanPace, front_door
 from portal.http.errors import answer_errors
 from portal.http.headers import inline_scripts, page_policy
 from portal.http.proxies import BehindProxies
@@ -328,6 +328,23 @@ async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
     assert {here.get(path).status_code for path in free} == {200} == {there.get(path).status_code for path in lists}
     await clock.advance(1 / DEAR_PER_S)
     assert (here.get("/api/jobs").status_code, here.get("/api/jobs").status_code) == (200, 429)
+
+
+async def test_small_things_are_read_at_the_pace_of_many_people() -> None:
+    """Also what does not exist: beyond the bound an address is refused, and its connection closed; others are not."""
+    clock = ManualClock()
+
+    async def missing(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("none", 404)(scope, receive, send)
+
+    app = HumanPace(missing, clock)
+    scope = {"type": "http", "method": "GET", "path": "/nothing", "headers": [], "client": ("203.0.113.1", 1)}
+    assert not any(app._charge(scope) for _ in range(READS_BURST))
+    refused = TestClient(app, client=("203.0.113.1", 1)).get("/nothing")
+    assert refused.status_code == 429 and refused.headers["connection"] == "close"
+    assert TestClient(app, client=("203.0.113.2", 1)).get("/nothing").status_code == 404
+    await clock.advance(1 / READS_PER_S)
+    assert TestClient(app, client=("203.0.113.1", 1)).get("/nothing").status_code == 404
 
 
 @pytest.mark.parametrize(

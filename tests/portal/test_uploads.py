@@ -32,7 +32,7 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
         looking.release()
         go_on.wait(30)
 
-    looks = [asyncio.create_task(uploads.submit(look, tmp_path / "none")) for _ in range(LOOKED_AT + 1)]
+    looks = [asyncio.create_task(uploads.submit(look, tmp_path / "none", str(n))) for n in range(LOOKED_AT + 1)]
     try:
         for _ in range(LOOKED_AT):
             assert await run_in_threadpool(looking.acquire, timeout=30)
@@ -52,3 +52,27 @@ async def test_part_of_the_disk_stays_free(tmp_path: Path) -> None:
         await Uploads(tmp_path, keep_free_bytes=10**18).store(UploadFile(io.BytesIO(b"pixels"), size=6))
     assert caught.value.hint
     assert stored(tmp_path) == []
+
+
+async def test_files_of_one_address_are_looked_at_one_after_another(tmp_path: Path) -> None:
+    """However many hard files somebody hands in, somebody else's is looked at beside the first of them."""
+    uploads, go_on = Uploads(tmp_path), threading.Event()
+    looking = threading.Semaphore(0)
+
+    def look() -> Any:
+        looking.release()
+        go_on.wait(30)
+
+    def look_at_once() -> Any:
+        return "looked at"
+
+    hard = [asyncio.create_task(uploads.submit(look, tmp_path / "none", "203.0.113.1")) for _ in range(6)]
+    assert await run_in_threadpool(looking.acquire, timeout=30)
+    try:
+        looked = await uploads.submit(look_at_once, tmp_path / "none", "203.0.113.2")
+        assert str(looked) == "looked at"
+        assert not looking.acquire(blocking=False)
+    finally:
+        go_on.set()
+        await asyncio.gather(*hard)
+    assert not uploads._turns
