@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -260,7 +259,7 @@ def _speech(backend: SpeechSynthesizer, text: str, voice: str | None) -> Any:
 def _offline_voices() -> list[SpeechSynthesizer]:
     """Those of the registry that are installed, in the order of its rows."""
     rows = (row for row in registry.rows("tts") if not row.online and not row.measuring)
-    found = (_if_installed(partial(registry.create, "tts", row.name)) for row in rows)
+    found = (_if_installed(registry.backend_class("tts", row.name)) for row in rows)
     return [voice for voice in found if voice is not None]
 
 

@@ -13,9 +13,15 @@ from portal.jobs.store import JobSource
 __all__ = ["open_queue", "open_source"]
 
 
-def open_queue(data_dir: Path, avatars: Container[str], *, keep_free_bytes: int = 0) -> JobQueue:
-    """The queue of a data folder. avatars, keep_free_bytes: see JobQueue. Cheap: it connects at its first use."""
-    return JobQueue(DbosStore(data_dir), JobFolders(data_dir), avatars, keep_free_bytes=keep_free_bytes)
+def open_queue(data_dir: Path, avatars: Container[str], *, max_waiting: int = 50, keep_free_bytes: int = 0) -> JobQueue:
+    """The queue of a data folder; for the other arguments see JobQueue. Cheap: it connects at its first use."""
+    return JobQueue(
+        DbosStore(data_dir),
+        JobFolders(data_dir),
+        avatars,
+        max_waiting=max_waiting,
+        keep_free_bytes=keep_free_bytes,
+    )
 
 
 def open_source(data_dir: Path) -> JobSource:

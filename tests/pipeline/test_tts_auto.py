@@ -273,7 +273,7 @@ async def test_without_the_offline_voice(monkeypatch: pytest.MonkeyPatch) -> Non
     def missing() -> None:
         raise BackendUnavailable("hibari")
 
-    monkeypatch.setattr("pipeline.tts.auto.registry.create", lambda _kind, _name: missing())
+    monkeypatch.setattr("pipeline.tts.auto.registry.backend_class", lambda _kind, _name: missing)
     fake = FakeEdge()
     auto = AutoSynthesizer(online=EdgeSynthesizer(fake.speaking, fake.reach))
     assert [chunk async for chunk in auto.synthesize("Hello")][-1].final
