@@ -228,7 +228,7 @@ class Engine:
             self._costs[lipsync] = asyncio.create_task(sample.cost())
         try:
             cost = await asyncio.shield(self._costs[lipsync])
-        except Exception:
+        except Exception:  # whatever it was: the next session measures again
             self._costs.pop(lipsync, None)
             raise
         device.expect(lipsync, cost)
@@ -246,6 +246,6 @@ class Engine:
             self._states.popitem(last=False)
         try:
             return await asyncio.shield(preparing)
-        except Exception:
+        except Exception:  # whatever it was: the next session prepares again
             self._states.pop(key, None)
             raise

@@ -170,8 +170,8 @@ class HumanPace:
     """ASGI middleware behind BehindProxies: one address changes things, and reads what is dear, at the pace of people.
 
     Several people with several tabs do not notice; a script that fills the queue of jobs does, and one that has the
-    lists made again and again. Refused with 429, and the connection is closed: a
-    refusal costs as much as a small file.
+    lists made again and again. Refused with 429, and the connection is closed:
+    a refusal costs as much as a small file.
     """
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:

@@ -310,7 +310,7 @@ async def test_what_takes_longer_to_read_costs_more() -> None:
 
 
 async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
-    """The lists of one address so many at once, then some a second; pictures, scripts and single jobs are free."""
+    """The lists of one address so many at once, then some a second; small things have a pace of their own."""
     clock = ManualClock()
 
     async def done(scope: Scope, receive: Receive, send: Send) -> None:
