@@ -21,7 +21,7 @@ from models.errors import WeightsDamaged, WrongArchitecture
 from models.hugging_face import TRANSFORMERS_WEIGHTS, read_config, weights_file
 from models.state_dicts import load_network, read_state_dict
 
-__all__ = ["SAMPLES_PER_STEP", "Hubert", "HubertConfig", "hear", "load_hubert", "normalised"]
+__all__ = ["SAMPLES_PER_STEP", "Hubert", "HubertConfig", "encode", "load_hubert", "normalised"]
 
 SAMPLES_PER_STEP = 320
 _STEP_SAMPLES = 400
@@ -110,12 +110,12 @@ class HubertConfig:
             return "its convolutions have channels, kernels and strides of different number"
         if self.hidden_size % self.num_attention_heads or self.hidden_size % self.num_conv_pos_embedding_groups:
             return f"{self.hidden_size} values cannot be shared out to its heads or groups"
-        hop, heard = 1, 1
+        hop, span = 1, 1
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
-            heard += (kernel - 1) * hop
+            span += (kernel - 1) * hop
             hop *= stride
-        if (hop, heard) != (SAMPLES_PER_STEP, _STEP_SAMPLES):
-            return f"it has a step every {hop} samples, made of {heard}"
+        if (hop, span) != (SAMPLES_PER_STEP, _STEP_SAMPLES):
+            return f"it has a step every {hop} samples, made of {span}"
         return ""
 
 
@@ -277,11 +277,11 @@ def normalised(waveform: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def hear(network: Hubert, waveform: Tensor | npt.NDArray[np.float32]) -> Tensor:
+def encode(network: Hubert, waveform: Tensor | npt.NDArray[np.float32]) -> Tensor:
     """(n, samples) 16 kHz speech as it is -> (n, steps, hidden_size) float32 on the CPU; see `Hubert` for the steps.
 
     Raises torch.OutOfMemoryError.
     """
     weight = next(network.parameters())
-    heard: Tensor = network(normalised(torch.as_tensor(waveform, device=weight.device)).to(weight.dtype))
-    return heard.float().cpu()
+    states: Tensor = network(normalised(torch.as_tensor(waveform, device=weight.device)).to(weight.dtype))
+    return states.float().cpu()

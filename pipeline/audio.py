@@ -166,7 +166,7 @@ def _active_frames(samples: FloatArray, sample_rate: int) -> FloatArray:
 class LoudnessNormalizer:
     """Brings one sentence to the common level as it streams, without delay: what goes in comes out, same length.
 
-    The gain follows what has been heard so far until half a second of active speech is known, and is then held, so a
+    The gain follows the speech so far until half a second of active speech is known, and is then held, so a
     sentence that comes in one piece gets one gain. A soft limiter keeps every sample under the ceiling.
     """
 
@@ -174,7 +174,7 @@ class LoudnessNormalizer:
         self._target_dbfs = target_dbfs
         self._gain_db: float | None = None
         self._is_settled = False
-        self._heard: FloatArray = _EMPTY
+        self._measured: FloatArray = _EMPTY
 
     def push(self, samples: FloatArray, sample_rate: int) -> FloatArray:
         """The next piece of the sentence, levelled; (n,) in, a new (n,) out."""
@@ -189,8 +189,8 @@ class LoudnessNormalizer:
         return _limit(samples * gain)
 
     def _measure(self, samples: FloatArray, sample_rate: int) -> None:
-        self._heard = np.concatenate([self._heard, samples])
-        active = _active_frames(self._heard, sample_rate)
+        self._measured = np.concatenate([self._measured, samples])
+        active = _active_frames(self._measured, sample_rate)
         level_dbfs = dbfs(active.reshape(-1))
         if level_dbfs < _FAINT_DBFS:
             return
@@ -198,7 +198,7 @@ class LoudnessNormalizer:
         largest_db = _MAX_GAIN_DB if self._is_settled else _FIRST_GAIN_DB
         self._gain_db = float(np.clip(self._target_dbfs - level_dbfs, -_MAX_GAIN_DB, largest_db))
         if self._is_settled:
-            self._heard = _EMPTY
+            self._measured = _EMPTY
 
 
 def raised(samples: FloatArray, gain_db: float) -> FloatArray:

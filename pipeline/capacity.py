@@ -14,11 +14,11 @@ USABLE_SHARE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class DrawingCost:
-    """A batch of n pictures takes batch_s + n * picture_s, and to hear what they say n * hearing_s before."""
+    """A batch of n pictures takes batch_s + n * picture_s, and features_s for the features of each."""
 
     batch_s: float = 0.0
     picture_s: float = 0.0
-    hearing_s: float = 0.0
+    features_s: float = 0.0
     "of features that are made on the device"
 
     @classmethod
@@ -29,10 +29,10 @@ class DrawingCost:
 
     def share(self, batch: int) -> float:
         """Of a device's time, that one speaking session takes when pictures are drawn in batches of `batch`."""
-        return FPS * (self.hearing_s + self.picture_s + self.batch_s / batch)
+        return FPS * (self.features_s + self.picture_s + self.batch_s / batch)
 
     def pictures_a_second(self, batch: int) -> float:
-        return batch / max(self.drawing_s(batch) + batch * self.hearing_s, 1e-9)
+        return batch / max(self.drawing_s(batch) + batch * self.features_s, 1e-9)
 
     def drawing_s(self, batch: int) -> float:
         """How long a batch is drawn."""

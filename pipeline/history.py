@@ -1,4 +1,4 @@
-"""History: what was asked and what was heard, as a language model wants it, whatever happened in between."""
+"""History: what was asked, and what was played of the answers, as a language model wants it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MESSAGE_CHARACTERS = 20
 
 @dataclass(eq=False, slots=True)
 class Exchange:
-    """A question, and what was heard of its answer; empty while, or if, nothing was."""
+    """A question, and what was played of its answer; empty while, or if, nothing was."""
 
     question: str
     answer: str = ""
@@ -29,7 +29,7 @@ class Exchange:
 class History:
     """Messages that always alternate, begin with the user and end with the question: many templates refuse all else.
 
-    Questions that got no answer (interrupted before a word was heard) are put before the next one, in one message.
+    Questions that got no answer (interrupted before a word was played) are put before the next one, in one message.
     Bounded in characters; the oldest exchanges go first, never the newest.
     """
 
@@ -44,10 +44,10 @@ class History:
         self._trim()
         return exchange
 
-    def answer(self, exchange: Exchange, heard: str) -> None:
-        """What was heard of the answer; replaces what was noted before. Of a very long one the end is kept."""
+    def answer(self, exchange: Exchange, played: str) -> None:
+        """What was played of the answer; replaces what was noted before. Of a very long one the end is kept."""
         longest = self._max_characters // 2
-        exchange.answer = heard if len(heard) <= longest else "… " + heard[-longest:]
+        exchange.answer = played if len(played) <= longest else "… " + played[-longest:]
         self._trim()
 
     def forget(self, exchange: Exchange) -> None:

@@ -77,7 +77,7 @@ class Sample:
         cost = await measured_fairly(draw, min(self.lipsync.max_batch, FPS))
         if not self.extractor.on_device:
             return cost
-        return replace(cost, hearing_s=await _best_s(lambda: self._timed(self._windows_of_a_second)) / FPS)
+        return replace(cost, features_s=await _best_s(lambda: self._timed(self._windows_of_a_second)) / FPS)
 
     async def _timed(self, work: Callable[[], object]) -> float:
         def measured() -> float:

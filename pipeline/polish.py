@@ -20,19 +20,19 @@ class VoicePolish:
     """For the chunks of one sentence, in order."""
 
     def __init__(self) -> None:
-        self._heard = False
+        self._begun = False
         self._loudness = LoudnessNormalizer()
 
     def push(self, chunk: AudioChunk) -> AudioChunk:
         """The same chunk without inaudible samples before the sentence's first sound, at the common loudness."""
-        trimmed = chunk if self._heard else self._trim(chunk)
+        trimmed = chunk if self._begun else self._trim(chunk)
         return replace(trimmed, samples=self._loudness.push(trimmed.samples, trimmed.sample_rate))
 
     def _trim(self, chunk: AudioChunk) -> AudioChunk:
         audible = np.flatnonzero(np.abs(chunk.samples) > AUDIBLE)
         if not len(audible):
             return replace(chunk, samples=chunk.samples[:0], phonemes=None)
-        self._heard = True
+        self._begun = True
         cut = max(0, int(audible[0]) - int(KEPT_LEAD_S * chunk.sample_rate))
         cut_s = cut / chunk.sample_rate
         moved = chunk.phonemes and tuple(

@@ -53,9 +53,9 @@ class SpeechSlice:
 
 
 class SentenceTimeline:
-    """Feed it the chunks of one sentence; it gives pictures as soon as their features are known.
+    """Feed it the chunks of one sentence; it gives slices as soon as their features are known.
 
-    push() is hear(), listen() and pictures() in one; they are apart for features that another thread makes.
+    push() is take(), windows() and slices() in one. They are apart because features may be made by another thread.
     """
 
     def __init__(self, index: int, text: str, features: FeatureStream, voiced: bool = True) -> None:
@@ -70,7 +70,7 @@ class SentenceTimeline:
         self._framer = AudioFramer()
         self._audio: deque[FloatArray] = deque()
         self._loud: list[bool] = []
-        self._heard_s = 0.0  # of the sentence; the resamplers hold a few ms of it back
+        self._taken_s = 0.0  # of the sentence; the resamplers hold a few ms of it back
         self._samples = 0  # at PLAYOUT_RATE_HZ, handed on
         self._feature_samples = 0
         self._pictures = 0
@@ -78,14 +78,14 @@ class SentenceTimeline:
         features.reset()
 
     def push(self, chunk: AudioChunk) -> list[SpeechSlice]:
-        """The pictures that are known now; the final chunk gives all that are left."""
-        return self.pictures(self.listen(self.hear(chunk)))
+        """The slices that are known now; the final chunk gives all that are left."""
+        return self.slices(self.windows(self.take(chunk)))
 
-    def hear(self, chunk: AudioChunk) -> AudioChunk:
-        """Take the chunk in; gives the 16 kHz copy of what is now sure to be played."""
+    def take(self, chunk: AudioChunk) -> AudioChunk:
+        """Take the chunk in. Returns the 16 kHz copy of what is now sure to be played."""
         if self._to_playout is None:
             self._to_playout = StreamResampler(chunk.sample_rate, PLAYOUT_RATE_HZ)
-        start_s, self._heard_s = self._heard_s, self._heard_s + chunk.duration_s
+        start_s, self._taken_s = self._taken_s, self._taken_s + chunk.duration_s
         speech = self._to_playout.push(chunk.samples)
         if chunk.final:
             speech = np.concatenate([speech, self._to_playout.flush()])
@@ -93,13 +93,13 @@ class SentenceTimeline:
         self._complete = chunk.final
         return self._feature_copy(played, chunk.phonemes, start_s, chunk.final)
 
-    def listen(self, heard: AudioChunk) -> list[FeatureWindow]:
-        """The windows that are known once `heard`, or a piece of it, is; the final piece gives all that are left."""
-        windows = self._stream.push(heard)
-        return windows + self._stream.flush() if heard.final else windows
+    def windows(self, speech: AudioChunk) -> list[FeatureWindow]:
+        """The windows that are known once `speech`, or a piece of it, is; the final piece gives all that are left."""
+        windows = self._stream.push(speech)
+        return windows + self._stream.flush() if speech.final else windows
 
-    def pictures(self, windows: list[FeatureWindow]) -> list[SpeechSlice]:
-        """The pictures of these windows."""
+    def slices(self, windows: list[FeatureWindow]) -> list[SpeechSlice]:
+        """One slice for each of these windows."""
         return [self._picture(window) for window in windows]
 
     def _shape(self, speech: FloatArray, final: bool) -> FloatArray:

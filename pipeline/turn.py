@@ -1,6 +1,6 @@
 """One Turn = one answer, from a person's text to pictures with their audio, cancellable as a whole.
 
-    think (LLM -> sentences) -> speak (TTS -> speech) -> listen (features -> spoken pictures)
+    think (LLM -> sentences) -> speak (TTS -> speech) -> slice (features -> speech slices)
         -> draw (lip-sync and compositing -> playout)
 
 Each arrow is a bounded channel, each stage a task of one TaskGroup. When a stage ends it closes the channel after it;
@@ -51,7 +51,7 @@ T_Error = TypeVar("T_Error", bound=Exception)
 
 SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
-PICTURES_BOUND = FPS  # 1 s of feature windows
+SLICES_BOUND = FPS  # 1 s of feature windows
 PIECE_CHARACTERS = 250
 """A model may send a megabyte at once: it is cut into sentences in steps, between which others have their turn."""
 PAUSE_S = 0.4
@@ -114,7 +114,7 @@ class Turn:
         self._said: list[_Sentence] = []
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
-        self._pictures: Channel[SpeechSlice] = Channel(PICTURES_BOUND)
+        self._slices: Channel[SpeechSlice] = Channel(SLICES_BOUND)
         self._told: set[NoticeEvent | ErrorEvent] = set()
         self._excused = False
         self._drawing = Drawing(turn_id, context, self.times)
@@ -144,8 +144,8 @@ class Turn:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._think(), name=f"turn-{self.id}-think")
                 group.create_task(self._speak(), name=f"turn-{self.id}-speak")
-                group.create_task(self._listen(), name=f"turn-{self.id}-listen")
-                group.create_task(self._drawing.run(self._pictures), name=f"turn-{self.id}-draw")
+                group.create_task(self._slice(), name=f"turn-{self.id}-slice")
+                group.create_task(self._drawing.run(self._slices), name=f"turn-{self.id}-draw")
         except* VivavoceError as failures:
             for error in _leaves(failures):
                 self._tell(error)
@@ -167,14 +167,14 @@ class Turn:
             try:
                 async with aclosing(self._pieces(splitter)) as pieces:
                     async for piece in pieces:
-                        await self._say(splitter.pause() if piece is None else self._hear(piece, splitter))
+                        await self._say(splitter.pause() if piece is None else self._take(piece, splitter))
             except LanguageModelError as error:
                 self._tell(error)
             await self._say(splitter.flush())
         finally:
             self._sentences.close()
 
-    def _hear(self, piece: str, splitter: SentenceSplitter) -> list[Sentence]:
+    def _take(self, piece: str, splitter: SentenceSplitter) -> list[Sentence]:
         self.times.mark("llm_first_token")
         self._emit(TextEvent(self.id, piece))
         self.text += piece
@@ -252,33 +252,34 @@ class Turn:
                     self._name_substitute(chunk.voice)
                     yield await self._in_pool(polish.push, chunk)
 
-    async def _listen(self) -> None:
+    async def _slice(self) -> None:
         stream = self._context.extractor.stream()
         timeline: SentenceTimeline | None = None
         try:
             async for item in self._speech:
                 if timeline is None:
                     timeline = SentenceTimeline(item.sentence.index, item.sentence.text, stream, item.voiced)
-                async with aclosing(self._pictures_of(timeline, item.chunk)) as pictures:
-                    async for picture in pictures:
+                async with aclosing(self._slices_of(timeline, item.chunk)) as slices:
+                    async for speech_slice in slices:
                         self.times.mark("first_features")
-                        await self._pictures.send(picture)
+                        await self._slices.send(speech_slice)
                 if item.chunk.final:
                     timeline = None
         finally:
-            self._pictures.close()
+            self._slices.close()
 
-    async def _pictures_of(self, timeline: SentenceTimeline, chunk: AudioChunk) -> AsyncGenerator[SpeechSlice, None]:
+    async def _slices_of(self, timeline: SentenceTimeline, chunk: AudioChunk) -> AsyncGenerator[SpeechSlice, None]:
         context = self._context
         if not context.extractor.on_device:
-            for picture in await self._in_pool(timeline.push, chunk):
-                yield picture
+            for speech_slice in await self._in_pool(timeline.push, chunk):
+                yield speech_slice
             return
-        heard = await self._in_pool(timeline.hear, chunk)
-        for piece in in_pieces(heard, DEVICE_PIECE_S):
+        speech = await self._in_pool(timeline.take, chunk)
+        for piece in in_pieces(speech, DEVICE_PIECE_S):
             wanted_s = context.playout.due_s(len(context.playout.spoken))
-            for picture in timeline.pictures(await context.device.call(partial(timeline.listen, piece), wanted_s)):
-                yield picture
+            windows = await context.device.call(partial(timeline.windows, piece), wanted_s)
+            for speech_slice in timeline.slices(windows):
+                yield speech_slice
 
     async def _in_pool(self, function: Callable[..., R], *arguments: object) -> R:
         """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""

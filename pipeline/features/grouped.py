@@ -1,8 +1,9 @@
-"""Features of a network that hears far around each picture: pictures are encoded in groups, each with its context.
+"""Features of a network that needs sound from far around each picture.
 
-The groups are fixed by the sentence alone, so however the audio comes in, the network is given the same pieces of it.
-The first groups are small: they come early. None is more than two pictures longer than all before it together, so
-speech that comes at twice its own pace is encoded in time. Large groups are cheap: their pictures share a context.
+Pictures are encoded in groups, each with its context. The groups are fixed by the sentence alone, so however the audio
+comes in, the network is given the same pieces of it. The first groups are small: they come early. None is more than two
+pictures longer than all before it together, so speech that comes at twice its own pace is encoded in time. Large groups
+are cheap: their pictures share a context.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from pipeline.features.pictures import PictureCount
 from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, FloatArray
 
-__all__ = ["STEP_SAMPLES", "Ear", "GroupedStream", "Hearing"]
+__all__ = ["STEP_SAMPLES", "Encoder", "GroupedStream", "ReceptiveField"]
 
 STEP_SAMPLES = 320
 _STEPS_PER_PICTURE = 2
@@ -26,20 +27,20 @@ _SILENCE = 0.001
 """Peak, -60 dBFS: what is softer is not speech, and nobody asks what it looks like."""
 
 
-class Ear(Protocol):
+class Encoder(Protocol):
     """The network, and what it remembers of one sentence."""
 
     def states(self, samples: FloatArray, first_step: int) -> FloatArray:
         """(n, ...) states of n steps, the first being the sentence's `first_step`.
 
-        samples: from Hearing.margin_before before the first step to margin_after after the last one's end.
+        samples: from ReceptiveField.margin_before before the first step to margin_after after the last one's end.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """How much is heard around what. A picture has two steps of 20 ms."""
+class ReceptiveField:
+    """How much sound a step and a window need around them. A picture has two steps of 20 ms."""
 
     margin_before: int
     "samples before a step that it is made of; at the beginning of a sentence they are mirrored"
@@ -59,7 +60,7 @@ class Hearing:
 
     @property
     def lookahead_ms(self) -> float:
-        """What the first picture of a group waits for: the others, and what is heard ahead of them."""
+        """What the first picture of a group waits for: the others, and the sound ahead of them."""
         samples = self.ahead_steps * STEP_SAMPLES + self.margin_after
         return (_GROUP - 1) * PICTURE_MS + samples * 1000 / FEATURE_RATE_HZ
 
@@ -67,14 +68,14 @@ class Hearing:
 class GroupedStream:
     """See FeatureStream. Digital silence is not given to the network: its windows are zero."""
 
-    def __init__(self, hearing: Hearing, new_ear: Callable[[], Ear]) -> None:
-        self._hearing = hearing
-        self._new_ear = new_ear
+    def __init__(self, field: ReceptiveField, new_encoder: Callable[[], Encoder]) -> None:
+        self._field = field
+        self._new_encoder = new_encoder
         self.reset()
 
     def reset(self) -> None:
         self._count = PictureCount()
-        self._ear = self._new_ear()
+        self._encoder = self._new_encoder()
         self._samples: FloatArray = np.zeros(0, np.float32)
         self._forgotten_samples = 0
         self._groups = 0
@@ -82,7 +83,7 @@ class GroupedStream:
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
         """Raises ValueError when the chunk is not at 16 kHz."""
-        self._count.hear(chunk)
+        self._count.take(chunk)
         self._samples = np.concatenate([self._samples, chunk.samples])
         rows: list[FloatArray] = []
         while self._count.samples >= self._sample_after(self._group_end()):
@@ -105,26 +106,26 @@ class GroupedStream:
         return self._next_picture + size
 
     def _sample_after(self, picture: int) -> int:
-        """First sample that a group which ends before `picture` does not hear."""
-        step = picture * _STEPS_PER_PICTURE + self._hearing.ahead_steps
-        return step * STEP_SAMPLES + self._hearing.margin_after
+        """First sample that a group that ends before `picture` does not need."""
+        step = picture * _STEPS_PER_PICTURE + self._field.ahead_steps
+        return step * STEP_SAMPLES + self._field.margin_after
 
     def _group(self, end: int, sentence_steps: int | None = None) -> list[FloatArray]:
         """Windows of the pictures up to `end`; `sentence_steps` are all there are, if that is known."""
-        first_step = max(0, self._next_picture * _STEPS_PER_PICTURE - self._hearing.past_steps)
-        samples = self._heard(first_step, self._sample_after(end))
+        first_step = max(0, self._next_picture * _STEPS_PER_PICTURE - self._field.past_steps)
+        samples = self._samples_from(first_step, self._sample_after(end))
         pictures = range(self._next_picture, end)
         self._groups += 1
         self._next_picture = end
         if np.abs(samples).max() < _SILENCE:
-            return [np.zeros(self._hearing.window_shape, np.float32) for _ in pictures]
-        states = self._ear.states(samples, first_step)
+            return [np.zeros(self._field.window_shape, np.float32) for _ in pictures]
+        states = self._encoder.states(samples, first_step)
         last_step = first_step + len(states) - 1 if sentence_steps is None else sentence_steps - 1
         return [self._window(states, first_step, last_step, picture) for picture in pictures]
 
-    def _heard(self, first_step: int, end: int) -> FloatArray:
+    def _samples_from(self, first_step: int, end: int) -> FloatArray:
         """Samples from before `first_step`; older ones are forgotten."""
-        start = first_step * STEP_SAMPLES - self._hearing.margin_before
+        start = first_step * STEP_SAMPLES - self._field.margin_before
         kept_from = max(0, start)
         self._samples = self._samples[kept_from - self._forgotten_samples :]
         self._forgotten_samples = kept_from
@@ -132,9 +133,9 @@ class GroupedStream:
 
     def _window(self, states: FloatArray, first_step: int, last_step: int, picture: int) -> FloatArray:
         centre = picture * _STEPS_PER_PICTURE
-        wanted = np.arange(centre - self._hearing.window_before, centre + self._hearing.window_after)
+        wanted = np.arange(centre - self._field.window_before, centre + self._field.window_after)
         there = wanted.clip(0, last_step)
         window: FloatArray = states[there - first_step]
-        if not self._hearing.clamped:
+        if not self._field.clamped:
             window[wanted != there] = 0
-        return window.reshape(self._hearing.window_shape)
+        return window.reshape(self._field.window_shape)

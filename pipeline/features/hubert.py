@@ -1,6 +1,6 @@
 """Ultralight's ears: what HuBERT knows about the 320 ms around each picture.
 
-Offline, a whole recording is heard at once. Here a group of pictures is, with 1 s before and 0.5 s after it; HuBERT's
+Offline, a whole recording is encoded at once. Here a group of pictures is, with 1 s before and 0.5 s after it; HuBERT's
 positions are relative, so a piece needs no place. Each piece is brought to the same loudness, as recordings are.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.features.grouped import GroupedStream, Hearing
+from pipeline.features.grouped import GroupedStream, ReceptiveField
 from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
 from pipeline.types import FloatArray
 
@@ -20,7 +20,7 @@ __all__ = ["HubertExtractor"]
 
 _BACKEND = "ultralight"
 "Whose weights these are."
-_HEARING = Hearing(
+_FIELD = ReceptiveField(
     margin_before=0,
     margin_after=80,  # a step is made of 400 samples
     past_steps=50,
@@ -41,7 +41,7 @@ class HubertExtractor:
     """
 
     name = "hubert"
-    lookahead_ms = _HEARING.lookahead_ms
+    lookahead_ms = _FIELD.lookahead_ms
     on_device = True
 
     def __init__(self, weights: Path | None = None) -> None:
@@ -50,7 +50,7 @@ class HubertExtractor:
         self._network: Hubert | None = None
 
     def load(self, device: str) -> None:
-        """Always in float32, as those who train avatars hear it; in half precision HuBERT is known to overflow.
+        """Always in float32, as in the training of avatars; in half precision HuBERT is known to overflow.
 
         Raises BackendUnavailable.
         """
@@ -71,22 +71,22 @@ class HubertExtractor:
         network = self._network
         if network is None:
             raise RuntimeError("load() comes before stream()")
-        return GroupedStream(_HEARING, lambda: _HubertEar(network))
+        return GroupedStream(_FIELD, lambda: _HubertEncoder(network))
 
     def close(self) -> None:
         self._network = None
 
 
-class _HubertEar:
-    """See Ear."""
+class _HubertEncoder:
+    """See Encoder."""
 
     def __init__(self, network: Hubert) -> None:
         self._network = network
 
     def states(self, samples: FloatArray, first_step: int) -> FloatArray:
         """(n, 1024). Raises DeviceOutOfMemory."""
-        from models.hubert import hear
+        from models.hubert import encode
 
         with memory_told():
-            heard: FloatArray = hear(self._network, samples[None])[0].numpy()
-        return heard
+            states: FloatArray = encode(self._network, samples[None])[0].numpy()
+        return states

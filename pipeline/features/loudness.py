@@ -41,7 +41,7 @@ class LoudnessStream:
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
         """Raises ValueError when the chunk is not at 16 kHz."""
-        self._count.hear(chunk)
+        self._count.take(chunk)
         samples = np.concatenate([self._rest, chunk.samples])
         n = len(samples) // FEATURE_SAMPLES_PER_PICTURE
         self._rest = samples[n * FEATURE_SAMPLES_PER_PICTURE :]

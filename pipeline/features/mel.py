@@ -14,8 +14,8 @@ __all__ = ["MelExtractor", "MelStream"]
 _COLUMNS = 16
 """Of a window: 200 ms."""
 _HALF_COLUMN_SAMPLES = COLUMN_SAMPLES // 2
-_HEARD_SAMPLES = (_COLUMNS - 1) * HOP_SAMPLES + _HALF_COLUMN_SAMPLES
-"""From the time of a window's first column to the end of what its last column hears."""
+_WINDOW_SAMPLES = (_COLUMNS - 1) * HOP_SAMPLES + _HALF_COLUMN_SAMPLES
+"""From the time of a window's first column to the end of the sound in its last column."""
 
 
 def _first_column(picture: int) -> int:
@@ -26,12 +26,12 @@ def _first_column(picture: int) -> int:
 class MelExtractor:
     """data is float32 (80, 16): 80 bands, 16 columns from the picture's beginning on, 12.5 ms each.
 
-    After a sentence it hears silence (columns of -4), as it would live; the original, which makes no picture whose
+    After a sentence comes silence (columns of -4), as it would live; the original, which makes no picture whose
     window does not fit into the file, repeats the last 16 columns once and is done 4 pictures early.
     """
 
     name = "mel"
-    lookahead_ms = (_HEARD_SAMPLES - FEATURE_SAMPLES_PER_PICTURE) * 1000 / FEATURE_RATE_HZ
+    lookahead_ms = (_WINDOW_SAMPLES - FEATURE_SAMPLES_PER_PICTURE) * 1000 / FEATURE_RATE_HZ
     on_device = False
 
     def load(self, device: str) -> None:
@@ -61,21 +61,21 @@ class MelStream:
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
         """Raises ValueError when the chunk is not at 16 kHz."""
-        self._count.hear(chunk)
+        self._count.take(chunk)
         if not len(chunk.samples):
             return []
         emphasised = pre_emphasised(chunk.samples, self._last_sample)
         self._last_sample = float(chunk.samples[-1])
-        return self._count.give(self._hear(emphasised))
+        return self._count.give(self._windows(emphasised))
 
     def flush(self) -> list[FeatureWindow]:
         # Silence is appended after pre-emphasis, as the original does: the last sample leaves no click.
-        rows = self._hear(np.zeros(_HEARD_SAMPLES + HOP_SAMPLES))[: self._count.pictures_left]
+        rows = self._windows(np.zeros(_WINDOW_SAMPLES + HOP_SAMPLES))[: self._count.pictures_left]
         windows = self._count.give(rows)
         self.reset()
         return windows
 
-    def _hear(self, emphasised: npt.NDArray[np.float64]) -> list[FloatArray]:
+    def _windows(self, emphasised: npt.NDArray[np.float64]) -> list[FloatArray]:
         """The windows that these samples complete."""
         self._emphasised = np.concatenate([self._emphasised, emphasised])
         columns = mel_columns(self._emphasised)

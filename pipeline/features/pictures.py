@@ -12,7 +12,7 @@ FEATURE_SAMPLES_PER_PICTURE = FEATURE_RATE_HZ // FPS  # 640
 
 
 class PictureCount:
-    """How much of a sentence was heard, and how many of its pictures were given out."""
+    """How much of a sentence was taken in, and how many of its pictures were given out."""
 
     def __init__(self) -> None:
         self._samples = 0
@@ -27,7 +27,7 @@ class PictureCount:
         """Pictures not given out yet if the sentence ended here: it is padded to whole pictures."""
         return -(-self._samples // FEATURE_SAMPLES_PER_PICTURE) - self._pictures
 
-    def hear(self, chunk: AudioChunk) -> None:
+    def take(self, chunk: AudioChunk) -> None:
         """Raises ValueError for another rate than FEATURE_RATE_HZ."""
         if chunk.sample_rate != FEATURE_RATE_HZ:
             raise ValueError(

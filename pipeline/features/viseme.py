@@ -80,7 +80,7 @@ def _whole_ms(ms: float) -> int:
     return math.floor(ms + 0.5 + 1e-6)
 
 
-class _Hearing:
+class _FromSound:
     """Steps from the network; louder speech opens the mouth wider, and music, which is held, hardly at all."""
 
     press_gain, fv_gain = 2.0, 1.8
@@ -98,10 +98,10 @@ class _Hearing:
     def finish(self) -> FloatArray:
         return self._steps(self._stream.finish())
 
-    def _steps(self, heard: VisemeStep) -> FloatArray:
-        gain = self._GAIN * np.clip(self._GAIN_AT_PEAK + self._GAIN_SLOPE * heard.loudness, *self._GAIN_RANGE)
-        gain *= np.interp(heard.change, (self._MUSIC, self._SPEECH), (self._GAIN_OF_MUSIC, 1.0))
-        return np.column_stack([heard.probabilities, gain]).repeat(NETWORK_STEP_MS // STEP_MS, axis=0)
+    def _steps(self, step: VisemeStep) -> FloatArray:
+        gain = self._GAIN * np.clip(self._GAIN_AT_PEAK + self._GAIN_SLOPE * step.loudness, *self._GAIN_RANGE)
+        gain *= np.interp(step.change, (self._MUSIC, self._SPEECH), (self._GAIN_OF_MUSIC, 1.0))
+        return np.column_stack([step.probabilities, gain]).repeat(NETWORK_STEP_MS // STEP_MS, axis=0)
 
 
 class _Sentence:
@@ -158,11 +158,11 @@ class VisemeStream:
 
         The first chunk that is not empty decides whether the sentence's visemes come from timing or from the sound.
         """
-        self._count.hear(chunk)
+        self._count.take(chunk)
         if self._sentence is None:
             if not len(chunk.samples) and not chunk.phonemes:
                 return []
-            self._sentence = _Sentence(_Hearing(self._network) if chunk.phonemes is None else _Timing())
+            self._sentence = _Sentence(_FromSound(self._network) if chunk.phonemes is None else _Timing())
         return self._count.give(self._sentence.push(chunk))
 
     def flush(self) -> list[FeatureWindow]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from models.whisper_mel import COLUMN_SAMPLES, HOP_SAMPLES, loudness_limited, mel_columns
-from pipeline.features.grouped import GroupedStream, Hearing
+from pipeline.features.grouped import GroupedStream, ReceptiveField
 from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
 from pipeline.types import FloatArray
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Whisper10Extractor", "Whisper15Extractor"]
 
 
-_ZERO_EDGED = Hearing(
+_ZERO_EDGED = ReceptiveField(
     margin_before=COLUMN_SAMPLES // 2,
     # A step is made of two columns; the second one's time is one hop before the step's end.
     margin_after=COLUMN_SAMPLES // 2 - HOP_SAMPLES,
@@ -47,7 +47,7 @@ class _WhisperExtractor:
     "which lip-sync backend's weights include this Whisper"
     lookahead_ms = _ZERO_EDGED.lookahead_ms
     on_device = True
-    _hearing: ClassVar[Hearing]
+    _field: ClassVar[ReceptiveField]
     _last_normed: ClassVar[bool]
 
     def __init__(self, weights: Path | None = None) -> None:
@@ -67,7 +67,7 @@ class _WhisperExtractor:
         encoder = self._encoder
         if encoder is None:
             raise RuntimeError("load() comes before stream()")
-        return GroupedStream(self._hearing, lambda: _WhisperEar(encoder, self._last_normed))
+        return GroupedStream(self._field, lambda: _WhisperEncoder(encoder, self._last_normed))
 
     def close(self) -> None:
         self._encoder = None
@@ -78,7 +78,7 @@ class Whisper15Extractor(_WhisperExtractor):
 
     name = "whisper15"
     backend = "musetalk15"
-    _hearing = _ZERO_EDGED
+    _field = _ZERO_EDGED
     _last_normed = True
 
 
@@ -87,12 +87,12 @@ class Whisper10Extractor(_WhisperExtractor):
 
     name = "whisper10"
     backend = "musetalk10"
-    _hearing = _CLAMPED
+    _field = _CLAMPED
     _last_normed = False
 
 
-class _WhisperEar:
-    """See Ear. Remembers how loud the sentence became, for Whisper hears all relative to that."""
+class _WhisperEncoder:
+    """See Encoder. Remembers how loud the sentence became, because Whisper takes all levels relative to that."""
 
     def __init__(self, encoder: WhisperEncoder, last_normed: bool) -> None:
         self._encoder = encoder
@@ -110,5 +110,5 @@ class _WhisperEar:
             states: torch.Tensor = self._encoder(
                 mel[None].to(self._encoder.positional_embedding.device), first_step, last_normed=self._last_normed
             )[0].cpu()
-        heard: FloatArray = states.numpy()
-        return heard
+        found: FloatArray = states.numpy()
+        return found

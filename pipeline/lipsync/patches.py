@@ -53,7 +53,7 @@ def parts_stamp(bundle: AvatarBundle, backend: str, rows: RowFormat) -> tuple[in
 
 
 def windows_of(requests: Sequence[LipSyncRequest]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(n, ...) float32: what each request hears."""
+    """(n, ...) float32: the features of each request."""
     return np.stack([request.window.data for request in requests])
 
 

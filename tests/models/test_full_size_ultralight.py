@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_ultralight import LARGE_HUBERT, ctc_state, random_hubert, random_ultralight, write_config
 
-from models.hubert import hear, load_hubert
+from models.hubert import encode, load_hubert
 from models.ultralight import AUDIO_SHAPE, draw, load_ultralight
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def test_full_size_networks_hear_and_draw_a_batch(tmp_path: Path) -> None:
     weights = tmp_path / "pytorch_model.bin"
     torch.save(ctc_state(random_hubert(LARGE_HUBERT)), weights, _use_new_zipfile_serialization=False)
     assert weights.stat().st_size > 1.26e9
-    heard = hear(load_hubert(tmp_path), torch.randn(1, 16_000))
+    heard = encode(load_hubert(tmp_path), torch.randn(1, 16_000))
     assert heard.shape == (1, 49, 1024)
     torch.save(random_ultralight(width=32).state_dict(), tmp_path / "ultralight.pth")
     network = load_ultralight(tmp_path / "ultralight.pth")

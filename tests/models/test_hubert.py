@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.errors import WeightsDamaged, WeightsMissing, WrongArchitecture
-from models.hubert import Hubert, hear, load_hubert, normalised
+from models.hubert import Hubert, encode, load_hubert, normalised
 from models.ultralight import AUDIO_SHAPE
 
 pytestmark = pytest.mark.thorough
@@ -110,10 +110,10 @@ def write(state: Mapping[str, Tensor], folder: Path) -> Path:
 def test_a_network_hears_what_the_published_formulas_hear(tmp_path: Path) -> None:
     """The same weights give the same vectors to 1e-4 in a plain transcription."""
     state, waveform = small_state(), speech(2, 8000)
-    heard = hear(load_hubert(write(state, tmp_path)), waveform)
-    assert heard.shape == (2, 24, SMALL.hidden_size)
+    states = encode(load_hubert(write(state, tmp_path)), waveform)
+    assert states.shape == (2, 24, SMALL.hidden_size)
     expected = by_formula(state, SMALL.num_attention_heads, normalised(waveform))
-    torch.testing.assert_close(heard, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(states, expected, atol=1e-4, rtol=0)
 
 
 def test_files_of_all_forms_are_the_same_network(tmp_path: Path) -> None:
@@ -126,29 +126,29 @@ def test_files_of_all_forms_are_the_same_network(tmp_path: Path) -> None:
         for name, value in state.items()
     }
     bare = {name.removeprefix("hubert."): value for name, value in respelled.items() if "lm_head" not in name}
-    expected = hear(load_hubert(write(state, tmp_path / "old")), waveform)
-    assert torch.equal(hear(load_hubert(write(respelled, tmp_path / "new")), waveform), expected)
-    assert torch.equal(hear(load_hubert(write(bare, tmp_path / "bare")), waveform), expected)
+    expected = encode(load_hubert(write(state, tmp_path / "old")), waveform)
+    assert torch.equal(encode(load_hubert(write(respelled, tmp_path / "new")), waveform), expected)
+    assert torch.equal(encode(load_hubert(write(bare, tmp_path / "bare")), waveform), expected)
     write_config(SMALL, tmp_path / "safe")
     save_file(state, tmp_path / "safe" / "model.safetensors")
-    assert torch.equal(hear(load_hubert(tmp_path / "safe"), waveform), expected)
+    assert torch.equal(encode(load_hubert(tmp_path / "safe"), waveform), expected)
 
 
 @pytest.mark.parametrize(("samples", "steps"), [(400, 1), (719, 1), (720, 2), (16_000, 49), (16_080, 50)])
 def test_a_step_every_20_ms(samples: int, steps: int) -> None:
     """A step is made of 400 samples and starts 320 after the one before."""
-    assert hear(random_hubert(SMALL), speech(1, samples)).shape == (1, steps, SMALL.hidden_size)
+    assert encode(random_hubert(SMALL), speech(1, samples)).shape == (1, steps, SMALL.hidden_size)
 
 
 def test_a_batch_is_its_clips_one_by_one() -> None:
     """No clip of a batch depends on another."""
     network, waveforms = random_hubert(SMALL), speech(3, 4000)
-    alone = torch.cat([hear(network, waveform[None]) for waveform in waveforms])
-    torch.testing.assert_close(hear(network, waveforms), alone, atol=1e-5, rtol=0)
+    alone = torch.cat([encode(network, waveform[None]) for waveform in waveforms])
+    torch.testing.assert_close(encode(network, waveforms), alone, atol=1e-5, rtol=0)
 
 
 def test_loudness_and_offset_do_not_matter() -> None:
-    """Speech is heard at mean 0 and variance 1, whatever it was recorded at; silence stays finite."""
+    """Speech is states at mean 0 and variance 1, whatever it was recorded at; silence stays finite."""
     waveform = speech(1, 4000)
     normal = normalised(waveform)
     assert normal.mean().abs() < 1e-5
@@ -166,8 +166,8 @@ def test_the_large_network_has_the_published_size() -> None:
 
 def test_tiny_weights_make_windows_of_ultralight(tmp_path: Path) -> None:
     """The random weights of the tests have the real file's format and vectors of 1024."""
-    heard = hear(load_hubert(write_hubert_weights(tmp_path)), speech(1, 5200))
-    assert heard.reshape(AUDIO_SHAPE).std() > 0.1
+    states = encode(load_hubert(write_hubert_weights(tmp_path)), speech(1, 5200))
+    assert states.reshape(AUDIO_SHAPE).std() > 0.1
 
 
 def test_tensors_may_not_be_missing_or_more(tmp_path: Path) -> None:

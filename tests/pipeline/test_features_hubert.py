@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_ultralight import TINY_HUBERT, ctc_state, random_hubert, write_config, write_hubert_weights
 
-from models.hubert import hear, load_hubert
+from models.hubert import encode, load_hubert
 from pipeline.errors import BackendUnavailable
 from pipeline.features import hubert
 from pipeline.features.hubert import HubertExtractor
@@ -33,7 +33,9 @@ def test_a_window_is_eight_steps_before_and_eight_after(weights: Path) -> None:
     stream = extractor.stream()
     windows = stream.push(AudioChunk(samples, FEATURE_RATE_HZ)) + stream.flush()
     # Two pictures are the first group: it hears all of the sentence, and half a second of silence.
-    states = hear(load_hubert(weights / "hubert-large-ls960-ft"), np.pad(samples, (0, 25 * 320 + 80))[None])[0].numpy()
+    states = encode(load_hubert(weights / "hubert-large-ls960-ft"), np.pad(samples, (0, 25 * 320 + 80))[None])[
+        0
+    ].numpy()
     assert states.shape == (29, 1024)
     for f, window in enumerate(windows):
         steps = window.data.reshape(16, 1024)

@@ -12,7 +12,7 @@ from tiny_whisper import BESIDE_WHISPER, random_encoder, write_whisper_weights
 from models.whisper_encoder import WhisperEncoder
 from models.whisper_mel import log_mel_spectrogram
 from pipeline.errors import BackendUnavailable
-from pipeline.features.grouped import GroupedStream, Hearing
+from pipeline.features.grouped import GroupedStream, ReceptiveField
 from pipeline.features.whisper import Whisper10Extractor, Whisper15Extractor
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray
 
@@ -45,8 +45,8 @@ class StepNumbers:
         return np.arange(first_step + 1, first_step + 1 + len(samples) // 320, dtype=np.float32)
 
 
-def hearing(clamped: bool) -> Hearing:
-    return Hearing(200, 40, 50, 25, 4, 6, clamped, (10,))
+def field(clamped: bool) -> ReceptiveField:
+    return ReceptiveField(200, 40, 50, 25, 4, 6, clamped, (10,))
 
 
 def windows_of(stream: GroupedStream, samples: FloatArray) -> list[FeatureWindow]:
@@ -61,7 +61,7 @@ def loaded(kind: Extractors, weights: Path) -> Whisper15Extractor | Whisper10Ext
 
 def test_zero_edged_windows_are_musetalk_15s(noise: FloatArray) -> None:
     """Picture f sees steps 2f - 4 to 2f + 5, zeros beyond the 100 steps of 2 s (MuseTalk's get_whisper_chunk)."""
-    windows = windows_of(GroupedStream(hearing(False), StepNumbers), noise[:32_000])
+    windows = windows_of(GroupedStream(field(False), StepNumbers), noise[:32_000])
     assert len(windows) == 50
     expected = {
         0: [0, 0, 0, 0, 1, 2, 3, 4, 5, 6],
@@ -75,7 +75,7 @@ def test_zero_edged_windows_are_musetalk_15s(noise: FloatArray) -> None:
 
 def test_clamped_windows_are_musetalk_10s(noise: FloatArray) -> None:
     """Picture f sees steps 2f - 4 to 2f + 5 of 30 steps, the ends repeated (MuseTalk's get_sliced_feature)."""
-    windows = windows_of(GroupedStream(hearing(True), StepNumbers), noise[: 30 * 320])
+    windows = windows_of(GroupedStream(field(True), StepNumbers), noise[: 30 * 320])
     expected = {
         0: [0, 0, 0, 0, 0, 1, 2, 3, 4, 5],
         1: [0, 0, 0, 1, 2, 3, 4, 5, 6, 7],
@@ -90,7 +90,7 @@ def test_clamped_windows_are_musetalk_10s(noise: FloatArray) -> None:
 
 def test_the_first_pictures_come_first(noise: FloatArray) -> None:
     """Groups of 2, 4, 8, 16, 16, ... pictures are given, each when it has been heard half a second ahead."""
-    stream = GroupedStream(hearing(False), StepNumbers)
+    stream = GroupedStream(field(False), StepNumbers)
     given = [len(stream.push(AudioChunk(piece, FEATURE_RATE_HZ))) for piece in noise[: 640 * 60].reshape(60, 640)]
     # 12.5 pictures ahead, and a little of the 13th
     assert [(at, n) for at, n in enumerate(given, start=1) if n] == [(15, 2), (19, 4), (27, 8), (43, 16), (59, 16)]
@@ -98,7 +98,7 @@ def test_the_first_pictures_come_first(noise: FloatArray) -> None:
 
 def test_twice_real_time_is_fast_enough(noise: FloatArray) -> None:
     """Once the first picture is given, speech that comes at twice its pace has every picture when it is due."""
-    stream = GroupedStream(hearing(False), StepNumbers)
+    stream = GroupedStream(field(False), StepNumbers)
     # Two pictures are heard while one is shown.
     given = [len(stream.push(AudioChunk(piece, FEATURE_RATE_HZ))) for piece in noise[: 1280 * 300].reshape(300, 1280)]
     first = next(at for at, n in enumerate(given) if n)
