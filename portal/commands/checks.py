@@ -1,6 +1,6 @@
 """`python launch.py test`: everything that CI runs, in the order in which it fails fastest.
 
-`python launch.py test quick` leaves out whatever takes long: for the one who is editing, in a minute or two.
+`python launch.py test quick` leaves out whatever takes long: for the one who is editing. It takes two to three minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PYTHON_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("m
 STATIC_CHECKS = (*PYTHON_CHECKS, ("tests.scripts",))
 QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")
-QUICK_TESTS = ("--ignore=tests/browser", "-m", "not slow and not thorough")
+QUICK_ONLY = ("-m", "not slow and not thorough")
 BESIDE = ("tests/pipeline", "tests/portal")
 "Two lanes share the processor: these tests, and those that are neither here nor in a browser."
 FIRST_LANE = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
@@ -90,11 +90,13 @@ def run_checks(
 
     If the first argument is `quick`, lint, types and the tests that are neither slow nor thorough, without a browser;
     pytest gets the other arguments as well. Everything is run even if something failed before. What has failed is said
-    before the last run of pytest, whose closing line is the last.
+    before the tests in browsers, whose closing line is the last.
     """
     if pytest_arguments and pytest_arguments[0] == QUICK:
         failed = _failures(PYTHON_CHECKS, say, run)
-        return _last(failed, (*QUICK_TESTS, *pytest_arguments[1:]), {}, say, run)
+        failed += _failures_of_lanes(say, run, (*QUICK_ONLY, *pytest_arguments[1:]))
+        say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
+        return 1 if failed else 0
     extra = {}
     for browser in browsers:
         path = browser.find() or browser.install(say)
@@ -118,15 +120,17 @@ def _failures(checks: Sequence[Sequence[str]], say: Callable[[str], None], run: 
     return failed
 
 
-def _failures_of_lanes(say: Callable[[str], None], run: Module) -> list[str]:
-    """Run the tests that need no browser, in two lanes at once; gives those that failed.
+def _failures_of_lanes(say: Callable[[str], None], run: Module, more: Sequence[str] = ()) -> list[str]:
+    """Run the tests that need no browser, in two lanes at once; returns the names of those that failed.
+
+    more: further arguments of pytest. Of two `-m` the later one counts.
 
     What the first lane says is kept until both have ended, so that their words do not mix.
     """
     say("--- pytest, without a browser: two lanes at once")
     with tempfile.TemporaryFile() as kept, ThreadPoolExecutor(1) as beside:
-        first = beside.submit(run, _pytest(FIRST_LANE), ONE_THREAD, kept)
-        second_status = run(_pytest(SECOND_LANE), ONE_THREAD)
+        first = beside.submit(run, _pytest((*FIRST_LANE, *more)), ONE_THREAD, kept)
+        second_status = run(_pytest((*SECOND_LANE, *more)), ONE_THREAD)
         first_status = first.result()
         kept.seek(0)
         say(f"--- what the other lane said\n{kept.read().decode(errors='replace')}")

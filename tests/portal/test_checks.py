@@ -11,7 +11,7 @@ from portal.commands.checks import (
     BROWSER_TESTS,
     FIRST_LANE,
     PYTHON_CHECKS,
-    QUICK_TESTS,
+    QUICK_ONLY,
     SECOND_LANE,
     STATIC_CHECKS,
     Browser,
@@ -90,14 +90,18 @@ def test_the_quick_check_looks_for_no_browser():
     """Lint, types and the tests that take little time, with what else pytest is to know; nothing is installed."""
     runs, said = Runs(), []
     assert check(runs, ["quick", "-x"], browser=None, say=said.append) == 0
-    assert tuple(runs.calls[:-1]) == PYTHON_CHECKS
-    assert runs.calls[-1][2:] == (*QUICK_TESTS, "-x")
-    assert runs.extra[-1] == {} and not any("Chromium" in text for text in said)
+    assert tuple(runs.calls[:-2]) == PYTHON_CHECKS
+    lanes = [(*lane, *QUICK_ONLY, "-x") for lane in (FIRST_LANE, SECOND_LANE)]
+    assert sorted(call[2:] for call in runs.calls[-2:]) == sorted(lanes)
+    assert not any("Chromium" in text for text in said)
 
 
-def test_a_failed_quick_check_fails():
-    """Its status counts the static checks, too."""
-    assert check(Runs("mypy"), ["quick"]) == 1
+@pytest.mark.parametrize("failing", ["mypy", FIRST_LANE[0], SECOND_LANE[0]])
+def test_a_failed_quick_check_fails(failing):
+    """Its status counts the static checks and both lanes; what failed is said last."""
+    said: list[str] = []
+    assert check(Runs(failing), ["quick"], say=said.append) == 1
+    assert said[-1].startswith("Failed: ")
 
 
 @pytest.mark.parametrize(
