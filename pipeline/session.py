@@ -119,8 +119,10 @@ class Session:
         """Go on with a conversation of an earlier session; call it before the first question."""
         self._history.recall(told)
 
-    def say(self, text: str, mode: str = "chat") -> int:
-        """Ask for an answer to `text` (chat: interrupts what is being said) or speak it as it is (echo: queued).
+    def say(self, text: str, mode: str = "chat", *, interrupts: bool = True) -> int:
+        """Ask for an answer to `text` (chat) or speak it as it is, after what is being said (echo).
+
+        interrupts: a question interrupts what is being said; else its answer is spoken after that.
 
         Returns the turn's id. Raises BadRequest, AskedTooOften, SessionClosed.
         """
@@ -138,7 +140,8 @@ class Session:
         if mode != "chat":
             raise BadRequest(f"There is no mode '{mode}'.", "Use chat or echo.")
         self._count_question()
-        self.interrupt()
+        if interrupts:
+            self.interrupt()
         return self._ask(Utterance(), text)
 
     def speak(self, speech: AsyncIterator[AudioChunk]) -> int:

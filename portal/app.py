@@ -33,6 +33,7 @@ from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_presets
 from portal.jobs.records import PREPARE
+from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.settings import Settings
 from portal.talk import Talk
@@ -153,6 +154,9 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
             trouble=home.desk.find_trouble,
         )
     )
+
+    if settings.livetalking:
+        app.include_router(livetalking_router(home.talk.clients, home.desk.uploads, settings))
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:

@@ -214,6 +214,12 @@ class Settings(BaseSettings):
         description="most open connections, WebSockets included; beyond, those that ask for nothing are ended",
     )
     root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar; default: none")
+    livetalking: bool = Field(
+        False, description="also answer the HTTP API of LiveTalking, for clients that were written for it"
+    )
+    livetalking_admin: bool = Field(
+        False, description="answer its admin routes, too; they show every caller the ids of all sessions"
+    )
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest file that is taken, in bytes")
     keep_free_bytes: int = Field(
         500_000_000, ge=0, description="of the data folder's disk: uploads and jobs that would leave less are refused"

@@ -18,6 +18,7 @@ from portal.api.session_socket import SessionSocket
 from portal.api.transports import BackendTransports
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.jobs.records import Job
+from portal.livetalking.clients import Clients
 from portal.sessions import SessionManager
 from portal.settings import Settings
 
@@ -36,6 +37,8 @@ class Talk:
     sessions: SessionManager
     loops: LoopCache
     socket: SessionSocket
+    clients: Clients
+    "of LiveTalking's API; none come unless it is on"
 
     @classmethod
     def build(cls, settings: Settings, library: AvatarLibrary, prepare_for: Callable[[str, str], Job]) -> Talk:
@@ -67,7 +70,8 @@ class Talk:
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
         )
-        return cls(settings, engine, sessions, loops, socket)
+        clients = Clients(sessions, socket.seats, transports, socket.allowances, settings.max_sessions)
+        return cls(settings, engine, sessions, loops, socket, clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,6 +81,7 @@ class Talk:
             await self.sessions.start()
             stack.push_async_callback(self.sessions.aclose)
             stack.push_async_callback(self.socket.aclose)
+            stack.push_async_callback(self.clients.aclose)
             stack.push_async_callback(self.loops.aclose)
             yield
 

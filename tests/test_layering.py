@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = ("models", "avatars", "pipeline", "portal", "launch")
 "From the lowest; a layer imports itself and the lower ones."
-FOLDERS_OF_PORTAL = ("http", "making", "jobs", "intake", "worker", "api", "ui", "commands")
+FOLDERS_OF_PORTAL = ("http", "making", "jobs", "intake", "worker", "api", "livetalking", "ui", "commands")
 "From the lowest; a folder imports itself, lower ones and the modules beside them, but for those of APPLICATION."
 APPLICATION = ("portal/app.py", "portal/desk.py", "portal/talk.py")
 "What puts the portal together: it imports all folders, and only commands import it."

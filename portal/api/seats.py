@@ -111,6 +111,11 @@ class Seat:
         self._following = asyncio.create_task(self._follow(peer), name=f"peer-{self.session.id}")
         return answer
 
+    async def until_peer_is_gone(self) -> None:
+        """Return when the last peer has closed, whether it was ever connected or not."""
+        if self._following is not None:
+            await asyncio.wait((self._following,))
+
     async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None:
         """Raises BadRequest: no offer came before, or the candidate is malformed."""
         if self._peer is None:

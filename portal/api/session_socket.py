@@ -50,12 +50,12 @@ class SessionSocket:
         offers_each: int = OFFERS_EACH,
     ) -> None:
         self.seats = Seats(sessions.close, clock, grace_s)
-        self._allowances = SocketAllowances(clock, offers_each)
+        self.allowances = SocketAllowances(clock, offers_each)
         self._shared = Shared(
             sessions=sessions,
             seats=self.seats,
             transports=transports,
-            allowances=self._allowances,
+            allowances=self.allowances,
             clock=clock,
             ice_servers=[_browser_ice_server(server) for server in ice_servers],
         )
@@ -71,9 +71,9 @@ class SessionSocket:
         viewer = ViewerSocket(socket, self._shared.clock)
         address = address_of(socket.scope)
         try:
-            self._allowances.charge_greeting(address)
+            self.allowances.charge_greeting(address)
         except TooOften as error:
-            if not self._allowances.explains_refusal(address):
+            if not self.allowances.explains_refusal(address):
                 await viewer.deny(told(error))
             elif await viewer.accept():
                 await viewer.refuse(error_message(error))

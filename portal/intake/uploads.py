@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -24,9 +25,10 @@ from avatars.errors import BadMedia
 from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
-from portal.jobs.records import Job
 
-__all__ = ["Uploads", "check_media", "check_speech", "limited_form"]
+__all__ = ["MAX_SPEECH_S", "Uploads", "check_media", "check_speech", "limited_form"]
+
+T = TypeVar("T")
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 "Fields, boundaries and part headers beside the file itself."
@@ -100,13 +102,13 @@ class Uploads:
             raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.", cause="uploads")
         return await run_in_threadpool(self._copy, upload)
 
-    async def submit(self, submit: Callable[[], Job], path: Path, address: str = "") -> Job:
-        """Call what looks at a stored file and queues it, when there is a place. What is refused is removed.
+    async def submit(self, submit: Callable[[], T], path: Path, address: str = "") -> T:
+        """Call what looks at a stored file and takes it in, when there is a place. What is refused is removed.
 
         Files of one address are looked at one after another, so that those of others never wait for all of them.
         """
 
-        def submit_or_remove() -> Job:
+        def submit_or_remove() -> T:
             try:
                 return submit()
             except BaseException:

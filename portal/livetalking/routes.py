@@ -1,0 +1,264 @@
+"""LiveTalking's routes on our sessions. Every answer is HTTP 200, as its clients expect; `code` tells success."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from models.errors import VivavoceError
+from pipeline.errors import BadRequest
+from pipeline.recording import Recording, open_recording
+from portal.http.proxies import address_of, is_local
+from portal.intake.uploads import MAX_SPEECH_S, Uploads, limited_form
+from portal.livetalking.clients import Client, Clients, Follower
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["livetalking_router"]
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+KEEP_ALIVE_S = 15.0
+"""A comment line so often shows a proxy that the stream is alive, and us that its reader is gone."""
+ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
+NO_ACTIONS = "This avatar has no action clips."
+NO_SERVER_FILES = "Files on the server cannot be named from outside."
+
+SessionId = Annotated[str, BeforeValidator(str), Field(max_length=100)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Offer(_Body):
+    sdp: Annotated[str, Field(min_length=1)]
+    type: Literal["offer"]
+    avatar: Annotated[str, Field(max_length=200)] | None = None
+    refaudio: Annotated[str, Field(max_length=200)] | None = None
+    "the voice; LiveTalking takes a file on the server as well"
+    custom_config: str | None = None
+    "action clips as files on the server"
+
+
+class Human(_Body):
+    sessionid: SessionId
+    text: str
+    type: Literal["echo", "chat"]
+    interrupt: bool = False
+    tts: dict[str, Any] | None = None
+    "sent along with the speech events"
+
+
+class OfSession(_Body):
+    sessionid: SessionId
+
+
+class AudioType(OfSession):
+    audiotype: int
+
+
+class LiveTalkingRoute(APIRoute):
+    """A route whose errors answer as LiveTalking's: HTTP 200, `code` -1 and a message."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except VivavoceError as error:
+                return failed(error.message if not error.hint else f"{error.message} {error.hint}")
+            except ClientDisconnect:
+                return failed("The request ended too early.")  # to nobody
+            except Exception:  # the border of a request: whatever it is, the caller has to be told
+                logger.exception("%s %s could not be served", request.method, request.url.path)
+                return failed("Something went wrong in the server; its log has the details.")
+
+        return answer
+
+
+def ok(data: object = None) -> JSONResponse:
+    return JSONResponse({"code": 0, "msg": "ok"} if data is None else {"code": 0, "msg": "ok", "data": data})
+
+
+def failed(message: str) -> JSONResponse:
+    return JSONResponse({"code": -1, "msg": message})
+
+
+def livetalking_router(clients: Clients, uploads: Uploads, settings: Settings) -> APIRouter:
+    router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
+
+    @router.post("/offer")
+    async def offer(request: Request) -> Response:
+        """{sdp, type, avatar?, refaudio?} -> {sdp, type, sessionid}. The offer holds all its candidates."""
+        asked = _parse(Offer, await request.body())
+        if asked.custom_config and asked.custom_config not in ("[]", "{}"):
+            raise BadRequest(f"{NO_ACTIONS} {NO_SERVER_FILES}", "Leave custom_config out.")
+        client, answer = await clients.open(
+            asked.sdp,
+            avatar=asked.avatar or None,
+            voice=_voice(asked.refaudio),
+            address=address_of(request.scope),
+            local=is_local(request.scope),
+        )
+        return JSONResponse({"sdp": answer, "type": "answer", "sessionid": client.id})
+
+    @router.post("/human")
+    async def human(request: Request) -> Response:
+        """{sessionid, text, type: echo or chat, interrupt?, tts?}. Returns before anything is spoken."""
+        asked = _parse(Human, await request.body())
+        client = clients.find(asked.sessionid)
+        if asked.interrupt:
+            client.interrupt()
+        client.say(asked.text, asked.type, {"tts": asked.tts} if asked.tts else {})
+        return ok()
+
+    @router.post("/humanaudio")
+    async def human_audio(request: Request) -> Response:
+        """A form with `sessionid` and a recording in `file`, which is spoken."""
+        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
+            client, file = clients.find(str(form.get("sessionid", ""))), form.get("file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no recording.", "Send it in the field `file`.")
+            path = await uploads.store(file)
+        recording = await uploads.submit(partial(_recording, path), path, address_of(request.scope))
+        try:
+            client.speak(recording)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return ok()
+
+    @router.post("/interrupt_talk")
+    async def interrupt_talk(request: Request) -> Response:
+        clients.find(_parse(OfSession, await request.body()).sessionid).interrupt()
+        return ok()
+
+    @router.post("/is_speaking")
+    async def is_speaking(request: Request) -> Response:
+        return ok(clients.find(_parse(OfSession, await request.body()).sessionid).is_speaking)
+
+    @router.post("/set_audiotype")
+    async def set_audiotype(request: Request) -> Response:
+        """Only 0 and 1, idle and speaking, are there: an avatar has no other clips."""
+        asked = _parse(AudioType, await request.body())
+        clients.find(asked.sessionid)
+        return ok() if asked.audiotype in (0, 1) else failed(NO_ACTIONS)
+
+    @router.post("/close")
+    async def close(request: Request) -> Response:
+        """Ours: end the session now, rather than with its connection."""
+        await clients.close(clients.find(_parse(OfSession, await request.body()).sessionid))
+        return ok()
+
+    @router.get("/sse")
+    async def events(sessionid: str = "") -> Response:
+        """Speech events of a session, as server-sent events."""
+        client = clients.find(sessionid)
+        return StreamingResponse(
+            _lines(client, client.follow()),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+
+    @router.get("/api/admin/config")
+    async def admin_config() -> Response:
+        _require_admin(settings)
+        return ok({"config": _config_of(settings)})
+
+    @router.get("/api/admin/sessions")
+    async def admin_sessions() -> Response:
+        _require_admin(settings)
+        return ok({"sessions": [_session_view(client, settings) for client in clients.all()]})
+
+    return router
+
+
+def _parse(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise BadRequest(f"The request is malformed: {where + ': ' if where else ''}{fault['msg']}.") from error
+
+
+def _voice(named: str | None) -> str | None:
+    """The voice that is meant by `refaudio`. Raises BadRequest for a file on the server."""
+    if named and ("/" in named or "\\" in named or Path(named).suffix.lower() in (".wav", ".mp3", ".flac", ".ogg")):
+        raise BadRequest(f"refaudio: {NO_SERVER_FILES}", "Name a voice; GET /api/backends lists them.")
+    return named or None
+
+
+def _recording(path: Path) -> Recording:
+    return asyncio.run(open_recording(path, MAX_SPEECH_S))
+
+
+async def _lines(client: Client, follower: Follower) -> AsyncIterator[str]:
+    """Until the session ends or the reader leaves."""
+    try:
+        waiting = asyncio.ensure_future(follower.next())
+        try:
+            while True:
+                done, _ = await asyncio.wait((waiting,), timeout=KEEP_ALIVE_S)
+                if not done:
+                    yield ": still here\n\n"
+                    continue
+                event = waiting.result()
+                if event is None:
+                    return
+                yield f"data: {json.dumps(event)}\n\n"
+                waiting = asyncio.ensure_future(follower.next())
+        finally:
+            waiting.cancel()
+    finally:
+        client.leave(follower)
+
+
+def _require_admin(settings: Settings) -> None:
+    if not settings.livetalking_admin:
+        raise BadRequest(ADMIN_IS_OFF, "The operator can turn them on with livetalking_admin.")
+
+
+def _config_of(settings: Settings) -> Mapping[str, object]:
+    """The options of LiveTalking that mean something here. Nothing secret is among them."""
+    return {
+        "transport": "webrtc",
+        "model": settings.lipsync,
+        "avatar_id": settings.avatar,
+        "tts": settings.tts,
+        "REF_FILE": settings.voice,
+        "max_session": settings.max_sessions,
+        "listenport": settings.port,
+    }
+
+
+def _session_view(client: Client, settings: Settings) -> Mapping[str, object]:
+    facts = client.facts()
+    return {
+        "sessionid": client.id,
+        "speaking": client.is_speaking,
+        "recording": False,
+        "model": settings.lipsync,
+        "avatar_id": facts["avatar"],
+        "REF_FILE": settings.voice,
+        "transport": "webrtc",
+        "batch_size": 0,
+        "customopt": [],
+    }

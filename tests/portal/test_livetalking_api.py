@@ -1,0 +1,276 @@
+"""LiveTalking's HTTP API against a portal as a user starts it, spoken to by a client that knows nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import write_avatar
+
+pytestmark = pytest.mark.thorough
+
+MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
+WITHIN_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    data_dir = tmp_path_factory.mktemp("portal")
+    write_avatar(data_dir / "avatars" / "alpha", 90)
+    write_avatar(data_dir / "avatars" / "beta", 60)
+    options = ("--avatar", "alpha", *MEASURING, "--max-sessions", "2", "--sessions-per-address", "2", "--livetalking")
+    with running_portal(data_dir, *options) as process:
+        yield process
+
+
+class Caller:
+    """A client of LiveTalking: plain HTTP, and a peer connection that gathers before it offers."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.session = ""
+
+    async def start(self, **fields: Any) -> dict[str, Any]:
+        self.peer.addTransceiver("video", direction="recvonly")
+        self.peer.addTransceiver("audio", direction="recvonly")
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        local = self.peer.localDescription
+        answer = await self.post("/offer", json={"sdp": local.sdp, "type": local.type, **fields})
+        if "sessionid" in answer:
+            self.session = answer["sessionid"]
+            await self.peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        return answer
+
+    async def post(self, path: str, **options: Any) -> dict[str, Any]:
+        """The answer's JSON, which always comes with HTTP 200."""
+        response = await self.http.post(path, **options)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    async def ask(self, path: str, **fields: Any) -> dict[str, Any]:
+        return await self.post(path, json={"sessionid": self.session, **fields})
+
+    async def events(self, count: int) -> list[dict[str, Any]]:
+        """The next `count` speech events; to be started before what causes them."""
+        told: list[dict[str, Any]] = []
+        async with self.http.stream("GET", "/sse", params={"sessionid": self.session}) as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    told.append(json.loads(line.removeprefix("data: ")))
+                if len(told) == count:
+                    break
+        return told
+
+    async def loud(self) -> None:
+        """Until a sound arrives that is none of silence."""
+        track = next(t.receiver.track for t in self.peer.getTransceivers() if t.kind == "audio")
+        async with asyncio.timeout(WITHIN_S):
+            while np.abs((await track.recv()).to_ndarray()).max() < 1000:
+                pass
+
+    async def shown(self) -> None:
+        """Until a picture has arrived."""
+        track = next(t.receiver.track for t in self.peer.getTransceivers() if t.kind == "video")
+        async with asyncio.timeout(WITHIN_S):
+            await track.recv()
+
+    async def aclose(self) -> None:
+        await self.peer.close()
+
+
+@pytest.fixture
+async def http(portal: PortalProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=portal.url, timeout=WITHIN_S) as client:
+        yield client
+
+
+@pytest.fixture
+async def caller(http: httpx.AsyncClient) -> AsyncIterator[Caller]:
+    one = Caller(http)
+    yield one
+    if one.session:
+        await one.ask("/close")
+    await one.aclose()
+
+
+def wav() -> bytes:
+    """A second of a tone that sounds like speech to what looks for it: it comes and goes."""
+    times = np.arange(16_000) / 16_000
+    file = io.BytesIO()
+    soundfile.write(
+        file,
+        0.4 * np.sin(2 * np.pi * 220 * times) * (np.sin(2 * np.pi * 4 * times) > 0),
+        16_000,
+        "PCM_16",
+        format="WAV",
+    )
+    return file.getvalue()
+
+
+async def test_a_text_is_spoken_and_its_events_are_told(caller: Caller) -> None:
+    """Offer, echo: pictures and sound arrive over WebRTC; the stream of events has the text and what came with it."""
+    answer = await caller.start(avatar="beta")
+    assert set(answer) == {"sdp", "type", "sessionid"} and answer["type"] == "answer"
+    await caller.shown()
+    events = asyncio.create_task(caller.events(2))
+    tts = {"emotion": "glad"}
+    assert await caller.ask("/human", text="Hello there.", type="echo", tts=tts) == {"code": 0, "msg": "ok"}
+    await caller.loud()
+    async with asyncio.timeout(WITHIN_S):
+        assert await events == [{"status": status, "text": "Hello there.", "tts": tts} for status in ("start", "end")]
+
+
+async def test_an_answer_is_spoken_sentence_by_sentence_and_can_be_stopped(caller: Caller) -> None:
+    """Chat: the model's sentences are told one by one; is_speaking is true until interrupt_talk."""
+    await caller.start()
+    await caller.shown()
+    events = asyncio.create_task(caller.events(3))
+    await caller.ask("/human", text="One sentence here. " * 12, type="chat")
+    async with asyncio.timeout(WITHIN_S):
+        told = await events
+    assert [event["status"] for event in told] == ["start", "end", "start"]
+    assert await caller.ask("/is_speaking") == {"code": 0, "msg": "ok", "data": True}
+    assert await caller.ask("/interrupt_talk") == {"code": 0, "msg": "ok"}
+    assert await caller.ask("/is_speaking") == {"code": 0, "msg": "ok", "data": False}
+
+
+async def test_a_question_without_interrupt_waits_for_what_is_said(caller: Caller) -> None:
+    """As in LiveTalking, where only `interrupt` cuts in."""
+    await caller.start()
+    await caller.shown()
+    events = asyncio.create_task(caller.events(3))
+    await caller.ask("/human", text="First text.", type="echo")
+    await caller.ask("/human", text="Second.", type="chat")
+    async with asyncio.timeout(WITHIN_S):
+        first, end, second = await events
+    assert (first["text"], end["status"], end["text"]) == ("First text.", "end", "First text.")
+    assert second["status"] == "start" and "Second" in second["text"]
+
+
+async def test_a_recording_is_spoken(caller: Caller, portal: PortalProcess) -> None:
+    """Its events have no text, and nothing of its file stays."""
+    await caller.start()
+    await caller.shown()
+    events = asyncio.create_task(caller.events(2))
+    answer = await caller.post(
+        "/humanaudio", data={"sessionid": caller.session}, files={"file": ("a.wav", wav(), "audio/wav")}
+    )
+    assert answer == {"code": 0, "msg": "ok"}
+    async with asyncio.timeout(WITHIN_S):
+        assert await events == [{"status": "start"}, {"status": "end"}]
+    assert not list((portal.log.parent / "uploads").iterdir())
+
+
+async def test_what_is_no_recording_is_refused(caller: Caller, portal: PortalProcess) -> None:
+    """A WAV that is none, no file at all, and no session: each in LiveTalking's form, with nothing left behind."""
+    await caller.start()
+    for data, files in (
+        ({"sessionid": caller.session}, {"file": ("a.wav", b"RIFF no wav at all", "audio/wav")}),
+        ({"sessionid": caller.session}, {"other": ("a.wav", wav(), "audio/wav")}),
+        ({"sessionid": "nobody"}, {"file": ("a.wav", wav(), "audio/wav")}),
+    ):
+        answer = await caller.post("/humanaudio", data=data, files=files)
+        assert answer["code"] == -1 and answer["msg"]
+    assert not list((portal.log.parent / "uploads").iterdir())
+
+
+async def test_one_more_session_is_refused_in_its_words(http: httpx.AsyncClient) -> None:
+    """And a place is free again as soon as a client's connection has ended."""
+    callers = [Caller(http) for _ in range(4)]
+    try:
+        assert "sessionid" in await callers[0].start()
+        assert "sessionid" in await callers[1].start()
+        assert (await callers[2].start()) == {"code": -1, "msg": "Maximum session limit reached (2/2)"}
+        await callers[0].shown()
+        await callers[0].aclose()
+        async with asyncio.timeout(WITHIN_S):
+            while (await callers[0].ask("/is_speaking"))["code"] == 0:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0.05)
+        assert "sessionid" in await callers[3].start()
+    finally:
+        for one in callers:
+            if one.session:
+                await one.ask("/close")
+            await one.aclose()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/human", {"sessionid": "nobody", "text": "a", "type": "echo"}),
+        ("/interrupt_talk", {"sessionid": "nobody"}),
+        ("/is_speaking", {"sessionid": 0}),
+        ("/set_audiotype", {"sessionid": "nobody", "audiotype": 2}),
+    ],
+)
+async def test_an_unknown_session_is_told_in_its_words(http: httpx.AsyncClient, path: str, body: object) -> None:
+    """HTTP 200, code -1, `session not found`; a number for an id is taken, too."""
+    response = await http.post(path, json=body)
+    assert (response.status_code, response.json()) == (200, {"code": -1, "msg": "session not found"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/offer", b"{"),
+        ("/offer", b'{"sdp": "no sdp", "type": "offer"}'),
+        ("/offer", b'{"sdp": "v=0", "type": "offer", "avatar": "nobody"}'),
+        ("/offer", b'{"sdp": "v=0", "type": "offer", "refaudio": "/etc/passwd"}'),
+        ("/offer", b'{"sdp": "v=0", "type": "offer", "custom_config": "[{\\"imgpath\\": \\"/etc\\"}]"}'),
+        ("/human", b'{"sessionid": "x"}'),
+        ("/human", b'{"sessionid": "x", "text": 3, "type": "sing"}'),
+        ("/set_audiotype", b'{"sessionid": "x", "audiotype": "wave"}'),
+    ],
+)
+async def test_malformed_calls_are_refused_in_its_form(http: httpx.AsyncClient, path: str, body: bytes) -> None:
+    """Missing fields, wrong types, what is no SDP, and files on the server."""
+    response = await http.post(path, content=body)
+    assert response.status_code == 200
+    assert response.json()["code"] == -1 and response.json()["msg"]
+
+
+async def test_the_admin_routes_are_off_unless_asked_for(http: httpx.AsyncClient) -> None:
+    """They would show every caller the ids by which sessions are spoken for."""
+    for path in ("/api/admin/sessions", "/api/admin/config"):
+        answer = (await http.get(path)).json()
+        assert answer["code"] == -1 and "livetalking_admin" in answer["msg"]
+
+
+async def test_a_stream_of_events_ends_with_its_session(caller: Caller) -> None:
+    """So that its reader does not wait for ever."""
+    await caller.start()
+    stream = asyncio.create_task(caller.events(1))
+    await caller.shown()
+    await caller.ask("/close")
+    caller.session = ""
+    async with asyncio.timeout(WITHIN_S):
+        assert await stream == []
+    with pytest.raises(MediaStreamError):
+        track = next(t.receiver.track for t in caller.peer.getTransceivers() if t.kind == "audio")
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                await track.recv()
+
+
+async def test_it_is_not_there_unless_it_is_switched_on() -> None:
+    """A portal that was not asked to has none of these addresses."""
+    from portal.app import create_app
+    from portal.settings import Settings
+
+    app = create_app(Settings(worker=False))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.post("/offer", json={})).status_code in (404, 405)
