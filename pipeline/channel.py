@@ -87,6 +87,10 @@ class Channel(Generic[T]):
         """The oldest item, or None if there is none now."""
         return self._take() if self._items else None
 
+    def peek(self) -> T | None:
+        """The oldest item, left where it is; None if there is none now."""
+        return self._items[0] if self._items else None
+
     def close(self) -> None:
         """No more items will be sent; what is held can still be received. Idempotent."""
         self._closed = True

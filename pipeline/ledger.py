@@ -7,13 +7,18 @@ The session tells it what happens, and passes on the events that it answers with
 
 A turn is done once it has handed over all its frames and the last of them was released, whichever comes later. A turn
 that failed has handed over what it had, so it ends as done too; what went wrong is an event of its own.
+
+Between `held` and `resumed` no frames are released and no turn is done: of what was released last, some may not have
+been heard, and will be released again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.types import (
+    HoldEvent,
     MediaFrame,
     MetricsEvent,
     SessionEvent,
@@ -24,6 +29,9 @@ from pipeline.types import (
 )
 
 __all__ = ["TurnLedger"]
+
+OF_A_TURN = (TurnEvent, TextEvent, SubtitleEvent, MetricsEvent)
+"""Events that come too late when their turn has ended."""
 
 
 @dataclass(slots=True)
@@ -45,6 +53,8 @@ class TurnLedger:
 
     def __init__(self) -> None:
         self._open: dict[int, _Entry] = {}
+        self._is_held = False
+        self._held_turn = 0
         self.last_turn = 0
         "id of the turn that was queued last; 0 before the first"
 
@@ -90,7 +100,7 @@ class TurnLedger:
         if entry is None:
             return ()
         events: list[SessionEvent] = []
-        if not entry.released:
+        if entry.state is not TurnState.SPEAKING:
             entry.state = TurnState.SPEAKING
             events.append(TurnEvent(frame.turn, TurnState.SPEAKING))
         entry.released += 1
@@ -105,18 +115,43 @@ class TurnLedger:
         entry.handed_over = frames
         return self._done(turn, entry)
 
+    def held(self) -> tuple[SessionEvent, ...]:
+        """Nothing more is released until resumed() or interrupted(). Idempotent."""
+        if self._is_held:
+            return ()
+        self._is_held = True
+        speaking = [turn for turn, entry in self._open.items() if entry.state is TurnState.SPEAKING]
+        self._held_turn = speaking[-1] if speaking else 0
+        return (HoldEvent(self._held_turn, held=True),) if speaking else ()
+
+    def resumed(self, again: Iterable[int] = ()) -> tuple[SessionEvent, ...]:
+        """Speech goes on. again: for each frame that will be released once more, the turn that it belongs to."""
+        if not self._is_held:
+            return ()
+        self._is_held = False
+        for turn in again:
+            if turn in self._open:
+                self._open[turn].released -= 1
+        events: list[SessionEvent] = [HoldEvent(self._held_turn, held=False)] if self._held_turn else []
+        self._held_turn = 0
+        for turn, entry in list(self._open.items()):
+            events += self._done(turn, entry)
+        return tuple(events)
+
     def interrupted(self) -> tuple[SessionEvent, ...]:
-        """All turns that have not ended end now, those that wait included."""
+        """All turns that have not ended end now, those that wait included. What was held is not any more."""
+        self._is_held = False
+        self._held_turn = 0
         ended = tuple(TurnEvent(turn, TurnState.INTERRUPTED) for turn in self._open)
         self._open.clear()
         return ended
 
     def concerns_nobody(self, event: SessionEvent) -> bool:
         """Whether the event is about a turn that has ended."""
-        return isinstance(event, TurnEvent | TextEvent | SubtitleEvent | MetricsEvent) and event.turn not in self._open
+        return isinstance(event, OF_A_TURN) and event.turn not in self._open
 
     def _done(self, turn: int, entry: _Entry) -> tuple[SessionEvent, ...]:
-        if entry.handed_over is None or entry.released < entry.handed_over:
+        if self._is_held or entry.handed_over is None or entry.released < entry.handed_over:
             return ()
         del self._open[turn]
         return (TurnEvent(turn, TurnState.DONE),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,12 @@ CATCH_UP_S = 0.2
 HELD_PICTURES = 50
 """An output may hold so many frames: 2 s of sound for a viewer who takes none. What was spoken before has left."""
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
+DUCKED = 0.25
+"""-12 dB: loud enough to follow, quiet enough to be spoken over."""
+REMEMBERED_PICTURES = 15
+"""600 ms of what was released can be released again: what a viewer's buffers hold, and a little before it."""
+LEAD_PICTURES = 3
+"""Held speech goes on at least 100 ms before the place where it was cut, so that no sound is lost."""
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 SILENCE.setflags(write=False)
 
@@ -72,10 +79,57 @@ class Played:
     "of the sentence, 0..1"
 
 
+@dataclass(frozen=True, slots=True)
+class _Released:
+    """A spoken frame that was released a moment ago."""
+
+    drawn: DrawnFrame
+    number: int
+    before: Played
+    "how far the speech had come before it"
+    subtitle: Subtitle | None
+    "of the sentence that it belongs to"
+
+    def again(self) -> DrawnFrame:
+        """The frame, to be released once more as the first of all: with a subtitle for the rest of its sentence."""
+        before, drawn = self.before, self.drawn
+        if self.subtitle is None or (before.turn, before.sentence) != (drawn.turn, drawn.sentence):
+            return drawn
+        rest_s = self.subtitle.duration_s * (1 - before.share)
+        return replace(drawn, subtitle=replace(self.subtitle, duration_s=rest_s))
+
+
+@dataclass(slots=True)
+class _Hold:
+    """Speech is held. What was released before frame `reached_number` has reached the viewer."""
+
+    reached_number: int
+    resumed: bool = False
+    "it goes on as soon as the head is back at its place"
+
+
+@dataclass(slots=True)
+class _Volume:
+    """A volume that never jumps: it changes within the first 20 ms of the next sound."""
+
+    now: float = 1.0
+    wanted: float = 1.0
+
+    def applied(self, audio: FloatArray) -> FloatArray:
+        """audio: (n,) samples, of at least 20 ms."""
+        if self.now == self.wanted == 1.0:
+            return audio
+        curve = np.full(len(audio), self.wanted, np.float32)
+        curve[:FADE_SAMPLES] = np.linspace(self.now, self.wanted, FADE_SAMPLES, dtype=np.float32)
+        self.now = self.wanted
+        return audio * curve
+
+
 class Playout:
     """Releases one MediaFrame every 40 ms from run() until cancelled.
 
-    It asks the ledger which turns have not ended; frames of others are not shown. The session keeps the ledger.
+    It asks the ledger which turns have not ended; frames of others are not shown. The session keeps the ledger, and
+    reports to it what it has the playout do.
     """
 
     def __init__(self, bundle: AvatarBundle, clock: Clock) -> None:
@@ -86,6 +140,10 @@ class Playout:
         "each gets every frame; the session adds them, and closes those that are taken away"
         self.starved_pictures = 0
         self.slipped_s = 0.0
+        self.sounded_pictures = 0
+        "released so far with sound"
+        self.viewer_delay_s = 0.0
+        "how long it takes until what is released now is played at the viewer, as far as that is known"
         self.played = Played()
         self._bundle = bundle
         self._clock = clock
@@ -94,6 +152,13 @@ class Playout:
         self._start_s: float | None = None
         self._fading: DrawnFrame | None = None
         self._flushing = False
+        self._volume = _Volume()
+        self._hold: _Hold | None = None
+        self._again: deque[DrawnFrame] = deque()
+        "to be released once more, before what is in `spoken`; never more frames than are remembered"
+        self._recent: deque[_Released] = deque(maxlen=REMEMBERED_PICTURES)
+        "spoken frames that were released last; kept while a turn is open"
+        self._subtitle: Subtitle | None = None
 
     @property
     def number(self) -> int:
@@ -110,17 +175,82 @@ class Playout:
         self._bundle = bundle
         self.cursor = LoopCursor(len(bundle.loop))
 
+    @property
+    def reached(self) -> Played:
+        """How far the speech has come that was played at the viewer."""
+        lost = self._remembered_from(self._reached_number)
+        return lost[0].before if lost else self.played
+
+    @property
+    def holds(self) -> bool:
+        """Whether speech is held, and nobody has said yet that it is to go on."""
+        return self._hold is not None and not self._hold.resumed
+
+    def duck(self) -> None:
+        """Speak more quietly from the next frame on, until full_volume(), resume() or interrupt(). Idempotent."""
+        self._volume.wanted = DUCKED
+
+    def full_volume(self) -> None:
+        """Speak as loud as the voice is. Idempotent."""
+        self._volume.wanted = 1.0
+
+    def hold(self) -> None:
+        """Silence within 20 ms of sound, but nothing is forgotten. Idle pictures follow. Idempotent.
+
+        What is drawn meanwhile waits, and lip-sync waits with it once the queue is full.
+        """
+        if self.holds:
+            return
+        if self._hold is None:
+            self._fade_out(self._first_waiting)
+            self._flush()
+        self._hold = _Hold(self._reached_number)
+        lost = self._remembered_from(self._hold.reached_number - LEAD_PICTURES)
+        first = lost[0].drawn if lost else self._first_waiting
+        self.cursor.sway(None if first is None else first.loop_index)
+
+    def note_reached(self, media_s: float) -> None:
+        """While speech is held: the viewer says which second of the media clock was played last there."""
+        if self._hold is not None and not self._hold.resumed:
+            self._hold.reached_number = min(max(0, int(media_s * FPS)), self._number)
+
+    def resume(self) -> list[int]:
+        """Let held speech go on, from shortly before the place where it was cut for the viewer.
+
+        It does so once the head is back there, within half a second. Returns the turns of the frames that are released
+        once more: one for each frame.
+        """
+        if self._hold is None or self._hold.resumed:
+            return []
+        lost = self._remembered_from(self._hold.reached_number - LEAD_PICTURES)
+        for _ in lost:
+            self._recent.pop()
+        again = [released for released in lost if self.ledger.is_open(released.drawn.turn)]
+        if again:
+            self.played = again[0].before
+            self._again.extendleft(released.drawn for released in reversed(again[1:]))
+            self._again.appendleft(again[0].again())
+        first = self._first_waiting
+        self.cursor.sway(None if first is None else first.loop_index)
+        self.cursor.come_back()
+        self._hold.resumed = True
+        self._volume = _Volume(now=0.0)
+        return [released.drawn.turn for released in again]
+
     def interrupt(self) -> None:
         """Silence within 20 ms of sound: the next queued frame of a voice that sounds fades out, the rest is forgotten.
 
         Frames of turns that the ledger calls interrupted may still come: a turn's parts take a moment to notice. They
         are not shown either.
         """
-        queued = self.spoken.clear()
-        if queued and queued[0].turn == self.played.turn:
-            self._fading = _fade_out(queued[0])
-        # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
-        self._flushing = self._number - self._spoken_number <= HELD_PICTURES
+        if self._hold is None:
+            self._fade_out(self._first_waiting)
+        self.spoken.clear()
+        self._again.clear()
+        self._recent.clear()
+        self._hold = None
+        self._volume = _Volume()
+        self._flush()
         self.cursor.release()
 
     async def run(
@@ -146,8 +276,13 @@ class Playout:
 
     def release(self) -> MediaFrame:
         """The frame that is due now."""
-        drawn = self._next_drawn()
-        frame = self._idle() if drawn is None else self._spoken(drawn)
+        fading, self._fading = self._fading, None
+        if fading is not None:
+            frame = self._faded(fading)
+        elif (drawn := self._next_drawn()) is not None:
+            frame = self._spoken(drawn)
+        else:
+            frame = self._idle()
         self._number += 1
         return frame
 
@@ -166,27 +301,67 @@ class Playout:
         self.outputs = tuple(output for output in self.outputs if output not in failed)
         return failed
 
+    @property
+    def _reached_number(self) -> int:
+        """Frames before this number have reached the viewer."""
+        if self._hold is not None:
+            return self._hold.reached_number
+        return self._number - round(self.viewer_delay_s * FPS)
+
+    @property
+    def _first_waiting(self) -> DrawnFrame | None:
+        return self._again[0] if self._again else self.spoken.peek()
+
+    def _remembered_from(self, number: int) -> list[_Released]:
+        return [released for released in self._recent if released.number >= number]
+
+    def _fade_out(self, drawn: DrawnFrame | None) -> None:
+        """Show this frame next, fading to silence, if its voice sounds. It is left where it waits."""
+        if drawn is not None and drawn.turn == self.played.turn:
+            self._volume.wanted = 0.0
+            self._fading = replace(drawn, audio=self._volume.applied(drawn.audio))
+
+    def _flush(self) -> None:
+        # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
+        self._flushing = self._number - self._spoken_number <= HELD_PICTURES
+
     def _next_drawn(self) -> DrawnFrame | None:
-        fading, self._fading = self._fading, None
-        if fading is not None:
-            return fading
-        while (drawn := self.spoken.receive_nowait()) is not None:
+        if self._hold is not None:
+            if not (self._hold.resumed and self.cursor.is_back):
+                return None
+            self._hold = None
+            self.cursor.go_on()
+        while (drawn := self._again.popleft() if self._again else self.spoken.receive_nowait()) is not None:
             if self.ledger.is_open(drawn.turn):
                 return drawn
         return None
 
     def _idle(self) -> MediaFrame:
         speaking_turn = self.ledger.speaking_turn
-        if not speaking_turn:
+        if not self.ledger.has_open:
+            self._recent.clear()
+        if self._hold is not None:
+            pass  # what waits is not late, and its places are kept
+        elif not speaking_turn:
             self.cursor.release()
         elif self.played.turn == speaking_turn:  # its voice has begun, and what follows is late
             self.starved_pictures += 1
         index = self.cursor.show_idle()
         return MediaFrame(LoopPosition(self._bundle, index), SILENCE, self._number, loop_index=index)
 
+    def _faded(self, drawn: DrawnFrame) -> MediaFrame:
+        """It counts for no turn: its turn has ended, or will release it again."""
+        self.cursor.show_spoken(drawn.loop_index)
+        self._spoken_number = self._number
+        return MediaFrame(drawn.picture, drawn.audio, self._number, speaking=True, loop_index=drawn.loop_index)
+
     def _spoken(self, drawn: DrawnFrame) -> MediaFrame:
         self.cursor.show_spoken(drawn.loop_index)
+        if drawn.subtitle is not None:
+            self._subtitle = drawn.subtitle
+        self._recent.append(_Released(drawn, self._number, self.played, self._subtitle))
         self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
+        self.sounded_pictures += bool(drawn.audio.any())
         self._spoken_number = self._number
         events: tuple[SubtitleEvent, ...] = ()
         if drawn.subtitle is not None:
@@ -195,16 +370,10 @@ class Playout:
             events = (SubtitleEvent(drawn.turn, drawn.subtitle.text, start_s, end_s, drawn.subtitle.spoken),)
         return MediaFrame(
             drawn.picture,
-            drawn.audio,
+            self._volume.applied(drawn.audio),
             self._number,
             speaking=True,
             turn=drawn.turn,
             loop_index=drawn.loop_index,
             events=events,
         )
-
-
-def _fade_out(frame: DrawnFrame) -> DrawnFrame:
-    audio = np.zeros_like(frame.audio)
-    audio[:FADE_SAMPLES] = frame.audio[:FADE_SAMPLES] * np.linspace(1.0, 0.0, FADE_SAMPLES, dtype=np.float32)
-    return replace(frame, audio=audio, subtitle=None)

@@ -38,6 +38,8 @@ MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
 ONCE = frozenset({"language_not_supported", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
+LONGEST_DELAY_S = 5.0
+"""The page's ring holds no more sound than that, and jitter buffers hold less."""
 EVENTS_BOUND = 1000
 """Events that may wait for a listener; beyond it the oldest is forgotten."""
 
@@ -148,8 +150,30 @@ class Session:
         """Speak ready audio (queued). Returns the turn's id. Raises BadRequest, SessionClosed."""
         return self._ask(Utterance(speech=speech), None)
 
+    def hold(self) -> None:
+        """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
+
+        Answers that have not begun wait, too. resume() or interrupt() follows. Nothing happens while nothing
+        is being said.
+        """
+        if self._ledger.has_open:
+            self.playout.hold()
+            self._tell(self._ledger.held())
+
+    def resume(self) -> None:
+        """Go on with what is held, from shortly before the place where it was cut for the viewer. Idempotent."""
+        self._tell(self._ledger.resumed(self.playout.resume()))
+
+    def note_reached(self, media_s: float) -> None:
+        """The viewer says, after hold(), which second of the media clock was played last there."""
+        self.playout.note_reached(media_s)
+
+    def note_delay(self, delay_s: float) -> None:
+        """The viewer says how long it takes until what is released is played there. What is not believable is cut."""
+        self.playout.viewer_delay_s = min(max(0.0, delay_s), LONGEST_DELAY_S)
+
     def interrupt(self) -> None:
-        """Stop speaking, forget what is queued, keep in the history only what was played. Idempotent."""
+        """Stop speaking, forget what is queued, keep in the history only what the viewer got. Idempotent."""
         self._asked_s = self._context.clock.now_s()
         self._asked.clear()
         for started in self._still_open():
@@ -293,8 +317,8 @@ class Session:
 
     def _played_of(self, turn: Turn) -> str:
         """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""
-        played = self.playout.played
-        text = turn.text_until(played.sentence, played.share).strip() if played.turn == turn.id else ""
+        reached = self.playout.reached
+        text = turn.text_until(reached.sentence, reached.share).strip() if reached.turn == turn.id else ""
         return text and text + " …"
 
     def _count_question(self) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "FacePatch",
     "FeatureWindow",
     "FloatArray",
+    "HoldEvent",
     "ImageArray",
     "LipSyncRequest",
     "LoopPosition",
@@ -176,6 +177,14 @@ class TurnEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldEvent:
+    """Somebody speaks over a turn: its speech is held, or goes on from a little before where it was cut."""
+
+    turn: int
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TextEvent:
     """A piece of the assistant's answer as the language model streams it (for the chat column)."""
 
@@ -219,4 +228,4 @@ class MetricsEvent:
     "e.g. llm_first_token, first_sentence, first_audio, first_frame: milliseconds from say()"
 
 
-SessionEvent = TurnEvent | TextEvent | SubtitleEvent | NoticeEvent | ErrorEvent | MetricsEvent
+SessionEvent = TurnEvent | HoldEvent | TextEvent | SubtitleEvent | NoticeEvent | ErrorEvent | MetricsEvent

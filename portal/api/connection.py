@@ -131,8 +131,13 @@ class Connection:
                 self._interrupt()
             case messages.Bye():
                 await self._leave()
-            case messages.Stats():
-                logger.debug("session %s sees %s", self._seated().session.id, message.model_dump(exclude={"type"}))
+            case messages.Reached(at=at):
+                self._seated().session.note_reached(at)
+            case messages.Stats(delayMs=delay_ms):
+                session = self._seated().session
+                if delay_ms is not None:
+                    session.note_delay(delay_ms / 1000)
+                logger.debug("session %s sees %s", session.id, message.model_dump(exclude={"type"}))
             case messages.Hello():
                 if self._seat is not None or self._greeting:
                     raise BadRequest("This socket has a session already.", "Open another socket for another session.")

@@ -13,6 +13,7 @@ from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from pipeline.types import (
     ErrorEvent,
+    HoldEvent,
     MetricsEvent,
     NoticeEvent,
     SessionEvent,
@@ -33,6 +34,7 @@ __all__ = [
     "MessageTooLarge",
     "Offer",
     "Ping",
+    "Reached",
     "Remark",
     "Say",
     "ServerMessage",
@@ -116,13 +118,21 @@ class Interrupt(_Message):
     type: Literal["interrupt"]
 
 
+class Reached(_Message):
+    """The viewer's answer to `hold`: what was played last before the silence."""
+
+    type: Literal["reached"]
+    at: FiniteFloat
+    "seconds on the media clock"
+
+
 class SwapAvatar(_Message):
     type: Literal["avatar"]
     id: _Name
 
 
 class Stats(_Message):
-    """What the client sees, for the server's log."""
+    """What the client sees, for the server's log and for its idea of what was played."""
 
     type: Literal["stats"]
     transport: Annotated[str, Field(max_length=20)] | None = None
@@ -130,6 +140,8 @@ class Stats(_Message):
     frames: int | None = None
     firstFrameMs: FiniteFloat | None = None
     avSkewMs: FiniteFloat | None = None
+    delayMs: FiniteFloat | None = None
+    "how long it takes until what the server releases is played"
 
 
 class Ping(_Message):
@@ -143,7 +155,7 @@ class Bye(_Message):
     type: Literal["bye"]
 
 
-ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | SwapAvatar | Stats | Ping | Bye
+ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | Reached | SwapAvatar | Stats | Ping | Bye
 
 ServerMessage: TypeAlias = dict[str, object]
 """What is sent to a client, before it becomes JSON."""
@@ -157,6 +169,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Ping: 1,
     Stats: 1,
     Candidate: 1,
+    Reached: 1,
     Interrupt: 2,
     None: 2,  # not understood
     Say: 4,
@@ -205,7 +218,7 @@ def _explain(error: ValidationError) -> str:
     return f"The message is not understood: {where + ': ' if where else ''}{first['msg']}."
 
 
-_KNOWN_TYPES = ("hello", "offer", "candidate", "media", "say", "interrupt", "avatar", "stats", "ping", "bye")
+_KNOWN_TYPES = ("hello", "offer", "candidate", "media", "say", "interrupt", "reached", "avatar", "stats", "ping", "bye")
 
 
 def event_message(event: SessionEvent) -> ServerMessage:
@@ -213,6 +226,8 @@ def event_message(event: SessionEvent) -> ServerMessage:
     match event:
         case TurnEvent(turn, state):
             return {"type": "turn", "turn": turn, "state": state.value}
+        case HoldEvent(turn, held):
+            return {"type": "hold", "turn": turn, "held": held}
         case TextEvent(turn, delta):
             return {"type": "text", "turn": turn, "delta": delta}
         case SubtitleEvent(turn, text, start_s, end_s, spoken):

@@ -160,12 +160,12 @@ export class Chat {
   }
 
   /**
-   * A sentence that begins to be heard: of an answer that is cut, these are remembered.
+   * A sentence that begins to be heard: of an answer that is cut, these are remembered. One that was held begins twice.
    * @param {import("./types/messages.d.ts").Subtitle} event
    */
   heard({ turn, text }) {
     const answer = this.answers.get(turn);
-    if (answer) answer.entry.heard = `${answer.entry.heard} ${text}`.trim();
+    if (answer && !answer.entry.heard.endsWith(text)) answer.entry.heard = `${answer.entry.heard} ${text}`.trim();
   }
 
   /**

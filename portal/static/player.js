@@ -3,7 +3,7 @@
  * it does not. It falls back at most once a session, and never back again.
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
- * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
+ * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
  * session socket as they are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or
  * it paused the video; the first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had
  * ended the session, and the viewer is back: start() again), "ended" (a PortalError).
@@ -17,6 +17,7 @@ import { WebRtcMedia } from "./webrtc.js";
 
 /**
  * @typedef {import("./types/messages.d.ts").AvatarName} AvatarName
+ * @typedef {import("./types/messages.d.ts").Hold} Hold
  * @typedef {import("./types/messages.d.ts").Mode} Mode
  * @typedef {import("./types/messages.d.ts").ServerMessage} ServerMessage
  * @typedef {import("./types/messages.d.ts").Subtitle} Subtitle
@@ -33,7 +34,8 @@ import { WebRtcMedia } from "./webrtc.js";
  *
  * @typedef {{
  *   state: PlayerState, firstpicture: {transport: Media["name"]}, fallback: {code: Reason, text: string},
- *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, text: import("./types/messages.d.ts").Text,
+ *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, hold: Hold,
+ *   text: import("./types/messages.d.ts").Text,
  *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
  *   metrics: import("./types/messages.d.ts").Metrics, avatar: import("./types/messages.d.ts").Shown,
  *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
@@ -499,8 +501,11 @@ export class Player extends Teller {
   }
 
   report() {
+    if (!this.session) return;
     const { transport, fps, frames, firstFrameMs, avSkewMs } = this.stats();
-    if (this.session) this.session.send({ type: "stats", transport, fps, frames, firstFrameMs, avSkewMs });
+    const [released, played] = [this.session.mediaNow(), this.mediaNow()];
+    const delayMs = released === null || played === null ? null : Math.round((released - played) * 1000);
+    this.session.send({ type: "stats", transport, fps, frames, firstFrameMs, avSkewMs, delayMs });
   }
 
   // -- session
@@ -516,6 +521,9 @@ export class Player extends Teller {
         if (message.state === "speaking" && this.media) this.media.speaking();
         if (["done", "interrupted"].includes(message.state) && this.media) this.media.turnOver();
         if (message.state === "interrupted") this.subtitles = this.subtitles.filter(({ turn }) => turn !== message.turn);
+        break;
+      case "hold":
+        this.takeHold(message);
         break;
       case "subtitle":
         this.subtitles.push(message);
@@ -537,6 +545,22 @@ export class Player extends Teller {
   takeAnswer({ sdp }) {
     const { media } = this;
     if (media instanceof WebRtcMedia) media.answer(sdp).catch(() => this.missPictures(media, "refused"));
+  }
+
+  /**
+   * Somebody speaks over the avatar. The server has stopped; what waits here is not played either, and comes again if the
+   * speech goes on: the server is told what was played last.
+   * @param {Hold} hold
+   */
+  takeHold({ held }) {
+    const { media, session } = this;
+    if (!media || !session) return;
+    if (!held) return media.speaking();
+    const at = this.mediaNow();
+    if (at !== null) session.send({ type: "reached", at });
+    media.interrupt();
+    media.turnOver();
+    this.subtitles = [];
   }
 
   /**

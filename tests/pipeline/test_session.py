@@ -20,8 +20,10 @@ from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
 from pipeline.transports.memory import MemoryTransport
 from pipeline.turn_context import Limits
 from pipeline.types import (
+    FPS,
     AudioChunk,
     ErrorEvent,
+    HoldEvent,
     Message,
     MetricsEvent,
     NoticeEvent,
@@ -102,6 +104,66 @@ async def test_the_history_keeps_only_what_was_heard(room: Room) -> None:
     assert answer.role == "assistant"
     assert words.startswith(answer.content.removesuffix(" …"))
     assert 0 < len(answer.content) < len(words)
+
+
+async def test_of_an_interrupted_answer_the_history_leaves_out_what_was_still_on_its_way(room: Room) -> None:
+    """A viewer who hears everything half a second later got less of it."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    lengths = []
+    for delay_s in (0.0, 0.5):
+        room.session.note_delay(delay_s)
+        turn = room.session.say(words)
+        await room.until(lambda turn=turn: (turn, "speaking") in room.states)  # type: ignore[misc]
+        await room.pass_time(1.0)
+        room.session.interrupt()
+        lengths.append(len(room.session.history[-1].content.split()))
+    assert 0 < lengths[1] < lengths[0]
+
+
+async def test_held_speech_goes_on_and_its_history_is_whole(room: Room) -> None:
+    """hold() and resume() in mid-answer: silence between, all of it is said, and the turn ends once as done."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    turn = room.session.say(words)
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(0.8)
+    room.session.hold()
+    held = len(room.transport.frames)
+    await room.pass_time(3.0)
+    assert not any(frame.speaking for frame in list(room.transport.frames)[held + 1 :])
+    room.session.note_reached((held - 5) / FPS)
+    room.session.resume()
+    await room.until(done(room, turn))
+    assert room.states == [(turn, state) for state in ("queued", "thinking", "speaking", "done")]
+    assert [event.held for event in room.all(HoldEvent)] == [True, False]
+    assert room.session.history[-1].content == words
+    first, again = room.all(SubtitleEvent)
+    assert first.text == again.text and again.start_s > held / FPS
+
+
+async def test_a_question_over_held_speech_keeps_what_was_played_of_it(room: Room) -> None:
+    """The held answer ends where the viewer says that it was cut, and the next one is spoken at full length."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    turn = room.session.say(words)
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(1.2)
+    room.session.hold()
+    await room.pass_time(0.4)
+    room.session.note_reached(0.0)
+    assert room.session.history[-1].content == words  # handed over whole, and not done yet
+    second = room.session.say("and now")
+    await room.until(done(room, second))
+    assert (turn, "interrupted") in room.states
+    assert [message.content for message in room.session.history][-1] == "and now"
+
+
+async def test_nothing_is_held_while_nothing_is_said(room: Room) -> None:
+    """A hold without a turn, or two of them, or a resume without one, changes nothing."""
+    room.session.hold()
+    room.session.resume()
+    assert not room.session.playout.holds
+    turn = room.session.say("one two three four")
+    await room.until(done(room, turn))
+    assert room.all(HoldEvent) == []
 
 
 async def test_a_whole_answer_is_remembered_whole(room: Room) -> None:

@@ -59,6 +59,8 @@ class FakeSession:
         self.said: list[tuple[str, str]] = []
         self.recalled: list[Message] = []
         self.interrupts = 0
+        self.reached_s: list[float] = []
+        self.delays_s: list[float] = []
         self.closed = False
 
     def recall(self, told: Iterable[Message]) -> None:
@@ -77,6 +79,12 @@ class FakeSession:
 
     def interrupt(self) -> None:
         self.interrupts += 1
+
+    def note_reached(self, media_s: float) -> None:
+        self.reached_s.append(media_s)
+
+    def note_delay(self, delay_s: float) -> None:
+        self.delays_s.append(delay_s)
 
     async def attach(self, transport: Any) -> None:
         previous, self.transport = self.transport, transport

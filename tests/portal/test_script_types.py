@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from pipeline.types import MetricsEvent, NoticeEvent, SubtitleEvent, TextEvent, TurnEvent, TurnState
+from pipeline.types import HoldEvent, MetricsEvent, NoticeEvent, SubtitleEvent, TextEvent, TurnEvent, TurnState
 from portal.api import messages
 from portal.api.schemas import AvatarView, BackendView, ErrorView, JobView
 
@@ -19,6 +19,7 @@ MODELS: list[type[BaseModel]] = [*get_args(messages.ClientMessage), messages.Rem
 VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, JobView]
 EVENTS = {
     "Turn": TurnEvent(1, TurnState.DONE),
+    "Hold": HoldEvent(1, held=True),
     "Text": TextEvent(1, "a"),
     "Subtitle": SubtitleEvent(1, "a", 0.0, 1.0),
     "Notice": NoticeEvent("code", "message", "hint"),

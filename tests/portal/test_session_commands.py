@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.types import TextEvent
+from pipeline.types import HoldEvent, TextEvent
 from portal.api.lane import LANE_BOUND
 from tests.portal.session_house import House
 
@@ -85,6 +85,19 @@ async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:
     assert (swapped["avatar"]["id"], swapped["width"]) == ("cat", 256)
     assert house.session.said == [("hi", "echo")]
     assert house.session.interrupts == 1
+
+
+async def test_a_viewer_is_told_of_a_hold_and_says_what_was_played(house: House) -> None:
+    """`hold` comes when speech is held; `reached` and the delay of `stats` come to the session in seconds."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    house.session.events.offer(HoldEvent(3, held=True))
+    assert await viewer.hear("hold") == {"type": "hold", "turn": 3, "held": True}
+    await viewer.ask("reached", at=12.5)
+    await viewer.ask("stats", fps=25.0)
+    await viewer.ask("stats", delayMs=180)
+    assert house.session.reached_s == [12.5]
+    assert house.session.delays_s == [0.18]
 
 
 async def test_frames_go_to_a_peer_once_it_is_connected(house: House) -> None:

@@ -50,6 +50,12 @@ export interface Interrupt {
   type: "interrupt";
 }
 
+export interface Reached {
+  type: "reached";
+  /** Media time, in seconds, that was played last before the silence. */
+  at: number;
+}
+
 export interface SwapAvatar {
   type: "avatar";
   id: string;
@@ -62,6 +68,7 @@ export interface Stats {
   frames: number;
   firstFrameMs: number | null;
   avSkewMs: number | null;
+  delayMs: number | null;
 }
 
 export interface Ping {
@@ -81,6 +88,7 @@ export type ClientMessage =
   | MediaUse
   | Say
   | Interrupt
+  | Reached
   | SwapAvatar
   | Stats
   | Ping
@@ -117,6 +125,13 @@ export interface Turn {
   type: "turn";
   turn: number;
   state: TurnState;
+}
+
+export interface Hold {
+  type: "hold";
+  turn: number;
+  /** false: it goes on. */
+  held: boolean;
 }
 
 export interface Text {
@@ -183,6 +198,7 @@ export type ServerMessage =
   | Welcome
   | Answer
   | Turn
+  | Hold
   | Text
   | Subtitle
   | Notice
