@@ -210,6 +210,11 @@ class Session:
             raise SessionClosed("The session has ended.", "Start a new one.")
         self.playout.outputs = (*self.playout.outputs, output)
 
+    def remove_output(self, output: Output) -> None:
+        """Send no more frames there, and close it. No effect if it is none of the session's outputs."""
+        if output in self.playout.outputs:
+            self._give_up(output)
+
     async def swap_avatar(self, context: TurnContext) -> None:
         """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
         self.interrupt()

@@ -156,7 +156,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     )
 
     if settings.livetalking:
-        app.include_router(livetalking_router(home.talk.clients, home.desk.uploads, settings))
+        app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, home.desk.uploads, settings))
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:

@@ -4,6 +4,7 @@ VivavoceError          the root: models/errors.py
 ├── AddressFull        viewers from this address have as many places as one address may have (an AtCapacity)
 ├── QueueFull          too many jobs wait already
 ├── JobNotFound        no job of that id
+├── RecordingNotFound  no recording of that id
 ├── UploadTooLarge     an upload is over the limit; found while reading, not after
 └── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
 
@@ -22,6 +23,7 @@ __all__ = [
     "AvatarBeingPrepared",
     "JobNotFound",
     "QueueFull",
+    "RecordingNotFound",
     "UnsupportedMedia",
     "UploadTooLarge",
 ]
@@ -39,6 +41,11 @@ class QueueFull(VivavoceError):
 
 class JobNotFound(VivavoceError):
     code = "job_not_found"
+    http_status = 404
+
+
+class RecordingNotFound(VivavoceError):
+    code = "recording_not_found"
     http_status = 404
 
 

@@ -14,11 +14,13 @@ from pipeline.transports.loops import LoopCache
 from portal.admission import Admission
 from portal.api.allowances import OFFERS_EACH
 from portal.api.backends import backends_router
+from portal.api.recordings import recordings_router
 from portal.api.session_socket import SessionSocket
 from portal.api.transports import BackendTransports
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.jobs.records import Job
 from portal.livetalking.clients import Clients
+from portal.recordings import Recordings
 from portal.sessions import SessionManager
 from portal.settings import Settings
 
@@ -37,6 +39,7 @@ class Talk:
     sessions: SessionManager
     loops: LoopCache
     socket: SessionSocket
+    recordings: Recordings
     clients: Clients
     "of LiveTalking's API; none come unless it is on"
 
@@ -61,9 +64,11 @@ class Talk:
             bitrate_bps=settings.video_bitrate_bps,
             jpeg_quality=settings.jpeg_quality,
         )
+        recordings = Recordings(settings, engine.clock)
         socket = SessionSocket(
             sessions,
             transports,
+            recordings,
             engine.clock,
             settings.ice_servers,
             sockets=settings.max_sessions + SPARE_SOCKETS,
@@ -71,13 +76,15 @@ class Talk:
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
         )
         clients = Clients(sessions, socket.seats, transports, socket.allowances, settings.max_sessions)
-        return cls(settings, engine, sessions, loops, socket, clients)
+        return cls(settings, engine, sessions, loops, socket, recordings, clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await self.engine.start()
             stack.push_async_callback(self.engine.aclose)
+            await self.recordings.start()
+            stack.push_async_callback(self.recordings.aclose)
             await self.sessions.start()
             stack.push_async_callback(self.sessions.aclose)
             stack.push_async_callback(self.socket.aclose)
@@ -93,4 +100,9 @@ class Talk:
         def exposition() -> Response:
             return Response(self.engine.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-        return [self.socket.router, backends_router(BackendCatalogue(self.settings, self.engine.clock)), metrics]
+        return [
+            self.socket.router,
+            recordings_router(self.recordings),
+            backends_router(BackendCatalogue(self.settings, self.engine.clock)),
+            metrics,
+        ]

@@ -25,6 +25,7 @@ from portal.api.lane import Lane
 from portal.api.seats import LiveSession, Outbox, Seat, Seats
 from portal.api.transports import Transports
 from portal.api.viewer_socket import ViewerSocket
+from portal.recordings import Recording, Recordings
 
 __all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SUPERSEDED", "Connection", "Sessions", "Shared"]
 
@@ -64,6 +65,7 @@ class Shared:
     seats: Seats
     transports: Transports
     allowances: SocketAllowances
+    recordings: Recordings
     clock: Clock
     ice_servers: Sequence[dict[str, object]]
     "as RTCPeerConnection takes them"
@@ -194,6 +196,15 @@ class Connection:
                     await seat.leave_websocket()
             case messages.Say(text=text, mode=mode):
                 seat.session.say(text, mode)
+                if mode == "chat":
+                    self._shared.recordings.note_question(seat.session, text)
+            case messages.RecordSession(on=True):
+                recording = self._shared.recordings.begin(
+                    seat.session, lambda ended: seat.outbox.post(_recording_facts(ended))
+                )
+                self._answers.post({"type": "recording", "state": "on", "id": recording.id, "name": recording.name})
+            case messages.RecordSession():
+                await self._shared.recordings.end(seat.session)
             case messages.SwapAvatar(id=avatar_id):
                 await self._shared.sessions.swap_avatar(seat.session, avatar_id)
                 self._answers.post({"type": "avatar", **_picture_facts(seat.session.bundle)})
@@ -298,6 +309,15 @@ class Connection:
             self._delivery = None
         await self._media_lane.clear()
         await self._lane.clear()
+
+
+def _recording_facts(recording: Recording) -> messages.ServerMessage:
+    """What a viewer is told of a recording that has ended."""
+    facts: messages.ServerMessage = {"type": "recording", "id": recording.id, "name": recording.name}
+    trouble = recording.trouble
+    if trouble is None:
+        return {**facts, "state": "done"}
+    return {**facts, "state": "failed", "code": trouble.code, "message": trouble.message, "hint": trouble.hint}
 
 
 def _picture_facts(bundle: AvatarBundle) -> messages.ServerMessage:

@@ -35,6 +35,7 @@ __all__ = [
     "Offer",
     "Ping",
     "Reached",
+    "RecordSession",
     "Remark",
     "Say",
     "ServerMessage",
@@ -131,6 +132,13 @@ class SwapAvatar(_Message):
     id: _Name
 
 
+class RecordSession(_Message):
+    """Begin or end a recording of the session."""
+
+    type: Literal["record"]
+    on: bool
+
+
 class Stats(_Message):
     """What the client sees, for the server's log and for its idea of what was played."""
 
@@ -155,7 +163,9 @@ class Bye(_Message):
     type: Literal["bye"]
 
 
-ClientMessage = Hello | Offer | Candidate | MediaUse | Say | Interrupt | Reached | SwapAvatar | Stats | Ping | Bye
+ClientMessage = (
+    Hello | Offer | Candidate | MediaUse | Say | Interrupt | Reached | SwapAvatar | RecordSession | Stats | Ping | Bye
+)
 
 ServerMessage: TypeAlias = dict[str, object]
 """What is sent to a client, before it becomes JSON."""
@@ -177,6 +187,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Hello: 10,
     MediaUse: 10,
     SwapAvatar: 10,
+    RecordSession: 10,
     Offer: 20,  # a peer connection takes 10 to 30 ms
 }
 CHEAP_BYTES = 8192
@@ -218,7 +229,20 @@ def _explain(error: ValidationError) -> str:
     return f"The message is not understood: {where + ': ' if where else ''}{first['msg']}."
 
 
-_KNOWN_TYPES = ("hello", "offer", "candidate", "media", "say", "interrupt", "reached", "avatar", "stats", "ping", "bye")
+_KNOWN_TYPES = (
+    "hello",
+    "offer",
+    "candidate",
+    "media",
+    "say",
+    "interrupt",
+    "reached",
+    "avatar",
+    "record",
+    "stats",
+    "ping",
+    "bye",
+)
 
 
 def event_message(event: SessionEvent) -> ServerMessage:

@@ -21,6 +21,7 @@ from portal.api.viewer_socket import ViewerSocket
 from portal.http.errors import told
 from portal.http.limits import Shares, TooMany, TooOften
 from portal.http.proxies import address_of, is_local
+from portal.recordings import Recordings
 
 __all__ = ["GRACE_S", "SessionSocket"]
 
@@ -41,6 +42,7 @@ class SessionSocket:
         self,
         sessions: Sessions,
         transports: Transports,
+        recordings: Recordings,
         clock: Clock,
         ice_servers: Sequence[IceServer] = (),
         grace_s: float = GRACE_S,
@@ -56,6 +58,7 @@ class SessionSocket:
             seats=self.seats,
             transports=transports,
             allowances=self.allowances,
+            recordings=recordings,
             clock=clock,
             ice_servers=[_browser_ice_server(server) for server in ice_servers],
         )

@@ -96,7 +96,9 @@ class Client:
         self.seat = seat
         self.ended = asyncio.Event()
         "set when the session has ended by itself, e.g. because nobody had said anything for a long time"
-        self._session = session
+        self.session = session
+        self.recording = ""
+        "id of the last one"
         self._speech = SpeechEvents()
         self._followers: list[Follower] = []
         self._recordings: dict[int, Path] = {}  # by the turns that speak them
@@ -108,11 +110,11 @@ class Client:
 
     def facts(self) -> dict[str, object]:
         """See Session.stats()."""
-        return self._session.stats()
+        return self.session.stats()
 
     def say(self, text: str, mode: str, extra: Mapping[str, object]) -> None:
         """Speak a text (echo) or answer it (chat), after what is being said. Raises what Session.say() raises."""
-        turn = self._session.say(text, mode, interrupts=False)
+        turn = self.session.say(text, mode, interrupts=False)
         if mode == "echo":
             self._speech.expect(turn, unit="whole", text=text, extra=extra)
         else:
@@ -120,12 +122,12 @@ class Client:
 
     def speak(self, recording: Recording) -> None:
         """Speak a recording, after what is being said; its file is removed afterwards. Raises BadRequest."""
-        turn = self._session.speak(recording.speech())
+        turn = self.session.speak(recording.speech())
         self._recordings[turn] = recording.path
         self._speech.expect(turn, unit="whole")
 
     def interrupt(self) -> None:
-        self._session.interrupt()
+        self.session.interrupt()
 
     def follow(self) -> Follower:
         """A new stream of events. Raises TooManyFollowers."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
@@ -24,6 +24,7 @@ from pipeline.recording import Recording, open_recording
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import MAX_SPEECH_S, Uploads, limited_form
 from portal.livetalking.clients import Client, Clients, Follower
+from portal.recordings import Recordings
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -73,6 +74,10 @@ class AudioType(OfSession):
     audiotype: int
 
 
+class RecordWish(OfSession):
+    type: Literal["start_record", "end_record"]
+
+
 class LiveTalkingRoute(APIRoute):
     """A route whose errors answer as LiveTalking's: HTTP 200, `code` -1 and a message."""
 
@@ -101,7 +106,7 @@ def failed(message: str) -> JSONResponse:
     return JSONResponse({"code": -1, "msg": message})
 
 
-def livetalking_router(clients: Clients, uploads: Uploads, settings: Settings) -> APIRouter:
+def livetalking_router(clients: Clients, recordings: Recordings, uploads: Uploads, settings: Settings) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
 
     @router.post("/offer")
@@ -127,6 +132,8 @@ def livetalking_router(clients: Clients, uploads: Uploads, settings: Settings) -
         if asked.interrupt:
             client.interrupt()
         client.say(asked.text, asked.type, {"tts": asked.tts} if asked.tts else {})
+        if asked.type == "chat":
+            recordings.note_question(client.session, asked.text)
         return ok()
 
     @router.post("/humanaudio")
@@ -161,6 +168,28 @@ def livetalking_router(clients: Clients, uploads: Uploads, settings: Settings) -
         clients.find(asked.sessionid)
         return ok() if asked.audiotype in (0, 1) else failed(NO_ACTIONS)
 
+    @router.post("/record")
+    async def record(request: Request) -> Response:
+        """{sessionid, type: start_record or end_record}. Once it has ended its file is at /record/{sessionid}."""
+        asked = _parse(RecordWish, await request.body())
+        client = clients.find(asked.sessionid)
+        if asked.type == "start_record":
+            client.recording = recordings.begin(client.session).id
+        else:
+            ended = await recordings.end(client.session)
+            if ended.trouble is not None:
+                raise ended.trouble
+        return ok()
+
+    @router.get("/record/{sessionid}")
+    async def recorded(sessionid: str) -> Response:
+        """The last recording of a session that is open, as MP4; 404 with a text, as in LiveTalking."""
+        try:
+            path = recordings.path(clients.find(sessionid).recording, "mp4")
+        except VivavoceError as error:
+            return PlainTextResponse(error.message, status_code=404)
+        return FileResponse(path, media_type="video/mp4", filename=f"{sessionid}.mp4")
+
     @router.post("/close")
     async def close(request: Request) -> Response:
         """Ours: end the session now, rather than with its connection."""
@@ -185,7 +214,14 @@ def livetalking_router(clients: Clients, uploads: Uploads, settings: Settings) -
     @router.get("/api/admin/sessions")
     async def admin_sessions() -> Response:
         _require_admin(settings)
-        return ok({"sessions": [_session_view(client, settings) for client in clients.all()]})
+        return ok(
+            {
+                "sessions": [
+                    _session_view(client, settings, recordings.of(client.session) is not None)
+                    for client in clients.all()
+                ]
+            }
+        )
 
     return router
 
@@ -249,12 +285,12 @@ def _config_of(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _session_view(client: Client, settings: Settings) -> Mapping[str, object]:
+def _session_view(client: Client, settings: Settings, recording: bool) -> Mapping[str, object]:
     facts = client.facts()
     return {
         "sessionid": client.id,
         "speaking": client.is_speaking,
-        "recording": False,
+        "recording": recording,
         "model": settings.lipsync,
         "avatar_id": facts["avatar"],
         "REF_FILE": settings.voice,

@@ -279,6 +279,10 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         # jobs
         "error.job_not_found": "找不到这个任务。",
         "hint.job_not_found": "它可能已被移除。",
+        "error.recording_not_found": "找不到这段录像。",
+        "hint.recording_not_found": "它可能还在录制，或已过保留时间。请重新录制。",
+        "error.session_not_found": "找不到这个会话。",
+        "hint.session_not_found": "它可能已经结束，请重新建立会话。",
         "error.job_cancelled": "准备工作已取消。",
         "hint.job_cancelled": "请点击“开始”，重新准备。",
         "error.queue_full": "等待中的任务太多。",

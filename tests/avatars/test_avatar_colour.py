@@ -18,7 +18,7 @@ from avatars.colour import bt709_frame, matrix_profile
 from avatars.errors import BadMedia
 from avatars.media import clip_frames, read_photo
 from avatars.preview import encode_preview
-from pipeline.render import ClipWriter
+from pipeline.clip_writer import ClipWriter
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
 
 pytestmark = pytest.mark.thorough

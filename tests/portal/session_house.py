@@ -170,6 +170,31 @@ class FakeTransports:
         return self.made[-1]
 
 
+class FakeRecordings:
+    """Remembers what it is asked to do; a recording ends at once when it is asked to."""
+
+    def __init__(self) -> None:
+        self.running: dict[FakeSession, Any] = {}
+        self.questions: list[str] = []
+
+    def begin(self, session: FakeSession, on_end: Callable[[Any], None]) -> Any:
+        if session in self.running:
+            raise BadRequest("This session is being recorded already.")
+        self.running[session] = SimpleNamespace(id="r1", name="Woman - now", trouble=None, on_end=on_end)
+        return self.running[session]
+
+    async def end(self, session: FakeSession) -> Any:
+        if session not in self.running:
+            raise BadRequest("This session is not being recorded.")
+        recording = self.running.pop(session)
+        recording.on_end(recording)
+        return recording
+
+    def note_question(self, session: FakeSession, text: str) -> None:
+        if session in self.running:
+            self.questions.append(text)
+
+
 class Viewer:
     """The browser's end of one socket, spoken to the ASGI app directly: same loop, no threads, no ports."""
 
@@ -295,9 +320,11 @@ class House:
         self.clock = ManualClock()
         self.sessions = FakeSessions()
         self.transports = FakeTransports()
+        self.recordings = FakeRecordings()
         self.socket = SessionSocket(
             self.sessions,
             self.transports,
+            cast(Any, self.recordings),
             self.clock,
             ice_servers=[IceServer(("turn:turn.test",), "u", "c")],
             sockets=30,

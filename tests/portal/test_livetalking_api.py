@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import av
 import httpx
 import numpy as np
 import pytest
@@ -185,6 +186,23 @@ async def test_what_is_no_recording_is_refused(caller: Caller, portal: PortalPro
         answer = await caller.post("/humanaudio", data=data, files=files)
         assert answer["code"] == -1 and answer["msg"]
     assert not list((portal.log.parent / "uploads").iterdir())
+
+
+async def test_a_session_is_recorded(caller: Caller) -> None:
+    """start_record, end_record, and the file at /record/{sessionid}; before that it is a 404 with a text."""
+    await caller.start()
+    await caller.shown()
+    assert (await caller.http.get(f"/record/{caller.session}")).status_code == 404
+    assert await caller.ask("/record", type="start_record") == {"code": 0, "msg": "ok"}
+    await caller.ask("/human", text="Hello there.", type="echo")
+    await caller.loud()
+    assert await caller.ask("/record", type="end_record") == {"code": 0, "msg": "ok"}
+    file = await caller.http.get(f"/record/{caller.session}")
+    assert file.headers["content-type"] == "video/mp4"
+    with av.open(io.BytesIO(file.content)) as clip:
+        sound = np.concatenate([frame.to_ndarray().ravel() for frame in clip.decode(audio=0)])
+    assert np.abs(sound).max() > 0.1
+    assert (await caller.ask("/record", type="end_record"))["code"] == -1
 
 
 async def test_one_more_session_is_refused_in_its_words(http: httpx.AsyncClient) -> None:

@@ -3,7 +3,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from portal.admission import Admission
 from portal.api.session_socket import SessionSocket
 from portal.errors import AddressFull, AvatarBeingPrepared
 from portal.sessions import SessionManager
-from tests.portal.session_house import FakeTransports, Viewer
+from tests.portal.session_house import FakeRecordings, FakeTransports, Viewer
 
 IDLE_S = 60.0
 
@@ -243,7 +243,7 @@ async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
     replace_backend(monkeypatch, "lipsync", "flash", f"{__name__}:LoadsSlowly")
     write_grey_avatar(tmp_path / "avatars" / "slow")
     clock = manager.engine.clock
-    socket = SessionSocket(manager, FakeTransports(), clock)
+    socket = SessionSocket(manager, FakeTransports(), cast(Any, FakeRecordings()), clock)
     app = FastAPI()
     app.include_router(socket.router)
     viewer = await Viewer(app).connect()

@@ -61,6 +61,11 @@ export interface SwapAvatar {
   id: string;
 }
 
+export interface RecordSession {
+  type: "record";
+  on: boolean;
+}
+
 export interface Stats {
   type: "stats";
   transport: string | null;
@@ -90,6 +95,7 @@ export type ClientMessage =
   | Interrupt
   | Reached
   | SwapAvatar
+  | RecordSession
   | Stats
   | Ping
   | Bye;

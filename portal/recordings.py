@@ -1,0 +1,211 @@
+"""Recordings of sessions: begun and ended by their viewers, kept for a while, found by an id that only they know."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from avatars.bundle import AvatarBundle
+from avatars.disk import require_room
+from models.errors import VivavoceError
+from pipeline.clip_label import ClipLabel, label_language
+from pipeline.clock import Clock
+from pipeline.errors import BadRequest
+from pipeline.interfaces import Output
+from pipeline.recorder import Recorder
+from portal.errors import RecordingNotFound
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["FILES", "RecordableSession", "Recording", "Recordings"]
+
+logger = logging.getLogger(__name__)
+
+FILES = ("mp4", "vtt", "json")
+VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
+SWEEP_S = 600.0
+UNWRITTEN = "the recording ends here"
+UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
+
+
+class RecordableSession(Protocol):
+    """What is needed here of pipeline.session.Session."""
+
+    id: str
+
+    @property
+    def bundle(self) -> AvatarBundle: ...
+    def add_output(self, output: Output) -> None: ...
+    def remove_output(self, output: Output) -> None: ...
+
+
+@dataclass(eq=False)
+class Recording:
+    """One that is being made, or was."""
+
+    id: str
+    name: str
+    "of its files, for people: who spoke, and when it began"
+    session: RecordableSession
+    recorder: Recorder
+    on_end: Callable[[Recording], None]
+    kept: asyncio.Event = field(default_factory=asyncio.Event)
+    "set once its files are there, or will not be"
+
+    @property
+    def trouble(self) -> VivavoceError | None:
+        """Why it has ended by itself, or was not kept."""
+        return self.recorder.trouble
+
+
+class Recordings:
+    """All recordings of this process, below `<data_dir>/recordings`, each in a folder of its own.
+
+    A session has one at a time. Files are removed `recordings_keep_h` hours after their end.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._folder = settings.data_dir / "recordings"
+        self._running: dict[str, Recording] = {}  # by session
+        self._keeping: dict[Recording, asyncio.Task[None]] = {}
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        if self._sweeping is None:
+            self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="recordings-sweep")
+
+    def begin(
+        self, session: RecordableSession, on_end: Callable[[Recording], None] = lambda _recording: None
+    ) -> Recording:
+        """Record a session from the next frame on.
+
+        on_end: called once its files are there, or will not be (see `trouble`), whatever ended it.
+
+        Raises BadRequest (it is recorded already, recording is switched off), DiskFull, RenderError.
+        """
+        if not self._settings.recording:
+            raise BadRequest("Recording is switched off here.", "Ask the operator: the setting is `recording`.")
+        if session.id in self._running:
+            raise BadRequest("This session is being recorded already.", "End that recording first.")
+        room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
+        room()
+        bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
+        name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now():%Y-%m-%d %H.%M}").strip()
+        recorder = Recorder(
+            self._folder / recording_id / "recording.mp4",
+            bundle.width,
+            bundle.height,
+            label=self._label(bundle),
+            title=name,
+            longest_s=self._settings.recording_longest_s,
+            check_room=room,
+        )
+        recording = Recording(recording_id, name, session, recorder, on_end)
+        try:
+            session.add_output(recorder)
+        except BaseException:
+            self._keeping[recording] = asyncio.create_task(self._keep(recording))
+            raise
+        self._running[session.id] = recording
+        self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
+        return recording
+
+    def of(self, session: RecordableSession) -> Recording | None:
+        """The recording that is being made of a session."""
+        return self._running.get(session.id)
+
+    def note_question(self, session: RecordableSession, text: str) -> None:
+        """What the viewer asked now belongs into the transcript of a recording that is being made."""
+        recording = self.of(session)
+        if recording is not None:
+            recording.recorder.note_question(text)
+
+    async def end(self, session: RecordableSession) -> Recording:
+        """End a session's recording; returns when its files are there. Raises BadRequest: there is none."""
+        recording = self._running.get(session.id)
+        if recording is None:
+            raise BadRequest("This session is not being recorded.", "Begin a recording first.")
+        session.remove_output(recording.recorder)
+        await recording.kept.wait()
+        return recording
+
+    def path(self, recording_id: str, kind: str) -> Path:
+        """A file of a recording: mp4, vtt or json. Raises RecordingNotFound."""
+        path = self._folder / recording_id / f"recording.{kind}"
+        if kind not in FILES or not VALID_ID.fullmatch(recording_id) or not path.is_file():
+            raise RecordingNotFound(
+                "There is no such recording.", "It may still be running, or its time is over. Record again."
+            )
+        return path
+
+    def file_name(self, recording_id: str, kind: str) -> str:
+        """What a file is called when it is downloaded."""
+        told = json.loads(self.path(recording_id, "json").read_text(encoding="utf-8"))
+        return f"{told['name']}.{kind}"
+
+    async def aclose(self) -> None:
+        """Complete what is being recorded. Idempotent."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+            self._sweeping = None
+        for recording in tuple(self._keeping):
+            await recording.recorder.aclose()
+        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+
+    async def _keep(self, recording: Recording) -> None:
+        """Wait for a recording's end, whatever brings it, and write its transcript."""
+        try:
+            await recording.recorder.over.wait()
+            recording.session.remove_output(recording.recorder)
+            await asyncio.to_thread(self._write_transcript, recording)
+        finally:
+            self._running.pop(recording.session.id, None)
+            self._keeping.pop(recording, None)
+            recording.kept.set()
+            recording.on_end(recording)
+
+    def _write_transcript(self, recording: Recording) -> None:
+        folder, transcript = self._folder / recording.id, recording.recorder.transcript
+        if not (folder / "recording.mp4").is_file():  # there was no frame, or no room
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        told = {"name": recording.name, "duration_s": recording.recorder.duration_s, "entries": transcript.entries}
+        try:
+            (folder / "recording.vtt").write_text(transcript.vtt(), encoding="utf-8")
+            text = json.dumps(told, default=lambda entry: entry.fields(), ensure_ascii=False, indent=1)
+            (folder / "recording.json").write_text(text, encoding="utf-8")
+        except OSError as error:
+            logger.warning("The transcript of a recording cannot be written: %s", error)
+
+    def _label(self, bundle: AvatarBundle) -> ClipLabel | None:
+        if self._settings.clip_label == "off":
+            return None
+        return ClipLabel(bundle, label_language(bundle.name), always=self._settings.clip_label == "always")
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.to_thread(self._sweep)
+            await self._clock.sleep_until(self._clock.now_s() + SWEEP_S)
+
+    def _sweep(self) -> None:
+        """Remove what is older than it may be, and what a crash left."""
+        running = {recording.id for recording in self._keeping}
+        oldest = time.time() - 3600 * self._settings.recordings_keep_h
+        for folder in self._folder.glob("*"):
+            if folder.name not in running and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)

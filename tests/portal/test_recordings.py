@@ -1,0 +1,156 @@
+"""Recordings of real sessions: begun, ended, kept, fetched, swept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import av
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from pipeline.clock import ManualClock
+from pipeline.engine import Engine
+from pipeline.errors import BadRequest
+from portal.api.recordings import recordings_router
+from portal.errors import RecordingNotFound
+from portal.recordings import Recording, Recordings
+from portal.settings import Settings
+from tests.pipeline.conftest import make_small_bundle
+from tests.session_room import MEASURED, Room
+
+WITHIN_S = 20.0
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    clock = ManualClock()
+    engine = Engine(clock=clock)
+    await engine.start()
+    session = await engine.open_session("s1", make_small_bundle(tmp_path / "small"), MEASURED)
+    yield Room(engine, session, clock)
+    await engine.aclose()
+
+
+@pytest.fixture
+async def recordings(room: Room, tmp_path: Path) -> AsyncIterator[Recordings]:
+    kept = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0, recording_longest_s=60), room.clock)
+    await kept.start()
+    yield kept
+    await kept.aclose()
+    await kept.aclose()
+
+
+async def ended(recording: Recording) -> Recording:
+    async with asyncio.timeout(WITHIN_S):
+        await recording.kept.wait()
+    return recording
+
+
+def seconds_of_sound(path: Path) -> float:
+    """Of pictures some are left out here: the manual clock is faster than any encoder."""
+    with av.open(str(path)) as file:
+        return sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
+
+
+async def test_a_recording_has_what_was_played_and_who_said_what(room: Room, recordings: Recordings) -> None:
+    """MP4, WebVTT and JSON, under the avatar's name; the session goes on as before."""
+    recording = recordings.begin(room.session)
+    await room.pass_time(1)
+    recordings.note_question(room.session, "How are you?")
+    room.session.say("Fine, thank you.", "echo")
+    await room.pass_time(3)
+    assert await recordings.end(room.session) is recording
+    assert recording.trouble is None and recordings.of(room.session) is None
+    assert 3.9 < seconds_of_sound(recordings.path(recording.id, "mp4")) < 4.1
+    told = json.loads(recordings.path(recording.id, "json").read_text(encoding="utf-8"))
+    assert [(entry["role"], entry["text"]) for entry in told["entries"]] == [
+        ("user", "How are you?"),
+        ("assistant", "Fine, thank you."),
+    ]
+    assert "<v Avatar>Fine, thank you." in recordings.path(recording.id, "vtt").read_text(encoding="utf-8")
+    assert recordings.file_name(recording.id, "mp4").startswith("small - ")
+    await room.pass_time(0.2)
+    assert not room.session.closed and room.session.playout.outputs == ()
+
+
+async def test_it_is_kept_when_the_session_ends(room: Room, recordings: Recordings) -> None:
+    """Whoever closes the page in the middle of a recording has it all the same."""
+    told: list[Recording] = []
+    recording = recordings.begin(room.session, told.append)
+    await room.pass_time(1)
+    await room.engine.close_session(room.session)
+    await ended(recording)
+    assert told == [recording] and seconds_of_sound(recordings.path(recording.id, "mp4")) > 0.9
+
+
+async def test_one_at_a_time(room: Room, recordings: Recordings) -> None:
+    """A second one is refused while the first runs, and ending none is, too; afterwards another may begin."""
+    with pytest.raises(BadRequest):
+        await recordings.end(room.session)
+    recordings.begin(room.session)
+    with pytest.raises(BadRequest):
+        recordings.begin(room.session)
+    await room.pass_time(0.2)
+    await recordings.end(room.session)
+    recordings.begin(room.session)
+
+
+async def test_an_operator_can_switch_it_off(room: Room, tmp_path: Path) -> None:
+    """Then no session can be recorded."""
+    with pytest.raises(BadRequest, match="switched off"):
+        Recordings(Settings(data_dir=tmp_path, recording=False), room.clock).begin(room.session)
+
+
+async def test_a_full_disk_is_told_and_the_session_goes_on(
+    room: Room, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recording ends with its reason; nothing of it is left."""
+    told: list[Recording] = []
+    recording = recordings.begin(room.session, told.append)
+    await room.pass_time(0.2)
+    monkeypatch.setattr("avatars.disk.shutil.disk_usage", lambda _path: SimpleNamespace(free=-1))
+    await room.pass_time(1.2)
+    await ended(recording)
+    assert told == [recording] and recording.trouble is not None and recording.trouble.code == "disk_full"
+    await room.pass_time(0.2)
+    assert not room.session.closed
+    with pytest.raises(RecordingNotFound):
+        recordings.path(recording.id, "mp4")
+
+
+async def test_files_are_fetched_by_their_id_alone(room: Room, recordings: Recordings) -> None:
+    """With a telling name; other ids, other kinds and paths lead nowhere."""
+    recording = recordings.begin(room.session)
+    await room.pass_time(0.4)
+    await recordings.end(room.session)
+    app = FastAPI()
+    app.include_router(recordings_router(recordings))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        fetched = await client.get(f"/api/recordings/{recording.id}.mp4")
+        assert fetched.status_code == 200 and fetched.headers["content-type"] == "video/mp4"
+        assert "small - " in unquote(fetched.headers["content-disposition"])
+        for address in (f"{recording.id}.exe", "nobody.mp4", "..%2F..%2Fx.mp4", f"{recording.id[:-1]}.mp4"):
+            assert (await client.get(f"/api/recordings/{address}")).status_code == 404
+
+
+async def test_they_are_removed_after_their_time(room: Room, recordings: Recordings, tmp_path: Path) -> None:
+    """What is old goes; what runs stays, however old it is."""
+    recording = recordings.begin(room.session)
+    await room.pass_time(0.4)
+    folder = tmp_path / "data" / "recordings"
+    (folder / "left-by-a-crash").mkdir()
+    for path in (folder / recording.id, folder / "left-by-a-crash"):
+        os.utime(path, (0, 0))
+    recordings._sweep()
+    assert {path.name for path in folder.iterdir()} == {recording.id}
+    await recordings.end(room.session)
+    os.utime(folder / recording.id, (0, 0))
+    recordings._sweep()
+    assert not list(folder.iterdir())
