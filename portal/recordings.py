@@ -73,7 +73,7 @@ class Recording:
 class Recordings:
     """All recordings of this process, below `<data_dir>/recordings`, each in a folder of its own.
 
-    A session has one at a time. Files are removed `recordings_keep_h` hours after their end.
+    A session has one at a time. Files are removed `recordings_keep_s` seconds after their end.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -205,7 +205,7 @@ class Recordings:
     def _sweep(self) -> None:
         """Remove what is older than it may be, and what a crash left."""
         running = {recording.id for recording in self._keeping}
-        oldest = time.time() - 3600 * self._settings.recordings_keep_h
+        oldest = time.time() - self._settings.recordings_keep_s
         for folder in self._folder.glob("*"):
             if folder.name not in running and folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True)

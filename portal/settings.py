@@ -232,7 +232,7 @@ class Settings(BaseSettings):
     )
     recording: bool = Field(True, description="viewers may record their sessions and download the recording")
     recording_longest_s: float = Field(3600.0, ge=1, description="seconds after which a recording ends by itself")
-    recordings_keep_h: float = Field(24.0, gt=0, description="hours for which a recording can be downloaded")
+    recordings_keep_s: float = Field(86_400.0, gt=0, description="seconds for which a recording can be downloaded")
     worker: bool = Field(
         True, description="let the portal start the worker process that runs jobs; off: run `launch.py worker` yourself"
     )
