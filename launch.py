@@ -100,10 +100,20 @@ VOICES = (
         "espeak：eSpeak NG 采用 GPL 第 3 版或更高版本许可，作为独立程序运行。",
     ),
 )
+EARS = PackageList(
+    "ears",
+    disk_bytes=600_000_000,
+    terms="ears: recognises speech on this machine, 320 MB. Whisper base, Silero VAD and faster-whisper are under the "
+    "MIT licence, Smart Turn under BSD-2-Clause, pywebrtc-audio under Apache-2.0.\n"
+    "ears：在本机识别语音，占用 320 MB。Whisper base、Silero VAD、faster-whisper 采用 MIT 许可证，"
+    "Smart Turn 采用 BSD-2-Clause，pywebrtc-audio 采用 Apache-2.0。",
+)
+WHEN_ASKED_FOR = (*VOICES, EARS)
+"What `fetch` installs by name."
 STUDIO = PackageList("studio", disk_bytes=500_000_000)
 NOTEBOOKS = PackageList("notebooks", disk_bytes=200_000_000)
 TEST = PackageList("test", disk_bytes=800_000_000)
-LISTS = (CORE, NEURAL, *VOICES, STUDIO, NOTEBOOKS, TEST)
+LISTS = (CORE, NEURAL, *WHEN_ASKED_FOR, STUDIO, NOTEBOOKS, TEST)
 FORMER_NAMES = {f"requirements-{one.name}.txt": one.name for one in LISTS}
 "How stamps of Vivavoce 0.1 name these lists."
 
@@ -127,11 +137,11 @@ def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[Pack
         return LISTS
     asked = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
     fetched = set(asked if command == "fetch" else ())
-    voices = {voice.name for voice in VOICES}
+    extras = {one.name for one in WHEN_ASKED_FOR}
     # Whatever else is fetched is a network; `fetch` alone says which there are.
-    wanted = fetched & voices | ({NEURAL.name} if command == "fetch" and (fetched - voices or not fetched) else set())
+    wanted = fetched & extras | ({NEURAL.name} if command == "fetch" and (fetched - extras or not fetched) else set())
     kept = {name for name, state in stamps.items() if state != UNFINISHED}
-    return (CORE, *(one for one in (NEURAL, *VOICES) if one.name in wanted | kept))
+    return (CORE, *(one for one in (NEURAL, *WHEN_ASKED_FOR) if one.name in wanted | kept))
 
 
 def brings_cuda(platform: str, pip_settings: Iterable[str]) -> bool:

@@ -21,6 +21,7 @@ from pipeline.backends import BackendOptions, Backends
 from pipeline.capacity import USABLE_SHARE, DrawingCost
 from pipeline.clock import Clock, SystemClock
 from pipeline.device import DeviceWorker
+from pipeline.ears.hearing import Hearing, HearingChoice
 from pipeline.errors import AtCapacity, BackendUnavailable, SessionClosed
 from pipeline.finishing import Finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
@@ -49,6 +50,7 @@ class Engine:
     finish   what is done to a network's pictures before they are composed
     measure  whether sessions are admitted by what drawing is measured to cost
     limits   how long turns wait, and how much a session may ask
+    hearing  what listens to viewers who speak
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Engine:
         finish: Finish | None = None,
         measure: bool = True,
         limits: Limits | None = None,
+        hearing: HearingChoice | None = None,
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
@@ -66,6 +69,7 @@ class Engine:
         self._own_device = DeviceWorker("cpu", self.clock.now_s)  # for what is no network
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self.backends = Backends(options or {})
+        self.hearing = Hearing(self.backends, options or {}, hearing or HearingChoice())
         self._finish = finish or Finish()
         self._measure = measure
         self._limits = limits or Limits()
@@ -105,7 +109,7 @@ class Engine:
         SessionClosed (after aclose()).
         """
         context = await self._context_with_room(session_id, bundle, choice)
-        session = Session(session_id, context, choice, self.metrics)
+        session = Session(session_id, context, choice, self.metrics, self.hearing)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
         session.start()
@@ -165,6 +169,7 @@ class Engine:
             stack.push_async_callback(asyncio.to_thread, self.executor.shutdown)
             for device in self._all_devices:
                 stack.push_async_callback(device.aclose)
+            stack.push_async_callback(self.hearing.aclose)
             stack.push_async_callback(self.backends.aclose)
             for session in self._sessions.values():
                 stack.push_async_callback(self.close_session, session)

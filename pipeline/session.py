@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from avatars.bundle import AvatarBundle
+from models.errors import VivavoceError
 from pipeline.channel import Channel
+from pipeline.ears.ears import Ears
+from pipeline.ears.events import Failed, Heard, NoWords, Words
+from pipeline.ears.hearing import Hearing
 from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
 from pipeline.history import Exchange, History
 from pipeline.interfaces import Output, Transport
@@ -21,11 +25,16 @@ from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
+    EarsEvent,
+    ErrorEvent,
+    FloatArray,
+    ListenMode,
     MediaFrame,
     Message,
     MetricsEvent,
     NoticeEvent,
     SessionEvent,
+    TranscriptEvent,
     TurnEvent,
     TurnState,
 )
@@ -67,12 +76,16 @@ class _Started:
 class Session:
     """Made by Engine.open_session(). start() before use; aclose() undoes it, twice if need be."""
 
-    def __init__(self, session_id: str, context: TurnContext, choice: Choice, metrics: EngineMetrics) -> None:
+    def __init__(
+        self, session_id: str, context: TurnContext, choice: Choice, metrics: EngineMetrics, hearing: Hearing
+    ) -> None:
         self.id = session_id
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self._context = context
         self._metrics = metrics
+        self._hearing = hearing
+        self._ears: Ears | None = None  # from the first time that somebody switches the microphone on
         self._history = History(context.limits.history_characters)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: deque[_Queued] = deque()
@@ -149,6 +162,50 @@ class Session:
     def speak(self, speech: AsyncIterator[AudioChunk]) -> int:
         """Speak ready audio (queued). Returns the turn's id. Raises BadRequest, SessionClosed."""
         return self._ask(Utterance(speech=speech), None)
+
+    def listen(self, mode: ListenMode, language: str | None = None) -> None:
+        """From now on, take what hear() is given as speech of the viewer, or no longer.
+
+        What is needed is loaded behind it, and what is said meanwhile is heard. language: ISO 639-1, what the viewer
+        speaks; None: not known. Raises BackendUnavailable (what is missing, and the command that brings it),
+        SessionClosed.
+        """
+        if self._closed:
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        if mode != "off":
+            self._hearing.check()
+            if self._ears is None:
+                self._ears = Ears(self._hearing, self._context.clock, self.take_heard)
+                self._ears.start()
+        if self._ears is not None:
+            self._ears.listen(mode, language)
+
+    def hear(self, samples: FloatArray) -> None:
+        """The next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ. Dropped while nobody listens.
+
+        Never waits, never raises. At most 2 s wait to be looked at; beyond that the oldest is dropped and counted.
+        """
+        if self._ears is not None:
+            self._ears.hear(samples)
+
+    def take_heard(self, heard: Heard) -> None:
+        """What the ears report. Words become the next question."""
+        match heard:
+            case EarsEvent():
+                self._post(heard)
+            case Words(text, final, language):
+                self._post(TranscriptEvent(text, final, language))
+                if final:
+                    self._ask_aloud(text)
+            case NoWords(busy):
+                self._post(TranscriptEvent("", True, ""))
+                if busy:
+                    self._post(NoticeEvent("ears_busy", "Too many people speak at one time.", "Say it again."))
+            case Failed(error):
+                self._post(TranscriptEvent("", True, ""))
+                self._post(ErrorEvent(error.code, error.message, error.hint))
+            case _:
+                pass  # where speech begins and ends asks for nothing by itself
 
     def hold(self) -> None:
         """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
@@ -234,6 +291,7 @@ class Session:
             "starved_pictures": playout.starved_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
             "transport": self._transport.name if self._transport else "none",
+            "ears": self._ears.stats() if self._ears else {"mode": "off"},
         }
 
     async def aclose(self) -> None:
@@ -241,6 +299,8 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        if self._ears is not None:
+            await self._ears.aclose()
         self.interrupt()
         for task in reversed(self._tasks):
             task.cancel()
@@ -276,6 +336,12 @@ class Session:
         self._tell(events)
         self._wake.set()
         return turn_id
+
+    def _ask_aloud(self, text: str) -> None:
+        try:
+            self.say(text)
+        except VivavoceError as error:  # asked too often, say: the viewer is told, as if it had been typed
+            self._post(ErrorEvent(error.code, error.message, error.hint))
 
     async def _converse(self) -> None:
         while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "FEATURE_RATE_HZ",
     "FPS",
+    "LISTEN_RATE_HZ",
     "PICTURE_MS",
     "PLAYOUT_RATE_HZ",
     "SAMPLES_PER_PICTURE",
     "AudioChunk",
+    "EarsEvent",
+    "EarsState",
     "ErrorEvent",
     "FacePatch",
     "FeatureWindow",
@@ -30,6 +33,7 @@ __all__ = [
     "HoldEvent",
     "ImageArray",
     "LipSyncRequest",
+    "ListenMode",
     "LoopPosition",
     "MediaFrame",
     "Message",
@@ -39,6 +43,8 @@ __all__ = [
     "SessionEvent",
     "SubtitleEvent",
     "TextEvent",
+    "Transcript",
+    "TranscriptEvent",
     "TurnEvent",
     "TurnState",
 ]
@@ -48,10 +54,14 @@ PICTURE_MS = 1000 // FPS
 PLAYOUT_RATE_HZ = 48_000
 """Rate at which speech is played; never the 16 kHz copy that features use."""
 FEATURE_RATE_HZ = 16_000
+LISTEN_RATE_HZ = 16_000
+"""Rate of a viewer's microphone, as a session takes it."""
 SAMPLES_PER_PICTURE = PLAYOUT_RATE_HZ // FPS  # 1920
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
+ListenMode: TypeAlias = Literal["off", "open", "hold"]
+"""open: speech is found by itself; hold: from here to "off" is one utterance (push to talk)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,16 @@ class MediaFrame:
     "what becomes true when this frame is played"
 
 
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The words that a recogniser found in an utterance."""
+
+    text: str
+    "without space around it; empty if there are no words"
+    language: str
+    "ISO 639-1, empty if unknown"
+
+
 class TurnState(enum.StrEnum):
     QUEUED = "queued"
     THINKING = "thinking"
@@ -228,4 +248,39 @@ class MetricsEvent:
     "e.g. llm_first_token, first_sentence, first_audio, first_frame: milliseconds from say()"
 
 
-SessionEvent = TurnEvent | HoldEvent | TextEvent | SubtitleEvent | NoticeEvent | ErrorEvent | MetricsEvent
+@dataclass(frozen=True, slots=True)
+class TranscriptEvent:
+    """What the viewer said, as far as it is recognised. A final one is asked next; a final empty one was nothing."""
+
+    text: str
+    "of the whole utterance; each event replaces the one before"
+    final: bool
+    language: str
+    "ISO 639-1, empty if unknown"
+
+
+class EarsState(enum.StrEnum):
+    OFF = "off"
+    LISTENING = "listening"
+    HEARING = "hearing"
+    RECOGNISING = "recognising"
+
+
+@dataclass(frozen=True, slots=True)
+class EarsEvent:
+    """What the ears do now: nothing, wait for speech, hear some, or find out its words."""
+
+    state: EarsState
+
+
+SessionEvent: TypeAlias = (
+    TurnEvent
+    | HoldEvent
+    | TextEvent
+    | SubtitleEvent
+    | NoticeEvent
+    | ErrorEvent
+    | MetricsEvent
+    | TranscriptEvent
+    | EarsEvent
+)

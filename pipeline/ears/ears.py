@@ -1,0 +1,397 @@
+"""Ears: what one session hears of its viewer, from the samples of a microphone to words.
+
+    hear() -> inbox -> canceller, voice activity (on a thread) -> utterance -> end of turn -> recogniser -> report()
+
+Time is counted in samples, so what is found does not depend on when sound arrives. Two tasks serve a session: one takes
+sound, the other looks for the words of what was said, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from models.errors import VivavoceError
+from pipeline.audio import AudioFramer
+from pipeline.channel import Channel
+from pipeline.clock import Clock
+from pipeline.ears.events import Failed, Heard, NoWords, SpeechBegan, SpeechEnded, SpeechGoesOn, Words
+from pipeline.ears.hearing import Hearing, Senses
+from pipeline.ears.utterance import (
+    SHORTEST_SPEECH_S,
+    WINDOW_SAMPLES,
+    Step,
+    Utterance,
+    UtteranceFinder,
+)
+from pipeline.errors import EarsBusy, RecognitionError
+from pipeline.interfaces import VoiceActivityStream
+from pipeline.streams import items_and_pauses
+from pipeline.types import LISTEN_RATE_HZ, EarsEvent, EarsState, FloatArray, ListenMode, Transcript
+
+__all__ = ["BACKLOG_S", "Canceller", "Ears"]
+
+logger = logging.getLogger(__name__)
+
+BACKLOG_S = 2.0
+"""Sound that may wait to be looked at; the oldest is dropped and counted. More would make every reaction late."""
+LOADING_BACKLOG_S = 10.0
+"""The same until the networks are loaded: what is said meanwhile is heard."""
+SILENT_MICROPHONE_S = 1.0
+"""A microphone that sends nothing for so long in the middle of an utterance was unplugged: that is silence."""
+COMPLETE = 0.5
+"""Probability from which a pause is taken for the end of a turn."""
+MOST_SAID = 4
+"""Utterances of one session that may wait for their words."""
+MOST_PARTS = 4
+"""Parts of 20 to 30 s of one utterance. Whoever speaks longer gets an answer to what was said so far."""
+PARTIAL_EVERY_S = 1.0
+_WITHOUT_SPACES = frozenset({"zh", "ja", "th"})
+
+
+class Canceller(Protocol):
+    """Takes the avatar's own voice out of what the microphone heard. Used on one thread at a time."""
+
+    def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
+        """(n,) float32 at LISTEN_RATE_HZ as it arrived at that clock time -> (m,), in order; a rest may be kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    samples: FloatArray
+    arrived_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    mode: ListenMode
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An utterance, or a part of a long one."""
+
+    samples: FloatArray | None
+    "None: there was too little speech in it to look for words"
+    final: bool
+    language: str | None
+    early: asyncio.Task[Transcript] | None = None
+    "a run that has begun already, and heard all of the speech"
+
+
+@dataclass(slots=True)
+class _Early:
+    """A run on an utterance that still goes on."""
+
+    task: asyncio.Task[Transcript]
+    utterance: Utterance
+    speech_s: float
+    "of speech that it was given"
+    duration_s: float
+
+
+class Ears:
+    """start() before use; aclose() undoes it, twice if need be. listen() says when anything is heard at all.
+
+    report is called on the event loop with what is heard, in order. canceller is used on a thread of `hearing`.
+    """
+
+    def __init__(
+        self, hearing: Hearing, clock: Clock, report: Callable[[Heard], None], canceller: Canceller | None = None
+    ) -> None:
+        self._hearing = hearing
+        self._clock = clock
+        self._report = report
+        self._canceller = canceller
+        self._inbox: deque[_Sound | _Mode] = deque()
+        self._inbox_samples = 0
+        self._arrived = asyncio.Event()
+        self._senses: Senses | None = None
+        self._stream: VoiceActivityStream | None = None
+        self._framer = AudioFramer(WINDOW_SAMPLES)
+        self._finder = UtteranceFinder(hearing.choice.silence_s)
+        self._wanted: ListenMode = "off"  # the last that was asked for; reached when the sound before it is through
+        self._mode: ListenMode = "off"
+        self._language: str | None = None
+        self._said: Channel[_Said] = Channel(MOST_SAID)
+        self._parts = 0
+        self._early: _Early | None = None
+        self._recognising = False
+        self._state = EarsState.OFF
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heard_samples = self._dropped_samples = self._utterances = self._with_words = 0
+
+    def start(self) -> None:
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._listen_on(), name="ears-listen"),
+                asyncio.create_task(self._find_words(), name="ears-words"),
+            ]
+
+    def listen(self, mode: ListenMode, language: str | None = None) -> None:
+        """Take what hear() is given from here on as speech, or no longer. Sound that came before still counts.
+
+        language: ISO 639-1, what the viewer speaks; None: the operator's choice, or found out.
+        """
+        if self._inbox and isinstance(self._inbox[-1], _Mode):
+            self._inbox.pop()  # nothing was heard in that mode; so modes cannot pile up
+        self._wanted = mode
+        self._inbox.append(_Mode(mode, language))
+        self._arrived.set()
+
+    def hear(self, samples: FloatArray) -> None:
+        """The next (n,) float32 at LISTEN_RATE_HZ. Never waits: too much is dropped, the oldest first."""
+        if not len(samples) or self._wanted == "off":
+            return
+        self._inbox.append(_Sound(samples, self._clock.now_s()))
+        self._inbox_samples += len(samples)
+        most_s = BACKLOG_S if self._senses else LOADING_BACKLOG_S
+        while self._inbox_samples > most_s * LISTEN_RATE_HZ:
+            self._drop_oldest()
+        if self._inbox_samples >= WINDOW_SAMPLES:
+            self._arrived.set()
+
+    def stats(self) -> dict[str, Any]:
+        """A snapshot for people and tests."""
+        return {
+            "mode": self._mode,
+            "state": str(self._state),
+            "recognizer": self._senses.recognition.recognizer.name if self._senses else "",
+            "heard_s": round(self._heard_samples / LISTEN_RATE_HZ, 1),
+            "waiting_ms": round(1000 * self._inbox_samples / LISTEN_RATE_HZ),
+            "dropped_ms": round(1000 * self._dropped_samples / LISTEN_RATE_HZ),
+            "utterances": self._utterances,
+            "with_words": self._with_words,
+        }
+
+    async def aclose(self) -> None:
+        """Stop, without words for what was being said. Idempotent."""
+        tasks, self._tasks = self._tasks, []
+        running = [*tasks, *([self._early.task] if self._early else [])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._inbox.clear()
+
+    # -- sound --
+
+    def _drop_oldest(self) -> None:
+        oldest = next(item for item in self._inbox if isinstance(item, _Sound))
+        self._inbox.remove(oldest)
+        self._inbox_samples -= len(oldest.samples)
+        self._dropped_samples += len(oldest.samples)
+
+    async def _arrivals(self) -> AsyncIterator[_Mode | list[_Sound]]:
+        """What was asked for and heard, in order; sound in one list up to the next change of mode."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._inbox:
+                if isinstance(self._inbox[0], _Mode):
+                    yield self._take_mode()
+                else:
+                    yield self._take_sound()
+
+    def _take_mode(self) -> _Mode:
+        mode = self._inbox.popleft()
+        assert isinstance(mode, _Mode)
+        return mode
+
+    def _take_sound(self) -> list[_Sound]:
+        pieces: list[_Sound] = []
+        while self._inbox and isinstance(piece := self._inbox[0], _Sound):
+            pieces.append(piece)
+            self._inbox.popleft()
+        self._inbox_samples -= sum(len(piece.samples) for piece in pieces)
+        return pieces
+
+    async def _listen_on(self) -> None:
+        def patience_s() -> float | None:
+            return SILENT_MICROPHONE_S if self._finder.utterance and self._mode == "open" else None
+
+        async with aclosing(items_and_pauses(self._arrivals(), patience_s, self._clock)) as arrivals:
+            async for item in arrivals:
+                try:
+                    if isinstance(item, _Mode):
+                        await self._switch(item)
+                    else:
+                        await self._take(item or [self._silence()])
+                except VivavoceError as error:  # of loading: the viewer may try again
+                    self._fall_silent(error)
+                except Exception:  # nobody foresaw it: the session goes on without ears
+                    logger.exception("ears failed")
+                    self._fall_silent(RecognitionError("Listening failed.", "Switch the microphone off and on again."))
+
+    def _silence(self) -> _Sound:
+        return _Sound(np.zeros(round(SILENT_MICROPHONE_S * LISTEN_RATE_HZ), np.float32), self._clock.now_s())
+
+    async def _switch(self, wanted: _Mode) -> None:
+        if wanted.mode != "off" and self._senses is None:
+            self._senses = await self._hearing.loaded()
+        if self._mode == "hold" or wanted.mode == "off":
+            self._end_utterance()
+        if self._mode == "off" and wanted.mode != "off" and self._senses:
+            self._stream = self._senses.vad.stream()
+            self._framer = AudioFramer(WINDOW_SAMPLES)
+        self._mode, self._language = wanted.mode, wanted.language or self._hearing.choice.language
+        if wanted.mode == "hold":
+            if self._finder.utterance is None:
+                self._report(SpeechBegan(self._clock.now_s()))
+            self._finder.hold()
+        self._tell_state()
+
+    def _fall_silent(self, error: VivavoceError) -> None:
+        self._wanted = next((item.mode for item in reversed(self._inbox) if isinstance(item, _Mode)), "off")
+        self._mode, self._stream = "off", None
+        self._finder.take()
+        self._report(Failed(error))
+        self._tell_state()
+
+    async def _take(self, pieces: Sequence[_Sound]) -> None:
+        if self._mode == "off" or self._senses is None:
+            return
+        self._heard_samples += sum(len(piece.samples) for piece in pieces)
+        loop = asyncio.get_running_loop()
+        for window, probability in await loop.run_in_executor(self._senses.executor, self._look, pieces):
+            await self._go_on(self._finder.push(window, probability), pieces[-1].arrived_s)
+
+    def _look(self, pieces: Sequence[_Sound]) -> list[tuple[FloatArray, float]]:
+        """On a thread: windows of 32 ms, each with the probability that somebody speaks in it."""
+        assert self._stream is not None
+        windows: list[FloatArray] = []
+        for piece in pieces:
+            cancel = self._canceller.cancel if self._canceller else None
+            windows += self._framer.push(cancel(piece.samples, piece.arrived_s) if cancel else piece.samples)
+        return [(window, self._stream.push(window)) for window in windows]
+
+    # -- utterances --
+
+    async def _go_on(self, step: Step, arrived_s: float) -> None:
+        utterance = self._finder.utterance
+        if utterance is None or step is Step.NOTHING:
+            return
+        if step is Step.BEGAN:
+            self._report(SpeechBegan(arrived_s - utterance.speech_s))
+            self._tell_state()
+        if step in (Step.BEGAN, Step.GOES_ON):
+            self._report(SpeechGoesOn(utterance.speech_s))
+            self._listen_early(utterance)
+        elif step is Step.LONG:
+            self._cut(utterance)
+        elif step is Step.SILENT or await self._is_complete(utterance):
+            self._end_utterance()
+
+    async def _is_complete(self, utterance: Utterance) -> bool:
+        """Whether the speaker, who pauses, has said all. Sound that arrives meanwhile waits (0.1 s)."""
+        assert self._senses is not None
+        if utterance.speech_s < SHORTEST_SPEECH_S:
+            return False
+        self._listen_early(utterance, pause=True)
+        endpoint, loop = self._senses.endpoint, asyncio.get_running_loop()
+        probability = await loop.run_in_executor(self._senses.executor, endpoint.probability, utterance.samples())
+        return probability >= COMPLETE
+
+    def _end_utterance(self) -> None:
+        utterance = self._finder.take()
+        early, self._early, self._parts = self._early, None, 0
+        if utterance is None:
+            return
+        self._utterances += 1
+        self._report(SpeechEnded())
+        if len(self._said) >= MOST_SAID:
+            self._report(NoWords(busy=True))
+        else:
+            samples = utterance.samples() if utterance.speech_s >= SHORTEST_SPEECH_S else None
+            heard_all = early is not None and early.utterance is utterance and early.speech_s == utterance.speech_s
+            run = early.task if early and heard_all else None
+            self._said.offer(_Said(samples, True, self._language, run))
+        self._tell_state()
+
+    def _cut(self, utterance: Utterance) -> None:
+        """Send on the first part of a long utterance."""
+        self._parts += 1
+        if self._parts >= MOST_PARTS or len(self._said) >= MOST_SAID:
+            self._end_utterance()
+        else:
+            self._said.offer(_Said(utterance.cut(), False, self._language))
+
+    # -- words --
+
+    def _listen_early(self, utterance: Utterance, pause: bool = False) -> None:
+        """Look for words before the end if that is cheap and nobody else waits: every second, and in a pause.
+
+        A run that was begun in a pause has the words ready if the pause turns out to be the end.
+        """
+        assert self._senses is not None
+        recognition, before = self._senses.recognition, self._early
+        is_due = pause or utterance.duration_s - (before.duration_s if before else 0) >= PARTIAL_EVERY_S
+        if not (is_due and recognition.recognizer.partial and recognition.is_idle) or len(self._said) or self._parts:
+            return
+        if before is not None and not before.task.done():
+            return
+        run = asyncio.create_task(recognition.transcribe(utterance.samples(), self._language), name="ears-early")
+        self._early = _Early(run, utterance, utterance.speech_s, utterance.duration_s)
+        run.add_done_callback(lambda done: self._heard_early(done, utterance))
+
+    def _heard_early(self, run: asyncio.Task[Transcript], utterance: Utterance) -> None:
+        if run.cancelled() or run.exception() is not None or utterance is not self._finder.utterance:
+            return  # a failure is reported by the run at the end
+        found = run.result()
+        if found.text:
+            self._report(Words(found.text, final=False, language=found.language))
+
+    async def _find_words(self) -> None:
+        before: list[Transcript] = []  # of the parts of this utterance that came first
+        async for said in self._said:
+            self._recognising = True
+            self._tell_state()
+            try:
+                before = await self._words_of(said, before)
+            except EarsBusy:
+                self._report(NoWords(busy=True))
+                before = []
+            except VivavoceError as error:
+                self._report(Failed(error))
+                before = []
+            except Exception:  # nobody foresaw it: the next utterance may do
+                logger.exception("a recogniser failed")
+                self._report(Failed(RecognitionError("What you said could not be recognised.", "Say it again.")))
+                before = []
+            self._recognising = False
+            self._tell_state()
+
+    async def _words_of(self, said: _Said, before: list[Transcript]) -> list[Transcript]:
+        """Report the words, and give what is known of an utterance that still goes on."""
+        assert self._senses is not None
+        parts = list(before)
+        if said.samples is not None:
+            recognition = self._senses.recognition
+            parts.append(await (said.early or recognition.transcribe(said.samples, said.language)))
+        language = next((part.language for part in parts if part.language), "")
+        text = ("" if language in _WITHOUT_SPACES else " ").join(part.text for part in parts if part.text)
+        if text:
+            self._with_words += said.final
+            self._report(Words(text, said.final, language))
+        elif said.final:
+            self._report(NoWords())
+        return [] if said.final else parts
+
+    def _tell_state(self) -> None:
+        if self._finder.utterance is not None:
+            state = EarsState.HEARING
+        elif self._recognising or len(self._said):
+            state = EarsState.RECOGNISING
+        else:
+            state = EarsState.OFF if self._mode == "off" else EarsState.LISTENING
+        if state is not self._state:
+            self._state = state
+            self._report(EarsEvent(state))

