@@ -156,6 +156,12 @@ class Engine:
             limits=self._limits,
         )
 
+    def exposition(self) -> bytes:
+        """The metrics up to now in Prometheus' text format. Call it on the event loop, which the sessions belong to."""
+        for session in self._sessions.values():
+            session.count_losses()
+        return self.metrics.exposition()
+
     async def close_session(self, session: Session) -> None:
         """End a session. Idempotent."""
         self._sessions.pop(session.id, None)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from avatars.bundle import AvatarBundle
+from pipeline.transports.stats import TransportStats
 from pipeline.types import (
     AudioChunk,
     FacePatch,
@@ -258,3 +259,7 @@ class Transport(Output, Protocol):
 
     It holds 200 ms of pictures. Beyond that the oldest is dropped and counted; its sound is kept.
     """
+
+    def stats(self) -> TransportStats:
+        """Counts since it was made; they never fall, also after aclose()."""
+        ...

@@ -5,28 +5,45 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pipeline.clock import Clock
+from pipeline.interfaces import Transport
+from pipeline.playout import Playout
+from pipeline.transports.stats import TransportStats
 
-__all__ = ["EngineMetrics", "TurnTimes"]
+__all__ = ["EngineMetrics", "Losses", "TurnTimes"]
 
 STAGE_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
 
 class TurnTimes:
-    """When each stage of one turn gave its first result."""
+    """When each part of one turn gave its first result: its marks.
 
-    def __init__(self, clock: Clock) -> None:
+    They count from the moment at which a person asked. A turn that had to wait behind another counts from its own
+    beginning; what waits in a queue is not slow.
+    """
+
+    def __init__(self, clock: Clock, start_s: float | None = None) -> None:
+        """start_s: clock time from which the marks count; None: now."""
         self._clock = clock
-        self._start_s = clock.now_s()
+        self.start_s = clock.now_s() if start_s is None else start_s
         self._first_s: dict[str, float] = {}
 
-    def mark(self, stage: str) -> None:
-        """Note the first time a stage gives something; later marks of the same stage are ignored."""
-        if stage not in self._first_s:
-            self._first_s[stage] = self._clock.now_s() - self._start_s
+    def mark(self, name: str) -> None:
+        """Note the first time that something is reached; later marks of the same name are ignored."""
+        self.note(name, self._clock.now_s())
 
-    def stages_ms(self) -> dict[str, float]:
-        """Milliseconds from the start of the turn, by stage, in the order they happened."""
-        return {stage: round(1000 * seconds, 1) for stage, seconds in self._first_s.items()}
+    def note(self, name: str, at_s: float) -> None:
+        """The same, for what happened at another clock time."""
+        self._first_s.setdefault(name, at_s - self.start_s)
+
+    def at_s(self, name: str) -> float | None:
+        """Clock time of a mark; None if it was not reached."""
+        after_s = self._first_s.get(name)
+        return None if after_s is None else self.start_s + after_s
+
+    def marks_ms(self) -> dict[str, float]:
+        """Milliseconds from the start of the turn, by mark, in the order in which they happened."""
+        in_order = sorted(self._first_s.items(), key=lambda mark: mark[1])
+        return {name: round(1000 * seconds, 1) for name, seconds in in_order}
 
 
 class EngineMetrics:
@@ -42,18 +59,59 @@ class EngineMetrics:
         self.slipped_seconds = Counter(
             "vivavoce_slipped_seconds", "Time by which media clocks gave up catching up", registry=self.registry
         )
+        self.sent_pictures = self._of_transports("vivavoce_sent_pictures", "Pictures that left for a viewer")
+        self.sent_bytes = self._of_transports("vivavoce_sent_bytes", "Encoded pictures and sound that left")
+        self.dropped_pictures = self._of_transports(
+            "vivavoce_dropped_pictures", "Pictures that were too late for a viewer; their sound was kept"
+        )
+        self.dropped_sound = self._of_transports(
+            "vivavoce_dropped_sound_frames",
+            "Frames whose sound was given up, because a viewer took nothing for seconds",
+        )
         self.stage_seconds = Histogram(
             "vivavoce_turn_stage_seconds",
-            "From say() to the first result of a stage",
+            "From the question to each mark of a turn",
             ["stage"],
             buckets=STAGE_BUCKETS_S,
             registry=self.registry,
         )
 
-    def observe_turn(self, stages_ms: dict[str, float]) -> None:
-        for stage, milliseconds in stages_ms.items():
-            self.stage_seconds.labels(stage).observe(milliseconds / 1000)
+    def observe_turn(self, marks_ms: dict[str, float]) -> None:
+        for name, milliseconds in marks_ms.items():
+            self.stage_seconds.labels(name).observe(milliseconds / 1000)
 
     def exposition(self) -> bytes:
         """Prometheus text format."""
         return generate_latest(self.registry)
+
+    def _of_transports(self, name: str, meaning: str) -> Counter:
+        return Counter(name, meaning, ["transport"], registry=self.registry)
+
+
+class Losses:
+    """Adds to the metrics what one session lost since they were counted last, and what its transports sent."""
+
+    def __init__(self, metrics: EngineMetrics) -> None:
+        self._metrics = metrics
+        self._starved_pictures = 0
+        self._slipped_s = 0.0
+        self._transport: Transport | None = None
+        self._sent = TransportStats()
+
+    def count(self, playout: Playout, transport: Transport | None) -> None:
+        """transport: what carries the frames now. Count once more before another one takes its place."""
+        self._metrics.starved_pictures.inc(playout.starved_pictures - self._starved_pictures)
+        self._metrics.slipped_seconds.inc(playout.slipped_s - self._slipped_s)
+        self._starved_pictures, self._slipped_s = playout.starved_pictures, playout.slipped_s
+        if transport is None:
+            return
+        before = self._sent if transport is self._transport else TransportStats()
+        self._transport, self._sent = transport, transport.stats()
+        self._count_sent(transport.name, before, self._sent)
+
+    def _count_sent(self, name: str, before: TransportStats, now: TransportStats) -> None:
+        metrics = self._metrics
+        metrics.sent_pictures.labels(name).inc(now.pictures_sent - before.pictures_sent)
+        metrics.sent_bytes.labels(name).inc(now.bytes_sent - before.bytes_sent)
+        metrics.dropped_pictures.labels(name).inc(now.pictures_dropped - before.pictures_dropped)
+        metrics.dropped_sound.labels(name).inc(now.audio_dropped - before.audio_dropped)

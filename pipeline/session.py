@@ -13,14 +13,15 @@ from avatars.bundle import AvatarBundle
 from models.errors import VivavoceError
 from pipeline.channel import Channel
 from pipeline.ears.ears import Ears
-from pipeline.ears.events import Failed, Heard, NoWords, Words
+from pipeline.ears.events import Failed, Heard, NoWords, SpeechBegan, SpeechEnded, SpeechGoesOn, Words
 from pipeline.ears.hearing import Hearing
 from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
 from pipeline.history import Exchange, History
 from pipeline.interfaces import Output, Transport
 from pipeline.ledger import TurnLedger
-from pipeline.metrics import EngineMetrics
+from pipeline.metrics import EngineMetrics, Losses, TurnTimes
 from pipeline.playout import Playout
+from pipeline.tracing import trace_turn
 from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
@@ -49,6 +50,8 @@ ONCE = frozenset({"language_not_supported", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
 LONGEST_DELAY_S = 5.0
 """The page's ring holds no more sound than that, and jitter buffers hold less."""
+MOST_UTTERANCES = 16
+"""Utterances whose end is remembered until their words are there. The ears keep fewer waiting."""
 EVENTS_BOUND = 1000
 """Events that may wait for a listener; beyond it the oldest is forgotten."""
 
@@ -61,6 +64,8 @@ class _Queued:
     utterance: Utterance
     question: str | None
     "what a person said to the language model; None for echo and ready speech"
+    times: TurnTimes | None
+    "of a turn that waits for no other: its marks count from the question"
 
 
 @dataclass(slots=True)
@@ -84,8 +89,11 @@ class Session:
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self._context = context
         self._metrics = metrics
+        self._losses = Losses(metrics)
         self._hearing = hearing
         self._ears: Ears | None = None  # from the first time that somebody switches the microphone on
+        self._last_speech_s = 0.0  # clock time
+        self._speech_ended_s: deque[float] = deque(maxlen=MOST_UTTERANCES)  # of utterances whose words are looked for
         self._history = History(context.limits.history_characters)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: deque[_Queued] = deque()
@@ -98,7 +106,6 @@ class Session:
         self._closed = False
         self._transport: Transport | None = None  # the one among the outputs that leads to the viewer
         self._closing: set[asyncio.Task[None]] = set()
-        self._losses = (0, 0.0)  # starved pictures and slipped seconds that are in the metrics already
 
     @property
     def bundle(self) -> AvatarBundle:
@@ -134,10 +141,14 @@ class Session:
         """Go on with a conversation of an earlier session; call it before the first question."""
         self._history.recall(told)
 
-    def say(self, text: str, mode: str = "chat", *, interrupts: bool = True) -> int:
+    def say(
+        self, text: str, mode: str = "chat", *, interrupts: bool = True, speech_ended_s: float | None = None
+    ) -> int:
         """Ask for an answer to `text` (chat) or speak it as it is, after what is being said (echo).
 
         interrupts: a question interrupts what is being said; else its answer is spoken after that.
+        speech_ended_s: of a question that was spoken, the clock time at which the person stopped speaking. The marks of
+            its turn count from then, and "transcript" is the mark of this call.
 
         Returns the turn's id. Raises BadRequest, AskedTooOften, SessionClosed.
         """
@@ -157,7 +168,7 @@ class Session:
         self._count_question()
         if interrupts:
             self.interrupt()
-        return self._ask(Utterance(), text)
+        return self._ask(Utterance(), text, speech_ended_s)
 
     def speak(self, speech: AsyncIterator[AudioChunk]) -> int:
         """Speak ready audio (queued). Returns the turn's id. Raises BadRequest, SessionClosed."""
@@ -196,16 +207,20 @@ class Session:
             case Words(text, final, language):
                 self._post(TranscriptEvent(text, final, language))
                 if final:
-                    self._ask_aloud(text)
+                    self._ask_aloud(text, self._next_speech_ended_s())
             case NoWords(busy):
+                self._next_speech_ended_s(newest=busy)
                 self._post(TranscriptEvent("", True, ""))
                 if busy:
                     self._post(NoticeEvent("ears_busy", "Too many people speak at one time.", "Say it again."))
             case Failed(error):
+                self._next_speech_ended_s()
                 self._post(TranscriptEvent("", True, ""))
                 self._post(ErrorEvent(error.code, error.message, error.hint))
-            case _:
-                pass  # where speech begins and ends asks for nothing by itself
+            case SpeechBegan() | SpeechGoesOn():
+                self._last_speech_s = self._context.clock.now_s()
+            case SpeechEnded():
+                self._speech_ended_s.append(self._last_speech_s)
 
     def hold(self) -> None:
         """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
@@ -229,6 +244,19 @@ class Session:
         """The viewer says how long it takes until what is released is played there. What is not believable is cut."""
         self.playout.viewer_delay_s = min(max(0.0, delay_s), LONGEST_DELAY_S)
 
+    def note_seen(self, turn_id: int, delay_s: float) -> None:
+        """The viewer says how long after its release the first picture of a turn was seen there. The first report of a
+        turn counts; what is not believable is cut."""
+        started = next((started for started in self._started if started.turn.id == turn_id), None)
+        released_s = None if started is None else started.turn.times.at_s("first_release")
+        if started is None or released_s is None or started.turn.times.at_s("first_seen") is not None:
+            return
+        started.turn.times.note("first_seen", released_s + min(max(0.0, delay_s), LONGEST_DELAY_S))
+        marks_ms = started.turn.times.marks_ms()
+        if not self._ledger.is_open(turn_id):  # its other marks are in the metrics already
+            self._metrics.observe_turn({"first_seen": marks_ms["first_seen"]})
+        self._emit(MetricsEvent(turn_id, marks_ms))
+
     def interrupt(self) -> None:
         """Stop speaking, forget what is queued, keep in the history only what the viewer got. Idempotent."""
         self._asked_s = self._context.clock.now_s()
@@ -249,6 +277,7 @@ class Session:
         if self._closed:
             await transport.aclose()
             raise SessionClosed("The session has ended.", "Start a new one.")
+        self.count_losses()
         previous, self._transport = self._transport, transport
         if previous is not transport:
             self.playout.outputs = (*self._without(previous), transport)
@@ -257,9 +286,8 @@ class Session:
 
     def detach(self) -> None:
         """Send frames nowhere; the media clock runs on. The transport is closed."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            self._give_up(transport)
+        if self._transport is not None:
+            self._give_up(self._transport)
 
     def add_output(self, output: Output) -> None:
         """Send frames there as well, from the next one on. The session closes it at its end, or when it fails."""
@@ -277,6 +305,10 @@ class Session:
         self.interrupt()
         self._context = context
         self.playout.swap_bundle(context.bundle)
+
+    def count_losses(self) -> None:
+        """Bring the metrics up to date with what this session lost and sent."""
+        self._losses.count(self.playout, self._transport)
 
     def stats(self) -> dict[str, Any]:
         """A snapshot for people and tests."""
@@ -306,6 +338,7 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.events.close()
+        self.count_losses()
         outputs, self.playout.outputs, self._transport = self.playout.outputs, (), None
         await asyncio.gather(*(output.aclose() for output in outputs), *self._closing, return_exceptions=True)
 
@@ -315,13 +348,14 @@ class Session:
     def _give_up(self, output: Output) -> None:
         """Close an output apart from the clock, which does not wait for it; aclose() does."""
         if output is self._transport:
+            self.count_losses()
             self._transport = None
         self.playout.outputs = self._without(output)
         closing = asyncio.create_task(output.aclose(), name=f"close-{output.name}-{self.id}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def _ask(self, utterance: Utterance, question: str | None) -> int:
+    def _ask(self, utterance: Utterance, question: str | None, speech_ended_s: float | None = None) -> int:
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if len(self._asked) >= MAX_QUEUED_TURNS:
@@ -331,15 +365,27 @@ class Session:
                 cause="many_waiting",
             )
         self._asked_s = self._context.clock.now_s()
+        times = None
+        if not self._ledger.has_open:
+            times = TurnTimes(self._context.clock, speech_ended_s)
+            if speech_ended_s is not None:
+                times.mark("transcript")
         turn_id, events = self._ledger.queue()
-        self._asked.append(_Queued(turn_id, utterance, question))
+        self._asked.append(_Queued(turn_id, utterance, question, times))
         self._tell(events)
         self._wake.set()
         return turn_id
 
-    def _ask_aloud(self, text: str) -> None:
+    def _next_speech_ended_s(self, newest: bool = False) -> float | None:
+        """When the person stopped speaking, of the utterance that is reported now: the oldest, unless one is refused at
+        once."""
+        if not self._speech_ended_s:
+            return None
+        return self._speech_ended_s.pop() if newest else self._speech_ended_s.popleft()
+
+    def _ask_aloud(self, text: str, speech_ended_s: float | None) -> None:
         try:
-            self.say(text)
+            self.say(text, speech_ended_s=speech_ended_s)
         except VivavoceError as error:  # asked too often, say: the viewer is told, as if it had been typed
             self._post(ErrorEvent(error.code, error.message, error.hint))
 
@@ -353,7 +399,7 @@ class Session:
             if asked.question is not None:
                 exchange = self._history.ask(asked.question)
                 utterance = Utterance(messages=self._history.messages())
-            turn = Turn(asked.turn, self._context, utterance, self._emit)
+            turn = Turn(asked.turn, self._context, utterance, self._emit, times=asked.times)
             task = asyncio.create_task(self._perform(turn, exchange), name=f"turn-{turn.id}")
             self._started = [*self._still_open(), _Started(turn, task, exchange)]
             try:
@@ -377,7 +423,6 @@ class Session:
             self._history.answer(exchange, text)
         elif exchange is not None:
             self._history.forget(exchange)
-        self._metrics.observe_turn(turn.times.stages_ms())
         self._tell(self._ledger.handed_over(turn.id, turn.frames_sent))
 
     def _still_open(self) -> list[_Started]:
@@ -418,22 +463,26 @@ class Session:
             if not isinstance(event, TurnEvent):
                 continue
             if event.state is TurnState.SPEAKING:
-                self._post(MetricsEvent(event.turn, self._marks_ms(event.turn)))
+                self._note_speaking(event.turn)
             elif event.state in (TurnState.DONE, TurnState.INTERRUPTED):
-                self._metrics.turns.labels(str(event.state)).inc()
-                self._count_losses()
+                self._note_end(event.turn, event.state)
 
-    def _count_losses(self) -> None:
-        """Add to the metrics what the playout lost since the last turn ended."""
-        before, now = self._losses, (self.playout.starved_pictures, self.playout.slipped_s)
-        self._losses = now
-        self._metrics.starved_pictures.inc(now[0] - before[0])
-        self._metrics.slipped_seconds.inc(now[1] - before[1])
+    def _note_speaking(self, turn_id: int) -> None:
+        """A turn goes on after hold() with a second SPEAKING; only the first changes its marks."""
+        times = next(started.turn.times for started in self._started if started.turn.id == turn_id)
+        times.mark("first_release")
+        self._post(MetricsEvent(turn_id, times.marks_ms()))
 
-    def _marks_ms(self, turn_id: int) -> dict[str, float]:
-        marks_ms = next(started.turn.times.stages_ms() for started in self._started if started.turn.id == turn_id)
-        logger.debug("session %s turn %d: %s", self.id, turn_id, marks_ms)
-        return marks_ms
+    def _note_end(self, turn_id: int, outcome: TurnState) -> None:
+        """What became of a turn, for whoever runs the portal: metrics, one line of the log, and a trace."""
+        self._metrics.turns.labels(str(outcome)).inc()
+        times = next((started.turn.times for started in self._started if started.turn.id == turn_id), None)
+        marks_ms = {} if times is None else times.marks_ms()  # None: it ended while it was waiting
+        self._metrics.observe_turn(marks_ms)
+        marks = " ".join(f"{name}={ms:.0f}ms" for name, ms in marks_ms.items())
+        logger.info("session %s turn %d %s %s", self.id, turn_id, outcome, marks)
+        if times is not None:
+            trace_turn(self.id, turn_id, str(outcome), times.start_s - self._context.clock.now_s(), marks_ms)
 
     def _post(self, event: SessionEvent) -> None:
         if len(self.events) == EVENTS_BOUND:

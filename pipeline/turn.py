@@ -102,11 +102,15 @@ class Turn:
         utterance: Utterance,
         emit: Callable[[SessionEvent], None],
         shows_unspoken: bool = True,
+        times: TurnTimes | None = None,
     ) -> None:
-        """shows_unspoken: sentences that no voice can say are shown for as long as it takes to read them."""
+        """shows_unspoken: sentences that no voice can say are shown for as long as it takes to read them.
+
+        times: where its marks are noted; None: they count from now.
+        """
         self.id = turn_id
         self.text = ""
-        self.times = TurnTimes(context.clock)
+        self.times = times or TurnTimes(context.clock)
         self._context = context
         self._utterance = utterance
         self._emit = emit

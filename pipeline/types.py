@@ -245,7 +245,7 @@ class MetricsEvent:
 
     turn: int
     stages_ms: dict[str, float] = field(default_factory=dict)
-    "e.g. llm_first_token, first_sentence, first_audio, first_frame: milliseconds from say()"
+    "e.g. llm_first_token, first_sentence, first_audio, first_frame: milliseconds from the question"
 
 
 @dataclass(frozen=True, slots=True)

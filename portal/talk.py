@@ -97,8 +97,8 @@ class Talk:
         metrics = APIRouter()
 
         @metrics.get("/metrics", include_in_schema=False)
-        def exposition() -> Response:
-            return Response(self.engine.metrics.exposition(), media_type="text/plain; version=0.0.4")
+        async def exposition() -> Response:
+            return Response(self.engine.exposition(), media_type="text/plain; version=0.0.4")
 
         return [
             self.socket.router,

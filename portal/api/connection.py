@@ -135,6 +135,8 @@ class Connection:
                 await self._leave()
             case messages.Reached(at=at):
                 self._seated().session.note_reached(at)
+            case messages.Seen(turn=turn, delayMs=delay_ms):
+                self._seated().session.note_seen(turn, delay_ms / 1000)
             case messages.Stats(delayMs=delay_ms):
                 session = self._seated().session
                 if delay_ms is not None:

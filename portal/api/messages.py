@@ -40,6 +40,7 @@ __all__ = [
     "RecordSession",
     "Remark",
     "Say",
+    "Seen",
     "ServerMessage",
     "Stats",
     "SwapAvatar",
@@ -129,6 +130,15 @@ class Reached(_Message):
     "seconds on the media clock"
 
 
+class Seen(_Message):
+    """The first picture of a turn was seen."""
+
+    type: Literal["seen"]
+    turn: int
+    delayMs: FiniteFloat
+    "after its release by the server"
+
+
 class SwapAvatar(_Message):
     type: Literal["avatar"]
     id: _Name
@@ -166,7 +176,19 @@ class Bye(_Message):
 
 
 ClientMessage = (
-    Hello | Offer | Candidate | MediaUse | Say | Interrupt | Reached | SwapAvatar | RecordSession | Stats | Ping | Bye
+    Hello
+    | Offer
+    | Candidate
+    | MediaUse
+    | Say
+    | Interrupt
+    | Reached
+    | Seen
+    | SwapAvatar
+    | RecordSession
+    | Stats
+    | Ping
+    | Bye
 )
 
 ServerMessage: TypeAlias = dict[str, object]
@@ -182,6 +204,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Stats: 1,
     Candidate: 1,
     Reached: 1,
+    Seen: 1,
     Interrupt: 2,
     None: 2,  # not understood
     Say: 4,
@@ -239,6 +262,7 @@ _KNOWN_TYPES = (
     "say",
     "interrupt",
     "reached",
+    "seen",
     "avatar",
     "record",
     "stats",

@@ -48,6 +48,7 @@ const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
 const MOST_CHARACTERS = 300000; // the session takes less and says so; much more would break the socket
 const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
+const LOOK_AGAIN_MS = 40; // a picture
 const FPS_OVER_MS = 2000;
 const REPORT_EVERY_MS = 10000;
 const ANSWERS_WITHIN_MS = 2000; // a session socket that lives
@@ -130,6 +131,7 @@ export class Player extends Teller {
     this.turn = { turn: 0, state: "idle" };
     /** @type {Subtitle[]} */
     this.subtitles = [];
+    this.seenTurn = 0; // the last one whose first picture is reported, or waited for
   }
 
   forget() {
@@ -149,6 +151,7 @@ export class Player extends Teller {
     this.latencyMs = null;
     this.turn = { turn: 0, state: "idle" };
     this.subtitles = [];
+    this.seenTurn = 0;
   }
 
   /**
@@ -528,6 +531,10 @@ export class Player extends Teller {
       case "subtitle":
         this.subtitles.push(message);
         if (this.subtitles.length > MOST_SUBTITLES) this.subtitles.shift();
+        if (message.turn > this.seenTurn) {
+          this.seenTurn = message.turn;
+          this.reportSeen(message, this.session);
+        }
         break;
       case "avatar":
         this.takeAvatar(message.avatar);
@@ -539,6 +546,20 @@ export class Player extends Teller {
         return;
     }
     this.tell(message.type, message);
+  }
+
+  /**
+   * The first picture of a turn is on its way: once it is seen, the server is told how long that took.
+   * @param {Subtitle} subtitle its first
+   * @param {SessionSocket?} session
+   */
+  reportSeen(subtitle, session) {
+    const { start, turn } = subtitle;
+    if (!session || session !== this.session || turn !== this.seenTurn) return; // it is over
+    const [released, seen] = [session.mediaNow(), this.mediaNow()];
+    if (released === null || seen === null) return;
+    if (seen >= start) session.send({ type: "seen", turn, delayMs: Math.round((released - seen) * 1000) });
+    else setTimeout(() => this.reportSeen(subtitle, session), Math.max(LOOK_AGAIN_MS, (start - seen) * 1000));
   }
 
   /** @param {import("./types/messages.d.ts").Answer} answer */

@@ -23,6 +23,7 @@ import { Stage } from "./talk/stage.js";
 import { TalkState } from "./talk/state.js";
 import { liveLine } from "./talk/status.js";
 import { Toast } from "./talk/toast.js";
+import { Waterfall } from "./talk/waterfall.js";
 import { talk as TEXTS } from "./texts.js";
 
 /**
@@ -37,6 +38,7 @@ import { talk as TEXTS } from "./texts.js";
 
 const WISHES = "vivavoce.talk"; // what a viewer has chosen, kept for the next visit
 const LOOK_EVERY_MS = 100;
+const SHEETS = "(max-width: 820px), (max-height: 560px)"; // where panels are sheets over the page, as styles.css has it
 const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // states that a screen reader tells
 const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
 
@@ -97,6 +99,7 @@ class TalkTab {
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
     });
+    this.waterfall = new Waterfall(find(element, ".vv-timing", HTMLDetailsElement));
     this.composer = new Composer(find(element, ".vv-composer", HTMLFormElement), {
       typed: (text, mode) => this.speaking.submit(text, mode),
       keeps: () => this.state.isNobodyThere,
@@ -257,7 +260,10 @@ class TalkTab {
     document.addEventListener(
       "pointerdown",
       ({ target }) => {
-        if (!settings.contains(/** @type {Node} */ (target))) settings.open = false;
+        const timing = this.waterfall.panel; // may be watched while one talks, unless it lies over the talk
+        for (const panel of matchMedia(SHEETS).matches ? [settings, timing] : [settings]) {
+          if (!panel.contains(/** @type {Node} */ (target))) panel.open = false;
+        }
       },
       left,
     );
@@ -287,10 +293,10 @@ class TalkTab {
 
   /** What is open is closed; else who speaks is interrupted. */
   escape() {
-    const { settings } = this;
-    if (settings.open) {
-      settings.open = false;
-      settings.querySelector("summary")?.focus();
+    const open = [this.settings, this.waterfall.panel].find((panel) => panel.open);
+    if (open) {
+      open.open = false;
+      open.querySelector("summary")?.focus();
     } else if (this.state.isTalking && this.element.checkVisibility()) this.player.interrupt();
   }
 
@@ -376,6 +382,7 @@ class TalkTab {
       state.learn({ isTextOnly: true });
       chat.textOnly(subtitle.turn);
     });
+    player.on("metrics", (metrics) => this.waterfall.show(metrics));
     player.on("notice", (notice) => this.note(notice, "notice"));
     player.on("error", (refusal) => {
       const lacking = lackingOf(refusal);
@@ -484,6 +491,7 @@ class TalkTab {
     const texts = TEXTS[code];
     translate(this.element, texts);
     this.chat.speak(texts);
+    this.waterfall.speak(texts);
     this.showBegun();
     if (!this.player.isBlocked) this.toasts.hide();
     else this.toast(texts.blocked, Infinity);

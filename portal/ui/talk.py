@@ -23,6 +23,7 @@ _ICONS = {
     'M19 6.5c-3 1-4.5 3-4.5 6.5v4.5h5V12.5H17c0-1.8.8-3 2.5-3.800z"/>',
     "settings": '<path d="M4 7h9M19 7h1M4 17h1M11 17h9" class="vv-line"/>'
     '<circle cx="16" cy="7" r="2.6" class="vv-line"/><circle cx="8" cy="17" r="2.6" class="vv-line"/>',
+    "timing": '<path d="M4 6h7M8 12h8M13 18h7" class="vv-line"/>',
     "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
 }
 
@@ -64,7 +65,15 @@ _MARKUP = f"""
     <div class="vv-announcer vv-unseen" role="status"></div>
     <div class="vv-choices">
       <div class="vv-avatars" role="radiogroup" data-t-title="avatar"></div>
-      <details class="vv-settings">
+      <details class="vv-timing" name="vv-side">
+        <summary data-t-title="timing">{_icon("timing")}</summary>
+        <div class="vv-panel">
+          <h3 data-t="timing"></h3>
+          <p class="vv-no-marks" data-t="noTiming"></p>
+          <ol class="vv-marks"></ol>
+        </div>
+      </details>
+      <details class="vv-settings" name="vv-side">
         <summary data-t-title="settings">{_icon("settings")}<span data-t="settings"></span></summary>
         <div class="vv-panel">
           <label><span data-t="tts"></span><select name="tts"></select></label>

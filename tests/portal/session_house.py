@@ -60,6 +60,7 @@ class FakeSession:
         self.recalled: list[Message] = []
         self.interrupts = 0
         self.reached_s: list[float] = []
+        self.seen: list[tuple[int, float]] = []
         self.delays_s: list[float] = []
         self.closed = False
 
@@ -82,6 +83,9 @@ class FakeSession:
 
     def note_reached(self, media_s: float) -> None:
         self.reached_s.append(media_s)
+
+    def note_seen(self, turn_id: int, delay_s: float) -> None:
+        self.seen.append((turn_id, delay_s))
 
     def note_delay(self, delay_s: float) -> None:
         self.delays_s.append(delay_s)

@@ -96,6 +96,8 @@ async def test_a_viewer_is_told_of_a_hold_and_says_what_was_played(house: House)
     await viewer.ask("reached", at=12.5)
     await viewer.ask("stats", fps=25.0)
     await viewer.ask("stats", delayMs=180)
+    await viewer.ask("seen", turn=3, delayMs=90)
+    assert house.session.seen == [(3, 0.09)]
     assert house.session.reached_s == [12.5]
     assert house.session.delays_s == [0.18]
 

@@ -56,6 +56,13 @@ export interface Reached {
   at: number;
 }
 
+export interface Seen {
+  type: "seen";
+  turn: number;
+  /** From its release by the server until the first picture of the turn was seen. */
+  delayMs: number;
+}
+
 export interface SwapAvatar {
   type: "avatar";
   id: string;
@@ -94,6 +101,7 @@ export type ClientMessage =
   | Say
   | Interrupt
   | Reached
+  | Seen
   | SwapAvatar
   | RecordSession
   | Stats

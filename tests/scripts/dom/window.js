@@ -8,7 +8,7 @@ const { window } = new JSDOM("<!doctype html><body></body>", { url: "http://loca
 
 for (const name of [
   "document", "window", "location", "Node", "HTMLElement", "HTMLButtonElement", "HTMLDetailsElement", "HTMLFormElement",
-  "HTMLInputElement", "HTMLSelectElement", "HTMLTextAreaElement", "Option", "CustomEvent", "Event", "EventTarget",
+  "HTMLInputElement", "HTMLOListElement", "HTMLSelectElement", "HTMLTextAreaElement", "Option", "CustomEvent", "Event", "EventTarget",
 ]) {
   globalThis[name] = name === "window" ? window : window[name];
 }
