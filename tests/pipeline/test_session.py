@@ -400,7 +400,9 @@ async def test_questions_that_failed_do_not_spoil_those_after_them(room: Room, s
 async def test_only_so_many_questions_a_minute(room: Room, small_bundle: AvatarBundle) -> None:
     """Who asks without pause is refused with the time to wait, and the model is left alone; a minute later is heard."""
     limits = Limits(questions_a_minute=3)
-    session = Session("limited", replace(room.session._context, limits=limits), MEASURED, room.engine.metrics)
+    session = Session(
+        "limited", replace(room.session._context, limits=limits), MEASURED, room.engine.metrics, room.engine.hearing
+    )
     for _ in range(3):
         session.say("hello")
     with pytest.raises(AskedTooOften) as caught:

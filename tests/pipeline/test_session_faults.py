@@ -12,7 +12,9 @@ from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
+from pipeline.backends import Backends
 from pipeline.clock import ManualClock
+from pipeline.ears.hearing import Hearing, HearingChoice
 from pipeline.features.loudness import LoudnessExtractor
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.metrics import EngineMetrics
@@ -119,7 +121,8 @@ class Bench:
             playout=Playout(bundle, self.clock),
             clock=self.clock,
         )
-        self.session = Session("bench", self.context, Choice(), EngineMetrics())
+        hearing = Hearing(Backends({}), {}, HearingChoice())
+        self.session = Session("bench", self.context, Choice(), EngineMetrics(), hearing)
 
     async def __aenter__(self) -> "Bench":
         self.session.start()
