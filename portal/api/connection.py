@@ -18,7 +18,8 @@ from avatars.bundle import AvatarBundle
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
-from pipeline.types import FPS, PLAYOUT_RATE_HZ, Message
+from pipeline.transports.incoming import IncomingSound
+from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ, Message
 from portal.api import messages
 from portal.api.allowances import SocketAllowances
 from portal.api.lane import Lane
@@ -88,6 +89,7 @@ class Connection:
         self._seat: Seat | None = None
         self._greeting = False  # a hello is being answered
         self._in_line = False  # it waits for a place
+        self._microphone = IncomingSound(LISTEN_RATE_HZ, shared.clock)
         self._answers = Outbox()
         self._delivery: asyncio.Task[None] | None = None  # of the seat's events
         self._lane = Lane(self._obey)
@@ -116,6 +118,9 @@ class Connection:
         await self._break_off()
 
     async def _take(self, raw: str | bytes) -> None:
+        if isinstance(raw, bytes):
+            await self._take_sound(raw)
+            return
         message: messages.ClientMessage | None = None
         with self._faults_answered():
             message = messages.parse(raw)
@@ -124,6 +129,19 @@ class Connection:
             with self._faults_answered():
                 await self._route(message)
 
+    async def _take_sound(self, raw: bytes) -> None:
+        """Hand on a piece of the microphone's sound. It costs nothing unless it comes faster than it can be spoken."""
+        sound: messages.Sound | None = None
+        with self._faults_answered():
+            sound = messages.parse_sound(raw)
+        samples = None if sound is None else self._microphone.take(sound.position, sound.samples)
+        if samples is None:
+            await self._socket.pay(messages.cost_of(raw, None))
+            return
+        if self._seat is not None and self._seat.occupant is self:  # sound on its way to a session that is over is lost
+            self._seat.session.hear(samples)
+        await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
+
     async def _route(self, message: messages.ClientMessage) -> None:
         """Serve what is quick; put what may take long into its lane."""
         match message:
@@ -131,6 +149,8 @@ class Connection:
                 self._answers.post({"type": "pong", "t": t, "media": self._media_s()})
             case messages.Interrupt():
                 self._interrupt()
+            case messages.Listen(mode=mode, language=language):
+                self._seated().session.listen(mode, language)
             case messages.Bye():
                 await self._leave()
             case messages.Reached(at=at):

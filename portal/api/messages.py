@@ -1,20 +1,26 @@
 """The grammar of the session socket: what a client may send, parsed and checked, and how events are sent to it.
 
-Pure: text in, one of the models below out, or BadRequest. docs/protocol.md is the reference.
+Pure: a message in, one of the models below out, or BadRequest. docs/protocol.md is the reference.
 """
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, assert_never
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from pipeline.types import (
+    LISTEN_RATE_HZ,
     EarsEvent,
     ErrorEvent,
+    FloatArray,
     HoldEvent,
+    ListenMode,
     MetricsEvent,
     NoticeEvent,
     SessionEvent,
@@ -27,11 +33,14 @@ from portal.errors import AvatarBeingPrepared
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "SOUND_HEADER",
+    "SOUND_KIND",
     "Bye",
     "Candidate",
     "ClientMessage",
     "Hello",
     "Interrupt",
+    "Listen",
     "MediaUse",
     "MessageTooLarge",
     "Offer",
@@ -42,15 +51,21 @@ __all__ = [
     "Say",
     "Seen",
     "ServerMessage",
+    "Sound",
     "Stats",
     "SwapAvatar",
     "cost_of",
     "error_message",
     "event_message",
     "parse",
+    "parse_sound",
 ]
 
 MAX_MESSAGE_BYTES = 256 * 1024
+SOUND_HEADER = struct.Struct("<BBHI")
+"""kind, flags (none yet), sequence number, place of the first sample in the microphone's stream; then the samples."""
+SOUND_KIND = 2
+SHORTEST_SOUND_MS, LONGEST_SOUND_MS = 10, 120
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _IdentityKey = Annotated[str, Field(min_length=1, max_length=64)]
@@ -139,6 +154,15 @@ class Seen(_Message):
     "after its release by the server"
 
 
+class Listen(_Message):
+    """The viewer's microphone is on, is held on (push to talk), or is off."""
+
+    type: Literal["listen"]
+    mode: ListenMode
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = None
+    "what the viewer speaks, ISO 639; None: to be found out"
+
+
 class SwapAvatar(_Message):
     type: Literal["avatar"]
     id: _Name
@@ -184,12 +208,24 @@ ClientMessage = (
     | Interrupt
     | Reached
     | Seen
+    | Listen
     | SwapAvatar
     | RecordSession
     | Stats
     | Ping
     | Bye
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A binary message: a piece of what the viewer's microphone hears."""
+
+    position: int
+    "of its first sample in the microphone's stream, modulo 2**32"
+    samples: FloatArray
+    "(n,) float32 at LISTEN_RATE_HZ"
+
 
 ServerMessage: TypeAlias = dict[str, object]
 """What is sent to a client, before it becomes JSON."""
@@ -198,7 +234,7 @@ _ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Fiel
 
 
 # A viewer has 200 to spend, and 20 more each second (viewer_socket.py). Offers have a tighter allowance of their own
-# besides (session_socket.py).
+# besides (session_socket.py). Sound costs nothing as long as it comes no faster than it is spoken (connection.py).
 COSTS: dict[type[ClientMessage] | None, float] = {
     Ping: 1,
     Stats: 1,
@@ -206,7 +242,8 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Reached: 1,
     Seen: 1,
     Interrupt: 2,
-    None: 2,  # not understood
+    Listen: 2,
+    None: 2,  # not understood, or sound that comes too fast
     Say: 4,
     Bye: 5,
     Hello: 10,
@@ -219,18 +256,15 @@ CHEAP_BYTES = 8192
 
 
 def cost_of(raw: str | bytes, message: ClientMessage | None) -> float:
-    """What a message costs of its viewer's allowance; None: it was not understood."""
+    """What a message costs of its viewer's allowance; None: it was not understood, or is sound that comes too fast."""
     return COSTS[None if message is None else type(message)] + len(raw) / CHEAP_BYTES
 
 
-def parse(raw: str | bytes) -> ClientMessage:
-    """Parse one message.
+def parse(text: str) -> ClientMessage:
+    """Parse one text message.
 
-    Raises MessageTooLarge, BadRequest (binary, no JSON, no object, unknown type, missing or wrong fields).
+    Raises MessageTooLarge, BadRequest (no JSON, no object, unknown type, missing or wrong fields).
     """
-    if isinstance(raw, bytes):
-        raise BadRequest("Binary messages are not understood here.", "Send JSON objects as text.")
-    text = raw
     if len(text) > MAX_MESSAGE_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
             f"The message is larger than {MAX_MESSAGE_BYTES // 1024} KiB.", "Send long texts in several messages."
@@ -241,6 +275,22 @@ def parse(raw: str | bytes) -> ClientMessage:
         raise BadRequest(_explain(error), "See docs/protocol.md for the messages and their fields.") from error
     except ValueError as error:  # lone surrogates
         raise BadRequest("The message is not valid UTF-8 text.", "Send JSON objects as text.") from error
+
+
+def parse_sound(data: bytes) -> Sound:
+    """Parse one binary message. Raises BadRequest (another kind, no whole samples, too short or too long)."""
+    hint = "See docs/protocol.md for the binary messages."
+    if len(data) < SOUND_HEADER.size or data[0] != SOUND_KIND:
+        raise BadRequest(f"Of binary messages only sound (kind {SOUND_KIND}) is understood.", hint)
+    _, _, _, position = SOUND_HEADER.unpack_from(data)
+    count, odd = divmod(len(data) - SOUND_HEADER.size, 2)
+    if odd or not SHORTEST_SOUND_MS <= 1000 * count / LISTEN_RATE_HZ <= LONGEST_SOUND_MS:
+        raise BadRequest(
+            f"Sound comes as {SHORTEST_SOUND_MS} to {LONGEST_SOUND_MS} ms of 16-bit samples at {LISTEN_RATE_HZ} Hz.",
+            hint,
+        )
+    samples = np.frombuffer(data, "<i2", offset=SOUND_HEADER.size).astype(np.float32) / np.float32(32768)
+    return Sound(position, samples)
 
 
 def _explain(error: ValidationError) -> str:
@@ -263,6 +313,7 @@ _KNOWN_TYPES = (
     "interrupt",
     "reached",
     "seen",
+    "listen",
     "avatar",
     "record",
     "stats",

@@ -3,10 +3,11 @@
  * it does not. It falls back at most once a session, and never back again.
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
- * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "text", "subtitle", "notice", "error", "metrics", "avatar" (messages of the
- * session socket as they are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or
- * it paused the video; the first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had
- * ended the session, and the viewer is back: start() again), "ended" (a PortalError).
+ * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "text", "subtitle", "notice",
+ * "error", "metrics", "transcript", "ears", "avatar" (messages of the session socket as they are), "latency" (ms from
+ * say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the first gesture anywhere
+ * on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the viewer is back: start()
+ * again), "ended" (a PortalError).
  */
 
 import { PortalError } from "./errors.js";
@@ -37,7 +38,8 @@ import { WebRtcMedia } from "./webrtc.js";
  *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, hold: Hold,
  *   text: import("./types/messages.d.ts").Text,
  *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
- *   metrics: import("./types/messages.d.ts").Metrics, avatar: import("./types/messages.d.ts").Shown,
+ *   metrics: import("./types/messages.d.ts").Metrics, transcript: import("./types/messages.d.ts").Transcript,
+ *   ears: import("./types/messages.d.ts").Ears, avatar: import("./types/messages.d.ts").Shown,
  *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
  *   ended: PortalError?,
  * }} PlayerEvents

@@ -17,7 +17,16 @@ from pipeline.channel import Channel
 from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
 from pipeline.transports.ice import IceServer
-from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame, Message, SessionEvent, TurnEvent, TurnState
+from pipeline.types import (
+    SAMPLES_PER_PICTURE,
+    FloatArray,
+    ListenMode,
+    MediaFrame,
+    Message,
+    SessionEvent,
+    TurnEvent,
+    TurnState,
+)
 from portal.admission import Admission, Wish
 from portal.api.session_socket import SessionSocket
 from portal.errors import AvatarBeingPrepared
@@ -58,6 +67,8 @@ class FakeSession:
         self.transport: FakeTransport | None = None
         self.said: list[tuple[str, str]] = []
         self.recalled: list[Message] = []
+        self.listens: list[tuple[ListenMode, str | None]] = []
+        self.heard: list[FloatArray] = []
         self.interrupts = 0
         self.reached_s: list[float] = []
         self.seen: list[tuple[int, float]] = []
@@ -89,6 +100,12 @@ class FakeSession:
 
     def note_delay(self, delay_s: float) -> None:
         self.delays_s.append(delay_s)
+
+    def listen(self, mode: ListenMode, language: str | None = None) -> None:
+        self.listens.append((mode, language))
+
+    def hear(self, samples: FloatArray) -> None:
+        self.heard.append(samples)
 
     async def attach(self, transport: Any) -> None:
         previous, self.transport = self.transport, transport

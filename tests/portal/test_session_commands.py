@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from pipeline.types import HoldEvent, TextEvent
+from pipeline.types import EarsEvent, EarsState, HoldEvent, TextEvent, TranscriptEvent
 from portal.api.lane import LANE_BOUND
+from portal.api.messages import SOUND_HEADER, SOUND_KIND
 from tests.portal.session_house import House
 
 
@@ -49,11 +51,90 @@ async def test_bad_input_gets_an_error_and_the_session_lives_on(house: House, te
     assert house.session.said == [("still here", "chat")]
 
 
-async def test_binary_input_gets_an_error(house: House) -> None:
-    """A binary message from a client is no message of the protocol."""
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        SOUND_HEADER.pack(1, 0, 0, 0) + bytes(640),
+        SOUND_HEADER.pack(SOUND_KIND, 0, 0, 0),
+        SOUND_HEADER.pack(SOUND_KIND, 0, 0, 0) + bytes(318),
+        SOUND_HEADER.pack(SOUND_KIND, 0, 0, 0) + bytes(641),
+        SOUND_HEADER.pack(SOUND_KIND, 0, 0, 0) + bytes(3842),
+    ],
+    ids=["empty", "no header", "another kind", "no sound", "too short", "half a sample", "too long"],
+)
+async def test_bad_binary_input_gets_an_error(house: House, data: bytes) -> None:
+    """What is no sound of 10 to 120 ms is answered with a coded error, and never reaches the session."""
     viewer = await house.viewer()
-    viewer.tell_bytes(b"\x00")
+    await viewer.hello()
+    viewer.tell_bytes(data)
     assert (await viewer.hear("error"))["code"] == "bad_request"
+    assert not house.session.heard
+
+
+class TestMicrophone:
+    async def test_listen_and_sound_reach_the_session(self, house: House) -> None:
+        """The mode and the language come through; 16-bit samples arrive as float32 in [-1, 1], in their order."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("listen", mode="open", language="zh")
+        viewer.tell_bytes(sound(0, np.array([16384, -32768] * 100)))
+        viewer.tell_bytes(sound(200, np.zeros(160)))
+        await viewer.ask("listen", mode="off")
+        assert house.session.listens == [("open", "zh"), ("off", None)]
+        first, second = house.session.heard
+        assert first.dtype == np.float32
+        assert first[:2].tolist() == [0.5, -1.0]
+        assert second.tolist() == [0.0] * 160
+
+    async def test_what_was_left_out_is_silence(self, house: House) -> None:
+        """A page that could not send for 20 ms does not shorten the time that has passed."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell_bytes(sound(0, np.full(320, 100)))
+        viewer.tell_bytes(sound(640, np.full(320, 100)))
+        await viewer.caught_up()
+        assert [len(samples) for samples in house.session.heard] == [320, 640]
+        assert not house.session.heard[1][:320].any()
+        assert house.session.heard[1][320:].all()
+
+    async def test_sound_without_a_session_is_dropped(self, house: House) -> None:
+        """What was on its way when the session ended is no mistake of the viewer's."""
+        viewer = await house.viewer()
+        viewer.tell_bytes(sound(0, np.zeros(640)))
+        await viewer.hello()
+        await viewer.ask("bye")
+        viewer.tell_bytes(sound(640, np.zeros(640)))
+        await viewer.caught_up()
+        assert not house.session.heard
+
+    async def test_the_viewer_sees_what_was_understood(self, house: House) -> None:
+        """The state of the ears and the transcripts reach the viewer, in order."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        house.session.events.offer(EarsEvent(EarsState.HEARING))
+        house.session.events.offer(TranscriptEvent("Who are", False, "en"))
+        house.session.events.offer(TranscriptEvent("Who are you?", True, "en"))
+        assert (await viewer.hear("ears"))["state"] == "hearing"
+        assert await viewer.hear("transcript") == {
+            "type": "transcript",
+            "text": "Who are",
+            "final": False,
+            "language": "en",
+        }
+        assert (await viewer.hear("transcript"))["final"]
+
+    async def test_a_language_that_is_none_is_refused(self, house: House) -> None:
+        """A language is a short code, so no text of a viewer's gets into the log or to a recogniser by it."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        viewer.tell("listen", mode="open", language="English, please")
+        assert (await viewer.hear("error"))["code"] == "bad_request"
+
+
+def sound(position: int, samples: np.ndarray) -> bytes:
+    return SOUND_HEADER.pack(SOUND_KIND, 0, 0, position) + samples.astype("<i2").tobytes()
 
 
 async def test_pong_tells_the_media_clock(house: House) -> None:

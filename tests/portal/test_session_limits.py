@@ -7,12 +7,18 @@ import json
 
 import pytest
 
-from pipeline.types import TextEvent
+from pipeline.types import LISTEN_RATE_HZ, TextEvent
 from portal.api.allowances import GREETINGS, OFFERS_EACH, REFUSALS
 from portal.api.connection import EXPIRES_S, GREETED_WITHIN_S
+from portal.api.messages import SOUND_HEADER, SOUND_KIND
 from portal.api.seats import OUTBOX_BOUND
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
 from tests.portal.session_house import House, Viewer
+
+
+def sound_of_40_ms(number: int) -> bytes:
+    """The piece of that number of a microphone's sound."""
+    return SOUND_HEADER.pack(SOUND_KIND, 0, number & 0xFFFF, 640 * number) + bytes(1280)
 
 
 async def test_a_slow_viewer_stalls_nobody(house: House) -> None:
@@ -122,6 +128,43 @@ class TestFloods:
         other.tell("ping", t=1)
         await other.hear("pong")
         assert flooding.unread > 100
+
+    async def test_sound_that_comes_as_it_is_spoken_costs_nothing(self, house: House) -> None:
+        """A minute of sound in 40 ms, all of it heard, and the allowance of the other messages is as it was."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        for number in range(1500):
+            viewer.tell_bytes(sound_of_40_ms(number))
+            await viewer.all_read()
+            await house.clock.advance(0.04)
+        assert sum(map(len, house.session.heard)) == 60 * LISTEN_RATE_HZ
+        for _ in range(45):
+            viewer.tell("say", text="hi")
+        await viewer.all_read()
+        await house.settle()
+        assert len(house.session.said) == 45
+
+    async def test_sound_that_waited_two_seconds_is_heard(self, house: House) -> None:
+        """A network that stood still hands over all it held at once; more than 2 s of it are dropped."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        for number in range(60):
+            viewer.tell_bytes(sound_of_40_ms(number))
+        await viewer.all_read()
+        assert sum(map(len, house.session.heard)) == 2 * LISTEN_RATE_HZ
+        assert not viewer.over
+
+    async def test_who_floods_with_sound_is_closed(self, house: House) -> None:
+        """Ten times as much sound as time passes is no microphone."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        sent = 0
+        while not viewer.over and sent < 4000:
+            viewer.tell_bytes(sound_of_40_ms(sent))
+            await house.clock.advance(0.004)
+            sent += 1
+        assert viewer.over
+        assert house.session.closed
 
     async def test_large_messages_cost_more(self, house: House) -> None:
         """A message of the largest size costs as much as many small ones, so bytes are bounded too."""

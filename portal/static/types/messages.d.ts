@@ -63,6 +63,15 @@ export interface Seen {
   delayMs: number;
 }
 
+export type ListenMode = "off" | "open" | "hold";
+
+export interface Listen {
+  type: "listen";
+  mode: ListenMode;
+  /** What the viewer speaks, ISO 639; without it the server finds out. */
+  language?: string;
+}
+
 export interface SwapAvatar {
   type: "avatar";
   id: string;
@@ -102,6 +111,7 @@ export type ClientMessage =
   | Interrupt
   | Reached
   | Seen
+  | Listen
   | SwapAvatar
   | RecordSession
   | Stats
