@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs import depayload
+from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
+from av import AudioFrame
 
 from avatars.bundle import AvatarBundle
 from pipeline.transports.webrtc import WebRtcTransport
@@ -60,12 +62,28 @@ class GatedExecutor(Executor):
                 future.set_exception(error)
 
 
+class Tone(AudioStreamTrack):  # type: ignore[misc]
+    """440 Hz, as a microphone hears it: in real time, 20 ms at a time."""
+
+    async def recv(self) -> AudioFrame:
+        frame = await super().recv()
+        times = (frame.pts + np.arange(frame.samples)) / frame.sample_rate
+        frame.planes[0].update((10_000 * np.sin(2 * np.pi * 440 * times)).astype("<i2").tobytes())
+        return frame
+
+
 class Viewer:
     """A peer connection that receives. `sound` and `pictures` map RTP timestamps to whole payloads, in order of
-    arrival; `reports` are sender reports as (kind, NTP time, RTP timestamp).
+    arrival; `reports` are sender reports as (kind, NTP time, RTP timestamp). speaks: it sends a tone besides.
     """
 
-    def __init__(self, codecs: tuple[str, ...] = ("VP8", "H264"), kinds: tuple[str, ...] = ("audio", "video")) -> None:
+    def __init__(
+        self,
+        codecs: tuple[str, ...] = ("VP8", "H264"),
+        kinds: tuple[str, ...] = ("audio", "video"),
+        *,
+        speaks: bool = False,
+    ) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.sound: dict[int, bytes] = {}
         self.pictures: dict[int, bytes] = {}
@@ -73,6 +91,7 @@ class Viewer:
         self.arrived = asyncio.Event()
         self._codecs = codecs
         self._kinds = kinds
+        self._speaks = speaks
 
     async def connect(self, transport: WebRtcTransport) -> None:
         answer = await transport.answer(await self.offer())
@@ -85,7 +104,8 @@ class Viewer:
             if kind == "application":
                 self.peer.createDataChannel("events")
                 continue
-            transceiver = self.peer.addTransceiver(kind, direction="recvonly")
+            speaks = self._speaks and kind == "audio"
+            transceiver = self.peer.addTransceiver(Tone() if speaks else kind, "sendrecv" if speaks else "recvonly")
             self._watch(transceiver.receiver, kind)
         await self.peer.setLocalDescription(await self.peer.createOffer())
         return _keep_codecs(self.peer.localDescription.sdp, self._codecs)

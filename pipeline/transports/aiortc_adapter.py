@@ -2,7 +2,8 @@
 an upgrade that breaks it.
 
 aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded, nor to
-say when the content of such a packet was captured, nor to bound how long it waits for STUN and TURN servers.
+say when the content of such a packet was captured, nor to bound how long it waits for STUN and TURN servers, nor to get
+the packets of a microphone ahead of its jitter buffer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from aiortc import RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.clock import current_ntp_time
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -19,10 +20,20 @@ from aiortc.rtp import (
     AnyRtcpPacket,
     RtcpPsfbPacket,
     RtcpSrPacket,
+    RtpPacket,
     unpack_remb_fci,
 )
 
-__all__ = ["limit_gathering", "negotiated_codec", "ntp_time", "observe_feedback", "report_capture_time"]
+from pipeline.transports.incoming_opus import RtpPiece
+
+__all__ = [
+    "limit_gathering",
+    "negotiated_codec",
+    "ntp_time",
+    "observe_feedback",
+    "report_capture_time",
+    "take_packets",
+]
 
 
 def limit_gathering(transceiver: RTCRtpTransceiver, seconds: float) -> None:
@@ -77,6 +88,25 @@ def report_capture_time(sender: RTCRtpSender, captured: Callable[[], int]) -> No
 
     # aiortc calls this by name about once a second.
     sender._send_rtcp = stamped  # type: ignore[method-assign]
+
+
+def take_packets(receiver: RTCRtpReceiver, take: Callable[[RtpPiece], None]) -> None:
+    """Hand each packet over as it comes, instead of putting it into aiortc's jitter buffer.
+
+    aiortc goes on counting for its reports to the sender. Its decoder thread starts, and gets nothing.
+    """
+    receiver._RTCRtpReceiver__jitter_buffer = _Tap(take)  # type: ignore[attr-defined]
+
+
+class _Tap:
+    """In the place of a JitterBuffer; it never has a whole frame to be decoded."""
+
+    def __init__(self, take: Callable[[RtpPiece], None]) -> None:
+        self._take = take
+
+    def add(self, packet: RtpPacket) -> tuple[bool, None]:
+        self._take(RtpPiece(packet.sequence_number, packet.timestamp, packet.payload))
+        return False, None
 
 
 def _remb_bps(packet: RtcpPsfbPacket, ssrc: int) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import av
@@ -34,16 +34,18 @@ from pipeline.transports.aiortc_adapter import (
     ntp_time,
     observe_feedback,
     report_capture_time,
+    take_packets,
 )
 from pipeline.transports.bitrate import BitrateLimit
 from pipeline.transports.candidates import CandidateFilter
 from pipeline.transports.encoders import OpusEncoder, video_encoder
 from pipeline.transports.ice import IceServer
+from pipeline.transports.incoming_opus import OpusMicrophone
 from pipeline.transports.loops import LoopCache
 from pipeline.transports.pictures import PictureEncoder
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
 from pipeline.transports.tracks import PacketTrack
-from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, MediaFrame
+from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, MediaFrame
 
 __all__ = ["CONNECT_TIMEOUT_S", "WebRtcTransport"]
 
@@ -68,9 +70,10 @@ class WebRtcTransport:
     ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address);
     executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; codecs: in order of
     preference, the first that the offer has is used; local: viewers are on this machine, so that its loopback addresses
-    are among those that packets may be sent to. `connected` is set once media flows, `closed` at the end: by
-    aclose(), a viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S. Before `connected`
-    frames are not kept.
+    are among those that packets may be sent to; hear: takes what the viewer's microphone hears, (n,) float32 at
+    LISTEN_RATE_HZ, if the offer has sound to send (None: it is not wanted). `connected` is set once media flows,
+    `closed` at the end: by aclose(), a viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S.
+    Before `connected` frames are not kept.
     """
 
     name = "webrtc"
@@ -84,6 +87,7 @@ class WebRtcTransport:
         bitrate_bps: int | None = None,
         codecs: Sequence[str] = ("H264", "VP8"),
         local: bool = False,
+        hear: Callable[[FloatArray], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._loops = loops
@@ -92,6 +96,7 @@ class WebRtcTransport:
         self._bitrate_bps = bitrate_bps
         self._codecs = tuple(codecs)
         self._clock = clock or SystemClock()
+        self._microphone = OpusMicrophone(hear, self._clock) if hear is not None else None
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
 
@@ -145,8 +150,10 @@ class WebRtcTransport:
         # Preferences count only on transceivers that are there before the remote description.
         video = peer.addTransceiver(self._video, direction="sendonly")
         video.setCodecPreferences(_capabilities("video", self._codecs))
-        audio = peer.addTransceiver(self._audio, direction="sendonly")
+        audio = peer.addTransceiver(self._audio, direction="sendrecv" if self._microphone else "sendonly")
         audio.setCodecPreferences(_capabilities("audio", ("opus",)))
+        if self._microphone is not None:
+            take_packets(audio.receiver, self._microphone.take)
 
         await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
         limit = BitrateLimit()
@@ -246,6 +253,8 @@ class WebRtcTransport:
             await self._peer.close()
         # This transport is in cycles with aiortc's objects, and Python's collector may find those minutes later.
         self._opus = None
+        if self._microphone is not None:
+            self._microphone.close()
         if self._encoder is not None:
             self._encoder.close()
 

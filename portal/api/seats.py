@@ -108,7 +108,7 @@ class Seat:
         local: the viewer is on this machine. Raises BadRequest.
         """
         await self._forget_peer()
-        peer = self._transports.webrtc(local=local)
+        peer = self._transports.webrtc(local=local, hear=self.session.hear)
         try:
             answer = await peer.answer(offer_sdp)
         except BaseException:

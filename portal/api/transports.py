@@ -12,6 +12,7 @@ from pipeline import registry
 from pipeline.interfaces import Transport
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
+from pipeline.types import FloatArray
 
 __all__ = ["BackendTransports", "PeerTransport", "Transports"]
 
@@ -29,8 +30,8 @@ class PeerTransport(Transport, Protocol):
 class Transports(Protocol):
     """Makes transports; the app knows what they are made of."""
 
-    def webrtc(self, *, local: bool) -> PeerTransport:
-        """local: the viewer is on this machine."""
+    def webrtc(self, *, local: bool, hear: Callable[[FloatArray], None]) -> PeerTransport:
+        """local: the viewer is on this machine; hear: takes what the viewer's microphone hears."""
         ...
 
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
@@ -48,7 +49,7 @@ class BackendTransports:
     "of WebRTC video; None for a fit to the picture's size"
     jpeg_quality: int = 75
 
-    def webrtc(self, *, local: bool) -> PeerTransport:
+    def webrtc(self, *, local: bool, hear: Callable[[FloatArray], None]) -> PeerTransport:
         peer: PeerTransport = registry.create(
             "transport",
             "webrtc",
@@ -57,6 +58,7 @@ class BackendTransports:
             ice_servers=self.ice_servers,
             bitrate_bps=self.bitrate_bps,
             local=local,
+            hear=hear,
         )
         return peer
 

@@ -28,7 +28,9 @@ from pipeline.transports.aiortc_adapter import (
     ntp_time,
     observe_feedback,
     report_capture_time,
+    take_packets,
 )
+from pipeline.transports.incoming_opus import RtpPiece
 
 
 def test_the_version_is_the_one_the_adapter_was_written_for() -> None:
@@ -129,3 +131,24 @@ async def test_the_negotiated_codec_is_read() -> None:
     assert negotiated_codec(transceiver) == "VP8"
     await viewer.aclose()
     await peer.close()
+
+
+async def test_packets_of_a_microphone_are_handed_over_as_they_come() -> None:
+    """Every packet arrives, ahead of aiortc's jitter buffer, which would keep the first four; none is decoded there."""
+    taken: list[RtpPiece] = []
+    ours, theirs = RTCPeerConnection(RTCConfiguration([])), RTCPeerConnection(RTCConfiguration([]))
+    receiver = ours.addTransceiver("audio", direction="recvonly").receiver
+    take_packets(receiver, taken.append)
+    theirs.addTrack(AudioStreamTrack())
+    await theirs.setLocalDescription(await theirs.createOffer())
+    await ours.setRemoteDescription(theirs.localDescription)
+    await ours.setLocalDescription(await ours.createAnswer())
+    await theirs.setRemoteDescription(ours.localDescription)
+    async with asyncio.timeout(5):
+        while len(taken) < 3:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.01)
+    assert (taken[1].sequence - taken[0].sequence) & 0xFFFF == 1
+    assert all(piece.payload for piece in taken)
+    assert receiver.track._queue.empty()
+    await ours.close()
+    await theirs.close()

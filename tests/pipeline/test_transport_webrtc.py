@@ -25,7 +25,7 @@ from pipeline.transports.candidates import MAX_CANDIDATES
 from pipeline.transports.encoders import H264Encoder, OpusEncoder
 from pipeline.transports.loops import KEY_PICTURES, LoopCache, LoopCoding
 from pipeline.transports.webrtc import CONNECT_TIMEOUT_S, WebRtcTransport
-from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
+from pipeline.types import LISTEN_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, MediaFrame
 
 OWN_WORDS = re.compile(r"[A-Z][^:]*\.")
 MakeBundle = Callable[..., AvatarBundle]
@@ -495,3 +495,32 @@ class TestEnd:
         await pair.send(speaking_frame(100, bundle))
         assert pair.transport.stats().frames_sent == 1
         assert pair.viewer.pts("audio") == pair.viewer.pts("video") == [0]
+
+
+class TestMicrophone:
+    async def test_a_viewer_who_sends_sound_is_heard(self) -> None:
+        """An offer that sends and receives sound is answered alike, and the viewer's tone comes in at 16 kHz."""
+        heard: list[FloatArray] = []
+        loops = LoopCache(GatedExecutor())
+        transport = WebRtcTransport(loops, GatedExecutor(), hear=heard.append)
+        viewer = Viewer(speaks=True)
+        await viewer.connect(transport)
+        async with asyncio.timeout(10):
+            while sum(map(len, heard)) < LISTEN_RATE_HZ // 2:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0.01)
+        assert viewer.peer.getTransceivers()[0].currentDirection == "sendrecv"
+        assert np.abs(np.concatenate(heard)[2000:]).max() > 0.1
+        await transport.aclose()
+        await viewer.aclose()
+        await loops.aclose()
+
+    async def test_a_viewer_who_only_receives_is_answered_as_before(self) -> None:
+        """A microphone is no duty: older pages offer to receive only."""
+        loops = LoopCache(GatedExecutor())
+        transport = WebRtcTransport(loops, GatedExecutor(), hear=lambda _samples: None)
+        viewer = Viewer()
+        await viewer.connect(transport)
+        assert {one.currentDirection for one in viewer.peer.getTransceivers()} == {"recvonly"}
+        await transport.aclose()
+        await viewer.aclose()
+        await loops.aclose()

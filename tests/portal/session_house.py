@@ -182,7 +182,7 @@ class FakeTransports:
     def __init__(self) -> None:
         self.made: list[FakeTransport] = []
 
-    def webrtc(self, *, local: bool) -> FakeTransport:
+    def webrtc(self, *, local: bool, hear: Callable[[FloatArray], None]) -> FakeTransport:
         self.made.append(FakeTransport("webrtc"))
         return self.made[-1]
 
