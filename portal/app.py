@@ -38,6 +38,7 @@ from portal.process import connections_that_fit, give_pictures_back, leave_settl
 from portal.settings import Settings
 from portal.talk import Talk
 from portal.ui.context import PageContext
+from portal.ui.stage import stage_router
 from portal.ui.texts_module import texts_module
 
 __all__ = ["Portal", "create_app", "serve"]
@@ -165,16 +166,15 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     add_docs(app)
     files = PageFiles(STATIC, {"texts.js": texts_module()})
     app.mount("/static", files, name="static")
-    mount_page(
-        app,
-        PageContext(
-            library=home.desk.library,
-            queue=home.desk.queue,
-            settings=settings,
-            sessions=home.talk.sessions,
-            files=f"static/{files.version}",
-        ),
+    context = PageContext(
+        library=home.desk.library,
+        queue=home.desk.queue,
+        settings=settings,
+        sessions=home.talk.sessions,
+        files=f"static/{files.version}",
     )
+    app.include_router(stage_router(context))
+    mount_page(app, context)
     return front_door(app, settings)
 
 

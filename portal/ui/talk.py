@@ -11,7 +11,7 @@ from pipeline.registry import BackendRow
 from portal.backends import BackendChoice, backend_choices, backend_options
 from portal.ui.context import PageContext
 
-__all__ = ["build_talk_tab", "catalogue"]
+__all__ = ["MARKUP", "build_talk_tab", "catalogue"]
 
 _ICONS = {
     "start": '<path d="M8 5.5v13l11-6.5z"/>',
@@ -32,7 +32,7 @@ def _icon(name: str) -> str:
     return f'<svg viewBox="0 0 24 24" aria-hidden="true">{_ICONS[name]}</svg>'
 
 
-_MARKUP = f"""
+MARKUP = f"""
 <vivavoce-talk class="vv" data-state="idle">
   <section class="vv-stage">
     <div class="vv-frame vv-none" data-media="none">
@@ -116,7 +116,7 @@ _MARKUP = f"""
 
 def build_talk_tab(_context: PageContext) -> gr.HTML:
     """The player. What can be chosen its script asks for: see catalogue()."""
-    return gr.HTML(html_template=_MARKUP, js_on_load=None, apply_default_css=False, elem_id="vv-talk")
+    return gr.HTML(html_template=MARKUP, js_on_load=None, apply_default_css=False, elem_id="vv-talk")
 
 
 def catalogue(context: PageContext) -> dict[str, Any]:

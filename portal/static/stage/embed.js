@@ -1,0 +1,90 @@
+/**
+ * <vivavoce-avatar>: a live avatar in any page. No module, so that any page may load it:
+ *
+ *   <script src="https://portal.example/embed.js"></script>
+ *   <vivavoce-avatar avatar="mira" lang="en" style="width: 360px; height: 480px"></vivavoce-avatar>
+ *
+ * Attributes are those of the stage view's address: avatar, voice, tts, lipsync, lang, view, bg, fit, autostart, kiosk,
+ * controls, transport. They are read when the element is put into the page.
+ * Methods: start(options), say(text, mode), interrupt(), stop(). Events: "vivavoce:TYPE" with `detail`, TYPE as in the
+ * player's events, and "vivavoce:ready". The portal must know the page's origin (its setting `allowed_origins`).
+ */
+(() => {
+  const script = /** @type {HTMLScriptElement} */ (document.currentScript);
+  const portal = new URL(".", script.src);
+  const PASSED = "avatar voice tts lipsync lang view bg fit autostart kiosk controls transport".split(" ");
+
+  class VivavoceAvatar extends HTMLElement {
+    /** @type {HTMLIFrameElement?} */
+    #frame = null;
+    /** @type {object[]} commands that wait for the frame */
+    #waiting = [];
+    #isReady = false;
+    #onMessage = (/** @type {MessageEvent} */ event) => this.#take(event);
+
+    connectedCallback() {
+      const address = new URL("stage", portal);
+      for (const name of PASSED) {
+        const value = this.getAttribute(name);
+        if (value !== null) address.searchParams.set(name, value);
+      }
+      const frame = document.createElement("iframe");
+      frame.src = address.href;
+      frame.allow = "autoplay; microphone; fullscreen; picture-in-picture";
+      frame.title = this.getAttribute("title") ?? "Vivavoce";
+      frame.style.cssText = "border: 0; width: 100%; height: 100%; display: block; color-scheme: normal";
+      if (getComputedStyle(this).display === "inline") this.style.display = "block";
+      addEventListener("message", this.#onMessage);
+      this.#frame = frame;
+      this.replaceChildren(frame);
+    }
+
+    disconnectedCallback() {
+      removeEventListener("message", this.#onMessage);
+      this.replaceChildren();
+      this.#frame = null;
+      this.#isReady = false;
+      this.#waiting = [];
+    }
+
+    /** @param {object} [options] */
+    start(options) {
+      this.#send({ vivavoce: "start", options });
+    }
+
+    /**
+     * @param {string} text
+     * @param {"chat" | "echo"} [mode] chat: it is answered; echo: it is read out
+     */
+    say(text, mode = "chat") {
+      this.#send({ vivavoce: "say", text, mode });
+    }
+
+    interrupt() {
+      this.#send({ vivavoce: "interrupt" });
+    }
+
+    stop() {
+      this.#send({ vivavoce: "stop" });
+    }
+
+    /** @param {object} command */
+    #send(command) {
+      if (this.#isReady) this.#frame?.contentWindow?.postMessage(command, portal.origin);
+      else if (this.#waiting.length < 20) this.#waiting.push(command);
+    }
+
+    /** @param {MessageEvent} event */
+    #take({ source, origin, data }) {
+      if (!this.#frame || source !== this.#frame.contentWindow || origin !== portal.origin) return;
+      if (typeof data?.vivavoce !== "string") return;
+      if (data.vivavoce === "ready") {
+        this.#isReady = true;
+        for (const command of this.#waiting.splice(0)) this.#send(command);
+      }
+      this.dispatchEvent(new CustomEvent(`vivavoce:${data.vivavoce}`, { detail: data.detail }));
+    }
+  }
+
+  if (!customElements.get("vivavoce-avatar")) customElements.define("vivavoce-avatar", VivavoceAvatar);
+})();

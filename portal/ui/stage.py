@@ -1,0 +1,54 @@
+"""The stage view: the Talk tab by itself, without Gradio, to be put on a screen or into somebody else's page.
+
+Its markup and scripts are those of the Talk tab. portal/static/stage/stage.js reads what its address asks for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse
+
+from portal.http.headers import page_policy
+from portal.ui.context import PageContext
+from portal.ui.talk import MARKUP
+
+__all__ = ["stage_router"]
+
+EMBED = Path(__file__).resolve().parent.parent / "static" / "stage" / "embed.js"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
+<meta name="color-scheme" content="light dark">
+<title>Vivavoce</title>
+<link rel="icon" href="static/logo.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{files}/styles.css">
+<link rel="stylesheet" href="{files}/stage/stage.css">
+<script type="module" src="{files}/talk.js"></script>
+<script type="module" src="{files}/stage/stage.js"></script>
+</head>
+<body class="vv-alone">{markup}</body>
+</html>
+"""
+
+
+def stage_router(context: PageContext) -> APIRouter:
+    router = APIRouter()
+    page = _PAGE.format(files=context.files, markup=MARKUP)
+
+    @router.get("/stage", include_in_schema=False)
+    def stage(request: Request) -> HTMLResponse:
+        host = request.url.netloc
+        policy = page_policy(page, connect=[f"ws://{host}", f"wss://{host}"])
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+    @router.get("/embed.js", include_in_schema=False)
+    def embed() -> FileResponse:
+        """The element <vivavoce-avatar> for pages of others; this address stays."""
+        return FileResponse(EMBED, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    return router

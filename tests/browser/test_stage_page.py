@@ -1,0 +1,123 @@
+"""The stage view: the avatar alone, at an address or in a page of another origin."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import MEASURING, Chromium, Visitor, plain_page, write_avatar
+
+pytestmark = pytest.mark.browser
+
+WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+EMBEDDING = """<!doctype html><title>Elsewhere</title><script src="{portal}/embed.js"></script>
+<vivavoce-avatar avatar="beta" lang="zh" style="width: 300px; height: 400px"></vivavoce-avatar>
+<script>
+  const told = [], avatar = document.querySelector("vivavoce-avatar");
+  for (const type of ["ready", "state", "firstpicture", "turn", "subtitle", "error", "ended"]) {{
+    avatar.addEventListener(`vivavoce:${{type}}`, ({{ detail }}) => told.push([type, detail]));
+  }}
+  const saw = (type, test) => told.some(([name, detail]) => name === type && test(detail));
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    """A site on a port of its own, which is another origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Its page embeds the avatar of the portal that its query names."""
+
+    def do_GET(self) -> None:
+        portal = parse_qs(urlsplit(self.path).query).get("portal", [""])[0]
+        body = EMBEDDING.format(portal=portal).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def embedded_portal(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[PortalProcess]:
+    """Its pages may be shown by those of elsewhere."""
+    data_dir = tmp_path_factory.mktemp("embedded")
+    for avatar_id, level in (("alpha", 90), ("beta", 60)):
+        write_avatar(data_dir / "avatars" / avatar_id, level)
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--allowed-origins", elsewhere) as process:
+        yield process
+
+
+async def test_the_avatar_fills_the_window_and_nothing_else_is_there(visit: Visitor) -> None:
+    """No tabs, no header, no chat; the button starts the avatar of the address, whatever was chosen before."""
+    page = await visit("stage?avatar=beta", width=540, height=960)
+    box = await page.page.locator(".vv-frame").bounding_box()
+    assert box is not None and (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 540, 960)
+    for hidden in (".vv-chat", ".vv-choices", "#vv-status"):
+        assert not await page.page.locator(hidden).is_visible()
+    await page.start()
+    assert await page.run("document.querySelector('.vv-poster').alt") == "Beta"
+    await page.say(WORDS)
+    await page.until("document.querySelector('.vv-subtitle').textContent !== ''")
+
+
+async def test_it_can_have_the_chat_beside_it(one_chromium: Chromium, portal: PortalProcess) -> None:
+    """view=both on a wide screen: the conversation is beside the picture, and works as on the Talk tab."""
+    async with plain_page(await one_chromium.get(), f"{portal.url}/stage?view=both&autostart=1") as page:
+        await page.wait_for_function("() => vivavoce.stats().state === 'live'")
+        frame, chat = [await page.locator(one).bounding_box() for one in (".vv-frame", ".vv-chat")]
+        assert frame is not None and chat is not None and chat["x"] >= frame["x"] + frame["width"] - 1
+        await page.fill("textarea", "Hello there")
+        await page.keyboard.press("Enter")
+        await page.wait_for_function("() => vivavoce.stats().turnState === 'speaking'")
+
+
+async def test_controls_can_be_left_out_and_the_background_be_seen_through(
+    one_chromium: Chromium, portal: PortalProcess
+) -> None:
+    """For OBS and other compositors. The disclosure that this is an AI stays."""
+    async with plain_page(await one_chromium.get(), f"{portal.url}/stage?controls=0&bg=transparent") as page:
+        await page.wait_for_selector(".vv-disclosure")
+        assert not await page.locator(".vv-controls").is_visible()
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
+
+
+async def test_a_page_of_another_origin_talks_to_it(
+    one_chromium: Chromium, embedded_portal: PortalProcess, elsewhere: str
+) -> None:
+    """<vivavoce-avatar> in somebody else's page: start, say, interrupt, and what happens is told as events."""
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?portal={embedded_portal.url}") as page:
+        await page.evaluate("avatar.start()")
+        await page.wait_for_function("saw('state', (state) => state === 'live')")
+        await page.evaluate("(words) => avatar.say(words, 'echo')", WORDS)
+        await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
+        await page.evaluate("avatar.interrupt()")
+        await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
+        frame = page.frames[1]
+        await frame.wait_for_function("() => document.querySelector('.vv-poster').alt === 'Beta'")
+        assert await frame.evaluate("document.documentElement.lang") == "zh-CN"
+        await page.evaluate("avatar.stop()")
+        await page.wait_for_function("saw('state', (state) => state === 'idle')")
+
+
+async def test_a_page_that_the_portal_does_not_know_gets_no_frame(
+    one_chromium: Chromium, portal: PortalProcess, elsewhere: str
+) -> None:
+    """Without `allowed_origins` the browser refuses to show it, so nobody can take commands or words from it."""
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?portal={portal.url}") as page:
+        await page.wait_for_load_state("networkidle")
+        assert not await page.frames[1].evaluate("'vivavoce' in window")
+        assert await page.evaluate("told.length") == 0
