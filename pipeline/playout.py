@@ -41,6 +41,8 @@ DUCKED = 0.25
 """-12 dB: loud enough to follow, quiet enough to be spoken over."""
 REMEMBERED_PICTURES = 15
 """600 ms of what was released can be released again: what a viewer's buffers hold, and a little before it."""
+SOUND_LINGERS_S = 0.3
+"""In the room, in pauses between words, and in buffers that nobody knows of."""
 LEAD_PICTURES = 3
 """Held speech goes on at least 100 ms before the place where it was cut, so that no sound is lost."""
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
@@ -140,8 +142,6 @@ class Playout:
         "each gets every frame; the session adds them, and closes those that are taken away"
         self.starved_pictures = 0
         self.slipped_s = 0.0
-        self.sounded_pictures = 0
-        "released so far with sound"
         self.viewer_delay_s = 0.0
         "how long it takes until what is released now is played at the viewer, as far as that is known"
         self.played = Played()
@@ -149,6 +149,8 @@ class Playout:
         self._clock = clock
         self._number = 0
         self._spoken_number = -HELD_PICTURES - 1
+        self._sounded_number = self._spoken_number
+        self._sounded_pictures = 0
         self._start_s: float | None = None
         self._fading: DrawnFrame | None = None
         self._flushing = False
@@ -185,6 +187,17 @@ class Playout:
     def holds(self) -> bool:
         """Whether speech is held, and nobody has said yet that it is to go on."""
         return self._hold is not None and not self._hold.resumed
+
+    @property
+    def sounds(self) -> bool:
+        """Whether a voice is being played at the viewer now, or may be."""
+        since_s = (self._number - self._sounded_number) / FPS
+        return self._hold is None and since_s <= self.viewer_delay_s + SOUND_LINGERS_S
+
+    @property
+    def sounded_s(self) -> float:
+        """How long voices have sounded in this session."""
+        return self._sounded_pictures / FPS
 
     def duck(self) -> None:
         """Speak more quietly from the next frame on, until full_volume(), resume() or interrupt(). Idempotent."""
@@ -361,7 +374,9 @@ class Playout:
             self._subtitle = drawn.subtitle
         self._recent.append(_Released(drawn, self._number, self.played, self._subtitle))
         self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
-        self.sounded_pictures += bool(drawn.audio.any())
+        if drawn.audio.any():
+            self._sounded_pictures += 1
+            self._sounded_number = self._number
         self._spoken_number = self._number
         events: tuple[SubtitleEvent, ...] = ()
         if drawn.subtitle is not None:

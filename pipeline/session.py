@@ -12,10 +12,13 @@ from typing import Any
 from avatars.bundle import AvatarBundle
 from models.errors import VivavoceError
 from pipeline.channel import Channel
+from pipeline.ears.barge_in import Avatar, BargeIn, Reaction
+from pipeline.ears.canceller import WebRtcCanceller
 from pipeline.ears.ears import Ears
 from pipeline.ears.events import Failed, Heard, NoWords, SpeechBegan, SpeechEnded, SpeechGoesOn, Words
 from pipeline.ears.hearing import Hearing
-from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
+from pipeline.ears.reference import EchoReference
+from pipeline.errors import AskedTooOften, BackendUnavailable, BadRequest, SessionClosed
 from pipeline.history import Exchange, History
 from pipeline.interfaces import Output, Transport
 from pipeline.ledger import TurnLedger
@@ -27,6 +30,7 @@ from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
     EarsEvent,
+    EarsState,
     ErrorEvent,
     FloatArray,
     ListenMode,
@@ -48,6 +52,7 @@ MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
 ONCE = frozenset({"language_not_supported", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
+NOTHING_SAID = TranscriptEvent("", final=True, language="")
 LONGEST_DELAY_S = 5.0
 """The page's ring holds no more sound than that, and jitter buffers hold less."""
 MOST_UTTERANCES = 16
@@ -94,6 +99,7 @@ class Session:
         self._ears: Ears | None = None  # from the first time that somebody switches the microphone on
         self._last_speech_s = 0.0  # clock time
         self._speech_ended_s: deque[float] = deque(maxlen=MOST_UTTERANCES)  # of utterances whose words are looked for
+        self._barge_in = BargeIn(hearing.choice.barge_in)
         self._history = History(context.limits.history_characters)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: deque[_Queued] = deque()
@@ -177,19 +183,24 @@ class Session:
     def listen(self, mode: ListenMode, language: str | None = None) -> None:
         """From now on, take what hear() is given as speech of the viewer, or no longer.
 
-        What is needed is loaded behind it, and what is said meanwhile is heard. language: ISO 639-1, what the viewer
-        speaks; None: not known. Raises BackendUnavailable (what is missing, and the command that brings it),
-        SessionClosed.
+        What is needed is loaded behind it, and what is said meanwhile is heard. With hold (a key to talk is down) the
+        avatar falls silent at once. language: ISO 639-1, what the viewer speaks; None: not known.
+
+        Raises BackendUnavailable (what is missing, and the command that brings it), SessionClosed.
         """
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if mode != "off":
             self._hearing.check()
             if self._ears is None:
-                self._ears = Ears(self._hearing, self._context.clock, self.take_heard)
+                self._ears = Ears(self._hearing, self._context.clock, self.take_heard, self._echo_canceller())
                 self._ears.start()
         if self._ears is not None:
             self._ears.listen(mode, language)
+        if mode == "hold":
+            self._react(self._barge_in.pressed(self._avatar, self._context.clock.now_s()))
+        else:
+            self._barge_in.released(self._context.clock.now_s())
 
     def hear(self, samples: FloatArray) -> None:
         """The next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ. Dropped while nobody listens.
@@ -200,27 +211,36 @@ class Session:
             self._ears.hear(samples)
 
     def take_heard(self, heard: Heard) -> None:
-        """What the ears report. Words become the next question."""
+        """What the ears report. Words become the next question; speech over the avatar may hold it."""
+        now_s = self._context.clock.now_s()
+        sounded_s = self.playout.sounded_s
         match heard:
-            case EarsEvent():
+            case EarsEvent(state):
                 self._post(heard)
-            case Words(text, final, language):
-                self._post(TranscriptEvent(text, final, language))
-                if final:
-                    self._ask_aloud(text, self._next_speech_ended_s())
+                if state is EarsState.OFF:
+                    self._react(self._barge_in.switched_off())
+            case SpeechBegan():
+                self._asked_s = self._last_speech_s = now_s
+                self._barge_in.speech_began(self._avatar, sounded_s, now_s)
+            case SpeechGoesOn(speech_s):
+                self._last_speech_s = now_s
+                self._react(self._barge_in.speech_goes_on(self._avatar, sounded_s, speech_s, now_s))
+            case SpeechEnded():
+                self._speech_ended_s.append(self._last_speech_s)
+                self._react(self._barge_in.speech_ended(now_s))
+            case Words():
+                self._take_words(heard)
             case NoWords(busy):
                 self._next_speech_ended_s(newest=busy)
-                self._post(TranscriptEvent("", True, ""))
+                self._post(NOTHING_SAID)
+                self._react(self._barge_in.no_words(newest=busy))
                 if busy:
                     self._post(NoticeEvent("ears_busy", "Too many people speak at one time.", "Say it again."))
             case Failed(error):
                 self._next_speech_ended_s()
-                self._post(TranscriptEvent("", True, ""))
+                self._post(NOTHING_SAID)
+                self._react(self._barge_in.no_words())
                 self._post(ErrorEvent(error.code, error.message, error.hint))
-            case SpeechBegan() | SpeechGoesOn():
-                self._last_speech_s = self._context.clock.now_s()
-            case SpeechEnded():
-                self._speech_ended_s.append(self._last_speech_s)
 
     def hold(self) -> None:
         """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
@@ -266,6 +286,7 @@ class Session:
             if started.exchange is not None:
                 self._history.answer(started.exchange, self._played_of(started.turn))
         self.playout.interrupt()
+        self._barge_in.stopped()
         self._tell(self._ledger.interrupted())
 
     async def attach(self, transport: Transport) -> None:
@@ -383,11 +404,49 @@ class Session:
             return None
         return self._speech_ended_s.pop() if newest else self._speech_ended_s.popleft()
 
-    def _ask_aloud(self, text: str, speech_ended_s: float | None) -> None:
+    @property
+    def _avatar(self) -> Avatar:
+        if self.playout.sounds:
+            return Avatar.SPEAKING
+        return Avatar.THINKING if self._ledger.has_open else Avatar.SILENT
+
+    def _take_words(self, words: Words) -> None:
+        speech_ended_s = self._next_speech_ended_s() if words.final else None
+        reaction = self._barge_in.words(words.final)
+        if reaction is Reaction.IGNORE:
+            if words.final:
+                self._post(NOTHING_SAID)
+            return
+        self._post(TranscriptEvent(words.text, words.final, words.language))
+        if reaction is not Reaction.ASK:
+            return
         try:
-            self.say(text, speech_ended_s=speech_ended_s)
+            self.say(words.text, speech_ended_s=speech_ended_s)
         except VivavoceError as error:  # asked too often, say: the viewer is told, as if it had been typed
             self._post(ErrorEvent(error.code, error.message, error.hint))
+            self.resume()
+
+    def _react(self, reaction: Reaction | None) -> None:
+        """Do what the rules of interruption say about speech; words are _take_words()'s."""
+        match reaction:
+            case Reaction.DUCK:
+                self.playout.duck()
+            case Reaction.FULL_VOLUME:
+                self.playout.full_volume()
+            case Reaction.HOLD:
+                self.hold()
+            case Reaction.RESUME:
+                self.resume()
+
+    def _echo_canceller(self) -> WebRtcCanceller | None:
+        reference = EchoReference(self._context.clock, lambda: self.playout.viewer_delay_s)
+        try:
+            canceller = WebRtcCanceller(reference)
+        except BackendUnavailable as error:  # the viewer's browser has one of its own
+            logger.warning("The avatar may hear itself: %s", error)
+            return None
+        self.add_output(reference)
+        return canceller
 
     async def _converse(self) -> None:
         while True:
@@ -430,6 +489,7 @@ class Session:
 
     def _released(self, frame: MediaFrame) -> None:
         self._tell(self._ledger.released(frame))
+        self._react(self._barge_in.passes(self._context.clock.now_s()))
 
     def _played_of(self, turn: Turn) -> str:
         """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""

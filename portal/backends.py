@@ -88,7 +88,10 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
         questions_a_minute=settings.llm_questions_a_minute,
     )
     hearing = HearingChoice(
-        asr=settings.asr, language=settings.asr_language or None, silence_s=settings.ears_silence_ms / 1000
+        asr=settings.asr,
+        language=settings.asr_language or None,
+        silence_s=settings.ears_silence_ms / 1000,
+        barge_in=settings.barge_in,
     )
     devices = find_devices(settings.device)
     return Engine(backend_options(settings), clock, devices, finish, settings.measure_speed, limits, hearing)

@@ -188,6 +188,9 @@ class Settings(BaseSettings):
         description="milliseconds of silence that end what a viewer says; where the end-of-turn network hears an end, "
         "200 do",
     )
+    barge_in: bool = Field(
+        True, description="let viewers interrupt the avatar by speaking; off: what they say over it is not heard"
+    )
     llm_system_prompt: str = Field(
         "", description="instructions to the language model: who the avatar is and how it should answer"
     )

@@ -31,6 +31,8 @@ class HearingChoice:
     "ISO 639-1, of viewers who do not say what they speak; None: the recogniser finds it out"
     silence_s: float = 1.2
     "a pause that ends a turn, whatever the end-of-turn detector says"
+    barge_in: bool = True
+    "whether speech over the avatar interrupts it; else it is nobody's"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,201 @@
+"""BargeIn: what somebody's speech does to an avatar that is speaking. Pure rules: no clock, no sound, no network.
+
+    full volume -> (speech for 0.15 s) ducked -> (for 0.3 s) held -> words: the next question
+                                                                  -> none: it goes on
+
+A cough, a click or a door is over before anything is held, or is followed by no words. So nothing but words ends an
+answer, and all else costs a pause.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+
+__all__ = ["PATIENCE_S", "SETTLING_S", "Avatar", "BargeIn", "Reaction"]
+
+DUCK_AFTER_S = 0.15
+HOLD_AFTER_S = 0.28
+"""Nine windows of 32 ms; with the fade of 20 ms it is silent after 0.3 s."""
+BREAK_S = 0.25
+"""Speech with a longer pause in it counts anew: clicks of a keyboard do not add up."""
+QUIET_S = 0.4
+"""A ducked voice is as loud as before when nobody has spoken for so long."""
+PATIENCE_S = 2.0
+"""After speech without any words the answer goes on."""
+LONG_PATIENCE_S = 6.0
+"""The same where it certainly was speech: some of its words are known, or it was longer than a cough."""
+LONGEST_COUGH_S = 1.0
+SETTLING_S = 1.5
+"""Seconds of the avatar's sound in which echo cancellers learn the room: what is heard then may be the avatar."""
+
+
+class Avatar(enum.Enum):
+    """What the avatar does while something is heard."""
+
+    SILENT = enum.auto()
+    THINKING = enum.auto()
+    "an answer is on its way, and nothing of it sounds yet"
+    SPEAKING = enum.auto()
+
+
+class Reaction(enum.Enum):
+    """What is to be done now."""
+
+    DUCK = enum.auto()
+    FULL_VOLUME = enum.auto()
+    HOLD = enum.auto()
+    RESUME = enum.auto()
+    ASK = enum.auto()
+    "the words are the next question; it interrupts what is being said"
+    IGNORE = enum.auto()
+    "the words are nobody's: what was heard may have been the avatar itself, or interrupting is switched off"
+
+
+class _Voice(enum.Enum):
+    FULL = enum.auto()
+    DUCKED = enum.auto()
+    HELD = enum.auto()
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """Something that somebody says."""
+
+    ignored: bool
+    "it began where nothing may interrupt the avatar, and has not held it since"
+    speech_s: float = 0.0
+    run_from_s: float = 0.0
+    "how much of speech_s lies before the last pause"
+    heard_s: float = 0.0
+    "clock time of its last speech"
+    has_words: bool = False
+
+    @property
+    def is_certain(self) -> bool:
+        return self.has_words or self.speech_s > LONGEST_COUGH_S
+
+
+class BargeIn:
+    """Told in order what the ears report, each with the clock time; answers with what is to be done, if anything.
+
+    enabled: else speech over the avatar does nothing. A key that is pressed to talk always holds it.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._voice = _Voice.FULL
+        self._open: _Utterance | None = None
+        self._ended: deque[_Utterance] = deque()  # whose words are still looked for, in order; ears bound their number
+        self._is_pressed = False
+        self._quiet_since_s = 0.0
+        self._patience_s = PATIENCE_S
+
+    def pressed(self, avatar: Avatar, now_s: float) -> Reaction | None:
+        """A key to talk is held down."""
+        self._is_pressed = True
+        self._quiet_since_s = now_s
+        return self._hold() if avatar is not Avatar.SILENT else None
+
+    def released(self, now_s: float) -> None:
+        """It is not any more. What the ears make of it follows."""
+        self._is_pressed = False
+        self._quiet_since_s = now_s
+
+    def speech_began(self, avatar: Avatar, sounded_s: float, now_s: float) -> None:
+        """sounded_s: how long the avatar has sounded in this session."""
+        over_sound = avatar is Avatar.SPEAKING and self._voice is not _Voice.HELD
+        self._open = _Utterance(ignored=over_sound and not self._may_hold(avatar, sounded_s), heard_s=now_s)
+
+    def speech_goes_on(self, avatar: Avatar, sounded_s: float, speech_s: float, now_s: float) -> Reaction | None:
+        """speech_s: of this utterance so far, without its pauses."""
+        utterance = self._open
+        if utterance is None:
+            return None
+        if now_s - utterance.heard_s > BREAK_S or not self._may_hold(avatar, sounded_s):
+            utterance.run_from_s = utterance.speech_s
+        utterance.speech_s, utterance.heard_s = speech_s, now_s
+        if avatar is Avatar.SILENT or not self._may_hold(avatar, sounded_s):
+            return None
+        run_s = speech_s - utterance.run_from_s
+        if run_s >= HOLD_AFTER_S:
+            utterance.ignored = False
+            return self._hold()
+        if run_s >= DUCK_AFTER_S and self._voice is _Voice.FULL:
+            self._voice = _Voice.DUCKED
+            return Reaction.DUCK
+        return None
+
+    def speech_ended(self, now_s: float) -> Reaction | None:
+        """Words or none follow."""
+        utterance, self._open = self._open, None
+        if utterance is None:
+            return None
+        self._ended.append(utterance)
+        self._quiet_since_s = now_s
+        self._patience_s = LONG_PATIENCE_S if utterance.is_certain else PATIENCE_S
+        return self._unduck()
+
+    def words(self, final: bool) -> Reaction | None:
+        """Of the oldest utterance that waits for them or, if they are not final, perhaps of the one that goes on."""
+        if not final:
+            utterance = self._ended[0] if self._ended else self._open
+            if utterance is None:
+                return None
+            if utterance.ignored:
+                return Reaction.IGNORE
+            utterance.has_words = True
+            self._patience_s = LONG_PATIENCE_S
+            return None
+        ended = self._ended.popleft() if self._ended else None
+        if ended is not None and ended.ignored:
+            return Reaction.IGNORE
+        self._voice = _Voice.FULL
+        return Reaction.ASK
+
+    def no_words(self, newest: bool = False) -> Reaction | None:
+        """The oldest utterance that waits for words had none. newest: nobody could look for those of the newest."""
+        if self._ended:
+            self._ended.pop() if newest else self._ended.popleft()
+        return None if self._ended else self._resume()
+
+    def switched_off(self) -> Reaction | None:
+        """The ears are off: they will say no more about anything that was heard."""
+        self._open = None
+        self._ended.clear()
+        self._is_pressed = False
+        return self._resume() or self._unduck()
+
+    def passes(self, now_s: float) -> Reaction | None:
+        """Time passes; call it 25 times a second."""
+        if self._open is not None and now_s - self._open.heard_s > QUIET_S and self._voice is _Voice.DUCKED:
+            return self._unduck()
+        return self._resume() if now_s - self._quiet_since_s >= self._patience_s else None
+
+    def stopped(self) -> None:
+        """All that was being said was interrupted, by whatever."""
+        self._voice = _Voice.FULL
+
+    def _may_hold(self, avatar: Avatar, sounded_s: float) -> bool:
+        return self._enabled and (avatar is not Avatar.SPEAKING or sounded_s >= SETTLING_S)
+
+    def _hold(self) -> Reaction | None:
+        if self._voice is _Voice.HELD:
+            return None
+        self._voice = _Voice.HELD
+        self._patience_s = PATIENCE_S
+        return Reaction.HOLD
+
+    def _resume(self) -> Reaction | None:
+        """Unless it is not held, or somebody still speaks or is about to."""
+        if self._voice is not _Voice.HELD or self._open is not None or self._is_pressed:
+            return None
+        self._voice = _Voice.FULL
+        return Reaction.RESUME
+
+    def _unduck(self) -> Reaction | None:
+        if self._voice is not _Voice.DUCKED:
+            return None
+        self._voice = _Voice.FULL
+        return Reaction.FULL_VOLUME

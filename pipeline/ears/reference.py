@@ -1,0 +1,111 @@
+"""EchoReference: what a microphone's sound is compared with, to take the avatar's own voice out of it.
+
+The playout releases sound; some time later the viewer's loudspeaker plays it, and the microphone hears it. A canceller
+finds that delay by itself as long as the reference comes first, and by less than half a second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.clock import Clock
+from pipeline.types import FPS, PLAYOUT_RATE_HZ, FloatArray, MediaFrame
+
+__all__ = ["REFERENCE_RATE_HZ", "EchoReference"]
+
+REFERENCE_RATE_HZ = 16_000
+HELD_S = 8.0
+"""Sound that is kept: more than viewers' buffers hold. What is asked for beyond it is silence."""
+LEAD_S = 0.1
+"""The reference comes before the echo by about this much and the way from the microphone to us."""
+WANDERED_S = 0.06
+"""Clocks of sound cards run apart by seconds a day: so far the two may drift before the reference is moved."""
+JUMPED_S = 0.5
+"""A microphone's sound was lost, or the session's clock slipped: the reference is moved at once."""
+EARLY_S = 0.03
+"""Sound may arrive late, never early: so much too early means that what came before was late."""
+LOOKS = 100
+"""Pieces of the microphone's sound (2 to 4 s) after which a drift is believed."""
+
+_DECIMATION = PLAYOUT_RATE_HZ // REFERENCE_RATE_HZ
+_FRAME_SAMPLES = REFERENCE_RATE_HZ // FPS
+_TAPS = 49
+
+
+def _low_pass() -> FloatArray:
+    """(_TAPS,): passes what 16 kHz can hold. Short, so that what is released can be used at once (0.5 ms late)."""
+    taps = np.sinc(2 * 7_000 / PLAYOUT_RATE_HZ * (np.arange(_TAPS) - _TAPS // 2)) * np.hamming(_TAPS)
+    return np.asarray(taps / taps.sum(), np.float32)
+
+
+class EchoReference:
+    """An output of a session's playout; take() may be called from another thread.
+
+    clock: the playout's. delay_s: how long it takes until what is released is played at the viewer, as far as that is
+    known; 0 if it is not.
+    """
+
+    name = "echo reference"
+
+    def __init__(self, clock: Clock, delay_s: Callable[[], float]) -> None:
+        self._clock = clock
+        self._delay_s = delay_s
+        self._lock = threading.Lock()
+        self._ring = np.zeros(round(HELD_S * REFERENCE_RATE_HZ), np.float32)
+        self._end = 0  # place of the sample that comes next, on the media clock
+        self._released_s = 0.0  # clock time at which the last frame came
+        self._tail = np.zeros(_TAPS - 1, np.float32)
+        self._taps = _low_pass()
+        self._place: int | None = None  # of what take() gives next
+        self._looks = 0
+        self._least = 0
+
+    def send(self, frame: MediaFrame) -> None:
+        sound = np.concatenate([self._tail, frame.audio])
+        self._tail = sound[-(_TAPS - 1) :]
+        samples = np.convolve(sound, self._taps, "valid")[::_DECIMATION] if sound.any() else None
+        with self._lock:
+            self._end = (frame.number + 1) * _FRAME_SAMPLES
+            self._released_s = self._clock.now_s()
+            places = np.arange(self._end - _FRAME_SAMPLES, self._end) % len(self._ring)
+            self._ring[places] = 0.0 if samples is None else samples
+
+    def flush(self) -> None:
+        """What was released may be on its way already, so it stays."""
+
+    async def aclose(self) -> None:
+        """Nothing waits here."""
+
+    def take(self, count: int, arrived_s: float) -> FloatArray:
+        """(count,) that belongs to as many samples of the microphone, which arrived at that clock time.
+
+        Call it for each piece in order: what it gives is one stream, except where sound was lost on the way.
+        """
+        with self._lock:
+            due = self._due(arrived_s) - count
+            place = due if self._place is None else self._kept_in_step(self._place, due)
+            self._place = place + count
+            places = np.arange(place, place + count)
+            samples = self._ring[places % len(self._ring)].copy()
+            samples[(places < self._end - len(self._ring)) | (places >= self._end) | (places < 0)] = 0.0
+        return samples
+
+    def _due(self, at_s: float) -> int:
+        """Place of the sample that a reference without any delay has reached at that clock time."""
+        since_s = at_s - self._released_s - max(0.0, self._delay_s() - LEAD_S)
+        return self._end - _FRAME_SAMPLES + round(since_s * REFERENCE_RATE_HZ)
+
+    def _kept_in_step(self, place: int, due: int) -> int:
+        off = due - place
+        self._least = off if self._looks == 0 else min(self._least, off)
+        self._looks += 1
+        has_jumped = off > JUMPED_S * REFERENCE_RATE_HZ or off < -EARLY_S * REFERENCE_RATE_HZ
+        if has_jumped or self._looks >= LOOKS:
+            moved = off if has_jumped else self._least
+            self._looks = 0
+            if has_jumped or abs(moved) > WANDERED_S * REFERENCE_RATE_HZ:
+                return place + moved
+        return place
