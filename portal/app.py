@@ -29,6 +29,7 @@ from portal.desk import Desk
 from portal.http.docs import add_docs
 from portal.http.door import front_door
 from portal.http.errors import answer_errors
+from portal.http.kiosk import KioskGuard
 from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_presets
@@ -175,7 +176,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     )
     app.include_router(stage_router(context))
     mount_page(app, context)
-    return front_door(app, settings)
+    return front_door(KioskGuard(app) if settings.kiosk else app, settings)
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:

@@ -239,6 +239,9 @@ class Settings(BaseSettings):
         description="most open connections, WebSockets included; beyond, those that ask for nothing are ended",
     )
     root_path: UrlPath = Field("", description="path below which a proxy shows the portal, e.g. /avatar; default: none")
+    kiosk: bool = Field(
+        False, description="show the stage view alone: no tabs, and no way to upload, delete or look at jobs"
+    )
     livetalking: bool = Field(
         False, description="also answer the HTTP API of LiveTalking, for clients that were written for it"
     )

@@ -54,6 +54,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.too_many.jobs": "请等其中一个结束，或在“任务”页面取消一个。",
         "error.http_error": "服务器返回了页面无法识别的内容。",
         "hint.http_error": "请刷新页面后再试。",
+        "error.kiosk": "这是一台自助展示终端，只能与数字人对话。",
+        "hint.kiosk": "如有需要，请联系管理员。",
         "error.foreign_origin": "这个请求来自其他网站的页面。",
         "hint.foreign_origin": "请打开本站自己的页面；管理员可以用 --allowed-origins 允许其他网站。",
         "error.unknown_host": "本站没有启用这个域名。",

@@ -31,20 +31,24 @@ _PAGE = """<!doctype html>
 <script type="module" src="{files}/talk.js"></script>
 <script type="module" src="{files}/stage/stage.js"></script>
 </head>
-<body class="vv-alone">{markup}</body>
+<body class="vv-alone" data-defaults="{defaults}">{markup}</body>
 </html>
 """
 
 
 def stage_router(context: PageContext) -> APIRouter:
+    """`/stage` and `/embed.js`; of a kiosk also `/`."""
     router = APIRouter()
-    page = _PAGE.format(files=context.files, markup=MARKUP)
+    is_kiosk = context.settings.kiosk
+    page = _PAGE.format(files=context.files, markup=MARKUP, defaults="kiosk=1" if is_kiosk else "")
 
-    @router.get("/stage", include_in_schema=False)
     def stage(request: Request) -> HTMLResponse:
         host = request.url.netloc
         policy = page_policy(page, connect=[f"ws://{host}", f"wss://{host}"])
         return HTMLResponse(page, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+    for path in ("/stage", "/") if is_kiosk else ("/stage",):
+        router.add_api_route(path, stage, include_in_schema=False)
 
     @router.get("/embed.js", include_in_schema=False)
     def embed() -> FileResponse:

@@ -10,6 +10,8 @@
  * - kiosk=1: whatever ends a session, begin another one
  * - controls=0: no buttons and no state on the picture
  *
+ * A portal that is a kiosk has kiosk=1 for all addresses without another.
+ *
  * In a frame it takes commands from the page around it, and tells it what happens: see embed.js. Who may frame it is
  * decided by the server (`allowed_origins`).
  */
@@ -37,8 +39,8 @@ const TOLD = [
   "ended",
 ];
 
-const asked = withDefaults(new URLSearchParams(location.search));
 const { dataset, style } = document.body;
+const asked = withDefaults(new URLSearchParams(location.search), new URLSearchParams(dataset.defaults));
 document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
 dataset.view = asked.view;
 dataset.fit = asked.fit;

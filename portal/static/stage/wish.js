@@ -4,8 +4,12 @@ const VIEWS = ["stage", "chat", "both"];
 const SESSION = ["avatar", "voice", "tts", "lipsync", "transport"];
 const COLOUR = /^(transparent|#[0-9a-f]{3,8}|[a-z]{3,20})$/i;
 
-/** @param {URLSearchParams} query */
-export function withDefaults(query) {
+/**
+ * @param {URLSearchParams} address
+ * @param {URLSearchParams} [defaults] of the portal
+ */
+export function withDefaults(address, defaults = new URLSearchParams()) {
+  const query = new URLSearchParams([...address, ...defaults]); // of two the first counts
   /** @param {string} name */
   const isOn = (name) => ["1", "true", ""].includes(query.get(name) ?? "no");
   /** @param {string} name @param {string[]} known the first is the default */

@@ -31,3 +31,9 @@ test("values that are not known count as none", () => {
   const { view, fit, controls } = asked("view=all&fit=stretch&controls=0");
   assert.deepEqual([view, fit, controls], ["stage", "auto", false]);
 });
+
+test("what the address says counts more than what the portal has for all", () => {
+  const defaults = new URLSearchParams("kiosk=1");
+  assert.equal(withDefaults(new URLSearchParams("avatar=mira"), defaults).wish.keep, true);
+  assert.equal(withDefaults(new URLSearchParams("kiosk=0"), defaults).wish.keep, undefined);
+});

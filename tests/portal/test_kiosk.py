@@ -1,0 +1,51 @@
+"""A portal that is a kiosk: the stage view, and nothing that could be changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from portal.app import create_app
+from portal.settings import Settings
+
+
+@pytest.fixture
+async def visitor(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(Settings(data_dir=tmp_path, worker=False, kiosk=True))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+async def test_the_first_page_is_the_stage_view(visitor: httpx.AsyncClient) -> None:
+    """Without the tabs of the desk."""
+    page = await visitor.get("/")
+    assert page.status_code == 200 and "vivavoce-talk" in page.text and 'data-defaults="kiosk=1"' in page.text
+    assert "desk/avatars.js" not in page.text
+    assert "'unsafe-eval'" not in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/avatars"),
+        ("DELETE", "/api/avatars/mira"),
+        ("PATCH", "/api/avatars/mira"),
+        ("POST", "/api/clips"),
+        ("GET", "/api/jobs"),
+        ("GET", "/api/clips/a-1.mp4"),
+        ("POST", "/api/jobs/a-1/cancel"),
+    ],
+)
+async def test_nothing_can_be_changed_or_looked_through(visitor: httpx.AsyncClient, method: str, path: str) -> None:
+    """By no address of the API, whether it exists or not."""
+    answer = await visitor.request(method, path)
+    assert answer.status_code == 403 and answer.json()["error"]["code"] == "kiosk"
+
+
+async def test_what_the_stage_view_needs_is_there(visitor: httpx.AsyncClient) -> None:
+    """The list of avatars, the choices, the scripts."""
+    for path in ("/api/avatars", "/choices.json", "/static/stage/stage.js"):
+        assert (await visitor.get(path)).status_code == 200
