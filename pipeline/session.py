@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
-ONCE = frozenset({"language_not_supported", "voice_replaced"})
+ONCE = frozenset({"heard_by_service", "language_not_supported", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
 NOTHING_SAID = TranscriptEvent("", final=True, language="")
 LONGEST_DELAY_S = 5.0
@@ -191,7 +191,9 @@ class Session:
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if mode != "off":
-            self._hearing.check()
+            recognizer = self._hearing.recognizer()
+            if recognizer.online:
+                self._emit(NoticeEvent("heard_by_service", recognizer.note.en if recognizer.note else ""))
             if self._ears is None:
                 self._ears = Ears(self._hearing, self._context.clock, self.take_heard, self._echo_canceller())
                 self._ears.start()

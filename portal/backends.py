@@ -30,6 +30,7 @@ __all__ = [
     "backend_options",
     "check_backend",
     "default_choice",
+    "hearing_choice",
     "new_engine",
 ]
 
@@ -87,14 +88,20 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
         history_characters=settings.llm_history_characters,
         questions_a_minute=settings.llm_questions_a_minute,
     )
-    hearing = HearingChoice(
+    devices = find_devices(settings.device)
+    return Engine(
+        backend_options(settings), clock, devices, finish, settings.measure_speed, limits, hearing_choice(settings)
+    )
+
+
+def hearing_choice(settings: Settings) -> HearingChoice:
+    """What listens to viewers, as the operator wants it."""
+    return HearingChoice(
         asr=settings.asr,
         language=settings.asr_language or None,
         silence_s=settings.ears_silence_ms / 1000,
         barge_in=settings.barge_in,
     )
-    devices = find_devices(settings.device)
-    return Engine(backend_options(settings), clock, devices, finish, settings.measure_speed, limits, hearing)
 
 
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:

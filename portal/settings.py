@@ -172,8 +172,17 @@ class Settings(BaseSettings):
     asr: AsrName = Field(
         registry.AUTO, description="backend that recognises what viewers say; auto: the first that is installed here"
     )
+    asr_base_url: str = Field(
+        "", description="address of the recogniser's server, e.g. http://127.0.0.1:8000/v1, if it is a service"
+    )
+    asr_api_key: SecretStr = Field(
+        SecretStr(""),
+        description="key for that server; VIVAVOCE_ASR_API_KEY in the environment keeps it out of lists of processes",
+    )
     asr_model: str = Field(
-        "", description="its model: a folder with a Whisper of CTranslate2 for faster-whisper; default: base"
+        "",
+        description="its model: a folder with a Whisper of CTranslate2 for faster-whisper, a file for whisper, a name "
+        "for a service; default: base, whisper-1 of a service",
     )
     asr_language: str = Field(
         "",

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import registry
+from pipeline.audio import resample_file
 from pipeline.errors import RecognitionError
 from pipeline.types import LISTEN_RATE_HZ, FloatArray, Transcript
 
@@ -24,6 +26,7 @@ __all__ = [
     "pieces",
     "quiet",
     "speech",
+    "spoken",
 ]
 
 
@@ -34,6 +37,17 @@ def speech(seconds: float, level: float = 0.5) -> FloatArray:
 
 def quiet(seconds: float) -> FloatArray:
     return np.zeros(round(seconds * LISTEN_RATE_HZ), np.float32)
+
+
+async def spoken(text: str, voice: str = "hibari") -> FloatArray:
+    """What a voice of this machine says, at the microphone's rate, with half a second of silence around it."""
+    synthesizer = registry.create("tts", voice)
+    synthesizer.load()
+    try:
+        sound = np.concatenate([chunk.samples async for chunk in synthesizer.synthesize(text)])
+    finally:
+        await synthesizer.aclose()
+    return np.concatenate([quiet(0.5), resample_file(sound, synthesizer.sample_rate, LISTEN_RATE_HZ), quiet(0.5)])
 
 
 def pieces(sound: FloatArray, piece_s: float = 0.02) -> Iterator[FloatArray]:

@@ -32,7 +32,14 @@ RESAMPLERS = {"soxr", "resampy"}
 CONFINED = {
     "gradio": ("portal/ui/*",),
     "aiortc": ("pipeline/transports/*",),
-    "torch": ("models/*", "pipeline/device.py", "pipeline/features/*", "pipeline/lipsync/*", "avatars/importers/*"),
+    "torch": (
+        "models/*",
+        "pipeline/device.py",
+        "pipeline/ears/openai_whisper.py",
+        "pipeline/features/*",
+        "pipeline/lipsync/*",
+        "avatars/importers/*",
+    ),
     "mediapipe": ("avatars/detect.py",),
     "py3langid": ("pipeline/text/languages.py",),
     "markdown_it": ("pipeline/text/speech.py",),

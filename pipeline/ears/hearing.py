@@ -11,11 +11,12 @@ from pipeline.backends import BackendOptions, Backends
 from pipeline.ears.recognition import Recognition
 from pipeline.errors import BackendUnavailable
 from pipeline.interfaces import EndOfTurnDetector, VoiceActivityDetector
-from pipeline.registry import AUTO
+from pipeline.registry import AUTO, BackendRow
 
-__all__ = ["Hearing", "HearingChoice", "Senses"]
+__all__ = ["KINDS", "Hearing", "HearingChoice", "Senses", "chosen_names"]
 
 KINDS = ("vad", "endpoint", "asr")
+"Kinds of backends that listen."
 _THREADS = 2
 """Voice activity takes 1 % of a core per microphone, the end of a turn 0.1 s per pause."""
 
@@ -58,19 +59,20 @@ class Hearing:
         self._executor = executor or ThreadPoolExecutor(_THREADS, thread_name_prefix="ears")
         self._recognition: Recognition | None = None
 
-    def check(self) -> None:
-        """Quick: constructors only look whether all is there. Raises BackendUnavailable, UnknownBackend."""
-        for kind in KINDS:
-            self._name(kind)
+    def recognizer(self) -> BackendRow:
+        """What will recognise speech, if all is there that listens. Quick: constructors only look.
+
+        Raises BackendUnavailable, UnknownBackend.
+        """
+        return registry.row("asr", chosen_names(self.choice, self._options)["asr"])
 
     async def loaded(self) -> Senses:
         """Load what is not loaded yet, which may take seconds.
 
         Raises BackendUnavailable, UnknownBackend, SessionClosed (the engine has stopped).
         """
-        vad = await self._backends.get("vad", self._name("vad"))
-        endpoint = await self._backends.get("endpoint", self._name("endpoint"))
-        asr = await self._backends.get("asr", self._name("asr"))
+        names = await asyncio.to_thread(chosen_names, self.choice, self._options)
+        vad, endpoint, asr = [await self._backends.get(kind, names[kind]) for kind in KINDS]
         if self._recognition is None or self._recognition.recognizer is not asr:
             self._recognition = Recognition(asr)
         return Senses(vad, endpoint, self._recognition, self._executor)
@@ -79,16 +81,22 @@ class Hearing:
         """Idempotent."""
         await asyncio.to_thread(self._executor.shutdown)
 
-    def _name(self, kind: str) -> str:
-        """The backend that was chosen, or the first that can run here; what the first of them lacks is the error."""
-        chosen: str = getattr(self.choice, kind)
-        names = registry.names(kind) if chosen == AUTO else (chosen,)
-        refusals: list[BackendUnavailable] = []
-        for name in names:
-            try:
-                registry.create(kind, name, **self._options.get((kind, name), {}))
-            except BackendUnavailable as error:
-                refusals.append(error)
-            else:
-                return name
-        raise refusals[0]
+
+def chosen_names(choice: HearingChoice, options: BackendOptions) -> dict[str, str]:
+    """Kind -> the backend that was chosen, or the first that can run here.
+
+    Raises UnknownBackend, BackendUnavailable (what the first of a kind lacks).
+    """
+    return {kind: _first_usable(kind, getattr(choice, kind), options) for kind in KINDS}
+
+
+def _first_usable(kind: str, chosen: str, options: BackendOptions) -> str:
+    refusals: list[BackendUnavailable] = []
+    for name in registry.names(kind) if chosen == AUTO else (chosen,):
+        try:
+            registry.create(kind, name, **options.get((kind, name), {}))
+        except BackendUnavailable as error:
+            refusals.append(error)
+        else:
+            return name
+    raise refusals[0]

@@ -16,7 +16,7 @@ __all__ = ["LANGUAGES", "Segment", "prompt_for", "words_of"]
 _CODES: Final = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
     "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
-    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt ln ha ba jw su"
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt ln ha ba jw su haw"
 )
 LANGUAGES: Final = frozenset(_CODES.split())
 _PROMPTS: Final = {"zh": "以下是普通话的句子。"}

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 from avatars.library import presets
 from models.weights import WeightsFolder
 from pipeline import registry
+from pipeline.ears.hearing import KINDS, chosen_names
 from pipeline.errors import BackendUnavailable
-from portal.backends import backend_options
+from portal.backends import backend_options, hearing_choice
 from portal.commands.environment import find_chromium
 from portal.settings import Settings, unknown_variables
 
@@ -123,7 +124,7 @@ def check_backends(settings: Settings) -> Finding:
     working: list[str] = []
     lacking: list[str] = []
     state = State.OK
-    rows = (row for kind in registry.kinds() if kind not in NEEDS_A_VIEWER for row in registry.rows(kind))
+    rows = (row for kind in registry.kinds() if kind not in (*NEEDS_A_VIEWER, *KINDS) for row in registry.rows(kind))
     for row in rows:
         if row.weights:
             continue  # its weights have a line of their own
@@ -136,6 +137,18 @@ def check_backends(settings: Settings) -> Finding:
         else:
             working.append(f"{row.kind} {row.name}")
     return Finding("Backends", state, f"usable: {', '.join(working)}", " ".join(lacking))
+
+
+def check_ears(settings: Settings) -> Finding:
+    """Whether viewers can speak; bad only for a recogniser that was chosen."""
+    try:
+        names = chosen_names(hearing_choice(settings), backend_options(settings))
+    except BackendUnavailable as error:
+        if settings.asr == registry.AUTO:
+            return Finding("Ears", State.OK, "not set up: viewers can only type", f"For speech: {error.hint}")
+        return Finding("Ears", State.BAD, error.message, error.hint)
+    where = "what viewers say goes to a service" if registry.row("asr", names["asr"]).online else "all on this machine"
+    return Finding("Ears", State.OK, f"{', '.join(names.values())}: {where}")
 
 
 def check_outside(_settings: Settings) -> Finding:
@@ -317,6 +330,7 @@ CHECKS: tuple[Check, ...] = (
     check_opencv,
     check_faces,
     check_backends,
+    check_ears,
     check_outside,
     check_torch,
     check_gpu,

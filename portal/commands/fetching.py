@@ -17,6 +17,7 @@ from models.download import Fetcher, Unreachable, download_of, hub_endpoint, ope
 from models.errors import DownloadFailed, WeightsDamaged, WeightsError, WeightsMissing
 from models.weights import Part, WeightFile, WeightsFolder, known_manifest
 from pipeline import registry
+from pipeline.ears.hearing import KINDS
 from pipeline.errors import BackendUnavailable, UnknownBackend
 from portal.disk import require_writable
 
@@ -70,9 +71,7 @@ def _look_at(name: str, say: Callable[[str], None]) -> int:
 
     Gives the exit status.
     """
-    needed = (
-        [("tts", name)] if name != EARS else [(kind, registry.names(kind)[0]) for kind in ("vad", "endpoint", "asr")]
-    )
+    needed = [(kind, registry.names(kind)[0]) for kind in KINDS] if name == EARS else [("tts", name)]
     try:
         for kind, backend in needed:
             registry.create(kind, backend).load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from session_room import Room, done
 from pipeline import registry
 from pipeline.ears.events import Failed, NoWords, Words
 from pipeline.errors import BackendUnavailable, RecognitionError, SessionClosed
+from pipeline.registry import Label
 from pipeline.types import EarsEvent, ErrorEvent, NoticeEvent, TranscriptEvent, TurnEvent
 
 
@@ -61,6 +63,18 @@ async def test_without_its_packages_listening_is_refused_with_the_command(
     room.session.listen("off")
     room.session.hear(speech(1))
     assert room.session.stats()["ears"] == {"mode": "off"}
+
+
+@pytest.mark.usefixtures("senses")
+async def test_a_viewer_is_told_once_that_a_service_hears(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said to a page may leave its server only with a word about it."""
+    online = replace(registry.row("asr", "faster-whisper"), online=True, note=Label("It goes away.", "会发送出去。"))
+    monkeypatch.setitem(registry.BACKENDS["asr"], "faster-whisper", online)
+    for _ in range(2):
+        room.session.listen("open")
+        room.session.listen("off")
+    await room.pass_time(0.04)
+    assert room.all(NoticeEvent) == [NoticeEvent("heard_by_service", "It goes away.")]
 
 
 async def test_what_cannot_be_recognised_is_told(room: Room) -> None:

@@ -82,6 +82,23 @@ def test_a_chosen_backend_that_cannot_run_is_bad(settings, monkeypatch):
     assert doctor.check_backends(settings(tts="beep")).state is State.BAD
 
 
+def test_ears_that_are_not_set_up_name_the_command(settings, monkeypatch):
+    """Nobody has to speak: only a recogniser that was chosen and cannot run is bad. A service is named as one."""
+    monkeypatch.setattr("pipeline.ears.packaged.importlib.util.find_spec", lambda _name: None)
+    finding = doctor.check_ears(settings())
+    assert (finding.state, "fetch ears" in finding.remedy) == (State.OK, True)
+    assert doctor.check_ears(settings(asr="faster-whisper")).state is State.BAD
+
+
+def test_ears_that_are_set_up_say_where_speech_goes(settings, monkeypatch):
+    """The recogniser of the settings, and whether what is said leaves the machine."""
+    monkeypatch.setattr("pipeline.ears.silero.missing_packages", lambda *_names: None)
+    finding = doctor.check_ears(settings(asr="openai-transcription", asr_base_url="http://127.0.0.1:9/v1"))
+    assert finding.state is State.OK
+    assert "openai-transcription" in finding.detail
+    assert "service" in finding.detail
+
+
 def test_an_occupied_port_is_bad(settings, listener):
     """A port in use is found before the server fails on it."""
     finding = doctor.check_port(settings(port=listener))
