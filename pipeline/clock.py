@@ -50,6 +50,11 @@ class ManualClock:
         heapq.heappush(self._sleepers, (when_s, next(self._order), future))
         await future
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for a time to come."""
+        return sum(not future.done() for _when_s, _order, future in self._sleepers)
+
     async def advance(self, seconds: float) -> None:
         """Move time forward, letting each sleeper run at its own moment."""
         target = self._now_s + seconds

@@ -108,14 +108,15 @@ class EarsBusy(RecognitionError):
 
 class LanguageModelError(VivavoceError):
     """message and hint are for a viewer, who neither knows nor should know where the model runs; `detail` is for the
-    log.
+    log. retryable: whether the same question may be answered a moment later.
     """
 
     code = "language_model_failed"
 
-    def __init__(self, message: str, hint: str = "", detail: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", detail: str = "", *, retryable: bool = True) -> None:
         super().__init__(message, hint)
         self.detail = detail
+        self.retryable = retryable
 
 
 class RenderError(VivavoceError):

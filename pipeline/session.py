@@ -538,6 +538,7 @@ class Session:
     def _note_end(self, turn_id: int, outcome: TurnState) -> None:
         """What became of a turn, for whoever runs the portal: metrics, one line of the log, and a trace."""
         self._metrics.turns.labels(str(outcome)).inc()
+        self.count_losses()
         times = next((started.turn.times for started in self._started if started.turn.id == turn_id), None)
         marks_ms = {} if times is None else times.marks_ms()  # None: it ended while it was waiting
         self._metrics.observe_turn(marks_ms)

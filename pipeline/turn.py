@@ -27,8 +27,10 @@ from pipeline.drawing import Drawing
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
+from pipeline.retries import asked_again
 from pipeline.streams import items_and_pauses
-from pipeline.text import SentenceSplitter, speakable
+from pipeline.text import SentenceSplitter, detect_language, speakable
+from pipeline.text.apologies import APOLOGIES
 from pipeline.text.sentences import Sentence
 from pipeline.timeline import SentenceTimeline, SpeechSlice, expected_duration_s
 from pipeline.turn_context import TurnContext
@@ -174,9 +176,18 @@ class Turn:
                         await self._say(splitter.pause() if piece is None else self._take(piece, splitter))
             except LanguageModelError as error:
                 self._tell(error)
-            await self._say(splitter.flush())
+                await self._say(splitter.flush())
+                if self._said and error.retryable:
+                    await self._apologise()
+            else:
+                await self._say(splitter.flush())
         finally:
             self._sentences.close()
+
+    async def _apologise(self) -> None:
+        """Say aloud that the answer ends here. It is no part of the answer, so neither text nor history have it."""
+        apology = APOLOGIES.get(await self._in_pool(detect_language, self.text)) or APOLOGIES["en"]
+        await self._queue_sentence(apology, len(self.text))
 
     def _take(self, piece: str, splitter: SentenceSplitter) -> list[Sentence]:
         self.times.mark("llm_first_token")
@@ -202,6 +213,9 @@ class Turn:
     def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
             return _just(self._utterance.text)
+        return asked_again(self._asked, self._context.clock)
+
+    def _asked(self) -> AsyncGenerator[str, None]:
         deltas = self._context.llm.stream(self._utterance.messages)
         return _each_within(deltas, self._context.limits.wordless_s, LanguageModelError, "The language model")
 
@@ -209,9 +223,12 @@ class Turn:
         for sentence in sentences:
             if spoken := speakable(sentence):
                 self.times.mark("first_sentence")
-                said = _Sentence(len(self._said), spoken, sentence.end)
-                self._said.append(said)
-                await self._sentences.send(said)
+                await self._queue_sentence(spoken, sentence.end)
+
+    async def _queue_sentence(self, text: str, end: int) -> None:
+        said = _Sentence(len(self._said), text, end)
+        self._said.append(said)
+        await self._sentences.send(said)
 
     async def _speak(self) -> None:
         try:

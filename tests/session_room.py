@@ -47,6 +47,8 @@ class Room:
     def _busy(self) -> bool:
         names = {task.get_name() for task in asyncio.all_tasks()}
         drawing = any(name.startswith("turn-") and name.endswith("-draw") for name in names)
+        if self.clock.sleepers > 1:  # beside the playout: a turn waits for time to pass, to ask a model again
+            return False
         return drawing and not len(self.session.playout.spoken)
 
 

@@ -45,6 +45,8 @@ AFTER_END_S = 1.0
 MAX_BODY_BYTES = 2**20
 """Of all but an answer: a list of models, what a service says when it refuses."""
 EVENTS = "text/event-stream"
+PASSING = (408, 409, 425, 429)
+"""Refusals that say: later. So do all from 500 on."""
 LOGGED_CHARACTERS = 300
 _LATER = "Ask again in a moment."
 _OPERATOR = "Tell whoever runs this page; its log says more."
@@ -101,7 +103,7 @@ class OpenAILanguageModel:
         return openai.AsyncOpenAI(
             base_url=self._base_url,
             api_key=self._api_key or "none",  # local services want no key, the package wants one
-            max_retries=0,  # a person is waiting: better told at once than after silent attempts
+            max_retries=0,  # the turn asks again, and only before the first word
             timeout=timeout,
             http_client=httpx.AsyncClient(headers=plain, timeout=timeout, follow_redirects=True, event_hooks=bounded),
         )
@@ -163,7 +165,7 @@ class OpenAILanguageModel:
             failure = error
         except (httpx.ReadTimeout, openai.APITimeoutError):
             reason = f"The language model gave nothing for {self._timeout_s:g} seconds."
-            failure = LanguageModelError(reason, "It may still be loading: ask again in a moment.")
+            failure = LanguageModelError(reason, "It may still be loading: ask again in a moment.", retryable=False)
         except openai.APIStatusError as error:
             failure = self._refusal(error.status_code, error.response.text)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, openai.OpenAIError, UnicodeError) as error:
@@ -201,7 +203,7 @@ class OpenAILanguageModel:
             names = []
         if not names or not isinstance(names[0], str):
             detail = "has no model, or does not list them: name one with --llm-model (for Ollama: ollama pull qwen3:8b)"
-            raise LanguageModelError("There is no language model to answer.", _OPERATOR, detail)
+            raise LanguageModelError("There is no language model to answer.", _OPERATOR, detail, retryable=False)
         self._first_model = names[0]
         return self._first_model
 
@@ -229,7 +231,7 @@ class OpenAILanguageModel:
                 reason, hint = "The language model does not take this question.", "Put it in other words, or shorter."
             case _:
                 reason, hint = "The language model failed.", _LATER
-        return LanguageModelError(reason, hint, detail)
+        return LanguageModelError(reason, hint, detail, retryable=status in PASSING or status >= 500)
 
     def _log(self, detail: str) -> None:
         """For the operator; no keys, nothing that could pass for another line."""

@@ -150,7 +150,9 @@ class AnswerReader:
         said = self._whole.push(said_in(event, self._in_deltas)[: self._left + 2])
         if len(said) > self._left:
             yield from _in_parts(self._words.push(said[: self._left]) + self._words.finish())
-            raise LanguageModelError("The answer was too long, and ends here.", "Ask for a shorter one.")
+            raise LanguageModelError(
+                "The answer was too long, and ends here.", "Ask for a shorter one.", retryable=False
+            )
         self._left -= len(said)
         yield from _in_parts(self._words.push(said))
         self.complete = self.complete or _is_last(event)
@@ -212,7 +214,7 @@ def _is_last(event: dict[str, Any]) -> bool:
 
 
 def _too_much() -> LanguageModelError:
-    return LanguageModelError("The language model sent more than anybody can take in.", _AGAIN)
+    return LanguageModelError("The language model sent more than anybody can take in.", _AGAIN, retryable=False)
 
 
 def broken_off() -> LanguageModelError:

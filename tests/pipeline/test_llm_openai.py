@@ -104,23 +104,24 @@ async def test_only_thoughts(service: FakeOpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "cause", "remedy"),
+    ("status", "cause", "remedy", "passes"),
     [
-        (400, "does not take this question", "status 400"),
-        (401, "not set up", "VIVAVOCE_LLM_API_KEY"),
-        (403, "not set up", "VIVAVOCE_LLM_API_KEY"),
-        (404, "not set up", "ollama pull m"),
-        (429, "busy", "status 429"),
-        (500, "failed", "status 500"),
+        (400, "does not take this question", "status 400", False),
+        (401, "not set up", "VIVAVOCE_LLM_API_KEY", False),
+        (403, "not set up", "VIVAVOCE_LLM_API_KEY", False),
+        (404, "not set up", "ollama pull m", False),
+        (429, "busy", "status 429", True),
+        (500, "failed", "status 500", True),
     ],
 )
-async def test_refusals(service: FakeOpenAI, status: int, cause: str, remedy: str) -> None:
+async def test_refusals(service: FakeOpenAI, status: int, cause: str, remedy: str, passes: bool) -> None:
     """A refusal is told to the viewer in plain words, and to the operator with its remedy, after one request."""
     service.status = status
     error = await failure(OpenAILanguageModel(service.base_url, model="m"))
     assert cause in error.message
     assert error.hint
     assert remedy in error.detail
+    assert error.retryable == passes
     assert len(service.requests) == 1
 
 

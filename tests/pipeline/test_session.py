@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fake_openai import FakeOpenAI
 from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
@@ -16,7 +17,10 @@ from pipeline.errors import (
     SessionClosed,
     SpeechError,
 )
+from pipeline.llm.openai import OpenAILanguageModel
+from pipeline.retries import PAUSES_S
 from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
+from pipeline.text.apologies import APOLOGIES
 from pipeline.transports.memory import MemoryTransport
 from pipeline.turn_context import Limits
 from pipeline.types import (
@@ -242,8 +246,10 @@ class ScriptedModel:
 
     async def aclose(self) -> None: ...
 
+    words = "A first sentence that is whole. And a "
+
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
-        yield "A first sentence that is whole. And a "
+        yield self.words
         if messages[-1].content == "hang":
             await asyncio.Event().wait()
         raise LanguageModelError("The model went away.", "Start it again.")
@@ -346,7 +352,8 @@ async def test_a_model_that_hangs_in_mid_answer_is_given_up(room: Room, small_bu
     await room.until(done(room, turn))
     (told,) = room.all(ErrorEvent)
     assert told.code == "language_model_failed" and "gave nothing" in told.message and told.hint
-    assert [event.text for event in room.all(SubtitleEvent)] == ["A first sentence that is whole.", "And a"]
+    said = [event.text for event in room.all(SubtitleEvent)]
+    assert said == ["A first sentence that is whole.", "And a", APOLOGIES["en"]]
 
 
 async def test_a_model_that_breaks_in_mid_answer_is_told_and_what_it_said_is_spoken(scripted: Room) -> None:
@@ -362,13 +369,13 @@ class FailingModel(ScriptedModel):
     """Fails without a word, until it is told to answer; notes what it is asked."""
 
     def __init__(self) -> None:
-        self.fails = True
+        self.fails = self.retryable = True
         self.asked: list[list[str]] = []
 
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
         self.asked.append([f"{message.role}: {message.content}" for message in messages])
         if self.fails:
-            raise LanguageModelError("The model went away.", "Start it again.")
+            raise LanguageModelError("The model went away.", "Start it again.", retryable=self.retryable)
         yield "Hello."
 
 
@@ -377,6 +384,74 @@ async def test_the_history_keeps_the_words_of_the_model(room: Room) -> None:
     text = "Look: **this** is it. ```x = 1``` Is it clear? 😀"
     await room.until(done(room, room.session.say(text)))
     assert room.session.history[-1].content == text
+
+
+async def test_a_model_that_fails_before_its_first_word_is_asked_again(room: Room, small_bundle: AvatarBundle) -> None:
+    """With growing pauses, at most twice; the viewer is told of the last failure alone."""
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    model = FailingModel()
+    await room.session.swap_avatar(replace(context, llm=model))
+    turn = room.session.say("one")
+    await room.pass_time(PAUSES_S[0] - 0.08)
+    assert len(model.asked) == 1
+    await room.until(done(room, turn))
+    assert len(model.asked) == 3 and len(room.all(ErrorEvent)) == 1
+    turn = room.session.say("two")
+    await room.pass_time(0.08)
+    model.fails = False
+    await room.until(done(room, turn))
+    assert len(room.all(ErrorEvent)) == 1
+    assert [event.text for event in room.all(SubtitleEvent)] == ["Hello."]
+
+
+async def test_a_model_that_cannot_do_better_is_not_asked_again(room: Room, small_bundle: AvatarBundle) -> None:
+    """A key that is refused stays refused; nor does anybody wait who has waited for long."""
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    model = FailingModel()
+    model.retryable = False
+    await room.session.swap_avatar(replace(context, llm=model))
+    await room.until(done(room, room.session.say("one")))
+    assert len(model.asked) == 1
+
+
+async def test_an_interrupt_ends_the_wait_for_another_try(room: Room, small_bundle: AvatarBundle) -> None:
+    """Nobody asks for somebody who has left."""
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    model = FailingModel()
+    await room.session.swap_avatar(replace(context, llm=model))
+    room.session.say("one")
+    await room.pass_time(0.2)
+    room.session.interrupt()
+    await room.pass_time(5.0)
+    assert len(model.asked) == 1
+
+
+async def test_an_answer_that_breaks_off_ends_with_an_apology_in_its_language(
+    room: Room, small_bundle: AvatarBundle
+) -> None:
+    """It is spoken, and neither the answer's text nor the history has it."""
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    model = ScriptedModel()
+    model.words = "春天来了，花都开了。"
+    await room.session.swap_avatar(replace(context, llm=model))
+    await room.until(done(room, room.session.say("one")))
+    assert room.all(SubtitleEvent)[-1].text == APOLOGIES["zh"]
+    assert room.session.history[-1].content == model.words
+    assert "".join(event.delta for event in room.all(TextEvent)) == model.words
+
+
+async def test_an_interrupt_closes_the_request_of_the_model(room: Room, small_bundle: AvatarBundle) -> None:
+    """A service that works on an answer notices at once that nobody wants it any more."""
+    async with FakeOpenAI(after="hang").serving() as service:
+        llm = OpenAILanguageModel(service.base_url, model="m")
+        context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+        await room.session.swap_avatar(replace(context, llm=llm))
+        room.session.say("one")
+        while not isinstance(await anext(room.session.events), TextEvent):
+            pass
+        room.session.interrupt()
+        await asyncio.wait_for(service.left.wait(), 10)
+        await llm.aclose()
 
 
 async def test_questions_that_failed_do_not_spoil_those_after_them(room: Room, small_bundle: AvatarBundle) -> None:
