@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.ears.barge_in import LONG_PATIENCE_S, PATIENCE_S, SETTLING_S, Avatar, BargeIn, Reaction
+from pipeline.ears.barge_in import LONG_PATIENCE_S, NOTICED_AFTER_S, PATIENCE_S, SETTLING_S, Avatar, BargeIn, Reaction
 
 WINDOW_S = 0.032
 
@@ -62,14 +62,14 @@ class Room:
 
 
 def test_speech_over_the_avatar_ducks_it_then_holds_it_and_its_words_are_the_next_question() -> None:
-    """Quieter after 150 ms, held before 300 ms."""
+    """Quieter and held so early that it is 150 and 300 ms after its first sound, which is noticed 80 ms late."""
     room = Room()
     room.utter(1.5)
     room.words()
     assert room.reactions == [Reaction.DUCK, Reaction.HOLD, Reaction.ASK]
     (_, ducked_s), (_, held_s), _ = room.done
-    assert 0.15 <= ducked_s < 0.2
-    assert 0.25 < held_s <= 0.3
+    assert ducked_s + NOTICED_AFTER_S == pytest.approx(0.15, abs=0.02)
+    assert held_s + NOTICED_AFTER_S == pytest.approx(0.3, abs=0.02)
 
 
 def test_speech_before_a_silent_avatar_is_simply_the_next_question() -> None:
@@ -103,14 +103,14 @@ def test_a_short_noise_costs_a_moment_of_quiet() -> None:
 
 
 def test_clicks_do_not_add_up() -> None:
-    """Keys of a keyboard, a third of a second apart: each is too short, whatever their sum."""
+    """Keys of a keyboard, a third of a second apart: each is too short to hold it, whatever their sum."""
     room = Room()
     room.begin()
     for _ in range(20):
         room.speak(0.1)
         room.wait(0.3)
     room.end()
-    assert room.reactions == []
+    assert Reaction.HOLD not in room.reactions
 
 
 def test_a_held_answer_goes_on_as_soon_as_it_is_known_that_there_were_no_words() -> None:
@@ -175,7 +175,7 @@ def test_who_speaks_on_when_cancellers_have_settled_is_heard() -> None:
     room.begin()
     room.speak(0.9)
     room.sounded_s = SETTLING_S
-    room.speak(0.2)
+    room.speak(0.15)
     assert room.reactions == [Reaction.DUCK]
     room.speak(0.5)
     room.end()

@@ -97,9 +97,9 @@ async def test_speech_over_the_avatar_silences_it_and_its_words_are_answered(tal
     await speak(talking, 1.0)
     frames = list(talking.transport.frames)[before:]
     loud = level_of(talking.transport.frames[before - 2])
-    assert level_of(frames[5]) == pytest.approx(loud / 4, rel=0.2)
+    assert level_of(frames[3]) == pytest.approx(loud / 4, rel=0.2)
     silent = next(index for index, frame in enumerate(frames) if level_of(frame) == 0)
-    assert silent <= 9 and not any(level_of(frame) for frame in frames[silent:])
+    assert silent <= 7 and not any(level_of(frame) for frame in frames[silent:])
     talking.session.take_heard(Words("and what else", final=True, language="en"))
     await talking.until(done(talking, turn + 1))
     assert (turn, "interrupted") in talking.states
@@ -128,13 +128,14 @@ async def test_speech_without_words_only_pauses_the_avatar(talking: Room, verdic
 
 
 async def test_a_click_does_not_even_pause_it(talking: Room) -> None:
-    """A tenth of a second, with or without a verdict."""
+    """A tenth of a second: it is quieter for half a second, and not held."""
     turn = await begun(talking, 16)
     await speak(talking, 0.12)
     talking.session.take_heard(NoWords())
     await talking.until(done(talking, turn))
     assert talking.all(HoldEvent) == []
-    assert all(level_of(frame) > 0.05 for frame in list(talking.transport.frames) if frame.turn == turn)
+    quieter = [frame for frame in talking.transport.frames if frame.turn == turn and level_of(frame) < 0.05]
+    assert 0 < len(quieter) <= 15
 
 
 async def test_nothing_interrupts_the_first_sound_of_a_session(room: Room) -> None:
