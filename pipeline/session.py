@@ -29,6 +29,7 @@ from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
+    CutEvent,
     EarsEvent,
     EarsState,
     ErrorEvent,
@@ -52,6 +53,8 @@ MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
 ONCE = frozenset({"heard_by_service", "language_not_supported", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
+CUT_MARK = " …"
+"""Ends what the history keeps of an answer that was interrupted."""
 NOTHING_SAID = TranscriptEvent("", final=True, language="")
 LONGEST_DELAY_S = 5.0
 """The page's ring holds no more sound than that, and jitter buffers hold less."""
@@ -285,8 +288,10 @@ class Session:
         self._asked.clear()
         for started in self._still_open():
             started.task.cancel()
+            played = self._played_of(started.turn)
             if started.exchange is not None:
-                self._history.answer(started.exchange, self._played_of(started.turn))
+                self._history.answer(started.exchange, played.strip() and played.strip() + CUT_MARK)
+            self._post(CutEvent(started.turn.id, len(played.encode("utf-16-le")) // 2))
         self.playout.interrupt()
         self._barge_in.stopped()
         self._tell(self._ledger.interrupted())
@@ -496,8 +501,7 @@ class Session:
     def _played_of(self, turn: Turn) -> str:
         """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""
         reached = self.playout.reached
-        text = turn.text_until(reached.sentence, reached.share).strip() if reached.turn == turn.id else ""
-        return text and text + " …"
+        return turn.text_until(reached.sentence, reached.share) if reached.turn == turn.id else ""
 
     def _count_question(self) -> None:
         now_s = self._context.clock.now_s()

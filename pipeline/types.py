@@ -24,6 +24,7 @@ __all__ = [
     "PLAYOUT_RATE_HZ",
     "SAMPLES_PER_PICTURE",
     "AudioChunk",
+    "CutEvent",
     "EarsEvent",
     "EarsState",
     "ErrorEvent",
@@ -205,6 +206,15 @@ class HoldEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class CutEvent:
+    """How much of an answer was played at the viewer; told as it is interrupted."""
+
+    turn: int
+    played: int
+    "characters of the answer's text, as UTF-16 counts them (browsers do)"
+
+
+@dataclass(frozen=True, slots=True)
 class TextEvent:
     """A piece of the assistant's answer as the language model streams it (for the chat column)."""
 
@@ -276,6 +286,7 @@ class EarsEvent:
 SessionEvent: TypeAlias = (
     TurnEvent
     | HoldEvent
+    | CutEvent
     | TextEvent
     | SubtitleEvent
     | NoticeEvent

@@ -16,6 +16,7 @@ from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from pipeline.types import (
     LISTEN_RATE_HZ,
+    CutEvent,
     EarsEvent,
     ErrorEvent,
     FloatArray,
@@ -329,6 +330,8 @@ def event_message(event: SessionEvent) -> ServerMessage:
             return {"type": "turn", "turn": turn, "state": state.value}
         case HoldEvent(turn, held):
             return {"type": "hold", "turn": turn, "held": held}
+        case CutEvent(turn, played):
+            return {"type": "cut", "turn": turn, "played": played}
         case TextEvent(turn, delta):
             return {"type": "text", "turn": turn, "delta": delta}
         case SubtitleEvent(turn, text, start_s, end_s, spoken):

@@ -2,6 +2,7 @@
 
 import { make, translate, withCode } from "./dom.js";
 import { Conversation } from "./talk/conversation.js";
+import { fadeFrom } from "./talk/fade.js";
 
 /**
  * @typedef {import("./dom.js").Child} Child
@@ -169,6 +170,15 @@ export class Chat {
   }
 
   /**
+   * The answer is being interrupted: what was not played of it is shown faintly.
+   * @param {import("./types/messages.d.ts").Cut} event
+   */
+  cut({ turn, played }) {
+    const answer = this.answers.get(turn);
+    if (answer) answer.entry.played = played; // drawn as the turn ends
+  }
+
+  /**
    * No voice speaks the language of this answer.
    * @param {number} turn
    */
@@ -227,6 +237,10 @@ export class Chat {
     this.keepingEnd(() => {
       bubble.classList.toggle("vv-rendered", drawn !== null);
       bubble.replaceChildren(drawn ?? entry.text);
+      if (entry.cut && typeof entry.played === "number") {
+        const played = entry.text.slice(0, entry.played);
+        fadeFrom(bubble, (drawn && rendered ? rendered(played).textContent ?? "" : played).trimEnd().length);
+      }
     });
     if (rendered) return;
     this.loadMarkdown().then(

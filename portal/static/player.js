@@ -3,7 +3,7 @@
  * it does not. It falls back at most once a session, and never back again.
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
- * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "text", "subtitle", "notice",
+ * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
  * "error", "metrics", "transcript", "ears", "avatar" (messages of the session socket as they are), "latency" (ms from
  * say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the first gesture anywhere
  * on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the viewer is back: start()
@@ -36,6 +36,7 @@ import { WebRtcMedia } from "./webrtc.js";
  * @typedef {{
  *   state: PlayerState, firstpicture: {transport: Media["name"]}, fallback: {code: Reason, text: string},
  *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, hold: Hold,
+ *   cut: import("./types/messages.d.ts").Cut,
  *   text: import("./types/messages.d.ts").Text,
  *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
  *   metrics: import("./types/messages.d.ts").Metrics, transcript: import("./types/messages.d.ts").Transcript,

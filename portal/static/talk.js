@@ -372,6 +372,7 @@ class TalkTab {
       state.learn({ turn: turn.state, isTextOnly: isTextOnly && !answer });
       if (answer && (player.muted || player.isBlocked || isTextOnly)) this.announcer.tell(answer); // nobody heard it
     });
+    player.on("cut", (cut) => chat.cut(cut));
     player.on("text", (text) => {
       chat.text(text, this.shownName);
       this.showBegun();

@@ -75,7 +75,7 @@ class Listener:
     "those that a recogniser would be asked about"
 
     async def listen(self, avatar: FloatArray, viewer: FloatArray, random: np.random.Generator) -> None:
-        """avatar: what is released, at 48 kHz. viewer: what somebody in the room says, at 16 kHz, as loud as it comes."""
+        """avatar: what is released, at 48 kHz. viewer: what somebody in the room says, at 16 kHz."""
         reference = EchoReference(self.clock, lambda: self.delay_s)
         canceller = WebRtcCanceller(reference)
         stream, finder, rules = self.vad.stream(), UtteranceFinder(1.2), BargeIn()
@@ -154,7 +154,9 @@ def _cough(random: np.random.Generator) -> FloatArray:
 
 
 def _sneeze(random: np.random.Generator) -> FloatArray:
-    return np.concatenate([_shaped(_band(random, 0.3, 300, 2000), 0.25, 1.0), _shaped(_band(random, 0.4, 500, 7000), 0.005, 0.1)])
+    return np.concatenate(
+        [_shaped(_band(random, 0.3, 300, 2000), 0.25, 1.0), _shaped(_band(random, 0.4, 500, 7000), 0.005, 0.1)]
+    )
 
 
 def _click(random: np.random.Generator) -> FloatArray:
@@ -164,7 +166,10 @@ def _click(random: np.random.Generator) -> FloatArray:
 def _keys(random: np.random.Generator) -> FloatArray:
     pressed = []
     for _ in range(25):
-        pressed += [_click(random) * random.uniform(0.3, 1), np.zeros(round(random.uniform(0.04, 0.25) * LISTEN_RATE_HZ), np.float32)]
+        pressed += [
+            _click(random) * random.uniform(0.3, 1),
+            np.zeros(round(random.uniform(0.04, 0.25) * LISTEN_RATE_HZ), np.float32),
+        ]
     return np.concatenate(pressed)
 
 
@@ -173,7 +178,9 @@ def _door(random: np.random.Generator) -> FloatArray:
 
 
 def _clap(random: np.random.Generator) -> FloatArray:
-    claps = [np.pad(_shaped(_band(random, 0.12, 800, 4000), 0.001, 0.02), (0, 4000)) for _ in range(random.integers(1, 6))]
+    claps = [
+        np.pad(_shaped(_band(random, 0.12, 800, 4000), 0.001, 0.02), (0, 4000)) for _ in range(random.integers(1, 6))
+    ]
     return np.concatenate(claps)
 
 
@@ -185,7 +192,9 @@ def _chair(random: np.random.Generator) -> FloatArray:
 
 def _hum(random: np.random.Generator) -> FloatArray:
     times = np.arange(3 * LISTEN_RATE_HZ) / LISTEN_RATE_HZ
-    return (0.3 * sum(np.sin(2 * np.pi * 50 * k * times) / k for k in range(1, 9)) + 0.1 * _band(random, 3.0, 50, 3000)).astype(np.float32)
+    return (
+        0.3 * sum(np.sin(2 * np.pi * 50 * k * times) / k for k in range(1, 9)) + 0.1 * _band(random, 3.0, 50, 3000)
+    ).astype(np.float32)
 
 
 def _music(random: np.random.Generator) -> FloatArray:
@@ -232,8 +241,10 @@ async def own_echo(vad: SileroVad, answer: FloatArray, minutes: float) -> None:
         cpu = (time.process_time() - spent_s) / (len(sound) / PLAYOUT_RATE_HZ)
         held, ducked = listener.count(Reaction.HOLD), listener.count(Reaction.DUCK)
         asked = len(listener.utterances)
-        print(f"echo after {1000 * delay_s:3.0f} ms, {len(sound) / PLAYOUT_RATE_HZ / 60:.1f} min: held {held}, "
-              f"ducked {ducked}, recogniser asked {asked}; CPU {cpu:.1%} of a core with the room")
+        print(
+            f"echo after {1000 * delay_s:3.0f} ms, {len(sound) / PLAYOUT_RATE_HZ / 60:.1f} min: held {held}, "
+            f"ducked {ducked}, recogniser asked {asked}; CPU {cpu:.1%} of a core with the room"
+        )
 
 
 async def noises(vad: SileroVad, answer: FloatArray) -> None:
@@ -270,10 +281,16 @@ async def interruptions(vad: SileroVad, answer: FloatArray, questions: Sequence[
         viewer = np.concatenate([np.zeros(round(start_s * LISTEN_RATE_HZ), np.float32), question])
         await listener.listen(answer[: 12 * PLAYOUT_RATE_HZ], viewer, random)
         sounds_s = start_s + begins / LISTEN_RATE_HZ
-        waits_ms += [1000 * (at_s - sounds_s) for reaction, at_s in listener.reactions if reaction is Reaction.HOLD and at_s > start_s][:1]
+        waits_ms += [
+            1000 * (at_s - sounds_s)
+            for reaction, at_s in listener.reactions
+            if reaction is Reaction.HOLD and at_s > start_s
+        ][:1]
     total = len(DELAYS_S) * len(questions)
-    print(f"{total} interruptions: held {len(waits_ms)}, after {np.median(waits_ms):.0f} ms in the median, "
-          f"{np.percentile(waits_ms, 90):.0f} ms at the 90th percentile, {max(waits_ms):.0f} ms at most")
+    print(
+        f"{total} interruptions: held {len(waits_ms)}, after {np.median(waits_ms):.0f} ms in the median, "
+        f"{np.percentile(waits_ms, 90):.0f} ms at the 90th percentile, {max(waits_ms):.0f} ms at most"
+    )
 
 
 async def measure(minutes: float, parts: Sequence[str]) -> None:

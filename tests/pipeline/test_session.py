@@ -26,6 +26,7 @@ from pipeline.turn_context import Limits
 from pipeline.types import (
     FPS,
     AudioChunk,
+    CutEvent,
     ErrorEvent,
     HoldEvent,
     Message,
@@ -122,6 +123,23 @@ async def test_of_an_interrupted_answer_the_history_leaves_out_what_was_still_on
         room.session.interrupt()
         lengths.append(len(room.session.history[-1].content.split()))
     assert 0 < lengths[1] < lengths[0]
+
+
+async def test_the_page_is_told_how_much_of_an_answer_was_played_in_its_own_characters(room: Room) -> None:
+    """A browser counts an emoji as two; an answer of which nothing was played has 0."""
+    turn = room.session.say("😀😀 one two three four five six seven eight nine ten")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(0.8)
+    room.session.interrupt()
+    room.session.say("nothing of this")
+    await room.clock.advance(0)
+    room.session.interrupt()
+    await room.pass_time(0.04)
+    first, second = room.all(CutEvent)
+    kept = room.session.history[1].content.removesuffix(" …")
+    assert kept.startswith("😀😀 one")
+    assert first == CutEvent(turn, len(kept) + 2)
+    assert second == CutEvent(turn + 1, 0)
 
 
 async def test_held_speech_goes_on_and_its_history_is_whole(room: Room) -> None:

@@ -20,10 +20,13 @@ from pipeline.errors import RecognitionError
 from pipeline.types import (
     FPS,
     AudioChunk,
+    CutEvent,
     ErrorEvent,
     HoldEvent,
     MediaFrame,
     TranscriptEvent,
+    TurnEvent,
+    TurnState,
 )
 
 WORD_PICTURES = 6
@@ -110,6 +113,9 @@ async def test_speech_over_the_avatar_silences_it_and_its_words_are_answered(tal
     *_, cut, question, answer = [message.content for message in talking.session.history]
     assert cut.endswith(" …") and sentences(40).startswith(cut.removesuffix(" …"))
     assert (question, answer) == ("and what else", "and what else")
+    (told,) = talking.all(CutEvent)
+    assert told == CutEvent(turn, len(cut.removesuffix(" …")))
+    assert talking.told.index(told) < talking.told.index(TurnEvent(turn, TurnState.INTERRUPTED))
 
 
 @pytest.mark.parametrize("verdict", ["no words", "silence", "failure"])

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline.types import (
+    CutEvent,
     EarsEvent,
     EarsState,
     HoldEvent,
@@ -31,6 +32,7 @@ VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, JobView]
 EVENTS = {
     "Turn": TurnEvent(1, TurnState.DONE),
     "Hold": HoldEvent(1, held=True),
+    "Cut": CutEvent(1, 2),
     "Text": TextEvent(1, "a"),
     "Subtitle": SubtitleEvent(1, "a", 0.0, 1.0),
     "Notice": NoticeEvent("code", "message", "hint"),

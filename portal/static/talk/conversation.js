@@ -16,6 +16,7 @@ const TOLD_CHARACTERS = 16000;
  * @property {string} name of the avatar
  * @property {boolean} cut it was interrupted
  * @property {string} heard of an answer, what was spoken
+ * @property {number?} played of an answer that was cut, how many characters were spoken, as the server says
  * @property {boolean} textOnly no voice could speak it
  */
 
@@ -30,7 +31,7 @@ export class Conversation {
    */
   add(entry) {
     /** @type {Entry} */
-    const added = { text: "", mode: "chat", name: "", cut: false, heard: "", textOnly: false, ...entry };
+    const added = { text: "", mode: "chat", name: "", cut: false, heard: "", played: null, textOnly: false, ...entry };
     this.entries.push(added);
     return added;
   }
@@ -61,9 +62,10 @@ export class Conversation {
   history() {
     const asked = this.entries.filter(({ mode }) => mode === "chat");
     return newest(asked, TOLD_ENTRIES, TOLD_CHARACTERS)
-      .map(({ who, text, cut, heard }) => {
+      .map(({ who, text, cut, heard, played }) => {
+        const spoken = cut ? (typeof played === "number" ? text.slice(0, played).trim() : heard) : text;
         /** @type {Remark} */
-        const remark = who === "viewer" ? { role: "user", content: text } : { role: "assistant", content: cut ? heard : text };
+        const remark = who === "viewer" ? { role: "user", content: text } : { role: "assistant", content: spoken };
         return remark;
       })
       .filter(({ content }) => content);

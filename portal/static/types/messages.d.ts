@@ -158,6 +158,13 @@ export interface Hold {
   held: boolean;
 }
 
+export interface Cut {
+  type: "cut";
+  turn: number;
+  /** How many characters of the answer were played. */
+  played: number;
+}
+
 export interface Text {
   type: "text";
   turn: number;
@@ -238,6 +245,7 @@ export type ServerMessage =
   | Answer
   | Turn
   | Hold
+  | Cut
   | Text
   | Subtitle
   | Notice

@@ -7,7 +7,7 @@ import purify from "../../../portal/static/vendor/purify.min.js";
 const { window } = new JSDOM("<!doctype html><body></body>", { url: "http://localhost/" });
 
 for (const name of [
-  "document", "window", "location", "Node", "HTMLElement", "HTMLButtonElement", "HTMLDetailsElement", "HTMLFormElement",
+  "document", "window", "location", "Node", "NodeFilter", "HTMLElement", "HTMLButtonElement", "HTMLDetailsElement", "HTMLFormElement",
   "HTMLInputElement", "HTMLOListElement", "HTMLSelectElement", "HTMLTextAreaElement", "Option", "CustomEvent", "Event", "EventTarget",
 ]) {
   globalThis[name] = name === "window" ? window : window[name];

@@ -50,6 +50,18 @@ test("a new session is told what was asked and answered, and of what was cut onl
   ]);
 });
 
+test("of what was cut the server knows best how much was played", () => {
+  const talk = new Conversation();
+  talk.add(spoken("viewer", "Count"));
+  talk.add(spoken("avatar", "One. Two. Three.", { cut: true, heard: "One. Two.", played: 9 }));
+  talk.add(spoken("viewer", "And?"));
+  talk.add(spoken("avatar", "Nothing of it", { cut: true, heard: "Nothing", played: 0 }));
+  assert.deepEqual(
+    talk.history().map(({ content }) => content),
+    ["Count", "One. Two.", "And?"],
+  );
+});
+
 test("a new session is told the last 40 entries at most", () => {
   const talk = new Conversation();
   for (let i = 0; i < 50; i += 1) talk.add(spoken("viewer", `${i}`));
