@@ -215,7 +215,7 @@ class SpeechRecognizer(Protocol):
     at_once: int
     "how many utterances it works on at one time; more wait outside"
     partial: bool
-    "True once loaded if it is quick enough to be asked again and again while somebody still speaks"
+    "True while it is quick enough to be asked again and again as somebody speaks"
 
     def load(self) -> None: ...
 

@@ -1,0 +1,119 @@
+"""What tells speech from other sound, and the end of a turn from a pause: the real networks, over the registry."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from microphone import quiet, spoken
+
+from pipeline import registry
+from pipeline.ears import silero, smart_turn
+from pipeline.ears.utterance import WINDOW_SAMPLES
+from pipeline.errors import BackendUnavailable
+from pipeline.interfaces import EndOfTurnDetector, VoiceActivityDetector, VoiceActivityStream
+from pipeline.types import FloatArray
+
+pytestmark = pytest.mark.thorough
+
+NOISE = (0.05 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
+
+
+def loaded(kind: str, name: str) -> object:
+    try:
+        made = registry.create(kind, name)
+    except BackendUnavailable:
+        pytest.skip("python launch.py fetch ears")
+    made.load()
+    return made
+
+
+@pytest.fixture(scope="module", params=registry.names("vad"))
+def vad(request: pytest.FixtureRequest) -> VoiceActivityDetector:
+    made = loaded("vad", request.param)
+    assert isinstance(made, VoiceActivityDetector)
+    return made
+
+
+@pytest.fixture(scope="module", params=registry.names("endpoint"))
+def endpoint(request: pytest.FixtureRequest) -> EndOfTurnDetector:
+    made = loaded("endpoint", request.param)
+    assert isinstance(made, EndOfTurnDetector)
+    return made
+
+
+@pytest.fixture(scope="module")
+def question() -> FloatArray:
+    """Two seconds of a voice, between half seconds of silence."""
+    return asyncio.run(spoken("What can you tell me about this picture?"))
+
+
+def probabilities(stream: VoiceActivityStream, sound: FloatArray) -> list[float]:
+    whole = len(sound) // WINDOW_SAMPLES * WINDOW_SAMPLES
+    return [stream.push(window) for window in sound[:whole].reshape(-1, WINDOW_SAMPLES)]
+
+
+def test_speech_is_told_from_noise(vad: VoiceActivityDetector, question: FloatArray) -> None:
+    """Most windows of a spoken question are speech, none of silence or hiss."""
+    found = probabilities(vad.stream(), question)
+    assert all(0 <= probability <= 1 for probability in found)
+    assert np.mean(np.array(found[25:-20]) >= 0.5) > 0.7
+    assert max(probabilities(vad.stream(), quiet(2))) < 0.35
+    assert max(probabilities(vad.stream(), NOISE)) < 0.35
+
+
+def test_streams_know_nothing_of_each_other(vad: VoiceActivityDetector, question: FloatArray) -> None:
+    """Two that take turns hear what each hears alone; one that is reset is as new."""
+    alone = probabilities(vad.stream(), question)
+    one, other = vad.stream(), vad.stream()
+    together = []
+    for window in question[: len(alone) * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES):
+        together.append(one.push(window))
+        other.push(NOISE[:WINDOW_SAMPLES])
+    assert together == alone
+    one.reset()
+    assert probabilities(one, question) == alone
+
+
+@pytest.mark.parametrize("samples", [0, 1, 300, 16_000, 20 * 16_000])
+def test_any_length_has_a_probability(endpoint: EndOfTurnDetector, samples: int) -> None:
+    """From nothing to more than it looks at."""
+    assert 0 <= endpoint.probability(np.zeros(samples, np.float32)) <= 1
+
+
+def test_smart_turn_hears_that_all_has_been_said(question: FloatArray) -> None:
+    """A question that is complete, against the same cut in its middle; what came longer ago than 8 s does not count."""
+    detector = loaded("endpoint", "smart-turn")
+    assert isinstance(detector, EndOfTurnDetector)
+    assert detector.probability(question) > 0.8
+    assert detector.probability(np.concatenate([question[: len(question) // 2], quiet(0.3)])) < 0.3
+    padded = np.concatenate([quiet(8), question])
+    assert detector.probability(np.concatenate([NOISE, padded])) == detector.probability(padded)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "module"), [("vad", "silero", silero), ("endpoint", "smart-turn", smart_turn)]
+)
+def test_a_file_that_is_not_the_checked_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, kind: str, name: str, module: object
+) -> None:
+    """One person publishes such a package: another file under the same name is not run. The command is named."""
+    made = loaded(kind, name)
+    network = module.NETWORK  # type: ignore[attr-defined]
+    for other in (replace(network, sha256="0" * 64), replace(network, path="data/absent.onnx")):
+        monkeypatch.setattr(module, "NETWORK", other)
+        with pytest.raises(BackendUnavailable) as caught:
+            made.load()  # type: ignore[attr-defined]
+        assert caught.value.hint == "python launch.py fetch ears"
+
+
+async def test_closing_may_be_repeated(vad: VoiceActivityDetector) -> None:
+    """A stream that is in use goes on."""
+    made = loaded("vad", vad.name)
+    assert isinstance(made, VoiceActivityDetector)
+    stream = made.stream()
+    await made.aclose()
+    await made.aclose()
+    assert 0 <= stream.push(np.zeros(WINDOW_SAMPLES, np.float32)) <= 1
