@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self
 from avatars import errors
 from avatars.errors import AvatarError, BadMedia
 
-__all__ = ["Confined", "Emit", "Limits", "run_confined"]
+__all__ = ["LONG_LOOK", "QUICK_LOOK", "TOOK_TOO_LONG", "Confined", "Emit", "Limits", "run_confined"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "
 FEW_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 "Each thread would reserve address space, which is what is limited."
 REMEDY: Final = "Save it again in an ordinary program, or use another file."
+TOOK_TOO_LONG: Final = "took_too_long"
+"cause of the error when a process ran out of its processor time or of our patience: more of both might have helped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,17 @@ class Limits:
     patience_s: float
     "without a message: it is killed then"
     cpu_s: int
-    "of processor time in all"
+    "of processor time in all, with the 0.3 to 0.6 s that loading the libraries takes"
     memory_bytes: int
     "beside the interpreter and its libraries"
     written_bytes: int = 0
     "of the largest file that it writes"
+
+
+QUICK_LOOK: Final = Limits(patience_s=8, cpu_s=2, memory_bytes=384 * 2**20)
+"""For looking at an upload without decoding it: every honest file is done. What is not is looked at once more, with
+LONG_LOOK. The patience is several times the processor time, because people who talk come first."""
+LONG_LOOK: Final = Limits(patience_s=24, cpu_s=6, memory_bytes=384 * 2**20)
 
 
 class Confined:
@@ -145,6 +154,12 @@ class Confined:
         if self._gave_up:
             return BadMedia(
                 f"Reading the file took more than {self._limits.patience_s:.0f} seconds.", REMEDY, cause="took_too_long"
+            )
+        if sys.platform != "win32" and self._process.returncode == -signal.SIGXCPU:
+            return BadMedia(
+                "The file cannot be read: what decodes it used more than it may of a processor's time.",
+                REMEDY,
+                cause="took_too_long",
             )
         return BadMedia(
             "The file cannot be read: what decodes it failed, or used more than it may.", REMEDY, cause="damaged"

@@ -58,7 +58,6 @@ def _limit(wanted: dict[str, Any]) -> None:
     os.nice(max(0, NICENESS - os.nice(0)))  # people who talk come first
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: wanted["cpu_s"],
         resource.RLIMIT_FSIZE: wanted["written_bytes"],
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
     }
@@ -70,6 +69,10 @@ def _limit(wanted: dict[str, Any]) -> None:
         hardest = resource.getrlimit(one)[1]
         least = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
         resource.setrlimit(one, (least, least))
+    # At the soft limit the process ends by SIGXCPU, which says why. At the hard one it is killed, if it caught that.
+    hardest_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most_s = wanted["cpu_s"] if hardest_s == resource.RLIM_INFINITY else min(wanted["cpu_s"], hardest_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1 if hardest_s == resource.RLIM_INFINITY else hardest_s))
 
 
 def _leash() -> None:

@@ -25,7 +25,7 @@ from avatars.cut_off import lacks_last_page, matroska_share, tells_frames
 from avatars.errors import BadMedia
 from avatars.signatures import first_bytes, is_recording
 
-__all__ = ["CHECKING", "READABLE", "READING", "SpeechFacts", "check_sound", "speech_facts", "speech_pieces"]
+__all__ = ["READABLE", "READING", "SpeechFacts", "check_sound", "speech_facts", "speech_pieces"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -36,7 +36,6 @@ FORMATS: Final = (
 "Their demuxers read the file in hand only. Playlists and everything else that names other files are not among them."
 READABLE: Final = "Use a WAV, MP3, M4A, FLAC or OGG recording."
 
-CHECKING: Final = Limits(patience_s=20, cpu_s=15, memory_bytes=256 * 2**20)
 READING: Final = Limits(patience_s=30, cpu_s=900, memory_bytes=512 * 2**20)
 
 HIGHEST_RATE_HZ: Final = 48_000

@@ -19,7 +19,7 @@ from avatars.media import clip_frames, probe, read_photo
 from avatars.media_limits import FPS, MAX_SIDE_PX
 from avatars.workspace import FrameFile, PhotoFile
 
-__all__ = ["CHECKING", "Upload", "check_source", "counted", "decode_source", "decoding_limits"]
+__all__ = ["Upload", "check_source", "counted", "decode_source", "decoding_limits"]
 
 ImageArray = npt.NDArray[np.uint8]
 Progress = Callable[[float], None]
@@ -28,7 +28,6 @@ PHOTO_SIDE_PX: Final = 4096
 "photos are kept this large until it is known where the face is"
 MIN_FRAMED_PX: Final = 64
 
-CHECKING: Final = Limits(patience_s=20, cpu_s=6, memory_bytes=384 * 2**20)
 DECODING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=1536 * 2**20, written_bytes=2 * 2**30)
 IMPORTING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
 "Some projects keep all pictures in one pickle."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,12 @@ def eat_memory(emit: Emit) -> None:
 def spin(emit: Emit) -> None:
     while True:
         pass
+
+
+def spin_for_ever_after(emit: Emit) -> None:
+    """What was taken over stays when it is told to go."""
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    spin(emit)
 
 
 def sleep_for_ever(emit: Emit) -> None:

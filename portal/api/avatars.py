@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
 from avatars.bundle import encode_jpeg
+from avatars.confined import Limits
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.parts_preview import draw_preview
@@ -27,6 +28,7 @@ from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 from portal.names import clean_name
 
@@ -107,8 +109,11 @@ def avatars_router(
             consent=consent,
             framing=fields["framing"],
         )
-        asking = partial(shares.asked_by, request.scope, submit)
-        return job_view(await uploads.submit(asking, path, address_of(request.scope)))
+
+        def ask(limits: Limits) -> Job:
+            return shares.asked_by(request.scope, partial(submit, limits=limits))
+
+        return job_view(await uploads.submit(ask, path, address_of(request.scope)))
 
     @router.get("/{avatar_id}")
     def show_avatar(avatar_id: str) -> AvatarView:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from avatars.confined import QUICK_LOOK, Limits
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
@@ -22,6 +23,7 @@ from portal.http.proxies import address_of
 from portal.intake.submissions import submit_clip
 from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
 if TYPE_CHECKING:
@@ -59,10 +61,13 @@ def clips_router(
             voice=wish.voice or None,
             name=wish.name,
         )
-        asking = partial(shares.asked_by, request.scope, submit)
+
+        def ask(limits: Limits = QUICK_LOOK) -> Job:
+            return shares.asked_by(request.scope, partial(submit, limits=limits))
+
         if audio is None:
-            return job_view(await run_in_threadpool(asking))
-        return job_view(await uploads.submit(asking, audio, address_of(request.scope)))
+            return job_view(await run_in_threadpool(ask))
+        return job_view(await uploads.submit(ask, audio, address_of(request.scope)))
 
     @router.get("/{job_id}.mp4")
     def fetch_clip(job_id: str) -> FileResponse:

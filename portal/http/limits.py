@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 
-__all__ = ["Allowance", "Shares", "TooMany", "TooOften", "Turnstile"]
+__all__ = ["Allowance", "Shares", "TooMany", "TooOften", "Turns", "Turnstile"]
 
 Result = TypeVar("Result")
 
@@ -79,6 +79,10 @@ class Allowance:
         bucket.left -= amount
         return 0.0
 
+    def charge(self, key: str, amount: float) -> None:
+        """Take something that has been used already, even if there is less left: what is missing fills up first."""
+        self._bucket(key).left -= amount
+
     def _bucket(self, key: str) -> _Bucket:
         now_s = self._clock.now_s()
         if key not in self._buckets and len(self._buckets) >= self._most_keys:
@@ -131,6 +135,43 @@ class Shares:
             yield
         finally:
             self.give(key)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Of one key."""
+
+    one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
+    "by how many it is waited for or held"
+
+
+class Turns:
+    """One turn for each key, so that somebody who wants much waits for himself, and others never wait for all of it."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, _Turn] = {}
+
+    def __len__(self) -> int:
+        """By how many a turn is waited for or held, of all keys together."""
+        return sum(turn.wanted for turn in self._turns.values())
+
+    def wanted(self, key: str) -> int:
+        """By how many the turn of this key is waited for or held."""
+        return self._turns[key].wanted if key in self._turns else 0
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Hold the key's turn for as long as the block runs; wait for it first, in order."""
+        turn = self._turns.setdefault(key, _Turn())
+        turn.wanted += 1
+        try:
+            async with turn.one:
+                yield
+        finally:
+            turn.wanted -= 1
+            if not turn.wanted:
+                del self._turns[key]
 
 
 class Turnstile:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avatars.bundle import AvatarBundle
+from avatars.confined import LONG_LOOK, TOOK_TOO_LONG, Limits
 from avatars.errors import BadParameters
 from avatars.face_crops import CropParameters, UnknownParameter
 from avatars.face_formats import crop_parameters
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
+from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound
@@ -57,16 +59,19 @@ def submit_avatar(
     file_name: str,
     consent: bool,
     framing: str = "",
+    limits: Limits = LONG_LOOK,
 ) -> Job:
-    """Queue the preparation of a stored upload. The file is moved, or removed if it is refused.
+    """Queue the preparation of a stored upload. The file is moved, or removed if it is refused; it stays if the look at
+    it was broken off (cause TOOK_TOO_LONG), so that there can be a longer one.
 
+    limits: of the look.
     framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
     Raises BadRequest (no consent, a framing that does not fit), BadMedia, BadImport, QueueFull, DiskFull.
     """
 
     def submit() -> Job:
         used = _framing(framing)
-        check_media(path)
+        check_media(path, limits)
         avatar = library.new_id(title_of(name, file_name))
         return queue.submit(
             order_of_avatar(path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used)
@@ -101,9 +106,11 @@ def submit_clip(
     audio: Path | None = None,
     voice: str | None = None,
     name: str = "",
+    limits: Limits = LONG_LOOK,
 ) -> Job:
-    """Queue a clip. A stored recording `audio` is moved, or removed if it is refused.
+    """Queue a clip. A stored recording `audio` is moved, removed or left as by submit_avatar().
 
+    limits: of the look at it.
     Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, DiskFull.
     """
 
@@ -112,7 +119,7 @@ def submit_clip(
             raise BadRequest("No avatar was chosen.", "Choose who should speak.", cause="no_avatar")
         speaker = library.open(avatar).name
         if audio is not None:
-            check_speech(audio)
+            check_speech(audio, limits)
         return queue.submit(
             order_of_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker)
         )
@@ -198,6 +205,8 @@ def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:
 def _or_remove(path: Path, submit: Callable[[], Job]) -> Job:
     try:
         return submit()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, VivavoceError) and error.cause == TOOK_TOO_LONG:
+            raise
         path.unlink(missing_ok=True)
         raise

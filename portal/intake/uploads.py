@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,12 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from avatars.confined import run_confined
+from avatars.confined import LONG_LOOK, QUICK_LOOK, TOOK_TOO_LONG, Limits, run_confined
 from avatars.disk import disk_full_explained, require_room
 from avatars.errors import BadMedia
+from models.errors import VivavoceError
+from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
+from portal.http.limits import Allowance, TooOften, Turns
 
 __all__ = ["MAX_SPEECH_S", "Uploads", "check_media", "check_speech", "limited_form"]
 
@@ -37,9 +40,14 @@ PLAIN_FORM_BYTES = 64 * 1024
 UTF_8 = (b"utf-8", b"utf8")
 MAX_SPEECH_S = 600.0
 LOOKED_AT = 2
-"At a time."
+"At a time, each for as long as an honest file takes."
 MAX_WAITING = 50
 "Uploads that wait to be looked at; further ones are refused."
+MAX_SLOW = 8
+"Files in the slow lane, where one is looked at at a time; further ones are refused."
+WASTED_S, WASTED_PER_S = 16.0, 0.05
+"""Of a processor, on looks at files of one address that came to nothing: two files at once, then one in three
+minutes."""
 NOT_STORED = "the upload was not stored"
 
 
@@ -68,67 +76,88 @@ async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -
         raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
 
 
-@dataclass(slots=True)
-class _Turns:
-    """Of one address."""
-
-    one: anyio.Lock = field(default_factory=anyio.Lock)
-    wanted: int = 0
-    "uploads that wait for it, or have it"
-
-
 class Uploads:
     """Keeps incoming files under `<data_dir>/uploads` until a job takes them over.
 
     They are looked at a few at a time, apart from the threads that answer everybody else: a file that keeps its reader
-    busy up to the limit holds up other files only.
+    busy up to the limit holds up other files of that kind only.
     """
 
-    def __init__(self, data_dir: Path, keep_free_bytes: int = 0) -> None:
+    def __init__(self, data_dir: Path, keep_free_bytes: int = 0, clock: Clock | None = None) -> None:
         """keep_free_bytes: of the disk, which no upload may take."""
         self.places = UploadPlaces()
         self._keep_free_bytes = keep_free_bytes
         self._folder = data_dir / "uploads"
-        self._looking = anyio.CapacityLimiter(LOOKED_AT)
-        self._turns: dict[str, _Turns] = {}  # of addresses whose uploads wait or are looked at
+        self._quick_lane, self._slow_lane = anyio.CapacityLimiter(LOOKED_AT), anyio.CapacityLimiter(1)
+        self._slow = 0
+        "files in the slow lane"
+        self._turns = Turns()
+        "of addresses whose uploads wait or are looked at"
+        self._wasted = Allowance(clock or SystemClock(), burst=WASTED_S, per_s=WASTED_PER_S)
 
     async def store(self, upload: UploadFile) -> Path:
         """Write an upload to a file of our own naming.
 
         Raises QueueFull (too many wait to be looked at), DiskFull, with nothing left behind.
         """
-        waiting = sum(turns.wanted for turns in self._turns.values()) - LOOKED_AT
+        waiting = len(self._turns) - LOOKED_AT
         if waiting >= MAX_WAITING:
             raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.", cause="uploads")
         return await run_in_threadpool(self._copy, upload)
 
-    async def submit(self, submit: Callable[[], T], path: Path, address: str = "") -> T:
-        """Call what looks at a stored file and takes it in, when there is a place. What is refused is removed.
+    async def submit(self, submit: Callable[[Limits], T], path: Path, address: str = "") -> T:
+        """Call what looks at a stored file within its limits, and takes it in. What is refused is removed.
 
-        Files of one address are looked at one after another, so that those of others never wait for all of them.
+        It is called in a thread, when there is a place.
+
+        A look that takes longer than an honest file needs is broken off and begun again in the slow lane, which has one
+        place. So hard files hold up hard files only. Files of one address are looked at one after another.
+
+        Raises QueueFull (too many hard files wait), TooOften (this address has sent many), and what submit() raises.
         """
+        with _removed_if_refused(path):
+            async with self._turns.of(address):
+                self._refuse_debtor(address)
+                try:
+                    return await self._look(submit, QUICK_LOOK, address, self._quick_lane)
+                except VivavoceError as error:
+                    if error.cause != TOOK_TOO_LONG:
+                        raise
+                with self._waiting_for_slow_lane():
+                    return await self._look(submit, LONG_LOOK, address, self._slow_lane)
 
-        def submit_or_remove() -> T:
-            try:
-                return submit()
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-
-        async with self._in_turn(address):
-            return await anyio.to_thread.run_sync(submit_or_remove, limiter=self._looking)
-
-    @asynccontextmanager
-    async def _in_turn(self, address: str) -> AsyncIterator[None]:
-        turns = self._turns.setdefault(address, _Turns())
-        turns.wanted += 1
+    async def _look(
+        self, submit: Callable[[Limits], T], limits: Limits, address: str, lane: anyio.CapacityLimiter
+    ) -> T:
         try:
-            async with turns.one:
-                yield
+            return await anyio.to_thread.run_sync(submit, limits, limiter=lane)
+        except VivavoceError as error:
+            if error.cause == TOOK_TOO_LONG:
+                self._wasted.charge(address, limits.cpu_s)
+            raise
+
+    def _refuse_debtor(self, address: str) -> None:
+        wait_s = self._wasted.take(address, 0.0)
+        if wait_s > 0:
+            raise TooOften(
+                "Your address has sent several files that took too long to read.",
+                f"Wait {math.ceil(wait_s)} s, then try another file.",
+                wait_s,
+            )
+
+    @contextmanager
+    def _waiting_for_slow_lane(self) -> Iterator[None]:
+        if self._slow >= MAX_SLOW:
+            raise QueueFull(
+                f"{self._slow} files that are hard to read wait to be looked at.",
+                "Try again in a minute.",
+                cause="uploads",
+            )
+        self._slow += 1
+        try:
+            yield
         finally:
-            turns.wanted -= 1
-            if not turns.wanted:
-                del self._turns[address]
+            self._slow -= 1
 
     def _copy(self, upload: UploadFile) -> Path:
         # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.
@@ -145,22 +174,31 @@ class Uploads:
         return path
 
 
-def check_media(path: Path) -> None:
+@contextmanager
+def _removed_if_refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def check_media(path: Path, limits: Limits = LONG_LOOK) -> None:
     """Look at the header of a photo or clip, or at the names in a zipped foreign avatar; nothing is decoded.
 
     Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
     """
-    from avatars.source import CHECKING, check_source
+    from avatars.source import check_source
 
-    run_confined(check_source, CHECKING, _ignored, path)
+    run_confined(check_source, limits, _ignored, path)
 
 
-def check_speech(path: Path) -> None:
+def check_speech(path: Path, limits: Limits = LONG_LOOK) -> None:
     """Count the seconds of a recording, of which little is decoded. Raises UnsupportedMedia."""
-    from avatars.sound import CHECKING, check_sound
+    from avatars.sound import check_sound
 
     try:
-        run_confined(check_sound, CHECKING, _ignored, path, MAX_SPEECH_S)
+        run_confined(check_sound, limits, _ignored, path, MAX_SPEECH_S)
     except BadMedia as error:
         raise UnsupportedMedia(error.message, error.hint, cause=error.cause) from error
 

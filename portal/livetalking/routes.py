@@ -20,9 +20,9 @@ from starlette.responses import Response
 
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
-from pipeline.recording import Recording, open_recording
+from pipeline.recording import open_recording
 from portal.http.proxies import address_of, is_local
-from portal.intake.uploads import MAX_SPEECH_S, Uploads, limited_form
+from portal.intake.uploads import MAX_SPEECH_S, Uploads, check_speech, limited_form
 from portal.livetalking.clients import Client, Clients, Follower
 from portal.recordings import Recordings
 
@@ -37,6 +37,8 @@ M = TypeVar("M", bound=BaseModel)
 KEEP_ALIVE_S = 15.0
 """A comment line so often shows a proxy that the stream is alive, and us that its reader is gone."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
+OPENED_AT_A_TIME = 2
+"""Recordings that are decoded as a whole before they are spoken."""
 NO_ACTIONS = "This avatar has no action clips."
 NO_SERVER_FILES = "Files on the server cannot be named from outside."
 
@@ -108,6 +110,7 @@ def failed(message: str) -> JSONResponse:
 
 def livetalking_router(clients: Clients, recordings: Recordings, uploads: Uploads, settings: Settings) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
+    opening = asyncio.Semaphore(OPENED_AT_A_TIME)
 
     @router.post("/offer")
     async def offer(request: Request) -> Response:
@@ -144,8 +147,10 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no recording.", "Send it in the field `file`.")
             path = await uploads.store(file)
-        recording = await uploads.submit(partial(_recording, path), path, address_of(request.scope))
+        await uploads.submit(partial(check_speech, path), path, address_of(request.scope))
         try:
+            async with opening:
+                recording = await open_recording(path, MAX_SPEECH_S)
             client.speak(recording)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -240,10 +245,6 @@ def _voice(named: str | None) -> str | None:
     if named and ("/" in named or "\\" in named or Path(named).suffix.lower() in (".wav", ".mp3", ".flac", ".ogg")):
         raise BadRequest(f"refaudio: {NO_SERVER_FILES}", "Name a voice; GET /api/backends lists them.")
     return named or None
-
-
-def _recording(path: Path) -> Recording:
-    return asyncio.run(open_recording(path, MAX_SPEECH_S))
 
 
 async def _lines(client: Client, follower: Follower) -> AsyncIterator[str]:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from avatars.colour import matrix_profile
-from avatars.confined import run_confined
+from avatars.confined import QUICK_LOOK, run_confined
 from avatars.errors import BadMedia
 from avatars.media import probe, read_photo
-from avatars.source import CHECKING, DECODING, Upload, check_source, decode_source
+from avatars.source import DECODING, Upload, check_source, decode_source
 from tests.heif_files import MATRIX_601_FULL, box, irot, write_heic
 
 pytestmark = pytest.mark.thorough
@@ -99,7 +99,7 @@ def test_a_heic_by_its_code_points(tmp_path):
 def test_a_heic_goes_the_confined_way_of_every_upload(tmp_path):
     """It is looked at and decoded in the process for strangers' files, with that one's limits."""
     path = write_heic(tmp_path / "a.heic", picture(), 64)
-    run_confined(check_source, CHECKING, lambda _item: None, path)
+    run_confined(check_source, QUICK_LOOK, lambda _item: None, path)
     output = tmp_path / "out"
     output.mkdir()
     facts = run_confined(decode_source, DECODING, lambda _item: None, Upload(path, "id", "name"), output)

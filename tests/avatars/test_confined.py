@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from avatars.confined import Confined, Limits, run_confined
+from avatars.confined import TOOK_TOO_LONG, Confined, Limits, run_confined
 from avatars.errors import BadImport, BadMedia
 from tests import hostile_tasks
 
@@ -48,6 +48,15 @@ def test_a_task_that_eats_memory_is_told() -> None:
 def test_a_task_that_computes_for_ever_is_ended() -> None:
     """Processor time is limited by the system."""
     assert "used more than it may" in told_of(hostile_tasks.spin, limits=replace(LIMITS, cpu_s=1))
+
+
+@on_posix
+@pytest.mark.parametrize("task", [hostile_tasks.spin, hostile_tasks.spin_for_ever_after])
+def test_who_ran_out_of_time_is_known(task: Callable[..., Any]) -> None:
+    """So there can be a longer look; a task that does not let itself be told is killed a second later."""
+    with pytest.raises(BadMedia) as caught:
+        run_confined(task, replace(LIMITS, cpu_s=1), lambda _item: None)
+    assert (caught.value.cause == TOOK_TOO_LONG) == (task is hostile_tasks.spin)
 
 
 def test_a_task_that_says_nothing_is_ended() -> None:

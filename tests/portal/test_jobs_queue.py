@@ -16,6 +16,7 @@ import pytest
 
 import portal.worker.runner
 from avatars.bundle import AvatarBundle
+from avatars.confined import Limits
 from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
@@ -275,7 +276,7 @@ def test_an_upload_is_not_kept_whatever_refuses_it(
 ) -> None:
     """Also an error that is none of ours leaves no file behind."""
 
-    def surprised(_path: Path) -> None:
+    def surprised(_path: Path, _limits: Limits) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("portal.intake.submissions.check_media", surprised)

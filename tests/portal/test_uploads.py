@@ -12,8 +12,11 @@ import pytest
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from avatars.errors import DiskFull
+from avatars.confined import QUICK_LOOK, TOOK_TOO_LONG, Limits
+from avatars.errors import BadMedia, DiskFull
+from pipeline.clock import ManualClock
 from portal.errors import QueueFull
+from portal.http.limits import TooOften
 from portal.intake import uploads as module
 from portal.intake.uploads import LOOKED_AT, Uploads
 
@@ -28,7 +31,7 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
     uploads, go_on = Uploads(tmp_path), threading.Event()
     looking = threading.Semaphore(0)
 
-    def look() -> Any:
+    def look(_limits: Limits) -> Any:
         looking.release()
         go_on.wait(30)
 
@@ -59,11 +62,11 @@ async def test_files_of_one_address_are_looked_at_one_after_another(tmp_path: Pa
     uploads, go_on = Uploads(tmp_path), threading.Event()
     looking = threading.Semaphore(0)
 
-    def look() -> Any:
+    def look(_limits: Limits) -> Any:
         looking.release()
         go_on.wait(30)
 
-    def look_at_once() -> Any:
+    def look_at_once(_limits: Limits) -> Any:
         return "looked at"
 
     hard = [asyncio.create_task(uploads.submit(look, tmp_path / "none", "203.0.113.1")) for _ in range(6)]
@@ -76,3 +79,80 @@ async def test_files_of_one_address_are_looked_at_one_after_another(tmp_path: Pa
         go_on.set()
         await asyncio.gather(*hard)
     assert not uploads._turns
+
+
+def too_slow() -> BadMedia:
+    return BadMedia("It takes too long.", "Use another one.", cause=TOOK_TOO_LONG)
+
+
+async def test_hard_files_never_hold_up_easy_ones(tmp_path: Path) -> None:
+    """What is not done in the time of an honest file is begun again in a lane of its own, one at a time."""
+    uploads, go_on = Uploads(tmp_path), threading.Event()
+    in_slow_lane = threading.Semaphore(0)
+
+    def look_hard(limits: Limits) -> Any:
+        if limits == QUICK_LOOK:
+            raise too_slow()
+        in_slow_lane.release()
+        go_on.wait(30)
+        return "after all"
+
+    hard = [asyncio.create_task(uploads.submit(look_hard, tmp_path / "none", str(n))) for n in range(4)]
+    assert await run_in_threadpool(in_slow_lane.acquire, timeout=30)
+    try:
+        easy = [await uploads.submit(lambda limits: limits, tmp_path / "none", "easy") for _ in range(4)]
+        assert easy == [QUICK_LOOK] * 4
+        assert not in_slow_lane.acquire(blocking=False)
+    finally:
+        go_on.set()
+    assert await asyncio.gather(*hard) == ["after all"] * 4
+
+
+async def test_few_hard_files_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound they are refused, and removed."""
+    monkeypatch.setattr(module, "MAX_SLOW", 0)
+    uploads, path = Uploads(tmp_path), tmp_path / "hard"
+    path.touch()
+
+    def look(_limits: Limits) -> Any:
+        raise too_slow()
+
+    with pytest.raises(QueueFull):
+        await uploads.submit(look, path, "1")
+    assert not path.exists()
+
+
+async def test_an_address_pays_for_looks_that_came_to_nothing(tmp_path: Path) -> None:
+    """After two hard files it has to wait before a third is looked at; others need not, and it need not for ever."""
+    clock = ManualClock()
+    uploads, path = Uploads(tmp_path, clock=clock), tmp_path / "hard"
+
+    def look(_limits: Limits) -> Any:
+        raise too_slow()
+
+    refused = []
+    for _ in range(4):
+        path.touch()
+        with pytest.raises((BadMedia, TooOften)) as told:
+            await uploads.submit(look, path, "1")
+        refused.append(type(told.value))
+        assert told.value.hint and not path.exists()
+    assert refused == [BadMedia, BadMedia, BadMedia, TooOften]
+    assert await uploads.submit(lambda limits: "taken", path, "2") == "taken"
+    await clock.advance(1000)
+    assert await uploads.submit(lambda limits: "taken", path, "1") == "taken"
+
+
+async def test_a_file_that_is_refused_for_itself_is_looked_at_once(tmp_path: Path) -> None:
+    """Nobody pays for it, and there is no longer look."""
+    uploads, path, seen = Uploads(tmp_path), tmp_path / "bad", []
+
+    def look(limits: Limits) -> Any:
+        seen.append(limits)
+        raise BadMedia("It is damaged.", "Use another one.", cause="damaged")
+
+    for _ in range(20):
+        path.touch()
+        with pytest.raises(BadMedia):
+            await uploads.submit(look, path, "1")
+    assert seen == [QUICK_LOOK] * 20 and not path.exists()
