@@ -18,8 +18,8 @@ __all__ = ["NOTICED_AFTER_S", "PATIENCE_S", "SETTLING_S", "Avatar", "BargeIn", "
 NOTICED_AFTER_S = 0.08
 """So much later than it begins the network for voice activity notices speech (the median of 30 questions)."""
 DUCK_AFTER_S = 0.15 - NOTICED_AFTER_S - 0.01
-HOLD_AFTER_S = 0.3 - NOTICED_AFTER_S
-"""Two and seven windows of 32 ms."""
+HOLD_AFTER_S = 0.3 - NOTICED_AFTER_S - 0.03
+"""Two and six windows of 32 ms; fading out takes 20 ms more, and the viewer's page has to be told."""
 BREAK_S = 0.25
 """Speech with a longer pause in it counts anew: clicks of a keyboard do not add up."""
 QUIET_S = 0.4

@@ -5,11 +5,11 @@ Browsers do this too, but not all of them do it well, and some not at all for so
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 
+from pipeline.ears.packaged import missing_packages
 from pipeline.ears.reference import REFERENCE_RATE_HZ, EchoReference
 from pipeline.errors import BackendUnavailable
 from pipeline.types import FloatArray
@@ -26,8 +26,8 @@ class WebRtcCanceller:
     """
 
     def __init__(self, reference: EchoReference) -> None:
-        if importlib.util.find_spec("pywebrtc_audio") is None:
-            raise BackendUnavailable("ears", "pywebrtc-audio is not installed", "Run: python launch.py fetch ears")
+        if missing := missing_packages("pywebrtc_audio"):
+            raise BackendUnavailable("echo canceller", *missing)
         self._reference = reference
         self._processor: Any = None
         self._microphone = np.zeros(0, np.float32)

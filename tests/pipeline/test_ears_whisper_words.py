@@ -25,6 +25,8 @@ def test_words_are_kept_as_they_are() -> None:
         segment("谢谢观看。", no_speech=0.8),
         segment("请不吝点赞 订阅 转发 打赏支持明镜与点点栏目", log_probability=-0.9),
         segment("anything", no_speech=0.9, log_probability=-1.5),
+        segment("I'm sorry.", no_speech=0.58, log_probability=-1.7),  # for a hum
+        segment("So, you know what I mean?", no_speech=0.46, log_probability=-1.12),  # for another
         segment("ha ha ha ha ha ha ha ha ha", compression=3.0),
         segment("[music]"),
         segment("(laughs) ♪ la ♪"),
