@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from avatars.bundle import AvatarBundle
+from avatars.persona import read_persona
 from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
 from pipeline.capacity import USABLE_SHARE, DrawingCost
@@ -136,6 +137,7 @@ class Engine:
         device = device or self.devices_for(choice)[0]
         built: LipSync = await self.backends.built("lipsync", choice.lipsync, device)
         made_from = await asyncio.to_thread(built.prepared_from, bundle)  # before a minute of loading
+        own = await asyncio.to_thread(read_persona, bundle.path)
         llm: LanguageModel = await self.backends.get("llm", choice.llm)
         tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
         lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
@@ -143,7 +145,7 @@ class Engine:
         return TurnContext(
             llm=llm,
             tts=tts,
-            voice=choice.voice,
+            voice=choice.persona.voice or (own.voice if own.voice in tts.voices else None) or choice.voice,
             extractor=extractor,
             lipsync=lipsync,
             lipsync_state=await self._lipsync_state(lipsync, bundle, made_from, device),
@@ -154,6 +156,7 @@ class Engine:
             clock=self.clock,
             finish=self._finish,
             limits=self._limits,
+            persona=choice.persona.over(own),
         )
 
     def exposition(self) -> bytes:

@@ -22,6 +22,7 @@ from pipeline.errors import AskedTooOften, BackendUnavailable, BadRequest, Sessi
 from pipeline.history import Exchange, History
 from pipeline.interfaces import Output, Transport
 from pipeline.ledger import TurnLedger
+from pipeline.llm.openai import SYSTEM_PROMPT
 from pipeline.metrics import EngineMetrics, Losses, TurnTimes
 from pipeline.playout import Playout
 from pipeline.tracing import trace_turn
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
+MOST_GREETING_CHARACTERS = 1000
 ONCE = frozenset({"heard_by_service", "language_not_supported", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
 CUT_MARK = " …"
@@ -115,6 +117,7 @@ class Session:
         self._closed = False
         self._transport: Transport | None = None  # the one among the outputs that leads to the viewer
         self._closing: set[asyncio.Task[None]] = set()
+        self._greeted = False  # or it is too late for a greeting
 
     @property
     def bundle(self) -> AvatarBundle:
@@ -299,6 +302,8 @@ class Session:
     async def attach(self, transport: Transport) -> None:
         """Send frames over `transport` from the next one on; the transport before it is closed. The turn goes on.
 
+        With the first transport somebody is there: the avatar's greeting is spoken, as a turn that can be interrupted.
+
         From here on the session owns the transport and closes it: when it fails, when another takes its place, when it
         is detached, and at the session's end. Raises SessionClosed; the transport is closed then, too.
         """
@@ -311,6 +316,7 @@ class Session:
             self.playout.outputs = (*self._without(previous), transport)
             if previous is not None:
                 await previous.aclose()
+        self._greet()
 
     def detach(self) -> None:
         """Send frames nowhere; the media clock runs on. The transport is closed."""
@@ -464,7 +470,7 @@ class Session:
             utterance, exchange = asked.utterance, None
             if asked.question is not None:
                 exchange = self._history.ask(asked.question)
-                utterance = Utterance(messages=self._history.messages())
+                utterance = Utterance(messages=self._messages())
             turn = Turn(asked.turn, self._context, utterance, self._emit, times=asked.times)
             task = asyncio.create_task(self._perform(turn, exchange), name=f"turn-{turn.id}")
             self._started = [*self._still_open(), _Started(turn, task, exchange)]
@@ -490,6 +496,20 @@ class Session:
         elif exchange is not None:
             self._history.forget(exchange)
         self._tell(self._ledger.handed_over(turn.id, turn.frames_sent))
+
+    def _messages(self) -> tuple[Message, ...]:
+        """What the language model is sent: who it is, where the persona says so, and the conversation."""
+        prompt = self._context.persona.prompt
+        system = (Message("system", f"{prompt}\n\n{SYSTEM_PROMPT}"),) if prompt else ()
+        return (*system, *self._history.messages())
+
+    def _greet(self) -> None:
+        """Say the greeting, once a session, unless the conversation has begun elsewhere or here."""
+        greeting = (self._context.persona.greeting or "").strip()
+        is_new = not self._greeted and not self._history.messages() and not self._ledger.last_turn
+        self._greeted = True
+        if greeting and is_new and self.choice.greets:
+            self.say(greeting[:MOST_GREETING_CHARACTERS], "echo")
 
     def _still_open(self) -> list[_Started]:
         return [started for started in self._started if self._ledger.is_open(started.turn.id)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avatars.bundle import AvatarBundle
+from avatars.persona import Persona
 from pipeline.clock import Clock
 from pipeline.device import DeviceWorker
 from pipeline.finishing import Finish
@@ -24,7 +25,11 @@ class Choice:
     tts: str = "auto"
     lipsync: str = "viseme"
     voice: str | None = None
-    "None: the synthesizer's own default"
+    "unless the persona has one; None: the synthesizer's own default"
+    persona: Persona = field(default_factory=Persona)
+    "what the viewer wishes; it goes before the avatar's own"
+    greets: bool = True
+    "whether the greeting of a persona is spoken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +64,5 @@ class TurnContext:
     finish: Finish = field(default_factory=Finish)
     "of what networks draw"
     limits: Limits = field(default_factory=Limits)
+    persona: Persona = field(default_factory=Persona)
+    "the viewer's wishes, and where they say nothing the avatar's own"

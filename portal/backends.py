@@ -107,7 +107,11 @@ def hearing_choice(settings: Settings) -> HearingChoice:
 def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:
     """The operator's choice of backends."""
     return Choice(
-        llm=llm or settings.llm, tts=settings.tts, lipsync=settings.lipsync, voice=voice or settings.voice or None
+        llm=llm or settings.llm,
+        tts=settings.tts,
+        lipsync=settings.lipsync,
+        voice=voice or settings.voice or None,
+        greets=settings.greeting,
     )
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from avatars.errors import AvatarNotPrepared
 from avatars.library import AvatarLibrary
+from avatars.persona import Persona
 from pipeline.engine import Engine
 from pipeline.session import Session
 from pipeline.turn_context import Choice
@@ -72,12 +73,14 @@ class SessionManager:
         voice: str | None = None,
         lipsync: str | None = None,
         tts: str | None = None,
+        persona: Persona = Persona(),  # noqa: B008 - frozen
         address: str = "",
         identity: Mapping[str, str] = MappingProxyType({}),
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> Session:
         """A started session; None means the portal's default.
 
+        persona: what the viewer wishes of it; `voice` is the viewer's wish for one.
         address: who asks, as limits count; "" if that is not known, and then it is not limited.
         identity: who the client says that it is. It is kept for identity_of() and proves nothing.
         report: wait in line if all places are taken, and call this with the position whenever it has changed.
@@ -87,6 +90,7 @@ class SessionManager:
         prepared now.
         """
         choice = self.choose(voice, lipsync, tts)
+        choice = replace(choice, persona=replace(persona, voice=voice))
         wish = Wish(choice.lipsync, frozenset(self.engine.devices_for(choice)), address)
         async with AsyncExitStack() as ending:
             place = self.admission.place(wish, lambda: self._opened(avatar or self.default_avatar, choice), report)

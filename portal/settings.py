@@ -203,6 +203,7 @@ class Settings(BaseSettings):
     llm_system_prompt: str = Field(
         "", description="instructions to the language model: who the avatar is and how it should answer"
     )
+    greeting: bool = Field(True, description="let avatars that have a greeting speak it when a session begins")
 
     max_sessions: int = Field(8, ge=1, description="most viewers at one time")
     sessions_per_address: int = Field(

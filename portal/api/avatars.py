@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from avatars.confined import Limits
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.parts_preview import draw_preview
+from avatars.persona import MOST_PROMPT_CHARACTERS, read_persona, write_persona
 from pipeline.errors import BadRequest
 from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_view
 from portal.errors import JobNotFound
@@ -46,6 +48,16 @@ ASK_AGAIN = {"Cache-Control": "no-cache"}
 class PartsRequest(BaseModel):
     backend: str = Field(description="the lip-sync backend that the avatar is prepared for")
     parameters: dict[str, Any] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
+
+
+class PersonaView(BaseModel):
+    """Who an avatar is when it talks; null: the portal's own."""
+
+    prompt: str | None = Field(
+        None, max_length=MOST_PROMPT_CHARACTERS, description="instructions to the language model"
+    )
+    greeting: str | None = Field(None, max_length=1000, description="spoken when a session begins; empty for none")
+    voice: str | None = Field(None, max_length=200, description="spoken with, unless the viewer chooses another")
 
 
 class AvatarChange(BaseModel):
@@ -127,6 +139,19 @@ def avatars_router(
             raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
         library.rename(avatar_id, name)
         return show_avatar(avatar_id)
+
+    @router.get("/{avatar_id}/persona")
+    def persona(avatar_id: str) -> PersonaView:
+        library.summary(avatar_id)  # raises: there is no such avatar
+        return PersonaView(**asdict(read_persona(library.path_of(avatar_id))))
+
+    @router.patch("/{avatar_id}/persona")
+    def change_persona(avatar_id: str, change: PersonaView) -> PersonaView:
+        """What is left out stays. Sessions that begin from now on have it."""
+        library.summary(avatar_id)  # raises: there is no such avatar
+        folder = library.path_of(avatar_id)
+        write_persona(folder, replace(read_persona(folder), **change.model_dump(exclude_unset=True)))
+        return persona(avatar_id)
 
     @router.get("/{avatar_id}/poster.jpg")
     def poster(avatar_id: str) -> FileResponse:

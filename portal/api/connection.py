@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from avatars.bundle import AvatarBundle
+from avatars.persona import Persona
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
@@ -50,6 +51,7 @@ class Sessions(Protocol):
         voice: str | None,
         lipsync: str | None,
         tts: str | None,
+        persona: Persona,
         address: str,
         identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
@@ -251,6 +253,7 @@ class Connection:
                 voice=hello.voice,
                 lipsync=hello.lipsync,
                 tts=hello.tts,
+                persona=Persona(hello.prompt, hello.greeting),
                 address=self._address,
                 identity=hello.identity or {},
                 report=self._report_waiting if hello.wait else None,

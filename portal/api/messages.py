@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeAlias, assert_never
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from avatars.persona import MOST_PROMPT_CHARACTERS
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from pipeline.types import (
@@ -102,6 +103,10 @@ class Hello(_Message):
     token: _Name | None = None
     identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16)] | None = None
     "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
+    prompt: Annotated[str, Field(max_length=MOST_PROMPT_CHARACTERS)] | None = None
+    "instructions to the language model, in the place of the avatar's own"
+    greeting: Annotated[str, Field(max_length=1000)] | None = None
+    "spoken at the start, in the place of the avatar's own; empty for none"
     history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True)] = ()
     "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
 

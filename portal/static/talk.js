@@ -17,6 +17,7 @@ import { Composer } from "./talk/composer.js";
 import { Controls } from "./talk/controls.js";
 import { forScripts } from "./talk/for-scripts.js";
 import { Opening } from "./talk/opening.js";
+import { PersonaFields } from "./talk/persona.js";
 import { Preparation, lackingOf } from "./talk/preparation.js";
 import { Speaking } from "./talk/speaking.js";
 import { Stage } from "./talk/stage.js";
@@ -29,7 +30,8 @@ import { talk as TEXTS } from "./texts.js";
 /**
  * @typedef {import("./player.js").Reason} Reason
  * @typedef {import("./player.js").Start} Start
- * @typedef {import("./talk/choices.js").Chosen & {avatar?: string, muted?: boolean}} Wishes
+ * @typedef {import("./talk/choices.js").Chosen & import("./talk/persona.js").PersonaWish} Engines
+ * @typedef {Engines & {avatar?: string, muted?: boolean}} Wishes
  * @typedef {import("./types/api.d.ts").AvatarView} AvatarView
  * @typedef {import("./types/api.d.ts").Catalogue} Catalogue
  * @typedef {import("./types/api.d.ts").ErrorView} ErrorView
@@ -94,10 +96,19 @@ class TalkTab {
     this.choices = new Choices(this.settings, {
       wished: this.wishes,
       changed: (chosen) => {
-        this.keepWish(chosen);
+        this.keepWish({ ...chosen, ...this.persona.chosen() });
         if (this.state.session !== "idle") this.toast(this.state.texts.nextStart);
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
+    });
+    this.persona = new PersonaFields(this.settings, {
+      wished: this.wishes,
+      avatar: () => this.state.choice,
+      kept: ({ name }) => {
+        this.keepWish(this.persona.chosen());
+        this.toast(this.state.texts.personaKept.replace("{avatar}", () => name));
+      },
+      failed: (error) => this.note(error, "error"),
     });
     this.waterfall = new Waterfall(find(element, ".vv-timing", HTMLDetailsElement));
     this.composer = new Composer(find(element, ".vv-composer", HTMLFormElement), {
@@ -150,6 +161,7 @@ class TalkTab {
     if (!catalogue || catalogue === this.state.catalogue) return;
     this.state.learn({ catalogue });
     this.choices.fill(catalogue, this.state.texts);
+    this.showModel();
     this.showChoice();
   }
 
@@ -240,7 +252,7 @@ class TalkTab {
     const wanted = new URLSearchParams(location.search).get("transport");
     const transport = wanted || this.state.catalogue.defaults.transport || "auto";
     const history = () => this.chat.conversation.history();
-    return { transport, avatar: this.state.choice?.id, ...this.choices.chosen(), history };
+    return { transport, avatar: this.state.choice?.id, ...this.choices.chosen(), ...this.persona.chosen(), history };
   }
 
   /**
@@ -428,6 +440,14 @@ class TalkTab {
     return texts.switched.replace("{reason}", texts[`reason.${code}`]);
   }
 
+  /** Which language model answers. */
+  showModel() {
+    const { catalogue, texts } = this.state;
+    const { llm = "", model } = catalogue.defaults;
+    const line = llm && texts.answeredBy.replace("{model}", () => model || texts[`llm.${llm}`] || llm);
+    find(this.settings, ".vv-model", HTMLElement).textContent = line;
+  }
+
   /** Who is on show, by name. */
   get shownName() {
     return this.player.welcome?.avatar.name ?? "";
@@ -498,6 +518,7 @@ class TalkTab {
     else this.toast(texts.blocked, Infinity);
     this.choices.fill(this.state.catalogue, texts);
     this.state.learn({ texts });
+    this.showModel();
   }
 }
 

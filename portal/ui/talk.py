@@ -80,6 +80,14 @@ MARKUP = f"""
           <p class="vv-told"></p>
           <label><span data-t="voice"></span><select name="voice"></select></label>
           <label><span data-t="lipsync"></span><select name="lipsync"></select></label>
+          <p class="vv-model"></p>
+          <details class="vv-persona">
+            <summary data-t="persona"></summary>
+            <label><span data-t="personaPrompt"></span>
+              <textarea name="prompt" rows="4" maxlength="8000"></textarea></label>
+            <label><span data-t="greeting"></span><input name="greeting" maxlength="1000"></label>
+            <button type="button" class="vv-keep" data-t="keepPersona"></button>
+          </details>
           <details class="vv-lacking" hidden><summary></summary><ul></ul></details>
         </div>
       </details>
@@ -134,6 +142,8 @@ def catalogue(context: PageContext) -> dict[str, Any]:
             "voice": settings.voice,
             "lipsync": settings.lipsync,
             "transport": settings.transport,
+            "llm": settings.llm,
+            "model": settings.llm_model if settings.llm == "openai" else "",
         },
     }
 

@@ -9,6 +9,7 @@ from fake_openai import FakeOpenAI
 from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
+from avatars.persona import Persona, write_persona
 from pipeline.errors import (
     AskedTooOften,
     BadRequest,
@@ -456,6 +457,62 @@ async def test_an_answer_that_breaks_off_ends_with_an_apology_in_its_language(
     assert room.all(SubtitleEvent)[-1].text == APOLOGIES["zh"]
     assert room.session.history[-1].content == model.words
     assert "".join(event.delta for event in room.all(TextEvent)) == model.words
+
+
+@pytest.mark.parametrize(
+    ("wished", "greets", "told", "said"),
+    [
+        (Persona(), True, (), ["Good day."]),
+        (Persona(greeting="Hi there."), True, (), ["Hi there."]),
+        (Persona(greeting=""), True, (), []),
+        (Persona(), False, (), []),
+        (Persona(), True, (Message("user", "We have met."),), []),
+    ],
+    ids=["its own", "the viewer's", "none wished", "switched off", "goes on"],
+)
+async def test_an_avatar_greets_who_comes(
+    room: Room, small_bundle: AvatarBundle, wished: Persona, greets: bool, told: tuple[Message, ...], said: list[str]
+) -> None:
+    """Once there is somebody, once a session, and only if the conversation does not go on from an earlier one."""
+    write_persona(small_bundle.path, Persona(greeting="Good day."))
+    choice = replace(MEASURED, persona=wished, greets=greets)
+    room.session = await room.engine.open_session("greeted", small_bundle, choice)
+    room.session.recall(told)
+    await room.pass_time(0.2)
+    assert room.states == []
+    for _ in range(2):
+        await room.session.attach(MemoryTransport())
+        await room.pass_time(3.0)
+    assert [event.text for event in room.all(SubtitleEvent)] == said
+    assert room.session.history == told
+
+
+async def test_the_model_is_told_who_it_is(room: Room, small_bundle: AvatarBundle) -> None:
+    """The avatar's instructions come first, and with them how to speak; without any there is no system message."""
+    model = FailingModel()
+    model.fails = False
+    for persona in (Persona(), Persona(prompt="You are Mira.")):
+        write_persona(small_bundle.path, persona)
+        context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+        await room.session.swap_avatar(replace(context, llm=model))
+        await room.until(done(room, room.session.say("one")))
+    plain, told = model.asked
+    assert plain == ["user: one"]
+    assert told[0].startswith("system: You are Mira.\n\nYou speak to a person through a talking avatar")
+
+
+async def test_the_avatars_voice_goes_before_the_portals_and_behind_the_viewers(
+    room: Room, small_bundle: AvatarBundle
+) -> None:
+    """One that the synthesizer does not have is not asked for."""
+    voice = (await room.engine.context_for(small_bundle, MEASURED)).tts.voices[0]
+    choice = replace(MEASURED, voice="portal's")
+    write_persona(small_bundle.path, Persona(voice=voice))
+    assert (await room.engine.context_for(small_bundle, choice)).voice == voice
+    wished = replace(choice, persona=Persona(voice="viewer's"))
+    assert (await room.engine.context_for(small_bundle, wished)).voice == "viewer's"
+    write_persona(small_bundle.path, Persona(voice="gone"))
+    assert (await room.engine.context_for(small_bundle, choice)).voice == "portal's"
 
 
 async def test_an_interrupt_closes_the_request_of_the_model(room: Room, small_bundle: AvatarBundle) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import FastAPI
 
 from avatars.errors import AvatarNotFound
+from avatars.persona import Persona
 from pipeline.channel import Channel
 from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
@@ -70,6 +71,7 @@ class FakeSession:
         self.listens: list[tuple[ListenMode, str | None]] = []
         self.heard: list[FloatArray] = []
         self.interrupts = 0
+        self.persona = Persona()
         self.reached_s: list[float] = []
         self.seen: list[tuple[int, float]] = []
         self.delays_s: list[float] = []
@@ -139,6 +141,7 @@ class FakeSessions:
         voice: str | None,
         lipsync: str | None,
         tts: str | None,
+        persona: Persona,
         address: str,
         identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
@@ -149,6 +152,7 @@ class FakeSessions:
             session = await ending.enter_async_context(place)
             self._endings[session] = ending.pop_all()
             session.identity = dict(identity)
+            session.persona = persona
         return session
 
     @asynccontextmanager

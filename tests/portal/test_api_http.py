@@ -452,6 +452,18 @@ def test_an_avatar_is_renamed(client: TestClient, make_bundle: Callable[..., Ava
     assert error_of(client.patch("/api/avatars/nobody", json={"name": "Me"}), 404)["code"] == "avatar_not_found"
 
 
+def test_an_avatar_keeps_who_it_is(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """Each field by itself: what a change leaves out stays, and null takes it away."""
+    make_bundle("ada")
+    where = "/api/avatars/ada/persona"
+    assert client.get(where).json() == {"prompt": None, "greeting": None, "voice": None}
+    client.patch(where, json={"prompt": "You are Ada.", "greeting": "你好"})
+    assert client.patch(where, json={"voice": "anna", "prompt": None}).status_code == 200
+    assert client.get(where).json() == {"prompt": None, "greeting": "你好", "voice": "anna"}
+    assert error_of(client.patch(where, json={"greeting": "x" * 1001}), 400)["code"] == "bad_request"
+    assert error_of(client.get("/api/avatars/nobody/persona"), 404)["code"] == "avatar_not_found"
+
+
 def test_a_clip_is_downloaded_under_its_name(
     client: TestClient, queue: JobQueue, make_bundle: Callable[..., AvatarBundle]
 ) -> None:

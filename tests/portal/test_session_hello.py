@@ -7,6 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from avatars.persona import MOST_PROMPT_CHARACTERS, Persona
 from pipeline.errors import BadRequest
 from pipeline.types import Message
 from portal.admission import LINE_BOUND, LINE_BOUND_EACH
@@ -67,6 +68,17 @@ async def test_hello_may_say_who_one_is(house: House) -> None:
     assert house.session.identity == {"user": "mira", "school": "12"}
     await (await house.viewer()).hello()
     assert house.session.identity == {}
+
+
+async def test_hello_may_say_who_the_avatar_is(house: House) -> None:
+    """What is left out, the avatar has itself; an empty greeting is a wish for none."""
+    await (await house.viewer()).hello(prompt="You are Mira.", greeting="")
+    assert house.session.persona == Persona(prompt="You are Mira.", greeting="")
+    viewer = await house.viewer()
+    viewer.tell("hello", prompt="x" * (MOST_PROMPT_CHARACTERS + 1))
+    assert (await viewer.hear("error"))["code"] == "bad_request"
+    await viewer.hello()
+    assert house.session.persona == Persona()
 
 
 @pytest.mark.parametrize(

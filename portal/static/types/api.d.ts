@@ -99,6 +99,12 @@ export interface AvatarView {
   networks: string[];
 }
 
+export interface PersonaView {
+  prompt: string | null;
+  greeting: string | null;
+  voice: string | null;
+}
+
 export interface BackendView {
   name: string;
   ready: boolean;
@@ -125,5 +131,14 @@ export interface Choice {
 export interface Catalogue {
   tts: Choice[];
   lipsync: Choice[];
-  defaults: { avatar?: string; tts?: string; voice?: string; lipsync?: string; transport?: string };
+  defaults: {
+    avatar?: string;
+    tts?: string;
+    voice?: string;
+    lipsync?: string;
+    transport?: string;
+    /** The backend that answers, and its model where that is known. */
+    llm?: string;
+    model?: string;
+  };
 }

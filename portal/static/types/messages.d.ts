@@ -17,6 +17,10 @@ export interface Hello {
   wait?: boolean;
   token?: string;
   identity?: Record<string, string>;
+  /** Instructions to the language model; the avatar's own if left out. */
+  prompt?: string;
+  /** Spoken at the start; empty for none. */
+  greeting?: string;
   history?: Remark[];
 }
 
