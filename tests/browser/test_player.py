@@ -207,6 +207,31 @@ async def test_a_paused_video_is_not_a_stalled_one(page: Page) -> None:
     assert missed == [None, "stalled"]
 
 
+async def test_a_hold_silences_what_waits_here_and_tells_the_server_what_was_played(page: Page) -> None:
+    """What goes on after it is not missed, and the subtitle comes anew."""
+    told = await run(
+        page,
+        "player",
+        "Player",
+        """
+        const player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
+        const told = [];
+        const tells = (name) => () => void told.push(name);
+        player.media = {
+            name: "websocket", mediaNow: () => 11.75,
+            interrupt: tells("silent"), turnOver: tells("over"), speaking: tells("goes on"),
+        };
+        player.session = { mediaNow: () => 12, send: ({ type, at }) => void told.push(`${type} ${at}`) };
+        player.subtitles = [{ turn: 3, text: "Words.", start: 10, end: 14, spoken: true }];
+        player.hear({ type: "hold", turn: 3, held: true });
+        told.push(`subtitle ${player.subtitle}`);
+        player.hear({ type: "hold", turn: 3, held: false });
+        return told;
+        """,
+    )
+    assert told == ["reached 11.75", "silent", "over", "subtitle ", "goes on"]
+
+
 SERVER = """
     window.tries = [];
     window.answer = null; // what the server says to the next hello; null: it cannot be reached

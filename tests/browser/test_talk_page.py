@@ -199,6 +199,22 @@ async def test_the_avatar_is_swapped_in_mid_session(visit: Visitor) -> None:
     assert (await page.stats())["session"] == stats["session"]
 
 
+async def test_what_was_not_played_of_an_interrupted_answer_is_faint(visit: Visitor) -> None:
+    """Where it was cut one sees what was said and what was not; so after a reload."""
+    page = await visit("?transport=websocket")
+    await page.start()
+    await page.say(LONG, "chat")
+    await page.until("probe.onsets.length > 3")
+    await page.page.click("#vv-interrupt")
+    await page.until("document.querySelector('.vv-answer.vv-interrupted .vv-unplayed') !== null")
+    answer = "document.querySelector('.vv-answer').textContent"
+    faint = "[...document.querySelectorAll('.vv-answer .vv-unplayed')].map((one) => one.textContent).join('')"
+    whole, unplayed = await page.run(answer), await page.run(faint)
+    assert whole.endswith(unplayed) and 0 < len(unplayed) < len(whole)
+    await page.page.reload()
+    await page.until(f"document.querySelector('.vv-answer .vv-unplayed') !== null && {faint} === {unplayed!r}")
+
+
 async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> None:
     """Choosing another one in mid-answer interrupts it, and the page says why; in silence there is nothing to say."""
     page = await visit("?transport=websocket")
