@@ -13,12 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
 from portal.http.bodies import Bodies
+from portal.http.dear import DearReads, price_of
 from portal.http.errors import error_response, internal_error
 from portal.http.headers import SafeHeaders
 from portal.http.limits import Allowance
 from portal.http.origins import HARMLESS, OriginGuard
 from portal.http.packing import Packing
-from portal.http.proxies import BehindProxies, address_of, path_below
+from portal.http.proxies import BehindProxies, address_of
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -29,17 +30,6 @@ logger = logging.getLogger(__name__)
 
 CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
-DEAR = {
-    "/": 1,
-    "/healthz": 1,
-    "/openapi.json": 1,
-    "/api/avatars": 1,
-    "/api/backends": 1,
-    "/api/jobs": 1,
-    "/choices.json": 3,
-}
-"""What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
-five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
 DEAR_BURST = 420
 DEAR_PER_S = 30.0
 """A class of thirty may reload its pages twice at the same moment, and look at its jobs all the time."""
@@ -54,7 +44,7 @@ DENIAL = "websocket.http.response"
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     app = Packing(Bodies(app))
-    app = HumanPace(SocketsAnswered(HeadAsGet(RangesAnswered(app))), SystemClock())
+    app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app)))), SystemClock())
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
@@ -198,5 +188,5 @@ class HumanPace:
         """Seconds to wait for what is asked for; 0.0 if it is granted."""
         if scope["method"] not in HARMLESS:
             return self._changes.take(address_of(scope))
-        price = DEAR.get(path_below(scope), 0)
+        price = price_of(scope)
         return self._dear.take(address_of(scope), price) if price else self._reads.take(address_of(scope))

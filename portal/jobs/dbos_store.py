@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ MAX_ATTEMPTS = 5
 "A job that takes the process down with it is not tried for ever; but a stop of the portal counts as an attempt too."
 POLLING_INTERVAL_S = 0.5
 
+MOST_LISTS = 16
+"that are kept while nothing has been written"
 URGENT, ORDINARY = 1, 10
 "priorities, the lower first"
 
@@ -57,6 +59,9 @@ class DbosStore:
         self._data_dir = data_dir
         self._lock = threading.Lock()
         self._connection: DBOSClient | None = None
+        self._watch: sqlite3.Connection | None = None
+        self._lists: dict[tuple[int | None, str | None, bool], tuple[int, Sequence[Job]]] = {}
+        "what list() gave last, by what was asked for, with the state of the database before it was read"
 
     def add(self, job_id: str, order: JobOrder) -> Job:
         handle: Any = self._client.enqueue(_options_of(job_id, order), dict(order.inputs))
@@ -76,8 +81,32 @@ class DbosStore:
         ids: Collection[str] | None = None,
         active: bool = False,
     ) -> list[Job]:
-        if ids is not None and not ids:
-            return []
+        if ids is not None:
+            return [*self._read_list(limit=limit, kind=kind, ids=ids, active=active)] if ids else []
+        # DBOS takes 10 ms for a list, and many ask for the same one while nothing happens.
+        asked, state = (limit, kind, active), self._state()
+        kept = self._lists.get(asked)
+        if kept is not None and kept[0] == state:
+            return [*kept[1]]
+        jobs = self._read_list(limit=limit, kind=kind, active=active)
+        if state is not None:
+            with self._lock:
+                if len(self._lists) >= MOST_LISTS:
+                    self._lists.clear()
+                self._lists[asked] = state, jobs
+        return [*jobs]
+
+    def _state(self) -> int | None:
+        """A number that is another one after anybody has written to the database; None before the first use of it."""
+        with self._lock:
+            if self._watch is None:
+                return None
+            (state,) = self._watch.execute("PRAGMA data_version").fetchone()
+            return int(state)
+
+    def _read_list(
+        self, *, limit: int | None, kind: str | None, active: bool, ids: Collection[str] | None = None
+    ) -> Sequence[Job]:
         rows = self._client.list_workflows(
             workflow_ids=None if ids is None else [*ids],
             name=kind or [*KINDS],
@@ -119,6 +148,10 @@ class DbosStore:
             if self._connection is not None:
                 self._connection.destroy()
                 self._connection = None
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+            self._lists.clear()
 
     @property
     def _client(self) -> DBOSClient:
@@ -129,6 +162,8 @@ class DbosStore:
                 with disk_full_explained("jobs cannot be kept"):
                     url = _open_database(self._data_dir)
                 self._connection = DBOSClient(system_database_url=url, application_name=APPLICATION)
+                path = (self._data_dir / "jobs.db").resolve()
+                self._watch = sqlite3.connect(path, timeout=30, check_same_thread=False)
             return self._connection
 
     def _note(self, job_id: str, attributes: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from portraits import portrait
 from safetensors.numpy import load_file, save_file
 
+from avatars import library as library_module
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, BundleError
 from avatars.library import VALID_ID, AvatarLibrary, presets
@@ -241,3 +242,20 @@ def test_a_face_is_told_in_parts_of_the_picture(library, make_bundle):
     assert library.list()[0].face == pytest.approx((0.25, 0.25, 0.5, 0.5))
     (bundle.path / "tensors.safetensors").write_bytes(b"no tensors")
     assert library.list()[0].face is None
+
+
+def test_the_list_reads_only_what_has_changed(library, make_bundle, monkeypatch):
+    """It is asked for all the time; a new name, a new picture and an avatar that is gone are seen at the next look."""
+    for name in ("mira", "theo"):
+        make_bundle(name)
+    read = []
+    real = library_module._summary
+    monkeypatch.setattr(library_module, "_summary", lambda path: read.append(path.name) or real(path))
+    assert {one.id for one in library.list()} == {one.id for one in library.list()} == {"mira", "theo"}
+    assert sorted(read) == ["mira", "theo"]
+    library.rename("mira", "Other")
+    assert {one.name for one in library.list()} >= {"Other"} and read[2:] == ["mira"]
+    (library.path_of("theo") / "preview.mp4").write_bytes(b"moving")
+    assert next(one for one in library.list() if one.id == "theo").preview is not None
+    library.delete("theo")
+    assert [one.id for one in library.list()] == ["mira"] and read[3:] == ["theo"]

@@ -110,6 +110,22 @@ def test_two_processes_share_one_job_that_both_want(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_list_is_read_again_only_after_somebody_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many may look while nothing happens; what this or another process changes is seen at the next look."""
+    one, other = DbosStore(tmp_path), DbosStore(tmp_path)
+    clip(one, "a1")
+    one.list(active=True)
+    reads, read = [], one._read_list
+    monkeypatch.setattr(one, "_read_list", lambda **asked: reads.append(asked) or read(**asked))
+    for change in (lambda: other.report("a1", "render", 0.5), lambda: clip(other, "a2"), lambda: one.cancel("a1")):
+        assert [one.list(active=True) for _ in range(3)] == [other.list(active=True)] * 3
+        change()
+    assert len(reads) == 2 and one.list(active=True) == other.list(active=True)
+    assert [job.id for job in one.list(active=True)] == ["a2"]
+    one.close()
+    other.close()
+
+
 def test_a_job_has_its_time_with_any_sqlite(tmp_path: Path) -> None:
     """On Python 3.12 and newer DBOS asks SQLite for a function that is NULL before 3.42; connections know it here."""
     store = DbosStore(tmp_path)

@@ -1,0 +1,77 @@
+"""What is dear to read is made for few people at a time, so that live sessions have their turn in between."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.http.errors import error_response
+from portal.http.limits import Turns
+from portal.http.origins import HARMLESS
+from portal.http.proxies import address_of, path_below
+
+__all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "price_of"]
+
+DEAR: Final = {
+    "/": 1,
+    "/healthz": 1,
+    "/openapi.json": 1,
+    "/api/avatars": 1,
+    "/api/backends": 1,
+    "/api/jobs": 1,
+    "/choices.json": 3,
+}
+"""What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
+five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
+DEAR_AT_A_TIME = 2
+"Over all addresses. Each is made in a thread, and many threads would leave the event loop a small part of a core."
+DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
+"Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
+
+
+def price_of(scope: Scope) -> int:
+    """Of a read; 0 if it is not dear."""
+    return DEAR.get(path_below(scope), 0) if scope["type"] == "http" and scope["method"] in HARMLESS else 0
+
+
+class DearReads:
+    """ASGI middleware behind BehindProxies: makes DEAR_AT_A_TIME dear answers at a time, and one for each address.
+
+    So somebody who asks for hundreds at once waits for himself, and others for one of these at most.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._places = asyncio.Semaphore(DEAR_AT_A_TIME)
+        self._turns = Turns()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not price_of(scope):
+            await self._app(scope, receive, send)
+            return
+        address = address_of(scope)
+        if len(self._turns) >= DEAR_WAITING or self._turns.wanted(address) >= DEAR_WAITING_EACH:
+            await _too_many()(scope, receive, send)
+            return
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._turns.of(address))
+            await held.enter_async_context(self._places)
+
+            async def sending(message: Message) -> None:
+                await held.aclose()  # it is made: somebody who reads it slowly holds up nobody
+                await send(message)
+
+            await self._app(scope, receive, sending)
+
+
+def _too_many() -> ASGIApp:
+    return error_response(
+        "too_often",
+        "Too many ask for this at once.",
+        "Wait a second, then try again.",
+        status=429,
+        headers={"Retry-After": "1", "Connection": "close"},
+    )
