@@ -91,6 +91,13 @@ AUTO = "auto"
 MEND_IT = "Update or uninstall that package."
 _WEIGHTS = {"weights": "weights_folder"}
 _NETWORK = {**_WEIGHTS, "precision": "precision", "compiled": "compile_networks"}
+_VOICE_SERVICE = {
+    "base_url": "tts_base_url",
+    "api_key": "tts_api_key",
+    "model": "tts_model",
+    "voices": "tts_voices",
+    "options": "tts_options",
+}
 _ROWS = (
     BackendRow(
         kind="llm",
@@ -185,12 +192,55 @@ _ROWS = (
             "文字会发送给本站管理员选定的语音服务。",
         ),
         online=True,
-        settings={
-            "base_url": "tts_base_url",
-            "api_key": "tts_api_key",
-            "model": "tts_model",
-            "voices": "tts_voices",
-        },
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
+        name="gpt-sovits",
+        path="pipeline.tts.gpt_sovits:GptSovits",
+        label=Label("GPT-SoVITS · a server of your own", "GPT-SoVITS · 自己的服务"),
+        note=Label(
+            "Text goes to the GPT-SoVITS server that this page's operator chose.",
+            "文字会发送给本站管理员选定的 GPT-SoVITS 服务。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
+        name="cosyvoice",
+        path="pipeline.tts.cosyvoice:CosyVoice",
+        label=Label("CosyVoice · a server of your own", "CosyVoice · 自己的服务"),
+        note=Label(
+            "Text goes to the CosyVoice server that this page's operator chose.",
+            "文字会发送给本站管理员选定的 CosyVoice 服务。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
+        name="fish-speech",
+        path="pipeline.tts.fish:FishSpeech",
+        label=Label("Fish-Speech · a server of your own", "Fish-Speech · 自己的服务"),
+        note=Label(
+            "Text goes to the Fish-Speech server that this page's operator chose.",
+            "文字会发送给本站管理员选定的 Fish-Speech 服务。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
+        name="fish-audio",
+        path="pipeline.tts.fish:FishAudio",
+        label=Label("Fish Audio · online: text goes to Fish Audio", "Fish Audio · 在线：文字会发送给 Fish Audio"),
+        note=Label(
+            "Online: text goes to Fish Audio (fish.audio).",
+            "使用在线语音，文字会发送给 Fish Audio（fish.audio）。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
     ),
     BackendRow(
         kind="tts",

@@ -150,4 +150,4 @@ def _arguments(row: BackendRow, settings: Settings) -> dict[str, Any]:
     """A setting that is empty is left out, so that the backend's own default counts."""
     given = {argument: getattr(settings, setting) for argument, setting in row.settings.items()}
     plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
-    return {name: value for name, value in plain.items() if value not in ("", ())}
+    return {name: value for name, value in plain.items() if value not in ("", (), {})}

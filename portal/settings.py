@@ -8,6 +8,7 @@ surroundings say (a Space, OPENAI_API_KEY), and is else the default written here
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import math
 import os
@@ -84,8 +85,22 @@ def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(parse_host_pattern(text) for text in texts)
 
 
+def _fields(value: Any) -> Any:
+    """Let a table be written as one string of JSON, on the command line and in the environment."""
+    if not isinstance(value, str):
+        return value
+    try:
+        fields = json.loads(value)
+    except ValueError as error:
+        raise ValueError('it is no JSON; write it like {"speed": 1.1}') from error
+    if not isinstance(fields, dict):
+        raise ValueError('it is no JSON object; write it like {"speed": 1.1}')
+    return fields
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Fields = Annotated[dict[str, Any], NoDecode, BeforeValidator(_fields)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[Urls, AfterValidator(_origins)]
 Hosts = Annotated[Urls, AfterValidator(_hosts)]
@@ -168,6 +183,11 @@ class Settings(BaseSettings):
     tts_model: str = Field("", description="name of the voice's model, as that server calls it")
     tts_voices: Names = Field(
         (), description="voices of that server that the page offers, separated by commas; the first is the default"
+    )
+    tts_options: Fields = Field(
+        {},
+        description="more fields of each request to that server, by its own names: a table in the settings file, JSON "
+        "elsewhere; no keys, for it is not kept secret",
     )
     asr: AsrName = Field(
         registry.AUTO, description="backend that recognises what viewers say; auto: the first that is installed here"

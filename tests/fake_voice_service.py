@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import io
+import wave
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from aiohttp import web
 
-__all__ = ["FakeVoiceService", "pcm_tone"]
+__all__ = ["FakeVoiceService", "pcm_tone", "wav_tone"]
 
 
 def pcm_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
     """440 Hz as 16-bit little-endian PCM."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     return (0.4 * 32767 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes()
+
+
+def wav_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
+    """The same as a WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        writer.writeframes(pcm_tone(seconds, rate_hz))
+    return file.getvalue()
 
 
 @dataclass
@@ -31,6 +42,8 @@ class FakeVoiceService:
     after: str = "done"
     "what follows half of the sound: done (the other half), hang, or die (the connection is cut)"
     refusal: bytes = b'{"error": "no"}'
+    headers: Mapping[str, str] = field(default_factory=dict)
+    "of every answer"
     piece_bytes: int = 1001
     requests: list[tuple[web.Request, bytes]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,9 +70,9 @@ class FakeVoiceService:
         content = await request.read()
         self.requests.append((request, content))
         if self.status != 200 and (not self.fails or len(self.requests) <= self.fails):
-            return web.Response(status=self.status, body=self.refusal)
+            return web.Response(status=self.status, body=self.refusal, headers=self.headers)
         sound = self.body(request, content)
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers=self.headers)
         await response.prepare(request)
         end = len(sound) if self.after == "done" else len(sound) // 2
         try:

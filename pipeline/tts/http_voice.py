@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import numpy as np
 
@@ -31,6 +31,8 @@ PROBE_TIMEOUT_S: Final = 3.0
 CHUNK_S: Final = 0.2
 """Chunks are at least this long, whatever pieces the network brings."""
 PAUSE_BEFORE_RETRY_S: Final = 0.5
+MAX_PAUSE_S: Final = 2.0
+"""A service that asks for a longer pause (Retry-After) is not asked again: the viewer would wait in silence."""
 MAX_SENTENCE_BYTES: Final = 64 * 2**20
 """Ten minutes of 48 kHz sound. More is a fault of the service."""
 MAX_HEADER_BYTES: Final = 64 * 2**10
@@ -79,7 +81,9 @@ class WavDecoder:
         at = self._header.find(b"data", 12)
         if at < 0 or len(self._header) < at + 8:
             if len(self._header) > MAX_HEADER_BYTES or not b"RIFF".startswith(self._header[:4]):
-                raise SpeechError("The voice service sent something else than a WAV file.", "Check its address.")
+                raise SpeechError(
+                    "The voice service sent something else than a WAV file.", "Check --tts-base-url.", cause="not_sound"
+                )
             return np.zeros(0, np.float32)
         self._pcm = PcmDecoder(self._read_format(self._header[:at]))
         return self._pcm.push(self._header[at + 8 :])
@@ -91,7 +95,11 @@ class WavDecoder:
         self.sample_rate = int.from_bytes(header[at + 12 : at + 16], "little")
         # 65534 is WAVE_FORMAT_EXTENSIBLE; what it extends is PCM wherever samples have 16 bits.
         if at < 0 or coding not in (1, 65534) or channels != 1 or bits != 16 or not 8000 <= self.sample_rate <= 192000:
-            raise SpeechError("The voice service sent sound that is not 16-bit mono PCM.", "Change its output format.")
+            raise SpeechError(
+                "The voice service sent sound that is not 16-bit mono PCM.",
+                "Change the output format of the service.",
+                cause="not_sound",
+            )
         return self.sample_rate
 
 
@@ -116,12 +124,14 @@ class HttpVoice:
         api_key: str = "",
         model: str = "",
         voices: Sequence[str] = (),
+        options: Mapping[str, Any] | None = None,
         timeout_s: float = 15.0,
         clock: Clock | None = None,
     ) -> None:
         """Empty arguments mean the backend's own defaults.
 
-        voices: those of the service that are offered, the default first; timeout_s: longest time without any sound.
+        voices: those of the service that are offered, the default first; options: fields that are added to each request
+        as they are, by the service's own names; timeout_s: longest time without any sound.
 
         Raises BackendUnavailable: there is no address or no key, or a package is missing.
         """
@@ -129,6 +139,7 @@ class HttpVoice:
         self.api_key = api_key
         self.model = model or self.default_model
         self.voices: tuple[str, ...] = tuple(voices) or self.default_voices
+        self.options: Mapping[str, Any] = dict(options or {})
         self.online_voices = frozenset(self.voices)
         self.timeout_s = timeout_s
         if importlib.util.find_spec("httpx2") is None:
@@ -214,15 +225,19 @@ class HttpVoice:
                     async for piece in pieces:
                         left -= len(piece)
                         if left < 0:
-                            raise SpeechError(f"{self.service_name} does not stop speaking.", "Try another voice.")
+                            raise SpeechError(
+                                f"{self.service_name} does not stop speaking.", "Try another voice.", cause="not_sound"
+                            )
                         yield piece
                 if left == MAX_SENTENCE_BYTES:
-                    raise SpeechError(f"{self.service_name} gave no sound for this sentence.", "Try another voice.")
+                    raise SpeechError(
+                        f"{self.service_name} gave no sound for this sentence.", "Try another voice.", cause="silent"
+                    )
                 return
             except _Passing as error:
-                if attempt == 2 or left < MAX_SENTENCE_BYTES:
-                    raise SpeechError(error.message, error.hint) from error
-                await self._clock.sleep_until(self._clock.now_s() + PAUSE_BEFORE_RETRY_S)
+                if attempt == 2 or left < MAX_SENTENCE_BYTES or error.pause_s > MAX_PAUSE_S:
+                    raise SpeechError(error.message, error.hint, cause=error.cause) from error
+                await self._clock.sleep_until(self._clock.now_s() + error.pause_s)
 
     async def _answer(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
         import httpx2 as httpx
@@ -232,35 +247,68 @@ class HttpVoice:
             response = await client.send(self.request(client, text, voice), stream=True)
             try:
                 if response.status_code != 200:
-                    raise self._refusal(response.status_code, await _beginning(response))
+                    raise self._refusal(response, await _beginning(response))
+                if _is_words(response):
+                    raise self._words_for_sound(await _beginning(response))
                 async for piece in response.aiter_bytes():
                     yield piece
             finally:
                 await response.aclose()
         except httpx.TimeoutException as error:
             reason = f"{self.service_name} gave no sound for {self.timeout_s:g} seconds."
-            raise _Passing(reason, "Try again, or choose another voice.") from error
+            raise _Passing(reason, "Try again, or choose another voice.", cause="silent") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             logger.warning("%s, %s: %s", self.name, type(error).__name__, error)
             reason = f"{self.service_name} cannot be reached, or the connection to it was cut."
-            raise _Passing(reason, "Check that it runs, or choose another voice.") from error
+            raise _Passing(reason, "Check that it runs, or choose another voice.", cause="unreachable") from error
 
-    def _refusal(self, status: int, body: bytes) -> SpeechError:
-        told = body.decode("utf-8", "replace")
-        if self.api_key:
-            told = told.replace(self.api_key, "***")
-        logger.warning("%s refused with status %d: %s", self.name, status, "".join(filter(str.isprintable, told)))
+    def _refusal(self, response: httpx.Response, body: bytes) -> SpeechError:
+        status = response.status_code
+        self._log(f"refused with status {status}", body)
         if status in RETRYABLE:
-            return _Passing(f"{self.service_name} is busy (HTTP {status}).", "Try again in a moment.")
+            pause_s = _pause_s(response.headers.get("Retry-After", ""))
+            when = f"in {pause_s:g} seconds" if pause_s > MAX_PAUSE_S else "in a moment"
+            busy = f"{self.service_name} is busy (HTTP {status})."
+            return _Passing(busy, f"Try again {when}.", cause="busy", pause_s=pause_s)
         if status in (401, 403):
-            return SpeechError(f"{self.service_name} does not accept the key.", "Set VIVAVOCE_TTS_API_KEY.")
-        return SpeechError(f"{self.service_name} refused to speak (HTTP {status}).", "The log of the portal says more.")
+            reason = f"{self.service_name} does not accept the key (HTTP {status})."
+            return SpeechError(reason, "Set VIVAVOCE_TTS_API_KEY.", cause="key")
+        if status == 402:
+            reason = f"{self.service_name} refused to speak: the account has no credit left (HTTP 402)."
+            return SpeechError(reason, "Add credit at the service, or choose another voice.", cause="credit")
+        reason = f"{self.service_name} refused to speak (HTTP {status})."
+        return SpeechError(reason, "The log of the portal says more.", cause="refused")
+
+    def _words_for_sound(self, body: bytes) -> SpeechError:
+        self._log("sent words instead of sound", body)
+        reason = f"{self.service_name} sent a page or a message instead of sound."
+        return SpeechError(reason, "Check --tts-base-url; the log of the portal says more.", cause="not_sound")
+
+    def _log(self, what: str, body: bytes) -> None:
+        """Log what a service said, without the key and on one line."""
+        said = body.decode("utf-8", "replace")
+        if self.api_key:
+            said = said.replace(self.api_key, "***")
+        logger.warning("%s %s: %s", self.name, what, "".join(filter(str.isprintable, said)))
 
 
 class _Passing(SpeechError):
-    """A failure after which another try may help."""
+    """A failure after which another try may help, `pause_s` later."""
 
-    retryable = True
+    def __init__(self, message: str, hint: str, *, cause: str, pause_s: float = PAUSE_BEFORE_RETRY_S) -> None:
+        super().__init__(message, hint, cause=cause)
+        self.pause_s = pause_s
+
+
+def _is_words(response: httpx.Response) -> bool:
+    """Whether a good answer says of itself that it is no sound: headerless sound cannot be told from a page."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind == "application/json"
+
+
+def _pause_s(retry_after: str) -> float:
+    """The seconds that a Retry-After header asks for. A date, or nothing, counts as the usual pause."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else PAUSE_BEFORE_RETRY_S
 
 
 async def _beginning(response: httpx.Response) -> bytes:

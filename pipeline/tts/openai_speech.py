@@ -34,5 +34,6 @@ class OpenAISpeech(HttpVoice):
                 "voice": voice,
                 "input": text,
                 "response_format": "pcm",
+                **self.options,
             },
         )

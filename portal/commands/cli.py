@@ -128,7 +128,7 @@ def _shown(default: Any) -> str:
         return " ".join(default)
     if isinstance(default, float):
         return f"{default:g}"
-    return "" if default is None or isinstance(default, SecretStr) else str(default)
+    return "" if default in (None, {}) or isinstance(default, SecretStr) else str(default)
 
 
 def _metavar(name: str) -> str:

@@ -5,11 +5,13 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
 from aiohttp import web
-from fake_voice_service import FakeVoiceService, pcm_tone
+from fake_voice_service import FakeVoiceService, pcm_tone, wav_tone
 
 from pipeline import registry
 from pipeline.errors import BackendUnavailable, SpeechError
@@ -37,8 +39,41 @@ def _is_openai_request(request: web.Request, content: bytes, voice: str) -> bool
     )
 
 
+def _is_sovits_request(request: web.Request, content: bytes, voice: str) -> bool:
+    return (request.method, request.path) == ("POST", "/tts") and json.loads(content) == {
+        "text": TEXT,
+        "text_lang": "en",
+        "ref_audio_path": voice,
+        "prompt_lang": "zh",
+        "media_type": "wav",
+        "streaming_mode": True,
+    }
+
+
+def _is_cosyvoice_request(request: web.Request, content: bytes, voice: str) -> bool:
+    form = {"tts_text": [TEXT], "spk_id": [voice]}
+    return (request.method, request.path) == ("GET", "/inference_sft") and parse_qs(content.decode()) == form
+
+
+def _is_fish_speech_request(request: web.Request, content: bytes, _voice: str) -> bool:
+    asked = {"text": TEXT, "format": "wav", "streaming": True}
+    return (request.method, request.path) == ("POST", "/v1/tts") and json.loads(content) == asked
+
+
+def _is_fish_audio_request(request: web.Request, content: bytes, _voice: str) -> bool:
+    return (
+        (request.method, request.path) == ("POST", "/v1/tts")
+        and (request.headers["Authorization"], request.headers["model"]) == ("Bearer secret", "s2.1-pro")
+        and json.loads(content) == {"text": TEXT, "format": "wav"}
+    )
+
+
 WIRES: dict[str, Wire] = {
     "openai-speech": Wire(lambda _request, _content: pcm_tone(1.0), _is_openai_request),
+    "gpt-sovits": Wire(lambda _request, _content: wav_tone(1.0, 32_000), _is_sovits_request),
+    "cosyvoice": Wire(lambda _request, _content: pcm_tone(1.0, 22_050), _is_cosyvoice_request),
+    "fish-speech": Wire(lambda _request, _content: wav_tone(1.0, 44_100), _is_fish_speech_request),
+    "fish-audio": Wire(lambda _request, _content: wav_tone(1.0, 44_100), _is_fish_audio_request),
 }
 
 
@@ -94,7 +129,10 @@ async def test_what_passes_is_asked_for_again(house: tuple[FakeVoiceService, Htt
     assert len(service.requests) == 4
 
 
-@pytest.mark.parametrize(("status", "told"), [(401, "key"), (400, "refused"), (404, "refused"), (500, "busy")])
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(401, "key"), (402, "credit"), (400, "refused"), (404, "refused"), (429, "busy"), (500, "busy")],
+)
 async def test_a_refusal_is_told_in_plain_words(
     house: tuple[FakeVoiceService, HttpVoice], status: int, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +142,7 @@ async def test_a_refusal_is_told_in_plain_words(
     with pytest.raises(SpeechError, match=told) as caught:
         await speak(voice)
     assert caught.value.hint
+    assert caught.value.cause == told
     assert "secret" not in caplog.text
     assert "***" in caplog.text
 
@@ -134,6 +173,27 @@ async def test_cancelling_closes_the_connection(house: tuple[FakeVoiceService, H
         await service.left.wait()
 
 
+async def test_who_asks_for_a_long_pause_is_not_asked_again(house: tuple[FakeVoiceService, HttpVoice]) -> None:
+    """A service that names a time far ahead is believed: the error says when to try again."""
+    service, voice = house
+    service.status, service.headers = 429, {"Retry-After": "30"}
+    with pytest.raises(SpeechError, match="busy") as caught:
+        await speak(voice)
+    assert "30 seconds" in caught.value.hint
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json"])
+async def test_a_page_is_not_played_as_sound(house: tuple[FakeVoiceService, HttpVoice], kind: str) -> None:
+    """A good answer that says it is text is an error, whatever it holds."""
+    service, voice = house
+    service.headers, service.body = {"Content-Type": kind}, lambda _request, _content: b"<html>Welcome</html>" * 999
+    with pytest.raises(SpeechError, match="instead of sound") as caught:
+        await speak(voice)
+    assert caught.value.cause == "not_sound"
+    assert len(service.requests) == 1
+
+
 async def test_something_else_than_sound_is_an_error(house: tuple[FakeVoiceService, HttpVoice]) -> None:
     """An answer without a byte is an error, not a silent sentence."""
     service, voice = house
@@ -160,3 +220,70 @@ async def test_reach(house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str,
     with pytest.raises(SpeechError, match="cannot be reached"):
         await speak(absent)
     await absent.aclose()
+
+
+async def test_options_go_into_the_request() -> None:
+    """What the operator adds goes to the service by its own names, and wins over what the voice would say."""
+    async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
+        options = {"prompt_lang": "en", "prompt_text": "Hello, you.", "speed_factor": 1.1}
+        voice = registry.create("tts", "gpt-sovits", base_url=service.base_url, options=options)
+        await speak(voice)
+        await voice.aclose()
+    asked = json.loads(service.requests[0][1])
+    assert asked.items() >= options.items()
+
+
+async def test_a_reference_of_fish_is_named() -> None:
+    """Its default voice sends no reference; another one is sent by its id."""
+    async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
+        voice = registry.create("tts", "fish-speech", base_url=service.base_url, voices=("alice",))
+        await speak(voice)
+        await voice.aclose()
+    assert json.loads(service.requests[0][1])["reference_id"] == "alice"
+
+
+async def test_cosyvoice_copies_the_voice_of_a_recording(tmp_path: Path) -> None:
+    """A voice that is a file is sent with each sentence, with the words in it as far as they are known."""
+    recording = tmp_path / "alice.wav"
+    recording.write_bytes(wav_tone(0.1))
+    async with FakeVoiceService(lambda _request, _content: pcm_tone(0.5)).serving() as service:
+        for options in ({"prompt_text": "Hello, you."}, {}):
+            voice = registry.create(
+                "tts",
+                "cosyvoice",
+                base_url=service.base_url,
+                model="CosyVoice2-0.5B",
+                voices=(str(recording),),
+                options=options,
+            )
+            chunks = await speak(voice)
+            await voice.aclose()
+            assert chunks[0].sample_rate == 24_000
+    (known, content), (unknown, _content) = service.requests
+    assert (known.path, unknown.path) == ("/inference_zero_shot", "/inference_cross_lingual")
+    assert recording.read_bytes() in content
+    assert b"Hello, you." in content
+
+
+@pytest.mark.parametrize("size", [None, 11 * 2**20])
+async def test_a_recording_that_cannot_be_sent_is_named(tmp_path: Path, size: int | None) -> None:
+    """A file that is not there, or is far too large, is an error that says so; nobody is asked."""
+    recording = tmp_path / "alice.wav"
+    if size:
+        recording.write_bytes(bytes(size))
+    voice = registry.create("tts", "cosyvoice", base_url="http://127.0.0.1:9", voices=(str(recording),))
+    with pytest.raises(SpeechError, match="recording") as caught:
+        await speak(voice)
+    assert caught.value.cause == "recording"
+    await voice.aclose()
+
+
+async def test_sound_in_two_channels_is_refused() -> None:
+    """A WAV file that is not mono would play at half the speed: it is an error that names the format."""
+    stereo = bytearray(wav_tone(0.5))
+    stereo[22] = 2
+    async with FakeVoiceService(lambda _request, _content: bytes(stereo)).serving() as service:
+        voice = registry.create("tts", "fish-speech", base_url=service.base_url)
+        with pytest.raises(SpeechError, match="mono"):
+            await speak(voice)
+        await voice.aclose()

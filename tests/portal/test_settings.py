@@ -109,6 +109,18 @@ def test_an_unknown_variable_is_pointed_out(caplog, monkeypatch):
     assert "Did you mean 'max_sessions'?" in caplog.text
 
 
+def test_fields_of_a_voice_are_a_table_or_json(tmp_path, monkeypatch):
+    """The settings file has a table; the environment and the command line have JSON; anything else is named."""
+    write(tmp_path, '[tts_options]\nprompt_text = "Hello, you."\nspeed = 1.1\n')
+    assert load_settings().tts_options == {"prompt_text": "Hello, you.", "speed": 1.1}
+    monkeypatch.setenv("VIVAVOCE_TTS_OPTIONS", '{"speed": 1.2}')
+    assert load_settings().tts_options == {"speed": 1.2}
+    for bad in ("speed=1.1", "[1, 2]"):
+        with pytest.raises(SettingsError, match="tts-options") as caught:
+            load_settings({"tts_options": bad})
+        assert "JSON" in str(caught.value)
+
+
 def test_settings_cannot_be_changed():
     """Settings are frozen: who holds them may rely on them."""
     with pytest.raises(ValueError, match="frozen"):

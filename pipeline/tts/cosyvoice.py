@@ -1,0 +1,60 @@
+"""`cosyvoice`: CosyVoice, started with its `runtime/python/fastapi/server.py`.
+
+Format: https://github.com/FunAudioLLM/CosyVoice/blob/main/runtime/python/fastapi/server.py; 16-bit samples without a
+header, and nothing in the answer says at which rate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import SpeechError
+from pipeline.tts.http_voice import HttpVoice, PcmDecoder
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["CosyVoice"]
+
+MAX_RECORDING_BYTES = 10 * 2**20
+"""Thirty seconds, which is the longest that CosyVoice takes, have 6 MB at 48 kHz and two channels."""
+
+
+class CosyVoice(HttpVoice):
+    """A voice is a speaker that the model knows, or the path of a WAV file on this machine whose voice is copied."""
+
+    name = "cosyvoice"
+    service_name = "The CosyVoice server"
+    default_url = "http://127.0.0.1:50000"
+    default_voices = ("中文女", "中文男", "英文女", "英文男")
+    default_model = "CosyVoice-300M-SFT"
+    languages = frozenset({"zh", "en", "ja", "ko"})
+    sample_rate = 22_050
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        # Every version of the server takes GET with a form in its body, as its own client sends it; older ones no POST.
+        fields = {"tts_text": text, **{name: str(value) for name, value in self.options.items()}}
+        if not voice.lower().endswith(".wav"):
+            return client.build_request("GET", f"{self.base_url}/inference_sft", data={**fields, "spk_id": voice})
+        kind = "zero_shot" if fields.get("prompt_text") else "cross_lingual"
+        files = {"prompt_wav": ("prompt.wav", _recording(voice), "audio/wav")}
+        return client.build_request("GET", f"{self.base_url}/inference_{kind}", data=fields, files=files)
+
+    def decoder(self) -> PcmDecoder:
+        """The models named CosyVoice-300M speak at 22050 Hz, all later ones at 24000 Hz."""
+        return PcmDecoder(self.sample_rate if "300M" in self.model else 24_000)
+
+
+def _recording(path: str) -> bytes:
+    """What the operator recorded. It is read for each sentence: a file of this size takes less than a millisecond."""
+    try:
+        with Path(path).open("rb") as file:
+            recording = file.read(MAX_RECORDING_BYTES + 1)
+    except OSError as error:
+        raise SpeechError(
+            "The recording of this voice cannot be read.", "Check the path in --tts-voices.", cause="recording"
+        ) from error
+    if len(recording) > MAX_RECORDING_BYTES:
+        raise SpeechError("The recording of this voice is too long.", "Cut it to 30 seconds.", cause="recording")
+    return recording

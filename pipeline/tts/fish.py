@@ -1,0 +1,63 @@
+"""`fish-speech` (a server of your own) and `fish-audio` (api.fish.audio): the same request, `/v1/tts`.
+
+Format: tools/server/views.py and fish_speech/utils/schema.py of https://github.com/fishaudio/fish-speech, and
+https://docs.fish.audio/api-reference. Both send a WAV file in pieces; a server of your own streams no other format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.tts.http_voice import HttpVoice, WavDecoder
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["FishAudio", "FishSpeech"]
+
+
+class FishSpeech(HttpVoice):
+    """A voice is the id of a reference on the server; `default` sends none, and the model speaks as it likes."""
+
+    name = "fish-speech"
+    service_name = "The Fish-Speech server"
+    default_url = "http://127.0.0.1:8080"
+    sample_rate = 44_100
+
+    _streaming: ClassVar[Mapping[str, Any]] = {"streaming": True}
+    "what asks for sound before all of it is made; the hosted service always sends it so"
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        return client.build_request(
+            "POST",
+            f"{self.base_url}/v1/tts",
+            headers=self._headers(),
+            json={
+                "text": text,
+                "format": "wav",
+                **self._streaming,
+                **({} if voice == "default" else {"reference_id": voice}),
+                **self.options,
+            },
+        )
+
+    def decoder(self) -> WavDecoder:
+        return WavDecoder()
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+
+class FishAudio(FishSpeech):
+    """The hosted service. The model is named in a header, not in the request."""
+
+    name = "fish-audio"
+    service_name = "Fish Audio"
+    default_url = "https://api.fish.audio"
+    default_model = "s2.1-pro"
+    needs_key = True
+    _streaming: ClassVar[Mapping[str, Any]] = {}
+
+    def _headers(self) -> dict[str, str]:
+        return {**super()._headers(), "model": self.model}

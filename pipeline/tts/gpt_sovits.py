@@ -1,0 +1,49 @@
+"""`gpt-sovits`: GPT-SoVITS, started with its `api_v2.py`. Voices are recordings on that server.
+
+Format: `/tts` of https://github.com/RVC-Boss/GPT-SoVITS/blob/main/api_v2.py; a WAV file that comes in pieces, whose
+rate depends on the model (32 kHz up to v2, 24 or 48 kHz after it).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.text import detect_language
+from pipeline.tts.http_voice import HttpVoice, WavDecoder
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["GptSovits"]
+
+
+class GptSovits(HttpVoice):
+    """A voice is the path of a recording of 3 to 10 seconds, on the server. `options` say what it says."""
+
+    name = "gpt-sovits"
+    service_name = "The GPT-SoVITS server"
+    default_url = "http://127.0.0.1:9880"
+    default_voices = ("reference.wav",)
+    languages = frozenset({"zh", "en", "ja", "ko"})
+    sample_rate = 32_000
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        language = detect_language(text)
+        return client.build_request(
+            "POST",
+            f"{self.base_url}/tts",
+            json={
+                "text": text,
+                "text_lang": language if language in self.languages else "auto",
+                "ref_audio_path": voice,
+                # The server refuses a request without it; `options` name the language of another recording.
+                "prompt_lang": "zh",
+                "media_type": "wav",
+                # True is "best quality" in older servers, and is still taken by new ones.
+                "streaming_mode": True,
+                **self.options,
+            },
+        )
+
+    def decoder(self) -> WavDecoder:
+        return WavDecoder()
