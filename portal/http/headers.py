@@ -50,7 +50,7 @@ class SafeHeaders:
         headers[POLICY] = f"{headers.get(POLICY) or _policy(CLOSED)}; {self._framing}"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"
-        headers["Permissions-Policy"] = "camera=(), geolocation=(), payment=(), usb=()"
+        headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(self), payment=(), usb=()"
         if self._alone:  # of browsers that do not know frame-ancestors; it cannot name others
             headers["X-Frame-Options"] = "SAMEORIGIN"
 

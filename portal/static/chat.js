@@ -38,6 +38,8 @@ export class Chat {
     this.answers = new Map();
     /** @type {{text: string, mode: Mode}?} the last question */
     this.asked = null;
+    /** @type {HTMLElement?} the bubble of what is being said now */
+    this.spoken = null;
     /** @type {typeof import("./talk/markdown.js").rendered?} once it is loaded */
     this.rendered = null;
     this.leaving = () => this.conversation.save();
@@ -84,7 +86,7 @@ export class Chat {
   clear() {
     for (const { drawing } of this.answers.values()) clearTimeout(drawing);
     this.answers.clear();
-    this.asked = null;
+    this.asked = this.spoken = null;
     this.conversation.clear();
     for (const message of this.log.querySelectorAll(".vv-message")) message.remove();
   }
@@ -103,6 +105,22 @@ export class Chat {
     this.conversation.add({ who: "viewer", text });
     this.conversation.save();
     this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /**
+   * What the viewer is saying, as far as it is understood; the final words are the question.
+   * @param {Pick<import("./types/messages.d.ts").Transcript, "text" | "final">} transcript
+   */
+  transcribe({ text, final }) {
+    if (final) {
+      this.take(this.spoken);
+      this.spoken = null;
+      if (text) this.ask(text, "chat");
+      return;
+    }
+    this.spoken ??= this.message("vv-asked vv-pending", "", []);
+    const { spoken } = this;
+    this.keepingEnd(() => (spoken.textContent = text));
   }
 
   /**
@@ -207,6 +225,7 @@ export class Chat {
 
   /** A new session counts its turns from 1 again; what was being answered was cut off. */
   newSession() {
+    this.transcribe({ text: "", final: true });
     for (const turn of [...this.answers.keys()]) this.turn({ turn, state: "interrupted" });
   }
 

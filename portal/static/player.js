@@ -11,6 +11,7 @@
  */
 
 import { PortalError } from "./errors.js";
+import { Listening } from "./listening.js";
 import { SessionSocket, stopped } from "./session.js";
 import { AudioOutput, SocketMedia } from "./socket-media.js";
 import { Teller } from "./teller.js";
@@ -105,6 +106,10 @@ export class Player extends Teller {
     this.isMuted = false;
     this.isBlocked = false; // sound waits for a gesture
     this.isAway = false; // the session was ended by the server, and nobody has come back yet
+    this.listening = new Listening(
+      (message) => this.session?.send(message) ?? false,
+      (data) => this.session?.sendSound(data) ?? false,
+    );
     this.onGesture = () => this.takeGesture();
     this.onShown = () => {
       if (!document.hidden) this.takeLook();
@@ -207,8 +212,24 @@ export class Player extends Teller {
     if (!this.session || !this.session.send({ type: "say", text, mode })) {
       throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
     }
+    this.expectAnswer();
+  }
+
+  expectAnswer() {
     this.saidAt = performance.now();
     if (this.media) this.media.listenForSound();
+  }
+
+  /**
+   * Listen to the viewer's microphone, or no longer. Throws a PortalError that names what is in the way.
+   * @param {import("./types/messages.d.ts").ListenMode} mode
+   * @param {import("./listening.js").ListenChoice} [choice]
+   */
+  async listen(mode, choice) {
+    if (mode !== "off" && !this.session) {
+      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
+    }
+    await this.listening.set(mode, choice);
   }
 
   interrupt() {
@@ -299,6 +320,7 @@ export class Player extends Teller {
       latencyMs: rounded(this.latencyMs),
       turn: this.turn.turn,
       turnState: this.turn.state,
+      ears: earsOf(this.listening),
       session: this.welcome ? this.welcome.session : null,
     };
   }
@@ -424,6 +446,7 @@ export class Player extends Teller {
     this.earlierFrames = this.frames;
     this.media = media;
     media.muted = this.isMuted;
+    this.listening.adopt(media);
     this.lastPictureAt = performance.now();
     media.addEventListener("picture", () => this.seePicture(media));
     media.addEventListener("sound", () => this.hearSound());
@@ -542,7 +565,14 @@ export class Player extends Teller {
       case "avatar":
         this.takeAvatar(message.avatar);
         break;
+      case "ears":
+        this.listening.learn(message.state);
+        break;
+      case "transcript":
+        if (message.final && message.text) this.expectAnswer();
+        break;
       case "error":
+        if (message.code === "backend_unavailable" && this.listening.state === "off") this.listening.drop();
         if (!OF_AN_ANSWER.includes(message.code)) this.wanted = null;
         break;
       case "pong":
@@ -624,6 +654,7 @@ export class Player extends Teller {
     if (this.state === "connecting") this.expectPicture();
     if (media instanceof SocketMedia) session.send({ type: "media", use: "websocket", reason: "resumed" });
     else this.checkPeer(media);
+    this.listening.begin();
   }
 
   /**
@@ -641,6 +672,7 @@ export class Player extends Teller {
     this.askForWanted();
     this.tell("renewed");
     this.chooseMedia(welcome);
+    this.listening.begin();
   }
 
   /**
@@ -660,6 +692,8 @@ export class Player extends Teller {
     this.isBlocked = false;
     this.isAway = error !== null && COMES_BACK.includes(error.code) && this.welcome !== null;
     if (!this.isAway) this.unwatchViewer();
+    this.listening.drop();
+    this.listening.adopt(null);
     if (this.session) this.session.close();
     this.session = null;
     this.media = null;
@@ -680,4 +714,12 @@ export class Player extends Teller {
     this.state = state;
     this.tell("state", state);
   }
+}
+
+/**
+ * What is known of the microphone and of who listens to it. level: dB, 0 is full scale; null: nothing is sent.
+ * @param {Listening} listening
+ */
+function earsOf({ facts, isSending, level, mode, state }) {
+  return { mode, state, level: isSending ? Math.round(20 * Math.log10(Math.max(level, 1e-5))) : null, microphone: facts };
 }

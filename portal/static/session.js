@@ -31,6 +31,7 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 const LONGEST_KEEPING_RETRY_MS = 30000;
+const MOST_SOUND_BYTES = 48000; // 1.5 s; the server takes 2 s at once
 
 /**
  * @extends {Teller<{
@@ -95,6 +96,18 @@ export class SessionSocket extends Teller {
   send(message) {
     if (!this.socket || this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /**
+   * Sound that would come late is of no use: while the socket stands still it is left out.
+   * @param {ArrayBuffer} data
+   * @returns {boolean} false if it was left out
+   */
+  sendSound(data) {
+    const { socket } = this;
+    if (!socket || socket.readyState !== WebSocket.OPEN || socket.bufferedAmount > MOST_SOUND_BYTES) return false;
+    socket.send(data);
     return true;
   }
 

@@ -15,6 +15,7 @@ import { AvatarPicker } from "./talk/avatar-picker.js";
 import { Choices } from "./talk/choices.js";
 import { Composer } from "./talk/composer.js";
 import { Controls } from "./talk/controls.js";
+import { EarsControl } from "./talk/ears.js";
 import { forScripts } from "./talk/for-scripts.js";
 import { Opening } from "./talk/opening.js";
 import { PersonaFields } from "./talk/persona.js";
@@ -31,7 +32,8 @@ import { talk as TEXTS } from "./texts.js";
  * @typedef {import("./player.js").Reason} Reason
  * @typedef {import("./player.js").Start} Start
  * @typedef {import("./talk/choices.js").Chosen & import("./talk/persona.js").PersonaWish} Engines
- * @typedef {Engines & {avatar?: string, muted?: boolean}} Wishes
+ * @typedef {import("./talk/ears.js").EarsWish} EarsWish
+ * @typedef {Engines & {avatar?: string, muted?: boolean, ears?: EarsWish}} Wishes
  * @typedef {import("./types/api.d.ts").AvatarView} AvatarView
  * @typedef {import("./types/api.d.ts").Catalogue} Catalogue
  * @typedef {import("./types/api.d.ts").ErrorView} ErrorView
@@ -124,6 +126,20 @@ class TalkTab {
     this.list = new AvatarList(() => this.takeList());
     const [video, canvas] = [find(element, "#vv-video", HTMLVideoElement), find(element, "#vv-canvas", HTMLCanvasElement)];
     this.player = new Player(video, canvas, socketUrl());
+    const ears = this.wishes.ears;
+    this.ears = new EarsControl(
+      element,
+      this.player.listening,
+      {
+        wished: ears && typeof ears === "object" ? ears : {},
+        changed: (wish) => this.keepWish({ ears: wish }),
+        listen: (mode, choice) => this.player.listen(mode, choice),
+        isOpen: () => this.state.isLive,
+        language,
+        fault: (error) => this.note(error, "error"),
+      },
+      this.#left.signal,
+    );
     this.preparation = new Preparation(() => this.state.learn({ coming: this.preparation.coming }));
     this.opening = new Opening(this.player, this.preparation, {
       wish: () => this.wish(),
@@ -362,6 +378,14 @@ class TalkTab {
 
   /**
    * Throws a PortalError.
+   * @param {boolean} on
+   */
+  listen(on) {
+    return this.ears.listen(on);
+  }
+
+  /**
+   * Throws a PortalError.
    * @param {string} text
    * @param {import("./types/messages.d.ts").Mode} [mode]
    */
@@ -385,6 +409,13 @@ class TalkTab {
       if (answer && (player.muted || player.isBlocked || isTextOnly)) this.announcer.tell(answer); // nobody heard it
     });
     player.on("cut", (cut) => chat.cut(cut));
+    player.listening.on("changed", () => {
+      state.learn({ ears: player.listening.state, isListening: player.listening.mode !== "off" });
+    });
+    player.on("transcript", (transcript) => {
+      chat.transcribe(transcript);
+      this.showBegun();
+    });
     player.on("text", (text) => {
       chat.text(text, this.shownName);
       this.showBegun();
@@ -513,6 +544,7 @@ class TalkTab {
     translate(this.element, texts);
     this.chat.speak(texts);
     this.waterfall.speak(texts);
+    this.ears.speak(texts);
     this.showBegun();
     if (!this.player.isBlocked) this.toasts.hide();
     else this.toast(texts.blocked, Infinity);

@@ -57,6 +57,10 @@ export class WebRtcMedia extends Teller {
     this.isWithheld = false; // the browser allows no sound yet
     this.plays = 0; // calls of play()
     this.closed = false;
+    /** @type {RTCRtpSender?} of the viewer's microphone */
+    this.sender = null;
+    /** @type {MediaStreamTrack?} what the microphone hears */
+    this.speech = null;
     this.stream = new MediaStream();
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.onPause = () => {
@@ -86,10 +90,14 @@ export class WebRtcMedia extends Teller {
         this.send({ type: "candidate", candidate: candidate.candidate, sdpMid, sdpMLineIndex });
       } else if (!candidate && usable === 0) this.tell("failed", "no_route");
     };
-    for (const kind of ["video", "audio"]) {
-      const { receiver } = pc.addTransceiver(kind, { direction: "recvonly" });
+    // Without a track at first: the microphone may be switched on later, without another offer.
+    const pictures = pc.addTransceiver("video", { direction: "recvonly" });
+    const sound = pc.addTransceiver("audio", { direction: "sendrecv" });
+    for (const { receiver } of [pictures, sound]) {
       receiver.jitterBufferTarget = 0; // people talk with it: no more delay than the network asks for
     }
+    this.sender = sound.sender;
+    this.sendSound(this.speech);
     await pc.setLocalDescription(await pc.createOffer());
     if (this.closed || !pc.localDescription) return;
     this.send({ type: "offer", sdp: pc.localDescription.sdp });
@@ -100,6 +108,15 @@ export class WebRtcMedia extends Teller {
   /** @param {string} sdp */
   async answer(sdp) {
     if (!this.closed) await this.pc.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /**
+   * What the viewer says goes to the server; null: nothing does.
+   * @param {MediaStreamTrack | null} track
+   */
+  sendSound(track) {
+    this.speech = track;
+    this.sender?.replaceTrack(track).catch(() => {}); // closed meanwhile
   }
 
   /**

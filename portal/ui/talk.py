@@ -23,6 +23,8 @@ _ICONS = {
     'M19 6.5c-3 1-4.5 3-4.5 6.5v4.5h5V12.5H17c0-1.8.8-3 2.5-3.800z"/>',
     "settings": '<path d="M4 7h9M19 7h1M4 17h1M11 17h9" class="vv-line"/>'
     '<circle cx="16" cy="7" r="2.6" class="vv-line"/><circle cx="8" cy="17" r="2.6" class="vv-line"/>',
+    "mic": '<rect x="9" y="3" width="6" height="11" rx="3"/>'
+    '<path d="M5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3" class="vv-line"/>',
     "timing": '<path d="M4 6h7M8 12h8M13 18h7" class="vv-line"/>',
     "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
 }
@@ -52,6 +54,8 @@ MARKUP = f"""
         <p class="vv-subtitle"></p>
         <div class="vv-controls">
           <button type="button" id="vv-start" disabled>{_icon("start")}<span data-t="start"></span></button>
+          <button type="button" id="vv-mic" class="vv-glass vv-mic" aria-pressed="false" hidden>
+            {_icon("mic")}</button>
           <button type="button" class="vv-glass vv-mute" data-t-title="mute" aria-pressed="false" hidden>
             {_icon("sound")}</button>
           <button type="button" id="vv-interrupt" class="vv-glass" hidden disabled>
@@ -88,6 +92,20 @@ MARKUP = f"""
             <label><span data-t="greeting"></span><input name="greeting" maxlength="1000"></label>
             <button type="button" class="vv-keep" data-t="keepPersona"></button>
           </details>
+          <fieldset class="vv-ears">
+            <legend data-t="mic"></legend>
+            <label><span data-t="micDevice"></span><select name="microphone"></select></label>
+            <meter min="0" max="1" high="0.95" data-t-title="micLevel" hidden></meter>
+            <label><span data-t="micWay"></span><select name="way">
+              <option value="open" data-t="micWayOpen"></option>
+              <option value="hold" data-t="micWayHold"></option></select></label>
+            <p class="vv-told"></p>
+            <label><span data-t="micSpoken"></span><select name="spoken">
+              <option value="page" data-t="micSpokenPage"></option>
+              <option value="en">English</option>
+              <option value="zh">中文</option>
+              <option value="" data-t="micSpokenAny"></option></select></label>
+          </fieldset>
           <details class="vv-lacking" hidden><summary></summary><ul></ul></details>
         </div>
       </details>

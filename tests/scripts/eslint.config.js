@@ -34,7 +34,7 @@ export default [
       "require-await": "error",
     },
   },
-  { files: ["**/pcm-worklet.js"], languageOptions: { globals: globals.audioWorklet } },
+  { files: ["**/pcm-worklet.js", "portal/static/microphone-worklet.js"], languageOptions: { globals: globals.audioWorklet } },
   {
     files: ["**/tests/scripts/**"],
     languageOptions: { globals: { ...globals.browser, ...globals.node } },

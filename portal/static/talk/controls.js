@@ -1,4 +1,4 @@
-/** The buttons below the picture: Start, or sound, Interrupt and Stop. */
+/** The buttons below the picture: Start, or microphone, sound, Interrupt and Stop. */
 
 import { find } from "../dom.js";
 
@@ -9,6 +9,7 @@ export class Controls {
    */
   constructor(row, pressed) {
     this.start = find(row, "#vv-start", HTMLButtonElement);
+    this.microphone = find(row, "#vv-mic", HTMLButtonElement);
     this.mute = find(row, ".vv-mute", HTMLButtonElement);
     this.interrupt = find(row, "#vv-interrupt", HTMLButtonElement);
     this.stop = find(row, "#vv-stop", HTMLButtonElement);
@@ -26,7 +27,7 @@ export class Controls {
   show(isAtRest, isOpen, isTalking) {
     this.start.hidden = !isAtRest;
     this.stop.hidden = isAtRest;
-    this.mute.hidden = this.interrupt.hidden = !isOpen;
+    this.microphone.hidden = this.mute.hidden = this.interrupt.hidden = !isOpen;
     this.interrupt.disabled = !isTalking;
   }
 

@@ -7,7 +7,7 @@
  * The element of the Talk tab, as far as scripts may use it.
  * @typedef {{
  *   player: Player, start: (options?: import("../player.js").Start) => Promise<void>, stop: () => void,
- *   say: (text: string, mode?: import("../types/messages.d.ts").Mode) => void,
+ *   say: (text: string, mode?: import("../types/messages.d.ts").Mode) => void, listen: (on: boolean) => Promise<void>,
  * }} Talk
  */
 
@@ -25,6 +25,7 @@ const NOTHING_YET = {
   latencyMs: null,
   turn: 0,
   turnState: "idle",
+  ears: { mode: "off", state: "off", level: null, microphone: null },
   session: null,
 };
 
@@ -50,6 +51,13 @@ export function forScripts(talk) {
      */
     async say(text, mode) {
       (await talk).say(text, mode);
+    },
+    /**
+     * Open the microphone, or close it.
+     * @param {boolean} on
+     */
+    async listen(on) {
+      await (await talk).listen(on);
     },
     async interrupt() {
       (await talk).player.interrupt();

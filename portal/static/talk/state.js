@@ -35,6 +35,9 @@ export class TalkState {
   session = "idle";
   /** @type {TurnState} */
   turn = "idle";
+  /** @type {import("../types/messages.d.ts").EarsState} */
+  ears = "off"; // what the server says of it
+  isListening = false; // the viewer's microphone is on
   place = 0; // in the line before a full house; 0: none
   /** @type {import("./preparation.js").Coming?} the avatar that is being prepared for a session */
   coming = null;
@@ -92,8 +95,14 @@ export class TalkState {
   /** The name of the state as it stands on the picture. */
   get label() {
     if (!this.isLive) return this.phase;
-    if (!this.isTalking) return "listening";
+    if (!this.isTalking) return this.earsLabel;
     return this.turn === "queued" ? "thinking" : this.turn;
+  }
+
+  /** While nothing is being said: what becomes of the viewer's own speech. */
+  get earsLabel() {
+    if (this.isListening && this.ears === "off") return "waking";
+    return this.ears === "hearing" || this.ears === "recognising" ? this.ears : "listening";
   }
 
   /** What the page waits for, or that it is the viewer's turn. */

@@ -1,0 +1,202 @@
+/**
+ * Whether the avatar listens, and how the microphone's sound gets to it: as a track of the WebRTC connection, or over the
+ * session socket.
+ *
+ * Events: "changed" (mode or state), "level" (detail: RMS of 40 ms), "fault" (detail: a PortalError; the microphone is
+ * off now).
+ */
+
+import { Microphone } from "./microphone.js";
+import { Teller } from "./teller.js";
+
+/**
+ * @typedef {import("./errors.js").PortalError} PortalError
+ * @typedef {import("./microphone.js").MicrophoneFacts} MicrophoneFacts
+ * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
+ * @typedef {import("./types/messages.d.ts").EarsState} EarsState
+ * @typedef {import("./types/messages.d.ts").ListenMode} ListenMode
+ *
+ * What the sound goes over.
+ * @typedef {{name: "webrtc" | "websocket", sendSound?: (track: MediaStreamTrack | null) => void}} Carrier
+ *
+ * device: id, "" for the browser's choice; language: what the viewer speaks, "" if that is to be found out
+ * @typedef {{device: string, language: string}} ListenChoice
+ */
+
+const KIND_SOUND = 2;
+const HEADER_BYTES = 8;
+const BLOCK_SAMPLES = 640;
+const TAIL_MS = 200; // people let go of the button before the last sound has left their mouth
+const KEPT_MS = 20000; // between two presses; opening it anew would cost the first word
+
+/**
+ * A binary message of the session socket.
+ * @param {number} sequence
+ * @param {number} position of the first sample in the microphone's stream
+ * @param {ArrayBuffer} pcm
+ */
+export function soundMessage(sequence, position, pcm) {
+  const data = new Uint8Array(HEADER_BYTES + pcm.byteLength);
+  const view = new DataView(data.buffer);
+  view.setUint8(0, KIND_SOUND);
+  view.setUint16(2, sequence & 0xffff, true);
+  view.setUint32(4, position >>> 0, true);
+  data.set(new Uint8Array(pcm), HEADER_BYTES);
+  return data.buffer;
+}
+
+/** @extends {Teller<{changed: void, level: number, fault: PortalError}>} */
+export class Listening extends Teller {
+  /**
+   * @param {(message: ClientMessage) => boolean} send to the session socket
+   * @param {(data: ArrayBuffer) => boolean} sendSound likewise; false: it was left out
+   * @param {(device: string) => Promise<Microphone>} open
+   */
+  constructor(send, sendSound, open = (device) => Microphone.open(device)) {
+    super();
+    this.send = send;
+    this.sendSound = sendSound;
+    this.open = open;
+    /** @type {ListenMode} what the viewer wants */
+    this.mode = "off";
+    /** @type {EarsState} what the server says */
+    this.state = "off";
+    this.level = 0;
+    /** @type {ListenChoice} */
+    this.choice = { device: "", language: "" };
+    /** @type {Microphone?} */
+    this.microphone = null;
+    /** @type {Promise<void>?} */
+    this.opening = null;
+    this.openings = 0; // that were begun or given up
+    /** @type {Carrier?} */
+    this.carrier = null;
+    this.isSending = false;
+    this.sequence = 0;
+    this.position = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} until the last words have been sent, then until it is closed */
+    this.ending = undefined;
+  }
+
+  get facts() {
+    return this.microphone?.facts ?? null;
+  }
+
+  /**
+   * "open" and "hold" open the microphone, if it is not open. Throws a PortalError that names the reason.
+   * @param {ListenMode} mode
+   * @param {ListenChoice} choice
+   */
+  async set(mode, choice = this.choice) {
+    const before = this.mode;
+    if (mode === before) return;
+    clearTimeout(this.ending);
+    this.mode = mode;
+    this.tell("changed");
+    if (mode === "off") {
+      if (before === "hold") this.ending = setTimeout(() => this.release(KEPT_MS), TAIL_MS);
+      else this.release(0);
+      return;
+    }
+    if (choice.device !== this.choice.device) this.closeMicrophone();
+    this.choice = choice;
+    try {
+      await this.opened();
+    } catch (error) {
+      this.drop();
+      throw error;
+    }
+    if (this.mode === mode) this.begin();
+    else if (this.mode === "off" && !this.isSending) this.release(KEPT_MS);
+  }
+
+  /** Once more after the socket was mended, or in a new session. */
+  begin() {
+    if (this.mode === "off" || !this.microphone) return;
+    this.isSending = true;
+    this.carry();
+    const { language } = this.choice;
+    this.send({ type: "listen", mode: this.mode, language: language || undefined });
+  }
+
+  /**
+   * The sound goes over this from now on; null: there is nothing.
+   * @param {Carrier?} carrier
+   */
+  adopt(carrier) {
+    this.carrier = carrier;
+    this.carry();
+  }
+
+  /** @param {EarsState} state */
+  learn(state) {
+    this.state = state;
+    this.tell("changed");
+  }
+
+  /** The session is over, or the server cannot listen: the microphone is closed at once. */
+  drop() {
+    clearTimeout(this.ending);
+    this.isSending = false;
+    this.closeMicrophone();
+    this.mode = this.state = "off";
+    this.tell("changed");
+  }
+
+  /** @param {number} keptMs so long the microphone stays open, in case it is wanted again */
+  release(keptMs) {
+    if (this.isSending) this.send({ type: "listen", mode: "off" });
+    this.isSending = false;
+    this.carry();
+    this.ending = setTimeout(() => this.closeMicrophone(), keptMs);
+  }
+
+  /** Opening is shared: a key may be pressed twice while the browser asks. */
+  opened() {
+    if (!this.microphone) this.opening ??= this.openMicrophone(++this.openings);
+    return this.opening;
+  }
+
+  /** @param {number} turn */
+  async openMicrophone(turn) {
+    try {
+      const microphone = await this.open(this.choice.device);
+      if (turn !== this.openings) return microphone.close(); // nobody wants it any more, or another
+      this.microphone = microphone;
+      microphone.on("sound", ({ pcm, level }) => this.takeSound(pcm, level));
+      microphone.on("lost", (fault) => {
+        this.send({ type: "listen", mode: "off" });
+        this.drop();
+        this.tell("fault", fault);
+      });
+    } finally {
+      if (turn === this.openings) this.opening = null;
+    }
+  }
+
+  closeMicrophone() {
+    this.openings += 1;
+    this.opening = null;
+    this.microphone?.close();
+    this.microphone = null;
+    this.level = 0;
+    this.carry();
+  }
+
+  carry() {
+    this.carrier?.sendSound?.(this.isSending ? (this.microphone?.track ?? null) : null);
+  }
+
+  /**
+   * @param {ArrayBuffer} pcm
+   * @param {number} level
+   */
+  takeSound(pcm, level) {
+    this.level = this.isSending ? level : 0;
+    if (this.isSending && this.carrier?.name === "websocket") {
+      if (this.sendSound(soundMessage(this.sequence, this.position, pcm))) this.sequence += 1;
+    }
+    this.position += BLOCK_SAMPLES; // also of what is left out: the server fills it with silence
+    this.tell("level", this.level);
+  }
+}

@@ -1,0 +1,146 @@
+"""The microphone of the Talk tab, in a real Chromium whose fake device plays a recorded question."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import registry
+from pipeline.audio import StreamResampler
+from pipeline.errors import BackendUnavailable
+from tests.browser.conftest import Visitor
+
+pytestmark = pytest.mark.browser
+
+QUESTION = "What is the weather like in London today?"
+RATE_HZ = 48_000
+UNASKED_DEVICE = ("--use-fake-device-for-media-stream",)
+FAKE_DEVICE = (*UNASKED_DEVICE, "--use-fake-ui-for-media-stream")
+"""With the question whether the page may use it answered."""
+TRANSPORTS = pytest.mark.parametrize("query", ["", "?transport=websocket"], ids=["webrtc", "websocket"])
+
+
+def lacks_ears() -> bool:
+    """Whether the extra `ears` is missing here."""
+    try:
+        registry.create("vad", "silero")
+        registry.create("asr", "faster-whisper")
+    except BackendUnavailable:
+        return True
+    return False
+
+
+LACKS_EARS = lacks_ears()
+
+
+@pytest.fixture(scope="module")
+def question(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV of the question, between a second of silence and three; the device plays it again and again."""
+
+    async def spoken() -> np.ndarray:
+        voice = registry.create("tts", "hibari")
+        await asyncio.to_thread(voice.load)
+        samples = np.concatenate([chunk.samples async for chunk in voice.synthesize(QUESTION)])
+        await voice.aclose()
+        resampler = StreamResampler(voice.sample_rate, RATE_HZ)
+        return np.concatenate([resampler.push(samples), resampler.flush()])
+
+    sound = np.concatenate([np.zeros(RATE_HZ), asyncio.run(spoken()), np.zeros(3 * RATE_HZ)])
+    path = tmp_path_factory.mktemp("microphone") / "question.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes((32000 * sound).astype("<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(("query", "words"), [("?lang=en", "may not use"), ("?lang=zh", "不允许")])
+async def test_a_microphone_that_is_refused_is_told_with_the_remedy(visit: Visitor, query: str, words: str) -> None:
+    """The reason is in the chat, in the language of the page; the button is up again, and typing goes on."""
+    page = await visit(query, flags=UNASKED_DEVICE)
+    await page.start()
+    await page.page.click("#vv-mic")
+    await page.until("document.querySelector('.vv-note[data-code=microphone_refused]')")
+    assert words in await page.page.inner_text(".vv-note")
+    assert await page.page.get_attribute("#vv-mic", "aria-pressed") == "false"
+    assert (await page.stats())["ears"]["mode"] == "off"
+    await page.say("one two three")
+    await page.until("vivavoce.stats().turnState === 'done'")
+
+
+async def test_a_machine_without_a_microphone_is_told_so(visit: Visitor) -> None:
+    """The page may use one, but there is none."""
+    page = await visit()
+    await page.page.context.grant_permissions(["microphone"])
+    await page.start()
+    await page.page.click("#vv-mic")
+    await page.until("document.querySelector('.vv-note[data-code=microphone_missing]')")
+
+
+async def test_one_that_is_unplugged_in_mid_word_is_told(visit: Visitor) -> None:
+    """The track ends as it does when the plug is pulled: the button is up, and the session goes on."""
+    keep = """
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => (window.stream = await ask(wanted));
+    """
+    page = await visit(flags=FAKE_DEVICE, before=keep)
+    await page.start()
+    await page.run("vivavoce.listen(true)")
+    assert (await page.stats())["ears"]["microphone"]["echoCancellation"]
+    await page.run("stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+    await page.until("document.querySelector('.vv-note[data-code=microphone_unplugged]')")
+    assert await page.page.get_attribute("#vv-mic", "aria-pressed") == "false"
+    assert (await page.stats())["state"] == "live"
+
+
+async def test_held_down_it_listens_and_let_go_it_does_not(visit: Visitor) -> None:
+    """Push to talk, by the button and by the space bar; a space in a text that has begun is a space."""
+    page = await visit(flags=FAKE_DEVICE)
+    await page.page.select_option("[name=way]", "hold", force=True)
+    await page.start()
+    heard = "['hold', 'off'].includes(vivavoce.stats().ears.mode) && vivavoce.stats().ears.mode"
+    await page.page.hover("#vv-mic")
+    await page.page.mouse.down()
+    assert await page.run(heard) == "hold"
+    await page.page.mouse.up()
+    assert await page.run(heard) == "off"
+    await page.page.focus(".vv-composer textarea")
+    await page.page.keyboard.down("Space")
+    assert await page.run(heard) == "hold"
+    await page.page.keyboard.up("Space")
+    assert await page.run(heard) == "off"
+    await page.page.keyboard.type("a b")
+    assert await page.run("document.querySelector('.vv-composer textarea').value") == "a b"
+    assert await page.run(heard) == "off"
+
+
+@pytest.mark.skipif(not LACKS_EARS, reason="the extra `ears` is installed")
+async def test_without_ears_the_page_says_what_is_missing(visit: Visitor) -> None:
+    """The command that brings them is told, and the microphone is closed again."""
+    page = await visit(flags=FAKE_DEVICE)
+    await page.start()
+    await page.page.click("#vv-mic")
+    await page.until("document.querySelector('.vv-note[data-code=backend_unavailable]')")
+    assert "fetch ears" in await page.page.inner_text(".vv-note")
+    await page.until("vivavoce.stats().ears.mode === 'off'")
+
+
+@pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
+@TRANSPORTS
+async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, question: Path, query: str) -> None:
+    """What the device plays is heard over either transport, shown as the viewer's question, and answered."""
+    flags = (*FAKE_DEVICE, f"--use-file-for-fake-audio-capture={question}")
+    page = await visit(query, flags=flags)
+    await page.start()
+    await page.page.click("#vv-mic")
+    await page.until("vivavoce.stats().ears.state === 'hearing'", within_s=90)
+    await page.until("document.querySelector('.vv-asked:not(.vv-pending)')", within_s=150)
+    assert "weather like in london" in (await page.page.inner_text(".vv-asked")).lower()
+    await page.page.click("#vv-mic")
+    await page.until("vivavoce.stats().turnState === 'done'", within_s=60)
+    assert (await page.stats())["ears"]["microphone"] is None
