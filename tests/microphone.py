@@ -18,6 +18,7 @@ from pipeline.errors import RecognitionError
 from pipeline.types import LISTEN_RATE_HZ, FloatArray, Transcript
 
 __all__ = [
+    "EARS_STAND_INS",
     "InlineExecutor",
     "LoudnessVad",
     "RecordingRecognizer",
@@ -28,6 +29,13 @@ __all__ = [
     "speech",
     "spoken",
 ]
+
+EARS_STAND_INS = (
+    ("vad", "silero", "LoudnessVad"),
+    ("endpoint", "smart-turn", "SetEndpoint"),
+    ("asr", "faster-whisper", "RecordingRecognizer"),
+)
+"""kind, name, and the class below that stands in for it."""
 
 
 def speech(seconds: float, level: float = 0.5) -> FloatArray:

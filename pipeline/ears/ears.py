@@ -176,7 +176,8 @@ class Ears:
     async def aclose(self) -> None:
         """Stop, without words for what was being said. Idempotent."""
         tasks, self._tasks = self._tasks, []
-        running = [*tasks, *([self._early.task] if self._early else [])]
+        early = [said.early for said in self._said.clear()] + [self._early.task if self._early else None]
+        running = [*tasks, *(run for run in early if run is not None)]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -302,19 +303,30 @@ class Ears:
 
     def _end_utterance(self) -> None:
         utterance = self._finder.take()
-        early, self._early, self._parts = self._early, None, 0
+        run = self._run_for(utterance)
+        self._parts = 0
         if utterance is None:
             return
         self._utterances += 1
         self._report(SpeechEnded())
         if len(self._said) >= MOST_SAID:
+            if run is not None:
+                run.cancel()
             self._report(NoWords(busy=True))
         else:
             samples = utterance.samples() if utterance.speech_s >= SHORTEST_SPEECH_S else None
-            heard_all = early is not None and early.utterance is utterance and early.speech_s == utterance.speech_s
-            run = early.task if early and heard_all else None
             self._said.offer(_Said(samples, True, self._language, run))
         self._tell_state()
+
+    def _run_for(self, utterance: Utterance | None) -> asyncio.Task[Transcript] | None:
+        """The run that was begun early, if it was given all of the speech; one that was not is ended."""
+        early, self._early = self._early, None
+        if early is None:
+            return None
+        if early.utterance is utterance and early.speech_s == early.utterance.speech_s:
+            return early.task
+        early.task.cancel()
+        return None
 
     def _cut(self, utterance: Utterance) -> None:
         """Send on the first part of a long utterance."""

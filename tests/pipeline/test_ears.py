@@ -277,6 +277,16 @@ async def test_closing_stops_everything(house: House) -> None:
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("ears")]
 
 
+async def test_closing_ends_runs_that_were_begun_early(house: House) -> None:
+    """Also those of utterances that wait for their words behind another."""
+    house.backends.recognizer.partial = True
+    house.backends.recognizer.may_answer.clear()
+    await house.listen("open")
+    await house.hear(speech(1.5), quiet(1.5), speech(1.5), quiet(1.5))
+    await house.ears.aclose()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("ears")]
+
+
 async def test_a_canceller_hears_all_sound_with_its_time(house: House) -> None:
     """It gets each piece as it arrived, and what it gives back is what is listened to."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from backend_rows import replace_backend
-from microphone import SameSound, pieces, quiet, speech
+from microphone import EARS_STAND_INS, SameSound, pieces, quiet, speech
 from session_room import Room, done
 
 from pipeline import registry
@@ -21,11 +21,7 @@ from pipeline.types import EarsEvent, ErrorEvent, NoticeEvent, TranscriptEvent, 
 @pytest.fixture
 def senses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins that listen to levels, in the place of the networks."""
-    for kind, name, stand_in in (
-        ("vad", "silero", "LoudnessVad"),
-        ("endpoint", "smart-turn", "SetEndpoint"),
-        ("asr", "faster-whisper", "RecordingRecognizer"),
-    ):
+    for kind, name, stand_in in EARS_STAND_INS:
         replace_backend(monkeypatch, kind, name, f"microphone:{stand_in}")
     monkeypatch.setattr("pipeline.session.WebRtcCanceller", SameSound)  # it takes out what is loud and no speech
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from backend_rows import replace_backend
 from filelock import FileLock
+from microphone import EARS_STAND_INS
 
 from models.download import ServerBusy, Unreachable
 from models.errors import DownloadFailed
 from models.weights import Layout, Licence, Manifest, Part, WeightFile, WeightsFolder
-from pipeline.errors import UnknownBackend
+from pipeline.errors import BackendUnavailable, UnknownBackend
 from portal.commands import fetching
 from portal.commands.fetching import LOCK_FILE, Fetching, ProgressLine, names_to_fetch
 from portal.disk import FolderNotWritable
@@ -213,6 +215,22 @@ def test_the_whole_command_runs(monkeypatch, capsys, tmp_path):
     assert fetching.fetch(["wav2lip256"], Path(tmp_path), {"LANG": "zh_CN.UTF-8"}) == 1
     told = capsys.readouterr().out
     assert "仅限非商业用途" in told and "pan.quark.cn" in told and str(tmp_path / "wav2lip256.pth") in told
+
+
+def test_ears_are_looked_at_once_their_packages_are_there(monkeypatch, capsys, tmp_path):
+    """All that listens is loaded, and the command says so; what cannot be loaded is named with its remedy."""
+    for kind, name, stand_in in EARS_STAND_INS:
+        replace_backend(monkeypatch, kind, name, f"microphone:{stand_in}")
+    assert fetching.fetch(["ears"], tmp_path, {}) == 0
+    assert "The ears are ready" in capsys.readouterr().out
+    replace_backend(monkeypatch, "vad", "silero", f"{__name__}:Damaged")
+    assert fetching.fetch(["ears"], tmp_path, {}) == 1
+    assert "-> Fetch it again." in capsys.readouterr().out
+
+
+class Damaged:
+    def load(self):
+        raise BackendUnavailable("silero", "its file is damaged", "Fetch it again.")
 
 
 def test_progress_on_a_terminal_is_one_line():
