@@ -18,6 +18,7 @@ from avatars.footage import footage_frames, probe_footage
 from avatars.heif import probe_heif, read_heif
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, MediaInfo
 from avatars.photos import animation_frames, probe_picture, read_picture
+from avatars.pieces import check_pieces
 from avatars.signatures import READABLE, container_of, first_bytes, is_heif, refuse_by_name
 
 __all__ = ["clip_frames", "probe", "read_photo"]
@@ -33,6 +34,7 @@ def probe(path: Path) -> MediaInfo:
     head = first_bytes(path)
     if not head:
         raise BadMedia("The file is empty.", "Upload it again.", cause="empty")
+    check_pieces(path)
     container = container_of(head)
     if container:
         return probe_footage(path, container)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -33,10 +32,6 @@ START_OF_SCAN: Final = b"\xff\xda"
 "never in the data of a JPEG, only before it"
 MOST_SCANS: Final = 100
 "progressive pictures have about ten, and previews in their headers a few more"
-PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-PNG_PICTURE_CHUNKS: Final = frozenset({b"IDAT", b"fdAT"})
-MOST_PNG_CHUNKS: Final = 2000
-"of those that hold no pixels; ordinary files have some twenty, and each costs time to look at"
 DAMAGE: Final = (
     OSError,
     ValueError,
@@ -53,8 +48,6 @@ DAMAGE: Final = (
 def probe_picture(path: Path) -> MediaInfo:
     """Look at the header only. Raises BadMedia."""
     Image.init()  # by itself Pillow knows only its five commonest formats at first
-    if _has_too_many_chunks(path):
-        raise _slow_to_decode()
     try:
         with _opened(path) as image:
             width, height = image.size
@@ -75,18 +68,6 @@ def probe_picture(path: Path) -> MediaInfo:
     if kind == "JPEG" and _has_too_many_scans(path):
         raise _slow_to_decode()
     return MediaInfo("clip" if moving else "photo", kind, width, height)
-
-
-def _has_too_many_chunks(path: Path) -> bool:
-    """Whether it is a PNG of texts and marks by the million, which Pillow would all look at before the first pixel."""
-    others = 0
-    with path.open("rb") as file:
-        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
-            return False
-        while others <= MOST_PNG_CHUNKS and len(header := file.read(8)) == 8:
-            others += header[4:] not in PNG_PICTURE_CHUNKS
-            file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
-    return others > MOST_PNG_CHUNKS
 
 
 def _has_too_many_scans(path: Path) -> bool:

@@ -10,6 +10,8 @@ from typing import Final
 from avatars.errors import BadMedia
 
 __all__ = [
+    "HEAD_BYTES",
+    "MP4_BOXES",
     "NOT_TAKEN",
     "READABLE",
     "TEXTS",

@@ -23,6 +23,7 @@ from av.container import InputContainer
 from avatars.confined import Emit, Limits
 from avatars.cut_off import lacks_last_page, matroska_share, tells_frames
 from avatars.errors import BadMedia
+from avatars.pieces import check_pieces
 from avatars.signatures import first_bytes, is_recording
 
 __all__ = ["READABLE", "READING", "SpeechFacts", "check_sound", "speech_facts", "speech_pieces"]
@@ -309,6 +310,7 @@ def _opened(path: Path) -> InputContainer:
     only_this = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     if first_bytes(path).startswith(b"RIFX"):  # FFmpeg would read its numbers the wrong way round, as noise
         raise BadMedia("WAV recordings of this unusual kind (RIFX) are not read.", READABLE, cause="unknown_type")
+    check_pieces(path)
     try:
         file = av.open(f"file:{path}", options=only_this, metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -101,6 +101,7 @@ def of_causes() -> Iterator[str]:
                     of_sound = file.name in (
                         "sound.py",
                         "confined.py",
+                        "pieces.py",
                     )  # `portal.intake.uploads` gives another code
                     of_files = file.name != "sound.py"
                     yield from (f"{code}.{cause}" for cause in causes if of_files)

@@ -1,0 +1,224 @@
+"""Files of countless tiny pieces: found by counting, before a decoder looks at every one of them.
+
+Each family of containers has a walker, which reads lengths and skips contents. For each piece it yields whether that
+holds pictures or sound. Of those there may be many, of all others few. It runs where it is safe: in avatars.confined.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from avatars.errors import BadMedia
+from avatars.signatures import HEAD_BYTES, MP4_BOXES
+
+__all__ = ["MOST_OTHERS", "MOST_PIECES", "check_pieces"]
+
+MOST_PIECES: Final = 100_000
+"that hold pictures or sound: a film in fragments of one picture each has some 60,000"
+MOST_OTHERS: Final = 2000
+"texts, marks and the like; ordinary files have some twenty, pictures of a phone in tiles a hundred"
+
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+PNG_PICTURES: Final = frozenset({b"IDAT", b"fdAT", b"fcTL"})
+JPEG_START: Final = b"\xff\xd8\xff"
+JPEG_SCAN: Final = 0xDA
+GIF_EXTENSION: Final = b"!"
+GIF_PICTURE: Final = b","
+GIF_WHOLE_BLOCK: Final = 254
+"bytes: encoders fill the blocks of a picture, and only what is shorter is a crumb"
+BOXES_WITHIN: Final = {
+    **dict.fromkeys((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"udta", b"mvex", b"tref"), 0),
+    **dict.fromkeys((b"moof", b"traf", b"ilst", b"iprp", b"ipco", b"wave"), 0),
+    **dict.fromkeys((b"meta", b"iref"), 4),
+    **dict.fromkeys((b"keys", b"stsd", b"dref"), 8),
+    b"iinf": 6,
+}
+"boxes of MP4, MOV, HEIF and AVIF that hold other boxes, and the bytes before the first of these"
+BOXES_OF_STREAMS: Final = frozenset(
+    {b"mdat", b"moof", b"traf", b"tfhd", b"tfdt", b"trun", b"mfhd", b"styp", b"sidx", b"prft"}
+)
+RIFF_LISTS: Final = (b"LIST", b"RIFF")
+RIFF_PICTURES: Final = frozenset({b"ANMF", b"data"})
+FLAC_COMMENTS: Final = 4
+OGG_COMMENTS: Final = (b"OpusTags", b"\x03vorbis")
+OGG_HEAD_BYTES: Final = 65_536
+"within which the comments of an Ogg file begin"
+
+
+def check_pieces(path: Path) -> None:
+    """Raises BadMedia for a file that would keep its reader busy for minutes."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        others = 0
+        for pieces, holds_media in enumerate(_walk(file, size), 1):
+            others += not holds_media
+            if pieces > MOST_PIECES or others > MOST_OTHERS:
+                raise BadMedia(
+                    "The file consists of so many tiny pieces that it would take minutes to decode.",
+                    "Save it again in an ordinary program.",
+                    cause="tiny_pieces",
+                )
+
+
+def _walk(file: BinaryIO, size: int) -> Iterator[bool]:
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if head.startswith(b"ID3"):
+        yield from _id3(file)
+        head = file.read(4)
+        file.seek(-len(head), os.SEEK_CUR)
+    if head.startswith(JPEG_START):
+        yield from _jpeg(file)
+    elif head.startswith(PNG_SIGNATURE):
+        yield from _png(file)
+    elif head.startswith(b"GIF8"):
+        yield from _gif(file)
+    elif head.startswith((b"RIFF", b"RF64")):
+        yield from _riff(file)
+    elif head.startswith(b"fLaC"):
+        yield from _flac(file)
+    elif head.startswith(b"OggS"):
+        yield from _ogg(file)
+    elif head[4:8] in MP4_BOXES:
+        yield from _boxes(file, size)
+
+
+def _jpeg(file: BinaryIO) -> Iterator[bool]:
+    """Segments before the first scan, and every byte that only fills the place between two of them."""
+    file.seek(2)
+    while start := file.read(1):
+        marker = file.read(1)
+        while start == b"\xff" and marker == b"\xff":
+            yield False
+            marker = file.read(1)
+        if start == b"\xff" and marker and marker[0] == JPEG_SCAN:
+            return
+        yield False
+        if start == b"\xff" and marker != b"\0":
+            file.seek(max(0, int.from_bytes(file.read(2), "big") - 2), os.SEEK_CUR)
+
+
+def _png(file: BinaryIO) -> Iterator[bool]:
+    file.seek(len(PNG_SIGNATURE))
+    while len(header := file.read(8)) == 8:
+        yield header[4:] in PNG_PICTURES
+        file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
+
+
+def _gif(file: BinaryIO) -> Iterator[bool]:
+    """Up to the second picture: whoever only asks whether it moves reads no further."""
+    head = file.read(13)
+    if len(head) == 13 and head[10] & 0x80:
+        file.seek(3 * (2 << (head[10] & 7)), os.SEEK_CUR)
+    pictures = 0
+    while (kind := file.read(1)) and pictures < 2:
+        if kind == GIF_EXTENSION:
+            file.seek(1, os.SEEK_CUR)
+        elif kind == GIF_PICTURE:
+            place = file.read(9)
+            pictures += 1
+            if len(place) == 9 and place[8] & 0x80:
+                file.seek(3 * (2 << (place[8] & 7)), os.SEEK_CUR)
+            file.seek(1, os.SEEK_CUR)
+        else:
+            yield False
+            continue
+        yield kind == GIF_PICTURE
+        while (length := file.read(1)) and length[0]:
+            if kind == GIF_EXTENSION or length[0] < GIF_WHOLE_BLOCK:
+                yield kind == GIF_PICTURE
+            file.seek(length[0], os.SEEK_CUR)
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[bool]:
+    """Boxes in boxes, in the order in which they lie: one that holds others is entered, any other is skipped."""
+    place = 0
+    while place + 8 <= size:
+        file.seek(place)
+        header = file.read(16)
+        length, name = int.from_bytes(header[:4], "big"), header[4:8]
+        begin = 8
+        if length == 1:
+            length, begin = int.from_bytes(header[8:], "big"), 16
+        yield name in BOXES_OF_STREAMS
+        if name in BOXES_WITHIN:
+            # QuickTime's `meta` has no version before its first box.
+            skipped = 0 if name == b"meta" and header[12:16] == b"hdlr" else BOXES_WITHIN[name]
+            if name == b"iinf" and header[8:9] != b"\0":  # its later versions count in 4 bytes, not 2
+                skipped += 2
+            place += begin + skipped
+        elif length < begin:  # to the end of the file, or nonsense
+            return
+        else:
+            place += length
+
+
+def _riff(file: BinaryIO) -> Iterator[bool]:
+    """WAV, AVI and WebP: chunks, also those in lists, but not the pictures and sound of a clip one by one."""
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        name, length = header[:4], int.from_bytes(header[4:], "little")
+        if name in RIFF_LISTS:
+            kind = file.read(4)
+            yield kind == b"movi"
+            if kind != b"movi":
+                continue
+            length -= 4
+        else:
+            yield name in RIFF_PICTURES
+        file.seek(max(0, length) + (length & 1), os.SEEK_CUR)
+
+
+def _flac(file: BinaryIO) -> Iterator[bool]:
+    file.seek(4, os.SEEK_CUR)
+    is_last = False
+    while not is_last and len(header := file.read(4)) == 4:
+        is_last, kind = bool(header[0] & 0x80), header[0] & 0x7F
+        end = file.tell() + int.from_bytes(header[1:], "big")
+        yield False
+        if kind == FLAC_COMMENTS:
+            yield from _comments(file)
+        file.seek(end)
+
+
+def _ogg(file: BinaryIO) -> Iterator[bool]:
+    """Comments only: pages are cheap."""
+    head = file.read(OGG_HEAD_BYTES)
+    for name in OGG_COMMENTS:
+        if (place := head.find(name)) >= 0:
+            file.seek(place + len(name))
+            yield from _comments(file)
+
+
+def _comments(file: BinaryIO) -> Iterator[bool]:
+    """As many as are said to be there: a decoder believes it, too."""
+    vendor_bytes = int.from_bytes(file.read(4), "little")
+    file.seek(vendor_bytes, os.SEEK_CUR)
+    for _ in range(min(int.from_bytes(file.read(4), "little"), MOST_OTHERS + 1)):
+        yield False
+
+
+def _id3(file: BinaryIO) -> Iterator[bool]:
+    """The tags before the sound, and the frames in each of them. The file is behind them then."""
+    while (header := file.read(10)).startswith(b"ID3") and len(header) == 10:
+        yield False
+        version = header[3]
+        end = file.tell() + _seven_bits(header[6:])
+        name_bytes, length_bytes, frame_bytes = (3, 3, 6) if version == 2 else (4, 4, 10)
+        while file.tell() + frame_bytes <= end:
+            frame = file.read(frame_bytes)
+            if len(frame) < frame_bytes or not frame[0]:  # what follows is padding
+                break
+            yield False
+            field = frame[name_bytes : name_bytes + length_bytes]
+            file.seek(_seven_bits(field) if version == 4 else int.from_bytes(field, "big"), os.SEEK_CUR)
+        file.seek(end)
+    file.seek(-len(header), os.SEEK_CUR)
+
+
+def _seven_bits(field: bytes) -> int:
+    return sum((byte & 0x7F) << 7 * (len(field) - 1 - place) for place, byte in enumerate(field))
