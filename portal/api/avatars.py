@@ -120,6 +120,7 @@ def avatars_router(
             file_name=file_name,
             consent=consent,
             framing=fields["framing"],
+            asker=address_of(request.scope),
         )
 
         def ask(limits: Limits) -> Job:
@@ -170,13 +171,14 @@ def avatars_router(
     @router.post("/{avatar_id}/test-clip", status_code=202)
     def speak_test(avatar_id: str, request: Request) -> JobView:
         """Queue a few spoken words of it."""
-        submit = partial(submit_test_clip, queue, avatar_id, library.open(avatar_id).name)
+        name, asker = library.open(avatar_id).name, address_of(request.scope)
+        submit = partial(submit_test_clip, queue, avatar_id, name, asker)
         return job_view(shares.asked_by(request.scope, submit))
 
     @router.post("/{avatar_id}/parts", status_code=202)
     def prepare_for_backend(avatar_id: str, wanted: PartsRequest, request: Request) -> JobView:
         """Queue what a neural lip-sync backend needs of it: boxes, masks, faces or latents."""
-        submit = partial(submit_parts, library, queue, settings, avatar=avatar_id)
+        submit = partial(submit_parts, library, queue, settings, avatar=avatar_id, asker=address_of(request.scope))
         wish = partial(submit, backend=wanted.backend, parameters=wanted.parameters)
         return job_view(shares.asked_by(request.scope, wish))
 

@@ -60,6 +60,7 @@ def clips_router(
             audio=audio,
             voice=wish.voice or None,
             name=wish.name,
+            asker=address_of(request.scope),
         )
 
         def ask(limits: Limits = QUICK_LOOK) -> Job:

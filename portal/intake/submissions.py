@@ -59,12 +59,13 @@ def submit_avatar(
     file_name: str,
     consent: bool,
     framing: str = "",
+    asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
     """Queue the preparation of a stored upload. The file is moved, or removed if it is refused; it stays if the look at
     it was broken off (cause TOOK_TOO_LONG), so that there can be a longer one.
 
-    limits: of the look.
+    asker: see JobQueue.submit(). limits: of the look.
     framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
     Raises BadRequest (no consent, a framing that does not fit), BadMedia, BadImport, QueueFull, DiskFull.
     """
@@ -74,7 +75,7 @@ def submit_avatar(
         check_media(path, limits)
         avatar = library.new_id(title_of(name, file_name))
         return queue.submit(
-            order_of_avatar(path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used)
+            order_of_avatar(path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used), asker
         )
 
     return _or_remove(path, submit)
@@ -106,11 +107,12 @@ def submit_clip(
     audio: Path | None = None,
     voice: str | None = None,
     name: str = "",
+    asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
     """Queue a clip. A stored recording `audio` is moved, removed or left as by submit_avatar().
 
-    limits: of the look at it.
+    asker: see JobQueue.submit(). limits: of the look at it.
     Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, DiskFull.
     """
 
@@ -121,13 +123,13 @@ def submit_clip(
         if audio is not None:
             check_speech(audio, limits)
         return queue.submit(
-            order_of_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker)
+            order_of_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker), asker
         )
 
     return submit() if audio is None else _or_remove(audio, submit)
 
 
-def submit_test_clip(queue: JobQueue, avatar: str, name: str) -> Job:
+def submit_test_clip(queue: JobQueue, avatar: str, name: str, asker: str = "") -> Job:
     """Queue a few spoken words of an avatar, unless they are there or under way. Raises QueueFull, DiskFull."""
     job_id = id_of_test_clip(avatar)
     with suppress(JobNotFound):
@@ -135,7 +137,7 @@ def submit_test_clip(queue: JobQueue, avatar: str, name: str) -> Job:
         if job.active or queue.folders.clip(job_id).exists():
             return job
         queue.delete(job_id)
-    return queue.submit(order_of_test_clip(avatar, name))
+    return queue.submit(order_of_test_clip(avatar, name), asker)
 
 
 def submit_parts(
@@ -147,6 +149,7 @@ def submit_parts(
     backend: str,
     parameters: Mapping[str, Any],
     join: bool = False,
+    asker: str = "",
 ) -> Job:
     """Queue the preparation of an avatar for a lip-sync backend; `parameters` by their names in CropParameters.
 
@@ -158,7 +161,7 @@ def submit_parts(
     chosen = chosen_parameters(backend, parameters, bundle)
     boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
-    return queue.submit(order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join))
+    return queue.submit(order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join), asker)
 
 
 def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:

@@ -254,7 +254,7 @@ def _options_of(job_id: str, order: JobOrder) -> EnqueueOptions:
         app_version=APPLICATION_VERSION,
         application_name=APPLICATION,
         serialization_type=WorkflowSerializationFormat.PORTABLE,
-        priority=URGENT if order.urgent else ORDINARY,
+        priority=URGENT if order.urgent else ORDINARY + order.rank,
         attributes=_attributes_of(order),
     )
     if order.joins is Joins.ANY:
@@ -297,6 +297,7 @@ def _job_of(row: WorkflowStatus) -> Job:
         started_at=_seconds(row.dequeued_at),
         finished_at=_seconds(row.completed_at),
         reported_at=float(attributes.get("told_at", 0.0)),
+        rank=max(0, (row.priority or 0) - ORDINARY),
     )
 
 

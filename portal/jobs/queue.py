@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from avatars.disk import disk_full_explained, require_room
@@ -73,6 +74,8 @@ class JobQueue:
         self._max_waiting = max_waiting
         self._keep_free_bytes = keep_free_bytes
         self._listeners: list[Callable[[], object]] = []
+        self._askers: dict[str, str] = {}
+        "address by the id of its job that waits or runs; only in memory, because it is somebody's"
         self._admitting = threading.Lock()
         "held from the look whether there is room until the job is in the store, so that a place is given once"
 
@@ -124,8 +127,11 @@ class JobQueue:
 
     # -- changing
 
-    def submit(self, order: JobOrder) -> Job:
+    def submit(self, order: JobOrder, asker: str = "") -> Job:
         """Let a job wait for the worker, or give back the one that the order joins. The order's upload is moved.
+
+        asker: an address. Jobs of several askers are taken in turn: a first job of somebody never waits for the many of
+        somebody else. Empty for the portal's own, which have their turn as a newcomer's.
 
         Joining takes no place, so it works in a full queue. Raises QueueFull, DiskFull; nothing is left of the upload.
         """
@@ -136,7 +142,9 @@ class JobQueue:
             self._check_room()
             job_id = order.id or _new_id()
             with nullcontext() if order.upload is None else self._taken_over(job_id, order.upload):
-                job = self.store.add(job_id, order)
+                job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order.kind, asker)))
+            if asker:
+                self._askers[job.id] = asker
         self._announce()
         return job
 
@@ -226,6 +234,17 @@ class JobQueue:
         if newest is None or order.joins is Joins.ANY or newest.parameters == order.parameters:
             return newest
         return None
+
+    def _rank_of_next(self, kind: str, asker: str) -> int:
+        """One behind the last job of the same asker, and no better than that of the first in the line.
+
+        So somebody new has the next turn, and nobody who waits is passed by newcomers for ever.
+        """
+        jobs = self.active()
+        self._askers = {job.id: self._askers[job.id] for job in jobs if job.id in self._askers}
+        line = [job for job in jobs if job.kind == kind]
+        own = [job.rank + 1 for job in line if asker and self._askers.get(job.id) == asker]
+        return max(min((job.rank for job in line), default=0), *own, 0)
 
     def _check_room(self) -> None:
         waiting = sum(job.state == "queued" for job in self.active())

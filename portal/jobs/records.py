@@ -55,6 +55,8 @@ class JobOrder:
     id: str = ""
     "where it is always the same job; empty for a fresh one"
     urgent: bool = False
+    rank: int = 0
+    "jobs of a lower rank come first, whenever they were ordered; given by the queue"
     joins: Joins = Joins.NOTHING
 
     @property
@@ -113,6 +115,8 @@ class Job:
     finished_at: float | None
     reported_at: float = 0.0
     "when its worker last reported how far it is"
+    rank: int = 0
+    "as in its order"
 
     @property
     def file_name(self) -> str:

@@ -24,7 +24,9 @@ class JobStore(Protocol):
     """
 
     def add(self, job_id: str, order: JobOrder) -> Job:
-        """Let a job wait for a worker: urgent ones before others, else in order of birth, one kind apart from another.
+        """Let a job wait for a worker, one kind apart from another. The order survives a restart.
+
+        Urgent jobs come before others, then those of a lower rank, then those that were born earlier.
 
         If that id is there already, its job is given back and nothing changes. So it is, where the order joins others,
         with a job that another process has added for the same kind, avatar and backend at the same moment.

@@ -40,6 +40,7 @@ class MemoryStore:
             created_at=self.clock_s(),
             started_at=None,
             finished_at=None,
+            rank=order.rank,
         )
         with self._lock:
             return self._jobs.setdefault(job_id, job)

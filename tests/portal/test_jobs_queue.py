@@ -33,7 +33,7 @@ from portal.jobs.orders import (
     order_of_preset,
 )
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import JobFailure, JobFolders
+from portal.jobs.records import CLIP, PARTS, JobFailure, JobFolders
 from portal.jobs.store import JobStore
 from tests.portal.memory_store import MemoryStore
 
@@ -284,6 +284,32 @@ def test_an_upload_is_not_kept_whatever_refuses_it(
     with pytest.raises(ZeroDivisionError):
         submit_avatar(AvatarLibrary(tmp_path / "avatars"), queue, path, name="Me", file_name="me.png", consent=True)
     assert not path.exists()
+
+
+def ranks(queue: JobQueue, kind: str) -> list[tuple[str, int]]:
+    return [(job.name, job.rank) for job in reversed(queue.list(kind=kind))]
+
+
+def test_jobs_of_several_askers_are_taken_in_turn(queue: JobQueue) -> None:
+    """The first job of somebody comes before the second one of somebody who asked for many before."""
+    queue._max_waiting = 50
+    for name in ("a1", "a2", "a3"):
+        queue.submit(order_of_clip(avatar="me", text=name), "203.0.113.1")
+    queue.submit(order_of_clip(avatar="me", text="b1"), "203.0.113.2")
+    queue.submit(order_of_clip(avatar="me", text="ours"))
+    queue.submit(order_of_parts("me", "Me", "wav2lip96", {}), "203.0.113.1")
+    assert dict(ranks(queue, CLIP)) == {"a1": 0, "a2": 1, "a3": 2, "b1": 0, "ours": 0}
+    assert [rank for _name, rank in ranks(queue, PARTS)] == [0]
+
+
+def test_nobody_who_waits_is_passed_by_newcomers_for_ever(queue: JobQueue) -> None:
+    """Once a second job of somebody has its turn, those who come then are behind what has waited as long."""
+    queue._max_waiting = 50
+    jobs = [queue.submit(order_of_clip(avatar="me", text=f"a{n}"), "203.0.113.1") for n in range(3)]
+    queue.cancel(jobs[0].id)
+    assert queue.submit(order_of_clip(avatar="me", text="b"), "203.0.113.2").rank == jobs[1].rank
+    queue.cancel(jobs[1].id)
+    assert queue.submit(order_of_clip(avatar="me", text="c"), "203.0.113.3").rank == 1
 
 
 def test_another_process_sees_the_same_jobs(tmp_path: Path, library: AvatarLibrary) -> None:
