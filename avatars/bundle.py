@@ -97,6 +97,8 @@ class BundleContents:
     "where it came from: file name, size, frames, consent, licence"
     report: Mapping[str, Any] = field(default_factory=dict)
     "the face report of the preparation"
+    mouth: Mapping[str, Any] = field(default_factory=dict)
+    "how `viseme` draws its mouth, and why (real_mouths.RealMouths.to_json); empty where nobody has looked"
     tensors: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     "'<backend>/<name>' -> array"
     poster: bytes = b""
@@ -257,6 +259,7 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
             "frames": len(offsets) - 1,
             "source": dict(contents.source),
             "report": dict(contents.report),
+            "mouth": dict(contents.mouth),
         }
         (staging / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
         staging.chmod(0o755)

@@ -2,7 +2,7 @@
 
     read_source   decode the upload: a photo as pixels, a clip or a foreign avatar as JPEGs at 25 a second   -> Source
     find_faces    follow the face, choose what is used, make the face report and its strip of pictures      -> Found
-    make_loop     a still comes alive, a clip becomes ping-pong; boxes, poster, preview                     -> Loop
+    make_loop     a still comes alive, a clip becomes ping-pong; boxes, real mouths, poster, preview        -> Loop
     write         the bundle, into the library
 
 `stages` says what they hand to each other and how it is kept: a stage whose result is in the working directory loads
@@ -33,6 +33,7 @@ from avatars.importers.crops import kept_crops
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
 from avatars.preview import encode_preview, make_poster
+from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.source import Upload, counted, decode_source, decoding_limits
 from avatars.stages import (
     FIND_FACES,
@@ -45,8 +46,10 @@ from avatars.stages import (
     Loop,
     Source,
     StillFace,
+    load_mouths,
     poster_file,
     preview_file,
+    save_mouths,
 )
 from avatars.tracking import ping_pong, smooth
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile, stage_output
@@ -115,12 +118,13 @@ def find_faces(work: Path, progress: Progress, analyzers: AnalyzerFactory | None
 
 
 def make_loop(work: Path, progress: Progress) -> Loop:
-    """Make the pictures and boxes of the loop, the poster and the preview."""
+    """Make the pictures and boxes of the loop, the poster and the preview; choose the real mouths of a clip."""
     source, found = Source.load(work), Found.load(work)
     if not (work / MAKE_LOOP).exists():
         with stage_output(work, MAKE_LOOP) as output:
             loop = _loop_of(source, found, output, progress)
             loop.save(output)
+            save_mouths(output, _real_mouths(source, loop, progress))
             poster_file(output).write_bytes(make_poster(decode_jpeg(_most_awake(loop))))
             encode_preview(map(decode_jpeg, loop.jpegs()), preview_file(output))
         progress(1.0)
@@ -135,7 +139,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
     source, found = Source.load(work), Found.load(work)
     loop = Loop.load(work, source, found)
     x0, y0, x1, y1 = loop.boxes[0].tolist()
-    crops = kept_crops(source, found, loop)
+    crops, mouths = kept_crops(source, found, loop), load_mouths(work)
     contents = BundleContents(
         id=source.avatar_id,
         name=source.name,
@@ -149,7 +153,8 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         loop=loop.order,
         source=source_with_agreement(source.facts, found.agreement, crops_kept=bool(crops), masks_kept=len(crops) > 1),
         report=found.report,
-        tensors=crops,
+        mouth=mouths.to_json(),
+        tensors={**crops, **mouths.tensors()},
         poster=poster_file(work / MAKE_LOOP).read_bytes(),
         preview=preview_file(work / MAKE_LOOP),
         networks=source.foreign.networks(),
@@ -257,6 +262,13 @@ def _loop_of_clip(face: ClipFace, frames: FrameFile) -> Loop:
     height, width = decode_jpeg(next(frames.read(first, first + 1))).shape[:2]
     shown = face.shown[first : first + len(landmarks)]
     return Loop(landmarks, _boxes(landmarks, width, height), order, first, width, height, frames, shown)
+
+
+def _real_mouths(source: Source, loop: Loop, progress: Progress) -> RealMouths:
+    if source.kind == "still":
+        return RealMouths.none(STILL)
+    pictures = map(decode_jpeg, counted(loop.jpegs(), len(loop.boxes), progress))
+    return find_real_mouths(loop.landmarks, pictures)
 
 
 def _boxes(landmarks: FloatArray, width: int, height: int) -> npt.NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
     Source   of read_source/: source.json; a photo (PhotoFile) or a clip (FrameFile); what a foreign avatar came with
     Found    of find_faces/: report.json and its strip; picture.npy, landmarks.npy, closed.npy of a still, or track.npz
-    Loop     of make_loop/: loop.npz, poster.jpg, preview.mp4, and the frames of a still
+    Loop     of make_loop/: loop.npz, mouths.npz, poster.jpg, preview.mp4, and the frames of a still
 
 A stage's directory is its checkpoint: `workspace.stage_output` lets it appear whole or not at all, and a stage whose
 directory is there does nothing. That holds in a job and on the command line alike. The job queue notes finished steps
@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from avatars.real_mouths import NOT_LOOKED_AT, RealMouths
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile, read_json, write_json
 
 __all__ = [
@@ -34,8 +35,10 @@ __all__ = [
     "Loop",
     "Source",
     "StillFace",
+    "load_mouths",
     "poster_file",
     "preview_file",
+    "save_mouths",
 ]
 
 ImageArray = npt.NDArray[np.uint8]
@@ -56,6 +59,7 @@ _CLOSED: Final = "closed.npy"
 _LANDMARKS: Final = "landmarks.npy"
 _TRACK: Final = "track.npz"
 _LOOP: Final = "loop.npz"
+_MOUTHS: Final = "mouths.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +240,20 @@ class Loop:
         else:
             frames, shown = FrameFile(work / MAKE_LOOP), np.arange(len(landmarks))
         return cls(landmarks, boxes, order, first, width, height, frames, shown)
+
+
+def save_mouths(directory: Path, mouths: RealMouths) -> None:
+    """Into the directory of make_loop."""
+    np.savez(directory / _MOUTHS, why_not=np.array(mouths.why_not), exemplars=mouths.exemplars, skin=mouths.skin)
+
+
+def load_mouths(work: Path) -> RealMouths:
+    """A preparation that an older version has begun has none, which is no fault."""
+    file = work / MAKE_LOOP / _MOUTHS
+    if not file.exists():
+        return RealMouths.none(NOT_LOOKED_AT)
+    with np.load(file) as kept:
+        return RealMouths(str(kept["why_not"]), kept["exemplars"], kept["skin"])
 
 
 def poster_file(directory: Path) -> Path:

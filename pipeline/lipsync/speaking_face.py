@@ -26,6 +26,7 @@ from avatars.geometry import (
 from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening, MouthPalette
 from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
 from pipeline.lipsync.warp import ChartGrid, MouthWarp
+from pipeline.types import FacePatch
 
 __all__ = ["SpeakingFace"]
 
@@ -121,6 +122,11 @@ class SpeakingFace:
             self._rows,
         )
         return self._warp.nbytes + self._kept_bytes + sum(array.nbytes for array in arrays)
+
+    def patch(self, frame_index: int, parameters: npt.NDArray[np.floating], activity: float) -> FacePatch:
+        """What draw() gives, ready to be pasted into the frame."""
+        x0, y0, x1, y1 = (int(edge) for edge in self.bundle.boxes[frame_index])
+        return FacePatch(self.draw(frame_index, parameters, activity), (x0, y0, x1, y1), self.bundle.mask(frame_index))
 
     def draw(self, frame_index: int, parameters: npt.NDArray[np.floating], activity: float) -> Image:
         """The frame's box, uint8 RGB, speaking `parameters` (8,); the untouched pixels where activity is 0."""

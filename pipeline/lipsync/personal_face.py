@@ -1,0 +1,342 @@
+"""One avatar that speaks with real mouths of its person, cut from the clip that it was made of.
+
+What is said decides how far a mouth is open and how wide it is, mapped onto the range of this person. The exemplars
+that fit best are moved onto the lip shape that goes with it and pasted into the frame by its head pose, in the light of
+the frame.
+
+Everything about a picture follows from its own parameters and its own frame: nothing is remembered from one picture to
+the next. So sessions share this, and what is streamed is what is rendered offline. As the mouth moves, one exemplar
+gives way to the next smoothly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import AvatarBundle
+from avatars.geometry import CHIN_TIP, LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_LIP_INNER, UPPER_LIP_OUTER
+from avatars.mouth_chart import POINTS, MouthChart, affine, opening_of, places, width_of
+from avatars.real_mouths import CHART_IOD, EXEMPLARS, SKIN
+from models.visemes import MOUTH_SHAPES, VISEMES
+from pipeline.lipsync.mouth_shape import MouthShape, positions, smoothstep
+from pipeline.types import FacePatch
+
+__all__ = ["MouthPose", "PersonalFace"]
+
+Array = npt.NDArray[np.float64]
+Field = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+_SHUT_IOD = 0.012
+"a mouth that is asked to open less is shut"
+_WIDEST = 1.1
+"mouths open by this much more than the clip shows, at most"
+_PAUSES_IOD = 0.015
+"real mouths that are open less count as shut: they say nothing about how far the person opens it to speak"
+_WIDTH_MARGIN_IOD = 0.03
+_OWN_SHAPE = 0.35
+"part of an exemplar's own shape in what is drawn"
+_STRETCH = 1.3
+"an opening is that of the exemplar up to this factor, because teeth stretch with it"
+_RATIO_FREE, _RATIO_COST = 0.2, 6.0
+"a shut mouth pulled open shows lip where the mouth should be, so exemplars of another opening are dear"
+_WIDTH_COST = 0.5
+_POSE_COST, _POSE_DEG = 0.5, 6.0
+_LEAST_SHARE = 0.08
+"an exemplar that would show less is left out"
+_ACTIVITY_FULL = 0.3
+"activity from which nothing of the frame's own mouth shows"
+
+_CELL_IOD = 1 / 18
+_STIFFNESS = 2e-4
+"regularisation of the spline, in the kernel's unit (IOD squared)"
+_HALF_WIDTH_IOD, _ABOVE_IOD = 0.47, 0.27
+"of the ellipse that is pasted; downwards it ends above the chin"
+_CHIN_KEPT_IOD = 0.04
+_FEATHER_IOD = 0.09
+_CROP_MARGIN_IOD = 0.10
+
+_UPPER_IN, _LOWER_IN = places(UPPER_LIP_INNER), places(LOWER_LIP_INNER)
+_UPPER_OUT, _LOWER_OUT = places(UPPER_LIP_OUTER), places(LOWER_LIP_OUTER)
+_CHIN_POINTS = places((152, 148, 377, 176, 400, 200, 18))
+_BUMP = 1 - np.abs(np.linspace(-1, 1, 11)) ** 2.5
+"how much of an opening each point of a lip takes, from corner to corner"
+_LOWER_TAKES, _LOWER_OUTER_TAKES, _UPPER_OUTER_TAKES, _CHIN_TAKES = 0.75, 0.70, 0.20, 0.45
+
+
+class MouthPose(NamedTuple):
+    """What is asked of a mouth."""
+
+    opening_iod: float
+    width_iod: float
+
+
+class _Share(NamedTuple):
+    exemplar: int
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Exemplar:
+    """One real mouth."""
+
+    pixels: Image
+    "as it was filmed"
+    to_px: Array
+    "(2, 3) chart -> its pixels"
+    points: Array
+    "(m, 2) POINTS in the chart"
+    skin: Field
+
+
+class PersonalFace:
+    """What the viseme backend keeps of an avatar with a personal mouth: 3 to 10 MB."""
+
+    def __init__(self, bundle: AvatarBundle) -> None:
+        self.bundle = bundle
+        chosen = bundle.backend_tensors[EXEMPLARS]
+        self._skin = bundle.backend_tensors[SKIN]
+        self._chart = chart = MouthChart.of(bundle.landmarks)
+        self._exemplars = [self._cut(int(frame)) for frame in chosen]
+        self._opening, self._width = opening_of(chart.points[chosen]), width_of(chart.points[chosen])
+        self._pose = chart.pose[chosen]
+        self._steering = _Steering(chart)
+        self._spline = _Spline(chart.pins)
+        self._alpha = _ellipse(chart)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held now, without the bundle's own tensors."""
+        return self._alpha.nbytes + self._chart.points.nbytes + sum(one.pixels.nbytes for one in self._exemplars)
+
+    def patch(self, frame_index: int, parameters: npt.NDArray[np.floating[Any]], activity: float) -> FacePatch:
+        """The mouth that speaks `parameters` (8,), where it goes in that frame; invisible where activity is 0."""
+        box = self._box(frame_index)
+        to_box = self._chart.to_px[frame_index].copy()
+        to_box[:, 2] -= box[:2]
+        size = (box[2] - box[0], box[3] - box[1])
+        strength = float(smoothstep(activity, 0, _ACTIVITY_FULL))
+        if strength == 0:
+            empty = np.zeros((size[1], size[0]), np.uint8)
+            return FacePatch(np.zeros((*empty.shape, 3), np.uint8), box, empty)
+        wanted = self._steering.pose(parameters)
+        shares = self._shares(wanted, frame_index)
+        target = self._shape(wanted, shares)
+        pixels = self._draw(target, shares, self._skin[frame_index].astype(np.float32), to_box, size)
+        mask = _laid(self._alpha, (1 / self._chart.px_per_iod,) * 2, to_box, size)
+        if strength < 1:
+            mask = np.asarray(cv2.convertScaleAbs(mask, alpha=strength), np.uint8)
+        return FacePatch(pixels, box, mask)
+
+    def _box(self, frame_index: int) -> tuple[int, int, int, int]:
+        corners = affine(self._chart.to_px[frame_index], _corners(0))
+        limits = [self.bundle.width, self.bundle.height]
+        x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(int).tolist()
+        return min(x0, limits[0] - 1), min(y0, limits[1] - 1), max(x1, x0 + 1), max(y1, y0 + 1)
+
+    def _cut(self, frame_index: int) -> _Exemplar:
+        to_px = self._chart.to_px[frame_index].copy()
+        corners = affine(to_px, _corners(_CROP_MARGIN_IOD))
+        limits = [self.bundle.width, self.bundle.height]
+        x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(int)
+        x1, y1 = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(int)
+        pixels = self.bundle.frame(frame_index)[y0:y1, x0:x1].copy()
+        to_px[:, 2] -= [x0, y0]
+        return _Exemplar(pixels, to_px, self._chart.points[frame_index], self._skin[frame_index].astype(np.float32))
+
+    def _shares(self, wanted: MouthPose, frame_index: int) -> list[_Share]:
+        """The exemplars to be shown, and how much of each; one or two.
+
+        The third best has no share. So when the parameters move slowly, the shares do as well, whoever comes next.
+        """
+        ratio = np.abs(np.log((self._opening + 0.015) / (wanted.opening_iod + 0.015)))
+        turned = ((self._pose - self._chart.pose[frame_index]) / _POSE_DEG) ** 2
+        cost = ((self._opening - wanted.opening_iod) / self._steering.opening_spread) ** 2
+        cost += _WIDTH_COST * ((self._width - wanted.width_iod) / self._steering.width_spread) ** 2
+        cost += _POSE_COST * turned.sum(axis=1) + _RATIO_COST * np.maximum(ratio - _RATIO_FREE, 0) ** 2
+        first, second, third = np.argsort(cost)[:3].tolist()
+        lead, follow = (cost[third] - cost[first]) ** 2, (cost[third] - cost[second]) ** 2
+        share = follow / (lead + follow + 1e-12)
+        share = max(0.0, (share - _LEAST_SHARE) / (1 - 2 * _LEAST_SHARE))
+        return [_Share(first, 1 - share), _Share(second, share)] if share > 0 else [_Share(first, 1.0)]
+
+    def _shape(self, wanted: MouthPose, shares: list[_Share]) -> Array:
+        """(m, 2) POINTS in the chart of the mouth to be drawn."""
+        own = np.zeros((len(POINTS), 2))
+        for share in shares:
+            own += share.weight * self._exemplars[share.exemplar].points
+        shape = _OWN_SHAPE * own + (1 - _OWN_SHAPE) * self._steering.shape(wanted)
+        opening, own_opening = wanted.opening_iod, float(opening_of(own))
+        if opening > _SHUT_IOD:
+            opening = min(max(opening, own_opening / _STRETCH), max(own_opening, 0.0) * _STRETCH + 0.008)
+        return _opened(shape, opening)
+
+    def _draw(self, target: Array, shares: list[_Share], skin: Field, to_box: Array, size: tuple[int, int]) -> Image:
+        """uint8 RGB of a box `size` (w, h)."""
+        fields = self._spline.fields(target, [self._exemplars[share.exemplar].points for share in shares])
+        drawn = np.zeros((size[1], size[0], 3), np.uint8)
+        for share, field in zip(shares, fields, strict=True):
+            moved = self._moved(self._exemplars[share.exemplar], field, skin, to_box, size)
+            drawn = moved if share.weight == 1 else np.asarray(cv2.scaleAdd(moved, share.weight, drawn), np.uint8)
+        return drawn
+
+    @staticmethod
+    def _moved(exemplar: _Exemplar, field: Array, skin: Field, to_box: Array, size: tuple[int, int]) -> Image:
+        """A real mouth in a box `size` (w, h), in the light of `skin`; `field`: where in the chart it comes from."""
+        came_from = affine(exemplar.to_px, field).astype(np.float32)
+        x, y = cv2.split(_laid(came_from, (_CELL_IOD, _CELL_IOD), to_box, size))
+        moved = cv2.remap(exemplar.pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        left, top, right, bottom = CHART_IOD
+        cells = ((right - left) / skin.shape[1], (bottom - top) / skin.shape[0])
+        light = _laid(skin - exemplar.skin, cells, to_box, size, centred=True)
+        return np.asarray(cv2.add(moved, light, dtype=cv2.CV_8U), np.uint8)
+
+
+class _Steering:
+    """From mouth parameters to this person's mouth: how far it opens, how wide it is, and what moves along."""
+
+    def __init__(self, chart: MouthChart) -> None:
+        self._generic = MouthShape(chart.rest)
+        self._chart = chart
+        opening, width = opening_of(chart.points), width_of(chart.points)
+        self.opening_spread = float(opening.std()) + 1e-6
+        self.width_spread = float(width.std()) + 1e-6
+        said = [self._measured(shape) for shape in MOUTH_SHAPES]
+        spoken = opening[opening > _PAUSES_IOD]
+        self._gain = float(np.percentile(spoken, 95)) / said[VISEMES.index("aa")].opening_iod
+        self._widest = _WIDEST * float(np.percentile(spoken, 99))
+        narrow, spread = (said[VISEMES.index(name)].width_iod for name in ("ou", "ih"))
+        self._own_narrow, self._own_spread = np.percentile(width, [5, 95]).tolist()
+        self._width_gain = (self._own_spread - self._own_narrow) / max(spread - narrow, 1e-3)
+        self._narrow = narrow
+        self._usual = opening.mean(), width.mean()
+        design = self._design(opening, width)
+        damping = 1e-3 * len(design) * np.diag([0, 1e-2, 1e-2, 1e-2, 1e-2])
+        shapes = chart.points.reshape(len(chart.points), -1)
+        self._shapes = np.linalg.solve(design.T @ design + damping, design.T @ shapes)
+
+    def pose(self, parameters: npt.NDArray[np.floating[Any]]) -> MouthPose:
+        said = self._measured(parameters)
+        opening = min(self._gain * said.opening_iod, self._widest)
+        width = self._own_narrow + self._width_gain * (said.width_iod - self._narrow)
+        low, high = self._own_narrow - _WIDTH_MARGIN_IOD, self._own_spread + _WIDTH_MARGIN_IOD
+        return MouthPose(opening if opening > _SHUT_IOD else 0.0, float(np.clip(width, low, high)))
+
+    def shape(self, wanted: MouthPose) -> Array:
+        """(m, 2) POINTS in the chart: how this person's lips, chin and cheeks lie when a mouth is open like this."""
+        row = self._design(np.array([wanted.opening_iod]), np.array([wanted.width_iod]))
+        return np.asarray((row @ self._shapes).reshape(-1, 2))
+
+    def _measured(self, parameters: npt.NDArray[np.floating[Any]]) -> MouthPose:
+        """Of the mouth that is painted for these parameters."""
+        posed = (self._generic.pose(parameters) - self._chart.origin) @ self._chart.flat.T
+        gap = posed[positions(LOWER_LIP_INNER), 1] - posed[positions(UPPER_LIP_INNER), 1]
+        left, right = posed[positions((61, 291))]
+        return MouthPose(max(0.0, float(gap[3:8].mean())), float(np.linalg.norm(right - left)))
+
+    def _design(self, opening: Array, width: Array) -> Array:
+        o = (opening - self._usual[0]) / self.opening_spread
+        w = (width - self._usual[1]) / self.width_spread
+        return np.column_stack([np.ones_like(o), o, w, o * o, o * w])
+
+
+class _Spline:
+    """Where each place of a moved face comes from: a thin-plate spline (Bookstein 1989) over the chart.
+
+    Tied to the target's points, so that one solution serves all exemplars of a picture.
+    """
+
+    def __init__(self, pins: Array) -> None:
+        left, top, right, bottom = CHART_IOD
+        columns, rows = (int(np.ceil(side / _CELL_IOD)) + 1 for side in (right - left, bottom - top))
+        y, x = np.mgrid[:rows, :columns]
+        self._nodes = np.column_stack([left + _CELL_IOD * x.ravel(), top + _CELL_IOD * y.ravel()])
+        self._shape = (rows, columns, 2)
+        self._pins = pins
+
+    def fields(self, target: Array, sources: list[Array]) -> list[Array]:
+        """For each source (m, 2): chart places (rows, columns, 2) that the nodes come from."""
+        points = np.concatenate([target, self._pins])
+        count = len(points)
+        flat = np.column_stack([np.ones(count), points])
+        system = np.zeros((count + 3, count + 3))
+        system[:count, :count] = _kernel(points, points) + _STIFFNESS * np.eye(count)
+        system[:count, count:], system[count:, :count] = flat, flat.T
+        moves = np.zeros((count + 3, 2 * len(sources)))
+        moves[: len(target)] = np.concatenate([source - target for source in sources], axis=1)
+        weights = np.linalg.solve(system, moves)
+        nodes = np.column_stack([_kernel(self._nodes, points), np.ones(len(self._nodes)), self._nodes])
+        moved = nodes @ weights
+        return [
+            (self._nodes + moved[:, 2 * number : 2 * number + 2]).reshape(self._shape) for number in range(len(sources))
+        ]
+
+
+def _kernel(a: Array, b: Array) -> Array:
+    squared = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
+    squared = np.maximum(squared, 0) + 1e-9
+    return np.asarray(squared * np.log(squared))
+
+
+def _opened(shape: Array, opening_iod: float) -> Array:
+    """The mouth `shape` (m, 2) with its inner lips apart by exactly that much; the lower lip and the chin do most."""
+    out = shape.copy()
+    change = opening_iod - float(opening_of(shape))
+    out[_LOWER_IN, 1] += _LOWER_TAKES * change * _BUMP
+    out[_UPPER_IN, 1] -= (1 - _LOWER_TAKES) * change * _BUMP
+    out[_LOWER_OUT, 1] += _LOWER_OUTER_TAKES * change * _BUMP
+    out[_UPPER_OUT, 1] -= _UPPER_OUTER_TAKES * change * _BUMP
+    out[_CHIN_POINTS, 1] += _CHIN_TAKES * change
+    crossed = np.maximum(out[_UPPER_IN, 1] - out[_LOWER_IN, 1], 0) / 2
+    out[_UPPER_IN, 1] -= crossed
+    out[_LOWER_IN, 1] += crossed
+    return out
+
+
+def _corners(margin: float) -> Array:
+    left, top, right, bottom = CHART_IOD
+    return np.array([[x, y] for x in (left - margin, right + margin) for y in (top - margin, bottom + margin)])
+
+
+def _laid(
+    image: npt.NDArray[Any],
+    cell_iod: tuple[float, float],
+    to_box: Array,
+    size: tuple[int, int],
+    *,
+    centred: bool = False,
+) -> npt.NDArray[Any]:
+    """An image over the chart as it lies in a box of `size` (w, h).
+
+    cell_iod: distance of its pixels, across and down. centred: the first pixel's middle is half a cell inside the
+    chart's corner, otherwise at the corner.
+    """
+    across, down = cell_iod
+    inside = 0.5 if centred else 0.0
+    left, top = CHART_IOD[0] + inside * across, CHART_IOD[1] + inside * down
+    chart = np.array([[across, 0, left], [0, down, top], [0, 0, 1]])
+    return np.asarray(
+        cv2.warpAffine(image, to_box @ chart, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
+def _ellipse(chart: MouthChart) -> Image:
+    """uint8 weight over CHART_IOD of what is pasted, one pixel per pixel of an average frame; 0 on the rim."""
+    left, top, right, bottom = CHART_IOD
+    px = chart.px_per_iod
+    columns, rows = (max(8, round(px * side)) for side in (right - left, bottom - top))
+    y, x = np.mgrid[:rows, :columns]
+    x, y = left + x / px, top + y / px
+    chin = POINTS.index(CHIN_TIP)
+    below = float(np.percentile(chart.points[:, chin, 1], 90)) - _CHIN_KEPT_IOD
+    reach = np.where(y < 0, _ABOVE_IOD, min(below, bottom - 1.5 * _FEATHER_IOD))
+    inside = ((x / _HALF_WIDTH_IOD) ** 2 + (y / reach) ** 2 < 1).astype(np.uint8) * 255
+    feather = max(3, int(_FEATHER_IOD * px))
+    kept = cv2.erode(inside, np.ones((feather, feather), np.uint8))
+    return np.asarray(cv2.GaussianBlur(kept, (0, 0), 0.55 * feather), np.uint8)

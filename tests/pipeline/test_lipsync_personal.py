@@ -1,0 +1,121 @@
+"""Speech drawn with real mouths of the avatar's own clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from talkers import Talker, babble, said
+
+from avatars.bundle import AvatarBundle
+from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.real_mouths import SKIN, RealMouths
+from pipeline.compositing import compose
+from pipeline.lipsync.personal_face import PersonalFace
+from pipeline.lipsync.speaking_face import SpeakingFace
+from pipeline.lipsync.viseme import VisemeLipSync
+from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
+
+pytestmark = pytest.mark.thorough
+
+DARKER = 40
+OF_A_DARK_FRAME = 45
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> AvatarBundle:
+    """A woman who talks; one part of the clip is darker than the rest."""
+    place = tmp_path_factory.mktemp("personal")
+    talker = Talker(place, babble(100))
+    talker.pictures[40:50] = [
+        np.clip(one.astype(int) - DARKER, 0, 255).astype(np.uint8) for one in talker.pictures[40:50]
+    ]
+    return talker.bundle(place / "talker", talker.real_mouths())
+
+
+def drawn(bundle: AvatarBundle, frame: int, name: str, activity: float = 1.0, state: object = None) -> FacePatch:
+    backend = VisemeLipSync()
+    window = FeatureWindow(np.append(said(name), activity).astype(np.float32), 0)
+    return backend.infer([LipSyncRequest(state or backend.prepare(bundle), frame, window, 0.0)])[0]
+
+
+def test_silence_leaves_the_frame_alone(bundle: AvatarBundle) -> None:
+    """Activity 0 gives the frame's own pixels, bit for bit."""
+    for frame in (0, 7, OF_A_DARK_FRAME):
+        assert (compose(bundle.frame(frame), drawn(bundle, frame, "aa", 0.0)) == bundle.frame(frame)).all()
+
+
+def test_lips_shut_and_open_whatever_the_frame_was_saying(bundle: AvatarBundle) -> None:
+    """A face tracker sees p shut over an open mouth and over a closed one, and aa open over both."""
+
+    def gap_seen(picture: np.ndarray) -> float:
+        points = analyzer.analyse(picture)[0].landmarks
+        return float(np.linalg.norm(points[13, :2] - points[14, :2]) / np.linalg.norm(points[33, :2] - points[263, :2]))
+
+    with MediaPipeFaceAnalyzer(tracking=False, max_faces=1) as analyzer:
+        for frame in (0, 5):
+            shut, wide = (compose(bundle.frame(frame), drawn(bundle, frame, name)) for name in ("PP", "aa"))
+            assert gap_seen(shut) < 0.025
+            assert gap_seen(wide) > 0.08
+
+
+def test_a_picture_does_not_depend_on_those_before_it(bundle: AvatarBundle) -> None:
+    """So sessions share an avatar, and what is streamed is what is rendered."""
+    state = VisemeLipSync().prepare(bundle)
+    first = drawn(bundle, 12, "E", state=state)
+    for name in ("aa", "PP", "ou"):
+        drawn(bundle, 30, name, state=state)
+    again = drawn(bundle, 12, "E", state=state)
+    assert (first.pixels == again.pixels).all() and first.box == again.box
+
+
+def test_a_mouth_takes_the_light_of_the_frame(bundle: AvatarBundle) -> None:
+    """Mouths of bright frames pasted into a dark one are dark there: the skin beside the lips hardly changes."""
+    patch = drawn(bundle, OF_A_DARK_FRAME, "E")
+    before, after = bundle.frame(OF_A_DARK_FRAME), compose(bundle.frame(OF_A_DARK_FRAME), patch)
+    left, right = bundle.landmarks[OF_A_DARK_FRAME, [61, 291], :2].astype(int)
+    for x, y in ((left[0] - 8, left[1]), (right[0] + 8, right[1])):
+        beside = np.s_[y - 4 : y + 5, x - 3 : x + 4]
+        assert np.abs(before[beside].mean(axis=(0, 1)) - after[beside].mean(axis=(0, 1))).max() < 0.3 * DARKER
+
+
+def test_only_the_mouth_is_pasted(bundle: AvatarBundle) -> None:
+    """The patch lies in the picture, and its rim is invisible."""
+    patch = drawn(bundle, 20, "aa")
+    x0, y0, x1, y1 = patch.box
+    assert 0 <= x0 < x1 <= bundle.width and 0 <= y0 < y1 <= bundle.height
+    assert patch.mask is not None and patch.mask.max() == 255
+    for rim in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        assert patch.mask[rim].max() == 0
+
+
+def test_speech_begins_without_a_jump(bundle: AvatarBundle) -> None:
+    """At a small activity hardly anything of the drawn mouth shows."""
+    before, begun = bundle.frame(3), compose(bundle.frame(3), drawn(bundle, 3, "aa", 0.02))
+    assert np.abs(before.astype(float) - begun).mean() < 1.0
+
+
+def test_memory_of_an_avatar_is_bounded(bundle: AvatarBundle) -> None:
+    """What is kept of an avatar stays under 10 MB."""
+    state = VisemeLipSync().prepare(bundle)
+    assert isinstance(state, PersonalFace) and state.nbytes < 10 << 20
+
+
+def test_an_avatar_without_real_mouths_speaks_as_before(tmp_path: Path) -> None:
+    """Nothing was chosen, so its own lips are moved and the rest is painted."""
+    talker = Talker(tmp_path, babble(10))
+    plain = talker.bundle(tmp_path / "plain", RealMouths.none("few_open"))
+    face = VisemeLipSync().prepare(plain)
+    assert isinstance(face, SpeakingFace)
+    assert (drawn(plain, 2, "aa").pixels == SpeakingFace(plain).draw(2, said("aa"), 1.0)).all()
+
+
+def test_mouths_that_do_not_fit_the_avatar_are_not_used(tmp_path: Path) -> None:
+    """A folder that was tampered with speaks as before, instead of failing while somebody talks with it."""
+    talker = Talker(tmp_path, babble(40))
+    found = talker.real_mouths()
+    longer = RealMouths("", found.exemplars + np.int32(1000), found.skin)
+    shorter = RealMouths("", found.exemplars, found.tensors()[SKIN][:-1])
+    for name, mouths in (("longer", longer), ("shorter", shorter)):
+        assert isinstance(VisemeLipSync().prepare(talker.bundle(tmp_path / name, mouths)), SpeakingFace)
