@@ -244,6 +244,42 @@ _ROWS = (
     ),
     BackendRow(
         kind="tts",
+        name="xtts",
+        path="pipeline.tts.xtts:Xtts",
+        label=Label("XTTS · a server of your own", "XTTS · 自己的服务"),
+        note=Label(
+            "Text goes to the XTTS server that this page's operator chose.",
+            "文字会发送给本站管理员选定的 XTTS 服务。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
+        name="elevenlabs",
+        path="pipeline.tts.elevenlabs:ElevenLabs",
+        label=Label("ElevenLabs · online: text goes to ElevenLabs", "ElevenLabs · 在线：文字会发送给 ElevenLabs"),
+        note=Label(
+            "Online: text goes to ElevenLabs.",
+            "使用在线语音，文字会发送给 ElevenLabs。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
+        name="azure",
+        path="pipeline.tts.azure:AzureSpeech",
+        label=Label("Azure AI Speech · online: text goes to Microsoft", "Azure 语音 · 在线：文字会发送给微软"),
+        note=Label(
+            "Online: text goes to Microsoft (Azure AI Speech).",
+            "使用在线语音，文字会发送给微软（Azure 语音服务）。",
+        ),
+        online=True,
+        settings=_VOICE_SERVICE,
+    ),
+    BackendRow(
+        kind="tts",
         name="beep",
         path="pipeline.tts.beep:BeepSynthesizer",
         label=Label("Beep · for measuring", "Beep · 测量用"),

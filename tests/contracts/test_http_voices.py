@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -68,12 +69,42 @@ def _is_fish_audio_request(request: web.Request, content: bytes, _voice: str) ->
     )
 
 
+def _is_xtts_request(request: web.Request, _content: bytes, voice: str) -> bool:
+    asked = {"text": TEXT, "speaker_wav": voice, "language": "en"}
+    return (request.method, request.path) == ("GET", "/tts_stream") and dict(request.query) == asked
+
+
+def _is_elevenlabs_request(request: web.Request, content: bytes, voice: str) -> bool:
+    return (
+        (request.method, request.path) == ("POST", f"/v1/text-to-speech/{voice}/stream")
+        and dict(request.query) == {"output_format": "pcm_24000"}
+        and request.headers["xi-api-key"] == "secret"
+        and json.loads(content) == {"text": TEXT, "model_id": "eleven_flash_v2_5"}
+    )
+
+
+def _is_azure_request(request: web.Request, content: bytes, voice: str) -> bool:
+    speak = ElementTree.fromstring(content)
+    (spoken,) = speak
+    return (
+        (request.method, request.path) == ("POST", "/cognitiveservices/v1")
+        and request.headers["Ocp-Apim-Subscription-Key"] == "secret"
+        and request.headers["X-Microsoft-OutputFormat"] == "raw-24khz-16bit-mono-pcm"
+        and request.headers["Content-Type"] == "application/ssml+xml"
+        and speak.attrib["{http://www.w3.org/XML/1998/namespace}lang"] == "en-US"
+        and (spoken.attrib["name"], spoken.text) == (voice, TEXT)
+    )
+
+
 WIRES: dict[str, Wire] = {
     "openai-speech": Wire(lambda _request, _content: pcm_tone(1.0), _is_openai_request),
     "gpt-sovits": Wire(lambda _request, _content: wav_tone(1.0, 32_000), _is_sovits_request),
     "cosyvoice": Wire(lambda _request, _content: pcm_tone(1.0, 22_050), _is_cosyvoice_request),
     "fish-speech": Wire(lambda _request, _content: wav_tone(1.0, 44_100), _is_fish_speech_request),
     "fish-audio": Wire(lambda _request, _content: wav_tone(1.0, 44_100), _is_fish_audio_request),
+    "xtts": Wire(lambda _request, _content: wav_tone(1.0), _is_xtts_request),
+    "elevenlabs": Wire(lambda _request, _content: pcm_tone(1.0), _is_elevenlabs_request),
+    "azure": Wire(lambda _request, _content: pcm_tone(1.0), _is_azure_request),
 }
 
 
@@ -287,3 +318,36 @@ async def test_sound_in_two_channels_is_refused() -> None:
         with pytest.raises(SpeechError, match="mono"):
             await speak(voice)
         await voice.aclose()
+
+
+async def test_text_is_no_markup_for_azure() -> None:
+    """Signs that mean something in SSML are said, not obeyed; options become attributes of its prosody."""
+    text = 'Tom & <voice name="x">Jerry</voice>'
+    async with FakeVoiceService(lambda _request, _content: pcm_tone(0.5)).serving() as service:
+        voice = registry.create("tts", "azure", base_url=service.base_url, api_key="k", options={"rate": '1" x="2'})
+        await speak(voice, text)
+        await voice.aclose()
+    prosody = ElementTree.fromstring(service.requests[0][1])[0][0]
+    assert (prosody.attrib, prosody.text, len(prosody)) == ({"rate": '1" x="2'}, text, 0)
+
+
+async def test_xtts_is_told_the_language_in_its_own_words() -> None:
+    """Chinese is `zh-cn` there; other languages have the code that they have here."""
+    async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
+        voice = registry.create("tts", "xtts", base_url=service.base_url)
+        voice.load()
+        for text in ("你好，很高兴见到你。", "Guten Tag, wie geht es Ihnen heute?"):
+            await speak(voice, text)
+        await voice.aclose()
+    assert [request.query["language"] for request, _content in service.requests] == ["zh-cn", "de"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "lacking"),
+    [("azure", {"api_key": "k"}, "address"), ("azure", {"base_url": "http://x"}, "key"), ("elevenlabs", {}, "key")],
+)
+def test_what_an_online_voice_lacks_is_named(name: str, arguments: dict[str, str], lacking: str) -> None:
+    """Without an address or a key it is not offered, and the page shows the remedy."""
+    with pytest.raises(BackendUnavailable, match=lacking) as caught:
+        registry.create("tts", name, **arguments)
+    assert caught.value.hint

@@ -1,0 +1,49 @@
+"""`azure`: Azure AI Speech, online, with a key of your own.
+
+Format: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-to-speech; SSML goes there, headerless
+16-bit samples of 24 kHz come back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
+
+from pipeline.tts.http_voice import HttpVoice
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["AzureSpeech"]
+
+
+class AzureSpeech(HttpVoice):
+    """A voice is its full name, which begins with its locale. `options` are attributes of the SSML's `prosody`."""
+
+    name = "azure"
+    service_name = "Azure AI Speech"
+    default_voices = ("en-US-AvaMultilingualNeural", "zh-CN-XiaoxiaoMultilingualNeural")
+    needs_key = True
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        locale = "-".join(voice.split("-")[:2])
+        said = escape(text)
+        if self.options:
+            attributes = " ".join(f"{name}={quoteattr(str(value))}" for name, value in self.options.items())
+            said = f"<prosody {attributes}>{said}</prosody>"
+        ssml = (
+            '<speak version="1.0" xmlns="http://www.w3.org/2001/10/synthesis" '
+            f"xml:lang={quoteattr(locale)}><voice name={quoteattr(voice)}>{said}</voice></speak>"
+        )
+        return client.build_request(
+            "POST",
+            f"{self.base_url}/cognitiveservices/v1",
+            headers={
+                "Ocp-Apim-Subscription-Key": self.api_key,
+                "Content-Type": "application/ssml+xml",
+                "X-Microsoft-OutputFormat": "raw-24khz-16bit-mono-pcm",
+                # The service refuses a request without a name.
+                "User-Agent": "vivavoce",
+            },
+            content=ssml.encode(),
+        )

@@ -1,0 +1,45 @@
+"""`xtts`: Coqui's XTTS, served by xtts-api-server. Voices are recordings in the folder of its speakers.
+
+Format: `/tts_stream` of https://github.com/daswer123/xtts-api-server/blob/main/xtts_api_server/server.py; a WAV file of
+24 kHz that comes in pieces. Versions from before its streaming had query parameters are not supported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.text import detect_language
+from pipeline.tts.http_voice import HttpVoice, WavDecoder
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["Xtts"]
+
+
+class Xtts(HttpVoice):
+    """A voice is the name of a speaker on the server: a file or a folder there."""
+
+    name = "xtts"
+    service_name = "The XTTS server"
+    default_url = "http://127.0.0.1:8020"
+    default_voices = ("female",)
+    languages = frozenset(
+        {"ar", "cs", "de", "en", "es", "fr", "hi", "hu", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh"}
+    )
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        language = detect_language(text)
+        return client.build_request(
+            "GET",
+            f"{self.base_url}/tts_stream",
+            params={
+                "text": text,
+                "speaker_wav": voice,
+                "language": "zh-cn" if language == "zh" else language,
+                **self.options,
+            },
+        )
+
+    def decoder(self) -> WavDecoder:
+        return WavDecoder()
