@@ -48,6 +48,10 @@ FIGURES: dict[str, Figure] = {
     "sound_beep_ms": Figure("text sent -> first sound at the client, beep", "ms", 150, peer="1180"),
     "sound_hibari_ms": Figure("text sent -> first sound at the client, hibari", "ms", 300, peer="1180"),
     "silence_ms": Figure("interrupt -> silence at the client", "ms", 150, peer="1430"),
+    "ears_core": Figure("ears of a listening session (canceller, voice activity)", "% core", 3),
+    "heard_ms": Figure(
+        "user stops speaking -> first sound of the answer, without the pause of 200 ms and the recogniser", "ms", 200
+    ),
     "first_picture_ms": Figure("click -> first picture, warm", "ms", 500, peer="1000-4000"),
     "fallback_ms": Figure("click -> first picture by fallback", "ms", 3000, peer="none"),
     "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, median over 60 s without sign", "ms", 40),

@@ -150,6 +150,17 @@ def browser(bench: Bench) -> Iterator[Reading]:
         yield from _both("sound_hibari_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
 
 
+def listening(bench: Bench) -> Iterator[Reading]:
+    """A session that listens, with a recogniser of a declared delay; needs the extra `ears`."""
+    options = [str(bench.seconds), str(bench.rounds), str(bench.data_dir)]
+    command = [sys.executable, "-m", "tests.benchmarks.listening", *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield Reading(FIGURES["ears_core"], found["core_share"])
+    median_ms = statistics.median(found["answers_ms"])
+    yield Reading(FIGURES["heard_ms"], median_ms, f"{found['endpoint_ms']:.0f} ms CPU of it: the end-of-turn network")
+
+
 def lips(_bench: Bench) -> Iterator[Reading]:
     """An independent detector looks at rendered pictures."""
     from tests.benchmarks.lip_sync_accuracy import measure
@@ -214,6 +225,7 @@ MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     renderer,
     neural,
     lips,
+    listening,
     preparation,
     idle,
     speaking,
