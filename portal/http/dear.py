@@ -27,7 +27,8 @@ DEAR: Final = {
 """What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
 five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
 DEAR_AT_A_TIME = 2
-"Over all addresses. Each is made in a thread, and many threads would leave the event loop a small part of a core."
+"""Over all addresses, and one of /healthz, which is quick. Each is made in a thread, and many threads would leave the
+event loop a small part of a core."""
 DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
 "Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
 
@@ -45,20 +46,22 @@ class DearReads:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._places = asyncio.Semaphore(DEAR_AT_A_TIME)
-        self._turns = Turns()
+        self._line = asyncio.Semaphore(DEAR_AT_A_TIME), Turns()
+        self._line_of_health = asyncio.Semaphore(1), Turns()
+        "apart, because a monitor must have its answer also while hundreds wait for the lists"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not price_of(scope):
             await self._app(scope, receive, send)
             return
         address = address_of(scope)
-        if len(self._turns) >= DEAR_WAITING or self._turns.wanted(address) >= DEAR_WAITING_EACH:
+        places, turns = self._line_of_health if path_below(scope) == "/healthz" else self._line
+        if len(turns) >= DEAR_WAITING or turns.wanted(address) >= DEAR_WAITING_EACH:
             await _too_many()(scope, receive, send)
             return
         async with AsyncExitStack() as held:
-            await held.enter_async_context(self._turns.of(address))
-            await held.enter_async_context(self._places)
+            await held.enter_async_context(turns.of(address))
+            await held.enter_async_context(places)
 
             async def sending(message: Message) -> None:
                 await held.aclose()  # it is made: somebody who reads it slowly holds up nobody

@@ -99,3 +99,15 @@ async def test_beyond_the_bound_it_is_refused(monkeypatch: pytest.MonkeyPatch) -
     kitchen.go_on.set()
     await asyncio.gather(*waiting, other)
     assert answer[0]["status"] == 200
+
+
+async def test_a_monitor_does_not_wait_for_the_lists() -> None:
+    """While many addresses wait for lists, somebody who asks for the health is next, one at a time."""
+    kitchen = Kitchen()
+    app = DearReads(kitchen)
+    lists = [asking(app, f"203.0.113.{n + 1}")[0] for n in range(20)]
+    monitors = [asking(app, f"198.51.100.{n + 1}", "/healthz")[0] for n in range(3)]
+    await settle()
+    assert len(kitchen.making) == DEAR_AT_A_TIME + 1 and "198.51.100.1" in kitchen.making
+    kitchen.go_on.set()
+    await asyncio.gather(*lists, *monitors)
