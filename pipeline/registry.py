@@ -117,6 +117,7 @@ _ROWS = (
             "model": "llm_model",
             "system_prompt": "llm_system_prompt",
             "timeout_s": "llm_timeout_s",
+            "tools": "llm_tools",
         },
     ),
     BackendRow(

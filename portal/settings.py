@@ -223,6 +223,9 @@ class Settings(BaseSettings):
     llm_system_prompt: str = Field(
         "", description="instructions to the language model: who the avatar is and how it should answer"
     )
+    llm_tools: Names = Field(
+        (), description="Python functions that the language model may call, as package.module:function"
+    )
     greeting: bool = Field(True, description="let avatars that have a greeting speak it when a session begins")
 
     max_sessions: int = Field(8, ge=1, description="most viewers at one time")

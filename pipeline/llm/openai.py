@@ -12,12 +12,13 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BackendUnavailable, LanguageModelError
 from pipeline.llm.reading import AnswerReader, broken_off
+from pipeline.llm.tools import named_tools
 from pipeline.streams import items_and_pauses
 from pipeline.types import Message
 
@@ -48,6 +49,8 @@ EVENTS = "text/event-stream"
 PASSING = (408, 409, 425, 429)
 """Refusals that say: later. So do all from 500 on."""
 LOGGED_CHARACTERS = 300
+MOST_ROUNDS = 4
+"""So often a model is asked for one answer; before the last time it may ask for calls of tools."""
 _LATER = "Ask again in a moment."
 _OPERATOR = "Tell whoever runs this page; its log says more."
 
@@ -68,8 +71,10 @@ class OpenAILanguageModel:
         system_prompt: str = SYSTEM_PROMPT,
         timeout_s: float = 60.0,
         clock: Clock | None = None,
+        tools: Sequence[str] = (),
     ) -> None:
         """
+        tools: functions that the model may call, as `package.module:function`.
         model: empty for the first one the service names. system_prompt: used unless the messages bring their own.
         timeout_s: longest time in which nothing comes at all, neither words nor thoughts nor signs of life.
 
@@ -86,6 +91,7 @@ class OpenAILanguageModel:
         self._clock = clock or SystemClock()
         self._thinks_first = False  # learnt from its last answer
         self._client: AsyncOpenAI | None = None
+        self._tools = named_tools(self.name, tools)
 
     def load(self) -> None:
         """Import the client (half a second) and make it; connects to nothing yet."""
@@ -113,13 +119,18 @@ class OpenAILanguageModel:
 
         Raises LanguageModelError after the words that came before. Cancelling closes the connection at once.
         """
-        reader = AnswerReader(self._thinks_first)
         said_something = False
-        async with aclosing(self._pieces(reader, messages)) as pieces:
-            async for piece in pieces:
-                said_something = True
-                yield piece
-        self._thinks_first = reader.thought_first
+        conversation = self._conversation(messages)
+        for left in reversed(range(MOST_ROUNDS)):
+            reader = AnswerReader(self._thinks_first)
+            async with aclosing(self._pieces(reader, conversation, calls=left > 0)) as pieces:
+                async for piece in pieces:
+                    said_something = True
+                    yield piece
+            self._thinks_first = reader.thought_first
+            if not (reader.calls and self._tools and left):
+                break
+            conversation = [*conversation, *await reader.calls.answered(self._tools)]
         if not said_something:
             self._log("gave an answer without a word")
             raise LanguageModelError("The language model answered nothing.", _LATER)
@@ -129,7 +140,10 @@ class OpenAILanguageModel:
         if client is not None:
             await client.close()
 
-    async def _pieces(self, reader: AnswerReader, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
+    async def _pieces(
+        self, reader: AnswerReader, conversation: Sequence[dict[str, Any]], *, calls: bool
+    ) -> AsyncGenerator[str, None]:
+        """One answer. calls: the model may ask for calls of tools in it."""
         import httpx2 as httpx
         import openai
 
@@ -143,7 +157,7 @@ class OpenAILanguageModel:
         failure: LanguageModelError | None = None
         try:
             async with (
-                self._asking(messages) as answer,
+                self._asking(conversation, calls) as answer,
                 aclosing(items_and_pauses(answer.aiter_bytes(), patience_s, self._clock)) as chunks,
             ):
                 async for chunk in chunks:
@@ -181,15 +195,18 @@ class OpenAILanguageModel:
             raise failure
 
     @asynccontextmanager
-    async def _asking(self, messages: Sequence[Message]) -> AsyncIterator[httpx.Response]:
+    async def _asking(self, conversation: Sequence[dict[str, Any]], calls: bool) -> AsyncIterator[httpx.Response]:
         """An answer whose body is still to be read."""
         if self._client is None:
             self.load()
         assert self._client is not None
-        model, conversation = await self._model_name(self._client), self._conversation(messages)
+        model = await self._model_name(self._client)
+        offered: dict[str, Any] = {"tools": [tool.offer for tool in self._tools.values()]} if self._tools else {}
+        if offered and not calls:
+            offered["tool_choice"] = "none"  # it has asked often enough: now it has to answer
         completions = self._client.chat.completions.with_streaming_response
         # mypy: the package has a type for each role.
-        async with completions.create(model=model, messages=conversation, stream=True) as answer:  # type: ignore[arg-type]
+        async with completions.create(model=model, messages=conversation, stream=True, **offered) as answer:  # type: ignore[arg-type]
             yield answer.http_response
 
     async def _model_name(self, client: AsyncOpenAI) -> str:
@@ -207,7 +224,7 @@ class OpenAILanguageModel:
         self._first_model = names[0]
         return self._first_model
 
-    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         has_system = any(message.role == "system" for message in messages)
         system = [Message("system", self._system_prompt)] if self._system_prompt and not has_system else []
         return [{"role": message.role, "content": message.content} for message in [*system, *messages]]

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import LanguageModelError
 from pipeline.llm.tokens import SaidWords
+from pipeline.llm.tools import ToolCalls
 
 __all__ = ["MAX_ANSWER_CHARACTERS", "MAX_LINE_BYTES", "AnswerReader", "broken_off", "said_in"]
 
@@ -35,7 +36,8 @@ class AnswerReader:
     """One instance an answer: push() what comes, rest() at its end, which was no true end unless `complete`.
 
     Understands server-sent events with or without blank lines between them, lines of JSON, and one JSON object in the
-    place of a stream. What it does not know (tool calls, usage, thoughts in fields of their own) it passes over.
+    place of a stream. What it does not know (usage, thoughts in fields of their own) it passes over. The calls of tools
+    that the model asks for are in `calls`.
     """
 
     def __init__(self, thinks_first: bool = False, max_characters: int = MAX_ANSWER_CHARACTERS) -> None:
@@ -46,6 +48,7 @@ class AnswerReader:
         "the service said that the answer has ended; it may say more about it"
         self.done = False
         "nothing more will come"
+        self.calls = ToolCalls()
         self._words = SaidWords(thinks_first)
         self._whole = _WholeCharacters()
         self._line: list[bytes] = []  # the parts of a line that has not ended
@@ -147,6 +150,8 @@ class AnswerReader:
         if (problem := _problem_in(event, name)) is not None:
             raise LanguageModelError("The language model failed in the middle of its answer.", _AGAIN, problem)
         self._in_deltas = self._in_deltas or isinstance(_dict(_choice_of(event)).get("delta"), dict)
+        choice = _dict(_choice_of(event))
+        self.calls.push(_dict(choice.get("delta") or choice.get("message")).get("tool_calls"))
         said = self._whole.push(said_in(event, self._in_deltas)[: self._left + 2])
         if len(said) > self._left:
             yield from _in_parts(self._words.push(said[: self._left]) + self._words.finish())

@@ -1,0 +1,145 @@
+"""Python functions that are offered to a language model. What they return goes to the model, and is never spoken.
+
+A function becomes a tool by its name, its docstring and the types of its parameters:
+
+    async def weather(city: str) -> str:
+        '''The weather in a city now.'''
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError, create_model
+
+from models.outside import imported
+from pipeline.errors import BackendUnavailable
+
+__all__ = ["MOST_CALLS", "Tool", "ToolCalls", "named_tools", "tool_of"]
+
+logger = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 10.0
+MOST_RESULT_CHARACTERS = 8000
+MOST_CALLS = 8
+"""Of one answer of the model; what it asks for beyond that is left out."""
+MOST_ARGUMENT_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    name: str
+    description: str
+    schema: dict[str, Any]
+    "JSON schema of the arguments"
+    arguments: TypeAdapter[Any]
+    "checks them"
+    function: Callable[..., Any]
+
+    @property
+    def offer(self) -> dict[str, Any]:
+        """As OpenAI's interface takes it."""
+        told = {"name": self.name, "description": self.description, "parameters": self.schema}
+        return {"type": "function", "function": told}
+
+    async def call(self, arguments: str) -> str:
+        """What the function returns for these arguments (JSON), as text for the model; so is whatever goes wrong.
+
+        A function that is not async runs in a thread; one that takes too long there is left behind.
+        """
+        try:
+            given = dict(self.arguments.validate_json(arguments or "{}"))
+        except ValidationError as error:
+            return f"error: the arguments do not fit: {error.errors(include_url=False, include_input=False)}"
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                if inspect.iscoroutinefunction(self.function):
+                    result = await self.function(**given)
+                else:
+                    result = await asyncio.to_thread(self.function, **given)
+        except TimeoutError:
+            logger.warning("the tool %s took longer than %g s", self.name, CALL_TIMEOUT_S)
+            return "error: it took too long"
+        except Exception:  # other people's function: the conversation goes on without it
+            logger.exception("the tool %s failed", self.name)
+            return "error: it failed"
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+        return text[:MOST_RESULT_CHARACTERS]
+
+
+def tool_of(function: Callable[..., Any]) -> Tool:
+    """Raises TypeError: a parameter has no type, or one that JSON cannot give."""
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        if parameter.annotation is parameter.empty or parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            raise TypeError(f"the parameter {name!r} has no type")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (parameter.annotation, default)
+    model = create_model(function.__name__, **fields)
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
+    return Tool(function.__name__, inspect.getdoc(function) or "", adapter.json_schema(), adapter, function)
+
+
+def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
+    """The functions at these paths, `package.module:function`, by name. Raises BackendUnavailable for this backend."""
+    found = {}
+    for path in paths:
+        try:
+            tool = tool_of(imported(path))
+        except Exception as error:  # other people's module may raise anything
+            reason = f"the tool '{path}' cannot be used: {type(error).__name__}: {error}"
+            raise BackendUnavailable(backend, reason, "Correct llm_tools: package.module:function.") from error
+        found[tool.name] = tool
+    return found
+
+
+@dataclass(slots=True)
+class ToolCalls:
+    """The calls that a model asks for in one answer, put together from the pieces in which they are streamed."""
+
+    _calls: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(call["name"] for call in self._calls.values())
+
+    def push(self, deltas: object) -> None:
+        """`tool_calls` of one event, whatever it is."""
+        for place, delta in enumerate(deltas if isinstance(deltas, list) else ()):
+            index = delta.get("index", place) if isinstance(delta, dict) else None
+            if not isinstance(index, int) or not 0 <= index < MOST_CALLS:
+                continue
+            call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
+            function = delta.get("function")
+            told = {"id": delta.get("id"), **(function if isinstance(function, dict) else {})}
+            for name, known in call.items():
+                piece = told.get(name)
+                if isinstance(piece, str):
+                    call[name] = (known + piece if name == "arguments" else piece or known)[:MOST_ARGUMENT_CHARACTERS]
+
+    async def answered(self, tools: dict[str, Tool]) -> Sequence[dict[str, Any]]:
+        """The messages with which the model is asked again: what it asked for, and what came of each call."""
+        calls = [{**call, "id": call["id"] or f"call_{index}"} for index, call in sorted(self._calls.items())]
+        calls = [call for call in calls if call["name"]]
+        results = await asyncio.gather(*(_result(tools.get(call["name"]), call["arguments"]) for call in calls))
+        asked = [
+            {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+            for call in calls
+        ]
+        told = [
+            {"role": "tool", "tool_call_id": call["id"], "content": result}
+            for call, result in zip(calls, results, strict=True)
+        ]
+        return [{"role": "assistant", "content": None, "tool_calls": asked}, *told]
+
+
+async def _result(tool: Tool | None, arguments: str) -> str:
+    return "error: there is no such tool" if tool is None else await tool.call(arguments)
