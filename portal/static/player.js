@@ -104,6 +104,7 @@ export class Player extends Teller {
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.reporter = undefined;
     this.isMuted = false;
+    this.loudness = 1;
     this.isBlocked = false; // sound waits for a gesture
     this.isAway = false; // the session was ended by the server, and nobody has come back yet
     this.listening = new Listening(
@@ -278,6 +279,12 @@ export class Player extends Teller {
     if (this.media) this.media.muted = muted;
   }
 
+  /** @param {number} volume 0 to 1 */
+  set volume(volume) {
+    this.loudness = volume;
+    if (this.media) this.media.volume = volume;
+  }
+
   /** The sentence that is being heard now, or "". */
   get subtitle() {
     const now = this.mediaNow();
@@ -446,6 +453,7 @@ export class Player extends Teller {
     this.earlierFrames = this.frames;
     this.media = media;
     media.muted = this.isMuted;
+    media.volume = this.loudness;
     this.listening.adopt(media);
     this.lastPictureAt = performance.now();
     media.addEventListener("picture", () => this.seePicture(media));

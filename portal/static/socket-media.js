@@ -119,6 +119,7 @@ export class SocketMedia extends Teller {
     this.hush = null;
     /** @type {GainNode?} */
     this.gain = null;
+    this.loudness = 1;
     /** @type {Source?} */
     this.source = null;
     this.hushes = 0; // that the ring was told
@@ -245,6 +246,12 @@ export class SocketMedia extends Teller {
     return this.skews.medianMs;
   }
 
+  /** @param {number} volume 0 to 1 */
+  set volume(volume) {
+    this.loudness = volume;
+    this.sound(!this.isMuted && !this.isHushing);
+  }
+
   /** @param {boolean} muted */
   set muted(muted) {
     this.isMuted = muted;
@@ -253,7 +260,7 @@ export class SocketMedia extends Teller {
 
   /** @param {boolean} on */
   sound(on) {
-    this.gain?.gain.setTargetAtTime(on ? 1 : 0, this.output.context.currentTime, FADE_S);
+    this.gain?.gain.setTargetAtTime(on ? this.loudness : 0, this.output.context.currentTime, FADE_S);
   }
 
   listenForSound() {

@@ -25,6 +25,7 @@ import { Stage } from "./talk/stage.js";
 import { TalkState } from "./talk/state.js";
 import { liveLine } from "./talk/status.js";
 import { Toast } from "./talk/toast.js";
+import { View } from "./talk/view.js";
 import { Waterfall } from "./talk/waterfall.js";
 import { talk as TEXTS } from "./texts.js";
 
@@ -33,7 +34,7 @@ import { talk as TEXTS } from "./texts.js";
  * @typedef {import("./player.js").Start} Start
  * @typedef {import("./talk/choices.js").Chosen & import("./talk/persona.js").PersonaWish} Engines
  * @typedef {import("./talk/ears.js").EarsWish} EarsWish
- * @typedef {Engines & {avatar?: string, muted?: boolean, ears?: EarsWish}} Wishes
+ * @typedef {Engines & import("./talk/view.js").ViewWish & {avatar?: string, muted?: boolean, ears?: EarsWish}} Wishes
  * @typedef {import("./types/api.d.ts").AvatarView} AvatarView
  * @typedef {import("./types/api.d.ts").Catalogue} Catalogue
  * @typedef {import("./types/api.d.ts").ErrorView} ErrorView
@@ -150,6 +151,11 @@ class TalkTab {
       begun: () => this.showBegun(),
       toast: (text) => this.toast(text),
       note: (error) => this.note(error, "error"),
+    });
+    this.view = new View(this.settings, this.stage.frame, video, {
+      wished: this.wishes,
+      changed: (wish) => this.keepWish(wish),
+      loud: (volume) => (this.player.volume = volume),
     });
     this.mute(this.wishes.muted === true);
     this.bindPage();
@@ -400,6 +406,7 @@ class TalkTab {
     player.on("state", (session) => state.learn({ session, turn: player.turn.state, place: 0 }));
     player.on("firstpicture", ({ transport }) => {
       this.stage.showMedia(transport);
+      this.view.showMedia(transport);
       this.announcer.tell(state.texts["state.listening"]);
     });
     player.on("turn", (turn) => {
@@ -455,6 +462,7 @@ class TalkTab {
     player.on("return", () => void this.start().catch(() => {})); // "ended" tells why
     player.on("ended", (error) => {
       this.stage.showMedia("none");
+      this.view.showMedia("none");
       chat.newSession();
       this.preparation.forget();
       if (!error) return;

@@ -138,6 +138,11 @@ export class WebRtcMedia extends Teller {
     this.video.muted = muted || this.isWithheld;
   }
 
+  /** @param {number} volume 0 to 1; phones may leave it to their own buttons */
+  set volume(volume) {
+    this.video.volume = volume;
+  }
+
   /** Pictures may well come, but nobody is shown them. (A stream that has ended counts as paused in browsers.) */
   get isPaused() {
     return this.video.paused && !this.video.ended;

@@ -84,6 +84,19 @@ MARKUP = f"""
           <p class="vv-told"></p>
           <label><span data-t="voice"></span><select name="voice"></select></label>
           <label><span data-t="lipsync"></span><select name="lipsync"></select></label>
+          <div class="vv-view">
+            <label><span data-t="volume"></span><input type="range" name="volume" min="0" max="100"></label>
+            <label><span data-t="subtitles"></span><select name="subtitles">
+              <option value="off" data-t="subtitles.off"></option>
+              <option value="small" data-t="subtitles.small"></option>
+              <option value="normal" data-t="subtitles.normal" selected></option>
+              <option value="large" data-t="subtitles.large"></option></select></label>
+            <label class="vv-check"><input type="checkbox" name="mirrored"><span data-t="mirrored"></span></label>
+            <div class="vv-row">
+              <button type="button" class="vv-whole" data-t="whole"></button>
+              <button type="button" class="vv-apart" data-t="apart" disabled></button>
+            </div>
+          </div>
           <p class="vv-model"></p>
           <details class="vv-persona">
             <summary data-t="persona"></summary>

@@ -392,7 +392,7 @@ async def test_the_whole_of_the_settings_is_within_the_window(visit: Visitor, wi
     page = await visit(width=width, height=height)
     await page.page.click(".vv-settings > summary")
     await page.page.click(".vv-lacking > summary")
-    panel = await page.page.locator(".vv-panel").bounding_box()
+    panel = await page.page.locator(".vv-settings > .vv-panel").bounding_box()
     assert panel is not None and panel["y"] >= 0 and panel["y"] + panel["height"] <= height
     last = page.page.locator(".vv-lacking li").last
     await last.scroll_into_view_if_needed()
