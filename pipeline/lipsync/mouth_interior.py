@@ -1,12 +1,14 @@
 """What shows between parted lips: teeth, tongue and the dark behind them.
 
-Teeth and tongue are painted once per avatar, in its light, as small textures in the chart (unit IOD); a picture samples
-them where skull and jaw hold them and shades them under the lips.
+Teeth and tongue are painted once per avatar, in its light and as soft as its picture, as small textures in the chart
+(unit IOD). A picture samples them where skull and jaw hold them, and shades them under the lips and towards the corners
+of the mouth, where a row of teeth ends in the dark.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,10 +24,25 @@ Field = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_ENAMEL = np.array([252.0, 240.0, 226.0])
-_GUM = np.array([176.0, 92.0, 88.0])
-_TONGUE = np.array([186.0, 92.0, 90.0])
-_CAVITY = np.array([54.0, 19.0, 18.0])
+
+# Hues of a mouth in white light, as RGB of luminance 1; how light each part is comes from the picture.
+_ENAMEL_HUE = np.array([1.030, 0.994, 0.965])
+_GUM_HUE = np.array([1.52, 0.80, 0.77])
+_TONGUE_HUE = np.array([1.50, 0.80, 0.80])
+_CAVITY_HUE = np.array([1.80, 0.66, 0.62])
+_SHADOW_HUE = np.array([1.62, 0.76, 0.60])
+
+# Luminance of each part: enamel as part of that of the eye whites, the others as part of that of bright skin.
+_ENAMEL_OF_EYE_WHITE = 0.96
+_LEAST_ENAMEL_OF_SKIN, _MOST_ENAMEL_OF_SKIN = 0.62, 1.00
+"eyes may be in shadow or behind dark glasses: enamel is not darker than this part of bright skin"
+_GUM_OF_SKIN, _TONGUE_OF_SKIN, _CAVITY_OF_SKIN = 0.50, 0.60, 0.165
+_SHADOW_LUMA = 0.22
+"what is left of the light in the deepest shadow on teeth and tongue"
+_SKIN_TINTS = 0.18
+"part of the skin's cast that teeth and tongue take: it is the colour of the light, for the most part"
+_FULL_CHROMA = 36
+"largest less smallest channel of skin in a picture of full colour; a tinted or grey picture has less"
 
 # Half an arch of teeth from the middle outwards: width of each tooth as seen from the front, IOD.
 _UPPER_TEETH = (0.084, 0.066, 0.058, 0.046, 0.036)
@@ -37,9 +54,17 @@ _UPPER_EDGE = 0.030
 "the edge of the upper teeth below the seam of the closed lips, IOD"
 _OVERBITE = 0.006
 _TEXTURE_SUPERSAMPLING = 4
-_SHADOW = np.array([0.46, 0.22, 0.17], np.float32)
 _ROUND_SHADES = 0.42
 "part of the light that rounded lips keep from the teeth"
+_ROUND_HIDES_IOD = 0.030
+"how far rounded lips, which come forward, cover the upper teeth"
+_ARCH_STARTS, _ARCH_SHADES = 0.34, 0.80
+"from this part of half the mouth's width outwards, teeth turn away and lose up to this part of the light"
+_TEXTURE_SOFTNESS_PX = 0.45
+"softness (sigma of a Gaussian) that the textures have of themselves"
+_STRONG_EDGES = 95
+"percentile of the gradients in a face that are edges"
+_LARGEST_SOFTNESS_PX = 4.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +75,17 @@ class MouthPalette:
     gum: Array
     tongue: Array
     cavity: Array
+    shadow: Field
+    "factors float32 (3,) of the deepest shadow: red in a mouth, grey in a grey picture"
+    softness_px: float
+    "how soft the picture's edges are: sigma of a Gaussian"
 
     @classmethod
     def in_light_of(cls, frame: Image, landmarks: Array) -> MouthPalette:
-        """Judge the light by the eye whites and the brightest skin: cheeks may be dark while teeth are white."""
+        """Judge the light by eye whites and bright skin: teeth are never whiter than the whites of the eyes.
+
+        Neither is enough by itself: dark skin says little of teeth, and eyes may lie in shadow.
+        """
         height, width = frame.shape[:2]
         face = np.zeros((height, width), np.uint8)
         eyes = np.zeros_like(face)
@@ -62,13 +94,58 @@ class MouthPalette:
         for ring in eye_rings(landmarks):
             cv2.fillPoly(eyes, [ring.round().astype(np.int32)], 255)
         skin = frame[(face > 0) & (eyes == 0)].astype(np.float64)
-        bright = skin[skin @ _LUMA >= np.percentile(skin @ _LUMA, 92)].mean(axis=0) if len(skin) else np.full(3, 200.0)
+        if not len(skin):
+            skin = np.full((1, 3), 180.0)
+        luma = skin @ _LUMA
+        bright = skin[luma >= np.percentile(luma, 92)].mean(axis=0)
+        light = float(max(bright @ _LUMA, 1.0))
         white = frame[eyes > 0].astype(np.float64)
-        eye_white = float(np.percentile(white @ _LUMA, 90)) if len(white) else 0.0
-        light = float(np.clip(max(eye_white, 1.02 * bright @ _LUMA) / 214, 0.30, 1.0))
-        cast = bright / max(bright @ _LUMA, 1.0)
-        tint = 0.88 + 0.12 * cast
-        return cls(np.minimum(_ENAMEL * light * tint, 250), _GUM * light, _TONGUE * light, _CAVITY * light)
+        eye_white = float(np.percentile(white @ _LUMA, 97)) if len(white) else light
+        enamel = max(
+            min(_ENAMEL_OF_EYE_WHITE * eye_white, max(_MOST_ENAMEL_OF_SKIN * light, 0.85 * eye_white)),
+            _LEAST_ENAMEL_OF_SKIN * light,
+        )
+        chroma = float(np.clip(np.median(skin.max(axis=1) - skin.min(axis=1)) / _FULL_CHROMA, 0, 1))
+        tint = 1 + _SKIN_TINTS * chroma * (bright / light - 1)
+
+        def colour(hue: Array, luminance: float) -> Array:
+            in_light = (1 + chroma * (hue - 1)) * tint
+            return np.asarray(np.minimum(luminance * in_light / (in_light @ _LUMA), 250))
+
+        # Gums and tongue follow the teeth, as far as skin is darker than they are.
+        wet = max(light, 0.75 * enamel)
+        return cls(
+            enamel=colour(_ENAMEL_HUE, enamel),
+            gum=colour(_GUM_HUE, _GUM_OF_SKIN * wet),
+            tongue=colour(_TONGUE_HUE, _TONGUE_OF_SKIN * wet),
+            cavity=colour(_CAVITY_HUE, _CAVITY_OF_SKIN * wet),
+            shadow=(_SHADOW_LUMA * (1 + chroma * (_SHADOW_HUE - 1))).astype(np.float32),
+            softness_px=_softness_px(frame, face),
+        )
+
+    def shaded(self, light: Field) -> Field:
+        """Factors (h, w, 3) for light 0..1 (h, w)."""
+        return np.asarray(self.shadow + (1 - self.shadow) * light[..., None], np.float32)
+
+
+def _softness_px(frame: Image, face: Image) -> float:
+    """How soft the sharpest edges of a face are, as the sigma of a Gaussian.
+
+    A blur of known sigma takes more from the gradient of a sharp edge than of a soft one; the ratio of both gradients
+    tells the edge's own sigma (Zhuo & Sim 2011). `face` is a mask, uint8 (h, w).
+    """
+    inner = cv2.erode(face, np.ones((9, 9), np.uint8)) > 0
+    if not inner.any():
+        return 0.0
+    luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    sharp, blurred = _gradient(luma), _gradient(cv2.GaussianBlur(luma, (0, 0), 1.0))
+    edges = inner & (sharp >= np.percentile(sharp[inner], _STRONG_EDGES))
+    ratio = np.maximum(sharp[edges] / np.maximum(blurred[edges], 1e-3), 1.001)
+    return float(min(np.percentile(1 / np.sqrt(ratio**2 - 1), 25), _LARGEST_SOFTNESS_PX))
+
+
+def _gradient(luma: npt.NDArray[Any]) -> Field:
+    return np.asarray(np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -130,7 +207,7 @@ class MouthInterior:
         upper, lower = opening.upper - origin, opening.lower - origin
         shape = (y1 - y0, x1 - x0)
         coverage = _polygon(np.concatenate([upper, lower[::-1]]), shape)
-        blur = max(0.6, 0.006 * opening.px_per_iod)
+        blur = float(np.hypot(max(0.6, 0.008 * opening.px_per_iod), self._palette.softness_px))
         alpha = cv2.GaussianBlur(coverage, (0, 0), blur)[..., None]
         columns, rows = np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32)[:, None]
         below_lip = (rows - _curve(upper, columns)) / np.float32(opening.px_per_iod)
@@ -139,7 +216,7 @@ class MouthInterior:
         colour = self._layers(opening, parameters, shape, origin, below_lip, above_lip)
         if own_teeth is not None:
             pixels, weight = own_teeth
-            shade = _warm(1 - _ROUND_SHADES * float(parameters[3]) * np.ones((1, 1), np.float32))
+            shade = self._palette.shaded(1 - _ROUND_SHADES * float(parameters[3]) * np.ones((1, 1), np.float32))
             colour += (pixels[y0:y1, x0:x1] * shade - colour) * weight[y0:y1, x0:x1, None]
         region = patch[y0:y1, x0:x1].astype(np.float32)
         occlusion = cv2.GaussianBlur(coverage, (0, 0), 3 * blur)[..., None]
@@ -158,28 +235,35 @@ class MouthInterior:
     ) -> Field:
         """Colours (h, w, 3) float32 of cavity, tongue and teeth, from the back to the front, shaded."""
         jaw, _open, _width, rounding, _press, fv, _teeth, tongue = (float(value) for value in parameters)
+        shaded = self._palette.shaded
         drop = JAW_DROP_IOD * jaw
-        edge = _UPPER_EDGE
-        lower_edge = edge - _OVERBITE + drop
-        depth = np.clip(np.minimum(below_lip, above_lip) / 0.07, 0, 1)[..., None].astype(np.float32)
-        colour = self._palette.cavity.astype(np.float32) * (np.float32(1.25) - np.float32(0.75) * depth)
+        edge = _UPPER_EDGE - _ROUND_HIDES_IOD * rounding
+        lower_edge = _UPPER_EDGE - _OVERBITE + drop
+        # The cavity is darkest under the upper teeth: light falls in from above and in front, onto the tongue.
+        depth = np.clip(np.minimum(below_lip, above_lip) / 0.10, 0, 1)[..., None].astype(np.float32)
+        colour = self._palette.cavity.astype(np.float32) * (np.float32(1.45) - np.float32(0.75) * depth)
 
-        raised = 0.045 * jaw + min(1.0, tongue) * (0.55 * drop + 0.030)
-        colour = self._over(colour, self._tongue, lower_edge - raised, opening, shape, origin)
-        lower_light = (1 - 0.3 * jaw) * (0.55 + 0.45 * _ramp(below_lip, 0.0, 0.06))
+        raised = 0.030 + 0.042 * jaw + min(1.0, tongue) * (0.50 * drop + 0.012)
+        # An arch of teeth is round: its sides are farther back and get less light. In units of half the opening.
+        left, right = opening.upper[:, 0].min() - origin[0], opening.upper[:, 0].max() - origin[0]
+        columns = np.arange(shape[1], dtype=np.float32)
+        aside = np.abs(2 * (columns - left) / max(1.0, right - left) - 1)[None]
+        arch = 1 - np.float32(_ARCH_SHADES) * _smooth_ramp(aside, _ARCH_STARTS, 0.98)
+
+        tongue_light = (0.62 + 0.38 * _smooth_ramp(below_lip, 0.02, 0.13)) * (0.45 + 0.55 * arch)
+        colour = self._over(colour, self._tongue, lower_edge - raised, opening, shape, origin, tongue_light)
+        lower_light = (0.80 - 0.25 * jaw) * (0.50 + 0.50 * _ramp(below_lip, 0.0, 0.08)) * arch
         colour = self._over(colour, self._lower, lower_edge, opening, shape, origin, lower_light)
         if tongue > 0.75:  # th: the tip comes forward between the teeth
-            tip = edge - 0.006
-            colour = self._over(
-                colour, self._tongue, tip, opening, shape, origin, opacity=min(1.0, 6 * (tongue - 0.75))
-            )
-        colour *= (0.65 + 0.35 * _ramp(below_lip, 0.0, 0.060))[..., None]
-        light = 0.74 + 0.26 * _ramp(below_lip, -0.006, 0.028)
+            tip = _UPPER_EDGE - 0.006
+            opacity = min(1.0, 6 * (tongue - 0.75))
+            colour = self._over(colour, self._tongue, tip, opening, shape, origin, arch, opacity)
+        light = 0.70 + 0.30 * _smooth_ramp(below_lip, -0.012, 0.032)  # under the upper lip's shadow
         light *= 1 - _ROUND_SHADES * rounding
-        light += (0.92 - light) * fv
-        colour = self._over(colour, self._upper, edge, opening, shape, origin, light)
-        low = 0.84 + 0.16 * _ramp(above_lip, -0.004, 0.018)
-        return np.asarray(colour * _warm(low + (1 - low) * np.float32(0.5 * fv)), np.float32)
+        light += (0.90 - light) * np.float32(fv)
+        colour = self._over(colour, self._upper, edge, opening, shape, origin, light * arch)
+        low = 0.80 + 0.20 * _ramp(above_lip, -0.006, 0.030)
+        return np.asarray(colour * shaded(low + (1 - low) * np.float32(0.5 * fv)), np.float32)
 
     def _over(
         self,
@@ -212,7 +296,7 @@ class MouthInterior:
         )
         if opacity < 1:
             sampled = sampled * np.float32(opacity)
-        front = sampled[..., :3] if light is None else sampled[..., :3] * _warm(light)
+        front = sampled[..., :3] if light is None else sampled[..., :3] * self._palette.shaded(light)
         return np.asarray(below * (1 - sampled[..., 3:]) + front, np.float32)
 
 
@@ -243,9 +327,9 @@ def _ramp(x: Field, low: float, high: float) -> Field:
     return ramp
 
 
-def _warm(light: Field) -> Field:
-    """Factors (h, w, 3) for light 0..1 (h, w): in a mouth the shadows are red, not grey."""
-    return np.asarray(_SHADOW + (1 - _SHADOW) * light[..., None], np.float32)
+def _smooth_ramp(x: Field, low: float, high: float) -> Field:
+    t = _ramp(x, low, high)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _canvas(half_width: float, top: float, bottom: float, density: float) -> tuple[Array, Array, Array]:
@@ -258,10 +342,15 @@ def _canvas(half_width: float, top: float, bottom: float, density: float) -> tup
     return np.asarray(x[None, :]), np.asarray(y[:, None]), from_chart
 
 
-def _texture(colour: Array, alpha: Array, from_chart: Array) -> _Texture:
+def _texture(colour: Array, alpha: Array, from_chart: Array, softness_px: float) -> _Texture:
+    """`softness_px` is that of the picture: teeth that are sharper than their face look pasted in."""
     fine = np.dstack([colour * alpha[..., None], alpha]).astype(np.float32)
     size = (fine.shape[1] // _TEXTURE_SUPERSAMPLING, fine.shape[0] // _TEXTURE_SUPERSAMPLING)
-    return _Texture(np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32), from_chart)
+    pixels = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
+    missing_px = float(np.sqrt(max(softness_px**2 - _TEXTURE_SOFTNESS_PX**2, 0.0)))
+    if missing_px > 0.2:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), missing_px, borderType=cv2.BORDER_CONSTANT)
+    return _Texture(np.asarray(pixels, np.float32), from_chart)
 
 
 def _paint_teeth(
@@ -275,7 +364,7 @@ def _paint_teeth(
 ) -> _Texture:
     """One row of teeth with its gum; their biting edge in the middle is at 0. `hanging`: the upper row."""
     half = sum(widths)
-    margin = 0.012
+    margin = 0.012 + 3 * palette.softness_px / density
     top, bottom = (-tooth_height - 0.05, margin) if hanging else (-margin, tooth_height + 0.03)
     x, y, from_chart = _canvas(half + margin, top, bottom, density)
     inward = -y if hanging else y  # from the biting edge towards the gum
@@ -287,36 +376,40 @@ def _paint_teeth(
     width = np.asarray(widths)[tooth]
     across = 2 * (away - starts[tooth]) / width - 1  # -1 .. 1 over a tooth
     rise = np.asarray(rises)[tooth] + 0.012 * (away / half) ** 2
-    corner = 0.22 * width * np.abs(across) ** 5
+    corner = 0.14 * width * np.abs(across) ** 5
     edge = rise + corner
     gum_line = rise + tooth_height * (0.80 - 0.14 * across**2 - 0.18 * (away / half))
 
     soft = 0.003
     enamel_alpha = smoothstep(inward - edge, -soft, soft)
-    gap = smoothstep((1 - np.abs(across)) * width, 0.0, 0.007)
+    gap = smoothstep((1 - np.abs(across)) * width, 0.0, 0.008)
     round_side = 1 - 0.10 * np.abs(across) ** 3
-    turned_away = 1 - 0.50 * smoothstep(away / half, 0.30, 1.05)
-    lengthwise = 0.93 + 0.07 * smoothstep(inward - rise, 0.0, 0.030) - 0.10 * smoothstep(inward, 0.04, 0.09)
-    shade = _warm((round_side * turned_away * lengthwise * (1.0 if hanging else 0.86)).astype(np.float32))
-    between = np.array([0.72, 0.62, 0.55])
+    turned_away = 1 - 0.45 * smoothstep(away / half, 0.30, 1.05)
+    # The biting edge is thin and lets the dark through; the middle of a tooth is lightest.
+    lengthwise = 0.84 + 0.16 * smoothstep(inward - rise, 0.0, 0.034) - 0.12 * smoothstep(inward, 0.035, 0.085)
+    shade = palette.shaded((round_side * turned_away * lengthwise * (1.0 if hanging else 0.86)).astype(np.float32))
+    between = 1 - 0.55 * (1 - palette.shadow) / (1 - palette.shadow @ _LUMA) * 0.55
     enamel = palette.enamel * shade * (between + (1 - between) * gap[..., None])
     gum = palette.gum * (turned_away * 0.85)[..., None]
     in_gum = smoothstep(inward - gum_line, -0.004, 0.004)[..., None]
     colour = enamel + (gum - enamel) * in_gum
-    ends = smoothstep(half - away, 0.0, 0.05)
+    ends = smoothstep(half - away, 0.0, 0.09)
     foot = 1.0 if hanging else smoothstep(tooth_height + 0.025 - inward, 0.0, 0.02)
-    return _texture(colour, enamel_alpha * ends * foot, from_chart)
+    return _texture(colour, enamel_alpha * ends * foot, from_chart, palette.softness_px)
 
 
 def _paint_tongue(palette: MouthPalette, density: float) -> _Texture:
-    """A tongue seen from the front; the top of its tip is at 0."""
-    half, depth = 0.21, 0.16
-    x, y, from_chart = _canvas(half + 0.02, -0.015, depth, density)
-    crown = 0.035 * (x / half) ** 2 + 0.010 * np.exp(-((x / 0.05) ** 2))
+    """A tongue seen from the front; the top of its tip is at 0. It is wet: two soft glints lie on it."""
+    half, depth = 0.25, 0.20
+    x, y, from_chart = _canvas(half + 0.02, -0.03, depth, density)
+    crown = 0.050 * (x / half) ** 2 + 0.008 * np.exp(-((x / 0.05) ** 2))
     inside = y - crown
-    alpha = smoothstep(inside, -0.006, 0.010) * smoothstep(half - np.abs(x), 0.0, 0.05)
+    alpha = smoothstep(inside, -0.020, 0.030) * smoothstep(half - np.abs(x), 0.0, 0.08)
     alpha = alpha * smoothstep(depth - y, 0.0, 0.04)
-    light = 0.62 + 0.38 * smoothstep(inside, 0.0, 0.045) - 0.18 * smoothstep(inside, 0.06, 0.14)
-    groove = 1 - 0.14 * np.exp(-((x / 0.018) ** 2)) * smoothstep(inside, 0.005, 0.03)
+    light = 0.50 + 0.50 * smoothstep(inside, -0.010, 0.075)
+    groove = 1 - 0.16 * np.exp(-((x / 0.022) ** 2)) * smoothstep(inside, 0.005, 0.04)
     sides = 1 - 0.30 * (x / half) ** 2
-    return _texture(palette.tongue * (light * groove * sides)[..., None], alpha, from_chart)
+    glint = 0.22 * np.exp(-(((np.abs(x) - 0.055) / 0.028) ** 2) - ((inside - 0.042) / 0.012) ** 2)
+    colour = palette.tongue * (light * groove * sides)[..., None]
+    colour = colour + (palette.enamel - colour) * glint[..., None]
+    return _texture(colour, alpha, from_chart, palette.softness_px)

@@ -39,6 +39,8 @@ _ANCHORS = (*SKULL, *NOSE_BASE, 132, 361, 58, 288, 61, 291, 61, 291, 0, 37, 267,
 _UPPER, _LOWER = positions(UPPER_LIP_INNER), positions(LOWER_LIP_INNER)
 _OPEN_SMILE_IOD = 0.03
 "a face at rest that shows this much between its lips keeps its own teeth"
+_TEETH_LIGHT, _TEETH_COLOUR, _TEETH_SHARE = 0.72, 0.36, 0.35
+"what is as light as this part of painted enamel and less saturated than this counts as tooth, if it fills this share"
 _STEADY_IOD = 0.012
 "standard deviation of the opening below which a clip is of a person who does not talk"
 _REST = 1 / 256
@@ -78,7 +80,7 @@ class SpeakingFace:
         rest = np.median(canonical[most_closed], axis=0)
         self._shape = MouthShape(rest)
         self._openness = smoothstep(gaps, 0.011, 0.043)
-        self._keeps_teeth = bool(np.median(gaps) > _OPEN_SMILE_IOD and gaps.std() < _STEADY_IOD)
+        steady_smile = bool(np.median(gaps) > _OPEN_SMILE_IOD and gaps.std() < _STEADY_IOD)
 
         anchors = list(_ANCHORS)
         self._cameras = np.stack([fit_affine_camera(rest[anchors], points[anchors]) for points in in_box])
@@ -101,6 +103,7 @@ class SpeakingFace:
 
         seam = chart[_UPPER]
         self._palette = MouthPalette.in_light_of(bundle.frame(0), landmarks[0])
+        self._keeps_teeth = steady_smile and self._shows_teeth(bundle.frame(0), landmarks[0])
         self._interior = MouthInterior(self._palette, seam, float(self._scales.max()))
         self._window = _window(self._width, self._height)
         y, x = np.mgrid[: self._height, : self._width].astype(np.float32)
@@ -240,6 +243,18 @@ class SpeakingFace:
             self._kept[frame_index] = region
             self._kept_bytes += region.nbytes
         return region
+
+    def _shows_teeth(self, frame: Image, landmarks: Array) -> bool:
+        """Whether what lies between the lips of the frame is teeth: light and with little colour, unlike a tongue."""
+        mask = np.zeros(frame.shape[:2], np.uint8)
+        ring = landmarks[[*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]], :2]
+        cv2.fillPoly(mask, [np.round(ring * 16).astype(np.int32)], 255, shift=4)
+        inside = frame[mask > 0].astype(np.float64)
+        if not len(inside):
+            return False
+        colour = (inside.max(axis=1) - inside.min(axis=1)) / np.maximum(inside.max(axis=1), 1)
+        light = inside.mean(axis=1) > _TEETH_LIGHT * self._palette.enamel.mean()
+        return bool((light & (colour < _TEETH_COLOUR)).mean() > _TEETH_SHARE)
 
     def _own_teeth(self, frame_index: int) -> Field:
         mask = np.zeros((self._height, self._width), np.uint8)

@@ -1,0 +1,91 @@
+"""The inside of a photographed mouth has the light, the colours and the softness of its picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from portraits import portrait
+
+from avatars.geometry import LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings
+from models.visemes import MOUTH_SHAPES, VISEMES
+from pipeline.lipsync.mouth_interior import MouthPalette
+from pipeline.lipsync.speaking_face import SpeakingFace
+from tests.benchmarks.still_sheets import still_avatar
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def palette(name="woman", change=lambda picture: picture):
+    picture, landmarks = portrait(name, 512)
+    return MouthPalette.in_light_of(change(picture), landmarks.astype(np.float64))
+
+
+def blurred(picture):
+    return cv2.GaussianBlur(picture, (0, 0), 2.5)
+
+
+def grey(picture):
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+@pytest.mark.parametrize("name", ["woman", "man", "astronaut"])
+def test_teeth_are_not_whiter_than_the_whites_of_the_eyes(name):
+    """Enamel is darker than the lightest pixels of the eyes, and lighter than gums, tongue and the cavity."""
+    picture, landmarks = portrait(name, 512)
+    eyes = np.zeros(picture.shape[:2], np.uint8)
+    for ring in eye_rings(landmarks):
+        cv2.fillPoly(eyes, [ring.round().astype(np.int32)], 1)
+    found = palette(name)
+    assert found.enamel @ LUMA < np.percentile(picture[eyes > 0] @ LUMA, 97)
+    assert found.cavity @ LUMA < found.gum @ LUMA < found.tongue @ LUMA < found.enamel @ LUMA
+
+
+def test_teeth_get_darker_with_the_picture():
+    """A picture with half of the light gives teeth with about half of it."""
+    bright, dark = palette().enamel @ LUMA, palette(change=lambda picture: picture // 2).enamel @ LUMA
+    assert dark == pytest.approx(0.5 * bright, rel=0.05)
+
+
+def test_a_grey_picture_has_a_grey_mouth():
+    """No part of a mouth in a black-and-white picture has any colour, and one in colour has."""
+    found, coloured = palette("astronaut", grey), palette("astronaut")
+    for part in ("enamel", "gum", "tongue", "cavity", "shadow"):
+        assert np.ptp(getattr(found, part)) < 1e-6 * max(1.0, getattr(found, part).max())
+        assert np.ptp(getattr(coloured, part)) > 0.05
+
+
+def test_the_softness_of_a_picture_is_measured():
+    """A picture blurred by 2.5 px reads as about that soft; the picture itself as sharp."""
+    assert palette().softness_px < 1.0
+    assert palette(change=blurred).softness_px == pytest.approx(2.5, abs=0.6)
+
+
+def test_teeth_are_as_soft_as_their_picture(tmp_path):
+    """The strongest edges of an open mouth are far weaker in a blurred picture."""
+    edges = {}
+    for name, change in (("sharp", lambda picture: picture), ("soft", blurred)):
+        picture, landmarks = portrait("woman", 512)
+        face = SpeakingFace(still_avatar(tmp_path / name, change(picture), landmarks))
+        patch = face.draw(0, MOUTH_SHAPES[VISEMES.index("E")], 1.0)
+        x, y = (landmarks[13, :2] - face.bundle.boxes[0, :2]).astype(int)
+        mouth = (patch[y - 10 : y + 30, x - 30 : x + 30] @ LUMA).astype(np.float32)
+        edges[name] = np.percentile(np.abs(cv2.Laplacian(mouth, cv2.CV_32F)), 95)
+    assert edges["soft"] < 0.6 * edges["sharp"]
+
+
+def test_only_teeth_are_kept_as_own_teeth(tmp_path):
+    """The teeth of a smile stay when the mouth opens; a tongue in the same place is painted anew."""
+    picture, landmarks = portrait("astronaut", 512)
+    ring = landmarks[[*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]], :2].round().astype(np.int32)
+    tongue = cv2.fillPoly(picture.copy(), [ring], (150, 78, 70))
+    x, y = ((landmarks[13, :2] + landmarks[14, :2]) / 2).astype(int)
+    kept = {}
+    for name, source in (("teeth", picture), ("tongue", tongue)):
+        face = SpeakingFace(still_avatar(tmp_path / name, source, landmarks))
+        x0, y0 = face.bundle.boxes[0, :2]
+        patch = face.draw(0, MOUTH_SHAPES[VISEMES.index("aa")], 1.0).astype(int)
+        middle = np.s_[y - y0 - 1 : y - y0 + 2, x - x0 - 3 : x - x0 + 4]
+        original = source[y - 1 : y + 2, x - 3 : x + 4].astype(int)
+        kept[name] = np.abs(patch[middle] - original).mean()
+    assert kept["teeth"] < 0.5 * kept["tongue"]
