@@ -243,7 +243,7 @@ class Session:
                 self._post(NOTHING_SAID)
                 self._react(self._barge_in.no_words(newest=busy))
                 if busy:
-                    self._post(NoticeEvent("ears_busy", "Too many people speak at one time.", "Say it again."))
+                    self._post(NoticeEvent("ears_busy", "What was said before is still being recognised.", "Say it again in a moment."))
             case Failed(error):
                 self._next_speech_ended_s()
                 self._post(NOTHING_SAID)

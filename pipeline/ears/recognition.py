@@ -30,7 +30,7 @@ class Recognition:
     async def transcribe(self, samples: FloatArray, language: str | None) -> Transcript:
         """Raises EarsBusy, RecognitionError."""
         if self._waiting >= MOST_WAITING:
-            raise EarsBusy("Too many people are speaking to this portal at one time.", "Say it again in a moment.")
+            raise EarsBusy("What was said before is still being recognised.", "Say it again in a moment.")
         self._waiting += 1
         try:
             await self._places.acquire()

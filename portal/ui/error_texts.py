@@ -108,7 +108,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.recognition_failed": "请再说一遍，或改为打字。",
         "error.heard_by_service": "您说的话会发送给本站管理员选定的识别服务。",
         "hint.heard_by_service": "如果不希望这样，请改为打字。",
-        "error.ears_busy": "同时说话的人太多，没能听清您说的话。",
+        "error.ears_busy": "前面的话还在识别，这句没能听到。",
         "hint.ears_busy": "请稍后再说一遍，或改为打字。",
         "error.session_closed": "会话已经结束。",
         "hint.session_closed": "请点击“开始”，重新开始会话。",
