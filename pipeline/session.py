@@ -58,6 +58,7 @@ ONCE = frozenset({"heard_by_service", "language_not_supported", "voice_replaced"
 CUT_MARK = " …"
 """Ends what the history keeps of an answer that was interrupted."""
 NOTHING_SAID = TranscriptEvent("", final=True, language="")
+EARS_BUSY = NoticeEvent("ears_busy", "What was said before is still being recognised.", "Say it again in a moment.")
 LONGEST_DELAY_S = 5.0
 """The page's ring holds no more sound than that, and jitter buffers hold less."""
 MOST_UTTERANCES = 16
@@ -243,7 +244,7 @@ class Session:
                 self._post(NOTHING_SAID)
                 self._react(self._barge_in.no_words(newest=busy))
                 if busy:
-                    self._post(NoticeEvent("ears_busy", "What was said before is still being recognised.", "Say it again in a moment."))
+                    self._post(EARS_BUSY)
             case Failed(error):
                 self._next_speech_ended_s()
                 self._post(NOTHING_SAID)
