@@ -57,6 +57,9 @@ async def upload(page: Page, file: Path, name: str) -> None:
     await form.locator("[type=submit]").click()
 
 
+SCRIPTS_ARE_THERE = """Promise.all(
+    ["talk", "avatars", "studio", "jobs"].map((tab) => customElements.whenDefined(`vivavoce-${tab}`))
+).then(() => true)"""
 TALK_BOXES = """() => [...document.querySelectorAll("vivavoce-talk, vivavoce-talk *")]
     .filter((part) => !part.matches(".vv-log *, .vv-state, #vv-status")) // those say something new by themselves
     .map((part) => [part.className, part.getBoundingClientRect().toJSON()])"""
@@ -78,7 +81,7 @@ async def test_looking_at_the_other_tabs_leaves_talk_as_it_was(page: Page) -> No
 
 async def test_a_tab_first_opened_while_the_server_is_away_comes_alive(page: Page) -> None:
     """What the tab needs is there already; what it lists comes when the server is back."""
-    await page.wait_for_selector("vivavoce-talk")
+    await page.evaluate(SCRIPTS_ARE_THERE)
     await page.route("**/*", lambda route: route.abort())
     for tab in TABS[1:]:
         await show(page, tab)

@@ -80,7 +80,7 @@ async def test_it_can_have_the_chat_beside_it(one_chromium: Chromium, portal: Po
         await page.wait_for_function("() => vivavoce.stats().state === 'live'")
         frame, chat = [await page.locator(one).bounding_box() for one in (".vv-frame", ".vv-chat")]
         assert frame is not None and chat is not None and chat["x"] >= frame["x"] + frame["width"] - 1
-        await page.fill("textarea", "Hello there")
+        await page.fill(".vv-composer textarea", "Hello there")
         await page.keyboard.press("Enter")
         await page.wait_for_function("() => vivavoce.stats().turnState === 'speaking'")
 
