@@ -69,7 +69,7 @@ def test_an_avatar_is_opened_once_while_it_is_in_use(library, make_bundle):
     assert library.open("test") is bundle
     del bundle
     gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, AvatarBundle) and one.path.name == "test"]
+    assert not [one for one in gc.get_objects() if type(one) is AvatarBundle and one.path.name == "test"]
     assert library.open("test").frame(0).shape == (128, 96, 3)
 
 
