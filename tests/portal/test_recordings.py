@@ -40,7 +40,8 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 @pytest.fixture
 async def recordings(room: Room, tmp_path: Path) -> AsyncIterator[Recordings]:
-    kept = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0, recording_longest_s=60), room.clock)
+    """On a clock of their own: the room waits for threads only while nothing but the playout sleeps on its clock."""
+    kept = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0, recording_longest_s=60), ManualClock())
     await kept.start()
     yield kept
     await kept.aclose()
