@@ -10,18 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from avatars.bundle import AvatarBundle
-from models.errors import VivavoceError
 from pipeline.channel import Channel
-from pipeline.ears.barge_in import Avatar, BargeIn, Reaction
-from pipeline.ears.canceller import WebRtcCanceller
-from pipeline.ears.ears import Ears
-from pipeline.ears.events import Failed, Heard, NoWords, SpeechBegan, SpeechEnded, SpeechGoesOn, Words
 from pipeline.ears.hearing import Hearing
-from pipeline.ears.reference import EchoReference
-from pipeline.errors import AskedTooOften, BackendUnavailable, BadRequest, SessionClosed
+from pipeline.errors import AskedTooOften, BadRequest, SessionClosed
 from pipeline.history import Exchange, History
 from pipeline.interfaces import Output, Transport
 from pipeline.ledger import TurnLedger
+from pipeline.listening import Listening
 from pipeline.llm.openai import SYSTEM_PROMPT
 from pipeline.metrics import EngineMetrics, Losses, TurnTimes
 from pipeline.playout import Playout
@@ -31,9 +26,6 @@ from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
     CutEvent,
-    EarsEvent,
-    EarsState,
-    ErrorEvent,
     FloatArray,
     ListenMode,
     MediaFrame,
@@ -41,7 +33,6 @@ from pipeline.types import (
     MetricsEvent,
     NoticeEvent,
     SessionEvent,
-    TranscriptEvent,
     TurnEvent,
     TurnState,
 )
@@ -57,12 +48,8 @@ ONCE = frozenset({"heard_by_service", "language_not_supported", "voice_replaced"
 """Notices that stay true for a session: told once, not with each sentence or turn."""
 CUT_MARK = " …"
 """Ends what the history keeps of an answer that was interrupted."""
-NOTHING_SAID = TranscriptEvent("", final=True, language="")
-EARS_BUSY = NoticeEvent("ears_busy", "What was said before is still being recognised.", "Say it again in a moment.")
 LONGEST_DELAY_S = 5.0
 """The page's ring holds no more sound than that, and jitter buffers hold less."""
-MOST_UTTERANCES = 16
-"""Utterances whose end is remembered until their words are there. The ears keep fewer waiting."""
 EVENTS_BOUND = 1000
 """Events that may wait for a listener; beyond it the oldest is forgotten."""
 
@@ -101,16 +88,12 @@ class Session:
         self._context = context
         self._metrics = metrics
         self._losses = Losses(metrics)
-        self._hearing = hearing
-        self._ears: Ears | None = None  # from the first time that somebody switches the microphone on
-        self._last_speech_s = 0.0  # clock time
-        self._speech_ended_s: deque[float] = deque(maxlen=MOST_UTTERANCES)  # of utterances whose words are looked for
-        self._barge_in = BargeIn(hearing.choice.barge_in)
         self._history = History(context.limits.history_characters)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: deque[_Queued] = deque()
         self._wake = asyncio.Event()
         self._ledger: TurnLedger = context.playout.ledger
+        self.listening = Listening(self, context.playout, hearing, context.clock, self._emit)
         self._asked_s = context.clock.now_s()
         self._started: list[_Started] = []  # turns that were started and have not ended, and the last one
         self._tasks: list[asyncio.Task[None]] = []
@@ -139,8 +122,10 @@ class Session:
 
     @property
     def touched_s(self) -> float:
-        """Clock time at which something was last asked for, or being said."""
-        return self._context.clock.now_s() if self._ledger.has_open else self._asked_s
+        """Clock time at which something was last asked for, or being said, or the viewer began to speak."""
+        if self._ledger.has_open:
+            return self._context.clock.now_s()
+        return max(self._asked_s, self.listening.speech_began_s)
 
     def start(self) -> None:
         """Begin playout (idle pictures) and wait for something to say."""
@@ -197,59 +182,14 @@ class Session:
         """
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
-        if mode != "off":
-            recognizer = self._hearing.recognizer()
-            if recognizer.online:
-                self._emit(NoticeEvent("heard_by_service", recognizer.note.en if recognizer.note else ""))
-            if self._ears is None:
-                self._ears = Ears(self._hearing, self._context.clock, self.take_heard, self._echo_canceller())
-                self._ears.start()
-        if self._ears is not None:
-            self._ears.listen(mode, language)
-        if mode == "hold":
-            self._react(self._barge_in.pressed(self._avatar, self._context.clock.now_s()))
-        else:
-            self._barge_in.released(self._context.clock.now_s())
+        self.listening.listen(mode, language)
 
     def hear(self, samples: FloatArray) -> None:
         """The next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ. Dropped while nobody listens.
 
         Never waits, never raises. At most 2 s wait to be looked at; beyond that the oldest is dropped and counted.
         """
-        if self._ears is not None:
-            self._ears.hear(samples)
-
-    def take_heard(self, heard: Heard) -> None:
-        """What the ears report. Words become the next question; speech over the avatar may hold it."""
-        now_s = self._context.clock.now_s()
-        sounded_s = self.playout.sounded_s
-        match heard:
-            case EarsEvent(state):
-                self._post(heard)
-                if state is EarsState.OFF:
-                    self._react(self._barge_in.switched_off())
-            case SpeechBegan():
-                self._asked_s = self._last_speech_s = now_s
-                self._barge_in.speech_began(self._avatar, sounded_s, now_s)
-            case SpeechGoesOn(speech_s):
-                self._last_speech_s = now_s
-                self._react(self._barge_in.speech_goes_on(self._avatar, sounded_s, speech_s, now_s))
-            case SpeechEnded():
-                self._speech_ended_s.append(self._last_speech_s)
-                self._react(self._barge_in.speech_ended(now_s))
-            case Words():
-                self._take_words(heard)
-            case NoWords(busy):
-                self._next_speech_ended_s(newest=busy)
-                self._post(NOTHING_SAID)
-                self._react(self._barge_in.no_words(newest=busy))
-                if busy:
-                    self._post(EARS_BUSY)
-            case Failed(error):
-                self._next_speech_ended_s()
-                self._post(NOTHING_SAID)
-                self._react(self._barge_in.no_words())
-                self._post(ErrorEvent(error.code, error.message, error.hint))
+        self.listening.hear(samples)
 
     def hold(self) -> None:
         """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
@@ -297,7 +237,7 @@ class Session:
                 self._history.answer(started.exchange, played.strip() and played.strip() + CUT_MARK)
             self._post(CutEvent(started.turn.id, len(played.encode("utf-16-le")) // 2))
         self.playout.interrupt()
-        self._barge_in.stopped()
+        self.listening.interrupted()
         self._tell(self._ledger.interrupted())
 
     async def attach(self, transport: Transport) -> None:
@@ -358,7 +298,7 @@ class Session:
             "starved_pictures": playout.starved_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
             "transport": self._transport.name if self._transport else "none",
-            "ears": self._ears.stats() if self._ears else {"mode": "off"},
+            "ears": self.listening.stats(),
         }
 
     async def aclose(self) -> None:
@@ -366,8 +306,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
-        if self._ears is not None:
-            await self._ears.aclose()
+        await self.listening.aclose()
         self.interrupt()
         for task in reversed(self._tasks):
             task.cancel()
@@ -410,57 +349,6 @@ class Session:
         self._tell(events)
         self._wake.set()
         return turn_id
-
-    def _next_speech_ended_s(self, newest: bool = False) -> float | None:
-        """When the person stopped speaking, of the utterance that is reported now: the oldest, unless one is refused at
-        once."""
-        if not self._speech_ended_s:
-            return None
-        return self._speech_ended_s.pop() if newest else self._speech_ended_s.popleft()
-
-    @property
-    def _avatar(self) -> Avatar:
-        if self.playout.sounds:
-            return Avatar.SPEAKING
-        return Avatar.THINKING if self._ledger.has_open else Avatar.SILENT
-
-    def _take_words(self, words: Words) -> None:
-        speech_ended_s = self._next_speech_ended_s() if words.final else None
-        reaction = self._barge_in.words(words.final)
-        if reaction is Reaction.IGNORE:
-            if words.final:
-                self._post(NOTHING_SAID)
-            return
-        self._post(TranscriptEvent(words.text, words.final, words.language))
-        if reaction is not Reaction.ASK:
-            return
-        try:
-            self.say(words.text, speech_ended_s=speech_ended_s)
-        except VivavoceError as error:  # asked too often, say: the viewer is told, as if it had been typed
-            self._post(ErrorEvent(error.code, error.message, error.hint))
-            self.resume()
-
-    def _react(self, reaction: Reaction | None) -> None:
-        """Do what the rules of interruption say about speech; words are _take_words()'s."""
-        match reaction:
-            case Reaction.DUCK:
-                self.playout.duck()
-            case Reaction.FULL_VOLUME:
-                self.playout.full_volume()
-            case Reaction.HOLD:
-                self.hold()
-            case Reaction.RESUME:
-                self.resume()
-
-    def _echo_canceller(self) -> WebRtcCanceller | None:
-        reference = EchoReference(self._context.clock, lambda: self.playout.viewer_delay_s)
-        try:
-            canceller = WebRtcCanceller(reference)
-        except BackendUnavailable as error:  # the viewer's browser has one of its own
-            logger.warning("The avatar may hear itself: %s", error)
-            return None
-        self.add_output(reference)
-        return canceller
 
     async def _converse(self) -> None:
         while True:
@@ -517,7 +405,7 @@ class Session:
 
     def _released(self, frame: MediaFrame) -> None:
         self._tell(self._ledger.released(frame))
-        self._react(self._barge_in.passes(self._context.clock.now_s()))
+        self.listening.time_passes()
 
     def _played_of(self, turn: Turn) -> str:
         """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""

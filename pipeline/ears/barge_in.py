@@ -139,22 +139,25 @@ class BargeIn:
         self._patience_s = LONG_PATIENCE_S if utterance.is_certain else PATIENCE_S
         return self._unduck()
 
-    def words(self, final: bool) -> Reaction | None:
-        """Of the oldest utterance that waits for them or, if they are not final, perhaps of the one that goes on."""
+    def words(self, final: bool) -> tuple[Reaction | None, float | None]:
+        """Of the oldest utterance that waits for them or, if they are not final, perhaps of the one that goes on.
+
+        Returns what to do and, for a question (ASK), the clock time of its last speech; None if that is not known.
+        """
         if not final:
             utterance = self._ended[0] if self._ended else self._open
             if utterance is None:
-                return None
+                return None, None
             if utterance.ignored:
-                return Reaction.IGNORE
+                return Reaction.IGNORE, None
             utterance.has_words = True
             self._patience_s = LONG_PATIENCE_S
-            return None
+            return None, None
         ended = self._ended.popleft() if self._ended else None
         if ended is not None and ended.ignored:
-            return Reaction.IGNORE
+            return Reaction.IGNORE, None
         self._voice = _Voice.FULL
-        return Reaction.ASK
+        return Reaction.ASK, ended.heard_s if ended else None
 
     def no_words(self, newest: bool = False) -> Reaction | None:
         """The oldest utterance that waits for words had none. newest: nobody could look for those of the newest."""

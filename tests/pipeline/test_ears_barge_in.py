@@ -55,7 +55,7 @@ class Room:
         self.end()
 
     def words(self, final: bool = True) -> None:
-        self.note(self.rules.words(final))
+        self.note(self.rules.words(final)[0])
 
     def no_words(self) -> None:
         self.note(self.rules.no_words())

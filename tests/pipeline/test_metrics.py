@@ -64,16 +64,16 @@ async def test_a_spoken_question_counts_from_the_end_of_its_speech(room: Room) -
 
 async def test_what_the_ears_heard_counts_from_the_last_word(room: Room) -> None:
     """The wait for the end of the turn counts too; an utterance that nobody had time for takes no other's times."""
-    room.session.take_heard(SpeechBegan(0.0))
+    room.session.listening.take_heard(SpeechBegan(0.0))
     await room.pass_time(1.0)
-    room.session.take_heard(SpeechGoesOn(1.0))
+    room.session.listening.take_heard(SpeechGoesOn(1.0))
     await room.pass_time(0.6)
-    room.session.take_heard(SpeechEnded())
-    room.session.take_heard(SpeechBegan(1.6))
-    room.session.take_heard(SpeechEnded())
-    room.session.take_heard(NoWords(busy=True))
+    room.session.listening.take_heard(SpeechEnded())
+    room.session.listening.take_heard(SpeechBegan(1.6))
+    room.session.listening.take_heard(SpeechEnded())
+    room.session.listening.take_heard(NoWords(busy=True))
     await room.pass_time(0.2)
-    room.session.take_heard(Words("Hello there my friend.", final=True, language="en"))
+    room.session.listening.take_heard(Words("Hello there my friend.", final=True, language="en"))
     await room.until(done(room, 1))
     assert room.all(MetricsEvent)[0].stages_ms["transcript"] == pytest.approx(800.0)  # type: ignore[union-attr]
 

@@ -73,12 +73,12 @@ async def talking(room: Room) -> Room:
 
 async def speak(room: Room, seconds: float, end: bool = True) -> None:
     """What ears report of so much speech, window by window."""
-    room.session.take_heard(SpeechBegan(room.clock.now_s()))
+    room.session.listening.take_heard(SpeechBegan(room.clock.now_s()))
     for index in range(1, round(seconds / 0.04) + 1):
-        room.session.take_heard(SpeechGoesOn(index * 0.04))
+        room.session.listening.take_heard(SpeechGoesOn(index * 0.04))
         await room.pass_time(0.04)
     if end:
-        room.session.take_heard(SpeechEnded())
+        room.session.listening.take_heard(SpeechEnded())
 
 
 def level_of(frame: MediaFrame) -> float:
@@ -103,7 +103,7 @@ async def test_speech_over_the_avatar_silences_it_and_its_words_are_answered(tal
     assert level_of(frames[3]) == pytest.approx(loud / 4, rel=0.2)
     silent = next(index for index, frame in enumerate(frames) if level_of(frame) == 0)
     assert silent <= 7 and not any(level_of(frame) for frame in frames[silent:])
-    talking.session.take_heard(Words("and what else", final=True, language="en"))
+    talking.session.listening.take_heard(Words("and what else", final=True, language="en"))
     await talking.until(done(talking, turn + 1))
     assert (turn, "interrupted") in talking.states
     transcript = TranscriptEvent("and what else", final=True, language="en")
@@ -124,9 +124,9 @@ async def test_speech_without_words_only_pauses_the_avatar(talking: Room, verdic
     turn = await begun(talking, 24)
     await speak(talking, 0.5)
     if verdict == "no words":
-        talking.session.take_heard(NoWords())
+        talking.session.listening.take_heard(NoWords())
     elif verdict == "failure":
-        talking.session.take_heard(Failed(RecognitionError("It failed.", "Say it again.")))
+        talking.session.listening.take_heard(Failed(RecognitionError("It failed.", "Say it again.")))
     await talking.pass_time(3.0)
     assert [event.held for event in talking.all(HoldEvent)] == [True, False]  # type: ignore[attr-defined]
     await talking.until(done(talking, turn))
@@ -137,7 +137,7 @@ async def test_a_click_does_not_even_pause_it(talking: Room) -> None:
     """A tenth of a second: it is quieter for half a second, and not held."""
     turn = await begun(talking, 16)
     await speak(talking, 0.12)
-    talking.session.take_heard(NoWords())
+    talking.session.listening.take_heard(NoWords())
     await talking.until(done(talking, turn))
     assert talking.all(HoldEvent) == []
     quieter = [frame for frame in talking.transport.frames if frame.turn == turn and level_of(frame) < 0.05]
@@ -149,8 +149,8 @@ async def test_nothing_interrupts_the_first_sound_of_a_session(room: Room) -> No
     await with_word_voice(room)
     turn = await begun(room, 24, seconds=0.2)
     await speak(room, 0.8)
-    room.session.take_heard(Words("w003 w004", final=False, language="en"))
-    room.session.take_heard(Words("w003 w004 w005", final=True, language="en"))
+    room.session.listening.take_heard(Words("w003 w004", final=False, language="en"))
+    room.session.listening.take_heard(Words("w003 w004 w005", final=True, language="en"))
     await room.until(done(room, turn))
     assert [event.text for event in room.all(TranscriptEvent)] == [""]  # type: ignore[attr-defined]
     assert room.all(HoldEvent) == []
@@ -167,11 +167,11 @@ async def test_where_it_is_switched_off_speech_over_the_avatar_is_nobodys(small_
         await with_word_voice(room)
         turn = await begun(room, 24, seconds=2.0)
         await speak(room, 1.0)
-        room.session.take_heard(Words("stop", final=True, language="en"))
+        room.session.listening.take_heard(Words("stop", final=True, language="en"))
         await room.until(done(room, turn))
         await room.pass_time(1.0)
         await speak(room, 1.0)
-        room.session.take_heard(Words("and now", final=True, language="en"))
+        room.session.listening.take_heard(Words("and now", final=True, language="en"))
         await room.until(done(room, turn + 1))
     finally:
         await engine.aclose()
@@ -182,13 +182,13 @@ async def test_an_answer_does_not_begin_while_its_viewer_goes_on_speaking(talkin
     """The first part of what was said is asked; the second part belongs to it, so the model gets both."""
     await speak(talking, 0.4)
     await speak(talking, 0.6, end=False)
-    talking.session.take_heard(Words("what is a", final=True, language="en"))
+    talking.session.listening.take_heard(Words("what is a", final=True, language="en"))
     for index in range(1, 40):
-        talking.session.take_heard(SpeechGoesOn(0.6 + index * 0.04))
+        talking.session.listening.take_heard(SpeechGoesOn(0.6 + index * 0.04))
         await talking.pass_time(0.04)
-    talking.session.take_heard(SpeechEnded())
+    talking.session.listening.take_heard(SpeechEnded())
     assert not any(frame.turn == 2 for frame in talking.transport.frames)
-    talking.session.take_heard(Words("good question", final=True, language="en"))
+    talking.session.listening.take_heard(Words("good question", final=True, language="en"))
     await talking.until(done(talking, 3))
     assert talking.session.history[-2].content == "what is a\n\ngood question"
 
@@ -199,7 +199,7 @@ async def test_words_that_may_not_be_asked_let_the_held_answer_go_on(talking: Ro
         talking.session.say("again")
     await talking.pass_time(1.0)
     await speak(talking, 0.5)
-    talking.session.take_heard(Words("once more", final=True, language="en"))
+    talking.session.listening.take_heard(Words("once more", final=True, language="en"))
     await talking.pass_time(2.0)
     assert [event.code for event in talking.all(ErrorEvent)][-1] == "too_often"  # type: ignore[attr-defined]
     assert not talking.session.playout.holds
@@ -227,7 +227,7 @@ async def test_of_100_interruptions_in_random_places_the_history_keeps_what_was_
         )
         if by_voice:
             talking.session.note_reached(cut / FPS)
-            talking.session.take_heard(Words("stop", final=True, language="en"))
+            talking.session.listening.take_heard(Words("stop", final=True, language="en"))
         talking.session.interrupt()
         sent = len(talking.transport.frames)
         played = sum(1 for frame in talking.transport.frames if frame.turn == turn and frame.number < cut)

@@ -23,7 +23,7 @@ def senses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins that listen to levels, in the place of the networks."""
     for kind, name, stand_in in EARS_STAND_INS:
         replace_backend(monkeypatch, kind, name, f"microphone:{stand_in}")
-    monkeypatch.setattr("pipeline.session.WebRtcCanceller", SameSound)  # it takes out what is loud and no speech
+    monkeypatch.setattr("pipeline.listening.WebRtcCanceller", SameSound)  # it takes out what is loud and no speech
 
 
 @pytest.mark.usefixtures("senses")
@@ -75,10 +75,10 @@ async def test_a_viewer_is_told_once_that_a_service_hears(room: Room, monkeypatc
 
 async def test_what_cannot_be_recognised_is_told(room: Room) -> None:
     """No words, nobody with time, and a failure: each takes back what was shown, and says why where there is a why."""
-    room.session.take_heard(Words("what ti", final=False, language="en"))
-    room.session.take_heard(NoWords())
-    room.session.take_heard(NoWords(busy=True))
-    room.session.take_heard(Failed(RecognitionError("It failed.", "Say it again.")))
+    room.session.listening.take_heard(Words("what ti", final=False, language="en"))
+    room.session.listening.take_heard(NoWords())
+    room.session.listening.take_heard(NoWords(busy=True))
+    room.session.listening.take_heard(Failed(RecognitionError("It failed.", "Say it again.")))
     await room.pass_time(0.04)
     nothing = TranscriptEvent("", final=True, language="")
     assert [event for event in room.told if isinstance(event, TranscriptEvent)] == [
@@ -95,7 +95,7 @@ async def test_what_cannot_be_recognised_is_told(room: Room) -> None:
 async def test_words_too_often_are_refused_as_typed_ones_are(room: Room) -> None:
     """The limit of questions counts spoken ones; the viewer is told and the session goes on."""
     for _ in range(31):
-        room.session.take_heard(Words("again", final=True, language="en"))
+        room.session.listening.take_heard(Words("again", final=True, language="en"))
     await room.pass_time(0.04)
     assert [event.code for event in room.told if isinstance(event, ErrorEvent)] == ["too_often"]
 
