@@ -8,6 +8,7 @@
 
 import { Hush } from "./hush.js";
 import { Skews } from "./skews.js";
+import { SoundTrim } from "./sound-trim.js";
 import { Teller } from "./teller.js";
 
 /**
@@ -44,11 +45,14 @@ export class WebRtcMedia extends Teller {
     this.shown = false; // a picture of it was seen
     this.isMissing = false; // its pictures do not come, or no longer
     this.skews = new Skews(SKEWS_KEPT);
+    this.trim = new SoundTrim();
     this.delayMs = 60; // of the jitter buffer; measured later
     /** @type {Hush?} while sound is held back */
     this.hush = null;
-    /** @type {Inbound | undefined} the last report on pictures */
-    this.before = undefined;
+    /** @type {{audio?: Inbound, video?: Inbound}} the last reports */
+    this.before = {};
+    /** @type {RTCRtpReceiver?} of the avatar's voice */
+    this.voice = null;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.statsTimer = undefined;
     /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -96,6 +100,7 @@ export class WebRtcMedia extends Teller {
     for (const { receiver } of [pictures, sound]) {
       receiver.jitterBufferTarget = 0; // people talk with it: no more delay than the network asks for
     }
+    this.voice = sound.receiver;
     this.sender = sound.sender;
     this.sendSound(this.speech);
     await pc.setLocalDescription(await pc.createOffer());
@@ -281,13 +286,18 @@ export class WebRtcMedia extends Teller {
   }
 
   async readStats() {
+    const { before } = this;
     const { audio, video } = await this.inbound();
     if (!audio || !video || this.closed) return;
-    if (audio.estimatedPlayoutTimestamp && video.estimatedPlayoutTimestamp) {
-      this.skews.add(video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp);
+    this.before = { audio, video };
+    this.delayMs = delayBetween(before.video, video) ?? this.delayMs;
+    if (!audio.estimatedPlayoutTimestamp || !video.estimatedPlayoutTimestamp) return;
+    const skewMs = video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp;
+    this.skews.add(skewMs);
+    const soundDelayMs = delayBetween(before.audio, audio);
+    if (soundDelayMs !== null && this.voice && this.trim.learn(skewMs, soundDelayMs)) {
+      this.voice.jitterBufferTarget = this.trim.targetMs;
     }
-    this.delayMs = delayBetween(this.before, video) ?? this.delayMs;
-    this.before = video;
   }
 
   /** @type {Teller<WebRtcEvents>["tell"]} */
