@@ -27,7 +27,7 @@ from pipeline.drawing import Drawing
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
-from pipeline.retries import asked_again
+from pipeline.retries import asked_again, patience_with_models
 from pipeline.streams import items_and_pauses
 from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.text.apologies import APOLOGIES
@@ -213,7 +213,7 @@ class Turn:
     def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
             return _just(self._utterance.text)
-        return asked_again(self._asked, self._context.clock)
+        return asked_again(self._asked, self._context.clock, patience_with_models)
 
     def _asked(self) -> AsyncGenerator[str, None]:
         deltas = self._context.llm.stream(self._utterance.messages)

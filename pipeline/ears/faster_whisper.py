@@ -6,16 +6,14 @@ by SHA-256, since one person published them once. A folder with another size of 
 
 from __future__ import annotations
 
-import asyncio
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.ears.local_whisper import LocalWhisper
 from pipeline.ears.packaged import PackagedFile, missing_packages
 from pipeline.ears.whisper_words import LANGUAGES, Segment, prompt_for, words_of
 from pipeline.errors import BackendUnavailable, RecognitionError
-from pipeline.threads import background_thread
 from pipeline.types import FloatArray, Transcript
 
 __all__ = ["FasterWhisper"]
@@ -46,13 +44,10 @@ QUICK_S: Final = 0.6
 """A recogniser that takes no longer may be asked every second while somebody still speaks."""
 
 
-class FasterWhisper:
-    """Works on one utterance at a time, on one thread of its own that yields to drawing."""
+class FasterWhisper(LocalWhisper):
+    """Words of an utterance that still goes on are found while a run takes no longer than QUICK_S."""
 
     name = "faster-whisper"
-    languages = LANGUAGES
-    at_once = 1
-    partial = False
 
     def __init__(self, model: str = "") -> None:
         """model: a folder with a Whisper of CTranslate2; empty: base, from the packages.
@@ -67,24 +62,8 @@ class FasterWhisper:
             raise BackendUnavailable(
                 self.name, f"{model} is no folder with a model.bin", "Correct --asr-model, or leave it out."
             )
-        self._thread = background_thread(self.name)
+        super().__init__()
         self._network: Any = None
-
-    def load(self) -> None:
-        """Read the weights (1 to 3 s). Raises BackendUnavailable."""
-        self._thread.submit(self._load).result()
-
-    async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
-        """A cancelled run ends at once for the caller, and goes on on its thread until it is done.
-
-        Raises RecognitionError.
-        """
-        run = partial(self._transcribe, samples, language)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    async def aclose(self) -> None:
-        """The run at work is finished, nothing after it. Idempotent."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _load(self) -> None:
         from faster_whisper import WhisperModel

@@ -5,35 +5,31 @@ Format: https://platform.openai.com/docs/api-reference/audio/createTranscription
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import logging
 import wave
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.ears.whisper_words import LANGUAGES, Segment, prompt_for, words_of
 from pipeline.errors import BackendUnavailable, RecognitionError
+from pipeline.http_service import RETRYABLE, HttpService, Passing, once_more
+from pipeline.retries import asked_again
 from pipeline.text import detect_language, load_languages
 from pipeline.types import LISTEN_RATE_HZ, FloatArray, Transcript
-
-if TYPE_CHECKING:
-    import httpx2 as httpx
 
 __all__ = ["OpenAITranscription"]
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 5.0
-PAUSE_BEFORE_RETRY_S: Final = 0.5
 MAX_ANSWER_BYTES: Final = 2**20
 """Of half a minute of speech. More is a fault of the service."""
-LOGGED_BYTES: Final = 300
-RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 CHECK_ADDRESS: Final = "Check --asr-base-url and --asr-model."
 
 
@@ -56,54 +52,37 @@ class OpenAITranscription:
         """timeout_s: longest time without a byte of an answer. Raises BackendUnavailable: there is no address."""
         if not base_url:
             raise BackendUnavailable(self.name, "its address is not known", "Set --asr-base-url.")
-        if importlib.util.find_spec("httpx2") is None:
-            raise BackendUnavailable(self.name, "the package httpx2 is missing", "pip install httpx2")
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
         self.model = model
         self.timeout_s = timeout_s
         self._clock = clock or SystemClock()
-        self._client: httpx.AsyncClient | None = None
+        self._service = HttpService(self.name, api_key, timeout_s)
 
     def load(self) -> None:
         """Make the client; connects to nothing yet."""
         load_languages()
-        self._connected()
+        self._service.client()
 
     async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
         """A cancelled run closes the connection at once. Raises RecognitionError."""
         sound = _as_wav(samples)
-        for attempt in (1, 2):
-            try:
-                text = _text_of(await self._answer(sound, language))
-                break
-            except _Passing as error:
-                if attempt == 2:
-                    raise RecognitionError(error.message, error.hint) from error
-                await self._clock.sleep_until(self._clock.now_s() + PAUSE_BEFORE_RETRY_S)
+        answers = asked_again(lambda: self._answer(sound, language), self._clock, once_more)
+        async with aclosing(answers):
+            text = _text_of(await anext(answers))
         # The service does not say how sure it is, so only what is never spoken is left out.
         text = words_of([Segment(text, no_speech=0.0, log_probability=0.0, compression=1.0)])
         return Transcript(text, language or (detect_language(text, default="") if text else ""))
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._service.aclose()
 
-    def _connected(self) -> httpx.AsyncClient:
-        if self._client is None:
-            import httpx2 as httpx
-
-            timeout = httpx.Timeout(self.timeout_s, connect=CONNECT_TIMEOUT_S)
-            # Nothing compressed: a small answer could grow without bound.
-            self._client = httpx.AsyncClient(timeout=timeout, headers={"Accept-Encoding": "identity"})
-        return self._client
-
-    async def _answer(self, sound: bytes, language: str | None) -> bytes:
+    async def _answer(self, sound: bytes, language: str | None) -> AsyncGenerator[bytes, None]:
+        """The body of an answer, in one piece."""
         import httpx2 as httpx
 
-        client = self._connected()
+        client = self._service.client()
         fields = {"model": self.model, "response_format": "json"}
         fields |= {"language": language} if language else {}
         if (prompt := prompt_for(language)) is not None:
@@ -130,13 +109,10 @@ class OpenAITranscription:
             raise _Passing(reason, "Say it again, or type it.") from error
         if response.status_code != HTTPStatus.OK:
             raise self._refusal(response.status_code, body)
-        return body
+        yield body
 
     def _refusal(self, status: int, body: bytes) -> RecognitionError:
-        told = body[:LOGGED_BYTES].decode("utf-8", "replace")
-        if self.api_key:
-            told = told.replace(self.api_key, "***")
-        logger.warning("%s refused with status %d: %s", self.name, status, "".join(filter(str.isprintable, told)))
+        self._service.log(f"refused with status {status}", body)
         if status in RETRYABLE:
             return _Passing(f"The recognition service is busy (HTTP {status}).", "Say it again in a moment.")
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -144,7 +120,7 @@ class OpenAITranscription:
         return RecognitionError(f"The recognition service refused this (HTTP {status}).", CHECK_ADDRESS)
 
 
-class _Passing(RecognitionError):
+class _Passing(RecognitionError, Passing):
     """A failure after which another try may help."""
 
 

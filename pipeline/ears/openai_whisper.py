@@ -5,18 +5,16 @@ Slower than faster-whisper on a CPU. It is for machines that have torch and thos
 
 from __future__ import annotations
 
-import asyncio
 import pickle
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from pipeline.ears.local_whisper import LocalWhisper
 from pipeline.ears.packaged import missing_packages
 from pipeline.ears.whisper_words import LANGUAGES, Segment, prompt_for, words_of
 from pipeline.errors import BackendUnavailable, RecognitionError
-from pipeline.threads import background_thread
 from pipeline.types import FloatArray, Transcript
 
 __all__ = ["OpenAIWhisper"]
@@ -25,13 +23,10 @@ FILE: Final = Path("whisper") / "base.pt"
 """In the folder of weights."""
 
 
-class OpenAIWhisper:
-    """Works on one utterance at a time, on one thread of its own that yields to drawing."""
+class OpenAIWhisper(LocalWhisper):
+    """On the GPU where there is one. Words of an utterance that still goes on are not looked for."""
 
     name = "whisper"
-    languages = LANGUAGES
-    at_once = 1
-    partial = False
 
     def __init__(self, model: str = "", weights: Path | None = None) -> None:
         """model: a file of weights; empty: whisper/base.pt in the folder `weights`. Nothing is downloaded.
@@ -51,24 +46,8 @@ class OpenAIWhisper:
                 f"there is no file {self._file}",
                 "Put Whisper's weights there, or name them: --asr-model FILE.",
             )
-        self._thread = background_thread(self.name)
+        super().__init__()
         self._network: Any = None
-
-    def load(self) -> None:
-        """Raises BackendUnavailable: the file is damaged, or of another network."""
-        self._thread.submit(self._load).result()
-
-    async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
-        """A cancelled run ends at once for the caller, and goes on on its thread until it is done.
-
-        Raises RecognitionError.
-        """
-        run = partial(self._transcribe, samples, language)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    async def aclose(self) -> None:
-        """The run at work is finished, nothing after it. Idempotent."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _load(self) -> None:
         import torch

@@ -6,11 +6,14 @@ import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import BackendUnavailable
 
-__all__ = ["REMEDY", "PackagedFile", "missing_packages"]
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["REMEDY", "PackagedFile", "missing_packages", "onnx_session"]
 
 REMEDY: Final = "python launch.py fetch ears"
 
@@ -47,3 +50,12 @@ class PackagedFile:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise BackendUnavailable(backend, f"{path.name} of {self.package} is not the checked file", REMEDY)
         return content
+
+
+def onnx_session(network: PackagedFile, backend: str) -> onnxruntime.InferenceSession:
+    """The network, to be run in one thread: the one that calls it. Raises BackendUnavailable for `backend`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(network.content(backend), options, providers=["CPUExecutionProvider"])

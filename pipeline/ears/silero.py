@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.ears.packaged import PackagedFile, missing_packages
+from pipeline.ears.packaged import PackagedFile, missing_packages, onnx_session
 from pipeline.errors import BackendUnavailable
 from pipeline.types import LISTEN_RATE_HZ, FloatArray
 
@@ -38,13 +38,7 @@ class SileroVad:
 
     def load(self) -> None:
         """Raises BackendUnavailable: the file is damaged or another one."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            NETWORK.content(self.name), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnx_session(NETWORK, self.name)
 
     def stream(self) -> SileroStream:
         """Call load() before."""

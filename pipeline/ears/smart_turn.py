@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from models.whisper_mel import log_mel_spectrogram
-from pipeline.ears.packaged import PackagedFile, missing_packages
+from pipeline.ears.packaged import PackagedFile, missing_packages, onnx_session
 from pipeline.errors import BackendUnavailable
 from pipeline.types import LISTEN_RATE_HZ, FloatArray
 
@@ -39,13 +39,7 @@ class SmartTurn:
 
     def load(self) -> None:
         """Raises BackendUnavailable: the file is damaged or another one."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            NETWORK.content(self.name), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnx_session(NETWORK, self.name)
 
     def probability(self, samples: FloatArray) -> float:
         """Call load() before."""

@@ -1,4 +1,4 @@
-"""What voices share that a service speaks over HTTP: connections, deadlines, another try, errors, sound as it comes.
+"""What voices share that a service speaks over HTTP: deadlines, errors, and sound as it comes.
 
 A voice is a subclass that says how its request looks and what comes back. All sessions share its connections. Before
 the first sound a request that may succeed later is sent once more; after it nothing is said twice.
@@ -6,7 +6,6 @@ the first sound a request that may succeed later is sent once more; after it not
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -16,6 +15,16 @@ import numpy as np
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BackendUnavailable, SpeechError
+from pipeline.http_service import (
+    LOGGED_BYTES,
+    MAX_PAUSE_S,
+    PAUSE_BEFORE_RETRY_S,
+    RETRYABLE,
+    HttpService,
+    Passing,
+    once_more,
+)
+from pipeline.retries import asked_again
 from pipeline.text import LANGUAGE_NAMES, load_languages
 from pipeline.types import AudioChunk, FloatArray
 
@@ -26,18 +35,12 @@ __all__ = ["HttpVoice", "PcmDecoder", "SoundDecoder", "WavDecoder"]
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 3.0
 CHUNK_S: Final = 0.2
 """Chunks are at least this long, whatever pieces the network brings."""
-PAUSE_BEFORE_RETRY_S: Final = 0.5
-MAX_PAUSE_S: Final = 2.0
-"""A service that asks for a longer pause (Retry-After) is not asked again: the viewer would wait in silence."""
 MAX_SENTENCE_BYTES: Final = 64 * 2**20
 """Ten minutes of 48 kHz sound. More is a fault of the service."""
 MAX_HEADER_BYTES: Final = 64 * 2**10
-LOGGED_BYTES: Final = 300
-RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES)
 """Of a service that finds the language out by itself."""
 
@@ -142,14 +145,12 @@ class HttpVoice:
         self.options: Mapping[str, Any] = dict(options or {})
         self.online_voices = frozenset(self.voices)
         self.timeout_s = timeout_s
-        if importlib.util.find_spec("httpx2") is None:
-            raise BackendUnavailable(self.name, "the package httpx2 is missing", "pip install httpx2")
+        self._service = HttpService(self.name, api_key, timeout_s)
         if not self.base_url:
             raise BackendUnavailable(self.name, "its address is not known", "Set --tts-base-url.")
         if self.needs_key and not api_key:
             raise BackendUnavailable(self.name, "there is no key for it", "Set VIVAVOCE_TTS_API_KEY.")
         self._clock = clock or SystemClock()
-        self._client: httpx.AsyncClient | None = None
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
         """What asks the service to say `text`."""
@@ -162,14 +163,14 @@ class HttpVoice:
     def load(self) -> None:
         """Make the client; connects to nothing yet."""
         load_languages()
-        self._connected()
+        self._service.client()
 
     async def probe(self) -> None:
         """Return if anything answers at the address. Raises BackendUnavailable."""
         import httpx2 as httpx
 
         try:
-            await self._connected().head(self.base_url, timeout=PROBE_TIMEOUT_S)
+            await self._service.client().head(self.base_url, timeout=PROBE_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise BackendUnavailable(self.name, f"{self.service_name} cannot be reached", "Start it.") from error
 
@@ -189,18 +190,7 @@ class HttpVoice:
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    def _connected(self) -> httpx.AsyncClient:
-        if self._client is None:
-            import httpx2 as httpx
-
-            timeout = httpx.Timeout(self.timeout_s, connect=CONNECT_TIMEOUT_S)
-            # Nothing compressed: sound hardly shrinks, and a small answer could grow without bound.
-            self._client = httpx.AsyncClient(timeout=timeout, headers={"Accept-Encoding": "identity"})
-        return self._client
+        await self._service.aclose()
 
     async def _sound(self, text: str, voice: str) -> AsyncGenerator[tuple[FloatArray, int], None]:
         """Samples in pieces of at least CHUNK_S, but for the last, and their rate."""
@@ -217,32 +207,26 @@ class HttpVoice:
             yield rest, decoder.sample_rate
 
     async def _bytes(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
-        """The body of the answer, as it comes. One more try where nothing has come yet and it may help."""
+        """The body of the answer, as it comes. Raises SpeechError."""
         left = MAX_SENTENCE_BYTES
-        for attempt in (1, 2):
-            try:
-                async with aclosing(self._answer(text, voice)) as pieces:
-                    async for piece in pieces:
-                        left -= len(piece)
-                        if left < 0:
-                            raise SpeechError(
-                                f"{self.service_name} does not stop speaking.", "Try another voice.", cause="not_sound"
-                            )
-                        yield piece
-                if left == MAX_SENTENCE_BYTES:
+        answers = asked_again(lambda: self._answer(text, voice), self._clock, once_more)
+        async with aclosing(answers) as pieces:
+            async for piece in pieces:
+                left -= len(piece)
+                if left < 0:
                     raise SpeechError(
-                        f"{self.service_name} gave no sound for this sentence.", "Try another voice.", cause="silent"
+                        f"{self.service_name} does not stop speaking.", "Try another voice.", cause="not_sound"
                     )
-                return
-            except _Passing as error:
-                if attempt == 2 or left < MAX_SENTENCE_BYTES or error.pause_s > MAX_PAUSE_S:
-                    raise SpeechError(error.message, error.hint, cause=error.cause) from error
-                await self._clock.sleep_until(self._clock.now_s() + error.pause_s)
+                yield piece
+        if left == MAX_SENTENCE_BYTES:
+            raise SpeechError(
+                f"{self.service_name} gave no sound for this sentence.", "Try another voice.", cause="silent"
+            )
 
     async def _answer(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
         import httpx2 as httpx
 
-        client = self._connected()
+        client = self._service.client()
         try:
             response = await client.send(self.request(client, text, voice), stream=True)
             try:
@@ -264,7 +248,7 @@ class HttpVoice:
 
     def _refusal(self, response: httpx.Response, body: bytes) -> SpeechError:
         status = response.status_code
-        self._log(f"refused with status {status}", body)
+        self._service.log(f"refused with status {status}", body)
         if status in RETRYABLE:
             pause_s = _pause_s(response.headers.get("Retry-After", ""))
             when = f"in {pause_s:g} seconds" if pause_s > MAX_PAUSE_S else "in a moment"
@@ -280,19 +264,12 @@ class HttpVoice:
         return SpeechError(reason, "The log of the portal says more.", cause="refused")
 
     def _words_for_sound(self, body: bytes) -> SpeechError:
-        self._log("sent words instead of sound", body)
+        self._service.log("sent words instead of sound", body)
         reason = f"{self.service_name} sent a page or a message instead of sound."
         return SpeechError(reason, "Check --tts-base-url; the log of the portal says more.", cause="not_sound")
 
-    def _log(self, what: str, body: bytes) -> None:
-        """Log what a service said, without the key and on one line."""
-        said = body.decode("utf-8", "replace")
-        if self.api_key:
-            said = said.replace(self.api_key, "***")
-        logger.warning("%s %s: %s", self.name, what, "".join(filter(str.isprintable, said)))
 
-
-class _Passing(SpeechError):
+class _Passing(SpeechError, Passing):
     """A failure after which another try may help, `pause_s` later."""
 
     def __init__(self, message: str, hint: str, *, cause: str, pause_s: float = PAUSE_BEFORE_RETRY_S) -> None:
