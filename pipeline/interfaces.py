@@ -1,6 +1,6 @@
 """The Protocols that backends implement. Capabilities are attributes that callers read; nobody probes with hasattr.
 
-A backend is one file plus one row in `pipeline/registry.py`. Its class is built without required arguments; the
+A backend is one file plus one row in `pipeline/rows/`. Its class is built without required arguments; the
 constructor is cheap and raises `BackendUnavailable(name, reason, hint)` when something it needs is missing. `load()`
 does the slow part (blocking; called in a thread, once, before the first use).
 """

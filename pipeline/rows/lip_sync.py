@@ -1,0 +1,136 @@
+"""What lips are drawn by, and the features that it is done from. The first of a kind is the default."""
+
+from __future__ import annotations
+
+from pipeline.rows.row import BackendRow, Label, same
+
+__all__ = ["ROWS"]
+
+_WEIGHTS = {"weights": "weights_folder"}
+_NETWORK = {**_WEIGHTS, "precision": "precision", "compiled": "compile_networks"}
+ROWS = (
+    BackendRow(
+        kind="features",
+        name="viseme",
+        path="pipeline.features.viseme:VisemeExtractor",
+        label=Label("Mouth shapes", "口型"),
+    ),
+    BackendRow(
+        kind="features",
+        name="loudness",
+        path="pipeline.features.loudness:LoudnessExtractor",
+        label=Label("Loudness", "响度"),
+    ),
+    BackendRow(
+        kind="features",
+        name="mel",
+        path="pipeline.features.mel:MelExtractor",
+        label=Label("Mel spectrogram", "梅尔频谱"),
+    ),
+    BackendRow(
+        kind="features",
+        name="whisper15",
+        path="pipeline.features.whisper:Whisper15Extractor",
+        label=Label("Whisper for MuseTalk 1.5", "Whisper（用于 MuseTalk 1.5）"),
+        weights="musetalk15",
+        packages=("torch",),
+        settings=_WEIGHTS,
+    ),
+    BackendRow(
+        kind="features",
+        name="whisper10",
+        path="pipeline.features.whisper:Whisper10Extractor",
+        label=Label("Whisper for MuseTalk 1.0", "Whisper（用于 MuseTalk 1.0）"),
+        weights="musetalk10",
+        packages=("torch",),
+        settings=_WEIGHTS,
+    ),
+    BackendRow(
+        kind="features",
+        name="hubert",
+        path="pipeline.features.hubert:HubertExtractor",
+        label=same("HuBERT"),
+        weights="ultralight",
+        packages=("torch",),
+        settings=_WEIGHTS,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="viseme",
+        path="pipeline.lipsync.viseme:VisemeLipSync",
+        label=Label("Viseme · built in", "Viseme · 内置"),
+        features="viseme",
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="flash",
+        path="pipeline.lipsync.flash:FlashLipSync",
+        label=Label("Flash · for measuring", "Flash · 测量用"),
+        features="loudness",
+        measuring=True,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="musetalk15",
+        path="pipeline.lipsync.musetalk:MuseTalk15LipSync",
+        label=same("MuseTalk 1.5"),
+        features="whisper15",
+        weights="musetalk15",
+        face_format="avatars.face_formats:MUSETALK15",
+        packages=("torch", "diffusers"),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="musetalk10",
+        path="pipeline.lipsync.musetalk:MuseTalk10LipSync",
+        label=same("MuseTalk 1.0"),
+        features="whisper10",
+        weights="musetalk10",
+        face_format="avatars.face_formats:MUSETALK10",
+        packages=("torch", "diffusers"),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="wav2lip256",
+        path="pipeline.lipsync.wav2lip:Wav2Lip256LipSync",
+        label=same("Wav2Lip 256"),
+        features="mel",
+        weights="wav2lip256",
+        face_format="avatars.face_formats:WAV2LIP256",
+        packages=("torch",),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="wav2lip96",
+        path="pipeline.lipsync.wav2lip:Wav2Lip96LipSync",
+        label=same("Wav2Lip 96"),
+        features="mel",
+        weights="wav2lip96",
+        face_format="avatars.face_formats:WAV2LIP96",
+        packages=("torch",),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="ultralight",
+        path="pipeline.lipsync.ultralight:UltralightLipSync",
+        label=same("Ultralight"),
+        features="hubert",
+        weights="ultralight",
+        face_format="avatars.face_formats:ULTRALIGHT",
+        packages=("torch",),
+        settings=_NETWORK,
+    ),
+    BackendRow(
+        kind="lipsync",
+        name="null",
+        path="pipeline.lipsync.null:NullLipSync",
+        label=Label("Null · for measuring", "Null · 测量用"),
+        features="loudness",
+        measuring=True,
+        settings={"batch_ms": "null_batch_ms", "picture_ms": "null_picture_ms"},
+    ),
+)
