@@ -7,17 +7,17 @@ holds pictures or sound. Of those there may be many, of all others few. It runs 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from avatars.errors import BadMedia
-from avatars.signatures import HEAD_BYTES, MP4_BOXES
+from avatars.signatures import HEAD_BYTES, MP4_BOXES, first_bytes
 
-__all__ = ["MOST_OTHERS", "MOST_PIECES", "check_pieces"]
+__all__ = ["MOST_OTHERS", "MOST_PIECES", "check_pieces", "family_of"]
 
-MOST_PIECES: Final = 100_000
-"that hold pictures or sound: a film in fragments of one picture each has some 60,000"
+MOST_PIECES: Final = 200_000
+"that hold pictures or sound: a clip of five minutes in fragments of one picture or 20 ms of sound has some 150,000"
 MOST_OTHERS: Final = 2000
 "texts, marks and the like; ordinary files have some twenty, pictures of a phone in tiles a hundred"
 
@@ -42,10 +42,40 @@ BOXES_OF_STREAMS: Final = frozenset(
 )
 RIFF_LISTS: Final = (b"LIST", b"RIFF")
 RIFF_PICTURES: Final = frozenset({b"ANMF", b"data"})
+RIFF_ID3: Final = b"id3 "
 FLAC_COMMENTS: Final = 4
 OGG_COMMENTS: Final = (b"OpusTags", b"\x03vorbis")
 OGG_HEAD_BYTES: Final = 65_536
 "within which the comments of an Ogg file begin"
+EBML_MASTERS: Final = frozenset(
+    (
+        *(b"\x18\x53\x80\x67", b"\x11\x4d\x9b\x74", b"\x16\x54\xae\x6b", b"\xae"),  # Segment, SeekHead, Tracks, one
+        *(b"\x12\x54\xc3\x67", b"\x73\x73", b"\x67\xc8"),  # Tags, Tag, SimpleTag, which may lie in another one
+        *(b"\x10\x43\xa7\x70", b"\x45\xb9", b"\xb6", b"\x80"),  # Chapters, edition, chapter, its name
+        *(b"\x19\x41\xa4\x69", b"\x61\xa7", b"\x1c\x53\xbb\x6b"),  # Attachments, one, Cues
+    )
+)
+"elements of Matroska and WebM that hold others"
+EBML_OTHERS: Final = frozenset(
+    (b"\x73\x73", b"\x67\xc8", b"\x45\xb9", b"\xb6", b"\x80", b"\x61\xa7", b"\xae", b"\x4d\xbb", b"\xec", b"\xbf")
+)
+"those that a reader keeps one by one, entries of the SeekHead, and fillers"
+EBML_CLUSTER: Final = b"\x1f\x43\xb6\x75"
+APE_TAIL: Final = b"APETAGEX"
+APE_TAIL_BYTES: Final = 32
+ID3V1_BYTES: Final = 128
+"of the tag that may follow a tail"
+
+
+def family_of(path: Path) -> str:
+    """Which walker counts the pieces of a file, by its first bytes; "" where there is none."""
+    return _family_of(first_bytes(path))
+
+
+def _family_of(head: bytes) -> str:
+    if head[4:8] in MP4_BOXES:
+        return "boxes"
+    return next((family for start, family in STARTS if head.startswith(start)), "")
 
 
 def check_pieces(path: Path) -> None:
@@ -65,29 +95,21 @@ def check_pieces(path: Path) -> None:
 
 
 def _walk(file: BinaryIO, size: int) -> Iterator[bool]:
+    yield from _ape_tail(file, size)
+    file.seek(0)
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if head.startswith(b"ID3"):
         yield from _id3(file)
-        head = file.read(4)
-        file.seek(-len(head), os.SEEK_CUR)
-    if head.startswith(JPEG_START):
-        yield from _jpeg(file)
-    elif head.startswith(PNG_SIGNATURE):
-        yield from _png(file)
-    elif head.startswith(b"GIF8"):
-        yield from _gif(file)
-    elif head.startswith((b"RIFF", b"RF64")):
-        yield from _riff(file)
-    elif head.startswith(b"fLaC"):
-        yield from _flac(file)
-    elif head.startswith(b"OggS"):
-        yield from _ogg(file)
-    elif head[4:8] in MP4_BOXES:
-        yield from _boxes(file, size)
+        begin = file.tell()
+        head = file.read(HEAD_BYTES)
+        file.seek(begin)
+    walker = WALKERS.get(_family_of(head))
+    if walker is not None:
+        yield from walker(file, size)
 
 
-def _jpeg(file: BinaryIO) -> Iterator[bool]:
+def _jpeg(file: BinaryIO, _size: int) -> Iterator[bool]:
     """Segments before the first scan, and every byte that only fills the place between two of them."""
     file.seek(2)
     while start := file.read(1):
@@ -102,14 +124,14 @@ def _jpeg(file: BinaryIO) -> Iterator[bool]:
             file.seek(max(0, int.from_bytes(file.read(2), "big") - 2), os.SEEK_CUR)
 
 
-def _png(file: BinaryIO) -> Iterator[bool]:
+def _png(file: BinaryIO, _size: int) -> Iterator[bool]:
     file.seek(len(PNG_SIGNATURE))
     while len(header := file.read(8)) == 8:
         yield header[4:] in PNG_PICTURES
         file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
 
 
-def _gif(file: BinaryIO) -> Iterator[bool]:
+def _gif(file: BinaryIO, _size: int) -> Iterator[bool]:
     """Up to the second picture: whoever only asks whether it moves reads no further."""
     head = file.read(13)
     if len(head) == 13 and head[10] & 0x80:
@@ -157,7 +179,7 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[bool]:
             place += length
 
 
-def _riff(file: BinaryIO) -> Iterator[bool]:
+def _riff(file: BinaryIO, _size: int) -> Iterator[bool]:
     """WAV, AVI and WebP: chunks, also those in lists, but not the pictures and sound of a clip one by one."""
     file.seek(12)
     while len(header := file.read(8)) == 8:
@@ -170,10 +192,13 @@ def _riff(file: BinaryIO) -> Iterator[bool]:
             length -= 4
         else:
             yield name in RIFF_PICTURES
-        file.seek(max(0, length) + (length & 1), os.SEEK_CUR)
+        end = file.tell() + max(0, length) + (length & 1)
+        if name.lower() == RIFF_ID3:
+            yield from _id3(file)
+        file.seek(end)
 
 
-def _flac(file: BinaryIO) -> Iterator[bool]:
+def _flac(file: BinaryIO, _size: int) -> Iterator[bool]:
     file.seek(4, os.SEEK_CUR)
     is_last = False
     while not is_last and len(header := file.read(4)) == 4:
@@ -185,13 +210,52 @@ def _flac(file: BinaryIO) -> Iterator[bool]:
         file.seek(end)
 
 
-def _ogg(file: BinaryIO) -> Iterator[bool]:
+def _ogg(file: BinaryIO, _size: int) -> Iterator[bool]:
     """Comments only: pages are cheap."""
     head = file.read(OGG_HEAD_BYTES)
     for name in OGG_COMMENTS:
         if (place := head.find(name)) >= 0:
             file.seek(place + len(name))
             yield from _comments(file)
+
+
+def _matroska(file: BinaryIO, size: int) -> Iterator[bool]:
+    """Elements in the order in which they lie. A cluster is skipped if its length is known: its blocks are cheap."""
+    place = 0
+    while place < size:
+        file.seek(place)
+        header = file.read(12)
+        id_bytes = _ebml_bytes(header[:1])
+        name, length_bytes = header[:id_bytes], _ebml_bytes(header[id_bytes : id_bytes + 1])
+        field = header[id_bytes : id_bytes + length_bytes]
+        if id_bytes > 4 or not 0 < len(field) == length_bytes:  # nonsense, or cut off
+            return
+        begin = place + id_bytes + length_bytes
+        unknown = (1 << 7 * length_bytes) - 1
+        length = int.from_bytes(field, "big") & unknown
+        yield name not in EBML_OTHERS
+        enters = name in EBML_MASTERS or (name == EBML_CLUSTER and length == unknown)
+        place = begin if enters else begin + length
+
+
+def _ebml_bytes(first: bytes) -> int:
+    """Of an id or a length, told by the first bit that is set; 9 for none."""
+    return 9 - first[0].bit_length() if first else 9
+
+
+def _nothing(_file: BinaryIO, _size: int) -> Iterator[bool]:
+    """MP3 and AAC without a container: there is only sound."""
+    yield from ()
+
+
+def _ape_tail(file: BinaryIO, size: int) -> Iterator[bool]:
+    """As many fields as are said to be in a tag behind the sound: WavPack, True Audio and Monkey's Audio have them."""
+    for behind in (0, ID3V1_BYTES):
+        file.seek(max(0, size - behind - APE_TAIL_BYTES))
+        tail = file.read(APE_TAIL_BYTES)
+        if tail.startswith(APE_TAIL):
+            for _ in range(min(int.from_bytes(tail[16:20], "little"), MOST_OTHERS + 1)):
+                yield False
 
 
 def _comments(file: BinaryIO) -> Iterator[bool]:
@@ -222,3 +286,29 @@ def _id3(file: BinaryIO) -> Iterator[bool]:
 
 def _seven_bits(field: bytes) -> int:
     return sum((byte & 0x7F) << 7 * (len(field) - 1 - place) for place, byte in enumerate(field))
+
+
+WALKERS: Final[dict[str, Callable[[BinaryIO, int], Iterator[bool]]]] = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "gif": _gif,
+    "riff": _riff,
+    "flac": _flac,
+    "ogg": _ogg,
+    "boxes": _boxes,
+    "matroska": _matroska,
+    "frames": _nothing,
+}
+STARTS: Final = (
+    (JPEG_START, "jpeg"),
+    (PNG_SIGNATURE, "png"),
+    (b"GIF8", "gif"),
+    (b"RIFF", "riff"),
+    (b"RF64", "riff"),
+    (b"fLaC", "flac"),
+    (b"OggS", "ogg"),
+    (b"\x1a\x45\xdf\xa3", "matroska"),
+    (b"ID3", "id3"),
+    *((bytes((0xFF, second)), "frames") for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xF1, 0xF9)),
+)
+"first bytes, and the family; what follows tags (ID3) is looked up again"

@@ -97,11 +97,13 @@ def check_sound(emit: Emit, path: Path, longest_s: float) -> None:
     Raises BadMedia. A task for avatars.confined.
     """
     with _opened(path) as file:
-        counted_s, heard = 0.0, False
+        # There may be a hundred thousand packets: fractions would take longer than reading them.
+        unit_s = float(file.streams.audio[0].time_base or 0)
+        counted, heard = 0, False
         try:
             for packet in file.demux(audio=0):
-                counted_s += float((packet.duration or 0) * (packet.time_base or 0))
-                _check_length(counted_s, longest_s)
+                counted += packet.duration or 0
+                _check_length(counted * unit_s, longest_s)
                 if not heard:
                     heard = bool(_decoded(packet))
         except av.FFmpegError as error:

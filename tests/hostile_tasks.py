@@ -31,6 +31,7 @@ def spin(emit: Emit) -> None:
 
 def spin_for_ever_after(emit: Emit) -> None:
     """What was taken over stays when it is told to go."""
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
     signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     spin(emit)
 

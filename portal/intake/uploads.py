@@ -22,6 +22,7 @@ from starlette.requests import Request
 from avatars.confined import LONG_LOOK, QUICK_LOOK, TOOK_TOO_LONG, Limits, run_confined
 from avatars.disk import disk_full_explained, require_room
 from avatars.errors import BadMedia
+from avatars.pieces import family_of
 from models.errors import VivavoceError
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
@@ -40,7 +41,9 @@ PLAIN_FORM_BYTES = 64 * 1024
 UTF_8 = (b"utf-8", b"utf8")
 MAX_SPEECH_S = 600.0
 LOOKED_AT = 2
-"At a time, each for as long as an honest file takes."
+"At a time, each for as long as an honest file takes, of the families that are not doubted."
+DOUBTED_S = 600.0
+"For so long after a file that took too long, its family is doubted."
 MAX_WAITING = 50
 "Uploads that wait to be looked at; further ones are refused."
 MAX_SLOW = 8
@@ -79,8 +82,12 @@ async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -
 class Uploads:
     """Keeps incoming files under `<data_dir>/uploads` until a job takes them over.
 
-    They are looked at a few at a time, apart from the threads that answer everybody else: a file that keeps its reader
-    busy up to the limit holds up other files of that kind only.
+    They are looked at a few at a time, apart from the threads that answer everybody else.
+
+    A file that keeps its reader busy up to the limit holds up files of its own family only. So a way to make such files
+    in one format, which nobody knows yet, does no harm to those who use another one. A family is doubted for some time
+    after such a file, and files of doubted families are looked at one at a time, beside all others. Families whose
+    pieces are not counted (see avatars.pieces) are always doubted.
     """
 
     def __init__(self, data_dir: Path, keep_free_bytes: int = 0, clock: Clock | None = None) -> None:
@@ -88,12 +95,18 @@ class Uploads:
         self.places = UploadPlaces()
         self._keep_free_bytes = keep_free_bytes
         self._folder = data_dir / "uploads"
-        self._quick_lane, self._slow_lane = anyio.CapacityLimiter(LOOKED_AT), anyio.CapacityLimiter(1)
+        self._clock = clock or SystemClock()
+        self._quick_lane = anyio.CapacityLimiter(LOOKED_AT)
+        self._doubtful_lane, self._slow_lane = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
+        self._threads = anyio.CapacityLimiter(LOOKED_AT + 2)
+        "one for each place in a lane"
+        self._doubted_until_s: dict[str, float] = {}
+        "families of which a file took too long"
         self._slow = 0
         "files in the slow lane"
         self._turns = Turns()
         "of addresses whose uploads wait or are looked at"
-        self._wasted = Allowance(clock or SystemClock(), burst=WASTED_S, per_s=WASTED_PER_S)
+        self._wasted = Allowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
 
     async def store(self, upload: UploadFile) -> Path:
         """Write an upload to a file of our own naming.
@@ -111,26 +124,43 @@ class Uploads:
         It is called in a thread, when there is a place.
 
         A look that takes longer than an honest file needs is broken off and begun again in the slow lane, which has one
-        place. So hard files hold up hard files only. Files of one address are looked at one after another.
+        place. Files of one address are looked at one after another.
 
         Raises QueueFull (too many hard files wait), TooOften (this address has sent many), and what submit() raises.
         """
         with _removed_if_refused(path):
+            family = await run_in_threadpool(_family_of, path)
             async with self._turns.of(address):
                 self._refuse_debtor(address)
                 try:
-                    return await self._look(submit, QUICK_LOOK, address, self._quick_lane)
+                    return await self._look_quickly(submit, family, address)
                 except VivavoceError as error:
                     if error.cause != TOOK_TOO_LONG:
                         raise
                 with self._waiting_for_slow_lane():
-                    return await self._look(submit, LONG_LOOK, address, self._slow_lane)
+                    async with self._slow_lane:
+                        return await self._look(submit, LONG_LOOK, address)
 
-    async def _look(
-        self, submit: Callable[[Limits], T], limits: Limits, address: str, lane: anyio.CapacityLimiter
-    ) -> T:
+    async def _look_quickly(self, submit: Callable[[Limits], T], family: str, address: str) -> T:
+        while True:
+            lane = self._lane_of(family)
+            async with lane:
+                if lane is not self._lane_of(family):  # it came to be doubted, or no longer is, while this one waited
+                    continue
+                try:
+                    return await self._look(submit, QUICK_LOOK, address)
+                except VivavoceError as error:
+                    if error.cause == TOOK_TOO_LONG:
+                        self._doubted_until_s[family] = self._clock.now_s() + DOUBTED_S
+                    raise
+
+    def _lane_of(self, family: str) -> anyio.CapacityLimiter:
+        is_doubted = not family or self._clock.now_s() < self._doubted_until_s.get(family, -math.inf)
+        return self._doubtful_lane if is_doubted else self._quick_lane
+
+    async def _look(self, submit: Callable[[Limits], T], limits: Limits, address: str) -> T:
         try:
-            return await anyio.to_thread.run_sync(submit, limits, limiter=lane)
+            return await anyio.to_thread.run_sync(submit, limits, limiter=self._threads)
         except VivavoceError as error:
             if error.cause == TOOK_TOO_LONG:
                 self._wasted.charge(address, limits.cpu_s)
@@ -181,6 +211,14 @@ def _removed_if_refused(path: Path) -> Iterator[None]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def _family_of(path: Path) -> str:
+    """Of a file that cannot be read none: whoever looks at it says why."""
+    try:
+        return family_of(path)
+    except BadMedia:
+        return ""
 
 
 def check_media(path: Path, limits: Limits = LONG_LOOK) -> None:

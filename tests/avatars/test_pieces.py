@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from avatars.errors import BadMedia
-from avatars.pieces import MOST_OTHERS, MOST_PIECES, check_pieces
+from avatars.pieces import MOST_OTHERS, MOST_PIECES, check_pieces, family_of
 from avatars.sound import check_sound
 
 MANY = MOST_OTHERS + 100
@@ -35,6 +35,16 @@ def comments(count: int) -> bytes:
 
 def id3(frames: bytes) -> bytes:
     return b"ID3\4\0\0" + bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0)) + frames
+
+
+def element(name: bytes, content: bytes = b"") -> bytes:
+    """Of Matroska, with a length of 8 bytes."""
+    return name + b"\x01" + struct.pack(">Q", len(content))[1:] + content
+
+
+UNKNOWN = b"\x01" + 7 * b"\xff"
+"length of an element of Matroska that is written while it is recorded"
+MATROSKA = element(b"\x1a\x45\xdf\xa3") + b"\x18\x53\x80\x67" + UNKNOWN
 
 
 def hostile(folder: Path, kind: str) -> bytes:
@@ -77,6 +87,23 @@ def hostile(folder: Path, kind: str) -> bytes:
             return MANY * id3(b"") + b"\xff\xfb"
         case "flac behind id3":
             return id3(b"") + b"fLaC\0\0\0\x22" + bytes(34) + MANY * b"\1\0\0\0"
+        case "wav id3":
+            tag = id3(MANY * b"TXXX\0\0\0\1\0\0\3")
+            return b"RIFF\0\0\0\0WAVEid3 " + struct.pack("<I", len(tag)) + tag
+        case "mkv tags":
+            return MATROSKA + element(b"\x12\x54\xc3\x67", element(b"\x73\x73", MANY * element(b"\x67\xc8")))
+        case "mkv tags in tags":
+            return MATROSKA + b"\x12\x54\xc3\x67" + UNKNOWN + MANY * (b"\x67\xc8" + UNKNOWN)
+        case "mkv chapters":
+            return MATROSKA + element(b"\x10\x43\xa7\x70", element(b"\x45\xb9", MANY * element(b"\xb6")))
+        case "mkv fillers":
+            return MATROSKA + b"\x1f\x43\xb6\x75" + UNKNOWN + MANY * b"\xec\x80"
+        case "mkv cues":
+            return MATROSKA + element(b"\x1c\x53\xbb\x6b", (MOST_PIECES + 1) * b"\xbb\x80")
+        case "ape tail":
+            return b"wvpk" + bytes(100) + b"APETAGEX" + struct.pack("<III", 2000, 32, MANY) + bytes(12)
+        case "ape tail before id3":
+            return hostile(folder, "ape tail") + b"TAG" + bytes(125)
     raise AssertionError(kind)
 
 
@@ -99,6 +126,14 @@ def hostile(folder: Path, kind: str) -> bytes:
         "id3 frames",
         "id3 tags",
         "flac behind id3",
+        "wav id3",
+        "mkv tags",
+        "mkv tags in tags",
+        "mkv chapters",
+        "mkv fillers",
+        "mkv cues",
+        "ape tail",
+        "ape tail before id3",
     ],
 )
 def test_countless_pieces_are_refused(tmp_path: Path, kind: str) -> None:
@@ -125,6 +160,9 @@ def test_a_box_of_no_length_ends_the_walk(tmp_path: Path) -> None:
     for content in (bytes(4) + b"free", b"\0\0\0\1mdat" + bytes(8), b"\0\0\0\2free", box(b"moov", b"xx")):
         (tmp_path / "file").write_bytes(box(b"ftyp", b"isom") + content)
         check_pieces(tmp_path / "file")
+    for content in (b"\0", b"\xec", b"\xec\0", b"\xec\x01\xff", b"\xec\xff", b"\x01\x02\x03\x04\x05\x06\x07\x81"):
+        (tmp_path / "file").write_bytes(MATROSKA + content)
+        check_pieces(tmp_path / "file")
 
 
 def test_ordinary_recordings_pass(tmp_path: Path) -> None:
@@ -135,6 +173,9 @@ def test_ordinary_recordings_pass(tmp_path: Path) -> None:
         ("mp3", "libmp3lame"),
         ("ogg", "libopus"),
         ("mp4", "aac"),
+        ("webm", "libopus"),
+        ("wv", "wavpack"),
+        ("adts", "aac"),
     ):
         path = tmp_path / f"speech.{form}"
         with av.open(str(path), "w", format=form) as file:
@@ -146,3 +187,15 @@ def test_ordinary_recordings_pass(tmp_path: Path) -> None:
             for packet in [*stream.encode(frame), *stream.encode(None)]:
                 file.mux(packet)
         check_sound(lambda _item: None, path, 600)
+
+
+@pytest.mark.parametrize(
+    ("kind", "family"), [("jpg", "jpeg"), ("png", "png"), ("gif", "gif"), ("webp", "riff"), ("avif", "boxes")]
+)
+def test_the_family_of_a_file_is_known_by_its_first_bytes(tmp_path: Path, kind: str, family: str) -> None:
+    """Also of one whose tags come first; a file whose pieces are not counted has none."""
+    picture(tmp_path, kind)
+    assert family_of(tmp_path / f"plain.{kind}") == family
+    for start, expected in ((MATROSKA, "matroska"), (id3(b""), "id3"), (b"\xff\xfb\x90", "frames"), (b"FLV\1", "")):
+        (tmp_path / "file").write_bytes(start)
+        assert family_of(tmp_path / "file") == expected

@@ -18,11 +18,18 @@ from pipeline.clock import ManualClock
 from portal.errors import QueueFull
 from portal.http.limits import TooOften
 from portal.intake import uploads as module
-from portal.intake.uploads import LOOKED_AT, Uploads
+from portal.intake.uploads import DOUBTED_S, LOOKED_AT, Uploads
 
 
 def stored(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def photo(folder: Path) -> Path:
+    """What looks like one by its first bytes."""
+    path = folder / "photo"
+    path.write_bytes(b"\xff\xd8\xff")
+    return path
 
 
 async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,13 +42,14 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
         looking.release()
         go_on.wait(30)
 
-    looks = [asyncio.create_task(uploads.submit(look, tmp_path / "none", str(n))) for n in range(LOOKED_AT + 1)]
+    path = photo(tmp_path)
+    looks = [asyncio.create_task(uploads.submit(look, path, str(n))) for n in range(LOOKED_AT + 1)]
     try:
         for _ in range(LOOKED_AT):
             assert await run_in_threadpool(looking.acquire, timeout=30)
         with pytest.raises(QueueFull) as told:
             await uploads.store(UploadFile(io.BytesIO(b"more")))
-        assert told.value.hint and stored(tmp_path) == []
+        assert told.value.hint and stored(tmp_path) == [path]
         assert not looking.acquire(blocking=False)
     finally:
         go_on.set()
@@ -69,10 +77,11 @@ async def test_files_of_one_address_are_looked_at_one_after_another(tmp_path: Pa
     def look_at_once(_limits: Limits) -> Any:
         return "looked at"
 
-    hard = [asyncio.create_task(uploads.submit(look, tmp_path / "none", "203.0.113.1")) for _ in range(6)]
+    path = photo(tmp_path)
+    hard = [asyncio.create_task(uploads.submit(look, path, "203.0.113.1")) for _ in range(6)]
     assert await run_in_threadpool(looking.acquire, timeout=30)
     try:
-        looked = await uploads.submit(look_at_once, tmp_path / "none", "203.0.113.2")
+        looked = await uploads.submit(look_at_once, path, "203.0.113.2")
         assert str(looked) == "looked at"
         assert not looking.acquire(blocking=False)
     finally:
@@ -106,6 +115,54 @@ async def test_hard_files_never_hold_up_easy_ones(tmp_path: Path) -> None:
     finally:
         go_on.set()
     assert await asyncio.gather(*hard) == ["after all"] * 4
+
+
+@pytest.mark.parametrize("hard_bytes", [b"\x1a\x45\xdf\xa3", b"FLV\1"])
+async def test_hard_files_of_a_family_hold_up_their_own_family_only(tmp_path: Path, hard_bytes: bytes) -> None:
+    """They are looked at one at a time from the moment that one took too long, or, if their pieces are not counted,
+    always; all other files have the other places meanwhile, however many hard ones wait.
+    """
+    clock = ManualClock()
+    uploads, go_on = Uploads(tmp_path, clock=clock), threading.Event()
+    looking, easy_path, hard_path = threading.Semaphore(0), photo(tmp_path), tmp_path / "hard"
+
+    def look_hard(_limits: Limits) -> Any:
+        raise too_slow()
+
+    def look_for_long(_limits: Limits) -> Any:
+        looking.release()
+        go_on.wait(30)
+        return "at last"
+
+    hard_path.write_bytes(hard_bytes)
+    with pytest.raises(BadMedia):
+        await uploads.submit(look_hard, hard_path, "0")
+    hard_path.write_bytes(hard_bytes)
+    hard = [asyncio.create_task(uploads.submit(look_for_long, hard_path, str(n))) for n in range(1, 6)]
+    assert await run_in_threadpool(looking.acquire, timeout=30)
+    try:
+        easy = [uploads.submit(lambda limits: limits, easy_path, f"easy {n}") for n in range(4)]
+        assert await asyncio.gather(*easy) == [QUICK_LOOK] * 4
+        assert not looking.acquire(blocking=False)
+    finally:
+        go_on.set()
+    assert await asyncio.gather(*hard) == ["at last"] * 5
+
+
+async def test_a_family_is_trusted_again_after_some_time(tmp_path: Path) -> None:
+    """Its files are looked at LOOKED_AT at a time then."""
+    clock = ManualClock()
+    uploads, path, together = Uploads(tmp_path, clock=clock), photo(tmp_path), threading.Barrier(LOOKED_AT)
+
+    def look_hard(_limits: Limits) -> Any:
+        raise too_slow()
+
+    with pytest.raises(BadMedia):
+        await uploads.submit(look_hard, path, "0")
+    photo(tmp_path)
+    await clock.advance(DOUBTED_S + 1)
+    looks = [uploads.submit(lambda _limits: together.wait(30), path, str(n)) for n in range(LOOKED_AT)]
+    assert sorted(await asyncio.gather(*looks)) == list(range(LOOKED_AT))
 
 
 async def test_few_hard_files_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
