@@ -56,8 +56,9 @@ class HttpService:
     def log(self, what: str, body: bytes) -> None:
         """Log what a service said, without the key and on one line."""
         said = body[:LOGGED_BYTES].decode("utf-8", "replace")
-        if self._api_key:
-            said = said.replace(self._api_key, "***")
+        # Of a key that is two with a colon between, the second is the secret.
+        for secret in filter(None, (self._api_key, self._api_key.rpartition(":")[2])):
+            said = said.replace(secret, "***")
         logger.warning("%s %s: %s", self._backend, what, "".join(filter(str.isprintable, said)))
 
 

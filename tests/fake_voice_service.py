@@ -46,6 +46,8 @@ class FakeVoiceService:
     "of every answer"
     piece_bytes: int = 1001
     requests: list[tuple[web.Request, bytes]] = field(default_factory=list)
+    sent: asyncio.Event = field(default_factory=asyncio.Event)
+    "set when all was sent that is sent of an answer"
     left: asyncio.Event = field(default_factory=asyncio.Event)
     "set when a client closed the connection before its answer had ended"
     base_url: str = ""
@@ -79,6 +81,7 @@ class FakeVoiceService:
             for at in range(0, end, self.piece_bytes):
                 await response.write(sound[at : min(end, at + self.piece_bytes)])
                 await asyncio.sleep(0)
+            self.sent.set()
             if self.after == "hang":
                 await asyncio.Event().wait()
         except (asyncio.CancelledError, ConnectionError):

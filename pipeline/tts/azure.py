@@ -6,15 +6,20 @@ Format: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
-from pipeline.tts.http_voice import HttpVoice
+from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice
 
 if TYPE_CHECKING:
     import httpx2 as httpx
 
 __all__ = ["AzureSpeech"]
+
+
+MULTILINGUAL: Final = ANY_LANGUAGE - {"gu", "mr"}
+"""What voices with Multilingual in their names speak, of the languages that are known here. The service reads others as
+if they were one of these, and reports nothing."""
 
 
 class AzureSpeech(HttpVoice):
@@ -24,6 +29,11 @@ class AzureSpeech(HttpVoice):
     service_name = "Azure AI Speech"
     default_voices = ("en-US-AvaMultilingualNeural", "zh-CN-XiaoxiaoMultilingualNeural")
     needs_key = True
+    languages = MULTILINGUAL
+
+    def spoken_by(self, voice: str) -> frozenset[str]:
+        """A voice of one language reads English words in it, and English sentences too."""
+        return MULTILINGUAL if "Multilingual" in voice else frozenset({voice.partition("-")[0].lower(), "en"})
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
         locale = "-".join(voice.split("-")[:2])

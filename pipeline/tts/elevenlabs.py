@@ -5,10 +5,10 @@ Format: https://elevenlabs.io/docs/api-reference/text-to-speech/stream; `pcm_240
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from pipeline.tts.http_voice import HttpVoice
+from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -16,8 +16,23 @@ if TYPE_CHECKING:
 __all__ = ["ElevenLabs"]
 
 
+_MULTILINGUAL: Final = frozenset(
+    {"en", "ja", "zh", "de", "hi", "fr", "ko", "pt", "it", "es", "id", "nl", "tr", "pl", "sv", "bg", "ro", "ar", "cs"}
+    | {"el", "fi", "hr", "sk", "da", "ta", "uk", "ru"}
+)
+_MODELS: Final = {
+    "eleven_flash_v2_5": _MULTILINGUAL | {"hu", "nb", "vi"},
+    "eleven_turbo_v2_5": _MULTILINGUAL | {"hu", "nb", "vi"},
+    "eleven_multilingual_v2": _MULTILINGUAL,
+    "eleven_flash_v2": frozenset({"en"}),
+    "eleven_turbo_v2": frozenset({"en"}),
+    "eleven_v3": ANY_LANGUAGE - {"am", "km", "lo", "my", "si"},
+}
+"""https://elevenlabs.io/docs/overview/models, of the languages that are known here."""
+
+
 class ElevenLabs(HttpVoice):
-    """A voice is its id. The model finds the language out by itself."""
+    """A voice is its id. The model finds the language out by itself; an unknown one gets every language."""
 
     name = "elevenlabs"
     service_name = "ElevenLabs"
@@ -26,6 +41,7 @@ class ElevenLabs(HttpVoice):
     "George and Sarah, as the service calls them"
     default_model = "eleven_flash_v2_5"
     needs_key = True
+    languages_by_model = _MODELS
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
         return client.build_request(

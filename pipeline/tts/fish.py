@@ -7,14 +7,18 @@ https://docs.fish.audio/api-reference. Both send a WAV file in pieces; a server 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from pipeline.tts.http_voice import HttpVoice, WavDecoder
+from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice, WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
 
 __all__ = ["FishAudio", "FishSpeech"]
+
+
+_S1: Final = frozenset({"en", "zh", "ja", "de", "fr", "es", "ko", "ar", "ru", "nl", "it", "pl", "pt"})
+"""https://huggingface.co/fishaudio/openaudio-s1-mini"""
 
 
 class FishSpeech(HttpVoice):
@@ -24,6 +28,9 @@ class FishSpeech(HttpVoice):
     service_name = "The Fish-Speech server"
     default_url = "http://127.0.0.1:8080"
     sample_rate = 44_100
+    languages = ANY_LANGUAGE - {"lo"}
+    "of S2: https://huggingface.co/fishaudio/s2-pro"
+    languages_by_model: ClassVar[Mapping[str, frozenset[str]]] = {"s1": _S1, "s1-mini": _S1}
 
     _streaming: ClassVar[Mapping[str, Any]] = {"streaming": True}
     "what asks for sound before all of it is made; the hosted service always sends it so"

@@ -28,13 +28,12 @@ class GptSovits(HttpVoice):
     sample_rate = 32_000
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
-        language = detect_language(text)
         return client.build_request(
             "POST",
             f"{self.base_url}/tts",
             json={
                 "text": text,
-                "text_lang": language if language in self.languages else "auto",
+                "text_lang": detect_language(text),
                 "ref_audio_path": voice,
                 # The server refuses a request without it; `options` name the language of another recording.
                 "prompt_lang": "zh",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import numpy as np
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.errors import BackendUnavailable, SpeechError
+from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.http_service import (
     LOGGED_BYTES,
     MAX_PAUSE_S,
@@ -25,13 +26,13 @@ from pipeline.http_service import (
     once_more,
 )
 from pipeline.retries import asked_again
-from pipeline.text import LANGUAGE_NAMES, load_languages
+from pipeline.text import LANGUAGE_NAMES, detect_language, load_languages
 from pipeline.types import AudioChunk, FloatArray
 
 if TYPE_CHECKING:
     import httpx2 as httpx
 
-__all__ = ["HttpVoice", "PcmDecoder", "SoundDecoder", "WavDecoder"]
+__all__ = ["ANY_LANGUAGE", "HttpVoice", "PcmDecoder", "ServiceRefusal", "SoundDecoder", "WavDecoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,26 @@ class SoundDecoder(Protocol):
     sample_rate: int
 
     def push(self, data: bytes) -> FloatArray:
-        """What is known now. Raises SpeechError: this is no sound, or none that is known."""
+        """What is known now. Raises SpeechError: this is no sound, or none that is known. Raises ServiceRefusal."""
         ...
+
+    def finish(self) -> FloatArray:
+        """What is held once the answer has ended. Raises as push() does."""
+        ...
+
+
+class ServiceRefusal(Exception):
+    """An answer that began well says that the service will not speak. HttpVoice turns it into a SpeechError.
+
+    like_status: the HTTP status that would have meant the same, which decides what a viewer is told and whether the
+        request is sent again. code: the service's own name of the error. words: what it says, for the log.
+    """
+
+    def __init__(self, like_status: int, code: str, words: str) -> None:
+        super().__init__(code)
+        self.like_status = like_status
+        self.code = code
+        self.words = words
 
 
 class PcmDecoder:
@@ -67,6 +86,9 @@ class PcmDecoder:
         whole = len(data) // 2 * 2
         self._odd = data[whole:]
         return np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
+
+    def finish(self) -> FloatArray:
+        return np.zeros(0, np.float32)
 
 
 class WavDecoder:
@@ -90,6 +112,9 @@ class WavDecoder:
             return np.zeros(0, np.float32)
         self._pcm = PcmDecoder(self._read_format(self._header[:at]))
         return self._pcm.push(self._header[at + 8 :])
+
+    def finish(self) -> FloatArray:
+        return np.zeros(0, np.float32)
 
     def _read_format(self, header: bytes) -> int:
         at = header.find(b"fmt ", 12)
@@ -116,7 +141,13 @@ class HttpVoice:
     default_model: ClassVar[str] = ""
     default_voices: ClassVar[tuple[str, ...]] = ("default",)
     needs_key: ClassVar[bool] = False
+    key_form: ClassVar[str] = ""
+    "of a key that is two with a colon between: what they are called"
+    answers_in_text: ClassVar[bool] = False
+    "True: the sound is written in JSON or in events, and the decoder tells them from a page"
     languages: frozenset[str] = ANY_LANGUAGE
+    languages_by_model: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
+    "of models that speak others than those of the class"
     sample_rate: int = 24_000
     streaming = True
     phoneme_timing = False
@@ -144,17 +175,25 @@ class HttpVoice:
         self.voices: tuple[str, ...] = tuple(voices) or self.default_voices
         self.options: Mapping[str, Any] = dict(options or {})
         self.online_voices = frozenset(self.voices)
+        self.languages = frozenset().union(*map(self.spoken_by, self.voices))
         self.timeout_s = timeout_s
         self._service = HttpService(self.name, api_key, timeout_s)
         if not self.base_url:
             raise BackendUnavailable(self.name, "its address is not known", "Set --tts-base-url.")
         if self.needs_key and not api_key:
             raise BackendUnavailable(self.name, "there is no key for it", "Set VIVAVOCE_TTS_API_KEY.")
+        if self.key_form and ":" not in api_key:
+            remedy = f"Set VIVAVOCE_TTS_API_KEY={self.key_form}."
+            raise BackendUnavailable(self.name, f"its key is not {self.key_form}", remedy)
         self._clock = clock or SystemClock()
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
         """What asks the service to say `text`."""
         raise NotImplementedError
+
+    def spoken_by(self, voice: str) -> frozenset[str]:
+        """The languages of one of the voices."""
+        return self.languages_by_model.get(self.model, type(self).languages)
 
     def decoder(self) -> SoundDecoder:
         """For the body of one answer."""
@@ -175,14 +214,16 @@ class HttpVoice:
             raise BackendUnavailable(self.name, f"{self.service_name} cannot be reached", "Start it.") from error
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
-        """A cancelled synthesis closes the connection at once. Raises SpeechError."""
+        """A cancelled synthesis closes the connection at once. Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
         chosen = voice or self.voices[0]
+        self._check_language(text, chosen)
         start_sample = 0
         rate_hz = self.sample_rate
         if any(map(str.isalnum, text)):
-            async with aclosing(self._sound(text, chosen)) as pieces:
+            pieces = asked_again(lambda: self._sound(text, chosen), self._clock, once_more)
+            async with aclosing(pieces):
                 async for samples, rate_hz in pieces:
                     yield AudioChunk(samples, rate_hz, start_sample, voice=chosen)
                     start_sample += len(samples)
@@ -192,36 +233,42 @@ class HttpVoice:
         """Close all connections. Idempotent."""
         await self._service.aclose()
 
+    def _check_language(self, text: str, voice: str) -> None:
+        """Raises LanguageNotSupported: services read what they do not know aloud as if it were something else."""
+        spoken = self.spoken_by(voice)
+        language = detect_language(text)
+        if spoken == ANY_LANGUAGE or language in spoken:
+            return
+        named = LANGUAGE_NAMES.get(language, "this language")
+        raise LanguageNotSupported(f"The voice '{voice}' of {self.name} does not speak {named}.", "Use another voice.")
+
     async def _sound(self, text: str, voice: str) -> AsyncGenerator[tuple[FloatArray, int], None]:
-        """Samples in pieces of at least CHUNK_S, but for the last, and their rate."""
+        """The samples of one answer in pieces of at least CHUNK_S, but for the last, and their rate."""
         decoder = self.decoder()
         held: list[FloatArray] = []
-        async with aclosing(self._bytes(text, voice)) as pieces:
-            async for piece in pieces:
-                held.append(decoder.push(piece))
-                if decoder.sample_rate and sum(map(len, held)) >= CHUNK_S * decoder.sample_rate:
-                    yield np.concatenate(held), decoder.sample_rate
-                    held = []
-        rest = np.concatenate(held) if held else np.zeros(0, np.float32)
+        came = False
+        left = MAX_SENTENCE_BYTES
+        try:
+            async with aclosing(self._answer(text, voice)) as pieces:
+                async for piece in pieces:
+                    left -= len(piece)
+                    if left < 0:
+                        reason = f"{self.service_name} does not stop speaking."
+                        raise SpeechError(reason, "Try another voice.", cause="not_sound")
+                    held.append(decoder.push(piece))
+                    if decoder.sample_rate and sum(map(len, held)) >= CHUNK_S * decoder.sample_rate:
+                        came = True
+                        yield np.concatenate(held), decoder.sample_rate
+                        held = []
+            held.append(decoder.finish())
+        except ServiceRefusal as refusal:
+            raise self._refusal(refusal.like_status, refusal.code, refusal.words.encode()) from refusal
+        rest = np.concatenate(held)
         if len(rest):
             yield rest, decoder.sample_rate
-
-    async def _bytes(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
-        """The body of the answer, as it comes. Raises SpeechError."""
-        left = MAX_SENTENCE_BYTES
-        answers = asked_again(lambda: self._answer(text, voice), self._clock, once_more)
-        async with aclosing(answers) as pieces:
-            async for piece in pieces:
-                left -= len(piece)
-                if left < 0:
-                    raise SpeechError(
-                        f"{self.service_name} does not stop speaking.", "Try another voice.", cause="not_sound"
-                    )
-                yield piece
-        if left == MAX_SENTENCE_BYTES:
-            raise SpeechError(
-                f"{self.service_name} gave no sound for this sentence.", "Try another voice.", cause="silent"
-            )
+        elif not came:
+            reason = f"{self.service_name} gave no sound for this sentence."
+            raise SpeechError(reason, "Try another voice.", cause="silent")
 
     async def _answer(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
         import httpx2 as httpx
@@ -231,8 +278,9 @@ class HttpVoice:
             response = await client.send(self.request(client, text, voice), stream=True)
             try:
                 if response.status_code != 200:
-                    raise self._refusal(response, await _beginning(response))
-                if _is_words(response):
+                    status, asked_pause_s = response.status_code, _pause_s(response.headers.get("Retry-After", ""))
+                    raise self._refusal(status, f"HTTP {status}", await _beginning(response), asked_pause_s)
+                if not self.answers_in_text and _is_words(response):
                     raise self._words_for_sound(await _beginning(response))
                 async for piece in response.aiter_bytes():
                     yield piece
@@ -246,21 +294,21 @@ class HttpVoice:
             reason = f"{self.service_name} cannot be reached, or the connection to it was cut."
             raise _Passing(reason, "Check that it runs, or choose another voice.", cause="unreachable") from error
 
-    def _refusal(self, response: httpx.Response, body: bytes) -> SpeechError:
-        status = response.status_code
-        self._service.log(f"refused with status {status}", body)
+    def _refusal(self, status: int, code: str, body: bytes, pause_s: float = PAUSE_BEFORE_RETRY_S) -> SpeechError:
+        """status: of the answer, or what its `code` amounts to. pause_s: what the service asks for."""
+        self._service.log(f"refused with {code}", body)
         if status in RETRYABLE:
-            pause_s = _pause_s(response.headers.get("Retry-After", ""))
             when = f"in {pause_s:g} seconds" if pause_s > MAX_PAUSE_S else "in a moment"
-            busy = f"{self.service_name} is busy (HTTP {status})."
-            return _Passing(busy, f"Try again {when}.", cause="busy", pause_s=pause_s)
+            return _Passing(
+                f"{self.service_name} is busy ({code}).", f"Try again {when}.", cause="busy", pause_s=pause_s
+            )
         if status in (401, 403):
-            reason = f"{self.service_name} does not accept the key (HTTP {status})."
+            reason = f"{self.service_name} does not accept the key ({code})."
             return SpeechError(reason, "Set VIVAVOCE_TTS_API_KEY.", cause="key")
         if status == 402:
-            reason = f"{self.service_name} refused to speak: the account has no credit left (HTTP 402)."
+            reason = f"{self.service_name} refused to speak: the account has no credit left ({code})."
             return SpeechError(reason, "Add credit at the service, or choose another voice.", cause="credit")
-        reason = f"{self.service_name} refused to speak (HTTP {status})."
+        reason = f"{self.service_name} refused to speak ({code})."
         return SpeechError(reason, "The log of the portal says more.", cause="refused")
 
     def _words_for_sound(self, body: bytes) -> SpeechError:

@@ -1,10 +1,11 @@
 """What every voice that a service speaks keeps to, against a local server that answers in the service's own format."""
 
 import asyncio
+import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 from xml.etree import ElementTree
@@ -15,8 +16,9 @@ from aiohttp import web
 from fake_voice_service import FakeVoiceService, pcm_tone, wav_tone
 
 from pipeline import registry
-from pipeline.errors import BackendUnavailable, SpeechError
+from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.tts.http_voice import HttpVoice
+from pipeline.tts.tencent import signature
 from pipeline.types import AudioChunk
 
 TEXT = "Hello there, Bob."
@@ -29,6 +31,79 @@ class Wire:
     body: Callable[[web.Request, bytes], bytes]
     is_request: Callable[[web.Request, bytes, str], bool]
     "(request, its body, voice) -> whether the service would take it"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    "of a good answer"
+    api_key: str = "secret"
+    comes_whole: bool = False
+    "no sound is known before the answer has ended"
+
+
+PIECES = [pcm_tone(1.0)[at : at + 4801] for at in range(0, 48_000, 4801)]
+"A second of sound as services cut it, in the middle of samples too."
+IN_JSON = {"Content-Type": "application/json"}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _qwen_answer(_request: web.Request, _content: bytes) -> bytes:
+    events: list[dict[str, object]] = [{"output": {"audio": {"data": _base64(piece), "id": "a"}}} for piece in PIECES]
+    events += [{"output": {"audio": {"data": "", "url": "http://x/a.wav"}, "finish_reason": "stop"}}]
+    return b"".join(
+        f"id:{number}\nevent:result\n:HTTP_STATUS/200\ndata:{json.dumps(event)}\n\n".encode()
+        for number, event in enumerate(events, 1)
+    )
+
+
+def _doubao_answer(_request: web.Request, _content: bytes) -> bytes:
+    events: list[dict[str, object]] = [{"code": 0, "message": "", "data": _base64(piece)} for piece in PIECES]
+    events += [{"code": 0, "message": "", "data": None, "sentence": {"text": TEXT}}]
+    events += [{"code": 20_000_000, "message": "ok", "data": None}]
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def _tencent_answer(_request: web.Request, _content: bytes) -> bytes:
+    sound = {"Audio": _base64(wav_tone(1.0, 16_000)), "SessionId": "s", "RequestId": "r"}
+    return json.dumps({"Response": sound}).encode()
+
+
+def _is_qwen_request(request: web.Request, content: bytes, voice: str) -> bool:
+    return (
+        (request.method, request.path) == ("POST", "/api/v1/services/aigc/multimodal-generation/generation")
+        and (request.headers["Authorization"], request.headers["X-DashScope-SSE"]) == ("Bearer secret", "enable")
+        and json.loads(content)
+        == {"model": "qwen3-tts-flash", "input": {"text": TEXT, "voice": voice, "language_type": "English"}}
+    )
+
+
+def _is_doubao_request(request: web.Request, content: bytes, voice: str) -> bool:
+    asked = {"text": TEXT, "speaker": voice, "audio_params": {"format": "pcm", "sample_rate": 24_000}}
+    return (
+        (request.method, request.path) == ("POST", "/api/v3/tts/unidirectional")
+        and (request.headers["X-Api-Key"], request.headers["X-Api-Resource-Id"]) == ("secret", "seed-tts-2.0")
+        and json.loads(content) == {"user": {"uid": "vivavoce"}, "req_params": asked}
+    )
+
+
+def _is_tencent_request(request: web.Request, content: bytes, voice: str) -> bool:
+    asked = json.loads(content)
+    date, now_s = request.headers["Authorization"].split("/")[1], int(request.headers["X-TC-Timestamp"])
+    scope = f"{date}/tts/tc3_request"
+    signed = signature("secret", request.headers["Host"], scope, now_s, content.decode())
+    return (
+        (request.method, request.path) == ("POST", "/")
+        and (request.headers["X-TC-Action"], request.headers["X-TC-Version"]) == ("TextToVoice", "2019-08-23")
+        and request.headers["Authorization"]
+        == f"TC3-HMAC-SHA256 Credential=AKID/{scope}, SignedHeaders=content-type;host, Signature={signed}"
+        and bool(asked.pop("SessionId"))
+        and asked == {"Text": TEXT, "VoiceType": int(voice), "PrimaryLanguage": 2, "SampleRate": 16_000, "Codec": "wav"}
+    )
+
+
+def _is_index_request(request: web.Request, content: bytes, voice: str) -> bool:
+    asked = {"text": TEXT, "spk_audio_path": voice}
+    return (request.method, request.path) == ("POST", "/tts_url") and json.loads(content) == asked
 
 
 def _is_openai_request(request: web.Request, content: bytes, voice: str) -> bool:
@@ -105,6 +180,10 @@ WIRES: dict[str, Wire] = {
     "xtts": Wire(lambda _request, _content: wav_tone(1.0), _is_xtts_request),
     "elevenlabs": Wire(lambda _request, _content: pcm_tone(1.0), _is_elevenlabs_request),
     "azure": Wire(lambda _request, _content: pcm_tone(1.0), _is_azure_request),
+    "index-tts": Wire(lambda _request, _content: wav_tone(1.0, 22_050), _is_index_request),
+    "qwen-tts": Wire(_qwen_answer, _is_qwen_request, {"Content-Type": "text/event-stream;charset=UTF-8"}),
+    "doubao": Wire(_doubao_answer, _is_doubao_request, IN_JSON),
+    "tencent": Wire(_tencent_answer, _is_tencent_request, IN_JSON, api_key="AKID:secret", comes_whole=True),
 }
 
 
@@ -122,8 +201,8 @@ def wire(request: pytest.FixtureRequest) -> tuple[str, Wire]:
 @pytest.fixture
 async def house(wire: tuple[str, Wire]) -> AsyncIterator[tuple[FakeVoiceService, HttpVoice]]:
     name, format_ = wire
-    async with FakeVoiceService(format_.body).serving() as service:
-        voice = registry.create("tts", name, base_url=service.base_url, api_key="secret", timeout_s=2.0)
+    async with FakeVoiceService(format_.body, headers=format_.headers).serving() as service:
+        voice = registry.create("tts", name, base_url=service.base_url, api_key=format_.api_key, timeout_s=2.0)
         yield service, voice
         await voice.aclose()
         await voice.aclose()
@@ -143,7 +222,7 @@ async def test_it_speaks_as_the_service_does(house: tuple[FakeVoiceService, Http
     sound = np.concatenate([chunk.samples for chunk in chunks])
     rate_hz = chunks[0].sample_rate
     assert len(sound) == rate_hz
-    assert len(chunks) >= 4
+    assert len(chunks) >= (2 if wire[1].comes_whole else 4)
     assert np.allclose(sound, np.frombuffer(pcm_tone(1.0, rate_hz), "<i2") / 32768, atol=0.01)
     assert {chunk.voice for chunk in chunks} == {voice.voices[0]}
 
@@ -152,7 +231,7 @@ async def test_what_passes_is_asked_for_again(house: tuple[FakeVoiceService, Htt
     """A service that is busy once is asked once more; one that stays busy is an error that says so."""
     service, voice = house
     service.status, service.fails = 503, 1
-    assert len(await speak(voice)) >= 4
+    assert len(await speak(voice)) >= 2
     assert len(service.requests) == 2
     service.fails = 0
     with pytest.raises(SpeechError, match="busy"):
@@ -180,27 +259,33 @@ async def test_a_refusal_is_told_in_plain_words(
 
 @pytest.mark.parametrize("after", ["die", "hang"])
 async def test_half_an_answer_is_an_error_after_its_sound(
-    house: tuple[FakeVoiceService, HttpVoice], after: str
+    house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire], after: str
 ) -> None:
-    """What came is spoken, then the error comes; the request is not sent again, for nothing is said twice."""
+    """What came is spoken, then the error comes. Then the request is not sent again, for nothing is said twice."""
     service, voice = house
     service.after = after
     came: list[AudioChunk] = []
     with pytest.raises(SpeechError, match=r"cut|no sound"):
         async for chunk in voice.synthesize(TEXT):
             came += [chunk]
-    assert came
     assert not any(chunk.final for chunk in came)
-    assert len(service.requests) == 1
+    assert (bool(came), len(service.requests)) == ((False, 2) if wire[1].comes_whole else (True, 1))
 
 
-async def test_cancelling_closes_the_connection(house: tuple[FakeVoiceService, HttpVoice]) -> None:
-    """Who stops listening leaves the service at once."""
+async def test_cancelling_closes_the_connection(
+    house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire]
+) -> None:
+    """Who stops listening leaves the service at once, also while no sound has come."""
     service, voice = house
     service.after = "hang"
-    async with aclosing(voice.synthesize(TEXT)) as chunks:
-        await anext(chunks)
     async with asyncio.timeout(10):
+        if wire[1].comes_whole:
+            listening = asyncio.create_task(speak(voice))
+            await service.sent.wait()
+            listening.cancel()
+        else:
+            async with aclosing(voice.synthesize(TEXT)) as chunks:
+                await anext(chunks)
         await service.left.wait()
 
 
@@ -245,7 +330,7 @@ async def test_reach(house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str,
     """Probing tells a service that answers from one that is not there."""
     _service, voice = house
     await voice.probe()
-    absent = registry.create("tts", wire[0], base_url="http://127.0.0.1:9", api_key="secret")
+    absent = registry.create("tts", wire[0], base_url="http://127.0.0.1:9", api_key=wire[1].api_key)
     with pytest.raises(BackendUnavailable, match="cannot be reached"):
         await absent.probe()
     with pytest.raises(SpeechError, match="cannot be reached"):
@@ -344,10 +429,133 @@ async def test_xtts_is_told_the_language_in_its_own_words() -> None:
 
 @pytest.mark.parametrize(
     ("name", "arguments", "lacking"),
-    [("azure", {"api_key": "k"}, "address"), ("azure", {"base_url": "http://x"}, "key"), ("elevenlabs", {}, "key")],
+    [
+        ("azure", {"api_key": "k"}, "address"),
+        ("azure", {"base_url": "http://x"}, "key"),
+        ("elevenlabs", {}, "key"),
+        ("tencent", {"api_key": "AKID"}, "SecretId:SecretKey"),
+    ],
 )
 def test_what_an_online_voice_lacks_is_named(name: str, arguments: dict[str, str], lacking: str) -> None:
     """Without an address or a key it is not offered, and the page shows the remedy."""
     with pytest.raises(BackendUnavailable, match=lacking) as caught:
         registry.create("tts", name, **arguments)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "told"),
+    [
+        (
+            "qwen-tts",
+            'id:1\nevent:error\n:HTTP_STATUS/429\ndata:{"code":"Throttling.RateQuota","message":"slow"}',
+            "busy",
+        ),
+        ("qwen-tts", '{"code":"InvalidApiKey","message":"Invalid API-key provided."}', "key"),
+        ("qwen-tts", 'data:{"code":"Arrearage","message":"Access denied."}\n\n', "credit"),
+        ("qwen-tts", 'data:{"code":"InvalidParameter","message":"no such voice"}\n\n', "refused"),
+        ("doubao", '{"code":45000292,"message":"quota exceeded for types: concurrency"}\n', "busy"),
+        ("doubao", '{"code":55000000,"message":"server error"}\n', "busy"),
+        ("doubao", '{"code":45000000,"message":"speaker permission denied"}\n', "refused"),
+        ("tencent", '{"Response":{"Error":{"Code":"LimitExceeded.AccessLimit","Message":"slow"}}}', "busy"),
+        ("tencent", '{"Response":{"Error":{"Code":"AuthFailure.SignatureFailure","Message":"no"}}}', "key"),
+        ("tencent", '{"Response":{"Error":{"Code":"UnsupportedOperation.PkgExhausted","Message":"no"}}}', "credit"),
+        ("tencent", '{"Response":{"Error":{"Code":"InvalidParameterValue.VoiceType","Message":"no"}}}', "refused"),
+    ],
+)
+async def test_an_error_in_a_good_answer_is_one(name: str, answer: str, told: str) -> None:
+    """Services that answer 200 and write an error into it are understood as if they had refused by its status."""
+    async with FakeVoiceService(lambda _request, _content: answer.encode()).serving() as service:
+        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret")
+        with pytest.raises(SpeechError) as caught:
+            await speak(voice)
+        await voice.aclose()
+    assert caught.value.cause == told
+    assert len(service.requests) == (2 if told == "busy" else 1)
+
+
+@pytest.mark.parametrize("name", ["qwen-tts", "doubao", "tencent"])
+@pytest.mark.parametrize("answer", [b"<html>", b"[1]", b"null\n", b'data:"x"\n', b'{"code":0,"data":"?"}', b"{" * 9999])
+async def test_json_of_another_form_is_not_played(name: str, answer: bytes) -> None:
+    """What is no answer of the service, or holds no base64, is an error that says so."""
+    async with FakeVoiceService(lambda _request, _content: answer).serving() as service:
+        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret")
+        with pytest.raises(SpeechError) as caught:
+            await speak(voice)
+        await voice.aclose()
+    assert caught.value.cause == "not_sound"
+
+
+async def test_a_line_without_an_end_is_given_up() -> None:
+    """A service that never ends its line is not waited for until memory is full."""
+    async with FakeVoiceService(lambda _request, _content: b"{" * (9 * 2**20), piece_bytes=2**20).serving() as service:
+        voice = registry.create("tts", "doubao", base_url=service.base_url, api_key="k")
+        with pytest.raises(SpeechError) as caught:
+            await speak(voice)
+        await voice.aclose()
+    assert caught.value.cause == "not_sound"
+
+
+async def test_doubao_takes_the_keys_of_its_old_console() -> None:
+    """An id of the app and a token, with a colon between, go into the headers that they had there."""
+    async with FakeVoiceService(_doubao_answer).serving() as service:
+        options = {"audio_params": {"loudness_rate": 20}}
+        voice = registry.create("tts", "doubao", base_url=service.base_url, api_key="123:token", options=options)
+        await speak(voice)
+        await voice.aclose()
+    ((request, content),) = service.requests
+    assert (request.headers["X-Api-App-Id"], request.headers["X-Api-Access-Key"]) == ("123", "token")
+    assert "X-Api-Key" not in request.headers
+    assert json.loads(content)["req_params"]["audio_params"] == {
+        "format": "pcm",
+        "sample_rate": 24_000,
+        "loudness_rate": 20,
+    }
+
+
+def test_requests_to_tencent_are_signed_as_its_documentation_shows() -> None:
+    """The example of https://cloud.tencent.com/document/api/213/30654, with its keys and the signature it prints."""
+    payload = '{"Limit": 1, "Filters": [{"Values": ["\\u672a\\u547d\\u540d"], "Name": "instance-name"}]}'
+    scope = "2019-02-25/cvm/tc3_request"
+    signed = signature("Gu5t9xGARNpq86cd98joQYCN3EXAMPLE", "cvm.tencentcloudapi.com", scope, 1551113065, payload)
+    assert signed == "72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text"),
+    [
+        ("elevenlabs", {}, "นี่คือประโยคภาษาไทย"),
+        ("elevenlabs", {"model": "eleven_flash_v2"}, "你好，很高兴见到你。"),
+        ("azure", {"voices": ("de-DE-KatjaNeural",)}, "你好，很高兴见到你。"),
+        ("fish-audio", {"model": "s1"}, "นี่คือประโยคภาษาไทย"),
+        ("qwen-tts", {}, "นี่คือประโยคภาษาไทย"),
+        ("tencent", {}, "こんにちは、元気ですか。"),
+        ("cosyvoice", {}, "Добрый день, как дела?"),
+    ],
+)
+async def test_what_a_service_does_not_speak_is_not_sent(name: str, arguments: dict[str, object], text: str) -> None:
+    """A language that the documentation does not name is reported, before anything goes out: it would be mumbled."""
+    voice = registry.create("tts", name, base_url="http://127.0.0.1:9", api_key="AKID:secret", **arguments)
+    voice.load()
+    with pytest.raises(LanguageNotSupported):
+        await speak(voice, text)
+    await voice.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "spoken"),
+    [
+        ("elevenlabs", {}, {"vi", "hu", "zh", "uk"}),
+        ("elevenlabs", {"model": "eleven_v3"}, {"th", "hy", "gu"}),
+        ("elevenlabs", {"model": "of-tomorrow"}, {"am", "lo"}),
+        ("azure", {"voices": ("de-DE-KatjaNeural", "ja-JP-NanamiNeural")}, {"de", "ja", "en"}),
+        ("azure", {}, {"th", "uk", "vi"}),
+        ("fish-audio", {}, {"th", "my", "zh"}),
+    ],
+)
+def test_languages_are_those_of_the_model_and_the_voices(
+    name: str, arguments: dict[str, object], spoken: set[str]
+) -> None:
+    """What is declared follows the model, or the voices, that the operator chose."""
+    voice = registry.create("tts", name, base_url="http://x", api_key="k", **arguments)
+    assert voice.languages >= spoken

@@ -1,0 +1,90 @@
+"""`doubao`: Doubao's speech synthesis (ByteDance, Volcano Engine), online.
+
+Format: https://www.volcengine.com/docs/6561/1598757 (V3, HTTP chunked); lines of JSON, each with a piece of 16-bit
+samples as base64 in `data`. The last has the code 20000000.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline.tts.http_voice import HttpVoice, PcmDecoder, ServiceRefusal
+from pipeline.tts.sound_in_json import Lines, decoded, json_object
+from pipeline.types import FloatArray
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["Doubao"]
+
+GOES_ON: Final = 0
+HAS_ENDED: Final = 20_000_000
+TOO_MANY_AT_ONCE: Final = "concurrency"
+"""In the words of an error that has the code of others: more requests at one time than were paid for."""
+
+
+class Doubao(HttpVoice):
+    """A voice is a `speaker`, the model a resource of the service. `options` are fields of `req_params`."""
+
+    name = "doubao"
+    service_name = "Doubao"
+    default_url = "https://openspeech.bytedance.com"
+    default_model = "seed-tts-2.0"
+    default_voices = ("zh_female_vv_uranus_bigtts", "zh_female_xiaohe_uranus_bigtts", "zh_male_m191_uranus_bigtts")
+    needs_key = True
+    answers_in_text = True
+    languages = frozenset({"zh", "en"})
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        sound = {"format": "pcm", "sample_rate": self.sample_rate}
+        params = {"text": text, "speaker": voice, **self.options}
+        return client.build_request(
+            "POST",
+            f"{self.base_url}/api/v3/tts/unidirectional",
+            headers={**self._who_asks(), "X-Api-Resource-Id": self.model},
+            json={
+                "user": {"uid": "vivavoce"},
+                "req_params": {**params, "audio_params": {**params.get("audio_params", {}), **sound}},
+            },
+        )
+
+    def decoder(self) -> _LineDecoder:
+        return _LineDecoder(self.sample_rate)
+
+    def _who_asks(self) -> dict[str, str]:
+        """The new console gives one key, the old one an id of the app and a token: written with a colon between."""
+        app, colon, token = self.api_key.partition(":")
+        return {"X-Api-App-Id": app, "X-Api-Access-Key": token} if colon else {"X-Api-Key": self.api_key}
+
+
+class _LineDecoder:
+    """The sound in lines of JSON."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self._pcm = PcmDecoder(sample_rate)
+        self._lines = Lines()
+
+    def push(self, data: bytes) -> FloatArray:
+        return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])
+
+    def finish(self) -> FloatArray:
+        return self._take(self._lines.rest())
+
+    def _take(self, line: bytes) -> FloatArray:
+        if not line:
+            return np.zeros(0, np.float32)
+        event = json_object(line)
+        code, words = event.get("code"), str(event.get("message"))
+        if code not in (GOES_ON, HAS_ENDED):
+            raise ServiceRefusal(_status_of(code, words), str(code), words)
+        return self._pcm.push(decoded(event.get("data")))
+
+
+def _status_of(code: object, words: str) -> int:
+    """What an error amounts to: 4... is the request's fault, 5... the service's."""
+    if TOO_MANY_AT_ONCE in words or str(code).startswith("55"):
+        return 503
+    return 400

@@ -1,0 +1,97 @@
+"""`qwen-tts`: Qwen-TTS of Alibaba Cloud (DashScope, Model Studio), online.
+
+Format: https://help.aliyun.com/zh/model-studio/qwen-tts-api; server-sent events, each with a piece of 16-bit samples of
+24 kHz as base64 in `output.audio.data`. The last has an address in its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.text import LANGUAGE_NAMES, detect_language
+from pipeline.tts.http_voice import HttpVoice, PcmDecoder, ServiceRefusal
+from pipeline.tts.sound_in_json import Lines, decoded, json_object, not_sound
+from pipeline.types import FloatArray
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["QwenTts"]
+
+_FIELDS = (b"id:", b"event:", b"retry:", b":")
+"""What events have besides their data; a line that is neither is no event."""
+
+
+class QwenTts(HttpVoice):
+    """A voice is one of the service's names. `options` are fields of the request's `input`."""
+
+    name = "qwen-tts"
+    service_name = "Qwen-TTS"
+    default_url = "https://dashscope.aliyuncs.com"
+    default_model = "qwen3-tts-flash"
+    default_voices = ("Cherry", "Serena", "Ethan", "Chelsie")
+    needs_key = True
+    answers_in_text = True
+    languages = frozenset({"zh", "en", "de", "it", "pt", "es", "ja", "ko", "fr", "ru"})
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+        spoken = {"text": text, "voice": voice, "language_type": LANGUAGE_NAMES[detect_language(text)]}
+        return client.build_request(
+            "POST",
+            f"{self.base_url}/api/v1/services/aigc/multimodal-generation/generation",
+            headers={"Authorization": f"Bearer {self.api_key}", "X-DashScope-SSE": "enable"},
+            json={"model": self.model, "input": {**spoken, **self.options}},
+        )
+
+    def decoder(self) -> _EventDecoder:
+        return _EventDecoder(self.sample_rate)
+
+
+class _EventDecoder:
+    """The sound in server-sent events."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self._pcm = PcmDecoder(sample_rate)
+        self._lines = Lines()
+
+    def push(self, data: bytes) -> FloatArray:
+        return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])
+
+    def finish(self) -> FloatArray:
+        return self._take(self._lines.rest())
+
+    def _take(self, line: bytes) -> FloatArray:
+        if line.startswith(b"{"):  # an error may come without the form of an event
+            event = json_object(line)
+        elif line.startswith(b"data:"):
+            event = json_object(line.removeprefix(b"data:"))
+        elif not line or line.startswith(_FIELDS):
+            return np.zeros(0, np.float32)
+        else:
+            raise not_sound()
+        if code := event.get("code"):
+            raise ServiceRefusal(_status_of(str(code)), str(code), str(event.get("message")))
+        return self._pcm.push(decoded(_sound_of(event)))
+
+
+def _sound_of(event: dict[str, Any]) -> object:
+    """Raises SpeechError: it has another form."""
+    try:
+        return (event["output"].get("audio") or {}).get("data")
+    except (KeyError, AttributeError) as error:
+        raise not_sound() from error
+
+
+def _status_of(code: str) -> int:
+    """What an error of the service amounts to; https://help.aliyun.com/zh/model-studio/error-code."""
+    match code.partition(".")[0]:
+        case "Throttling" | "InternalError" | "SystemError" | "ModelUnavailable" | "RequestTimeOut":
+            return 503
+        case "InvalidApiKey" | "AccessDenied":
+            return 401
+        case "Arrearage":
+            return 402
+    return 400

@@ -1,0 +1,70 @@
+"""What voices share whose service writes sound as base64 in JSON: reading its lines within bounds."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.errors import SpeechError
+
+__all__ = ["Lines", "decoded", "json_object", "not_sound"]
+
+MAX_LINE_BYTES: Final = 8 * 2**20
+"""A minute of sound at 48 kHz, as base64. Services send a tenth of a second to a whole sentence in a line."""
+
+
+class Lines:
+    """Bytes as they come -> whole lines. Raises SpeechError for a line without an end."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def push(self, data: bytes) -> Iterator[bytes]:
+        """The lines that end in `data`, without their ends."""
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            self._hold(line)
+            yield self.rest()
+        self._hold(rest)
+
+    def rest(self) -> bytes:
+        """The line that has not ended."""
+        line = b"".join(self._held)
+        self._held, self._held_bytes = [], 0
+        return line.strip()
+
+    def _hold(self, part: bytes) -> None:
+        self._held_bytes += len(part)
+        if self._held_bytes > MAX_LINE_BYTES:
+            raise not_sound()
+        self._held.append(part)
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """Raises SpeechError: it is none, such as a page."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise not_sound() from error
+    if not isinstance(found, dict):
+        raise not_sound()
+    return found
+
+
+def decoded(data: object) -> bytes:
+    """The bytes of what a service has in the place of its sound; empty for nothing. Raises SpeechError."""
+    if data in (None, ""):
+        return b""
+    try:
+        return base64.b64decode(str(data), validate=True)
+    except ValueError as error:
+        raise not_sound() from error
+
+
+def not_sound() -> SpeechError:
+    return SpeechError(
+        "The voice service sent a page or a message instead of sound.", "Check --tts-base-url.", cause="not_sound"
+    )
