@@ -129,11 +129,10 @@ class Uploads:
         Raises QueueFull (too many hard files wait), TooOften (this address has sent many), and what submit() raises.
         """
         with _removed_if_refused(path):
-            family = await run_in_threadpool(_family_of, path)
             async with self._turns.of(address):
                 self._refuse_debtor(address)
                 try:
-                    return await self._look_quickly(submit, family, address)
+                    return await self._look_quickly(submit, await run_in_threadpool(_family_of, path), address)
                 except VivavoceError as error:
                     if error.cause != TOOK_TOO_LONG:
                         raise
