@@ -271,7 +271,7 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
             shutil.rmtree(retired, ignore_errors=True)
         else:
             staging.rename(path)
-    except BaseException:
+    except BaseException:  # whatever it was: half a bundle is of no use
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return AvatarBundle.open(path)

@@ -160,7 +160,8 @@ class MediaPipeFaceAnalyzer:
 
     def _in_clip(self, rgb: ImageArray) -> list[Face]:
         """Faces too small for MediaPipe are looked for where they were in the picture before, and only then
-        everywhere."""
+        everywhere.
+        """
         faces = _faces_of(self._clip.detect_for_video(_image(rgb), next(self._times_ms)), rgb)
         faces = faces or self._fitted(rgb, self._last)
         self._last = faces or self._fitted(rgb, self._seen_in_pieces(rgb, PIECES_BESIDE))
@@ -171,7 +172,8 @@ class MediaPipeFaceAnalyzer:
 
     def _seen_in_pieces(self, rgb: ImageArray, pieces: int) -> Iterator[Face]:
         """Faces of overlapping pieces of the picture, in which they look larger to the detector. The same face may come
-        several times, and one that was cut through is fitted badly."""
+        several times, and one that was cut through is fitted badly.
+        """
         height, width = rgb.shape[:2]
         side = max(height, width) // pieces
         for y0 in range(0, max(1, height - side // 2), side // 2):
@@ -182,7 +184,8 @@ class MediaPipeFaceAnalyzer:
 
     def _fitted(self, rgb: ImageArray, places: Iterable[Face]) -> list[Face]:
         """Each face once, fitted anew in an enlarged cut-out. The detector knows only roughly where a face is that is
-        small in its picture, and the landmarks suffer from that, most of all those of the lips."""
+        small in its picture, and the landmarks suffer from that, most of all those of the lips.
+        """
         faces: list[Face] = []
         for place in places:
             if _is_known(place, faces):

@@ -219,8 +219,9 @@ class _Contents:
                 item = self._items.get(_number(body, at, number_size), _Item())
                 count = body[at + number_size]
                 at += number_size + 1
-                for index in _numbers(body, at, index_size, count):
-                    index &= 0x7FFF if index_size == 2 else 0x7F  # without the mark "essential"
+                number_bits = 0x7FFF if index_size == 2 else 0x7F  # the highest bit is the mark "essential"
+                for marked in _numbers(body, at, index_size, count):
+                    index = marked & number_bits
                     if 0 < index <= len(known):
                         item.properties.append(known[index - 1])
                 at += index_size * count

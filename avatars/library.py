@@ -73,8 +73,8 @@ def presets() -> list[Preset]:
     """Our own characters; the first one is the default avatar."""
     place = Path(__file__).parent / "presets"
     return [
-        Preset(id, names, place / f"portrait_{file}.png", place / f"portrait_{file}_closed.png")
-        for id, names, file in (
+        Preset(avatar_id, names, place / f"portrait_{file}.png", place / f"portrait_{file}_closed.png")
+        for avatar_id, names, file in (
             ("mira", {"en": "Mira", "zh": "米拉"}, "woman"),
             ("theo", {"en": "Theo", "zh": "西奥"}, "man"),
         )
@@ -179,7 +179,7 @@ class AvatarLibrary:
                     staging.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
                     os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
                     staging.replace(path)
-            except BaseException:
+            except BaseException:  # whatever it was: half a file is of no use
                 staging.unlink(missing_ok=True)
                 raise
 

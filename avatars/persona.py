@@ -30,7 +30,7 @@ class Persona:
     voice: str | None = None
 
     def over(self, other: Persona) -> Persona:
-        """This one, and where it says nothing the other."""
+        """A persona that says what this one says, and what the other says where this one is silent."""
         own, others = asdict(self), asdict(other)
         return Persona(**{name: others[name] if own[name] is None else own[name] for name in own})
 
@@ -59,6 +59,6 @@ def write_persona(folder: Path, persona: Persona) -> None:
         with disk_full_explained():
             staging.write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
             staging.replace(folder / FILE)
-    except BaseException:
+    except BaseException:  # whatever it was: half a file is of no use
         staging.unlink(missing_ok=True)
         raise

@@ -202,7 +202,8 @@ def prepare_preset(preset: Preset, library: AvatarLibrary) -> AvatarBundle:
 
 def report_strip(work: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The face report of a preparation (see FaceReport.to_json) and its pictures, file name -> JPEG, once find_faces
-    has run, also if it has refused. Empty before."""
+    has run, also if it has refused. Empty before.
+    """
     if not (work / FIND_FACES).exists():
         return {}, {}
     found = Found.load(work)

@@ -303,7 +303,7 @@ class _Energies:
         return speech if speech.max() > 0.01 * everything.max() else everything
 
     def _all_powers(self) -> npt.NDArray[np.float64]:
-        """(stretches, channels)"""
+        """float64 (stretches, channels), in the order in which the stretches were heard."""
         return np.concatenate(self._powers, axis=1).T.astype(np.float64)
 
 

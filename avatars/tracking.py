@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -84,7 +85,9 @@ def judge(face: Face | None, faces: int) -> FaceStatus:
     return FaceStatus.SEVERAL_FACES if faces > 1 else FaceStatus.OK
 
 
-def follow(pictures: Sequence[Sequence[Face]], cuts: Set[int] = frozenset(), foreign: Set[int] = frozenset()) -> Track:
+def follow(
+    pictures: Sequence[Sequence[Face]], cuts: AbstractSet[int] = frozenset(), foreign: AbstractSet[int] = frozenset()
+) -> Track:
     """Follow the largest face from picture to picture, and find the longest stretch in which it is usable.
 
     Gaps of up to LONGEST_GAP pictures are bridged by interpolation, `foreign` pictures among them. A cut, or a jump to

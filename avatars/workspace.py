@@ -41,7 +41,7 @@ def stage_output(work: Path, stage: str) -> Iterator[Path]:
             yield staging
             _sync_all(staging)
             staging.rename(work / stage)
-        except BaseException:
+        except BaseException:  # whatever it was: half a stage is no checkpoint
             shutil.rmtree(staging, ignore_errors=True)
             raise
 

@@ -279,7 +279,7 @@ def _asked_wait_s(response: httpx.Response) -> float:
 
 
 def _check_size(download: Download, published: int | None, total: int | None, have: int) -> None:
-    """Before anything is written: is it the published file, and is there room for it?"""
+    """Before anything is written: whether it is the published file, and whether there is room for it."""
     if published is not None and total is not None and total != published:
         raise DownloadFailed(
             f"{download.url} has {total} bytes; {published} were published: it is another file.",

@@ -67,7 +67,8 @@ class HubertConfig:
     @classmethod
     def read(cls, path: Path) -> HubertConfig:
         """Raises WeightsMissing, WeightsDamaged; WrongArchitecture for HuBERT in its other form (base), or for sizes
-        that fit neither each other nor Ultralight."""
+        that fit neither each other nor Ultralight.
+        """
         entries = read_config(path, _NEEDED, **_FORM)
         try:
             config = cls(

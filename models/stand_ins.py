@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -46,13 +46,13 @@ class StandIn:
     dump_patches = False
     """What torch asks of a network whose source code was saved with it."""
 
-    def __new__(cls, *_arguments: Any, **_options: Any) -> StandIn:
+    def __new__(cls, *_arguments: object, **_options: object) -> Self:
         return super().__new__(cls)
 
-    def __init__(self, *_arguments: Any, **_options: Any) -> None:
+    def __init__(self, *_arguments: object, **_options: object) -> None:
         """Nothing: a pickle chooses the arguments."""
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if isinstance(state, Mapping):
             self.__dict__.update({name: value for name, value in state.items() if isinstance(name, str)})
 

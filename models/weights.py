@@ -126,7 +126,8 @@ def _inside(folder: Path, name: str) -> list[Path]:
 
 def _nearly(root: Path, pattern: list[str]) -> list[Path]:
     """What lies at `pattern` below a folder if one does not look too closely: MuseTalkV1.5/unet.fp16.safetensors is
-    musetalkV15/unet.safetensors."""
+    musetalkV15/unet.safetensors.
+    """
     found = [root]
     for part in pattern:
         inside = [path for folder in found if folder.is_dir() for path in sorted(folder.iterdir())]
@@ -305,7 +306,8 @@ class WeightsFolder:
 
 def _how_far(part: Part, lacks: tuple[str, ...], folder: Path) -> tuple[int, bool, bool]:
     """Orders folders that have been begun. Of two forms of the same weights the one comes first of which there is a
-    pointer already, then the one that can be fetched."""
+    pointer already, then the one that can be fetched.
+    """
     fetched = {PurePosixPath(file.path).name for file in part.files}
     pointed_at = any(is_pointer(folder / name) for name in lacks)
     return len(lacks), not pointed_at, not fetched.issuperset(lacks)

@@ -233,7 +233,8 @@ class Engine:
 
     async def _cost(self, context: TurnContext) -> DrawingCost:
         """What drawing costs with the backend of this context; measured once, before its first session, or taken as
-        nothing."""
+        nothing.
+        """
         lipsync, device = context.lipsync, context.device
         if not self._measure:
             return DrawingCost()

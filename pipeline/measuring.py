@@ -42,7 +42,8 @@ async def measure_cost(timed: Callable[[int], Awaitable[float]], batch: int) -> 
 
 async def measured_fairly(timed: Callable[[int], Awaitable[float]], batch: int) -> DrawingCost:
     """As measure_cost(), but what looks a little too slow for one session is looked at again: the machine may be
-    busy."""
+    busy.
+    """
     costs = [await measure_cost(timed, batch)]
     while 1 < costs[-1].share(batch) < FAR_TOO_SLOW and len(costs) < MOST_LOOKS:
         costs.append(await measure_cost(timed, batch))

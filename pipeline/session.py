@@ -215,7 +215,8 @@ class Session:
 
     def note_seen(self, turn_id: int, delay_s: float) -> None:
         """The viewer says how long after its release the first picture of a turn was seen there. The first report of a
-        turn counts; what is not believable is cut."""
+        turn counts; what is not believable is cut.
+        """
         started = next((started for started in self._started if started.turn.id == turn_id), None)
         released_s = None if started is None else started.turn.times.at_s("first_release")
         if started is None or released_s is None or started.turn.times.at_s("first_seen") is not None:

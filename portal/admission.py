@@ -205,7 +205,8 @@ class Admission:
 
     def _goes_first(self, other: Ticket, wish: Wish) -> bool:
         """Whether a ticket that came before must be served first. What is full for one may have room for another, so
-        only the same wish counts; and a viewer who waits for a place of the own address lets all others pass."""
+        only the same wish counts; and a viewer who waits for a place of the own address lets all others pass.
+        """
         return other.wish.lipsync == wish.lipsync and (other.has_place or not self._address_is_full(other.wish.address))
 
     def _address_is_full(self, address: str) -> bool:

@@ -215,7 +215,7 @@ async def _serve(
 
 async def _announce(settings: Settings, portal: Portal, say: Callable[[str], None]) -> None:
     await portal.warmed.wait()
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     for trouble in portal.troubles:
         say(f"Something is wrong: {trouble}")

@@ -104,7 +104,7 @@ class Recordings:
         room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
         room()
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
-        name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now():%Y-%m-%d %H.%M}").strip()
+        name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         recorder = Recorder(
             self._folder / recording_id / "recording.mp4",
             bundle.width,
@@ -117,7 +117,7 @@ class Recordings:
         recording = Recording(recording_id, name, session, recorder, on_end)
         try:
             session.add_output(recorder)
-        except BaseException:
+        except BaseException:  # even when cancelled: the recorder has a file open, which _keep() closes
             self._keeping[recording] = asyncio.create_task(self._keep(recording))
             raise
         self._running[session.id] = recording

@@ -386,7 +386,7 @@ def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = Fa
     values: dict[str, Any] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
     if "SPACE_ID" in environ:
         values |= {
-            "host": "0.0.0.0",
+            "host": "0.0.0.0",  # noqa: S104 - a Space lets only its proxy in
             "port": environ.get("PORT", "7860"),
             "open_browser": False,
             # The Space's own page shows the portal in a frame; only its proxy can reach the port.

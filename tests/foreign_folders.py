@@ -29,7 +29,8 @@ def face_boxes(count: int, side: int = SIDE) -> list[Box]:
 
 def crop_boxes(count: int, side: int = SIDE) -> list[Box]:
     """The square of Ultralight's crop in each picture of moving_portrait(), as PFLD's points put it: from ear to ear,
-    from the bridge of the nose down, and a little off from where FaceMesh has them."""
+    from the bridge of the nose down, and a little off from where FaceMesh has them.
+    """
     _, landmarks = portrait("woman", side)
     x0, x1, y0 = int(landmarks[234, 0]) - 2, int(landmarks[454, 0]) + 1, int(landmarks[197, 1]) + 3
     shifts = [round(4 * np.sin(index / 4)) for index in range(count)]

@@ -429,7 +429,7 @@ def test_main_inside_a_finished_environment_hands_over(own, monkeypatch):
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(sys, "prefix", str(own.path))
     monkeypatch.setattr(OwnEnvironment, "outstanding", lambda _self, _files: [])
-    monkeypatch.setattr("portal.commands.cli.main", lambda arguments: len(arguments))
+    monkeypatch.setattr("portal.commands.cli.main", len)
     assert launch.main(["a", "b", "c"]) == 3
 
 

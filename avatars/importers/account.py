@@ -60,7 +60,8 @@ def source_with_agreement(
     facts: Mapping[str, Any], agreement: Mapping[str, Any] | None, *, crops_kept: bool, masks_kept: bool
 ) -> dict[str, Any]:
     """Source facts as the manifest keeps them: of an import, with what compare_with_foreign() has found, and
-    whether the project's crops and masks are kept."""
+    whether the project's crops and masks are kept.
+    """
     if agreement is None:
         return dict(facts)
     kept = {"crops_kept": crops_kept, "masks_kept": masks_kept}

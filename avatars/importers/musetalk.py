@@ -45,7 +45,8 @@ CORNERS: Final = (0, 1, 2, 3)
 
 class MuseTalkReader:
     """`full_imgs`, `mask`, boxes of x1, y1, x2, y2 and of the masks, and latents that are not loaded: those of 1.0 were
-    drawn from a distribution, and ours are its middle."""
+    drawn from a distribution, and ours are its middle.
+    """
 
     def recognises(self, folder: ForeignFolder) -> bool:
         return MASK_COORDS in folder and bool(folder.numbered("full_imgs"))

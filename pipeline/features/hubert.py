@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.errors import WrongArchitecture
 from pipeline.features.grouped import GroupedStream, ReceptiveField
 from pipeline.lipsync.torch_device import find_weights, memory_told, open_device, weights_told
 from pipeline.types import FloatArray
@@ -54,7 +55,6 @@ class HubertExtractor:
 
         Raises BackendUnavailable.
         """
-        from models.errors import WrongArchitecture
         from models.hubert import load_hubert
 
         place = open_device(_BACKEND, device, "fp32")

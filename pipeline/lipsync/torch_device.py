@@ -69,7 +69,8 @@ def find_weights(backend: str, weights: Path | None, packages: tuple[str, ...] =
 @contextmanager
 def weights_told(backend: str) -> Iterator[None]:
     """What is wrong with weights becomes BackendUnavailable; so does a network that does not fit into memory, or whose
-    numbers overflow while it is tried."""
+    numbers overflow while it is tried.
+    """
     try:
         with drawing_told():
             yield

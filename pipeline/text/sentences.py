@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from pipeline.text.formulas import said_formula
 from pipeline.text.scripts import is_cjk, may_break_before, width
@@ -82,7 +83,7 @@ class Sentence(str):
     end: int
     "how much of the stream, in characters, it covers together with all before it"
 
-    def __new__(cls, text: str, end: int) -> Sentence:
+    def __new__(cls, text: str, end: int) -> Self:
         sentence = super().__new__(cls, text)
         sentence.end = end
         return sentence

@@ -121,7 +121,7 @@ def _said_address(match: re.Match[str]) -> str:
 
 def _words(tokens: list[Token], source: str) -> Iterator[str]:
     for token in tokens:
-        if token.type == "inline" or token.type == "image":
+        if token.type in ("inline", "image"):
             yield from _words(token.children or [], source)
         elif token.type in ("softbreak", "hardbreak"):
             yield "\n"

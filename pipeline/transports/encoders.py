@@ -84,7 +84,7 @@ def tag_bt601(context: VideoCodecContext) -> None:
 
 
 def encode_jpeg(rgb: ImageArray, quality: int = 75) -> bytes:
-    """uint8 RGB (h, w, 3) of any size -> JPEG 4:2:0. (simplejpeg: 0.73 ms at 512x512, OpenCV 0.80 ms.)"""
+    """uint8 RGB (h, w, 3) of any size -> JPEG 4:2:0. Takes 0.73 ms at 512x512 with simplejpeg, 0.80 ms with OpenCV."""
     jpeg: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(rgb), quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=True
     )

@@ -35,7 +35,8 @@ NO_CREDIT: Final = frozenset({"NoFreeAccount", "PkgExhausted", "AccountArrears",
 
 class TencentSpeech(HttpVoice):
     """A voice is a number, `VoiceType`. `options` are fields of the request. The service sends no sound before all of
-    it is made."""
+    it is made.
+    """
 
     name = "tencent"
     service_name = "Tencent Cloud"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
@@ -24,7 +25,8 @@ def jobs_router(queue: JobQueue, shares: JobShares) -> APIRouter:
 
     @router.get("")
     def list_jobs(
-        limit: int = Query(100, ge=1, le=500), kind: str | None = Query(None, pattern="^(prepare|clip|parts)$")
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        kind: Annotated[str | None, Query(pattern="^(prepare|clip|parts)$")] = None,
     ) -> list[JobView]:
         """The newest first."""
         return [view(job) for job in queue.list(limit=limit, kind=kind)]

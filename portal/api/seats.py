@@ -111,7 +111,7 @@ class Seat:
         peer = self._transports.webrtc(local=local, hear=self.session.hear)
         try:
             answer = await peer.answer(offer_sdp)
-        except BaseException:
+        except BaseException:  # a socket that closes meanwhile, too: nobody else knows of this peer
             await peer.aclose()
             raise
         self._peer = peer
@@ -173,7 +173,7 @@ class Seat:
         self._transport = transport  # first, so that a peer that attach() closes does not take the new one for itself
         try:
             await self.session.attach(transport)
-        except BaseException:
+        except BaseException:  # a socket that closes meanwhile, too: no session has this transport
             await transport.aclose()
             raise
 

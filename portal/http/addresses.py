@@ -86,7 +86,7 @@ def parse_networks(texts: Collection[str]) -> tuple[Network, ...]:
 
 
 def parse_root_path(text: str) -> str:
-    """ "avatar/" -> "/avatar", "/" -> "". Raises ValueError: no plain path."""
+    """The path as it is used: "avatar/" -> "/avatar", "/" -> "". Raises ValueError: no plain path."""
     path = f"/{text.strip('/')}" if text.strip("/") else ""
     if path and not is_path(path):
         raise ValueError("write a path of letters, digits and . _ ~ -, such as /avatar")

@@ -208,7 +208,7 @@ def ensure_presets(library: AvatarLibrary, queue: JobQueue) -> list[Job]:
 def _or_remove(path: Path, submit: Callable[[], Job]) -> Job:
     try:
         return submit()
-    except BaseException as error:
+    except BaseException as error:  # a client that hangs up too: no job will remove the file
         if isinstance(error, VivavoceError) and error.cause == TOOK_TOO_LONG:
             raise
         path.unlink(missing_ok=True)

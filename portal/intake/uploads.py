@@ -197,7 +197,7 @@ class Uploads:
             try:
                 with path.open("wb") as file:
                     shutil.copyfileobj(upload.file, file)
-            except BaseException:
+            except BaseException:  # whatever it was: half a file is of no use
                 path.unlink(missing_ok=True)
                 raise
         return path
@@ -207,7 +207,7 @@ class Uploads:
 def _removed_if_refused(path: Path) -> Iterator[None]:
     try:
         yield
-    except BaseException:
+    except BaseException:  # a client that hangs up too: no job will remove the file
         path.unlink(missing_ok=True)
         raise
 

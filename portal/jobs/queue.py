@@ -260,7 +260,7 @@ class JobQueue:
             home.mkdir(parents=True)
             shutil.move(upload, home / "upload")
             yield
-        except BaseException:
+        except BaseException:  # whatever ended the block, an upload without a job is nobody's
             shutil.rmtree(home, ignore_errors=True)
             raise
 

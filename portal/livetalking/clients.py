@@ -205,7 +205,7 @@ class Clients:
         try:
             self._allowances.charge_offer(session.id, address)
             answer = await seat.answer(sdp, local)
-        except BaseException:
+        except BaseException:  # a client that hangs up too: nobody else would close the seat
             await self._seats.close(seat)
             raise
         client = Client(seat, session)

@@ -152,7 +152,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
             async with opening:
                 recording = await open_recording(path, MAX_SPEECH_S)
             client.speak(recording)
-        except BaseException:
+        except BaseException:  # a client that hangs up too: nothing else removes the upload
             path.unlink(missing_ok=True)
             raise
         return ok()

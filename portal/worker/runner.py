@@ -264,7 +264,7 @@ def _recorded_or_left() -> Iterator[None]:
         yield
     except JobFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # a full disk hides in errors of several libraries; all others are raised again
         if is_disk_full(error):
             logger.error("The disk is full: jobs wait. Free some space; they then go on by themselves.")
             leave(75)
@@ -301,7 +301,7 @@ def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool
     """Remove a job's files at its end: all after success, all but a small upload where it may be run again."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever it was, the job is over; it is raised again
         queue.folders.clear(job_id, keep_upload=not isinstance(error, JobCancelled) or kept_when_cancelled())
         raise
     except BaseException:  # DBOS says in this way that a job was cancelled

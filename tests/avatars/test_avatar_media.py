@@ -272,7 +272,7 @@ def test_a_png_of_countless_chunks_is_not_opened(tmp_path, monkeypatch):
     assert probe(tmp_path / "few.png").kind == "photo"
     (tmp_path / "many.png").write_bytes(head + 3000 * text + rest)
     opened = []
-    monkeypatch.setattr("avatars.photos._opened", lambda path: opened.append(path))
+    monkeypatch.setattr("avatars.photos._opened", opened.append)
     with pytest.raises(BadMedia, match="minutes to decode") as caught:
         probe(tmp_path / "many.png")
     assert caught.value.hint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -185,7 +187,7 @@ def test_boxes_are_cut_at_the_picture(backend: str) -> None:
 )
 def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> None:
     """A wrong parameter is an error before anything is computed."""
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must be"):
         crop_parameters("musetalk15", chosen)
 
 
@@ -200,9 +202,8 @@ def test_values_that_make_no_sense_are_refused(chosen: dict[str, object]) -> Non
 )
 def test_the_one_that_does_not_fit_is_named_with_what_would(chosen: dict[str, object], told: str) -> None:
     """It alone, and no value that only a programmer knows."""
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         crop_parameters("musetalk15", chosen)
-    assert str(caught.value) == told
 
 
 def test_a_name_that_does_not_exist_is_told() -> None:

@@ -204,7 +204,7 @@ def _openness(chunk: AudioChunk, pictures: int) -> Array:
 
 
 def _closures(chunk: AudioChunk, aperture: Array, shut_below: float) -> list[bool]:
-    """For each p, b and m: do the lips meet?"""
+    """Per p, b and m: whether the lips meet."""
     found = []
     for sound in chunk.phonemes or ():
         if visemes_of(sound.ipa) == (CLOSED,):
@@ -215,7 +215,7 @@ def _closures(chunk: AudioChunk, aperture: Array, shut_below: float) -> list[boo
 
 
 def _vowels(chunk: AudioChunk, aperture: Array, shut_below: float) -> list[bool]:
-    """For each vowel of 60 ms or more: do the lips stay shut all through?"""
+    """Per vowel of 60 ms or more: whether the lips stay shut all through."""
     found = []
     for sound in chunk.phonemes or ():
         if sound.end_s - sound.start_s >= _LONG_VOWEL_S and _VOWELS.intersection(visemes_of(sound.ipa)):

@@ -27,7 +27,8 @@ TRANSPORTS = pytest.mark.parametrize(
 
 async def start_over(page: Visit, transport: str) -> None:
     """Start, again if need be: in a cold Firefox on a busy machine the first picture over WebRTC may come too late, and
-    the page then falls back, as it should."""
+    the page then falls back, as it should.
+    """
     for _ in range(STARTS):
         stats = await page.start()
         if stats["reasonCode"] != "no_picture":

@@ -39,7 +39,8 @@ SEEN_TABS = """
 
 async def test_a_page_that_is_still_loading_says_so(browser: Browser, portal: PortalProcess) -> None:
     """In Chinese from the first word on; and until the list of avatars is there, neither that it is ready nor that the
-    first one is being made."""
+    first one is being made.
+    """
     asked = asyncio.Event()
     answer = asyncio.Event()
 

@@ -57,7 +57,6 @@ def test_nothing_is_compiled_after_a_network_is_compiled_whole(compiling):
 
 def test_a_network_that_cannot_be_compiled_draws_as_it_is(compiling, caplog):
     """Without a compiler the operator is told the cause and the remedy; nothing is compiled later either."""
-
     compiling("inductor")
     network = Doubling()
     without = {"cpp.cxx": (None, "no-such-compiler"), "force_disable_caches": True}

@@ -61,7 +61,8 @@ class StepNumbers:
 
 def test_musetalk_looks_at_the_steps_of_livetalking_but_for_its_shift() -> None:
     """LiveTalking's picture i takes steps 2(i + 5) to 2(i + 5) + 9, which are those of our picture i + 7: it shows
-    each mouth 80 ms too late (musetalk_live_chunks). The ten steps are the same, in the same order. Exact."""
+    each mouth 80 ms too late (musetalk_live_chunks). The ten steps are the same, in the same order. Exact.
+    """
     stream = GroupedStream(ReceptiveField(0, 0, 50, 25, 4, 6, True, (10,)), StepNumbers)
     samples = np.full(60 * 640, 0.5, np.float32)
     windows = stream.push(AudioChunk(samples, FEATURE_RATE_HZ)) + stream.flush()

@@ -62,7 +62,7 @@ async def test_it_holds_what_was_played_in_step(small_bundle: AvatarBundle, tmp_
     assert [round(time * 25) for time, _ in pictures] == list(range(50))
     assert [index for index, (_, brightness) in enumerate(pictures) if brightness > 240] == list(range(20, 40))
     loud = [np.abs(sound[k * 1920 : (k + 1) * 1920]).max() > 0.2 for k in range(50)]
-    assert [k for k in range(50) if loud[k]][:1][0] in (20,) and not any(loud[:19]) and not any(loud[42:])
+    assert next(k for k in range(50) if loud[k]) == 20 and not any(loud[:19]) and not any(loud[42:])
     with av.open(str(tmp_path / "a.mp4")) as file:
         assert json.loads(file.metadata["AIGC"])["Label"] == "1" and file.metadata["title"] == "Alpha"
     assert [(entry.text, round(entry.start_s, 6)) for entry in recorder.transcript.entries] == [("Hello", 20 / 25)]

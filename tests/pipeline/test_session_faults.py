@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -124,7 +124,7 @@ class Bench:
         hearing = Hearing(Backends({}), {}, HearingChoice())
         self.session = Session("bench", self.context, Choice(), EngineMetrics(), hearing)
 
-    async def __aenter__(self) -> "Bench":
+    async def __aenter__(self) -> Self:
         self.session.start()
         await self.session.attach(self.transport)
         return self

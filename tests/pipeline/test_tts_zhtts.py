@@ -1,7 +1,6 @@
 """The Mandarin voice of this machine."""
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -18,10 +17,10 @@ SYLLABLES = {"ni": ("n", "i"), "hao": ("h", "ao"), "en": ("^", "en"), "bu": ("b"
 
 
 @pytest.fixture(scope="module")
-def voice() -> Iterator[ZhttsSynthesizer]:
+def voice() -> ZhttsSynthesizer:
     made = ZhttsSynthesizer()
     made.load()
-    yield made
+    return made
 
 
 async def speak(voice: ZhttsSynthesizer, text: str) -> list[AudioChunk]:

@@ -113,7 +113,8 @@ async def test_of_300_mb_hardly_anything_is_read(app: FastAPI, declared: bool) -
 
 def test_only_so_many_uploads_come_in_at_one_time() -> None:
     """One address has its share, whatever others do; all together no more than the portal takes. Who has none yet finds
-    a place longer than who has some."""
+    a place longer than who has some.
+    """
     places = UploadPlaces(each=2, most=1, most_first=2)
     here, there, elsewhere = ({"client": (f"203.0.113.{number}", 1)} for number in (1, 2, 3))
     with places.taken(here), places.taken(here):

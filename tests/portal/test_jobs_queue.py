@@ -168,7 +168,6 @@ def test_a_full_queue_takes_no_more(queue: JobQueue, tmp_path: Path) -> None:
 
 def test_many_who_ask_at_the_same_time_find_no_more_room(queue: JobQueue, make_bundle: MakeBundle) -> None:
     """Of twenty submissions at once as many are taken as have room; of eight retries of one job, one."""
-
     make_bundle("me")
 
     def outcome(ask: Callable[[], object]) -> str:

@@ -155,7 +155,8 @@ async def test_a_place_that_a_full_device_leaves_free_goes_to_who_waits_for_it(
     manager: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for a place is let in when a device refuses the session that had it. If the device refuses the waiting
-    viewer too, it is not tried again until a session has ended."""
+    viewer too, it is not tried again until a session has ended.
+    """
     refusals = 0
     full = asyncio.Event()
 
@@ -229,7 +230,8 @@ async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
     manager: SessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the socket, with the whole engine: before the media clock moves by a picture, the turn is interrupted and a
-    ping answered. The avatar is shown once it has loaded."""
+    ping answered. The avatar is shown once it has loaded.
+    """
     loading, loaded = threading.Event(), threading.Event()
 
     class LoadsSlowly(FlashLipSync):

@@ -85,7 +85,7 @@ def test_every_reason_of_the_player_has_words() -> None:
     """Whatever keeps WebRTC away can be told in both languages."""
     script = (Path(__file__).parents[2] / "portal" / "static" / "player.js").read_text(encoding="utf-8")
     table = script.partition("export const REASONS = {")[2].partition("}")[0]
-    codes = re.findall(r"^  (\w+):", table, re.M)
+    codes = re.findall(r"^  (\w+):", table, re.MULTILINE)
     assert codes and all(f"reason.{code}" in TALK_TEXTS[language] for code in codes for language in TALK_TEXTS)
 
 

@@ -68,7 +68,7 @@ def test_every_step_has_words() -> None:
 def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
     """The markup defines <vivavoce-NAME>, carries its settings, and its script defines that element."""
     for name, markup in tabs.items():
-        found = re.fullmatch(rf'<vivavoce-{name} [^>]*data-settings="([^"]+)">.*</\S+>', markup, re.S)
+        found = re.fullmatch(rf'<vivavoce-{name} [^>]*data-settings="([^"]+)">.*</\S+>', markup, re.DOTALL)
         assert found is not None
         assert isinstance(json.loads(html.unescape(found[1])), dict)
         assert f'customElements.define("vivavoce-{name}"' in (STATIC / f"{name}.js").read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def test_each_tab_is_one_element_with_its_script(tabs: dict[str, str]) -> None:
 
 def test_the_look_of_these_tabs_is_theirs_alone() -> None:
     """Every rule of desk.css is for these tabs: Talk has elements of the same names."""
-    css = re.sub(r"/\*.*?\*/", "", (STATIC / "desk.css").read_text(encoding="utf-8"), flags=re.S)
+    css = re.sub(r"/\*.*?\*/", "", (STATIC / "desk.css").read_text(encoding="utf-8"), flags=re.DOTALL)
     selectors = [one.strip() for rule in re.findall(r"([^{};]+){", css) for one in rule.split(",")]
     ours = (".vv-desk", ".dark .vv-desk", "vivavoce-avatars", "vivavoce-studio", "@media")
     assert [one for one in selectors if not one.startswith(ours)] == []
