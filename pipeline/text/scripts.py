@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["is_cjk", "may_break_before", "width"]
+__all__ = ["has_no_case", "is_cjk", "may_break_before", "width"]
 
 _CJK = re.compile("[\u1100-\u11ff\u2e80-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffee\U00020000-\U0003ffff]")
 _JOINER = "\u200d"
@@ -14,6 +14,12 @@ _JOINER = "\u200d"
 def is_cjk(character: str) -> bool:
     """Whether a character is Chinese, Japanese or Korean, or their full-width punctuation."""
     return character > "\u10ff" and _CJK.match(character) is not None
+
+
+def has_no_case(character: str) -> bool:
+    """Whether it is a letter of a script that knows no capitals, such as Arabic, Hebrew, Hindi or Georgian."""
+    is_georgian = "\u10d0" <= character <= "\u10ff"  # its capitals exist in Unicode and begin no sentence
+    return is_georgian or (character.isalpha() and not character.islower() and not character.isupper())
 
 
 def width(text: str) -> int:

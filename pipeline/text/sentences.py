@@ -6,7 +6,7 @@ import re
 from typing import Self
 
 from pipeline.text.formulas import said_formula
-from pipeline.text.scripts import is_cjk, may_break_before, width
+from pipeline.text.scripts import has_no_case, is_cjk, may_break_before, width
 
 __all__ = ["MAX_CHARS", "Sentence", "SentenceSplitter"]
 
@@ -23,9 +23,9 @@ MAX_FORMULA_CHARS = 500
 MAX_FENCE_CHARS = 8
 
 _CLOSERS = "\"'”’»›“‘«)]}」』）】》〉〕｝*_`~"
-_WIDE_ENDS = "。！？｡．‼⁇⁈⁉" + "।॥" + "؟۔" + "։" + "።፧፨" + "។៕" + "။" + "෴" + "\u037e"
+_WIDE_ENDS = "。！？｡．‼⁇⁈⁉" + "।॥" + "؟۔" + "։" + "።፧፨" + "។៕" + "။" + "෴" + "།༎" + "\u037e"
 """Marks that end a sentence whatever follows: Chinese, Hindi and its sisters, Arabic and Urdu, Armenian, Ethiopic,
-Khmer, Burmese, Sinhala, the Greek question mark."""
+Khmer, Burmese, Sinhala, Tibetan, the Greek question mark."""
 _ENDS = ".!?…" + _WIDE_ENDS
 _WIDE_CLAUSES = "，、；：" + "،؛" + "፣፤፥" + "၊" + "՝"
 _CLAUSES = ",;:—–" + _WIDE_CLAUSES
@@ -45,12 +45,12 @@ _FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:[-*+>]|\d+[.)])?[ \t]*\Z")
 
 _TITLES = re.compile(
     r"mr|mrs|ms|mx|dr|prof|rev|fr|hon|pres|gov|sen|rep|gen|col|maj|capt|cmdr|lt|sgt|st|mt|ft|messrs|mme|mlle|vs|cf|al"
-    r"|hr|frau|sr|sra|srta|dna|inż|mgr|bzw|usw|ca|nr|med|phil|rer|exm[oa]|av|np|ul|např|wm|viz"
+    r"|hr|frau|sr|sra|srta|dna|inż|mgr|bzw|usw|ca|nr|ee|med|phil|rer|exm[oa]|av|np|ul|např|wm|viz"
     r"|ул|пр|им|акад|проф|тов|डॉ|प्रो"
 )
 """Abbreviations that stand before a name, so that the capital after them begins no sentence."""
 _BEFORE_NUMBER = re.compile(
-    r"no|nos|nr|figs?|eqs?|sec|ch|chap|vol|pp?|art|ver|approx|ca?|est|tel|ext"
+    r"no|nos|nr|figs?|eqs?|sec|ch|chap|vol|pp?|art|ver|approx|ca?|max|min|est|tel|ext"
     r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec"
 )
 """Abbreviations only when a digit follows ("No. 5"); else they may be words ("The answer is no.")."""
@@ -70,6 +70,11 @@ _ENVIRONMENT = re.compile(
     r".*\\end\{\1\}\Z",
     re.DOTALL,
 )
+_SENTENCE_OPENERS = "¡¿"
+_COMMON_BEGINNING = re.compile(
+    r"the|this|that|these|those|there|then|they|he|she|it|we|you|but|and|so|if|when|what|how|why"
+)
+"""First words of sentences that are no part of a name: "at 9.The gate", "with Bob.He", against "Math.Floor"."""
 _LAST_TOKEN = re.compile(r"\S*\Z")
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _SENTENCE_WORD = re.compile(r"[^\W\d_][^\W\d_]*(?:['’][^\W\d_]+)?")
@@ -121,7 +126,11 @@ class SentenceSplitter:
 
     def flush(self) -> list[Sentence]:
         """The stream has ended: return what is left. The splitter is then as new."""
-        rest = [] if self._fence else self._unformulated() + self._cut(len(self._held))
+        rest: list[Sentence] = []
+        if not self._fence:
+            rest = self._unformulated()
+            rest += self._cut(self._glued) if self._ends_glued_word("") else []
+            rest += self._cut(len(self._held))
         self._reset()
         return rest
 
@@ -138,6 +147,7 @@ class SentenceSplitter:
         self._formula = ""  # the raw formula that we are in, with its opening mark
         self._sees_formulas = True
         self._glued = 0  # where, within what is held, a sentence may begin without a space before it
+        self._glued_to_name = False  # what is before that place may be a name, a number or an address
 
     @property
     def _is_in_text(self) -> bool:
@@ -282,11 +292,12 @@ class SentenceSplitter:
         if last in _WIDE_ENDS or (gap and _GREEK_QUESTION.search(core)):
             return True
         is_ellipsis = last == "…" or core.endswith("..")
-        if gap or is_cjk(following):
+        if gap or is_cjk(following) or following in _SENTENCE_OPENERS or _is_caseless(core[-2:-1], following):
             if last in "!?":
                 return core == text or not following.islower()
             if last == "." and not is_ellipsis:
-                return not following.islower() and not _is_abbreviation(core[:-1], following) and not _is_inside(core)
+                goes_on = following.islower() and not has_no_case(following)
+                return not goes_on and not _is_abbreviation(core[:-1], following) and not _is_inside(core)
             if is_ellipsis and gap and not following.islower():
                 return True
         is_clause = last in _WIDE_CLAUSES or ((last in _CLAUSES or is_ellipsis) and (bool(gap) or is_cjk(following)))
@@ -308,12 +319,16 @@ class SentenceSplitter:
         core = self._held.rstrip(_CLOSERS)
         if not following.isupper() or core[-1:] not in (".", "!", "?") or _is_inside(core):
             return False
-        token = _LAST_TOKEN.search(core[:-1])
+        before = core[:-1] if core[-1:] == "." else core[:-1].rstrip()  # French has a space before the other marks
+        token = _LAST_TOKEN.search(before)
         word = token[0].lstrip(_CLOSERS + "(“‘«¿¡").rstrip(_CLOSERS) if token else ""
-        if word.isdigit():
-            return len(word) > 3  # a year, and no number in front of a month
-        is_word = _WORD.fullmatch(word) is not None and len(word) > 1 and not _TITLES.fullmatch(word.lower())
-        return is_word and (word.islower() or core[:-1].lstrip(_CLOSERS + "“‘«¿¡ ") == word)
+        if _TITLES.fullmatch(word.lower()) or _DOTTED.fullmatch(word) or (len(word) < 2 and not word.isdigit()):
+            return False
+        is_word = _WORD.fullmatch(word) is not None
+        is_plain = is_word and (word.islower() or core[:-1].lstrip(_CLOSERS + "“‘«¿¡ ") == word)
+        is_year = word.isdigit() and len(word) > 3  # and no number in front of a month
+        self._glued_to_name = not is_plain and not is_year
+        return True
 
     def _ends_glued_word(self, following: str) -> bool:
         """Whether that was indeed the first word of a sentence, and no file, address or name in code."""
@@ -323,7 +338,12 @@ class SentenceSplitter:
         if _SENTENCE_WORD.fullmatch(word) is None:
             self._glued = 0
             return False
-        is_sentence = (following.isspace() or following in ",;:!?…—–") and (len(word) == 1 or word[1:].islower())
+        mark = self._held[: self._glued].rstrip(_CLOSERS)[-1:]
+        ends_word = following.isspace() or following in ",;:!?…—–" if following else mark != "."
+        ends_word = ends_word or (following == "." and mark != ".")  # no file or address has the other marks
+        is_sentence = ends_word and (len(word) == 1 or word[1:].islower())
+        if self._glued_to_name and not _COMMON_BEGINNING.fullmatch(word.lower()):
+            is_sentence = False
         if not is_sentence and following not in "'’":
             self._glued = 0
         return is_sentence
@@ -362,9 +382,15 @@ def _is_abbreviation(word_and_before: str, following: str) -> bool:
         return True
     if _DOTTED.fullmatch(word):
         return lowered not in _CLOCK
-    if len(word) == 1 and word.isalpha() and (word.isascii() or word.isupper()) and word not in ("I", "Я"):
+    is_initial = word.isascii() or word.isupper() or (has_no_case(word) and not is_cjk(word))
+    if len(word) == 1 and word.isalpha() and is_initial and word not in ("I", "Я"):
         return True
     return any(kind.search(word_and_before) for kind in (_LIST_MARKER, _ORDINAL))
+
+
+def _is_caseless(before: str, following: str) -> bool:
+    """Whether both are letters of a script without capitals; no file or address is written in one."""
+    return has_no_case(before) and has_no_case(following) and not is_cjk(before)
 
 
 def _is_inside(text: str) -> bool:

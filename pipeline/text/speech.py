@@ -25,13 +25,27 @@ with digits among the letters."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("strikethrough")
 _FENCED = re.compile(r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:^[ \t]*~~~[^\n]*$|\Z)", re.DOTALL | re.MULTILINE)
 _NUMBERS = r"[1-9]\d{0,2}(?:\s*[,;–-]\s*\d{1,3})*"
+_AUTHOR_YEAR = r"[^\W\d_][^\[\]()\n]{1,60}?,? (?:19|20)\d\d[a-z]?"
 _CITATION = re.compile(
     rf"\s*(?:【[^【】\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\^?\](?!:)|\[citation:[^\[\]]*\]"
     r"|\[(?:doc|source|ref|webpage|search|result|来源|资料|文档)s?[\s:_-]?\d{1,3}\](?!\()|\[\d{1,3}†[^\[\]]*\]"
+    r"|\[(?:note|注)\s?\d{1,3}\](?!\()|\[(?:citation needed|来源请求|需要引用)\]"
+    r"|(?::contentReference)?\[oaicite:\d+\](?:\{[^{}]*\})?|［\d{1,3}］|\^\[[^\[\]]{1,20}\]\^"
+    rf"|\[\[{_NUMBERS}\]\](?:\([^()\s]*\))?"
+    rf"|\[{_AUTHOR_YEAR}(?:; {_AUTHOR_YEAR})*\](?!\()|\([^\W\d_][\w' -]{{1,40}} et al\.,? (?:19|20)\d\d[a-z]?\)"
     r"|\[@\w[\w:.;@ -]*\](?!\()|\ue200[^\ue200\ue201]*\ue201|cite(?:turn\d+[a-z]+\d+)+)"
     rf"|(?P<before>\w*)(?P<marks>\s?(?:\[{_NUMBERS}\])+)(?![(:\w])",
     re.IGNORECASE,
 )
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_RAISED_CITATION = re.compile(
+    rf"(?<=[.,;:!?。，！？])[{_RAISED}]+|⁽[{_RAISED}]+⁾|(?<=[^\W\d_]{{3}})"
+    + "".join(f"(?<!{unit})" for unit in ("feet", "foot", "inch", "mile", "eter", "etre", "yard"))
+    + f"[{_RAISED}]+"
+)
+"""Raised numbers after a word or at the end of a sentence are notes; after a unit or a variable they are powers."""
+_EMOTICON = re.compile(r"(?<!\S)(?::[a-z][a-z0-9_+-]{1,30}:|[:;=]['’]?-?[()DPpO/|])(?=\s|$|[.,!?])")
+_KEYS_TOGETHER = re.compile(r"<([A-Za-z]\w*(?:[+-]\w+)+)>")
 _NEEDS_NUMBER = re.compile(
     r"press|choose|select|enter|type|hit|dial|key|button|option|number|see|in|from|to|by|of|with|and|or|use|\w*[按选择入见键]",
     re.IGNORECASE,
@@ -56,7 +70,7 @@ _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•·▪◦‣][ \t
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t|:+-]*-{2,}[ \t|:+-]*$", re.MULTILINE)
 _PRODUCT = re.compile(r"(?<=\d)\*(?=\d)")
 _POWER = re.compile(r"(?<=[A-Za-z0-9)])(?:\^|\*\*(?=\d))\{?(-?\w{1,3})\}?\^?(?![\w*])")
-_ARROW = re.compile(r"(?<=\s)(?:<?-{1,3}>|<?={1,3}>|<-{1,3})(?=\s)")
+_ARROW = re.compile(r"(?<!\S)(?:<?-{1,3}>|<?={1,3}>|<-{1,3})(?=\s)")
 _STRONG = re.compile(r"\*\*|__|~~|`+")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])|(?<!\w)_(?=\w)|(?<=\w|[.,!?])_(?!\w)")
 _PIPE = re.compile(r"[ \t]*\|+[ \t]*")
@@ -74,6 +88,7 @@ _JOINERS = frozenset("\u200d\ufe0e\ufe0f\u20e3")
 _KEPT_JOINERS = re.compile(r"(?<=[\u0600-\u0dff\u1000-\u109f\u1780-\u17ff])[\u200c\u200d](?=\w)")
 """In scripts whose letters join, these two change how a word reads."""
 _TAG_NAME = re.compile(r"</?([A-Za-z][\w-]*)")
+_COMPARED = re.compile(r"<\w{1,12}(?:\s+[\w.]+)+\s*>")
 _ELEMENT = re.compile(
     r"a|abbr|article|aside|b|blockquote|body|br|center|code|dd|del|details|div|dl|dt|em|figure|font|footer|h[1-6]|head"
     r"|header|hr|html|i|iframe|img|ins|kbd|li|main|mark|nav|ol|p|pre|q|s|samp|script|section|small|span|strike|strong"
@@ -87,7 +102,8 @@ def speakable(text: str) -> str:
     """What a voice should say of a text: no markup, code blocks or emoji; of an address only its host. May be empty."""
     text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text)))
     text = _CALLOUT.sub(r"\1", _CLOSED_HEADING.sub(r"\1", _REFERENCE.sub("", text)))
-    text = say_formulas(_CITATION.sub(_without_citation, text))
+    text = _EMOTICON.sub("", _RAISED_CITATION.sub("", _CITATION.sub(_without_citation, text)))
+    text = say_formulas(_KEYS_TOGETHER.sub(r"\1", text))
     text = _LINKED.sub(r"\1", _LINE_MARK.sub("", _RULE.sub("", text)))
     text = _HIGHLIGHT.sub(r"\1", _POWER.sub(_said_power, text))
     text = "".join(_words(_MARKDOWN.parseInline(_PRODUCT.sub(r"\\*", text)), text))
@@ -134,7 +150,10 @@ def _words(tokens: list[Token], source: str) -> Iterator[str]:
 def _of_tag(tag: str, source: str) -> str:
     """A space for an element of HTML; the words of what only looks like one."""
     name = match[1] if (match := _TAG_NAME.match(tag)) else ""
-    is_known = not name or _ELEMENT.fullmatch(name) is not None
+    is_compared = _COMPARED.fullmatch(tag) is not None and f"</{name}>" not in source
+    if is_compared and re.search(r"\w" + re.escape(tag), source):
+        return tag  # "a<b and c>d"
+    is_known = not is_compared and (not name or _ELEMENT.fullmatch(name) is not None)
     is_element = is_known or "=" in tag or tag.startswith("</") or f"</{name}>" in source
     return " " if is_element else f" {tag.strip('<>/ ')} "
 

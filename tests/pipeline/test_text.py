@@ -48,6 +48,8 @@ def test_ends(text: str, sentences: list[str]) -> None:
         ("Yes. It is 5 &lt; 6 &gt; 4 then. No.", ["Yes.", "It is 5 &lt; 6 &gt; 4 then.", "No."]),
         ("Τι κάνεις; Καλά.", ["Τι κάνεις;", "Καλά."]),
         ("II. Methods\nIII. Results", ["II. Methods", "III. Results"]),
+        ("El EE. UU. es grande. Hay max. 5 personas.", ["El EE. UU. es grande.", "Hay max. 5 personas."]),
+        ("جاء د.أحمد. ثم جلس د. علي.", ["جاء د.أحمد.", "ثم جلس د. علي."]),
         ("1. Do this. 2. Do that.", ["1. Do this.", "2. Do that."]),
     ],
 )
@@ -107,6 +109,18 @@ def test_markup(text: str, sentences: list[str]) -> None:
         ("Open README.MD or Console.WriteLine(x) of www.Example.com now.", None),
         ("It is 3.14 on example.com and in Node.js or in the U.S.A today.", None),
         ("Ask bob@example.Com or a?B=1 then.", None),
+        ("It leaves at 9.The gate is 3.He waits.", ["It leaves at 9.", "The gate is 3.", "He waits."]),
+        (
+            "It is in Paris.The site is a.com.They are open.",
+            ["It is in Paris.", "The site is a.com.", "They are open."],
+        ),
+        ("Use Math.Floor of x or the U.S.The or Hello.World now.", None),
+        ("So what?Well.", ["So what?", "Well."]),
+        ("Great!Done", ["Great!", "Done"]),
+        ("¿Qué tal?¡Muy bien!Hola.¿Y tú?", ["¿Qué tal?", "¡Muy bien!", "Hola.", "¿Y tú?"]),
+        ("Ça va ?Oui. Tu viens !Bien.", ["Ça va ?", "Oui.", "Tu viens !", "Bien."]),
+        ("مرحبا.كيف حالك؟أنا بخير.شكرا", ["مرحبا.", "كيف حالك؟", "أنا بخير.", "شكرا"]),
+        ("वह आए.वह बैठे।ठीक", ["वह आए.", "वह बैठे।", "ठीक"]),
     ],
 )
 def test_sentences_without_a_space_between(text: str, sentences: list[str] | None) -> None:
@@ -125,6 +139,9 @@ def test_sentences_without_a_space_between(text: str, sentences: list[str] | Non
         ["ሰላም።", "እንዴት ነህ፧", "ደህና።"],
         ["សួស្តី។", "តើអ្នក។"],
         ["မင်္ဂလာပါ။", "နေကောင်းလား။"],
+        ["გამარჯობა.", "როგორ ხარ?", "კარგად ვარ."],
+        ["བཀྲ་ཤིས།", "བདེ་ལེགས།"],
+        ["שלום.", "מה שלומך?"],
         ["「はい。」", "彼は言った。"],
         ["“好。”", "他说：“走吧！”", "然后呢？"],
         ["สวัสดีครับ ผมชื่อสมชาย", "และผมเป็นผู้ช่วย"],
@@ -258,6 +275,7 @@ def test_nothing_is_longer_than_the_limit(text: str) -> None:
 
 STREAM = (
     '# Hi\n\nHello, world! It\'s 3.14, e.g. Dr. Who said "No." Then... he left.\n- one\n- two\n'
+    "It is 9.The end.So what?Well. ¿Y?¡Sí!شكرا.نعم\n"
     "```py\nx = 1. Y\n```\nSee [a, b. C](https://a.b/c.d) or `x.y`. 你好，世界……不行！“好。”他说。😀 "
     + "long words, "
     * 30
@@ -337,6 +355,16 @@ def test_flushed_splitter_is_as_new() -> None:
         ("<script>f(1)</script>ok <pre><code>x = 1</code></pre>", "ok"),
         ("\x1b[31mred\x1b[0m", "red"),
         ("نماینده\u200cها", "نماینده\u200cها"),
+        ("nine¹². Ten.³ Paris⁽¹⁾ is it", "nine. Ten. Paris is it"),
+        ("5 km², 10¹² m³, x² and 3 feet²", "5 km², 10¹² m³, x² and 3 feet²"),
+        ("nine [[1]] or [[2]](http://a.b) [note 3] [citation needed] [来源请求].", "nine or."),
+        ("So [Smith et al., 2020; Lee 2019b] say (Chen et al., 2021).", "So say."),
+        ("Text [oaicite:0]. :contentReference[oaicite:1]{index=1} Yes ^[1]^", "Text. Yes"),
+        ("你好［1］，再见［2］。", "你好，再见。"),
+        ("if a<b and c>d, then <Ctrl+C> or <i or j> k", "if a<b and c>d, then Ctrl+C or i or j k"),
+        ("<video controls>no</video> and <details open>yes</details>", "no and yes"),
+        ("-> go", "go"),
+        (":smile: hi :-) there ;) at 10:30:15", "hi there at 10:30:15"),
         ("😀🎉", ""),
         ("---", ""),
         ("...", ""),
