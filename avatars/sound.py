@@ -91,10 +91,10 @@ class SpeechFacts:
     "the file is cut off, and nobody knows how much is missing"
 
 
-def check_sound(emit: Emit, path: Path, longest_s: float) -> None:
-    """Whether the file is a recording that can be read, and no longer than `longest_s`; little of it is decoded.
+def check_sound(emit: Emit, path: Path, longest_s: float) -> float:
+    """The seconds of a recording by its packets, of which little is decoded.
 
-    Raises BadMedia. A task for avatars.confined.
+    Raises BadMedia: it cannot be read, or lasts longer than `longest_s`. A task for avatars.confined.
     """
     with _opened(path) as file:
         # There may be a hundred thousand packets: fractions would take longer than reading them.
@@ -111,6 +111,7 @@ def check_sound(emit: Emit, path: Path, longest_s: float) -> None:
                 raise _unreadable(path) from error
     if not heard:
         raise _unreadable(path)
+    return counted * unit_s
 
 
 def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:

@@ -230,12 +230,12 @@ def check_media(path: Path, limits: Limits = LONG_LOOK) -> None:
     run_confined(check_source, limits, _ignored, path)
 
 
-def check_speech(path: Path, limits: Limits = LONG_LOOK) -> None:
-    """Count the seconds of a recording, of which little is decoded. Raises UnsupportedMedia."""
+def check_speech(path: Path, limits: Limits = LONG_LOOK) -> float:
+    """The seconds of a recording by its packets, of which little is decoded. Raises UnsupportedMedia."""
     from avatars.sound import check_sound
 
     try:
-        run_confined(check_sound, limits, _ignored, path, MAX_SPEECH_S)
+        return float(run_confined(check_sound, limits, _ignored, path, MAX_SPEECH_S))
     except BadMedia as error:
         raise UnsupportedMedia(error.message, error.hint, cause=error.cause) from error
 

@@ -20,10 +20,10 @@ from starlette.responses import Response
 
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
-from pipeline.recording import open_recording
 from portal.http.proxies import address_of, is_local
-from portal.intake.uploads import MAX_SPEECH_S, Uploads, check_speech, limited_form
+from portal.intake.uploads import Uploads, check_speech, limited_form
 from portal.livetalking.clients import Client, Clients, Follower
+from portal.livetalking.openings import Openings
 from portal.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ M = TypeVar("M", bound=BaseModel)
 KEEP_ALIVE_S = 15.0
 """A comment line so often shows a proxy that the stream is alive, and us that its reader is gone."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
-OPENED_AT_A_TIME = 2
-"""Recordings that are decoded as a whole before they are spoken."""
 NO_ACTIONS = "This avatar has no action clips."
 NO_SERVER_FILES = "Files on the server cannot be named from outside."
 
@@ -110,7 +108,7 @@ def failed(message: str) -> JSONResponse:
 
 def livetalking_router(clients: Clients, recordings: Recordings, uploads: Uploads, settings: Settings) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
-    opening = asyncio.Semaphore(OPENED_AT_A_TIME)
+    openings = Openings()
 
     @router.post("/offer")
     async def offer(request: Request) -> Response:
@@ -147,11 +145,10 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no recording.", "Send it in the field `file`.")
             path = await uploads.store(file)
-        await uploads.submit(partial(check_speech, path), path, address_of(request.scope))
+        address = address_of(request.scope)
+        told_s = await uploads.submit(partial(check_speech, path), path, address)
         try:
-            async with opening:
-                recording = await open_recording(path, MAX_SPEECH_S)
-            client.speak(recording)
+            client.speak(await openings.open(path, told_s, address))
         except BaseException:  # a client that hangs up too: nothing else removes the upload
             path.unlink(missing_ok=True)
             raise

@@ -1,0 +1,53 @@
+"""Recordings that are decoded as a whole before they are spoken: whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import RenderError
+from pipeline.recording import Recording, open_recording
+from portal.http.limits import TooMany, Turns
+from portal.intake.uploads import MAX_SPEECH_S
+
+__all__ = ["OPENED_EACH", "SHORT_S", "Openings"]
+
+SHORT_S: Final = 30.0
+"Decoding a second of sound takes 0.01 to 0.03 s of a processor."
+SHORT_AT_A_TIME, LONG_AT_A_TIME = 2, 1
+OPENED_EACH = 4
+"Recordings of one address that wait to be decoded, or are; further ones are refused."
+
+
+class Openings:
+    """Opens the recordings of one address one after another, and long ones apart from short ones.
+
+    So nobody with a short recording waits for somebody else's long ones, however many those are.
+    """
+
+    def __init__(self) -> None:
+        self._turns = Turns()
+        self._short, self._long = asyncio.Semaphore(SHORT_AT_A_TIME), asyncio.Semaphore(LONG_AT_A_TIME)
+
+    async def open(self, path: Path, told_s: float, address: str) -> Recording:
+        """told_s: how long the recording is by its packets. If it turns out to be longer, it is opened as a long one.
+
+        Raises TooMany, and what open_recording() raises.
+        """
+        if self._turns.wanted(address) >= OPENED_EACH:
+            raise TooMany(
+                f"{OPENED_EACH} recordings from your address wait to be read.",
+                "Send the next one when one of them is spoken.",
+                cause="uploads",
+            )
+        async with self._turns.of(address):
+            if told_s <= SHORT_S:
+                try:
+                    async with self._short:
+                        return await open_recording(path, 2 * SHORT_S)
+                except RenderError as error:
+                    if error.cause != "too_long":
+                        raise
+            async with self._long:
+                return await open_recording(path, MAX_SPEECH_S)
