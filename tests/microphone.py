@@ -79,10 +79,14 @@ class InlineExecutor(Executor):
 class SameSound:
     """A canceller that takes nothing out."""
 
-    def __init__(self, reference: object) -> None: ...
+    def __init__(self, reference: object = None) -> None: ...
 
     def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
         return samples
+
+    def skip(self, count: int) -> None: ...
+
+    def restart(self) -> None: ...
 
 
 class LoudnessVad:

@@ -26,8 +26,9 @@ QUIET_S = 0.4
 """A ducked voice is as loud as before when nobody has spoken for so long."""
 PATIENCE_S = 2.0
 """After speech without any words the answer goes on."""
-LONG_PATIENCE_S = 6.0
-"""The same where it certainly was speech: some of its words are known, or it was longer than a cough."""
+LONG_PATIENCE_S = 20.0
+"""The same where it certainly was speech: some of its words are known, or it was longer than a cough. A recogniser that
+finds no more words says so, and then the answer goes on at once; this is for one that never answers."""
 LONGEST_COUGH_S = 1.0
 SETTLING_S = 1.5
 """Seconds of the avatar's sound in which echo cancellers learn the room: what is heard then may be the avatar."""

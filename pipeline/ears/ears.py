@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,11 +63,21 @@ class Canceller(Protocol):
         """(n,) float32 at LISTEN_RATE_HZ as it arrived at that clock time -> (m,), in order; a rest may be kept."""
         ...
 
+    def skip(self, count: int) -> None:
+        """So many samples were lost before those that cancel() is given next."""
+        ...
+
+    def restart(self) -> None:
+        """What cancel() is given next does not follow on what it was given before."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
     samples: FloatArray
     arrived_s: float
+    lost: int = 0
+    "samples that were dropped just before these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,7 @@ class Ears:
         self._canceller = canceller
         self._inbox: deque[_Sound | _Mode] = deque()
         self._inbox_samples = 0
+        self._lost_samples = 0  # before the oldest sound in the inbox
         self._arrived = asyncio.Event()
         self._senses: Senses | None = None
         self._stream: VoiceActivityStream | None = None
@@ -190,6 +201,7 @@ class Ears:
         self._inbox.remove(oldest)
         self._inbox_samples -= len(oldest.samples)
         self._dropped_samples += len(oldest.samples)
+        self._lost_samples += len(oldest.samples)
 
     async def _arrivals(self) -> AsyncIterator[_Mode | list[_Sound]]:
         """What was asked for and heard, in order; sound in one list up to the next change of mode."""
@@ -213,6 +225,8 @@ class Ears:
             pieces.append(piece)
             self._inbox.popleft()
         self._inbox_samples -= sum(len(piece.samples) for piece in pieces)
+        pieces[0] = replace(pieces[0], lost=self._lost_samples)
+        self._lost_samples = 0
         return pieces
 
     async def _listen_on(self) -> None:
@@ -243,6 +257,8 @@ class Ears:
         if self._mode == "off" and wanted.mode != "off" and self._senses:
             self._stream = self._senses.vad.stream()
             self._framer = AudioFramer(WINDOW_SAMPLES)
+            if self._canceller is not None:
+                self._canceller.restart()
         self._mode, self._language = wanted.mode, wanted.language or self._hearing.choice.language
         if wanted.mode == "hold":
             if self._finder.utterance is None:
@@ -270,9 +286,15 @@ class Ears:
         assert self._stream is not None
         windows: list[FloatArray] = []
         for piece in pieces:
-            cancel = self._canceller.cancel if self._canceller else None
-            windows += self._framer.push(cancel(piece.samples, piece.arrived_s) if cancel else piece.samples)
+            windows += self._framer.push(self._cleaned(piece))
         return [(window, self._stream.push(window)) for window in windows]
+
+    def _cleaned(self, piece: _Sound) -> FloatArray:
+        if self._canceller is None:
+            return piece.samples
+        if piece.lost:
+            self._canceller.skip(piece.lost)
+        return self._canceller.cancel(piece.samples, piece.arrived_s)
 
     # -- utterances --
 

@@ -93,6 +93,18 @@ class EchoReference:
             samples[(places < self._end - len(self._ring)) | (places >= self._end) | (places < 0)] = 0.0
         return samples
 
+    def skip(self, count: int) -> None:
+        """So many samples of the microphone are missing before those of the next take()."""
+        with self._lock:
+            if self._place is not None:
+                self._place += count
+
+    def restart(self) -> None:
+        """The next take() begins a new stream: nobody listened for a while, nobody knows for how long."""
+        with self._lock:
+            self._place = None
+            self._looks = 0
+
     def _due(self, at_s: float) -> int:
         """Place of the sample that a reference without any delay has reached at that clock time."""
         since_s = at_s - self._released_s - max(0.0, self._delay_s() - LEAD_S)

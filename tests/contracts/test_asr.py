@@ -129,6 +129,19 @@ async def test_whisper_of_this_machine_finds_no_words_in_noise(
     assert await whisper_base.transcribe(sound, language) == Transcript("", language)
 
 
+async def test_whisper_of_this_machine_looks_at_a_sentence_once(
+    whisper_base: SpeechRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it has to find out the language; and at no more silence than it needs."""
+    encoder = whisper_base._encoder  # type: ignore[attr-defined]
+    encode, frames = encoder._encode, []
+    monkeypatch.setattr(encoder, "_encode", lambda features: frames.append(features.shape[-1]) or encode(features))
+    await whisper_base.transcribe(SOMETHING)
+    assert frames == [1000]
+    await whisper_base.transcribe(np.zeros(12 * 16_000, np.float32), "en")
+    assert frames == [1000, 1300]
+
+
 @needs_ears
 async def test_closing_is_final_and_may_be_repeated() -> None:
     """What was never loaded can be closed, too."""

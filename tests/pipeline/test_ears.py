@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from microphone import InlineExecutor, LoudnessVad, RecordingRecognizer, SetEndpoint, pieces, quiet, speech
+from microphone import InlineExecutor, LoudnessVad, RecordingRecognizer, SameSound, SetEndpoint, pieces, quiet, speech
 
 from pipeline import registry
 from pipeline.backends import Backends
@@ -287,19 +287,27 @@ async def test_closing_ends_runs_that_were_begun_early(house: House) -> None:
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("ears")]
 
 
+class Canceller(SameSound):
+    """Remembers what it was told, in order; what it gives back is silence."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, float]] = []
+
+    def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
+        self.told.append(("cancel", arrived_s))
+        return np.zeros_like(samples)
+
+    def skip(self, count: int) -> None:
+        self.told.append(("skip", count))
+
+    def restart(self) -> None:
+        self.told.append(("restart", 0))
+
+
 async def test_a_canceller_hears_all_sound_with_its_time(house: House) -> None:
     """It gets each piece as it arrived, and what it gives back is what is listened to."""
-
-    class Deaf:
-        def __init__(self) -> None:
-            self.arrived_s: list[float] = []
-
-        def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
-            self.arrived_s.append(arrived_s)
-            return np.zeros_like(samples)
-
-    deaf, heard = Deaf(), []
-    ears = Ears(house.hearing, house.clock, heard.append, deaf)
+    canceller, heard = Canceller(), []
+    ears = Ears(house.hearing, house.clock, heard.append, canceller)
     ears.start()
     ears.listen("open")
     await house.clock.advance(5.0)
@@ -307,5 +315,28 @@ async def test_a_canceller_hears_all_sound_with_its_time(house: House) -> None:
         ears.hear(piece)
         await house.settled()
     await ears.aclose()
-    assert deaf.arrived_s == [5.0] * 50
+    assert canceller.told == [("restart", 0)] + [("cancel", 5.0)] * 50
     assert [type(event) for event in heard] == [EarsEvent]
+
+
+async def test_a_canceller_is_told_how_much_was_dropped_and_that_nobody_listened(house: House) -> None:
+    """What it compares the sound with has to move by as much."""
+    canceller = Canceller()
+    ears = Ears(house.hearing, house.clock, lambda heard: None, canceller)
+    ears.start()
+    ears.listen("open")
+    await house.settled()
+    for piece in pieces(speech(BACKLOG_S + 0.1), 0.1):
+        ears.hear(piece)
+    await house.settled()
+    assert [told for told in canceller.told if told[0] == "skip"] == [("skip", 1600)]
+    assert canceller.told[1] == ("skip", 1600)
+    ears.listen("off")
+    ears.listen("open")
+    await house.settled()
+    ears.listen("off")
+    await house.settled()
+    ears.listen("open")
+    await house.settled()
+    assert canceller.told.count(("restart", 0)) == 2
+    await ears.aclose()

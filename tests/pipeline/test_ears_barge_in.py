@@ -144,6 +144,16 @@ def test_a_held_answer_goes_on_when_no_words_come_in_time(seconds: float, partia
     assert room.reactions[-1] is Reaction.ASK
 
 
+def test_an_answer_stays_held_while_the_words_of_a_sentence_are_looked_for() -> None:
+    """A slow recogniser takes many seconds: the avatar is silent until then, and goes on if there are none."""
+    room = Room()
+    room.utter(2.0)
+    room.wait(15.0)
+    assert room.reactions[-1] is Reaction.HOLD
+    room.no_words()
+    assert room.reactions[-1] is Reaction.RESUME
+
+
 def test_nobody_is_spoken_over_because_what_they_said_before_had_no_words() -> None:
     """A cough, and then a question: the answer stays held while the question goes on."""
     room = Room()

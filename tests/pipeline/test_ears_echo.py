@@ -108,6 +108,24 @@ async def test_a_gap_in_the_microphones_sound_moves_the_reference(noise: FloatAr
     assert offset_of(taken, noise[3 * 150 * PIECE :]) == pytest.approx(0.0, abs=0.002)
 
 
+async def test_sound_that_was_dropped_here_moves_the_reference_by_as_much(noise: FloatArray) -> None:
+    """Too little for the reference to notice by itself, and enough for a canceller to lose the echo."""
+    speaker = Loudspeaker(noise)
+    await speaker.take(50)
+    speaker.reference.skip(10 * PIECE)
+    taken = await speaker.take(50, start=60)
+    assert offset_of(taken, noise[3 * 60 * PIECE :]) == pytest.approx(0.0, abs=0.002)
+
+
+async def test_a_microphone_that_is_switched_on_again_begins_anew(noise: FloatArray) -> None:
+    """A third of a second later, say, when a key to talk is pressed again."""
+    speaker = Loudspeaker(noise)
+    await speaker.take(50)
+    speaker.reference.restart()
+    taken = await speaker.take(50, start=66)
+    assert offset_of(taken, noise[3 * 66 * PIECE :]) == pytest.approx(0.0, abs=0.002)
+
+
 async def test_clocks_that_run_apart_are_followed() -> None:
     """A microphone whose clock is 0.5 % slow (fifty times what is sold) is never out of step by more than 0.1 s."""
     speaker = Loudspeaker(the_time(20.0))
@@ -160,3 +178,30 @@ def test_the_avatars_own_voice_is_taken_out_and_the_viewers_is_kept(delay_s: flo
 
     assert level(cleaned, 4.0, 5.8) < level(echo, 4.0, 5.8) - 25
     assert level(cleaned, 6.2, 7.0) > level(viewer, 6.2, 7.0) - 10
+
+
+async def test_while_the_avatar_is_silent_no_echo_is_looked_for(noise: FloatArray) -> None:
+    """The canceller is the dearest part of listening: it runs from the avatar's sound until that has died away."""
+    pytest.importorskip("pywebrtc_audio")
+    sound = np.concatenate([np.zeros(PLAYOUT_RATE_HZ), noise[:PLAYOUT_RATE_HZ], np.zeros(6 * PLAYOUT_RATE_HZ)])
+    speaker = Loudspeaker(sound.astype(np.float32))
+    canceller = WebRtcCanceller(speaker.reference)
+    canceller.cancel(np.zeros(PIECE, np.float32), speaker.clock.now_s())
+    used = {"echo": 0, "noise": 0}
+
+    class Counting:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def process(self, heard: FloatArray, played: FloatArray) -> FloatArray:
+            used[self.name] += 1
+            return heard
+
+    canceller._with_echo, canceller._noise_only = Counting("echo"), Counting("noise")
+    seen = []
+    for index in range(1, 300):
+        await speaker.play_until((index + 1) * PIECE_S)
+        canceller.cancel(np.ones(PIECE, np.float32), speaker.clock.now_s())
+        if (index + 1) % 50 == 0:
+            seen.append((used["echo"], used["noise"]))
+    assert [echo for echo, _ in seen] == pytest.approx([0, 50, 100, 150, 150, 150], abs=3)
