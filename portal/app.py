@@ -101,6 +101,8 @@ class Portal:
             self.warmed.set()
 
     async def _warm_up_engine(self, bundle: AvatarBundle) -> None:
+        if self.settings.ears_preload:
+            await self.talk.engine.hearing.loaded()
         try:
             await self.talk.engine.warm_up(self.talk.sessions.choice, bundle)
         except AvatarNotPrepared as error:

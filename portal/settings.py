@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         description="milliseconds of silence that end what a viewer says; where the end-of-turn network hears an end, "
         "200 do",
     )
+    ears_preload: bool = Field(
+        False,
+        description="load what recognises speech at the start, not when a viewer first switches the microphone on: 4 "
+        "seconds of processor time and 300 MB",
+    )
     barge_in: bool = Field(
         True, description="let viewers interrupt the avatar by speaking; off: what they say over it is not heard"
     )

@@ -27,6 +27,8 @@ const KIND_SOUND = 2;
 const HEADER_BYTES = 8;
 const BLOCK_SAMPLES = 640;
 const TAIL_MS = 200; // people let go of the button before the last sound has left their mouth
+// Over WebRTC sound takes longer than the word that it is the last: through the browser's encoder, and the network's line.
+const UNDER_WAY_MS = 200;
 const KEPT_MS = 20000; // between two presses; opening it anew would cost the first word
 
 /**
@@ -94,7 +96,8 @@ export class Listening extends Teller {
     this.mode = mode;
     this.tell("changed");
     if (mode === "off") {
-      if (before === "hold") this.ending = setTimeout(() => this.release(KEPT_MS), TAIL_MS);
+      const tailMs = TAIL_MS + (this.carrier?.name === "webrtc" ? UNDER_WAY_MS : 0);
+      if (before === "hold") this.ending = setTimeout(() => this.release(KEPT_MS), tailMs);
       else this.release(0);
       return;
     }

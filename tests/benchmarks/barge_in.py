@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import soxr
@@ -229,7 +231,24 @@ NOISES: dict[str, Callable[[np.random.Generator], FloatArray]] = {
 }
 
 
-async def own_echo(vad: SileroVad, answer: FloatArray, minutes: float) -> None:
+@dataclass
+class Found:
+    """What was measured; `lines` says it in words, with what is behind it."""
+
+    minutes: float = 0.0
+    "of talk in which the avatar heard itself"
+    echo_holds: int = 0
+    noises: int = 0
+    noises_held: int = 0
+    noises_stopped: int = 0
+    "for good: words were found in them"
+    interruptions: int = 0
+    waits_ms: list[float] = field(default_factory=list)
+    "from the first sound of each interruption until the avatar was held"
+    lines: list[str] = field(default_factory=list)
+
+
+async def own_echo(vad: SileroVad, answer: FloatArray, minutes: float, found: Found) -> None:
     """How often its own sound makes the avatar stop."""
     for number, delay_s in enumerate(DELAYS_S):
         random = np.random.default_rng(number)
@@ -241,17 +260,19 @@ async def own_echo(vad: SileroVad, answer: FloatArray, minutes: float) -> None:
         cpu = (time.process_time() - spent_s) / (len(sound) / PLAYOUT_RATE_HZ)
         held, ducked = listener.count(Reaction.HOLD), listener.count(Reaction.DUCK)
         asked = len(listener.utterances)
-        print(
+        found.minutes += len(sound) / PLAYOUT_RATE_HZ / 60
+        found.echo_holds += held
+        found.lines.append(
             f"echo after {1000 * delay_s:3.0f} ms, {len(sound) / PLAYOUT_RATE_HZ / 60:.1f} min: held {held}, "
             f"ducked {ducked}, recogniser asked {asked}; CPU {cpu:.1%} of a core with the room"
         )
 
 
-async def noises(vad: SileroVad, answer: FloatArray) -> None:
+async def noises(vad: SileroVad, answer: FloatArray, found: Found) -> None:
     """How often a noise stops the answer for good: where the recogniser finds words in it."""
     recognizer = FasterWhisper()
     recognizer.load()
-    stopped = held = ducked = samples = 0
+    ducked = 0
     for (name, make), number in itertools.product(NOISES.items(), range(6)):
         random = np.random.default_rng([number, len(name), ord(name[0])])
         noise = make(random) * random.choice([0.1, 0.25, 0.6])
@@ -260,19 +281,21 @@ async def noises(vad: SileroVad, answer: FloatArray) -> None:
         await listener.listen(answer[: 12 * PLAYOUT_RATE_HZ], viewer, random)
         words = [(await recognizer.transcribe(one, "en")).text for one in listener.utterances]
         said = [text for text in words if text]
-        samples += 1
-        held += bool(listener.count(Reaction.HOLD))
+        found.noises += 1
+        found.noises_held += bool(listener.count(Reaction.HOLD))
         ducked += bool(listener.count(Reaction.DUCK))
-        stopped += bool(said)
+        found.noises_stopped += bool(said)
         if listener.reactions or said:
-            print(f"  {name} {number}: {[reaction.name for reaction, _ in listener.reactions]} {said}")
-    print(f"{samples} noises: stopped for good {stopped}, held and resumed {held}, quieter for a moment {ducked}")
+            found.lines.append(f"  {name} {number}: {[reaction.name for reaction, _ in listener.reactions]} {said}")
+    found.lines.append(
+        f"{found.noises} noises: stopped for good {found.noises_stopped}, held and resumed {found.noises_held}, "
+        f"quieter for a moment {ducked}"
+    )
     await recognizer.aclose()
 
 
-async def interruptions(vad: SileroVad, answer: FloatArray, questions: Sequence[FloatArray]) -> None:
+async def interruptions(vad: SileroVad, answer: FloatArray, questions: Sequence[FloatArray], found: Found) -> None:
     """How long after its first sound somebody's speech holds the avatar."""
-    waits_ms: list[float] = []
     for delay_s, question in itertools.product(DELAYS_S, questions):
         random = np.random.default_rng(round(1000 * delay_s))
         listener = Listener(vad, delay_s)
@@ -281,19 +304,21 @@ async def interruptions(vad: SileroVad, answer: FloatArray, questions: Sequence[
         viewer = np.concatenate([np.zeros(round(start_s * LISTEN_RATE_HZ), np.float32), question])
         await listener.listen(answer[: 12 * PLAYOUT_RATE_HZ], viewer, random)
         sounds_s = start_s + begins / LISTEN_RATE_HZ
-        waits_ms += [
+        found.interruptions += 1
+        found.waits_ms += [
             1000 * (at_s - sounds_s)
             for reaction, at_s in listener.reactions
             if reaction is Reaction.HOLD and at_s > start_s
         ][:1]
-    total = len(DELAYS_S) * len(questions)
-    print(
-        f"{total} interruptions: held {len(waits_ms)}, after {np.median(waits_ms):.0f} ms in the median, "
+    waits_ms = found.waits_ms
+    found.lines.append(
+        f"{found.interruptions} interruptions: held {len(waits_ms)}, after {np.median(waits_ms):.0f} ms in the median, "
         f"{np.percentile(waits_ms, 90):.0f} ms at the 90th percentile, {max(waits_ms):.0f} ms at most"
     )
 
 
-async def measure(minutes: float, parts: Sequence[str]) -> None:
+async def measure(minutes: float, parts: Sequence[str]) -> Found:
+    found = Found()
     vad, voice = SileroVad(), HibariSynthesizer()
     vad.load()
     voice.load()
@@ -302,12 +327,14 @@ async def measure(minutes: float, parts: Sequence[str]) -> None:
     spoken = await _spoken(voice, ANSWER, avatar, PLAYOUT_RATE_HZ)
     answer = np.concatenate([part for sentence in spoken for part in (sentence, pause)])
     if "echo" in parts:
-        await own_echo(vad, answer, minutes)
+        await own_echo(vad, answer, minutes, found)
     if "interruptions" in parts:
-        await interruptions(vad, answer, await _spoken(voice, QUESTIONS, viewer, LISTEN_RATE_HZ))
+        questions = await _spoken(voice, QUESTIONS, viewer, LISTEN_RATE_HZ)
+        await interruptions(vad, answer, questions, found)
     if "noises" in parts:
-        await noises(vad, answer)
+        await noises(vad, answer, found)
     await voice.aclose()
+    return found
 
 
 def main() -> None:
@@ -315,7 +342,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of talk that the avatar may hear itself in")
     parser.add_argument("--only", nargs="+", choices=("echo", "interruptions", "noises"))
     arguments = parser.parse_args()
-    asyncio.run(measure(arguments.minutes, arguments.only or ("echo", "interruptions", "noises")))
+    found = asdict(asyncio.run(measure(arguments.minutes, arguments.only or ("echo", "interruptions", "noises"))))
+    sys.stdout.write("\n".join([*found.pop("lines"), json.dumps(found)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -50,8 +50,16 @@ FIGURES: dict[str, Figure] = {
     "silence_ms": Figure("interrupt -> silence at the client", "ms", 150, peer="1430"),
     "ears_core": Figure("ears of a listening session (canceller, voice activity)", "% core", 3),
     "heard_ms": Figure(
-        "user stops speaking -> first sound of the answer, without the pause of 200 ms and the recogniser", "ms", 200
+        "user stops speaking -> first sound of the answer, without the wait for the end and the recogniser", "ms", 200
     ),
+    "own_echo_stops": Figure("times that its own echo holds the avatar, in the minutes of talk that are noted", "", 0),
+    "noise_stops": Figure("coughs, clicks, keys, music, ... that stop an answer for good, of 60", "", 1),
+    "held_ms": Figure("user starts to speak over it -> held", "ms", 350),
+    "skew_drift_ms": Figure("spoken conversation: skew of the last fifth against the first, without sign", "ms", 20),
+    "conversation_mb": Figure(
+        "spoken conversation: memory of the last fifth against the first, without sign", "MB", 20
+    ),
+    "frozen_s": Figure("spoken conversation: seconds without a new picture", "s", 0),
     "first_picture_ms": Figure("click -> first picture, warm", "ms", 500, peer="1000-4000"),
     "fallback_ms": Figure("click -> first picture by fallback", "ms", 3000, peer="none"),
     "skew_webrtc_ms": Figure("audio-video skew in Chromium, WebRTC, median over 60 s without sign", "ms", 40),

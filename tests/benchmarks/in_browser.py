@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,19 @@ from playwright.async_api import Browser, Page, Route, async_playwright
 
 from tests.benchmarks.portal_process import PortalProcess
 
-__all__ = ["DEAF", "FLAGS", "fallback_ms", "first_picture_ms", "interrupt_ms", "skew_ms", "sound_ms", "watched_page"]
+__all__ = [
+    "DEAF",
+    "FLAGS",
+    "fallback_ms",
+    "first_picture_ms",
+    "interrupt_ms",
+    "page_of",
+    "skew_ms",
+    "sound_ms",
+    "start",
+    "until",
+    "watched_page",
+]
 
 PROBE = Path(__file__).parents[1] / "browser" / "probe.js"
 FLAGS = (
@@ -38,10 +50,14 @@ WORDS = "one two three four five six seven eight nine ten"
 
 
 @asynccontextmanager
-async def page_of(portal: PortalProcess, chromium: Path, query: str = "", before: str = "") -> AsyncIterator[Page]:
-    """The portal's page in a browser of its own. before: a script that runs ahead of those of the page."""
+async def page_of(
+    portal: PortalProcess, chromium: Path, query: str = "", before: str = "", flags: Sequence[str] = ()
+) -> AsyncIterator[Page]:
+    """The portal's page in a browser of its own. before: a script that runs ahead of those of the page; flags: more for
+    Chromium.
+    """
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
+        browser = await driver.chromium.launch(executable_path=chromium, headless=True, args=[*FLAGS, *flags])
         try:
             page = await watched_page(browser, viewport={"width": 1280, "height": 800})
             if before:

@@ -24,7 +24,7 @@ from pipeline.registry import BackendRow, Label
 from pipeline.session import Session
 from pipeline.transports.memory import MemoryTransport
 from pipeline.turn_context import Choice
-from pipeline.types import LISTEN_RATE_HZ, FloatArray, MediaFrame, Transcript
+from pipeline.types import LISTEN_RATE_HZ, EarsEvent, EarsState, FloatArray, MediaFrame, Transcript
 from tests.benchmarks.material import preset_library
 from tests.microphone import spoken
 
@@ -35,8 +35,6 @@ QUESTIONS = (
 )
 ASR_S = 0.3
 """Declared."""
-PAUSE_S = 0.2
-"""Of the rule for the end of a turn."""
 PIECE_S = 0.02
 QUIET = np.zeros(round(PIECE_S * LISTEN_RATE_HZ), np.float32)
 
@@ -99,20 +97,31 @@ async def core_share(session: Session, sounds: list[FloatArray], seconds: float)
     return 100 * (used_s[1] - used_s[0]) / seconds
 
 
-async def answer_ms(session: Session, sound: FloatArray) -> float:
-    """From the last sample of a question to the first sound of the answer, less the pause and the recogniser."""
+async def answer_ms(session: Session, sound: FloatArray) -> tuple[float, float]:
+    """From the last sample of a question until the ears know that it is over, and from then to the first sound of the
+    answer, less the recogniser.
+    """
     transport = FirstSound()
     await session.attach(transport)
     loud = np.flatnonzero(np.abs(sound) > 0.1 * np.abs(sound).max())
     await say(session, sound[: loud[-1]])
     ended_s = time.monotonic()
+    known = asyncio.create_task(_until_recognising(session))
     async with asyncio.timeout(10):
         while transport.came_s is None:
             session.hear(QUIET)
             await asyncio.sleep(PIECE_S)
     session.interrupt()
     await asyncio.sleep(1)
-    return 1000 * (transport.came_s - ended_s - PAUSE_S - ASR_S)
+    known_s = await known
+    return 1000 * (known_s - ended_s), 1000 * (transport.came_s - known_s - ASR_S)
+
+
+async def _until_recognising(session: Session) -> float:
+    async for event in session.events:
+        if event == EarsEvent(EarsState.RECOGNISING):
+            return time.monotonic()
+    raise RuntimeError("the session has ended")
 
 
 @asynccontextmanager
@@ -151,8 +160,14 @@ async def measure(seconds: float, rounds: int, data_dir: Path) -> dict[str, obje
     async with listening(bundle, "smart-turn", text="one two three") as session:
         session.listen("open")
         await asyncio.sleep(2)
-        answers_ms = [await answer_ms(session, sounds[index % len(QUESTIONS)]) for index in range(rounds)]
-    return {"core_share": share, "answers_ms": answers_ms, "endpoint_ms": endpoint_ms(sounds[0])}
+        answers = [await answer_ms(session, sounds[index % len(QUESTIONS)]) for index in range(rounds)]
+    waits_ms, answers_ms = zip(*answers, strict=True)
+    return {
+        "core_share": share,
+        "waits_ms": waits_ms,
+        "answers_ms": answers_ms,
+        "endpoint_ms": endpoint_ms(sounds[0]),
+    }
 
 
 if __name__ == "__main__":

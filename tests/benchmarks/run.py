@@ -40,6 +40,8 @@ class Bench:
 
     data_dir: Path
     quick: bool
+    minutes: float = 10
+    "of a spoken conversation"
 
     @property
     def seconds(self) -> float:
@@ -158,7 +160,40 @@ def listening(bench: Bench) -> Iterator[Reading]:
     found = json.loads(done.stdout.splitlines()[-1])
     yield Reading(FIGURES["ears_core"], found["core_share"])
     median_ms = statistics.median(found["answers_ms"])
-    yield Reading(FIGURES["heard_ms"], median_ms, f"{found['endpoint_ms']:.0f} ms CPU of it: the end-of-turn network")
+    waits_ms = found["waits_ms"]
+    wait = f"the wait: {min(waits_ms):.0f} to {max(waits_ms):.0f} ms"
+    yield Reading(FIGURES["heard_ms"], median_ms, f"{wait}, {found['endpoint_ms']:.0f} ms of it CPU of its network")
+
+
+def interrupting(bench: Bench) -> Iterator[Reading]:
+    """What makes the avatar stop, in a simulated room; needs the extra `ears`."""
+    command = [sys.executable, "-m", "tests.benchmarks.barge_in", "--minutes", "1" if bench.quick else "10"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield Reading(FIGURES["own_echo_stops"], found["echo_holds"], f"{found['minutes']:.1f} minutes")
+    note = f"{found['noises_held']} held it for a moment"
+    yield Reading(FIGURES["noise_stops"], found["noises_stopped"], note)
+    waits_ms = found["waits_ms"]
+    note = f"{len(waits_ms)} of {found['interruptions']}; at most {max(waits_ms):.0f}"
+    yield Reading(FIGURES["held_ms"], statistics.median(waits_ms), note)
+
+
+def conversation(bench: Bench) -> Iterator[Reading]:
+    """Questions by a microphone in Chromium, and answers, for as long as --minutes says; needs the extra `ears`."""
+    from tests.benchmarks.conversation import CONVERSING, converse
+
+    chromium = find_chromium()
+    if chromium is None:
+        for name in ("skew_drift_ms", "conversation_mb", "frozen_s"):
+            yield Reading(FIGURES[name], None, "no Chromium here")
+        return
+    with running_portal(bench.data_dir, *CONVERSING) as portal:
+        found = asyncio.run(converse(portal, chromium, bench.data_dir, bench.minutes))
+    note = f"{found.first_skew_ms:+.0f} to {found.last_skew_ms:+.0f} ms"
+    yield Reading(FIGURES["skew_drift_ms"], abs(found.last_skew_ms - found.first_skew_ms), note)
+    yield Reading(FIGURES["conversation_mb"], abs(found.grown_mb), f"{found.grown_mb:+.1f} MB")
+    note = f"of {found.minutes:g} minutes; {found.questions} questions heard, {found.answers} answered"
+    yield Reading(FIGURES["frozen_s"], found.frozen_s, note)
 
 
 def lips(_bench: Bench) -> Iterator[Reading]:
@@ -226,6 +261,8 @@ MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     neural,
     lips,
     listening,
+    interrupting,
+    conversation,
     preparation,
     idle,
     speaking,
@@ -311,10 +348,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the readings here too")
     parser.add_argument("--only", nargs="+", choices=[one.__name__ for one in MEASUREMENTS], help="not everything")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a figure to publish")
+    parser.add_argument("--minutes", type=float, default=10, help="of the spoken conversation")
     given = parser.parse_args(argv)
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory(prefix="vivavoce-bench-") as folder:
-        bench = Bench(Path(folder), given.quick)
+        bench = Bench(Path(folder), given.quick, given.minutes)
         preset_library(bench.data_dir)
         for measure in MEASUREMENTS:
             if given.only and measure.__name__ not in given.only:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound
 from pipeline.clock import ManualClock
+from pipeline.errors import BackendUnavailable
 from pipeline.transports.loops import LoopCoding
 from portal.app import FIRST_AVATAR_S, Portal, _announce, create_app, serve
 from portal.jobs.orders import order_of_preset
@@ -135,6 +137,32 @@ async def test_nothing_of_the_start_is_left_to_the_first_turn(
     monkeypatch.setattr(portal.talk.loops, "wait", wait)
     assert "ready" in (await told_by(portal))[0]
     assert done == [("backends", False), ("H264", False), ("JPEG", False)]
+
+
+async def test_ears_are_loaded_at_the_start_where_the_operator_wants_it(
+    portal: Portal, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is said that the portal is ready. If they are missing, the operator reads how to bring them."""
+    make_bundle("ada")
+    portal.talk.sessions.default_avatar = "ada"
+    done: list[str] = []
+
+    async def nothing(*_given: Any) -> None: ...
+
+    async def loaded() -> None:
+        done.append(f"ears, {portal.warmed.is_set()}")
+        raise BackendUnavailable("faster-whisper", "the package is missing", "python launch.py fetch ears")
+
+    monkeypatch.setattr(portal.talk.engine, "warm_up", nothing)
+    monkeypatch.setattr(portal.talk.loops, "wait", nothing)
+    monkeypatch.setattr(portal.talk.engine.hearing, "loaded", loaded)
+    await told_by(portal)
+    assert done == []
+    portal.warmed.clear()
+    wanting = replace(portal, settings=portal.settings.model_copy(update={"ears_preload": True}))
+    lines = await told_by(wanting)
+    assert done == ["ears, False"]
+    assert any("fetch ears" in line for line in lines)
 
 
 async def test_a_portal_that_has_warmed_up_says_that_it_is_ready(portal: Portal) -> None:

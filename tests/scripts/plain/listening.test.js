@@ -71,6 +71,20 @@ test("the words before the button is let go are heard to their end, and the micr
   assert.ok(opened[0].isClosed);
 });
 
+test("over WebRTC the end is said later: the sound is on its way for longer than the word that it is the last", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { listening, sent, tracks, peer } = house();
+  listening.adopt(peer);
+  await listening.set("hold", CHOICE);
+  await listening.set("off");
+  context.mock.timers.tick(399);
+  assert.equal(sent.length, 1);
+  assert.ok(tracks.at(-1));
+  context.mock.timers.tick(1);
+  assert.deepEqual(sent[1], { type: "listen", mode: "off" });
+  assert.equal(tracks.at(-1), null);
+});
+
 test("who lets go before the browser has given the microphone is not heard", async () => {
   let give = () => {};
   const { listening, opened, sent } = house({ opens: () => new Promise((resolve) => (give = resolve)) });
