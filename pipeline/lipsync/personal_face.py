@@ -1,18 +1,18 @@
 """One avatar that speaks with real mouths of its person, cut from the clip that it was made of.
 
-What is said decides how far a mouth is open and how wide it is, mapped onto the range of this person. The exemplars
-that fit best are moved onto the lip shape that goes with it and pasted into the frame by its head pose, in the light of
-the frame.
+What is said decides how far a mouth is open and how wide it is, mapped onto the range of this person. Exemplars are
+chosen in sequence, moved onto the lip shape that goes with it and pasted into the frame by its head pose, in the light
+of the frame.
 
-Everything about a picture follows from its own parameters and its own frame: nothing is remembered from one picture to
-the next. So sessions share this, and what is streamed is what is rendered offline. As the mouth moves, one exemplar
-gives way to the next smoothly.
+Everything about a picture follows from its own window, which holds its neighbours too, and from its own frame: nothing
+is remembered from one picture to the next. So sessions share this, and what is streamed is what is rendered offline.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,14 +23,16 @@ from avatars.geometry import CHIN_TIP, LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_L
 from avatars.mouth_chart import POINTS, MouthChart, affine, opening_of, places, width_of
 from avatars.real_mouths import CHART_IOD, EXEMPLARS, SKIN
 from models.visemes import MOUTH_SHAPES, VISEMES
+from pipeline.lipsync.mouth_choice import MouthChoice, MouthPose, Share
 from pipeline.lipsync.mouth_shape import MouthShape, positions, smoothstep
 from pipeline.types import FacePatch
 
-__all__ = ["MouthPose", "PersonalFace"]
+__all__ = ["PersonalFace"]
 
 Array = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
+Real = TypeVar("Real", np.float32, np.float64)
 
 _SHUT_IOD = 0.012
 "a mouth that is asked to open less is shut"
@@ -43,12 +45,14 @@ _OWN_SHAPE = 0.35
 "part of an exemplar's own shape in what is drawn"
 _STRETCH = 1.3
 "an opening is that of the exemplar up to this factor, because teeth stretch with it"
-_RATIO_FREE, _RATIO_COST = 0.2, 6.0
-"a shut mouth pulled open shows lip where the mouth should be, so exemplars of another opening are dear"
-_WIDTH_COST = 0.5
-_POSE_COST, _POSE_DEG = 0.5, 6.0
-_LEAST_SHARE = 0.08
-"an exemplar that would show less is left out"
+_STEADY_SIGMA, _STEADY_REACH = 1.15, 3
+"pictures; a mouth is heavier than the parameters are"
+_SHUT_WEIGHT = 4.0
+"of a shut mouth beside others, so that lips that must meet are on their way in time"
+_REMEMBERED = 1024
+"mouths of rows that were worked out; a picture shares all but one of its rows with the one before it"
+_LOOK_PX, _LOOK_SIZE, _LOOK_AT_IOD = 40, (40, 32), (-0.5, -0.3)
+"scale of the small pictures by which exemplars are told apart, their size, and where they begin in the chart"
 _ACTIVITY_FULL = 0.3
 "activity from which nothing of the frame's own mouth shows"
 
@@ -69,18 +73,6 @@ _BUMP = 1 - np.abs(np.linspace(-1, 1, 11)) ** 2.5
 _LOWER_TAKES, _LOWER_OUTER_TAKES, _UPPER_OUTER_TAKES, _CHIN_TAKES = 0.75, 0.70, 0.20, 0.45
 
 
-class MouthPose(NamedTuple):
-    """What is asked of a mouth."""
-
-    opening_iod: float
-    width_iod: float
-
-
-class _Share(NamedTuple):
-    exemplar: int
-    weight: float
-
-
 @dataclass(frozen=True, eq=False)
 class _Exemplar:
     """One real mouth."""
@@ -93,6 +85,13 @@ class _Exemplar:
     "(m, 2) POINTS in the chart"
     skin: Field
 
+    def look(self) -> Array:
+        """A small picture of it, held as the chart is, RGB levels."""
+        chart = np.array([[1 / _LOOK_PX, 0, _LOOK_AT_IOD[0]], [0, 1 / _LOOK_PX, _LOOK_AT_IOD[1]], [0, 0, 1]])
+        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpAffine(self.pixels, self.to_px @ chart, _LOOK_SIZE, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(seen, np.float64)
+
 
 class PersonalFace:
     """What the viseme backend keeps of an avatar with a personal mouth: 3 to 10 MB."""
@@ -103,9 +102,8 @@ class PersonalFace:
         self._skin = bundle.backend_tensors[SKIN]
         self._chart = chart = MouthChart.of(bundle.landmarks)
         self._exemplars = [self._cut(int(frame)) for frame in chosen]
-        self._opening, self._width = opening_of(chart.points[chosen]), width_of(chart.points[chosen])
-        self._pose = chart.pose[chosen]
-        self._steering = _Steering(chart)
+        self.steering = Steering(chart)
+        self._choice = self._choice_among(chosen)
         self._spline = _Spline(chart.pins)
         self._alpha = _ellipse(chart)
 
@@ -114,18 +112,22 @@ class PersonalFace:
         """Memory held now, without the bundle's own tensors."""
         return self._alpha.nbytes + self._chart.points.nbytes + sum(one.pixels.nbytes for one in self._exemplars)
 
-    def patch(self, frame_index: int, parameters: npt.NDArray[np.floating[Any]], activity: float) -> FacePatch:
-        """The mouth that speaks `parameters` (8,), where it goes in that frame; invisible where activity is 0."""
+    def patch(self, frame_index: int, visemes: Field, now: int) -> FacePatch:
+        """The mouth of one picture, where it goes in that frame; invisible where its activity is 0.
+
+        visemes: (n, 9) mouth parameters and activity of consecutive pictures, of which row `now` is to be drawn.
+        """
         box = self._box(frame_index)
         to_box = self._chart.to_px[frame_index].copy()
         to_box[:, 2] -= box[:2]
         size = (box[2] - box[0], box[3] - box[1])
-        strength = float(smoothstep(activity, 0, _ACTIVITY_FULL))
+        strength = float(smoothstep(float(visemes[now, 8]), 0, _ACTIVITY_FULL))
         if strength == 0:
             empty = np.zeros((size[1], size[0]), np.uint8)
             return FacePatch(np.zeros((*empty.shape, 3), np.uint8), box, empty)
-        wanted = self._steering.pose(parameters)
-        shares = self._shares(wanted, frame_index)
+        course = self.steering.course(visemes[:, :8])
+        wanted = MouthPose(*course[now].tolist())
+        shares = self._choice.shares(course, now, self._chart.pose[frame_index])
         target = self._shape(wanted, shares)
         pixels = self._draw(target, shares, self._skin[frame_index].astype(np.float32), to_box, size)
         mask = _laid(self._alpha, (1 / self._chart.px_per_iod,) * 2, to_box, size)
@@ -150,34 +152,29 @@ class PersonalFace:
         to_px[:, 2] -= [x0, y0]
         return _Exemplar(pixels, to_px, self._chart.points[frame_index], self._skin[frame_index].astype(np.float32))
 
-    def _shares(self, wanted: MouthPose, frame_index: int) -> list[_Share]:
-        """The exemplars to be shown, and how much of each; one or two.
+    def _choice_among(self, chosen: npt.NDArray[np.int32]) -> MouthChoice:
+        points = self._chart.points[chosen]
+        return MouthChoice(
+            opening_iod=opening_of(points),
+            width_iod=width_of(points),
+            pose_deg=self._chart.pose[chosen],
+            opening_spread_iod=self.steering.opening_spread,
+            width_spread_iod=self.steering.width_spread,
+            change=MouthChoice.change_costs(points, np.stack([exemplar.look() for exemplar in self._exemplars])),
+        )
 
-        The third best has no share. So when the parameters move slowly, the shares do as well, whoever comes next.
-        """
-        ratio = np.abs(np.log((self._opening + 0.015) / (wanted.opening_iod + 0.015)))
-        turned = ((self._pose - self._chart.pose[frame_index]) / _POSE_DEG) ** 2
-        cost = ((self._opening - wanted.opening_iod) / self._steering.opening_spread) ** 2
-        cost += _WIDTH_COST * ((self._width - wanted.width_iod) / self._steering.width_spread) ** 2
-        cost += _POSE_COST * turned.sum(axis=1) + _RATIO_COST * np.maximum(ratio - _RATIO_FREE, 0) ** 2
-        first, second, third = np.argsort(cost)[:3].tolist()
-        lead, follow = (cost[third] - cost[first]) ** 2, (cost[third] - cost[second]) ** 2
-        share = follow / (lead + follow + 1e-12)
-        share = max(0.0, (share - _LEAST_SHARE) / (1 - 2 * _LEAST_SHARE))
-        return [_Share(first, 1 - share), _Share(second, share)] if share > 0 else [_Share(first, 1.0)]
-
-    def _shape(self, wanted: MouthPose, shares: list[_Share]) -> Array:
+    def _shape(self, wanted: MouthPose, shares: list[Share]) -> Array:
         """(m, 2) POINTS in the chart of the mouth to be drawn."""
         own = np.zeros((len(POINTS), 2))
         for share in shares:
             own += share.weight * self._exemplars[share.exemplar].points
-        shape = _OWN_SHAPE * own + (1 - _OWN_SHAPE) * self._steering.shape(wanted)
+        shape = _OWN_SHAPE * own + (1 - _OWN_SHAPE) * self.steering.shape(wanted)
         opening, own_opening = wanted.opening_iod, float(opening_of(own))
         if opening > _SHUT_IOD:
             opening = min(max(opening, own_opening / _STRETCH), max(own_opening, 0.0) * _STRETCH + 0.008)
         return _opened(shape, opening)
 
-    def _draw(self, target: Array, shares: list[_Share], skin: Field, to_box: Array, size: tuple[int, int]) -> Image:
+    def _draw(self, target: Array, shares: list[Share], skin: Field, to_box: Array, size: tuple[int, int]) -> Image:
         """uint8 RGB of a box `size` (w, h)."""
         fields = self._spline.fields(target, [self._exemplars[share.exemplar].points for share in shares])
         drawn = np.zeros((size[1], size[0], 3), np.uint8)
@@ -198,11 +195,12 @@ class PersonalFace:
         return np.asarray(cv2.add(moved, light, dtype=cv2.CV_8U), np.uint8)
 
 
-class _Steering:
+class Steering:
     """From mouth parameters to this person's mouth: how far it opens, how wide it is, and what moves along."""
 
     def __init__(self, chart: MouthChart) -> None:
         self._generic = MouthShape(chart.rest)
+        self._asked = lru_cache(_REMEMBERED)(self._pose)
         self._chart = chart
         opening, width = opening_of(chart.points), width_of(chart.points)
         self.opening_spread = float(opening.std()) + 1e-6
@@ -221,8 +219,24 @@ class _Steering:
         shapes = chart.points.reshape(len(chart.points), -1)
         self._shapes = np.linalg.solve(design.T @ design + damping, design.T @ shapes)
 
-    def pose(self, parameters: npt.NDArray[np.floating[Any]]) -> MouthPose:
-        said = self._measured(parameters)
+    def course(self, parameters: Field) -> Array:
+        """(n, 2) MouthPose of consecutive pictures with these parameters (n, 8).
+
+        Parameters jump where a mouth has to move, so its course is made steady. Lips that have to meet do so all the
+        same.
+        """
+        asked = np.array([self._asked(row.tobytes()) for row in np.ascontiguousarray(parameters, np.float32)])
+        shut = asked[:, 0] == 0
+        apart = np.subtract.outer(np.arange(len(asked)), np.arange(len(asked)))
+        weights = np.exp(-0.5 * (apart / _STEADY_SIGMA) ** 2) * (abs(apart) <= _STEADY_REACH)
+        weights *= np.where(shut, _SHUT_WEIGHT, 1.0)
+        steady = weights @ asked / weights.sum(axis=1, keepdims=True)
+        steady[shut | (steady[:, 0] < _SHUT_IOD), 0] = 0
+        return np.asarray(steady, np.float64)
+
+    def _pose(self, parameters: bytes) -> MouthPose:
+        """parameters: eight float32."""
+        said = self._measured(np.frombuffer(parameters, np.float32))
         opening = min(self._gain * said.opening_iod, self._widest)
         width = self._own_narrow + self._width_gain * (said.width_iod - self._narrow)
         low, high = self._own_narrow - _WIDTH_MARGIN_IOD, self._own_spread + _WIDTH_MARGIN_IOD
@@ -256,7 +270,9 @@ class _Spline:
         left, top, right, bottom = CHART_IOD
         columns, rows = (int(np.ceil(side / _CELL_IOD)) + 1 for side in (right - left, bottom - top))
         y, x = np.mgrid[:rows, :columns]
-        self._nodes = np.column_stack([left + _CELL_IOD * x.ravel(), top + _CELL_IOD * y.ravel()])
+        nodes = np.column_stack([left + _CELL_IOD * x.ravel(), top + _CELL_IOD * y.ravel()])
+        self._nodes = nodes.astype(np.float32)
+        self._affine_nodes = np.column_stack([np.ones(len(nodes)), nodes])
         self._shape = (rows, columns, 2)
         self._pins = pins
 
@@ -271,14 +287,14 @@ class _Spline:
         moves = np.zeros((count + 3, 2 * len(sources)))
         moves[: len(target)] = np.concatenate([source - target for source in sources], axis=1)
         weights = np.linalg.solve(system, moves)
-        nodes = np.column_stack([_kernel(self._nodes, points), np.ones(len(self._nodes)), self._nodes])
-        moved = nodes @ weights
-        return [
-            (self._nodes + moved[:, 2 * number : 2 * number + 2]).reshape(self._shape) for number in range(len(sources))
-        ]
+        # In float32 the many logarithms take a third of the time, and places are right to 1e-5 IOD.
+        bent = _kernel(self._nodes, points.astype(np.float32)) @ weights[:count].astype(np.float32)
+        moved = bent + self._affine_nodes @ weights[count:]
+        nodes = self._affine_nodes[:, 1:]
+        return [(nodes + moved[:, 2 * n : 2 * n + 2]).reshape(self._shape) for n in range(len(sources))]
 
 
-def _kernel(a: Array, b: Array) -> Array:
+def _kernel(a: npt.NDArray[Real], b: npt.NDArray[Real]) -> npt.NDArray[Real]:
     squared = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
     squared = np.maximum(squared, 0) + 1e-9
     return np.asarray(squared * np.log(squared))

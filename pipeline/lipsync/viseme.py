@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from avatars.bundle import AvatarBundle
 from avatars.real_mouths import has_real_mouths
+from pipeline.features.visemes_around import PICTURES_AFTER
 from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.types import FacePatch, LipSyncRequest
@@ -20,12 +23,13 @@ __all__ = ["VisemeLipSync"]
 class VisemeLipSync:
     """Draws real mouths where the avatar has them; otherwise warps lips, chin and cheeks, and paints the rest.
 
-    Windows are float32 (9,): the eight parameters of `models.visemes.MOUTH_PARAMETERS`, then activity 0..1. Activity 0
-    gives the frame's own pixels, bit for bit.
+    Windows are those of `visemes_around`: rows of the eight parameters of `models.visemes.MOUTH_PARAMETERS`, then
+    activity 0..1. Activity 0 gives the frame's own pixels, bit for bit. A window of `viseme`, which is a single row
+    (9,), is drawn as a picture without neighbours.
     """
 
     name = "viseme"
-    features = "viseme"
+    features = "visemes_around"
     max_batch = 4
     on_device = False
     draws_rest = True
@@ -45,8 +49,11 @@ class VisemeLipSync:
 
     def _draw(self, request: LipSyncRequest) -> FacePatch:
         face: SpeakingFace | PersonalFace = request.state
-        window = request.window.data
-        return face.patch(request.frame_index, window[:8], float(window[8]))
+        rows = np.atleast_2d(request.window.data)
+        now = len(rows) - 1 - PICTURES_AFTER if len(rows) > 1 else 0
+        if isinstance(face, PersonalFace):
+            return face.patch(request.frame_index, rows, now)
+        return face.patch(request.frame_index, rows[now, :8], float(rows[now, 8]))
 
     def close(self) -> None:
         """Nothing to close."""

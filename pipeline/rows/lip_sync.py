@@ -17,6 +17,12 @@ ROWS = (
     ),
     BackendRow(
         kind="features",
+        name="visemes_around",
+        path="pipeline.features.visemes_around:VisemesAround",
+        label=Label("Mouth shapes of several pictures", "多帧口型"),
+    ),
+    BackendRow(
+        kind="features",
         name="loudness",
         path="pipeline.features.loudness:LoudnessExtractor",
         label=Label("Loudness", "响度"),
@@ -59,7 +65,7 @@ ROWS = (
         name="viseme",
         path="pipeline.lipsync.viseme:VisemeLipSync",
         label=Label("Viseme · built in", "Viseme · 内置"),
-        features="viseme",
+        features="visemes_around",
     ),
     BackendRow(
         kind="lipsync",

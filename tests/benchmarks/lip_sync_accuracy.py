@@ -159,7 +159,7 @@ class _Screen:
 
 
 def _accuracy(driver: str, spoken: Sequence[AudioChunk], screen: _Screen) -> SyncAccuracy:
-    extractor = create("features", "viseme")
+    extractor = create("features", "visemes_around")
     extractor.load("cpu")
     stream = extractor.stream()
     seen, told = [], []

@@ -43,7 +43,7 @@ def cpu_ms_a_picture(data_dir: Path) -> float:
 async def _spoken(sentence: str) -> list[SpeechSlice]:
     tts = registry.create("tts", "hibari")
     tts.load()
-    extractor = registry.create("features", "viseme")
+    extractor = registry.create("features", "visemes_around")
     extractor.load("cpu")
     timeline = SentenceTimeline(0, sentence, extractor.stream())
     pictures = [picture async for chunk in tts.synthesize(sentence) for picture in timeline.push(replace(chunk))]

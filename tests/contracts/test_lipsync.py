@@ -9,6 +9,7 @@ from portraits import portrait_bundle
 from avatars.errors import BundleError
 from avatars.parts import BackendParts, parts_path, write_parts
 from models.visemes import MOUTH_SHAPES
+from pipeline.features.visemes_around import PICTURES_AFTER, PICTURES_BEFORE
 from pipeline.interfaces import LipSync
 from pipeline.registry import create, names, rows
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
@@ -16,8 +17,10 @@ from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 pytestmark = pytest.mark.thorough
 
 WINDOWS = {
-    "viseme": [
-        np.append(shape, activity).astype(np.float32) for shape in MOUTH_SHAPES[[1, 2, 10, 14]] for activity in (1, 0.5)
+    "visemes_around": [
+        np.tile(np.append(shape, activity).astype(np.float32), (PICTURES_BEFORE + 1 + PICTURES_AFTER, 1))
+        for shape in MOUTH_SHAPES[[1, 2, 10, 14]]
+        for activity in (1, 0.5)
     ],
     "loudness": [np.array([level], np.float32) for level in (-120, -60, -40.5, -39.5, -20, 0, -90, -3)],
 }

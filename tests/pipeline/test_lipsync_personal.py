@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from avatars.bundle import AvatarBundle
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.real_mouths import SKIN, RealMouths
 from pipeline.compositing import compose
+from pipeline.features.visemes_around import PICTURES_AFTER, PICTURES_BEFORE
 from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.lipsync.viseme import VisemeLipSync
@@ -68,6 +70,48 @@ def test_a_picture_does_not_depend_on_those_before_it(bundle: AvatarBundle) -> N
         drawn(bundle, 30, name, state=state)
     again = drawn(bundle, 12, "E", state=state)
     assert (first.pixels == again.pixels).all() and first.box == again.box
+
+
+def course(openness: np.ndarray, name: str = "aa") -> np.ndarray:
+    """Rows of mouth parameters and activity: so much of a vowel in each picture."""
+    return np.array([np.append(part * said(name), 1.0) for part in openness], np.float32)
+
+
+def shown(face: PersonalFace, rows: np.ndarray) -> list[np.ndarray]:
+    """The patches of consecutive pictures over one and the same frame, as levels."""
+    before, after = np.repeat(rows[:1], PICTURES_BEFORE, 0), np.repeat(rows[-1:], PICTURES_AFTER, 0)
+    around = np.concatenate([before, rows, after])
+    width = PICTURES_BEFORE + 1 + PICTURES_AFTER
+    windows = [around[start : start + width] for start in range(len(rows))]
+    return [face.patch(3, window, PICTURES_BEFORE).pixels.astype(float) for window in windows]
+
+
+def test_a_mouth_that_flutters_is_held_and_moves_like_a_mouth(bundle: AvatarBundle) -> None:
+    """Parameters that go to and fro every picture change the drawing far less than one by one they would."""
+    face = PersonalFace(bundle)
+    rows = course(np.where(np.arange(20) % 2, 0.45, 0.75))
+    alone = [face.patch(3, row[None], 0).pixels.astype(float) for row in rows]
+    in_sequence = shown(face, rows)
+    jumps = [np.mean([np.abs(a - b).mean() for a, b in pairwise(many)]) for many in (alone, in_sequence)]
+    assert jumps[1] < 0.4 * jumps[0]
+
+
+def test_one_shut_picture_among_open_ones_is_shut(bundle: AvatarBundle) -> None:
+    """A p of 40 ms is seen, though the course of the mouth is steady."""
+    rows = course(np.ones(9))
+    rows[4] = np.append(said("PP"), 1.0)
+    steered = PersonalFace(bundle).steering.course(rows[:, :8])
+    assert steered[4, 0] == 0 and steered[0, 0] > 0.08
+    assert steered[3, 0] < 0.75 * steered[0, 0], "the lips are on their way before"
+
+
+def test_what_comes_next_is_known_and_no_more(bundle: AvatarBundle) -> None:
+    """Speech that goes on in another way after the window leaves a picture as it was."""
+    face = PersonalFace(bundle)
+    same, other = course(np.ones(12)), course(np.ones(12))
+    other[6 + PICTURES_AFTER :] = np.append(said("PP"), 1.0)
+    assert (shown(face, same)[5] == shown(face, other)[5]).all()
+    assert (shown(face, same)[11] != shown(face, other)[11]).any()
 
 
 def test_a_mouth_takes_the_light_of_the_frame(bundle: AvatarBundle) -> None:
