@@ -146,6 +146,7 @@ class Engine:
             llm=llm,
             tts=tts,
             voice=choice.persona.voice or (own.voice if own.voice in tts.voices else None) or choice.voice,
+            speed=choice.speed,
             extractor=extractor,
             lipsync=lipsync,
             lipsync_state=await self._lipsync_state(lipsync, bundle, made_from, device),

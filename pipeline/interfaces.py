@@ -69,12 +69,15 @@ class SpeechSynthesizer(Protocol):
     "first is the default"
     online_voices: frozenset[str]
     "those of them that need a network: what they speak is sent to a service"
+    speeds: tuple[float, float]
+    "the slowest and the fastest it can speak, in times as fast as by itself; (1, 1): it has one speed"
 
     def load(self) -> None: ...
 
-    def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         """Speak one sentence. The last chunk has final=True.
 
+        speed: within `speeds`. Phonemes have the times of the sound as it is.
         Raises SpeechError, LanguageNotSupported (before the first chunk).
         """
         ...

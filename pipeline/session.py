@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 MAX_TEXT_CHARACTERS = 10_000
 MAX_QUEUED_TURNS = 8
 MOST_GREETING_CHARACTERS = 1000
-ONCE = frozenset({"heard_by_service", "language_not_supported", "voice_replaced"})
+ONCE = frozenset({"heard_by_service", "language_not_supported", "speed_not_kept", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
 CUT_MARK = " …"
 """Ends what the history keeps of an answer that was interrupted."""

@@ -33,6 +33,7 @@ from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.text.apologies import APOLOGIES
 from pipeline.text.sentences import Sentence
 from pipeline.timeline import SentenceTimeline, SpeechSlice, expected_duration_s
+from pipeline.tts.speed import kept_speed, speech_at
 from pipeline.turn_context import TurnContext
 from pipeline.types import (
     FPS,
@@ -267,7 +268,8 @@ class Turn:
                     yield chunk
         elif text:
             polish = VoicePolish()
-            voice = self._context.tts.synthesize(text, self._context.voice)
+            self._name_speed()
+            voice = speech_at(self._context.tts, text, self._context.voice, self._context.speed)
             async with aclosing(_each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
                     self._name_substitute(chunk.voice)
@@ -317,6 +319,15 @@ class Turn:
                     "It does not speak the language, or cannot be reached now.",
                 )
             )
+
+    def _name_speed(self) -> None:
+        """Who chose a speed is told when the voice cannot speak at it."""
+        wanted = self._context.speed
+        kept = kept_speed(self._context.tts, wanted)
+        if kept != wanted:
+            name = self._context.tts.name
+            message = f"The voice of {name} cannot speak {wanted:g} times as fast; it speaks {kept:g} times as fast."
+            self._emit(NoticeEvent("speed_not_kept", message, "Choose another voice, or another speed."))
 
     def _notice(self, error: VivavoceError) -> None:
         self._tell_once(NoticeEvent(error.code, error.message, error.hint))

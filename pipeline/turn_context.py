@@ -26,6 +26,8 @@ class Choice:
     lipsync: str = "viseme"
     voice: str | None = None
     "unless the persona has one; None: the synthesizer's own default"
+    speed: float = 1.0
+    "of the voice, in times as fast as by itself; 0.5 to 2"
     persona: Persona = field(default_factory=Persona)
     "what the viewer wishes; it goes before the avatar's own"
     greets: bool = True
@@ -61,6 +63,8 @@ class TurnContext:
     executor: Executor
     playout: Playout
     clock: Clock
+    speed: float = 1.0
+    "of the voice; kept as far as the voice can"
     finish: Finish = field(default_factory=Finish)
     "of what networks draw"
     limits: Limits = field(default_factory=Limits)

@@ -18,6 +18,7 @@ from pipeline.ears.hearing import HearingChoice
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
 from pipeline.registry import BackendRow
+from pipeline.tts.speed import ONE_SPEED, speeds_of
 from pipeline.turn_context import Choice, Limits
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class BackendChoice:
     "why it cannot run here, with the remedy"
     online_voices: frozenset[str] = frozenset()
     "those voices that need a network: what they speak is sent to a service"
+    speeds: tuple[float, float] = ONE_SPEED
+    "how slow and how fast a synthesizer speaks, in times as fast as by itself"
 
     @property
     def ready(self) -> bool:
@@ -111,6 +114,7 @@ def default_choice(settings: Settings, *, llm: str | None = None, voice: str | N
         tts=settings.tts,
         lipsync=settings.lipsync,
         voice=voice or settings.voice or None,
+        speed=settings.tts_speed,
         greets=settings.greeting,
     )
 
@@ -132,7 +136,7 @@ def _choice(kind: str, name: str, options: BackendOptions) -> BackendChoice:
         return BackendChoice(name, (), error)
     if kind != "tts":
         return BackendChoice(name, (), None)
-    return BackendChoice(name, tuple(backend.voices), None, backend.online_voices)
+    return BackendChoice(name, tuple(backend.voices), None, backend.online_voices, speeds_of(backend))
 
 
 def _build(kind: str, name: str, options: BackendOptions) -> Any:

@@ -73,6 +73,7 @@ class SessionManager:
         voice: str | None = None,
         lipsync: str | None = None,
         tts: str | None = None,
+        speed: float | None = None,
         persona: Persona = Persona(),  # noqa: B008 - frozen
         address: str = "",
         identity: Mapping[str, str] = MappingProxyType({}),
@@ -89,7 +90,7 @@ class SessionManager:
         BackendUnavailable, UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be
         prepared now.
         """
-        choice = self.choose(voice, lipsync, tts)
+        choice = self.choose(voice, lipsync, tts, speed)
         choice = replace(choice, persona=replace(persona, voice=voice))
         wish = Wish(choice.lipsync, frozenset(self.engine.devices_for(choice)), address)
         async with AsyncExitStack() as ending:
@@ -133,13 +134,14 @@ class SessionManager:
         for found in tuple(self._open.values()):
             await self.close(found.session)
 
-    def choose(self, voice: str | None, lipsync: str | None, tts: str | None) -> Choice:
+    def choose(self, voice: str | None, lipsync: str | None, tts: str | None, speed: float | None = None) -> Choice:
         """The portal's choice of backends with a viewer's wishes."""
         return replace(
             self.choice,
             voice=voice or self.choice.voice,
             lipsync=lipsync or self.choice.lipsync,
             tts=tts or self.choice.tts,
+            speed=speed or self.choice.speed,
         )
 
     @asynccontextmanager

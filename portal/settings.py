@@ -29,6 +29,7 @@ from pydantic_settings import (
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.transports.ice import IceServer
+from pipeline.tts.speed import FASTEST, SLOWEST
 from portal.http.addresses import parse_host_pattern, parse_networks, parse_origin, parse_root_path
 
 __all__ = ["FILE_NAME", "PREFIX", "Settings", "SettingsError", "load_settings", "option_name", "unknown_variables"]
@@ -169,6 +170,12 @@ class Settings(BaseSettings):
     )
     llm_questions_a_minute: int = Field(
         30, ge=1, description="questions that one viewer may ask the language model per minute"
+    )
+    tts_speed: float = Field(
+        1.0,
+        ge=SLOWEST,
+        le=FASTEST,
+        description="how fast voices speak, in times as fast as they do by themselves: 0.5 to 2; viewers may change it",
     )
     tts_timeout_s: float = Field(
         20.0, gt=0, description="seconds without sound from the voice after which a sentence is given up"

@@ -45,18 +45,21 @@ class FakeEdge:
     is_reachable: bool = True
     piece_bytes: int = 720
     spoken: list[tuple[str, str]] = field(default_factory=list)
+    speeds: list[float] = field(default_factory=list)
+    "at which they were spoken"
     probes: int = 0
     open_streams: int = 0
 
-    async def speaking(self, text: str, voice: str) -> AsyncGenerator[dict[str, Any], None]:
+    async def speaking(self, text: str, voice: str, speed: float) -> AsyncGenerator[dict[str, Any], None]:
         self.spoken.append((text, voice))
+        self.speeds.append(speed)
         self.open_streams += 1
         try:
             await asyncio.sleep(0)
             if self.failure is not None:
                 raise self.failure
             yield {"type": "SentenceBoundary", "text": text}
-            sound = mp3(tone(max(0.5, len(text) / 20)))
+            sound = mp3(tone(max(0.5, len(text) / 20) / speed))
             pieces = [sound[at : at + self.piece_bytes] for at in range(0, len(sound), self.piece_bytes)]
             for number, piece in enumerate(pieces):
                 if number == len(pieces) // 2 and self.after == "hang":

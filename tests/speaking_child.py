@@ -7,7 +7,7 @@ import threading
 from pipeline.tts.speaking_process import serve
 
 
-def speak(text: str, voice: str) -> bytes:
+def speak(text: str, voice: str, speed: float) -> bytes:
     match text:
         case "fail":
             raise ValueError("this cannot be read")
@@ -17,7 +17,7 @@ def speak(text: str, voice: str) -> bytes:
             threading.Event().wait()
         case "environment":
             return ",".join(sorted(os.environ)).encode()
-    return f"{voice}: {text}".encode()
+    return f"{voice}: {text}{'' if speed == 1 else f' at {speed}'}".encode()
 
 
 if __name__ == "__main__":

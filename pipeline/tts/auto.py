@@ -18,6 +18,7 @@ from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechErro
 from pipeline.interfaces import SpeechSynthesizer
 from pipeline.text import LANGUAGE_NAMES, detect_language, split_by_script
 from pipeline.tts.edge import EdgeSynthesizer
+from pipeline.tts.speed import speech_at, speeds_of
 from pipeline.types import AudioChunk
 
 __all__ = ["AutoSynthesizer"]
@@ -87,6 +88,12 @@ class AutoSynthesizer:
     def online_voices(self) -> frozenset[str]:
         return frozenset().union(*(backend.online_voices for backend in self._backends))
 
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """As far as any of the voices goes; another goes as far as it can."""
+        slowest, fastest = zip(*map(speeds_of, self._backends), strict=True)
+        return min(slowest), max(fastest)
+
     def describe(self, language: str = "en", voice: str | None = None) -> str:
         """Which voice speaks that language as far as is known now, e.g. "hibari (heart)"; empty for none."""
         for backend in self._candidates(language, voice):
@@ -109,15 +116,15 @@ class AutoSynthesizer:
             if backend is not self._online:
                 self._load_if_possible(backend)
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         """Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"There is no voice '{voice}' here.", f"Choose one of: {', '.join(self.voices)}.")
-        async with aclosing(self._speak(text, voice)) as chunks:
+        async with aclosing(self._speak(text, voice, speed)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _speak(self, text: str, voice: str | None) -> AsyncGenerator[AudioChunk, None]:
+    async def _speak(self, text: str, voice: str | None, speed: float) -> AsyncGenerator[AudioChunk, None]:
         language = detect_language(text)
         online = self._online is not None and language in self._online.languages
         failure: SpeechError = _no_voice_for(language, online)
@@ -128,7 +135,7 @@ class AutoSynthesizer:
             started = False
             try:
                 await self._load(backend)
-                async with aclosing(self._spoken_by(backend, text, voice)) as chunks:
+                async with aclosing(self._spoken_by(backend, text, voice, speed)) as chunks:
                     async for chunk in chunks:
                         started = True
                         yield chunk
@@ -149,24 +156,26 @@ class AutoSynthesizer:
         for backend in self._backends:
             await backend.aclose()
 
-    def _spoken_by(self, backend: SpeechSynthesizer, text: str, voice: str | None) -> AsyncGenerator[AudioChunk, None]:
+    def _spoken_by(
+        self, backend: SpeechSynthesizer, text: str, voice: str | None, speed: float
+    ) -> AsyncGenerator[AudioChunk, None]:
         """The text by one backend, but for words in letters that it cannot read: others say those.
 
         Online voices read words of other languages themselves, and better.
         """
         parts = split_by_script(text, backend.languages)
         if backend is self._online or len(parts) == 1:
-            speech: AsyncGenerator[AudioChunk, None] = _speech(backend, text, voice)
+            speech: AsyncGenerator[AudioChunk, None] = _speech(backend, text, voice, speed)
             return speech
-        return self._in_parts(backend, parts, voice)
+        return self._in_parts(backend, parts, voice, speed)
 
     async def _in_parts(
-        self, backend: SpeechSynthesizer, parts: Sequence[tuple[bool, str]], voice: str | None
+        self, backend: SpeechSynthesizer, parts: Sequence[tuple[bool, str]], voice: str | None, speed: float
     ) -> AsyncGenerator[AudioChunk, None]:
         """One after another, as one sentence at the rate of the first. A foreign word nobody can say is left out."""
         joined: _Joined | None = None
         for is_own, part in parts:
-            speech = _speech(backend, part, voice) if is_own else self._speak(part, voice)
+            speech = _speech(backend, part, voice, speed) if is_own else self._speak(part, voice, speed)
             try:
                 async with aclosing(speech) as chunks:
                     async for chunk in chunks:
@@ -252,8 +261,8 @@ class _Joined:
         return replace(chunk, samples=samples, sample_rate=self.rate_hz, start_sample=start_sample, final=False)
 
 
-def _speech(backend: SpeechSynthesizer, text: str, voice: str | None) -> Any:
-    return backend.synthesize(text, voice if voice in backend.voices else None)
+def _speech(backend: SpeechSynthesizer, text: str, voice: str | None, speed: float) -> Any:
+    return speech_at(backend, text, voice if voice in backend.voices else None, speed)
 
 
 def _offline_voices() -> list[SpeechSynthesizer]:

@@ -6,7 +6,8 @@ Format: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice
@@ -30,16 +31,20 @@ class AzureSpeech(HttpVoice):
     default_voices = ("en-US-AvaMultilingualNeural", "zh-CN-XiaoxiaoMultilingualNeural")
     needs_key = True
     languages = MULTILINGUAL
+    speeds = (0.5, 2.0)
 
     def spoken_by(self, voice: str) -> frozenset[str]:
         """A voice of one language reads English words in it, and English sentences too."""
         return MULTILINGUAL if "Multilingual" in voice else frozenset({voice.partition("-")[0].lower(), "en"})
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        return {"rate": f"{round(100 * (speed - 1)):+d}%"}
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         locale = "-".join(voice.split("-")[:2])
         said = escape(text)
-        if self.options:
-            attributes = " ".join(f"{name}={quoteattr(str(value))}" for name, value in self.options.items())
+        if fields := self.fields(speed):
+            attributes = " ".join(f"{name}={quoteattr(str(value))}" for name, value in fields.items())
             said = f"<prosody {attributes}>{said}</prosody>"
         ssml = (
             '<speak version="1.0" xmlns="http://www.w3.org/2001/10/synthesis" '

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
+from pipeline.tts.speed import ONE_SPEED
 from pipeline.types import AudioChunk, FloatArray
 
 __all__ = ["BEEP_HZ", "BEEP_MS", "GAP_MS", "BeepSynthesizer"]
@@ -33,11 +34,12 @@ class BeepSynthesizer:
     )
     voices = ("beep",)
     online_voices: frozenset[str] = frozenset()
+    speeds = ONE_SPEED
 
     def load(self) -> None:
         """Nothing to load."""
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         word = _beep(self.sample_rate)
         count = len(_WORD.findall(text))
         for index in range(count):

@@ -32,7 +32,7 @@ class CosyVoice(HttpVoice):
     languages = frozenset({"zh", "en", "ja", "ko"})
     sample_rate = 22_050
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         # Every version of the server takes GET with a form in its body, as its own client sends it; older ones no POST.
         fields = {"tts_text": text, **{name: str(value) for name, value in self.options.items()}}
         if not voice.lower().endswith(".wav"):

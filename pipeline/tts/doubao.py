@@ -6,7 +6,8 @@ samples as base64 in `data`. The last has the code 20000000.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -36,10 +37,14 @@ class Doubao(HttpVoice):
     needs_key = True
     answers_in_text = True
     languages = frozenset({"zh", "en"})
+    speeds = (0.5, 2.0)
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        return {"audio_params": {"speech_rate": round(100 * (speed - 1))}}
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         sound = {"format": "pcm", "sample_rate": self.sample_rate}
-        params = {"text": text, "speaker": voice, **self.options}
+        params = {"text": text, "speaker": voice, **self.fields(speed)}
         return client.build_request(
             "POST",
             f"{self.base_url}/api/v3/tts/unidirectional",

@@ -23,8 +23,8 @@ __all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
 
 logger = logging.getLogger(__name__)
 
-Speaking = Callable[[str, str], AsyncGenerator[dict[str, Any], None]]
-"""(text, voice) -> messages as edge_tts.Communicate.stream() gives them: {"type": "audio"} carries MP3 in "data"."""
+Speaking = Callable[[str, str, float], AsyncGenerator[dict[str, Any], None]]
+"""(text, voice, speed) -> messages as edge_tts.Communicate.stream() gives them; {"type": "audio"} has MP3 in "data"."""
 
 SAMPLE_RATE = 24_000
 SERVICE = "https://speech.platform.bing.com"
@@ -96,6 +96,7 @@ class EdgeSynthesizer:
     languages = frozenset(VOICES)
     voices = tuple(voice for voices in VOICES.values() for voice in voices)
     online_voices = frozenset(voices)
+    speeds = (0.5, 2.0)
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class EdgeSynthesizer:
         except (OSError, TimeoutError) as error:
             raise BackendUnavailable(self.name, f"{SERVICE} cannot be reached", _HINT) from error
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         """A cancelled synthesis closes the connection at once."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"edge has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
@@ -133,7 +134,7 @@ class EdgeSynthesizer:
         decoder = Mp3Decoder()
         start_sample = 0
         if any(map(str.isalnum, text)):
-            async with aclosing(self._mp3(text, chosen)) as pieces:
+            async with aclosing(self._mp3(text, chosen, speed)) as pieces:
                 async for piece in pieces:
                     samples = decoder.push(piece)
                     if len(samples):
@@ -144,11 +145,11 @@ class EdgeSynthesizer:
     async def aclose(self) -> None:
         """Nothing to close: each sentence has a connection of its own."""
 
-    async def _mp3(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
+    async def _mp3(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
         from aiohttp import ClientError
         from edge_tts.exceptions import EdgeTTSException
 
-        async with aclosing(self._speaking(text, voice)) as messages:
+        async with aclosing(self._speaking(text, voice, speed)) as messages:
             while True:
                 try:
                     async with asyncio.timeout(self._chunk_timeout_s):
@@ -228,10 +229,10 @@ def _in_plain_words(error: Exception) -> str:
     return "The online voice cannot be reached, or the connection to it was cut."
 
 
-def _speak_by_edge_tts(text: str, voice: str) -> AsyncGenerator[dict[str, Any], None]:
+def _speak_by_edge_tts(text: str, voice: str, speed: float) -> AsyncGenerator[dict[str, Any], None]:
     from edge_tts import Communicate
 
-    stream: Any = Communicate(text, voice).stream()
+    stream: Any = Communicate(text, voice, rate=f"{round(100 * (speed - 1)):+d}%").stream()
     messages: AsyncGenerator[dict[str, Any], None] = stream
     return messages
 

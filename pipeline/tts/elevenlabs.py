@@ -5,7 +5,8 @@ Format: https://elevenlabs.io/docs/api-reference/text-to-speech/stream; `pcm_240
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice
@@ -42,12 +43,16 @@ class ElevenLabs(HttpVoice):
     default_model = "eleven_flash_v2_5"
     needs_key = True
     languages_by_model = _MODELS
+    speeds = (0.7, 1.2)
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        return {"voice_settings": {"speed": speed}}
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         return client.build_request(
             "POST",
             f"{self.base_url}/v1/text-to-speech/{quote(voice, safe='')}/stream",
             params={"output_format": "pcm_24000"},
             headers={"xi-api-key": self.api_key},
-            json={"text": text, "model_id": self.model, **self.options},
+            json={"text": text, "model_id": self.model, **self.fields(speed)},
         )

@@ -23,6 +23,9 @@ AUDIO_OUTPUT_SYNCHRONOUS: Final = 2
 INITIALIZE_PHONEME_EVENTS, INITIALIZE_PHONEME_IPA, INITIALIZE_DONT_EXIT = 0x1, 0x2, 0x8000
 CHARS_UTF8: Final = 1
 POS_CHARACTER: Final = 1
+RATE: Final = 1
+USUAL_RATE: Final = 175
+"""Words per minute."""
 EVENT_LIST_TERMINATED, EVENT_PHONEME = 0, 7
 CODES: Final = {"zh": "cmn", "pt": "pt-br"}
 """eSpeak's name of a language, where it is not the ISO 639-1 code."""
@@ -60,11 +63,12 @@ class Espeak:
         self._on_sound = _OnSound(self._take)  # kept: the library keeps only its address
         self._library.espeak_SetSynthCallback(self._on_sound)
 
-    def speak(self, text: str, voice: str) -> bytes:
+    def speak(self, text: str, voice: str, speed: float) -> bytes:
         """The phonemes as JSON, preceded by its length, then 16-bit PCM. Raises ValueError."""
         language = voice.partition("-")[2]
         if self._library.espeak_SetVoiceByName(CODES.get(language, language).encode()) != 0:
             raise ValueError(f"there is no voice for {language}")
+        self._library.espeak_SetParameter(RATE, round(speed * USUAL_RATE), 0)
         self._sound, self._phonemes = [], []
         content = text.encode()
         failed = self._library.espeak_Synth(content, len(content) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None)

@@ -35,7 +35,7 @@ class FishSpeech(HttpVoice):
     _streaming: ClassVar[Mapping[str, Any]] = {"streaming": True}
     "what asks for sound before all of it is made; the hosted service always sends it so"
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         return client.build_request(
             "POST",
             f"{self.base_url}/v1/tts",
@@ -45,7 +45,7 @@ class FishSpeech(HttpVoice):
                 "format": "wav",
                 **self._streaming,
                 **({} if voice == "default" else {"reference_id": voice}),
-                **self.options,
+                **self.fields(speed),
             },
         )
 
@@ -64,7 +64,11 @@ class FishAudio(FishSpeech):
     default_url = "https://api.fish.audio"
     default_model = "s2.1-pro"
     needs_key = True
+    speeds = (0.5, 2.0)
     _streaming: ClassVar[Mapping[str, Any]] = {}
+
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        return {"prosody": {"speed": speed}}
 
     def _headers(self) -> dict[str, str]:
         return {**super()._headers(), "model": self.model}

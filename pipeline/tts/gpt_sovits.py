@@ -6,7 +6,8 @@ rate depends on the model (32 kHz up to v2, 24 or 48 kHz after it).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pipeline.text import detect_language
 from pipeline.tts.http_voice import HttpVoice, WavDecoder
@@ -26,8 +27,12 @@ class GptSovits(HttpVoice):
     default_voices = ("reference.wav",)
     languages = frozenset({"zh", "en", "ja", "ko"})
     sample_rate = 32_000
+    speeds = (0.5, 2.0)
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        return {"speed_factor": speed}
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         return client.build_request(
             "POST",
             f"{self.base_url}/tts",
@@ -40,7 +45,7 @@ class GptSovits(HttpVoice):
                 "media_type": "wav",
                 # True is "best quality" in older servers, and is still taken by new ones.
                 "streaming_mode": True,
-                **self.options,
+                **self.fields(speed),
             },
         )
 

@@ -55,6 +55,7 @@ class HibariSynthesizer:
     phoneme_timing = True
     languages = frozenset({"en"})
     online_voices: frozenset[str] = frozenset()
+    speeds = (0.5, 2.0)
 
     def __init__(self) -> None:
         """Raises BackendUnavailable."""
@@ -77,8 +78,11 @@ class HibariSynthesizer:
         self._voice(None)
         load_languages()
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
-        """A cancelled synthesis ends at once for the caller; the piece it is at is finished (some 50 ms)."""
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+        """A cancelled synthesis ends at once for the caller; the piece it is at is finished (some 50 ms).
+
+        The network gives no phoneme less than 25 ms, so twice as fast comes out as 1.8 times.
+        """
         language = detect_language(text)
         if language not in self.languages:
             raise LanguageNotSupported(
@@ -88,7 +92,7 @@ class HibariSynthesizer:
         pieces = await self._in_turn(partial(self._phonemize, text, voice))
         start_sample = 0
         for index, piece in enumerate(pieces):
-            samples, phonemes = await self._in_turn(partial(self._speak, piece, voice))
+            samples, phonemes = await self._in_turn(partial(self._speak, piece, voice, speed))
             final = index == len(pieces) - 1
             yield AudioChunk(
                 samples, SAMPLE_RATE, start_sample, phonemes=phonemes, final=final, voice=voice or self.voices[0]
@@ -123,12 +127,12 @@ class HibariSynthesizer:
         short = (part for piece in pieces for part in _short_pieces(piece))
         return [piece for piece in short if any(map(str.isalpha, piece))]
 
-    def _speak(self, piece: str, voice: str | None) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
+    def _speak(self, piece: str, voice: str | None, speed: float) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
         from hibari import dsp
 
         hibari = self._voice(voice)
         ids = hibari.ids(piece)
-        feeds = {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)}
+        feeds = {"ids": np.array([ids], np.int64), "speed": np.full(1, speed, np.float32)}
         spectra = hibari.sess.run(None, feeds, _giving_memory_back())
         parts = [spectrum[0] for spectrum in spectra[:6]]
         samples = np.clip(dsp.synth(*parts, np.random.default_rng(_SEED)), -1, 1).astype(np.float32)

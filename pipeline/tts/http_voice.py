@@ -27,6 +27,7 @@ from pipeline.http_service import (
 )
 from pipeline.retries import asked_again
 from pipeline.text import LANGUAGE_NAMES, detect_language, load_languages
+from pipeline.tts.speed import ONE_SPEED
 from pipeline.types import AudioChunk, FloatArray
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class HttpVoice:
     sample_rate: int = 24_000
     streaming = True
     phoneme_timing = False
+    speeds: tuple[float, float] = ONE_SPEED
 
     def __init__(
         self,
@@ -187,9 +189,21 @@ class HttpVoice:
             raise BackendUnavailable(self.name, f"its key is not {self.key_form}", remedy)
         self._clock = clock or SystemClock()
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
-        """What asks the service to say `text`."""
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
+        """What asks the service to say `text`. A voice that has one speed need not take `speed`."""
         raise NotImplementedError
+
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        """What makes the service speak so many times as fast, by its own names."""
+        return {}
+
+    def fields(self, speed: float) -> dict[str, Any]:
+        """The options of each request, with what makes it that fast; a field that is a table is joined with ours."""
+        fields = dict(self.options)
+        for name, value in self.speed_fields(speed).items() if speed != 1 else ():
+            has_table = isinstance(value, dict) and isinstance(fields.get(name), dict)
+            fields[name] = {**fields[name], **value} if has_table else value
+        return fields
 
     def spoken_by(self, voice: str) -> frozenset[str]:
         """The languages of one of the voices."""
@@ -213,7 +227,7 @@ class HttpVoice:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise BackendUnavailable(self.name, f"{self.service_name} cannot be reached", "Start it.") from error
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         """A cancelled synthesis closes the connection at once. Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
@@ -222,7 +236,7 @@ class HttpVoice:
         start_sample = 0
         rate_hz = self.sample_rate
         if any(map(str.isalnum, text)):
-            pieces = asked_again(lambda: self._sound(text, chosen), self._clock, once_more)
+            pieces = asked_again(lambda: self._sound(text, chosen, speed), self._clock, once_more)
             async with aclosing(pieces):
                 async for samples, rate_hz in pieces:
                     yield AudioChunk(samples, rate_hz, start_sample, voice=chosen)
@@ -242,14 +256,14 @@ class HttpVoice:
         named = LANGUAGE_NAMES.get(language, "this language")
         raise LanguageNotSupported(f"The voice '{voice}' of {self.name} does not speak {named}.", "Use another voice.")
 
-    async def _sound(self, text: str, voice: str) -> AsyncGenerator[tuple[FloatArray, int], None]:
+    async def _sound(self, text: str, voice: str, speed: float) -> AsyncGenerator[tuple[FloatArray, int], None]:
         """The samples of one answer in pieces of at least CHUNK_S, but for the last, and their rate."""
         decoder = self.decoder()
         held: list[FloatArray] = []
         came = False
         left = MAX_SENTENCE_BYTES
         try:
-            async with aclosing(self._answer(text, voice)) as pieces:
+            async with aclosing(self._answer(text, voice, speed)) as pieces:
                 async for piece in pieces:
                     left -= len(piece)
                     if left < 0:
@@ -270,12 +284,13 @@ class HttpVoice:
             reason = f"{self.service_name} gave no sound for this sentence."
             raise SpeechError(reason, "Try another voice.", cause="silent")
 
-    async def _answer(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
+    async def _answer(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
         import httpx2 as httpx
 
         client = self._service.client()
         try:
-            response = await client.send(self.request(client, text, voice), stream=True)
+            asked = (text, voice) if speed == 1 else (text, voice, speed)
+            response = await client.send(self.request(client, *asked), stream=True)
             try:
                 if response.status_code != 200:
                     status, asked_pause_s = response.status_code, _pause_s(response.headers.get("Retry-After", ""))

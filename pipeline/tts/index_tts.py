@@ -27,7 +27,7 @@ class IndexTts(HttpVoice):
     languages = frozenset({"zh", "en"})
     sample_rate = 22_050
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         return client.build_request(
             "POST", f"{self.base_url}/tts_url", json={"text": text, "spk_audio_path": voice, **self.options}
         )

@@ -5,7 +5,8 @@ Format: https://platform.openai.com/docs/api-reference/audio/createSpeech; `pcm`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pipeline.tts.http_voice import HttpVoice
 
@@ -23,8 +24,12 @@ class OpenAISpeech(HttpVoice):
     default_url = "http://127.0.0.1:8880/v1"
     default_voices = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
     default_model = "tts-1"
+    speeds = (0.5, 2.0)
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+        return {"speed": speed}
+
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         return client.build_request(
             "POST",
             f"{self.base_url}/audio/speech",
@@ -34,6 +39,6 @@ class OpenAISpeech(HttpVoice):
                 "voice": voice,
                 "input": text,
                 "response_format": "pcm",
-                **self.options,
+                **self.fields(speed),
             },
         )

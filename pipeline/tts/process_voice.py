@@ -35,6 +35,7 @@ class ProcessVoice:
     phoneme_timing = False
     voices: tuple[str, ...] = ()
     online_voices: frozenset[str] = frozenset()
+    speeds = (0.5, 2.0)
 
     def __init__(self) -> None:
         self._process = SpeakingProcess(self.name, self.module)
@@ -64,7 +65,7 @@ class ProcessVoice:
         except SpeechError as error:
             raise BackendUnavailable(self.name, "its program does not run on this machine", self.remedy) from error
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         """A cancelled synthesis ends at once for the caller; the piece at work is finished and thrown away.
 
         Raises SpeechError, LanguageNotSupported.
@@ -76,7 +77,7 @@ class ProcessVoice:
         start_sample = 0
         for index, piece in enumerate(pieces):
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._thread, partial(self._process.speak, piece, chosen))
+            answer = await loop.run_in_executor(self._thread, partial(self._process.speak, piece, chosen, speed))
             samples, phonemes = self.understood(answer)
             final = index == len(pieces) - 1
             yield AudioChunk(samples, self.sample_rate, start_sample, phonemes=phonemes, final=final, voice=chosen)

@@ -36,7 +36,7 @@ class QwenTts(HttpVoice):
     answers_in_text = True
     languages = frozenset({"zh", "en", "de", "it", "pt", "es", "ja", "ko", "fr", "ru"})
 
-    def request(self, client: httpx.AsyncClient, text: str, voice: str) -> httpx.Request:
+    def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         spoken = {"text": text, "voice": voice, "language_type": LANGUAGE_NAMES[detect_language(text)]}
         return client.build_request(
             "POST",

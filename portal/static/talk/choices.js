@@ -9,7 +9,7 @@ import { find, make, withCode } from "../dom.js";
  *
  * @typedef {"tts" | "lipsync"} Kind
  * @typedef {Kind | "voice"} Name
- * @typedef {Partial<Record<Name, string>>} Chosen what is left out, the server chooses
+ * @typedef {Partial<Record<Name, string>> & {speed?: number}} Chosen what is left out, the server chooses
  */
 
 /** @type {Kind[]} */
@@ -32,7 +32,17 @@ export class Choices {
     this.texts = {};
     this.isDebugging = new URLSearchParams(location.search).has("debug");
     this.isReachable = true; // the service of the online voices, as far as is known
-    this.menu("tts").onchange = () => this.fillVoices();
+    this.speed = find(panel, "[name=speed]", HTMLInputElement);
+    /** @type {number | undefined} undefined: as the portal says */
+    this.wishedSpeed = typeof wished.speed === "number" ? wished.speed : undefined; // anybody may have written there
+    this.speed.oninput = () => {
+      this.wishedSpeed = Number(this.speed.value);
+      this.tellSpeed();
+    };
+    this.menu("tts").onchange = () => {
+      this.fillVoices();
+      this.fillSpeeds();
+    };
     panel.ontoggle = () => {
       if (panel.open) this.look(reachable);
     };
@@ -63,7 +73,15 @@ export class Choices {
    * @returns {Chosen}
    */
   chosen() {
-    return Object.fromEntries(NAMES.map((name) => [name, this.menu(name).value || undefined]));
+    const speed = Number(this.speed.value);
+    const isOwn = this.speed.disabled || this.wishedSpeed === undefined || speed === this.usualSpeed;
+    const names = Object.fromEntries(NAMES.map((name) => [name, this.menu(name).value || undefined]));
+    return { ...names, speed: isOwn ? undefined : speed };
+  }
+
+  /** The portal's own. */
+  get usualSpeed() {
+    return this.catalogue.defaults.speed ?? 1;
   }
 
   /**
@@ -72,6 +90,7 @@ export class Choices {
    */
   show(wished) {
     this.wished = Object.fromEntries(NAMES.filter((name) => wished[name]).map((name) => [name, wished[name]]));
+    this.wishedSpeed = wished.speed ?? this.wishedSpeed;
     this.fill(this.catalogue, this.texts);
   }
 
@@ -91,7 +110,26 @@ export class Choices {
       menu.value = [this.wished[kind], before, catalogue.defaults[kind]].find(fits) ?? "";
     }
     this.fillVoices();
+    this.fillSpeeds();
     this.fillLacking();
+  }
+
+  /** The slider goes as far as the chosen synthesizer can. */
+  fillSpeeds() {
+    const tts = this.catalogue.tts.find(({ name }) => name === this.menu("tts").value);
+    const [slowest, fastest] = tts?.speeds ?? [1, 1];
+    this.speed.disabled = slowest === fastest;
+    this.speed.min = String(slowest);
+    this.speed.max = String(fastest);
+    this.speed.value = String(this.wishedSpeed ?? this.usualSpeed); // the nearest that there is
+    this.tellSpeed();
+  }
+
+  tellSpeed() {
+    const times = Number(this.speed.value).toFixed(2).replace(/0$/, "");
+    const told = this.speed.disabled ? this.texts.oneSpeed : this.texts.speedTimes?.replace("{times}", times);
+    this.speed.setAttribute("aria-valuetext", told ?? "");
+    find(this.panel, ".vv-speed output", HTMLElement).textContent = told ?? "";
   }
 
   /**

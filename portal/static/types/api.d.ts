@@ -112,6 +112,7 @@ export interface BackendView {
   remedy: string;
   voices: string[];
   online_voices: string[];
+  speeds: [number, number];
   parameters: Parameters | null;
   own_network: boolean;
 }
@@ -126,6 +127,8 @@ export interface Choice {
   measuring: boolean;
   voices: string[];
   online: string[];
+  /** The slowest and the fastest, in times as fast as by itself. */
+  speeds: [number, number];
 }
 
 export interface Catalogue {
@@ -135,6 +138,7 @@ export interface Catalogue {
     avatar?: string;
     tts?: string;
     voice?: string;
+    speed?: number;
     lipsync?: string;
     transport?: string;
     /** The backend that answers, and its model where that is known. */

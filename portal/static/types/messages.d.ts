@@ -14,6 +14,8 @@ export interface Hello {
   voice?: string;
   tts?: string;
   lipsync?: string;
+  /** Of the voice, in times as fast as by itself: 0.5 to 2. */
+  speed?: number;
   wait?: boolean;
   token?: string;
   identity?: Record<string, string>;
