@@ -103,14 +103,14 @@ class Engine:
                 await self._cost(await self.context_for(bundle, choice, device=device))
             logger.debug("warm: %s, %s, %s on %s", choice.llm, choice.tts, choice.lipsync, device.name)
 
-    async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> Session:
-        """A started session of that avatar.
+    async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice, asker: str = "") -> Session:
+        """A started session of that avatar. asker: see Session.
 
         Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
         SessionClosed (after aclose()).
         """
         context = await self._context_with_room(session_id, bundle, choice)
-        session = Session(session_id, context, choice, self.metrics, self.hearing)
+        session = Session(session_id, context, choice, self.metrics, self.hearing, asker)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
         session.start()

@@ -65,7 +65,7 @@ class Conversation(Protocol):
 class Listening:
     """Made by the Session, which closes it. Nothing runs before listen() first switches the microphone on.
 
-    playout: of the avatar that is spoken to. tell: takes events for the viewer, in order.
+    playout: of the avatar that is spoken to. tell: takes events for the viewer, in order. asker: see Recognition.
     """
 
     def __init__(
@@ -75,12 +75,14 @@ class Listening:
         hearing: Hearing,
         clock: Clock,
         tell: Callable[[SessionEvent], None],
+        asker: str,
     ) -> None:
         self._conversation = conversation
         self._playout = playout
         self._hearing = hearing
         self._clock = clock
         self._tell = tell
+        self._asker = asker
         self._barge_in = BargeIn(hearing.choice.barge_in)
         self._ears: Ears | None = None  # from the first time that somebody switches the microphone on
         self.speech_began_s = clock.now_s()
@@ -93,7 +95,7 @@ class Listening:
             if recognizer.online:
                 self._tell(NoticeEvent("heard_by_service", recognizer.note.en if recognizer.note else ""))
             if self._ears is None:
-                self._ears = Ears(self._hearing, self._clock, self.take_heard, self._echo_canceller())
+                self._ears = Ears(self._hearing, self._clock, self.take_heard, self._echo_canceller(), self._asker)
                 self._ears.start()
         if self._ears is not None:
             self._ears.listen(mode, language)

@@ -80,8 +80,15 @@ class Session:
     """Made by Engine.open_session(). start() before use; aclose() undoes it, twice if need be."""
 
     def __init__(
-        self, session_id: str, context: TurnContext, choice: Choice, metrics: EngineMetrics, hearing: Hearing
+        self,
+        session_id: str,
+        context: TurnContext,
+        choice: Choice,
+        metrics: EngineMetrics,
+        hearing: Hearing,
+        asker: str = "",
     ) -> None:
+        """asker: whose session it is where sessions take turns, e.g. an address; "": this session's alone."""
         self.id = session_id
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
@@ -93,7 +100,7 @@ class Session:
         self._asked: deque[_Queued] = deque()
         self._wake = asyncio.Event()
         self._ledger: TurnLedger = context.playout.ledger
-        self.listening = Listening(self, context.playout, hearing, context.clock, self._emit)
+        self.listening = Listening(self, context.playout, hearing, context.clock, self._emit, asker or session_id)
         self._asked_s = context.clock.now_s()
         self._started: list[_Started] = []  # turns that were started and have not ended, and the last one
         self._tasks: list[asyncio.Task[None]] = []

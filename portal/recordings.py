@@ -21,7 +21,7 @@ from avatars.disk import require_room
 from models.errors import VivavoceError
 from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import Clock
-from pipeline.errors import BadRequest
+from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Output
 from pipeline.recorder import Recorder
 from portal.errors import RecordingNotFound
@@ -47,6 +47,8 @@ class RecordableSession(Protocol):
 
     @property
     def bundle(self) -> AvatarBundle: ...
+    @property
+    def closed(self) -> bool: ...
     def add_output(self, output: Output) -> None: ...
     def remove_output(self, output: Output) -> None: ...
 
@@ -95,8 +97,10 @@ class Recordings:
 
         on_end: called once its files are there, or will not be (see `trouble`), whatever ended it.
 
-        Raises BadRequest (it is recorded already, recording is switched off), DiskFull, RenderError.
+        Raises BadRequest (it is recorded already, recording is switched off), SessionClosed, DiskFull, RenderError.
         """
+        if session.closed:  # before anything is made for it
+            raise SessionClosed("The session has ended.", "Start a new one.")
         if not self._settings.recording:
             raise BadRequest("Recording is switched off here.", "Ask the operator: the setting is `recording`.")
         if session.id in self._running:
@@ -115,11 +119,7 @@ class Recordings:
             check_room=room,
         )
         recording = Recording(recording_id, name, session, recorder, on_end)
-        try:
-            session.add_output(recorder)
-        except BaseException:  # even when cancelled: the recorder has a file open, which _keep() closes
-            self._keeping[recording] = asyncio.create_task(self._keep(recording))
-            raise
+        session.add_output(recorder)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
         return recording

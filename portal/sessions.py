@@ -82,7 +82,8 @@ class SessionManager:
         """A started session; None means the portal's default.
 
         persona: what the viewer wishes of it; `voice` is the viewer's wish for one.
-        address: who asks, as limits count; "" if that is not known, and then it is not limited.
+        address: who asks, as limits count; "" if that is not known, and then it is not limited. Sessions of one address
+            share its turn at the recogniser.
         identity: who the client says that it is. It is kept for identity_of() and proves nothing.
         report: wait in line if all places are taken, and call this with the position whenever it has changed.
 
@@ -94,7 +95,9 @@ class SessionManager:
         choice = replace(choice, persona=replace(persona, voice=voice))
         wish = Wish(choice.lipsync, frozenset(self.engine.devices_for(choice)), address)
         async with AsyncExitStack() as ending:
-            place = self.admission.place(wish, lambda: self._opened(avatar or self.default_avatar, choice), report)
+            place = self.admission.place(
+                wish, lambda: self._opened(avatar or self.default_avatar, choice, address), report
+            )
             session = await ending.enter_async_context(place)
             self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all())
         return session
@@ -145,10 +148,10 @@ class SessionManager:
         )
 
     @asynccontextmanager
-    async def _opened(self, avatar: str, choice: Choice) -> AsyncIterator[Session]:
+    async def _opened(self, avatar: str, choice: Choice, address: str) -> AsyncIterator[Session]:
         bundle = await asyncio.to_thread(self.library.open, avatar)
         async with self._preparing_what_lacks():
-            session = await self.engine.open_session(secrets.token_hex(8), bundle, choice)
+            session = await self.engine.open_session(secrets.token_hex(8), bundle, choice, address)
         try:
             yield session
         finally:

@@ -113,15 +113,22 @@ class Ears:
     """start() before use; aclose() undoes it, twice if need be. listen() says when anything is heard at all.
 
     report is called on the event loop with what is heard, in order. canceller is used on a thread of `hearing`.
+    asker: with whom others take turns at the recogniser.
     """
 
     def __init__(
-        self, hearing: Hearing, clock: Clock, report: Callable[[Heard], None], canceller: Canceller | None = None
+        self,
+        hearing: Hearing,
+        clock: Clock,
+        report: Callable[[Heard], None],
+        canceller: Canceller | None = None,
+        asker: str = "",
     ) -> None:
         self._hearing = hearing
         self._clock = clock
         self._report = report
         self._canceller = canceller
+        self._asker = asker
         self._inbox: deque[_Sound | _Mode] = deque()
         self._inbox_samples = 0
         self._lost_samples = 0  # before the oldest sound in the inbox
@@ -372,7 +379,9 @@ class Ears:
             return
         if before is not None and not before.task.done():
             return
-        run = asyncio.create_task(recognition.transcribe(utterance.samples(), self._language), name="ears-early")
+        run = asyncio.create_task(
+            recognition.transcribe(utterance.samples(), self._language, self._asker), name="ears-early"
+        )
         self._early = _Early(run, utterance, utterance.speech_s, utterance.duration_s)
         run.add_done_callback(lambda done: self._heard_early(done, utterance))
 
@@ -409,7 +418,7 @@ class Ears:
         parts = list(before)
         if said.samples is not None:
             recognition = self._senses.recognition
-            parts.append(await (said.early or recognition.transcribe(said.samples, said.language)))
+            parts.append(await (said.early or recognition.transcribe(said.samples, said.language, self._asker)))
         language = next((part.language for part in parts if part.language), "")
         text = ("" if language in _WITHOUT_SPACES else " ").join(part.text for part in parts if part.text)
         if text:

@@ -50,7 +50,7 @@ class House:
         self.told: list[SessionEvent] = []
         self.playout = Playout(bundle, self.clock)
         hearing = Hearing(Backends({}), {}, HearingChoice())
-        self.listening = Listening(self.talk, self.playout, hearing, self.clock, self.told.append)
+        self.listening = Listening(self.talk, self.playout, hearing, self.clock, self.told.append, "me")
 
     async def utter(self, seconds: float) -> float:
         """Somebody speaks, and then pauses for half a second. Returns the clock time of the last speech."""

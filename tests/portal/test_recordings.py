@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
-from pipeline.errors import BadRequest
+from pipeline.errors import BadRequest, SessionClosed
 from portal.api.recordings import recordings_router
 from portal.errors import RecordingNotFound
 from portal.recordings import Recording, Recordings
@@ -92,6 +92,19 @@ async def test_it_is_kept_when_the_session_ends(room: Room, recordings: Recordin
     await room.engine.close_session(room.session)
     await ended(recording)
     assert told == [recording] and seconds_of_sound(recordings.path(recording.id, "mp4")) > 0.9
+
+
+async def test_a_session_that_has_ended_leaves_nothing_behind(
+    room: Room, recordings: Recordings, tmp_path: Path
+) -> None:
+    """However often somebody asks for a recording of it: no task, no folder, no encoder."""
+    await room.engine.close_session(room.session)
+    tasks = asyncio.all_tasks()
+    for _ in range(5):
+        with pytest.raises(SessionClosed):
+            recordings.begin(room.session)
+    assert asyncio.all_tasks() <= tasks
+    assert not list((tmp_path / "data" / "recordings").glob("*"))
 
 
 async def test_one_at_a_time(room: Room, recordings: Recordings) -> None:
