@@ -18,6 +18,7 @@ __all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearR
 DEAR: Final = {
     "/": 1,
     "/healthz": 1,
+    "/metrics": 1,
     "/openapi.json": 1,
     "/api/avatars": 1,
     "/api/backends": 1,
@@ -27,8 +28,10 @@ DEAR: Final = {
 """What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
 five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
 DEAR_AT_A_TIME = 2
-"""Over all addresses, and one of /healthz, which is quick. Each is made in a thread, and many threads would leave the
+"""Over all addresses, and one of what monitors ask for. Most are made in a thread, and many threads would leave the
 event loop a small part of a core."""
+LONGEST_REST_S = 0.1
+MONITORED: Final = frozenset({"/healthz", "/metrics"})
 DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
 "Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
 
@@ -38,16 +41,26 @@ def price_of(scope: Scope) -> int:
     return DEAR.get(path_below(scope), 0) if scope["type"] == "http" and scope["method"] in HARMLESS else 0
 
 
+class _Line:
+    """Who waits for answers of a kind."""
+
+    def __init__(self, at_a_time: int) -> None:
+        self.places = asyncio.Semaphore(at_a_time)
+        self.turns = Turns()
+
+
 class DearReads:
     """ASGI middleware behind BehindProxies: makes DEAR_AT_A_TIME dear answers at a time, and one for each address.
 
-    So somebody who asks for hundreds at once waits for himself, and others for one of these at most.
+    So somebody who asks for hundreds at once waits for himself, and others for one of these at most. After each answer
+    its place rests for as long as it took to make, so that half of the event loop's time is left to those who talk. The
+    busier the machine, the longer answers take, and the longer the rests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._line = asyncio.Semaphore(DEAR_AT_A_TIME), Turns()
-        self._line_of_health = asyncio.Semaphore(1), Turns()
+        self._line = _Line(DEAR_AT_A_TIME)
+        self._line_of_monitors = _Line(1)
         "apart, because a monitor must have its answer also while hundreds wait for the lists"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,19 +68,26 @@ class DearReads:
             await self._app(scope, receive, send)
             return
         address = address_of(scope)
-        places, turns = self._line_of_health if path_below(scope) == "/healthz" else self._line
-        if len(turns) >= DEAR_WAITING or turns.wanted(address) >= DEAR_WAITING_EACH:
+        line = self._line_of_monitors if path_below(scope) in MONITORED else self._line
+        if len(line.turns) >= DEAR_WAITING or line.turns.wanted(address) >= DEAR_WAITING_EACH:
             await _too_many()(scope, receive, send)
             return
         async with AsyncExitStack() as held:
-            await held.enter_async_context(turns.of(address))
-            await held.enter_async_context(places)
+            await held.enter_async_context(line.turns.of(address))
+            await line.places.acquire()
+            held.callback(_rest, line.places, asyncio.get_running_loop().time())
 
             async def sending(message: Message) -> None:
                 await held.aclose()  # it is made: somebody who reads it slowly holds up nobody
                 await send(message)
 
             await self._app(scope, receive, sending)
+
+
+def _rest(places: asyncio.Semaphore, began_s: float) -> None:
+    """Give a place back, after a rest as long as what has been made in it since then took."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(min(loop.time() - began_s, LONGEST_REST_S), places.release)
 
 
 def _too_many() -> ASGIApp:

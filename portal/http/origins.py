@@ -160,11 +160,11 @@ def _came_by_tls(scope: Scope, headers: Headers) -> bool:
 
 def _origin_of(headers: Headers) -> str | None:
     """As it is compared; "null" for one that cannot be, None if there is none."""
-    origin = headers.get("origin")
-    if origin is None:
+    origins = headers.getlist("origin")
+    if not origins:
         return None
     try:
-        return parse_origin(origin)
+        return parse_origin(origins[0]) if len(origins) == 1 else "null"  # which of two counts would be a guess
     except ValueError:
         return "null"
 

@@ -38,6 +38,7 @@ SHUTDOWN_S = 1
 MOST_HEAD_BYTES, MOST_HEAD_LINES = 16 * 1024, 100
 "Of a request without its body. Browsers send some 20 lines, proxies add 10; each costs everybody's time to read."
 _HEAD_END = re.compile(rb"\n\r?\n")
+_LENGTHS = re.compile(rb"^content-length[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 CRUMBS, CRUMB_BYTES = 256, 512
 """Beyond so many chunks of a body they must be of so many bytes on average. Programs send 8 KiB and more in each."""
 
@@ -130,7 +131,8 @@ class _SoundRequests(h11.Connection):
     """Refuses a head of very many lines before it is read, and a body in crumbs: parsing a chunk takes 20 us of
     everybody's time, even if it brings a single byte.
 
-    And a body whose end is told in two ways: a proxy that believes the other one sees other requests than we do.
+    And a body whose end is told twice, also in the same way: a proxy that believes another one than we do sees other
+    requests than we do.
     """
 
     _is_chunked = False
@@ -156,11 +158,14 @@ class _SoundRequests(h11.Connection):
 
 
 def _measure_head(coming: bytes) -> None:
-    """Of a request that has come, or is still coming."""
+    """Of a request that has come, or is still coming. h11 takes a length that is told twice for one."""
     end = _HEAD_END.search(coming)
     length = end.start() if end else len(coming)
     if length > MOST_HEAD_BYTES or coming.count(b"\n", 0, length) > MOST_HEAD_LINES:
         raise h11.RemoteProtocolError("a head that is too long")
+    lengths = _LENGTHS.findall(coming, 0, length)
+    if len(lengths) > 1 or any(b"," in told for told in lengths):
+        raise h11.RemoteProtocolError("a body with two lengths")
 
 
 class PatientHttp(H11Protocol):

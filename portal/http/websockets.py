@@ -8,6 +8,7 @@ client that stops reading. It parses all it has received at once: 256 kB are 40,
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,6 +21,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request, Response
 
 __all__ = ["PING_EVERY_S", "PONG_WITHIN_S", "PromptWebSocket", "abort_of"]
+
+logger = logging.getLogger(__name__)
 
 PING_EVERY_S = 4.0
 PONG_WITHIN_S = 8.0
@@ -72,6 +75,13 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
             self.read_paused = False
             self._read_on()
         return message
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.http.response.start":
+            logger.info("A handshake at %s was refused with %d.", self.scope["path"], message["status"])
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # uvicorn would log each refusal as a fault of the application
 
     def handle_connect(self, event: Request) -> None:
         if self.conn.accept(event).status_code != 101:

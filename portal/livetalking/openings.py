@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
+
+from starlette.requests import ClientDisconnect
 
 from pipeline.errors import RenderError
 from pipeline.recording import Recording, open_recording
@@ -30,10 +33,11 @@ class Openings:
         self._turns = Turns()
         self._short, self._long = asyncio.Semaphore(SHORT_AT_A_TIME), asyncio.Semaphore(LONG_AT_A_TIME)
 
-    async def open(self, path: Path, told_s: float, address: str) -> Recording:
+    async def open(self, path: Path, told_s: float, address: str, is_gone: Callable[[], Awaitable[bool]]) -> Recording:
         """told_s: how long the recording is by its packets. If it turns out to be longer, it is opened as a long one.
+        is_gone: whether who sent it has hung up, asked when it is its turn.
 
-        Raises TooMany, and what open_recording() raises.
+        Raises TooMany, ClientDisconnect, and what open_recording() raises.
         """
         if self._turns.wanted(address) >= OPENED_EACH:
             raise TooMany(
@@ -45,9 +49,16 @@ class Openings:
             if told_s <= SHORT_S:
                 try:
                     async with self._short:
+                        await _unless(is_gone)
                         return await open_recording(path, 2 * SHORT_S)
                 except RenderError as error:
                     if error.cause != "too_long":
                         raise
             async with self._long:
+                await _unless(is_gone)
                 return await open_recording(path, MAX_SPEECH_S)
+
+
+async def _unless(is_gone: Callable[[], Awaitable[bool]]) -> None:
+    if await is_gone():
+        raise ClientDisconnect

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 KEEP_ALIVE_S = 15.0
 """A comment line so often shows a proxy that the stream is alive, and us that its reader is gone."""
+MOST_EXTRA_CHARACTERS = 2000
+"""Of what a client has sent along with the events of its speech, as JSON."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
 NO_ACTIONS = "This avatar has no action clips."
 NO_SERVER_FILES = "Files on the server cannot be named from outside."
@@ -57,12 +59,19 @@ class Offer(_Body):
     "action clips as files on the server"
 
 
+def _small(extra: dict[str, Any]) -> dict[str, Any]:
+    """As it is. It is kept with each event that waits, and in memory may be thirty times as large as on the wire."""
+    if len(json.dumps(extra)) > MOST_EXTRA_CHARACTERS:
+        raise ValueError(f"has more than {MOST_EXTRA_CHARACTERS} characters as JSON")
+    return extra
+
+
 class Human(_Body):
     sessionid: SessionId
     text: str
     type: Literal["echo", "chat"]
     interrupt: bool = False
-    tts: dict[str, Any] | None = None
+    tts: Annotated[dict[str, Any], AfterValidator(_small)] | None = None
     "sent along with the speech events"
 
 
@@ -148,7 +157,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
         address = address_of(request.scope)
         told_s = await uploads.submit(partial(check_speech, path), path, address)
         try:
-            client.speak(await openings.open(path, told_s, address))
+            client.speak(await openings.open(path, told_s, address, request.is_disconnected))
         except BaseException:  # a client that hangs up too: nothing else removes the upload
             path.unlink(missing_ok=True)
             raise

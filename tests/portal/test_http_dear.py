@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from portal.http import dear
-from portal.http.dear import DEAR_AT_A_TIME, DearReads
+from portal.http.dear import DEAR_AT_A_TIME, LONGEST_REST_S, DearReads
 
 GREEDY, MODEST, QUIET = "203.0.113.1", "203.0.113.2", "203.0.113.3"
 
@@ -111,3 +112,31 @@ async def test_a_monitor_does_not_wait_for_the_lists() -> None:
     assert len(kitchen.making) == DEAR_AT_A_TIME + 1 and "198.51.100.1" in kitchen.making
     kitchen.go_on.set()
     await asyncio.gather(*lists, *monitors)
+
+
+@pytest.mark.parametrize("path", ["/api/avatars", "/healthz", "/metrics"])
+async def test_a_place_rests_for_as_long_as_an_answer_took(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """So what is dear takes half of the time at most; the rest has a bound, so that one slow answer costs little."""
+    rests: list[float] = []
+
+    def call_later(rest_s: float, give_back: Callable[[], None]) -> None:
+        rests.append(rest_s)
+        give_back()
+
+    loop = asyncio.get_running_loop()
+    now_s = loop.time()
+    monkeypatch.setattr(loop, "call_later", call_later)
+
+    async def taking(seconds: float) -> None:
+        kitchen = Kitchen()
+        app = DearReads(kitchen)
+        monkeypatch.setattr(loop, "time", lambda: now_s)
+        task, _sent = asking(app, QUIET, path)
+        await settle()
+        monkeypatch.setattr(loop, "time", lambda: now_s + seconds)
+        kitchen.go_on.set()
+        await task
+
+    await taking(0.03125)
+    await taking(5.0)
+    assert rests == [pytest.approx(0.03125, abs=1e-6), LONGEST_REST_S]

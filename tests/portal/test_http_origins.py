@@ -211,3 +211,11 @@ def test_origins_and_hosts_are_compared_in_one_form() -> None:
     assert parse_host_pattern("*.Example.org") == "*.example.org" and parse_host_pattern("*") == "*"
     with pytest.raises(ValueError, match="host"):
         parse_host_pattern("a.*.org")
+
+
+@pytest.mark.parametrize("origins", [("http://testserver", "https://evil.example"), ("http://testserver",) * 2])
+def test_who_names_two_origins_is_foreign(client: TestClient, origins: tuple[str, str]) -> None:
+    """Which of them counts would be a guess, and a proxy may make another one."""
+    for order in (origins, origins[::-1]):
+        answer = client.post("/thing", headers=[("origin", origin) for origin in order])
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin")

@@ -233,3 +233,18 @@ async def test_who_speaks_before_the_handshake_is_answered_is_aborted() -> None:
         async with asyncio.timeout(10):
             await ended.wait()
             await Client(reader, writer).ended()
+
+
+async def test_a_refused_handshake_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """The application's answer is sent, one line says so, and nothing is logged as an error."""
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("not here", 404)(scope, receive, send)
+
+    with caplog.at_level("INFO"):
+        async with listening(app) as (reader, writer):
+            writer.write(HANDSHAKE)
+            async with asyncio.timeout(10):
+                answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 404") and answer.endswith(b"not here")
+    assert [(line.levelname, "404" in line.getMessage()) for line in caplog.records] == [("INFO", True)]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from portal.livetalking.routes import MOST_EXTRA_CHARACTERS, Human
 from portal.livetalking.speech_events import SpeechEvent, SpeechEvents
 
 
@@ -60,3 +66,11 @@ def test_what_is_interrupted_ends_only_if_it_had_started() -> None:
 def test_turns_of_nobody_mean_nothing() -> None:
     """Messages without a turn, and of turns that were not expected, are passed over."""
     assert not played(SpeechEvents(), turn(9, "speaking"), subtitle(9, "x"), {"type": "pong"}, turn(9, "done"))
+
+
+def test_what_is_sent_along_with_the_events_is_small() -> None:
+    """It waits in memory with the turn, and with each stream of events, where it is thirty times as large."""
+    asked = {"sessionid": "s", "text": "a", "type": "echo"}
+    assert Human.model_validate_json(json.dumps({**asked, "tts": {"emotion": "glad"}})).tts == {"emotion": "glad"}
+    with pytest.raises(ValidationError, match=f"more than {MOST_EXTRA_CHARACTERS} characters"):
+        Human.model_validate_json(json.dumps({**asked, "tts": {"a": [[]] * MOST_EXTRA_CHARACTERS}}))

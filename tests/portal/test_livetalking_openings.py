@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from pipeline.errors import RenderError
 from portal.http.limits import TooMany
@@ -40,6 +41,10 @@ def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
     return decoder
 
 
+async def there() -> bool:
+    return False
+
+
 async def settled() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
@@ -49,10 +54,10 @@ async def settled() -> None:
 async def test_many_recordings_of_one_address_hold_up_nobody_else(decoder: Decoder, told_s: float) -> None:
     """One of them is decoded at a time, and few wait; further ones are refused before they are decoded."""
     openings = Openings()
-    hogs = [asyncio.create_task(openings.open(Path("hog"), told_s, HOG)) for _ in range(60)]
+    hogs = [asyncio.create_task(openings.open(Path("hog"), told_s, HOG, there)) for _ in range(60)]
     await settled()
     assert len(decoder.asked) == 1
-    assert str(await openings.open(Path("honest"), 2.0, HONEST)) == "honest"
+    assert str(await openings.open(Path("honest"), 2.0, HONEST, there)) == "honest"
     decoder.go_on.set()
     ends = await asyncio.gather(*hogs, return_exceptions=True)
     refused = [end for end in ends if isinstance(end, TooMany)]
@@ -63,10 +68,23 @@ async def test_many_recordings_of_one_address_hold_up_nobody_else(decoder: Decod
 async def test_long_recordings_of_many_addresses_hold_up_no_short_one(decoder: Decoder) -> None:
     """They have a place of their own, also those whose packets say that they are short."""
     openings = Openings()
-    long = [asyncio.create_task(openings.open(Path("long"), SHORT_S + 1, f"198.51.100.{n}")) for n in range(5)]
-    lies = [asyncio.create_task(openings.open(Path("lies"), 1.0, f"198.51.100.{n}")) for n in range(5, 10)]
+    long = [asyncio.create_task(openings.open(Path("long"), SHORT_S + 1, f"198.51.100.{n}", there)) for n in range(5)]
+    lies = [asyncio.create_task(openings.open(Path("lies"), 1.0, f"198.51.100.{n}", there)) for n in range(5, 10)]
     await settled()
     assert decoder.asked.count(("long", MAX_SPEECH_S)) + decoder.asked.count(("lies", MAX_SPEECH_S)) == 1
-    assert str(await openings.open(Path("honest"), 2.0, HONEST)) == "honest"
+    assert str(await openings.open(Path("honest"), 2.0, HONEST, there)) == "honest"
     decoder.go_on.set()
     assert await asyncio.gather(*long, *lies) == ["long"] * 5 + ["lies"] * 5
+
+
+async def test_who_has_hung_up_has_nothing_decoded(decoder: Decoder) -> None:
+    """It is looked for when it is the recording's turn."""
+
+    async def gone() -> bool:
+        return True
+
+    openings = Openings()
+    for told_s in (1.0, 600.0):
+        with pytest.raises(ClientDisconnect):
+            await openings.open(Path("honest"), told_s, HONEST, gone)
+    assert decoder.asked == []
