@@ -181,7 +181,7 @@ def _choice_of(event: dict[str, Any]) -> dict[str, Any] | None:
     choices = event.get("choices")
     if not isinstance(choices, list):
         return None
-    return next((c for c in choices if isinstance(c, dict) and c.get("index") in (None, 0)), None)
+    return next((c for c in choices if isinstance(c, dict) and c.get("index") in (None, 0, "0")), None)
 
 
 def _text_of(content: Any) -> str:

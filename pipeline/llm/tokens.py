@@ -8,13 +8,14 @@ __all__ = ["SaidWords"]
 
 HELD_CHARACTERS = 64
 """No mark is longer; a piece's end that may be the beginning of one waits for the next piece, at most so much of it."""
-_THOUGHT = r"think|thinking|thoughts?|reasoning|reflection"
+_THOUGHT = r"(?:[a-z]{1,12}_)?think|thinking|thoughts?|reasoning|reflection"
 _THOUGHT_AT_START = (
-    r"analysis|reason|scratchpad|(?:inner|internal)_(?:monologue|thoughts?)|(?:thinking|thought)_process"
+    r"analysis|reason|scratchpad|internal|monologue|ponder|plan|cot"
+    r"|(?:inner|internal)_(?:monologue|thoughts?)|(?:thinking|thought)_process"
 )
 """Words that a person may be told in <brackets> too: thoughts begin with these only before anything was said."""
 _CALL = r"(?:tool|function)_(?:calls?|response|results?|outputs?|code)"
-_WRAPPER = r"answer|final_answer|response|assistant"
+_WRAPPER = r"answer|final_answer|response|assistant|output|final|reply"
 _TAG_WORDS = rf"{_THOUGHT}|{_THOUGHT_AT_START}|{_CALL}"
 _MARK = re.compile(
     r"(?P<fence>```)|(?<!`)(?:"
@@ -24,7 +25,8 @@ _MARK = re.compile(
     r"|◁(?P<c4>/?)(?P<thought2>think)▷|(?-i:\[(?P<c5>/?)(?P<thought3>THINK)\])"
     r"|\[(?P<c6>/?)(?P<call2>TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]"
     r"|\[(?P<c7>/?)(?P<instruction>INST)\]|<<(?P<c8>/?)(?P<instruction2>SYS)>>"
-    r"|<[|｜](?P<bar>[^\s<>|｜]{1,48})[|｜]>|<\|(?P<opened>turn|channel|tool_call|tool_response)>"
+    r"|(?<![^\n])### ?(?P<speaker>Human|User|Instruction|Assistant|Response):"
+    r"|<[|｜](?P<bar>[^\s<>|｜]{1,48})[|｜]>|\[\|(?P<bar2>endofturn|assistant|user|system)\|\]|<\|(?P<opened>turn|channel|tool_call|tool_response)>"
     r"|<(?P<closed>turn|channel|tool_call|tool_response)\|>"
     r"|(?P<other></?s>|<sop>|\[gMASK\]|<(?:(?:eos|bos|pad|unk|eot|sep|cls)(?:_token)?|(?:start|end)_of_[a-z]{4,9})>"
     r"|<(?:unused|reserved_|extra_id_)\d{1,4}>|\[unused(?:_token_)?\d{1,4}\]"
@@ -34,9 +36,14 @@ _MARK = re.compile(
 )
 _BEGINNING = re.compile(
     rf"(?:<[<|｜/]?[^\s<>]{{0,50}}|</?(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:{_TAG_WORDS})\s[^<>]{{0,40}}|◁/?[a-z]{{0,5}}"
-    r"|<</?SYS>|\[/?[A-Z_]{0,15}\d{0,4}|(?<!`)`{1,2})\Z",
+    r"|<</?SYS>|\[/?[A-Z_]{0,15}\d{0,4}|\[\|[a-z]{0,10}\|?|(?<![^\n])#{1,3} ?[a-z]{0,11}|(?<!`)`{1,2})\Z",
     re.IGNORECASE,
 )
+_HEADING_SPEAKERS = {"instruction": "user", "response": "assistant"}
+_OPENING = re.compile(r"\A(?:GPT4 Correct )?Assistant:\s*")
+_BARE_ANALYSIS = re.compile(r"\Aanalysis(?=[A-Z])")
+_BARE_FINAL = "assistantfinal"
+"""What is left of gpt-oss's marks where a service takes out their brackets."""
 _QUOTES = "\"'“‘«「("
 """Thoughts and calls that open right after one of these are talked about."""
 _BAR = re.compile(r"(?P<verb>(?:begin|start|end)(?:_of)?_|/|)(?P<name>\w+?)(?P<verb2>_(?:begin|start|end)|)")
@@ -45,7 +52,7 @@ _BAR_CALL = re.compile(
     r"(?:tool|function)_?(?:calls?|response|results?|outputs?)(?:s?_section|_argument)?|python_tag|action|plugin"
 )
 _ENDS = frozenset(
-    {"im_end", "eot", "eot_id", "eom", "eom_id", "end", "endoftext", "eos", "eos_token", "return", "call"}
+    {"im_end", "eot", "eot_id", "eom", "eom_id", "end", "endoftext", "endofturn", "eos", "eos_token", "return", "call"}
     | {f"end_of_{what}" for what in ("text", "turn", "sentence", "utterance", "turn_token")}
 )
 """Marks with which a message ends; what a model runs on with is somebody else's."""
@@ -152,7 +159,13 @@ class SaidWords:
     def _hold(self, said: str) -> str:
         if self._first is None:
             return said
-        self._first += said
+        self._first = _OPENING.sub("", self._first + said)
+        self._at_start = self._at_start or (said != "" and not self._first)
+        if _BARE_ANALYSIS.match(self._first):
+            thought, mark, answer = self._first.partition(_BARE_FINAL)
+            self._thinks_first = not mark
+            self._first = None if mark else thought
+            return answer.lstrip()
         return ""
 
     def _is_talked_about(self, mark: re.Match[str]) -> bool:
@@ -160,7 +173,7 @@ class SaidWords:
         if mark["fence"]:
             self._in_code = not self._in_code and not self._skipped_until
             return True
-        is_tag = mark["bar"] is None and mark["other"] is None
+        is_tag = mark["bar"] is None and mark["bar2"] is None and mark["other"] is None
         if is_tag and self._in_code:
             return True
         closes = _closes(mark)
@@ -189,10 +202,13 @@ class SaidWords:
             self._skipped_until = "" if closes else "instruction"
         elif mark["wrapper"]:
             self._wrapped = "" if closes else mark["wrapper"].lower()
+        elif mark["speaker"]:
+            speaker = mark["speaker"].lower()
+            self._let_speak(_HEADING_SPEAKERS.get(speaker, speaker))
         elif mark["role"]:
             self._role = None if closes else ""
-        elif mark["bar"] or mark["opened"]:
-            return self._obey_bar((mark["bar"] or mark["opened"]).lower().replace("▁", "_"))
+        elif name := mark["bar"] or mark["bar2"] or mark["opened"]:
+            return self._obey_bar(name.lower().replace("▁", "_"))
         elif mark["closed"]:
             return self._obey_bar("end" if mark["closed"] in ("turn", "channel") else f"end_{mark['closed']}".lower())
         elif mark["other"]:

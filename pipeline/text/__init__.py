@@ -1,6 +1,14 @@
 """Text on its way to a voice: cut into sentences, freed of what cannot be spoken, its language told. All pure."""
 
-from pipeline.text.languages import LANGUAGE_NAMES, detect_language, language_of_script, load_languages, split_by_script
+from pipeline.text.languages import (
+    LANGUAGE_NAMES,
+    OTHER_LANGUAGES,
+    detect_language,
+    language_name,
+    language_of_script,
+    load_languages,
+    split_by_script,
+)
 from pipeline.text.scripts import is_cjk
 from pipeline.text.sentences import MAX_CHARS, SentenceSplitter
 from pipeline.text.speech import speakable
@@ -8,9 +16,11 @@ from pipeline.text.speech import speakable
 __all__ = [
     "LANGUAGE_NAMES",
     "MAX_CHARS",
+    "OTHER_LANGUAGES",
     "SentenceSplitter",
     "detect_language",
     "is_cjk",
+    "language_name",
     "language_of_script",
     "load_languages",
     "speakable",

@@ -16,7 +16,7 @@ from pipeline.audio import StreamResampler
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.interfaces import SpeechSynthesizer
-from pipeline.text import LANGUAGE_NAMES, detect_language, split_by_script
+from pipeline.text import detect_language, language_name, split_by_script
 from pipeline.tts.edge import EdgeSynthesizer
 from pipeline.tts.speed import speech_at, speeds_of
 from pipeline.types import AudioChunk
@@ -282,7 +282,7 @@ def _if_installed(backend: Callable[[], Any]) -> Any:
 
 def _no_voice_for(language: str, online: bool) -> LanguageNotSupported:
     """online: whether there is an online voice for it."""
-    named = LANGUAGE_NAMES.get(language, "this language")
+    named = language_name(language)
     if not online:
         return LanguageNotSupported(f"No voice here speaks {named}.", "It is shown as text only.")
     remedy = "connect to the network, and an online voice speaks it."

@@ -26,7 +26,7 @@ from pipeline.http_service import (
     once_more,
 )
 from pipeline.retries import asked_again
-from pipeline.text import LANGUAGE_NAMES, detect_language, load_languages
+from pipeline.text import LANGUAGE_NAMES, OTHER_LANGUAGES, detect_language, language_name, load_languages
 from pipeline.tts.speed import ONE_SPEED
 from pipeline.types import AudioChunk, FloatArray
 
@@ -43,7 +43,7 @@ CHUNK_S: Final = 0.2
 MAX_SENTENCE_BYTES: Final = 64 * 2**20
 """Ten minutes of 48 kHz sound. More is a fault of the service."""
 MAX_HEADER_BYTES: Final = 64 * 2**10
-ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES)
+ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES | OTHER_LANGUAGES)
 """Of a service that finds the language out by itself."""
 
 
@@ -253,7 +253,7 @@ class HttpVoice:
         language = detect_language(text)
         if spoken == ANY_LANGUAGE or language in spoken:
             return
-        named = LANGUAGE_NAMES.get(language, "this language")
+        named = language_name(language)
         raise LanguageNotSupported(f"The voice '{voice}' of {self.name} does not speak {named}.", "Use another voice.")
 
     async def _sound(self, text: str, voice: str, speed: float) -> AsyncGenerator[tuple[FloatArray, int], None]:
