@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -103,6 +105,23 @@ def test_another_size_in_mid_file_is_not_squeezed(tmp_path):
     assert {frame.shape for frame in frames} == {(192, 192, 3)}
     bright = frames[-1][..., 1] > 110
     assert frames[-1][:20].max() < 20
+    assert abs(bright.any(0).sum() - bright.any(1).sum()) <= 4
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+def test_pixels_that_are_not_square_are_widened(tmp_path, suffix):
+    """Camcorders and discs store narrow pictures that are shown wide: a circle is round in the avatar."""
+    y, x = np.mgrid[:192, :96]
+    narrow = np.zeros((192, 96, 3), np.uint8)
+    narrow[(2 * x - 96) ** 2 + (y - 96) ** 2 < 60**2] = 220
+    with av.open(str(tmp_path / f"a.{suffix}"), "w") as output:
+        stream = add_video(output, "mpeg4", 192)
+        stream.width = 96
+        stream.sample_aspect_ratio = stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        write_stream(output, [narrow] * 5, stream)
+    frame = next(clip_frames(tmp_path / f"a.{suffix}"))
+    bright = frame[..., 1] > 110
+    assert frame.shape == (192, 192, 3)
     assert abs(bright.any(0).sum() - bright.any(1).sum()) <= 4
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from avatars.bundle import decode_jpeg
 from avatars.face_formats import FACE_FORMATS, crop_parameters
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
+from portal.api import avatars as avatars_api
 from portal.api.avatars import avatars_router
 from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
@@ -169,6 +172,27 @@ def test_parameters_are_previewed_on_the_first_frame(client: TestClient, library
     assert not np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
     assert np.array_equal(pictures[0], preview("musetalk15")) and np.array_equal(filmed, library.open("ada").frame(0))
     assert client.get("/api/jobs").json() == []
+
+
+def test_previews_are_drawn_one_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask at once: drawing takes a core, and people who talk need theirs."""
+    at_work, met = threading.Lock(), threading.Event()
+    draw = avatars_api.draw_preview
+
+    def draw_alone(*arguments: Any) -> Any:
+        if not at_work.acquire(blocking=False):
+            met.set()
+            return draw(*arguments)
+        met.wait(0.05)  # whoever is let in now would be met
+        at_work.release()
+        return draw(*arguments)
+
+    monkeypatch.setattr(avatars_api, "draw_preview", draw_alone)
+    with ThreadPoolExecutor(6) as pool:
+        wish = {"backend": "wav2lip96"}
+        asked = [pool.submit(client.post, "/api/avatars/ada/parts/preview", json=wish) for _ in range(6)]
+        assert {one.result().status_code for one in asked} == {200}
+    assert not met.is_set()
 
 
 async def test_a_killed_preparation_goes_on_with_the_next_batch(

@@ -18,6 +18,7 @@ from portal.settings import Settings
 from portal.ui.online import OnlineVoices
 from portal.ui.talk import catalogue
 from portal.ui.talk_text import HEADER_TEXTS, TALK_TEXTS
+from portal.ui.text import DESK_TEXTS
 
 
 class OutOfReach:
@@ -80,6 +81,20 @@ def test_both_languages_say_everything(texts: dict[str, dict[str, str]]) -> None
     assert texts["en"].keys() <= texts["zh"].keys()
     assert all(key.startswith(("error.", "hint.")) for key in only_chinese)
     assert all(text for words in texts.values() for text in words.values())
+
+
+@pytest.mark.parametrize(
+    "word", ["您", "头像", "drawn anew", "word for word", "wants a click", "(asked for)", "and engine"]
+)
+def test_one_word_for_one_thing(word: str) -> None:
+    """Words that strangers stumbled over do not come back: a viewer is 你, and an avatar 数字人, on every tab."""
+    texts = [text for tab in (HEADER_TEXTS, TALK_TEXTS, DESK_TEXTS) for told in tab.values() for text in told.values()]
+    assert [text for text in texts if word in text] == []
+
+
+def test_nothing_says_that_it_listens_while_no_microphone_is_on() -> None:
+    """The badge of a silent session is about the avatar; only what is heard is called listening."""
+    assert (TALK_TEXTS["en"]["state.listening"], TALK_TEXTS["zh"]["state.listening"]) == ("Ready for you", "等你提问")
 
 
 def test_every_reason_of_the_player_has_words() -> None:
