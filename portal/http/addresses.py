@@ -39,7 +39,7 @@ def parse_origin(text: str) -> str:
     scheme = parts.scheme.lower()
     if scheme not in DEFAULT_PORTS:
         raise ValueError(f"'{text}' is no origin; write it like https://example.org")
-    host, port = parse_host(parts.netloc)
+    host, port = parse_host(_as_browsers_write(parts.netloc))
     return f"{scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}")
 
 
@@ -69,7 +69,7 @@ def parse_host_pattern(text: str) -> str:
     if text == "*":
         return text
     wild = text.startswith("*.")
-    name, _port = parse_host(text[2:] if wild else text)
+    name, _port = parse_host(_as_browsers_write(text[2:] if wild else text))
     return f"*.{name}" if wild else name
 
 
@@ -125,3 +125,13 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def _as_browsers_write(name: str) -> str:
+    """A name in letters of any script as browsers send it: "münchen.de" -> "xn--mnchen-3ya.de"."""
+    if name.isascii() or len(name) > MOST_NAME_CHARS:
+        return name
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name  # is refused as any other that is none

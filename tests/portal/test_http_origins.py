@@ -205,7 +205,18 @@ def test_origins_and_hosts_are_compared_in_one_form() -> None:
     for text in ("https://EXAMPLE.org", "https://example.org:443", "https://example.org/", "https://example.org/a?b"):
         assert parse_origin(text) == "https://example.org"
     assert parse_origin("http://[::1]:7860") == "http://[::1]:7860"
-    for text in ("example.org", "*", "ftp://example.org", "https://", "https://a@b", "https://*.example.org", "null"):
+    assert parse_origin("https://Köln.example:8443") == "https://xn--kln-sna.example:8443"
+    assert parse_host_pattern("*.北京.cn") == "*.xn--1lq90i.cn"
+    for text in (
+        "example.org",
+        "*",
+        "ftp://example.org",
+        "https://",
+        "https://a@b",
+        "https://*.example.org",
+        "null",
+        "https://ä..de",
+    ):
         with pytest.raises(ValueError, match=r"origin|host"):
             parse_origin(text)
     assert parse_host_pattern("*.Example.org") == "*.example.org" and parse_host_pattern("*") == "*"
