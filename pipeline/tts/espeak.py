@@ -13,16 +13,19 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.errors import BackendUnavailable
-from pipeline.text import LANGUAGE_NAMES, detect_language
+from pipeline.errors import BackendUnavailable, LanguageNotSupported
+from pipeline.text import LANGUAGE_NAMES, OTHER_LANGUAGES, detect_language, language_name
 from pipeline.tts.process_voice import ProcessVoice, pcm_samples
 from pipeline.types import FloatArray, Phoneme
 
 __all__ = ["EspeakSynthesizer"]
 
 PREFIX: Final = "espeak-"
-NOT_SPOKEN: Final = frozenset({"ja", "km", "lo"})
-"""It has no Khmer and no Lao, and spells Japanese out instead of reading it."""
+NOT_SPOKEN: Final = frozenset(
+    {"ja", "km", "lo"} | {"gl", "ha", "jv", "mg", "mn", "ps", "so", "tg", "tl", "xh", "yo", "zu"}
+)
+"""It spells Japanese out instead of reading it, and has none of the others."""
+SPOKEN: Final = frozenset(LANGUAGE_NAMES | OTHER_LANGUAGES) - NOT_SPOKEN
 _MARKS: Final = frozenset("ˈˌːˑʰʲʷ")
 COUNT: Final = struct.Struct(">I")
 
@@ -35,8 +38,8 @@ class EspeakSynthesizer(ProcessVoice):
     remedy = "python launch.py fetch espeak"
     sample_rate = 22_050
     phoneme_timing = True
-    languages = frozenset(LANGUAGE_NAMES) - NOT_SPOKEN
-    voices = tuple(PREFIX + language for language in ("en", *sorted(frozenset(LANGUAGE_NAMES) - NOT_SPOKEN - {"en"})))
+    languages = SPOKEN
+    voices = tuple(PREFIX + language for language in ("en", *sorted(SPOKEN - {"en"})))
 
     def __init__(self) -> None:
         """Raises BackendUnavailable."""
@@ -45,9 +48,11 @@ class EspeakSynthesizer(ProcessVoice):
         super().__init__()
 
     def choose(self, text: str, voice: str | None) -> str:
-        """The voice of the text's language; the one asked for where no language is known."""
+        """The voice of the text's language, whichever was asked for."""
         language = detect_language(text)
-        return PREFIX + language if language in self.languages else voice or self.voices[0]
+        if language not in self.languages:
+            raise LanguageNotSupported(f"eSpeak does not speak {language_name(language)}.", "Use another voice.")
+        return PREFIX + language
 
     def readable(self, text: str) -> str:
         return text.replace("\0", " ").replace("[[", " ")  # two brackets begin phonemes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.visemes import VISEMES, visemes_of
-from pipeline.errors import BackendUnavailable
+from pipeline.errors import BackendUnavailable, LanguageNotSupported
 from pipeline.tts import espeak as module
 from pipeline.tts.espeak import EspeakSynthesizer
 from pipeline.types import AudioChunk
@@ -33,6 +33,7 @@ async def speak(espeak: EspeakSynthesizer, text: str, voice: str | None = None) 
         ("Xin chào các bạn, hôm nay thế nào?", "vi"),
         ("你好，很高兴见到你。", "zh"),
         ("مرحبا كيف حالك", "ar"),
+        ("Labdien, kā jums šodien klājas?", "lv"),
     ],
 )
 async def test_languages(espeak: EspeakSynthesizer, text: str, language: str) -> None:
@@ -45,6 +46,13 @@ async def test_languages(espeak: EspeakSynthesizer, text: str, language: str) ->
     assert chunk.phonemes[-1].end_s == pytest.approx(chunk.duration_s)
     shapes = {shape for phoneme in chunk.phonemes for shape in visemes_of(phoneme.ipa)}
     assert len(shapes - {VISEMES.index("sil")}) >= 4
+
+
+@pytest.mark.parametrize("text", ["こんにちは、元気ですか。", "Kumusta ka? Ako ang iyong katulong."])
+async def test_no_language_is_read_with_the_sounds_of_another(espeak: EspeakSynthesizer, text: str) -> None:
+    """What it does not speak is refused by its name, also where it knows the letters."""
+    with pytest.raises(LanguageNotSupported, match=r"Japanese|Filipino"):
+        await speak(espeak, text)
 
 
 async def test_each_of_its_languages_has_a_voice(espeak: EspeakSynthesizer) -> None:
