@@ -322,7 +322,8 @@ class SentenceSplitter:
         before = core[:-1] if core[-1:] == "." else core[:-1].rstrip()  # French has a space before the other marks
         token = _LAST_TOKEN.search(before)
         word = token[0].lstrip(_CLOSERS + "(“‘«¿¡").rstrip(_CLOSERS) if token else ""
-        if _TITLES.fullmatch(word.lower()) or _DOTTED.fullmatch(word) or (len(word) < 2 and not word.isdigit()):
+        is_short = _DOTTED.fullmatch(word) is not None and word.lower() not in _CLOCK
+        if _TITLES.fullmatch(word.lower()) or is_short or (len(word) < 2 and not word.isdigit()):
             return False
         is_word = _WORD.fullmatch(word) is not None
         is_plain = is_word and (word.islower() or core[:-1].lstrip(_CLOSERS + "“‘«¿¡ ") == word)

@@ -110,6 +110,7 @@ def test_markup(text: str, sentences: list[str]) -> None:
         ("It is 3.14 on example.com and in Node.js or in the U.S.A today.", None),
         ("Ask bob@example.Com or a?B=1 then.", None),
         ("It leaves at 9.The gate is 3.He waits.", ["It leaves at 9.", "The gate is 3.", "He waits."]),
+        ("He came at 5 p.m.Then he left.", ["He came at 5 p.m.", "Then he left."]),
         (
             "It is in Paris.The site is a.com.They are open.",
             ["It is in Paris.", "The site is a.com.", "They are open."],
