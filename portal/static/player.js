@@ -1,6 +1,5 @@
 /**
- * The live player: one session, its pictures and sound, over WebRTC where that works and over the session socket where
- * it does not. It falls back at most once a session, and never back again.
+ * The live player: one session, from start() to its end, and what is seen and heard of it.
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
@@ -11,11 +10,13 @@
  */
 
 import { PortalError } from "./errors.js";
+import { FrameRate } from "./frame-rate.js";
 import { Listening } from "./listening.js";
+import { MediaChoice, REASONS } from "./media-choice.js";
 import { SessionSocket, stopped } from "./session.js";
-import { AudioOutput, SocketMedia } from "./socket-media.js";
+import { Subtitles } from "./subtitles.js";
 import { Teller } from "./teller.js";
-import { WebRtcMedia } from "./webrtc.js";
+import { Viewer } from "./viewer.js";
 
 /**
  * @typedef {import("./types/messages.d.ts").AvatarName} AvatarName
@@ -27,8 +28,8 @@ import { WebRtcMedia } from "./webrtc.js";
  * @typedef {import("./types/messages.d.ts").Welcome} Welcome
  *
  * @typedef {"idle" | "connecting" | "live" | "mending"} PlayerState
- * @typedef {keyof typeof REASONS} Reason
- * @typedef {WebRtcMedia | SocketMedia} Media
+ * @typedef {import("./media-choice.js").Media} Media
+ * @typedef {import("./media-choice.js").Reason} Reason
  *
  * What a session is started with. keep: for a screen that nobody looks after. Whatever ends the session but stop(),
  * another one is opened, however often and however long it takes; it does so only while the page is on show.
@@ -47,32 +48,13 @@ import { WebRtcMedia } from "./webrtc.js";
  * }} PlayerEvents
  */
 
-const FIRST_PICTURE_WITHIN_MS = 2500;
-const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
 const MOST_CHARACTERS = 300000; // the session takes less and says so; much more would break the socket
-const STALLED_AFTER_MS = 1500;
-const LOOK_EVERY_MS = 250;
 const LOOK_AGAIN_MS = 40; // a picture
-const FPS_OVER_MS = 2000;
 const REPORT_EVERY_MS = 10000;
 const ANSWERS_WITHIN_MS = 2000; // a session socket that lives
 const FAILED_FOR_MS = 10000; // then a session that is kept is tried again
-const MOST_SUBTITLES = 50; // waiting for their moment
 const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that refuse no avatar
-const GESTURES = ["pointerup", "touchend", "click", "keydown"]; // those in which browsers let sound begin
 const COMES_BACK = ["session_closed", "unreachable"]; // how a session ends without anybody's wish
-
-/** Why the pictures come over the WebSocket. */
-export const REASONS = {
-  forced: "asked for",
-  unsupported: "this browser has no WebRTC",
-  no_route: "the network lets no UDP through",
-  no_picture: "no picture over WebRTC within 2.5 s",
-  failed: "the WebRTC connection failed",
-  stalled: "the WebRTC pictures stopped",
-  forbidden: "this browser plays no video before a click",
-  refused: "the server could not answer over WebRTC",
-};
 
 /** @extends {Teller<PlayerEvents>} */
 export class Player extends Teller {
@@ -83,39 +65,27 @@ export class Player extends Teller {
    */
   constructor(video, canvas, url) {
     super();
-    this.video = video;
-    this.canvas = canvas;
     this.url = url;
     /** @type {PlayerState} */
     this.state = "idle";
     this.transport = "auto";
     this.startedAt = 0; // as all times here: performance time, ms
     this.saidAt = 0;
-    this.lookedAt = 0;
-    this.lastPictureAt = 0;
-    /** @type {AudioOutput?} */
-    this.output = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} the first picture of a peer is late */
-    this.patience = undefined;
-    /** @type {ReturnType<typeof setTimeout> | undefined} any picture is late */
-    this.limit = undefined;
-    /** @type {ReturnType<typeof setInterval> | undefined} */
-    this.watcher = undefined;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.reporter = undefined;
-    this.isMuted = false;
-    this.loudness = 1;
     this.isBlocked = false; // sound waits for a gesture
     this.isAway = false; // the session was ended by the server, and nobody has come back yet
     this.listening = new Listening(
       (message) => this.session?.send(message) ?? false,
       (data) => this.session?.sendSound(data) ?? false,
     );
-    this.onGesture = () => this.takeGesture();
-    this.onShown = () => {
-      if (!document.hidden) this.takeLook();
-    };
-    this.onOnline = () => void this.checkConnection();
+    this.mediaChoice = new MediaChoice(video, canvas, {
+      send: (message) => void this.session?.send(message),
+      isConnected: () => this.checkConnection(),
+      isLive: () => this.state === "live",
+    });
+    this.viewer = new Viewer();
+    this.bind();
     // What follows belongs to one session: forget().
     /** @type {SessionSocket?} */
     this.session = null;
@@ -123,23 +93,14 @@ export class Player extends Teller {
     this.welcome = null;
     /** @type {string?} id of an avatar that was asked for and is not there yet */
     this.wanted = null;
-    /** @type {Media?} */
-    this.media = null;
-    /** @type {Reason?} */
-    this.reason = null;
-    this.earlierFrames = 0; // shown before the fallback
-    /** @type {{at: number, frames: number}[]} frames: shown until then */
-    this.seenOfLate = [];
+    this.frameRate = new FrameRate();
     /** @type {number?} */
     this.firstFrameMs = null;
-    /** @type {number?} */
-    this.fallbackMs = null;
     /** @type {number?} */
     this.latencyMs = null;
     /** @type {Omit<Turn, "type">} */
     this.turn = { turn: 0, state: "idle" };
-    /** @type {Subtitle[]} */
-    this.subtitles = [];
+    this.subtitles = new Subtitles();
     this.seenTurn = 0; // the last one whose first picture is reported, or waited for
   }
 
@@ -147,20 +108,36 @@ export class Player extends Teller {
     this.session = null;
     this.welcome = null;
     this.wanted = null;
-    this.media = null;
-    this.reason = null;
-    this.earlierFrames = 0;
-    this.seenOfLate = [];
+    this.mediaChoice.forget();
+    this.frameRate = new FrameRate();
     this.firstFrameMs = null;
-    this.fallbackMs = null;
     this.forgetTurns();
   }
 
   forgetTurns() {
     this.latencyMs = null;
     this.turn = { turn: 0, state: "idle" };
-    this.subtitles = [];
+    this.subtitles.clear();
     this.seenTurn = 0;
+  }
+
+  bind() {
+    const { mediaChoice, viewer } = this;
+    mediaChoice.on("adopted", (media) => this.listening.adopt(media));
+    mediaChoice.on("picture", () => this.frameRate.note(performance.now(), mediaChoice.frames));
+    mediaChoice.on("first", (transport) => this.seeFirst(transport));
+    mediaChoice.on("sound", () => this.hearSound());
+    mediaChoice.on("stopped", () => this.block());
+    mediaChoice.on("playing", () => this.unblock());
+    mediaChoice.on("fallback", (fallback) => this.tell("fallback", fallback));
+    mediaChoice.on("failed", (error) => this.fail(error));
+    viewer.on("gesture", () => this.takeGesture());
+    viewer.on("look", () => this.takeLook());
+    viewer.on("online", () => void this.checkConnection());
+  }
+
+  get media() {
+    return this.mediaChoice.media;
   }
 
   /**
@@ -171,18 +148,15 @@ export class Player extends Teller {
     if (this.state !== "idle") this.stop();
     this.forget();
     this.isAway = false;
-    this.watchViewer();
+    this.viewer.watch();
     this.startedAt = performance.now();
     this.transport = transport;
-    this.output ||= new AudioOutput();
-    this.output.context.resume();
+    this.mediaChoice.allowSound();
     this.setState("connecting");
     const session = new SessionSocket(this.url, { keep });
     this.session = session;
     session.on("message", (message) => this.hear(message));
-    session.on("media", (data) => {
-      if (this.media instanceof SocketMedia) this.media.push(data);
-    });
+    session.on("media", (data) => this.mediaChoice.push(data));
     session.on("lost", () => this.lose());
     session.on("resumed", (welcome) => this.resume(welcome));
     session.on("renewed", (welcome) => this.renew(welcome));
@@ -192,7 +166,7 @@ export class Player extends Teller {
       this.setState("connecting"); // no longer waiting in line
       this.askForWanted();
       const live = this.live();
-      this.chooseMedia(this.welcome);
+      this.beginMedia(this.welcome);
       await live;
     } catch (error) {
       if (this.session === session) this.end(/** @type {PortalError} */ (error));
@@ -239,7 +213,7 @@ export class Player extends Teller {
       this.media.interrupt();
       if (!this.isTalking) this.media.turnOver(); // the server has nothing to say about it
     }
-    this.subtitles = [];
+    this.subtitles.clear();
   }
 
   /** @param {string} id */
@@ -266,63 +240,46 @@ export class Player extends Teller {
 
   stop() {
     this.isAway = false;
-    if (this.state === "idle") this.unwatchViewer();
+    if (this.state === "idle") this.viewer.unwatch();
     this.end(null);
   }
 
   get muted() {
-    return this.isMuted;
+    return this.mediaChoice.muted;
   }
 
   set muted(muted) {
-    this.isMuted = muted;
-    if (this.media) this.media.muted = muted;
+    this.mediaChoice.muted = muted;
   }
 
   /** @param {number} volume 0 to 1 */
   set volume(volume) {
-    this.loudness = volume;
-    if (this.media) this.media.volume = volume;
+    this.mediaChoice.volume = volume;
   }
 
   /** The sentence that is being heard now, or "". */
   get subtitle() {
     const now = this.mediaNow();
-    if (now === null) return "";
-    this.subtitles = this.subtitles.filter(({ end }) => end + 0.4 > now);
-    const said = this.subtitles.filter(({ start }) => start <= now);
-    return said.length ? said[said.length - 1].text : "";
+    return now === null ? "" : this.subtitles.at(now);
   }
 
   mediaNow() {
     return this.media && this.session ? this.media.mediaNow(this.session.mediaNow()) : null;
   }
 
-  get fps() {
-    const since = performance.now() - FPS_OVER_MS;
-    this.seenOfLate = this.seenOfLate.filter(({ at }) => at > since);
-    if (this.seenOfLate.length < 2) return 0;
-    const first = this.seenOfLate[0];
-    const last = this.seenOfLate[this.seenOfLate.length - 1];
-    return ((last.frames - first.frames) * 1000) / (last.at - first.at);
-  }
-
-  get frames() {
-    return this.earlierFrames + (this.media ? this.media.frames : 0);
-  }
-
   stats() {
     /** @param {number?} value */
     const rounded = (value) => (value === null ? null : Math.round(value * 10) / 10);
+    const { fallbackMs, frames, reason } = this.mediaChoice;
     return {
       state: this.state,
       transport: this.media ? this.media.name : null,
-      reason: this.reason ? REASONS[this.reason] : null,
-      reasonCode: this.reason,
-      fps: rounded(this.fps),
-      frames: this.frames,
+      reason: reason ? REASONS[reason] : null,
+      reasonCode: reason,
+      fps: rounded(this.frameRate.at(performance.now())),
+      frames,
       firstFrameMs: rounded(this.firstFrameMs),
-      fallbackMs: rounded(this.fallbackMs),
+      fallbackMs: rounded(fallbackMs),
       avSkewMs: rounded(this.media ? this.media.skewMs : null),
       latencyMs: rounded(this.latencyMs),
       turn: this.turn.turn,
@@ -350,60 +307,9 @@ export class Player extends Teller {
   // -- media
 
   /** @param {Welcome} welcome */
-  chooseMedia(welcome) {
-    this.expectPicture();
-    if (this.transport === "websocket") this.useSocket("forced");
-    else if (!("RTCPeerConnection" in window)) this.useSocket("unsupported");
-    else this.useWebRtc(welcome);
-    this.watcher = setInterval(() => this.look(), LOOK_EVERY_MS);
+  beginMedia({ iceServers }) {
+    this.mediaChoice.begin(this.transport, iceServers);
     this.reporter = setInterval(() => this.report(), REPORT_EVERY_MS);
-  }
-
-  /** Whatever is in the way: nobody is left before "connecting" for ever. */
-  expectPicture() {
-    clearTimeout(this.limit);
-    const message = `There is a session, but no picture came within ${ANY_PICTURE_WITHIN_MS / 1000} s.`;
-    const hint = "Press Start again. If that does not help, reload the page, and look at the server's log.";
-    this.limit = setTimeout(() => {
-      // Nobody waits before a page that is not on show, and what it would draw is not drawn.
-      if (document.hidden) this.expectPicture();
-      else this.fail(new PortalError({ code: "no_picture", message, hint }));
-    }, ANY_PICTURE_WITHIN_MS);
-  }
-
-  /** @param {Welcome} welcome */
-  useWebRtc({ iceServers }) {
-    const media = new WebRtcMedia(this.video, iceServers, (message) => this.session?.send(message));
-    media.on("failed", (reason) => this.missPictures(media, reason));
-    this.adopt(media);
-    this.awaitFirst(media);
-    media.start().catch(() => this.missPictures(media, "unsupported"));
-  }
-
-  /**
-   * Pictures of a connected peer may well be there when nobody is shown them: then they are waited for.
-   * @param {WebRtcMedia} media
-   */
-  awaitFirst(media) {
-    clearTimeout(this.patience);
-    this.patience = setTimeout(() => {
-      const isUnseen = document.hidden || media.isPaused;
-      if (isUnseen && media.pc.connectionState === "connected") this.awaitFirst(media);
-      else this.missPictures(media, "no_picture");
-    }, FIRST_PICTURE_WITHIN_MS);
-  }
-
-  /**
-   * A peer gives no pictures, or no longer. If the session socket is dead too then the network has changed: it is mended
-   * first, and a new peer tried on the new network. Otherwise it is WebRTC that does not get through.
-   * @param {Media} media
-   * @param {Reason} reason
-   */
-  async missPictures(media, reason) {
-    if (media !== this.media || media.isMissing) return;
-    media.isMissing = true;
-    if (media.shown && !(await this.checkConnection())) return; // resume() goes on
-    if (media === this.media) this.useSocket(reason);
   }
 
   /** Whether the session socket lives; if not, it is mended. */
@@ -416,65 +322,7 @@ export class Player extends Teller {
     return false;
   }
 
-  /**
-   * The peer's network may have gone with the socket's; a peer that still gives pictures is left alone.
-   * @param {WebRtcMedia} media
-   */
-  async checkPeer(media) {
-    if ((!media.isMissing && (await media.flows())) || media !== this.media || !this.welcome) return;
-    media.close();
-    this.useWebRtc(this.welcome);
-  }
-
-  /**
-   * From now on, this session's pictures and sound come over its socket.
-   * @param {Reason} reason
-   */
-  useSocket(reason) {
-    if (this.media instanceof SocketMedia || !this.session || !this.output) return;
-    clearTimeout(this.patience);
-    if (this.transport === "webrtc") {
-      const message = `WebRTC does not work here: ${REASONS[reason]}.`;
-      this.fail(new PortalError({ code: "webrtc_failed", message, hint: "Use the automatic transport." }));
-      return;
-    }
-    const fellAt = performance.now();
-    this.media?.close();
-    this.reason = reason;
-    const media = new SocketMedia(this.canvas, this.output);
-    this.adopt(media);
-    media.on("picture", () => (this.fallbackMs = performance.now() - fellAt), { once: true });
-    media.start().then(() => this.session?.send({ type: "media", use: "websocket", reason: REASONS[reason] }));
-    this.tell("fallback", { code: reason, text: REASONS[reason] });
-  }
-
-  /** @param {Media} media */
-  adopt(media) {
-    this.earlierFrames = this.frames;
-    this.media = media;
-    media.muted = this.isMuted;
-    media.volume = this.loudness;
-    this.listening.adopt(media);
-    this.lastPictureAt = performance.now();
-    media.addEventListener("picture", () => this.seePicture(media));
-    media.addEventListener("sound", () => this.hearSound());
-    media.addEventListener("stopped", () => this.block());
-    media.addEventListener("playing", () => this.unblock());
-  }
-
   // -- the viewer: gestures, and whether the page is on show
-
-  watchViewer() {
-    for (const type of GESTURES) addEventListener(type, this.onGesture, { capture: true, passive: true });
-    document.addEventListener("visibilitychange", this.onShown);
-    addEventListener("online", this.onOnline);
-  }
-
-  unwatchViewer() {
-    for (const type of GESTURES) removeEventListener(type, this.onGesture, { capture: true });
-    document.removeEventListener("visibilitychange", this.onShown);
-    removeEventListener("online", this.onOnline);
-  }
 
   /** Sound is not allowed, or the video was paused (a call, its own window, a key of the keyboard). */
   block() {
@@ -494,7 +342,6 @@ export class Player extends Teller {
     else if (this.isBlocked && this.media) this.media.play();
   }
 
-  /** The page is on show again, perhaps after a long sleep. */
   takeLook() {
     this.takeGesture();
     this.checkConnection();
@@ -505,36 +352,16 @@ export class Player extends Teller {
     setTimeout(() => {
       if (!this.isAway || this.state !== "idle") return;
       this.isAway = false;
-      this.unwatchViewer();
+      this.viewer.unwatch();
       this.tell("return");
     });
   }
 
-  /** @param {Media} media */
-  seePicture(media) {
-    const now = performance.now();
-    this.seenOfLate.push({ at: now, frames: this.frames });
-    if (this.seenOfLate.length > 256) this.seenOfLate.shift();
-    this.lastPictureAt = now;
-    if (media.shown) return;
-    media.shown = true;
-    clearTimeout(this.patience);
-    clearTimeout(this.limit);
-    if (this.firstFrameMs === null) this.firstFrameMs = now - this.startedAt;
+  /** @param {Media["name"]} transport */
+  seeFirst(transport) {
+    if (this.firstFrameMs === null) this.firstFrameMs = performance.now() - this.startedAt;
     this.setState("live");
-    this.tell("firstpicture", { transport: media.name });
-  }
-
-  /** Notice a stall. A page that was hidden or frozen itself, or whose video was paused, starts counting anew. */
-  look() {
-    const now = performance.now();
-    const { media } = this;
-    const frozen = now - (this.lookedAt || now) > 2 * LOOK_EVERY_MS;
-    this.lookedAt = now;
-    if (!media || document.hidden || frozen || this.state !== "live" || media.isPaused) this.lastPictureAt = now;
-    else if (media.name === "webrtc" && media.shown && now - this.lastPictureAt > STALLED_AFTER_MS) {
-      this.missPictures(media, "stalled");
-    }
+    this.tell("firstpicture", { transport });
   }
 
   report() {
@@ -551,20 +378,19 @@ export class Player extends Teller {
   hear(message) {
     switch (message.type) {
       case "answer":
-        this.takeAnswer(message);
+        this.mediaChoice.answer(message.sdp);
         return;
       case "turn":
         this.turn = message;
         if (message.state === "speaking" && this.media) this.media.speaking();
         if (["done", "interrupted"].includes(message.state) && this.media) this.media.turnOver();
-        if (message.state === "interrupted") this.subtitles = this.subtitles.filter(({ turn }) => turn !== message.turn);
+        if (message.state === "interrupted") this.subtitles.forget(message.turn);
         break;
       case "hold":
         this.takeHold(message);
         break;
       case "subtitle":
-        this.subtitles.push(message);
-        if (this.subtitles.length > MOST_SUBTITLES) this.subtitles.shift();
+        this.subtitles.add(message);
         if (message.turn > this.seenTurn) {
           this.seenTurn = message.turn;
           this.reportSeen(message, this.session);
@@ -603,12 +429,6 @@ export class Player extends Teller {
     else setTimeout(() => this.reportSeen(subtitle, session), Math.max(LOOK_AGAIN_MS, (start - seen) * 1000));
   }
 
-  /** @param {import("./types/messages.d.ts").Answer} answer */
-  takeAnswer({ sdp }) {
-    const { media } = this;
-    if (media instanceof WebRtcMedia) media.answer(sdp).catch(() => this.missPictures(media, "refused"));
-  }
-
   /**
    * Somebody speaks over the avatar. The server has stopped; what waits here is not played either, and comes again if the
    * speech goes on: the server is told what was played last.
@@ -622,7 +442,7 @@ export class Player extends Teller {
     if (at !== null) session.send({ type: "reached", at });
     media.interrupt();
     media.turnOver();
-    this.subtitles = [];
+    this.subtitles.clear();
   }
 
   /**
@@ -641,14 +461,13 @@ export class Player extends Teller {
     this.tell("latency", this.latencyMs);
   }
 
-  /** The socket broke. The first picture is waited for no longer than it takes to mend it. */
   lose() {
-    clearTimeout(this.limit);
+    this.mediaChoice.pause();
     this.setState("mending");
   }
 
   /**
-   * The same session on a new socket: its pictures come over it again, if they did; a peer has not noticed.
+   * The same session on a new socket.
    * @param {Welcome} welcome
    */
   resume({ avatar }) {
@@ -659,9 +478,7 @@ export class Player extends Teller {
     if (swapped) this.tell("avatar", { type: "avatar", avatar });
     this.askForWanted();
     this.setState(media.frames ? "live" : "connecting");
-    if (this.state === "connecting") this.expectPicture();
-    if (media instanceof SocketMedia) session.send({ type: "media", use: "websocket", reason: "resumed" });
-    else this.checkPeer(media);
+    this.mediaChoice.resume();
     this.listening.begin();
   }
 
@@ -671,15 +488,13 @@ export class Player extends Teller {
    */
   renew(welcome) {
     this.dropMedia();
-    this.earlierFrames = this.frames;
-    this.media = null;
+    this.mediaChoice.leave();
     this.welcome = welcome;
-    this.reason = null;
     this.forgetTurns();
     this.setState("connecting");
     this.askForWanted();
     this.tell("renewed");
-    this.chooseMedia(welcome);
+    this.beginMedia(welcome);
     this.listening.begin();
   }
 
@@ -699,22 +514,19 @@ export class Player extends Teller {
     this.dropMedia();
     this.isBlocked = false;
     this.isAway = error !== null && COMES_BACK.includes(error.code) && this.welcome !== null;
-    if (!this.isAway) this.unwatchViewer();
+    if (!this.isAway) this.viewer.unwatch();
     this.listening.drop();
     this.listening.adopt(null);
     if (this.session) this.session.close();
     this.session = null;
-    this.media = null;
+    this.mediaChoice.leave();
     this.setState("idle");
     this.tell("ended", error);
   }
 
   dropMedia() {
-    clearTimeout(this.patience);
-    clearTimeout(this.limit);
-    clearInterval(this.watcher);
     clearInterval(this.reporter);
-    if (this.media) this.media.close();
+    this.mediaChoice.close();
   }
 
   /** @param {PlayerState} state */

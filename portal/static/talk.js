@@ -10,6 +10,7 @@ import { language, recall, remember } from "./page.js";
 import { Player } from "./player.js";
 import { beside, listOf } from "./server.js";
 import { Announcer } from "./talk/announcer.js";
+import { AvatarChoice } from "./talk/avatar-choice.js";
 import { AvatarList } from "./talk/avatar-list.js";
 import { AvatarPicker } from "./talk/avatar-picker.js";
 import { Choices } from "./talk/choices.js";
@@ -17,9 +18,11 @@ import { Composer } from "./talk/composer.js";
 import { Controls } from "./talk/controls.js";
 import { EarsControl } from "./talk/ears.js";
 import { forScripts } from "./talk/for-scripts.js";
+import { News } from "./talk/news.js";
 import { Opening } from "./talk/opening.js";
+import { Panels } from "./talk/panels.js";
 import { PersonaFields } from "./talk/persona.js";
-import { Preparation, lackingOf } from "./talk/preparation.js";
+import { Preparation } from "./talk/preparation.js";
 import { Speaking } from "./talk/speaking.js";
 import { Stage } from "./talk/stage.js";
 import { TalkState } from "./talk/state.js";
@@ -30,7 +33,6 @@ import { Waterfall } from "./talk/waterfall.js";
 import { talk as TEXTS } from "./texts.js";
 
 /**
- * @typedef {import("./player.js").Reason} Reason
  * @typedef {import("./player.js").Start} Start
  * @typedef {import("./talk/choices.js").Chosen & import("./talk/persona.js").PersonaWish} Engines
  * @typedef {import("./talk/ears.js").EarsWish} EarsWish
@@ -43,7 +45,6 @@ import { talk as TEXTS } from "./texts.js";
 
 const WISHES = "vivavoce.talk"; // what a viewer has chosen, kept for the next visit
 const LOOK_EVERY_MS = 100;
-const SHEETS = "(max-width: 820px), (max-height: 560px)"; // where panels are sheets over the page, as styles.css has it
 const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // states that a screen reader tells
 const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
 
@@ -147,6 +148,13 @@ class TalkTab {
       wished: (options) => this.showWished(options),
       note: (error) => this.note(error, "error"),
     });
+    this.avatarChoice = new AvatarChoice(this.state, this.player, this.opening, {
+      chosen: (avatar) => {
+        this.picker.choose(avatar.id);
+        this.stage.showAvatar(avatar);
+      },
+      missed: () => this.list.read(),
+    });
     this.speaking = new Speaking(this.state, this, {
       begun: () => this.showBegun(),
       toast: (text) => this.toast(text),
@@ -157,9 +165,15 @@ class TalkTab {
       changed: (wish) => this.keepWish(wish),
       loud: (volume) => (this.player.volume = volume),
     });
+    this.panels = new Panels(this.settings, this.waterfall.panel, this.#left.signal);
     this.mute(this.wishes.muted === true);
     this.bindPage();
-    this.bindPlayer();
+    this.news = new News(this.state, this, {
+      begun: () => this.showBegun(),
+      toast: (text, forMs) => this.toast(text, forMs),
+      note: (error, kind) => this.note(error, kind),
+      start: () => void this.start().catch(() => {}), // "ended" tells why
+    });
     this.setLanguage(language());
     this.looker = setInterval(() => this.look(), LOOK_EVERY_MS);
   }
@@ -184,7 +198,7 @@ class TalkTab {
     this.state.learn({ catalogue });
     this.choices.fill(catalogue, this.state.texts);
     this.showModel();
-    this.showChoice();
+    this.avatarChoice.show();
   }
 
   /** The list was read, or it is known whether more of them are being made. */
@@ -198,7 +212,7 @@ class TalkTab {
     if (avatars === this.#inStrip) return;
     this.#inStrip = avatars;
     this.picker.show(avatars);
-    this.showChoice();
+    this.avatarChoice.show();
   }
 
   /**
@@ -207,23 +221,10 @@ class TalkTab {
    */
   pick(id) {
     this.keepWish({ avatar: id });
-    this.choose(id);
+    this.avatarChoice.choose(id);
     this.preparation.forget();
-    if (this.state.session !== "idle") this.swapAvatar(id);
+    if (this.state.session !== "idle") this.avatarChoice.swap(id);
     else this.opening.current = null; // what waited for the other avatar waits no more
-  }
-
-  /** @param {string | undefined} id undefined: the portal's own choice */
-  choose(id) {
-    this.state.learn({ picked: id });
-    this.showChoice();
-  }
-
-  showChoice() {
-    const { choice } = this.state;
-    if (!choice) return;
-    this.picker.choose(choice.id);
-    this.stage.showAvatar(choice);
   }
 
   /**
@@ -233,37 +234,6 @@ class TalkTab {
   keepWish(chosen) {
     Object.assign(this.wishes, chosen);
     remember(WISHES, JSON.stringify(this.wishes));
-  }
-
-  /**
-   * What is being said is cut off by it; the viewer is told so once the other avatar is there.
-   * @param {string} id
-   */
-  swapAvatar(id) {
-    this.state.learn({ isCutting: this.state.isTalking });
-    this.player.swapAvatar(id);
-  }
-
-  /** @param {import("./talk/preparation.js").Lacking} lacking */
-  swapWhenPrepared(lacking) {
-    this.opening.prepared(lacking).then(
-      () => this.swapAvatar(lacking.avatar),
-      () => this.chooseShown(), // it has been told
-    );
-  }
-
-  /** Whoever is on show is the choice, unless another is on the way. */
-  chooseShown() {
-    const { session, welcome, wanted } = this.player;
-    if (!session || !welcome || wanted || this.state.coming) return;
-    this.choose(welcome.avatar.id);
-  }
-
-  /** One of the list is gone: whoever is on show is the choice again, and the list is read anew. */
-  missAvatar() {
-    const { session, welcome } = this.player;
-    this.choose(session && welcome ? welcome.avatar.id : undefined);
-    this.list.read();
   }
 
   /**
@@ -282,25 +252,15 @@ class TalkTab {
    * @param {Start} options
    */
   showWished(options) {
-    if (options.avatar) this.choose(options.avatar);
+    if (options.avatar) this.avatarChoice.choose(options.avatar);
     if (options.tts || options.voice || options.lipsync || options.speed) this.choices.show(options);
   }
 
   // -- what a viewer does
 
   bindPage() {
-    const { element, settings } = this;
+    const { element } = this;
     const left = this.#left;
-    document.addEventListener(
-      "pointerdown",
-      ({ target }) => {
-        const timing = this.waterfall.panel; // may be watched while one talks, unless it lies over the talk
-        for (const panel of matchMedia(SHEETS).matches ? [settings, timing] : [settings]) {
-          if (!panel.contains(/** @type {Node} */ (target))) panel.open = false;
-        }
-      },
-      left,
-    );
     document.addEventListener(
       "keydown",
       (event) => {
@@ -327,11 +287,8 @@ class TalkTab {
 
   /** What is open is closed; else who speaks is interrupted. */
   escape() {
-    const open = [this.settings, this.waterfall.panel].find((panel) => panel.open);
-    if (open) {
-      open.open = false;
-      open.querySelector("summary")?.focus();
-    } else if (this.state.isTalking && this.element.checkVisibility()) this.player.interrupt();
+    if (this.panels.close()) return;
+    if (this.state.isTalking && this.element.checkVisibility()) this.player.interrupt();
   }
 
   /** @param {boolean} muted */
@@ -399,97 +356,12 @@ class TalkTab {
     this.speaking.say(text, mode);
   }
 
-  // -- what the player tells
-
-  bindPlayer() {
-    const { chat, player, state } = this;
-    player.on("state", (session) => state.learn({ session, turn: player.turn.state, place: 0 }));
-    player.on("firstpicture", ({ transport }) => {
-      this.stage.showMedia(transport);
-      this.view.showMedia(transport);
-      this.announcer.tell(state.texts["state.listening"]);
-    });
-    player.on("turn", (turn) => {
-      const { isTextOnly } = state;
-      const answer = chat.turn(turn, this.shownName);
-      state.learn({ turn: turn.state, isTextOnly: isTextOnly && !answer });
-      if (answer && (player.muted || player.isBlocked || isTextOnly)) this.announcer.tell(answer); // nobody heard it
-    });
-    player.on("cut", (cut) => chat.cut(cut));
-    player.listening.on("changed", () => {
-      state.learn({ ears: player.listening.state, isListening: player.listening.mode !== "off" });
-    });
-    player.on("transcript", (transcript) => {
-      chat.transcribe(transcript);
-      this.showBegun();
-    });
-    player.on("text", (text) => {
-      chat.text(text, this.shownName);
-      this.showBegun();
-    });
-    player.on("subtitle", (subtitle) => {
-      chat.heard(subtitle);
-      if (subtitle.spoken !== false) return;
-      state.learn({ isTextOnly: true });
-      chat.textOnly(subtitle.turn);
-    });
-    player.on("metrics", (metrics) => this.waterfall.show(metrics));
-    player.on("notice", (notice) => this.note(notice, "notice"));
-    player.on("error", (refusal) => {
-      const lacking = lackingOf(refusal);
-      if (lacking) return this.swapWhenPrepared(lacking);
-      this.note(refusal, "error");
-      if (!player.wanted) state.learn({ isCutting: false });
-      this.chooseShown();
-      if (refusal.code === "avatar_not_found") this.missAvatar();
-    });
-    player.on("fallback", ({ code }) => {
-      if (code !== "forced") this.toast(this.switched(code));
-    });
-    player.on("avatar", ({ avatar }) => {
-      this.chooseShown();
-      if (state.isCutting) this.toast(state.texts.cut.replace("{avatar}", () => avatar.name));
-      state.learn({ isCutting: false });
-    });
-    player.on("renewed", () => {
-      chat.newSession();
-      this.chooseShown();
-      this.toast(state.texts.renewed);
-    });
-    player.on("waiting", ({ place }) => state.learn({ place }));
-    player.on("blocked", () => this.toast(state.texts.blocked, Infinity));
-    player.on("unblocked", () => this.toasts.hide());
-    player.on("return", () => void this.start().catch(() => {})); // "ended" tells why
-    player.on("ended", (error) => {
-      this.stage.showMedia("none");
-      this.view.showMedia("none");
-      chat.newSession();
-      this.preparation.forget();
-      if (!error) return;
-      const lacking = lackingOf(error);
-      if (error.code !== "stopped" && !lacking) this.note(error, "error");
-      if (error.code === "avatar_not_found") this.missAvatar();
-      if (lacking && !this.opening.current) this.opening.reopen(lacking); // who opens prepares it
-    });
-  }
-
-  /** @param {Reason} code */
-  switched(code) {
-    const { texts } = this.state;
-    return texts.switched.replace("{reason}", texts[`reason.${code}`]);
-  }
-
   /** Which language model answers. */
   showModel() {
     const { catalogue, texts } = this.state;
     const { llm = "", model } = catalogue.defaults;
     const line = llm && texts.answeredBy.replace("{model}", () => model || texts[`llm.${llm}`] || llm);
     find(this.settings, ".vv-model", HTMLElement).textContent = line;
-  }
-
-  /** Who is on show, by name. */
-  get shownName() {
-    return this.player.welcome?.avatar.name ?? "";
   }
 
   // -- what is seen and told

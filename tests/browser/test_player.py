@@ -194,11 +194,13 @@ async def test_a_paused_video_is_not_a_stalled_one(page: Page) -> None:
         const player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
         const look = (isPaused) => {
             let reason = null;
-            player.missPictures = (_media, why) => (reason = why);
+            const choice = player.mediaChoice;
+            choice.missPictures = (_media, why) => (reason = why);
             const now = performance.now();
-            Object.assign(player, { state: "live", lookedAt: now, lastPictureAt: now - 9000 });
-            player.media = { name: "webrtc", shown: true, isPaused };
-            player.look();
+            player.state = "live";
+            const media = { name: "webrtc", shown: true, isPaused };
+            Object.assign(choice, { media, lookedAt: now, lastPictureAt: now - 9000 });
+            choice.look();
             return reason;
         };
         return [look(true), look(false)];
@@ -217,12 +219,12 @@ async def test_a_hold_silences_what_waits_here_and_tells_the_server_what_was_pla
         const player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
         const told = [];
         const tells = (name) => () => void told.push(name);
-        player.media = {
+        player.mediaChoice.media = {
             name: "websocket", mediaNow: () => 11.75,
             interrupt: tells("silent"), turnOver: tells("over"), speaking: tells("goes on"),
         };
         player.session = { mediaNow: () => 12, send: ({ type, at }) => void told.push(`${type} ${at}`) };
-        player.subtitles = [{ turn: 3, text: "Words.", start: 10, end: 14, spoken: true }];
+        player.subtitles.add({ turn: 3, text: "Words.", start: 10, end: 14, spoken: true });
         player.hear({ type: "hold", turn: 3, held: true });
         told.push(`subtitle ${player.subtitle}`);
         player.hear({ type: "hold", turn: 3, held: false });
@@ -329,10 +331,11 @@ PLAYED = f"""
         flows: async () => flows, close() {{ this.closed = true; }}, addEventListener() {{}},
     }});
     window.player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
-    player.output = {{ context: {{ resume() {{}} }} }};
-    player.chooseMedia = () => {{ player.media = peer(window.flows); player.setState("live"); }};
-    player.useWebRtc = () => {{ told.push("new peer"); player.media = peer(true); }};
-    player.useSocket = (reason) => told.push(`websocket ${{reason}}`);
+    const choice = player.mediaChoice;
+    choice.output = {{ context: {{ resume() {{}} }} }};
+    choice.begin = () => {{ choice.media = peer(window.flows); player.setState("live"); }};
+    choice.useWebRtc = () => {{ told.push("new peer"); choice.media = peer(true); }};
+    choice.useSocket = (reason) => told.push(`websocket ${{reason}}`);
     for (const type of ["ended", "return"]) {{
         player.addEventListener(type, ({{ detail }}) => told.push(detail?.code ? `${{type}} ${{detail.code}}` : type));
     }}
@@ -378,8 +381,8 @@ DEAD_SOCKET = "player.session.socket.send = () => {};"
 @pytest.mark.parametrize(
     ("flows", "noticed", "told"),
     [
-        ("false", DEAD_SOCKET + "player.missPictures(player.media, 'stalled')", ["new peer"]),
-        ("false", "player.missPictures(player.media, 'stalled')", ["websocket stalled"]),
+        ("false", DEAD_SOCKET + "player.mediaChoice.missPictures(player.media, 'stalled')", ["new peer"]),
+        ("false", "player.mediaChoice.missPictures(player.media, 'stalled')", ["websocket stalled"]),
         ("false", DEAD_SOCKET + "dispatchEvent(new Event('online'))", ["new peer"]),
         ("true", DEAD_SOCKET + "dispatchEvent(new Event('online'))", []),
     ],

@@ -97,9 +97,9 @@ def test_nothing_says_that_it_listens_while_no_microphone_is_on() -> None:
     assert (TALK_TEXTS["en"]["state.listening"], TALK_TEXTS["zh"]["state.listening"]) == ("Ready for you", "等你提问")
 
 
-def test_every_reason_of_the_player_has_words() -> None:
+def test_every_reason_of_a_fallback_has_words() -> None:
     """Whatever keeps WebRTC away can be told in both languages."""
-    script = (Path(__file__).parents[2] / "portal" / "static" / "player.js").read_text(encoding="utf-8")
+    script = (Path(__file__).parents[2] / "portal" / "static" / "media-choice.js").read_text(encoding="utf-8")
     table = script.partition("export const REASONS = {")[2].partition("}")[0]
     codes = re.findall(r"^  (\w+):", table, re.MULTILINE)
     assert codes and all(f"reason.{code}" in TALK_TEXTS[language] for code in codes for language in TALK_TEXTS)

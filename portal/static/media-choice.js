@@ -1,0 +1,287 @@
+/**
+ * Which way a session's pictures and sound come: over WebRTC where that works, and over the session socket where it does
+ * not. It falls back at most once a session, and never back again.
+ *
+ * Events (`detail` in brackets): "adopted" (the media that are used from now on), "picture" (one was shown), "first" (the
+ * first of these media; their name), "sound" (the first sound after listenForSound()), "fallback" ({code, text}),
+ * "stopped" and "playing" (see webrtc.js), "failed" (a PortalError: no pictures will come).
+ */
+
+import { PortalError } from "./errors.js";
+import { AudioOutput, SocketMedia } from "./socket-media.js";
+import { Teller } from "./teller.js";
+import { WebRtcMedia } from "./webrtc.js";
+
+/**
+ * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
+ * @typedef {keyof typeof REASONS} Reason
+ * @typedef {{code: Reason, text: string}} Fallback
+ * @typedef {WebRtcMedia | SocketMedia} Media
+ *
+ * What is needed of the session. isConnected: whether its socket lives; if not, it is being mended, and resume() follows.
+ * @typedef {{send: (message: ClientMessage) => void, isConnected: () => Promise<boolean>, isLive: () => boolean}} Link
+ */
+
+const FIRST_PICTURE_WITHIN_MS = 2500;
+const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
+const STALLED_AFTER_MS = 1500;
+const LOOK_EVERY_MS = 250;
+
+/** Why the pictures come over the WebSocket. */
+export const REASONS = {
+  forced: "asked for",
+  unsupported: "this browser has no WebRTC",
+  no_route: "the network lets no UDP through",
+  no_picture: "no picture over WebRTC within 2.5 s",
+  failed: "the WebRTC connection failed",
+  stalled: "the WebRTC pictures stopped",
+  forbidden: "this browser plays no video before a click",
+  refused: "the server could not answer over WebRTC",
+};
+
+/**
+ * @extends {Teller<{
+ *   adopted: Media, picture: void, first: Media["name"], sound: void, fallback: Fallback, stopped: void, playing: void,
+ *   failed: PortalError,
+ * }>}
+ */
+export class MediaChoice extends Teller {
+  /**
+   * @param {HTMLVideoElement} video for WebRTC
+   * @param {HTMLCanvasElement} canvas for the session socket
+   * @param {Link} link
+   */
+  constructor(video, canvas, link) {
+    super();
+    this.video = video;
+    this.canvas = canvas;
+    this.link = link;
+    /** @type {AudioOutput?} */
+    this.output = null;
+    this.isMuted = false;
+    this.loudness = 1;
+    this.transport = "auto";
+    /** @type {RTCIceServer[]} */
+    this.iceServers = [];
+    /** @type {ReturnType<typeof setTimeout> | undefined} the first picture of a peer is late */
+    this.patience = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} any picture is late */
+    this.limit = undefined;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.watcher = undefined;
+    this.lookedAt = 0; // as all times here: performance time, ms
+    this.lastPictureAt = 0;
+    // What follows belongs to one session: forget().
+    /** @type {Media?} */
+    this.media = null;
+    /** @type {Reason?} */
+    this.reason = null;
+    this.earlierFrames = 0; // shown by the media before these
+    /** @type {number?} from the fallback to its first picture */
+    this.fallbackMs = null;
+  }
+
+  forget() {
+    this.media = null;
+    this.reason = null;
+    this.earlierFrames = 0;
+    this.fallbackMs = null;
+  }
+
+  /** Pictures that were shown in this session. */
+  get frames() {
+    return this.earlierFrames + (this.media ? this.media.frames : 0);
+  }
+
+  get muted() {
+    return this.isMuted;
+  }
+
+  set muted(muted) {
+    this.isMuted = muted;
+    if (this.media) this.media.muted = muted;
+  }
+
+  /** @param {number} volume 0 to 1 */
+  set volume(volume) {
+    this.loudness = volume;
+    if (this.media) this.media.volume = volume;
+  }
+
+  /** Call it in a gesture: later the browser may allow no sound. */
+  allowSound() {
+    this.output ||= new AudioOutput();
+    this.output.context.resume();
+  }
+
+  /**
+   * @param {string} transport auto, webrtc or websocket
+   * @param {RTCIceServer[]} iceServers
+   */
+  begin(transport, iceServers) {
+    this.transport = transport;
+    this.iceServers = iceServers;
+    this.reason = null;
+    this.expectPicture();
+    if (transport === "websocket") this.useSocket("forced");
+    else if (!("RTCPeerConnection" in window)) this.useSocket("unsupported");
+    else this.useWebRtc();
+    this.watcher = setInterval(() => this.look(), LOOK_EVERY_MS);
+  }
+
+  /** The socket broke. A picture is waited for no longer than it takes to mend it. */
+  pause() {
+    clearTimeout(this.limit);
+  }
+
+  /** The socket was mended: pictures come over it again, if they did; a peer has not noticed. */
+  resume() {
+    const { media } = this;
+    if (!media) return;
+    if (!media.frames) this.expectPicture();
+    if (media instanceof SocketMedia) this.link.send({ type: "media", use: "websocket", reason: "resumed" });
+    else this.checkPeer(media);
+  }
+
+  /** @param {string} sdp the server's answer to the offer */
+  answer(sdp) {
+    const { media } = this;
+    if (media instanceof WebRtcMedia) media.answer(sdp).catch(() => this.missPictures(media, "refused"));
+  }
+
+  /** @param {ArrayBuffer} data pictures and sound that came over the session socket */
+  push(data) {
+    if (this.media instanceof SocketMedia) this.media.push(data);
+  }
+
+  /** Nothing is shown any more; what was counted stays. */
+  close() {
+    clearTimeout(this.patience);
+    clearTimeout(this.limit);
+    clearInterval(this.watcher);
+    if (this.media) this.media.close();
+  }
+
+  /** Closed, and let go. */
+  leave() {
+    this.close();
+    this.earlierFrames = this.frames;
+    this.media = null;
+  }
+
+  /** Whatever is in the way: nobody is left before "connecting" for ever. */
+  expectPicture() {
+    clearTimeout(this.limit);
+    const message = `There is a session, but no picture came within ${ANY_PICTURE_WITHIN_MS / 1000} s.`;
+    const hint = "Press Start again. If that does not help, reload the page, and look at the server's log.";
+    this.limit = setTimeout(() => {
+      // Nobody waits before a page that is not on show, and what it would draw is not drawn.
+      if (document.hidden) this.expectPicture();
+      else this.tell("failed", new PortalError({ code: "no_picture", message, hint }));
+    }, ANY_PICTURE_WITHIN_MS);
+  }
+
+  useWebRtc() {
+    const media = new WebRtcMedia(this.video, this.iceServers, (message) => this.link.send(message));
+    media.on("failed", (reason) => this.missPictures(media, reason));
+    this.adopt(media);
+    this.awaitFirst(media);
+    media.start().catch(() => this.missPictures(media, "unsupported"));
+  }
+
+  /**
+   * Pictures of a connected peer may well be there when nobody is shown them: then they are waited for.
+   * @param {WebRtcMedia} media
+   */
+  awaitFirst(media) {
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => {
+      const isUnseen = document.hidden || media.isPaused;
+      if (isUnseen && media.pc.connectionState === "connected") this.awaitFirst(media);
+      else this.missPictures(media, "no_picture");
+    }, FIRST_PICTURE_WITHIN_MS);
+  }
+
+  /**
+   * A peer gives no pictures, or no longer. If the session socket is dead too then the network has changed: it is mended
+   * first, and a new peer tried on the new network. Otherwise it is WebRTC that does not get through.
+   * @param {Media} media
+   * @param {Reason} reason
+   */
+  async missPictures(media, reason) {
+    if (media !== this.media || media.isMissing) return;
+    media.isMissing = true;
+    if (media.shown && !(await this.link.isConnected())) return; // resume() goes on
+    if (media === this.media) this.useSocket(reason);
+  }
+
+  /**
+   * The peer's network may have gone with the socket's; a peer that still gives pictures is left alone.
+   * @param {WebRtcMedia} media
+   */
+  async checkPeer(media) {
+    if ((!media.isMissing && (await media.flows())) || media !== this.media) return;
+    media.close();
+    this.useWebRtc();
+  }
+
+  /**
+   * From now on, this session's pictures and sound come over its socket.
+   * @param {Reason} reason
+   */
+  useSocket(reason) {
+    if (this.media instanceof SocketMedia || !this.output) return;
+    clearTimeout(this.patience);
+    if (this.transport === "webrtc") {
+      const message = `WebRTC does not work here: ${REASONS[reason]}.`;
+      const hint = "Use the automatic transport.";
+      this.tell("failed", new PortalError({ code: "webrtc_failed", message, hint }));
+      return;
+    }
+    const fellAt = performance.now();
+    this.media?.close();
+    this.reason = reason;
+    const media = new SocketMedia(this.canvas, this.output);
+    this.adopt(media);
+    media.on("picture", () => (this.fallbackMs = performance.now() - fellAt), { once: true });
+    media.start().then(() => this.link.send({ type: "media", use: "websocket", reason: REASONS[reason] }));
+    this.tell("fallback", { code: reason, text: REASONS[reason] });
+  }
+
+  /** @param {Media} media */
+  adopt(media) {
+    this.earlierFrames = this.frames;
+    this.media = media;
+    media.muted = this.isMuted;
+    media.volume = this.loudness;
+    this.tell("adopted", media);
+    this.lastPictureAt = performance.now();
+    media.addEventListener("picture", () => this.seePicture(media));
+    media.addEventListener("sound", () => this.tell("sound"));
+    media.addEventListener("stopped", () => this.tell("stopped"));
+    media.addEventListener("playing", () => this.tell("playing"));
+  }
+
+  /** @param {Media} media */
+  seePicture(media) {
+    this.lastPictureAt = performance.now();
+    this.tell("picture");
+    if (media.shown) return;
+    media.shown = true;
+    clearTimeout(this.patience);
+    clearTimeout(this.limit);
+    this.tell("first", media.name);
+  }
+
+  /** Notice a stall. A page that was hidden or frozen itself, or whose video was paused, starts counting anew. */
+  look() {
+    const now = performance.now();
+    const { media } = this;
+    const frozen = now - (this.lookedAt || now) > 2 * LOOK_EVERY_MS;
+    this.lookedAt = now;
+    if (!media || document.hidden || frozen || !this.link.isLive() || media.isPaused) this.lastPictureAt = now;
+    else if (media.name === "webrtc" && media.shown && now - this.lastPictureAt > STALLED_AFTER_MS) {
+      this.missPictures(media, "stalled");
+    }
+  }
+}

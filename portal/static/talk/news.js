@@ -1,0 +1,153 @@
+/** What the player tells, on its way to the parts of the Talk tab that show it. */
+
+import { lackingOf } from "./preparation.js";
+
+/**
+ * @typedef {import("../chat.js").Chat} Chat
+ * @typedef {import("../errors.js").PortalError} PortalError
+ * @typedef {import("../player.js").Player} Player
+ * @typedef {import("../types/api.d.ts").ErrorView} ErrorView
+ * @typedef {import("../types/messages.d.ts").Refusal} Refusal
+ * @typedef {import("../types/messages.d.ts").Subtitle} Subtitle
+ * @typedef {import("../types/messages.d.ts").Turn} Turn
+ * @typedef {import("./announcer.js").Announcer} Announcer
+ * @typedef {import("./avatar-choice.js").AvatarChoice} AvatarChoice
+ * @typedef {import("./opening.js").Opening} Opening
+ * @typedef {import("./preparation.js").Preparation} Preparation
+ * @typedef {import("./stage.js").Stage} Stage
+ * @typedef {import("./state.js").TalkState} TalkState
+ * @typedef {import("./toast.js").Toast} Toast
+ * @typedef {import("./view.js").View} View
+ * @typedef {import("./waterfall.js").Waterfall} Waterfall
+ *
+ * @typedef {{
+ *   announcer: Announcer, avatarChoice: AvatarChoice, chat: Chat, opening: Opening, player: Player,
+ *   preparation: Preparation, stage: Stage, toasts: Toast, view: View, waterfall: Waterfall,
+ * }} Parts
+ *
+ * begun: the chat has begun; toast: a notice over the picture; note: a notice or an error is told; start: begin a session
+ * @typedef {{
+ *   begun: () => void, toast: (text: string, forMs?: number) => void,
+ *   note: (error: ErrorView, kind: "notice" | "error") => void, start: () => void,
+ * }} Page
+ */
+
+export class News {
+  /**
+   * @param {TalkState} state
+   * @param {Parts} parts
+   * @param {Page} page
+   */
+  constructor(state, parts, page) {
+    this.state = state;
+    this.parts = parts;
+    this.page = page;
+    this.#followSession();
+    this.#followConversation();
+  }
+
+  /** Who is on show, by name. */
+  get #shownName() {
+    return this.parts.player.welcome?.avatar.name ?? "";
+  }
+
+  /** How the session comes, goes and changes. */
+  #followSession() {
+    const { page, state } = this;
+    const { announcer, avatarChoice, chat, player, toasts } = this.parts;
+    player.on("state", (session) => state.learn({ session, turn: player.turn.state, place: 0 }));
+    player.on("firstpicture", ({ transport }) => {
+      this.#showMedia(transport);
+      announcer.tell(state.texts["state.listening"]);
+    });
+    player.on("fallback", ({ code }) => {
+      if (code !== "forced") page.toast(state.texts.switched.replace("{reason}", state.texts[`reason.${code}`]));
+    });
+    player.on("avatar", ({ avatar }) => {
+      avatarChoice.chooseShown();
+      if (state.isCutting) page.toast(state.texts.cut.replace("{avatar}", () => avatar.name));
+      state.learn({ isCutting: false });
+    });
+    player.on("renewed", () => {
+      chat.newSession();
+      avatarChoice.chooseShown();
+      page.toast(state.texts.renewed);
+    });
+    player.on("waiting", ({ place }) => state.learn({ place }));
+    player.on("blocked", () => page.toast(state.texts.blocked, Infinity));
+    player.on("unblocked", () => toasts.hide());
+    player.on("return", () => page.start());
+    player.on("error", (refusal) => this.#takeRefusal(refusal));
+    player.on("ended", (error) => this.#takeEnd(error));
+  }
+
+  /** What is said, on both sides. */
+  #followConversation() {
+    const { page, state } = this;
+    const { chat, player, waterfall } = this.parts;
+    player.on("turn", (turn) => this.#takeTurn(turn));
+    player.on("cut", (cut) => chat.cut(cut));
+    player.on("text", (text) => {
+      chat.text(text, this.#shownName);
+      page.begun();
+    });
+    player.on("subtitle", (subtitle) => this.#takeSubtitle(subtitle));
+    player.on("transcript", (transcript) => {
+      chat.transcribe(transcript);
+      page.begun();
+    });
+    player.on("metrics", (metrics) => waterfall.show(metrics));
+    player.on("notice", (notice) => page.note(notice, "notice"));
+    player.listening.on("changed", () => {
+      state.learn({ ears: player.listening.state, isListening: player.listening.mode !== "off" });
+    });
+  }
+
+  /** @param {"webrtc" | "websocket" | "none"} transport */
+  #showMedia(transport) {
+    this.parts.stage.showMedia(transport);
+    this.parts.view.showMedia(transport);
+  }
+
+  /** @param {Turn} turn */
+  #takeTurn(turn) {
+    const { announcer, chat, player } = this.parts;
+    const { isTextOnly } = this.state;
+    const answer = chat.turn(turn, this.#shownName);
+    this.state.learn({ turn: turn.state, isTextOnly: isTextOnly && !answer });
+    if (answer && (player.muted || player.isBlocked || isTextOnly)) announcer.tell(answer); // nobody heard it
+  }
+
+  /** @param {Subtitle} subtitle */
+  #takeSubtitle(subtitle) {
+    const { chat } = this.parts;
+    chat.heard(subtitle);
+    if (subtitle.spoken !== false) return;
+    this.state.learn({ isTextOnly: true });
+    chat.textOnly(subtitle.turn);
+  }
+
+  /** @param {Refusal} refusal */
+  #takeRefusal(refusal) {
+    const { avatarChoice, player } = this.parts;
+    const lacking = lackingOf(refusal);
+    if (lacking) return avatarChoice.swapWhenPrepared(lacking);
+    this.page.note(refusal, "error");
+    if (!player.wanted) this.state.learn({ isCutting: false });
+    avatarChoice.chooseShown();
+    if (refusal.code === "avatar_not_found") avatarChoice.miss();
+  }
+
+  /** @param {PortalError?} error null: the viewer has stopped it */
+  #takeEnd(error) {
+    const { avatarChoice, chat, opening, preparation } = this.parts;
+    this.#showMedia("none");
+    chat.newSession();
+    preparation.forget();
+    if (!error) return;
+    const lacking = lackingOf(error);
+    if (error.code !== "stopped" && !lacking) this.page.note(error, "error");
+    if (error.code === "avatar_not_found") avatarChoice.miss();
+    if (lacking && !opening.current) opening.reopen(lacking); // who opens prepares it
+  }
+}
