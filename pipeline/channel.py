@@ -1,4 +1,7 @@
-"""Channel[T]: a bounded, closable queue between two parts of a turn.
+"""Channel[T]: a bounded, closable queue between two parts of a session.
+
+Whoever puts something in says what happens when it is full: send() waits for room, offer() refuses, push() drops the
+oldest.
 
 The bound is in units of the item's own weight (seconds of audio, pictures, sentences), because memory and latency are
 what is being bounded, not a count of objects. The limit is soft by one item: an item is let in as soon as there is any
@@ -22,7 +25,7 @@ class ChannelClosed(Exception):
 
 
 class Channel(Generic[T]):
-    """One sender, one receiver. When full, send() waits; when empty, receive() waits.
+    """One sender, one receiver. When empty, receive() waits. Used on one event loop.
 
     bound: total weight that may wait; weight: of one item (1 by default).
     """
@@ -46,6 +49,11 @@ class Channel(Generic[T]):
         return self._held
 
     @property
+    def full(self) -> bool:
+        """Whether an item would have to wait, would be refused, or would push out the oldest."""
+        return self._held >= self._bound
+
+    @property
     def closed(self) -> bool:
         return self._closed
 
@@ -54,19 +62,27 @@ class Channel(Generic[T]):
 
         Raises ChannelClosed. If cancelled while waiting, the item was not put.
         """
-        while self._held >= self._bound and not self._closed:
+        while self.full and not self._closed:
             await self._wait()
         if not self.offer(item):
             raise ChannelClosed
 
     def offer(self, item: T) -> bool:
         """Put an item if there is room now; False if there is none or the channel is closed."""
-        if self._closed or self._held >= self._bound:
+        if self._closed or self.full:
             return False
-        self._items.append(item)
-        self._held += self._weigh(item)
-        self._changed.set()
+        self._put(item)
         return True
+
+    def push(self, item: T) -> list[T]:
+        """Put an item now. Returns what was given up for it, the oldest first; the item itself if it is closed."""
+        if self._closed:
+            return [item]
+        given_up: list[T] = []
+        while self.full:
+            given_up.append(self._take())
+        self._put(item)
+        return given_up
 
     async def receive(self) -> T:
         """Take the oldest item, waiting for one.
@@ -91,6 +107,10 @@ class Channel(Generic[T]):
         """The oldest item, left where it is; None if there is none now."""
         return self._items[0] if self._items else None
 
+    def waiting(self) -> tuple[T, ...]:
+        """All items, the oldest first, left where they are."""
+        return tuple(self._items)
+
     def close(self) -> None:
         """No more items will be sent; what is held can still be received. Idempotent."""
         self._closed = True
@@ -112,6 +132,11 @@ class Channel(Generic[T]):
             return await self.receive()
         except ChannelClosed:
             raise StopAsyncIteration from None
+
+    def _put(self, item: T) -> None:
+        self._items.append(item)
+        self._held += self._weigh(item)
+        self._changed.set()
 
     def _take(self) -> T:
         item = self._items.popleft()

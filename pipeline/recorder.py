@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from models.errors import VivavoceError
+from pipeline.channel import Channel
 from pipeline.clip_label import ClipLabel
 from pipeline.clip_writer import RECORDED, ClipWriter
 from pipeline.errors import RenderError
@@ -60,11 +60,9 @@ class Recorder:
         self._writer = ClipWriter(output, *even, label=label, title=title, coding=RECORDED)
         self._longest = round(longest_s * FPS)
         self._check_room = check_room
-        self._waiting: deque[MediaFrame] = deque()
-        self._news = asyncio.Event()
+        self._waiting: Channel[MediaFrame] = Channel(SOUND_BOUND)
         self._taken = 0
         self._began_s = 0.0  # on the media clock
-        self._ending = False
         self._writing = asyncio.create_task(self._write(), name="recording")
 
     @property
@@ -74,7 +72,7 @@ class Recorder:
 
     def send(self, frame: MediaFrame) -> None:
         """Take a frame; ignored once the recording ends."""
-        if self._ending:
+        if self._waiting.closed:
             return
         if not self._taken:
             self._began_s = frame.number / FPS
@@ -83,12 +81,11 @@ class Recorder:
             if isinstance(event, SubtitleEvent):
                 begin_s, end_s = event.start_s - self._began_s, event.end_s - self._began_s
                 self.transcript.add("assistant", event.text, begin_s, end_s)
-        self._waiting.append(frame)
-        if len(self._waiting) >= SOUND_BOUND:
+        self._waiting.offer(frame)
+        if self._waiting.full:
             self.trouble = RenderError("The recording has ended: the disk is too slow.", "Record to a faster disk.")
-            self._ending = True
-        self._ending = self._ending or self._taken >= self._longest
-        self._news.set()
+        if self._waiting.full or self._taken >= self._longest:
+            self._waiting.close()
 
     def flush(self) -> None:
         """Nothing is forgotten: what waits here was played."""
@@ -99,14 +96,13 @@ class Recorder:
 
     async def aclose(self) -> None:
         """Write what waits and complete the file. Idempotent."""
-        self._ending = True
-        self._news.set()
+        self._waiting.close()
         await self.over.wait()
 
     async def _write(self) -> None:
         try:
             async with self._writer:
-                async for frame in self._frames():
+                async for frame in self._waiting:
                     if self._writer.frames % FPS == 0:
                         self._check_room()
                     late = len(self._waiting) >= PICTURES_BOUND
@@ -121,15 +117,6 @@ class Recorder:
             logger.exception("a recording failed")
             self.trouble = RenderError("The recording failed inside the server.", "See the server's log.")
         finally:
-            self._ending = True
+            self._waiting.close()
             self._waiting.clear()
             self.over.set()
-
-    async def _frames(self) -> AsyncIterator[MediaFrame]:
-        while True:
-            while not self._waiting:
-                if self._ending:
-                    return
-                self._news.clear()
-                await self._news.wait()
-            yield self._waiting.popleft()

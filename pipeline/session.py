@@ -97,8 +97,7 @@ class Session:
         self._losses = Losses(metrics)
         self._history = History(context.limits.history_characters)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
-        self._asked: deque[_Queued] = deque()
-        self._wake = asyncio.Event()
+        self._asked: Channel[_Queued] = Channel(MAX_QUEUED_TURNS)
         self._ledger: TurnLedger = context.playout.ledger
         self.listening = Listening(self, context.playout, hearing, context.clock, self._emit, asker or session_id)
         self._asked_s = context.clock.now_s()
@@ -340,7 +339,7 @@ class Session:
     def _ask(self, utterance: Utterance, question: str | None, speech_ended_s: float | None = None) -> int:
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
-        if len(self._asked) >= MAX_QUEUED_TURNS:
+        if self._asked.full:
             raise BadRequest(
                 f"{MAX_QUEUED_TURNS} answers are waiting already.",
                 "Wait for one to end, or interrupt.",
@@ -353,17 +352,12 @@ class Session:
             if speech_ended_s is not None:
                 times.mark("transcript")
         turn_id, events = self._ledger.queue()
-        self._asked.append(_Queued(turn_id, utterance, question, times))
+        self._asked.offer(_Queued(turn_id, utterance, question, times))
         self._tell(events)
-        self._wake.set()
         return turn_id
 
     async def _converse(self) -> None:
-        while True:
-            while not self._asked:
-                self._wake.clear()
-                await self._wake.wait()
-            asked = self._asked.popleft()
+        async for asked in self._asked:
             utterance, exchange = asked.utterance, None
             if asked.question is not None:
                 exchange = self._history.ask(asked.question)
@@ -469,6 +463,4 @@ class Session:
             trace_turn(self.id, turn_id, str(outcome), times.start_s - self._context.clock.now_s(), marks_ms)
 
     def _post(self, event: SessionEvent) -> None:
-        if len(self.events) == EVENTS_BOUND:
-            self.events.receive_nowait()
-        self.events.offer(event)
+        self.events.push(event)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from fractions import Fraction
 
 import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
+
+from pipeline.channel import Channel, ChannelClosed
 
 __all__ = ["PacketTrack"]
 
@@ -23,8 +23,7 @@ class PacketTrack(MediaStreamTrack):
         self.kind = kind
         super().__init__()
         self._time_base = Fraction(1, clock_hz)
-        self._packets: deque[tuple[av.Packet[av.stream.Stream], int]] = deque(maxlen=bound)
-        self._arrived = asyncio.Event()
+        self._packets: Channel[tuple[av.Packet[av.stream.Stream], int]] = Channel(bound)
         self._captured_ntp = 0
 
     def captured_ntp(self) -> int:
@@ -35,24 +34,21 @@ class PacketTrack(MediaStreamTrack):
         packet = av.Packet(data)
         packet.pts = pts
         packet.time_base = self._time_base
-        self._packets.append((packet, captured_ntp))
-        self._arrived.set()
+        self._packets.push((packet, captured_ntp))
 
     @property
     def full(self) -> bool:
-        return len(self._packets) == self._packets.maxlen
+        return self._packets.full
 
     def clear(self) -> int:
         """Forget what waits; how many packets that was."""
-        count = len(self._packets)
-        self._packets.clear()
-        return count
+        return len(self._packets.clear())
 
     async def recv(self) -> av.Packet[av.stream.Stream]:
-        while not self._packets:
-            if self.readyState != "live":
-                raise MediaStreamError
-            self._arrived.clear()
-            await self._arrived.wait()
-        packet, self._captured_ntp = self._packets.popleft()
+        if self.readyState != "live":
+            self._packets.close()
+        try:
+            packet, self._captured_ntp = await self._packets.receive()
+        except ChannelClosed:
+            raise MediaStreamError from None
         return packet

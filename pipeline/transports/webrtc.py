@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -26,6 +25,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from avatars.errors import AvatarError
+from pipeline.channel import Channel
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadSignalling
 from pipeline.transports.aiortc_adapter import (
@@ -109,8 +109,7 @@ class WebRtcTransport:
         self._candidates = CandidateFilter(local=local)
 
         self._encoder: PictureEncoder | None = None
-        self._waiting: deque[tuple[MediaFrame, int]] = deque()
-        self._wake = asyncio.Event()
+        self._waiting: Channel[tuple[MediaFrame, int]] = Channel(QUEUE_PICTURES)
 
         self._frames_sent = self._pictures_sent = self._bytes_sent = 0
         self._pictures_dropped = self._audio_dropped = 0
@@ -219,12 +218,8 @@ class WebRtcTransport:
         self._audio.put(sound, frame.number * SAMPLES_PER_PICTURE, captured_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
-        self._waiting.append((frame, captured_ntp))
-        if len(self._waiting) > QUEUE_PICTURES:
-            # Not encoded yet, so the decoder never misses it; the newest pictures are the ones worth showing.
-            self._waiting.popleft()
-            self._pictures_dropped += 1
-        self._wake.set()
+        # Not encoded yet, so the decoder never misses one; the newest pictures are the ones worth showing.
+        self._pictures_dropped += len(self._waiting.push((frame, captured_ntp)))
 
     def flush(self) -> None:
         """Forget what waits; a picture being encoded still goes out."""
@@ -271,11 +266,7 @@ class WebRtcTransport:
         )
 
     async def _send_pictures(self, encoder: PictureEncoder) -> None:
-        while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            frame, captured_ntp = self._waiting.popleft()
+        async for frame, captured_ntp in self._waiting:
             if self._video.full:  # losing an encoded picture would leave the decoder without its reference
                 self._pictures_dropped += 1
                 encoder.want_key_frame()

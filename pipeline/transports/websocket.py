@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from pipeline.channel import Channel
 from pipeline.transports.encoders import encode_jpeg, pcm16
 from pipeline.transports.loops import LoopCache, LoopCoding
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
@@ -55,8 +55,7 @@ class WebSocketTransport:
         self._loops = loops
         self._executor = executor
         self._coding = LoopCoding("JPEG", jpeg_quality)
-        self._waiting: deque[_Waiting] = deque()
-        self._wake = asyncio.Event()
+        self._waiting: Channel[_Waiting] = Channel(_AUDIO_QUEUE_FRAMES)
         self._writer: asyncio.Task[None] | None = None
         self._sequence = 0
         self._frames_sent = self._pictures_sent = self._replayed = self._bytes_sent = 0
@@ -69,9 +68,8 @@ class WebSocketTransport:
             return
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="websocket transport")
-        self._waiting.append(_Waiting(frame, frame.picture))
-        self._make_room()
-        self._wake.set()
+        self._audio_dropped += len(self._waiting.push(_Waiting(frame, frame.picture)))
+        self._drop_old_pictures()
 
     def flush(self) -> None:
         """Forget the frames that wait; the one being written goes out whole."""
@@ -96,22 +94,15 @@ class WebSocketTransport:
             connected=not self.closed.is_set(),
         )
 
-    def _make_room(self) -> None:
+    def _drop_old_pictures(self) -> None:
         # The oldest pictures go: what is shown next should be as new as possible, and sound must not wait for them.
-        with_picture = [waiting for waiting in self._waiting if waiting.picture is not None]
+        with_picture = [waiting for waiting in self._waiting.waiting() if waiting.picture is not None]
         for waiting in with_picture[: max(0, len(with_picture) - QUEUE_PICTURES)]:
             waiting.picture = None
             self._pictures_dropped += 1
-        if len(self._waiting) > _AUDIO_QUEUE_FRAMES:
-            self._waiting.popleft()
-            self._audio_dropped += 1
 
     async def _write(self) -> None:
-        while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            waiting = self._waiting.popleft()
+        async for waiting in self._waiting:
             jpeg = await self._encode(waiting.picture) if waiting.picture is not None else b""
             message = self._message(waiting.frame, jpeg)
             try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from pipeline.channel import Channel
 from portal.api.messages import ClientMessage
 from portal.http.limits import TooOften
 
@@ -23,21 +23,24 @@ class Lane:
 
     def __init__(self, obey: Callable[[ClientMessage], Awaitable[None]]) -> None:
         self._obey = obey
-        self._waiting: deque[ClientMessage] = deque()
+        self._waiting: Channel[ClientMessage] = Channel(LANE_BOUND)
         self._work: asyncio.Task[None] | None = None
 
     def put(self, command: ClientMessage) -> None:
         """Have it served when those before it have been. Raises TooOften."""
-        if len(self._waiting) >= LANE_BOUND:
+        if not self._waiting.offer(command):
             raise TooOften("Too many commands wait for the ones before them.", "Wait until those are done.", 1.0)
-        self._waiting.append(command)
         if self._work is None:
             self._work = asyncio.create_task(self._obey_all(), name="commands of a viewer")
 
     def take_back(self, kind: type[Kind]) -> list[Kind]:
         """Remove the waiting commands of a kind, and return them in order."""
-        taken: list[Kind] = [command for command in self._waiting if isinstance(command, kind)]
-        self._waiting = deque(command for command in self._waiting if not isinstance(command, kind))
+        taken: list[Kind] = []
+        for command in self._waiting.clear():
+            if isinstance(command, kind):
+                taken.append(command)
+            else:
+                self._waiting.offer(command)
         return taken
 
     async def clear(self) -> None:
@@ -49,6 +52,6 @@ class Lane:
             await asyncio.wait((work,))
 
     async def _obey_all(self) -> None:
-        while self._waiting:
-            await self._obey(self._waiting.popleft())
+        while (command := self._waiting.receive_nowait()) is not None:
+            await self._obey(command)
         self._work = None

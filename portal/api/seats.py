@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
@@ -63,30 +62,25 @@ class Outbox:
     """Messages on their way to a viewer, in order. post() never waits."""
 
     def __init__(self) -> None:
-        self._messages: deque[ServerMessage] = deque(maxlen=OUTBOX_BOUND)
-        self._filled = asyncio.Event()
+        self._messages: Channel[ServerMessage] = Channel(OUTBOX_BOUND)
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def post(self, message: ServerMessage) -> None:
-        self._messages.append(message)
-        self._filled.set()
+        self._messages.push(message)
 
     async def deliver(self, send: Callable[[ServerMessage], Awaitable[bool]]) -> None:
         """Send what waits and what comes, until send() returns False because nobody is there.
 
         The message that could not be sent stays for the next viewer; so does one whose sending is cancelled.
         """
-        while True:
-            while self._messages:
-                message = self._messages[0]
-                if not await send(message):
-                    return
-                if self._messages and self._messages[0] is message:
-                    self._messages.popleft()
-            self._filled.clear()
-            await self._filled.wait()
+        while await self._messages.ready():
+            message = self._messages.peek()
+            if message is None or not await send(message):
+                return
+            if self._messages.peek() is message:
+                self._messages.receive_nowait()
 
 
 class Seat:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from models.errors import VivavoceError
+from pipeline.channel import Channel
 from pipeline.errors import AtCapacity
 from pipeline.recording import Recording
 from pipeline.types import AudioChunk
@@ -61,33 +61,6 @@ class Sessions(Protocol):
     ) -> SpeakingSession: ...
 
 
-class Follower:
-    """One stream of a client's speech events. take() never waits."""
-
-    def __init__(self) -> None:
-        self._events: deque[SpeechEvent] = deque(maxlen=EVENTS_BOUND)
-        self._news = asyncio.Event()
-        self._ended = False
-
-    def take(self, event: SpeechEvent) -> None:
-        self._events.append(event)
-        self._news.set()
-
-    def end(self) -> None:
-        """No more events will come."""
-        self._ended = True
-        self._news.set()
-
-    async def next(self) -> SpeechEvent | None:
-        """The next event, or None at the end of the session."""
-        while not self._events:
-            if self._ended:
-                return None
-            self._news.clear()
-            await self._news.wait()
-        return self._events.popleft()
-
-
 class Client:
     """One client's session, and the recordings that it has yet to speak."""
 
@@ -100,7 +73,7 @@ class Client:
         self.recording = ""
         "id of the last one"
         self._speech = SpeechEvents()
-        self._followers: list[Follower] = []
+        self._followers: list[Channel[SpeechEvent]] = []
         self._recordings: dict[int, Path] = {}  # by the turns that speak them
         self._delivery = asyncio.create_task(seat.outbox.deliver(self._take), name=f"livetalking-{self.id}")
 
@@ -129,15 +102,15 @@ class Client:
     def interrupt(self) -> None:
         self.session.interrupt()
 
-    def follow(self) -> Follower:
-        """A new stream of events. Raises TooManyFollowers."""
+    def follow(self) -> Channel[SpeechEvent]:
+        """A new stream of events, closed at the end of the session. Raises TooManyFollowers."""
         if len(self._followers) >= FOLLOWERS:
             raise TooManyFollowers(f"This session has {FOLLOWERS} streams of events already.", "Close one of them.")
-        follower = Follower()
+        follower: Channel[SpeechEvent] = Channel(EVENTS_BOUND)
         self._followers.append(follower)
         return follower
 
-    def leave(self, follower: Follower) -> None:
+    def leave(self, follower: Channel[SpeechEvent]) -> None:
         """A stream was closed by its reader."""
         with suppress(ValueError):
             self._followers.remove(follower)
@@ -146,14 +119,14 @@ class Client:
         self._delivery.cancel()
         await asyncio.gather(self._delivery, return_exceptions=True)
         for follower in self._followers:
-            follower.end()
+            follower.close()
         for path in self._recordings.values():
             path.unlink(missing_ok=True)
 
     async def _take(self, message: ServerMessage) -> bool:
         for event in self._speech.of(message):
             for follower in self._followers:
-                follower.take(event)
+                follower.push(event)
         match message:
             case {"type": "turn", "turn": int(turn), "state": "done" | "interrupted"}:
                 path = self._recordings.pop(turn, None)

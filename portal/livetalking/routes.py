@@ -19,11 +19,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.errors import VivavoceError
+from pipeline.channel import Channel
 from pipeline.errors import BadRequest
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import Uploads, check_speech, limited_form
-from portal.livetalking.clients import Client, Clients, Follower
+from portal.livetalking.clients import Client, Clients
 from portal.livetalking.openings import Openings
+from portal.livetalking.speech_events import SpeechEvent
 from portal.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -253,25 +255,21 @@ def _voice(named: str | None) -> str | None:
     return named or None
 
 
-async def _lines(client: Client, follower: Follower) -> AsyncIterator[str]:
+async def _lines(client: Client, events: Channel[SpeechEvent]) -> AsyncIterator[str]:
     """Until the session ends or the reader leaves."""
     try:
-        waiting = asyncio.ensure_future(follower.next())
-        try:
-            while True:
-                done, _ = await asyncio.wait((waiting,), timeout=KEEP_ALIVE_S)
-                if not done:
-                    yield ": still here\n\n"
-                    continue
-                event = waiting.result()
-                if event is None:
-                    return
-                yield f"data: {json.dumps(event)}\n\n"
-                waiting = asyncio.ensure_future(follower.next())
-        finally:
-            waiting.cancel()
+        while True:
+            try:
+                await asyncio.wait_for(events.ready(), KEEP_ALIVE_S)
+            except TimeoutError:
+                yield ": still here\n\n"
+                continue
+            event = events.receive_nowait()
+            if event is None:  # the session has ended
+                return
+            yield f"data: {json.dumps(event)}\n\n"
     finally:
-        client.leave(follower)
+        client.leave(events)
 
 
 def _require_admin(settings: Settings) -> None:

@@ -253,7 +253,9 @@ async def test_one_can_talk_while_an_avatar_is_prepared(visit: Visitor) -> None:
     await page.page.route("**/api/jobs/slow", lambda route: route.fulfill(json={"state": "running", "progress": 0.5}))
     await page.start()
     refusal = {"avatar": "beta", "lipsync": "viseme", "job": "slow"}
-    await page.run("(refusal) => void document.querySelector('vivavoce-talk').tab.avatarChoice.swapWhenPrepared(refusal)", refusal)
+    await page.run(
+        "(refusal) => void document.querySelector('vivavoce-talk').tab.avatarChoice.swapWhenPrepared(refusal)", refusal
+    )
     await page.page.wait_for_selector(".vv-coming progress")
     await page.page.fill(".vv-composer textarea", "hello there")
     await page.page.keyboard.press("Enter")

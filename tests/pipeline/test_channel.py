@@ -84,6 +84,33 @@ async def test_clear_takes_everything_out_and_makes_room() -> None:
     assert await channel.receive() == 3
 
 
+def test_push_gives_up_the_oldest() -> None:
+    """It never waits: what has waited longest makes room, and the caller gets it back to count it."""
+    channel: Channel[int] = Channel(2)
+    assert [channel.push(number) for number in (1, 2, 3)] == [[], [], [1]]
+    assert channel.waiting() == (2, 3)
+
+
+def test_push_counts_weights_and_needs_room_for_a_part_only() -> None:
+    """As send() does: one that is heavier than the bound is let in, and pushed out as soon as there is more."""
+    channel: Channel[float] = Channel(1.0, weight=lambda seconds: seconds)
+    for _ in range(4):
+        channel.push(0.25)
+    assert channel.full
+    assert channel.push(5.0) == [0.25]
+    assert channel.push(0.5) == [0.25, 0.25, 0.25, 5.0]
+    assert channel.held == 0.5
+
+
+def test_a_closed_channel_gives_back_what_is_pushed() -> None:
+    """It counts as given up; what was held before stays to be received."""
+    channel: Channel[int] = Channel(2)
+    channel.push(1)
+    channel.close()
+    assert channel.push(2) == [2]
+    assert channel.waiting() == (1,)
+
+
 async def test_a_cancelled_send_puts_nothing() -> None:
     """If send() is cancelled while it waits, its item is not in the channel."""
     channel: Channel[int] = Channel(1)
