@@ -41,6 +41,9 @@ STARTS_ITSELF = """
     }, 20);
 """
 """A page that starts by itself: no gesture, and none is made by asking it anything."""
+WORDS = "one two three four five six seven eight nine ten"
+LONG = ". ".join([WORDS] * 5) + "."
+NO_UDP = ("--webrtc-ip-handling-policy=disable_non_proxied_udp",)
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
 

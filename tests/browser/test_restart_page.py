@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, Visitor, browser_fixture, write_avatar
+from tests.browser.conftest import LONG, MEASURING, WORDS, Visitor, browser_fixture, write_avatar
 from tests.browser.test_talk_page import free_again
 
 pytestmark = pytest.mark.browser
-
-WORDS = "one two three four five six seven eight nine ten"
-LONG = ". ".join([WORDS] * 5) + "."
 
 Return = Callable[[], None]
 
