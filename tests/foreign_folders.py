@@ -12,8 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from clips import SIDE, moving_portrait
 from portraits import portrait
+
+from avatars.errors import BadImport
+from avatars.prepare import Upload, read_source
 
 Box = tuple[int, int, int, int]
 
@@ -122,3 +126,11 @@ def zipped(folder: Path, *, inside: bool = True) -> Path:
         for file in sorted(folder.rglob("*")):
             archive.write(file, file.relative_to(folder.parent if inside else folder))
     return path
+
+
+def refuse(path: Path, work: Path, match: str) -> None:
+    """Preparing it is refused with that message, and nothing is left behind."""
+    with pytest.raises(BadImport, match=match) as caught:
+        read_source(Upload(path, "foreign-1", "Foreign"), work, lambda _part: None)
+    assert caught.value.hint and caught.value.code == "bad_import"
+    assert not work.exists() or list(work.iterdir()) == []
