@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from avatars.bundle import AvatarBundle
-from avatars.parts import BackendParts
-from pipeline.lipsync.patches import RowFormat, open_parts, parts_stamp, patches_of, rows_of, windows_of
-from pipeline.lipsync.torch_device import (
-    Precision,
-    compile_whole,
-    drawing_told,
-    find_weights,
-    open_device,
-    weights_told,
-)
-from pipeline.types import FacePatch, LipSyncRequest
+from pipeline.lipsync.face_network import FaceNetwork
+from pipeline.lipsync.patches import RowFormat
+from pipeline.lipsync.torch_device import TorchDevice, compile_whole
+from pipeline.types import ImageArray
 
 if TYPE_CHECKING:
     from models.wav2lip import Side, Wav2Lip
@@ -27,69 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["Wav2Lip96LipSync", "Wav2Lip256LipSync"]
 
 
-class _Wav2LipSync:
-    """One network; prepare() gives the avatar's parts: boxes, masks and face crops of `side` px.
+class _Wav2LipSync(FaceNetwork["Wav2Lip"]):
+    """The avatar's parts are boxes, masks and face crops of `side` px. See FaceNetwork."""
 
-    weights    the folder of weights
-    precision  float type of the network
-    compiled   through torch.compile, as a whole in load(): minutes to start, faster on a GPU
-    """
-
-    name: ClassVar[str]
     side: ClassVar[Side]
     features = "mel"
-    max_batch = 16
-    on_device = True
-    draws_rest = False
 
-    def __init__(self, weights: Path | None = None, precision: Precision = "auto", compiled: bool = False) -> None:
-        """Raises BackendUnavailable."""
-        self._file = find_weights(self.name, weights)["network"]
-        self._precision: Precision = precision
-        self._compiled = compiled
-        self._network: Wav2Lip | None = None
+    def _loaded(self, place: TorchDevice) -> Wav2Lip:
+        from models.wav2lip import MEL_BANDS, MEL_COLUMNS, load_wav2lip
 
-    def load(self, device: str) -> None:
-        """See LipSync. Raises BackendUnavailable."""
-        from models.wav2lip import MEL_BANDS, MEL_COLUMNS, draw, load_wav2lip
+        network = place.place(load_wav2lip(self._files["network"], self.side))
+        if self._compiled:
+            faces = np.zeros((self.max_batch, *self.rows.shape), np.uint8)
+            mels = np.zeros((self.max_batch, MEL_BANDS, MEL_COLUMNS), np.float32)
+            compile_whole([network], lambda size: self._drawn(network, faces[:size], mels[:size]), self.max_batch)
+        return network
 
-        place = open_device(self.name, device, self._precision)
-        with weights_told(self.name):
-            network = place.place(load_wav2lip(self._file, self.side))
-            if self._compiled:
-                faces = np.zeros((self.max_batch, *self._rows.shape), np.uint8)
-                mels = np.zeros((self.max_batch, MEL_BANDS, MEL_COLUMNS), np.float32)
-                compile_whole([network], lambda size: draw(network, faces[:size], mels[:size]), self.max_batch)
-        self._network = network
-
-    def prepared_from(self, bundle: AvatarBundle) -> Hashable:
-        """See LipSync."""
-        return parts_stamp(bundle, self.name, self._rows)
-
-    @property
-    def _rows(self) -> RowFormat:
-        return RowFormat("faces", (self.side, self.side, 3), np.uint8)
-
-    def prepare(self, bundle: AvatarBundle) -> BackendParts:
-        """Raises AvatarNotPrepared, BundleError."""
-        return open_parts(bundle, self.name, self._rows)
-
-    def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """windows: float32 (80, 16), mel of the 200 ms from the picture's time on.
-
-        Raises DeviceOutOfMemory, NetworkOverflow.
-        """
+    def _drawn(self, network: Wav2Lip, rows: npt.NDArray[np.uint8], windows: npt.NDArray[np.float32]) -> ImageArray:
+        """rows: (n, side, side, 3). windows: (n, 80, 16), mel of the 200 ms from the picture's time on."""
         from models.wav2lip import draw
 
-        if not requests:
-            return []
-        assert self._network is not None, "load() comes first"
-        with drawing_told():
-            drawn = draw(self._network, rows_of(requests, "faces"), windows_of(requests))
-        return patches_of(requests, drawn)
-
-    def close(self) -> None:
-        self._network = None
+        return draw(network, rows, windows)
 
 
 class Wav2Lip96LipSync(_Wav2LipSync):
@@ -97,6 +46,7 @@ class Wav2Lip96LipSync(_Wav2LipSync):
 
     name = "wav2lip96"
     side = 96
+    rows = RowFormat("faces", (96, 96, 3), np.uint8)
 
 
 class Wav2Lip256LipSync(_Wav2LipSync):
@@ -104,3 +54,4 @@ class Wav2Lip256LipSync(_Wav2LipSync):
 
     name = "wav2lip256"
     side = 256
+    rows = RowFormat("faces", (256, 256, 3), np.uint8)
