@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +26,7 @@ from avatars.importers.crops import GivenMasks, boxes_of, given_masks
 from avatars.latents import FaceEncoder
 from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
+from models.arrays import AnyArray
 
 __all__ = ["BATCH_FRAMES", "blindness_warning", "prepare_parts", "softness_warning"]
 
@@ -42,7 +42,7 @@ LEAST_SEEN = 0.1
 "of what the landmarks' mask shows; a parser that shows less than this has not seen the face"
 
 ImageArray = npt.NDArray[np.uint8]
-Rows = npt.NDArray[Any]
+Rows = AnyArray
 
 
 FAR_LARGER = 1.5
@@ -61,7 +61,7 @@ def softness_warning(backend: str, boxes: npt.NDArray[np.int32]) -> str:
     )
 
 
-def blindness_warning(parameters: Mapping[str, Any]) -> str:
+def blindness_warning(parameters: Mapping[str, object]) -> str:
     """What to tell a person if the face parser saw no face in some pictures; '' if not.
 
     parameters: those that the parts were prepared with.
@@ -202,7 +202,7 @@ def _batch(batches: Path, start: int) -> Path:
     return batches / f"batch-{start:05d}"
 
 
-def _digest(bundle: AvatarBundle, backend: str, used: Mapping[str, Any], weight_files: Iterable[Path]) -> str:
+def _digest(bundle: AvatarBundle, backend: str, used: Mapping[str, object], weight_files: Iterable[Path]) -> str:
     """Another one for whatever would make other batches."""
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files]
     what = json.dumps([BATCH_VERSION, PARTS_VERSION, bundle_fingerprint(bundle), backend, used, stamps])

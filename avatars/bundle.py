@@ -23,7 +23,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +33,8 @@ from safetensors.numpy import load_file, save_file
 
 from avatars.bundle_versions import BUNDLE_FORMAT, BUNDLE_VERSION, manifest_of_today, tensors_of_today
 from avatars.errors import BundleError
+from avatars.records import Manifest
+from models.arrays import AnyArray
 
 __all__ = [
     "JPEG_QUALITY",
@@ -93,13 +94,13 @@ class BundleContents:
     "(n, 478, 3) float32 FaceMesh points in pixels of the frame (z in the same scale)"
     loop: IntArray
     "(m,) int32 frame indices in playing order; the last joins the first without a jump"
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, object] = field(default_factory=dict)
     "where it came from: file name, size, frames, consent, licence"
-    report: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, object] = field(default_factory=dict)
     "the face report of the preparation"
-    mouth: Mapping[str, Any] = field(default_factory=dict)
+    mouth: Mapping[str, object] = field(default_factory=dict)
     "how `viseme` draws its mouth, and why (real_mouths.RealMouths.to_json); empty where nobody has looked"
-    tensors: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    tensors: Mapping[str, AnyArray] = field(default_factory=dict)
     "'<backend>/<name>' -> array"
     poster: bytes = b""
     preview: Path | None = None
@@ -122,8 +123,8 @@ class AvatarBundle:
     landmarks: FloatArray
     loop: IntArray
     path: Path
-    manifest: Mapping[str, Any]
-    backend_tensors: Mapping[str, npt.NDArray[Any]]
+    manifest: Manifest
+    backend_tensors: Mapping[str, AnyArray]
     _offsets: npt.NDArray[np.int64]
     _frames: mmap.mmap
 
@@ -135,7 +136,7 @@ class AvatarBundle:
         """
         try:
             manifest = manifest_of_today(json.loads((path / "manifest.json").read_text(encoding="utf-8")), path.name)
-            tensors: dict[str, Any] = tensors_of_today(manifest["version"], load_file(path / "tensors.safetensors"))
+            tensors = tensors_of_today(manifest["version"], load_file(path / "tensors.safetensors"))
             with (path / "frames.bin").open("rb") as file:
                 frames = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             bundle = cls(

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from avatars.errors import BundleError
+from avatars.records import Manifest
+from models.arrays import AnyArray
 
 __all__ = ["BUNDLE_FORMAT", "BUNDLE_VERSION", "MIGRATIONS", "Migration", "manifest_of_today", "tensors_of_today"]
 
-Manifest = Mapping[str, Any]
-Tensors = Mapping[str, npt.NDArray[np.generic]]
+Record = Mapping[str, object]
+"a manifest of any version"
+Tensors = Mapping[str, AnyArray]
 
 BUNDLE_FORMAT: Final = "vivavoce-avatar"
 
@@ -28,7 +28,7 @@ BUNDLE_FORMAT: Final = "vivavoce-avatar"
 class Migration:
     """What makes a bundle of one version one of the next. Each part is read alone: a gallery needs no tensors."""
 
-    manifest: Callable[[Manifest], Manifest] = lambda manifest: manifest
+    manifest: Callable[[Record], Record] = lambda manifest: manifest
     tensors: Callable[[Tensors], Tensors] = lambda tensors: tensors
 
 
@@ -37,7 +37,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = ()
 BUNDLE_VERSION: Final = 1 + len(MIGRATIONS)
 
 
-def manifest_of_today(manifest: Manifest, name: str, migrations: Sequence[Migration] = MIGRATIONS) -> dict[str, Any]:
+def manifest_of_today(manifest: Record, name: str, migrations: Sequence[Migration] = MIGRATIONS) -> Manifest:
     """The manifest of a bundle called `name`, as the present version has it; `version` stays what it was written with.
 
     Raises BundleError: another format, or a later version.
@@ -55,12 +55,14 @@ def manifest_of_today(manifest: Manifest, name: str, migrations: Sequence[Migrat
         )
     for migration in migrations[version - 1 :]:
         manifest = migration.manifest(manifest)
-    return {**manifest, "version": version}
+    today: Any = {**manifest, "version": version}  # its form is what the last migration says
+    manifest_today: Manifest = today
+    return manifest_today
 
 
 def tensors_of_today(
     version: int, tensors: Tensors, migrations: Sequence[Migration] = MIGRATIONS
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, AnyArray]:
     """The tensors of a bundle that was written with `version`, as the present version has them."""
     for migration in migrations[version - 1 :]:
         tensors = migration.tensors(tensors)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +111,7 @@ class FramePainter:
     """Frames of FFmpeg -> uint8 RGB (h, w, 3) in sRGB. Frames may change their form in mid-course."""
 
     def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
+        self._key: tuple[object, ...] = ()
         self._graph: Graph | None = None
         self._light: LightMap | None = None
 

@@ -20,9 +20,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
 
 from avatars import errors
 from avatars.errors import AvatarError, BadMedia
@@ -32,6 +32,7 @@ __all__ = ["LONG_LOOK", "QUICK_LOOK", "TOOK_TOO_LONG", "Confined", "Emit", "Limi
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+R = TypeVar("R")
 Emit = Callable[[Any], None]
 "takes bytes, or what JSON can say"
 
@@ -69,13 +70,15 @@ who talk come first."""
 LONG_LOOK: Final = Limits(patience_s=24, cpu_s=6, memory_bytes=384 * 2**20)
 
 
-class Confined:
+class Confined(Generic[R]):
     """One call of a function in a process of its own. Iterate over what it emits; then there is its `result`."""
 
+    result: R
+    "what the function returned, as JSON can say it; not before it has"
+
     def __init__(
-        self, task: Callable[Concatenate[Emit, P], Any], limits: Limits, *arguments: P.args, **named: P.kwargs
+        self, task: Callable[Concatenate[Emit, P], R], limits: Limits, *arguments: P.args, **named: P.kwargs
     ) -> None:
-        self.result: Any = None
         self._limits = limits
         self._gave_up = False
         self._process = subprocess.Popen(
@@ -88,7 +91,7 @@ class Confined:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._order, self._answers = self._process.stdin, self._process.stdout
-        order = pickle.dumps((asdict(limits), task, arguments, named))
+        order = pickle.dumps((limits, task, arguments, named))
         try:
             # It stays open as a leash: the process ends when we do.
             self._order.write(struct.pack(">I", len(order)) + order)
@@ -168,12 +171,12 @@ class Confined:
 
 
 def run_confined(
-    task: Callable[Concatenate[Emit, P], Any],
+    task: Callable[Concatenate[Emit, P], R],
     limits: Limits,
     on_item: Callable[[Any], None],
     *arguments: P.args,
     **named: P.kwargs,
-) -> Any:
+) -> R:
     """Call `task` in a process of its own, hand what it emits to `on_item`, and return its result.
 
     What `on_item` raises ends the process. Raises as iterating over Confined does.

@@ -13,9 +13,9 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
-from avatars.confined import DATA, FAILURE, HEADER, ITEM, RESULT
+from avatars.confined import DATA, FAILURE, HEADER, ITEM, RESULT, Limits
 from avatars.errors import AvatarError
 
 __all__ = ["main"]
@@ -37,7 +37,7 @@ class _Answers:
         self._pipe.write(HEADER.pack(kind, len(content)) + content)
         self._pipe.flush()
 
-    def emit(self, item: Any) -> None:
+    def emit(self, item: object) -> None:
         if isinstance(item, bytes):
             self.send(DATA, item)
         else:
@@ -53,7 +53,7 @@ class _Answers:
         self.send(FAILURE, json.dumps(told).encode())
 
 
-def _limit(wanted: dict[str, Any]) -> None:
+def _limit(wanted: Limits) -> None:
     if sys.platform == "win32":
         return
     import resource
@@ -61,13 +61,13 @@ def _limit(wanted: dict[str, Any]) -> None:
     os.nice(max(0, NICENESS - os.nice(0)))  # people who talk come first
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: wanted["written_bytes"],
+        resource.RLIMIT_FSIZE: wanted.written_bytes,
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
     }
     if sys.platform == "linux":
         # By now everything that the task needs is loaded, so this is what the file itself may take.
         taken = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
-        limits[resource.RLIMIT_AS] = taken + wanted["memory_bytes"]
+        limits[resource.RLIMIT_AS] = taken + wanted.memory_bytes
     for one, value in limits.items():
         hardest = resource.getrlimit(one)[1]
         least = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
@@ -75,9 +75,9 @@ def _limit(wanted: dict[str, Any]) -> None:
     # The timer ends the process by SIGPROF, which says why. If the file made the process catch that, SIGXCPU comes a
     # second later, and SIGKILL, which nothing catches, after one more. The system counts these two from the start of
     # the process, in whole seconds.
-    signal.setitimer(signal.ITIMER_PROF, wanted["cpu_s"])
+    signal.setitimer(signal.ITIMER_PROF, wanted.cpu_s)
     hardest_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    most_s = math.ceil(time.process_time() + wanted["cpu_s"]) + 1
+    most_s = math.ceil(time.process_time() + wanted.cpu_s) + 1
     if hardest_s == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1))
     else:

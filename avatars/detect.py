@@ -17,13 +17,17 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatars.errors import AvatarError
+
+if TYPE_CHECKING:
+    from mediapipe import Image
+    from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerResult
 
 __all__ = ["LANDMARKS", "Face", "FaceAnalyzer", "MediaPipeFaceAnalyzer"]
 
@@ -124,8 +128,8 @@ class MediaPipeFaceAnalyzer:
         self._quiet = True
         networks = _networks()
         with _silent_stderr():
-            self._single: Any = _landmarker(networks, max_faces, min_confidence, tracking=False)
-            self._clip: Any = _landmarker(networks, max_faces, min_confidence, tracking=True) if tracking else None
+            self._single: FaceLandmarker | None = _landmarker(networks, max_faces, min_confidence, tracking=False)
+            self._clip = _landmarker(networks, max_faces, min_confidence, tracking=True) if tracking else None
 
     def analyse(self, rgb: ImageArray) -> list[Face]:
         """See FaceAnalyzer. Raises RuntimeError after close()."""
@@ -162,12 +166,14 @@ class MediaPipeFaceAnalyzer:
         """Faces too small for MediaPipe are looked for where they were in the picture before, and only then
         everywhere.
         """
+        assert self._clip is not None
         faces = _faces_of(self._clip.detect_for_video(_image(rgb), next(self._times_ms)), rgb)
         faces = faces or self._fitted(rgb, self._last)
         self._last = faces or self._fitted(rgb, self._seen_in_pieces(rgb, PIECES_BESIDE))
         return self._last
 
     def _seen(self, rgb: ImageArray) -> list[Face]:
+        assert self._single is not None
         return _faces_of(self._single.detect(_image(rgb)), rgb)
 
     def _seen_in_pieces(self, rgb: ImageArray, pieces: int) -> Iterator[Face]:
@@ -232,7 +238,7 @@ def _networks() -> bytes:
     return content
 
 
-def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking: bool) -> Any:
+def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking: bool) -> FaceLandmarker:
     from mediapipe.tasks.python import BaseOptions, vision
 
     return vision.FaceLandmarker.create_from_options(
@@ -247,13 +253,13 @@ def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking
     )
 
 
-def _image(rgb: ImageArray) -> Any:
+def _image(rgb: ImageArray) -> Image:
     from mediapipe import Image, ImageFormat
 
     return Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
 
 
-def _faces_of(found: Any, rgb: ImageArray) -> list[Face]:
+def _faces_of(found: FaceLandmarkerResult, rgb: ImageArray) -> list[Face]:
     height, width = rgb.shape[:2]
     scale = np.array([width, height, width], np.float32)  # z comes in units of the picture's width
     return [

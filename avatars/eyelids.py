@@ -9,13 +9,13 @@ eye is the twin's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatars.geometry import LEFT_EYE, RIGHT_EYE
+from models.arrays import AnyArray
 
 __all__ = ["Eyelids"]
 
@@ -155,7 +155,7 @@ def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, bro
     u = (x - start[0]) * along[0] + (y - start[1]) * along[1]
     v = (x - start[0]) * across[0] + (y - start[1]) * across[1]
 
-    def curve(indices: list[int], corners: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def curve(indices: list[int], corners: bool) -> tuple[AnyArray, AnyArray]:
         relative = points[indices] - start
         knots_u, knots_v = relative @ along, relative @ across
         if corners:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import AnyArray
+
 __all__ = [
     "RANGES",
     "CropParameters",
@@ -24,7 +26,7 @@ __all__ = [
     "wav2lip_boxes",
 ]
 
-Landmarks = npt.NDArray[np.floating[Any]]
+Landmarks = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int32]
 Box = tuple[int, int, int, int]
 
@@ -109,7 +111,7 @@ class CropParameters:
             values["pads"] = tuple(values["pads"])
         return replace(self, **values)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {**asdict(self), "pads": list(self.pads)}
 
 
@@ -155,7 +157,7 @@ def ultralight_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: Cr
     return np.stack([left, top, right, top + right - left], axis=1)
 
 
-def smooth_boxes(boxes: npt.NDArray[Any], frames: int = _SMOOTHING_FRAMES) -> npt.NDArray[Any]:
+def smooth_boxes(boxes: AnyArray, frames: int = _SMOOTHING_FRAMES) -> AnyArray:
     """Each row becomes the mean of `frames` rows from it on, the last ones that of the last `frames` rows.
 
     As in Wav2Lip (`get_smoothened_boxes`), means replace rows at once, so the last rows see smoothed ones; means of

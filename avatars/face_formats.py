@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -138,7 +138,7 @@ def face_format(backend: str) -> FaceFormat:
     return face_formats()[backend]
 
 
-def crop_parameters(backend: str, chosen: Mapping[str, Any] | None = None) -> CropParameters:
+def crop_parameters(backend: str, chosen: Mapping[str, object] | None = None) -> CropParameters:
     """The backend's defaults with what was chosen by name; for one without a face crop, the usual ones.
 
     Raises ValueError (no such name or value).
@@ -147,7 +147,7 @@ def crop_parameters(backend: str, chosen: Mapping[str, Any] | None = None) -> Cr
     return (CropParameters() if known is None else known.defaults).changed(chosen or {})
 
 
-def parameters_of(backend: str) -> dict[str, Any]:
+def parameters_of(backend: str) -> dict[str, object]:
     """The parameters that make a difference to a backend, with its defaults, as JSON. Raises KeyError."""
     known = face_format(backend)
     defaults = known.defaults.to_json()

@@ -7,7 +7,6 @@ FaceMesh points, which needs no network; a parser's own classes go through the v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +37,7 @@ __all__ = [
     "pasted_whole_mask",
 ]
 
-Landmarks = npt.NDArray[np.floating[Any]]
+Landmarks = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.uint8]
 
 PARSE_PX = 512

@@ -6,8 +6,7 @@ and one person.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from avatars.detect import Face, FaceAnalyzer
 from avatars.errors import FaceNotFound
 from avatars.importers.account import compare_with_foreign
 from avatars.media_limits import FPS, MAX_SIDE_PX, even_size, fit_within
+from avatars.records import FaceReportRecord
 from avatars.report import concerns_of, draw_strip, report_of
 from avatars.source import counted
 from avatars.stages import ClipFace, Found, Source, StillFace
@@ -155,7 +155,7 @@ def _shown_pictures(track: Track) -> npt.NDArray[np.int64]:
     return shown
 
 
-def refuse_if_unusable(report: Mapping[str, Any]) -> None:
+def refuse_if_unusable(report: FaceReportRecord) -> None:
     """Raises FaceNotFound if nothing can be made of what was seen; its words name what was wrong."""
     frames, (first, stop) = report["frames"], report["used"]
     if frames == 1 and report.get("rest_gap_iod", 0.0) > GAPING_IOD:

@@ -7,8 +7,6 @@ must not depend on the picture are counted in IOD, the distance of the outer eye
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -41,7 +39,7 @@ __all__ = [
     "mouth_mask",
 ]
 
-Points = npt.NDArray[np.floating[Any]]
+Points = npt.NDArray[np.floating]
 
 LANDMARK_COUNT = 478
 
@@ -113,7 +111,7 @@ def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
 
 
 def fit_affine_camera(
-    model: Points, picture: Points, weights: npt.NDArray[np.floating[Any]] | None = None
+    model: Points, picture: Points, weights: npt.NDArray[np.floating] | None = None
 ) -> npt.NDArray[np.float64]:
     """The affine camera (2, 4) that maps points (n, 3) of the head's frame onto points (n, 2) of a picture.
 

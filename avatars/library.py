@@ -15,7 +15,6 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -49,8 +48,8 @@ class AvatarSummary:
     frames: int
     poster: Path | None
     preview: Path | None
-    source: Mapping[str, Any]
-    report: Mapping[str, Any]
+    source: Mapping[str, object]
+    report: Mapping[str, object]
     "see FaceReport.to_json"
     modified_s: float
     "Unix time"

@@ -8,7 +8,6 @@ does not move, so what is left of the landmarks in the chart is speech.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +27,7 @@ from avatars.geometry import (
 __all__ = ["LOOSE_POINTS", "PINS", "POINTS", "MouthChart", "affine", "opening_of", "places", "width_of"]
 
 Array = npt.NDArray[np.float64]
-Landmarks = npt.NDArray[np.floating[Any]]
+Landmarks = npt.NDArray[np.floating]
 
 _LOOSE_JAW = (152, 148, 377, 176, 400, 150, 379, 172, 397, 58, 288, 200, 18, 175)
 LOOSE_POINTS = (*_LOOSE_JAW, 205, 425, 207, 427, 212, 432, 202, 422, 214, 434)

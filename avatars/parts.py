@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from avatars.bundle import AvatarBundle
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
 from avatars.face_formats import face_formats
+from models.arrays import AnyArray
 
 __all__ = [
     "PARTS_VERSION",
@@ -47,16 +48,33 @@ IntArray = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.uint8]
 
 
+class _Slice(Protocol):
+    """A tensor of a mapped file."""
+
+    def __getitem__(self, rows: slice) -> AnyArray: ...
+    def get_shape(self) -> list[int]: ...
+    def get_dtype(self) -> str: ...
+
+
+class _PartsFile(Protocol):
+    """What safetensors opens, which has no types of its own."""
+
+    def keys(self) -> list[str]: ...
+    def metadata(self) -> dict[str, str] | None: ...
+    def get_tensor(self, name: str) -> AnyArray: ...
+    def get_slice(self, name: str) -> _Slice: ...
+
+
 @dataclass(frozen=True, eq=False)
 class BackendParts:
     """Opened parts; safe to share between threads (read only)."""
 
     boxes: IntArray
     "(n, 4) int32 x0, y0, x1, y1 of the face in each frame of the bundle, inside the picture"
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     "what it was prepared with"
     _mask_offsets: npt.NDArray[np.int64]
-    _rows: Mapping[str, Any]
+    _rows: Mapping[str, _Slice]
     "name -> slice of the mapped file"
 
     @classmethod
@@ -74,7 +92,7 @@ class BackendParts:
     @classmethod
     def _read(cls, path: Path, bundle: AvatarBundle, backend: str) -> BackendParts:
         try:
-            file: Any = safe_open(path, "np")
+            file: _PartsFile = safe_open(path, "np")
             metadata = file.metadata() or {}
             if metadata.get("version") != PARTS_VERSION or metadata.get("bundle") != bundle_fingerprint(bundle):
                 raise AvatarNotPrepared(bundle.id, backend)
@@ -98,7 +116,7 @@ class BackendParts:
         flat = self._rows["masks"][int(start) : int(stop)]
         return np.asarray(flat, np.uint8).reshape(y1 - y0, x1 - x0)
 
-    def row(self, name: str, frame_index: int) -> npt.NDArray[Any]:
+    def row(self, name: str, frame_index: int) -> AnyArray:
         """The frame's row of a further tensor, such as `latents` float16 (8, 32, 32) or `faces` uint8 (s, s, 3) RGB.
 
         Raises KeyError for a tensor that this backend has not.
@@ -134,13 +152,13 @@ def write_parts(
     *,
     boxes: IntArray,
     masks: Iterable[Mask],
-    rows: Mapping[str, npt.NDArray[Any]],
-    parameters: Mapping[str, Any],
+    rows: Mapping[str, AnyArray],
+    parameters: Mapping[str, object],
 ) -> BackendParts:
     """Store what `backend` needs of an avatar, whole or not at all; replaces what was there.
 
     `boxes` (n, 4) x0, y0, x1, y1 and a mask uint8 of each box's size; `rows`: name -> (n, ...); `parameters` as JSON.
-    Any number of writers may be at it; the last one's counts. Raises BundleError (they do not fit the avatar or each
+    object number of writers may be at it; the last one's counts. Raises BundleError (they do not fit the avatar or each
     other), AvatarNotFound (it was deleted meanwhile), DiskFull.
     """
     try:
@@ -217,7 +235,7 @@ def parts_path(bundle: AvatarBundle, backend: str) -> Path:
     return _parts_file(bundle.path, backend)
 
 
-def prepared_for(folder: Path) -> dict[str, dict[str, Any]]:
+def prepared_for(folder: Path) -> dict[str, dict[str, object]]:
     """Backend -> the parameters with which the avatar in `folder` was prepared for it. Cheap: headers of files only.
 
     Left out are damaged parts, those of another version, and those without the network that belongs to them. Whether
@@ -250,7 +268,7 @@ def _parts_file(folder: Path, backend: str) -> Path:
     return folder / "parts" / f"{backend}.safetensors"
 
 
-def _kept_parameters(path: Path) -> dict[str, Any] | None:
+def _kept_parameters(path: Path) -> dict[str, object] | None:
     """None if these are no parts that this version could use."""
     try:
         with safe_open(path, "np") as file:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +33,7 @@ from avatars.library import AvatarLibrary, Preset
 from avatars.life import LOOP_FRAMES, enliven
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
+from avatars.records import DecodedRecord
 from avatars.source import Upload, counted, decode_source, decoding_limits
 from avatars.stages import (
     FIND_FACES,
@@ -200,7 +200,7 @@ def prepare_preset(preset: Preset, library: AvatarLibrary) -> AvatarBundle:
     return prepare_avatar(preset_upload(preset), library, lambda _stage, _part: None)
 
 
-def report_strip(work: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+def report_strip(work: Path) -> tuple[dict[str, object], dict[str, bytes]]:
     """The face report of a preparation (see FaceReport.to_json) and its pictures, file name -> JPEG, once find_faces
     has run, also if it has refused. Empty before.
     """
@@ -215,7 +215,7 @@ def _mediapipe(tracking: bool) -> FaceAnalyzer:
     return MediaPipeFaceAnalyzer(tracking=tracking)
 
 
-def _source_of(upload: Upload, decoded: dict[str, Any], output: Path) -> Source:
+def _source_of(upload: Upload, decoded: DecodedRecord, output: Path) -> Source:
     """decoded: what decode_source() returned."""
     is_still = decoded["kind"] == "still"
     prepared = datetime.now(UTC).isoformat(timespec="seconds")
@@ -225,7 +225,7 @@ def _source_of(upload: Upload, decoded: dict[str, Any], output: Path) -> Source:
         kind=decoded["kind"],
         side_px=upload.side_px,
         facts={**upload.source, **decoded["source"], "prepared": prepared},
-        frame_count=decoded.get("frames", 1),
+        frame_count=decoded["frames"],
         pictures=PhotoFile(output) if is_still else FrameFile(output),
         foreign=ForeignFiles(output),
     )

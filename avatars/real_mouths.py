@@ -21,6 +21,8 @@ import numpy.typing as npt
 from avatars.bundle import AvatarBundle
 from avatars.geometry import LIPS
 from avatars.mouth_chart import MouthChart, opening_of, places, width_of
+from avatars.records import MouthRecord
+from models.arrays import AnyArray
 
 __all__ = [
     "CHART_IOD",
@@ -96,17 +98,17 @@ class RealMouths:
     def none(cls, why_not: str) -> RealMouths:
         return cls(why_not, np.zeros(0, np.int32), np.zeros((0, SKIN_ROWS, SKIN_COLUMNS, 3), np.float16))
 
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def tensors(self) -> dict[str, AnyArray]:
         """What the bundle keeps."""
         return {EXEMPLARS: self.exemplars, SKIN: self.skin} if len(self.exemplars) else {}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> MouthRecord:
         """What the manifest keeps as `mouth`."""
         drawn = "painted" if self.why_not else "personal"
         return {"version": REAL_MOUTHS_VERSION, "drawn": drawn, "why_not": self.why_not}
 
 
-def mouth_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
+def mouth_of(manifest: Mapping[str, object]) -> tuple[str, str]:
     """From an avatar's manifest: how `viseme` draws its mouth, personal or painted, and why it is not personal."""
     known = manifest.get("mouth")
     if not isinstance(known, dict) or known.get("version") != REAL_MOUTHS_VERSION:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from avatars.bundle import encode_jpeg
 from avatars.geometry import CHIN_TIP, LEFT_EYE, LIPS, RIGHT_EYE, face_scale, mouth_box
 from avatars.media_limits import FPS, even_size
+from avatars.records import FaceReportRecord
 from avatars.tracking import MIN_FACE_PX, FaceStatus, Track
 
 __all__ = [
@@ -110,7 +110,7 @@ class FaceReport:
     concerns: tuple[Concern, ...] = ()
     strip: tuple[StripPicture, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> FaceReportRecord:
         return {
             "frames": self.frames,
             "used": [self.first, self.stop],

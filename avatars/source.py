@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from avatars.errors import BadMedia
 from avatars.importers.reading import check_import, is_import, read_import
 from avatars.media import clip_frames, probe, read_photo
 from avatars.media_limits import FPS, MAX_SIDE_PX
+from avatars.records import DecodedRecord, SourceRecord
 from avatars.workspace import FrameFile, PhotoFile
 
 __all__ = ["Upload", "check_source", "counted", "decode_source", "decoding_limits"]
@@ -48,7 +49,7 @@ class Upload:
     "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
     side_px: int = MAX_SIDE_PX
     "longer side of the avatar's picture at most: what a live picture costs grows with its square"
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: SourceRecord = field(default_factory=SourceRecord)
     "kept in the manifest: file name, consent, licence"
 
 
@@ -68,7 +69,7 @@ def decoding_limits(path: Path) -> Limits:
     return IMPORTING if is_import(path) else DECODING
 
 
-def decode_source(emit: Emit, upload: Upload, output: Path) -> dict[str, Any]:
+def decode_source(emit: Emit, upload: Upload, output: Path) -> DecodedRecord:
     """Write the pictures of an upload into `output`: a PhotoFile or a FrameFile.
 
     Emits how much of it is done, 0 to 1. Returns what is known of it: kind, frames, and the source facts.
@@ -88,18 +89,9 @@ def counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iter
         yield jpeg
 
 
-def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, Any]:
+def _read_media(upload: Upload, output: Path, progress: Progress) -> DecodedRecord:
     info = probe(upload.path)
-    facts: dict[str, Any] = {
-        "kind": "still" if info.kind == "photo" else "clip",
-        "source": {
-            "format": info.format,
-            "width": info.width,
-            "height": info.height,
-            "duration_s": info.duration_s,
-            "fps": info.fps,
-        },
-    }
+    frames = 1
     if info.kind == "photo":
         photo = _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing)
         closed = None if upload.closed_eyes is None else read_photo(upload.closed_eyes, PHOTO_SIDE_PX)
@@ -107,8 +99,15 @@ def _read_media(upload: Upload, output: Path, progress: Progress) -> dict[str, A
     else:
         expected = (info.duration_s or 10.0) * FPS
         jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))
-        facts["frames"] = FrameFile(output).write(counted(jpegs, expected, progress))
-    return facts
+        frames = FrameFile(output).write(counted(jpegs, expected, progress))
+    source: SourceRecord = {
+        "format": info.format,
+        "width": info.width,
+        "height": info.height,
+        "duration_s": info.duration_s,
+        "fps": info.fps,
+    }
+    return {"kind": "still" if info.kind == "photo" else "clip", "frames": frames, "source": source}
 
 
 def _framed(rgb: ImageArray, framing: Sequence[float] | None) -> ImageArray:

@@ -13,15 +13,16 @@ Names of files are known here and in `workspace` only. They stay: a preparation 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from avatars.real_mouths import NOT_LOOKED_AT, RealMouths
+from avatars.records import Agreement, FaceReportRecord, SourceRecord
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile, read_json, write_json
 
 __all__ = [
@@ -73,7 +74,7 @@ class Source:
     "still or clip"
     side_px: int
     "longer side of the avatar's picture at most"
-    facts: Mapping[str, Any]
+    facts: SourceRecord
     "where it came from, as the manifest keeps it"
     frame_count: int
     "of a clip; 1 of a still"
@@ -85,8 +86,8 @@ class Source:
     @property
     def crops_of(self) -> str | None:
         """The lip-sync backend whose crops a foreign avatar's boxes are; None where there are none."""
-        backend: str | None = self.facts.get("imported", {}).get("crops_of")
-        return backend
+        imported = self.facts.get("imported")
+        return None if imported is None else imported.get("crops_of")
 
     def save(self, directory: Path) -> None:
         """All but the pictures, which are there already."""
@@ -139,13 +140,13 @@ class ClipFace:
 class Found:
     """What was seen in an upload, whether it can be used or not."""
 
-    report: Mapping[str, Any]
+    report: FaceReportRecord
     "FaceReport.to_json()"
     strip: tuple[bytes, ...]
     "JPEGs of the report's strip, in its order"
     face: StillFace | ClipFace | None
     "None for a photo without a face that can be used"
-    agreement: Mapping[str, Any] | None
+    agreement: Agreement | None
     "how well the boxes of a foreign avatar and ours agree; None for any other upload"
 
     def save(self, directory: Path) -> None:
@@ -167,7 +168,7 @@ class Found:
     def load(cls, work: Path) -> Found:
         """Raises AvatarError: damaged."""
         directory = work / FIND_FACES
-        report = read_json(directory / _REPORT)
+        report: FaceReportRecord = read_json(directory / _REPORT)
         compared = (directory / _AGREEMENT).exists()
         return cls(
             report=report,

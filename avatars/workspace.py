@@ -55,12 +55,12 @@ def _sync_all(directory: Path) -> None:
             os.close(descriptor)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises AvatarError: damaged."""
+def read_json(path: Path) -> Any:
+    """An object, of which the caller knows who wrote it. Raises AvatarError: damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -16,7 +16,7 @@ TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_config(
-    path: Path, remedy: str = "Check that the file is the one that came with the weights.", **expected: Any
+    path: Path, remedy: str = "Check that the file is the one that came with the weights.", **expected: object
 ) -> dict[str, Any]:
     """The settings in a config file; `expected` are those that must have just these values, else `remedy` is named.
 

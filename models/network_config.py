@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from diffusers.models.modeling_utils import ModelMixin
 
@@ -15,7 +15,7 @@ __all__ = ["network_from_config"]
 Network = TypeVar("Network", bound=ModelMixin)
 
 
-def network_from_config(kind: type[Network], settings: Mapping[str, Any], source: Path) -> Network:
+def network_from_config(kind: type[Network], settings: Mapping[str, object], source: Path) -> Network:
     """A network with fresh weights. Names that begin with an underscore (versions, classes) do not count.
 
     Raises WrongArchitecture: `settings`, read from `source`, describe no network of that kind.

@@ -11,9 +11,9 @@ import pickle
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -57,13 +57,13 @@ class StandIn:
             self.__dict__.update({name: value for name, value in state.items() if isinstance(name, str)})
 
 
-def load_without_classes(path: Path, *, mmap: bool) -> Any:
+def load_without_classes(path: Path, *, mmap: bool) -> object:
     """What torch.load() gives of a file, with a StandIn for every object of a class that torch does not know.
 
     Nothing of the file is ever called. Raises pickle.UnpicklingError for names that no network has, such as os.system
     (`refused_name` tells which), and whatever torch raises for bytes that are no weights.
     """
-    allowed: dict[str, tuple[Any, str]] = {}
+    allowed: dict[str, tuple[Callable[..., object], str]] = {}
     while True:
         with _allowing, torch.serialization.safe_globals(list(allowed.values())):
             try:
@@ -126,7 +126,7 @@ def _tensors(network: StandIn, source: Path) -> Iterator[tuple[str, Tensor]]:
         waiting += [(f"{prefix}{name}.", inner) for name, inner in below if isinstance(inner, StandIn)]
 
 
-def _part(layer: StandIn, name: str) -> dict[str, Any]:
+def _part(layer: StandIn, name: str) -> dict[str, object]:
     """One of the dicts that torch's layers keep; a set becomes a dict of its members."""
     part = vars(layer).get(name)
     if isinstance(part, set):

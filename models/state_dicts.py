@@ -13,7 +13,7 @@ import pickletools
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -62,7 +62,7 @@ _FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16
 """What may be cast to another float type. Narrower numbers mean nothing without the scales that belong to them."""
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, object]:
     """The dict that a .pth/.pt/.bin/.safetensors file holds, as it is: weights, and whatever was saved beside them.
 
     Of a network that was saved whole, its weights. Objects of classes that torch does not know are StandIns.
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise WeightsMissing(f"The weights file {path} cannot be read: {error.strerror}.") from error
     try:
         if path.suffix == ".safetensors":
-            content: Any = load_file(path)
+            content: object = load_file(path)
         else:
             content = load_without_classes(path, mmap=mappable)
     except _UNREADABLE as error:
@@ -171,8 +171,12 @@ class _WithoutMemory(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         if func is torch.empty:
             kwargs = {**kwargs, "device": "meta"}

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -144,13 +143,13 @@ def load_whisper_encoder(path: Path) -> WhisperEncoder:
     return load_network(lambda: WhisperEncoder(sizes), state, weights)
 
 
-def _heads(dimensions: Any, key: str, vocabulary_key: str, source: Path) -> int:
+def _heads(dimensions: object, key: str, vocabulary_key: str, source: Path) -> int:
     """The one size that the shapes of weights do not show, of a network that heard many languages.
 
     Raises WrongArchitecture.
     """
     heads = dimensions.get(key) if isinstance(dimensions, Mapping) else None
-    if not isinstance(heads, int) or heads < 1:
+    if not isinstance(dimensions, Mapping) or not isinstance(heads, int) or heads < 1:
         raise WrongArchitecture(f"{source} does not say how many heads Whisper's encoder has ({key}).", _NEEDED)
     if dimensions.get(vocabulary_key) == _ENGLISH_VOCABULARY:
         raise WrongArchitecture(f"{source} is of an English-only Whisper, such as tiny.en.", _NEEDED)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.types import SAMPLES_PER_PICTURE, AudioChunk, FloatArray
+
+if TYPE_CHECKING:
+    from soxr import ResampleStream
 
 __all__ = [
     "FADE_MS",
@@ -94,7 +97,7 @@ class StreamResampler:
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self.from_hz, self.to_hz = from_hz, to_hz
-        self._stream: Any = None
+        self._stream: ResampleStream | None = None
         if from_hz != to_hz:
             import soxr
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import av
 import cv2
@@ -187,7 +187,7 @@ def _write_errors_explained() -> Iterator[None]:
         ) from error
 
 
-async def _in_thread(function: Callable[..., R], *arguments: Any) -> R:
+async def _in_thread(function: Callable[..., R], *arguments: object) -> R:
     """As asyncio.to_thread(), but it ends no sooner than the thread, even if cancelled: FFmpeg's files must not be
     closed while they are worked on.
     """

@@ -67,12 +67,12 @@ class _Work:
     deadline_s: float
     order: int
     future: asyncio.Future[Any] = field(compare=False)
-    call: Callable[[], Any] | None = field(compare=False, default=None)
+    call: Callable[[], object] | None = field(compare=False, default=None)
     backend: LipSync | None = field(compare=False, default=None)
     request: LipSyncRequest | None = field(compare=False, default=None)
 
 
-_Result = tuple[_Work, Any, BaseException | None]
+_Result = tuple[_Work, object, BaseException | None]
 
 
 class DeviceWorker:

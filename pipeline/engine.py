@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Any
 
 from avatars.bundle import AvatarBundle
 from avatars.persona import read_persona
@@ -74,7 +73,7 @@ class Engine:
         self._finish = finish or Finish()
         self._measure = measure
         self._limits = limits or Limits()
-        self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[Any]] = OrderedDict()
+        self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[object]] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
@@ -252,7 +251,7 @@ class Engine:
 
     async def _lipsync_state(
         self, lipsync: LipSync, bundle: AvatarBundle, made_from: Hashable, device: DeviceWorker
-    ) -> Any:
+    ) -> object:
         key = (lipsync, bundle, made_from)
         if key not in self._states:
             self._states[key] = asyncio.create_task(device.call(lambda: lipsync.prepare(bundle)))

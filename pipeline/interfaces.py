@@ -8,7 +8,7 @@ does the slow part (blocking; called in a thread, once, before the first use).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from avatars.bundle import AvatarBundle
 from pipeline.transports.stats import TransportStats
@@ -147,7 +147,7 @@ class LipSync(Protocol):
         """
         ...
 
-    def prepare(self, bundle: AvatarBundle) -> Any:
+    def prepare(self, bundle: AvatarBundle) -> object:
         """Whatever infer() needs of that avatar; kept by the engine, shared by its sessions.
 
         Raises AvatarNotPrepared, NetworkMissing, BundleError, BackendUnavailable (an avatar's own network is damaged).

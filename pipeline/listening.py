@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from models.errors import VivavoceError
 from pipeline.clock import Clock
@@ -145,7 +145,7 @@ class Listening:
         """All that was being said has ended, whatever the reason."""
         self._barge_in.stopped()
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, object]:
         """A snapshot for people and tests."""
         return self._ears.stats() if self._ears else {"mode": "off"}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -64,7 +63,7 @@ class Sample:
     device: DeviceWorker
     extractor: FeatureExtractor
     lipsync: LipSync
-    state: Any
+    state: object
     bundle: AvatarBundle
     now_s: Callable[[], float]
 

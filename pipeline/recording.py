@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from avatars.sound import READING, SpeechFacts, speech_facts, speech_pieces
 from pipeline.audio import SPEECH_DBFS, raised
 from pipeline.errors import RenderError
 from pipeline.types import AudioChunk, NoticeEvent
+
+Item = TypeVar("Item")
+R = TypeVar("R")
 
 __all__ = ["Recording", "open_recording"]
 
@@ -77,7 +80,7 @@ async def open_recording(
     return Recording(path, SpeechFacts(**work.result))
 
 
-async def _next(work: Confined, items: Iterator[Any]) -> Any:
+async def _next(work: Confined[R], items: Iterator[Item]) -> Item | None:
     """The next item, or None at the end. Cancelled, it ends the process rather than waiting for it."""
     try:
         return await asyncio.to_thread(next, items, None)

@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from avatars.bundle import AvatarBundle
 from pipeline.channel import Channel
@@ -292,7 +291,7 @@ class Session:
         """Bring the metrics up to date with what this session lost and sent."""
         self._losses.count(self.playout, self._transport)
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, object]:
         """A snapshot for people and tests."""
         playout = self.playout
         return {

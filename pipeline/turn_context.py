@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
 
 from avatars.bundle import AvatarBundle
 from avatars.persona import Persona
@@ -57,7 +56,7 @@ class TurnContext:
     voice: str | None
     extractor: FeatureExtractor
     lipsync: LipSync
-    lipsync_state: Any
+    lipsync_state: object
     bundle: AvatarBundle
     device: DeviceWorker
     executor: Executor

@@ -54,7 +54,7 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
-def _split(value: Any) -> Any:
+def _split(value: object) -> object:
     """Let a list be written as one string: `a, b c`."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
@@ -86,7 +86,7 @@ def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(parse_host_pattern(text) for text in texts)
 
 
-def _fields(value: Any) -> Any:
+def _fields(value: object) -> object:
     """Let a table be written as one string of JSON, on the command line and in the environment."""
     if not isinstance(value, str):
         return value
@@ -101,7 +101,7 @@ def _fields(value: Any) -> Any:
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Fields = Annotated[dict[str, Any], NoDecode, BeforeValidator(_fields)]
+Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[Urls, AfterValidator(_origins)]
 Hosts = Annotated[Urls, AfterValidator(_hosts)]
@@ -389,13 +389,13 @@ class Settings(BaseSettings):
         )
 
 
-def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, Any]:
+def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, object]:
     """What the place we run in says: the weakest source, above the defaults only.
 
     turn: whether a TURN server is set. A Space lets no UDP in: without TURN its viewers would wait for a fallback
     each time.
     """
-    values: dict[str, Any] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
+    values: dict[str, object] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
     if "SPACE_ID" in environ:
         values |= {
             "host": "0.0.0.0",  # noqa: S104 - a Space lets only its proxy in
@@ -414,7 +414,7 @@ def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = Fa
     return values
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, object]:
     """Values of a settings file, {} if there is none.
 
     Raises SettingsError: unreadable, no TOML, unknown names.
@@ -476,7 +476,7 @@ def _setting_of(variable: str) -> str:
     return variable.removeprefix(PREFIX).lower()
 
 
-def _origin(name: str, command_line: Mapping[str, Any]) -> str:
+def _origin(name: str, command_line: Mapping[str, object]) -> str:
     """Where a value that failed came from, as a person would look for it."""
     if name in command_line:
         return f"The option --{option_name(name)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from avatars.face_formats import FACE_FORMATS
+from avatars.records import Agreement, ImportRecord, SourceRecord
 from avatars.stages import Source
 
 __all__ = [
@@ -24,7 +25,7 @@ AGREES: Final = 0.5
 "overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"
 
 
-def compare_with_foreign(source: Source, landmarks: FloatArray, usable: Sequence[bool]) -> dict[str, Any] | None:
+def compare_with_foreign(source: Source, landmarks: FloatArray, usable: Sequence[bool]) -> Agreement | None:
     """How far the project's boxes overlap with the faces found, and in how many pictures; None for what is no import.
 
     Boxes that are a network's crops are compared with the crops that we would cut for it.
@@ -57,18 +58,23 @@ def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
 
 
 def source_with_agreement(
-    facts: Mapping[str, Any], agreement: Mapping[str, Any] | None, *, crops_kept: bool, masks_kept: bool
-) -> dict[str, Any]:
+    facts: SourceRecord, agreement: Agreement | None, *, crops_kept: bool, masks_kept: bool
+) -> SourceRecord:
     """Source facts as the manifest keeps them: of an import, with what compare_with_foreign() has found, and
     whether the project's crops and masks are kept.
     """
     if agreement is None:
-        return dict(facts)
-    kept = {"crops_kept": crops_kept, "masks_kept": masks_kept}
-    return {**facts, "imported": {**facts["imported"], **agreement, **kept}}
+        return facts
+    imported: ImportRecord = {
+        **facts["imported"],
+        **agreement,
+        "crops_kept": crops_kept,
+        "masks_kept": masks_kept,
+    }
+    return {**facts, "imported": imported}
 
 
-def import_words(imported: Mapping[str, Any]) -> list[str]:
+def import_words(imported: ImportRecord) -> list[str]:
     """The same for a person, in English."""
     project, pictures = imported["from"], imported["pictures"]
     words = [f"Imported from {project}: {pictures} pictures."]

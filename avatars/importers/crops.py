@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from avatars.face_crops import RANGES, CropParameters
 from avatars.face_formats import crop_parameters, face_boxes, face_format
 from avatars.importers.account import AGREES
 from avatars.stages import Found, Loop, Source
+from models.arrays import AnyArray
 
 __all__ = ["GivenMasks", "boxes_of", "given_boxes", "given_masks", "kept_crops", "parameters_for", "whole_boxes"]
 
@@ -54,7 +55,7 @@ class GivenMasks:
         return np.asarray(mask, np.uint8)
 
 
-def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, npt.NDArray[Any]]:
+def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, AnyArray]:
     """The tensors of such boxes and masks for the bundle; none where they are not certain to fit.
 
     A clip's pictures are the project's own, each once, so those that are used have its boxes. A still's are made here,
@@ -71,7 +72,7 @@ def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, npt.NDArra
     boxes = whole_boxes(seen, (loop.width, loop.height))
     if not _are_boxes(boxes):
         return {}
-    tensors: dict[str, npt.NDArray[Any]] = {BOXES.format(backend): boxes}
+    tensors: dict[str, AnyArray] = {BOXES.format(backend): boxes}
     masks = source.foreign.masks(first, stop)
     if masks is not None:
         tensors[MASKS.format(backend)] = np.concatenate(masks)
@@ -84,7 +85,7 @@ def whole_boxes(boxes: FloatArray, size: tuple[int, int]) -> IntArray:
     return np.clip(np.rint(boxes), 0, np.tile(size, 2)).astype(np.int32)
 
 
-def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, Any]) -> CropParameters:
+def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, object]) -> CropParameters:
     """The backend's parameters with what a person chose; where nothing was chosen, as the avatar's owner had them.
 
     Raises ValueError, UnknownParameter.
@@ -92,13 +93,13 @@ def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, Any]
     return crop_parameters(backend, {**_own(bundle, backend), **chosen})
 
 
-def _own(bundle: AvatarBundle, backend: str) -> dict[str, Any]:
+def _own(bundle: AvatarBundle, backend: str) -> dict[str, object]:
     """What the owner of an imported avatar had chosen."""
-    imported = bundle.manifest.get("source", {}).get("imported", {})
-    shift = imported.get("noted", {}).get("bbox_shift")
+    imported = bundle.manifest["source"].get("imported")
+    shift = None if imported is None else imported.get("noted", {}).get("bbox_shift")
     low, high = RANGES["bbox_shift"]
     usable = isinstance(shift, int) and not isinstance(shift, bool) and low <= shift <= high
-    return {"bbox_shift": shift} if usable and imported.get("crops_of") == backend else {}
+    return {"bbox_shift": shift} if usable and imported and imported.get("crops_of") == backend else {}
 
 
 def boxes_of(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> IntArray:

@@ -20,6 +20,7 @@ from avatars.errors import BadImport
 from avatars.importers.folder import ForeignFolder
 from avatars.importers.safe_pickle import read_pickle, shown
 from avatars.media_limits import MAX_CLIP_PIXELS, MIN_SIDE_PX
+from models.arrays import AnyArray
 
 __all__ = [
     "COORDS",
@@ -99,7 +100,7 @@ class ForeignAvatar:
     raises BadImport where there is none that fits"""
     ignored: int = 0
     "further pictures that lie beside them and are none of the avatar's"
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     "what else the project has noted, fit for JSON"
     networks: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
     """lip-sync backend -> writes the network that was trained for this avatar to a new file, unless it is damaged or
@@ -180,9 +181,9 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | npt.NDArray[Any]:
+def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | AnyArray:
     """A pickled list, tuple or array of rows. Raises BadImport: missing, damaged, hostile, or no list."""
-    value: Sequence[Any] | npt.NDArray[Any] = read_pickle(folder.read(name, limit_bytes), name)
+    value: Sequence[Any] | AnyArray = read_pickle(folder.read(name, limit_bytes), name)
     listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
     if not listed or not len(value):
         raise BadImport(
@@ -211,7 +212,7 @@ def coords_in(folder: ForeignFolder) -> FloatArray:
     return coords
 
 
-def is_box(value: Any) -> bool:
+def is_box(value: object) -> bool:
     """Whether it is four numbers.
 
     Asked before numpy sees the value: a few bytes of a pickle may stand for lists without end.
@@ -267,7 +268,7 @@ def _pictures_mirrored(pictures: Pictures) -> bool:
     )
 
 
-def info_of(folder: ForeignFolder) -> dict[str, Any]:
+def info_of(folder: ForeignFolder) -> dict[str, object]:
     """What avator_info.json says of how the avatar was made; nothing if there is none. Paths are left out.
 
     Raises BadImport if it is damaged.
@@ -284,7 +285,7 @@ def info_of(folder: ForeignFolder) -> dict[str, Any]:
     return {name: _noted(value) for name, value in kept.items()}
 
 
-def _noted(value: Any) -> int | float | str:
+def _noted(value: object) -> int | float | str:
     """As it can be written and sent as JSON: NaN, infinite numbers and halves of characters cannot."""
     if isinstance(value, int | float) and abs(value) <= MAX_PX:
         return value

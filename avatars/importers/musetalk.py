@@ -34,6 +34,7 @@ from avatars.importers.foreign import (
     match,
     written_pictures,
 )
+from models.arrays import AnyArray
 
 __all__ = ["MASK_COORDS", "MuseTalkReader", "avatar_of"]
 
@@ -79,7 +80,7 @@ def avatar_of(folder: ForeignFolder, coords: FloatArray, pictures: Pictures, ign
     )
 
 
-def backend_of(info: Mapping[str, Any]) -> str:
+def backend_of(info: Mapping[str, object]) -> str:
     """The backend whose crops the boxes are; what notes no version is of today's tools, which make those of 1.5."""
     return (MUSETALK10 if info.get("version") == "v1" else MUSETALK15).name
 
@@ -104,7 +105,7 @@ def masks_of(folder: ForeignFolder, boxes: int, pictures: int) -> Callable[[int,
     return mask_of
 
 
-def _cut_to(box: Box, square: Sequence[Any] | npt.NDArray[Any], mask: npt.NDArray[np.uint8]) -> Mask:
+def _cut_to(box: Box, square: Sequence[Any] | AnyArray, mask: npt.NDArray[np.uint8]) -> Mask:
     """What of the mask (h, w, 3) of a square lies in the face box. Raises BadImport: they do not fit each other."""
     if is_box(square):
         left, top, right, bottom = (int(edge) for edge in square)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ def _pickled_pictures(folder: ForeignFolder) -> Pictures:
     return Pictures(len(frames), lambda index: _rgb(frames[index], index))
 
 
-def _rgb(bgr: Any, index: int) -> ImageArray:
+def _rgb(bgr: object, index: int) -> ImageArray:
     if not isinstance(bgr, np.ndarray) or bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3:
         raise BadImport(
             f"Entry {index} of {FRAMES} is no picture.", "Make the avatar again with OpenAvatarChat.", cause="damaged"

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ from avatars.importers.livetalking import UltralightReader, Wav2LipReader
 from avatars.importers.musetalk import MuseTalkReader
 from avatars.importers.openavatarchat import OpenAvatarChatReader
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
+from avatars.records import DecodedRecord, ImportRecord, SourceRecord
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile
 
 __all__ = ["check_import", "is_import", "open_foreign", "read_import"]
@@ -56,7 +57,7 @@ def open_foreign(path: Path) -> Iterator[ForeignAvatar]:
         yield _reader_of(folder).read(folder)
 
 
-def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> dict[str, Any]:
+def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> DecodedRecord:
     """Write the pictures as the `read_source` stage does (a PhotoFile or a FrameFile), the boxes and the networks.
 
     Returns what that stage notes of them: kind, frames, and the source facts.
@@ -73,12 +74,12 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         if max(width, height) <= MAX_SIDE_PX:  # masks are not scaled: their edges would be others
             _keep_masks(foreign, boxes, (width, height), kept)
         pictures = _fitted(used, (height, width), progress)
-        facts: dict[str, Any] = {"kind": "still" if used.count == 1 else "clip"}
+        frames = 1
         if used.count == 1:
             PhotoFile(output).write(next(pictures))
         else:
-            facts["frames"] = FrameFile(output).write(map(encode_jpeg, pictures))
-        imported = {
+            frames = FrameFile(output).write(map(encode_jpeg, pictures))
+        imported: ImportRecord = {
             "from": foreign.project,
             "pictures": foreign.pictures.count,
             "used": used.count,
@@ -89,7 +90,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
             "networks": sorted(foreign.networks),
             "noted": dict(foreign.facts),
         }
-    facts["source"] = {
+    source: SourceRecord = {
         "format": "folder" if path.is_dir() else "zip",
         "width": width,
         "height": height,
@@ -97,7 +98,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         "fps": None if used.count == 1 else float(FPS),
         "imported": imported,
     }
-    return facts
+    return {"kind": "still" if used.count == 1 else "clip", "frames": frames, "source": source}
 
 
 def _keep_masks(

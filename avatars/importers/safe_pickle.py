@@ -58,7 +58,7 @@ def read_pickle(data: bytes, name: str) -> Any:
         raise BadImport(f"{name} is damaged: {str(error)[:200]}.", "Copy the folder again.", cause="damaged") from error
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value out of a pickle, for a message: short, however much it refers to."""
     try:
         return reprlib.repr(value)[:80]
@@ -86,7 +86,7 @@ class _Reader(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self._name = name
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         maker = MAKERS.get((module, name))
         if maker is None:
             asked = f"{module[:80]}.{name[:80]}"
@@ -95,7 +95,7 @@ class _Reader(pickle.Unpickler):
             )
         return _Named(f"{module}.{name}", maker)
 
-    def persistent_load(self, pid: Any) -> NoReturn:
+    def persistent_load(self, pid: object) -> NoReturn:
         raise BadImport(f"{self._name} asks for an object outside of it.", REMEDY, cause="unsafe")
 
 
@@ -104,14 +104,14 @@ class _Named:
 
     __slots__ = ("_make", "_name")
 
-    def __init__(self, name: str, make: Callable[..., Any]) -> None:
+    def __init__(self, name: str, make: Callable[..., object]) -> None:
         self._name = name
         self._make = make
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         return self._make(*arguments)
 
-    def __setstate__(self, state: Any) -> NoReturn:
+    def __setstate__(self, state: object) -> NoReturn:
         raise ValueError(f"it tries to change {self._name}")
 
 
@@ -120,10 +120,10 @@ class _Dtype:
 
     __slots__ = ("plain",)
 
-    def __init__(self, code: Any, *_align_and_copy: Any) -> None:
+    def __init__(self, code: object, *_align_and_copy: object) -> None:
         if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
             raise ValueError(f"it holds an array of {shown(code)}, and only plain numbers are read")
-        self.plain: np.dtype[Any] = np.dtype(code)
+        self.plain: np.dtype[np.generic] = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
         _version, order, subtype, names, fields, *_sizes = state
@@ -137,15 +137,15 @@ class _Array:
 
     __slots__ = ("whole",)
 
-    def __init__(self, *_type_shape_and_code: Any) -> None:
-        self.whole: npt.NDArray[Any] | None = None
+    def __init__(self, *_type_shape_and_code: object) -> None:
+        self.whole: npt.NDArray[np.generic] | None = None
 
     def __setstate__(self, state: Any) -> None:
         _version, shape, dtype, by_columns, raw = state
         self.whole = _array(raw, dtype, shape, "F" if by_columns else "C")
 
 
-def _array(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> npt.NDArray[Any]:
+def _array(raw: object, dtype: object, shape: object, order: object, axes: object = None) -> npt.NDArray[np.generic]:
     """Numbers from their bytes. Axes other than C's and Fortran's ("K") come with their order."""
     sides = _whole_numbers(shape)
     kind = _plain_dtype(dtype)
@@ -157,18 +157,18 @@ def _array(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np
     return numbers.reshape(sides, order="F" if order == "F" else "C")
 
 
-def _scalar(dtype: Any, raw: Any) -> int | float | bool:
+def _scalar(dtype: object, raw: object) -> int | float | bool:
     value: int | float | bool = _array(raw, dtype, (), "C").item()
     return value
 
 
-def _plain_dtype(dtype: Any) -> np.dtype[Any]:
+def _plain_dtype(dtype: object) -> np.dtype[np.generic]:
     if not isinstance(dtype, _Dtype):
         raise ValueError("an array has no type")
     return dtype.plain
 
 
-def _whole_numbers(values: Any) -> tuple[int, ...]:
+def _whole_numbers(values: object) -> tuple[int, ...]:
     if not isinstance(values, Sequence) or len(values) > MAX_AXES:
         raise ValueError("an array has no shape")
     if not all(type(value) is int and 0 <= value <= MAX_AXIS for value in values):
@@ -176,28 +176,28 @@ def _whole_numbers(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
+def _encode(text: object, encoding: object) -> bytes:
     """How the protocols before the third write bytes."""
     if not isinstance(text, str) or encoding != "latin1":
         raise ValueError("bytes are not written as bytes")
     return text.encode("latin1")
 
 
-def _no_bytes(*arguments: Any) -> bytes:
+def _no_bytes(*arguments: object) -> bytes:
     """How the same protocols write that there are none."""
     if arguments:
         raise ValueError("bytes are not written as bytes")
     return b""
 
 
-def _type_only(*_arguments: Any) -> NoReturn:
+def _type_only(*_arguments: object) -> NoReturn:
     raise ValueError("it calls numpy.ndarray")
 
 
 MULTIARRAY: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
 NUMERIC: Final = ("numpy.core.numeric", "numpy._core.numeric")
 "before and since numpy 2"
-MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
+MAKERS: Final[dict[tuple[str, str], Callable[..., object]]] = {
     ("numpy", "ndarray"): _type_only,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
@@ -208,7 +208,7 @@ MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
 }
 
 
-def _plain(value: Any, name: str, depth: int, done: dict[int, Any]) -> Any:
+def _plain(value: object, name: str, depth: int, done: dict[int, object]) -> object:
     """The value with whole arrays in place of those in the making. `done` keeps what was met before, by identity."""
     if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
         return value
@@ -218,7 +218,7 @@ def _plain(value: Any, name: str, depth: int, done: dict[int, Any]) -> Any:
         raise BadImport(f"{name} has lists in lists, more than {DEEPEST} deep.", REMEDY, cause="unsafe")
     if isinstance(value, _Array) and value.whole is not None:
         return value.whole
-    result: Any
+    result: object
     if isinstance(value, list):
         result = [_plain(one, name, depth + 1, done) for one in value]
     elif isinstance(value, tuple):

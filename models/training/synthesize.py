@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import AnyArray
 from models.viseme_net import SAMPLE_RATE_HZ
 from models.visemes import TimedSound, viseme_labels
 
@@ -60,7 +61,7 @@ class Utterance:
     "viseme of each millisecond"
 
     @classmethod
-    def make(cls, samples: npt.NDArray[Any], rate_hz: int, sounds: list[tuple[str, float, float]]) -> Utterance:
+    def make(cls, samples: AnyArray, rate_hz: int, sounds: list[tuple[str, float, float]]) -> Utterance:
         """From samples at any rate and (ipa, start_s, end_s)."""
         import soxr
 
@@ -268,7 +269,7 @@ class _Corpus:
         print(f"{name}: +{made_ms / 60_000:.1f} min", flush=True)
 
     def save(self, path: Path) -> None:
-        arrays: dict[str, npt.NDArray[Any]] = {}
+        arrays: dict[str, AnyArray] = {}
         for name, utterances in self.sets.items():
             arrays[f"{name}.samples"] = np.concatenate([u.samples for u in utterances])
             arrays[f"{name}.labels"] = np.concatenate([u.labels for u in utterances])

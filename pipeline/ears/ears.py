@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -178,7 +178,7 @@ class Ears:
         if self._inbox_samples >= WINDOW_SAMPLES:
             self._arrived.set()
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, object]:
         """A snapshot for people and tests."""
         return {
             "mode": self._mode,

@@ -6,13 +6,16 @@ original asks for. It is checked by its SHA-256 and run by onnxruntime; none of 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pipeline.ears.packaged import PackagedFile, missing_packages, onnx_session
 from pipeline.errors import BackendUnavailable
 from pipeline.types import LISTEN_RATE_HZ, FloatArray
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 __all__ = ["SileroVad"]
 
@@ -34,7 +37,7 @@ class SileroVad:
         """Raises BackendUnavailable."""
         if missing := missing_packages("onnxruntime", NETWORK.package):
             raise BackendUnavailable(self.name, *missing)
-        self._session: Any = None
+        self._session: InferenceSession | None = None
 
     def load(self) -> None:
         """Raises BackendUnavailable: the file is damaged or another one."""
@@ -42,6 +45,7 @@ class SileroVad:
 
     def stream(self) -> SileroStream:
         """Call load() before."""
+        assert self._session is not None, "load() comes first"
         return SileroStream(self._session)
 
     async def aclose(self) -> None:
@@ -52,7 +56,7 @@ class SileroVad:
 class SileroStream:
     """What the network remembers of one microphone."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: InferenceSession) -> None:
         self._session = session
         self._rate_hz = np.array(LISTEN_RATE_HZ, np.int64)
         self._state: FloatArray = np.zeros((2, 1, 128), np.float32)

@@ -6,7 +6,7 @@ The network is Daily's smart-turn-v3.2 (BSD-2), a file of pipecat-ai. Its input 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from models.whisper_mel import log_mel_spectrogram
 from pipeline.ears.packaged import PackagedFile, missing_packages, onnx_session
 from pipeline.errors import BackendUnavailable
 from pipeline.types import LISTEN_RATE_HZ, FloatArray
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 __all__ = ["SmartTurn"]
 
@@ -35,7 +38,7 @@ class SmartTurn:
         """Raises BackendUnavailable."""
         if missing := missing_packages("onnxruntime", NETWORK.package):
             raise BackendUnavailable(self.name, *missing)
-        self._session: Any = None
+        self._session: InferenceSession | None = None
 
     def load(self) -> None:
         """Raises BackendUnavailable: the file is damaged or another one."""
@@ -43,6 +46,7 @@ class SmartTurn:
 
     def probability(self, samples: FloatArray) -> float:
         """Call load() before."""
+        assert self._session is not None, "load() comes first"
         heard = np.zeros(_HEARD_SAMPLES, np.float32)
         last = samples[-_HEARD_SAMPLES:]
         if len(last):

@@ -8,13 +8,13 @@ of the mouth, where a row of teeth ends in the dark.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatars.geometry import eye_rings
+from models.arrays import AnyArray
 from pipeline.lipsync.mouth_shape import JAW_DROP_IOD, smoothstep
 
 __all__ = ["MouthInterior", "MouthOpening", "MouthPalette"]
@@ -144,7 +144,7 @@ def _softness_px(frame: Image, face: Image) -> float:
     return float(min(np.percentile(1 / np.sqrt(ratio**2 - 1), 25), _LARGEST_SOFTNESS_PX))
 
 
-def _gradient(luma: npt.NDArray[Any]) -> Field:
+def _gradient(luma: AnyArray) -> Field:
     return np.asarray(np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)), np.float32)
 
 

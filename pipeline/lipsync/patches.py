@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts, damaged, parts_path
-from pipeline.types import FacePatch, ImageArray, LipSyncRequest
+from models.arrays import AnyArray
+from pipeline.types import FacePatch, FloatArray, ImageArray, LipSyncRequest
 
 __all__ = ["RowFormat", "file_stamp", "open_parts", "parts_stamp", "patches_of", "rows_of", "windows_of"]
 
@@ -52,12 +53,12 @@ def parts_stamp(bundle: AvatarBundle, backend: str, rows: RowFormat) -> tuple[in
     return file_stamp(parts_path(bundle, backend))
 
 
-def windows_of(requests: Sequence[LipSyncRequest]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def windows_of(requests: Sequence[LipSyncRequest]) -> FloatArray:
     """(n, ...) float32: the features of each request."""
     return np.stack([request.window.data for request in requests])
 
 
-def rows_of(requests: Sequence[LipSyncRequest], name: str) -> np.ndarray[Any, Any]:
+def rows_of(requests: Sequence[LipSyncRequest], name: str) -> AnyArray:
     """(n, ...): of each request's avatar (its state is BackendParts), what was prepared as `name` for its frame."""
     return np.stack([request.state.row(name, request.frame_index) for request in requests])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from avatars.bundle import AvatarBundle
 from avatars.geometry import CHIN_TIP, LOWER_LIP_INNER, LOWER_LIP_OUTER, UPPER_LIP_INNER, UPPER_LIP_OUTER
 from avatars.mouth_chart import POINTS, MouthChart, affine, opening_of, places, width_of
 from avatars.real_mouths import CHART_IOD, EXEMPLARS, SKIN
+from models.arrays import AnyArray
 from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_choice import MouthChoice, MouthPose, Share
 from pipeline.lipsync.mouth_shape import MouthShape, positions, smoothstep
@@ -247,7 +248,7 @@ class Steering:
         row = self._design(np.array([wanted.opening_iod]), np.array([wanted.width_iod]))
         return np.asarray((row @ self._shapes).reshape(-1, 2))
 
-    def _measured(self, parameters: npt.NDArray[np.floating[Any]]) -> MouthPose:
+    def _measured(self, parameters: npt.NDArray[np.floating]) -> MouthPose:
         """Of the mouth that is painted for these parameters."""
         posed = (self._generic.pose(parameters) - self._chart.origin) @ self._chart.flat.T
         gap = posed[positions(LOWER_LIP_INNER), 1] - posed[positions(UPPER_LIP_INNER), 1]
@@ -321,13 +322,13 @@ def _corners(margin: float) -> Array:
 
 
 def _laid(
-    image: npt.NDArray[Any],
+    image: AnyArray,
     cell_iod: tuple[float, float],
     to_box: Array,
     size: tuple[int, int],
     *,
     centred: bool = False,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     """An image over the chart as it lies in a box of `size` (w, h).
 
     cell_iod: distance of its pixels, across and down. centred: the first pixel's middle is half a cell inside the

@@ -8,7 +8,6 @@ of its own, so that the deformation bases are made once for the avatar and serve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -171,13 +170,14 @@ class SpeakingFace:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        upper_x, upper_y, lower_x, lower_y = cv2.split(flow)  # planes: numpy is slow on interleaved pairs
+        # Planes: numpy is slow on interleaved pairs.
+        upper_x, upper_y, lower_x, lower_y = (np.asarray(plane, np.float32) for plane in cv2.split(flow))
         return (
             self._blend(upper_x, lower_x, below_seam, self._columns),
             self._blend(upper_y, lower_y, below_seam, self._rows),
         )
 
-    def _blend(self, upper: Any, lower: Any, below_seam: Field, origin: Field) -> Field:
+    def _blend(self, upper: Field, lower: Field, below_seam: Field, origin: Field) -> Field:
         """Coordinates float32 (h, w) from the displacements of both layers; spends its first two arguments."""
         lower -= upper
         lower *= below_seam

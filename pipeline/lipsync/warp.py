@@ -8,7 +8,6 @@ another (where they shall be), and what a picture needs is the way back along th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +24,7 @@ from avatars.geometry import (
     UPPER_LIP_INNER,
     UPPER_LIP_OUTER,
 )
+from models.arrays import AnyArray
 from pipeline.lipsync.mouth_shape import positions, smoothstep
 
 __all__ = ["ChartGrid", "MouthWarp"]
@@ -125,10 +125,10 @@ class MouthWarp:
         return np.asarray(back + _sample(to_source, self._places + back), np.float32)
 
 
-def _sample(image: npt.NDArray[Any], places: Field) -> npt.NDArray[Any]:
+def _sample(image: AnyArray, places: Field) -> AnyArray:
     """The image at places float32 (h, w, 2), x and y in its pixels; bilinear, its rim goes on outside."""
     # OpenCV takes None for the second map when the first holds both coordinates; its stubs do not say so.
-    sampled: npt.NDArray[Any] = cv2.remap(  # type: ignore[call-overload]
+    sampled: AnyArray = cv2.remap(  # type: ignore[call-overload]
         image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return sampled

@@ -141,7 +141,7 @@ class OpenAILanguageModel:
             await client.close()
 
     async def _pieces(
-        self, reader: AnswerReader, conversation: Sequence[dict[str, Any]], *, calls: bool
+        self, reader: AnswerReader, conversation: Sequence[dict[str, object]], *, calls: bool
     ) -> AsyncGenerator[str, None]:
         """One answer. calls: the model may ask for calls of tools in it."""
         import httpx2 as httpx
@@ -195,7 +195,7 @@ class OpenAILanguageModel:
             raise failure
 
     @asynccontextmanager
-    async def _asking(self, conversation: Sequence[dict[str, Any]], calls: bool) -> AsyncIterator[httpx.Response]:
+    async def _asking(self, conversation: Sequence[dict[str, object]], calls: bool) -> AsyncIterator[httpx.Response]:
         """An answer whose body is still to be read."""
         if self._client is None:
             self.load()
@@ -224,7 +224,7 @@ class OpenAILanguageModel:
         self._first_model = names[0]
         return self._first_model
 
-    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, object]]:
         has_system = any(message.role == "system" for message in messages)
         system = [Message("system", self._system_prompt)] if self._system_prompt and not has_system else []
         return [{"role": message.role, "content": message.content} for message in [*system, *messages]]

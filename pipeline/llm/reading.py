@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from pipeline.errors import LanguageModelError
 from pipeline.llm.tokens import SaidWords
@@ -141,7 +140,7 @@ class AnswerReader:
             raise broken_off() from error
         yield from self._take_json(event)
 
-    def _take_json(self, event: Any) -> Iterator[str]:
+    def _take_json(self, event: object) -> Iterator[str]:
         name, self._event = self._event, ""
         if name == "error" and not isinstance(event, dict):
             event = {"error": event}
@@ -163,7 +162,7 @@ class AnswerReader:
         self.complete = self.complete or _is_last(event)
 
 
-def said_in(event: dict[str, Any], in_deltas: bool = False) -> str:
+def said_in(event: dict[str, object], in_deltas: bool = False) -> str:
     """The text of one event; empty for all that is no text. in_deltas: a whole message is not taken."""
     choice = _choice_of(event)
     if choice is None:
@@ -176,7 +175,7 @@ def said_in(event: dict[str, Any], in_deltas: bool = False) -> str:
     return _text_of(delta.get("content")) or _text_of(delta.get("refusal")) or _text_of(choice.get("text"))
 
 
-def _choice_of(event: dict[str, Any]) -> dict[str, Any] | None:
+def _choice_of(event: dict[str, object]) -> dict[str, object] | None:
     """The first of the alternative answers; others are not for us."""
     choices = event.get("choices")
     if not isinstance(choices, list):
@@ -184,7 +183,7 @@ def _choice_of(event: dict[str, Any]) -> dict[str, Any] | None:
     return next((c for c in choices if isinstance(c, dict) and c.get("index") in (None, 0, "0")), None)
 
 
-def _text_of(content: Any) -> str:
+def _text_of(content: object) -> str:
     """Content is a text, or a list of parts of which some are text."""
     if isinstance(content, str):
         return content
@@ -198,7 +197,7 @@ def _text_of(content: Any) -> str:
     return ""
 
 
-def _problem_in(event: dict[str, Any], name: str) -> str | None:
+def _problem_in(event: dict[str, object], name: str) -> str | None:
     """What a service says went wrong, for the log; None for an event that is no error."""
     choice = _dict(_choice_of(event))
     if error := event.get("error") or choice.get("error"):
@@ -211,7 +210,7 @@ def _problem_in(event: dict[str, Any], name: str) -> str | None:
     return "the reason given for the end is an error" if choice.get("finish_reason") == "error" else None
 
 
-def _is_last(event: dict[str, Any]) -> bool:
+def _is_last(event: dict[str, object]) -> bool:
     choice = _dict(_choice_of(event))
     is_whole = isinstance(choice.get("message"), dict) and "delta" not in choice  # not a stream, but all at once
     reason = choice.get("finish_reason")
@@ -226,7 +225,7 @@ def broken_off() -> LanguageModelError:
     return LanguageModelError("The language model broke off in the middle of its answer.", _AGAIN)
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def _dict(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 

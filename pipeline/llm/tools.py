@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from models.outside import imported
 from pipeline.errors import BackendUnavailable
@@ -36,14 +36,14 @@ MOST_ARGUMENT_CHARACTERS = 20_000
 class Tool:
     name: str
     description: str
-    schema: dict[str, Any]
+    schema: dict[str, object]
     "JSON schema of the arguments"
-    arguments: TypeAdapter[Any]
+    arguments: type[BaseModel]
     "checks them"
-    function: Callable[..., Any]
+    function: Callable[..., object]
 
     @property
-    def offer(self) -> dict[str, Any]:
+    def offer(self) -> dict[str, object]:
         """As OpenAI's interface takes it."""
         told = {"name": self.name, "description": self.description, "parameters": self.schema}
         return {"type": "function", "function": told}
@@ -54,7 +54,7 @@ class Tool:
         A function that is not async runs in a thread; one that takes too long there is left behind.
         """
         try:
-            given = dict(self.arguments.validate_json(arguments or "{}"))
+            given = dict(self.arguments.model_validate_json(arguments or "{}"))
         except ValidationError as error:
             return f"error: the arguments do not fit: {error.errors(include_url=False, include_input=False)}"
         try:
@@ -73,7 +73,7 @@ class Tool:
         return text[:MOST_RESULT_CHARACTERS]
 
 
-def tool_of(function: Callable[..., Any]) -> Tool:
+def tool_of(function: Callable[..., object]) -> Tool:
     """Raises TypeError: a parameter has no type, or one that JSON cannot give."""
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
@@ -85,8 +85,7 @@ def tool_of(function: Callable[..., Any]) -> Tool:
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (parameter.annotation, default)
     model = create_model(function.__name__, **fields)
-    adapter: TypeAdapter[Any] = TypeAdapter(model)
-    return Tool(function.__name__, inspect.getdoc(function) or "", adapter.json_schema(), adapter, function)
+    return Tool(function.__name__, inspect.getdoc(function) or "", model.model_json_schema(), model, function)
 
 
 def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
@@ -125,16 +124,16 @@ class ToolCalls:
                 if isinstance(piece, str):
                     call[name] = (known + piece if name == "arguments" else piece or known)[:MOST_ARGUMENT_CHARACTERS]
 
-    async def answered(self, tools: dict[str, Tool]) -> Sequence[dict[str, Any]]:
+    async def answered(self, tools: dict[str, Tool]) -> Sequence[dict[str, object]]:
         """The messages with which the model is asked again: what it asked for, and what came of each call."""
         calls = [{**call, "id": call["id"] or f"call_{index}"} for index, call in sorted(self._calls.items())]
         calls = [call for call in calls if call["name"]]
         results = await asyncio.gather(*(_result(tools.get(call["name"]), call["arguments"]) for call in calls))
-        asked = [
+        asked: list[dict[str, object]] = [
             {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
             for call in calls
         ]
-        told = [
+        told: list[dict[str, object]] = [
             {"role": "tool", "tool_call_id": call["id"], "content": result}
             for call, result in zip(calls, results, strict=True)
         ]

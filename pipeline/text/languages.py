@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 __all__ = [
     "LANGUAGE_NAMES",
@@ -286,7 +289,7 @@ def split_by_script(text: str, languages: Collection[str]) -> list[tuple[bool, s
 
 
 @lru_cache(maxsize=1)
-def load_languages() -> Any:
+def load_languages() -> LanguageIdentifier:
     """py3langid's model, loaded once (half a second), so that no sentence waits for it.
 
     Of the table of all its languages only the columns are kept that are asked for.

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from pipeline.text import detect_language, language_name, split_by_script
 from pipeline.tts.edge import EdgeSynthesizer
 from pipeline.tts.speed import speech_at, speeds_of
 from pipeline.types import AudioChunk
+
+Voice = TypeVar("Voice", bound=SpeechSynthesizer)
 
 __all__ = ["AutoSynthesizer"]
 
@@ -272,7 +274,7 @@ def _offline_voices() -> list[SpeechSynthesizer]:
     return [voice for voice in found if voice is not None]
 
 
-def _if_installed(backend: Callable[[], Any]) -> Any:
+def _if_installed(backend: Callable[[], Voice]) -> Voice | None:
     try:
         return backend()
     except BackendUnavailable as error:

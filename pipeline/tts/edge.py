@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.text import detect_language, load_languages
 from pipeline.types import AudioChunk, FloatArray
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.packet import Packet
 
 __all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
 
@@ -185,7 +189,7 @@ class Mp3Decoder:
         self._decode([*self._codec.parse(b""), None])
         return self._take()
 
-    def _decode(self, packets: list[Any]) -> None:
+    def _decode(self, packets: Sequence[Packet[AudioStream] | None]) -> None:
         from av.error import FFmpegError
 
         try:

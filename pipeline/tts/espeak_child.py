@@ -52,7 +52,7 @@ class Espeak:
 
     def __init__(self) -> None:
         """Raises OSError: the library does not load, or finds no voices."""
-        self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         options = INITIALIZE_PHONEME_EVENTS | INITIALIZE_PHONEME_IPA | INITIALIZE_DONT_EXIT
         data = espeakng_loader.get_data_path().encode()
         self._rate_hz = self._library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, options)

@@ -7,7 +7,7 @@ https://docs.fish.audio/api-reference. Both send a WAV file in pieces; a server 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice, WavDecoder
 
@@ -32,7 +32,7 @@ class FishSpeech(HttpVoice):
     "of S2: https://huggingface.co/fishaudio/s2-pro"
     languages_by_model: ClassVar[Mapping[str, frozenset[str]]] = {"s1": _S1, "s1-mini": _S1}
 
-    _streaming: ClassVar[Mapping[str, Any]] = {"streaming": True}
+    _streaming: ClassVar[Mapping[str, object]] = {"streaming": True}
     "what asks for sound before all of it is made; the hosted service always sends it so"
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
@@ -65,9 +65,9 @@ class FishAudio(FishSpeech):
     default_model = "s2.1-pro"
     needs_key = True
     speeds = (0.5, 2.0)
-    _streaming: ClassVar[Mapping[str, Any]] = {}
+    _streaming: ClassVar[Mapping[str, object]] = {}
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"prosody": {"speed": speed}}
 
     def _headers(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechErro
 from pipeline.text import detect_language, load_languages
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
 from pipeline.types import AudioChunk, FloatArray, Phoneme
+
+if TYPE_CHECKING:
+    from hibari import Hibari
 
 __all__ = ["HibariSynthesizer"]
 
@@ -65,7 +68,7 @@ class HibariSynthesizer:
         # sentence. Speakers take turns by the piece; who was interrupted leaves the queue without being worked for.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         self._loading = threading.Lock()
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, Hibari] = {}
         self._voices: tuple[str, ...] | None = None
 
     @property
@@ -108,7 +111,7 @@ class HibariSynthesizer:
     async def _in_turn(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _voice(self, name: str | None) -> Any:
+    def _voice(self, name: str | None) -> Hibari:
         """The loaded hibari.Hibari of a voice. Raises SpeechError."""
         name = name or self.voices[0]
         if name not in self.voices:
@@ -156,7 +159,7 @@ def _short_pieces(piece: str) -> Iterator[str]:
     yield piece
 
 
-def _giving_memory_back() -> Any:
+def _giving_memory_back() -> object:
     """onnxruntime's options of a run after which it returns what it took from the system."""
     import onnxruntime
 
@@ -165,7 +168,7 @@ def _giving_memory_back() -> Any:
     return options
 
 
-def _load(voice: str) -> Any:
+def _load(voice: str) -> Hibari:
     from hibari import Hibari
     from hibari.voices import voice_path
 

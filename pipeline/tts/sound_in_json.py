@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from pipeline.errors import SpeechError
 
@@ -43,7 +43,7 @@ class Lines:
         self._held.append(part)
 
 
-def json_object(line: bytes) -> dict[str, Any]:
+def json_object(line: bytes) -> dict[str, object]:
     """Raises SpeechError: it is none, such as a page."""
     try:
         found = json.loads(line)

@@ -22,15 +22,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import AnyArray
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.text import language_of_script, load_languages
 from pipeline.tts.mandarin_phonemes import symbols_of, timed_phonemes
 from pipeline.types import AudioChunk, FloatArray, Phoneme
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 __all__ = ["ZhttsSynthesizer"]
 
@@ -226,13 +229,13 @@ def _checked(path: Path, sha256: str) -> bytes:
     return content
 
 
-def _interpreter(model: bytes) -> Any:
+def _interpreter(model: bytes) -> Interpreter:
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(model_content=model, num_threads=1)
 
 
-def _run(network: Any, inputs: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+def _run(network: Interpreter, inputs: list[AnyArray]) -> list[AnyArray]:
     places = network.get_input_details()
     for place, value in zip(places, inputs, strict=True):
         network.resize_tensor_input(place["index"], value.shape)
@@ -243,7 +246,7 @@ def _run(network: Any, inputs: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]
     return [network.get_tensor(place["index"]) for place in network.get_output_details()]
 
 
-def _begin_anew(network: Any) -> None:
+def _begin_anew(network: Interpreter) -> None:
     """Have a network's random numbers begin at their seeds, so that a sentence always sounds the same.
 
     They do so when its memory is laid out anew, and that only happens when the shape of an input changes.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -47,7 +47,7 @@ ASK_AGAIN = {"Cache-Control": "no-cache"}
 
 class PartsRequest(BaseModel):
     backend: str = Field(description="the lip-sync backend that the avatar is prepared for")
-    parameters: dict[str, Any] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
+    parameters: dict[str, object] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
 
 
 class PersonaView(BaseModel):

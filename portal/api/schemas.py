@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -34,7 +33,7 @@ class ErrorView(BaseModel):
     message: str = Field(description="the cause")
     hint: str = Field(description="the remedy")
     cause: str = Field("", description="which of several things the code stands for; stable, may be empty")
-    report: dict[str, Any] | None = Field(None, description="the face report, when it was the face")
+    report: dict[str, object] | None = Field(None, description="the face report, when it was the face")
 
 
 class JobView(BaseModel):
@@ -47,7 +46,7 @@ class JobView(BaseModel):
     avatar: str = Field(description="id of the avatar being made or speaking")
     backend: str = Field(description="lip-sync backend that the avatar is prepared for; empty for other kinds")
     error: ErrorView | None
-    result: dict[str, Any] | None
+    result: dict[str, object] | None
     retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back and may turn out better")
     gone: str = Field(description="what keeps an ended job from being retried: avatar, upload, or empty")
     speaker: str = Field(description="of a clip: name of the avatar that speaks; empty for other kinds")
@@ -67,13 +66,13 @@ class AvatarView(BaseModel):
     poster: str | None = Field(description="URL of a still")
     preview: str | None = Field(description="URL of a short moving preview")
     test_clip: str | None = Field(description="URL of a few spoken words")
-    report: dict[str, Any] = Field(description="what was seen in each picture of the upload")
-    imported: dict[str, Any] | None = Field(description="of a peer's avatar: from whom, and how its boxes agree")
+    report: dict[str, object] = Field(description="what was seen in each picture of the upload")
+    imported: dict[str, object] | None = Field(description="of a peer's avatar: from whom, and how its boxes agree")
     face: tuple[float, float, float, float] | None = Field(
         description="x, y, width, height of the face in parts of the picture, to centre a small one on it"
     )
     report_pictures: list[str] = Field(description="URLs of the report's strip of pictures")
-    prepared: dict[str, dict[str, Any]] = Field(description="lip-sync backend -> what it was prepared with for it")
+    prepared: dict[str, dict[str, object]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
 
 
@@ -87,7 +86,7 @@ class BackendView(BaseModel):
     speeds: tuple[float, float] = Field(
         description="how slow and how fast its voices speak, in times as fast as by themselves; [1, 1]: at one speed"
     )
-    parameters: dict[str, Any] | None = Field(
+    parameters: dict[str, object] | None = Field(
         description="of a lip-sync backend for which avatars are prepared: those that make a difference, with defaults"
     )
     own_network: bool = Field(description="whether it needs a network that was trained for the avatar")
@@ -161,7 +160,7 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
     """`folder` of the avatar; `pictures` of its face report."""
     base = f"/api/avatars/{avatar.id}"
     # Pictures of an id may change (a preset made anew): the time keeps a browser from showing the old one.
-    stamp = f"?t={avatar.modified_s:.0f}"
+    stamp, imported = f"?t={avatar.modified_s:.0f}", avatar.source.get("imported")
     return AvatarView(
         id=avatar.id,
         name=avatar.name,
@@ -173,7 +172,7 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         preview=None if avatar.preview is None else f"{base}/preview.mp4{stamp}",
         test_clip=f"/api/clips/{test_clip.name}" if test_clip.is_file() else None,
         report=dict(avatar.report),
-        imported=avatar.source.get("imported"),
+        imported=imported if isinstance(imported, dict) else None,
         face=avatar.face,
         report_pictures=[f"{base}/report/{name}" for name in pictures],
         prepared=prepared_for(folder),
@@ -181,13 +180,13 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
     )
 
 
-def form_body(fields: type[BaseModel], *, file: str, needs_file: bool = True) -> dict[str, Any]:
+def form_body(fields: type[BaseModel], *, file: str, needs_file: bool = True) -> dict[str, object]:
     """What OpenAPI says of a request whose body the route reads itself: a form with `fields` and one file.
 
     needs_file False: the fields alone may be sent as JSON too.
     """
     schema = fields.model_json_schema()
-    content: dict[str, Any] = {} if needs_file else {"application/json": {"schema": schema}}
+    content: dict[str, object] = {} if needs_file else {"application/json": {"schema": schema}}
     upload = {"type": "string", "format": "binary"}
     form = {**schema, "properties": {**schema["properties"], file: upload}}
     form["required"] = [*schema.get("required", ()), file] if needs_file else ["avatar"]

@@ -120,7 +120,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag, dest=name, metavar=_metavar(name), default=argparse.SUPPRESS, help=text)
 
 
-def _shown(default: Any) -> str:
+def _shown(default: object) -> str:
     """A default as a person would write it; "" for none, which a description names where it matters."""
     if isinstance(default, bool):
         return "on" if default else "off"
@@ -228,7 +228,7 @@ def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, Any], settings: Settings) -> None:
+def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, object], settings: Settings) -> None:
     """What cannot be prepared is refused before anything is made."""
     from portal.intake.submissions import chosen_parameters
     from portal.making.avatar_parts import check_preparable, check_upload_preparable
@@ -240,7 +240,7 @@ def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, An
         check_preparable(settings, found, backend)
 
 
-def _prepare_for(backend: str, bundle: AvatarBundle, chosen: Mapping[str, Any], settings: Settings) -> None:
+def _prepare_for(backend: str, bundle: AvatarBundle, chosen: Mapping[str, object], settings: Settings) -> None:
     from portal.making.avatar_parts import prepare_for_backend
 
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as work:
@@ -251,7 +251,7 @@ def _prepare_for(backend: str, bundle: AvatarBundle, chosen: Mapping[str, Any], 
         print(notice.message, notice.hint)
 
 
-def _crop_parameters(parsed: argparse.Namespace) -> dict[str, Any]:
+def _crop_parameters(parsed: argparse.Namespace) -> dict[str, object]:
     given = {name: getattr(parsed, name) for name in ("bbox_shift", "extra_margin", "parsing_mode")}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -51,7 +50,7 @@ def told(error: VivavoceError, headers: Mapping[str, str] | None = None) -> JSON
 class ErrorRoute(APIRoute):
     """A route whose errors answer as JSON. Give it to an APIRouter as `route_class`."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:

@@ -139,7 +139,7 @@ class _SoundRequests(h11.Connection):
     _chunks = 0
     _bytes = 0
 
-    def next_event(self) -> Any:
+    def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
         if self.their_state is h11.IDLE:
             _measure_head(self.trailing_data[0])
         event = super().next_event()

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.responses import Response as HttpResponse
 from starlette.types import Scope
@@ -19,6 +19,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.datastructures import Headers
 from websockets.frames import Frame
 from websockets.http11 import Request, Response
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent
 
 __all__ = ["PING_EVERY_S", "PONG_WITHIN_S", "PromptWebSocket", "abort_of"]
 
@@ -69,7 +72,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         self._pieces.extend(data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
         self.transport.pause_reading()
 
-    async def receive(self) -> Any:
+    async def receive(self) -> ASGIReceiveEvent:
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             self.read_paused = False
@@ -94,7 +97,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
             return
         super().handle_connect(event)
         if self.response.status_code == 101:  # the application has its scope by reference, and starts a turn later
-            cast(dict[str, Any], self.scope["extensions"])[ABORT] = {"abort": self.transport.abort}
+            cast(dict[str, object], self.scope["extensions"])[ABORT] = {"abort": self.transport.abort}
 
     def handle_ping(self) -> None:
         if self._may_have_a_frame():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avatars.bundle import AvatarBundle
 from avatars.confined import LONG_LOOK, TOOK_TOO_LONG, Limits
@@ -147,7 +147,7 @@ def submit_parts(
     *,
     avatar: str,
     backend: str,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, object],
     join: bool = False,
     asker: str = "",
 ) -> Job:
@@ -173,7 +173,7 @@ def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *,
 
 
 def chosen_parameters(
-    backend: str, parameters: Mapping[str, Any], bundle: AvatarBundle | None = None
+    backend: str, parameters: Mapping[str, object], bundle: AvatarBundle | None = None
 ) -> CropParameters:
     """The backend's parameters of boxes and masks, with what a person chose; of an avatar that there is, else as its
     owner had them.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from avatars.disk import disk_full_explained
 from portal.errors import JobNotFound
-from portal.jobs.records import KINDS, Job, JobFailure, JobOrder, Joins
+from portal.jobs.records import KINDS, Job, JobFailure, JobInputs, JobOrder, Joins
 from portal.jobs.store import TakenJob
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class DbosStore:
                 self._watch = sqlite3.connect(path, timeout=30, check_same_thread=False)
             return self._connection
 
-    def _note(self, job_id: str, attributes: dict[str, Any]) -> None:
+    def _note(self, job_id: str, attributes: dict[str, object]) -> None:
         self._client.update_workflow_attributes(job_id, attributes, merge=True)
 
 
@@ -176,7 +176,7 @@ class DbosSource:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
-    def serve(self, kinds: Mapping[str, Callable[[TakenJob], Any]]) -> None:
+    def serve(self, kinds: Mapping[str, Callable[[TakenJob], object]]) -> None:
         from dbos import DBOS
 
         logging.getLogger("dbos").addFilter(_is_news)
@@ -199,13 +199,13 @@ class DbosSource:
             DBOS.register_queue(kind, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
 
 
-def _workflow_of(perform: Callable[[TakenJob], Any]) -> Callable[[dict[str, Any]], Any]:
+def _workflow_of(perform: Callable[[TakenJob], object]) -> Callable[[JobInputs], object]:
     from dbos import DBOS
 
-    def once(name: str, step: Callable[[], Any]) -> Any:
+    def once(name: str, step: Callable[[], object]) -> object:
         return DBOS.run_step({"name": name}, step)
 
-    def workflow(inputs: dict[str, Any]) -> Any:
+    def workflow(inputs: JobInputs) -> object:
         job_id = DBOS.workflow_id
         assert job_id is not None
         return perform(TakenJob(job_id, inputs, once))
@@ -213,7 +213,7 @@ def _workflow_of(perform: Callable[[TakenJob], Any]) -> Callable[[dict[str, Any]
     return workflow
 
 
-def _teach_subseconds(connection: Any, _record: Any) -> None:
+def _teach_subseconds(connection: object, _record: object) -> None:
     """Have a connection to SQLite older than 3.42 know unixepoch('subsec'), from which DBOS takes the time of a job.
 
     DBOS does so where Python is 3.12 or newer, and believes that SQLite is then as new. Python builds on a system's
@@ -263,8 +263,8 @@ def _options_of(job_id: str, order: JobOrder) -> EnqueueOptions:
     return options
 
 
-def _attributes_of(order: JobOrder) -> dict[str, Any]:
-    attributes: dict[str, Any] = {
+def _attributes_of(order: JobOrder) -> dict[str, object]:
+    attributes: dict[str, object] = {
         "name": order.name,
         "avatar": order.avatar,
         "upload": order.upload is not None,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import BadRequest
-from portal.jobs.records import CLIP, PARTS, PREPARE, JobOrder, Joins
+from portal.jobs.records import CLIP, PARTS, PREPARE, JobInputs, JobOrder, Joins
 from portal.names import clean_file_name, clean_name
 
 __all__ = [
@@ -51,13 +50,13 @@ def order_of_avatar(
             cause="consent",
         )
     shown_name, title = clean_file_name(file_name or upload.name, limit=120), title_of(name, file_name or upload.name)
-    inputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
+    inputs: JobInputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
     return JobOrder(PREPARE, title, avatar, inputs, upload=upload)
 
 
 def order_of_preset(preset: str, name: str) -> JobOrder:
     """The preparation of one of our own drawn characters. Urgent: without one there is nobody to talk to."""
-    inputs = {"avatar": preset, "name": name, "preset": preset}
+    inputs: JobInputs = {"avatar": preset, "name": name, "preset": preset}
     return JobOrder(PREPARE, name, preset, inputs, urgent=True, joins=Joins.ANY)
 
 
@@ -86,7 +85,7 @@ def order_of_clip(
             cause="clip_too_long",
         )
     title = clean_name(name) or clean_name(words) or "Clip"
-    inputs = {"avatar": avatar, "text": words or None, "voice": voice}
+    inputs: JobInputs = {"avatar": avatar, "text": words or None, "voice": voice}
     return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker)
 
 
@@ -97,17 +96,17 @@ def id_of_test_clip(avatar: str) -> str:
 
 def order_of_test_clip(avatar: str, name: str) -> JobOrder:
     """A few spoken words of an avatar called `name`."""
-    inputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
+    inputs: JobInputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
     return JobOrder(CLIP, f"{name}: {TEST_WORDS}", avatar, inputs, speaker=name, id=id_of_test_clip(avatar))
 
 
 def order_of_parts(
-    avatar: str, name: str, backend: str, parameters: Mapping[str, Any], *, join: bool = False
+    avatar: str, name: str, backend: str, parameters: Mapping[str, object], *, join: bool = False
 ) -> JobOrder:
     """The preparation of an avatar called `name` for a lip-sync backend; `parameters` as JSON.
 
     The last wish counts: such jobs run one after another, and each replaces what the one before has made. The same wish
     as the last one is that one's job while it is under way. With `join`, whatever is under way will do.
     """
-    inputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
+    inputs: JobInputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
     return JobOrder(PARTS, f"{name}: {backend}", avatar, inputs, joins=Joins.ANY if join else Joins.SAME)

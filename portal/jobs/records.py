@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 from portal.names import clip_file_name
 
@@ -36,6 +36,22 @@ class Joins(Enum):
     ANY = "any"
 
 
+class JobInputs(TypedDict, total=False):
+    """What the worker works with, as JSON; each kind of job has some of it, written by `orders.py`."""
+
+    avatar: Required[str]
+    name: str
+    "of the avatar"
+    file_name: str
+    consent: bool
+    framing: Sequence[float] | None
+    preset: str
+    text: str | None
+    voice: str | None
+    backend: str
+    parameters: Mapping[str, object]
+
+
 @dataclass(frozen=True, slots=True)
 class JobOrder:
     """A wish for a job, checked (`orders.py`)."""
@@ -46,7 +62,7 @@ class JobOrder:
     "what people see it called"
     avatar: str
     "id of the avatar to be made, or that speaks, or is prepared"
-    inputs: Mapping[str, Any]
+    inputs: JobInputs
     "JSON; what the worker works with"
     upload: Path | None = None
     "a file that becomes the job's own"
@@ -65,10 +81,9 @@ class JobOrder:
         return str(self.inputs.get("backend", ""))
 
     @property
-    def parameters(self) -> Mapping[str, Any]:
+    def parameters(self) -> Mapping[str, object]:
         """With which it is prepared."""
-        parameters: Mapping[str, Any] = self.inputs.get("parameters", {})
-        return parameters
+        return self.inputs.get("parameters", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +93,7 @@ class JobFailure:
     code: str
     message: str
     hint: str = ""
-    report: Mapping[str, Any] | None = None
+    report: Mapping[str, object] | None = None
     "the face report, when it was the face"
     cause: str = ""
     "which of several things the code stands for"
@@ -101,14 +116,14 @@ class Job:
     "id of the avatar being made or speaking"
     backend: str
     "lip-sync backend that the avatar is prepared for; empty for other kinds of job, as the parameters"
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     "with which it is prepared"
     speaker: str
     "name of the avatar that speaks, as it was when a clip was asked for; empty for other kinds of job"
     uploaded: bool
     "whether it works on a file somebody uploaded"
     error: JobFailure | None
-    result: Mapping[str, Any] | None
+    result: Mapping[str, object] | None
     created_at: float
     "seconds since the epoch, as the two below"
     started_at: float | None

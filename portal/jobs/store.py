@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from portal.jobs.records import Job, JobFailure, JobOrder
+from portal.jobs.records import Job, JobFailure, JobInputs, JobOrder
 
 __all__ = ["JobSource", "JobStore", "TakenJob"]
 
@@ -69,8 +69,8 @@ class TakenJob:
     """A job as a worker gets it."""
 
     id: str
-    inputs: Mapping[str, Any]
-    once: Callable[[str, Callable[[], Any]], Any]
+    inputs: JobInputs
+    once: Callable[[str, Callable[[], object]], object]
     """once(name, step): what step() gives, as JSON. If it has ended before, perhaps in a process that was killed since,
     it is not run again: what it gave is given again. An error that it raises ends the job as failed; if the error has
     `data`, it is kept (see records.JobFailure). If the job was cancelled meanwhile, once() raises, and what it raises
@@ -80,7 +80,7 @@ class TakenJob:
 class JobSource(Protocol):
     """Where a worker process gets its jobs from. One process per data folder asks for one, and has it to its end."""
 
-    def serve(self, kinds: Mapping[str, Callable[[TakenJob], Any]]) -> None:
+    def serve(self, kinds: Mapping[str, Callable[[TakenJob], object]]) -> None:
         """From now on have waiting jobs done in threads, one at a time of each kind; returns at once.
 
         What the callable gives is the result of the job. Jobs that a killed worker had in hand are taken up first, each

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
@@ -61,7 +61,7 @@ class Offer(_Body):
     "action clips as files on the server"
 
 
-def _small(extra: dict[str, Any]) -> dict[str, Any]:
+def _small(extra: dict[str, object]) -> dict[str, object]:
     """As it is. It is kept with each event that waits, and in memory may be thirty times as large as on the wire."""
     if len(json.dumps(extra)) > MOST_EXTRA_CHARACTERS:
         raise ValueError(f"has more than {MOST_EXTRA_CHARACTERS} characters as JSON")
@@ -73,7 +73,7 @@ class Human(_Body):
     text: str
     type: Literal["echo", "chat"]
     interrupt: bool = False
-    tts: Annotated[dict[str, Any], AfterValidator(_small)] | None = None
+    tts: Annotated[dict[str, object], AfterValidator(_small)] | None = None
     "sent along with the speech events"
 
 
@@ -92,7 +92,7 @@ class RecordWish(OfSession):
 class LiveTalkingRoute(APIRoute):
     """A route whose errors answer as LiveTalking's: HTTP 200, `code` -1 and a message."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:

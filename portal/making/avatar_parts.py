@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avatars.backend_parts import blindness_warning, prepare_parts, softness_warning
 from avatars.bundle import AvatarBundle
@@ -70,7 +70,7 @@ def prepare_for_backend(
     settings: Settings,
     bundle: AvatarBundle,
     backend: str,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, object],
     work: Path,
     progress: Callable[[float], None],
 ) -> list[NoticeEvent]:

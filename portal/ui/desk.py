@@ -7,8 +7,6 @@ of a job costs the server two milliseconds instead of a Gradio event.
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from portal.ui.markup import json_attribute
@@ -16,7 +14,7 @@ from portal.ui.markup import json_attribute
 __all__ = ["desk_element"]
 
 
-def desk_element(name: str, markup: str, **settings: Any) -> gr.HTML:
+def desk_element(name: str, markup: str, **settings: object) -> gr.HTML:
     """`<vivavoce-NAME>` around `markup`; its script gets `settings` as JSON."""
     given = json_attribute(settings)
     return gr.HTML(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import re
 from collections import OrderedDict
-from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -59,7 +58,7 @@ def mount_page(app: FastAPI, context: PageContext) -> None:
     gr.mount_gradio_app(carrier, page.blocks, path="/", **page.mount)
 
     @app.get("/choices.json", include_in_schema=False)
-    def choices() -> dict[str, Any]:
+    def choices() -> dict[str, object]:
         """What can be chosen in the Talk tab, looked up anew for each visitor."""
         return catalogue(context)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import gradio as gr
 
@@ -62,7 +61,7 @@ _HEADER = """
 @dataclass(frozen=True)
 class Page:
     blocks: gr.Blocks
-    mount: dict[str, Any] = field(default_factory=dict)
+    mount: dict[str, object] = field(default_factory=dict)
     "keywords for gr.mount_gradio_app"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from pipeline import registry
@@ -160,7 +158,7 @@ def build_talk_tab(_context: PageContext) -> gr.HTML:
     return gr.HTML(html_template=MARKUP, js_on_load=None, apply_default_css=False, elem_id="vv-talk")
 
 
-def catalogue(context: PageContext) -> dict[str, Any]:
+def catalogue(context: PageContext) -> dict[str, object]:
     """The choices of a session and the portal's own choice among them."""
     settings = context.settings
     options = backend_options(settings)
@@ -182,7 +180,7 @@ def catalogue(context: PageContext) -> dict[str, Any]:
     }
 
 
-def _entry(row: BackendRow, choice: BackendChoice) -> dict[str, Any]:
+def _entry(row: BackendRow, choice: BackendChoice) -> dict[str, object]:
     """Of what is lacking, the remedy: what it is good for is known by its name."""
     lacking = choice.lacking
     return {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from avatars.errors import FaceNotFound
 from avatars.importers.account import import_words
 from avatars.library import presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
+from avatars.records import SourceRecord
 from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
 from portal.intake.submissions import ensure_parts, submit_test_clip
@@ -52,7 +52,7 @@ def _upload_of(work: JobWork) -> Upload:
         if preset is None:
             raise JobFailed("avatar_not_found", f"There is no preset {wanted!r} any more.", "Delete this job.")
         return preset_upload(preset)
-    source = {"file": work.inputs["file_name"], "consent": work.inputs["consent"], "job": work.id}
+    source: SourceRecord = {"file": work.inputs["file_name"], "consent": work.inputs["consent"], "job": work.id}
     return Upload(
         path=work.upload,
         avatar_id=work.inputs["avatar"],
@@ -74,7 +74,7 @@ def _find_faces(work: JobWork) -> None:
     _keep_report(work)
 
 
-def _keep_report(work: JobWork) -> dict[str, Any]:
+def _keep_report(work: JobWork) -> dict[str, object]:
     report, pictures = report_strip(work.folder)
     FaceReports(work.settings.data_dir).keep(work.inputs["avatar"], pictures)
     return report
@@ -84,7 +84,7 @@ def _make_loop(work: JobWork) -> None:
     make_loop(work.folder, work.progress)
 
 
-def _write(work: JobWork) -> dict[str, Any]:
+def _write(work: JobWork) -> dict[str, object]:
     avatar = write(work.folder, work.library, work.progress)
     imported = work.library.open(avatar).manifest["source"].get("imported")
     return {"avatar": avatar} if imported is None else {"avatar": avatar, "notices": import_words(imported)}
@@ -99,7 +99,8 @@ def _go_on(work: JobWork, queue: JobQueue) -> None:
         return
     avatar, library = work.inputs["avatar"], work.library
     with _passed_over(avatar):
-        for backend in library.open(avatar).manifest["source"].get("imported", {}).get("networks", ()):
+        imported = library.open(avatar).manifest["source"].get("imported")
+        for backend in () if imported is None else imported.get("networks", ()):
             with _passed_over(avatar):
                 ensure_parts(library, queue, work.settings, avatar=avatar, backend=backend)
         submit_test_clip(queue, avatar, work.inputs["name"])
@@ -113,7 +114,7 @@ def _passed_over(avatar: str) -> Iterator[None]:
         logger.warning("something is not made of %s: %s", avatar, error)
 
 
-def _render(work: JobWork) -> dict[str, Any]:
+def _render(work: JobWork) -> dict[str, object]:
     """One step, as _prepare_parts, with which it begins where an avatar lacks what the lip-sync needs."""
     notices = render_clip(
         work.settings,
@@ -129,7 +130,7 @@ def _render(work: JobWork) -> dict[str, Any]:
     return {"clip": f"/api/clips/{work.id}.mp4", **_in_words(notices)}
 
 
-def _prepare_parts(work: JobWork) -> dict[str, Any]:
+def _prepare_parts(work: JobWork) -> dict[str, object]:
     """One step: finished batches lie in the job's folder, so a killed one goes on where it was."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
     notices = prepare_for_backend(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
 from avatars.errors import DiskFull
@@ -27,7 +27,7 @@ from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.jobs.opening import open_queue, open_source
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import JobFolders
+from portal.jobs.records import JobFolders, JobInputs
 from portal.jobs.store import TakenJob
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class JobFailed(Exception):
     """A step's failure. Its `data` is kept as JSON and becomes a JobFailure in the portal."""
 
     def __init__(
-        self, code: str, message: str, hint: str, report: Mapping[str, Any] | None = None, cause: str = ""
+        self, code: str, message: str, hint: str, report: Mapping[str, object] | None = None, cause: str = ""
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -78,7 +78,7 @@ class JobWork:
     """What a step is given."""
 
     id: str
-    inputs: Mapping[str, Any]
+    inputs: JobInputs
     settings: Settings
     folders: JobFolders
     library: AvatarLibrary
@@ -108,7 +108,7 @@ class Step:
     name: str
     weight: float
     "its share of the whole time"
-    run: Callable[[JobWork], Any]
+    run: Callable[[JobWork], object]
     "gives JSON; that of the last step is the result of the job"
 
 
@@ -208,7 +208,7 @@ class JobRunner:
         self._library = library
         self._occupation = occupation
 
-    def run(self, recipe: Recipe, job: TakenJob) -> Any:
+    def run(self, recipe: Recipe, job: TakenJob) -> object:
         """Do all steps of a job; gives what the last one gives. Its files are tidied up, however it ends.
 
         Raises JobFailed, JobCancelled.
@@ -217,7 +217,7 @@ class JobRunner:
         kept_when_cancelled = partial(self._queue.may_go_on, recipe.kind, job.inputs["avatar"])
         whole = sum(step.weight for step in recipe.steps)
         before = 0.0
-        result: Any = None
+        result: object = None
         with self._occupation.occupied(), _tidied(self._queue, job.id, kept_when_cancelled):
             # While this folder exists, the owner of this process knows that the job is in hand.
             folders.work(job.id).mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ class JobRunner:
         return result
 
 
-def _perform(step: Step, work: JobWork, report: _Reporter) -> Any:
+def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
     """Run one step; whatever goes wrong in it comes out as JobFailed."""
     try:
         report.begin()

@@ -1,0 +1,123 @@
+"""What is kept of an avatar as JSON, in its manifest and in the working directory of its preparation."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+__all__ = [
+    "Agreement",
+    "DecodedRecord",
+    "FaceReportRecord",
+    "ImportRecord",
+    "Manifest",
+    "MouthRecord",
+    "SourceRecord",
+    "StripRecord",
+]
+
+
+class StripRecord(TypedDict):
+    """A picture of the report's strip."""
+
+    file: str
+    frame: int
+    status: str
+    used: bool
+
+
+class FaceReportRecord(TypedDict):
+    """FaceReport, which says what each of these is. Reports of an older Vivavoce lack the last ones."""
+
+    frames: int
+    used: list[int]
+    "first, stop"
+    counts: dict[str, int]
+    runs: list[list[str | int]]
+    face_px: float
+    words: list[str]
+    strip: list[StripRecord]
+    rest_gap_iod: NotRequired[float]
+    concerns: NotRequired[list[str]]
+
+
+class Agreement(TypedDict):
+    """How well the boxes of a foreign avatar agree with the faces found."""
+
+    compared: int
+    "pictures"
+    median_iou: float | None
+
+
+ImportRecord = TypedDict(
+    "ImportRecord",
+    {
+        "from": str,
+        "pictures": int,
+        "used": int,
+        "doubled": bool,
+        "ignored": int,
+        "crops_of": str | None,
+        "faceless": int,
+        "networks": list[str],
+        "noted": dict[str, object],
+        "compared": NotRequired[int],
+        "median_iou": NotRequired[float | None],
+        "crops_kept": NotRequired[bool],
+        "masks_kept": NotRequired[bool],
+    },
+)
+"""Of a foreign avatar: who made it, what of it was used; once its faces were found, also how its boxes agree."""
+
+
+class SourceRecord(TypedDict, total=False):
+    """Where an avatar came from."""
+
+    file: str
+    consent: bool
+    job: str
+    preset: bool
+    licence: str
+    names: dict[str, str]
+    "of a preset: language -> name"
+    format: str
+    width: int
+    height: int
+    duration_s: float | None
+    fps: float | None
+    imported: ImportRecord
+    prepared: str
+    "ISO 8601, UTC"
+
+
+class DecodedRecord(TypedDict):
+    """What is known of an upload once it is decoded."""
+
+    kind: str
+    "still or clip"
+    frames: int
+    source: SourceRecord
+
+
+class MouthRecord(TypedDict, total=False):
+    """RealMouths.to_json()."""
+
+    version: int
+    drawn: str
+    why_not: str
+
+
+class Manifest(TypedDict):
+    """manifest.json of the present version."""
+
+    format: str
+    version: int
+    id: str
+    name: str
+    kind: str
+    fps: int
+    width: int
+    height: int
+    frames: int
+    source: SourceRecord
+    report: FaceReportRecord
+    mouth: NotRequired[MouthRecord]
