@@ -22,9 +22,10 @@ LANGUAGES: Final = frozenset(_CODES.split())
 _PROMPTS: Final = {"zh": "以下是普通话的句子。"}
 """For Chinese: without it Whisper writes traditional characters as often as simplified ones."""
 _NO_SPEECH: Final = 0.6
-_PERHAPS_NO_SPEECH: Final = 0.4
-"""Enough where it is not sure of its words either: so it was of the words that it wrote for a hum (-1.7, -1.1). Of four
-questions asked over the avatar's echo it was sure (-0.2 and more), and that somebody spoke (0.06 and less)."""
+_PERHAPS_NO_SPEECH: Final = 0.2
+"""Enough where it is not sure of its words either: so it was of the words that it wrote for hums and music (0.28 to
+0.49, and -1.1 to -1.9). Of eight questions asked over the avatar's echo it was sure (-0.27 and more), and that somebody
+spoke (0.08 and less)."""
 _UNSURE: Final = -1.0
 """Mean log probability of a word; Whisper's own limit, below which nothing with doubtful speech is believed."""
 _REPEATED: Final = 2.4

@@ -107,6 +107,8 @@ async def _part(portal: PortalProcess, page: Page, seconds: float) -> _Part:
         await page.wait_for_timeout(1000 * LOOK_S)
         resident_mb.append(portal.resident_mb())
     skews_ms = await page.evaluate("probe.skews()")
+    if not skews_ms:
+        raise RuntimeError("no answer was heard in a part of the conversation: give it more minutes")
     return _Part(statistics.median(skews_ms), statistics.mean(resident_mb))
 
 

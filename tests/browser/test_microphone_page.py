@@ -18,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 QUESTION = "What is the weather like in London today?"
 RATE_HZ = 48_000
+COUNTED = "one two three four five six seven eight nine ten"
 UNASKED_DEVICE = ("--use-fake-device-for-media-stream",)
 FAKE_DEVICE = (*UNASKED_DEVICE, "--use-fake-ui-for-media-stream")
 """With the question whether the page may use it answered."""
@@ -40,6 +41,44 @@ LACKS_EARS = lacks_ears()
 @pytest.fixture(scope="module")
 def question(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A WAV of the question, between a second of silence and three; the device plays it again and again."""
+    return write_wav(tmp_path_factory.mktemp("microphone") / "question.wav", spoken_question())
+
+
+@pytest.fixture(scope="module")
+def cough(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV of somebody who makes a sound without words every ten seconds, as with a cough."""
+    sound = np.concatenate([np.zeros(2 * RATE_HZ), coughs(), np.zeros(7 * RATE_HZ)])
+    return write_wav(tmp_path_factory.mktemp("microphone") / "cough.wav", sound)
+
+
+def coughs() -> np.ndarray:
+    """(n,) at RATE_HZ: 1 s of a voice without words. Voice activity takes it for speech, and it is long enough."""
+    vowels = [vowel(pitch_hz) for pitch_hz in (110, 105)]
+    return np.concatenate([vowels[0], np.zeros(RATE_HZ // 5), vowels[1]])
+
+
+def vowel(pitch_hz: float) -> np.ndarray:
+    """(n,) at RATE_HZ: 0.4 s of a voice whose pitch falls."""
+    seconds = np.arange(round(0.4 * RATE_HZ)) / RATE_HZ
+    phase = np.cumsum(pitch_hz * np.linspace(1.1, 0.8, len(seconds))) / RATE_HZ
+    source = (np.diff(np.floor(phase), prepend=0) > 0).astype(float)
+    sound = sum(resonance(source, hz, 80 + 40 * rank) / (1 + rank) for rank, hz in enumerate((350, 1100, 2300)))
+    edges = np.minimum(1, seconds / 0.02) * np.minimum(1, (seconds[-1] - seconds) / 0.08)
+    return np.asarray(0.3 * sound * edges / np.abs(sound).max())
+
+
+def resonance(source: np.ndarray, hz: float, width_hz: float) -> np.ndarray:
+    """A formant: `source` through a resonator."""
+    near = np.exp(-np.pi * width_hz / RATE_HZ)
+    first, second = 2 * near * np.cos(2 * np.pi * hz / RATE_HZ), -near * near
+    sound = np.zeros(len(source) + 2)
+    for index, sample in enumerate(source):
+        sound[index + 2] = (1 - near) * sample + first * sound[index + 1] + second * sound[index]
+    return sound[2:]
+
+
+def spoken_question() -> np.ndarray:
+    """(n,) at RATE_HZ."""
 
     async def spoken() -> np.ndarray:
         voice = registry.create("tts", "hibari")
@@ -49,8 +88,11 @@ def question(tmp_path_factory: pytest.TempPathFactory) -> Path:
         resampler = StreamResampler(voice.sample_rate, RATE_HZ)
         return np.concatenate([resampler.push(samples), resampler.flush()])
 
-    sound = np.concatenate([np.zeros(RATE_HZ), asyncio.run(spoken()), np.zeros(3 * RATE_HZ)])
-    path = tmp_path_factory.mktemp("microphone") / "question.wav"
+    return np.concatenate([np.zeros(RATE_HZ), asyncio.run(spoken()), np.zeros(3 * RATE_HZ)])
+
+
+def write_wav(path: Path, sound: np.ndarray) -> Path:
+    """sound: (n,) at RATE_HZ."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -144,3 +186,27 @@ async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, qu
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().turnState === 'done'", within_s=60)
     assert (await page.stats())["ears"]["microphone"] is None
+
+
+@pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
+async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cough: Path) -> None:
+    """The avatar falls silent, the recogniser finds no words in the cough, and the answer goes on where it was cut."""
+    page = await visit(flags=(*FAKE_DEVICE, f"--use-file-for-fake-audio-capture={cough}"))
+    await page.start()
+    await page.run("""
+        window.holds = [];
+        window.words = [];
+        vivavoce.on("hold", ({ held }) => holds.push([held, vivavoce.stats().turn, probe.onsets.length]));
+        vivavoce.on("transcript", ({ text }) => words.push(text));
+    """)
+    await page.page.click("#vv-mic")
+    await page.until("vivavoce.stats().ears.state !== 'off'", within_s=90)
+    await page.say(". ".join([COUNTED] * 40))
+    await page.until("holds.length >= 2", within_s=120)
+    (held, turn, _), (goes_on, same, sounds) = (await page.run("holds"))[:2]
+    assert (held, goes_on, same) == (True, False, turn)
+    await page.until(f"probe.onsets.length > {sounds + 3}", within_s=30)
+    stats = await page.stats()
+    assert (stats["turn"], stats["turnState"]) == (turn, "speaking")
+    assert not any(await page.run("words"))
+    assert not await page.page.query_selector(".vv-asked")

@@ -27,6 +27,8 @@ def test_words_are_kept_as_they_are() -> None:
         segment("anything", no_speech=0.9, log_probability=-1.5),
         segment("I'm sorry.", no_speech=0.58, log_probability=-1.7),  # for a hum
         segment("So, you know what I mean?", no_speech=0.46, log_probability=-1.12),  # for another
+        segment("We can get a camera in the theater.", no_speech=0.29, log_probability=-1.88),  # for a third
+        segment("I'm not a boss, I'm a boss.", no_speech=0.29, log_probability=-1.64),  # for music
         segment("ha ha ha ha ha ha ha ha ha", compression=3.0),
         segment("[music]"),
         segment("(laughs) ♪ la ♪"),
@@ -42,6 +44,11 @@ def test_what_is_written_for_noise_is_dropped(invented: Segment) -> None:
 def test_a_sure_phrase_is_kept(text: str) -> None:
     """People say thank you; only doubtful ones are dropped."""
     assert words_of([segment(text)]) == text
+
+
+def test_unsure_words_are_kept_where_somebody_certainly_spoke() -> None:
+    """A mumbled question, or one in a noisy room."""
+    assert words_of([segment("Where is it?", no_speech=0.1, log_probability=-1.2)]) == "Where is it?"
 
 
 def test_one_invented_segment_does_not_cost_the_others() -> None:
