@@ -153,6 +153,7 @@ class Playout:
         self._sounded_pictures = 0
         self._start_s: float | None = None
         self._fading: DrawnFrame | None = None
+        self._questions: list[str] = []  # since the last frame; a session counts how many may be asked
         self._flushing = False
         self._volume = _Volume()
         self._hold: _Hold | None = None
@@ -266,6 +267,10 @@ class Playout:
         self._flush()
         self.cursor.release()
 
+    def note_question(self, text: str) -> None:
+        """The viewer asked this now; the next frame says so to the outputs."""
+        self._questions.append(text)
+
     async def run(
         self, on_release: Callable[[MediaFrame], None], on_failure: Callable[[Output], None] = lambda _output: None
     ) -> None:
@@ -297,6 +302,9 @@ class Playout:
         else:
             frame = self._idle()
         self._number += 1
+        if self._questions:
+            frame = replace(frame, questions=tuple(self._questions))
+            self._questions.clear()
         return frame
 
     def _send(self, frame: MediaFrame) -> list[Output]:

@@ -81,6 +81,9 @@ class Recorder:
             if isinstance(event, SubtitleEvent):
                 begin_s, end_s = event.start_s - self._began_s, event.end_s - self._began_s
                 self.transcript.add("assistant", event.text, begin_s, end_s)
+        for question in frame.questions:
+            asked_s = frame.number / FPS - self._began_s
+            self.transcript.add("user", question, asked_s, asked_s)
         self._waiting.offer(frame)
         if self._waiting.full:
             self.trouble = RenderError("The recording has ended: the disk is too slow.", "Record to a faster disk.")
@@ -89,10 +92,6 @@ class Recorder:
 
     def flush(self) -> None:
         """Nothing is forgotten: what waits here was played."""
-
-    def note_question(self, text: str) -> None:
-        """What the person typed or said now, for the transcript."""
-        self.transcript.add("user", text, self.duration_s, self.duration_s)
 
     async def aclose(self) -> None:
         """Write what waits and complete the file. Idempotent."""

@@ -169,6 +169,7 @@ class Session:
         if mode != "chat":
             raise BadRequest(f"There is no mode '{mode}'.", "Use chat or echo.")
         self._count_question()
+        self.playout.note_question(text)
         if interrupts:
             self.interrupt()
         return self._ask(Utterance(), text, speech_ended_s)

@@ -171,6 +171,8 @@ class MediaFrame:
     "where in the loop this picture is, speaking or idle"
     events: tuple[SessionEvent, ...] = ()
     "what becomes true when this frame is played"
+    questions: tuple[str, ...] = ()
+    "what the viewer asked, typed or spoken, since the frame before"
 
 
 @dataclass(frozen=True, slots=True)

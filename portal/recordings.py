@@ -128,12 +128,6 @@ class Recordings:
         """The recording that is being made of a session."""
         return self._running.get(session.id)
 
-    def note_question(self, session: RecordableSession, text: str) -> None:
-        """What the viewer asked now belongs into the transcript of a recording that is being made."""
-        recording = self.of(session)
-        if recording is not None:
-            recording.recorder.note_question(text)
-
     async def end(self, session: RecordableSession) -> Recording:
         """End a session's recording; returns when its files are there. Raises BadRequest: there is none."""
         recording = self._running.get(session.id)

@@ -221,8 +221,6 @@ class Connection:
                     await seat.leave_websocket()
             case messages.Say(text=text, mode=mode):
                 seat.session.say(text, mode)
-                if mode == "chat":
-                    self._shared.recordings.note_question(seat.session, text)
             case messages.RecordSession(on=True):
                 recording = self._shared.recordings.begin(
                     seat.session, lambda ended: seat.outbox.post(_recording_facts(ended))

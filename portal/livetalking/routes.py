@@ -144,8 +144,6 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
         if asked.interrupt:
             client.interrupt()
         client.say(asked.text, asked.type, {"tts": asked.tts} if asked.tts else {})
-        if asked.type == "chat":
-            recordings.note_question(client.session, asked.text)
         return ok()
 
     @router.post("/humanaudio")

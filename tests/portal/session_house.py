@@ -203,7 +203,6 @@ class FakeRecordings:
 
     def __init__(self) -> None:
         self.running: dict[FakeSession, Any] = {}
-        self.questions: list[str] = []
 
     def begin(self, session: FakeSession, on_end: Callable[[Any], None]) -> Any:
         if session in self.running:
@@ -217,10 +216,6 @@ class FakeRecordings:
         recording = self.running.pop(session)
         recording.on_end(recording)
         return recording
-
-    def note_question(self, session: FakeSession, text: str) -> None:
-        if session in self.running:
-            self.questions.append(text)
 
 
 class Viewer:

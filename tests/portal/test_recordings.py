@@ -61,10 +61,10 @@ def seconds_of_sound(path: Path) -> float:
 
 
 async def test_a_recording_has_what_was_played_and_who_said_what(room: Room, recordings: Recordings) -> None:
-    """MP4, WebVTT and JSON, under the avatar's name; the session goes on as before."""
+    """MP4, WebVTT and JSON, under the avatar's name; the session goes on. A text to be read is no question."""
     recording = recordings.begin(room.session)
     await room.pass_time(1)
-    recordings.note_question(room.session, "How are you?")
+    await room.until(done(room, room.session.say("How are you?")))
     turn = room.session.say("Fine, thank you.", "echo")
     await room.until(done(room, turn))
     assert await recordings.end(room.session) is recording
@@ -76,6 +76,7 @@ async def test_a_recording_has_what_was_played_and_who_said_what(room: Room, rec
     told = json.loads(recordings.path(recording.id, "json").read_text(encoding="utf-8"))
     assert [(entry["role"], entry["text"]) for entry in told["entries"]] == [
         ("user", "How are you?"),
+        ("assistant", "How are you?"),
         ("assistant", "Fine, thank you."),
     ]
     assert "<v Avatar>Fine, thank you." in recordings.path(recording.id, "vtt").read_text(encoding="utf-8")
