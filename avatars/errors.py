@@ -3,6 +3,7 @@
 AvatarError            (a VivavoceError: models/errors.py)
 ├── AvatarNotFound     no avatar of that id
 ├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
+├── NoRealMouths       the avatar is to speak with real mouths of its person, and has none
 ├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── DiskFull           no room left for what is being made
@@ -27,6 +28,7 @@ __all__ = [
     "DiskFull",
     "FaceNotFound",
     "NetworkMissing",
+    "NoRealMouths",
 ]
 
 
@@ -51,6 +53,12 @@ class AvatarNotPrepared(AvatarError):
         )
         self.avatar = avatar
         self.backend = backend
+
+
+class NoRealMouths(AvatarError):
+    code = "no_real_mouths"
+    http_status = 409
+    retryable = False
 
 
 class NetworkMissing(AvatarError):

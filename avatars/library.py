@@ -12,7 +12,7 @@ import threading
 import time
 import unicodedata
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from avatars.bundle import AvatarBundle
 from avatars.bundle_versions import manifest_of_today
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError
+from avatars.real_mouths import mouth_of, with_mouth
 
 __all__ = ["AvatarLibrary", "AvatarSummary", "Preset", "presets"]
 
@@ -51,6 +52,8 @@ class AvatarSummary:
     source: Mapping[str, object]
     report: Mapping[str, object]
     "see FaceReport.to_json"
+    mouth: tuple[str, str]
+    "see real_mouths.mouth_of"
     modified_s: float
     "Unix time"
     face: tuple[float, float, float, float] | None
@@ -162,23 +165,33 @@ class AvatarLibrary:
 
         Raises AvatarNotFound, BundleError, DiskFull.
         """
+        self._change(avatar_id, lambda manifest: {**manifest, "name": name})
+
+    def draw_mouth(self, avatar_id: str, drawn: str) -> None:
+        """Let `viseme` draw its mouth `personal` or `painted`. Bundles that are open stay as they are.
+
+        Raises NoRealMouths (for personal), AvatarNotFound, BundleError, DiskFull.
+        """
+        self._change(avatar_id, lambda manifest: with_mouth(manifest, drawn))
+
+    def _change(self, avatar_id: str, change: Callable[[Mapping[str, object]], dict[str, object]]) -> None:
+        """Put another manifest in place of an avatar's, in one step."""
         path = self.path_of(avatar_id) / "manifest.json"
         staging = path.with_name(f".manifest.{secrets.token_hex(4)}")
         with self._lock:
             try:
                 state = path.stat()
-                manifest = json.loads(path.read_text(encoding="utf-8"))
-                manifest["name"] = name
+                manifest = change(json.loads(path.read_text(encoding="utf-8")))
             except OSError as error:
                 raise _not_found(avatar_id) from error
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 raise BundleError(f"The avatar {avatar_id!r} is damaged.", "Delete it and make it again.") from error
             try:
                 with disk_full_explained():
                     staging.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
                     os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
                     staging.replace(path)
-            except BaseException:  # whatever it was: half a file is of no use
+            except BaseException:
                 staging.unlink(missing_ok=True)
                 raise
 
@@ -244,6 +257,7 @@ def _summary(path: Path) -> AvatarSummary | None:
             preview=preview if preview.is_file() else None,
             source=dict(manifest["source"]),
             report=dict(manifest["report"]),
+            mouth=mouth_of(manifest),
             modified_s=manifest_path.stat().st_mtime,
             face=_face_in(path, int(manifest["width"]), int(manifest["height"])),
         )

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import NoRealMouths
 from avatars.geometry import LIPS
 from avatars.mouth_chart import MouthChart, opening_of, places, width_of
 from avatars.records import MouthRecord
@@ -26,6 +27,7 @@ from models.arrays import AnyArray
 
 __all__ = [
     "CHART_IOD",
+    "CHOSEN",
     "EXEMPLARS",
     "FEW_CLOSED",
     "FEW_OPEN",
@@ -40,6 +42,7 @@ __all__ = [
     "has_real_mouths",
     "mouth_of",
     "skin_map",
+    "with_mouth",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -60,6 +63,8 @@ FEW_OPEN: Final = "few_open"
 FEW_CLOSED: Final = "few_closed"
 NOT_LOOKED_AT: Final = "not_looked_at"
 "prepared by a version that did not know personal mouths, or by one whose choice this one does not understand"
+CHOSEN: Final = "chosen"
+"it has real mouths, and somebody wants it to be painted all the same"
 
 CHART_IOD: Final = (-0.62, -0.42, 0.62, 0.94)
 "left, top, right, bottom of what is looked at, in the chart"
@@ -113,7 +118,25 @@ def mouth_of(manifest: Mapping[str, object]) -> tuple[str, str]:
     known = manifest.get("mouth")
     if not isinstance(known, dict) or known.get("version") != REAL_MOUTHS_VERSION:
         return "painted", STILL if manifest.get("kind") == "still" else NOT_LOOKED_AT
-    return ("painted", str(known.get("why_not"))) if known.get("why_not") else ("personal", PERSONAL)
+    if known.get("why_not"):
+        return "painted", str(known["why_not"])
+    return ("painted", CHOSEN) if known.get("painted_by_choice") else ("personal", PERSONAL)
+
+
+def with_mouth(manifest: Mapping[str, object], drawn: str) -> dict[str, object]:
+    """The manifest of an avatar with real mouths as it is when they are used (`personal`) or not (`painted`).
+
+    Raises NoRealMouths: it has none.
+    """
+    known = manifest.get("mouth")
+    if not isinstance(known, dict) or mouth_of(manifest)[1] not in (PERSONAL, CHOSEN):
+        if drawn == "painted":
+            return dict(manifest)
+        raise NoRealMouths(
+            f"The avatar '{manifest.get('name')}' has no real mouths to speak with.",
+            "Make it again from a clip in which the person talks, with a large face.",
+        )
+    return {**manifest, "mouth": {**known, "painted_by_choice": drawn == "painted"}}
 
 
 def has_real_mouths(bundle: AvatarBundle) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -61,7 +61,10 @@ class PersonaView(BaseModel):
 
 
 class AvatarChange(BaseModel):
-    name: str = Field(description="what it is called from now on", max_length=200)
+    """What is left out stays."""
+
+    name: str | None = Field(None, description="what it is called from now on", max_length=200)
+    mouth: Literal["personal", "painted"] | None = Field(None, description="how viseme draws its mouth from now on")
 
 
 class UploadForm(BaseModel):
@@ -133,12 +136,18 @@ def avatars_router(
         return _view(library.summary(avatar_id), library, queue, reports)
 
     @router.patch("/{avatar_id}")
-    def rename_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:
-        """Call it by another name. Its id stays, and so do the names of clips made with it."""
-        name = clean_name(change.name)
-        if not name:
+    def change_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:
+        """Call it by another name, or draw its mouth in another way.
+
+        Its id stays, and so do the names of clips made with it. Sessions that begin from now on have the other mouth.
+        """
+        name = clean_name(change.name or "")
+        if not name and (change.name is not None or change.mouth is None):
             raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
-        library.rename(avatar_id, name)
+        if change.mouth is not None:
+            library.draw_mouth(avatar_id, change.mouth)
+        if name:
+            library.rename(avatar_id, name)
         return show_avatar(avatar_id)
 
     @router.get("/{avatar_id}/persona")

@@ -67,6 +67,10 @@ class AvatarView(BaseModel):
     preview: str | None = Field(description="URL of a short moving preview")
     test_clip: str | None = Field(description="URL of a few spoken words")
     report: dict[str, object] = Field(description="what was seen in each picture of the upload")
+    mouth: str = Field(description="how viseme draws its mouth: personal (real mouths of the person) or painted")
+    mouth_reason: str = Field(
+        description="why it is painted: still, small, few_open, few_closed, not_looked_at, chosen; else empty"
+    )
     imported: dict[str, object] | None = Field(description="of a peer's avatar: from whom, and how its boxes agree")
     face: tuple[float, float, float, float] | None = Field(
         description="x, y, width, height of the face in parts of the picture, to centre a small one on it"
@@ -172,6 +176,8 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         preview=None if avatar.preview is None else f"{base}/preview.mp4{stamp}",
         test_clip=f"/api/clips/{test_clip.name}" if test_clip.is_file() else None,
         report=dict(avatar.report),
+        mouth=avatar.mouth[0],
+        mouth_reason=avatar.mouth[1],
         imported=imported if isinstance(imported, dict) else None,
         face=avatar.face,
         report_pictures=[f"{base}/report/{name}" for name in pictures],

@@ -329,6 +329,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.bundle_damaged.format": "请删除它，然后重新制作。",
         "error.bundle_damaged.version": "这个数字人由更新版本的软件制作，当前版本无法读取。",
         "hint.bundle_damaged.version": "请管理员更新软件，或重新制作数字人。",
+        "error.no_real_mouths": "这个数字人没有可用的真实嘴部画面。",
+        "hint.no_real_mouths": "请用本人说话、人脸较大的视频重新制作。",
         "error.network_missing": "这个数字人没有专属的 Ultralight 模型。",
         "hint.network_missing": "请换一种口型驱动，或导入 LiveTalking 的数字人文件夹。",
         # jobs

@@ -15,9 +15,10 @@ from safetensors.numpy import load_file, save_file
 
 from avatars import library as library_module
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarNotFound, BundleError
+from avatars.errors import AvatarNotFound, BundleError, NoRealMouths
 from avatars.library import VALID_ID, AvatarLibrary, presets
 from avatars.media import read_photo
+from avatars.real_mouths import mouth_of
 
 FOREIGN_IDS = [
     "",
@@ -229,6 +230,36 @@ def test_only_what_is_there_is_renamed(library, make_bundle):
     with pytest.raises(BundleError):
         library.rename("damaged", "Me")
     assert damaged.read_text() == "["
+
+
+def with_mouths(bundle, why_not=""):
+    """The avatar as if real mouths had been looked for in its clip."""
+    path = bundle.path / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**manifest, "mouth": {"version": 1, "why_not": why_not}}), encoding="utf-8")
+
+
+def test_real_mouths_can_be_set_aside_and_taken_again(library, make_bundle):
+    """The choice is kept with the avatar and seen by whoever opens it next; its place in the list stays."""
+    with_mouths(make_bundle("ada"))
+    opened, before = library.open("ada"), library.list()[0]
+    assert before.mouth == ("personal", "")
+    library.draw_mouth("ada", "painted")
+    assert library.list()[0].mouth == ("painted", "chosen")
+    assert mouth_of(library.open("ada").manifest) == ("painted", "chosen")
+    assert mouth_of(opened.manifest) == ("personal", "")
+    library.draw_mouth("ada", "personal")
+    after = library.list()[0]
+    assert after.mouth == ("personal", "") and after.modified_s == before.modified_s
+
+
+def test_an_avatar_without_real_mouths_cannot_use_them(library, make_bundle):
+    """It goes on being painted for the reason that it had, and says what would help."""
+    with_mouths(make_bundle("ada"), "few_open")
+    library.draw_mouth("ada", "painted")
+    with pytest.raises(NoRealMouths, match="Ada"):
+        library.draw_mouth("ada", "personal")
+    assert library.list()[0].mouth == ("painted", "few_open")
 
 
 def test_a_face_is_told_in_parts_of_the_picture(library, make_bundle):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -336,6 +337,22 @@ async def test_an_avatar_is_renamed_and_goes_to_the_other_tabs(page: Page, works
     await detail.get_by_text("Make it again").click()
     await expect(page.locator("vivavoce-avatars form [name=name]").first).to_have_value("小美")
     assert (await page.request.delete(f"{workshop.url}/api/avatars/grace")).status == 204
+
+
+async def test_the_mouth_of_an_avatar_is_told_and_changed(page: Page, workshop: PortalProcess) -> None:
+    """Its details say whether it speaks with real mouths; a press paints them instead, and another brings them back."""
+    bundle = portrait_bundle(workshop.log.parent / "avatars" / "vera", "woman", shifts=(0, 1, 2))
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    (bundle.path / "manifest.json").write_text(json.dumps({**manifest, "mouth": {"version": 1, "why_not": ""}}))
+    await show(page, "avatars")
+    await page.locator("vivavoce-avatars [data-avatar=vera]").click()
+    detail = page.locator(".vv-detail")
+    await expect(detail).to_contain_text("Speaks with real mouths")
+    await detail.get_by_text("Paint the mouth").click()
+    await expect(detail).to_contain_text("Painted because you want it so")
+    await detail.get_by_text("Use the real mouths").click()
+    await expect(detail).to_contain_text("Speaks with real mouths")
+    assert (await page.request.delete(f"{workshop.url}/api/avatars/vera")).status == 204
 
 
 async def test_a_job_without_its_avatar_says_so(page: Page, workshop: PortalProcess) -> None:

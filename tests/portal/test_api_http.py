@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -450,6 +451,27 @@ def test_an_avatar_is_renamed(client: TestClient, make_bundle: Callable[..., Ava
     assert error_of(client.patch("/api/avatars/ada", json={"name": " . "}), 400)["code"] == "bad_request"
     assert error_of(client.patch("/api/avatars/ada", json={}), 400)["code"] == "bad_request"
     assert error_of(client.patch("/api/avatars/nobody", json={"name": "Me"}), 404)["code"] == "avatar_not_found"
+
+
+def test_the_mouth_of_an_avatar_is_told_and_chosen(
+    client: TestClient, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """How it is drawn and why; one with real mouths can be painted, one without cannot have them."""
+    for name, why_not in (("ada", ""), ("bob", "few_open")):
+        path = make_bundle(name).path / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "mouth": {"version": 1, "why_not": why_not}}))
+
+    def told(answer: Any) -> tuple[str, str]:
+        assert answer.status_code == 200
+        return answer.json()["mouth"], answer.json()["mouth_reason"]
+
+    assert told(client.get("/api/avatars/ada")) == ("personal", "")
+    assert told(client.get("/api/avatars/bob")) == ("painted", "few_open")
+    assert told(client.patch("/api/avatars/ada", json={"mouth": "painted"})) == ("painted", "chosen")
+    assert told(client.patch("/api/avatars/ada", json={"mouth": "personal", "name": "Ida"})) == ("personal", "")
+    assert client.get("/api/avatars/ada").json()["name"] == "Ida"
+    assert error_of(client.patch("/api/avatars/bob", json={"mouth": "personal"}), 409)["code"] == "no_real_mouths"
+    assert error_of(client.patch("/api/avatars/ada", json={"mouth": "open"}), 400)["code"] == "bad_request"
 
 
 def test_an_avatar_keeps_who_it_is(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:

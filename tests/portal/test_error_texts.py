@@ -35,8 +35,15 @@ OPERATORS_ONLY = {"address_taken", "bad_settings", "folder_not_writable"}
 TOLD_ELSEWHERE = (
     OPERATORS_ONLY
     | {"avatar_error", "bad_import", "bad_media", "bad_parameters", "request_timeout", "unsupported_media"}
-    | {"job_not_found", "recording_not_found", "render_failed", "session_not_found", "upload_too_large"}
-    | {"download_failed", "weights_damaged", "weights_error", "weights_missing", "wrong_architecture"}
+    | {
+        "job_not_found",
+        "no_real_mouths",
+        "recording_not_found",
+        "render_failed",
+        "session_not_found",
+        "upload_too_large",
+    }
+    | {"no_real_mouths", "download_failed", "weights_damaged", "weights_error", "weights_missing", "wrong_architecture"}
 )
 """Codes of classes that no session socket tells: of uploads, jobs, weights and requests."""
 

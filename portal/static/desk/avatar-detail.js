@@ -111,6 +111,7 @@ export class AvatarDetail {
         make("figure", {}, movingPicture(avatar), make("figcaption", {}, this.desk.t("loop"))),
         make("figure", {}, ...this.testClip(avatar), make("figcaption", {}, this.desk.t("testClip"))),
       ),
+      ...this.mouth(avatar),
       ...this.origin(avatar),
       ...this.report(avatar),
     );
@@ -254,6 +255,26 @@ export class AvatarDetail {
     if (!job || job.state === "done") return [this.desk.t("noTestClip")]; // done without one: its file was removed
     if (isActive(job)) return [this.desk.t(`stage.${job.stage}`)];
     return [this.desk.t(`state.${job.state}`), ...jobFailure(this.desk, job)];
+  }
+
+  /**
+   * How the built-in lips draw it and why, and the other way where there is one.
+   * @param {AvatarView} avatar
+   */
+  mouth({ id, mouth, mouth_reason: reason }) {
+    const personal = mouth === "personal";
+    const why = this.desk.t(personal ? "mouth.personal" : `mouth.${reason}`);
+    const parts = [make("h3", {}, this.desk.t("mouth")), make("p", { class: "vv-soft" }, why)];
+    if (!personal && reason !== "chosen") return parts;
+    const other = make("button", { type: "button", class: "vv-quiet" }, this.desk.t(personal ? "mouthPaint" : "mouthOwn"));
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const place = make("div", { class: "vv-mouth" }, other, note);
+    other.onclick = () =>
+      this.desk.attempt(place, async () => {
+        await api("PATCH", `api/avatars/${id}`, { mouth: personal ? "painted" : "personal" });
+        await this.tab.reload();
+      });
+    return [...parts, place];
   }
 
   /**

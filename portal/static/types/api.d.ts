@@ -91,6 +91,9 @@ export interface AvatarView {
   preview: string | null;
   test_clip: string | null;
   report: FaceReport;
+  mouth: "personal" | "painted";
+  /** why it is painted, else empty */
+  mouth_reason: string;
   imported: Imported | null;
   /** x, y, width, height in parts of the picture */
   face: [number, number, number, number] | null;
