@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from pipeline.tts.http_voice import HttpVoice, PcmDecoder, ServiceRefusal
-from pipeline.tts.sound_in_json import Lines, decoded, json_object
-from pipeline.types import FloatArray
+from pipeline.tts.http_voice import HttpVoice, ServiceRefusal
+from pipeline.tts.sound_in_json import LineDecoder, decoded, json_object
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -55,8 +52,8 @@ class Doubao(HttpVoice):
             },
         )
 
-    def decoder(self) -> _LineDecoder:
-        return _LineDecoder(self.sample_rate)
+    def decoder(self) -> _Decoder:
+        return _Decoder(self.sample_rate)
 
     def _who_asks(self) -> dict[str, str]:
         """The new console gives one key, the old one an id of the app and a token: written with a colon between."""
@@ -64,28 +61,15 @@ class Doubao(HttpVoice):
         return {"X-Api-App-Id": app, "X-Api-Access-Key": token} if colon else {"X-Api-Key": self.api_key}
 
 
-class _LineDecoder:
+class _Decoder(LineDecoder):
     """The sound in lines of JSON."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
-        self._pcm = PcmDecoder(sample_rate)
-        self._lines = Lines()
-
-    def push(self, data: bytes) -> FloatArray:
-        return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])
-
-    def finish(self) -> FloatArray:
-        return self._take(self._lines.rest())
-
-    def _take(self, line: bytes) -> FloatArray:
-        if not line:
-            return np.zeros(0, np.float32)
+    def pcm_of(self, line: bytes) -> bytes:
         event = json_object(line)
         code, words = event.get("code"), str(event.get("message"))
         if code not in (GOES_ON, HAS_ENDED):
             raise ServiceRefusal(_status_of(code, words), str(code), words)
-        return self._pcm.push(decoded(event.get("data")))
+        return decoded(event.get("data"))
 
 
 def _status_of(code: object, words: str) -> int:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.text import LANGUAGE_NAMES, detect_language
-from pipeline.tts.http_voice import HttpVoice, PcmDecoder, ServiceRefusal
-from pipeline.tts.sound_in_json import Lines, decoded, json_object, not_sound
-from pipeline.types import FloatArray
+from pipeline.tts.http_voice import HttpVoice, ServiceRefusal
+from pipeline.tts.sound_in_json import LineDecoder, decoded, json_object, not_sound
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -49,32 +46,21 @@ class QwenTts(HttpVoice):
         return _EventDecoder(self.sample_rate)
 
 
-class _EventDecoder:
+class _EventDecoder(LineDecoder):
     """The sound in server-sent events."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
-        self._pcm = PcmDecoder(sample_rate)
-        self._lines = Lines()
-
-    def push(self, data: bytes) -> FloatArray:
-        return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])
-
-    def finish(self) -> FloatArray:
-        return self._take(self._lines.rest())
-
-    def _take(self, line: bytes) -> FloatArray:
+    def pcm_of(self, line: bytes) -> bytes:
         if line.startswith(b"{"):  # an error may come without the form of an event
             event = json_object(line)
         elif line.startswith(b"data:"):
             event = json_object(line.removeprefix(b"data:"))
-        elif not line or line.startswith(_FIELDS):
-            return np.zeros(0, np.float32)
+        elif line.startswith(_FIELDS):
+            return b""
         else:
             raise not_sound()
         if code := event.get("code"):
             raise ServiceRefusal(_status_of(str(code)), str(code), str(event.get("message")))
-        return self._pcm.push(decoded(_sound_of(event)))
+        return decoded(_sound_of(event))
 
 
 def _sound_of(event: dict[str, Any]) -> object:

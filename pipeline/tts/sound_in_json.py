@@ -7,15 +7,19 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.errors import SpeechError
+import numpy as np
 
-__all__ = ["Lines", "decoded", "json_object", "not_sound"]
+from pipeline.errors import SpeechError
+from pipeline.tts.http_voice import PcmDecoder
+from pipeline.types import FloatArray
+
+__all__ = ["LineDecoder", "decoded", "json_object", "not_sound"]
 
 MAX_LINE_BYTES: Final = 8 * 2**20
 """A minute of sound at 48 kHz, as base64. Services send a tenth of a second to a whole sentence in a line."""
 
 
-class Lines:
+class _Lines:
     """Bytes as they come -> whole lines. Raises SpeechError for a line without an end."""
 
     def __init__(self) -> None:
@@ -41,6 +45,28 @@ class Lines:
         if self._held_bytes > MAX_LINE_BYTES:
             raise not_sound()
         self._held.append(part)
+
+
+class LineDecoder:
+    """A SoundDecoder of lines with 16-bit samples in them. Subclasses override pcm_of()."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self._pcm = PcmDecoder(sample_rate)
+        self._lines = _Lines()
+
+    def pcm_of(self, line: bytes) -> bytes:
+        """The samples in a line that is not empty. Raises SpeechError, ServiceRefusal."""
+        raise NotImplementedError
+
+    def push(self, data: bytes) -> FloatArray:
+        return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])
+
+    def finish(self) -> FloatArray:
+        return self._take(self._lines.rest())
+
+    def _take(self, line: bytes) -> FloatArray:
+        return self._pcm.push(self.pcm_of(line) if line else b"")
 
 
 def json_object(line: bytes) -> dict[str, object]:
