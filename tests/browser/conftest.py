@@ -30,6 +30,7 @@ from tests.benchmarks.portal_process import PortalProcess, running_portal
 SIZE = 256
 CLOSED_WITHIN_S = 20.0
 SPEAKER_WITHIN_S = 20.0
+MOUTH = "mouth"
 STARTS_ITSELF = """
     const starting = setInterval(() => {
         if (!window.vivavoce) return;
@@ -222,10 +223,18 @@ async def visit(one_chromium: Chromium, portal: PortalProcess) -> AsyncIterator[
 
 @pytest.fixture(scope="session")
 def speaker(firefox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A speaker that leads nowhere, as environment variables: without any, Firefox's sound never begins."""
+    """A speaker that leads nowhere, as environment variables: without any, Firefox's sound never begins.
+
+    Its microphone hears what is played to the sink MOUTH.
+    """
     home = tmp_path_factory.mktemp("speaker")
     door = home / "native"
-    modules = ("module-null-sink rate=48000", f"module-native-protocol-unix socket={door} auth-anonymous=1")
+    modules = (
+        "module-null-sink rate=48000 sink_name=room",
+        f"module-null-sink rate=48000 sink_name={MOUTH}",
+        f"module-remap-source master={MOUTH}.monitor source_name=microphone",
+        f"module-native-protocol-unix socket={door} auth-anonymous=1",
+    )
     command = ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--realtime=no"]
     own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
     with (home / "log").open("wb") as log:
@@ -238,7 +247,7 @@ def speaker(firefox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             if process.poll() is not None or time.monotonic() > deadline_s:
                 raise RuntimeError(f"PulseAudio did not start:\n{(home / 'log').read_text(errors='replace')}")
             time.sleep(0.05)
-        yield {"PULSE_SERVER": f"unix:{door}"}
+        yield {"PULSE_SERVER": f"unix:{door}", "PULSE_SINK": "room", "PULSE_SOURCE": "microphone"}
     finally:
         process.terminate()
         process.wait(timeout=20)

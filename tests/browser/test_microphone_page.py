@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import wave
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from pipeline import registry
 from pipeline.audio import StreamResampler
 from pipeline.errors import BackendUnavailable
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import MOUTH, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -210,3 +211,23 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     assert (stats["turn"], stats["turnState"]) == (turn, "speaking")
     assert not any(await page.run("words"))
     assert not await page.page.query_selector(".vv-asked")
+
+
+@pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
+@pytest.mark.firefox
+@TRANSPORTS
+async def test_firefox_hears_a_spoken_question(
+    firefox_visit: Visitor, speaker: dict[str, str], question: Path, query: str
+) -> None:
+    """From a real sound device (PulseAudio's): it is shown as the viewer's question, and answered."""
+    page = await firefox_visit(query, preferences={"media.navigator.permission.disabled": True})
+    await page.start()
+    await page.page.click("#vv-mic")
+    await page.until("vivavoce.stats().ears.state === 'listening'", within_s=90)
+    said = await asyncio.create_subprocess_exec(
+        "paplay", f"--device={MOUTH}", str(question), env={**os.environ, **speaker}
+    )
+    assert await said.wait() == 0
+    await page.until("document.querySelector('.vv-asked:not(.vv-pending)')", within_s=90)
+    assert "weather like in london" in (await page.page.inner_text(".vv-asked")).lower()
+    await page.until("vivavoce.stats().turnState === 'done'", within_s=60)
