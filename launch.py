@@ -23,7 +23,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -118,7 +118,7 @@ FORMER_NAMES = {f"requirements-{one.name}.txt": one.name for one in LISTS}
 "How stamps of Vivavoce 0.1 name these lists."
 
 
-def _pyproject(root: Path) -> dict[str, object]:
+def _pyproject(root: Path) -> dict[str, Any]:
     import tomllib  # new in Python 3.11
 
     with (root / "pyproject.toml").open("rb") as file:

@@ -26,7 +26,7 @@ from portal.commands.environment import (
 __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+PYTHON_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("mypy", "--package", "tests"))
 STATIC_CHECKS = (*PYTHON_CHECKS, ("tests.scripts",))
 QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")
