@@ -90,6 +90,7 @@ class AskedTooOften(VivavoceError):
 
 class SpeechError(VivavoceError):
     code = "speech_failed"
+    http_status = 502
 
 
 class LanguageNotSupported(SpeechError):

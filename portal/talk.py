@@ -17,12 +17,14 @@ from portal.api.backends import backends_router
 from portal.api.recordings import recordings_router
 from portal.api.session_socket import SessionSocket
 from portal.api.transports import BackendTransports
+from portal.api.voice_previews import voice_previews_router
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.jobs.records import Job
 from portal.livetalking.clients import Clients
 from portal.recordings import Recordings
 from portal.sessions import SessionManager
 from portal.settings import Settings
+from portal.voice_previews import VoicePreviews
 
 __all__ = ["Talk"]
 
@@ -40,6 +42,7 @@ class Talk:
     loops: LoopCache
     socket: SessionSocket
     recordings: Recordings
+    previews: VoicePreviews
     clients: Clients
     "of LiveTalking's API; none come unless it is on"
 
@@ -65,6 +68,7 @@ class Talk:
             jpeg_quality=settings.jpeg_quality,
         )
         recordings = Recordings(settings, engine.clock)
+        previews = VoicePreviews(engine.backends, settings.tts_timeout_s)
         socket = SessionSocket(
             sessions,
             transports,
@@ -76,13 +80,14 @@ class Talk:
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
         )
         clients = Clients(sessions, socket.seats, transports, socket.allowances, settings.max_sessions)
-        return cls(settings, engine, sessions, loops, socket, recordings, clients)
+        return cls(settings, engine, sessions, loops, socket, recordings, previews, clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await self.engine.start()
             stack.push_async_callback(self.engine.aclose)
+            stack.push_async_callback(self.previews.aclose)
             await self.recordings.start()
             stack.push_async_callback(self.recordings.aclose)
             await self.sessions.start()
@@ -104,5 +109,6 @@ class Talk:
             self.socket.router,
             recordings_router(self.recordings),
             backends_router(BackendCatalogue(self.settings, self.engine.clock)),
+            voice_previews_router(self.previews),
             metrics,
         ]

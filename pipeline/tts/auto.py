@@ -96,6 +96,10 @@ class AutoSynthesizer:
         slowest, fastest = zip(*map(speeds_of, self._backends), strict=True)
         return min(slowest), max(fastest)
 
+    def spoken_by(self, voice: str) -> frozenset[str]:
+        """The languages of the backend that has the voice."""
+        return frozenset().union(*(backend.languages for backend in self._backends if voice in backend.voices))
+
     def describe(self, language: str = "en", voice: str | None = None) -> str:
         """Which voice speaks that language as far as is known now, e.g. "hibari (heart)"; empty for none."""
         for backend in self._candidates(language, voice):

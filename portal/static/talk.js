@@ -29,6 +29,7 @@ import { TalkState } from "./talk/state.js";
 import { liveLine } from "./talk/status.js";
 import { Toast } from "./talk/toast.js";
 import { View } from "./talk/view.js";
+import { VoicePreview } from "./talk/voice-preview.js";
 import { Waterfall } from "./talk/waterfall.js";
 import { talk as TEXTS } from "./texts.js";
 
@@ -100,10 +101,18 @@ class TalkTab {
     this.choices = new Choices(this.settings, {
       wished: this.wishes,
       changed: (chosen) => {
+        this.preview.stop();
         this.keepWish({ ...chosen, ...this.persona.chosen() });
         if (this.state.session !== "idle") this.toast(this.state.texts.nextStart);
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
+    });
+    this.preview = new VoicePreview(find(this.settings, ".vv-hear", HTMLButtonElement), {
+      wished: () => this.choices.chosen(),
+      language,
+      texts: () => this.state.texts,
+      volume: () => this.player.mediaChoice.loudness,
+      failed: () => this.toast(this.state.texts.voiceUnheard),
     });
     this.persona = new PersonaFields(this.settings, {
       wished: this.wishes,
@@ -430,6 +439,7 @@ class TalkTab {
     else this.toast(texts.blocked, Infinity);
     this.choices.fill(this.state.catalogue, texts);
     this.state.learn({ texts });
+    this.preview.tell();
     this.showModel();
   }
 }

@@ -80,7 +80,10 @@ MARKUP = f"""
         <div class="vv-panel">
           <label><span data-t="tts"></span><select name="tts"></select></label>
           <p class="vv-told"></p>
-          <label><span data-t="voice"></span><select name="voice"></select></label>
+          <div class="vv-voice">
+            <label><span data-t="voice"></span><select name="voice"></select></label>
+            <button type="button" class="vv-hear" aria-pressed="false">{_icon("start")}{_icon("stop")}</button>
+          </div>
           <label class="vv-speed"><span data-t="speed"></span><input type="range" name="speed" min="0.5" max="2"
             step="0.05" value="1"><output></output></label>
           <label><span data-t="lipsync"></span><select name="lipsync"></select></label>

@@ -1,0 +1,172 @@
+"""VoicePreviews: one short sentence of a voice, for somebody who chooses one."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import wave
+from collections import OrderedDict
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline import registry
+from pipeline.backends import Backends
+from pipeline.errors import AskedTooOften, BadRequest, SpeechError
+from pipeline.interfaces import SpeechSynthesizer
+from pipeline.polish import VoicePolish
+from pipeline.tts.auto import AutoSynthesizer
+from pipeline.tts.http_voice import HttpVoice
+
+__all__ = ["SENTENCES", "VoicePreviews", "language_for"]
+
+AT_A_TIME: Final = 2
+"""Voices on this machine take the processor from people who talk."""
+MOST_WANTED: Final = 16
+"""Different ones that are being made or wait for it."""
+LONGEST_S: Final = 10.0
+KEPT_BYTES: Final = 32 * 2**20
+"""Some two hundred sentences. The one that was not asked for longest goes first."""
+SENTENCES: Final = {
+    "en": "Hello! This is what I sound like.",
+    "zh": "你好！这就是我的声音。",
+    "de": "Hallo! So klingt meine Stimme.",
+    "fr": "Bonjour ! Voici ma voix.",
+    "es": "¡Hola! Así suena mi voz.",
+    "it": "Ciao! Questa è la mia voce.",
+    "pt": "Olá! Esta é a minha voz.",
+    "nl": "Hallo! Zo klinkt mijn stem.",
+    "pl": "Dzień dobry! Tak brzmi mój głos.",
+    "cs": "Dobrý den! Takhle zní můj hlas.",
+    "sv": "Hej! Så här låter min röst.",
+    "da": "Hej! Sådan lyder min stemme.",
+    "nb": "Hei! Slik høres stemmen min ut.",
+    "fi": "Hei! Tältä ääneni kuulostaa.",
+    "hu": "Jó napot! Ilyen a hangom.",
+    "ro": "Bună ziua! Așa sună vocea mea.",
+    "tr": "Merhaba! Sesim böyle.",
+    "id": "Halo! Beginilah suara saya.",
+    "vi": "Xin chào! Đây là giọng nói của tôi.",
+    "ru": "Здравствуйте! Так звучит мой голос.",
+    "uk": "Добрий день! Так звучить мій голос.",
+    "el": "Γεια σας! Έτσι ακούγεται η φωνή μου.",
+    "ar": "مرحبا! هذا هو صوتي.",
+    "he": "שלום! ככה נשמע הקול שלי.",
+    "hi": "नमस्ते! मेरी आवाज़ ऐसी है।",
+    "ja": "こんにちは。これが私の声です。",
+    "ko": "안녕하세요! 이것이 제 목소리입니다.",
+    "th": "สวัสดี นี่คือเสียงของฉัน",
+}
+"""Of other languages a voice says the English one, as far as it can."""
+_IN_NAME: Final = re.compile(r"(?:^|-)([a-z]{2})(?=[-_]|$)")
+"""Names of many voices begin with a language, or with the backend and a language: zh-CN-YunxiNeural, pico-de-DE."""
+
+
+@dataclass(slots=True)
+class _Making:
+    task: asyncio.Task[bytes]
+    wanted_by: int = 0
+
+
+class VoicePreviews:
+    """However many ask for the same one, it is made once, and it is kept.
+
+    A service is asked for a sentence of each voice at most, as long as all of them are kept.
+    """
+
+    def __init__(self, backends: Backends, patience_s: float) -> None:
+        """patience_s: longest time for one sentence."""
+        self._backends = backends
+        self._patience_s = patience_s
+        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._making: dict[tuple[str, str, str], _Making] = {}
+        self._kept: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+
+    async def of(self, tts: str, voice: str, language: str) -> bytes:
+        """A WAV file. When nobody waits for it any more, the voice stops.
+
+        voice: empty for the backend's default. language: of who asks, for voices that speak several.
+        Raises BadRequest, BackendUnavailable, AskedTooOften, SpeechError, SessionClosed.
+        """
+        if tts not in registry.names("tts"):
+            raise BadRequest(f"There is no voice backend '{tts}'.", "GET /api/backends lists them.")
+        synthesizer: SpeechSynthesizer = await self._backends.get("tts", tts)
+        if voice and voice not in synthesizer.voices:
+            raise BadRequest(f"{tts} has no voice '{voice}'.", "GET /api/backends lists them.")
+        sentence = SENTENCES.get(language_for(voice, _spoken_by(synthesizer, voice), language), SENTENCES["en"])
+        key = (tts, voice, sentence)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        making = self._begun(key, synthesizer)
+        making.wanted_by += 1
+        try:
+            return await asyncio.shield(making.task)
+        finally:
+            making.wanted_by -= 1
+            if not making.wanted_by:
+                making.task.cancel()
+                self._making.pop(key, None)
+
+    async def aclose(self) -> None:
+        """Give up what is being made. Idempotent."""
+        tasks = [making.task for making in self._making.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begun(self, key: tuple[str, str, str], synthesizer: SpeechSynthesizer) -> _Making:
+        if key not in self._making:
+            if len(self._making) >= MOST_WANTED:
+                raise AskedTooOften("Too many voices are being tried at once.", "Try again in a moment.")
+            task = asyncio.create_task(self._make(key, synthesizer), name=f"preview of {key[0]} {key[1]}")
+            self._making[key] = _Making(task)
+        return self._making[key]
+
+    async def _make(self, key: tuple[str, str, str], synthesizer: SpeechSynthesizer) -> bytes:
+        _tts, voice, sentence = key
+        async with self._places:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    sound = await _spoken(synthesizer, sentence, voice or None)
+            except TimeoutError as error:
+                reason = f"The voice gave nothing for {self._patience_s:g} seconds."
+                raise SpeechError(reason, "Try again, or choose another voice.", cause="silent") from error
+        self._kept[key] = sound
+        while sum(map(len, self._kept.values())) > KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return sound
+
+
+def language_for(voice: str, spoken: frozenset[str], language: str) -> str:
+    """The language that a voice's name says, else the one of who asks, else English, as far as the voice speaks it."""
+    named = _IN_NAME.findall(voice)
+    return next((code for code in (*named, language, "en") if code in spoken), min(spoken))
+
+
+def _spoken_by(synthesizer: SpeechSynthesizer, voice: str) -> frozenset[str]:
+    if voice and isinstance(synthesizer, HttpVoice | AutoSynthesizer):
+        return synthesizer.spoken_by(voice)
+    return synthesizer.languages
+
+
+async def _spoken(synthesizer: SpeechSynthesizer, sentence: str, voice: str | None) -> bytes:
+    """As in a session: the common loudness, and no silence before it."""
+    polish = VoicePolish()
+    parts: list[Any] = []
+    rate_hz = synthesizer.sample_rate
+    async with aclosing(synthesizer.synthesize(sentence, voice)) as chunks:  # type: ignore[type-var]
+        async for chunk in chunks:
+            rate_hz = chunk.sample_rate
+            parts.append(polish.push(chunk).samples)
+            if sum(map(len, parts)) > LONGEST_S * rate_hz:
+                break
+    samples = np.concatenate(parts)[: round(LONGEST_S * rate_hz)]
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        writer.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return file.getvalue()
