@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-__all__ = ["FIGURES", "Figure", "Reading", "as_dict", "table"]
+__all__ = ["FIGURES", "TALKING", "Figure", "Reading", "as_dict", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,26 @@ FIGURES: dict[str, Figure] = {
     "closure_audio": Figure("p/b/m closures recalled, from audio alone", "", 0.8, True),
     "lip_lag": Figure("best lag of the lips from audio alone, pictures without sign", "", 1),
     "lip_correlation": Figure("correlation of the lips from audio alone", "", 0.55, True),
+    "personal_build_s": Figure("real mouths: chosen and ready to draw, after tracking, CPU", "s", 3),
+    "personal_draw_ms": Figure("real mouths: draw and paste, CPU per picture", "ms", 1.5),
+    "personal_mb": Figure("real mouths: memory of an avatar", "MB", 10),
+    "personal_closures": Figure("real mouths: p/b/m seen shut", "", 0.98, True),
+    "personal_correlation": Figure("real mouths: correlation of seen with wanted opening", "", 0.9, True),
+    "personal_mouth_jerk": Figure("real mouths: jerk of the mouth, against the person's own", "", 1.2),
+    "personal_skin_jerk": Figure("real mouths: jerk of the skin round it, against the person's own", "", 1.2),
+    "personal_sharpness": Figure("real mouths: sharpness, against the person's own (at least 0.7)", "", 1.2),
 }
+TALKING = {
+    "personal_build_s": "build_s",
+    "personal_draw_ms": "draw_ms",
+    "personal_mb": "memory_mb",
+    "personal_closures": "closures_seen",
+    "personal_correlation": "opening_correlation",
+    "personal_mouth_jerk": "mouth_jerk",
+    "personal_skin_jerk": "skin_jerk",
+    "personal_sharpness": "sharpness",
+}
+"figure -> field of talking_sheets.TalkingFigures"
 
 
 def as_dict(reading: Reading) -> dict[str, object]:

@@ -24,7 +24,7 @@ from typing import Any
 from pipeline.types import FPS
 from portal.commands.environment import find_chromium
 from tests.benchmarks import in_browser
-from tests.benchmarks.figures import FIGURES, Reading, as_dict, table
+from tests.benchmarks.figures import FIGURES, TALKING, Reading, as_dict, table
 from tests.benchmarks.material import moving_clip, photograph, preset_library
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 
@@ -42,6 +42,8 @@ class Bench:
     quick: bool
     minutes: float = 10
     "of a spoken conversation"
+    talking: Path | None = None
+    "a clip of a person who talks"
 
     @property
     def seconds(self) -> float:
@@ -57,6 +59,28 @@ def renderer(bench: Bench) -> Iterator[Reading]:
     from tests.benchmarks.rendering import cpu_ms_a_picture
 
     yield Reading(FIGURES["render_ms"], cpu_ms_a_picture(bench.data_dir))
+
+
+def mouths(bench: Bench) -> Iterator[Reading]:
+    """Speech drawn with real mouths of a person, against that person; needs --talking."""
+    from avatars.detect import MediaPipeFaceAnalyzer
+    from tests.benchmarks.talking_sheets import avatar_of, measure, spoken_windows
+
+    if bench.talking is None:
+        for name in TALKING:
+            yield Reading(FIGURES[name], None, "needs --talking CLIP, of a person who talks")
+        return
+    bundle = avatar_of(bench.talking, bench.data_dir / "talking")
+    with MediaPipeFaceAnalyzer(tracking=False, max_faces=1) as analyzer:
+        found, _pictures = measure(bundle, spoken_windows(), analyzer)
+    painted = {
+        "personal_mouth_jerk": found.painted_mouth_jerk,
+        "personal_skin_jerk": found.painted_skin_jerk,
+        "personal_sharpness": found.painted_sharpness,
+    }
+    for name, field in TALKING.items():
+        note = f"painted: {painted[name]:.2f}" if name in painted else ""
+        yield Reading(FIGURES[name], getattr(found, field), note)
 
 
 def preparation(bench: Bench) -> Iterator[Reading]:
@@ -258,6 +282,7 @@ def _null(batch_ms: float, picture_ms: float) -> tuple[str, ...]:
 
 MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     renderer,
+    mouths,
     neural,
     lips,
     listening,
@@ -349,10 +374,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=[one.__name__ for one in MEASUREMENTS], help="not everything")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a figure to publish")
     parser.add_argument("--minutes", type=float, default=10, help="of the spoken conversation")
+    parser.add_argument("--talking", type=Path, metavar="CLIP", help="of a person who talks")
     given = parser.parse_args(argv)
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory(prefix="vivavoce-bench-") as folder:
-        bench = Bench(Path(folder), given.quick, given.minutes)
+        bench = Bench(Path(folder), given.quick, given.minutes, given.talking)
         preset_library(bench.data_dir)
         for measure in MEASUREMENTS:
             if given.only and measure.__name__ not in given.only:

@@ -18,6 +18,7 @@ from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.lipsync.viseme import VisemeLipSync
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
+from tests.benchmarks.talking_sheets import measure, sheet
 
 pytestmark = pytest.mark.thorough
 
@@ -144,6 +145,21 @@ def test_memory_of_an_avatar_is_bounded(bundle: AvatarBundle) -> None:
     """What is kept of an avatar stays under 10 MB."""
     state = VisemeLipSync().prepare(bundle)
     assert isinstance(state, PersonalFace) and state.nbytes < 10 << 20
+
+
+def test_sheets_and_figures_compare_the_person_with_what_is_drawn(bundle: AvatarBundle) -> None:
+    """The bench measures closures, openings and jerk of drawn pictures, and lays them below the filmed ones."""
+    rows = course(np.tile([0, 0.4, 0.8, 1, 0.8, 0.4], 4))
+    rows[10:13] = rows[20:23] = np.append(said("PP"), 1.0)
+    around = np.concatenate([np.repeat(rows[:1], PICTURES_BEFORE, 0), rows, np.repeat(rows[-1:], PICTURES_AFTER, 0)])
+    windows = [around[start : start + PICTURES_BEFORE + 1 + PICTURES_AFTER] for start in range(len(rows))]
+    with MediaPipeFaceAnalyzer(tracking=False, max_faces=1) as analyzer:
+        figures, pictures = measure(bundle, windows, analyzer)
+    assert figures.closures_seen == 1 and figures.opening_correlation > 0.8
+    assert figures.draw_ms > 0 and 0 < figures.memory_mb < 10
+    assert 0 < figures.mouth_jerk < figures.painted_mouth_jerk * 3
+    assert list(pictures) == ["real", "personal", "painted"] and {len(many) for many in pictures.values()} == {24}
+    assert sheet(pictures, bundle, 0).shape[:2] == (9 * 150, 8 * 150)
 
 
 def test_an_avatar_without_real_mouths_speaks_as_before(tmp_path: Path) -> None:
