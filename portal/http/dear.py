@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.clock import Clock
 from portal.http.errors import error_response
 from portal.http.limits import Turns
 from portal.http.origins import HARMLESS
@@ -52,13 +53,14 @@ class _Line:
 class DearReads:
     """ASGI middleware behind BehindProxies: makes DEAR_AT_A_TIME dear answers at a time, and one for each address.
 
-    So somebody who asks for hundreds at once waits for himself, and others for one of these at most. After each answer
-    its place rests for as long as it took to make, so that half of the event loop's time is left to those who talk. The
-    busier the machine, the longer answers take, and the longer the rests.
+    So somebody who asks for hundreds at once waits for himself, and others for one of these at most. While somebody
+    waits, each answer is held back for as long as it took to make, so that half of the event loop's time is left to
+    those who talk. The busier the machine, the longer answers take, and the longer the rests.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
+        self._clock = clock
         self._line = _Line(DEAR_AT_A_TIME)
         self._line_of_monitors = _Line(1)
         "apart, because a monitor must have its answer also while hundreds wait for the lists"
@@ -74,20 +76,20 @@ class DearReads:
             return
         async with AsyncExitStack() as held:
             await held.enter_async_context(line.turns.of(address))
-            await line.places.acquire()
-            held.callback(_rest, line.places, asyncio.get_running_loop().time())
+            await held.enter_async_context(line.places)
+            began_s, made = self._clock.now_s(), False
 
             async def sending(message: Message) -> None:
-                await held.aclose()  # it is made: somebody who reads it slowly holds up nobody
+                nonlocal made
+                if not made:
+                    made = True
+                    if len(line.turns) > 1:
+                        now_s = self._clock.now_s()
+                        await self._clock.sleep_until(now_s + min(now_s - began_s, LONGEST_REST_S))
+                    await held.aclose()  # somebody who reads it slowly holds up nobody
                 await send(message)
 
             await self._app(scope, receive, sending)
-
-
-def _rest(places: asyncio.Semaphore, began_s: float) -> None:
-    """Give a place back, after a rest as long as what has been made in it since then took."""
-    loop = asyncio.get_running_loop()
-    loop.call_later(min(loop.time() - began_s, LONGEST_REST_S), places.release)
 
 
 def _too_many() -> ASGIApp:

@@ -16,7 +16,7 @@ from portal.http.bodies import Bodies
 from portal.http.dear import DearReads, price_of
 from portal.http.errors import error_response, internal_error
 from portal.http.headers import SafeHeaders
-from portal.http.limits import Allowance
+from portal.http.limits import AddressAllowance
 from portal.http.origins import HARMLESS, OriginGuard
 from portal.http.packing import Packing
 from portal.http.proxies import BehindProxies, address_of
@@ -43,8 +43,9 @@ DENIAL = "websocket.http.response"
 
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
+    clock = SystemClock()
     app = Packing(Bodies(app))
-    app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app)))), SystemClock())
+    app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
@@ -166,9 +167,9 @@ class HumanPace:
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
-        self._changes = Allowance(clock, burst=CHANGES_BURST, per_s=CHANGES_PER_S)
-        self._dear = Allowance(clock, burst=DEAR_BURST, per_s=DEAR_PER_S)
-        self._reads = Allowance(clock, burst=READS_BURST, per_s=READS_PER_S)
+        self._changes = AddressAllowance(clock, burst=CHANGES_BURST, per_s=CHANGES_PER_S)
+        self._dear = AddressAllowance(clock, burst=DEAR_BURST, per_s=DEAR_PER_S)
+        self._reads = AddressAllowance(clock, burst=READS_BURST, per_s=READS_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wait_s = self._charge(scope) if scope["type"] == "http" else 0.0

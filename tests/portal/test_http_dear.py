@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from pipeline.clock import ManualClock
 from portal.http import dear
 from portal.http.dear import DEAR_AT_A_TIME, LONGEST_REST_S, DearReads
 
@@ -54,7 +54,7 @@ async def settle() -> None:
 async def test_somebody_else_waits_for_one_of_many() -> None:
     """Of an address that asks for forty lists at once one is made at a time; others are served beside it."""
     kitchen = Kitchen()
-    app = DearReads(kitchen)
+    app = DearReads(kitchen, ManualClock())
     many = [asking(app, GREEDY)[0] for _ in range(40)]
     few = [asking(app, MODEST)[0], asking(app, QUIET)[0]]
     cheap = asking(app, GREEDY, "/static/talk.js")[0]
@@ -70,7 +70,7 @@ async def test_who_reads_slowly_holds_up_nobody() -> None:
     """The place is free as soon as the answer is made."""
     kitchen = Kitchen()
     kitchen.go_on.set()
-    app, unread = DearReads(kitchen), asyncio.Event()
+    app, unread = DearReads(kitchen, ManualClock()), asyncio.Event()
 
     async def slow(message: Message) -> None:
         await unread.wait()
@@ -89,7 +89,7 @@ async def test_beyond_the_bound_it_is_refused(monkeypatch: pytest.MonkeyPatch) -
     """With a remedy and the time to wait; another address still has its place in the line."""
     monkeypatch.setattr(dear, "DEAR_WAITING_EACH", 3)
     kitchen = Kitchen()
-    app = DearReads(kitchen)
+    app = DearReads(kitchen, ManualClock())
     waiting = [asking(app, GREEDY)[0] for _ in range(3)]
     await settle()
     assert len(kitchen.making) == 1
@@ -105,7 +105,7 @@ async def test_beyond_the_bound_it_is_refused(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_monitor_does_not_wait_for_the_lists() -> None:
     """While many addresses wait for lists, somebody who asks for the health is next, one at a time."""
     kitchen = Kitchen()
-    app = DearReads(kitchen)
+    app = DearReads(kitchen, ManualClock())
     lists = [asking(app, f"203.0.113.{n + 1}")[0] for n in range(20)]
     monitors = [asking(app, f"198.51.100.{n + 1}", "/healthz")[0] for n in range(3)]
     await settle()
@@ -115,28 +115,31 @@ async def test_a_monitor_does_not_wait_for_the_lists() -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/avatars", "/healthz", "/metrics"])
-async def test_a_place_rests_for_as_long_as_an_answer_took(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    """So what is dear takes half of the time at most; the rest has a bound, so that one slow answer costs little."""
-    rests: list[float] = []
-
-    def call_later(rest_s: float, give_back: Callable[[], None]) -> None:
-        rests.append(rest_s)
-        give_back()
-
-    loop = asyncio.get_running_loop()
-    now_s = loop.time()
-    monkeypatch.setattr(loop, "call_later", call_later)
-
-    async def taking(seconds: float) -> None:
-        kitchen = Kitchen()
-        app = DearReads(kitchen)
-        monkeypatch.setattr(loop, "time", lambda: now_s)
-        task, _sent = asking(app, QUIET, path)
+async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
+    """While somebody waits, so what is dear takes half of the time at most. The rest has a bound, and a single reader
+    has none.
+    """
+    clock, kitchen = ManualClock(), Kitchen()
+    app = DearReads(kitchen, clock)
+    for took_s, rest_s in ((0.03, 0.03), (5.0, LONGEST_REST_S)):
+        kitchen.go_on.clear()
+        first, sent = asking(app, QUIET, path)
+        second, _answer = asking(app, QUIET, path)
         await settle()
-        monkeypatch.setattr(loop, "time", lambda: now_s + seconds)
+        made = len(kitchen.making)
+        await clock.advance(took_s)
         kitchen.go_on.set()
-        await task
-
-    await taking(0.03125)
-    await taking(5.0)
-    assert rests == [pytest.approx(0.03125, abs=1e-6), LONGEST_REST_S]
+        await settle()
+        await clock.advance(rest_s - 0.001)
+        await settle()
+        assert not sent and len(kitchen.making) == made
+        await clock.advance(0.002)
+        await asyncio.wait_for(asyncio.gather(first, second), 10)
+        assert sent[0]["status"] == 200
+    kitchen.go_on.clear()
+    alone, sent = asking(app, QUIET, path)
+    await settle()
+    await clock.advance(5.0)
+    kitchen.go_on.set()
+    await asyncio.wait_for(alone, 10)
+    assert sent[0]["status"] == 200
