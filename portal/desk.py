@@ -43,7 +43,7 @@ class Desk:
         queue = open_queue(settings.data_dir, library, keep_free_bytes=settings.keep_free_bytes)
         uploads, shares = (
             Uploads(settings.data_dir, settings.keep_free_bytes),
-            JobShares(queue.active_ids, settings.jobs_per_address),
+            JobShares(queue.active_askers, settings.jobs_per_address),
         )
         return cls(settings, library, queue, WorkerProcess(settings, queue), uploads, shares)
 

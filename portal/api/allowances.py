@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.clock import Clock
-from portal.http.limits import Allowance, TooOften
+from portal.http.limits import AddressAllowance, Allowance, TooOften
 
 __all__ = ["GREETINGS", "OFFERS_EACH", "REFUSALS", "SocketAllowances"]
 
@@ -24,10 +24,10 @@ class SocketAllowances:
     """offers_each: most WebRTC offers from one address at once; as many more come in every OFFERS_REFILL_S."""
 
     def __init__(self, clock: Clock, offers_each: int = OFFERS_EACH) -> None:
-        self._greetings = Allowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
-        self._refusals = Allowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
+        self._greetings = AddressAllowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
+        self._refusals = AddressAllowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
         self._offers = Allowance(clock, burst=OFFERS, per_s=OFFERS_PER_S)
-        self._offers_each = Allowance(clock, burst=offers_each, per_s=offers_each / OFFERS_REFILL_S)
+        self._offers_each = AddressAllowance(clock, burst=offers_each, per_s=offers_each / OFFERS_REFILL_S)
 
     def charge_greeting(self, address: str) -> None:
         """Count a new socket, or a new session, of an address. Raises TooOften."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 
 from portal.api.schemas import JobView, job_view
 from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue, may_do_better
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
@@ -38,7 +39,7 @@ def jobs_router(queue: JobQueue, shares: JobShares) -> APIRouter:
     @router.post("/{job_id}/retry", status_code=202)
     def retry_job(job_id: str, request: Request) -> JobView:
         """Run a failed or cancelled job again from its first step."""
-        return view(shares.asked_by(request.scope, partial(queue.retry, job_id)))
+        return view(shares.asked_by(request.scope, partial(queue.retry, job_id, address_of(request.scope))))
 
     @router.delete("/{job_id}")
     def end_job(job_id: str) -> JobView:

@@ -1,7 +1,8 @@
 """Limits by address, with tables that cannot grow: how often something may be done, and how much at one time.
 
 Keys are those of `proxies.address_of()`. A household behind one address is one key, so limits leave room for several
-people; an IPv6 network of /64 is one key too.
+people; an IPv6 network of /64 is one key too. The network of /48 around it has a larger allowance of its own, because
+whoever has one of those has 65,536 keys.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import TypeVar
 
 from models.errors import VivavoceError
 from pipeline.clock import Clock
+from portal.http.proxies import network_of
 
-__all__ = ["Allowance", "Shares", "TooMany", "TooOften", "Turns", "Turnstile"]
+__all__ = ["WIDER", "AddressAllowance", "Allowance", "Shares", "TooMany", "TooOften", "Turns", "Turnstile"]
 
 Result = TypeVar("Result")
 
 MOST_KEYS = 4096
+WIDER = 4
+"How much more the /48 network around an IPv6 address has of what an address may have."
 STRANGERS = "?"
 "Shared by all who come when the table is full."
 
@@ -99,6 +103,25 @@ class Allowance:
             return bucket.left + self._per_s * (now_s - bucket.filled_s) >= self._burst
 
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if not filled(bucket)}
+
+
+class AddressAllowance:
+    """An Allowance for each address, and one WIDER times as large for each /48 network of IPv6 addresses."""
+
+    def __init__(self, clock: Clock, *, burst: float, per_s: float) -> None:
+        self._addresses = Allowance(clock, burst=burst, per_s=per_s)
+        self._networks = Allowance(clock, burst=WIDER * burst, per_s=WIDER * per_s)
+
+    def take(self, address: str, amount: float = 1.0) -> float:
+        """As Allowance.take(). What an address has no right to is not taken from its neighbours."""
+        wait_s, network = self._addresses.take(address, amount), network_of(address)
+        return self._networks.take(network, amount) if network and not wait_s else wait_s
+
+    def charge(self, address: str, amount: float) -> None:
+        """As Allowance.charge()."""
+        self._addresses.charge(address, amount)
+        if network := network_of(address):
+            self._networks.charge(network, amount)
 
 
 class Shares:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.http.addresses import is_path, parse_address, parse_networks, split_target
 
-__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local", "path_below"]
+__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local", "network_of", "path_below"]
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
@@ -32,6 +32,7 @@ FORWARDED = frozenset(
 )
 SECURE = {"http": "https", "https": "https", "ws": "wss", "wss": "wss"}
 PLAIN = {"http": "http", "https": "http", "ws": "ws", "wss": "ws"}
+SITES_NET = 48
 VISITORS_NET = 64
 "Bits of an IPv6 address that a provider gives out: one household or server has all the addresses behind them."
 
@@ -43,6 +44,14 @@ def address_of(scope: Scope) -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, VISITORS_NET), strict=False))
     return "" if address is None else str(address)
+
+
+def network_of(address: str) -> str:
+    """The /48 network around what address_of() gives for an IPv6 visitor; '' for everybody else.
+
+    Many providers give a customer, and any rented server, a whole one: 65,536 addresses as limits count them.
+    """
+    return str(IPv6Network(address).supernet(new_prefix=SITES_NET)) if ":" in address else ""
 
 
 def path_below(scope: Scope) -> str:

@@ -113,17 +113,19 @@ def submit_clip(
     """Queue a clip. A stored recording `audio` is moved, removed or left as by submit_avatar().
 
     asker: see JobQueue.submit(). limits: of the look at it.
-    Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, DiskFull.
+    Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, TooMany, DiskFull.
     """
 
     def submit() -> Job:
         if not avatar:
             raise BadRequest("No avatar was chosen.", "Choose who should speak.", cause="no_avatar")
         speaker = library.open(avatar).name
-        if audio is not None:
-            check_speech(audio, limits)
+        audio_s = 0.0 if audio is None else check_speech(audio, limits)
         return queue.submit(
-            order_of_clip(avatar=avatar, text=text, audio=audio, voice=voice, name=name, speaker=speaker), asker
+            order_of_clip(
+                avatar=avatar, text=text, audio=audio, audio_s=audio_s, voice=voice, name=name, speaker=speaker
+            ),
+            asker,
         )
 
     return submit() if audio is None else _or_remove(audio, submit)

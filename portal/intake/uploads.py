@@ -28,7 +28,7 @@ from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
-from portal.http.limits import Allowance, TooOften, Turns
+from portal.http.limits import AddressAllowance, TooOften, Turns
 
 __all__ = ["MAX_SPEECH_S", "Uploads", "check_media", "check_speech", "limited_form"]
 
@@ -106,7 +106,7 @@ class Uploads:
         "files in the slow lane"
         self._turns = Turns()
         "of addresses whose uploads wait or are looked at"
-        self._wasted = Allowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
+        self._wasted = AddressAllowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
 
     async def store(self, upload: UploadFile) -> Path:
         """Write an upload to a file of our own naming.

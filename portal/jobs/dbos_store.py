@@ -273,6 +273,7 @@ def _attributes_of(order: JobOrder) -> dict[str, object]:
     }
     attributes |= {"backend": order.backend, "parameters": dict(order.parameters)} if order.backend else {}
     attributes |= {"speaker": order.speaker} if order.speaker else {}
+    attributes |= {"speech_s": order.speech_s} if order.speech_s else {}
     return attributes
 
 
@@ -298,6 +299,7 @@ def _job_of(row: WorkflowStatus) -> Job:
         finished_at=_seconds(row.completed_at),
         reported_at=float(attributes.get("told_at", 0.0)),
         rank=max(0, (row.priority or 0) - ORDINARY),
+        speech_s=float(attributes.get("speech_s", 0.0)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import BadRequest
+from pipeline.text.scripts import width
 from portal.jobs.records import CLIP, PARTS, PREPARE, JobInputs, JobOrder, Joins
 from portal.names import clean_file_name, clean_name
 
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 MAX_TEXT_CHARACTERS = 5000
+LETTER_S = 0.08
+"in a usual voice"
 TEST_WORDS = "Hello! This is how I look when I speak."
 
 
@@ -66,10 +69,11 @@ def order_of_clip(
     text: str | None = None,
     audio: Path | None = None,
     voice: str | None = None,
+    audio_s: float = 0.0,
     name: str = "",
     speaker: str = "",
 ) -> JobOrder:
-    """A clip of `avatar`, called `speaker`, speaking `text` or the recording `audio`.
+    """A clip of `avatar`, called `speaker`, speaking `text` or the recording `audio` of `audio_s` seconds.
 
     Raises BadRequest (neither or both, empty or too long).
     """
@@ -86,7 +90,8 @@ def order_of_clip(
         )
     title = clean_name(name) or clean_name(words) or "Clip"
     inputs: JobInputs = {"avatar": avatar, "text": words or None, "voice": voice}
-    return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker)
+    speech_s = audio_s if audio is not None else LETTER_S * width(words)
+    return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker, speech_s=speech_s)
 
 
 def id_of_test_clip(avatar: str) -> str:

@@ -26,11 +26,16 @@ from avatars.disk import disk_full_explained, require_room
 from models.errors import kinds_of_errors
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
+from portal.http.limits import TooMany
+from portal.jobs.askers import Askers
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
 from portal.jobs.store import JobStore
 
-__all__ = ["JobQueue", "may_do_better"]
+__all__ = ["MAX_SPEECH_EACH_S", "JobQueue", "may_do_better"]
+
+MAX_SPEECH_EACH_S = 1800.0
+"""Of the clips that one address has waiting or running, about. A first clip is taken however long it is."""
 
 _REMEDIES = {
     "avatar": "Its avatar was deleted: choose another one.",
@@ -74,8 +79,7 @@ class JobQueue:
         self._max_waiting = max_waiting
         self._keep_free_bytes = keep_free_bytes
         self._listeners: list[Callable[[], object]] = []
-        self._askers: dict[str, str] = {}
-        "address by the id of its job that waits or runs; only in memory, because it is somebody's"
+        self._askers = Askers(folders.data_dir / "askers.json")
         self._admitting = threading.Lock()
         "held from the look whether there is room until the job is in the store, so that a place is given once"
 
@@ -101,9 +105,9 @@ class JobQueue:
         jobs = self.store.list(kind=kind, active=True)
         return [job for job in jobs if avatar is None or job.avatar == avatar]
 
-    def active_ids(self) -> set[str]:
-        """Of the jobs that wait or run."""
-        return {job.id for job in self.active()}
+    def active_askers(self) -> list[str]:
+        """Who asked for the jobs that wait or run: an address for each job that somebody asked for."""
+        return [asker for job in self.active() if (asker := self._askers.of(job.id))]
 
     def retryable(self, job: Job) -> bool:
         """Whether retry() may help: it ended without a result, nothing that it needs is gone, and it may do better."""
@@ -133,18 +137,19 @@ class JobQueue:
         asker: an address. Jobs of several askers are taken in turn: a first job of somebody never waits for the many of
         somebody else. Empty for the portal's own, which have their turn as a newcomer's.
 
-        Joining takes no place, so it works in a full queue. Raises QueueFull, DiskFull; nothing is left of the upload.
+        Joining takes no place, so it works in a full queue. Raises QueueFull, TooMany (the asker has ordered very long
+        clips), DiskFull; nothing is left of the upload.
         """
         with self._admitting, disk_full_explained("the job was not taken"):
             under_way = self._joined_by(order)
             if under_way is not None:
                 return under_way
             self._check_room()
+            self._check_speech(order, asker)
             job_id = order.id or _new_id()
             with nullcontext() if order.upload is None else self._taken_over(job_id, order.upload):
                 job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order.kind, asker)))
-            if asker:
-                self._askers[job.id] = asker
+            self._note(job, asker)
         self._announce()
         return job
 
@@ -168,8 +173,8 @@ class JobQueue:
                 self.cancel(job.id)
 
     @disk_full_explained("the job was not taken")
-    def retry(self, job_id: str) -> Job:
-        """Run a failed or cancelled job again from its first step.
+    def retry(self, job_id: str, asker: str = "") -> Job:
+        """Run a failed or cancelled job again from its first step. asker: see submit().
 
         Raises JobNotFound, BadRequest (it cannot be retried), QueueFull.
         """
@@ -181,6 +186,7 @@ class JobQueue:
             self._check_room()
             self.folders.take_back(job_id)
             self.store.run_again(job_id)
+            self._note(job, asker)
         self._announce()
         return self.get(job_id)
 
@@ -240,10 +246,8 @@ class JobQueue:
 
         So somebody new has the next turn, and nobody who waits is passed by newcomers for ever.
         """
-        jobs = self.active()
-        self._askers = {job.id: self._askers[job.id] for job in jobs if job.id in self._askers}
-        line = [job for job in jobs if job.kind == kind]
-        own = [job.rank + 1 for job in line if asker and self._askers.get(job.id) == asker]
+        line = self.active(kind=kind)
+        own = [job.rank + 1 for job in line if asker and self._askers.of(job.id) == asker]
         return max(min((job.rank for job in line), default=0), *own, 0)
 
     def _check_room(self) -> None:
@@ -251,6 +255,20 @@ class JobQueue:
         if waiting >= self._max_waiting:
             raise QueueFull(f"{waiting} jobs are waiting already.", "Try again when some of them are done.")
         require_room(self.folders.data_dir, self._keep_free_bytes, "the job was not taken")
+
+    def _check_speech(self, order: JobOrder, asker: str) -> None:
+        if not asker or not order.speech_s:
+            return
+        ordered_s = sum(job.speech_s for job in self.active() if self._askers.of(job.id) == asker)
+        if ordered_s and ordered_s + order.speech_s > MAX_SPEECH_EACH_S:
+            raise TooMany(
+                f"Clips of about {ordered_s / 60:.0f} minutes from your address are waiting or running already.",
+                "Wait until one of them has ended, or cancel one under Jobs.",
+                cause="jobs",
+            )
+
+    def _note(self, job: Job, asker: str) -> None:
+        self._askers.note(job.id, asker, {job.id, *(one.id for one in self.active())})
 
     @contextmanager
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:

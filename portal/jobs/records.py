@@ -74,6 +74,8 @@ class JobOrder:
     rank: int = 0
     "jobs of a lower rank come first, whenever they were ordered; given by the queue"
     joins: Joins = Joins.NOTHING
+    speech_s: float = 0.0
+    "of a clip, about; 0 for other kinds of job"
 
     @property
     def backend(self) -> str:
@@ -132,6 +134,8 @@ class Job:
     "when its worker last reported how far it is"
     rank: int = 0
     "as in its order"
+    speech_s: float = 0.0
+    "as in its order; 0 for clips of earlier versions"
 
     @property
     def file_name(self) -> str:

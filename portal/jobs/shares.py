@@ -8,25 +8,24 @@ from collections.abc import Callable, Collection
 
 from starlette.types import Scope
 
-from portal.http.limits import TooMany
-from portal.http.proxies import address_of
+from portal.http.limits import WIDER, TooMany
+from portal.http.proxies import address_of, network_of
 from portal.jobs.records import Job
 
 __all__ = ["JobShares"]
 
 
 class JobShares:
-    """Thread-safe. It remembers who asked for a job while the job is active, and forgets it at a restart.
+    """Thread-safe.
 
-    active_ids: ids of the jobs that wait or run; most_each: how many of these one address may have.
+    askers: the address of who asked for each job that waits or runs; most_each: how many of these one address may have.
+    A network of IPv6 has WIDER times as many.
     """
 
-    def __init__(self, active_ids: Callable[[], Collection[str]], most_each: int) -> None:
-        self._active_ids = active_ids
+    def __init__(self, askers: Callable[[], Collection[str]], most_each: int) -> None:
+        self._askers = askers
         self._most_each = most_each
         self._lock = threading.Lock()
-        self._askers: dict[str, str] = {}
-        "job -> address"
         self._asking: Counter[str] = Counter()
         "requests of each address whose job is not queued yet"
 
@@ -35,10 +34,7 @@ class JobShares:
         address = address_of(scope)
         self._take_place(address)
         try:
-            job = submit()
-            with self._lock:
-                self._askers.setdefault(job.id, address)  # a job that others wanted too stays the first one's
-            return job
+            return submit()
         finally:
             with self._lock:
                 self._asking[address] -= 1
@@ -46,12 +42,13 @@ class JobShares:
 
     def _take_place(self, address: str) -> None:
         with self._lock:
-            active = frozenset(self._active_ids())
-            self._askers = {job: asker for job, asker in self._askers.items() if job in active}
-            has = self._asking[address] + sum(asker == address for asker in self._askers.values())
-            if has >= self._most_each:
+            has = Counter(self._askers())
+            has.update(self._asking)
+            network = network_of(address)
+            near = sum(count for other, count in has.items() if network_of(other) == network) if network else 0
+            if has[address] >= self._most_each or near >= WIDER * self._most_each:
                 raise TooMany(
-                    f"{has} jobs from your address are waiting or running already.",
+                    f"{max(has[address], near)} jobs from your address are waiting or running already.",
                     "Wait until one of them has ended, or cancel one under Jobs.",
                     cause="jobs",
                 )

@@ -41,6 +41,7 @@ class MemoryStore:
             started_at=None,
             finished_at=None,
             rank=order.rank,
+            speech_s=order.speech_s,
         )
         with self._lock:
             return self._jobs.setdefault(job_id, job)

@@ -64,7 +64,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: Manua
     sessions: Any = SimpleNamespace(admission=SimpleNamespace(taken=1, capacity=8), choice=choice)
     settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
     app = FastAPI()
-    uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_ids, 50)
+    uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_askers, 50)
     app.include_router(avatars_router(library, queue, settings, uploads, shares))
     app.include_router(backends_router(BackendCatalogue(settings, clock)))
     app.include_router(clips_router(library, queue, settings, uploads, shares))

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from pipeline.clock import ManualClock
-from portal.http.limits import Allowance, Shares, TooMany, TooOften, Turnstile
+from portal.http.limits import WIDER, AddressAllowance, Allowance, Shares, TooMany, TooOften, Turnstile
 
 
 async def test_a_burst_is_granted_and_then_a_steady_rate() -> None:
@@ -78,3 +78,18 @@ async def test_a_turnstile_lets_one_through_at_a_time_and_few_wait() -> None:
     assert all(isinstance(refused, TooOften) for refused in came[5:])
     assert not met.is_set()
     assert await turnstile.run(work) == "done"
+
+
+async def test_a_network_of_ipv6_has_an_allowance_of_its_own() -> None:
+    """Larger than that of an address, and not used up by one address that asks for more than it may have."""
+    clock = ManualClock()
+    allowance = AddressAllowance(clock, burst=2, per_s=1)
+    first, rest = "2001:db8:9:1::/64", [f"2001:db8:9:{n:x}::/64" for n in range(2, 20)]
+    assert [allowance.take(first) > 0 for _ in range(20)] == [False] * 2 + [True] * 18
+    taken = [address for address in rest for _ in range(2) if not allowance.take(address)]
+    assert len(taken) == 2 * WIDER - 2
+    assert not allowance.take("2001:db8:8:1::/64") and not allowance.take("192.0.2.1") and not allowance.take("")
+    allowance.charge("2001:db8:7:1::/64", 100)
+    assert allowance.take("2001:db8:7:2::/64") > 0
+    await clock.advance(1000)
+    assert not allowance.take(rest[-1]) and not allowance.take("2001:db8:7:2::/64")

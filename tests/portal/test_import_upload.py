@@ -31,7 +31,7 @@ pytestmark = pytest.mark.thorough
 def client(tmp_path: Path, library: AvatarLibrary) -> Iterator[TestClient]:
     queue = open_queue(tmp_path, library)
     app = FastAPI()
-    settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_ids, 50)
+    settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_askers, 50)
     app.include_router(avatars_router(library, queue, settings, Uploads(tmp_path), shares))
     with TestClient(Bodies(app)) as client:
         yield client

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from portal.http.limits import TooMany
+from portal.http.limits import WIDER, TooMany
 from portal.jobs import records
 from portal.jobs.records import JobFolders
 from portal.jobs.shares import JobShares
@@ -23,21 +23,31 @@ def job(name: str) -> Any:
 
 def test_an_address_has_no_more_than_its_share() -> None:
     """Its jobs count while they wait or run; another address is served all the same."""
-    active: set[str] = set()
-    shares = JobShares(lambda: active, most_each=2)
+    active: dict[str, str] = {}
+    shares = JobShares(active.values, most_each=2)
     for name in ("a", "b"):
         shares.asked_by(MINE, lambda name=name: job(name))
-        active.add(name)
+        active[name] = "192.0.2.1"
     with pytest.raises(TooMany, match="2 jobs from your address"):
         shares.asked_by(MINE, lambda: pytest.fail("it was not to be asked"))
     assert shares.asked_by(OTHERS, lambda: job("c")).id == "c"
-    active.remove("a")
+    del active["a"]
     assert shares.asked_by(MINE, lambda: job("d")).id == "d"
+
+
+def test_a_network_has_no_more_than_its_share() -> None:
+    """Whoever has a /48 of IPv6 has 65,536 addresses as limits count them; the next /48 is somebody else."""
+    active = [f"2001:db8:9:{n:x}::/64" for n in range(WIDER * 2)]
+    shares = JobShares(lambda: active, most_each=2)
+    scopes = [{"type": "http", "client": (f"2001:db8:{site}:ffff::1", 5)} for site in ("9", "8")]
+    with pytest.raises(TooMany):
+        shares.asked_by(scopes[0], lambda: pytest.fail("it was not to be asked"))
+    assert shares.asked_by(scopes[1], lambda: job("c")).id == "c"
 
 
 def test_many_at_the_same_time_have_no_more() -> None:
     """What is not queued yet counts, too."""
-    shares = JobShares(set, most_each=1)
+    shares = JobShares(list, most_each=1)
 
     def ask_again() -> Any:
         with pytest.raises(TooMany):
@@ -49,7 +59,7 @@ def test_many_at_the_same_time_have_no_more() -> None:
 
 def test_a_refused_job_leaves_its_place() -> None:
     """Who was refused for another reason may ask again."""
-    shares = JobShares(set, most_each=1)
+    shares = JobShares(list, most_each=1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             shares.asked_by(MINE, lambda: 1 // 0)  # type: ignore[arg-type, return-value]

@@ -21,6 +21,7 @@ from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
+from portal.http.limits import TooMany
 from portal.intake.submissions import ensure_presets, submit_avatar, submit_test_clip
 from portal.jobs.dbos_store import DbosStore
 from portal.jobs.opening import open_queue
@@ -32,8 +33,8 @@ from portal.jobs.orders import (
     order_of_parts,
     order_of_preset,
 )
-from portal.jobs.queue import JobQueue
-from portal.jobs.records import CLIP, PARTS, JobFailure, JobFolders
+from portal.jobs.queue import MAX_SPEECH_EACH_S, JobQueue
+from portal.jobs.records import CLIP, PARTS, JobFailure, JobFolders, JobOrder
 from portal.jobs.store import JobStore
 from tests.portal.memory_store import MemoryStore
 
@@ -299,6 +300,54 @@ def test_jobs_of_several_askers_are_taken_in_turn(queue: JobQueue) -> None:
     queue.submit(order_of_parts("me", "Me", "wav2lip96", {}), "203.0.113.1")
     assert dict(ranks(queue, CLIP)) == {"a1": 0, "a2": 1, "a3": 2, "b1": 0, "ours": 0}
     assert [rank for _name, rank in ranks(queue, PARTS)] == [0]
+
+
+def test_who_asked_is_known_after_a_restart(tmp_path: Path, library: AvatarLibrary) -> None:
+    """A restart gives nobody a fresh turn. Addresses of jobs that have ended are forgotten with the next job, and what
+    is left of a damaged file is nothing.
+    """
+    queue = open_queue(tmp_path, library)
+    for name in ("a0", "a1"):
+        queue.submit(order_of_clip(avatar="me", text=name), "203.0.113.1")
+    queue.close()
+    kept = tmp_path / "askers.json"
+    assert kept.stat().st_mode & 0o077 == 0
+    again = open_queue(tmp_path, library)
+    assert again.active_askers() == ["203.0.113.1"] * 2
+    assert again.submit(order_of_clip(avatar="me", text="a2"), "203.0.113.1").rank == 2
+    for job in again.active():
+        again.cancel(job.id)
+    assert again.submit(order_of_clip(avatar="me", text="ours")).rank == 0
+    assert "203.0.113" not in kept.read_text()
+    again.close()
+    kept.write_text("[")
+    damaged = open_queue(tmp_path, library)
+    assert damaged.active_askers() == []
+    damaged.close()
+
+
+def test_one_address_has_few_minutes_of_speech_waiting(queue: JobQueue, tmp_path: Path) -> None:
+    """A first clip is taken however long it is; beyond the bound further ones of that address wait to be asked for."""
+    queue._max_waiting = 50
+    long = [upload(tmp_path, f"{n}.wav") for n in range(3)]
+
+    def order(audio: Path, audio_s: float) -> JobOrder:
+        return order_of_clip(avatar="me", audio=audio, audio_s=audio_s)
+
+    first = queue.submit(order(long[0], 2 * MAX_SPEECH_EACH_S), "203.0.113.1")
+    assert first.speech_s == 2 * MAX_SPEECH_EACH_S
+    with pytest.raises(TooMany, match="60 minutes") as told:
+        queue.submit(order(long[1], 1.0), "203.0.113.1")
+    assert told.value.hint
+    assert queue.submit(order(long[2], 1.0), "203.0.113.2").speech_s == 1.0
+    queue.cancel(first.id)
+    english, chinese = "Hello there, my good old friend of the sea. " * 110, "\u4f60\u597d" * 2500
+    spoken_s = [
+        queue.submit(order_of_clip(avatar="me", text=text), "203.0.113.1").speech_s for text in (english, chinese)
+    ]
+    assert spoken_s == [pytest.approx(387, rel=0.01), pytest.approx(800)]
+    with pytest.raises(TooMany):
+        queue.submit(order_of_clip(avatar="me", text=chinese), "203.0.113.1")
 
 
 def test_nobody_who_waits_is_passed_by_newcomers_for_ever(queue: JobQueue) -> None:

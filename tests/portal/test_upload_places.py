@@ -21,7 +21,7 @@ def test_both_kinds_of_upload_take_the_same_places(tmp_path: Path, library: Avat
     """Where none is left, neither a photo nor a recording is taken."""
     settings, queue, uploads = Settings(data_dir=tmp_path), open_queue(tmp_path, library), Uploads(tmp_path)
     uploads.places = UploadPlaces(each=0)
-    shares = JobShares(queue.active_ids, 50)
+    shares = JobShares(queue.active_askers, 50)
     app = FastAPI()
     app.include_router(avatars_router(library, queue, settings, uploads, shares))
     app.include_router(clips_router(library, queue, settings, uploads, shares))
