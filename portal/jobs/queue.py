@@ -105,7 +105,7 @@ class JobQueue:
         jobs = self.store.list(kind=kind, active=True)
         return [job for job in jobs if avatar is None or job.avatar == avatar]
 
-    def active_askers(self) -> list[str]:
+    def active_askers(self) -> Sequence[str]:
         """Who asked for the jobs that wait or run: an address for each job that somebody asked for."""
         return [asker for job in self.active() if (asker := self._askers.of(job.id))]
 

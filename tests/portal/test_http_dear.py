@@ -121,7 +121,7 @@ async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
     """
     clock, kitchen = ManualClock(), Kitchen()
     app = DearReads(kitchen, clock)
-    for took_s, rest_s in ((0.03, 0.03), (5.0, LONGEST_REST_S)):
+    for took_s, rest_s in ((0.02, 0.02), (5.0, LONGEST_REST_S)):
         kitchen.go_on.clear()
         first, sent = asking(app, QUIET, path)
         second, _answer = asking(app, QUIET, path)
