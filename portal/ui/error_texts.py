@@ -28,19 +28,19 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.http_error": "Reload the page and try again.",
         # The browser and the microphone of the viewer.
         "error.microphone_refused": "This page may not use the microphone.",
-        "hint.microphone_refused": "Allow the microphone beside the address of the page, then press the button again.",
+        "hint.microphone_refused": "Allow it in the browser's address bar, then press the button again.",
         "error.microphone_missing": "There is no microphone.",
         "hint.microphone_missing": "Plug one in, or choose another under Voice and settings.",
         "error.microphone_busy": "The microphone cannot be opened: another program may be using it.",
         "hint.microphone_busy": "Close what uses it, or choose another under Voice and settings.",
         "error.microphone_unplugged": "The microphone was unplugged, or the browser took it away.",
         "hint.microphone_unplugged": "Plug it in and press the button again.",
-        "error.microphone_insecure": "Browsers lend the microphone to secure pages only, and this one is not.",
+        "error.microphone_insecure": "Browsers give the microphone to secure pages only, and this page is not secure.",
         "hint.microphone_insecure": "Open the portal by https, or on its own machine as http://localhost.",
-        "error.microphone_unsupported": "This browser has no microphone for web pages.",
+        "error.microphone_unsupported": "This browser gives web pages no microphone.",
         "hint.microphone_unsupported": "Use a recent Chrome, Edge, Firefox or Safari.",
         # Nobody has foreseen this error, so the server's sentence names parts of the program.
-        "error.internal": "Something went wrong on the server that it cannot explain.",
+        "error.internal": "Something went wrong on the server, and it does not know why.",
         "hint.internal": "Try again. If this goes on, the operator finds the details in the server's log.",
     },
     "zh": {
