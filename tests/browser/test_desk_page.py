@@ -375,7 +375,7 @@ async def test_the_language_is_switched_on_the_spot(page: Page) -> None:
     await page.locator(".vv-language", has_text="中文").click()
     await expect(page.locator("vivavoce-jobs h2")).to_have_text("任务")
     await show(page, "studio")
-    await expect(page.locator("vivavoce-studio [type=submit]")).to_have_text("生成视频")
+    await expect(page.locator("vivavoce-studio [type=submit]")).to_have_text("开始制作视频")
     await expect(page.get_by_role("radiogroup", name="制作视频")).to_be_visible()
 
 

@@ -184,7 +184,7 @@ async def test_in_chinese_what_cannot_run_is_told_in_chinese_alone(page: Page, p
     """Folded, with the command that brings it."""
     await page.goto(f"{portal.url}/?lang=zh")
     await look_at_mira(page)
-    await page.locator(".vv-detail").get_by_text("更多引擎（2）", exact=True).click()
+    await page.locator(".vv-detail").get_by_text("更多口型模型（2）", exact=True).click()
     unready = row_of(page, "wav2lip256")
     await expect(unready.locator(".vv-job-body code").first).to_have_text("python launch.py fetch wav2lip256")
     words = await unready.inner_text()

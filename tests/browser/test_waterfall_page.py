@@ -8,7 +8,7 @@ from tests.browser.conftest import Visitor
 
 pytestmark = pytest.mark.browser
 
-LABELS = {"": ("First word of the answer", "Seen here"), "zh": ("回答的第一个词", "在此处看到")}
+LABELS = {"": ("First word of the answer", "Seen here"), "zh": ("回答的第一个词", "页面显示")}
 
 
 @pytest.mark.parametrize("query", ["?transport=webrtc", "?transport=websocket"])
