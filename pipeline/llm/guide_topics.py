@@ -65,7 +65,7 @@ TOPICS = (
             "service "
             "that speaks that protocol, such as Ollama, vLLM, DashScope or OpenAI. The commands are in the chat."
             + _ENGLISH_COMMANDS,
-            "我可以接入真正的大语言模型。启动时把 llm 选项设为 openai，再填上兼容服务的地址就行，"
+            "我可以接入真正的大模型。启动时把 llm 选项设为 openai，再填上兼容服务的地址就行，"
             "比如 Ollama、vLLM、百炼或者 OpenAI。具体命令写在聊天里了。" + _CHINESE_COMMANDS,
         ),
     ),
@@ -115,7 +115,7 @@ TOPICS = (
         r"导出|下载|渲染|生成视频|工作室|保存视频",
         Answer(
             "The Studio tab makes a video file from a text or a recording, with the avatar you choose.",
-            "在“工作室”页面，输入文字或者上传录音，再选一个数字人，就能生成视频文件。",
+            "在“工作室”页面，输入文字或者上传录音，再选一个数字人，就能制作视频文件。",
         ),
     ),
     _topic(
@@ -137,7 +137,7 @@ TOPICS = (
             "With the default settings everything stays on this machine. No text, voice or picture leaves it. Only an "
             "online voice or an outside language model, if you choose one, gets the text it has to work on.",
             "在默认设置下，所有内容都留在这台机器上，文字、声音和图像都不会传出去。"
-            "只有选用在线语音或者外部的语言模型时，需要处理的文字才会发送给它们。",
+            "只有选用在线语音或者外部的大模型时，需要处理的文字才会发送给它们。",
         ),
     ),
     _topic(
@@ -182,7 +182,7 @@ TOPICS = (
             "I am the offline guide of Vivavoce. There is no language model behind me, only a few prepared answers "
             "about "
             "this program. Ask me how to connect a model, and I will tell you.",
-            "我是 Vivavoce 的离线向导。我背后没有语言模型，只会回答一些关于这个程序的常见问题。"
+            "我是 Vivavoce 的离线向导。我背后没有大模型，只会回答一些关于这个程序的常见问题。"
             "想知道怎样接入大模型，问我就好。",
         ),
     ),
@@ -195,8 +195,8 @@ TOPICS = (
             "or a "
             "clip, and make videos in the Studio. I am only a guide. For a real conversation, connect a language "
             "model.",
-            "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作数字人，还可以在“工作室”里生成视频。"
-            "我只是一个向导，想真正聊起来，请接入大语言模型。",
+            "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作数字人，还可以在“工作室”里制作视频。"
+            "我只是一个向导，想真正聊起来，请接入大模型。",
         ),
     ),
 )
@@ -238,5 +238,5 @@ GREETINGS = (
 UNKNOWN = Answer(
     "I cannot answer that. I am only the offline guide, without a language model. Ask me what I can do, or how to "
     "connect a model.",
-    "这个我回答不了。我只是离线向导，没有接入语言模型。你可以问我能做什么，或者怎样接入大模型。",
+    "这个我回答不了。我只是离线向导，没有接入大模型。你可以问我能做什么，或者怎样接入大模型。",
 )
