@@ -87,7 +87,7 @@ ROWS = (
         kind="tts",
         name="gpt-sovits",
         path="pipeline.tts.gpt_sovits:GptSovits",
-        label=Label("GPT-SoVITS · a server of your own", "GPT-SoVITS · 自己的服务"),
+        label=Label("GPT-SoVITS · a server of your own", "GPT-SoVITS · 自建服务"),
         note=Label(
             "Text goes to the GPT-SoVITS server that this page's operator chose.",
             "文字会发送给本站管理员选定的 GPT-SoVITS 服务。",
@@ -99,7 +99,7 @@ ROWS = (
         kind="tts",
         name="cosyvoice",
         path="pipeline.tts.cosyvoice:CosyVoice",
-        label=Label("CosyVoice · a server of your own", "CosyVoice · 自己的服务"),
+        label=Label("CosyVoice · a server of your own", "CosyVoice · 自建服务"),
         note=Label(
             "Text goes to the CosyVoice server that this page's operator chose.",
             "文字会发送给本站管理员选定的 CosyVoice 服务。",
@@ -111,7 +111,7 @@ ROWS = (
         kind="tts",
         name="fish-speech",
         path="pipeline.tts.fish:FishSpeech",
-        label=Label("Fish-Speech · a server of your own", "Fish-Speech · 自己的服务"),
+        label=Label("Fish-Speech · a server of your own", "Fish-Speech · 自建服务"),
         note=Label(
             "Text goes to the Fish-Speech server that this page's operator chose.",
             "文字会发送给本站管理员选定的 Fish-Speech 服务。",
@@ -135,7 +135,7 @@ ROWS = (
         kind="tts",
         name="xtts",
         path="pipeline.tts.xtts:Xtts",
-        label=Label("XTTS · a server of your own", "XTTS · 自己的服务"),
+        label=Label("XTTS · a server of your own", "XTTS · 自建服务"),
         note=Label(
             "Text goes to the XTTS server that this page's operator chose.",
             "文字会发送给本站管理员选定的 XTTS 服务。",
@@ -147,7 +147,7 @@ ROWS = (
         kind="tts",
         name="index-tts",
         path="pipeline.tts.index_tts:IndexTts",
-        label=Label("IndexTTS2 · a server of your own", "IndexTTS2 · 自己的服务"),
+        label=Label("IndexTTS2 · a server of your own", "IndexTTS2 · 自建服务"),
         note=Label(
             "Text goes to the IndexTTS2 server that this page's operator chose.",
             "文字会发送给本站管理员选定的 IndexTTS2 服务。",
