@@ -62,9 +62,8 @@ TOPICS = (
         r"大模型|语言模型|接入|连接|模型|密钥|通义|千问|更聪明",
         Answer(
             "I can be given a real language model. Start Vivavoce with the option llm set to openai, and name a "
-            "service "
-            "that speaks that protocol, such as Ollama, vLLM, DashScope or OpenAI. The commands are in the chat."
-            + _ENGLISH_COMMANDS,
+            "service that speaks that protocol, such as Ollama, vLLM, DashScope or OpenAI. The commands are in the "
+            "chat." + _ENGLISH_COMMANDS,
             "我可以接入真正的大模型。启动时把 llm 选项设为 openai，再填上兼容服务的地址就行，"
             "比如 Ollama、vLLM、百炼或者 OpenAI。具体命令写在聊天里了。" + _CHINESE_COMMANDS,
         ),
@@ -73,9 +72,9 @@ TOPICS = (
         r"interrupt(?:ing)?|stop (?:you|talking|speaking)|shut up|be quiet|cut you off|barge",
         r"打断|中断|停下|闭嘴|别说|安静",
         Answer(
-            "You can interrupt me whenever you like. Press Interrupt, or just send the next message, and I stop at "
-            "once.",
-            "你可以随时打断我。点一下“打断”，或者直接发下一条消息，我马上就停。",
+            "You can interrupt me whenever you like. Press Interrupt, send the next message, or speak if your "
+            "microphone is on, and I stop at once.",
+            "你可以随时打断我。点一下“打断”，直接发下一条消息，或者打开麦克风后直接开口，我马上就停。",
         ),
     ),
     _topic(
@@ -124,9 +123,11 @@ TOPICS = (
         r"|speak (?:chinese|mandarin|english|french|german|spanish|japanese|korean|russian)",
         r"你.{0,4}(?:语言|中文|汉语|普通话|英语|英文|方言)|说(?:中文|汉语|普通话|英语|英文)|声音|嗓音|音色|语音",
         Answer(
-            "Without a network, my voice speaks English. With one, I can use online voices for Chinese and many other "
-            "languages. I read and write English and Chinese either way.",
-            "离线的时候，我只会说英语。联网后可以用在线语音，说中文和其他许多语言。用文字交流的话，中文和英文都可以。",
+            "Without a network I speak English, German, French, Spanish and Italian, and Chinese with a voice that is "
+            "fetched once. Online voices speak many more languages. As a guide I know my answers in English and "
+            "Chinese only.",
+            "离线时我会说英语、德语、法语、西班牙语和意大利语，另外下载一次中文语音后也会说中文。在线语音还会更多语言。"
+            "不过作为向导，我的回答只有中文和英文。",
         ),
     ),
     _topic(
@@ -146,8 +147,7 @@ TOPICS = (
         r"防火墙|连接方式|传输|延迟|卡顿|帧率",
         Answer(
             "Picture and sound come over WebRTC. If that cannot connect, perhaps because of a firewall, the page "
-            "changes "
-            "to a WebSocket by itself and tells you why. The status line names the one in use.",
+            "changes to a WebSocket by itself and tells you why. The status line names the one in use.",
             "画面和声音通过 WebRTC 传输。如果连不上，比如被防火墙挡住，页面会自动改用 WebSocket，并告诉你原因。"
             "从状态栏可以看到当前用的是哪一种。",
         ),
@@ -169,8 +169,7 @@ TOPICS = (
         r"谁(?:做|造|写|开发|创造|制作)|作者|开发者|开源|许可|源代码",
         Answer(
             "I am part of Vivavoce. It is an open source project under the Apache 2.0 licence, so anyone may use it "
-            "and "
-            "change it.",
+            "and change it.",
             "我是 Vivavoce 的一部分。它是一个开源项目，采用 Apache 2.0 许可，谁都可以使用和修改。",
         ),
     ),
@@ -180,8 +179,7 @@ TOPICS = (
         r"你是谁|你是什么|你叫|你的名字|自我介绍|介绍一下(?:你|自己)|你是.{0,4}(?:人|机器人)|vivavoce ?是什么",
         Answer(
             "I am the offline guide of Vivavoce. There is no language model behind me, only a few prepared answers "
-            "about "
-            "this program. Ask me how to connect a model, and I will tell you.",
+            "about this program. Ask me how to connect a model, and I will tell you.",
             "我是 Vivavoce 的离线向导。我背后没有大模型，只会回答一些关于这个程序的常见问题。"
             "想知道怎样接入大模型，问我就好。",
         ),
@@ -191,11 +189,10 @@ TOPICS = (
         r"|features|capabilities",
         r"你.{0,2}能做什么|可以做什么|你会什么|会做什么|能干什么|帮助|帮帮我|怎么用|如何使用|功能|怎么开始",
         Answer(
-            "Type something and I answer in voice and picture. You can interrupt me, make an avatar from a portrait "
-            "or a "
-            "clip, and make videos in the Studio. I am only a guide. For a real conversation, connect a language "
-            "model.",
-            "你输入文字，我就用声音和画面回答。你可以随时打断我，用照片或视频制作数字人，还可以在“工作室”里制作视频。"
+            "Type something, or speak if the microphone is set up, and I answer in voice and picture. You can "
+            "interrupt me, make an avatar from a portrait or a clip, and make videos in the Studio. I am only a guide. "
+            "For a real conversation, connect a language model.",
+            "你打字，或者装好语音识别后直接说话，我就用声音和画面回答。你可以随时打断我，用照片或视频制作数字人，还可以在“工作室”里制作视频。"
             "我只是一个向导，想真正聊起来，请接入大模型。",
         ),
     ),
