@@ -202,6 +202,10 @@ class AvatarBundle:
         """Decode one frame: a fresh uint8 RGB (height, width, 3) that the caller owns and may draw on."""
         return decode_jpeg(self.jpeg(frame_index))
 
+    def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
+        """In silence its frames are shown as they are."""
+        return frame
+
     def mask(self, frame_index: int) -> ImageArray:
         """uint8 (h, w) feathered weight of the patch in that frame."""
         mask: ImageArray = self.masks[frame_index if len(self.masks) > 1 else 0]

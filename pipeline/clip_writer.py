@@ -139,7 +139,7 @@ class ClipWriter:
     def _pixels(self, frame: MediaFrame) -> ImageArray:
         rgb = frame.picture
         if isinstance(rgb, LoopPosition):
-            rgb = rgb.bundle.frame(rgb.bundle.frame_index(rgb.index))
+            rgb = rgb.frame()
         if self._label is not None:
             rgb = self._label.draw(rgb, self.frames)
         return rgb if rgb.shape[1::-1] == self._size else _fitted(rgb, *self._size)

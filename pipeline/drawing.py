@@ -166,7 +166,9 @@ def _compose_all(context: TurnContext, batch: list[_Planned], patches: list[Face
     drawn = iter(patches)
     wanted = Finish() if context.lipsync.draws_rest else context.finish
     frames = [context.bundle.frame(planned.frame_index) for planned in batch]
-    return [
-        compose(frame, finish(next(drawn), frame, wanted), planned.strength) if planned.strength else frame
-        for frame, planned in zip(frames, batch, strict=True)
-    ]
+    images: list[ImageArray] = []
+    for frame, planned in zip(frames, batch, strict=True):
+        patch = finish(next(drawn), frame, wanted) if planned.strength else None
+        image = context.loop.quieted(frame, planned.frame_index, 1 - planned.strength)
+        images.append(compose(image, patch, planned.strength) if patch is not None else image)
+    return images

@@ -28,10 +28,11 @@ from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, Speech
 from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
+from pipeline.quiet_loop import loop_of
 from pipeline.session import Session
 from pipeline.threads import compute_in_calling_thread
 from pipeline.turn_context import Choice, Limits, TurnContext
-from pipeline.types import FPS
+from pipeline.types import FPS, LoopPictures
 
 __all__ = ["Engine"]
 
@@ -74,6 +75,7 @@ class Engine:
         self._measure = measure
         self._limits = limits or Limits()
         self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[object]] = OrderedDict()
+        self._loops: OrderedDict[AvatarBundle, LoopPictures] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
@@ -141,6 +143,7 @@ class Engine:
         tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
         lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
         extractor: FeatureExtractor = await self.backends.get("features", lipsync.features, device)
+        loop = self._loop_of(bundle)
         return TurnContext(
             llm=llm,
             tts=tts,
@@ -150,9 +153,10 @@ class Engine:
             lipsync=lipsync,
             lipsync_state=await self._lipsync_state(lipsync, bundle, made_from, device),
             bundle=bundle,
+            loop=loop,
             device=device,
             executor=self.executor,
-            playout=playout or Playout(bundle, self.clock),
+            playout=playout or Playout(loop, self.clock),
             clock=self.clock,
             finish=self._finish,
             limits=self._limits,
@@ -248,6 +252,13 @@ class Engine:
             raise
         device.expect(lipsync, cost)
         return cost
+
+    def _loop_of(self, bundle: AvatarBundle) -> LoopPictures:
+        loop = self._loops.pop(bundle, None) or loop_of(bundle)
+        self._loops[bundle] = loop
+        while len(self._loops) > KEPT_STATES:
+            self._loops.popitem(last=False)
+        return loop
 
     async def _lipsync_state(
         self, lipsync: LipSync, bundle: AvatarBundle, made_from: Hashable, device: DeviceWorker

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from avatars.bundle import AvatarBundle
 from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.idle import LoopCursor
@@ -21,6 +20,7 @@ from pipeline.types import (
     SAMPLES_PER_PICTURE,
     FloatArray,
     ImageArray,
+    LoopPictures,
     LoopPosition,
     MediaFrame,
     SubtitleEvent,
@@ -134,10 +134,10 @@ class Playout:
     reports to it what it has the playout do.
     """
 
-    def __init__(self, bundle: AvatarBundle, clock: Clock) -> None:
+    def __init__(self, loop: LoopPictures, clock: Clock) -> None:
         self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
-        self.cursor = LoopCursor(len(bundle.loop))
+        self.cursor = LoopCursor(len(loop.loop))
         self.outputs: tuple[Output, ...] = ()
         "each gets every frame; the session adds them, and closes those that are taken away"
         self.starved_pictures = 0
@@ -145,7 +145,7 @@ class Playout:
         self.viewer_delay_s = 0.0
         "how long it takes until what is released now is played at the viewer, as far as that is known"
         self.played = Played()
-        self._bundle = bundle
+        self._loop = loop
         self._clock = clock
         self._number = 0
         self._spoken_number = -HELD_PICTURES - 1
@@ -173,10 +173,10 @@ class Playout:
         start_s = self._clock.now_s() if self._start_s is None else self._start_s
         return start_s + (self._number + pictures_ahead) / FPS
 
-    def swap_bundle(self, bundle: AvatarBundle) -> None:
+    def swap_loop(self, loop: LoopPictures) -> None:
         """Show another avatar from the next picture on."""
-        self._bundle = bundle
-        self.cursor = LoopCursor(len(bundle.loop))
+        self._loop = loop
+        self.cursor = LoopCursor(len(loop.loop))
 
     @property
     def reached(self) -> Played:
@@ -368,7 +368,7 @@ class Playout:
         elif self.played.turn == speaking_turn:  # its voice has begun, and what follows is late
             self.starved_pictures += 1
         index = self.cursor.show_idle()
-        return MediaFrame(LoopPosition(self._bundle, index), SILENCE, self._number, loop_index=index)
+        return MediaFrame(LoopPosition(self._loop, index), SILENCE, self._number, loop_index=index)
 
     def _faded(self, drawn: DrawnFrame) -> MediaFrame:
         """It counts for no turn: its turn has ended, or will release it again."""

@@ -286,7 +286,7 @@ class Session:
         """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
         self.interrupt()
         self._context = context
-        self.playout.swap_bundle(context.bundle)
+        self.playout.swap_loop(context.loop)
 
     def count_losses(self) -> None:
         """Bring the metrics up to date with what this session lost and sent."""

@@ -12,6 +12,7 @@ from pipeline.device import DeviceWorker
 from pipeline.finishing import Finish
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.playout import Playout
+from pipeline.types import LoopPictures
 
 __all__ = ["Choice", "Limits", "TurnContext"]
 
@@ -58,6 +59,8 @@ class TurnContext:
     lipsync: LipSync
     lipsync_state: object
     bundle: AvatarBundle
+    loop: LoopPictures
+    "what the avatar shows while it says nothing"
     device: DeviceWorker
     executor: Executor
     playout: Playout

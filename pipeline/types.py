@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from avatars.bundle import AvatarBundle
 
 __all__ = [
     "FEATURE_RATE_HZ",
@@ -35,6 +32,7 @@ __all__ = [
     "ImageArray",
     "LipSyncRequest",
     "ListenMode",
+    "LoopPictures",
     "LoopPosition",
     "MediaFrame",
     "Message",
@@ -145,13 +143,54 @@ class LipSyncRequest:
     "a turn's first picture, which somebody waits for: served before all that are not"
 
 
+class LoopPictures(Protocol):
+    """What an avatar shows while it says nothing. An AvatarBundle is one: it shows its frames as they are.
+
+    Compared by identity, and the same object for as long as the pictures are the same: encoded loops are kept by it.
+    """
+
+    @property
+    def id(self) -> str:
+        """The avatar's."""
+        ...
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def loop(self) -> npt.NDArray[np.int32]:
+        """(m,) frame indices in playing order."""
+        ...
+
+    def frame_index(self, loop_index: int) -> int:
+        """Frame shown at a place of the loop (any int; wraps)."""
+        ...
+
+    def frame(self, frame_index: int) -> ImageArray:
+        """A fresh uint8 RGB (height, width, 3) that the caller owns. Takes milliseconds. Raises BundleError."""
+        ...
+
+    def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
+        """The avatar's own frame with so much of what it shows in silence, changed in place."""
+        ...
+
+    def jpeg(self, frame_index: int) -> bytes | None:
+        """The same picture as JPEG where that is at hand; None: it has to be made."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoopPosition:
     """An idle picture: a place in an avatar's loop, so that transports may replay a cached encoding of it."""
 
-    bundle: AvatarBundle
+    pictures: LoopPictures
     index: int
-    "0 <= index < len(bundle.loop)"
+    "0 <= index < len(pictures.loop)"
+
+    def frame(self) -> ImageArray:
+        """See LoopPictures.frame()."""
+        return self.pictures.frame(self.pictures.frame_index(self.index))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ is remembered from one picture to the next. So sessions share this, and what is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -55,7 +55,9 @@ _REMEMBERED = 1024
 _LOOK_PX, _LOOK_SIZE, _LOOK_AT_IOD = 40, (40, 32), (-0.5, -0.3)
 "scale of the small pictures by which exemplars are told apart, their size, and where they begin in the chart"
 _ACTIVITY_FULL = 0.3
-"activity from which nothing of the frame's own mouth shows"
+"activity from which nothing of the resting mouth shows"
+_REST_POSE_DEG = 8.0
+"a head that is turned further away from how it mostly is serves badly for rest"
 
 _CELL_IOD = 1 / 18
 _STIFFNESS = 2e-4
@@ -107,6 +109,7 @@ class PersonalFace:
         self._choice = self._choice_among(chosen)
         self._spline = _Spline(chart.pins)
         self._alpha = _ellipse(chart)
+        self._rest = self._resting(chosen)
 
     @property
     def nbytes(self) -> int:
@@ -114,27 +117,34 @@ class PersonalFace:
         return self._alpha.nbytes + self._chart.points.nbytes + sum(one.pixels.nbytes for one in self._exemplars)
 
     def patch(self, frame_index: int, visemes: Field, now: int) -> FacePatch:
-        """The mouth of one picture, where it goes in that frame; invisible where its activity is 0.
+        """The mouth of one picture, where it goes in that frame; the resting one where its activity is 0.
 
         visemes: (n, 9) mouth parameters and activity of consecutive pictures, of which row `now` is to be drawn.
         """
+        strength = float(smoothstep(float(visemes[now, 8]), 0, _ACTIVITY_FULL))
+        if strength == 0:
+            return self.quiet(frame_index)
+        course = self.steering.course(visemes[:, :8])
+        wanted = MouthPose(*course[now].tolist())
+        shares = self._choice.shares(course, now, self._chart.pose[frame_index])
+        patch = self._pasted(frame_index, self._shape(wanted, shares), shares)
+        if strength < 1:
+            quiet = self.quiet(frame_index)
+            pixels = cv2.addWeighted(patch.pixels, strength, quiet.pixels, 1 - strength, 0)
+            return replace(patch, pixels=np.asarray(pixels, np.uint8))
+        return patch
+
+    def quiet(self, frame_index: int) -> FacePatch:
+        """The mouth of the person who says nothing, where it goes in that frame."""
+        return self._pasted(frame_index, *self._rest)
+
+    def _pasted(self, frame_index: int, target: Array, shares: list[Share]) -> FacePatch:
         box = self._box(frame_index)
         to_box = self._chart.to_px[frame_index].copy()
         to_box[:, 2] -= box[:2]
         size = (box[2] - box[0], box[3] - box[1])
-        strength = float(smoothstep(float(visemes[now, 8]), 0, _ACTIVITY_FULL))
-        if strength == 0:
-            empty = np.zeros((size[1], size[0]), np.uint8)
-            return FacePatch(np.zeros((*empty.shape, 3), np.uint8), box, empty)
-        course = self.steering.course(visemes[:, :8])
-        wanted = MouthPose(*course[now].tolist())
-        shares = self._choice.shares(course, now, self._chart.pose[frame_index])
-        target = self._shape(wanted, shares)
         pixels = self._draw(target, shares, self._skin[frame_index].astype(np.float32), to_box, size)
-        mask = _laid(self._alpha, (1 / self._chart.px_per_iod,) * 2, to_box, size)
-        if strength < 1:
-            mask = np.asarray(cv2.convertScaleAbs(mask, alpha=strength), np.uint8)
-        return FacePatch(pixels, box, mask)
+        return FacePatch(pixels, box, _laid(self._alpha, (1 / self._chart.px_per_iod,) * 2, to_box, size))
 
     def _box(self, frame_index: int) -> tuple[int, int, int, int]:
         corners = affine(self._chart.to_px[frame_index], _corners(0))
@@ -163,6 +173,18 @@ class PersonalFace:
             width_spread_iod=self.steering.width_spread,
             change=MouthChoice.change_costs(points, np.stack([exemplar.look() for exemplar in self._exemplars])),
         )
+
+    def _resting(self, chosen: npt.NDArray[np.int32]) -> tuple[Array, list[Share]]:
+        """The shut mouth that is closest to this person's usual one, from a single exemplar, so that nothing jumps."""
+        points = self._chart.points[chosen]
+        opening, width = opening_of(points), width_of(points)
+        shut = opening_of(self._chart.points) < _PAUSES_IOD
+        usual = float(np.median(width_of(self._chart.points)[shut])) if shut.any() else float(np.median(width))
+        pose = (self._chart.pose[chosen] - np.median(self._chart.pose, axis=0)) / _REST_POSE_DEG
+        costs = np.maximum(opening, 0) / self.steering.opening_spread + (pose**2).sum(axis=1)
+        costs += ((width - usual) / self.steering.width_spread) ** 2
+        shares = [Share(int(costs.argmin()), 1.0)]
+        return self._shape(MouthPose(0.0, usual), shares), shares
 
     def _shape(self, wanted: MouthPose, shares: list[Share]) -> Array:
         """(m, 2) POINTS in the chart of the mouth to be drawn."""

@@ -24,7 +24,8 @@ class VisemeLipSync:
     """Draws real mouths where the avatar has them; otherwise warps lips, chin and cheeks, and paints the rest.
 
     Windows are those of `visemes_around`: rows of the eight parameters of `models.visemes.MOUTH_PARAMETERS`, then
-    activity 0..1. Activity 0 gives the frame's own pixels, bit for bit. A window of `viseme`, which is a single row
+    activity 0..1. Activity 0 gives the picture that the avatar shows while idle, bit for bit: the frame's own pixels,
+    or the frame with a resting mouth where the avatar has real mouths. A window of `viseme`, which is a single row
     (9,), is drawn as a picture without neighbours.
     """
 

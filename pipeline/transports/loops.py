@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarError
 from pipeline.transports.encoders import (
     H264Encoder,
@@ -22,6 +21,7 @@ from pipeline.transports.encoders import (
     default_bitrate_bps,
     encode_jpeg,
 )
+from pipeline.types import LoopPictures
 
 __all__ = ["KEY_PICTURES", "EncodedLoop", "LoopCache", "LoopCoding", "LoopReplay"]
 
@@ -93,8 +93,8 @@ class LoopCache:
         self._executor = executor
         self._bound_bytes = bound_bytes
         self._held_bytes = 0
-        self._loops: OrderedDict[tuple[AvatarBundle, LoopCoding], EncodedLoop | None] = OrderedDict()
-        self._encodings: dict[tuple[AvatarBundle, LoopCoding], asyncio.Task[EncodedLoop | None]] = {}
+        self._loops: OrderedDict[tuple[LoopPictures, LoopCoding], EncodedLoop | None] = OrderedDict()
+        self._encodings: dict[tuple[LoopPictures, LoopCoding], asyncio.Task[EncodedLoop | None]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
 
@@ -103,7 +103,7 @@ class LoopCache:
         """Bytes of encoded pictures kept now."""
         return self._held_bytes
 
-    def get(self, bundle: AvatarBundle, coding: LoopCoding) -> EncodedLoop | None:
+    def get(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
         """The loop if it is there. If not, None, and its encoding is started for later askers."""
         key = (bundle, coding)
         if key in self._loops:
@@ -113,14 +113,14 @@ class LoopCache:
             self._encodings[key] = asyncio.create_task(self._encode(key), name=f"loop {bundle.id} {coding.codec}")
         return None
 
-    async def wait(self, bundle: AvatarBundle, coding: LoopCoding) -> EncodedLoop | None:
+    async def wait(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
         """The loop once it is encoded (warming up). None if it cannot be: damaged frames, larger than the bound."""
         loop = self.get(bundle, coding)
         task = self._encodings.get((bundle, coding))
         # Shielded: one asker that gives up does not take the encoding from the others.
         return await asyncio.shield(task) if task is not None else loop
 
-    def forget(self, bundle: AvatarBundle) -> None:
+    def forget(self, bundle: LoopPictures) -> None:
         """Give up everything of a deleted or replaced avatar."""
         for key in [key for key in self._loops if key[0] is bundle]:
             self._drop(key)
@@ -138,7 +138,7 @@ class LoopCache:
         self._loops.clear()
         self._held_bytes = 0
 
-    async def _encode(self, key: tuple[AvatarBundle, LoopCoding]) -> EncodedLoop | None:
+    async def _encode(self, key: tuple[LoopPictures, LoopCoding]) -> EncodedLoop | None:
         bundle, coding = key
         try:
             async with self._one_at_a_time:
@@ -152,7 +152,7 @@ class LoopCache:
         self._keep(key, loop)
         return loop
 
-    async def _in_pieces(self, bundle: AvatarBundle, coding: LoopCoding) -> EncodedLoop | None:
+    async def _in_pieces(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
         event_loop = asyncio.get_running_loop()
         pieces = _encode_pieces(bundle, coding)
         pictures: list[bytes] = []
@@ -167,19 +167,19 @@ class LoopCache:
         every = 1 if coding.codec == "JPEG" else KEY_PICTURES
         return EncodedLoop(tuple(pictures), frozenset(range(0, len(pictures), every)), size_bytes)
 
-    def _keep(self, key: tuple[AvatarBundle, LoopCoding], loop: EncodedLoop | None) -> None:
+    def _keep(self, key: tuple[LoopPictures, LoopCoding], loop: EncodedLoop | None) -> None:
         # None is kept too, so that a loop that cannot be had is not tried again 25 times a second.
         self._loops[key] = loop
         self._held_bytes += loop.size_bytes if loop else 0
         while self._held_bytes > self._bound_bytes:
             self._drop(next(iter(self._loops)))
 
-    def _drop(self, key: tuple[AvatarBundle, LoopCoding]) -> None:
+    def _drop(self, key: tuple[LoopPictures, LoopCoding]) -> None:
         loop = self._loops.pop(key)
         self._held_bytes -= loop.size_bytes if loop else 0
 
 
-def _encode_pieces(bundle: AvatarBundle, coding: LoopCoding) -> Iterator[list[bytes]]:
+def _encode_pieces(bundle: LoopPictures, coding: LoopCoding) -> Iterator[list[bytes]]:
     """The pictures of a loop in order, a few at a time.
 
     Raises BundleError.
@@ -202,7 +202,7 @@ def _encode_pieces(bundle: AvatarBundle, coding: LoopCoding) -> Iterator[list[by
         ]
 
 
-def _loop_encoder(bundle: AvatarBundle, coding: LoopCoding) -> VideoEncoder:
+def _loop_encoder(bundle: LoopPictures, coding: LoopCoding) -> VideoEncoder:
     peak_bps = _PEAK_FACTOR * default_bitrate_bps(bundle.width, bundle.height)
     if coding.codec == "H264":
         # For what is made once, preset veryfast: half the bytes (and packets) of superfast at 1.2 times the CPU.

@@ -59,7 +59,7 @@ class PictureEncoder:
         if not isinstance(picture, LoopPosition):
             self._replay.leave()
             return None
-        loop = self._loops.get(picture.bundle, self._coding)
+        loop = self._loops.get(picture.pictures, self._coding)
         data = self._replay.picture(loop, picture.index)
         if data is not None and loop is not None:
             self.replayed += 1
@@ -70,6 +70,6 @@ class PictureEncoder:
     def _live(self, picture: ImageArray | LoopPosition, key: bool) -> bytes:
         """On an executor thread."""
         if isinstance(picture, LoopPosition):
-            picture = picture.bundle.frame(picture.bundle.frame_index(picture.index))
+            picture = picture.frame()
         self._encoder.limit_bps = self._limit.bps
         return self._encoder.encode(picture, key)

@@ -125,11 +125,16 @@ class WebSocketTransport:
     async def _encode(self, picture: ImageArray | LoopPosition) -> bytes:
         """The picture as JPEG, b"" if it cannot be had."""
         if isinstance(picture, LoopPosition):
-            loop = self._loops.get(picture.bundle, self._coding)
-            self._replayed += 1
-            if loop is not None:
-                return loop.pictures[picture.index]
-            # The bundle holds JPEGs already: larger than need be, but there.
-            return picture.bundle.jpeg(picture.bundle.frame_index(picture.index))
-        event_loop = asyncio.get_running_loop()
-        return await event_loop.run_in_executor(self._executor, encode_jpeg, picture, self._coding.quality)
+            pictures = picture.pictures
+            loop = self._loops.get(pictures, self._coding)
+            # Before the loop is encoded, a bundle's own JPEGs are larger than need be, but there.
+            ready = loop.pictures[picture.index] if loop else pictures.jpeg(pictures.frame_index(picture.index))
+            if ready is not None:
+                self._replayed += 1
+                return ready
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._live, picture)
+
+    def _live(self, picture: ImageArray | LoopPosition) -> bytes:
+        """On an executor thread."""
+        rgb = picture.frame() if isinstance(picture, LoopPosition) else picture
+        return encode_jpeg(rgb, self._coding.quality)

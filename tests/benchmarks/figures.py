@@ -93,6 +93,7 @@ FIGURES: dict[str, Figure] = {
     "personal_closures": Figure("real mouths: p/b/m seen shut", "", 0.98, True),
     "personal_correlation": Figure("real mouths: correlation of seen with wanted opening", "", 0.9, True),
     "personal_mouth_jerk": Figure("real mouths: jerk of the mouth, against the person's own", "", 1.2),
+    "idle_mouth_jerk": Figure("real mouths: jerk of the idle mouth, against the person's own", "", 0.2),
     "personal_skin_jerk": Figure("real mouths: jerk of the skin round it, against the person's own", "", 1.2),
     "personal_sharpness": Figure("real mouths: sharpness, against the person's own (at least 0.7)", "", 1.2),
 }
@@ -103,6 +104,7 @@ TALKING = {
     "personal_closures": "closures_seen",
     "personal_correlation": "opening_correlation",
     "personal_mouth_jerk": "mouth_jerk",
+    "idle_mouth_jerk": "idle_mouth_jerk",
     "personal_skin_jerk": "skin_jerk",
     "personal_sharpness": "sharpness",
 }

@@ -41,6 +41,7 @@ from pipeline.compositing import compose
 from pipeline.features.visemes_around import PICTURES_BEFORE
 from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.lipsync.speaking_face import SpeakingFace
+from pipeline.quiet_loop import QuietLoop
 from pipeline.threads import compute_in_calling_thread
 from pipeline.timeline import SentenceTimeline
 
@@ -83,6 +84,8 @@ class TalkingFigures:
     painted_mouth_jerk: float
     painted_skin_jerk: float
     painted_sharpness: float
+    idle_mouth_jerk: float
+    "while nothing is said"
 
 
 def avatar_of(clip: Path, folder: Path) -> AvatarBundle:
@@ -141,16 +144,18 @@ class _Look:
         for picture, frame in zip(pictures, self._frames, strict=True):
             faces = analyzer.analyse(picture)
             back = cv2.invertAffineTransform(self._chart.to_px[frame])
-            found.append(
-                float(opening_of(affine(back, faces[0].landmarks[list(POINTS), :2]))) if faces else float("nan")
-            )
+            if faces:
+                points = faces[0].landmarks[list(POINTS), :2].astype(np.float64)
+                found.append(float(opening_of(affine(back, points))))
+            else:
+                found.append(float("nan"))
         return np.array(found)
 
 
 def measure(
     bundle: AvatarBundle, windows: Windows, analyzer: FaceAnalyzer
 ) -> tuple[TalkingFigures, dict[str, list[Image]]]:
-    """Figures, and the pictures: `real`, `personal`, `painted`.
+    """Figures, and the pictures: `real`, `personal`, `painted`, `idle`.
 
     Raises ValueError if the avatar has no real mouths.
     """
@@ -174,6 +179,9 @@ def measure(
         for frame, rows, picture in zip(frames, windows, real, strict=True)
     ]
 
+    idle = QuietLoop(bundle)
+    pictures["idle"] = [idle.frame(frame) for frame in frames]
+
     look = _Look(bundle, frames)
     flat = {name: look.flat(many) for name, many in pictures.items()}
     seen = look.openings(pictures["personal"], analyzer)
@@ -192,6 +200,7 @@ def measure(
         painted_mouth_jerk=_jerk(flat["painted"], look.mouth) / _jerk(flat["real"], look.mouth),
         painted_skin_jerk=_jerk(flat["painted"], look.skin) / _jerk(flat["real"], look.skin),
         painted_sharpness=_detail(flat["painted"], look.mouth) / _detail(flat["real"], look.mouth),
+        idle_mouth_jerk=_jerk(flat["idle"], look.mouth) / _jerk(flat["real"], look.mouth),
     )
     return figures, pictures
 

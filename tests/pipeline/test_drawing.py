@@ -52,7 +52,8 @@ class Desk:
         self.playout = Playout(bundle, clock)
         nothing: Any = None
         context = TurnContext(
-            nothing, nothing, None, nothing, NETWORK, "state", bundle, self.device, self.executor, self.playout, clock
+            *(nothing, nothing, None, nothing, NETWORK, "state", bundle, bundle),
+            *(self.device, self.executor, self.playout, clock),
         )
         self.drawing = Drawing(1, context, TurnTimes(clock))
         self.running = asyncio.create_task(self.drawing.run(self.pictures))

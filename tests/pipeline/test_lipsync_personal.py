@@ -17,6 +17,7 @@ from pipeline.features.visemes_around import PICTURES_AFTER, PICTURES_BEFORE
 from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.lipsync.viseme import VisemeLipSync
+from pipeline.quiet_loop import loop_of
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 from tests.benchmarks.talking_sheets import measure, sheet
 
@@ -43,10 +44,11 @@ def drawn(bundle: AvatarBundle, frame: int, name: str, activity: float = 1.0, st
     return backend.infer([LipSyncRequest(state or backend.prepare(bundle), frame, window, 0.0)])[0]
 
 
-def test_silence_leaves_the_frame_alone(bundle: AvatarBundle) -> None:
-    """Activity 0 gives the frame's own pixels, bit for bit."""
+def test_in_silence_the_mouth_is_the_one_of_the_idle_loop(bundle: AvatarBundle) -> None:
+    """Activity 0 gives the idle picture of that frame, bit for bit, whatever is being said."""
+    idle = loop_of(bundle)
     for frame in (0, 7, OF_A_DARK_FRAME):
-        assert (compose(bundle.frame(frame), drawn(bundle, frame, "aa", 0.0)) == bundle.frame(frame)).all()
+        assert (compose(bundle.frame(frame), drawn(bundle, frame, "aa", 0.0)) == idle.frame(frame)).all()
 
 
 def test_lips_shut_and_open_whatever_the_frame_was_saying(bundle: AvatarBundle) -> None:
@@ -137,7 +139,7 @@ def test_only_the_mouth_is_pasted(bundle: AvatarBundle) -> None:
 
 def test_speech_begins_without_a_jump(bundle: AvatarBundle) -> None:
     """At a small activity hardly anything of the drawn mouth shows."""
-    before, begun = bundle.frame(3), compose(bundle.frame(3), drawn(bundle, 3, "aa", 0.02))
+    before, begun = loop_of(bundle).frame(3), compose(bundle.frame(3), drawn(bundle, 3, "aa", 0.02))
     assert np.abs(before.astype(float) - begun).mean() < 1.0
 
 
@@ -158,8 +160,11 @@ def test_sheets_and_figures_compare_the_person_with_what_is_drawn(bundle: Avatar
     assert figures.closures_seen == 1 and figures.opening_correlation > 0.8
     assert figures.draw_ms > 0 and 0 < figures.memory_mb < 10
     assert 0 < figures.mouth_jerk < figures.painted_mouth_jerk * 3
-    assert list(pictures) == ["real", "personal", "painted"] and {len(many) for many in pictures.values()} == {24}
-    assert sheet(pictures, bundle, 0).shape[:2] == (9 * 150, 8 * 150)
+    assert figures.idle_mouth_jerk < 0.5 * figures.mouth_jerk
+    assert list(pictures) == ["real", "personal", "painted", "idle"] and {len(many) for many in pictures.values()} == {
+        24
+    }
+    assert sheet(pictures, bundle, 0).shape[:2] == (12 * 150, 8 * 150)
 
 
 def test_an_avatar_without_real_mouths_speaks_as_before(tmp_path: Path) -> None:

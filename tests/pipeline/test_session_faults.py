@@ -116,6 +116,7 @@ class Bench:
             lipsync=lipsync,
             lipsync_state=lipsync.prepare(bundle),
             bundle=bundle,
+            loop=bundle,
             device=device,
             executor=Inline(),
             playout=Playout(bundle, self.clock),

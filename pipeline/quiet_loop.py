@@ -1,0 +1,55 @@
+"""QuietLoop: the idle loop of an avatar made from a clip whose person talks, with that person's resting lips.
+
+Without it, such an avatar would go on mouthing while it says nothing.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from avatars.bundle import AvatarBundle, IntArray
+from avatars.real_mouths import has_real_mouths
+from pipeline.compositing import compose
+from pipeline.lipsync.personal_face import PersonalFace
+from pipeline.types import ImageArray, LoopPictures
+
+__all__ = ["QuietLoop", "loop_of"]
+
+
+def loop_of(bundle: AvatarBundle) -> LoopPictures:
+    """What an avatar shows while it says nothing: the bundle itself, unless its person talks and has real mouths."""
+    return QuietLoop(bundle) if has_real_mouths(bundle) else bundle
+
+
+class QuietLoop:
+    """See LoopPictures. Thread-safe; a picture costs 4 ms more than the bundle's own. Holds 3 to 10 MB once used."""
+
+    def __init__(self, bundle: AvatarBundle) -> None:
+        self.id = bundle.id
+        self.width, self.height = bundle.width, bundle.height
+        self._bundle = bundle
+        self._lock = Lock()
+        self._face: PersonalFace | None = None
+
+    @property
+    def loop(self) -> IntArray:
+        return self._bundle.loop
+
+    def frame_index(self, loop_index: int) -> int:
+        return self._bundle.frame_index(loop_index)
+
+    def frame(self, frame_index: int) -> ImageArray:
+        return self.quieted(self._bundle.frame(frame_index), frame_index)
+
+    def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
+        return compose(frame, self._resting.quiet(frame_index), strength) if strength else frame
+
+    def jpeg(self, frame_index: int) -> None:
+        """The bundle holds the frames as they were filmed only."""
+
+    @property
+    def _resting(self) -> PersonalFace:
+        with self._lock:
+            if self._face is None:
+                self._face = PersonalFace(self._bundle)
+            return self._face
