@@ -158,6 +158,12 @@ async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
     assert (await speak(tts, "Hello"))[-1].final
 
 
+def sounding(chunks: list[AudioChunk]) -> int:
+    """Samples from the first sound to the last. The silence around them need not follow the speed: Pico's does not."""
+    loud = np.flatnonzero(np.abs(np.concatenate([chunk.samples for chunk in chunks])) > 0.01)
+    return int(loud[-1] - loud[0])
+
+
 @pytest.mark.parametrize("speed", [0.5, 1.5, 2.0])
 async def test_speed(tts: SpeechSynthesizer, speed: float) -> None:
     """A sentence at a speed is that much shorter or longer, and its phonemes are those of the sound as it is."""
@@ -165,9 +171,9 @@ async def test_speed(tts: SpeechSynthesizer, speed: float) -> None:
         return
     assert tts.speeds == (0.5, 2.0)
     text = wording(tts, "I wonder how quickly you can say a sentence as long as this.")
-    usual = length(await speak(tts, text))
+    usual = sounding(await speak(tts, text))
     chunks = [chunk async for chunk in tts.synthesize(text, None, speed)]
-    assert length(chunks) == pytest.approx(usual / speed, rel=0.2)
+    assert sounding(chunks) == pytest.approx(usual / speed, rel=0.2)
     for chunk in chunks if tts.phoneme_timing else ():
         assert chunk.phonemes or not len(chunk.samples)
         assert all(0 <= p.start_s < p.end_s <= chunk.duration_s + 1e-6 for p in chunk.phonemes or ())

@@ -160,7 +160,7 @@ async def test_the_interrupted_are_not_worked_for(hibari: HibariSynthesizer, mon
     spoken: list[str] = []
     at_work, may_end = threading.Event(), threading.Event()
 
-    def slow(piece: str, _voice: str | None) -> tuple[FloatArray, None]:
+    def slow(piece: str, _voice: str | None, _speed: float) -> tuple[FloatArray, None]:
         spoken.append(piece)
         at_work.set()
         may_end.wait(10)
