@@ -201,7 +201,7 @@ async def test_an_avatar_deleted_elsewhere_closes_its_details(page: Page, portal
     assert (await page.request.delete(f"{portal.url}/api/avatars/ada")).status == 204
     await page.evaluate("dispatchEvent(new Event('focus'))")
     await expect(page.locator(".vv-detail")).to_be_hidden()
-    await expect(notice).to_have_text("woman was deleted meanwhile.")
+    await expect(notice).to_have_text("woman was deleted elsewhere.")
     await page.locator(".vv-language").click()
     await expect(notice).to_be_hidden()  # rather than in the other language
     await page.locator(".vv-language").click()
