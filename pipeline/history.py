@@ -10,8 +10,23 @@ from pipeline.types import Message
 
 __all__ = ["Exchange", "History"]
 
-MESSAGE_CHARACTERS = 20
+MESSAGE_TOKENS = 7
 """What a message costs besides its text: its role and its frame."""
+
+TOKEN_BYTES = 3
+"""Bytes of UTF-8 per token. A server's tokenizer is not known here, so this is an estimate that seldom counts too few:
+by Whisper's multilingual vocabulary, ten languages have 2.6 (Hindi) to 5.5 bytes per token, English 4.5, Chinese 3.3.
+"""
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a text costs."""
+    return -(-len(text.encode()) // TOKEN_BYTES)
+
+
+def last_tokens(text: str, tokens: int) -> str:
+    """About the last so many tokens of a text, in whole characters."""
+    return text.encode()[-tokens * TOKEN_BYTES :].decode(errors="ignore")
 
 
 @dataclass(eq=False, slots=True)
@@ -22,19 +37,19 @@ class Exchange:
     answer: str = ""
 
     @property
-    def characters(self) -> int:
-        return len(self.question) + len(self.answer) + 2 * MESSAGE_CHARACTERS
+    def tokens(self) -> int:
+        return tokens_of(self.question) + tokens_of(self.answer) + 2 * MESSAGE_TOKENS
 
 
 class History:
     """Messages that always alternate, begin with the user and end with the question: many templates refuse all else.
 
     Questions that got no answer (interrupted before a word was played) are put before the next one, in one message.
-    Bounded in characters; the oldest exchanges go first, never the newest.
+    Bounded in tokens; the oldest exchanges go first, never the newest.
     """
 
-    def __init__(self, max_characters: int) -> None:
-        self._max_characters = max_characters
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
         self._exchanges: deque[Exchange] = deque()
 
     def ask(self, question: str) -> Exchange:
@@ -46,8 +61,8 @@ class History:
 
     def answer(self, exchange: Exchange, played: str) -> None:
         """What was played of the answer; replaces what was noted before. Of a very long one the end is kept."""
-        longest = self._max_characters // 2
-        exchange.answer = played if len(played) <= longest else "… " + played[-longest:]
+        longest = self._max_tokens // 2
+        exchange.answer = played if tokens_of(played) <= longest else "… " + last_tokens(played, longest)
         self._trim()
 
     def forget(self, exchange: Exchange) -> None:
@@ -78,6 +93,6 @@ class History:
         return tuple(messages)
 
     def _trim(self) -> None:
-        held = sum(exchange.characters for exchange in self._exchanges)
-        while held > self._max_characters and len(self._exchanges) > 1:
-            held -= self._exchanges.popleft().characters
+        held = sum(exchange.tokens for exchange in self._exchanges)
+        while held > self._max_tokens and len(self._exchanges) > 1:
+            held -= self._exchanges.popleft().tokens

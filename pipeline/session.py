@@ -94,7 +94,7 @@ class Session:
         self._context = context
         self._metrics = metrics
         self._losses = Losses(metrics)
-        self._history = History(context.limits.history_characters)
+        self._history = History(context.limits.history_tokens)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: Channel[_Queued] = Channel(MAX_QUEUED_TURNS)
         self._ledger: TurnLedger = context.playout.ledger

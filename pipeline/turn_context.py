@@ -42,7 +42,7 @@ class Limits:
     "longest time without a word of the language model; one that is silent its own backend gives up, and sooner"
     speechless_s: float = 20.0
     "longest time without sound of the voice"
-    history_characters: int = 12_000
+    history_tokens: int = 4_000
     "sent along with a question, the question included"
     questions_a_minute: int = 30
     "to the language model"

@@ -88,7 +88,7 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
     limits = Limits(
         wordless_s=settings.llm_thinking_timeout_s,
         speechless_s=settings.tts_timeout_s,
-        history_characters=settings.llm_history_characters,
+        history_tokens=settings.history_tokens,
         questions_a_minute=settings.llm_questions_a_minute,
     )
     devices = find_devices(settings.device)

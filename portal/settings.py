@@ -163,10 +163,16 @@ class Settings(BaseSettings):
     llm_thinking_timeout_s: float = Field(
         600.0, gt=0, description="seconds that the language model may think before its first or next word"
     )
-    llm_history_characters: int = Field(
-        12_000,
+    llm_history_tokens: int = Field(
+        4_000,
+        ge=300,
+        description="about how many tokens of the conversation are sent with each question; the oldest are left out "
+        "first. Keep it well below what the model can take in",
+    )
+    llm_history_characters: int | None = Field(
+        None,
         ge=1_000,
-        description="characters of the conversation that are sent with each question; the oldest are left out first",
+        description="the earlier way to set llm_history_tokens: three characters count as one token",
     )
     llm_questions_a_minute: int = Field(
         30, ge=1, description="questions that one viewer may ask the language model per minute"
@@ -364,6 +370,13 @@ class Settings(BaseSettings):
                 IceServer(self.turn_urls, self.turn_username or None, self.turn_password.get_secret_value() or None)
             )
         return tuple(servers)
+
+    @property
+    def history_tokens(self) -> int:
+        """The bound on a conversation, whichever of its two settings was used."""
+        if self.llm_history_characters is None:
+            return self.llm_history_tokens
+        return self.llm_history_characters // 3
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ export function isActive(job) {
   return job.state === "queued" || job.state === "running";
 }
 
-/** Tells "jobs" at each look. It looks while somebody watches and a job is under way, or a watcher wants it anyway. */
+/** Tells "jobs" at each look, and "ordered" when this page has asked for a job. It looks while somebody watches and a job is under way, or a watcher wants it anyway. */
 class JobFeed extends EventTarget {
   /** @type {JobView[]?} null: not known yet */
   jobs = null;
@@ -42,6 +42,11 @@ class JobFeed extends EventTarget {
   /** @param {object} watcher */
   unwatch(watcher) {
     this.#watchers.delete(watcher);
+  }
+
+  /** @param {JobView} job that this page has asked for */
+  ordered(job) {
+    this.dispatchEvent(new CustomEvent("ordered", { detail: job }));
   }
 
   async refresh() {

@@ -279,6 +279,7 @@ class TalkTab {
     );
     document.addEventListener("vivavoce:language", ({ detail }) => this.setLanguage(detail), left);
     document.addEventListener("vivavoce:talk-with", ({ detail }) => this.pick(detail), left);
+    document.addEventListener("vivavoce:announce", ({ detail }) => this.announcer.tell(detail), left);
     // Coming back to this tab, new avatars may be there.
     const onShown = new IntersectionObserver(([entry]) => {
       if (!entry.isIntersecting) return this.list.unwatch();

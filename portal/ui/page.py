@@ -39,6 +39,7 @@ _HEAD = """
 <script type="module" src="{files}/desk/avatars.js"></script>
 <script type="module" src="{files}/desk/studio.js"></script>
 <script type="module" src="{files}/desk/jobs.js"></script>
+<script type="module" src="{files}/desk/job-notice.js"></script>
 """
 
 _HEADER = """
@@ -55,6 +56,11 @@ _HEADER = """
     </button>
   </nav>
 </vivavoce-header>
+<vivavoce-job-notice class="vv-notice" hidden>
+  <span class="vv-notice-words"></span>
+  <button type="button" class="vv-quiet vv-notice-look"></button>
+  <button type="button" class="vv-quiet vv-notice-close">×</button>
+</vivavoce-job-notice>
 """
 
 

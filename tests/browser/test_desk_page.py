@@ -271,6 +271,12 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     video = job.locator("video")
     await expect(video).to_be_visible(timeout=JOB_MS)
     await page.wait_for_function("() => document.querySelector('vivavoce-studio video').duration > 1")
+    notice = page.locator("vivavoce-job-notice")
+    await expect(notice).to_contain_text("“One two three four five” is ready.")
+    await show(page, "jobs")
+    await notice.get_by_text("Show").click()
+    await expect(job).to_be_visible()
+    await expect(notice).to_be_hidden()
     link = job.get_by_text("Download")
     assert await link.get_attribute("download") == f"{presets()[0].names['en']} - One two three four five.mp4"
     answer = await page.request.get(str(await link.evaluate("link => link.href")))

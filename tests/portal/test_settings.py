@@ -204,7 +204,7 @@ def test_every_setting_explains_itself():
     units = (
         "_s",
         "_ms",
-        "_characters",
+        "_tokens",
         "_a_minute",
         "_bytes",
         "_bps",
@@ -228,3 +228,10 @@ def test_options_are_named_after_fields():
     """max_sessions becomes max-sessions; the one exception reads --no-browser."""
     assert option_name("max_sessions") == "max-sessions"
     assert option_name("open_browser") == "browser"
+
+
+def test_the_bound_on_a_conversation_may_be_given_as_before():
+    """llm_history_characters of earlier versions still works; what it allowed in English is allowed now."""
+    assert load_settings({}).history_tokens == 4_000
+    assert load_settings({"llm_history_tokens": "900"}).history_tokens == 900
+    assert load_settings({"llm_history_characters": "12000"}).history_tokens == 4_000

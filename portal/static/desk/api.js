@@ -1,10 +1,12 @@
 /** Requests of the HTTP API. */
 
 import { PortalError, errorOf } from "../errors.js";
+import { feed } from "../jobs-feed.js";
 import { beside } from "../server.js";
 
 const SILENCE_MS = 60_000; // without a byte in either direction: nobody answers any more
 const JSON_TYPE = "application/json";
+const ACCEPTED = 202; // the answer is a job
 
 /**
  * One request of the HTTP API; a body that is no form goes as JSON. Rejects with a PortalError.
@@ -24,8 +26,9 @@ export function api(method, path, body, sent) {
     request.onprogress = () => silent.broken();
     request.onloadend = () => silent.over();
     request.onload = () => {
-      if (request.status < 400) resolve(request.response);
-      else reject(refused(request.status, request.response));
+      if (request.status >= 400) return reject(refused(request.status, request.response));
+      if (request.status === ACCEPTED) feed.ordered(request.response);
+      resolve(request.response);
     };
     request.upload.onprogress = ({ loaded, total }) => {
       silent.broken();

@@ -31,6 +31,15 @@ export async function openTab(name) {
   return document.querySelector(`vivavoce-${name}`);
 }
 
+/**
+ * What a job is called: as the person called it, but for those that the server asked for by itself.
+ * @param {Pick<JobView, "id" | "name" | "speaker">} job
+ * @param {Record<string, string>} texts
+ */
+export function jobName({ id, name, speaker }, texts) {
+  return speaker && id.startsWith("test-") ? texts.testOf.replace("{avatar}", speaker) : name;
+}
+
 /** Base of the tabs' elements. */
 export class Desk extends HTMLElement {
   /** @type {Language} */
@@ -135,12 +144,9 @@ export class Desk extends HTMLElement {
     return when.toLocaleString(this.code === "zh" ? "zh-CN" : "en-GB", style);
   }
 
-  /**
-   * What a job is called: as the person called it, but for those that the server asked for by itself.
-   * @param {JobView} job
-   */
-  jobName({ id, name, speaker }) {
-    return speaker && id.startsWith("test-") ? this.t("testOf", { avatar: speaker }) : name;
+  /** @param {JobView} job */
+  jobName(job) {
+    return jobName(job, TEXTS[this.code]);
   }
 
   /**

@@ -5,6 +5,7 @@ interface DocumentEventMap {
   "vivavoce:language": CustomEvent<"en" | "zh">;
   /** The Avatars tab sends the viewer to the Talk tab, to this avatar. */
   "vivavoce:talk-with": CustomEvent<string>;
+  "vivavoce:announce": CustomEvent<string>;
 }
 
 interface Window {
