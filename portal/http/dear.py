@@ -19,7 +19,6 @@ __all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearR
 DEAR: Final = {
     "/": 1,
     "/healthz": 1,
-    "/metrics": 1,
     "/openapi.json": 1,
     "/api/avatars": 1,
     "/api/backends": 1,
@@ -29,10 +28,10 @@ DEAR: Final = {
 """What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
 five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
 DEAR_AT_A_TIME = 2
-"""Over all addresses, and one of each thing that monitors ask for. Most are made in a thread, and many threads would
+"""Over all addresses, and one beside them that a monitor asks for. They are made in a thread, and many threads would
 leave the event loop a small part of a core."""
 LONGEST_REST_S = 0.03
-MONITORED: Final = ("/healthz", "/metrics")
+MONITORED: Final = "/healthz"
 DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
 "Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
 
@@ -62,7 +61,7 @@ class DearReads:
         self._app = app
         self._clock = clock
         self._line = _Line(DEAR_AT_A_TIME)
-        self._lines_of_monitors = {path: _Line(1) for path in MONITORED}
+        self._line_of_monitors = _Line(1)
         "apart, because a monitor must have its answer also while hundreds wait for the lists"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +69,7 @@ class DearReads:
             await self._app(scope, receive, send)
             return
         address = address_of(scope)
-        line = self._lines_of_monitors.get(path_below(scope), self._line)
+        line = self._line_of_monitors if path_below(scope) == MONITORED else self._line
         if len(line.turns) >= DEAR_WAITING or line.turns.wanted(address) >= DEAR_WAITING_EACH:
             await _too_many()(scope, receive, send)
             return

@@ -114,7 +114,7 @@ async def test_a_monitor_does_not_wait_for_the_lists() -> None:
     await asyncio.gather(*lists, *monitors)
 
 
-@pytest.mark.parametrize("path", ["/api/avatars", "/healthz", "/metrics"])
+@pytest.mark.parametrize("path", ["/api/avatars", "/healthz"])
 async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
     """While somebody waits, so what is dear takes half of the time at most. The rest has a bound, and a single reader
     has none.

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import httpx
 import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from portal.app import serve
 from portal.http.server import (
+    ACCEPTED_AT_ONCE,
     CRUMBS,
     HEAD_S,
     MOST_HEAD_LINES,
@@ -49,6 +50,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.ended = ""
+        self.paused = False
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
@@ -62,22 +64,25 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return bool(self.ended)
 
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
 
 
 class Line:
     """One connection and the timers that it has set."""
 
-    def __init__(self, register: Connections, state: ServerState) -> None:
-        config = server_config(_hello, most_connections=3)
+    def __init__(self, register: Connections, state: ServerState, app: ASGIApp | None = None) -> None:
+        config = server_config(app or _hello, most_connections=3)
         config.load()
         malformed = PlainTextResponse("no request", 400)
         self.protocol = PatientHttp(config, state, {}, register=register, malformed=malformed)
         self.timers: list[Timer] = []
         real = self.protocol.loop
         self.protocol.loop = self  # type: ignore[assignment]
-        self.create_task = real.create_task
+        self.create_task, self.call_soon = real.create_task, real.call_soon
         self.wire = Wire()
         self.protocol.connection_made(self.wire)
 
@@ -136,19 +141,53 @@ async def test_a_reader_that_does_not_read_is_cut() -> None:
 
 async def test_who_has_waited_longest_makes_room() -> None:
     """At the limit the oldest connection without a request ends; one at work never does, and then nobody is let in."""
-    register, state = Connections(3), ServerState()
-    at_work, idle, other = (Line(register, state) for _ in range(3))
+    register, state, go_on = Connections(3), ServerState(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await _hello(scope, receive, send)
+
+    at_work, idle, other = (Line(register, state, slow) for _ in range(3))
     at_work.protocol.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
-    newcomer = Line(register, state)
+    newcomer = Line(register, state, slow)
     assert (idle.wire.ended, other.wire.ended, newcomer.wire.ended) == ("aborted", "", "")
     for line in (other, newcomer):
+        await asyncio.sleep(0)  # one is read per turn of the loop
         line.protocol.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
     late = Line(register, state)
     assert late.wire.ended == "aborted" and len(state.connections) == 3
+    go_on.set()
     for line in (at_work, other, newcomer):
         await line.answered()
         line.protocol.connection_lost(None)
     assert not state.connections and not register.make_room()
+
+
+async def test_connections_are_read_one_per_turn_of_the_loop() -> None:
+    """Of many that ask at once. Who waits is not read from, has lost nothing, and may be gone when its turn comes."""
+    register, state = Connections(9), ServerState()
+    lines = [Line(register, state) for _ in range(4)]
+    for line in lines:
+        line.protocol.data_received(REQUEST)
+    for line in lines:
+        line.protocol.data_received(b"\r\n")
+    lines[2].wire.abort()
+    asked = []
+    for _ in lines:
+        asked.append([bool(line.protocol.tasks) for line in lines])
+        await asyncio.sleep(0)
+        await asyncio.gather(*(line.answered() for line in lines))
+    assert [line.wire.written.endswith(b"hello") for line in lines] == [True, True, False, True]
+    assert all(sum(now) <= 1 for now in asked)
+    assert not any(line.wire.paused for line in lines if not line.wire.ended)
+
+
+async def test_many_may_knock_at_once() -> None:
+    """The system holds far more connections than are taken in one turn, so nobody has to try again."""
+    with bound_socket("127.0.0.1", 0) as listener, ExitStack() as opened:
+        listener.listen(ACCEPTED_AT_ONCE)  # as asyncio does
+        for _ in range(10 * ACCEPTED_AT_ONCE):
+            opened.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
 
 
 @asynccontextmanager
