@@ -1,7 +1,7 @@
-"""A still comes alive: blinks and small motion of the head, baked into a loop of pictures.
+"""A still comes alive: blinks and small motion of the head, drawn into the frames of its loop.
 
-The loop is built of sines whose periods divide its length, so the last picture joins the first. All motion of the head
-is one smooth displacement field, zero at the borders of the picture; landmarks are moved by the very same field.
+All motion of the head is one smooth displacement field, zero at the borders of the picture; landmarks are moved by the
+very same field. `idle_life` says which poses there are and when each is shown.
 """
 
 from __future__ import annotations
@@ -15,29 +15,12 @@ import numpy.typing as npt
 
 from avatars.eyelids import Eyelids
 from avatars.geometry import CHIN_TIP, FACE_TOP
-from avatars.media_limits import FPS
+from avatars.idle_life import IdleLife
 
-__all__ = ["LOOP_FRAMES", "HeadMotion", "blink_closures", "enlarged", "enliven", "idle_poses"]
+__all__ = ["HeadMotion", "enlarged", "enliven"]
 
 ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
-
-LOOP_FRAMES = 8 * FPS
-
-BLINK = (0.30, 0.78, 1.0, 0.94, 0.62, 0.30, 0.10)
-"how far the lids are closed, picture by picture: fast down, slower up"
-BLINK_STARTS_S = (0.6, 3.9, 6.1)
-
-# Amplitude of each motion, in head heights or radians, and its sines: (periods in a loop, part, phase in turns).
-POSES = {
-    "right": (0.0060, ((1, 1.0, 0.13), (2, 0.6, 0.71), (4, 0.3, 0.36))),
-    "down": (0.0040, ((1, 1.0, 0.52), (2, 0.6, 0.08), (3, 0.35, 0.87))),
-    "roll": (0.0130, ((1, 1.0, 0.94), (2, 0.5, 0.29), (3, 0.3, 0.62))),
-    "yaw": (0.0280, ((1, 1.0, 0.31), (2, 0.6, 0.83), (3, 0.35, 0.17))),
-    "pitch": (0.0180, ((1, 0.7, 0.77), (2, 0.7, 0.44), (3, 0.35, 0.05))),
-    "zoom": (0.0030, ((1, 1.0, 0.21), (2, 0.5, 0.66))),
-    "breath": (0.0060, ((2, 1.0, 0.40), (4, 0.2, 0.55))),
-}
 
 SUPERSAMPLING = 2
 GRID = 48
@@ -45,44 +28,20 @@ GRID = 48
 
 
 def enliven(
-    picture: ImageArray, landmarks: FloatArray, closed: ImageArray | None = None, frames: int = LOOP_FRAMES
+    picture: ImageArray, landmarks: FloatArray, life: IdleLife, closed: ImageArray | None = None
 ) -> Iterator[tuple[ImageArray, FloatArray]]:
-    """The loop of a still: pairs of uint8 RGB (h, w, 3) and its landmarks (478, 3).
+    """The frames of a still: pairs of uint8 RGB (h, w, 3) and its landmarks (478, 3).
 
     `closed` is the same picture with closed eyes, where there is one (painted characters); else lids are warped.
     """
     height, width = picture.shape[:2]
     motion = HeadMotion(landmarks, width, height)
     lids = Eyelids(picture, landmarks, closed)
-    poses = idle_poses(frames)
-    closures = blink_closures(frames)
     awake = enlarged(picture)
-    for pose, closure in zip(poses, closures, strict=True):
+    for pose, closure in zip(life.poses, life.closures, strict=True):
         base, points = lids.at(closure)
         field = motion.field(pose)
         yield motion.warp(awake if closure == 0 else enlarged(base), field), motion.move(points, field)
-
-
-def idle_poses(frames: int) -> FloatArray:
-    """(frames, 7) float32: right, down, roll, yaw, pitch, zoom, breath; periodic over `frames`."""
-    turn = np.arange(frames) / frames
-    return np.stack(
-        [
-            amplitude * sum(part * np.sin(2 * np.pi * (periods * turn + phase)) for periods, part, phase in sines)
-            for amplitude, sines in POSES.values()
-        ],
-        axis=1,
-    ).astype(np.float32)
-
-
-def blink_closures(frames: int) -> FloatArray:
-    """(frames,) float32: how far the lids are closed, 0 to 1."""
-    closures = np.zeros(frames, np.float32)
-    for start_s in BLINK_STARTS_S:
-        start = round(start_s * FPS)
-        if start + len(BLINK) <= frames:
-            closures[start : start + len(BLINK)] = BLINK
-    return closures
 
 
 def enlarged(picture: ImageArray) -> ImageArray:
@@ -107,7 +66,7 @@ class HeadMotion:
         self._places = np.stack([x, y], axis=-1) * SUPERSAMPLING + (SUPERSAMPLING - 1) / 2
 
     def field(self, pose: FloatArray) -> FloatArray:
-        """Displacement (GRID, GRID, 2) px of the pose (7,)."""
+        """Displacement (GRID, GRID, 2) px of the pose (7,), see idle_life.MOTIONS."""
         return np.tensordot(pose, self._bases, 1).astype(np.float32)
 
     def warp(self, large: ImageArray, field: FloatArray) -> ImageArray:
@@ -132,7 +91,7 @@ class HeadMotion:
 
 
 def _bases(landmarks: FloatArray, width: int, height: int) -> FloatArray:
-    """(7, GRID, GRID, 2) px for a unit of each motion in POSES.
+    """(7, GRID, GRID, 2) px for a unit of each of MOTIONS.
 
     Within the head full motion, falling to nothing around it. Yaw and pitch shift a dome: its middle moves one way,
     its rim slightly the other. The breath lifts what is below the chin.

@@ -13,6 +13,7 @@ is how a preparation is cancelled.
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -27,10 +28,11 @@ from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.disk import disk_full_explained
 from avatars.finding import find_in_clip, find_in_photo, refuse_if_unusable
 from avatars.geometry import mouth_boxes, mouth_mask
+from avatars.idle_life import idle_life
 from avatars.importers.account import source_with_agreement
 from avatars.importers.crops import kept_crops
 from avatars.library import AvatarLibrary, Preset
-from avatars.life import LOOP_FRAMES, enliven
+from avatars.life import enliven
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.records import DecodedRecord
@@ -126,7 +128,7 @@ def make_loop(work: Path, progress: Progress) -> Loop:
             loop.save(output)
             save_mouths(output, _real_mouths(source, loop, progress))
             poster_file(output).write_bytes(make_poster(decode_jpeg(_most_awake(loop))))
-            encode_preview(map(decode_jpeg, loop.jpegs()), preview_file(output))
+            encode_preview(map(decode_jpeg, loop.played()), preview_file(output))
         progress(1.0)
     return Loop.load(work, source, found)
 
@@ -233,25 +235,26 @@ def _source_of(upload: Upload, decoded: DecodedRecord, output: Path) -> Source:
 
 def _loop_of(source: Source, found: Found, output: Path, progress: Progress) -> Loop:
     if isinstance(found.face, StillFace):
-        return _loop_of_still(found.face, FrameFile(output), progress)
+        return _loop_of_still(source.avatar_id, found.face, FrameFile(output), progress)
     if isinstance(found.face, ClipFace) and isinstance(source.pictures, FrameFile):
         return _loop_of_clip(found.face, source.pictures)
     raise ValueError("no face was found, so there is no loop to be made")
 
 
-def _loop_of_still(face: StillFace, frames: FrameFile, progress: Progress) -> Loop:
-    """The frames are drawn into `frames`."""
+def _loop_of_still(avatar_id: str, face: StillFace, frames: FrameFile, progress: Progress) -> Loop:
+    """The frames are drawn into `frames`. Two avatars do not idle alike."""
+    life = idle_life(zlib.crc32(avatar_id.encode()))
     moved: list[FloatArray] = []
 
     def jpegs() -> Iterator[bytes]:
-        for rgb, points in enliven(face.picture, face.landmarks, face.closed):
+        for rgb, points in enliven(face.picture, face.landmarks, life, face.closed):
             moved.append(points)
             yield encode_jpeg(rgb)
 
-    count = frames.write(counted(jpegs(), LOOP_FRAMES, progress))
+    count = frames.write(counted(jpegs(), len(life.poses), progress))
     height, width = face.picture.shape[:2]
-    landmarks, order = np.stack(moved), np.arange(count, dtype=np.int32)
-    return Loop(landmarks, _boxes(landmarks, width, height), order, 0, width, height, frames, np.arange(count))
+    landmarks = np.stack(moved)
+    return Loop(landmarks, _boxes(landmarks, width, height), life.order, 0, width, height, frames, np.arange(count))
 
 
 def _loop_of_clip(face: ClipFace, frames: FrameFile) -> Loop:

@@ -219,6 +219,10 @@ class Loop:
         """The frames [first, stop) of the loop; None is the end."""
         return self.frames.at(self.shown[first:stop].tolist())
 
+    def played(self) -> Iterator[bytes]:
+        """The frames in playing order."""
+        return self.frames.at(self.shown[self.order].tolist())
+
     def save(self, directory: Path) -> None:
         """All but the frames, which are there already, and what galleries show."""
         np.savez(

@@ -46,8 +46,8 @@ _REST = 1 / 256
 "activity below which a mouth is at rest: the photo's own pixels"
 _FADE = 0.12
 "activity up to which a picture is mixed with the photo"
-_KEPT_BYTES = 24 << 20
-"budget of an avatar for decoded mouth regions; 200 frames of 512x512 need 18 MB"
+_KEPT_BYTES = 32 << 20
+"budget of an avatar for decoded mouth regions; the 330 frames of a still of 512x512 need 30 MB"
 
 
 @dataclass(frozen=True)

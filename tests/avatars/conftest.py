@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+
+from avatars.idle_life import IdleLife, idle_life
 
 
 @pytest.fixture
@@ -9,3 +12,11 @@ def read_here(monkeypatch):
     monkeypatch.setattr(
         "avatars.prepare.run_confined", lambda task, _limits, on_item, *arguments: task(on_item, *arguments)
     )
+
+
+@pytest.fixture
+def short_loops(monkeypatch):
+    """Preparation gives stills loops of 30 frames."""
+    whole = idle_life(0)
+    few = IdleLife(whole.poses[:30], whole.closures[:30], np.arange(30, dtype=np.int32))
+    monkeypatch.setattr("avatars.prepare.idle_life", lambda _seed: few)

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import av
@@ -37,17 +36,11 @@ from avatars.prepare import (
 from avatars.source import DECODING
 from avatars.workspace import FrameFile, stage_output
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("short_loops")]
 
 
 def ignore(_part):
     """Progress that nobody looks at."""
-
-
-@pytest.fixture(autouse=True)
-def short_loops(monkeypatch):
-    """Loops of stills are 30 pictures long here."""
-    monkeypatch.setattr(prepare, "enliven", partial(prepare.enliven, frames=30))
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from foreign_folders import (
     zipped,
 )
 
-from avatars import prepare
 from avatars.errors import BadImport, FaceNotFound
 from avatars.importers import folder as folders
 from avatars.importers import foreign
@@ -159,9 +158,9 @@ def test_a_single_cycle_is_not_cut_in_half(tmp_path):
         assert (avatar.doubled, avatar.pictures.count) == (False, 20)
 
 
-def test_a_doubled_still_becomes_a_still(tmp_path, library, monkeypatch):
+@pytest.mark.usefixtures("short_loops")
+def test_a_doubled_still_becomes_a_still(tmp_path, library):
     """One picture, stored twice, comes alive as a photo would."""
-    monkeypatch.setattr(prepare, "enliven", lambda picture, landmarks, _closed: [(picture, landmarks)] * 3)
     path = musetalk(tmp_path / "a", 1)
     bundle = prepared(path, tmp_path / "work", library, [[face_at()], [face_at(size=512)]])
     assert bundle.kind == "still"

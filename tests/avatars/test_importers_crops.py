@@ -23,7 +23,6 @@ from foreign_folders import (
 )
 from safetensors.numpy import load_file, save_file
 
-from avatars import prepare
 from avatars.backend_parts import prepare_parts
 from avatars.bundle import AvatarBundle
 from avatars.detect import Face
@@ -146,9 +145,9 @@ def test_boxes_that_are_not_certain_are_left(
     assert not kept and "For ultralight our boxes are used" in words
 
 
-def test_a_still_moves_away_from_them(imported: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("short_loops")
+def test_a_still_moves_away_from_them(imported: Callable[..., AvatarBundle]) -> None:
     """One picture is brought to life here, and nobody has boxed the pictures that come of it."""
-    monkeypatch.setattr(prepare, "enliven", lambda picture, landmarks, _closed: [(picture, landmarks)] * 3)
     bundle = imported([[face_at()], [face_at(size=512)]], count=1)
     assert bundle.kind == "still" and given_boxes(bundle, "ultralight") is None
     assert account(bundle)[0] is False and bundle.manifest["source"]["imported"]["median_iou"] > 0.8

@@ -1,0 +1,220 @@
+"""How a still idles: where its head goes, when it breathes and blinks, and the order in which that is shown.
+
+A loop of a minute has too many pictures to keep them all, so few are kept and walked in an order that does not repeat.
+The head knows five rest poses: three with the breath out and two with the breath in. A way leads from each of the three
+to each of the two, so a head that walks along ways breathes all the time. Ways begin and end without speed and may be
+walked both ways, so any two that meet join without a jerk.
+
+Blinks are frames of their own: at each rest pose, and on each way as it is walked forwards, breathing in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avatars.media_limits import FPS
+
+__all__ = ["BLINK", "LEAST_LOOP_S", "MOTIONS", "IdleLife", "idle_life"]
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+MOTIONS = ("right", "down", "roll", "yaw", "pitch", "zoom", "breath")
+"""What a pose is made of, in this order: right, down, yaw, pitch (of a dome) and breath in head heights, roll in
+radians, zoom as a share."""
+
+_BREATH = 0.0065
+_BREATHED_OUT = (
+    (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    (-0.0060, 0.0030, -0.0130, -0.0360, 0.0100, 0.0, 0.0),
+    (0.0050, 0.0040, 0.0170, 0.0230, 0.0190, 0.0020, 0.0),
+)
+"the first is the picture as it is, where every loop begins and ends"
+_BREATHED_IN = (
+    (0.0040, -0.0030, 0.0080, 0.0330, -0.0120, 0.0020, _BREATH),
+    (-0.0050, -0.0020, -0.0150, -0.0160, -0.0170, -0.0020, _BREATH),
+)
+_SIDEWAYS = (0, 2, 3)
+"motions that are mirrored in half of all avatars"
+_WAY_PICTURES = ((40, 46), (52, 36), (38, 48))
+"how long the way from each breathed-out to each breathed-in pose is"
+_WHEN = ((0.05, 0.90), (0.10, 1.00), (0.15, 1.00), (0.0, 0.75), (0.05, 0.85), (0.0, 1.0), (0.0, 1.0))
+"the part of a way in which each motion happens: a turn leads, a tilt follows, breath takes all of it"
+
+BLINK = (0.30, 0.78, 1.0, 0.94, 0.62, 0.30, 0.10)
+"how far the lids are closed, picture by picture: fast down, slower up"
+_BLINK_ON_WAY = 0.3
+"where on a way a blink begins: while the head turns, which is when people blink"
+_BETWEEN_BLINKS_S = (1.6, 4.6)
+"a blink comes at the first chance after a time between these, 0 to 1.5 s later"
+_DOUBLE_BLINKS = 0.2
+"share of those at rest that are two"
+_OPEN_BETWEEN = 3
+"pictures with open eyes within a double blink"
+
+LEAST_LOOP_S = 60
+_REST_PICTURES = ((2, 10), (0, 4))
+"least and most pictures for which a head rests, breathed out and in; a blink makes it longer"
+_TURN_BACK = 0.25
+"how likely a head goes back by the way it came, compared with any other way"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdleLife:
+    """What is to be drawn of a still, and when each picture is shown.
+
+    Frames that are next to each other have poses that are next to each other, so boxes may be smoothed over them.
+    """
+
+    poses: FloatArray
+    "(n, len(MOTIONS)) of each frame"
+    closures: FloatArray
+    "(n,) how far the lids are closed in it, 0 to 1"
+    order: IntArray
+    "(m,) frames in playing order; the last joins the first"
+
+
+def idle_life(seed: int) -> IdleLife:
+    """The idle life of an avatar; another seed walks the ways in another order, and may mirror them."""
+    random = np.random.default_rng(seed)
+    frames = _Frames()
+    _lay_out(frames, mirrored=bool(random.integers(2)))
+    used, order = np.unique(_Walk(frames, random).round_trip(), return_inverse=True)
+    poses, closures = zip(*(frames.drawn[frame] for frame in used), strict=True)
+    return IdleLife(np.array(poses, np.float32), np.array(closures, np.float32), order.astype(np.int32))
+
+
+class _Frames:
+    """The frames of all rest poses and ways: numbers into `drawn`."""
+
+    def __init__(self) -> None:
+        self.drawn: list[tuple[npt.NDArray[np.float64], float]] = []
+        "pose and closure of each frame"
+        self.rests: dict[_Rest, list[int]] = {}
+        "rest pose -> its frame with open eyes, then those of its blink"
+        self.ways: dict[_Way, list[int]] = {}
+        "(breathed out, breathed in) -> frames between both rest poses"
+        self.blinks: dict[_Way, list[int]] = {}
+        "way -> frames that take the place of those from blink_start() on"
+
+    def draw(self, pose: npt.NDArray[np.float64], closure: float = 0.0) -> int:
+        self.drawn.append((pose, closure))
+        return len(self.drawn) - 1
+
+
+_Rest = tuple[bool, int]
+"(whether breathed in, which of them)"
+_Way = tuple[int, int]
+
+
+def _blink_start(pictures: int) -> int:
+    return round(_BLINK_ON_WAY * pictures)
+
+
+def _lay_out(frames: _Frames, *, mirrored: bool) -> None:
+    """All frames, along one trail that takes every way once, each blink beside what it is a blink of."""
+    sides = np.ones(len(MOTIONS))
+    sides[list(_SIDEWAYS)] = -1 if mirrored else 1
+    poses = {
+        **{(False, number): np.array(pose) * sides for number, pose in enumerate(_BREATHED_OUT)},
+        **{(True, number): np.array(pose) * sides for number, pose in enumerate(_BREATHED_IN)},
+    }
+    trail: tuple[_Rest, ...] = (
+        (True, 0),
+        (False, 0),
+        (True, 1),
+        (False, 1),
+        (True, 0),
+        (False, 2),
+        (True, 1),
+    )
+    for number, rest in enumerate(trail):
+        if rest not in frames.rests:
+            frames.rests[rest] = [frames.draw(poses[rest], closure) for closure in (0.0, *BLINK)]
+        if number + 1 < len(trail):
+            following = trail[number + 1]
+            _lay_out_way(frames, poses, rest, following)
+
+
+def _lay_out_way(frames: _Frames, poses: dict[_Rest, npt.NDArray[np.float64]], start: _Rest, end: _Rest) -> None:
+    breathed_out, breathed_in = (end, start) if start[0] else (start, end)
+    way = breathed_out[1], breathed_in[1]
+    pictures = _WAY_PICTURES[way[0]][way[1]]
+    blinking = range(_blink_start(pictures), _blink_start(pictures) + len(BLINK))
+    places = range(pictures - 1)
+    open_eyed, blink = {}, {}
+    for place in reversed(places) if start[0] else places:
+        pose = _between(poses[breathed_out], poses[breathed_in], (place + 1) / pictures)
+        open_eyed[place] = frames.draw(pose)
+        if place in blinking:
+            blink[place] = frames.draw(pose, BLINK[place - blinking.start])
+    frames.ways[way] = [open_eyed[place] for place in places]
+    frames.blinks[way] = [blink[place] for place in blinking]
+
+
+def _between(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], part: float) -> npt.NDArray[np.float64]:
+    """The pose at `part` of a way: each motion begins and ends softly, in its own time."""
+    first, last = np.array(_WHEN).T
+    t = np.clip((part - first) / (last - first), 0, 1)
+    return np.asarray(start + (end - start) * t**3 * (10 - 15 * t + 6 * t * t))
+
+
+class _Walk:
+    """A walk along the ways, as it is being taken."""
+
+    def __init__(self, frames: _Frames, random: np.random.Generator) -> None:
+        self._frames, self._random = frames, random
+        self._shown: list[int] = []
+        self._came_by: _Way | None = None
+        self._blink_due = 0
+        self._expect_blink()
+
+    def round_trip(self) -> list[int]:
+        """The frames shown, from the first rest pose until it is next after at least LEAST_LOOP_S."""
+        breathed_out = 0
+        while True:
+            self._rest((False, breathed_out))
+            breathed_in = self._choose([(breathed_out, number) for number in range(len(_BREATHED_IN))])[1]
+            self._breathe_in((breathed_out, breathed_in))
+            self._rest((True, breathed_in))
+            if len(self._shown) >= LEAST_LOOP_S * FPS:
+                self._shown += reversed(self._frames.ways[0, breathed_in])
+                return self._shown
+            back = self._choose([(number, breathed_in) for number in range(len(_BREATHED_OUT))])
+            self._shown += reversed(self._frames.ways[back])
+            breathed_out = back[0]
+
+    def _choose(self, ways: list[_Way]) -> _Way:
+        """One of them, rarely the one by which the head has just come."""
+        weights = np.array([_TURN_BACK if way == self._came_by else 1.0 for way in ways])
+        self._came_by = ways[int(self._random.choice(len(ways), p=weights / weights.sum()))]
+        return self._came_by
+
+    def _breathe_in(self, way: _Way) -> None:
+        frames = self._frames.ways[way]
+        start = _blink_start(len(frames) + 1)
+        if self._blink_due <= len(self._shown) + start:
+            stop = start + len(BLINK)
+            frames = [*frames[:start], *self._frames.blinks[way], *frames[stop:]]
+            self._shown += frames
+            self._expect_blink(ago=len(frames) - start)
+        else:
+            self._shown += frames
+
+    def _rest(self, rest: _Rest) -> None:
+        open_eyed, *blink = self._frames.rests[rest]
+        least, most = _REST_PICTURES[int(rest[0])]
+        self._shown += [open_eyed] * int(self._random.integers(least, most + 1))
+        if self._blink_due <= len(self._shown):
+            self._shown += blink
+            if self._random.random() < _DOUBLE_BLINKS:
+                self._shown += [open_eyed] * _OPEN_BETWEEN + blink
+            self._expect_blink()
+        self._shown.append(open_eyed)
+
+    def _expect_blink(self, ago: int = 0) -> None:
+        """Some time after the last one, which began `ago` pictures ago."""
+        self._blink_due = len(self._shown) - ago + round(FPS * self._random.uniform(*_BETWEEN_BLINKS_S))
