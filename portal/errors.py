@@ -5,6 +5,8 @@ VivavoceError          the root: models/errors.py
 ├── QueueFull          too many jobs wait already
 ├── JobNotFound        no job of that id
 ├── RecordingNotFound  no recording of that id
+├── SessionNotFound    no session of that id that is driven by requests
+│   └── PeerNotFound   no peer connection of that id
 ├── UploadTooLarge     an upload is over the limit; found while reading, not after
 └── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
 
@@ -22,8 +24,10 @@ __all__ = [
     "AddressFull",
     "AvatarBeingPrepared",
     "JobNotFound",
+    "PeerNotFound",
     "QueueFull",
     "RecordingNotFound",
+    "SessionNotFound",
     "UnsupportedMedia",
     "UploadTooLarge",
 ]
@@ -47,6 +51,15 @@ class JobNotFound(VivavoceError):
 class RecordingNotFound(VivavoceError):
     code = "recording_not_found"
     http_status = 404
+
+
+class SessionNotFound(VivavoceError):
+    code = "session_not_found"
+    http_status = 404
+
+
+class PeerNotFound(SessionNotFound):
+    """A connection by which such a session was watched has ended."""
 
 
 class UploadTooLarge(VivavoceError):

@@ -14,8 +14,10 @@ from pipeline.transports.loops import LoopCache
 from portal.admission import Admission
 from portal.api.allowances import OFFERS_EACH
 from portal.api.backends import backends_router
+from portal.api.programs import Programs
 from portal.api.recordings import recordings_router
 from portal.api.session_socket import SessionSocket
+from portal.api.sessions import sessions_router
 from portal.api.transports import BackendTransports
 from portal.api.voice_previews import voice_previews_router
 from portal.backends import BackendCatalogue, default_choice, new_engine
@@ -43,6 +45,7 @@ class Talk:
     socket: SessionSocket
     recordings: Recordings
     previews: VoicePreviews
+    programs: Programs
     clients: Clients
     "of LiveTalking's API; none come unless it is on"
 
@@ -79,8 +82,9 @@ class Talk:
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
         )
-        clients = Clients(sessions, socket.seats, transports, socket.allowances, settings.max_sessions)
-        return cls(settings, engine, sessions, loops, socket, recordings, previews, clients)
+        programs = Programs(socket.seating, engine.clock)
+        clients = Clients(socket.seating, settings.max_sessions)
+        return cls(settings, engine, sessions, loops, socket, recordings, previews, programs, clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -93,6 +97,7 @@ class Talk:
             await self.sessions.start()
             stack.push_async_callback(self.sessions.aclose)
             stack.push_async_callback(self.socket.aclose)
+            stack.push_async_callback(self.programs.aclose)
             stack.push_async_callback(self.clients.aclose)
             stack.push_async_callback(self.loops.aclose)
             yield
@@ -107,6 +112,7 @@ class Talk:
 
         return [
             self.socket.router,
+            sessions_router(self.programs, self.socket.ice_servers),
             recordings_router(self.recordings),
             backends_router(BackendCatalogue(self.settings, self.engine.clock)),
             voice_previews_router(self.previews),

@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from avatars.bundle import AvatarBundle
-from avatars.persona import Persona
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
 from pipeline.transports.incoming import IncomingSound
-from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ, Message
+from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ
 from portal.api import messages
-from portal.api.allowances import SocketAllowances
 from portal.api.lane import Lane
-from portal.api.seats import LiveSession, Outbox, Seat, Seats
-from portal.api.transports import Transports
+from portal.api.seating import Seating
+from portal.api.seats import Outbox, Seat
 from portal.api.viewer_socket import ViewerSocket
 from portal.recordings import Recording, Recordings
 
-__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SUPERSEDED", "Connection", "Sessions", "Shared"]
+__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SUPERSEDED", "Connection", "Shared"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,34 +38,11 @@ SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
 
 
-class Sessions(Protocol):
-    """What is needed here of portal.sessions.SessionManager."""
-
-    async def open(
-        self,
-        *,
-        avatar: str | None,
-        voice: str | None,
-        lipsync: str | None,
-        tts: str | None,
-        speed: float | None,
-        persona: Persona,
-        address: str,
-        identity: Mapping[str, str],
-        report: Callable[[int], Awaitable[None]] | None,
-    ) -> LiveSession: ...
-    async def swap_avatar(self, session: Any, avatar: str) -> None: ...
-    async def close(self, session: Any) -> None: ...
-
-
 @dataclass(frozen=True)
 class Shared:
     """What all connections of a server use."""
 
-    sessions: Sessions
-    seats: Seats
-    transports: Transports
-    allowances: SocketAllowances
+    seating: Seating
     recordings: Recordings
     clock: Clock
     ice_servers: Sequence[dict[str, object]]
@@ -113,7 +87,7 @@ class Connection:
             answering.cancel()
             await self._break_off()
             if self._seat is not None:
-                await self._shared.seats.vacate(self._seat, self, for_good=self._socket.for_good)
+                await self._shared.seating.seats.vacate(self._seat, self, for_good=self._socket.for_good)
 
     async def give_up_seat(self) -> None:
         """Another socket speaks for the session now. The other end of this one may be dead."""
@@ -195,7 +169,7 @@ class Connection:
         await self._break_off()
         seat, self._seat = self._seat, None
         if seat is not None and seat.occupant is self:
-            await self._shared.seats.close(seat)
+            await self._shared.seating.seats.close(seat)
         self._expect_hello(EXPIRES_S)
 
     async def _obey(self, message: messages.ClientMessage) -> None:
@@ -208,7 +182,7 @@ class Connection:
     async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
         match message:
             case messages.Offer(sdp=sdp):
-                self._shared.allowances.charge_offer(seat.session.id, self._address)
+                self._shared.seating.allowances.charge_offer(seat.session.id, self._address)
                 self._answers.post({"type": "answer", "sdp": await seat.answer(sdp, self._local)})
             case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
                 await seat.add_candidate(candidate, mid, index)
@@ -229,7 +203,7 @@ class Connection:
             case messages.RecordSession():
                 await self._shared.recordings.end(seat.session)
             case messages.SwapAvatar(id=avatar_id):
-                await self._shared.sessions.swap_avatar(seat.session, avatar_id)
+                await self._shared.seating.sessions.swap_avatar(seat.session, avatar_id)
                 self._answers.post({"type": "avatar", **_picture_facts(seat.session.bundle)})
 
     async def _greet(self, hello: messages.Hello) -> None:
@@ -244,37 +218,19 @@ class Connection:
                 self._expect_hello(EXPIRES_S)
 
     async def _new_seat(self, hello: messages.Hello) -> Seat:
-        """A seat with a new session. Raises TooOften, and what Sessions.open() raises."""
-        self._shared.allowances.charge_greeting(self._address)
+        """A seat with a new session. Raises what Seating.new_seat() raises."""
         try:
-            session = await self._shared.sessions.open(
-                avatar=hello.avatar,
-                voice=hello.voice,
-                lipsync=hello.lipsync,
-                tts=hello.tts,
-                speed=hello.speed,
-                persona=Persona(hello.prompt, hello.greeting),
-                address=self._address,
-                identity=hello.identity or {},
-                report=self._report_waiting if hello.wait else None,
-            )
+            report = self._report_waiting if hello.wait else None
+            return await self._shared.seating.new_seat(hello, self._address, report)
         finally:
             self._in_line = False
-        seat = Seat(session, self._shared.transports)
-        self._shared.seats.add(seat)
-        try:
-            session.recall(Message(remark.role, remark.content) for remark in hello.history)
-        except BaseException:  # nobody would have the session, and its place would be taken until it is idle
-            await self._shared.seats.close(seat)
-            raise
-        return seat
 
     async def _report_waiting(self, position: int) -> None:
         self._in_line = True
         await self._socket.send_json({"type": "waiting", "place": position})
 
     async def _resume(self, token: str) -> Seat:
-        seat = self._seat = self._shared.seats.redeem(token)
+        seat = self._seat = self._shared.seating.seats.redeem(token)
         stale, seat.occupant = seat.occupant, self
         if isinstance(stale, Connection):  # its other end is dead, which the server has not noticed yet
             await stale.give_up_seat()
@@ -290,14 +246,14 @@ class Connection:
                 seat.outbox.deliver(self._socket.send_json), name=f"deliver-{seat.session.id}"
             )
         else:  # nobody holds the token, so nobody can come back
-            await self._shared.seats.close(seat)
+            await self._shared.seating.seats.close(seat)
 
     def _welcome(self, seat: Seat, *, resumed: bool) -> messages.ServerMessage:
         return {
             "type": "welcome",
             "session": seat.session.id,
             "resumed": resumed,
-            "token": self._shared.seats.issue_token(seat),
+            "token": self._shared.seating.seats.issue_token(seat),
             "iceServers": self._shared.ice_servers,
             "fps": FPS,
             "sampleRate": PLAYOUT_RATE_HZ,

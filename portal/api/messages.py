@@ -54,6 +54,7 @@ __all__ = [
     "Say",
     "Seen",
     "ServerMessage",
+    "SessionWish",
     "Sound",
     "Stats",
     "SwapAvatar",
@@ -91,19 +92,15 @@ class Remark(_Message):
     content: Annotated[str, Field(min_length=1, max_length=100_000)]
 
 
-class Hello(_Message):
-    """First message: asks for a new session, or with `token` for the one whose socket broke."""
+class SessionWish(_Message):
+    """What a new session should be like. The portal chooses whatever is left out."""
 
-    type: Literal["hello"]
     avatar: _Name | None = None
     voice: _Name | None = None
     tts: _Name | None = None
     lipsync: _Name | None = None
     speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | None = None
     "of the voice, in times as fast as by itself"
-    wait: bool = False
-    "rather wait in line than be refused when all places are taken"
-    token: _Name | None = None
     identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16)] | None = None
     "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
     prompt: Annotated[str, Field(max_length=MOST_PROMPT_CHARACTERS)] | None = None
@@ -112,6 +109,15 @@ class Hello(_Message):
     "spoken at the start, in the place of the avatar's own; empty for none"
     history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True)] = ()
     "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
+
+
+class Hello(SessionWish):
+    """First message: asks for a new session, or with `token` for the one whose socket broke."""
+
+    type: Literal["hello"]
+    wait: bool = False
+    "rather wait in line than be refused when all places are taken"
+    token: _Name | None = None
 
 
 class Offer(_Message):

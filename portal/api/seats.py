@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from avatars.bundle import AvatarBundle
@@ -17,7 +17,7 @@ from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Output, Transport
-from pipeline.types import FloatArray, ListenMode, Message, SessionEvent
+from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionEvent
 from portal.api.messages import ServerMessage, error_message, event_message
 from portal.api.transports import PeerTransport, Transports
 
@@ -44,7 +44,8 @@ class LiveSession(Protocol):
     @property
     def closed(self) -> bool: ...
     def recall(self, told: Iterable[Message]) -> None: ...
-    def say(self, text: str, mode: str = "chat") -> int: ...
+    def say(self, text: str, mode: str = "chat", *, interrupts: bool = True) -> int: ...
+    def speak(self, speech: AsyncIterator[AudioChunk]) -> int: ...
     def interrupt(self) -> None: ...
     def note_reached(self, media_s: float) -> None: ...
     def note_seen(self, turn_id: int, delay_s: float) -> None: ...
@@ -113,6 +114,18 @@ class Seat:
         self._peer = peer
         self._following = asyncio.create_task(self._follow(peer), name=f"peer-{self.session.id}")
         return answer
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether frames are on their way to somebody, or a peer is connecting."""
+        return self._transport is not None or (self._following is not None and not self._following.done())
+
+    async def hang_up(self) -> None:
+        """Close the peer, if there is one. The session goes on."""
+        peer = self._peer
+        await self._forget_peer()
+        if peer is not None and peer is self._transport:
+            await self._let_go(peer)
 
     async def until_peer_is_gone(self) -> None:
         """Return when the last peer has closed, whether it was ever connected or not."""

@@ -13,8 +13,9 @@ from fastapi import APIRouter, WebSocket
 from pipeline.clock import Clock
 from pipeline.transports.ice import IceServer
 from portal.api.allowances import OFFERS_EACH, SocketAllowances
-from portal.api.connection import Connection, Sessions, Shared
+from portal.api.connection import Connection, Shared
 from portal.api.messages import error_message
+from portal.api.seating import Seating, Sessions
 from portal.api.seats import Seats
 from portal.api.transports import Transports
 from portal.api.viewer_socket import ViewerSocket
@@ -51,32 +52,26 @@ class SessionSocket:
         sockets_each: int = 64,
         offers_each: int = OFFERS_EACH,
     ) -> None:
-        self.seats = Seats(sessions.close, clock, grace_s)
-        self.allowances = SocketAllowances(clock, offers_each)
-        self._shared = Shared(
-            sessions=sessions,
-            seats=self.seats,
-            transports=transports,
-            allowances=self.allowances,
-            recordings=recordings,
-            clock=clock,
-            ice_servers=[_browser_ice_server(server) for server in ice_servers],
-        )
+        seats, self._allowances = Seats(sessions.close, clock, grace_s), SocketAllowances(clock, offers_each)
+        self.seating = Seating(sessions, seats, transports, self._allowances)
+        self.ice_servers = [_browser_ice_server(server) for server in ice_servers]
+        "as RTCPeerConnection takes them"
+        self._shared = Shared(self.seating, recordings, clock, self.ice_servers)
         self._sockets = Shares(sockets)
         self._sockets_each = Shares(sockets_each)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
 
     async def aclose(self) -> None:
-        await self.seats.aclose()
+        await self.seating.seats.aclose()
 
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self._shared.clock)
         address = address_of(socket.scope)
         try:
-            self.allowances.charge_greeting(address)
+            self._allowances.charge_greeting(address)
         except TooOften as error:
-            if not self.allowances.explains_refusal(address):
+            if not self._allowances.explains_refusal(address):
                 await viewer.deny(told(error))
             elif await viewer.accept():
                 await viewer.refuse(error_message(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -42,6 +43,8 @@ def error_response(
 
 
 def told(error: VivavoceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    if error.http_status == HTTPStatus.UNAUTHORIZED:
+        headers = {"WWW-Authenticate": "Bearer", **(headers or {})}  # RFC 9110 asks for it
     return error_response(
         error.code, error.message, error.hint, status=error.http_status, cause=error.cause, headers=headers
     )

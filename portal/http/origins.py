@@ -31,8 +31,8 @@ HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 SHARED = ("/api", "/static", "/healthz")
 "What pages of allowed websites may read."
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-REQUEST_HEADERS = "Content-Type, Range, If-None-Match, If-Modified-Since"
-RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After"
+REQUEST_HEADERS = "Authorization, Content-Type, Range, If-None-Match, If-Modified-Since"
+RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Location, Retry-After"
 REMEMBERED_S = 600
 NO_NAME = ""
 "What stands in Host is not even a name."

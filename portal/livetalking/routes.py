@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
@@ -19,13 +18,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.errors import VivavoceError
-from pipeline.channel import Channel
 from pipeline.errors import BadRequest
+from portal.api.event_streams import EventStream
+from portal.api.messages import SessionWish
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import Uploads, check_speech, limited_form
 from portal.livetalking.clients import Client, Clients
 from portal.livetalking.openings import Openings
-from portal.livetalking.speech_events import SpeechEvent
 from portal.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ __all__ = ["livetalking_router"]
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
-KEEP_ALIVE_S = 15.0
-"""A comment line so often shows a proxy that the stream is alive, and us that its reader is gone."""
 MOST_EXTRA_CHARACTERS = 2000
 """Of what a client has sent along with the events of its speech, as JSON."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
@@ -129,8 +126,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
             raise BadRequest(f"{NO_ACTIONS} {NO_SERVER_FILES}", "Leave custom_config out.")
         client, answer = await clients.open(
             asked.sdp,
-            avatar=asked.avatar or None,
-            voice=_voice(asked.refaudio),
+            SessionWish(avatar=asked.avatar or None, voice=_voice(asked.refaudio)),
             address=address_of(request.scope),
             local=is_local(request.scope),
         )
@@ -210,12 +206,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
     @router.get("/sse")
     async def events(sessionid: str = "") -> Response:
         """Speech events of a session, as server-sent events."""
-        client = clients.find(sessionid)
-        return StreamingResponse(
-            _lines(client, client.follow()),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
+        return EventStream(clients.find(sessionid).followers)
 
     @router.get("/api/admin/config")
     async def admin_config() -> Response:
@@ -251,23 +242,6 @@ def _voice(named: str | None) -> str | None:
     if named and ("/" in named or "\\" in named or Path(named).suffix.lower() in (".wav", ".mp3", ".flac", ".ogg")):
         raise BadRequest(f"refaudio: {NO_SERVER_FILES}", "Name a voice; GET /api/backends lists them.")
     return named or None
-
-
-async def _lines(client: Client, events: Channel[SpeechEvent]) -> AsyncIterator[str]:
-    """Until the session ends or the reader leaves."""
-    try:
-        while True:
-            try:
-                await asyncio.wait_for(events.ready(), KEEP_ALIVE_S)
-            except TimeoutError:
-                yield ": still here\n\n"
-                continue
-            event = events.receive_nowait()
-            if event is None:  # the session has ended
-                return
-            yield f"data: {json.dumps(event)}\n\n"
-    finally:
-        client.leave(events)
 
 
 def _require_admin(settings: Settings) -> None:

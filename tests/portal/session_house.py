@@ -20,6 +20,7 @@ from pipeline.errors import AtCapacity, BadRequest
 from pipeline.transports.ice import IceServer
 from pipeline.types import (
     SAMPLES_PER_PICTURE,
+    AudioChunk,
     FloatArray,
     ListenMode,
     MediaFrame,
@@ -83,7 +84,7 @@ class FakeSession:
         if any(one.content == "crash" for one in self.recalled):
             raise ZeroDivisionError
 
-    def say(self, text: str, mode: str = "chat") -> int:
+    def say(self, text: str, mode: str = "chat", *, interrupts: bool = True) -> int:
         if not text:
             raise BadRequest("There is nothing to say.", "Type some words.")
         if text == "crash":
@@ -91,6 +92,9 @@ class FakeSession:
         self.said.append((text, mode))
         self.events.offer(TurnEvent(len(self.said), TurnState.QUEUED))
         return len(self.said)
+
+    def speak(self, speech: AsyncIterator[AudioChunk]) -> int:
+        raise NotImplementedError
 
     def interrupt(self) -> None:
         self.interrupts += 1
@@ -119,7 +123,7 @@ class FakeSession:
         self.transport = None
 
     def stats(self) -> dict[str, Any]:
-        return {"pts": 50}
+        return {"pts": 50, "turn": len(self.said), "state": "idle"}
 
     async def play(self, pts: int) -> None:
         assert self.transport is not None

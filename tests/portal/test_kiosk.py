@@ -34,6 +34,7 @@ async def test_the_first_page_is_the_stage_view(visitor: httpx.AsyncClient) -> N
         ("DELETE", "/api/avatars/mira"),
         ("PATCH", "/api/avatars/mira"),
         ("POST", "/api/clips"),
+        ("POST", "/api/sessions"),
         ("GET", "/api/jobs"),
         ("GET", "/api/clips/a-1.mp4"),
         ("POST", "/api/jobs/a-1/cancel"),

@@ -13,16 +13,15 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
+from tests.portal.receiving_peer import WITHIN_S, ReceivingPeer
 
 pytestmark = pytest.mark.thorough
 
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
-WITHIN_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +39,14 @@ class Caller:
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
-        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.peer = ReceivingPeer()
         self.session = ""
 
     async def start(self, **fields: Any) -> dict[str, Any]:
-        self.peer.addTransceiver("video", direction="recvonly")
-        self.peer.addTransceiver("audio", direction="recvonly")
-        await self.peer.setLocalDescription(await self.peer.createOffer())
-        local = self.peer.localDescription
-        answer = await self.post("/offer", json={"sdp": local.sdp, "type": local.type, **fields})
+        answer = await self.post("/offer", json={"sdp": await self.peer.offer(), "type": "offer", **fields})
         if "sessionid" in answer:
             self.session = answer["sessionid"]
-            await self.peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+            await self.peer.accept(answer["sdp"])
         return answer
 
     async def post(self, path: str, **options: Any) -> dict[str, Any]:
@@ -75,21 +70,8 @@ class Caller:
                     break
         return told
 
-    async def loud(self) -> None:
-        """Until a sound arrives that is none of silence."""
-        track = next(t.receiver.track for t in self.peer.getTransceivers() if t.kind == "audio")
-        async with asyncio.timeout(WITHIN_S):
-            while np.abs((await track.recv()).to_ndarray()).max() < 1000:
-                pass
-
-    async def shown(self) -> None:
-        """Until a picture has arrived."""
-        track = next(t.receiver.track for t in self.peer.getTransceivers() if t.kind == "video")
-        async with asyncio.timeout(WITHIN_S):
-            await track.recv()
-
     async def aclose(self) -> None:
-        await self.peer.close()
+        await self.peer.aclose()
 
 
 @pytest.fixture
@@ -125,11 +107,11 @@ async def test_a_text_is_spoken_and_its_events_are_told(caller: Caller) -> None:
     """Offer, echo: pictures and sound arrive over WebRTC; the stream of events has the text and what came with it."""
     answer = await caller.start(avatar="beta")
     assert set(answer) == {"sdp", "type", "sessionid"} and answer["type"] == "answer"
-    await caller.shown()
+    await caller.peer.shown()
     events = asyncio.create_task(caller.events(2))
     tts = {"emotion": "glad"}
     assert await caller.ask("/human", text="Hello there.", type="echo", tts=tts) == {"code": 0, "msg": "ok"}
-    await caller.loud()
+    await caller.peer.loud()
     async with asyncio.timeout(WITHIN_S):
         assert await events == [{"status": status, "text": "Hello there.", "tts": tts} for status in ("start", "end")]
 
@@ -137,7 +119,7 @@ async def test_a_text_is_spoken_and_its_events_are_told(caller: Caller) -> None:
 async def test_an_answer_is_spoken_sentence_by_sentence_and_can_be_stopped(caller: Caller) -> None:
     """Chat: the model's sentences are told one by one; is_speaking is true until interrupt_talk."""
     await caller.start()
-    await caller.shown()
+    await caller.peer.shown()
     events = asyncio.create_task(caller.events(3))
     await caller.ask("/human", text="One sentence here. " * 12, type="chat")
     async with asyncio.timeout(WITHIN_S):
@@ -151,7 +133,7 @@ async def test_an_answer_is_spoken_sentence_by_sentence_and_can_be_stopped(calle
 async def test_a_question_without_interrupt_waits_for_what_is_said(caller: Caller) -> None:
     """As in LiveTalking, where only `interrupt` cuts in."""
     await caller.start()
-    await caller.shown()
+    await caller.peer.shown()
     events = asyncio.create_task(caller.events(3))
     await caller.ask("/human", text="First text.", type="echo")
     await caller.ask("/human", text="Second.", type="chat")
@@ -164,7 +146,7 @@ async def test_a_question_without_interrupt_waits_for_what_is_said(caller: Calle
 async def test_a_recording_is_spoken(caller: Caller, portal: PortalProcess) -> None:
     """Its events have no text, and nothing of its file stays."""
     await caller.start()
-    await caller.shown()
+    await caller.peer.shown()
     events = asyncio.create_task(caller.events(2))
     answer = await caller.post(
         "/humanaudio", data={"sessionid": caller.session}, files={"file": ("a.wav", wav(), "audio/wav")}
@@ -191,11 +173,11 @@ async def test_what_is_no_recording_is_refused(caller: Caller, portal: PortalPro
 async def test_a_session_is_recorded(caller: Caller) -> None:
     """start_record, end_record, and the file at /record/{sessionid}; before that it is a 404 with a text."""
     await caller.start()
-    await caller.shown()
+    await caller.peer.shown()
     assert (await caller.http.get(f"/record/{caller.session}")).status_code == 404
     assert await caller.ask("/record", type="start_record") == {"code": 0, "msg": "ok"}
     await caller.ask("/human", text="Hello there.", type="echo")
-    await caller.loud()
+    await caller.peer.loud()
     assert await caller.ask("/record", type="end_record") == {"code": 0, "msg": "ok"}
     file = await caller.http.get(f"/record/{caller.session}")
     assert file.headers["content-type"] == "video/mp4"
@@ -212,7 +194,7 @@ async def test_one_more_session_is_refused_in_its_words(http: httpx.AsyncClient)
         assert "sessionid" in await callers[0].start()
         assert "sessionid" in await callers[1].start()
         assert (await callers[2].start()) == {"code": -1, "msg": "Maximum session limit reached (2/2)"}
-        await callers[0].shown()
+        await callers[0].peer.shown()
         await callers[0].aclose()
         async with asyncio.timeout(WITHIN_S):
             while (await callers[0].ask("/is_speaking"))["code"] == 0:  # noqa: ASYNC110 - no event tells it
@@ -271,13 +253,13 @@ async def test_a_stream_of_events_ends_with_its_session(caller: Caller) -> None:
     """So that its reader does not wait for ever."""
     await caller.start()
     stream = asyncio.create_task(caller.events(1))
-    await caller.shown()
+    await caller.peer.shown()
     await caller.ask("/close")
     caller.session = ""
     async with asyncio.timeout(WITHIN_S):
         assert await stream == []
     with pytest.raises(MediaStreamError):
-        track = next(t.receiver.track for t in caller.peer.getTransceivers() if t.kind == "audio")
+        track = caller.peer.track("audio")
         async with asyncio.timeout(WITHIN_S):
             while True:
                 await track.recv()

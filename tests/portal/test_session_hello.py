@@ -55,7 +55,7 @@ async def test_a_session_that_cannot_go_on_gives_its_place_back(house: House) ->
     viewer = await house.viewer()
     viewer.tell("hello", history=[{"role": "user", "content": "crash"}])
     assert (await viewer.hear("error"))["code"] == "error"
-    assert house.sessions.opened[0].closed and not len(house.socket.seats)
+    assert house.sessions.opened[0].closed and not len(house.socket.seating.seats)
     await viewer.hello()
 
 

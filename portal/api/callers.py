@@ -1,0 +1,107 @@
+"""Callers: those who have a session without a session socket, and speak for it by requests.
+
+A caller has a seat as a viewer has one, and the same limits. Its events go to those who follow them. LiveTalking's
+clients (`portal/livetalking`) and programs (`programs.py`) are callers; they differ in who may speak for a session, in
+what the events look like, and in when the session ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Generic, TypeVar
+
+from portal.api.event_streams import Event, Followers
+from portal.api.messages import ServerMessage
+from portal.api.seats import LiveSession, Seat, Seats
+
+__all__ = ["Caller", "Callers", "first_of"]
+
+ENDED = "session_closed"
+
+
+class Caller:
+    """One session that is driven by requests."""
+
+    def __init__(self, caller_id: str, seat: Seat) -> None:
+        self.id = caller_id
+        self.seat = seat
+        self.followers = Followers()
+        self._ended = asyncio.Event()  # the session has ended by itself, e.g. because nobody had said anything
+        self._delivery = asyncio.create_task(seat.outbox.deliver(self._take), name=f"events-of-{caller_id}")
+
+    @property
+    def session(self) -> LiveSession:
+        return self.seat.session
+
+    def events_of(self, message: ServerMessage) -> Iterable[Event]:
+        """What is told of a message of the session."""
+        return (message,)
+
+    async def until_over(self) -> None:
+        """Return when the session should be closed."""
+        await self._ended.wait()
+
+    async def aclose(self) -> None:
+        """Forget what belongs to the caller; its seat is closed already. Idempotent."""
+        self._delivery.cancel()
+        await asyncio.gather(self._delivery, return_exceptions=True)
+        self.followers.close()
+
+    async def _take(self, message: ServerMessage) -> bool:
+        for event in self.events_of(message):
+            self.followers.tell(event)
+        if message.get("type") == "error" and message.get("code") == ENDED:
+            self._ended.set()
+        return True
+
+
+Kind = TypeVar("Kind", bound=Caller)
+
+
+class Callers(Generic[Kind]):
+    """Callers of one kind, by their ids. Each is closed when its session is over."""
+
+    def __init__(self, seats: Seats) -> None:
+        self._seats = seats
+        self._callers: dict[str, Kind] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+
+    def add(self, caller: Kind) -> None:
+        self._callers[caller.id] = caller
+        self._ending[caller.id] = asyncio.create_task(self._close_when_over(caller), name=f"end-of-{caller.id}")
+
+    def get(self, caller_id: str) -> Kind | None:
+        """None: its session has ended, or never was."""
+        return self._callers.get(caller_id)
+
+    def all(self) -> tuple[Kind, ...]:
+        return tuple(self._callers.values())
+
+    async def close(self, caller: Kind) -> None:
+        """End the caller's session. Idempotent."""
+        if self._callers.pop(caller.id, None) is None:
+            return
+        ending = self._ending.pop(caller.id)
+        if ending is not asyncio.current_task():
+            ending.cancel()
+        await self._seats.close(caller.seat)
+        await caller.aclose()
+
+    async def aclose(self) -> None:
+        for caller in self.all():
+            await self.close(caller)
+
+    async def _close_when_over(self, caller: Kind) -> None:
+        await caller.until_over()
+        await self.close(caller)
+
+
+async def first_of(*waits: Coroutine[object, object, object]) -> None:
+    """Return when the first of them does; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

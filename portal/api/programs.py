@@ -1,0 +1,106 @@
+"""Programs: bots, pipelines and command lines that open a session by a request, and drive it with its token."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from pipeline.clock import Clock
+from portal.api.callers import Caller, Callers, first_of
+from portal.api.messages import SessionWish
+from portal.api.seating import Seating
+from portal.api.seats import Seat, UnknownToken
+from portal.errors import PeerNotFound, SessionNotFound
+
+__all__ = ["UNATTENDED_S", "Program", "Programs", "TokenRefused"]
+
+UNATTENDED_S: Final = 120.0
+"""A session that nobody watches or follows, and for which no request comes, ends after so long: its program is gone."""
+LOOKED_EVERY_S: Final = 5.0
+
+
+class TokenRefused(UnknownToken):
+    """A request for a session came without the session's token."""
+
+    http_status = 401
+
+
+class Program(Caller):
+    """One session of a program. Its id may be known; its token is a secret."""
+
+    def __init__(self, seat: Seat, clock: Clock) -> None:
+        super().__init__(seat.session.id, seat)
+        self.token = secrets.token_urlsafe(24)
+        self.peer_id = ""
+        "of the last peer connection, in the address by which it is ended"
+        self._clock = clock
+        self._attended_s = clock.now_s()
+
+    def attend(self) -> None:
+        """A request for this session came."""
+        self._attended_s = self._clock.now_s()
+
+    async def answer(self, offer_sdp: str, local: bool) -> str:
+        """See Seat.answer(). The peer connection gets a new `peer_id`."""
+        answer = await self.seat.answer(offer_sdp, local)
+        self.peer_id = secrets.token_hex(8)
+        return answer
+
+    async def hang_up(self, peer_id: str) -> None:
+        """End the peer connection of that id. Raises PeerNotFound."""
+        if not self.peer_id or peer_id != self.peer_id:
+            raise PeerNotFound("There is no such connection.", "It has ended already, or another took its place.")
+        self.peer_id = ""
+        await self.seat.hang_up()
+
+    async def until_over(self) -> None:
+        await first_of(super().until_over(), self._until_unattended())
+
+    async def _until_unattended(self) -> None:
+        while self._clock.now_s() - self._attended_s < UNATTENDED_S:
+            await self._clock.sleep_until(self._clock.now_s() + LOOKED_EVERY_S)
+            if self.seat.is_watched or len(self.followers):
+                self.attend()
+
+
+class Programs:
+    """All sessions of programs in this process."""
+
+    def __init__(self, seating: Seating, clock: Clock) -> None:
+        self._seating = seating
+        self._clock = clock
+        self._callers: Callers[Program] = Callers(seating.seats)
+
+    async def open(self, wish: SessionWish, address: str) -> Program:
+        """A program with a new session. Raises what Seating.new_seat() raises."""
+        program = Program(await self._seating.new_seat(wish, address), self._clock)
+        self._callers.add(program)
+        return program
+
+    def find(self, session_id: str, token: str) -> Program:
+        """The program that has the session and knows its token. Raises SessionNotFound, TokenRefused."""
+        program = self._callers.get(session_id)
+        if program is None:
+            raise SessionNotFound("There is no session of this id.", "It has ended, or never was; open another one.")
+        if not secrets.compare_digest(program.token.encode(), token.encode()):
+            raise TokenRefused(
+                "Only who has the session's token may use it.",
+                "Send the token that came when it was opened, as `Authorization: Bearer TOKEN`.",
+            )
+        program.attend()
+        return program
+
+    async def connect(self, program: Program, offer_sdp: str, address: str, *, local: bool) -> str:
+        """Send the session's pictures and sound to whoever made this WebRTC offer, and to nobody else from then on.
+
+        Returns the SDP answer. Raises TooOften, BadSignalling.
+        """
+        self._seating.allowances.charge_offer(program.id, address)
+        return await program.answer(offer_sdp, local)
+
+    async def close(self, program: Program) -> None:
+        """End the session. Idempotent."""
+        await self._callers.close(program)
+
+    async def aclose(self) -> None:
+        await self._callers.aclose()

@@ -1,0 +1,74 @@
+"""Seating: how anybody gets a session, whether over the session socket or by requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from avatars.persona import Persona
+from pipeline.types import Message
+from portal.api.allowances import SocketAllowances
+from portal.api.messages import SessionWish
+from portal.api.seats import LiveSession, Seat, Seats
+from portal.api.transports import Transports
+
+__all__ = ["Seating", "Sessions"]
+
+
+class Sessions(Protocol):
+    """What is needed here of portal.sessions.SessionManager."""
+
+    async def open(
+        self,
+        *,
+        avatar: str | None,
+        voice: str | None,
+        lipsync: str | None,
+        tts: str | None,
+        speed: float | None,
+        persona: Persona,
+        address: str,
+        identity: Mapping[str, str],
+        report: Callable[[int], Awaitable[None]] | None,
+    ) -> LiveSession: ...
+    async def swap_avatar(self, session: Any, avatar: str) -> None: ...
+    async def close(self, session: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Seating:
+    """What sessions are opened with, and the seats in which they are kept."""
+
+    sessions: Sessions
+    seats: Seats
+    transports: Transports
+    allowances: SocketAllowances
+
+    async def new_seat(
+        self, wish: SessionWish, address: str, report: Callable[[int], Awaitable[None]] | None = None
+    ) -> Seat:
+        """A seat with a new session; whoever gets it closes it by `seats`.
+
+        address: who asks, as limits count. report: see SessionManager.open(). Raises TooOften, and what that raises.
+        """
+        self.allowances.charge_greeting(address)
+        session = await self.sessions.open(
+            avatar=wish.avatar,
+            voice=wish.voice,
+            lipsync=wish.lipsync,
+            tts=wish.tts,
+            speed=wish.speed,
+            persona=Persona(wish.prompt, wish.greeting),
+            address=address,
+            identity=wish.identity or {},
+            report=report,
+        )
+        seat = Seat(session, self.transports)
+        self.seats.add(seat)
+        try:
+            session.recall(Message(remark.role, remark.content) for remark in wish.history)
+        except BaseException:  # nobody would have the session, and its place would be taken until it is idle
+            await self.seats.close(seat)
+            raise
+        return seat

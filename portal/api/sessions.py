@@ -1,0 +1,181 @@
+"""Sessions for programs, by HTTP: open one, speak, interrupt, follow its events, watch it by WHEP, end it.
+
+docs/clients.md tells how it is used. Only opening one needs no token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+
+from pipeline.types import FPS, PLAYOUT_RATE_HZ
+from portal.api.event_streams import EventStream
+from portal.api.messages import SessionWish
+from portal.api.programs import Program, Programs
+from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of, is_local
+
+__all__ = ["sessions_router"]
+
+SDP: Final = "application/sdp"
+EVENTS: Final = "text/event-stream"
+_bearer = HTTPBearer(auto_error=False, description="the token that came when the session was opened")
+
+
+async def _token_of(bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+    return "" if bearer is None else bearer.credentials
+
+
+Token = Annotated[str, Depends(_token_of)]
+
+
+class ShownAvatar(BaseModel):
+    id: str
+    name: str
+
+
+class Addresses(BaseModel):
+    """Paths on this server."""
+
+    session: str = Field(description="GET: its state; DELETE: end it")
+    say: str
+    ask: str
+    interrupt: str
+    events: str = Field(description="server-sent events")
+    whep: str = Field(description="POST a WebRTC offer to watch it")
+
+
+class OpenedSession(BaseModel):
+    id: str
+    token: str = Field(description="secret: whoever has it may drive the session. Sent as a bearer token")
+    avatar: ShownAvatar
+    width: int = Field(description="px")
+    height: int = Field(description="px")
+    fps: int = Field(description="pictures per second")
+    sample_rate: int = Field(description="of the sound, Hz")
+    ice_servers: list[dict[str, object]] = Field(description="as RTCPeerConnection takes them")
+    addresses: Addresses
+
+
+class SessionView(BaseModel):
+    id: str
+    avatar: ShownAvatar
+    turn: int = Field(description="number of the last turn; 0 before the first")
+    state: str = Field(
+        description="of that turn: queued, thinking, speaking, done or interrupted; idle before the first"
+    )
+    media_s: float = Field(description="where the media clock is, in seconds")
+    watched: bool = Field(description="whether anybody receives its pictures")
+
+
+class SayRequest(BaseModel):
+    text: str = Field(description="is spoken as it is, after what is being said; at most 10,000 characters")
+
+
+class AskRequest(BaseModel):
+    text: str = Field(description="is answered by the language model; at most 10,000 characters")
+    interrupts: bool = Field(True, description="false: the answer comes after what is being said")
+
+
+class AskedTurn(BaseModel):
+    turn: int = Field(description="number of the turn, as events name it")
+    state: Literal["queued"] = "queued"
+
+
+def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]) -> APIRouter:
+    """ice_servers: as RTCPeerConnection takes them."""
+    router = APIRouter(prefix="/api/sessions", tags=["sessions"], route_class=ErrorRoute)
+
+    @router.post("", status_code=201)
+    async def open_session(wish: SessionWish, request: Request, response: Response) -> OpenedSession:
+        """Open a session. It ends with DELETE, when nobody speaks for a long time, or unattended for two minutes."""
+        program = await programs.open(wish, address_of(request.scope))
+        addresses = _addresses(request, program)
+        response.headers["Location"] = addresses.session
+        bundle = program.session.bundle
+        return OpenedSession(
+            id=program.id,
+            token=program.token,
+            avatar=ShownAvatar(id=bundle.id, name=bundle.name),
+            width=bundle.width,
+            height=bundle.height,
+            fps=FPS,
+            sample_rate=PLAYOUT_RATE_HZ,
+            ice_servers=list(ice_servers),
+            addresses=addresses,
+        )
+
+    @router.get("/{session_id}")
+    async def show_session(session_id: str, token: Token) -> SessionView:
+        program = programs.find(session_id, token)
+        bundle, facts = program.session.bundle, program.session.stats()
+        return SessionView(
+            id=program.id,
+            avatar=ShownAvatar(id=bundle.id, name=bundle.name),
+            turn=facts["turn"],
+            state=facts["state"],
+            media_s=facts["pts"] / FPS,
+            watched=program.seat.is_watched,
+        )
+
+    @router.delete("/{session_id}", status_code=204)
+    async def end_session(session_id: str, token: Token) -> None:
+        await programs.close(programs.find(session_id, token))
+
+    @router.post("/{session_id}/say", status_code=202)
+    async def say(session_id: str, wish: SayRequest, token: Token) -> AskedTurn:
+        """Speak a text as it is, after what is being said. Answers before anything is spoken; events tell the rest."""
+        return AskedTurn(turn=programs.find(session_id, token).session.say(wish.text, "echo"))
+
+    @router.post("/{session_id}/ask", status_code=202)
+    async def ask(session_id: str, wish: AskRequest, token: Token) -> AskedTurn:
+        """Let the language model answer a text, and speak its answer."""
+        session = programs.find(session_id, token).session
+        return AskedTurn(turn=session.say(wish.text, "chat", interrupts=wish.interrupts))
+
+    @router.post("/{session_id}/interrupt", status_code=204)
+    async def interrupt(session_id: str, token: Token) -> None:
+        """Stop speaking, and forget what waits to be spoken."""
+        programs.find(session_id, token).session.interrupt()
+
+    @router.get("/{session_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
+    async def follow(session_id: str, token: Token) -> Response:
+        """What happens in the session from now on: the messages that the session socket sends, one per event."""
+        return EventStream(programs.find(session_id, token).followers)
+
+    @router.post(
+        "/{session_id}/whep",
+        status_code=201,
+        response_class=Response,
+        responses={201: {"content": {SDP: {"schema": {"type": "string"}}}, "description": "the SDP answer"}},
+        openapi_extra={"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}},
+    )
+    async def watch(session_id: str, request: Request, token: Token) -> Response:
+        """WHEP: send a WebRTC offer to receive video and audio, with all its candidates.
+
+        The answer's `Location` ends the connection by DELETE. Whoever watched before is disconnected.
+        """
+        program = programs.find(session_id, token)
+        offer = (await request.body()).decode("utf-8", "replace")
+        scope = request.scope
+        answer = await programs.connect(program, offer, address_of(scope), local=is_local(scope))
+        location = f"{_addresses(request, program).whep}/{program.peer_id}"
+        return Response(answer, 201, {"Location": location}, SDP)
+
+    @router.delete("/{session_id}/whep/{peer_id}", status_code=204)
+    async def stop_watching(session_id: str, peer_id: str, token: Token) -> None:
+        """End the connection; the session goes on."""
+        await programs.find(session_id, token).hang_up(peer_id)
+
+    return router
+
+
+def _addresses(request: Request, program: Program) -> Addresses:
+    base = f"{request.scope.get('root_path', '')}/api/sessions/{program.id}"
+    below = {name: f"{base}/{name}" for name in ("say", "ask", "interrupt", "events", "whep")}
+    return Addresses(session=base, **below)

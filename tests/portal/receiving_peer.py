@@ -1,0 +1,46 @@
+"""A WebRTC peer that receives pictures and sound, for tests against a portal in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+__all__ = ["WITHIN_S", "ReceivingPeer"]
+
+WITHIN_S = 20.0
+
+
+class ReceivingPeer:
+    """Gathers its candidates before it offers, as clients do that cannot send them later."""
+
+    def __init__(self) -> None:
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+
+    async def offer(self) -> str:
+        """The SDP to send; call accept() with the answer to it."""
+        self._peer.addTransceiver("video", direction="recvonly")
+        self._peer.addTransceiver("audio", direction="recvonly")
+        await self._peer.setLocalDescription(await self._peer.createOffer())
+        return str(self._peer.localDescription.sdp)
+
+    async def accept(self, answer_sdp: str) -> None:
+        await self._peer.setRemoteDescription(RTCSessionDescription(answer_sdp, "answer"))
+
+    def track(self, kind: str) -> MediaStreamTrack:
+        return next(t.receiver.track for t in self._peer.getTransceivers() if t.kind == kind)
+
+    async def loud(self) -> None:
+        """Until a sound arrives that is none of silence."""
+        async with asyncio.timeout(WITHIN_S):
+            while np.abs((await self.track("audio").recv()).to_ndarray()).max() < 1000:
+                pass
+
+    async def shown(self) -> None:
+        """Until a picture has arrived."""
+        async with asyncio.timeout(WITHIN_S):
+            await self.track("video").recv()
+
+    async def aclose(self) -> None:
+        await self._peer.close()

@@ -1,0 +1,264 @@
+"""Sessions of programs: opened, driven and ended by requests, with sessions that record what they are asked to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.types import TextEvent
+from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
+from portal.api.programs import UNATTENDED_S, Programs
+from portal.api.sessions import sessions_router
+from portal.http.limits import TooMany
+from tests.portal.session_house import House, open_house
+
+
+class Desk:
+    """The requests of one program, to a house that has sessions for programs."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.programs = Programs(house.socket.seating, house.clock)
+        house.app.include_router(sessions_router(self.programs, house.socket.ice_servers))
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=house.app), base_url="http://test")
+        self.opened: dict[str, Any] = {}
+
+    async def open(self, **wishes: Any) -> dict[str, Any]:
+        answer = await self.http.post("/api/sessions", json=wishes)
+        assert answer.status_code == 201, answer.text
+        self.opened = answer.json()
+        assert answer.headers["location"] == self.opened["addresses"]["session"]
+        self.http.headers["Authorization"] = f"Bearer {self.opened['token']}"
+        return self.opened
+
+    async def post(self, name: str, **fields: Any) -> httpx.Response:
+        return await self.http.post(self.opened["addresses"][name], json=fields)
+
+    async def offer(self, sdp: str = "v=0") -> httpx.Response:
+        headers = {"Content-Type": "application/sdp"}
+        return await self.http.post(self.opened["addresses"]["whep"], content=sdp, headers=headers)
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with open_house() as house:
+        one = Desk(house)
+        yield one
+        await one.programs.aclose()
+        await one.programs.aclose()
+        await one.http.aclose()
+
+
+def code_of(answer: httpx.Response) -> str:
+    error = answer.json()["error"]
+    assert error["message"]
+    return str(error["code"])
+
+
+async def test_a_session_is_opened_as_a_hello_opens_one(desk: Desk) -> None:
+    """With an avatar, a persona, who it is, and what was said before; the answer has its size and addresses."""
+    opened = await desk.open(
+        avatar="mira",
+        prompt="You sell fruit.",
+        greeting="Good day.",
+        speed=1.5,
+        identity={"user": "bot"},
+        history=[{"role": "user", "content": "Hello."}],
+    )
+    session = desk.house.session
+    assert (session.bundle.id, session.speed, session.identity) == ("mira", 1.5, {"user": "bot"})
+    assert (session.persona.prompt, session.persona.greeting) == ("You sell fruit.", "Good day.")
+    assert [remark.content for remark in session.recalled] == ["Hello."]
+    assert (opened["width"], opened["height"], opened["fps"], opened["sample_rate"]) == (512, 640, 25, 48_000)
+    assert opened["avatar"] == {"id": "mira", "name": "Mira"} and opened["ice_servers"][0]["urls"] == ["turn:turn.test"]
+
+
+async def test_it_speaks_answers_and_falls_silent(desk: Desk) -> None:
+    """Texts are spoken as they are, questions answered; each has the number of its turn."""
+    await desk.open()
+    said, asked = await desk.post("say", text="Hello."), await desk.post("ask", text="How are you?")
+    assert (said.status_code, said.json()["turn"]) == (202, 1) and asked.json() == {"turn": 2, "state": "queued"}
+    assert desk.house.session.said == [("Hello.", "echo"), ("How are you?", "chat")]
+    assert (await desk.post("interrupt")).status_code == 204
+    assert desk.house.session.interrupts == 1
+    state = (await desk.http.get(desk.opened["addresses"]["session"])).json()
+    assert (state["turn"], state["media_s"], state["watched"]) == (2, 2.0, False)
+
+
+async def test_only_who_has_the_token_may_use_it(desk: Desk) -> None:
+    """Without it, with another one, or with another session's: 401; the id alone opens nothing."""
+    other = await desk.open()
+    await desk.open()
+    for token in ("", "Bearer wrong", f"Bearer {other['token']}", "Basic eDp5"):
+        desk.http.headers["Authorization"] = token
+        for answer in (
+            await desk.post("say", text="Hello."),
+            await desk.post("interrupt"),
+            await desk.offer(),
+            await desk.http.get(desk.opened["addresses"]["session"]),
+            await desk.http.get(desk.opened["addresses"]["events"]),
+            await desk.http.delete(desk.opened["addresses"]["session"]),
+        ):
+            assert answer.status_code == 401 and code_of(answer) == "unknown_token"
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert not desk.house.session.said and not desk.house.session.closed
+
+
+async def test_what_cannot_be_done_is_explained(desk: Desk) -> None:
+    """An avatar or a session that is not there, an empty text, a wish that is out of bounds, and what is no SDP."""
+    for wishes, status, code in (
+        ({"avatar": "nobody"}, 404, "avatar_not_found"),
+        ({"lipsync": "wav2lip256"}, 409, "avatar_not_prepared"),
+        ({"speed": 9}, 400, "bad_request"),
+    ):
+        answer = await desk.http.post("/api/sessions", json=wishes)
+        assert (answer.status_code, code_of(answer)) == (status, code)
+    await desk.open()
+    for answer in (await desk.post("say", text=""), await desk.post("ask"), await desk.offer("no sdp")):
+        assert (answer.status_code, code_of(answer)) == (400, "bad_request")
+    gone = await desk.http.post("/api/sessions/s77/say", json={"text": "Hello."})
+    assert (gone.status_code, code_of(gone)) == (404, "session_not_found")
+
+
+async def test_one_more_than_there_are_places_is_refused(desk: Desk) -> None:
+    """Programs have the places that viewers have; one that ends its session gives its place back."""
+    for _ in range(desk.house.sessions.admission.capacity):
+        await desk.open()
+    refused = await desk.http.post("/api/sessions", json={})
+    assert (refused.status_code, code_of(refused)) == (503, "at_capacity")
+    assert (await desk.http.delete(desk.opened["addresses"]["session"])).status_code == 204
+    assert desk.house.session.closed
+    assert (await desk.post("say", text="Hello.")).status_code == 404
+    await desk.open()
+
+
+async def test_it_is_watched_by_whep(desk: Desk) -> None:
+    """Frames go to the connection once it is there; its address ends it, and the session goes on."""
+    await desk.open()
+    answer = await desk.offer()
+    assert (answer.status_code, answer.text) == (201, "v=0 answer")
+    assert answer.headers["content-type"] == "application/sdp"
+    peer = desk.house.transports.made[-1]
+    peer.connected.set()
+    await desk.house.settle()
+    assert desk.house.session.transport is peer
+    address = answer.headers["location"]
+    assert address.startswith(desk.opened["addresses"]["whep"] + "/")
+    assert (await desk.http.patch(address, content="a=candidate")).status_code == 405
+    assert (await desk.http.delete(address)).status_code == 204
+    assert peer.closed.is_set() and desk.house.session.transport is None and not desk.house.session.closed
+    again = await desk.http.delete(address)
+    assert (again.status_code, code_of(again)) == (404, "session_not_found")
+
+
+async def test_another_watcher_takes_the_place_of_the_one_before(desk: Desk) -> None:
+    """Its old address does not end the new connection."""
+    await desk.open()
+    first = (await desk.offer()).headers["location"]
+    second = (await desk.offer()).headers["location"]
+    assert first != second and (await desk.http.delete(first)).status_code == 404
+    assert desk.house.transports.made[0].closed.is_set() and not desk.house.transports.made[1].closed.is_set()
+    assert (await desk.http.delete(second)).status_code == 204
+    assert desk.house.transports.made[1].closed.is_set()
+
+
+async def test_offers_come_at_the_pace_of_all_others(desk: Desk) -> None:
+    """Three at once for a session, as over the session socket."""
+    await desk.open()
+    answers = [await desk.offer() for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+    assert code_of(answers[-1]) == "too_often"
+
+
+async def test_an_unattended_session_ends(desk: Desk) -> None:
+    """Nobody watches it, follows it or asks for anything: its program is gone."""
+    await desk.open()
+    await desk.house.clock.advance(UNATTENDED_S - 10)
+    await desk.post("interrupt")
+    await desk.house.clock.advance(UNATTENDED_S - 10)
+    assert not desk.house.session.closed
+    await desk.house.clock.advance(20)
+    assert desk.house.session.closed
+    assert (await desk.post("interrupt")).status_code == 404
+
+
+async def test_one_that_is_watched_or_followed_goes_on(desk: Desk) -> None:
+    """Without any request; two minutes after the watcher has gone it ends."""
+    await desk.open()
+    await desk.offer()
+    peer = desk.house.transports.made[-1]
+    peer.connected.set()
+    await desk.house.clock.advance(3 * UNATTENDED_S)
+    assert not desk.house.session.closed
+    program = desk.programs.find(desk.opened["id"], desk.opened["token"])
+    stream = program.followers.join()
+    peer.closed.set()
+    await desk.house.clock.advance(3 * UNATTENDED_S)
+    assert not desk.house.session.closed
+    program.followers.leave(stream)
+    await desk.house.clock.advance(UNATTENDED_S + 10)
+    assert desk.house.session.closed
+
+
+async def test_its_events_are_those_of_the_session_socket(desk: Desk) -> None:
+    """Each is one line of JSON; the stream ends with the session."""
+    await desk.open()
+    reading = asyncio.create_task(desk.http.get(desk.opened["addresses"]["events"]))
+    await desk.house.settle()
+    await desk.post("say", text="Hello.")
+    desk.house.session.events.offer(TextEvent(1, "Hi\nthere"))
+    await desk.house.settle()
+    await desk.house.sessions.close(desk.house.session)
+    async with asyncio.timeout(5):
+        answer = await reading
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = [json.loads(line.removeprefix("data: ")) for line in answer.text.strip().split("\n\n")]
+    assert told[:2] == [
+        {"type": "turn", "turn": 1, "state": "queued"},
+        {"type": "text", "turn": 1, "delta": "Hi\nthere"},
+    ]
+    assert told[-1]["code"] == "session_closed"
+
+
+async def test_the_api_describes_them(desk: Desk) -> None:
+    """What is sent, what comes back, and that a bearer token is needed by all but the first."""
+    paths = desk.house.app.openapi()["paths"]
+    whep = paths["/api/sessions/{session_id}/whep"]["post"]
+    assert (
+        "application/sdp" in whep["requestBody"]["content"] and "application/sdp" in whep["responses"]["201"]["content"]
+    )
+    assert "text/event-stream" in paths["/api/sessions/{session_id}/events"]["get"]["responses"]["200"]["content"]
+    wish = desk.house.app.openapi()["components"]["schemas"]["SessionWish"]["properties"]
+    assert {"avatar", "prompt", "greeting", "history"} <= wish.keys()
+    needs_token = {path for path, methods in paths.items() if all("security" in one for one in methods.values())}
+    assert paths.keys() - needs_token == {"/api/sessions"}
+
+
+async def test_a_reader_who_leaves_makes_room_for_another() -> None:
+    """Even one who leaves before the first line, so that nobody has asked for it."""
+    followers = Followers()
+    streams = [EventStream(followers) for _ in range(FOLLOWERS)]
+    with pytest.raises(TooMany):
+        EventStream(followers)
+
+    async def gone(_message: Any = None) -> Any:
+        raise OSError("the reader has left")
+
+    with pytest.raises(Exception):  # noqa: B017 - Starlette's own, by its version
+        await streams[0]({"type": "http", "asgi": {"spec_version": "2.4"}}, gone, gone)
+    assert len(followers) == FOLLOWERS - 1
+    EventStream(followers)
+
+
+def test_a_slow_reader_misses_the_oldest_events() -> None:
+    """The session never waits for one."""
+    followers = Followers()
+    stream = followers.join()
+    for number in range(EVENTS_BOUND + 5):
+        followers.tell({"number": number})
+    assert len(stream) == EVENTS_BOUND and stream.receive_nowait() == {"number": 5}

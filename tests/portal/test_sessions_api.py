@@ -1,0 +1,76 @@
+"""A program drives a session of a portal as a user starts it, by HTTP and WHEP alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from aiortc.mediastreams import MediaStreamError
+
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import write_avatar
+from tests.portal.receiving_peer import WITHIN_S, ReceivingPeer
+
+pytestmark = pytest.mark.thorough
+
+MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    data_dir = tmp_path_factory.mktemp("portal")
+    write_avatar(data_dir / "avatars" / "alpha", 90)
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING) as process:
+        yield process
+
+
+@pytest.fixture
+async def http(portal: PortalProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=portal.url, timeout=WITHIN_S) as client:
+        yield client
+
+
+async def until(lines: AsyncIterator[str], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events up to the one that has these fields."""
+    told: list[dict[str, Any]] = []
+    async with asyncio.timeout(WITHIN_S):
+        async for line in lines:
+            if line.startswith("data: "):
+                told.append(json.loads(line.removeprefix("data: ")))
+                if wanted.items() <= told[-1].items():
+                    return told
+    raise AssertionError(f"{wanted} was not told, but {told}")
+
+
+async def test_a_program_makes_an_avatar_speak_and_watches_it(http: httpx.AsyncClient) -> None:
+    """Opened with one request; pictures and sound come by WebRTC, events as lines, and both end with the session."""
+    opened = (await http.post("/api/sessions", json={"avatar": "alpha"})).json()
+    http.headers["Authorization"] = f"Bearer {opened['token']}"
+    at, peer = opened["addresses"], ReceivingPeer()
+    answer = await http.post(at["whep"], content=await peer.offer(), headers={"Content-Type": "application/sdp"})
+    assert answer.status_code == 201, answer.text
+    await peer.accept(answer.text)
+    await peer.shown()
+    async with http.stream("GET", at["events"]) as stream:
+        lines = aiter(stream.aiter_lines())
+        turn = (await http.post(at["say"], json={"text": "Hello there."})).json()["turn"]
+        await peer.loud()
+        told = await until(lines, {"type": "turn", "turn": turn, "state": "done"})
+        assert "Hello there." in [event.get("text") for event in told]
+        turn = (await http.post(at["ask"], json={"text": "One sentence here. " * 12})).json()["turn"]
+        await until(lines, {"type": "turn", "turn": turn, "state": "speaking"})
+        assert (await http.get(at["session"])).json()["watched"] is True
+        await http.post(at["interrupt"])
+        await until(lines, {"type": "turn", "turn": turn, "state": "interrupted"})
+        assert (await http.delete(at["session"])).status_code == 204
+        async with asyncio.timeout(WITHIN_S):
+            assert [line async for line in lines if line.startswith("data: ")] == []
+    with pytest.raises(MediaStreamError):
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                await peer.track("audio").recv()
+    await peer.aclose()
