@@ -135,7 +135,7 @@ class Listening:
             case Failed(error):
                 self._tell(NOTHING_SAID)
                 self._react(self._barge_in.no_words())
-                self._tell(ErrorEvent(error.code, error.message, error.hint))
+                self._tell(ErrorEvent.of(error))
 
     def time_passes(self) -> None:
         """Call it 25 times a second: what is held does not wait for words for ever."""
@@ -172,7 +172,7 @@ class Listening:
         try:
             self._conversation.say(words.text, speech_ended_s=speech_ended_s)
         except VivavoceError as error:  # too many questions, say: the viewer reads it as if it had been typed
-            self._tell(ErrorEvent(error.code, error.message, error.hint))
+            self._tell(ErrorEvent.of(error))
             self._conversation.resume()
 
     def _react(self, reaction: Reaction | None) -> None:

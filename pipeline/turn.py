@@ -334,7 +334,7 @@ class Turn:
 
     def _tell(self, error: VivavoceError) -> None:
         logger.warning("turn %d: %s", self.id, error)
-        self._tell_once(ErrorEvent(error.code, error.message, error.hint))
+        self._tell_once(ErrorEvent.of(error))
 
     def _tell_once(self, event: NoticeEvent | ErrorEvent) -> None:
         """Once a turn: what keeps one sentence from being spoken mostly keeps the others too."""

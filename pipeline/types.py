@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import VivavoceError
+
 __all__ = [
     "FEATURE_RATE_HZ",
     "FPS",
@@ -285,9 +287,17 @@ class NoticeEvent:
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
+    """What went wrong, as an error of ours has it."""
+
     code: str
     message: str
     hint: str = ""
+    cause: str = ""
+    "which of several things the code stands for"
+
+    @classmethod
+    def of(cls, error: VivavoceError) -> ErrorEvent:
+        return cls(error.code, error.message, error.hint, error.cause)
 
 
 @dataclass(frozen=True, slots=True)

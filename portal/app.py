@@ -174,6 +174,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         queue=home.desk.queue,
         settings=settings,
         sessions=home.talk.sessions,
+        backends=home.talk.backends,
         files=f"static/{files.version}",
     )
     app.include_router(stage_router(context))

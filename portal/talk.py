@@ -40,6 +40,7 @@ class Talk:
 
     settings: Settings
     engine: Engine
+    backends: BackendCatalogue
     sessions: SessionManager
     loops: LoopCache
     socket: SessionSocket
@@ -84,7 +85,8 @@ class Talk:
         )
         programs = Programs(socket.seating, engine.clock)
         clients = Clients(socket.seating, settings.max_sessions)
-        return cls(settings, engine, sessions, loops, socket, recordings, previews, programs, clients)
+        backends = BackendCatalogue(settings, engine.clock)
+        return cls(settings, engine, backends, sessions, loops, socket, recordings, previews, programs, clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -114,7 +116,7 @@ class Talk:
             self.socket.router,
             sessions_router(self.programs, self.socket.ice_servers),
             recordings_router(self.recordings),
-            backends_router(BackendCatalogue(self.settings, self.engine.clock)),
+            backends_router(self.backends),
             voice_previews_router(self.previews),
             metrics,
         ]

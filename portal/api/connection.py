@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 GREETED_WITHIN_S = 15.0
 """So long a new socket may be without a hello."""
 EXPIRES_S = 600.0
-"""So long a socket may be without a session after a hello that was refused, or a bye."""
+"""So long a socket may be without a session after a hello that was refused, a bye, or the session's own end."""
 SUPERSEDED = 4000
 """Close code of a socket whose session was resumed on another one."""
 
@@ -242,9 +242,7 @@ class Connection:
         seat.occupant = self
         self._seat = seat
         if await self._socket.send_json(self._welcome(seat, resumed=resumed)):
-            self._delivery = asyncio.create_task(
-                seat.outbox.deliver(self._socket.send_json), name=f"deliver-{seat.session.id}"
-            )
+            self._delivery = asyncio.create_task(seat.outbox.deliver(self._send), name=f"deliver-{seat.session.id}")
         else:  # nobody holds the token, so nobody can come back
             await self._shared.seating.seats.close(seat)
 
@@ -271,6 +269,12 @@ class Connection:
             logger.exception("session socket: a message could not be served")
             fault = VivavoceError("Something went wrong in the server.", "The server's log has the details.")
             self._answers.post(messages.error_message(fault))
+
+    async def _send(self, event: messages.ServerMessage) -> bool:
+        """An event of the seat. Whoever has the last ones of a session that has ended must leave after a while."""
+        if self._seat is not None and self._seat.session.closed and self._socket.expires_s is None:
+            self._expect_hello(EXPIRES_S)
+        return await self._socket.send_json(event)
 
     def _seated(self) -> Seat:
         if self._seat is None or self._seat.occupant is not self:

@@ -353,8 +353,8 @@ def event_message(event: SessionEvent) -> ServerMessage:
             return {"type": "subtitle", "turn": turn, "text": text, **times, "spoken": spoken}
         case NoticeEvent(code, message, hint):
             return {"type": "notice", "code": code, "message": message, "hint": hint}
-        case ErrorEvent(code, message, hint):
-            return {"type": "error", "code": code, "message": message, "hint": hint}
+        case ErrorEvent(code, message, hint, cause):
+            return {"type": "error", "code": code, "message": message, "hint": hint, "cause": cause}
         case MetricsEvent(turn, stages_ms):
             return {"type": "metrics", "turn": turn, "stages": stages_ms}
         case TranscriptEvent(text, final, language):

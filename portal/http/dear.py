@@ -14,19 +14,13 @@ from portal.http.limits import Turns
 from portal.http.origins import HARMLESS
 from portal.http.proxies import address_of, path_below
 
-__all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "price_of"]
+__all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "is_dear"]
 
-DEAR: Final = {
-    "/": 1,
-    "/healthz": 1,
-    "/openapi.json": 1,
-    "/api/avatars": 1,
-    "/api/backends": 1,
-    "/api/jobs": 1,
-    "/choices.json": 3,
-}
-"""What takes time to read, and its price: one for every 5 ms of a processor, which grow with the lists. A page asks for
-five of these as it opens, and for the jobs once a second while one is under way and somebody looks."""
+DEAR: Final = frozenset(
+    ("/", "/healthz", "/openapi.json", "/api/avatars", "/api/backends", "/api/jobs", "/choices.json"),
+)
+"""What takes 5 ms of a processor or more to read, growing with the lists. A page asks for five of these as it opens,
+and for the jobs once a second while one is under way and somebody looks."""
 DEAR_AT_A_TIME = 2
 """Over all addresses, and one beside them that a monitor asks for. They are made in a thread, and many threads would
 leave the event loop a small part of a core."""
@@ -36,9 +30,8 @@ DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
 "Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
 
 
-def price_of(scope: Scope) -> int:
-    """Of a read; 0 if it is not dear."""
-    return DEAR.get(path_below(scope), 0) if scope["type"] == "http" and scope["method"] in HARMLESS else 0
+def is_dear(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] in HARMLESS and path_below(scope) in DEAR
 
 
 class _Line:
@@ -65,7 +58,7 @@ class DearReads:
         "apart, because a monitor must have its answer also while hundreds wait for the lists"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not price_of(scope):
+        if not is_dear(scope):
             await self._app(scope, receive, send)
             return
         address = address_of(scope)

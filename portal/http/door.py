@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
 from portal.http.bodies import Bodies
-from portal.http.dear import DearReads, price_of
+from portal.http.dear import DearReads, is_dear
 from portal.http.errors import error_response, internal_error
 from portal.http.headers import SafeHeaders
 from portal.http.limits import AddressAllowance
@@ -190,5 +190,4 @@ class HumanPace:
         """Seconds to wait for what is asked for; 0.0 if it is granted."""
         if scope["method"] not in HARMLESS:
             return self._changes.take(address_of(scope))
-        price = price_of(scope)
-        return self._dear.take(address_of(scope), price) if price else self._reads.take(address_of(scope))
+        return (self._dear if is_dear(scope) else self._reads).take(address_of(scope))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from avatars.library import AvatarLibrary
+    from portal.backends import BackendCatalogue
     from portal.jobs.queue import JobQueue
     from portal.sessions import SessionManager
     from portal.settings import Settings
@@ -20,5 +21,6 @@ class PageContext:
     queue: JobQueue
     settings: Settings
     sessions: SessionManager
+    backends: BackendCatalogue
     files: str
     "address of the page's own files, below the page's: it changes with them"

@@ -59,7 +59,7 @@ def mount_page(app: FastAPI, context: PageContext) -> None:
 
     @app.get("/choices.json", include_in_schema=False)
     def choices() -> dict[str, object]:
-        """What can be chosen in the Talk tab, looked up anew for each visitor."""
+        """What can be chosen in the Talk tab."""
         return catalogue(context)
 
     online = OnlineVoices()

@@ -6,7 +6,7 @@ import gradio as gr
 
 from pipeline import registry
 from pipeline.registry import BackendRow
-from portal.backends import BackendChoice, backend_choices, backend_options
+from portal.backends import BackendChoice
 from portal.ui.context import PageContext
 
 __all__ = ["MARKUP", "build_talk_tab", "catalogue"]
@@ -162,12 +162,11 @@ def build_talk_tab(_context: PageContext) -> gr.HTML:
 
 
 def catalogue(context: PageContext) -> dict[str, object]:
-    """The choices of a session and the portal's own choice among them."""
-    settings = context.settings
-    options = backend_options(settings)
+    """The choices of a session and the portal's own choice among them. Blocks; for threads."""
+    settings, found = context.settings, context.backends.look()
     return {
         **{
-            kind: [_entry(registry.row(kind, choice.name), choice) for choice in backend_choices(kind, options)]
+            kind: [_entry(registry.row(kind, choice.name), choice) for choice in found[kind]]
             for kind in ("tts", "lipsync")
         },
         "defaults": {

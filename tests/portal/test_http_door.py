@@ -298,17 +298,6 @@ async def test_changes_come_at_a_human_pace() -> None:
     assert here.post("/api/clips").status_code == 200
 
 
-async def test_what_takes_longer_to_read_costs_more() -> None:
-    """The list of all choices takes as long as three others, and is to be had a third as often."""
-
-    async def done(scope: Scope, receive: Receive, send: Send) -> None:
-        await PlainTextResponse("done")(scope, receive, send)
-
-    here = TestClient(HumanPace(done, ManualClock()), client=("203.0.113.1", 1))
-    assert {here.get("/choices.json").status_code for _ in range(DEAR_BURST // 3)} == {200}
-    assert here.get("/choices.json").status_code == here.get("/api/jobs").status_code == 429
-
-
 async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
     """The lists of one address so many at once, then some a second; small things have a pace of their own."""
     clock = ManualClock()
@@ -318,7 +307,15 @@ async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
 
     app = BehindProxies(HumanPace(done, clock), (), "/avatar")
     here, there = (TestClient(app, client=(address, 1)) for address in ("203.0.113.1", "203.0.113.2"))
-    lists = ("/", "/api/jobs?limit=500", "/api/avatars", "/avatar/api/backends", "/healthz", "/openapi.json")
+    lists = (
+        "/",
+        "/api/jobs?limit=500",
+        "/api/avatars",
+        "/avatar/api/backends",
+        "/healthz",
+        "/openapi.json",
+        "/choices.json",
+    )
     for place in range(DEAR_BURST):
         assert here.request("HEAD" if place % 2 else "GET", lists[place % len(lists)]).status_code == 200
     for path in lists:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.types import EarsEvent, EarsState, HoldEvent, TextEvent, TranscriptEvent
+from pipeline.errors import SpeechError
+from pipeline.types import EarsEvent, EarsState, ErrorEvent, HoldEvent, TextEvent, TranscriptEvent
 from portal.api.lane import LANE_BOUND
 from portal.api.messages import SOUND_HEADER, SOUND_KIND
 from tests.portal.session_house import House
@@ -351,3 +352,12 @@ async def test_a_recording_is_begun_and_ended(house: House) -> None:
     assert await viewer.hear("recording") == {"type": "recording", "state": "done", "id": "r1", "name": "Woman - now"}
     viewer.tell("record", on=False)
     assert (await viewer.hear("error"))["code"] == "bad_request"
+
+
+async def test_an_error_inside_a_turn_says_its_cause(house: House) -> None:
+    """As every other error does: the page has words for each."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    house.session.events.offer(ErrorEvent.of(SpeechError("It is busy.", "Wait.", cause="busy")))
+    facts = {"code": "speech_failed", "message": "It is busy.", "hint": "Wait.", "cause": "busy"}
+    assert await viewer.hear("error") == {"type": "error", **facts}

@@ -12,6 +12,7 @@ from portal.api.allowances import GREETINGS, OFFERS_EACH, REFUSALS
 from portal.api.connection import EXPIRES_S, GREETED_WITHIN_S
 from portal.api.messages import SOUND_HEADER, SOUND_KIND
 from portal.api.seats import OUTBOX_BOUND
+from portal.api.session_socket import GRACE_S
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
 from tests.portal.session_house import House, Viewer
 
@@ -246,6 +247,19 @@ class TestDeadlines:
         await left.hello()
         await house.clock.advance(EXPIRES_S)
         assert refused.over and not left.over
+
+    async def test_who_stays_after_the_end_of_a_session_is_closed(self, house: House) -> None:
+        """When it has ended by itself, e.g. because nobody said anything. Nobody collects sockets that way."""
+        viewer = await house.viewer()
+        await viewer.hello()
+        await house.sessions.close(house.session)
+        assert (await viewer.hear("error"))["code"] == "session_closed"
+        await house.clock.advance(EXPIRES_S - 1)
+        assert not viewer.over
+        await house.clock.advance(2)
+        assert viewer.over
+        await house.clock.advance(GRACE_S)
+        assert not len(house.socket.seating.seats)
 
 
 class TestAddresses:

@@ -13,7 +13,7 @@ from pipeline import registry
 from pipeline.clock import ManualClock
 from pipeline.errors import BackendUnavailable
 from pipeline.registry import BackendRow, Label
-from portal.backends import BackendChoice, backend_choices, backend_options
+from portal.backends import BackendCatalogue, BackendChoice, backend_choices, backend_options
 from portal.settings import Settings
 from portal.ui.online import OnlineVoices
 from portal.ui.talk import catalogue
@@ -58,7 +58,11 @@ def test_lip_syncs_without_weights_say_how_to_fetch_them(tmp_path: Path) -> None
 def test_the_menus_have_a_line_for_each_backend(tmp_path: Path) -> None:
     """The catalogue of the page is plain data, with the remedy of what cannot run."""
     settings = Settings(data_dir=tmp_path)
-    context: Any = SimpleNamespace(settings=settings, sessions=SimpleNamespace(default_avatar="mira"))
+    context: Any = SimpleNamespace(
+        settings=settings,
+        sessions=SimpleNamespace(default_avatar="mira"),
+        backends=BackendCatalogue(settings, ManualClock()),
+    )
     lines = catalogue(context)
     assert lines["tts"][-1] == {
         "name": "beep",
