@@ -1,6 +1,10 @@
-"""`python launch.py test`: everything that CI runs, in the order in which it fails fastest.
+"""`python launch.py test`: everything that CI runs.
 
-`python launch.py test quick` leaves out whatever takes long: for the one who is editing. It takes two to three minutes.
+Ruff comes first, since it fails fastest. Everything else runs in three lanes at once, each a sequence of commands. The
+tests in browsers measure how sound and picture keep time, so the other two lanes yield the processor to them. They wait
+a good deal of the time, until something has been played, and that is when the others get on.
+
+`python launch.py test quick` leaves out whatever takes long, for a person who is editing: two to three minutes.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from pipeline.threads import background_thread
 from portal.commands.environment import (
     apt_offers_firefox,
     find_chromium,
@@ -26,19 +31,19 @@ from portal.commands.environment import (
 __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("mypy", "--package", "tests"))
-STATIC_CHECKS = (*PYTHON_CHECKS, ("tests.scripts",))
+FIRST_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
+TYPE_CHECKS = (("mypy",), ("mypy", "--package", "tests"))
+SCRIPT_CHECKS = (("tests.scripts",),)
 QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")
 QUICK_ONLY = ("-m", "not slow and not thorough")
 BESIDE = ("tests/pipeline", "tests/portal")
-"Two lanes share the processor: these tests, and those that are neither here nor in a browser."
-FIRST_LANE = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
-SECOND_LANE = (*BESIDE, *NOT_SLOW)
+"Folders with a lane of their own. What is neither here nor in a browser is in another."
+OTHER_TESTS = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
+BESIDE_TESTS = (*BESIDE, *NOT_SLOW)
 BROWSER_TESTS = ("tests/browser", *NOT_SLOW)
-"They come last and have the processor to themselves: they measure how sound and picture keep time."
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"In the two lanes: libraries that use all cores would only wait for each other there."
+"In lanes without a browser: libraries that use all cores would only wait for each other there."
 TEST_TIMEOUT_S = 300
 "No single test may take so long: one that hangs shows where."
 
@@ -54,6 +59,20 @@ def run_module(arguments: Sequence[str], extra: Mapping[str, str], output: IO[by
     """The real Module."""
     command, environment = [sys.executable, "-m", *arguments], {**os.environ, **extra}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, stdout=output, stderr=output).returncode
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Commands that run one after another, beside other lanes."""
+
+    commands: Mapping[str, Sequence[str]]
+    "what a command is called when it has failed -> arguments of `python -m`"
+    extra: Mapping[str, str]
+    "environment variables"
+
+    def failures(self, run: Module, output: IO[bytes] | None = None) -> list[str]:
+        """Run all of them, whatever fails; returns the names of those that failed."""
+        return [name for name, command in self.commands.items() if run(command, self.extra, output) != 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +107,13 @@ def run_checks(
 ) -> int:
     """Lint, types and tests; with arguments, pytest alone with these. Returns the exit status.
 
-    If the first argument is `quick`, lint, types and the tests that are neither slow nor thorough, without a browser;
-    pytest gets the other arguments as well. Everything is run even if something failed before. What has failed is said
-    before the tests in browsers, whose closing line is the last.
+    If the first argument is `quick`: lint, types and the tests that are neither slow nor thorough, without a browser;
+    pytest gets the other arguments as well. Everything runs even if something failed before. The last line says what
+    has failed.
     """
     if pytest_arguments and pytest_arguments[0] == QUICK:
-        failed = _failures(PYTHON_CHECKS, say, run)
-        failed += _failures_of_lanes(say, run, (*QUICK_ONLY, *pytest_arguments[1:]))
-        say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
-        return 1 if failed else 0
+        more = (*QUICK_ONLY, *pytest_arguments[1:])
+        return _run_all((_beside(TYPE_CHECKS, more), _others(more)), say, run)
     extra = {}
     for browser in browsers:
         path = browser.find() or browser.install(say)
@@ -105,46 +122,50 @@ def run_checks(
         else:
             say(_missing(browser))
     if pytest_arguments:
-        return _last([], pytest_arguments, extra, say, run)
-    failed = [*_failures(STATIC_CHECKS, say, run), *_failures_of_lanes(say, run)]
-    return _last(failed, BROWSER_TESTS, extra, say, run)
+        return run(_pytest(pytest_arguments), extra)
+    in_browsers = Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, extra)
+    return _run_all((in_browsers, _beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run)
 
 
-def _failures(checks: Sequence[Sequence[str]], say: Callable[[str], None], run: Module) -> list[str]:
-    """Run the checks one after the other; gives those that failed."""
+def _beside(checks: Sequence[Sequence[str]], more: Sequence[str] = ()) -> Lane:
+    """Its tests take less time than those of _others(), so static checks come before them.
+
+    more: further arguments of pytest. Of two `-m` the later one counts.
+    """
+    named = {" ".join(check): check for check in checks}
+    return Lane({**named, "tests of pipeline and portal": _pytest((*BESIDE_TESTS, *more))}, ONE_THREAD)
+
+
+def _others(more: Sequence[str] = ()) -> Lane:
+    return Lane({"other tests without a browser": _pytest((*OTHER_TESTS, *more))}, ONE_THREAD)
+
+
+def _run_all(lanes: Sequence[Lane], say: Callable[[str], None], run: Module) -> int:
+    """Ruff, then the lanes at once. Returns the exit status.
+
+    All lanes but the first yield the processor to it. What the first says is seen at once. What another says is kept
+    until all have ended, so that their words do not mix.
+    """
     failed = []
-    for check in checks:
+    for check in FIRST_CHECKS:
         say(f"--- {' '.join(check)}")
         if run(check, {}) != 0:
             failed.append(" ".join(check))
-    return failed
-
-
-def _failures_of_lanes(say: Callable[[str], None], run: Module, more: Sequence[str] = ()) -> list[str]:
-    """Run the tests that need no browser, in two lanes at once; returns the names of those that failed.
-
-    more: further arguments of pytest. Of two `-m` the later one counts.
-
-    What the first lane says is kept until both have ended, so that their words do not mix.
-    """
-    say("--- pytest, without a browser: two lanes at once")
-    with tempfile.TemporaryFile() as kept, ThreadPoolExecutor(1) as beside:
-        first = beside.submit(run, _pytest((*FIRST_LANE, *more)), ONE_THREAD, kept)
-        second_status = run(_pytest((*SECOND_LANE, *more)), ONE_THREAD)
-        first_status = first.result()
-        kept.seek(0)
-        say(f"--- what the other lane said\n{kept.read().decode(errors='replace')}")
-    statuses = {"tests of pipeline and portal": second_status, "other tests without a browser": first_status}
-    return [name for name, status in statuses.items() if status != 0]
-
-
-def _last(
-    failed: Sequence[str], tests: Sequence[str], extra: Mapping[str, str], say: Callable[[str], None], run: Module
-) -> int:
-    say("--- pytest")
-    if failed:
-        say(f"Failed so far: {', '.join(failed)}")
-    return run(_pytest(tests), extra) or (1 if failed else 0)
+    first, *others = lanes
+    say(f"--- {len(lanes)} lanes at once. This one: {', '.join(first.commands)}")
+    with ExitStack() as stack:
+        beside = []
+        for lane in others:
+            kept = stack.enter_context(tempfile.TemporaryFile())
+            yielding = stack.enter_context(background_thread("lane"))
+            beside.append((lane, kept, yielding.submit(lane.failures, run, kept)))
+        failed += first.failures(run)
+        for lane, kept, outcome in beside:
+            failed += outcome.result()
+            kept.seek(0)
+            say(f"--- another lane: {', '.join(lane.commands)}\n{kept.read().decode(errors='replace')}")
+    say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
+    return 1 if failed else 0
 
 
 def _pytest(arguments: Sequence[str]) -> tuple[str, ...]:

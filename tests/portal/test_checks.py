@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -9,13 +12,14 @@ import pytest
 
 from portal.commands import environment
 from portal.commands.checks import (
+    BESIDE_TESTS,
     BROWSER_TESTS,
-    FIRST_LANE,
-    PYTHON_CHECKS,
+    FIRST_CHECKS,
+    OTHER_TESTS,
     QUICK_ONLY,
     ROOT,
-    SECOND_LANE,
-    STATIC_CHECKS,
+    SCRIPT_CHECKS,
+    TYPE_CHECKS,
     Browser,
     run_checks,
 )
@@ -35,13 +39,20 @@ class Runs:
         self.failing = failing
         self.calls: list[tuple[str, ...]] = []
         self.extra: list[dict[str, str]] = []
+        self.niceness: dict[tuple[str, ...], int] = {}
 
     def __call__(self, arguments, extra, output=None):
         self.calls.append(tuple(arguments))
         self.extra.append(dict(extra))
+        if sys.platform == "linux":
+            self.niceness[tuple(arguments)] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         if output is not None:
             output.write(b"1 passed")
         return int(bool(self.failing) and self.failing in arguments)
+
+    def tests(self):
+        """What pytest was asked for."""
+        return {call[2:] for call in self.calls if call[0] == "pytest"}
 
 
 def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None, due=True):
@@ -51,34 +62,65 @@ def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None, d
     return run_checks(arguments, say=say, run=runs, browsers=[one])
 
 
-def test_lint_and_types_come_first_and_browsers_last():
-    """All static checks, then every test that is not slow; those in a browser alone, with the one that was found."""
+def test_everything_is_run_once():
+    """Ruff before all else; then types, scripts, and every test that is not slow. What was kept is said as well."""
     runs, said = Runs(), []
     assert check(runs, say=said.append) == 0
-    count = len(STATIC_CHECKS)
-    assert tuple(runs.calls[:count]) == STATIC_CHECKS
-    tests = [(call[0], call[2:]) for call in runs.calls[count:]]
-    assert sorted(tests[:-1]) == sorted([("pytest", FIRST_LANE), ("pytest", SECOND_LANE)])
-    assert tests[-1] == ("pytest", BROWSER_TESTS)
-    assert runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
-    assert any("1 passed" in text for text in said)
+    assert tuple(runs.calls[:2]) == FIRST_CHECKS
+    others = runs.calls[2:]
+    assert {call for call in others if call[0] != "pytest"} == {*TYPE_CHECKS, *SCRIPT_CHECKS}
+    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
+    assert len(others) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 3
+    assert sum(text.count("1 passed") for text in said) == len(others) - 1
+    assert said[-1] == "All of it passed."
+
+
+def test_the_tests_in_browsers_know_their_browser():
+    """It alone is given to them: its portals compute as they do elsewhere."""
+    runs = Runs()
+    check(runs)
+    (in_browsers,) = [index for index, call in enumerate(runs.calls) if call[2:] == BROWSER_TESTS]
+    assert runs.extra[in_browsers] == {"CHROMIUM": "/bin/chromium"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness belongs to a whole process")
+def test_whatever_runs_beside_the_browsers_yields_to_them():
+    """Types, scripts and the other tests get what the tests in browsers leave of the processor."""
+    runs = Runs()
+    check(runs)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    (in_browsers,) = [call for call in runs.calls if call[2:] == BROWSER_TESTS]
+    assert runs.niceness[in_browsers] == ours
+    beside = [call for call in runs.calls if call not in (*FIRST_CHECKS, in_browsers)]
+    assert len(beside) == 5 and all(runs.niceness[call] > ours for call in beside)
 
 
 def test_every_test_is_in_one_run(pytestconfig):
-    """The lanes and the browser's tests are all there are: a folder that nobody names is in the first lane."""
+    """The lanes are all there are: a folder that nobody names is among the other tests."""
     tests = pytestconfig.rootpath / "tests"
-    left_out = {argument.partition("=")[2] for argument in FIRST_LANE if argument.startswith("--ignore=")}
-    elsewhere = {argument for run in (SECOND_LANE, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
-    assert FIRST_LANE[0] == "tests" and left_out == elsewhere
+    left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
+    elsewhere = {argument for run in (BESIDE_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
+    assert OTHER_TESTS[0] == "tests" and left_out == elsewhere
     assert all((tests.parent / folder).is_dir() for folder in elsewhere)
 
 
-@pytest.mark.parametrize("failing", ["format", "mypy", *(run[0] for run in (FIRST_LANE, SECOND_LANE, BROWSER_TESTS))])
-def test_any_failure_fails_the_whole(failing):
-    """A failed check gives a failed status, and the tests are run all the same."""
-    runs = Runs(failing)
-    assert check(runs) == 1
-    assert runs.calls[-1][0] == "pytest"
+@pytest.mark.parametrize(
+    ("failing", "name"),
+    [
+        ("format", "ruff format --check ."),
+        ("mypy", "mypy, mypy --package tests"),
+        ("tests.scripts", "tests.scripts"),
+        (OTHER_TESTS[1], "other tests without a browser"),
+        (BESIDE_TESTS[0], "tests of pipeline and portal"),
+        (BROWSER_TESTS[0], "tests in browsers"),
+    ],
+)
+def test_any_failure_fails_the_whole(failing, name):
+    """A failed check gives a failed status and is named at the end; everything else is run all the same."""
+    runs, said = Runs(failing), []
+    assert check(runs, say=said.append) == 1
+    assert said[-1] == f"Failed: {name}"
+    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
 
 
 def test_arguments_choose_tests():
@@ -92,13 +134,12 @@ def test_the_quick_check_looks_for_no_browser():
     """Lint, types and the tests that take little time, with what else pytest is to know; nothing is installed."""
     runs, said = Runs(), []
     assert check(runs, ["quick", "-x"], browser=None, say=said.append) == 0
-    assert tuple(runs.calls[:-2]) == PYTHON_CHECKS
-    lanes = [(*lane, *QUICK_ONLY, "-x") for lane in (FIRST_LANE, SECOND_LANE)]
-    assert sorted(call[2:] for call in runs.calls[-2:]) == sorted(lanes)
+    assert {call for call in runs.calls if call[0] != "pytest"} == {*FIRST_CHECKS, *TYPE_CHECKS}
+    assert runs.tests() == {(*lane, *QUICK_ONLY, "-x") for lane in (OTHER_TESTS, BESIDE_TESTS)}
     assert not any("Chromium" in text for text in said)
 
 
-@pytest.mark.parametrize("failing", ["mypy", FIRST_LANE[0], SECOND_LANE[0]])
+@pytest.mark.parametrize("failing", ["mypy", OTHER_TESTS[0], BESIDE_TESTS[0]])
 def test_a_failed_quick_check_fails(failing):
     """Its status counts the static checks and both lanes; what failed is said last."""
     said: list[str] = []
