@@ -1,8 +1,10 @@
 """A portal as a user starts it, with the measuring backends (beep, flash), and browsers that look at it.
 
-A browser takes longer to start than most tests take. So there is one Chromium for all, in which every visit has a
-context of its own: its storage, cache, permissions and pages are nobody else's, and end with it. What belongs to the
-browser itself (flags, Firefox's preferences) gets a browser of its own.
+A browser takes longer to start than most tests take, so there is one Chromium for all. Loading the page with an empty
+cache takes longer than many tests, too, so a visit gets a context that has been used before. It keeps the cache of its
+earlier visits, and nothing else: pages, storage and permissions end with each visit. Tests of how the page loads, or of
+a touch screen, have a context of their own (plain_page, touch). What belongs to the browser itself (flags, Firefox's
+preferences) gets a browser of its own.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Playwright, Route, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, ViewportSize, async_playwright
 
 from avatars.bundle import BundleContents, encode_jpeg, write_bundle
-from tests.benchmarks.in_browser import FLAGS, watched_page
+from tests.benchmarks.in_browser import FLAGS, PROBE, watched_page
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 
 SIZE = 256
+SCREEN: ViewportSize = {"width": 1280, "height": 800}
 CLOSED_WITHIN_S = 20.0
 SPEAKER_WITHIN_S = 20.0
 MOUTH = "mouth"
@@ -184,6 +187,8 @@ class Chromium:
     driver: Playwright
     path: Path
     shared: Browser | None = None
+    rested: dict[bool, BrowserContext] = field(default_factory=dict)
+    "whether the page's policy is overlooked -> a context that has a warm cache and no viewer"
 
     async def launch(self, *flags: str) -> Browser:
         """One of its own."""
@@ -192,7 +197,33 @@ class Chromium:
     async def get(self) -> Browser:
         if self.shared is None or not self.shared.is_connected():
             self.shared = await self.launch()
+            self.rested.clear()
         return self.shared
+
+    @asynccontextmanager
+    async def page(self, overlooks_policy: bool = False) -> AsyncIterator[Page]:
+        """A page of a new viewer, in a context that has nothing of earlier ones but their cache.
+
+        A context has one viewer at a time: who comes while another one is there gets another context.
+        """
+        browser = await self.get()
+        context = self.rested.pop(overlooks_policy, None) or await browser.new_context(
+            bypass_csp=overlooks_policy, viewport=SCREEN, locale="en-US"
+        )
+        try:
+            yield await context.new_page()
+        finally:
+            await self._take_back(context, overlooks_policy)
+
+    async def _take_back(self, context: BrowserContext, overlooks_policy: bool) -> None:
+        if overlooks_policy in self.rested:
+            await context.close()
+            return
+        for page in context.pages:
+            await page.close()
+        await context.clear_permissions()
+        await context.set_storage_state({"cookies": [], "origins": []})
+        self.rested[overlooks_policy] = context
 
 
 @browser_fixture("session")
@@ -209,14 +240,31 @@ async def browser(one_chromium: Chromium) -> Browser:
 
 @browser_fixture()
 async def visit(one_chromium: Chromium, portal: PortalProcess) -> AsyncIterator[Visitor]:
-    """Open the page as a new visitor: await visit("?lang=zh", flags=[...], width=390, height=844)."""
+    """Open the page as a new visitor: await visit("?lang=zh", flags=[...], width=390, height=844).
+
+    before: a script that runs ahead of those of the page.
+    """
     async with AsyncExitStack() as stack:
 
-        async def open_page(query: str = "", flags: tuple[str, ...] = (), **options: Any) -> Visit:
-            browser = await (one_chromium.launch(*flags) if flags else one_chromium.get())
-            if flags:
-                stack.push_async_callback(browser.close)
-            return await stack.enter_async_context(_visit(browser, portal, query, **options))
+        async def open_page(
+            query: str = "",
+            flags: tuple[str, ...] = (),
+            width: int = SCREEN["width"],
+            height: int = SCREEN["height"],
+            before: str = "",
+            touch: bool = False,
+        ) -> Visit:
+            if flags or touch:
+                browser = await (one_chromium.launch(*flags) if flags else one_chromium.get())
+                if flags:
+                    stack.push_async_callback(browser.close)
+                page = await watched_page(browser, viewport=SCREEN, locale="en-US", has_touch=touch, is_mobile=touch)
+                await stack.enter_async_context(_closing(page))
+            else:
+                page = await stack.enter_async_context(one_chromium.page(overlooks_policy=True))
+                await page.add_init_script(path=PROBE)
+            await page.set_viewport_size({"width": width, "height": height})
+            return await stack.enter_async_context(_visit(page, portal, query, before))
 
         yield open_page
 
@@ -281,39 +329,28 @@ async def firefox_visit(firefox: Path, speaker: dict[str, str], portal: PortalPr
     """As visit(), in a Firefox of its own: await firefox_visit("?lang=zh", preferences={"a.preference": 5})."""
     async with AsyncExitStack() as stack:
 
-        async def open_page(query: str = "", preferences: Mapping[str, Any] | None = None, **options: Any) -> Visit:
+        async def open_page(query: str = "", preferences: Mapping[str, Any] | None = None, before: str = "") -> Visit:
             browser = await stack.enter_async_context(running_firefox(firefox, speaker, preferences or {}))
-            return await stack.enter_async_context(_visit(browser, portal, query, **options))
+            page = await watched_page(browser, viewport=SCREEN, locale="en-US")
+            await stack.enter_async_context(_closing(page))
+            return await stack.enter_async_context(_visit(page, portal, query, before))
 
         yield open_page
 
 
 @asynccontextmanager
-async def _visit(
-    browser: Browser,
-    portal: PortalProcess,
-    query: str,
-    width: int = 1280,
-    height: int = 800,
-    before: str = "",
-    touch: bool = False,
-) -> AsyncIterator[Visit]:
-    """before: a script that runs ahead of those of the page."""
-    screen: Any = {"width": width, "height": height}
-    mobile = {"is_mobile": True} if touch else {}  # Firefox knows no such thing
-    page = await watched_page(browser, viewport=screen, locale="en-US", has_touch=touch, **mobile)
-    async with _closing(page):
-        if before:
-            await page.add_init_script(before)
-        opened = Visit(page, portal)
-        page.on("pageerror", lambda error: opened.faults.append(str(error)))
-        page.on("request", lambda request: _check_host(opened, request.url))
-        page.on("console", lambda message: _listen(opened, message.text))
-        await page.goto(f"{portal.url}/{query}")
-        if before != STARTS_ITSELF:
-            await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
-        yield opened
-        assert not opened.faults
+async def _visit(page: Page, portal: PortalProcess, query: str, before: str) -> AsyncIterator[Visit]:
+    if before:
+        await page.add_init_script(before)
+    opened = Visit(page, portal)
+    page.on("pageerror", lambda error: opened.faults.append(str(error)))
+    page.on("request", lambda request: _check_host(opened, request.url))
+    page.on("console", lambda message: _listen(opened, message.text))
+    await page.goto(f"{portal.url}/{query}")
+    if before != STARTS_ITSELF:
+        await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
+    yield opened
+    assert not opened.faults
 
 
 @asynccontextmanager
@@ -334,14 +371,20 @@ def _listen(opened: Visit, text: str) -> None:
 
 @asynccontextmanager
 async def plain_page(browser: Browser, url: str) -> AsyncIterator[Page]:
-    """The page as a new visitor has it, in English; an error in one of its scripts fails the test."""
-    faults: list[str] = []
-    page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
-    async with _closing(page):
-        page.on("pageerror", lambda error: faults.append(str(error)))
+    """The page as somebody has it who was never here, in English; an error in one of its scripts fails the test."""
+    page = await browser.new_page(viewport=SCREEN, locale="en-US")
+    async with _closing(page), faultless(page):
         await page.goto(url)
         yield page
-        assert not faults
+
+
+@asynccontextmanager
+async def faultless(page: Page) -> AsyncIterator[None]:
+    """An error in one of its scripts fails the test."""
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield
+    assert not faults
 
 
 def _check_host(opened: Visit, url: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from avatars import prepare
 from avatars.bundle import encode_jpeg
@@ -20,7 +20,7 @@ from avatars.media import read_photo
 from avatars.media_limits import fit_within
 from portal.ui.error_texts import ERROR_TEXTS
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import browser_fixture, plain_page
+from tests.browser.conftest import Chromium, browser_fixture, faultless
 from tests.browser.test_networks_page import answer_jobs
 from tests.foreign_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
@@ -39,8 +39,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess
 
 
 @browser_fixture()
-async def page(browser: Browser, workshop: PortalProcess) -> AsyncIterator[Page]:
-    async with plain_page(browser, workshop.url) as page:
+async def page(one_chromium: Chromium, workshop: PortalProcess) -> AsyncIterator[Page]:
+    async with one_chromium.page() as page, faultless(page):
+        await page.goto(workshop.url)
         yield page
 
 

@@ -11,18 +11,33 @@ import pytest
 from playwright.async_api import Browser, Route
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, plain_page, write_avatar
+from tests.browser.conftest import JOBS, MEASURING, plain_page, write_avatar
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def portal(tmp_path: Path) -> Iterator[PortalProcess]:
-    """It had one when it started, else it would not be ready; the other preset is queued, and nobody makes it."""
-    first = write_avatar(tmp_path / "avatars" / "mira", 90)
-    with running_portal(tmp_path, *MEASURING) as process:
-        shutil.rmtree(first)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """It has an avatar while it starts, else it would not be ready; the other preset is queued, and nobody makes it."""
+    data_dir = tmp_path_factory.mktemp("first")
+    write_avatar(data_dir / "avatars" / "mira", 90)
+    with running_portal(data_dir, *MEASURING) as process:
         yield process
+
+
+@pytest.fixture
+def avatars(started: PortalProcess) -> Path:
+    """The folder of avatars, empty again."""
+    folder = started.log.parent / "avatars"
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+    return folder
+
+
+@pytest.fixture
+def portal(started: PortalProcess, avatars: Path) -> PortalProcess:
+    """Without an avatar."""
+    return started
 
 
 SEEN_TABS = """
@@ -66,10 +81,7 @@ async def test_a_page_that_is_still_loading_says_so(browser: Browser, portal: Po
 async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: PortalProcess) -> None:
     """When no job makes one, the page says so, and where one is made; typing says it too."""
     async with plain_page(browser, portal.url) as page:
-        await page.evaluate(
-            "fetch('api/jobs').then((jobs) => jobs.json())"
-            ".then((jobs) => Promise.all(jobs.map(({ id }) => fetch(`api/jobs/${id}`, { method: 'DELETE' }))))"
-        )
+        await page.route(JOBS, lambda route: route.fulfill(json=[]))
         await page.wait_for_selector(".vv-state:has-text('No avatar')", timeout=15_000)
         assert "under Avatars" in await page.inner_text("#vv-status")
         assert "under Avatars" in await page.inner_text(".vv-preparing")
@@ -80,7 +92,7 @@ async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: 
         await page.wait_for_selector(".vv-state:has-text('没有数字人')")
 
 
-async def test_the_first_avatars_are_waited_for(browser: Browser, portal: PortalProcess, tmp_path: Path) -> None:
+async def test_the_first_avatars_are_waited_for(browser: Browser, portal: PortalProcess, avatars: Path) -> None:
     """The page says so, keeps what is typed, and shows the first avatar and the second as they come."""
     async with plain_page(browser, portal.url) as page:
         await page.wait_for_selector(".vv-state:has-text('Preparing')")
@@ -92,11 +104,11 @@ async def test_the_first_avatars_are_waited_for(browser: Browser, portal: Portal
         await page.wait_for_selector(".vv-toast.vv-on:has-text('kept')")
         assert await text.input_value() == "hello there"
         assert not await page.locator(".vv-note, .vv-asked").count()
-        write_avatar(tmp_path / "avatars" / "mira", 90)
+        write_avatar(avatars / "mira", 90)
         await page.wait_for_selector("#vv-start:not([disabled])", timeout=15_000)
         assert await page.inner_text(".vv-state") == "Ready"
         assert not await page.locator(".vv-toast.vv-on").count()
-        write_avatar(tmp_path / "avatars" / "theo", 60)
+        write_avatar(avatars / "theo", 60)
         await page.wait_for_selector("#vv-talk .vv-avatar[data-id=theo]", timeout=15_000)
         await text.press("Enter")
         await page.wait_for_selector(".vv-answer:has-text('hello there')", timeout=15_000)

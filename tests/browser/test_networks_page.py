@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from neural_avatars import write_weights
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from avatars.library import presets
 from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import browser_fixture, held_jobs, plain_page
+from tests.browser.conftest import Chromium, browser_fixture, faultless, held_jobs
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
@@ -41,8 +41,9 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
 
 
 @browser_fixture()
-async def page(browser: Browser, portal: PortalProcess) -> AsyncIterator[Page]:
-    async with plain_page(browser, portal.url) as page:
+async def page(one_chromium: Chromium, portal: PortalProcess) -> AsyncIterator[Page]:
+    async with one_chromium.page() as page, faultless(page):
+        await page.goto(portal.url)
         yield page
 
 
