@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from aiohttp import web
 
-__all__ = ["FakeVoiceService", "pcm_tone", "wav_tone"]
+from pipeline.clock import ManualClock
+
+__all__ = ["EagerClock", "FakeVoiceService", "pcm_tone", "wav_tone"]
 
 
 def pcm_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
@@ -28,6 +30,13 @@ def wav_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
         writer.setparams((1, 2, rate_hz, 0, "NONE", ""))
         writer.writeframes(pcm_tone(seconds, rate_hz))
     return file.getvalue()
+
+
+class EagerClock(ManualClock):
+    """Pauses are over at once."""
+
+    async def sleep_until(self, when_s: float) -> None:
+        await asyncio.sleep(0)
 
 
 @dataclass

@@ -78,8 +78,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=names("features"))
+@pytest.fixture(scope="module", params=names("features"))
 def extractor(request: pytest.FixtureRequest, weights: Path) -> FeatureExtractor:
+    """Each of the registry's, loaded once: what one sentence leaves is in its stream, and that is a test's own."""
     options = {"weights": weights} if request.param in WITH_WEIGHTS else {}
     made: FeatureExtractor = create("features", request.param, **options)
     made.load("cpu")

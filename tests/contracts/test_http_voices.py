@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from aiohttp import web
-from fake_voice_service import FakeVoiceService, pcm_tone, wav_tone
+from fake_voice_service import EagerClock, FakeVoiceService, pcm_tone, wav_tone
 
 from pipeline import registry
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
@@ -202,7 +202,8 @@ def wire(request: pytest.FixtureRequest) -> tuple[str, Wire]:
 async def house(wire: tuple[str, Wire]) -> AsyncIterator[tuple[FakeVoiceService, HttpVoice]]:
     name, format_ = wire
     async with FakeVoiceService(format_.body, headers=format_.headers).serving() as service:
-        voice = registry.create("tts", name, base_url=service.base_url, api_key=format_.api_key, timeout_s=2.0)
+        options = {"api_key": format_.api_key, "timeout_s": 2.0, "clock": EagerClock()}
+        voice = registry.create("tts", name, base_url=service.base_url, **options)
         yield service, voice
         await voice.aclose()
         await voice.aclose()
@@ -466,7 +467,7 @@ def test_what_an_online_voice_lacks_is_named(name: str, arguments: dict[str, str
 async def test_an_error_in_a_good_answer_is_one(name: str, answer: str, told: str) -> None:
     """Services that answer 200 and write an error into it are understood as if they had refused by its status."""
     async with FakeVoiceService(lambda _request, _content: answer.encode()).serving() as service:
-        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret")
+        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret", clock=EagerClock())
         with pytest.raises(SpeechError) as caught:
             await speak(voice)
         await voice.aclose()
@@ -479,7 +480,7 @@ async def test_an_error_in_a_good_answer_is_one(name: str, answer: str, told: st
 async def test_json_of_another_form_is_not_played(name: str, answer: bytes) -> None:
     """What is no answer of the service, or holds no base64, is an error that says so."""
     async with FakeVoiceService(lambda _request, _content: answer).serving() as service:
-        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret")
+        voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret", clock=EagerClock())
         with pytest.raises(SpeechError) as caught:
             await speak(voice)
         await voice.aclose()

@@ -12,20 +12,12 @@ from email.parser import BytesParser
 import numpy as np
 import pytest
 from aiohttp import web
-from fake_voice_service import FakeVoiceService
+from fake_voice_service import EagerClock, FakeVoiceService
 from microphone import speech
 
-from pipeline.clock import ManualClock
 from pipeline.ears.openai_transcription import OpenAITranscription
 from pipeline.errors import BackendUnavailable, RecognitionError
 from pipeline.types import Transcript
-
-
-class EagerClock(ManualClock):
-    """Pauses are over at once."""
-
-    async def sleep_until(self, when_s: float) -> None:
-        await asyncio.sleep(0)
 
 
 @pytest.fixture

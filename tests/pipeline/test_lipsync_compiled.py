@@ -84,10 +84,13 @@ def test_batches_that_do_not_fit_are_not_compiled(compiling):
 
 @pytest.mark.parametrize(
     ("name", "largest"),
-    [("wav2lip96", 16), pytest.param("musetalk15", 3, marks=pytest.mark.slow)],
+    [("wav2lip96", 9), pytest.param("musetalk15", 3, marks=pytest.mark.slow)],
 )
 def test_no_batch_of_a_turn_is_compiled(compiling, name, largest, make_bundle, tmp_path, monkeypatch):
-    """What load() and the first prepare() have compiled draws every batch, and a second avatar compiles nothing."""
+    """What load() and the first prepare() have compiled draws every batch, and a second avatar compiles nothing.
+
+    Nine sizes are one more than torch compiles of one function unless it is told otherwise.
+    """
     backend = create("lipsync", name, weights=write_weights(tmp_path / "weights", name), compiled=True)
     monkeypatch.setattr(type(backend), "max_batch", largest)
     backend.load("cpu")
