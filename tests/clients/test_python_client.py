@@ -1,0 +1,174 @@
+"""vivavoce_client against a portal as a user starts it, and the examples of docs/clients.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vivavoce_client import AsyncSession, PortalError, Session
+
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import write_avatar
+
+pytestmark = pytest.mark.thorough
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker", "--max-sessions", "2")
+WITHIN_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    data_dir = tmp_path_factory.mktemp("portal")
+    write_avatar(data_dir / "avatars" / "mira", 90)
+    write_avatar(data_dir / "avatars" / "alpha", 60)
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING) as process:
+        yield process
+
+
+@pytest.fixture
+async def session(portal: PortalProcess) -> AsyncIterator[AsyncSession]:
+    async with asyncio.timeout(3 * WITHIN_S), AsyncSession(portal.url, avatar="mira") as session:
+        yield session
+
+
+async def test_what_is_said_is_seen_and_heard(session: AsyncSession) -> None:
+    """Frames are RGB pictures and their sound, without a gap; the turn tells when it is done."""
+    assert session.welcome["avatar"]["id"] == "mira"
+    turn = await session.say("Hello there.")
+    heard, times_s = False, []
+    async for frame in session.frames():
+        times_s.append(frame.time_s)
+        heard = heard or float(np.abs(frame.sound).max()) > 0.03
+        if turn.over and heard:
+            break
+    assert turn.state == "done"
+    assert frame.image.shape == (session.welcome["height"], session.welcome["width"], 3)
+    assert frame.image.dtype == np.uint8 and frame.sound.shape == (1920,) and frame.sound.dtype == np.float32
+    assert np.allclose(np.diff(times_s), 0.04)
+
+
+async def test_an_answer_is_read_and_interrupted(session: AsyncSession) -> None:
+    """Its text grows as the language model gives it; after an interrupt the turn has ended, and so do those behind."""
+    turn = await session.ask("One sentence here. " * 12)
+    async for event in session.events():
+        if event["type"] == "turn" and event["state"] == "speaking":
+            break
+    assert "One sentence here." in turn.text
+    behind = await session.say("And this.")
+    await session.interrupt()
+    assert (await session.finished(turn)).state == "interrupted"
+    assert (await session.finished(behind)).state == "interrupted"
+
+
+async def test_a_stream_of_words_is_spoken_sentence_by_sentence(session: AsyncSession) -> None:
+    """However it is cut into pieces, and with more sentences than the portal lets wait."""
+
+    async def words() -> AsyncIterator[str]:
+        for piece in (
+            "It is 3.",
+            "5 kilo",
+            "metres. Two. Thr",
+            "ee. 四。五！",
+            "Six. Seven. Eight. Ni",
+            "ne. And no end",
+        ):
+            yield piece
+
+    speaking = asyncio.create_task(session.speak(words()))
+    said: list[str] = []
+    async for event in session.events():
+        if event["type"] == "subtitle":
+            said.append(event["text"])
+        if said and said[-1] == "And no end" and event["type"] == "turn" and event["state"] == "done":
+            break
+    await speaking
+    spoken = "It is 3.5 kilometres.|Two.|Three.|四。|五！|Six.|Seven.|Eight.|Nine.|And no end"
+    assert said == spoken.split("|")
+
+
+async def test_refusals_name_cause_and_remedy(portal: PortalProcess, session: AsyncSession) -> None:
+    """An empty text, an avatar that is not there, and no place; the session of before goes on."""
+    with pytest.raises(PortalError) as empty:
+        await session.say(" ")
+    assert empty.value.code == "bad_request" and empty.value.hint
+    with pytest.raises(PortalError) as nobody:
+        async with AsyncSession(portal.url, avatar="nobody"):
+            pass
+    assert nobody.value.code == "avatar_not_found"
+    async with AsyncSession(portal.url):
+        with pytest.raises(PortalError) as full:
+            async with AsyncSession(portal.url):
+                pass
+    assert full.value.code in ("at_capacity", "too_many")
+    assert (await session.finished(await session.say("Hello."))).state == "done"
+
+
+async def test_what_waits_ends_with_the_session(portal: PortalProcess) -> None:
+    """Frames and events stop, and who waits for a turn is told."""
+    async with AsyncSession(portal.url) as session:
+        turn = await session.say("A long text. " * 30)
+        waiting = asyncio.create_task(session.finished(turn))
+        frames = asyncio.create_task(anext(session.frames()))
+        await frames
+    with pytest.raises(PortalError):
+        await waiting
+    with pytest.raises(PortalError):
+        await session.say("Too late.")
+    async with asyncio.timeout(WITHIN_S):
+        assert [event async for event in session.events()]
+    await session.aclose()
+
+
+def test_without_asyncio_it_is_the_same(portal: PortalProcess) -> None:
+    """Say, ask, speak, frames and events; closed twice."""
+    with Session(portal.url, avatar="alpha", greeting="") as session:
+        turn = session.say("Hello there.")
+        frame = next(frame for frame in session.frames() if frame.speaking)
+        assert frame.image.any()
+        assert session.finished(turn).state == "done"
+        assert session.finished(session.ask("How are you?")).text
+        session.speak(iter(["One", ". Tw", "o."]))
+        said = (event["text"] for event in session.events() if event["type"] == "subtitle")
+        assert next(said) == "Hello there."
+        session.interrupt()
+        with pytest.raises(PortalError):
+            session.say("")
+    session.close()
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_examples_of_the_page_run(portal: PortalProcess, tmp_path: Path, number: int) -> None:
+    """As they stand there, but for the portal's address."""
+    code = EXAMPLES[number].replace("http://127.0.0.1:7860", portal.url)
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "clients" / "python")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_first_picture_takes_few_lines() -> None:
+    """The first example of the page ends with a picture on the disk, in at most 15 lines."""
+    assert ".save(" in EXAMPLES[0] and len(EXAMPLES[0].strip().splitlines()) <= 15
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:7860", "ftp://portal", ""])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    """Before anything is connected."""
+    with pytest.raises(ValueError, match="http://"):
+        Session(url)
