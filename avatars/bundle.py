@@ -8,6 +8,7 @@ A bundle is a directory, written once, atomically, and immutable from then on:
     poster.jpg            a still for galleries
     preview.mp4           a short moving preview (optional)
     parts/                <backend>.pth, a network that was trained for this avatar; and what `avatars.parts` adds later
+    gestures/             a bundle for each gesture; see `avatars.gestures`
 
 Nothing in it is ever unpickled or executed.
 """
@@ -21,7 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -40,14 +41,19 @@ __all__ = [
     "JPEG_QUALITY",
     "AvatarBundle",
     "BundleContents",
+    "Gesture",
+    "GestureTrack",
     "decode_jpeg",
     "encode_jpeg",
+    "gesture_tensors",
     "write_bundle",
 ]
 
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92
+SOUND, SOUND_RATE_HZ, SOUND_LEVEL_DBFS = "gesture/sound", "gesture/sound_rate_hz", "gesture/sound_level_dbfs"
+"""Tensors of a gesture that makes a sound."""
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
@@ -108,6 +114,29 @@ class BundleContents:
     "lip-sync backend -> file of the network that was trained for this avatar"
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class GestureTrack:
+    """The sound of a gesture, as it was recorded."""
+
+    samples: npt.NDArray[np.int16]
+    "(n,) mono"
+    rate_hz: int
+    level_dbfs: float
+    "RMS where there is something to hear"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Gesture:
+    """A named clip of an avatar, as a part of its bundle with gestures."""
+
+    name: str
+    first_frame: int
+    "its frames come after those of the loop, one gesture after another"
+    frame_count: int
+    track: GestureTrack | None
+    "None: it makes no sound"
+
+
 @dataclass(frozen=True, eq=False)
 class AvatarBundle:
     """An opened bundle. Compared by identity; safe to share between sessions and threads (read only)."""
@@ -127,6 +156,9 @@ class AvatarBundle:
     backend_tensors: Mapping[str, AnyArray]
     _offsets: npt.NDArray[np.int64]
     _frames: mmap.mmap
+    gestures: tuple[Gesture, ...] = ()
+    "empty in a bundle as it is opened; see with_gestures()"
+    _gesture_bundles: tuple[AvatarBundle, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> AvatarBundle:
@@ -184,6 +216,7 @@ class AvatarBundle:
 
     @property
     def frame_count(self) -> int:
+        """Of the frames of its loop. Those of its gestures are counted on from there."""
         return len(self._offsets) - 1
 
     @property
@@ -192,10 +225,52 @@ class AvatarBundle:
         return len(self.loop) / self.fps
 
     def frame_index(self, loop_index: int) -> int:
-        """Frame shown at a place of the loop (any int; wraps)."""
+        """Frame shown at a place of the loop (any int; wraps).
+
+        With gestures, places from len(loop) on are their pictures, one gesture after another.
+        """
+        if self.gestures and loop_index >= len(self.loop):
+            return self.frame_count + loop_index - len(self.loop)
         return int(self.loop[loop_index % len(self.loop)])
 
+    def with_gestures(self, clips: Mapping[str, AvatarBundle]) -> AvatarBundle:
+        """The same avatar whose boxes, landmarks and frames include those of its gestures, by name -> bundle.
+
+        Raises BundleError: pictures or boxes of a gesture are of another size than the avatar's.
+        """
+        gestures, first_frame = [], self.frame_count
+        for name, clip in clips.items():
+            if (clip.width, clip.height) != (self.width, self.height) or clip.masks.shape[1:] != self.masks.shape[1:]:
+                raise BundleError(
+                    f"The gesture '{name}' does not fit the avatar '{self.id}'.", "Delete the gesture and add it again."
+                )
+            gestures.append(Gesture(name, first_frame, clip.frame_count, _track_of(clip)))
+            first_frame += clip.frame_count
+        masks = self.masks
+        if len(masks) > 1:
+            one_each = [np.broadcast_to(clip.masks, (clip.frame_count, *masks.shape[1:])) for clip in clips.values()]
+            masks = np.concatenate([masks, *one_each])
+        return replace(
+            self,
+            boxes=np.concatenate([self.boxes, *(clip.boxes for clip in clips.values())]),
+            masks=masks,
+            landmarks=np.concatenate([self.landmarks, *(clip.landmarks for clip in clips.values())]),
+            gestures=tuple(gestures),
+            _gesture_bundles=tuple(clips.values()),
+        )
+
+    def loop_place_like(self, frame_index: int) -> int:
+        """The place of the loop in which the face is most like that of a frame, by its landmarks in pixels."""
+        points = self.landmarks[:, ::8, :2]  # all of them would take 10 ms in a long loop
+        apart = np.abs(points[: self.frame_count] - points[frame_index]).mean(axis=(1, 2))
+        return int(np.argmin(apart[self.loop]))
+
     def jpeg(self, frame_index: int) -> bytes:
+        beyond = frame_index - self.frame_count
+        for clip in self._gesture_bundles if beyond >= 0 else ():
+            if beyond < clip.frame_count:
+                return clip.jpeg(beyond)
+            beyond -= clip.frame_count
         return self._frames[int(self._offsets[frame_index]) : int(self._offsets[frame_index + 1])]
 
     def frame(self, frame_index: int) -> ImageArray:
@@ -280,6 +355,22 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return AvatarBundle.open(path)
+
+
+def gesture_tensors(track: GestureTrack) -> dict[str, AnyArray]:
+    """How the bundle of a gesture keeps its sound."""
+    return {
+        SOUND: track.samples,
+        SOUND_RATE_HZ: np.array([track.rate_hz], np.int32),
+        SOUND_LEVEL_DBFS: np.array([track.level_dbfs], np.float32),
+    }
+
+
+def _track_of(clip: AvatarBundle) -> GestureTrack | None:
+    kept = clip.backend_tensors
+    if SOUND not in kept:
+        return None
+    return GestureTrack(kept[SOUND], int(kept[SOUND_RATE_HZ][0]), float(kept[SOUND_LEVEL_DBFS][0]))
 
 
 def _sync(descriptor: int) -> None:

@@ -3,6 +3,7 @@
 AvatarError            (a VivavoceError: models/errors.py)
 ├── AvatarNotFound     no avatar of that id
 ├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
+├── GestureNotFound    the avatar has no gesture of that name
 ├── NoRealMouths       the avatar is to speak with real mouths of its person, and has none
 ├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
@@ -27,6 +28,7 @@ __all__ = [
     "BundleError",
     "DiskFull",
     "FaceNotFound",
+    "GestureNotFound",
     "NetworkMissing",
     "NoRealMouths",
 ]
@@ -53,6 +55,12 @@ class AvatarNotPrepared(AvatarError):
         )
         self.avatar = avatar
         self.backend = backend
+
+
+class GestureNotFound(AvatarError):
+    code = "gesture_not_found"
+    http_status = 404
+    retryable = False
 
 
 class NoRealMouths(AvatarError):

@@ -143,17 +143,21 @@ def mouth_box(landmarks: Points, width: int, height: int) -> tuple[int, int, int
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def mouth_boxes(landmarks: Points, width: int, height: int) -> npt.NDArray[np.int32]:
+def mouth_boxes(
+    landmarks: Points, width: int, height: int, size: tuple[int, int] | None = None
+) -> npt.NDArray[np.int32]:
     """Boxes (n, 4) int32 for the frames of one avatar, landmarks (n, 478, 3): all of one even size, inside the picture.
 
-    Each box is centred on its own mouth as far as the borders allow, at even places.
+    Each box is centred on its own mouth as far as the borders allow, at even places. size: width and height of the
+    boxes in pixels, where they are given by other frames of the avatar.
     """
     centres, halves = zip(*(_box_centre_and_half(points) for points in landmarks), strict=True)
     picture = np.array([width // 2 * 2, height // 2 * 2])
-    size = np.minimum(np.ceil(np.max(halves, axis=0)).astype(int) * 2, picture)
-    corners = np.round((np.asarray(centres) - size / 2) / 2).astype(int) * 2
-    corners = np.clip(corners, 0, picture - size)
-    return np.concatenate([corners, corners + size], axis=1).astype(np.int32)
+    sides = np.ceil(np.max(halves, axis=0)).astype(int) * 2 if size is None else np.array(size)
+    sides = np.minimum(sides, picture)
+    corners = np.round((np.asarray(centres) - sides / 2) / 2).astype(int) * 2
+    corners = np.clip(corners, 0, picture - sides)
+    return np.concatenate([corners, corners + sides], axis=1).astype(np.int32)
 
 
 def _box_centre_and_half(landmarks: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

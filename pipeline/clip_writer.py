@@ -21,9 +21,10 @@ from av.video.codeccontext import VideoCodecContext
 
 from avatars.colour import bt709_frame, tag_bt709
 from pipeline.clip_label import ClipLabel
+from pipeline.compositing import pixels_of
 from pipeline.errors import RenderError
 from pipeline.transports.encoders import i420, tag_bt601
-from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, ImageArray, LoopPosition, MediaFrame
+from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, ImageArray, MediaFrame
 
 __all__ = ["MADE", "RECORDED", "ClipCoding", "ClipWriter"]
 
@@ -137,9 +138,7 @@ class ClipWriter:
         self.frames += 1
 
     def _pixels(self, frame: MediaFrame) -> ImageArray:
-        rgb = frame.picture
-        if isinstance(rgb, LoopPosition):
-            rgb = rgb.frame()
+        rgb = pixels_of(frame.picture)
         if self._label is not None:
             rgb = self._label.draw(rgb, self.frames)
         return rgb if rgb.shape[1::-1] == self._size else _fitted(rgb, *self._size)

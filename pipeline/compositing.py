@@ -1,15 +1,36 @@
-"""Putting a face patch into a frame. Pure: arrays in, the same frame out."""
+"""Pictures from their parts: a face patch in a frame, one picture over another. Pure."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from pipeline.types import FacePatch, ImageArray
+from pipeline.types import FacePatch, ImageArray, Picture
 
-__all__ = ["compose"]
+__all__ = ["Dissolve", "compose", "pixels_of"]
 
 _STRIP_ROWS = 64
+
+
+def pixels_of(picture: Picture) -> ImageArray:
+    """uint8 RGB (height, width, 3), for reading only. Takes milliseconds if it has to be made. Raises BundleError."""
+    return picture if isinstance(picture, np.ndarray) else picture.frame()
+
+
+@dataclass(frozen=True, slots=True)
+class Dissolve:
+    """One picture on its way to another of the same size. A LazyPicture."""
+
+    before: Picture
+    after: Picture
+    share: float
+    "of `after`, 0..1"
+
+    def frame(self) -> ImageArray:
+        before, after = pixels_of(self.before), pixels_of(self.after)
+        return np.asarray(cv2.addWeighted(after, self.share, before, 1 - self.share, 0.0), np.uint8)
 
 
 def compose(frame: ImageArray, patch: FacePatch, strength: float = 1.0) -> ImageArray:

@@ -13,8 +13,10 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from avatars.bundle import AvatarBundle
+from avatars.gestures import gestures_stamp, open_with_gestures
 from avatars.persona import read_persona
 from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
@@ -24,6 +26,7 @@ from pipeline.device import DeviceWorker
 from pipeline.ears.hearing import Hearing, HearingChoice
 from pipeline.errors import AtCapacity, BackendUnavailable, SessionClosed
 from pipeline.finishing import Finish
+from pipeline.gestures import Gestures
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
@@ -41,6 +44,24 @@ logger = logging.getLogger(__name__)
 KEPT_STATES = 8
 """Prepared avatars kept for sessions to come; sessions hold their own besides."""
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
+
+
+@dataclass(frozen=True, slots=True)
+class _Appearance:
+    """What sessions show of an avatar."""
+
+    bundle: AvatarBundle
+    "with its gestures"
+    loop: LoopPictures
+    gestures: Gestures | None
+    "None: it has none"
+
+
+def _appearance_of(bundle: AvatarBundle) -> _Appearance:
+    """Reads files, and brings the sound of gestures to the rate of playing: call it in a thread."""
+    whole = open_with_gestures(bundle)
+    loop = loop_of(whole)
+    return _Appearance(whole, loop, Gestures(whole, loop) if whole.gestures else None)
 
 
 class Engine:
@@ -75,7 +96,7 @@ class Engine:
         self._measure = measure
         self._limits = limits or Limits()
         self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[object]] = OrderedDict()
-        self._loops: OrderedDict[AvatarBundle, LoopPictures] = OrderedDict()
+        self._appearances: OrderedDict[tuple[AvatarBundle, Hashable], _Appearance] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
@@ -143,7 +164,9 @@ class Engine:
         tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
         lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
         extractor: FeatureExtractor = await self.backends.get("features", lipsync.features, device)
-        loop = self._loop_of(bundle)
+        shown = await self._appearance(bundle)
+        # Networks draw what was prepared for them: the frames of the loop.
+        drawn_on = bundle if lipsync.on_device else shown.bundle
         return TurnContext(
             llm=llm,
             tts=tts,
@@ -151,12 +174,13 @@ class Engine:
             speed=choice.speed,
             extractor=extractor,
             lipsync=lipsync,
-            lipsync_state=await self._lipsync_state(lipsync, bundle, made_from, device),
-            bundle=bundle,
-            loop=loop,
+            lipsync_state=await self._lipsync_state(lipsync, drawn_on, made_from, device),
+            bundle=shown.bundle,
+            loop=shown.loop,
+            gestures=shown.gestures,
             device=device,
             executor=self.executor,
-            playout=playout or Playout(loop, self.clock),
+            playout=playout or Playout(shown.loop, self.clock, shown.gestures),
             clock=self.clock,
             finish=self._finish,
             limits=self._limits,
@@ -253,12 +277,17 @@ class Engine:
         device.expect(lipsync, cost)
         return cost
 
-    def _loop_of(self, bundle: AvatarBundle) -> LoopPictures:
-        loop = self._loops.pop(bundle, None) or loop_of(bundle)
-        self._loops[bundle] = loop
-        while len(self._loops) > KEPT_STATES:
-            self._loops.popitem(last=False)
-        return loop
+    async def _appearance(self, bundle: AvatarBundle) -> _Appearance:
+        """The same object until its gestures change, because encoded loops are kept by it."""
+        stamp = await asyncio.to_thread(gestures_stamp, bundle.path)
+        if (bundle, stamp) not in self._appearances:
+            made = await asyncio.to_thread(_appearance_of, bundle)
+            self._appearances.setdefault((bundle, stamp), made)  # another session may have been faster
+        shown = self._appearances[bundle, stamp]
+        self._appearances.move_to_end((bundle, stamp))
+        while len(self._appearances) > KEPT_STATES:
+            self._appearances.popitem(last=False)
+        return shown
 
     async def _lipsync_state(
         self, lipsync: LipSync, bundle: AvatarBundle, made_from: Hashable, device: DeviceWorker

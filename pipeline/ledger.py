@@ -98,7 +98,7 @@ class TurnLedger:
         """One frame was released, of a turn or of none. The frame's own events are among those returned."""
         entry = self._open.get(frame.turn)
         if entry is None:
-            return ()
+            return tuple(event for event in frame.events if not isinstance(event, OF_A_TURN))
         events: list[SessionEvent] = []
         if entry.state is not TurnState.SPEAKING:
             entry.state = TurnState.SPEAKING

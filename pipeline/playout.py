@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.channel import Channel
 from pipeline.clock import Clock
-from pipeline.idle import LoopCursor
+from pipeline.gestures import Gestures, GestureShow
+from pipeline.idle import GestureRun, LoopCursor
 from pipeline.interfaces import Output
 from pipeline.ledger import TurnLedger
 from pipeline.types import (
@@ -23,6 +24,7 @@ from pipeline.types import (
     LoopPictures,
     LoopPosition,
     MediaFrame,
+    Picture,
     SubtitleEvent,
 )
 
@@ -134,7 +136,7 @@ class Playout:
     reports to it what it has the playout do.
     """
 
-    def __init__(self, loop: LoopPictures, clock: Clock) -> None:
+    def __init__(self, loop: LoopPictures, clock: Clock, gestures: Gestures | None = None) -> None:
         self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
         self.cursor = LoopCursor(len(loop.loop))
@@ -146,6 +148,8 @@ class Playout:
         "how long it takes until what is released now is played at the viewer, as far as that is known"
         self.played = Played()
         self._loop = loop
+        self._gestures = gestures
+        self._show = None if gestures is None else GestureShow(gestures)
         self._clock = clock
         self._number = 0
         self._spoken_number = -HELD_PICTURES - 1
@@ -173,10 +177,19 @@ class Playout:
         start_s = self._clock.now_s() if self._start_s is None else self._start_s
         return start_s + (self._number + pictures_ahead) / FPS
 
-    def swap_loop(self, loop: LoopPictures) -> None:
+    def swap_loop(self, loop: LoopPictures, gestures: Gestures | None = None) -> None:
         """Show another avatar from the next picture on."""
-        self._loop = loop
+        self._loop, self._gestures = loop, gestures
+        self._show = None if gestures is None else GestureShow(gestures)
         self.cursor = LoopCursor(len(loop.loop))
+
+    def begin_gesture(self, run: GestureRun) -> None:
+        """Show a gesture, from the next picture on that is not drawn yet. It takes the place of one that is shown."""
+        self.cursor.begin(run)
+
+    def end_gesture(self) -> None:
+        """Go back to the loop, from the next picture on that is not drawn yet. Idempotent."""
+        self.cursor.end()
 
     @property
     def reached(self) -> Played:
@@ -218,6 +231,7 @@ class Playout:
         if self._hold is None:
             self._fade_out(self._first_waiting)
             self._flush()
+        self._hush_gesture()
         self._hold = _Hold(self._reached_number)
         lost = self._remembered_from(self._hold.reached_number - LEAD_PICTURES)
         first = lost[0].drawn if lost else self._first_waiting
@@ -259,6 +273,7 @@ class Playout:
         """
         if self._hold is None:
             self._fade_out(self._first_waiting)
+        self._hush_gesture()
         self.spoken.clear()
         self._again.clear()
         self._recent.clear()
@@ -301,6 +316,10 @@ class Playout:
             frame = self._spoken(drawn)
         else:
             frame = self._idle()
+        if self._show is not None:
+            silent, frame = frame, self._show.joined(frame)
+            if frame.audio is not silent.audio:  # a gesture is heard
+                self._sounded_number = self._number
         self._number += 1
         if self._questions:
             frame = replace(frame, questions=tuple(self._questions))
@@ -336,6 +355,10 @@ class Playout:
     def _remembered_from(self, number: int) -> list[_Released]:
         return [released for released in self._recent if released.number >= number]
 
+    def _hush_gesture(self) -> None:
+        if self._show is not None:
+            self._show.hush()
+
     def _fade_out(self, drawn: DrawnFrame | None) -> None:
         """Show this frame next, fading to silence, if its voice sounds. It is left where it waits."""
         if drawn is not None and drawn.turn == self.played.turn:
@@ -368,7 +391,10 @@ class Playout:
         elif self.played.turn == speaking_turn:  # its voice has begun, and what follows is late
             self.starved_pictures += 1
         index = self.cursor.show_idle()
-        return MediaFrame(LoopPosition(self._loop, index), SILENCE, self._number, loop_index=index)
+        picture: Picture = LoopPosition(self._loop, index)
+        if self._gestures is not None and index >= len(self._loop.loop):
+            picture = self._gestures.picture(index)
+        return MediaFrame(picture, SILENCE, self._number, loop_index=index)
 
     def _faded(self, drawn: DrawnFrame) -> MediaFrame:
         """It counts for no turn: its turn has ended, or will release it again."""

@@ -113,6 +113,11 @@ class Session:
         return self._context.bundle
 
     @property
+    def gestures(self) -> tuple[str, ...]:
+        """What the avatar can do beside talking, by name."""
+        return self._context.gesture_names
+
+    @property
     def playout(self) -> Playout:
         return self._context.playout
 
@@ -233,6 +238,21 @@ class Session:
             self._metrics.observe_turn({"first_seen": marks_ms["first_seen"]})
         self._emit(MetricsEvent(turn_id, marks_ms))
 
+    def begin_gesture(self, name: str) -> None:
+        """Show a gesture of the avatar, while it speaks or not, from the next picture on that is not drawn yet.
+
+        It takes the place of one that is shown. A network cannot speak over gestures: with one the gesture waits until
+        nobody speaks, and ends where speech begins. Raises GestureNotFound, SessionClosed.
+        """
+        if self._closed:
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        self._context.begin_gesture(name)
+        self._asked_s = self._context.clock.now_s()
+
+    def end_gesture(self) -> None:
+        """Go back to the idle loop. Idempotent."""
+        self.playout.end_gesture()
+
     def interrupt(self) -> None:
         """Stop speaking, forget what is queued, keep in the history only what the viewer got. Idempotent."""
         self._asked_s = self._context.clock.now_s()
@@ -286,7 +306,7 @@ class Session:
         """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
         self.interrupt()
         self._context = context
-        self.playout.swap_loop(context.loop)
+        self.playout.swap_loop(context.loop, context.gestures)
 
     def count_losses(self) -> None:
         """Bring the metrics up to date with what this session lost and sent."""

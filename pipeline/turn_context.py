@@ -6,10 +6,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import GestureNotFound
 from avatars.persona import Persona
 from pipeline.clock import Clock
 from pipeline.device import DeviceWorker
 from pipeline.finishing import Finish
+from pipeline.gestures import Gestures
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
 from pipeline.playout import Playout
 from pipeline.types import LoopPictures
@@ -72,3 +74,16 @@ class TurnContext:
     limits: Limits = field(default_factory=Limits)
     persona: Persona = field(default_factory=Persona)
     "the viewer's wishes, and where they say nothing the avatar's own"
+    gestures: Gestures | None = None
+    "of the avatar; None: it has none"
+
+    @property
+    def gesture_names(self) -> tuple[str, ...]:
+        return () if self.gestures is None else self.gestures.names
+
+    def begin_gesture(self, name: str) -> None:
+        """Show a gesture of the avatar. Raises GestureNotFound."""
+        if self.gestures is None:
+            raise GestureNotFound(f"This avatar has no gesture {name[:80]!r}.", "Add one to the avatar.")
+        # Networks draw what was prepared for them: the frames of the loop.
+        self.playout.begin_gesture(self.gestures.run(name, spoken_over=not self.lipsync.on_device))

@@ -30,8 +30,10 @@ __all__ = [
     "FacePatch",
     "FeatureWindow",
     "FloatArray",
+    "GestureEvent",
     "HoldEvent",
     "ImageArray",
+    "LazyPicture",
     "LipSyncRequest",
     "ListenMode",
     "LoopPictures",
@@ -41,6 +43,7 @@ __all__ = [
     "MetricsEvent",
     "NoticeEvent",
     "Phoneme",
+    "Picture",
     "SessionEvent",
     "SubtitleEvent",
     "TextEvent",
@@ -145,6 +148,18 @@ class LipSyncRequest:
     "a turn's first picture, which somebody waits for: served before all that are not"
 
 
+class LazyPicture(Protocol):
+    """A picture that is made only where it is needed: most are replayed from an encoded loop, or dropped."""
+
+    def frame(self) -> ImageArray:
+        """A fresh uint8 RGB (height, width, 3) that the caller owns. Takes milliseconds. Raises BundleError."""
+        ...
+
+
+Picture: TypeAlias = ImageArray | LazyPicture
+"""pipeline.compositing.pixels_of() gives its pixels."""
+
+
 class LoopPictures(Protocol):
     """What an avatar shows while it says nothing. An AvatarBundle is one: it shows its frames as they are.
 
@@ -199,17 +214,18 @@ class LoopPosition:
 class MediaFrame:
     """ONE picture plus exactly its audio."""
 
-    picture: ImageArray | LoopPosition
-    "uint8 RGB (height, width, 3) while speaking, a LoopPosition while idle"
+    picture: Picture
+    "uint8 RGB (height, width, 3) while speaking, a LoopPosition while idle; another LazyPicture around gestures"
     audio: FloatArray
     "float32 (SAMPLES_PER_PICTURE,) mono at PLAYOUT_RATE_HZ"
     number: int
     "frames since playout began; its audio begins at sample number * SAMPLES_PER_PICTURE"
     speaking: bool = False
+    "a voice or a gesture may be heard: none of its sound may be left out or doubled"
     turn: int = 0
     "id of the turn it belongs to, 0 for none"
     loop_index: int = 0
-    "where in the loop this picture is, speaking or idle"
+    "where in the loop this picture is, speaking or idle; from the length of the loop on it is a gesture's"
     events: tuple[SessionEvent, ...] = ()
     "what becomes true when this frame is played"
     questions: tuple[str, ...] = ()
@@ -255,6 +271,14 @@ class CutEvent:
     turn: int
     played: int
     "characters of the answer's text, as UTF-16 counts them (browsers do)"
+
+
+@dataclass(frozen=True, slots=True)
+class GestureEvent:
+    """The first picture of a gesture was released, or the one after its last."""
+
+    name: str
+    begins: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +362,7 @@ SessionEvent: TypeAlias = (
     TurnEvent
     | HoldEvent
     | CutEvent
+    | GestureEvent
     | TextEvent
     | SubtitleEvent
     | NoticeEvent

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from avatars.library import AvatarLibrary
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
+from portal.api.gestures import gestures_router
 from portal.api.health import find_trouble
 from portal.api.jobs import jobs_router
 from portal.intake.submissions import ensure_parts
@@ -61,6 +62,7 @@ class Desk:
         """Its part of the API."""
         return [
             avatars_router(self.library, self.queue, self.settings, self.uploads, self.shares),
+            gestures_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             clips_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             jobs_router(self.queue, self.shares),
         ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor, Future
 
+from pipeline.compositing import pixels_of
 from pipeline.transports.bitrate import BitrateLimit
 from pipeline.transports.encoders import VideoEncoder
 from pipeline.transports.loops import LoopCache, LoopCoding, LoopReplay
-from pipeline.types import ImageArray, LoopPosition
+from pipeline.types import LoopPosition, Picture
 
 __all__ = ["PictureEncoder"]
 
@@ -37,7 +38,7 @@ class PictureEncoder:
         self._replay.leave()
         self._key_wanted = True
 
-    async def encode(self, picture: ImageArray | LoopPosition) -> bytes:
+    async def encode(self, picture: Picture) -> bytes:
         """Raises BundleError, av.FFmpegError; the decoder then needs a key frame (want_key_frame())."""
         data = self._from_loop(picture)
         if data is None:
@@ -55,7 +56,7 @@ class PictureEncoder:
         else:
             self._encoding.add_done_callback(lambda _encoded: self._encoder.close())
 
-    def _from_loop(self, picture: ImageArray | LoopPosition) -> bytes | None:
+    def _from_loop(self, picture: Picture) -> bytes | None:
         if not isinstance(picture, LoopPosition):
             self._replay.leave()
             return None
@@ -67,9 +68,7 @@ class PictureEncoder:
             self._key_wanted = True  # of the live encoder, which knows nothing of what is shown now
         return data
 
-    def _live(self, picture: ImageArray | LoopPosition, key: bool) -> bytes:
+    def _live(self, picture: Picture, key: bool) -> bytes:
         """On an executor thread."""
-        if isinstance(picture, LoopPosition):
-            picture = picture.frame()
         self._encoder.limit_bps = self._limit.bps
-        return self._encoder.encode(picture, key)
+        return self._encoder.encode(pixels_of(picture), key)

@@ -10,10 +10,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from pipeline.channel import Channel
+from pipeline.compositing import pixels_of
 from pipeline.transports.encoders import encode_jpeg, pcm16
 from pipeline.transports.loops import LoopCache, LoopCoding
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
-from pipeline.types import PICTURE_MS, ImageArray, LoopPosition, MediaFrame
+from pipeline.types import PICTURE_MS, LoopPosition, MediaFrame, Picture
 
 __all__ = ["MEDIA_HEADER", "MEDIA_KIND", "PICTURE_FLAG", "SPEAKING_FLAG", "WebSocketTransport"]
 
@@ -32,7 +33,7 @@ class _Waiting:
     """A frame that has not left yet; its picture may be taken away from it."""
 
     frame: MediaFrame
-    picture: ImageArray | LoopPosition | None
+    picture: Picture | None
 
 
 class WebSocketTransport:
@@ -122,7 +123,7 @@ class WebSocketTransport:
         self._sequence = (self._sequence + 1) & 0xFFFF
         return b"".join((header, audio, jpeg))
 
-    async def _encode(self, picture: ImageArray | LoopPosition) -> bytes:
+    async def _encode(self, picture: Picture) -> bytes:
         """The picture as JPEG, b"" if it cannot be had."""
         if isinstance(picture, LoopPosition):
             pictures = picture.pictures
@@ -134,7 +135,6 @@ class WebSocketTransport:
                 return ready
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._live, picture)
 
-    def _live(self, picture: ImageArray | LoopPosition) -> bytes:
+    def _live(self, picture: Picture) -> bytes:
         """On an executor thread."""
-        rgb = picture.frame() if isinstance(picture, LoopPosition) else picture
-        return encode_jpeg(rgb, self._coding.quality)
+        return encode_jpeg(pixels_of(picture), self._coding.quality)

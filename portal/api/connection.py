@@ -128,6 +128,12 @@ class Connection:
                 self._interrupt()
             case messages.Listen(mode=mode, language=language):
                 self._seated().session.listen(mode, language)
+            case messages.Gesture(name=name):
+                session = self._seated().session
+                if name is None:
+                    session.end_gesture()
+                else:
+                    session.begin_gesture(name)
             case messages.Bye():
                 await self._leave()
             case messages.Reached(at=at):
@@ -310,4 +316,5 @@ def _picture_facts(bundle: AvatarBundle) -> messages.ServerMessage:
         "width": bundle.width,
         "height": bundle.height,
         "avatar": {"id": bundle.id, "name": bundle.name},
+        "gestures": [gesture.name for gesture in bundle.gestures],
     }

@@ -22,6 +22,7 @@ from pipeline.types import (
     EarsEvent,
     ErrorEvent,
     FloatArray,
+    GestureEvent,
     HoldEvent,
     ListenMode,
     MetricsEvent,
@@ -41,6 +42,7 @@ __all__ = [
     "Bye",
     "Candidate",
     "ClientMessage",
+    "Gesture",
     "Hello",
     "Interrupt",
     "Listen",
@@ -183,6 +185,13 @@ class SwapAvatar(_Message):
     id: _Name
 
 
+class Gesture(_Message):
+    """Show a gesture of the avatar; without a name, go back to the idle loop."""
+
+    type: Literal["gesture"]
+    name: _Name | None = None
+
+
 class RecordSession(_Message):
     """Begin or end a recording of the session."""
 
@@ -225,6 +234,7 @@ ClientMessage = (
     | Seen
     | Listen
     | SwapAvatar
+    | Gesture
     | RecordSession
     | Stats
     | Ping
@@ -257,6 +267,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Reached: 1,
     Seen: 1,
     Interrupt: 2,
+    Gesture: 2,
     Listen: 2,
     None: 2,  # not understood, or sound that comes too fast
     Say: 4,
@@ -330,6 +341,7 @@ _KNOWN_TYPES = (
     "seen",
     "listen",
     "avatar",
+    "gesture",
     "record",
     "stats",
     "ping",
@@ -346,6 +358,8 @@ def event_message(event: SessionEvent) -> ServerMessage:
             return {"type": "hold", "turn": turn, "held": held}
         case CutEvent(turn, played):
             return {"type": "cut", "turn": turn, "played": played}
+        case GestureEvent(name, begins):
+            return {"type": "gesture", "name": name, "begins": begins}
         case TextEvent(turn, delta):
             return {"type": "text", "turn": turn, "delta": delta}
         case SubtitleEvent(turn, text, start_s, end_s, spoken):

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from avatars.face_formats import face_format, parameters_of
+from avatars.gestures import gesture_names
 from avatars.library import AvatarSummary
 from avatars.parts import networks_of, prepared_for
 from pipeline import registry
@@ -38,7 +39,7 @@ class ErrorView(BaseModel):
 
 class JobView(BaseModel):
     id: str
-    kind: str = Field(description="prepare, clip or parts")
+    kind: str = Field(description="prepare, clip, parts or gesture")
     name: str
     state: str = Field(description="queued, running, done, failed or cancelled")
     stage: str = Field(description="name of the step that it is in; empty before the first")
@@ -78,6 +79,7 @@ class AvatarView(BaseModel):
     report_pictures: list[str] = Field(description="URLs of the report's strip of pictures")
     prepared: dict[str, dict[str, object]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
+    gestures: list[str] = Field(description="names of its gestures, which sessions can show")
 
 
 class BackendView(BaseModel):
@@ -183,6 +185,7 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         report_pictures=[f"{base}/report/{name}" for name in pictures],
         prepared=prepared_for(folder),
         networks=networks_of(folder),
+        gestures=gesture_names(folder),
     )
 
 

@@ -13,6 +13,7 @@ from avatars.confined import LONG_LOOK, TOOK_TOO_LONG, Limits
 from avatars.errors import BadParameters
 from avatars.face_crops import CropParameters, UnknownParameter
 from avatars.face_formats import crop_parameters
+from avatars.gestures import MOST_GESTURES, gesture_name, gesture_names
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import AvatarLibrary, presets
 from models.errors import VivavoceError
@@ -24,6 +25,7 @@ from portal.jobs.orders import (
     id_of_test_clip,
     order_of_avatar,
     order_of_clip,
+    order_of_gesture,
     order_of_parts,
     order_of_preset,
     order_of_test_clip,
@@ -42,6 +44,7 @@ __all__ = [
     "ensure_presets",
     "submit_avatar",
     "submit_clip",
+    "submit_gesture",
     "submit_parts",
     "submit_test_clip",
 ]
@@ -129,6 +132,55 @@ def submit_clip(
         )
 
     return submit() if audio is None else _or_remove(audio, submit)
+
+
+def submit_gesture(
+    library: AvatarLibrary,
+    queue: JobQueue,
+    path: Path,
+    *,
+    avatar: str,
+    name: str,
+    consent: bool,
+    sound: bool = False,
+    file_name: str = "",
+    asker: str = "",
+    limits: Limits = LONG_LOOK,
+) -> Job:
+    """Queue the preparation of a stored clip as a gesture of an avatar; one of the same name is replaced.
+
+    sound: its own is to be heard. The file is moved, removed or left as by submit_avatar().
+    Raises BadRequest (no consent, no name, too many gestures), AvatarNotFound, BadMedia, QueueFull, DiskFull.
+    """
+
+    def submit() -> Job:
+        bundle, gesture = library.open(avatar), gesture_name(name)
+        if gesture is None:
+            raise BadRequest(
+                "The gesture needs a name of letters and digits, 24 at most.",
+                "Call it by a word or two, such as wave.",
+                cause="gesture_name",
+            )
+        there = gesture_names(bundle.path)
+        if gesture not in there and len(there) >= MOST_GESTURES:
+            raise BadRequest(
+                f"The avatar has {len(there)} gestures, and takes no more.",
+                "Delete one of them first.",
+                cause="many_gestures",
+            )
+        check_media(path, limits)
+        order = order_of_gesture(
+            path,
+            avatar=avatar,
+            avatar_name=bundle.name,
+            gesture=gesture,
+            sound=sound,
+            consent=consent,
+            file_name=file_name,
+        )
+        return queue.submit(order, asker)
+
+    return _or_remove(path, submit)
 
 
 def submit_test_clip(queue: JobQueue, avatar: str, name: str, asker: str = "") -> Job:

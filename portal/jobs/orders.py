@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import BadRequest
 from pipeline.text.scripts import width
-from portal.jobs.records import CLIP, PARTS, PREPARE, JobInputs, JobOrder, Joins
+from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE, JobInputs, JobOrder, Joins
 from portal.names import clean_file_name, clean_name
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "id_of_test_clip",
     "order_of_avatar",
     "order_of_clip",
+    "order_of_gesture",
     "order_of_parts",
     "order_of_preset",
     "order_of_test_clip",
@@ -46,15 +47,37 @@ def order_of_avatar(
     framing: x, y, width, height of what is used of it, in parts of the picture.
     Raises BadRequest (no consent).
     """
-    if not consent:
+    _require_consent(consent)
+    shown_name, title = clean_file_name(file_name or upload.name, limit=120), title_of(name, file_name or upload.name)
+    inputs: JobInputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
+    return JobOrder(PREPARE, title, avatar, inputs, upload=upload)
+
+
+def order_of_gesture(
+    upload: Path, *, avatar: str, avatar_name: str, gesture: str, sound: bool, consent: bool, file_name: str = ""
+) -> JobOrder:
+    """The preparation of the clip `upload` as a gesture of an avatar. sound: its own is to be heard.
+
+    Raises BadRequest (no consent).
+    """
+    _require_consent(consent)
+    inputs: JobInputs = {
+        "avatar": avatar,
+        "gesture": gesture,
+        "sound": sound,
+        "file_name": clean_file_name(file_name or upload.name, limit=120),
+        "consent": True,
+    }
+    return JobOrder(GESTURE, f"{avatar_name}: {gesture}", avatar, inputs, upload=upload)
+
+
+def _require_consent(given: bool) -> None:
+    if not given:
         raise BadRequest(
             "Nobody has confirmed that this picture may be used.",
             "Tick the box that says that you have the consent of the person shown.",
             cause="consent",
         )
-    shown_name, title = clean_file_name(file_name or upload.name, limit=120), title_of(name, file_name or upload.name)
-    inputs: JobInputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
-    return JobOrder(PREPARE, title, avatar, inputs, upload=upload)
 
 
 def order_of_preset(preset: str, name: str) -> JobOrder:

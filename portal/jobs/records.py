@@ -12,12 +12,13 @@ from typing import Required, TypedDict
 
 from portal.names import clip_file_name
 
-__all__ = ["CLIP", "KINDS", "PARTS", "PREPARE", "Job", "JobFailure", "JobFolders", "JobOrder", "Joins"]
+__all__ = ["CLIP", "GESTURE", "KINDS", "PARTS", "PREPARE", "Job", "JobFailure", "JobFolders", "JobOrder", "Joins"]
 
 PREPARE = "prepare"
 CLIP = "clip"
 PARTS = "parts"
-KINDS = (PREPARE, CLIP, PARTS)
+GESTURE = "gesture"
+KINDS = (PREPARE, CLIP, PARTS, GESTURE)
 
 MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 "A larger upload is not kept for a retry."
@@ -50,6 +51,10 @@ class JobInputs(TypedDict, total=False):
     voice: str | None
     backend: str
     parameters: Mapping[str, object]
+    gesture: str
+    "its name"
+    sound: bool
+    "whether the gesture's own sound is to be heard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class JobFailure:
 class Job:
     id: str
     kind: str
-    "prepare, clip or parts"
+    "prepare, clip, parts or gesture"
     name: str
     "what the person called it"
     state: str

@@ -1,4 +1,7 @@
-"""What jobs do: preparing an avatar, also for a neural backend, and making a clip. Runs in the worker process only."""
+"""What jobs do: preparing an avatar, also for a neural backend, a gesture of it, and making a clip.
+
+Runs in the worker process only.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from avatars.errors import FaceNotFound
+from avatars.gesture_making import read_gesture, write_gesture
 from avatars.importers.account import import_words
 from avatars.library import presets
 from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
@@ -17,7 +21,7 @@ from portal.intake.submissions import ensure_parts, submit_test_clip
 from portal.intake.uploads import MAX_SPEECH_S
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import CLIP, PARTS, PREPARE
+from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
 from portal.worker.runner import JobFailed, JobWork, Recipe, Step
@@ -42,6 +46,14 @@ def recipes() -> tuple[Recipe, ...]:
         ),
         Recipe(CLIP, (Step("render", 1, _render),)),
         Recipe(PARTS, (Step("prepare_parts", 1, _prepare_parts),)),
+        Recipe(
+            GESTURE,
+            (
+                Step("read_source", 1, _read_gesture),
+                Step("find_faces", 5, _find_gesture_faces),
+                Step("write_gesture", 2, _write_gesture),
+            ),
+        ),
     )
 
 
@@ -137,6 +149,24 @@ def _prepare_parts(work: JobWork) -> dict[str, object]:
         work.settings, work.library.open(avatar), backend, work.inputs["parameters"], work.folder, work.progress
     )
     return {"avatar": avatar, "backend": backend, **_in_words(notices)}
+
+
+def _read_gesture(work: JobWork) -> None:
+    inputs = work.inputs
+    source: SourceRecord = {"file": inputs["file_name"], "consent": inputs["consent"], "job": work.id}
+    upload = Upload(path=work.upload, avatar_id=inputs["avatar"], name=inputs["gesture"], source=source)
+    read_gesture(upload, work.folder, work.progress)
+
+
+def _find_gesture_faces(work: JobWork) -> None:
+    find_faces(work.folder, work.progress)
+
+
+def _write_gesture(work: JobWork) -> dict[str, object]:
+    avatar, name = work.inputs["avatar"], work.inputs["gesture"]
+    sound_of = work.upload if work.inputs["sound"] else None
+    write_gesture(work.folder, work.library.open(avatar), name, sound_of, work.progress)
+    return {"avatar": avatar, "gesture": name}
 
 
 def _in_words(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:

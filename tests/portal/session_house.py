@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from fastapi import FastAPI
 
-from avatars.errors import AvatarNotFound
+from avatars.errors import AvatarNotFound, GestureNotFound
 from avatars.persona import Persona
 from pipeline.channel import Channel
 from pipeline.clock import ManualClock
@@ -60,18 +60,25 @@ class FakeTransport:
         self.closed.set()
 
 
+def avatar_of(avatar: str, width: int, height: int, gestures: Iterable[str] = ()) -> SimpleNamespace:
+    """What is needed here of a bundle."""
+    named = tuple(SimpleNamespace(name=name) for name in gestures)
+    return SimpleNamespace(id=avatar, name=avatar.title(), width=width, height=height, gestures=named)
+
+
 class FakeSession:
     def __init__(self, session_id: str, avatar: str) -> None:
         self.id = session_id
         self.identity: dict[str, str] = {}
         self.events: Channel[SessionEvent] = Channel(1000)
-        self.bundle: Any = SimpleNamespace(id=avatar, name=avatar.title(), width=512, height=640)
+        self.bundle: Any = avatar_of(avatar, 512, 640, gestures=["wave"])
         self.transport: FakeTransport | None = None
         self.said: list[tuple[str, str]] = []
         self.recalled: list[Message] = []
         self.listens: list[tuple[ListenMode, str | None]] = []
         self.heard: list[FloatArray] = []
         self.interrupts = 0
+        self.gestures: list[str | None] = []
         self.persona = Persona()
         self.speed: float | None = None
         self.reached_s: list[float] = []
@@ -98,6 +105,14 @@ class FakeSession:
 
     def interrupt(self) -> None:
         self.interrupts += 1
+
+    def begin_gesture(self, name: str) -> None:
+        if name != "wave":
+            raise GestureNotFound("There is no such gesture.", "It has: wave.")
+        self.gestures.append(name)
+
+    def end_gesture(self) -> None:
+        self.gestures.append(None)
 
     def note_reached(self, media_s: float) -> None:
         self.reached_s.append(media_s)
@@ -181,7 +196,7 @@ class FakeSessions:
             raise AvatarNotFound("There is no avatar 'nobody'.")
         if avatar == "slow":
             await self.loaded.wait()
-        session.bundle = SimpleNamespace(id=avatar, name=avatar.title(), width=256, height=256)
+        session.bundle = avatar_of(avatar, 256, 256)
 
     async def close(self, session: FakeSession) -> None:
         ending = self._endings.pop(session, None)

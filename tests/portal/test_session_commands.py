@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import SpeechError
-from pipeline.types import EarsEvent, EarsState, ErrorEvent, HoldEvent, TextEvent, TranscriptEvent
+from pipeline.types import EarsEvent, EarsState, ErrorEvent, GestureEvent, HoldEvent, TextEvent, TranscriptEvent
 from portal.api.lane import LANE_BOUND
 from portal.api.messages import SOUND_HEADER, SOUND_KIND
 from tests.portal.session_house import House
@@ -35,6 +35,8 @@ from tests.portal.session_house import House
         ('{"type": "offer", "sdp": "no sdp"}', "bad_request"),
         ('{"type": "candidate", "candidate": "candidate:1"}', "bad_request"),
         ('{"type": "avatar", "id": "nobody"}', "avatar_not_found"),
+        ('{"type": "gesture", "name": "dance"}', "gesture_not_found"),
+        ('{"type": "gesture", "name": 3}', "bad_request"),
         ('{"type": "say", "text": "' + "a" * 262_144 + '"}', "too_large"),
         ('{"type": "say", "text": "' + "说" * 100_000 + '"}', "too_large"),
     ],
@@ -153,6 +155,18 @@ async def test_events_reach_the_viewer_in_order(house: House) -> None:
     for delta in ("Hel", "lo"):
         house.session.events.offer(TextEvent(1, delta))
     assert [(await viewer.hear("text"))["delta"] for _ in range(2)] == ["Hel", "lo"]
+
+
+async def test_gestures_reach_the_session_and_are_told(house: House) -> None:
+    """The welcome names them; one is begun and ended by the socket, and what is shown of it comes back."""
+    viewer = await house.viewer()
+    welcome = await viewer.hello()
+    assert welcome["gestures"] == ["wave"]
+    await viewer.ask("gesture", name="wave")
+    await viewer.ask("gesture")
+    assert house.session.gestures == ["wave", None]
+    house.session.events.offer(GestureEvent("wave", begins=True))
+    assert await viewer.hear("gesture") == {"type": "gesture", "name": "wave", "begins": True}
 
 
 async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:

@@ -30,6 +30,7 @@ async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> N
         "width": 512,
         "height": 640,
         "avatar": {"id": "man", "name": "Man"},
+        "gestures": ["wave"],
     }
 
 

@@ -40,7 +40,7 @@ export interface JobResult {
 
 export interface JobView {
   id: string;
-  kind: "prepare" | "clip" | "parts";
+  kind: "prepare" | "clip" | "parts" | "gesture";
   name: string;
   state: JobState;
   stage: string;
@@ -100,6 +100,7 @@ export interface AvatarView {
   report_pictures: string[];
   prepared: Record<string, Parameters>;
   networks: string[];
+  gestures: string[];
 }
 
 export interface PersonaView {

@@ -83,6 +83,12 @@ export interface SwapAvatar {
   id: string;
 }
 
+export interface Gesture {
+  type: "gesture";
+  /** null: back to the idle loop */
+  name: string | null;
+}
+
 export interface RecordSession {
   type: "record";
   on: boolean;
@@ -119,6 +125,7 @@ export type ClientMessage =
   | Seen
   | Listen
   | SwapAvatar
+  | Gesture
   | RecordSession
   | Stats
   | Ping
@@ -142,6 +149,8 @@ export interface Welcome {
   width: number;
   height: number;
   avatar: AvatarName;
+  /** By name, what the avatar can be asked to show. */
+  gestures: string[];
 }
 
 export interface Answer {
@@ -228,9 +237,17 @@ export interface Ears {
   state: EarsState;
 }
 
+export interface Gestured {
+  type: "gesture";
+  name: string;
+  /** false: it has ended. */
+  begins: boolean;
+}
+
 export interface Shown {
   type: "avatar";
   avatar: AvatarName;
+  gestures: string[];
 }
 
 export interface Waiting {
@@ -259,6 +276,7 @@ export type ServerMessage =
   | Metrics
   | Transcript
   | Ears
+  | Gestured
   | Shown
   | Waiting
   | Pong;

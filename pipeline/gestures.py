@@ -1,0 +1,181 @@
+"""Gestures in a session: what an avatar's gestures look and sound like, and how they join what is shown around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from avatars.bundle import AvatarBundle, Gesture, GestureTrack
+from avatars.errors import GestureNotFound
+from pipeline.audio import SPEECH_DBFS, StreamResampler, fade_in, fade_out, raised
+from pipeline.compositing import Dissolve
+from pipeline.idle import GestureRun
+from pipeline.types import (
+    PLAYOUT_RATE_HZ,
+    SAMPLES_PER_PICTURE,
+    FloatArray,
+    GestureEvent,
+    ImageArray,
+    LoopPictures,
+    MediaFrame,
+    Picture,
+)
+
+__all__ = ["GestureShow", "Gestures"]
+
+DISSOLVED_PICTURES = 5
+"""0.2 s, at either end of a gesture."""
+FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
+LEAST_GAIN_DB, MOST_GAIN_DB = -40.0, 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class _GesturePicture:
+    """A LazyPicture: nobody speaks over this picture of a gesture."""
+
+    pictures: LoopPictures
+    frame_index: int
+
+    def frame(self) -> ImageArray:
+        return self.pictures.frame(self.frame_index)
+
+
+class Gestures:
+    """The gestures of an avatar, shared by its sessions. Made in a thread: sound is brought to the rate of playing.
+
+    bundle: with its gestures (avatars.gestures.open_with_gestures). loop: what the avatar shows in silence.
+    """
+
+    def __init__(self, bundle: AvatarBundle, loop: LoopPictures) -> None:
+        self._bundle = bundle
+        self._loop = loop
+        self._places = len(bundle.loop)
+        self._by_name = {gesture.name: gesture for gesture in bundle.gestures}
+        self._sounds = {
+            gesture.name: _sound_of(gesture.track, gesture.frame_count)
+            for gesture in bundle.gestures
+            if gesture.track is not None
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
+    def run(self, name: str, *, spoken_over: bool) -> GestureRun:
+        """What the cursor is told. Raises GestureNotFound."""
+        gesture = self._by_name.get(name)
+        if gesture is None:
+            known = ", ".join(self._by_name)
+            raise GestureNotFound(
+                f"This avatar has no gesture {name[:80]!r}.", f"It has: {known}." if known else "Add one to the avatar."
+            )
+        return GestureRun(self._place_of(gesture), gesture.frame_count, self._loop_place_like, spoken_over)
+
+    def at(self, place: int) -> Gesture | None:
+        """The gesture that has this place; None: it is the loop's."""
+        frame = self._bundle.frame_index(place)
+        if frame < self._bundle.frame_count:
+            return None
+        return next((one for one in self._bundle.gestures if frame < one.first_frame + one.frame_count), None)
+
+    def picture(self, place: int) -> Picture:
+        """What is shown at a gesture's place while nobody speaks."""
+        gesture = self.at(place)
+        # Who is heard in it moves the lips to that. Otherwise its mouth is at rest as in the loop.
+        filmed = gesture is not None and gesture.name in self._sounds
+        return _GesturePicture(self._bundle if filmed else self._loop, self._bundle.frame_index(place))
+
+    def sound(self, place: int) -> FloatArray | None:
+        """(SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ; None: silence."""
+        gesture = self.at(place)
+        if gesture is None or gesture.name not in self._sounds:
+            return None
+        first = (place - self._place_of(gesture)) * SAMPLES_PER_PICTURE
+        return self._sounds[gesture.name][first : first + SAMPLES_PER_PICTURE]
+
+    def _place_of(self, gesture: Gesture) -> int:
+        return self._places + gesture.first_frame - self._bundle.frame_count
+
+    def _loop_place_like(self, place: int) -> int:
+        return self._bundle.loop_place_like(self._bundle.frame_index(place))
+
+
+def _sound_of(track: GestureTrack, pictures: int) -> FloatArray:
+    """float32 (pictures * SAMPLES_PER_PICTURE,), as loud as voices are; it fades in and out."""
+    samples = track.samples.astype(np.float32) / np.float32(32768)
+    gain_db = float(np.clip(SPEECH_DBFS - track.level_dbfs, LEAST_GAIN_DB, MOST_GAIN_DB))
+    resampler = StreamResampler(track.rate_hz, PLAYOUT_RATE_HZ)
+    played = np.concatenate([resampler.push(raised(samples, gain_db)), resampler.flush()])
+    played = played[: pictures * SAMPLES_PER_PICTURE]
+    played = fade_out(fade_in(played, PLAYOUT_RATE_HZ), PLAYOUT_RATE_HZ)
+    return np.pad(played, (0, pictures * SAMPLES_PER_PICTURE - len(played)))
+
+
+class GestureShow:
+    """What a session has shown of gestures, and so what the next frame has of them: see joined()."""
+
+    def __init__(self, gestures: Gestures) -> None:
+        self._gestures = gestures
+        self._shown: Gesture | None = None
+        self._place = 0  # of the last frame
+        self._picture: Picture | None = None  # of the last frame
+        self._before: Picture | None = None  # what is being dissolved
+        self._dissolved = 0
+        self._heard: int | None = None  # place whose sound was released last; None: it made none
+        self._hushed = False
+
+    def hush(self) -> None:
+        """The gesture that is shown makes no sound any more; its pictures go on."""
+        self._hushed = True
+
+    def joined(self, frame: MediaFrame) -> MediaFrame:
+        """The frame with what a gesture adds: its sound while nobody speaks, a dissolve at its ends, its events."""
+        if not self._gestures.names:
+            return frame
+        gesture = self._gestures.at(frame.loop_index)
+        begins = gesture is not None and (gesture is not self._shown or frame.loop_index < self._place - 1)
+        events: list[GestureEvent] = []
+        if self._shown is not None and (begins or gesture is None):
+            events.append(GestureEvent(self._shown.name, begins=False))
+        if gesture is not None and begins:
+            events.append(GestureEvent(gesture.name, begins=True))
+            self._hushed = False
+        if events:
+            self._begin_dissolve()
+        audio = self._with_sound(frame)
+        picture = self._dissolving(frame.picture)
+        self._shown, self._place, self._picture = gesture, frame.loop_index, picture
+        speaking = frame.speaking or audio is not frame.audio
+        return replace(frame, picture=picture, audio=audio, speaking=speaking, events=(*frame.events, *events))
+
+    def _begin_dissolve(self) -> None:
+        before = self._picture
+        if isinstance(before, Dissolve):  # so that dissolves never stack up
+            before = before.after if before.share >= 0.5 else before.before
+        self._before, self._dissolved = before, 0
+
+    def _dissolving(self, picture: Picture) -> Picture:
+        if self._before is None:
+            return picture
+        self._dissolved += 1
+        mixed = Dissolve(self._before, picture, self._dissolved / (DISSOLVED_PICTURES + 1))
+        if self._dissolved == DISSOLVED_PICTURES:
+            self._before = None
+        return mixed
+
+    def _with_sound(self, frame: MediaFrame) -> FloatArray:
+        sound = None if frame.speaking or self._hushed else self._gestures.sound(frame.loop_index)
+        if sound is not None:
+            self._heard = frame.loop_index
+            return sound
+        heard, self._heard = self._heard, None
+        if heard is None or self._gestures.at(heard + 1) is not self._shown:
+            return frame.audio
+        rest = self._gestures.sound(heard + 1)
+        if rest is None:
+            return frame.audio
+        self._hushed = True
+        ending = np.zeros(SAMPLES_PER_PICTURE, np.float32)
+        ending[:FADE_SAMPLES] = rest[:FADE_SAMPLES] * np.linspace(1, 0, FADE_SAMPLES, dtype=np.float32)
+        return np.asarray(np.clip(frame.audio + ending, -1, 1), np.float32)

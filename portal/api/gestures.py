@@ -1,0 +1,95 @@
+"""Gestures of avatars: add one, look at it, delete it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+
+from avatars.confined import Limits
+from avatars.errors import GestureNotFound
+from avatars.gestures import delete_gesture, gesture_poster
+from avatars.library import AvatarLibrary
+from pipeline.errors import BadRequest
+from portal.api.schemas import JobView, form_body, job_view
+from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of
+from portal.intake.submissions import submit_gesture
+from portal.intake.uploads import Uploads, limited_form
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
+from portal.jobs.shares import JobShares
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["gestures_router"]
+
+YES = frozenset({"1", "true", "yes", "on"})
+ASK_AGAIN = {"Cache-Control": "no-cache"}
+"A browser may keep the picture, but asks: a gesture can be replaced by another of its name."
+
+
+class GestureForm(BaseModel):
+    """The fields of a gesture beside its `file`."""
+
+    name: str = Field(description="letters and digits of any script, at most 24")
+    consent: str = Field(description='"true": the person shown agrees')
+    sound: str = Field("", description='"true": its own sound is heard while the avatar says nothing')
+
+
+def gestures_router(
+    library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
+) -> APIRouter:
+    router = APIRouter(prefix="/api/avatars/{avatar_id}/gestures", tags=["gestures"], route_class=ErrorRoute)
+
+    @router.post("", status_code=202, openapi_extra=form_body(GestureForm, file="file"))
+    async def add_gesture(avatar_id: str, request: Request) -> JobView:
+        """Queue the preparation of a clip of 1 to 10 s as a gesture: multipart fields `file`, `name`, `consent`
+        ("true"), `sound`. A gesture of the same name is replaced. Sessions that begin from then on have it.
+        """
+        library.path_of(avatar_id)
+        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no file in the form.", "Send the clip in the field 'file'.", cause="no_file")
+            path = await uploads.store(file)
+            fields = {key: str(form.get(key) or "") for key in GestureForm.model_fields}
+            file_name = file.filename or ""
+        submit = partial(
+            submit_gesture,
+            library,
+            queue,
+            path,
+            avatar=avatar_id,
+            name=fields["name"],
+            consent=fields["consent"].lower() in YES,
+            sound=fields["sound"].lower() in YES,
+            file_name=file_name,
+            asker=address_of(request.scope),
+        )
+
+        def ask(limits: Limits) -> Job:
+            return shares.asked_by(request.scope, partial(submit, limits=limits))
+
+        return job_view(await uploads.submit(ask, path, address_of(request.scope)))
+
+    @router.get("/{name}/poster.jpg")
+    def poster(avatar_id: str, name: str) -> FileResponse:
+        """A picture from its middle."""
+        path = gesture_poster(library.path_of(avatar_id), name)
+        if path is None:
+            raise GestureNotFound(f"The avatar has no gesture {name[:80]!r}.", "See GET /api/avatars.")
+        return FileResponse(path, media_type="image/jpeg", headers=ASK_AGAIN)
+
+    @router.delete("/{name}", status_code=204)
+    def remove_gesture(avatar_id: str, name: str) -> Response:
+        """Sessions in which it is open go on showing it."""
+        delete_gesture(library.path_of(avatar_id), name)
+        return Response(status_code=204)
+
+    return router

@@ -1,0 +1,175 @@
+"""Gestures of an avatar in a session: shown, heard, spoken over, and joined with what is shown around them."""
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from gesture_clips import give_gesture
+from session_room import MEASURED, Room, done
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import GestureNotFound
+from avatars.gestures import delete_gesture
+from pipeline.clock import ManualClock
+from pipeline.compositing import Dissolve, pixels_of
+from pipeline.engine import Engine
+from pipeline.errors import SessionClosed
+from pipeline.gestures import DISSOLVED_PICTURES
+from pipeline.lipsync.flash import FlashLipSync
+from pipeline.types import GestureEvent, LoopPosition, MediaFrame
+
+PICTURES = 12
+GREY, WHITE = 128, 255
+
+
+@pytest.fixture
+async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
+    """A session with a grey avatar of six pictures that can wave, silently, and sing. Both are white."""
+    give_gesture(small_bundle, "wave", PICTURES)
+    give_gesture(small_bundle, "sing", PICTURES, hums=True)
+    clock = ManualClock()
+    engine = Engine(clock=clock)
+    await engine.start()
+    room = Room(engine, await engine.open_session("test", small_bundle, MEASURED), clock)
+    await room.session.attach(room.transport)
+    await room.pass_time(0.4)
+    yield room
+    await engine.aclose()
+
+
+def frames(room: Room) -> list[MediaFrame]:
+    return list(room.transport.frames)
+
+
+def level(frame: MediaFrame) -> int:
+    """Of a corner, where no mouth is drawn."""
+    return int(pixels_of(frame.picture)[2, 2, 0])
+
+
+async def test_a_gesture_is_shown_from_the_next_picture_on_and_the_loop_goes_on_after_it(room: Room) -> None:
+    """It is told when it begins and when it has ended; then the loop is shown as before."""
+    asked = room.session.playout.number
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.04 * (PICTURES + DISSOLVED_PICTURES + 2))
+    shown = frames(room)[asked:]
+    assert [frame.loop_index >= 6 for frame in shown[: PICTURES + 1]] == [True] * PICTURES + [False]
+    assert room.all(GestureEvent) == [GestureEvent("wave", begins=True), GestureEvent("wave", begins=False)]
+    assert isinstance(shown[-1].picture, LoopPosition)
+
+
+async def test_a_gesture_dissolves_at_both_ends(room: Room) -> None:
+    """No picture differs from the one before by more than the part of a dissolve."""
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.04 * (PICTURES + DISSOLVED_PICTURES + 2))
+    levels = [level(frame) for frame in frames(room)]
+    assert (levels[0], max(levels), levels[-1]) == (GREY, WHITE, GREY)
+    assert np.abs(np.diff(levels)).max() <= (WHITE - GREY) / (DISSOLVED_PICTURES + 1) + 1
+
+
+async def test_lips_are_drawn_on_a_gesture(room: Room) -> None:
+    """Speech that begins before it goes on over it, with the drawn mouth and the sound that belongs to it."""
+    turn = room.session.say("one two three four five six", mode="echo")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    room.session.begin_gesture("wave")
+    await room.until(done(room, turn))
+    spoken = [frame for frame in frames(room) if frame.speaking and frame.loop_index >= 6]
+    assert len(spoken) == PICTURES
+    for frame in spoken[DISSOLVED_PICTURES:]:
+        loud = float(np.sqrt(np.mean(frame.audio**2))) > 0.01
+        assert (pixels_of(frame.picture)[32, 32].tolist() == [255] * 3) == loud
+        assert level(frame) == WHITE
+
+
+async def test_a_gesture_of_its_own_sound_is_heard_while_nobody_speaks(room: Room) -> None:
+    """With exactly its pictures, at the level of voices; the silent one makes none."""
+    room.session.begin_gesture("sing")
+    await room.pass_time(0.04 * (PICTURES + 1))
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.04 * (PICTURES + 1))
+    places = [frame.loop_index for frame in frames(room) if frame.audio.any()]
+    first = min(places)
+    assert places == list(range(first, first + PICTURES))
+    loudest = max(float(np.sqrt(np.mean(frame.audio**2))) for frame in frames(room))
+    assert 0.05 < loudest < 0.2
+
+
+async def test_the_sound_of_a_gesture_ends_within_20_ms_of_speech_or_an_interruption(room: Room) -> None:
+    """It fades out and does not come back, though the pictures go on."""
+    room.session.begin_gesture("sing")
+    await room.pass_time(0.12)
+    room.session.interrupt()
+    cut = room.session.playout.number
+    await room.pass_time(0.2)
+    after = frames(room)[cut:]
+    assert after[0].audio[:480].any() and not after[0].audio[960:].any()
+    assert not any(frame.audio.any() for frame in after[1:])
+    assert all(frame.loop_index >= 6 for frame in after)
+
+
+async def test_a_gesture_can_be_ended_and_asked_for_again(room: Room) -> None:
+    """The loop is shown at once, and each beginning and end is told."""
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.08)
+    room.session.end_gesture()
+    await room.pass_time(0.04)
+    assert frames(room)[-1].loop_index < 6
+    room.session.begin_gesture("sing")
+    await room.pass_time(0.04)
+    told = [(event.name, event.begins) for event in room.all(GestureEvent) if isinstance(event, GestureEvent)]
+    assert told == [("wave", True), ("wave", False), ("sing", True)]
+
+
+async def test_dissolves_of_gestures_that_follow_each_other_do_not_stack_up(room: Room) -> None:
+    """However often one is asked for, a picture is made of two at most."""
+    for name in ("wave", "sing") * 10:
+        room.session.begin_gesture(name)
+        await room.pass_time(0.04)
+    picture = frames(room)[-1].picture
+    assert isinstance(picture, Dissolve)
+    assert not any(isinstance(part, Dissolve) for part in (picture.before, picture.after))
+
+
+async def test_a_gesture_that_is_deleted_while_it_plays_goes_on_to_its_end(
+    room: Room, small_bundle: AvatarBundle
+) -> None:
+    """Its pictures are still there for the session that has it open; the next session does not know it."""
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.08)
+    delete_gesture(small_bundle.path, "wave")
+    await room.pass_time(0.04 * PICTURES)
+    assert max(level(frame) for frame in frames(room)) == WHITE
+    later = await room.engine.open_session("later", small_bundle, MEASURED)
+    assert (room.session.gestures, later.gestures) == (("sing", "wave"), ("sing",))
+
+
+async def test_a_gesture_that_the_avatar_does_not_have_is_refused(room: Room) -> None:
+    """The error names those it has; so does one after the end of the session."""
+    with pytest.raises(GestureNotFound) as caught:
+        room.session.begin_gesture("dance")
+    assert "sing, wave" in caught.value.hint
+    await room.engine.close_session(room.session)
+    with pytest.raises(SessionClosed):
+        room.session.begin_gesture("wave")
+
+
+async def test_a_network_shows_gestures_while_nobody_speaks(
+    small_bundle: AvatarBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It draws the frames of the loop only: speech ends a gesture, and one asked for in speech comes after it."""
+    monkeypatch.setattr(FlashLipSync, "on_device", True)
+    give_gesture(small_bundle, "wave", PICTURES)
+    clock = ManualClock()
+    engine = Engine(clock=clock, measure=False)
+    await engine.start()
+    room = Room(engine, await engine.open_session("test", small_bundle, MEASURED), clock)
+    await room.session.attach(room.transport)
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.04)
+    turn = room.session.say("one two", mode="echo")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    room.session.begin_gesture("wave")
+    await room.until(done(room, turn))
+    await room.pass_time(0.2)
+    assert all(frame.loop_index < 6 for frame in frames(room) if frame.speaking)
+    assert frames(room)[-1].loop_index >= 6
+    await engine.aclose()

@@ -1,0 +1,131 @@
+"""Gestures over HTTP: asked for, made by the worker's steps, looked at, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from avatars.gestures import MOST_GESTURES, open_with_gestures
+from avatars.library import AvatarLibrary
+from pipeline.gestures import Gestures
+from portal.api.avatars import avatars_router
+from portal.api.gestures import gestures_router
+from portal.api.jobs import jobs_router
+from portal.http.bodies import Bodies
+from portal.intake.uploads import Uploads
+from portal.jobs.opening import open_queue
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import GESTURE
+from portal.jobs.shares import JobShares
+from portal.settings import Settings
+from portal.worker.recipes import recipes
+from portal.worker.runner import JobWork
+from tests.clips import moving_portrait, write_clip
+from tests.gesture_clips import give_gesture
+from tests.portraits import portrait_bundle
+
+pytestmark = pytest.mark.thorough
+SIDE = 256
+
+
+@pytest.fixture
+def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
+    queue = open_queue(tmp_path, library)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[TestClient]:
+    app = FastAPI()
+    settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_askers, 50)
+    for router in (avatars_router, gestures_router):
+        app.include_router(router(library, queue, settings, Uploads(tmp_path), shares))
+    app.include_router(jobs_router(queue, shares))
+    portrait_bundle(library.root / "ada", size=SIDE)
+    with TestClient(Bodies(app)) as client:
+        yield client
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """The drawn woman sways for 1.2 s, and hums."""
+    silent, path = write_clip(tmp_path / "silent.mp4", moving_portrait(30, SIDE)), tmp_path / "hums.mp4"
+    with av.open(str(silent)) as source, av.open(str(path), "w") as output:
+        video = output.add_stream_from_template(source.streams.video[0])
+        sound = output.add_stream("aac", rate=48_000, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                output.mux(packet)
+        for start in range(0, 57_344, 1024):
+            tone = 0.2 * np.sin(np.arange(start, start + 1024) * 2 * np.pi * 300 / 48_000)
+            frame = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), format="fltp", layout="mono")
+            frame.pts, frame.sample_rate = start, 48_000
+            output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+    return path
+
+
+def ask(client: TestClient, clip: Path, avatar: str = "ada", **fields: str) -> Any:
+    wish = {"name": "wave", "consent": "true", **fields}
+    return client.post(f"/api/avatars/{avatar}/gestures", files={"file": ("me.mp4", clip.read_bytes())}, data=wish)
+
+
+def test_a_gesture_is_asked_for_made_shown_and_deleted(
+    client: TestClient, clip: Path, queue: JobQueue, library: AvatarLibrary, tmp_path: Path
+) -> None:
+    """202 with a job, whose steps make it with the sound of its clip; then the avatar's answer names it."""
+    response = ask(client, clip, name=" Wave ", sound="true")
+    assert response.status_code == 202, response.text
+    job = response.json()
+    assert (job["kind"], job["avatar"], job["name"]) == (GESTURE, "ada", "woman: wave")
+    recipe = next(one for one in recipes() if one.kind == GESTURE)
+    inputs: Any = {"avatar": "ada", "gesture": "wave", "sound": True, "file_name": "me.mp4", "consent": True}
+    work = JobWork(job["id"], inputs, Settings(data_dir=tmp_path), queue.folders, library, lambda _part: None)
+    assert [step.run(work) for step in recipe.steps][-1] == {"avatar": "ada", "gesture": "wave"}
+    assert client.get("/api/avatars/ada").json()["gestures"] == ["wave"]
+    whole = open_with_gestures(library.open("ada"))
+    loudest = max(np.abs(Gestures(whole, whole).sound(place)).max() for place in range(1, 1 + 30))  # type: ignore[arg-type]
+    assert 0.05 < loudest < 0.6
+    assert client.get("/api/avatars/ada/gestures/wave/poster.jpg").headers["content-type"] == "image/jpeg"
+    assert client.delete("/api/avatars/ada/gestures/wave").status_code == 204
+    assert client.get("/api/avatars/ada").json()["gestures"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [({"name": ""}, "gesture_name"), ({"name": "a]b"}, "gesture_name"), ({"consent": ""}, "consent")],
+)
+def test_what_does_not_fit_is_refused(client: TestClient, clip: Path, fields: dict[str, str], cause: str) -> None:
+    """With its cause; nothing is queued."""
+    response = ask(client, clip, **fields)
+    assert (response.status_code, response.json()["error"]["cause"]) == (400, cause)
+    assert client.get("/api/jobs").json() == []
+
+
+def test_unknown_avatars_and_gestures_are_not_found(client: TestClient, clip: Path) -> None:
+    """404 with a code, for uploads, pictures and deletions alike."""
+    assert ask(client, clip, avatar="nobody").json()["error"]["code"] == "avatar_not_found"
+    for response in (
+        client.get("/api/avatars/ada/gestures/wave/poster.jpg"),
+        client.delete("/api/avatars/ada/gestures/wave"),
+        client.delete("/api/avatars/ada/gestures/%2e%2e"),
+    ):
+        assert response.status_code == 404
+    assert client.get("/api/avatars/ada").status_code == 200
+
+
+def test_an_avatar_has_a_dozen_gestures(client: TestClient, clip: Path, library: AvatarLibrary) -> None:
+    """One more is refused; one of them can be replaced."""
+    for number in range(MOST_GESTURES):
+        give_gesture(library.open("ada"), f"nod {number}", 1)
+    assert ask(client, clip).json()["error"]["cause"] == "many_gestures"
+    assert ask(client, clip, name="nod 3").status_code == 202
