@@ -5,26 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import av
-import cv2
-import numpy as np
 from av.error import FFmpegError
-from av.video.codeccontext import VideoCodecContext
 
 from avatars.colour import bt709_frame, tag_bt709
 from pipeline.clip_label import ClipLabel
+from pipeline.coded_frames import CodedFrames, Coding, fitted
 from pipeline.compositing import pixels_of
 from pipeline.errors import RenderError
 from pipeline.transports.encoders import i420, tag_bt601
-from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, ImageArray, MediaFrame
+from pipeline.types import ImageArray, MediaFrame
 
 __all__ = ["MADE", "RECORDED", "ClipCoding", "ClipWriter"]
 
@@ -37,23 +34,17 @@ PRODUCER = "Vivavoce"
 class ClipCoding:
     """How pictures are coded, and how the file is laid out."""
 
-    frame: Callable[[ImageArray], av.VideoFrame]
-    "uint8 RGB (h, w, 3) of even size -> yuv420p"
-    tag: Callable[[VideoCodecContext], None]
-    "has the encoder say which colours these are"
-    encoder: Mapping[str, str]
+    pictures: Coding
     movflags: str
 
 
 # Keys of any name are written with use_metadata_tags only: else FFmpeg drops those that iTunes does not know.
 MADE: Final = ClipCoding(
-    bt709_frame, tag_bt709, {"crf": "18", "preset": "veryfast"}, movflags="+faststart+use_metadata_tags"
+    Coding(bt709_frame, tag_bt709, {"crf": "18", "preset": "veryfast"}), movflags="+faststart+use_metadata_tags"
 )
 """For what is made once and looked at closely. The file begins with its index, so it plays while it is fetched."""
 RECORDED: Final = ClipCoding(
-    i420,
-    tag_bt601,
-    {"crf": "23", "preset": "superfast", "threads": "1"},
+    Coding(i420, tag_bt601, {"crf": "23", "preset": "superfast", "threads": "1"}),
     movflags="+hybrid_fragmented+delay_moov+use_metadata_tags",
 )
 """For what is written beside a live session: a third of the work per picture. If the server dies, what was written so
@@ -81,21 +72,13 @@ class ClipWriter:
         self._output = output
         self._size = (width, height)
         self._label = label
-        self._coding = coding
         self._staging = output.with_name(f".{secrets.token_hex(8)}.mp4")
         with _write_errors_explained():
             output.parent.mkdir(parents=True, exist_ok=True)
             options = {"movflags": coding.movflags}
             self._file = av.open(f"file:{self._staging}", "w", format="mp4", options=options)
             self._file.metadata.update(_marks(output.stem, title))
-        self._video = self._file.add_stream("libx264", rate=FPS, options=dict(coding.encoder))
-        self._video.width, self._video.height = width, height
-        self._video.pix_fmt = "yuv420p"
-        assert isinstance(self._video.codec_context, VideoCodecContext)
-        coding.tag(self._video.codec_context)
-        self._audio = self._file.add_stream("aac", rate=PLAYOUT_RATE_HZ, layout="mono")
-        self._audio.bit_rate = 128_000
-        self._first_number: int | None = None
+        self._coded = CodedFrames(self._file, width, height, coding.pictures)
         self.frames = 0
         "written so far"
 
@@ -124,29 +107,17 @@ class ClipWriter:
         await self.aclose()
 
     def _write(self, frame: MediaFrame, picture: bool) -> None:
-        if self._first_number is None:
-            self._first_number = frame.number
-        number = frame.number - self._first_number
-        if picture:
-            video = self._coding.frame(self._pixels(frame))
-            video.pts, video.time_base = number, Fraction(1, FPS)
-            self._file.mux(self._video.encode(video))
-        audio = av.AudioFrame.from_ndarray(frame.audio.reshape(1, -1), format="fltp", layout="mono")
-        audio.sample_rate = PLAYOUT_RATE_HZ
-        audio.pts, audio.time_base = number * SAMPLES_PER_PICTURE, Fraction(1, PLAYOUT_RATE_HZ)
-        self._file.mux(self._audio.encode(audio))
+        self._coded.write(self._pixels(frame) if picture else None, frame.audio, frame.number)
         self.frames += 1
 
     def _pixels(self, frame: MediaFrame) -> ImageArray:
         rgb = pixels_of(frame.picture)
         if self._label is not None:
             rgb = self._label.draw(rgb, self.frames)
-        return rgb if rgb.shape[1::-1] == self._size else _fitted(rgb, *self._size)
+        return fitted(rgb, *self._size)
 
     def _finish(self) -> None:
-        self._file.mux(self._video.encode(None))
-        self._file.mux(self._audio.encode(None))
-        self._file.close()
+        self._coded.finish()
         self._staging.replace(self._output)
 
 
@@ -163,16 +134,6 @@ def _marks(clip: str, title: str) -> dict[str, str]:
     }
     told = {"comment": f"AI-generated: made with {PRODUCER}.", "AIGC": json.dumps(aigc)}
     return {"title": title, **told} if title else told
-
-
-def _fitted(rgb: ImageArray, width: int, height: int) -> ImageArray:
-    """Another avatar's picture (h, w, 3), whole, as large as fits in the middle of (height, width, 3)."""
-    scale = min(width / rgb.shape[1], height / rgb.shape[0])
-    inner = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    canvas = np.zeros((height, width, 3), np.uint8)
-    x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
-    canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(rgb, inner, interpolation=cv2.INTER_AREA)
-    return canvas
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from models.errors import VivavoceError
 from pipeline.channel import Channel
 from pipeline.clip_label import ClipLabel
 from pipeline.clip_writer import RECORDED, ClipWriter
+from pipeline.coded_frames import even_size
 from pipeline.errors import RenderError
 from pipeline.transcript import Transcript
 from pipeline.types import FPS, MediaFrame, SubtitleEvent
@@ -56,8 +57,7 @@ class Recorder:
         self.over = asyncio.Event()
         self.trouble: VivavoceError | None = None
         self.pictures_dropped = 0
-        even = (width - width % 2, height - height % 2)
-        self._writer = ClipWriter(output, *even, label=label, title=title, coding=RECORDED)
+        self._writer = ClipWriter(output, *even_size(width, height), label=label, title=title, coding=RECORDED)
         self._longest = round(longest_s * FPS)
         self._check_room = check_room
         self._waiting: Channel[MediaFrame] = Channel(SOUND_BOUND)

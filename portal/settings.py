@@ -28,6 +28,8 @@ from pydantic_settings import (
 
 from models.errors import VivavoceError
 from pipeline import registry
+from pipeline.errors import BadRequest
+from pipeline.stream_address import parse_stream_address
 from pipeline.transports.ice import IceServer
 from pipeline.tts.speed import FASTEST, SLOWEST
 from portal.http.addresses import parse_host_pattern, parse_networks, parse_origin, parse_root_path
@@ -86,6 +88,15 @@ def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(parse_host_pattern(text) for text in texts)
 
 
+def _stream_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            parse_stream_address(text)
+        except BadRequest as error:
+            raise ValueError(f"{text} is no address of a streaming server; {error.hint}") from error
+    return texts
+
+
 def _fields(value: object) -> object:
     """Let a table be written as one string of JSON, on the command line and in the environment."""
     if not isinstance(value, str):
@@ -105,6 +116,7 @@ Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[Urls, AfterValidator(_origins)]
 Hosts = Annotated[Urls, AfterValidator(_hosts)]
+StreamAddresses = Annotated[Urls, AfterValidator(_stream_addresses)]
 Networks = Annotated[Urls, AfterValidator(_networks)]
 UrlPath = Annotated[str, AfterValidator(parse_root_path)]
 LlmName = Annotated[str, AfterValidator(_Named("llm"))]
@@ -298,6 +310,11 @@ class Settings(BaseSettings):
     )
     livetalking_admin: bool = Field(
         False, description="answer its admin routes, too; they show every caller the ids of all sessions"
+    )
+    push_to: StreamAddresses = Field(
+        (),
+        description="streaming servers to which programs may send their sessions, e.g. rtmp://a.rtmp.youtube.com/live2 "
+        "(then all below it is allowed, whatever the key); default: none",
     )
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest file that is taken, in bytes")
     keep_free_bytes: int = Field(

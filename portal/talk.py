@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, Response
 
@@ -23,6 +24,7 @@ from portal.api.voice_previews import voice_previews_router
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.jobs.records import Job
 from portal.livetalking.clients import Clients
+from portal.pushes import check_allowed, new_push
 from portal.recordings import Recordings
 from portal.sessions import SessionManager
 from portal.settings import Settings
@@ -83,7 +85,12 @@ class Talk:
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
         )
-        programs = Programs(socket.seating, engine.clock)
+        programs = Programs(
+            socket.seating,
+            engine.clock,
+            partial(check_allowed, settings),
+            partial(new_push, settings, engine.clock),
+        )
         clients = Clients(socket.seating, settings.max_sessions)
         backends = BackendCatalogue(settings, engine.clock)
         return cls(settings, engine, backends, sessions, loops, socket, recordings, previews, programs, clients)

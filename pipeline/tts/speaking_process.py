@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO, Final
 
+from pipeline.child_process import end_child, start_child
 from pipeline.errors import SpeechError
 
 __all__ = ["SpeakingProcess", "serve"]
@@ -31,8 +29,6 @@ SOUND, FAILURE = b"S", b"F"
 MAX_ANSWER_BYTES: Final = 32 * 2**20
 """Some ten minutes of sound, for one sentence. More is a fault."""
 PATIENCE_S: Final = 20.0
-PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
-"of the environment; the rest may hold keys and passwords, which a voice has no use for"
 
 
 class SpeakingProcess:
@@ -76,14 +72,14 @@ class SpeakingProcess:
             self._closed = True
             process, self._process = self._process, None
         if process is not None:
-            _end(process)
+            end_child(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
         with self._changing:
             if self._closed:
                 raise SpeechError(f"The voice '{self._name}' has been closed.", "Start a new session.")
             if self._process is None or self._process.poll() is not None:
-                self._process = _start(self._module)
+                self._process = start_child(self._module)
             return self._process
 
     def _answer(self, process: subprocess.Popen[bytes], order: dict[str, object]) -> bytes:
@@ -101,7 +97,7 @@ class SpeakingProcess:
         if kind == FAILURE:
             logger.info("%s cannot read a sentence: %s", self._name, content.decode("utf-8", "replace")[:300])
         else:
-            _end(process)
+            end_child(process)
             logger.warning("The process of the voice %s died, or took too long.", self._name)
         raise SpeechError(f"The voice '{self._name}' cannot read this sentence.", "Put it in other words.")
 
@@ -116,24 +112,3 @@ def serve(speak: Callable[[str, str, float], bytes], orders: BinaryIO, answers: 
             kind, content = FAILURE, f"{type(error).__name__}: {error}".encode()
         answers.write(HEADER.pack(kind, len(content)) + content)
         answers.flush()
-
-
-def _start(module: str) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[2])
-    return subprocess.Popen(
-        [sys.executable, "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # the library writes to it what it pleases
-        env={"PYTHONPATH": root, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
-        start_new_session=True,  # Ctrl-C is for us: it ends when its input closes
-    )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Final
 
+from avatars.bundle import AvatarBundle
 from pipeline.clock import Clock
+from pipeline.push import Push
 from portal.api.callers import Caller, Callers, first_of
 from portal.api.messages import SessionWish
 from portal.api.seating import Seating
@@ -33,6 +36,8 @@ class Program(Caller):
         self.token = secrets.token_urlsafe(24)
         self.peer_id = ""
         "of the last peer connection, in the address by which it is ended"
+        self.push: Push | None = None
+        "to a streaming server"
         self._clock = clock
         self._attended_s = clock.now_s()
 
@@ -53,21 +58,46 @@ class Program(Caller):
         self.peer_id = ""
         await self.seat.hang_up()
 
+    def start_push(self, push: Push) -> None:
+        """Send the session there, from now on; one push takes the place of the one before it. Raises SessionClosed."""
+        self.end_push()
+        self.session.add_output(push)
+        self.push = push
+
+    def end_push(self) -> None:
+        """Idempotent."""
+        push, self.push = self.push, None
+        if push is not None:
+            self.session.remove_output(push)
+
     async def until_over(self) -> None:
         await first_of(super().until_over(), self._until_unattended())
 
     async def _until_unattended(self) -> None:
         while self._clock.now_s() - self._attended_s < UNATTENDED_S:
             await self._clock.sleep_until(self._clock.now_s() + LOOKED_EVERY_S)
-            if self.seat.is_watched or len(self.followers):
+            is_pushed = self.push is not None and self.push.state == "live"
+            if is_pushed or self.seat.is_watched or len(self.followers):
                 self.attend()
 
 
 class Programs:
-    """All sessions of programs in this process."""
+    """All sessions of programs in this process.
 
-    def __init__(self, seating: Seating, clock: Clock) -> None:
+    check_push: raises BadRequest if a program may not send its session to that address.
+    new_push: connects to a streaming server.
+    """
+
+    def __init__(
+        self,
+        seating: Seating,
+        clock: Clock,
+        check_push: Callable[[str], None],
+        new_push: Callable[[str, AvatarBundle], Push],
+    ) -> None:
         self._seating = seating
+        self._check_push = check_push
+        self._new_push = new_push
         self._clock = clock
         self._callers: Callers[Program] = Callers(seating.seats)
 
@@ -97,6 +127,13 @@ class Programs:
         """
         self._seating.allowances.charge_offer(program.id, address)
         return await program.answer(offer_sdp, local)
+
+    def push(self, program: Program, address: str) -> Push:
+        """Send the session's pictures and sound to a streaming server as well. Raises BadRequest, SessionClosed."""
+        self._check_push(address)
+        push = self._new_push(address, program.session.bundle)
+        program.start_push(push)
+        return push
 
     async def close(self, program: Program) -> None:
         """End the session. Idempotent."""

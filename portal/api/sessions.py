@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
+from pipeline.push import Push
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api.event_streams import EventStream
 from portal.api.messages import SessionWish
@@ -48,6 +49,7 @@ class Addresses(BaseModel):
     interrupt: str
     events: str = Field(description="server-sent events")
     whep: str = Field(description="POST a WebRTC offer to watch it")
+    push: str = Field(description="PUT: send it to a streaming server; GET: how that goes; DELETE: no longer")
 
 
 class OpenedSession(BaseModel):
@@ -85,6 +87,18 @@ class AskRequest(BaseModel):
 class AskedTurn(BaseModel):
     turn: int = Field(description="number of the turn, as events name it")
     state: Literal["queued"] = "queued"
+
+
+class PushRequest(BaseModel):
+    to: str = Field(description="address of the streaming server with the key, e.g. rtmp://server/app/key")
+
+
+class PushView(BaseModel):
+    state: str = Field(description="connecting; live; waiting: for the next try; closed")
+    host: str = Field(description="the streaming server; empty: the session is not sent to one")
+    connections: int = Field(description="how often the server has taken the connection")
+    frames_dropped: int = Field(description="because the server took them too slowly")
+    trouble: str = Field(description="why the last connection ended; empty if none has")
 
 
 def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]) -> APIRouter:
@@ -172,10 +186,38 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
         """End the connection; the session goes on."""
         await programs.find(session_id, token).hang_up(peer_id)
 
+    @router.put("/{session_id}/push", status_code=202)
+    async def push(session_id: str, wish: PushRequest, token: Token) -> PushView:
+        """Send the session to a streaming server (RTMP, RTMPS) that the operator has allowed, in the place of another.
+
+        If the connection breaks, it is made again and again. Nobody who watches notices.
+        """
+        return _push_view(programs.push(programs.find(session_id, token), wish.to))
+
+    @router.get("/{session_id}/push")
+    async def show_push(session_id: str, token: Token) -> PushView:
+        return _push_view(programs.find(session_id, token).push)
+
+    @router.delete("/{session_id}/push", status_code=204)
+    async def end_push(session_id: str, token: Token) -> None:
+        programs.find(session_id, token).end_push()
+
     return router
+
+
+def _push_view(push: Push | None) -> PushView:
+    if push is None:
+        return PushView(state="closed", host="", connections=0, frames_dropped=0, trouble="")
+    return PushView(
+        state=push.state,
+        host=push.host,
+        connections=push.connections,
+        frames_dropped=push.frames_dropped,
+        trouble=push.trouble,
+    )
 
 
 def _addresses(request: Request, program: Program) -> Addresses:
     base = f"{request.scope.get('root_path', '')}/api/sessions/{program.id}"
-    below = {name: f"{base}/{name}" for name in ("say", "ask", "interrupt", "events", "whep")}
+    below = {name: f"{base}/{name}" for name in ("say", "ask", "interrupt", "events", "whep", "push")}
     return Addresses(session=base, **below)

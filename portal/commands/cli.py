@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -192,6 +193,21 @@ def _configure_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT.mp4")
 
 
+def _stream(parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.making.streaming import stream_avatar
+
+    with nullcontext() if parsed.text_from is None else parsed.text_from as lines:
+        stream_avatar(settings, _avatar_to_show(settings), parsed.to, lines, lambda text: print(text, flush=True))
+    return 0
+
+
+def _configure_stream(parser: argparse.ArgumentParser) -> None:
+    text = "address of the streaming server with the key, e.g. rtmp://a.rtmp.youtube.com/live2/KEY"
+    parser.add_argument("--to", required=True, metavar="URL", help=text)
+    text = "a file of lines that the avatar speaks one after another; -: as they are typed or piped in"
+    parser.add_argument("--text-from", type=argparse.FileType(encoding="utf-8"), metavar="FILE", help=text)
+
+
 def _library(settings: Settings) -> AvatarLibrary:
     """The library of this command, without what commands left behind that were killed."""
     from avatars.library import AvatarLibrary
@@ -368,6 +384,7 @@ COMMANDS = (
     Command("setup", "Install what Vivavoce needs, and end.", _setup),
     Command("serve", "Start the portal and print its address.", _serve, keeps=True),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
+    Command("stream", "Send a speaking avatar to a streaming server (RTMP).", _stream, _configure_stream),
     Command(
         "prepare",
         "Make an avatar from a photo or a clip, and for neural backends.",

@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from av import AudioFrame
 
 __all__ = ["WITHIN_S", "ReceivingPeer"]
 
@@ -34,8 +35,11 @@ class ReceivingPeer:
     async def loud(self) -> None:
         """Until a sound arrives that is none of silence."""
         async with asyncio.timeout(WITHIN_S):
-            while np.abs((await self.track("audio").recv()).to_ndarray()).max() < 1000:
-                pass
+            peak = 0
+            while peak < 1000:
+                sound = await self.track("audio").recv()
+                assert isinstance(sound, AudioFrame)
+                peak = np.abs(sound.to_ndarray()).max()
 
     async def shown(self) -> None:
         """Until a picture has arrived."""

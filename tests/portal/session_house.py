@@ -84,6 +84,7 @@ class FakeSession:
         self.reached_s: list[float] = []
         self.seen: list[tuple[int, float]] = []
         self.delays_s: list[float] = []
+        self.outputs: list[Any] = []
         self.closed = False
 
     def recall(self, told: Iterable[Message]) -> None:
@@ -136,6 +137,12 @@ class FakeSession:
 
     def detach(self) -> None:
         self.transport = None
+
+    def add_output(self, output: Any) -> None:
+        self.outputs.append(output)
+
+    def remove_output(self, output: Any) -> None:
+        self.outputs.remove(output)
 
     def stats(self) -> dict[str, Any]:
         return {"pts": 50, "turn": len(self.said), "state": "idle"}

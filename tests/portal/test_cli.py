@@ -343,9 +343,9 @@ def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
 
 
 def test_commands_of_the_readme_exist():
-    """serve, render, prepare, import, fetch, worker, doctor, test, bench and setup are there, each with a help line."""
+    """Each is there, with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
-        *("serve", "render", "prepare", "import", "fetch", "worker", "doctor", "test", "bench", "setup")
+        *("serve", "render", "stream", "prepare", "import", "fetch", "worker", "doctor", "test", "bench", "setup")
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
 

@@ -5,17 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from pipeline.stream_address import host_of
 from pipeline.types import TextEvent
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router
 from portal.http.limits import TooMany
+from portal.pushes import check_allowed
+from portal.settings import Settings
 from tests.portal.session_house import House, open_house
+
+
+class FakePush:
+    """To a streaming server that takes everything."""
+
+    name = "push"
+    state, connections, frames_dropped, trouble = "live", 1, 0, ""
+
+    def __init__(self, address: str) -> None:
+        self.host = host_of(address)
 
 
 class Desk:
@@ -23,7 +37,12 @@ class Desk:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.programs = Programs(house.socket.seating, house.clock)
+        self.programs = Programs(
+            house.socket.seating,
+            house.clock,
+            partial(check_allowed, Settings(push_to=("rtmp://a.example/live",))),
+            lambda address, _bundle: cast(Any, FakePush(address)),
+        )
         house.app.include_router(sessions_router(self.programs, house.socket.ice_servers))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=house.app), base_url="http://test")
         self.opened: dict[str, Any] = {}
@@ -35,6 +54,13 @@ class Desk:
         assert answer.headers["location"] == self.opened["addresses"]["session"]
         self.http.headers["Authorization"] = f"Bearer {self.opened['token']}"
         return self.opened
+
+    def is_open(self) -> bool:
+        return not self.house.session.closed
+
+    def carrier(self) -> object:
+        """What carries the session's frames."""
+        return self.house.session.transport
 
     async def post(self, name: str, **fields: Any) -> httpx.Response:
         return await self.http.post(self.opened["addresses"][name], json=fields)
@@ -106,7 +132,7 @@ async def test_only_who_has_the_token_may_use_it(desk: Desk) -> None:
         ):
             assert answer.status_code == 401 and code_of(answer) == "unknown_token"
             assert answer.headers["www-authenticate"] == "Bearer"
-    assert not desk.house.session.said and not desk.house.session.closed
+    assert not desk.house.session.said and desk.is_open()
 
 
 async def test_what_cannot_be_done_is_explained(desk: Desk) -> None:
@@ -132,7 +158,7 @@ async def test_one_more_than_there_are_places_is_refused(desk: Desk) -> None:
     refused = await desk.http.post("/api/sessions", json={})
     assert (refused.status_code, code_of(refused)) == (503, "at_capacity")
     assert (await desk.http.delete(desk.opened["addresses"]["session"])).status_code == 204
-    assert desk.house.session.closed
+    assert not desk.is_open()
     assert (await desk.post("say", text="Hello.")).status_code == 404
     await desk.open()
 
@@ -146,12 +172,12 @@ async def test_it_is_watched_by_whep(desk: Desk) -> None:
     peer = desk.house.transports.made[-1]
     peer.connected.set()
     await desk.house.settle()
-    assert desk.house.session.transport is peer
+    assert desk.carrier() is peer
     address = answer.headers["location"]
     assert address.startswith(desk.opened["addresses"]["whep"] + "/")
     assert (await desk.http.patch(address, content="a=candidate")).status_code == 405
     assert (await desk.http.delete(address)).status_code == 204
-    assert peer.closed.is_set() and desk.house.session.transport is None and not desk.house.session.closed
+    assert peer.closed.is_set() and desk.carrier() is None and desk.is_open()
     again = await desk.http.delete(address)
     assert (again.status_code, code_of(again)) == (404, "session_not_found")
 
@@ -181,9 +207,9 @@ async def test_an_unattended_session_ends(desk: Desk) -> None:
     await desk.house.clock.advance(UNATTENDED_S - 10)
     await desk.post("interrupt")
     await desk.house.clock.advance(UNATTENDED_S - 10)
-    assert not desk.house.session.closed
+    assert desk.is_open()
     await desk.house.clock.advance(20)
-    assert desk.house.session.closed
+    assert not desk.is_open()
     assert (await desk.post("interrupt")).status_code == 404
 
 
@@ -194,15 +220,40 @@ async def test_one_that_is_watched_or_followed_goes_on(desk: Desk) -> None:
     peer = desk.house.transports.made[-1]
     peer.connected.set()
     await desk.house.clock.advance(3 * UNATTENDED_S)
-    assert not desk.house.session.closed
+    assert desk.is_open()
     program = desk.programs.find(desk.opened["id"], desk.opened["token"])
     stream = program.followers.join()
     peer.closed.set()
     await desk.house.clock.advance(3 * UNATTENDED_S)
-    assert not desk.house.session.closed
+    assert desk.is_open()
     program.followers.leave(stream)
     await desk.house.clock.advance(UNATTENDED_S + 10)
-    assert desk.house.session.closed
+    assert not desk.is_open()
+
+
+async def test_it_is_sent_to_a_streaming_server(desk: Desk) -> None:
+    """Where the operator allows it; the key is never shown, another one takes its place, and the session goes on."""
+    await desk.open()
+    at = desk.opened["addresses"]["push"]
+    assert (await desk.http.get(at)).json()["host"] == ""
+    answer = await desk.http.put(at, json={"to": "rtmp://a.example/live/secret"})
+    assert (answer.status_code, answer.json()["host"], answer.json()["state"]) == (202, "a.example", "live")
+    assert "secret" not in (await desk.http.get(at)).text
+    first = desk.house.session.outputs[0]
+    await desk.http.put(at, json={"to": "rtmp://a.example/live/other"})
+    assert len(desk.house.session.outputs) == 1 and first not in desk.house.session.outputs
+    await desk.house.clock.advance(3 * UNATTENDED_S)
+    assert (await desk.http.delete(at)).status_code == (await desk.http.delete(at)).status_code == 204
+    assert desk.house.session.outputs == [] and desk.is_open()
+
+
+async def test_other_servers_are_not_written_to(desk: Desk) -> None:
+    """Those that the operator has not named, and what is no streaming server at all."""
+    await desk.open()
+    for to in ("rtmp://evil.example/live/key", "rtmp://a.example/admin", "file:///etc/passwd", "http://127.0.0.1/"):
+        answer = await desk.http.put(desk.opened["addresses"]["push"], json={"to": to})
+        assert (answer.status_code, code_of(answer)) == (400, "bad_request")
+    assert desk.house.session.outputs == []
 
 
 async def test_its_events_are_those_of_the_session_socket(desk: Desk) -> None:

@@ -1,0 +1,86 @@
+"""CodedFrames: pictures and their sound as H.264 and AAC, into a file or a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+
+from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, ImageArray
+
+__all__ = ["CodedFrames", "Coding", "even_size", "fitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How pictures are coded."""
+
+    frame: Callable[[ImageArray], av.VideoFrame]
+    "uint8 RGB (h, w, 3) of even size -> yuv420p"
+    tag: Callable[[VideoCodecContext], None]
+    "has the encoder say which colours these are"
+    encoder: Mapping[str, str]
+    "options of libx264"
+
+
+class CodedFrames:
+    """Writes into an open container, which it closes at finish(). Blocks; one call at a time.
+
+    It begins with the first frame that is written, whatever its number. Raises FFmpegError, OSError.
+    """
+
+    def __init__(self, file: OutputContainer, width: int, height: int, coding: Coding) -> None:
+        """width, height: of the pictures, even."""
+        self._file = file
+        self._coding = coding
+        self._video = file.add_stream("libx264", rate=FPS, options=dict(coding.encoder))
+        self._video.width, self._video.height = width, height
+        self._video.pix_fmt = "yuv420p"
+        assert isinstance(self._video.codec_context, VideoCodecContext)
+        coding.tag(self._video.codec_context)
+        self._audio = file.add_stream("aac", rate=PLAYOUT_RATE_HZ, layout="mono")
+        self._audio.bit_rate = 128_000
+        self._first_number: int | None = None
+
+    def write(self, rgb: ImageArray | None, audio: FloatArray, number: int) -> None:
+        """One frame. rgb: uint8 (height, width, 3); None: the picture before it stays. audio: float32 (1920,)."""
+        if self._first_number is None:
+            self._first_number = number
+        at = number - self._first_number
+        if rgb is not None:
+            picture = self._coding.frame(rgb)
+            picture.pts, picture.time_base = at, Fraction(1, FPS)
+            self._file.mux(self._video.encode(picture))
+        sound = av.AudioFrame.from_ndarray(audio.reshape(1, -1), format="fltp", layout="mono")
+        sound.sample_rate = PLAYOUT_RATE_HZ
+        sound.pts, sound.time_base = at * SAMPLES_PER_PICTURE, Fraction(1, PLAYOUT_RATE_HZ)
+        self._file.mux(self._audio.encode(sound))
+
+    def finish(self) -> None:
+        """Write what the encoders still hold, and close the container."""
+        self._file.mux(self._video.encode(None))
+        self._file.mux(self._audio.encode(None))
+        self._file.close()
+
+
+def even_size(width: int, height: int) -> tuple[int, int]:
+    """The size without an odd last column or row, which H.264 does not take."""
+    return width - width % 2, height - height % 2
+
+
+def fitted(rgb: ImageArray, width: int, height: int) -> ImageArray:
+    """The picture as it is if it has that size. Another avatar's is shown whole, as large as fits in the middle."""
+    if rgb.shape[1::-1] == (width, height):
+        return rgb
+    scale = min(width / rgb.shape[1], height / rgb.shape[0])
+    inner = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(rgb, inner, interpolation=cv2.INTER_AREA)
+    return canvas

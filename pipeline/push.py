@@ -1,0 +1,178 @@
+"""Push: an output that sends a session to a streaming server (RTMP), by a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import numpy as np
+
+from pipeline.channel import Channel
+from pipeline.child_process import end_child, start_child
+from pipeline.clip_label import ClipLabel
+from pipeline.clock import Clock
+from pipeline.coded_frames import even_size, fitted
+from pipeline.compositing import pixels_of
+from pipeline.push_child import HEADER, LIVE
+from pipeline.stream_address import host_of
+from pipeline.types import FPS, MediaFrame
+
+__all__ = ["Push"]
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+FRAMES_BOUND: Final = 2 * FPS
+CONNECTED_WITHIN_S: Final = 20.0
+STALLED_S: Final = 10.0
+"""A server that takes nothing for so long is given up."""
+COMPLETED_WITHIN_S: Final = 5.0
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 30.0
+CHILD: Final = "pipeline.push_child"
+
+
+class Push:
+    """See Output. It connects, and connects again whenever the connection has ended, until aclose().
+
+    While there is no connection, frames are not kept. While there is one, FRAMES_BOUND may wait; the oldest is dropped
+    and counted. Interrupting the avatar takes nothing back: what waits here was played.
+    """
+
+    name = "push"
+
+    def __init__(self, address: str, width: int, height: int, clock: Clock, label: ClipLabel | None = None) -> None:
+        """address: see parse_stream_address(); its end is a key that only the server should see. width, height: of the
+        avatar's pictures. label: drawn into them.
+
+        Raises BadRequest.
+        """
+        self.host = host_of(address)
+        self.state = "connecting"
+        "or live, waiting (for the next try), closed"
+        self.connected = asyncio.Event()
+        "set once there was a connection"
+        self.connections = 0
+        self.frames_dropped = 0
+        self.trouble = ""
+        "why the last connection could not be made, or ended; for people"
+        self._address = address
+        self._size = even_size(width, height)
+        self._clock = clock
+        self._label = label
+        self._waiting: Channel[MediaFrame] = Channel(FRAMES_BOUND)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="push")
+        self._pushing = asyncio.create_task(self._keep_pushing(), name=f"push to {self.host}")
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be sent."""
+        return len(self._waiting)
+
+    def send(self, frame: MediaFrame) -> None:
+        """Take a frame; ignored while there is no connection."""
+        if self.state == "live":
+            self.frames_dropped += len(self._waiting.push(frame))
+
+    def flush(self) -> None:
+        """Nothing is forgotten."""
+
+    async def aclose(self) -> None:
+        """Send what waits, for COMPLETED_WITHIN_S at most, and end the stream. Idempotent."""
+        self._waiting.close()
+        if self.state == "live":
+            await asyncio.wait([self._pushing], timeout=COMPLETED_WITHIN_S)
+        self._pushing.cancel()
+        await asyncio.gather(self._pushing, return_exceptions=True)
+        self._thread.shutdown(wait=False)
+        self.state = "closed"
+
+    async def _keep_pushing(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self.state, before = "connecting", self.connections
+            await self._push_once()
+            if self._waiting.closed:
+                return
+            self.state = "waiting"
+            pause_s = FIRST_PAUSE_S if self.connections > before else min(2 * pause_s, LONGEST_PAUSE_S)
+            logger.warning("The stream to %s is interrupted: %s. Next try in %.0f s.", self.host, self.trouble, pause_s)
+            await self._clock.sleep_until(self._clock.now_s() + pause_s)
+
+    async def _push_once(self) -> None:
+        """Returns when the connection has ended, or could not be made."""
+        try:
+            process = start_child(CHILD)
+        except OSError as error:  # no memory, no room for another open file
+            self.trouble = error.strerror or str(error)
+            return
+        try:
+            async with asyncio.timeout(CONNECTED_WITHIN_S):
+                answer = await self._in_thread(self._connect, process)
+            if answer != LIVE:
+                self.trouble = _words(answer)
+                return
+            self.connections += 1
+            self.state = "live"
+            self.connected.set()
+            async for frame in self._waiting:
+                async with asyncio.timeout(STALLED_S):
+                    await self._in_thread(self._hand_over, process, frame)
+            async with asyncio.timeout(COMPLETED_WITHIN_S):
+                await self._in_thread(_complete, process)
+        except TimeoutError:
+            self.trouble = "the server takes nothing"
+        except OSError:  # the process has ended, and says why
+            self.trouble = _words(await self._in_thread(_last_words, process))
+        finally:
+            self._waiting.clear()
+            end_child(process)
+
+    def _connect(self, process: subprocess.Popen[bytes]) -> bytes:
+        assert process.stdin is not None and process.stdout is not None
+        width, height = self._size
+        order = {"address": self._address, "width": width, "height": height}
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        return process.stdout.readline()
+
+    def _hand_over(self, process: subprocess.Popen[bytes], frame: MediaFrame) -> None:
+        assert process.stdin is not None
+        rgb = pixels_of(frame.picture)
+        if self._label is not None:
+            rgb = self._label.draw(rgb, frame.number)
+        width, height = self._size
+        picture = np.ascontiguousarray(
+            fitted(rgb[:height, :width] if rgb.shape[0] - height < 2 else rgb, width, height)
+        )
+        process.stdin.write(HEADER.pack(frame.number, True))
+        process.stdin.write(np.ascontiguousarray(frame.audio, np.float32).data)
+        process.stdin.write(picture.data)
+        process.stdin.flush()
+
+    async def _in_thread(self, work: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _complete(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    with suppress(OSError, ValueError):
+        return process.stdout.readline()
+    return b""
+
+
+def _words(answer: bytes) -> str:
+    return answer.decode("utf-8", "replace").strip()[:200] or "the process that sends it has ended"

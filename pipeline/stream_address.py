@@ -1,0 +1,44 @@
+"""Addresses of streaming servers: what is one, and which are allowed."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from pipeline.errors import BadRequest
+
+__all__ = ["SCHEMES", "host_of", "is_below", "parse_stream_address"]
+
+SCHEMES: Final = {"rtmp": 1935, "rtmps": 443}
+"with the ports that they have by themselves"
+
+
+def parse_stream_address(address: str) -> SplitResult:
+    """FFmpeg would write to files and by other protocols as well. Raises BadRequest."""
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not address.isascii() or not address.isprintable() or " " in address:
+        raise BadRequest(
+            "This is no address of a streaming server.", "Write it like rtmp://server/app/key.", cause="stream"
+        )
+    return parts
+
+
+def host_of(address: str) -> str:
+    """What may be shown of an address: its end is a key. Raises BadRequest."""
+    return str(parse_stream_address(address).hostname)
+
+
+def is_below(address: str, allowed: str) -> bool:
+    """Whether an address is the allowed one, or on the same server below its path. Raises BadRequest."""
+    asked, base = parse_stream_address(address), parse_stream_address(allowed)
+    path, above = asked.path, base.path.rstrip("/")
+    is_same_server = (asked.scheme, asked.hostname, _port(asked)) == (base.scheme, base.hostname, _port(base))
+    return is_same_server and (path == above or path.startswith(f"{above}/")) and ".." not in path
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or SCHEMES[parts.scheme]

@@ -1,0 +1,108 @@
+"""An avatar on a streaming server, without a page: for `launch.py stream`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from avatars.bundle import AvatarBundle
+from pipeline.channel import Channel
+from pipeline.push import Push
+from pipeline.session import Session
+from pipeline.stream_address import parse_stream_address
+from pipeline.types import ErrorEvent, NoticeEvent, TurnEvent, TurnState
+from portal.backends import default_choice, new_engine
+from portal.making.avatar_parts import check_preparable
+from portal.pushes import new_push
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["stream_avatar"]
+
+LOOKED_EVERY_S: Final = 0.5
+LINES_BOUND: Final = 2
+"""Lines that may wait; further ones stay with whoever writes them."""
+ENDED: Final = (TurnState.DONE, TurnState.INTERRUPTED)
+
+
+def stream_avatar(
+    settings: Settings, bundle: AvatarBundle, address: str, lines: Iterable[str] | None, say: Callable[[str], None]
+) -> None:
+    """Push the avatar to a streaming server, and let it speak one line after another. Blocks; runs a loop of its own.
+
+    lines: ends with the last one spoken; None: it stays silent until Ctrl-C. They are read in another thread, which may
+    wait for them as long as it takes. say: what a person should know.
+
+    Raises BadRequest (no address of a streaming server), VivavoceError (a backend that cannot run).
+    """
+    parse_stream_address(address)
+    check_preparable(settings, bundle, settings.lipsync)
+    asyncio.run(_stream(settings, bundle, address, lines, say))
+
+
+async def _stream(
+    settings: Settings, bundle: AvatarBundle, address: str, lines: Iterable[str] | None, say: Callable[[str], None]
+) -> None:
+    engine = new_engine(settings)
+    async with AsyncExitStack() as stack:
+        await engine.start()
+        stack.push_async_callback(engine.aclose)
+        session = await engine.open_session("stream", bundle, default_choice(settings))
+        push = new_push(settings, engine.clock, address, bundle)
+        session.add_output(push)
+        reporting = asyncio.create_task(_report(push, say))
+        stack.callback(reporting.cancel)
+        if lines is None:
+            await asyncio.Event().wait()
+        else:
+            await push.connected.wait()  # what is said before that, nobody would hear
+            await _speak(session, lines, say)
+
+
+async def _speak(session: Session, lines: Iterable[str], say: Callable[[str], None]) -> None:
+    """Each line as it is, without a pause in between while there is another."""
+    open_turns: list[int] = []
+    async for line in _read(lines):
+        if line.strip():
+            open_turns.append(session.say(line, "echo"))
+        while len(open_turns) > 1:
+            await _one_ends(session, open_turns, say)
+    while open_turns:
+        await _one_ends(session, open_turns, say)
+
+
+async def _one_ends(session: Session, open_turns: list[int], say: Callable[[str], None]) -> None:
+    match await session.events.receive():
+        case TurnEvent(turn, state) if state in ENDED and turn in open_turns:
+            open_turns.remove(turn)
+        case NoticeEvent() | ErrorEvent() as told:
+            say(f"{told.message} {told.hint}".strip())
+
+
+async def _read(lines: Iterable[str]) -> AsyncIterator[str]:
+    """In a thread of its own that the end of the program does not wait for: it may hang in a terminal."""
+    loop, waiting = asyncio.get_running_loop(), Channel[str](LINES_BOUND)
+
+    def read() -> None:
+        for line in lines:
+            asyncio.run_coroutine_threadsafe(waiting.send(line), loop).result()
+        loop.call_soon_threadsafe(waiting.close)
+
+    threading.Thread(target=read, name="lines to speak", daemon=True).start()
+    async for line in waiting:
+        yield line
+
+
+async def _report(push: Push, say: Callable[[str], None]) -> None:
+    """Say what becomes of the connection."""
+    told = ""
+    while True:
+        words = f"{push.host}: {push.state}" + (f" ({push.trouble})" if push.state == "waiting" else "")
+        if words != told and push.state != "connecting":
+            told = words
+            say(words)
+        await asyncio.sleep(LOOKED_EVERY_S)

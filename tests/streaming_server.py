@@ -1,0 +1,33 @@
+"""A streaming server for one connection, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["receiver"]
+
+RECEIVER = """
+import av, sys
+with av.open(sys.argv[1], options={"listen": "1", "timeout": "60"}) as source, av.open(sys.argv[2], "w") as file:
+    streams = [file.add_stream_from_template(stream) for stream in source.streams]
+    for packet in source.demux():
+        if packet.dts is not None:
+            packet.stream = streams[packet.stream.index]
+            file.mux(packet)
+"""
+
+
+@contextmanager
+def receiver(port: int, file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A streaming server for one connection, which keeps what it receives."""
+    command = [sys.executable, "-c", RECEIVER, f"rtmp://127.0.0.1:{port}/live/secret", str(file)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
