@@ -8,14 +8,12 @@ switches that off.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -23,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avatars.errors import AvatarError
+from avatars.network_files import network_file
 
 if TYPE_CHECKING:
     from mediapipe import Image
@@ -40,7 +38,8 @@ RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 LEVEL_PITCH_DEG = 11.0
 "slope of the line from forehead to chin in a head that looks straight ahead (measured on frontal portraits)"
 
-NETWORK_FILE = Path(__file__).parent / "face_landmarker.task"
+NETWORK = "face_landmarker.task"
+"a detector and a landmarker, in one file"
 NETWORK_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 SEARCH_REACH = 1.5
@@ -126,7 +125,7 @@ class MediaPipeFaceAnalyzer:
         self._last: list[Face] = []
         "the faces of the picture before, while tracking"
         self._quiet = True
-        networks = _networks()
+        networks = network_file(NETWORK, NETWORK_SHA256, "no face can be found")
         with _silent_stderr():
             self._single: FaceLandmarker | None = _landmarker(networks, max_faces, min_confidence, tracking=False)
             self._clip = _landmarker(networks, max_faces, min_confidence, tracking=True) if tracking else None
@@ -219,23 +218,6 @@ class MediaPipeFaceAnalyzer:
             Face.from_landmarks(face.landmarks * shrink + offset) for face in self._seen(np.asarray(large, np.uint8))
         ]
         return min(found, key=lambda face: np.hypot(*np.subtract(face.centre, centre)), default=None)
-
-
-def _networks() -> bytes:
-    """The detector and the landmarker, in one file.
-
-    Raises AvatarError unless it is the file that we know.
-    """
-    try:
-        content = NETWORK_FILE.read_bytes()
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != NETWORK_SHA256:
-        raise AvatarError(
-            f"{NETWORK_FILE} is damaged or missing, so no face can be found.",
-            "Get this file of the project again, for example with: git checkout -- avatars/face_landmarker.task",
-        )
-    return content
 
 
 def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking: bool) -> FaceLandmarker:

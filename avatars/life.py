@@ -1,7 +1,8 @@
 """A still comes alive: blinks and small motion of the head, drawn into the frames of its loop.
 
 All motion of the head is one smooth displacement field, zero at the borders of the picture; landmarks are moved by the
-very same field. `idle_life` says which poses there are and when each is shown.
+very same field. It moves the person only, in front of a background that stays. `idle_life` says which poses there are
+and when each is shown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from avatars.eyelids import Eyelids
 from avatars.geometry import CHIN_TIP, FACE_TOP
 from avatars.idle_life import IdleLife
+from avatars.layers import Layers
 
 __all__ = ["HeadMotion", "enlarged", "enliven"]
 
@@ -28,20 +30,27 @@ GRID = 48
 
 
 def enliven(
-    picture: ImageArray, landmarks: FloatArray, life: IdleLife, closed: ImageArray | None = None
+    picture: ImageArray,
+    landmarks: FloatArray,
+    life: IdleLife,
+    matte: FloatArray | None = None,
+    closed: ImageArray | None = None,
 ) -> Iterator[tuple[ImageArray, FloatArray]]:
     """The frames of a still: pairs of uint8 RGB (h, w, 3) and its landmarks (478, 3).
 
+    `matte`, float32 (h, w) of 0 to 1, is where the person is: the rest does not move. None: what is near moves along.
     `closed` is the same picture with closed eyes, where there is one (painted characters); else lids are warped.
     """
     height, width = picture.shape[:2]
     motion = HeadMotion(landmarks, width, height)
     lids = Eyelids(picture, landmarks, closed)
-    awake = enlarged(picture)
+    layers = Layers(picture, np.ones((height, width), np.float32) if matte is None else matte)
+    awake = enlarged(layers.person(picture))
     for pose, closure in zip(life.poses, life.closures, strict=True):
         base, points = lids.at(closure)
         field = motion.field(pose)
-        yield motion.warp(awake if closure == 0 else enlarged(base), field), motion.move(points, field)
+        person = motion.warp(awake if closure == 0 else enlarged(layers.person(base)), field)
+        yield layers.together(person), motion.move(points, field)
 
 
 def enlarged(picture: ImageArray) -> ImageArray:

@@ -33,6 +33,7 @@ from avatars.importers.account import source_with_agreement
 from avatars.importers.crops import kept_crops
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import enliven
+from avatars.matte import person_matte
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.records import DecodedRecord
@@ -244,10 +245,11 @@ def _loop_of(source: Source, found: Found, output: Path, progress: Progress) -> 
 def _loop_of_still(avatar_id: str, face: StillFace, frames: FrameFile, progress: Progress) -> Loop:
     """The frames are drawn into `frames`. Two avatars do not idle alike."""
     life = idle_life(zlib.crc32(avatar_id.encode()))
+    matte = person_matte(face.picture, face.landmarks)
     moved: list[FloatArray] = []
 
     def jpegs() -> Iterator[bytes]:
-        for rgb, points in enliven(face.picture, face.landmarks, life, face.closed):
+        for rgb, points in enliven(face.picture, face.landmarks, life, matte, face.closed):
             moved.append(points)
             yield encode_jpeg(rgb)
 

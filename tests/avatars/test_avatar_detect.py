@@ -11,7 +11,7 @@ import pytest
 from clips import face_at
 from portraits import portrait
 
-from avatars import detect
+from avatars import detect, network_files
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.errors import AvatarError
 
@@ -123,9 +123,9 @@ def test_it_closes_twice_and_then_refuses():
 
 def test_a_damaged_network_is_refused(tmp_path, monkeypatch):
     """A file that is not the one we know is not run; the remedy is named."""
-    damaged = tmp_path / "face_landmarker.task"
-    damaged.write_bytes(detect.NETWORK_FILE.read_bytes()[:-1])
-    monkeypatch.setattr(detect, "NETWORK_FILE", damaged)
+    whole = network_files.FOLDER / detect.NETWORK
+    (tmp_path / detect.NETWORK).write_bytes(whole.read_bytes()[:-1])
+    monkeypatch.setattr(network_files, "FOLDER", tmp_path)
     with pytest.raises(AvatarError, match="git checkout"):
         MediaPipeFaceAnalyzer(tracking=False)
 

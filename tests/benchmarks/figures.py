@@ -96,6 +96,11 @@ FIGURES: dict[str, Figure] = {
     "idle_mouth_jerk": Figure("real mouths: jerk of the idle mouth, against the person's own", "", 0.2),
     "personal_skin_jerk": Figure("real mouths: jerk of the skin round it, against the person's own", "", 1.2),
     "personal_sharpness": Figure("real mouths: sharpness, against the person's own (at least 0.7)", "", 1.2),
+    "still_repeat_s": Figure("stills: idle motion repeats after", "s", 60, True),
+    "still_background": Figure("stills: largest change outside the person while it moves", "levels", 0),
+    "still_sharpness": Figure(
+        "stills: sharpness in the mouth, of the face's; the worst portrait (at least 0.7)", "", 1.2
+    ),
 }
 TALKING = {
     "personal_build_s": "build_s",

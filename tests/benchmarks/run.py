@@ -83,6 +83,27 @@ def mouths(bench: Bench) -> Iterator[Reading]:
         yield Reading(FIGURES[name], getattr(found, field), note)
 
 
+def stills(bench: Bench) -> Iterator[Reading]:
+    """Photos and drawings: how they idle, and the mouths that are painted into them."""
+    from avatars.detect import MediaPipeFaceAnalyzer
+    from pipeline.lipsync.speaking_face import SpeakingFace
+    from tests.benchmarks.idle_stills import measure_idle
+    from tests.benchmarks.still_sheets import kinds_of_portraits, measure_mouth, still_avatar
+
+    portraits = kinds_of_portraits()
+    idle = {name: measure_idle(*portraits[name]) for name in ("drawn", "drawn_man", "open_smile")}
+    yield Reading(FIGURES["still_repeat_s"], min(found.repeat_s for found in idle.values()))
+    yield Reading(FIGURES["still_background"], max(found.background for found in idle.values()))
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        sharpness = {
+            name: measure_mouth(SpeakingFace(still_avatar(bench.data_dir / name, *portrait)), analyzer).sharpness
+            for name, portrait in portraits.items()
+        }
+    worst = max(sharpness, key=sharpness.__getitem__)
+    note = f"{worst}; the least is {min(sharpness.values()):.2f}"
+    yield Reading(FIGURES["still_sharpness"], sharpness[worst], note)
+
+
 def preparation(bench: Bench) -> Iterator[Reading]:
     """CPU time of a process that prepares an avatar, from upload to bundle."""
     for name, upload in (("photo_s", photograph(bench.data_dir)), ("clip_s", moving_clip(bench.data_dir, 704, 1216))):
@@ -283,6 +304,7 @@ def _null(batch_ms: float, picture_ms: float) -> tuple[str, ...]:
 MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     renderer,
     mouths,
+    stills,
     neural,
     lips,
     listening,

@@ -35,7 +35,7 @@ from pipeline.threads import compute_in_calling_thread
 from pipeline.types import FacePatch
 from tests.portraits import portrait
 
-__all__ = ["MouthFigures", "kinds_of_portraits", "measure_mouth", "mouth_row", "still_avatar"]
+__all__ = ["MouthFigures", "brought", "kinds_of_portraits", "measure_mouth", "mouth_row", "still_avatar"]
 
 Image = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
@@ -224,7 +224,7 @@ def _grey(picture: Image) -> Image:
     return np.asarray(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-def _brought(files: list[str], analyzer: FaceAnalyzer) -> dict[str, tuple[Image, Points]]:
+def brought(files: list[str], analyzer: FaceAnalyzer) -> dict[str, tuple[Image, Points]]:
     """NAME=FILE -> the photo around its face, at SIDE_PX, and its landmarks."""
     brought = {}
     for name, file in (entry.split("=", 1) for entry in files):
@@ -249,7 +249,7 @@ def main(arguments: list[str] | None = None) -> None:
         MediaPipeFaceAnalyzer(tracking=False) as analyzer,
         tempfile.TemporaryDirectory(prefix="vivavoce-") as work,
     ):
-        for name, (picture, landmarks) in (_brought(wanted.portrait, analyzer) or kinds_of_portraits()).items():
+        for name, (picture, landmarks) in (brought(wanted.portrait, analyzer) or kinds_of_portraits()).items():
             face = SpeakingFace(still_avatar(Path(work) / name, picture, landmarks))
             row = mouth_row(face)
             cv2.imwrite(str(wanted.out / f"{name}.png"), row[..., ::-1])

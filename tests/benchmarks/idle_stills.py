@@ -1,0 +1,130 @@
+"""Sheets and figures of how stills idle: five rest poses of each portrait, and the edge of the hair enlarged.
+
+    python -m tests.benchmarks.idle_stills OUT [--portrait NAME=FILE ...]
+
+Each portrait has two rows: as it was before there was a matte, where what is near the head moves along, and as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.geometry import CHIN_TIP, FACE_TOP
+from avatars.idle_life import IdleLife, idle_life
+from avatars.life import enliven
+from avatars.matte import person_matte
+from avatars.media_limits import FPS
+from pipeline.threads import compute_in_calling_thread
+from tests.benchmarks.still_sheets import brought, kinds_of_portraits
+
+__all__ = ["IdleFigures", "measure_idle", "outside_person", "repeat_s"]
+
+Image = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+MARGIN = 0.03
+"pixels count as background from this part of the picture's side away from the person: no motion reaches so far"
+EVERY = 7
+"of the frames of a loop, each so many-th is drawn to be measured"
+TILE_PX = 320
+
+
+@dataclass(frozen=True, slots=True)
+class IdleFigures:
+    """What is measured of one idle still."""
+
+    repeat_s: float
+    background: float
+    "largest change of any pixel outside the person while it moves, in levels; nan where the picture has no background"
+
+
+def repeat_s(life: IdleLife) -> float:
+    """The shortest time after which more than half of the loop is shown again."""
+    order = life.order
+    alike = [(order == np.roll(order, shift)).mean() for shift in range(1, len(order))]
+    repeated = np.flatnonzero(np.array(alike) > 0.5)
+    return float((repeated[0] + 1 if len(repeated) else len(order)) / FPS)
+
+
+def outside_person(picture: Image, landmarks: Points) -> Mask | None:
+    """Where nothing of the person is seen nor can come; None if the picture has no such place."""
+    matte = person_matte(picture, landmarks)
+    if matte is None:
+        return None
+    reach = 2 * round(MARGIN * max(picture.shape[:2])) + 1
+    near = cv2.dilate((matte > 0).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    return near == 0 if (near == 0).any() else None
+
+
+def measure_idle(picture: Image, landmarks: Points, with_matte: bool = True) -> IdleFigures:
+    """Without the matte: what it was before."""
+    life = idle_life(0)
+    chosen = IdleLife(life.poses[::EVERY], life.closures[::EVERY], life.order[:0])
+    outside = outside_person(picture, landmarks)
+    if outside is None:
+        return IdleFigures(repeat_s(life), float("nan"))
+    matte = person_matte(picture, landmarks) if with_matte else None
+    lowest, highest = np.full_like(picture, 255), np.zeros_like(picture)
+    for drawn, _points in enliven(picture, landmarks, chosen, matte):
+        np.minimum(lowest, drawn, out=lowest)
+        np.maximum(highest, drawn, out=highest)
+    return IdleFigures(repeat_s(life), float((highest - lowest)[outside].max()))
+
+
+def idle_rows(picture: Image, landmarks: Points) -> Image:
+    """Rest poses without and with the matte, each with the hair's edge enlarged beside it."""
+    life = idle_life(0)
+    rests, frames = np.unique(life.poses, axis=0, return_index=True)
+    held = [frame for pose, frame in zip(rests, frames, strict=True) if (life.poses == pose).all(axis=1).sum() > 2]
+    chosen = IdleLife(life.poses[held], np.zeros(len(held), np.float32), life.order[:0])
+    rows = []
+    for matte in (None, person_matte(picture, landmarks)):
+        tiles = [_tiles(drawn, landmarks) for drawn, _points in enliven(picture, landmarks, chosen, matte)]
+        rows.append(np.hstack([_tiles(picture, landmarks), *tiles]))
+    return np.vstack(rows)
+
+
+def _tiles(picture: Image, landmarks: Points) -> Image:
+    """The head, and below it the side of its hair, four times as large."""
+    top, chin = landmarks[FACE_TOP, :2], landmarks[CHIN_TIP, :2]
+    size = float(np.linalg.norm(chin - top))
+    middle = (top + chin) / 2
+    return np.vstack(
+        [_tile(picture, middle, 1.1 * size), _tile(picture, middle + size * np.array([0.6, -0.25]), 0.3 * size)]
+    )
+
+
+def _tile(picture: Image, centre: npt.NDArray[np.floating], half: float) -> Image:
+    scale = TILE_PX / (2 * half)
+    matrix = np.array([[scale, 0, TILE_PX / 2 - scale * centre[0]], [0, scale, TILE_PX / 2 - scale * centre[1]]])
+    return np.asarray(cv2.warpAffine(picture, matrix, (TILE_PX, TILE_PX), flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.idle_stills")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--portrait", action="append", default=[], metavar="NAME=FILE")
+    wanted = parser.parse_args(arguments)
+    compute_in_calling_thread()
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        portraits = brought(wanted.portrait, analyzer) or kinds_of_portraits()
+    for name, (picture, landmarks) in portraits.items():
+        cv2.imwrite(str(wanted.out / f"{name}-idle.png"), idle_rows(picture, landmarks)[..., ::-1])
+        before, now = (measure_idle(picture, landmarks, with_matte) for with_matte in (False, True))
+        print(
+            f"{name}: background {before.background:.0f} -> {now.background:.0f} levels, {now.repeat_s:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
