@@ -45,6 +45,11 @@ MAX_QUEUED_TURNS = 8
 MOST_GREETING_CHARACTERS = 1000
 ONCE = frozenset({"heard_by_service", "language_not_supported", "speed_not_kept", "voice_replaced"})
 """Notices that stay true for a session: told once, not with each sentence or turn."""
+TAGS_PROMPT = (
+    "The avatar has gestures: {tags}. Where one fits, write its tag as it is here, before the sentence that it goes "
+    "with. Tags are shown as gestures and not read aloud. Use them sparingly."
+)
+"""Tells a language model what the avatar can show."""
 CUT_MARK = " …"
 """Ends what the history keeps of an answer that was interrupted."""
 LONGEST_DELAY_S = 5.0
@@ -410,9 +415,12 @@ class Session:
 
     def _messages(self) -> tuple[Message, ...]:
         """What the language model is sent: who it is, where the persona says so, and the conversation."""
-        prompt = self._context.persona.prompt
-        system = (Message("system", f"{prompt}\n\n{SYSTEM_PROMPT}"),) if prompt else ()
-        return (*system, *self._history.messages())
+        prompt, gestures = self._context.persona.prompt, self._context.gesture_names
+        if not prompt and not gestures:
+            return self._history.messages()  # the model has instructions of its own
+        tags = " ".join(f"[{name}]" for name in gestures)
+        parts = (prompt, SYSTEM_PROMPT, TAGS_PROMPT.format(tags=tags) if gestures else None)
+        return (Message("system", "\n\n".join(part for part in parts if part)), *self._history.messages())
 
     def _greet(self) -> None:
         """Say the greeting, once a session, unless the conversation has begun elsewhere or here."""

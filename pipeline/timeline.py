@@ -50,6 +50,8 @@ class SpeechSlice:
     "False: silence, in which the text is to be read"
     mouth: float = 1.0
     "how far a network's mouth shows, 0..1: see pipeline.rest"
+    gestures: tuple[str, ...] = ()
+    "that begin with this picture, by name"
 
 
 class SentenceTimeline:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from pipeline.streams import items_and_pauses
 from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.text.apologies import APOLOGIES
 from pipeline.text.sentences import Sentence
+from pipeline.text.tags import GestureTag, GestureTags
 from pipeline.timeline import SentenceTimeline, SpeechSlice, expected_duration_s
 from pipeline.tts.speed import kept_speed, speech_at
 from pipeline.turn_context import TurnContext
@@ -85,6 +87,8 @@ class _Sentence:
     "what a voice says, and the subtitle shows"
     end: int = 0
     "how much of the whole text it covers, in characters, with what is before it"
+    gestures: tuple[str, ...] = ()
+    "that begin with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,9 @@ class Turn:
         self._utterance = utterance
         self._emit = emit
         self._shows_unspoken = shows_unspoken
+        self._tags = GestureTags(context.gesture_names)
+        self._gestures: deque[GestureTag] = deque()
+        "found in the text, and of no sentence yet"
         self._said: list[_Sentence] = []
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
@@ -162,6 +169,9 @@ class Turn:
             )
             raise
         else:
+            for gesture in self._gestures_until(len(self.text)):  # after the last sentence
+                self._context.begin_gesture(gesture)
+                self._excused = True
             if not self.frames_sent and not self._excused:
                 self._emit(NOTHING_SPOKEN)
 
@@ -177,11 +187,11 @@ class Turn:
                         await self._say(splitter.pause() if piece is None else self._take(piece, splitter))
             except LanguageModelError as error:
                 self._tell(error)
-                await self._say(splitter.flush())
+                await self._say(self._last(splitter))
                 if self._said and error.retryable:
                     await self._apologise()
             else:
-                await self._say(splitter.flush())
+                await self._say(self._last(splitter))
         finally:
             self._sentences.close()
 
@@ -192,9 +202,27 @@ class Turn:
 
     def _take(self, piece: str, splitter: SentenceSplitter) -> list[Sentence]:
         self.times.mark("llm_first_token")
-        self._emit(TextEvent(self.id, piece))
-        self.text += piece
-        return splitter.push(piece)
+        text, tags = self._tags.push(piece)
+        self._gestures += tags
+        return self._take_text(text, splitter)
+
+    def _take_text(self, text: str, splitter: SentenceSplitter) -> list[Sentence]:
+        if not text:
+            return []
+        self._emit(TextEvent(self.id, text))
+        self.text += text
+        return splitter.push(text)
+
+    def _last(self, splitter: SentenceSplitter) -> list[Sentence]:
+        """What is left when the answer has ended."""
+        return self._take_text(self._tags.flush(), splitter) + splitter.flush()
+
+    def _gestures_until(self, end: int) -> tuple[str, ...]:
+        """Those before that place of the text that were given to no sentence yet."""
+        due: list[str] = []
+        while self._gestures and self._gestures[0].at <= end:
+            due.append(self._gestures.popleft().name)
+        return tuple(due)
 
     async def _pieces(self, splitter: SentenceSplitter) -> AsyncGenerator[str | None, None]:
         """The answer in pieces that are cut in milliseconds; None when it pauses after what may be a whole sentence."""
@@ -227,7 +255,7 @@ class Turn:
                 await self._queue_sentence(spoken, sentence.end)
 
     async def _queue_sentence(self, text: str, end: int) -> None:
-        said = _Sentence(len(self._said), text, end)
+        said = _Sentence(len(self._said), text, end, self._gestures_until(end - 1))
         self._said.append(said)
         await self._sentences.send(said)
 
@@ -278,14 +306,17 @@ class Turn:
     async def _slice(self) -> None:
         stream = self._context.extractor.stream()
         timeline: SentenceTimeline | None = None
+        gestures: tuple[str, ...] = ()
         try:
             async for item in self._speech:
                 if timeline is None:
                     timeline = SentenceTimeline(item.sentence.index, item.sentence.text, stream, item.voiced)
+                    gestures = item.sentence.gestures
                 async with aclosing(self._slices_of(timeline, item.chunk)) as slices:
                     async for speech_slice in slices:
                         self.times.mark("first_features")
-                        await self._slices.send(speech_slice)
+                        await self._slices.send(replace(speech_slice, gestures=gestures) if gestures else speech_slice)
+                        gestures = ()
                 if item.chunk.final:
                     timeline = None
         finally:

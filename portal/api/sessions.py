@@ -47,6 +47,7 @@ class Addresses(BaseModel):
     say: str
     ask: str
     interrupt: str
+    gesture: str
     events: str = Field(description="server-sent events")
     whep: str = Field(description="POST a WebRTC offer to watch it")
     push: str = Field(description="PUT: send it to a streaming server; GET: how that goes; DELETE: no longer")
@@ -77,6 +78,12 @@ class SessionView(BaseModel):
 
 class SayRequest(BaseModel):
     text: str = Field(description="is spoken as it is, after what is being said; at most 10,000 characters")
+
+
+class GestureRequest(BaseModel):
+    name: str | None = Field(
+        None, max_length=200, description="one of the avatar's gestures; null: go back to its loop"
+    )
 
 
 class AskRequest(BaseModel):
@@ -157,6 +164,15 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
         """Stop speaking, and forget what waits to be spoken."""
         programs.find(session_id, token).session.interrupt()
 
+    @router.post("/{session_id}/gesture", status_code=204)
+    async def show_gesture(session_id: str, wish: GestureRequest, token: Token) -> None:
+        """Show a gesture of the avatar, or without a name go back to the idle loop."""
+        session = programs.find(session_id, token).session
+        if wish.name is None:
+            session.end_gesture()
+        else:
+            session.begin_gesture(wish.name)
+
     @router.get("/{session_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
     async def follow(session_id: str, token: Token) -> Response:
         """What happens in the session from now on: the messages that the session socket sends, one per event."""
@@ -219,5 +235,6 @@ def _push_view(push: Push | None) -> PushView:
 
 def _addresses(request: Request, program: Program) -> Addresses:
     base = f"{request.scope.get('root_path', '')}/api/sessions/{program.id}"
-    below = {name: f"{base}/{name}" for name in ("say", "ask", "interrupt", "events", "whep", "push")}
+    parts = ("say", "ask", "interrupt", "gesture", "events", "whep", "push")
+    below = {name: f"{base}/{name}" for name in parts}
     return Addresses(session=base, **below)

@@ -38,7 +38,8 @@ M = TypeVar("M", bound=BaseModel)
 MOST_EXTRA_CHARACTERS = 2000
 """Of what a client has sent along with the events of its speech, as JSON."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
-NO_ACTIONS = "This avatar has no action clips."
+FIRST_ACTION = 2
+"""The number of the first action clip in LiveTalking."""
 NO_SERVER_FILES = "Files on the server cannot be named from outside."
 
 SessionId = Annotated[str, BeforeValidator(str), Field(max_length=100)]
@@ -123,7 +124,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
         """{sdp, type, avatar?, refaudio?} -> {sdp, type, sessionid}. The offer holds all its candidates."""
         asked = _parse(Offer, await request.body())
         if asked.custom_config and asked.custom_config not in ("[]", "{}"):
-            raise BadRequest(f"{NO_ACTIONS} {NO_SERVER_FILES}", "Leave custom_config out.")
+            raise BadRequest(NO_SERVER_FILES, "Leave custom_config out, and add gestures to the avatar.")
         client, answer = await clients.open(
             asked.sdp,
             SessionWish(avatar=asked.avatar or None, voice=_voice(asked.refaudio)),
@@ -170,10 +171,17 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
 
     @router.post("/set_audiotype")
     async def set_audiotype(request: Request) -> Response:
-        """Only 0 and 1, idle and speaking, are there: an avatar has no other clips."""
+        """0 and 1: idle and speaking, which come by themselves. From 2 on: the avatar's gestures by their names."""
         asked = _parse(AudioType, await request.body())
-        clients.find(asked.sessionid)
-        return ok() if asked.audiotype in (0, 1) else failed(NO_ACTIONS)
+        session = clients.find(asked.sessionid).session
+        gestures = [gesture.name for gesture in session.bundle.gestures]
+        if asked.audiotype in (0, 1):
+            session.end_gesture()
+        elif 0 <= asked.audiotype - FIRST_ACTION < len(gestures):
+            session.begin_gesture(gestures[asked.audiotype - FIRST_ACTION])
+        else:
+            return failed(f"This avatar has {len(gestures)} action clips. They are counted from {FIRST_ACTION}.")
+        return ok()
 
     @router.post("/record")
     async def record(request: Request) -> Response:

@@ -1,6 +1,6 @@
 """Gestures of an avatar in a session: shown, heard, spoken over, and joined with what is shown around them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from pipeline.engine import Engine
 from pipeline.errors import SessionClosed
 from pipeline.gestures import DISSOLVED_PICTURES
 from pipeline.lipsync.flash import FlashLipSync
-from pipeline.types import GestureEvent, LoopPosition, MediaFrame
+from pipeline.llm.echo import EchoLanguageModel
+from pipeline.types import GestureEvent, LoopPosition, MediaFrame, Message, NoticeEvent, SubtitleEvent, TextEvent
 
 PICTURES = 12
 GREY, WHITE = 128, 255
@@ -78,6 +79,58 @@ async def test_lips_are_drawn_on_a_gesture(room: Room) -> None:
         loud = float(np.sqrt(np.mean(frame.audio**2))) > 0.01
         assert (pixels_of(frame.picture)[32, 32].tolist() == [255] * 3) == loud
         assert level(frame) == WHITE
+
+
+async def test_a_tag_in_a_text_starts_a_gesture_with_its_sentence(room: Room) -> None:
+    """It is neither spoken nor written; the first picture of its sentence is the gesture's first."""
+    turn = room.session.say(
+        "This is the first sentence of two. [Wave] This is the second, and no [dance].", mode="echo"
+    )
+    await room.until(done(room, turn))
+    assert "".join(event.delta for event in room.all(TextEvent)) == (
+        "This is the first sentence of two. This is the second, and no [dance]."
+    )
+    first_s, second_s = [event.start_s for event in room.all(SubtitleEvent) if isinstance(event, SubtitleEvent)]
+    assert first_s < second_s
+    first = next(frame for frame in frames(room) if frame.loop_index >= 6)
+    assert first.speaking and first.number == round(second_s * 25)
+
+
+async def test_a_tag_at_the_end_starts_a_gesture_after_the_speech(room: Room) -> None:
+    """Its first picture follows the last spoken one."""
+    turn = room.session.say("one two. [wave]", mode="echo")
+    await room.until(done(room, turn))
+    await room.pass_time(0.04)
+    last = max(frame.number for frame in frames(room) if frame.speaking)
+    assert next(frame.number for frame in frames(room) if frame.loop_index >= 6) == last + 1
+
+
+async def test_a_text_that_is_nothing_but_a_tag_shows_the_gesture(room: Room) -> None:
+    """Nobody is told that there was nothing to speak."""
+    turn = room.session.say("[wave]", mode="echo")
+    await room.until(done(room, turn))
+    await room.pass_time(0.04)
+    assert GestureEvent("wave", begins=True) in room.told
+    assert not room.all(NoticeEvent)
+
+
+async def test_the_language_model_knows_the_tags_and_its_answer_starts_the_gesture(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its instructions name them, and the history keeps what was said without them."""
+    asked: list[Message] = []
+
+    async def answer(_model: object, messages: Sequence[Message]) -> AsyncIterator[str]:
+        asked.extend(messages)
+        for piece in ("[wa", "ve] Hel", "lo."):
+            yield piece
+
+    monkeypatch.setattr(EchoLanguageModel, "stream", answer)
+    turn = room.session.say("Hello?")
+    await room.until(done(room, turn))
+    assert asked[0].role == "system" and "[sing] [wave]" in asked[0].content
+    assert room.session.history[-1] == Message("assistant", "Hello.")
+    assert GestureEvent("wave", begins=True) in room.told
 
 
 async def test_a_gesture_of_its_own_sound_is_heard_while_nobody_speaks(room: Room) -> None:

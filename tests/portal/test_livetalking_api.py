@@ -15,8 +15,10 @@ import pytest
 import soundfile
 from aiortc.mediastreams import MediaStreamError
 
+from avatars.bundle import AvatarBundle
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
+from tests.gesture_clips import give_gesture
 from tests.portal.receiving_peer import WITHIN_S, ReceivingPeer
 
 pytestmark = pytest.mark.thorough
@@ -28,7 +30,7 @@ MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worke
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     data_dir = tmp_path_factory.mktemp("portal")
     write_avatar(data_dir / "avatars" / "alpha", 90)
-    write_avatar(data_dir / "avatars" / "beta", 60)
+    give_gesture(AvatarBundle.open(write_avatar(data_dir / "avatars" / "beta", 60)), "wave", 25)
     options = ("--avatar", "alpha", *MEASURING, "--max-sessions", "2", "--sessions-per-address", "2", "--livetalking")
     with running_portal(data_dir, *options) as process:
         yield process
@@ -141,6 +143,16 @@ async def test_a_question_without_interrupt_waits_for_what_is_said(caller: Calle
         first, end, second = await events
     assert (first["text"], end["status"], end["text"]) == ("First text.", "end", "First text.")
     assert second["status"] == "start" and "Second" in second["text"]
+
+
+async def test_actions_are_the_gestures_of_the_avatar(caller: Caller) -> None:
+    """Counted from 2 in the order of their names; 0 and 1 are idle and speaking. Others are refused."""
+    await caller.start(avatar="beta")
+    for audiotype in (2, 0, 2, 1):
+        assert await caller.ask("/set_audiotype", audiotype=audiotype) == {"code": 0, "msg": "ok"}
+    for audiotype in (3, -1):
+        refused = await caller.ask("/set_audiotype", audiotype=audiotype)
+        assert refused["code"] == -1 and "1 action clips" in refused["msg"]
 
 
 async def test_a_recording_is_spoken(caller: Caller, portal: PortalProcess) -> None:

@@ -104,6 +104,16 @@ async def test_a_session_is_opened_as_a_hello_opens_one(desk: Desk) -> None:
     assert opened["avatar"] == {"id": "mira", "name": "Mira"} and opened["ice_servers"][0]["urls"] == ["turn:turn.test"]
 
 
+async def test_it_shows_gestures(desk: Desk) -> None:
+    """By name; without one it goes back to the loop, and one that is not there is refused."""
+    await desk.open()
+    address = desk.opened["addresses"]["gesture"]
+    answers = [await desk.http.post(address, json=wish) for wish in ({"name": "wave"}, {})]
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert desk.house.session.gestures == ["wave", None]
+    assert code_of(await desk.http.post(address, json={"name": "dance"})) == "gesture_not_found"
+
+
 async def test_it_speaks_answers_and_falls_silent(desk: Desk) -> None:
     """Texts are spoken as they are, questions answered; each has the number of its turn."""
     await desk.open()
