@@ -25,6 +25,7 @@ from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.transports.loops import LoopCoding
 from portal.api.health import health_router
+from portal.api.people import people_router
 from portal.desk import Desk
 from portal.http.docs import add_docs
 from portal.http.door import front_door
@@ -36,7 +37,7 @@ from portal.intake.submissions import ensure_presets
 from portal.jobs.records import PREPARE
 from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
-from portal.settings import Settings
+from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
 from portal.talk import Talk
 from portal.ui.context import PageContext
 from portal.ui.stage import stage_router
@@ -147,7 +148,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
 
     app = FastAPI(title="Vivavoce", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     answer_errors(app)
-    for router in (*home.talk.routers(), *home.desk.routers()):
+    for router in (*home.talk.routers(), *home.desk.routers(), people_router()):
         app.include_router(router)
     app.include_router(
         health_router(
@@ -222,6 +223,8 @@ async def _announce(settings: Settings, portal: Portal, say: Callable[[str], Non
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     for trouble in portal.troubles:
         say(f"Something is wrong: {trouble}")
+    if is_open_to_all(settings):
+        say(OPEN_TO_ALL)
     say(f"Vivavoce runs all the same: {url}" if portal.troubles else f"Vivavoce is ready: {url}")
     if settings.open_browser:
         # webbrowser may block until a text browser ends

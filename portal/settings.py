@@ -32,14 +32,30 @@ from pipeline.errors import BadRequest
 from pipeline.stream_address import parse_stream_address
 from pipeline.transports.ice import IceServer
 from pipeline.tts.speed import FASTEST, SLOWEST
-from portal.http.addresses import parse_host_pattern, parse_networks, parse_origin, parse_root_path
+from portal.http.addresses import parse_address, parse_host_pattern, parse_networks, parse_origin, parse_root_path
 
-__all__ = ["FILE_NAME", "PREFIX", "Settings", "SettingsError", "load_settings", "option_name", "unknown_variables"]
+__all__ = [
+    "FILE_NAME",
+    "OPEN_TO_ALL",
+    "PREFIX",
+    "Settings",
+    "SettingsError",
+    "is_open_to_all",
+    "load_settings",
+    "option_name",
+    "unknown_variables",
+]
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "VIVAVOCE_"
+SECRET_BYTES = 32
+OPEN_TO_ALL = (
+    "Nobody has to log in: whoever reaches this port may talk, upload, and see and delete all avatars and clips. "
+    "Set VIVAVOCE_PASSWORD, or add people with: python launch.py user NAME"
+)
+"Said to the operator where is_open_to_all()."
 FILE_NAME = "vivavoce.toml"
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
@@ -73,6 +89,16 @@ class _Named:
         if name not in names:
             raise ValueError(f"there is no such backend; choose one of: {', '.join(names)}")
         return name
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    """HS256 is as safe as its secret is hard to guess (RFC 7518, 3.2)."""
+    if 0 < len(secret.get_secret_value().encode()) < SECRET_BYTES:
+        raise ValueError(
+            f"it must have {SECRET_BYTES} bytes or more; python -c 'import secrets; "
+            "print(secrets.token_urlsafe(32))' makes one"
+        )
+    return secret
 
 
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -296,6 +322,27 @@ class Settings(BaseSettings):
         description="addresses or networks of proxies whose X-Forwarded-* headers are believed; in a container, "
         "those of Docker and Podman are added",
     )
+    password: SecretStr = Field(
+        SecretStr(""),
+        description="whoever knows it may log in and do everything; rather set VIVAVOCE_PASSWORD; default: no login",
+    )
+    users_file: AbsolutePath | None = Field(
+        None,
+        description="file of the people who may log in, written by `launch.py user`; default: users.json in the data "
+        "folder",
+    )
+    token_secret: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+        SecretStr(""),
+        description="what a product that embeds this portal signs its tokens with (JWT, HS256), 32 bytes or more; "
+        "rather set VIVAVOCE_TOKEN_SECRET",
+    )
+    login_header: str = Field(
+        "",
+        description="header in which a trusted proxy names who has logged in there, e.g. X-Forwarded-User",
+    )
+    login_header_role: Literal["viewer", "maker", "admin"] = Field(
+        "maker", description="role of people whom that proxy names and no file of users knows"
+    )
     max_connections: int = Field(
         1000,
         ge=16,
@@ -389,6 +436,19 @@ class Settings(BaseSettings):
         return tuple(servers)
 
     @property
+    def users_path(self) -> Path:
+        """The file of people who may log in, whether it is there or not."""
+        return self.users_file or self.data_dir / "users.json"
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether any way to log in is set up."""
+        secrets = (self.password, self.token_secret)
+        return (
+            any(secret.get_secret_value() for secret in secrets) or bool(self.login_header) or self.users_path.exists()
+        )
+
+    @property
     def history_tokens(self) -> int:
         """The bound on a conversation, whichever of its two settings was used."""
         if self.llm_history_characters is None:
@@ -417,6 +477,13 @@ class Settings(BaseSettings):
             env_settings,
             *(InitSettingsSource(settings_cls, init_kwargs=values) for values in (renamed, file, around)),
         )
+
+
+def is_open_to_all(settings: Settings) -> bool:
+    """Whether people on other machines reach the portal and nobody has to log in."""
+    address = parse_address(settings.host)
+    is_loopback = settings.host == "localhost" or (address is not None and address.is_loopback)
+    return not is_loopback and not settings.needs_login
 
 
 def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, object]:

@@ -6,6 +6,7 @@ Each command is a short function that imports its owner when it is called: `--he
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import subprocess
 import sys
@@ -351,6 +352,36 @@ def _configure_fetch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
 
 
+def _user(parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.http.people import Role, UsersFile
+
+    users = UsersFile(settings.users_path)
+    if parsed.name and parsed.remove:
+        users.remove(parsed.name)
+    elif parsed.name:
+        users.set(parsed.name, _asked_password(parsed.name), Role.named(parsed.role))
+    for name, role in users.names().items():
+        print(f"{name}: {role.name.lower()}")
+    return 0
+
+
+def _asked_password(name: str) -> str:
+    """Asked for at a terminal, else the first line of what comes in: never an argument, which others could see."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"Password for {name}: ")
+    if password != getpass.getpass("Again: "):
+        raise VivavoceError("The two passwords differ.", "Try again.")
+    return password
+
+
+def _configure_user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="default: list who may log in")
+    text = "viewer: talk; maker: also make and delete avatars and clips; admin: also metrics (default: maker)"
+    parser.add_argument("--role", choices=("viewer", "maker", "admin"), default="maker", help=text)
+    parser.add_argument("--remove", action="store_true", help="this person may no longer log in")
+
+
 def _doctor(_parsed: argparse.Namespace, settings: Settings) -> int:
     from portal.commands.doctor import report
 
@@ -401,6 +432,13 @@ COMMANDS = (
     ),
     Command("fetch", "Download the weights of neural backends, with their licences.", _fetch, _configure_fetch),
     Command("worker", "Run jobs (avatars, clips) for a portal started with --no-worker.", _worker, keeps=True),
+    Command(
+        "user",
+        "Add a person who may log in, or change the password; without a name: list them.",
+        _user,
+        _configure_user,
+        keeps=True,
+    ),
     Command("doctor", "Say what works on this machine, what is missing, and the remedy.", _doctor),
     Command("test", "Set up and run everything that CI runs; `test quick`: only what is quick.", _test, passes_on=True),
     Command("bench", "Measure the figures of the README.", _bench, passes_on=True),

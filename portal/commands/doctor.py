@@ -28,7 +28,7 @@ from pipeline.ears.hearing import KINDS, chosen_names
 from pipeline.errors import BackendUnavailable
 from portal.backends import backend_options, hearing_choice
 from portal.commands.environment import find_chromium
-from portal.settings import Settings, unknown_variables
+from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all, unknown_variables
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "report"]
 
@@ -101,6 +101,15 @@ def check_settings(settings: Settings) -> Finding:
     if unknown:
         return Finding("Settings", State.WARN, f"without effect: {', '.join(unknown)}", "Correct or unset them.")
     return Finding("Settings", State.OK, f"data folder {settings.data_dir}")
+
+
+def check_login(settings: Settings) -> Finding:
+    if is_open_to_all(settings):
+        reached, _, remedy = OPEN_TO_ALL.partition(". ")
+        return Finding("Login", State.WARN, f"{reached}.", remedy)
+    if settings.needs_login:
+        return Finding("Login", State.OK, "people have to log in")
+    return Finding("Login", State.OK, "none; only this machine reaches the portal")
 
 
 def check_opencv(_settings: Settings) -> Finding:
@@ -327,6 +336,7 @@ CHECKS: tuple[Check, ...] = (
     check_python,
     check_environment,
     check_settings,
+    check_login,
     check_opencv,
     check_faces,
     check_backends,

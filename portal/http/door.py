@@ -17,6 +17,7 @@ from portal.http.dear import DearReads, is_dear
 from portal.http.errors import error_response, internal_error
 from portal.http.headers import SafeHeaders
 from portal.http.limits import AddressAllowance
+from portal.http.login import Gate
 from portal.http.origins import HARMLESS, OriginGuard
 from portal.http.pacing import OneByOne
 from portal.http.packing import Packing
@@ -45,6 +46,8 @@ DENIAL = "websocket.http.response"
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     clock = SystemClock()
+    if settings.needs_login:
+        app = Gate.of(app, settings, clock)
     app = Packing(Bodies(app))
     app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)

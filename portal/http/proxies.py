@@ -20,10 +20,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.http.addresses import is_path, parse_address, parse_networks, split_target
 
-__all__ = ["ASKED_HOSTS", "BehindProxies", "address_of", "asked_hosts", "is_local", "network_of", "path_below"]
+__all__ = [
+    "ASKED_HOSTS",
+    "BehindProxies",
+    "address_of",
+    "asked_hosts",
+    "is_local",
+    "network_of",
+    "path_below",
+    "was_passed_on",
+]
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
+PASSED_ON = "vivavoce.passed_on"
+"Key of a scope: a trusted proxy has sent this; see was_passed_on()."
 MOST_PROXIES = 20
 "Addresses that are read of a chain, from its near end. Real chains have two or three; a header has room for thousands."
 FORWARDED_PART = re.compile(r'(?<![a-z])([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
@@ -73,6 +84,11 @@ def asked_hosts(scope: Scope) -> tuple[str, ...]:
     return hosts if hosts is not None else tuple(filter(None, Headers(scope=scope).getlist("host")))
 
 
+def was_passed_on(scope: Scope) -> bool:
+    """Whether a proxy that we trust has sent this, so that what its headers say of the visitor counts."""
+    return bool(scope.get(PASSED_ON, False))
+
+
 class BehindProxies:
     """ASGI middleware: the scope says who asked, by which host, scheme and path, not who passed it on.
 
@@ -100,6 +116,7 @@ class BehindProxies:
         client = scope.get("client")
         if client and self._trusts(client[0]):
             told = _Told.by(headers)
+            asked[PASSED_ON] = True
             asked["client"] = (self._visitor(client[0], told.addresses), 0) if told.addresses else client
             if told.scheme:
                 asked["scheme"] = (SECURE if told.scheme in ("https", "wss") else PLAIN)[scope["scheme"]]

@@ -1,6 +1,7 @@
 /** The header: the language, light or dark, and the tabs by their names. */
 
 import { find, translate } from "./dom.js";
+import { beside } from "./server.js";
 import { language, remember, remembered, setLanguage } from "./page.js";
 import { header as TEXTS } from "./texts.js";
 
@@ -26,6 +27,7 @@ class VivavoceHeader extends HTMLElement {
     this.#left = new AbortController();
     document.addEventListener("vivavoce:language", ({ detail }) => this.show(detail), this.#left);
     this.followTabs();
+    this.showWho();
   }
 
   disconnectedCallback() {
@@ -39,6 +41,22 @@ class VivavoceHeader extends HTMLElement {
     document.documentElement.lang = code === "zh" ? "zh-CN" : "en";
     translate(this, TEXTS[code]);
     this.nameTabs();
+  }
+
+  /** Who has logged in, where people do. A page that shows only what they may do says so by its class. */
+  async showWho() {
+    const answer = await fetch(beside("api/me")).catch(() => null);
+    /** @type {import("./types/api.d.ts").PersonView?} */
+    const me = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (!me?.login) return;
+    document.body.classList.toggle("vv-only-talks", me.role === "viewer");
+    const button = find(this, ".vv-logout", HTMLButtonElement);
+    button.hidden = false;
+    if (me.name) button.title = TEXTS[this.#code].log_out_as.replace("{name}", me.name);
+    button.onclick = async () => {
+      await fetch(beside("logout"), { method: "POST", redirect: "manual" }).catch(() => null);
+      location.assign(beside(""));
+    };
   }
 
   /** Gradio draws the tabs after this header, and anew when the window changes. */

@@ -50,6 +50,7 @@ _HEADER = """
     <span class="vv-tagline" data-t="tagline"></span>
   </a>
   <nav>
+    <button type="button" class="vv-logout" data-t="log_out" hidden></button>
     <button type="button" class="vv-language" data-t="other_language" data-t-title="switch_language"></button>
     <button type="button" class="vv-dark" data-t-title="switch_dark">
       <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z"/></svg>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import re
 import sys
@@ -19,6 +20,7 @@ from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
 from portal.commands import cli
 from portal.disk import FolderNotWritable
+from portal.http.people import UsersFile, is_password
 from portal.settings import Settings, option_name
 
 
@@ -345,7 +347,8 @@ def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
 def test_commands_of_the_readme_exist():
     """Each is there, with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
-        *("serve", "render", "stream", "prepare", "import", "fetch", "worker", "doctor", "test", "bench", "setup")
+        *("serve", "render", "stream", "prepare", "import", "user"),
+        *("fetch", "worker", "doctor", "test", "bench", "setup"),
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
 
@@ -372,3 +375,27 @@ def test_errors_of_weights_are_told_without_a_traceback(capsys):
     """A name without weights ends with status 1 and the names that have some."""
     assert cli.main(["fetch", "viseme"]) == 1
     assert "musetalk15" in capsys.readouterr().err
+
+
+def test_people_are_added_listed_and_removed(monkeypatch, capsys, tmp_path):
+    """The password comes by the terminal or from a pipe, and is never an argument."""
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    assert cli.main(["user", "anna", "--role", "viewer"]) == 0
+    assert capsys.readouterr().out == "anna: viewer\n"
+    assert is_password("secret", UsersFile(tmp_path / "users.json").hash_of("anna"))
+    assert cli.main(["user", "anna", "--remove"]) == 0
+    assert capsys.readouterr().out == ""
+    assert cli.main(["user", "anna", "--remove"]) == 1
+    assert "Nobody is called 'anna'" in capsys.readouterr().err
+
+
+def test_two_different_passwords_add_nobody(monkeypatch, capsys, tmp_path):
+    """At a terminal it is asked for twice."""
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    answers = iter(["one", "two"])
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: next(answers))
+    assert cli.main(["user", "anna"]) == 1
+    assert "differ" in capsys.readouterr().err
+    assert not (tmp_path / "users.json").exists()

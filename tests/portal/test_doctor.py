@@ -271,3 +271,11 @@ def test_torch_that_is_not_there_is_not_asked(settings, packages, monkeypatch):
     monkeypatch.setattr(doctor.subprocess, "run", None)
     finding = doctor.check_torch(settings())
     assert (finding.state, "launch.py fetch" in finding.remedy) == (State.OK, True)
+
+
+def test_a_portal_that_is_open_to_all_is_said_to_be(settings):
+    """Other machines reach it and nobody has to log in: what that means, and the remedy."""
+    finding = doctor.check_login(settings(host="0.0.0.0"))
+    assert finding.state is State.WARN and "delete" in finding.detail and "VIVAVOCE_PASSWORD" in finding.remedy
+    for given in ({"host": "0.0.0.0", "password": "x"}, {"host": "127.0.0.1"}, {"host": "::1"}, {"host": "localhost"}):
+        assert doctor.check_login(settings(**given)).state is State.OK

@@ -150,3 +150,11 @@ export interface Catalogue {
     model?: string;
   };
 }
+
+export interface PersonView {
+  /** "": one without */
+  name: string;
+  role: "viewer" | "maker" | "admin";
+  /** whether people log in here at all */
+  login: boolean;
+}

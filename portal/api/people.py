@@ -1,0 +1,34 @@
+"""Who asks: for the page, which shows only what its viewer may do."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from portal.http.errors import ErrorRoute
+from portal.http.people import PERSON, person_of
+
+__all__ = ["PersonView", "people_router"]
+
+
+class PersonView(BaseModel):
+    """name: "" for one without; login: whether people log in here at all."""
+
+    name: str
+    role: Literal["viewer", "maker", "admin"]
+    login: bool
+
+
+def people_router() -> APIRouter:
+    router = APIRouter(prefix="/api/me", tags=["people"], route_class=ErrorRoute)
+
+    @router.get("")
+    def show_me(request: Request) -> PersonView:
+        """Who you are to this portal, and what you may do: viewer (talk), maker (and make avatars and clips), admin."""
+        person = person_of(request.scope)
+        role: Literal["viewer", "maker", "admin"] = person.role.name.lower()  # type: ignore[assignment]
+        return PersonView(name=person.name, role=role, login=PERSON in request.scope)
+
+    return router

@@ -1,0 +1,349 @@
+"""The gate: who comes in, by a password, a token of the product around us, or the word of a trusted proxy.
+
+Without a login set up there is no gate, and everybody may do everything. With one, a request that nobody can be found
+behind is answered 401: a page shows the login, everything else our errors. A browser that has logged in keeps a signed
+cookie (JWT, RFC 7519). Programs send `Authorization: Basic` or `Bearer` with each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, parse_qsl, urlencode
+
+import jwt
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models.errors import VivavoceError
+from pipeline.clock import Clock
+from portal.http.errors import told
+from portal.http.limits import AddressAllowance, TooOften
+from portal.http.login_page import login_page
+from portal.http.origins import HARMLESS
+from portal.http.people import PERSON, Person, Role, UsersFile, is_password
+from portal.http.proxies import address_of, path_below, was_passed_on
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["COOKIE", "Gate", "LoginNeeded", "NotAllowed", "WrongPassword"]
+
+COOKIE = "vivavoce"
+LOGGED_IN_S = 30 * 86_400
+"How long a browser stays logged in."
+ALGORITHM = "HS256"
+TRIES_BURST = 10
+TRIES_PER_S = 0.1
+"Passwords that one address may try: a family that logs in one evening does not notice."
+TRIED_AT_A_TIME = 2
+KEPT_LOGINS = 256
+KEPT_LOGIN_S = 300.0
+"Programs send the password with each request. One that was right is not hashed again for so long."
+LONGEST_FORM_BYTES = 4096
+
+OPEN = ("/healthz", "/favicon.ico", "/embed.js")
+"What anybody may read: nothing in it is anybody's. So is all below OPEN_FILES: the scripts of the page."
+OPEN_FILES = "/static/"
+FOR_ADMINS = ("/metrics", "/api/admin/")
+"Whatever begins with one of these."
+SESSIONS = "/api/sessions"
+OF_A_SESSION = f"{SESSIONS}/"
+"""Addresses of one session. They ask for its own secret, which only who was let in has been given."""
+TALKING = (
+    SESSIONS,
+    "/offer",
+    "/human",
+    "/humanaudio",
+    "/interrupt_talk",
+    "/is_speaking",
+    "/set_audiotype",
+    "/record",
+    "/close",
+)
+"Changes that belong to talking with an avatar, by programs and by LiveTalking's API. Viewers may make them."
+
+
+class LoginNeeded(VivavoceError):
+    """Nobody is known to be behind the request."""
+
+    code = "login_needed"
+    http_status = 401
+
+
+class WrongPassword(VivavoceError):
+    """There is nobody of that name and password, or a token is not valid."""
+
+    code = "wrong_password"
+    http_status = 401
+
+
+class NotAllowed(VivavoceError):
+    """Somebody's role does not go as far."""
+
+    code = "not_allowed"
+    http_status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the gate knows people by; "" for a way that is not set up."""
+
+    password: str
+    "whoever knows it may do everything"
+    token_secret: str
+    "what tokens of the product around us are signed with"
+    header: str
+    "the proxy's, with the name of who has logged in there"
+    header_role: Role
+    "of those who are in no file of users"
+
+
+class Gate:
+    """ASGI middleware behind BehindProxies and OriginGuard: the scope says who asks, or there is no way in."""
+
+    def __init__(self, app: ASGIApp, users: UsersFile, keys: Keys, secret: bytes, clock: Clock) -> None:
+        self._app = app
+        self._users = users
+        self._keys = keys
+        self._secret = secret
+        self._clock = clock
+        self._tries = AddressAllowance(clock, burst=TRIES_BURST, per_s=TRIES_PER_S)
+        self._trying = asyncio.Semaphore(TRIED_AT_A_TIME)
+        self._logins: OrderedDict[bytes, tuple[Person, float]] = OrderedDict()
+        "digest of what a program sent -> who that is, and until when it counts"
+
+    @classmethod
+    def of(cls, app: ASGIApp, settings: Settings, clock: Clock) -> Gate:
+        """Raises UsersError: the file of users cannot be used."""
+        users = UsersFile(settings.users_path)
+        users.names()  # a file that cannot be used is found at the start
+        keys = Keys(
+            settings.password.get_secret_value(),
+            settings.token_secret.get_secret_value(),
+            settings.login_header,
+            Role.named(settings.login_header_role),
+        )
+        return cls(app, users, keys, secret_of(settings.data_dir), clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await self._answer(scope, receive)
+        except VivavoceError as error:
+            answer = self._refusal(scope, error)
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
+        """What is said here; None lets the request pass, with who asks in its scope."""
+        path = path_below(scope)
+        if scope["type"] == "http" and scope["method"] == "POST" and path in ("/login", "/logout"):
+            return _logged_out(scope) if path == "/logout" else await self._log_in(scope, receive)
+        if path in OPEN or path.startswith((OPEN_FILES, OF_A_SESSION)):
+            return None
+        person, token = await self._who(scope)
+        if person is None:
+            raise LoginNeeded("This portal is only for people who log in.", "Log in, or send a password or a token.")
+        if path == "/login":
+            return RedirectResponse(scope.get("root_path", "") + "/", 303)
+        needed = role_for(scope)
+        if person.role < needed:
+            raise NotAllowed(
+                f"This needs the role {needed.name.lower()}; yours is {person.role.name.lower()}.",
+                "Ask whoever runs this portal.",
+            )
+        scope[PERSON] = person
+        return _came_with_token(scope, token) if token and _wants_page(scope) else None
+
+    async def _who(self, scope: Scope) -> tuple[Person | None, str]:
+        """Who asks, and the token in the address by which they came, if any. Raises WrongPassword, TooOften."""
+        headers = Headers(scope=scope)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic" and given:
+            return await self._by_basic(scope, given.strip()), ""
+        if scheme.lower() == "bearer" and given:
+            return self._by_token(given.strip()), ""
+        if self._keys.token_secret:
+            for token in parse_qs(_query(scope)[1:]).get("token", [])[:1]:
+                return self._by_token(token), token
+        if self._keys.header and was_passed_on(scope) and (name := headers.get(self._keys.header, "").strip()):
+            return self._users.person(name) or Person(name, self._keys.header_role), ""
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        return (self._by_cookie(cookie.value) if cookie else None), ""
+
+    async def _by_basic(self, scope: Scope, given: str) -> Person:
+        digest = hmac.digest(self._secret, given.encode(), "sha256")
+        person, until_s = self._logins.get(digest, (None, 0.0))
+        if person is not None and self._clock.now_s() < until_s:
+            return person
+        try:
+            name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
+        except ValueError:
+            raise WrongPassword("The header Authorization cannot be read.", "Send Basic NAME:PASSWORD.") from None
+        person = await self._by_password(scope, name, password)
+        self._logins[digest] = (person, self._clock.now_s() + KEPT_LOGIN_S)
+        while len(self._logins) > KEPT_LOGINS:
+            self._logins.popitem(last=False)
+        return person
+
+    async def _by_password(self, scope: Scope, name: str, password: str) -> Person:
+        """Raises WrongPassword, TooOften."""
+        if wait_s := self._tries.take(address_of(scope)):
+            raise TooOften("Too many passwords were tried from this address.", "Wait a minute, then try again.", wait_s)
+        shared = self._keys.password
+        if shared and hmac.compare_digest(password.encode(), shared.encode()):
+            return Person("", Role.ADMIN)
+        async with self._trying:  # hashing takes a core for a quarter of a second
+            is_right = await asyncio.to_thread(is_password, password, self._users.hash_of(name))
+        person = self._users.person(name) if is_right else None
+        if person is None:
+            raise WrongPassword("The name or the password is wrong.", "Try again, or ask whoever runs this portal.")
+        return person
+
+    def _by_token(self, token: str) -> Person:
+        """Raises WrongPassword: it is not signed by the product that we know, or has expired."""
+        if not self._keys.token_secret:
+            raise WrongPassword("This portal takes no tokens.", "Log in with a password.")
+        try:
+            claims = jwt.decode(token, self._keys.token_secret, [ALGORITHM], options={"require": ["exp", "sub"]})
+            return Person(str(claims["sub"]), Role.named(str(claims.get("role", "viewer"))))
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise WrongPassword(
+                f"The token is not valid: {error}.", "Get a new one from where you came from."
+            ) from error
+
+    def _by_cookie(self, cookie: str) -> Person | None:
+        """None: it is not ours, it has expired, or the password has changed since."""
+        try:
+            claims = jwt.decode(cookie, self._secret, [ALGORITHM], options={"require": ["exp"]})
+        except jwt.InvalidTokenError:
+            return self._by_kept_token(cookie)
+        name = str(claims.get("name", ""))
+        if claims.get("key") != self._key_of(name):
+            return None
+        return self._users.person(name) if name else Person("", Role.ADMIN)
+
+    def _by_kept_token(self, cookie: str) -> Person | None:
+        """A token that a page came with is kept as its cookie."""
+        try:
+            return self._by_token(cookie) if self._keys.token_secret else None
+        except WrongPassword:
+            return None
+
+    def _key_of(self, name: str) -> str:
+        """What a cookie has to name, so that another password ends it."""
+        known_by = self._users.hash_of(name) if name else self._keys.password
+        return hmac.new(self._secret, known_by.encode(), hashlib.sha256).hexdigest()[:16] if known_by else "none"
+
+    async def _log_in(self, scope: Scope, receive: Receive) -> Response:
+        form = await _form(scope, receive)
+        after = _inside(scope, form.get("next", ""))
+        try:
+            person = await self._by_password(scope, form.get("name", ""), form.get("password", ""))
+        except (WrongPassword, TooOften) as error:
+            return self._page(scope, error, after)
+        claims = {"name": person.name, "key": self._key_of(person.name), "exp": time.time() + LOGGED_IN_S}
+        answer = RedirectResponse(after, 303)
+        answer.headers["set-cookie"] = _cookie(scope, jwt.encode(claims, self._secret, ALGORITHM), LOGGED_IN_S)
+        return answer
+
+    def _refusal(self, scope: Scope, error: VivavoceError) -> Response:
+        if isinstance(error, LoginNeeded) and _wants_page(scope):
+            return self._page(scope, None, scope["path"] + _query(scope))
+        headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else {}
+        return told(error, headers)
+
+    def _page(self, scope: Scope, error: VivavoceError | None, after: str) -> Response:
+        return login_page(scope, error, after, asks_name=bool(self._users.names()))
+
+
+def role_for(scope: Scope) -> Role:
+    """The least role that may ask for that."""
+    path = path_below(scope)
+    if path.startswith(FOR_ADMINS):
+        return Role.ADMIN
+    is_read = scope["type"] == "websocket" or scope["method"] in HARMLESS
+    return Role.VIEWER if is_read or path in TALKING else Role.MAKER
+
+
+def secret_of(data_dir: Path) -> bytes:
+    """What our cookies are signed with. Made once, so that a restart logs nobody out."""
+    path = data_dir / "login.key"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+    except FileExistsError:
+        pass
+    return path.read_bytes()
+
+
+async def _form(scope: Scope, receive: Receive) -> dict[str, str]:
+    body = b""
+    try:
+        async for part in Request(scope, receive).stream():
+            body += part
+            if len(body) > LONGEST_FORM_BYTES:
+                raise WrongPassword("That is more than a name and a password.", "Send the form of the login page.")
+    except ClientDisconnect:
+        return {}
+    return dict(parse_qsl(body.decode("utf-8", "replace")))
+
+
+def _wants_page(scope: Scope) -> bool:
+    is_read = scope["type"] == "http" and scope["method"] in HARMLESS
+    return is_read and "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def _came_with_token(scope: Scope, token: str) -> Response:
+    """The page's later requests cannot carry the token in their address, so it becomes a cookie.
+
+    Also in a frame of another website: browsers keep such a cookie apart for each website around it (Partitioned).
+    """
+    others = [pair for pair in parse_qsl(_query(scope)[1:], keep_blank_values=True) if pair[0] != "token"]
+    answer = RedirectResponse(scope["path"] + (f"?{urlencode(others)}" if others else ""), 303)
+    answer.headers["set-cookie"] = _cookie(scope, token, LOGGED_IN_S, framed=True)
+    return answer
+
+
+def _logged_out(scope: Scope) -> Response:
+    answer = RedirectResponse(scope.get("root_path", "") + "/", 303)
+    answer.headers["set-cookie"] = _cookie(scope, "", 0)
+    return answer
+
+
+def _cookie(scope: Scope, value: str, age_s: int, *, framed: bool = False) -> str:
+    """framed: also sent where our page is in a frame of another website; browsers allow that over TLS only."""
+    secure = scope["scheme"] == "https"
+    site = "None; Partitioned" if framed and secure else "Lax"
+    path = scope.get("root_path", "") or "/"
+    return f"{COOKIE}={value}; Max-Age={age_s}; Path={path}; HttpOnly; SameSite={site}{'; Secure' if secure else ''}"
+
+
+def _query(scope: Scope) -> str:
+    query: str = scope.get("query_string", b"").decode("latin-1")
+    return f"?{query}" if query else ""
+
+
+def _inside(scope: Scope, wanted: str) -> str:
+    """Where to go after the login: an address of ours, never one of another website."""
+    root = scope.get("root_path", "")
+    is_ours = wanted.startswith(f"{root}/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if is_ours else f"{root}/"

@@ -1,0 +1,102 @@
+"""The page on which people log in, in the language of their browser. It needs no script."""
+
+from __future__ import annotations
+
+import html
+
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
+
+from models.errors import VivavoceError
+from portal.http.headers import page_policy
+
+__all__ = ["login_page"]
+
+TEXTS = {
+    "en": {
+        "title": "Log in to Vivavoce",
+        "name": "Name",
+        "password": "Password",
+        "enter": "Log in",
+        "wrong_password": "The name or the password is wrong.",
+        "too_often": "Too many attempts. Wait a minute, then try again.",
+    },
+    "zh": {
+        "title": "登录 Vivavoce",
+        "name": "用户名",
+        "password": "密码",
+        "enter": "登录",
+        "wrong_password": "用户名或密码不正确。",
+        "too_often": "尝试次数过多，请稍等一分钟再试。",
+    },
+}
+PAGE = """<!doctype html>
+<html lang="{lang}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="{root}/static/logo.svg" type="image/svg+xml">
+<style>
+  :root {{ --ground: #f5f5f8; --card: #fff; --ink: #1b1c25; --line: #c9c9d6; --accent: #4a46cf; --bad: #b3261e; }}
+  @media (prefers-color-scheme: dark) {{
+    :root {{ --ground: #0e0f14; --card: #171922; --ink: #ececf3; --line: #4a4e60; --accent: #8f8bff; --bad: #ff8a80; }}
+  }}
+  body {{ display: grid; place-items: center; min-height: 100vh; margin: 0; background: var(--ground);
+    color: var(--ink); font: 16px/1.5 system-ui, "PingFang SC", "Microsoft YaHei", sans-serif; }}
+  main {{ width: min(340px, calc(100vw - 64px)); padding: 32px; border-radius: 18px; background: var(--card); }}
+  img {{ display: block; }}
+  h1 {{ margin: 12px 0 20px; font-size: 20px; }}
+  label {{ display: block; margin-bottom: 14px; font-size: 14px; }}
+  input {{ display: block; box-sizing: border-box; width: 100%; margin-top: 4px; padding: 10px 12px; font: inherit;
+    color: inherit; background: transparent; border: 1px solid var(--line); border-radius: 10px; }}
+  button {{ width: 100%; padding: 11px; font: inherit; font-weight: 600; color: var(--card); cursor: pointer;
+    background: var(--accent); border: 0; border-radius: 999px; }}
+  p {{ color: var(--bad); font-size: 14px; }}
+</style>
+</head>
+<body>
+<main>
+<img src="{root}/static/logo.svg" alt="" width="40" height="40">
+<h1>{title}</h1>
+<form method="post" action="{root}/login">
+<input type="hidden" name="next" value="{after}">
+{fields}
+{trouble}
+<button>{enter}</button>
+</form>
+</main>
+</body>
+</html>
+"""
+FIELD = '<label>{label}<input name="{name}" {kind}{focus}></label>'
+KINDS = {
+    "name": 'autocomplete="username"',
+    "password": 'type="password" autocomplete="current-password" required',
+}
+TROUBLE = '<p role="alert">{text}</p>'
+
+
+def login_page(scope: Scope, error: VivavoceError | None, after: str, *, asks_name: bool) -> Response:
+    """error: why the last attempt failed; after: where to go then; asks_name: there are people with names."""
+    headers = Headers(scope=scope)
+    code = "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
+    texts = TEXTS[code]
+    fields = [
+        FIELD.format(label=texts[name], name=name, kind=KINDS[name], focus=" autofocus" if first else "")
+        for name, first in ((("name", True), ("password", False)) if asks_name else (("password", True),))
+    ]
+    page = PAGE.format(
+        lang="zh-CN" if code == "zh" else "en",
+        root=html.escape(scope.get("root_path", "")),
+        after=html.escape(after),
+        fields="\n".join(fields),
+        trouble=TROUBLE.format(text=texts.get(error.code, html.escape(error.message))) if error else "",
+        **{key: texts[key] for key in ("title", "enter")},
+    )
+    policy = page_policy(page).replace("form-action 'none'", "form-action 'self'")
+    status = error.http_status if error else 401
+    extra = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Vary": "Accept-Language"}
+    return HTMLResponse(page, status, extra)

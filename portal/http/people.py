@@ -1,0 +1,174 @@
+"""Who may come in: people with a role, and the file that keeps their passwords.
+
+The file is JSON: {"anna": {"password": "scrypt$...", "role": "maker"}}. It holds no password, only what one can be
+checked against (scrypt, RFC 7914).
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import Scope
+
+from models.errors import VivavoceError
+
+__all__ = ["ANYBODY", "PERSON", "Person", "Role", "UsersError", "UsersFile", "hashed", "is_password", "person_of"]
+
+PERSON = "vivavoce.person"
+"Key of a scope: who asks, where the portal wants to know; see person_of()."
+SCRYPT_COST, SCRYPT_BLOCK, SCRYPT_LANES = 2**14, 8, 5
+"16 MiB and a quarter of a second per attempt; one of the settings that OWASP's Password Storage Cheat Sheet names."
+SALT_BYTES = 16
+LONGEST_NAME = 80
+
+
+class Role(enum.IntEnum):
+    """What somebody may do; each may do what those before it may."""
+
+    VIEWER = 1
+    "talk with avatars"
+    MAKER = 2
+    "make and delete avatars and clips"
+    ADMIN = 3
+    "read metrics and other people's sessions"
+
+    @classmethod
+    def named(cls, name: str) -> Role:
+        """Raises ValueError: there is no such role."""
+        try:
+            return cls[name.upper()]
+        except KeyError:
+            raise ValueError(f"there is no role {name!r}; roles are viewer, maker and admin") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks. name: "" for one without, such as whoever knows the shared password."""
+
+    name: str
+    role: Role
+
+
+ANYBODY = Person("", Role.ADMIN)
+"Who asks where the portal does not want to know."
+
+
+def person_of(scope: Scope) -> Person:
+    """Who asks; ANYBODY where no login is set up."""
+    person: Person = scope.get(PERSON, ANYBODY)
+    return person
+
+
+class UsersError(VivavoceError):
+    """The file of users cannot be read or written, or a name or role in it cannot be used."""
+
+    code = "bad_settings"
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    password: str
+    "what hashed() gave"
+    role: Role
+
+
+class UsersFile:
+    """The people of a portal. It is read again when it has changed, so that nobody has to start the portal anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._users: Mapping[str, _User] = {}
+        self._read_at: tuple[int, int] | None = None
+        "what the file's time and size were"
+
+    def names(self) -> Mapping[str, Role]:
+        """Name -> role. Raises UsersError."""
+        return {name: user.role for name, user in self._now().items()}
+
+    def person(self, name: str) -> Person | None:
+        """Raises UsersError."""
+        user = self._now().get(name)
+        return Person(name, user.role) if user else None
+
+    def hash_of(self, name: str) -> str:
+        """What the password of that name is checked against; "" if nobody has it. Raises UsersError."""
+        user = self._now().get(name)
+        return user.password if user else ""
+
+    def set(self, name: str, password: str, role: Role) -> None:
+        """Add somebody, or give them another password and role. Raises UsersError."""
+        if not name or len(name) > LONGEST_NAME or not name.isprintable() or ":" in name:
+            raise UsersError(
+                f"{name!r} cannot be a name.", f"Take 1 to {LONGEST_NAME} printable characters without a colon."
+            )
+        self._write({**self._now(), name: _User(hashed(password), role)})
+
+    def remove(self, name: str) -> None:
+        """Raises UsersError: nobody has that name, or the file cannot be written."""
+        users = dict(self._now())
+        if users.pop(name, None) is None:
+            raise UsersError(f"Nobody is called {name!r}.", f"There are: {', '.join(users) or 'no names'}.")
+        self._write(users)
+
+    def _now(self) -> Mapping[str, _User]:
+        try:
+            stat = self._path.stat()
+            if self._read_at != (stat.st_mtime_ns, stat.st_size):
+                self._users = _users(json.loads(self._path.read_text(encoding="utf-8")))
+                self._read_at = (stat.st_mtime_ns, stat.st_size)
+        except FileNotFoundError:
+            self._users, self._read_at = {}, None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsersError(
+                f"The file of users {self._path} cannot be used: {error}.",
+                "Correct it, or make it anew with: python launch.py user NAME",
+            ) from error
+        return self._users
+
+    def _write(self, users: Mapping[str, _User]) -> None:
+        told = {name: {"password": user.password, "role": user.role.name.lower()} for name, user in users.items()}
+        unfinished = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.unlink(missing_ok=True)
+            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(told, file, indent=1)
+            unfinished.replace(self._path)
+        except OSError as error:
+            raise UsersError(f"The file of users {self._path} cannot be written: {error}.") from error
+
+
+def _users(read: Mapping[str, Mapping[str, str]]) -> dict[str, _User]:
+    return {name: _User(user["password"], Role.named(user["role"])) for name, user in read.items()}
+
+
+def hashed(password: str) -> str:
+    """What a password can be checked against, and not be found out from."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    parts = (base64.b64encode(part).decode() for part in (salt, _scrypt(password, salt)))
+    return "$".join(("scrypt", *parts))
+
+
+def is_password(password: str, wanted: str) -> bool:
+    """Whether `wanted` was made from that password. Takes as long where nobody has the name (wanted is "")."""
+    try:
+        _scheme, salt, key = wanted.split("$")
+        return hmac.compare_digest(_scrypt(password, base64.b64decode(salt)), base64.b64decode(key))
+    except ValueError:
+        _scrypt(password, bytes(SALT_BYTES))
+        return False
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(
+        password.encode(), salt=salt, n=SCRYPT_COST, r=SCRYPT_BLOCK, p=SCRYPT_LANES, maxmem=64 * 2**20
+    )

@@ -1,0 +1,63 @@
+"""A portal on which people log in: the page of the login, the session after it, and what a viewer is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from portal.http.people import Role, UsersFile
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import MEASURING, write_avatar
+
+READY_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """A viewer and a maker may log in."""
+    data_dir = tmp_path_factory.mktemp("locked")
+    write_avatar(data_dir / "avatars" / "alpha", 90)
+    users = UsersFile(data_dir / "users.json")
+    users.set("vera", "secret of vera", Role.VIEWER)
+    users.set("max", "secret of max", Role.MAKER)
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING) as process:
+        yield process
+
+
+async def log_in(page: Page, name: str, password: str) -> None:
+    await page.fill("[name=name]", name)
+    await page.fill("[name=password]", password)
+    await page.click("button")
+
+
+async def test_a_viewer_logs_in_talks_and_logs_out(browser: Browser, locked: PortalProcess) -> None:
+    """In Chinese: the login, a wrong password, the session; the tabs of makers are not there."""
+    page = await browser.new_page(locale="zh-CN")
+    await page.goto(f"{locked.url}/")
+    await expect(page.locator("h1")).to_have_text("登录 Vivavoce")
+    await log_in(page, "vera", "wrong")
+    await expect(page.locator("[role=alert]")).to_have_text("用户名或密码不正确。")
+    await log_in(page, "vera", "secret of vera")
+    await page.wait_for_selector("#vv-start:not([disabled])", timeout=READY_MS)
+    await expect(page.locator("[data-tab-id=talk]").first).to_be_visible()
+    for tab in ("avatars", "studio", "jobs"):
+        for button in await page.locator(f"[data-tab-id={tab}]").all():
+            await expect(button).to_be_hidden()
+    await page.click("#vv-start")
+    await page.wait_for_function("vivavoce.stats().state === 'live'", timeout=READY_MS)
+    await page.get_by_text("退出登录").click()
+    await expect(page.locator("h1")).to_have_text("登录 Vivavoce")
+    await page.context.close()
+
+
+async def test_a_maker_has_all_tabs(browser: Browser, locked: PortalProcess) -> None:
+    """And is told by which name they are logged in."""
+    page = await browser.new_page(locale="en-US")
+    await page.goto(f"{locked.url}/")
+    await log_in(page, "max", "secret of max")
+    await page.wait_for_selector("#vv-start:not([disabled])", timeout=READY_MS)
+    await expect(page.get_by_text("Log out")).to_have_attribute("title", "Logged in as max")
+    await expect(page.locator("[data-tab-id=studio]").first).to_be_visible()
+    await page.context.close()

@@ -1,0 +1,371 @@
+"""Login: who gets in by which way, what each role may do, and that nothing gets past it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jwt
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocket
+
+from pipeline.clock import ManualClock
+from portal.app import Portal, create_app
+from portal.http.door import front_door
+from portal.http.login import COOKIE, LONGEST_FORM_BYTES, TRIES_BURST, Gate
+from portal.http.people import Role, UsersError, UsersFile, person_of
+from portal.http.proxies import BehindProxies
+from portal.settings import Settings, SettingsError, load_settings
+
+PASSWORD = "open sesame"
+PRODUCT = "a secret of thirty-two bytes or more, for tests"
+HTML = {"Accept": "text/html"}
+PAGES = ("/", "/stage", "/docs")
+PRIVATE = (
+    "/",
+    "/api/me",
+    "/api/avatars",
+    "/api/jobs",
+    "/api/backends",
+    "/api/recordings/x.mp4",
+    "/openapi.json",
+    "/docs",
+    "/metrics",
+    "/choices.json",
+    "/stage",
+    "/theme.css",
+    "/assets/x.js",
+    "/config",
+    "/nothing",
+)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="module")
+def three_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a viewer, a maker and an admin, each with their name as password. Hashing takes its time."""
+    path = tmp_path_factory.mktemp("people") / "users.json"
+    users = UsersFile(path)
+    for name, role in (("vera", Role.VIEWER), ("max", Role.MAKER), ("ada", Role.ADMIN)):
+        users.set(name, name, role)
+    return path
+
+
+@pytest.fixture
+def users(three_people: Path, tmp_path: Path) -> UsersFile:
+    return UsersFile(Path(shutil.copy2(three_people, tmp_path)))
+
+
+def settings_with(tmp_path: Path, values: Mapping[str, object]) -> Settings:
+    return Settings.model_validate({"data_dir": tmp_path, **values})
+
+
+async def echo(request: Request) -> JSONResponse:
+    person = person_of(request.scope)
+    return JSONResponse({"name": person.name, "role": person.role.name})
+
+
+async def echo_socket(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_json({"name": person_of(socket.scope).name})
+    await socket.close()
+
+
+Opened = Callable[..., TestClient]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, clock: ManualClock) -> Opened:
+    """A gate before an application that says who asked. `proxied`: requests come through a proxy that we trust."""
+
+    def opened(proxied: bool = False, **values: object) -> TestClient:
+        app = Starlette(
+            routes=[
+                WebSocketRoute("/session", echo_socket),
+                Route("/{path:path}", echo, methods=["GET", "POST", "PATCH", "DELETE"]),
+            ]
+        )
+        gate = BehindProxies(Gate.of(app, settings_with(tmp_path, values), clock), ["10.0.0.1"])
+        address = ("10.0.0.1" if proxied else "203.0.113.5", 1234)
+        return TestClient(gate, base_url="https://portal", client=address, follow_redirects=False)
+
+    return opened
+
+
+def token(secret: str = PRODUCT, **claims: object) -> str:
+    return jwt.encode({"sub": "eve", "exp": time.time() + 600, **claims}, secret, "HS256")
+
+
+def log_in(client: TestClient, password: str = PASSWORD, **fields: str) -> int:
+    return client.post("/login", data={"password": password, **fields}).status_code
+
+
+def test_without_a_login_everybody_may_do_everything(tmp_path: Path) -> None:
+    """No gate is built, no key is made, and who asks is anybody."""
+    settings = settings_with(tmp_path, {})
+    client = TestClient(front_door(Starlette(routes=[Route("/x", echo)]), settings), base_url="http://127.0.0.1")
+    assert not settings.needs_login
+    assert client.get("/x").json() == {"name": "", "role": "ADMIN"}
+    assert not (tmp_path / "login.key").exists()
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    """The real application with a password, at rest."""
+    settings = settings_with(tmp_path_factory.mktemp("portal"), {"password": PASSWORD, "worker": False})
+    return TestClient(create_app(settings, Portal.build(settings)), base_url="http://127.0.0.1", follow_redirects=False)
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+def test_a_stranger_gets_nothing_of_the_portal_but_the_login(portal: TestClient, path: str) -> None:
+    """API, page, Gradio's files, metrics, and addresses that are not there: all the same answer."""
+    answer = portal.get(path)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "login_needed"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    page = portal.get(path, headers=HTML)
+    assert page.status_code == 401 and 'action="/login"' in page.text
+    assert "form-action 'self'" in page.headers["content-security-policy"]
+
+
+def test_a_stranger_opens_no_session_and_uploads_nothing(portal: TestClient) -> None:
+    """The socket is refused in its handshake; a file is refused too."""
+    with pytest.raises(WebSocketDenialResponse) as refused, portal.websocket_connect("/session"):
+        pass
+    assert refused.value.status_code == 401
+    assert refused.value.json()["error"]["code"] == "login_needed"
+    answer = portal.post("/api/avatars", files={"file": b"x"}, data={"consent": "true"})
+    assert answer.status_code == 401
+
+
+def test_health_and_files_of_the_page_stay_open(portal: TestClient) -> None:
+    """A load balancer has no password, and the login page has a logo."""
+    assert portal.get("/healthz").status_code in (200, 503)
+    assert portal.get("/static/logo.svg").status_code == 200
+
+
+def test_whoever_knows_the_password_is_let_in_and_out_again(opened: Opened) -> None:
+    """By the form; the cookie is for this portal, not for scripts; logging out ends it."""
+    client = opened(password=PASSWORD)
+    assert client.get("/api/me").status_code == 401
+    answer = client.post("/login", data={"password": PASSWORD, "next": "/stage?view=stage"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/stage?view=stage")
+    cookie = answer.headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=Lax", "Secure", "Path=/"))
+    assert client.get("/api/me").json() == {"name": "", "role": "ADMIN"}
+    assert client.get("/login").headers["location"] == "/"
+    assert client.post("/logout").status_code == 303
+    assert client.get("/api/me").status_code == 401
+
+
+@pytest.mark.parametrize("wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", ""])
+def test_a_login_leads_to_no_other_website(opened: Opened, wanted: str) -> None:
+    """What the form says about where to go next may have been written by anybody."""
+    answer = opened(password=PASSWORD).post("/login", data={"password": PASSWORD, "next": wanted})
+    assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize(("language", "words"), [("zh-CN,zh;q=0.9", "用户名或密码不正确"), ("de", "password is wrong")])
+def test_a_wrong_password_is_told_in_the_viewers_language(
+    opened: Opened, users: UsersFile, language: str, words: str
+) -> None:
+    """On the login page, whether the name exists or not; where it came from is kept."""
+    client = opened()
+    for name in ("ada", "nobody"):
+        fields = {"name": name, "password": "no", "next": '/x?"<b>'}
+        answer = client.post("/login", data=fields, headers={"Accept-Language": language})
+        assert answer.status_code == 401 and words in answer.text
+        assert "/x?&quot;&lt;b&gt;" in answer.text and "<b>" not in answer.text
+
+
+def test_passwords_cannot_be_tried_without_end(opened: Opened, users: UsersFile, clock: ManualClock) -> None:
+    """After some from one address, not even the right one is looked at, until time has passed."""
+    client = opened(password=PASSWORD)
+    assert {log_in(client, "wrong") for _ in range(TRIES_BURST)} == {401}
+    assert log_in(client) == 429
+    assert client.get("/api/me", auth=("ada", "ada")).status_code == 429
+    asyncio.run(clock.advance(60.0))
+    assert log_in(client) == 303
+
+
+def test_a_form_that_is_no_login_is_refused(opened: Opened) -> None:
+    """Nobody's password has thousands of letters."""
+    client = opened(password=PASSWORD)
+    answer = client.post("/login", data={"password": "x" * LONGEST_FORM_BYTES})
+    assert answer.status_code == 401 and answer.json()["error"]["code"] == "wrong_password"
+
+
+def test_a_changed_password_ends_every_login(opened: Opened, users: UsersFile) -> None:
+    """The shared one at the next start, somebody's own at once. Who is removed is out at once, too."""
+    client = opened(password=PASSWORD)
+    log_in(client)
+    again = opened(password="another")
+    again.cookies = client.cookies
+    assert again.get("/api/me").status_code == 401
+    assert log_in(again, "max", name="max") == 303
+    assert again.get("/api/me").json() == {"name": "max", "role": "MAKER"}
+    users.set("max", "other", Role.VIEWER)
+    assert again.get("/api/me").status_code == 401
+    assert log_in(again, "other", name="max") == 303
+    assert again.get("/api/me").json()["role"] == "VIEWER"
+    users.remove("max")
+    assert again.get("/api/me").status_code == 401
+
+
+def test_a_restart_logs_nobody_out(opened: Opened) -> None:
+    """The key that cookies are signed with is kept, for the owner of the data folder alone."""
+    client, again = opened(password=PASSWORD), opened(password=PASSWORD)
+    log_in(client)
+    again.cookies = client.cookies
+    assert again.get("/api/me").status_code == 200
+
+
+@pytest.mark.parametrize("cookie", ["", "x.y.z", jwt.encode({"name": "ada", "exp": 2**40}, "0" * 32, "HS256")])
+def test_a_forged_cookie_is_nobodys(opened: Opened, users: UsersFile, cookie: str) -> None:
+    """Also one that says `alg: none`."""
+    client = opened(token_secret=PRODUCT)
+    for value in (cookie, jwt.encode({"name": "ada", "exp": 2**40}, None, "none")):
+        client.cookies.set(COOKIE, value)
+        assert client.get("/api/me").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("GET", "/api/avatars", Role.VIEWER),
+        ("POST", "/offer", Role.VIEWER),
+        ("POST", "/human", Role.VIEWER),
+        ("POST", "/api/sessions", Role.VIEWER),
+        ("POST", "/api/sessionsx", Role.MAKER),
+        ("POST", "/api/avatars", Role.MAKER),
+        ("DELETE", "/api/avatars/x", Role.MAKER),
+        ("PATCH", "/api/avatars/x", Role.MAKER),
+        ("POST", "/api/clips", Role.MAKER),
+        ("DELETE", "/api/jobs/x", Role.MAKER),
+        ("POST", "/something/new", Role.MAKER),
+        ("GET", "/metrics", Role.ADMIN),
+        ("GET", "/api/admin/sessions", Role.ADMIN),
+    ],
+)
+def test_each_role_may_do_what_those_before_it_may(
+    opened: Opened, users: UsersFile, method: str, path: str, role: Role
+) -> None:
+    """Viewers talk, makers change, admins see everybody. What is new and changes something is for makers."""
+    client = opened()
+    for name, has in (("vera", Role.VIEWER), ("max", Role.MAKER), ("ada", Role.ADMIN)):
+        answer = client.request(method, path, auth=(name, name))
+        assert answer.status_code == (200 if has >= role else 403), name
+        if has < role:
+            assert answer.json()["error"]["code"] == "not_allowed"
+
+
+def test_a_program_sends_its_password_with_each_request(opened: Opened, users: UsersFile, clock: ManualClock) -> None:
+    """Basic, as curl -u does. It is not slowed down, and a password that has changed is noticed in minutes."""
+    client = opened()
+    assert {client.get("/api/me", auth=("max", "max")).status_code for _ in range(2 * TRIES_BURST)} == {200}
+    with client.websocket_connect("/session", headers={"Authorization": "Basic bWF4Om1heA=="}) as socket:
+        assert socket.receive_json() == {"name": "max"}
+    assert client.get("/api/me", headers={"Authorization": "Basic ###"}).status_code == 401
+    users.set("max", "other", Role.MAKER)
+    asyncio.run(clock.advance(400.0))
+    assert client.get("/api/me", auth=("max", "max")).status_code == 401
+
+
+def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
+    """In the header, or in the address of a page, where it becomes a cookie that a frame keeps."""
+    client = opened(token_secret=PRODUCT)
+    bearer = {"Authorization": f"Bearer {token(role='maker')}"}
+    assert client.get("/api/me", headers=bearer).json() == {"name": "eve", "role": "MAKER"}
+    answer = client.get(f"/stage?view=stage&token={token()}&bg=", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/stage?view=stage&bg=")
+    assert "SameSite=None; Partitioned; Secure" in answer.headers["set-cookie"]
+    assert client.get("/api/me").json() == {"name": "eve", "role": "VIEWER"}
+    with client.websocket_connect(f"/session?token={token(sub='adam')}") as socket:
+        assert socket.receive_json() == {"name": "adam"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        token("another secret of thirty-two bytes or more"),
+        token(exp=time.time() - 60),
+        token(role="emperor"),
+        jwt.encode({"sub": "eve"}, PRODUCT, "HS256"),
+        jwt.encode({"exp": time.time() + 60}, PRODUCT, "HS256"),
+        jwt.encode({"sub": "eve", "exp": time.time() + 60, "role": "admin"}, None, "none"),
+        "nonsense",
+    ],
+)
+def test_a_token_that_is_not_valid_is_refused(opened: Opened, bad: str) -> None:
+    """Signed by somebody else, too old, for ever, of nobody, of no role, or not signed at all."""
+    client = opened(token_secret=PRODUCT)
+    answer = client.get("/api/me", headers={"Authorization": f"Bearer {bad}"})
+    assert answer.status_code == 401 and answer.json()["error"]["code"] == "wrong_password"
+
+
+def test_tokens_are_not_taken_where_none_are_set_up(opened: Opened) -> None:
+    """Whatever signed them, there is nothing here to check them with."""
+    client, forged = opened(password=PASSWORD), token("0" * 32)
+    assert client.get("/api/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
+    assert client.get(f"/api/me?token={forged}").status_code == 401
+
+
+def test_a_session_is_driven_with_its_own_token(opened: Opened, users: UsersFile) -> None:
+    """Who opens one has to log in. What drives it is the secret that came back, and the address checks that itself."""
+    client, session = opened(), {"Authorization": "Bearer of-the-session"}
+    assert client.post("/api/sessions").status_code == 401
+    assert client.post("/api/sessions", auth=("vera", "vera")).status_code == 200
+    assert client.post("/api/sessions/x/say", headers=session).status_code == 200
+    assert client.post("/api/sessions/../avatars", headers=session).status_code == 401
+
+
+def test_a_proxys_word_counts_from_that_proxy_only(opened: Opened, users: UsersFile) -> None:
+    """Whoever comes by another way could write the header too. A known name has its own role."""
+    told = {"login_header": "X-Forwarded-User", "login_header_role": "viewer"}
+    header = {"X-Forwarded-User": "olga"}
+    assert opened(proxied=True, **told).get("/api/me", headers=header).json() == {"name": "olga", "role": "VIEWER"}
+    assert opened(proxied=True, **told).get("/api/me", headers={"X-Forwarded-User": "ada"}).json()["role"] == "ADMIN"
+    assert opened(proxied=False, **told).get("/api/me", headers=header).status_code == 401
+    assert opened(proxied=True, **told).get("/api/me").status_code == 401
+
+
+def test_the_file_of_users_keeps_no_password_and_only_its_owner_reads_it(tmp_path: Path, users: UsersFile) -> None:
+    """Two people with one password have nothing in common in it."""
+    users.set("twin", "max", Role.MAKER)
+    path = tmp_path / "users.json"
+    kept = json.loads(path.read_text())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert kept["max"]["password"] != kept["twin"]["password"] and "max" not in kept["max"]["password"]
+    with pytest.raises(UsersError, match="Nobody is called"):
+        users.remove("nobody")
+    with pytest.raises(UsersError, match="cannot be a name"):
+        users.set("a:b", "x", Role.VIEWER)
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"a": {}}', '{"a": {"password": "x", "role": "king"}}'])
+def test_a_file_of_users_that_cannot_be_used_keeps_everybody_out(tmp_path: Path, opened: Opened, text: str) -> None:
+    """The portal does not start with it, rather than start without a login."""
+    (tmp_path / "users.json").write_text(text)
+    assert settings_with(tmp_path, {}).needs_login
+    with pytest.raises(UsersError, match="cannot be used"):
+        opened()
+
+
+def test_a_short_secret_for_tokens_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """HS256 needs 32 bytes; the error says how to make them."""
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+    with pytest.raises(SettingsError, match="32 bytes"):
+        load_settings({"token_secret": "short"})
