@@ -3,8 +3,8 @@
 A browser takes longer to start than most tests take, so there is one Chromium for all. Loading the page with an empty
 cache takes longer than many tests, too, so a visit gets a context that has been used before. It keeps the cache of its
 earlier visits, and nothing else: pages, storage and permissions end with each visit. Tests of how the page loads, or of
-a touch screen, have a context of their own (plain_page, touch). What belongs to the browser itself (flags, Firefox's
-preferences) gets a browser of its own.
+a touch screen, have a context of their own (plain_page, touch). What belongs to the browser itself (flags, preferences
+of Firefox) gets a browser of its own. There is one Firefox for all tests without such preferences.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from tests.benchmarks.portal_process import PortalProcess, running_portal
 SIZE = 256
 SCREEN: ViewportSize = {"width": 1280, "height": 800}
 CLOSED_WITHIN_S = 20.0
+HEARS_UNASKED = {"media.navigator.permission.disabled": True}
+"""Firefox gives a page the microphone without asking anybody."""
 SPEAKER_WITHIN_S = 20.0
 MOUTH = "mouth"
 STARTS_ITSELF = """
@@ -324,13 +326,24 @@ async def running_firefox(
                     await browser.close()
 
 
+@browser_fixture("session")
+async def one_firefox(firefox: Path, speaker: dict[str, str]) -> AsyncIterator[Browser]:
+    """The one of all tests that need no other preferences."""
+    async with running_firefox(firefox, speaker, HEARS_UNASKED) as browser:
+        yield browser
+
+
 @browser_fixture()
-async def firefox_visit(firefox: Path, speaker: dict[str, str], portal: PortalProcess) -> AsyncIterator[Visitor]:
-    """As visit(), in a Firefox of its own: await firefox_visit("?lang=zh", preferences={"a.preference": 5})."""
+async def firefox_visit(
+    firefox: Path, speaker: dict[str, str], one_firefox: Browser, portal: PortalProcess
+) -> AsyncIterator[Visitor]:
+    """As visit(), in Firefox. With preferences in one of its own: firefox_visit(preferences={"a.preference": 5})."""
     async with AsyncExitStack() as stack:
 
         async def open_page(query: str = "", preferences: Mapping[str, Any] | None = None, before: str = "") -> Visit:
-            browser = await stack.enter_async_context(running_firefox(firefox, speaker, preferences or {}))
+            browser = one_firefox
+            if preferences:
+                browser = await stack.enter_async_context(running_firefox(firefox, speaker, preferences))
             page = await watched_page(browser, viewport=SCREEN, locale="en-US")
             await stack.enter_async_context(_closing(page))
             return await stack.enter_async_context(_visit(page, portal, query, before))

@@ -220,7 +220,7 @@ async def test_firefox_hears_a_spoken_question(
     firefox_visit: Visitor, speaker: dict[str, str], question: Path, query: str
 ) -> None:
     """From a real sound device (PulseAudio's): it is shown as the viewer's question, and answered."""
-    page = await firefox_visit(query, preferences={"media.navigator.permission.disabled": True})
+    page = await firefox_visit(query)
     await page.start()
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().ears.state === 'listening'", within_s=90)
