@@ -335,6 +335,22 @@ def test_room_for_torch_is_looked_for(own, run, monkeypatch, capsys, free_gb, cu
     assert (launch.CPU_INDEX in capsys.readouterr().out) is cuda
 
 
+@pytest.mark.parametrize(("arguments", "compiled"), [(["test", "quick"], False), (["bench"], True), ([], True)])
+def test_only_for_tests_modules_are_left_to_be_compiled_when_they_are_imported(
+    own, run, monkeypatch, arguments, compiled
+):
+    """Whoever tests wants to begin; a first start, and a figure of the benchmarks, should not have to compile."""
+    monkeypatch.setattr(launch, "ROOT", own.root)
+    monkeypatch.setattr(launch.sys, "prefix", str(own.path))
+    monkeypatch.setattr(launch, "run_process", run)
+    monkeypatch.setattr(launch, "lists_for", lambda *_given: (CORE,))
+    # What is missing after pip ends the launcher: nothing else is of interest here.
+    monkeypatch.setattr(launch, "unmet", lambda lists, *_rest: ["gradio==6.31.0"] if lists else [])
+    assert launch.main(arguments) == 1
+    installs = [command for command in run.commands if command[1:4] == ["-m", "pip", "install"]]
+    assert installs and all(("--no-compile" not in command) is compiled for command in installs)
+
+
 def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, monkeypatch):
     """Both have their files in the same folder, so the old one is uninstalled first."""
     monkeypatch.setattr(launch, "run_process", run)
