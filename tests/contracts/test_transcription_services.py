@@ -143,8 +143,8 @@ async def test_half_an_answer_is_an_error(recognizer: OpenAITranscription, servi
 async def test_silence_of_the_service_is_an_error(service: FakeVoiceService) -> None:
     """After the set time without a byte, twice."""
     service.after = "hang"
-    recognizer = OpenAITranscription(service.base_url, timeout_s=0.2, clock=EagerClock())
-    with pytest.raises(RecognitionError, match=r"no answer for 0\.2 seconds"):
+    recognizer = OpenAITranscription(service.base_url, timeout_s=1.0, clock=EagerClock())
+    with pytest.raises(RecognitionError, match="no answer for 1 seconds"):
         await recognizer.transcribe(speech(1), "en")
     assert len(service.requests) == 2
     await recognizer.aclose()
