@@ -176,17 +176,25 @@ class _Texture:
 class MouthInterior:
     """Teeth, tongue and cavity of one avatar."""
 
-    def __init__(self, palette: MouthPalette, seam: Array, px_per_iod: float) -> None:
-        """`seam` (11, 2) is the line of the closed lips in the chart; textures are made for px_per_iod."""
+    def __init__(self, palette: MouthPalette, seam: Array, px_per_iod: float, softness_px: float) -> None:
+        """`seam` (11, 2) is the line of the closed lips in the chart; textures are made for px_per_iod.
+
+        `softness_px` is that of teeth and tongue, a Gaussian's sigma; the edges of the lips are as soft as the palette
+        says.
+        """
         self._palette = palette
         self._anchor = seam[len(seam) // 2]
         across = seam[-1] - seam[0]
         self._roll = float(np.arctan2(across[1], across[0]))
         self._half_width = 0.5 * float(np.linalg.norm(across))
         density = float(np.clip(px_per_iod, 60, 420))
-        self._upper = _paint_teeth(palette, _UPPER_TEETH, _UPPER_EDGE_RISE, _UPPER_HEIGHT, density, hanging=True)
-        self._lower = _paint_teeth(palette, _LOWER_TEETH, _LOWER_EDGE_RISE, _LOWER_HEIGHT, density, hanging=False)
-        self._tongue = _paint_tongue(palette, density)
+        self._upper = _paint_teeth(
+            palette, _UPPER_TEETH, _UPPER_EDGE_RISE, _UPPER_HEIGHT, density, softness_px, hanging=True
+        )
+        self._lower = _paint_teeth(
+            palette, _LOWER_TEETH, _LOWER_EDGE_RISE, _LOWER_HEIGHT, density, softness_px, hanging=False
+        )
+        self._tongue = _paint_tongue(palette, density, softness_px)
 
     def paint(
         self,
@@ -359,12 +367,13 @@ def _paint_teeth(
     rises: tuple[float, ...],
     tooth_height: float,
     density: float,
+    softness_px: float,
     *,
     hanging: bool,
 ) -> _Texture:
     """One row of teeth with its gum; their biting edge in the middle is at 0. `hanging`: the upper row."""
     half = sum(widths)
-    margin = 0.012 + 3 * palette.softness_px / density
+    margin = 0.012 + 3 * softness_px / density
     top, bottom = (-tooth_height - 0.05, margin) if hanging else (-margin, tooth_height + 0.03)
     x, y, from_chart = _canvas(half + margin, top, bottom, density)
     inward = -y if hanging else y  # from the biting edge towards the gum
@@ -395,10 +404,10 @@ def _paint_teeth(
     colour = enamel + (gum - enamel) * in_gum
     ends = smoothstep(half - away, 0.0, 0.09)
     foot = 1.0 if hanging else smoothstep(tooth_height + 0.025 - inward, 0.0, 0.02)
-    return _texture(colour, enamel_alpha * ends * foot, from_chart, palette.softness_px)
+    return _texture(colour, enamel_alpha * ends * foot, from_chart, softness_px)
 
 
-def _paint_tongue(palette: MouthPalette, density: float) -> _Texture:
+def _paint_tongue(palette: MouthPalette, density: float, softness_px: float) -> _Texture:
     """A tongue seen from the front; the top of its tip is at 0. It is wet: two soft glints lie on it."""
     half, depth = 0.25, 0.20
     x, y, from_chart = _canvas(half + 0.02, -0.03, depth, density)
@@ -412,4 +421,4 @@ def _paint_tongue(palette: MouthPalette, density: float) -> _Texture:
     glint = 0.22 * np.exp(-(((np.abs(x) - 0.055) / 0.028) ** 2) - ((inside - 0.042) / 0.012) ** 2)
     colour = palette.tongue * (light * groove * sides)[..., None]
     colour = colour + (palette.enamel - colour) * glint[..., None]
-    return _texture(colour, alpha, from_chart, palette.softness_px)
+    return _texture(colour, alpha, from_chart, softness_px)

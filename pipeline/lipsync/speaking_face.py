@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.geometry import (
+    LIPS,
     LOWER_LIP_INNER,
     NOSE_BASE,
     SKULL,
@@ -22,6 +23,7 @@ from avatars.geometry import (
     canonical_points,
     fit_affine_camera,
 )
+from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening, MouthPalette
 from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
 from pipeline.lipsync.warp import ChartGrid, MouthWarp
@@ -46,6 +48,16 @@ _REST = 1 / 256
 "activity below which a mouth is at rest: the photo's own pixels"
 _FADE = 0.12
 "activity up to which a picture is mixed with the photo"
+_OPEN_MOUTHS = tuple(MOUTH_SHAPES[VISEMES.index(viseme)] for viseme in ("E", "ih", "SS", "aa"))
+"mouths that show what is between the lips, by which its sharpness is judged"
+_MOST_DETAIL = 1.1
+"the detail between the lips, as part of that of the face, above which the interior is made softer"
+_RIM_PX = 7
+"the outline of a face counts as background within half of this"
+_SOFTER, _LEAST_SOFTNESS_PX = 1.06, 0.5
+"the least step to a softer interior, and where it starts"
+_MOST_SOFTNESS_IOD = 0.03
+"teeth that are softer than this are a white haze"
 _KEPT_BYTES = 32 << 20
 "budget of an avatar for decoded mouth regions; the 330 frames of a still of 512x512 need 30 MB"
 
@@ -101,14 +113,15 @@ class SpeakingFace:
         self._lips = in_box[:, [*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]]].astype(np.float32)
 
         seam = chart[_UPPER]
-        self._palette = MouthPalette.in_light_of(bundle.frame(0), landmarks[0])
-        self._keeps_teeth = steady_smile and self._shows_teeth(bundle.frame(0), landmarks[0])
-        self._interior = MouthInterior(self._palette, seam, float(self._scales.max()))
+        frame = bundle.frame(0)
+        self._palette = MouthPalette.in_light_of(frame, landmarks[0])
+        self._keeps_teeth = steady_smile and self._shows_teeth(frame, landmarks[0])
         self._window = _window(self._width, self._height)
         y, x = np.mgrid[: self._height, : self._width].astype(np.float32)
         self._columns, self._rows = np.ascontiguousarray(x), np.ascontiguousarray(y)
         self._kept: dict[int, _Region] = {}
         self._kept_bytes = 0
+        self._interior = self._in_keeping_with(_detail_around(frame, landmarks[0]), seam)
 
     @property
     def nbytes(self) -> int:
@@ -135,7 +148,18 @@ class SpeakingFace:
         region = self._region(frame_index)
         if activity < _REST:
             return region.pixels.copy()
-        activity = min(1.0, float(activity))
+        patch, _opening = self._speaking(region, self._interior, frame_index, parameters, min(1.0, float(activity)))
+        return patch
+
+    def _speaking(
+        self,
+        region: _Region,
+        interior: MouthInterior,
+        frame_index: int,
+        parameters: npt.NDArray[np.floating],
+        activity: float,
+    ) -> tuple[Image, MouthOpening]:
+        """The region, speaking, and where its lips are parted."""
         source, camera = self._sources[frame_index], self._cameras[frame_index]
         spoken = self._shape.pose(parameters) @ camera[:, :3].T + camera[:, 3]
         target = source + activity * (spoken - source)
@@ -148,10 +172,30 @@ class SpeakingFace:
         patch = cv2.remap(region.pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
             np.uint8, copy=False
         )
-        self._fill(patch, region, opening, parameters, activity, float(self._openness[frame_index]))
+        self._fill(patch, region, interior, opening, parameters, activity, float(self._openness[frame_index]))
         if activity < _FADE:  # lips have hardly moved: what was painted and sharpness come and go unseen
             cv2.addWeighted(patch, activity / _FADE, region.pixels, 1 - activity / _FADE, 0, dst=patch)
-        return patch
+        return patch, opening
+
+    def _in_keeping_with(self, face_detail: float, seam: Array) -> MouthInterior:
+        """A painted interior that is no sharper than the face around it, as far as softness can make it so.
+
+        How soft the picture's edges are does not tell that alone: smooth skin, as in drawings, has sharp edges and
+        little detail, and teeth as sharp as those edges catch the eye. Beside a person's own teeth, nothing does.
+        """
+        scale, softness_px = float(self._scales.max()), self._palette.softness_px
+        while True:
+            interior = MouthInterior(self._palette, seam, scale, softness_px)
+            if self._keeps_teeth:
+                return interior
+            mouths = (self._speaking(self._region(0), interior, 0, mouth, 1.0) for mouth in _OPEN_MOUTHS)
+            detail = np.mean([_detail(patch, _between_lips(opening, patch)) for patch, opening in mouths])
+            too_much = float(detail) / max(_MOST_DETAIL * face_detail, 1e-3)
+            if too_much <= 1 or softness_px >= _MOST_SOFTNESS_IOD * scale:
+                return interior
+            # Detail was seen to fall about as fast as softness grows.
+            softer_px = max(softness_px, _LEAST_SOFTNESS_PX) * max(_SOFTER, too_much)
+            softness_px = min(softer_px, _MOST_SOFTNESS_IOD * scale)
 
     def _translations(self) -> Array:
         return np.asarray(self._cameras[:, None, :, 3])
@@ -216,6 +260,7 @@ class SpeakingFace:
         self,
         patch: Image,
         region: _Region,
+        interior: MouthInterior,
         opening: MouthOpening,
         parameters: npt.NDArray[np.floating],
         activity: float,
@@ -224,7 +269,7 @@ class SpeakingFace:
         """Draw what shows between the lips, or the line where they meet."""
         if opening.gap_px > 0.5:
             own_teeth = None if region.own_teeth is None else (region.pixels, region.own_teeth)
-            self._interior.paint(patch, opening, parameters, own_teeth)
+            interior.paint(patch, opening, parameters, own_teeth)
         meeting = source_open * activity * (1 - float(smoothstep(opening.gap_px, 0.3, 1.6)))
         if meeting > 0.01:
             _draw_lip_line(patch, opening, self._palette.cavity, 0.55 * meeting)
@@ -263,6 +308,29 @@ class SpeakingFace:
         inner = cv2.erode(mask, np.ones((2 * int(np.ceil(margin)) + 1, 2 * int(np.ceil(2 * margin)) + 1), np.uint8))
         soft = max(0.8, 0.012 * float(self._scales[frame_index]))
         return cv2.GaussianBlur(inner, (0, 0), soft).astype(np.float32) * np.float32(1 / 255)
+
+
+def _detail(picture: Image, where: npt.NDArray[np.bool_]) -> float:
+    """How strong the strongest edges are in a part of a picture: 90th percentile of the Laplacian; 0 of no part."""
+    edges = np.abs(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F))
+    return float(np.percentile(edges[where], 90)) if where.any() else 0.0
+
+
+def _detail_around(frame: Image, landmarks: Array) -> float:
+    """The detail of a face without its mouth and its outline."""
+    face, lips = np.zeros(frame.shape[:2], np.uint8), np.zeros(frame.shape[:2], np.uint8)
+    for mask, points in ((face, landmarks[:468, :2]), (lips, landmarks[list(LIPS), :2])):
+        cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.float32)).round().astype(np.int32), 1)
+    margin = np.ones((_RIM_PX, _RIM_PX), np.uint8)
+    return _detail(frame, (cv2.erode(face, margin) > 0) & (cv2.dilate(lips, margin) == 0))
+
+
+def _between_lips(opening: MouthOpening, patch: Image) -> npt.NDArray[np.bool_]:
+    """The opening without a rim of a pixel."""
+    mask = np.zeros(patch.shape[:2], np.uint8)
+    ring = np.concatenate([opening.upper, opening.lower[::-1]])
+    cv2.fillPoly(mask, [ring.round().astype(np.int32)], 1)
+    return np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0)
 
 
 def _apply(matrix: Array, points: Array) -> Array:

@@ -42,7 +42,7 @@ class VisemeLipSync:
         """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> SpeakingFace | PersonalFace:
-        """Takes 0.1 to 0.4 s of CPU, for a still as for a clip of 700 frames."""
+        """Takes 0.1 to 0.6 s of CPU, for a still as for a clip of 700 frames."""
         return PersonalFace(bundle) if has_real_mouths(bundle) else SpeakingFace(bundle)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:

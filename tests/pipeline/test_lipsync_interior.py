@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from portraits import portrait
 
-from avatars.geometry import LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings
+from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.geometry import LIPS, LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings
 from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_interior import MouthPalette
 from pipeline.lipsync.speaking_face import SpeakingFace
-from tests.benchmarks.still_sheets import still_avatar
+from tests.benchmarks.still_sheets import measure_mouth, still_avatar
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -89,3 +90,34 @@ def test_only_teeth_are_kept_as_own_teeth(tmp_path):
         original = source[y - 1 : y + 2, x - 3 : x + 4].astype(int)
         kept[name] = np.abs(patch[middle] - original).mean()
     assert kept["teeth"] < 0.5 * kept["tongue"]
+
+
+@pytest.mark.parametrize("name", ["woman", "man"])
+def test_painted_teeth_are_no_sharper_than_smooth_skin_around_them(tmp_path, name):
+    """In drawings, whose faces have little detail, the detail between the lips is 0.7 to 1.2 of that of the face."""
+    face = SpeakingFace(still_avatar(tmp_path / name, *portrait(name, 512)))
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        assert 0.7 <= measure_mouth(face, analyzer).sharpness <= 1.2
+
+
+def test_a_face_full_of_detail_has_sharp_teeth(tmp_path):
+    """Teeth are made softer only where the face is smooth: in the same face with grain they stay sharper."""
+    picture, landmarks = portrait("man", 512)
+    grain = np.random.default_rng(5).normal(0, 12, (512, 512, 1))
+    outside = cv2.fillPoly(np.ones((512, 512, 1)), [mouth_hull(landmarks)], 0)
+    grainy = np.clip(picture + grain * outside, 0, 255).astype(np.uint8)
+    details = {}
+    for name, source in (("smooth", picture), ("grainy", grainy)):
+        face = SpeakingFace(still_avatar(tmp_path / name, source, landmarks))
+        patch = face.draw(0, MOUTH_SHAPES[VISEMES.index("E")], 1.0)
+        x, y = (landmarks[13, :2] - face.bundle.boxes[0, :2]).astype(int)
+        mouth = (patch[y + 2 : y + 12, x - 15 : x + 15] @ LUMA).astype(np.float32)
+        details[name] = np.percentile(np.abs(cv2.Laplacian(mouth, cv2.CV_32F)), 90)
+    assert details["grainy"] > 1.3 * details["smooth"]
+
+
+def mouth_hull(landmarks):
+    """The lips with some skin around them."""
+    lips = landmarks[list(LIPS), :2]
+    around = lips.mean(axis=0) + 2 * (lips - lips.mean(axis=0))
+    return cv2.convexHull(around.astype(np.float32)).round().astype(np.int32)
