@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from avatars.errors import AvatarError
 from pipeline.channel import Channel
 from pipeline.child_process import end_child, start_child
 from pipeline.clip_label import ClipLabel
@@ -129,6 +130,8 @@ class Push:
                 await self._in_thread(_complete, process)
         except TimeoutError:
             self.trouble = "the server takes nothing"
+        except AvatarError as error:
+            self.trouble = error.message
         except OSError:  # the process has ended, and says why
             self.trouble = _words(await self._in_thread(_last_words, process))
         finally:

@@ -289,7 +289,7 @@ class Session:
             self.playout.outputs = (*self._without(previous), transport)
             if previous is not None:
                 await previous.aclose()
-        self._greet()
+        self.greet()
 
     def detach(self) -> None:
         """Send frames nowhere; the media clock runs on. The transport is closed."""
@@ -422,8 +422,8 @@ class Session:
         parts = (prompt, SYSTEM_PROMPT, TAGS_PROMPT.format(tags=tags) if gestures else None)
         return (Message("system", "\n\n".join(part for part in parts if part)), *self._history.messages())
 
-    def _greet(self) -> None:
-        """Say the greeting, once a session, unless the conversation has begun elsewhere or here."""
+    def greet(self) -> None:
+        """Somebody is there: say the greeting, once a session, unless the conversation has begun elsewhere or here."""
         greeting = (self._context.persona.greeting or "").strip()
         is_new = not self._greeted and not self._history.messages() and not self._ledger.last_turn
         self._greeted = True

@@ -18,7 +18,7 @@ from portal.api.backends import backends_router
 from portal.api.programs import Programs
 from portal.api.recordings import recordings_router
 from portal.api.session_socket import SessionSocket
-from portal.api.sessions import sessions_router
+from portal.api.sessions import sessions_router, watch_router
 from portal.api.transports import BackendTransports
 from portal.api.voice_previews import voice_previews_router
 from portal.backends import BackendCatalogue, default_choice, new_engine
@@ -122,6 +122,7 @@ class Talk:
         return [
             self.socket.router,
             sessions_router(self.programs, self.socket.ice_servers),
+            watch_router(self.programs),
             recordings_router(self.recordings),
             backends_router(self.backends),
             voice_previews_router(self.previews),

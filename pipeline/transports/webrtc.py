@@ -36,13 +36,11 @@ from pipeline.transports.aiortc_adapter import (
     report_capture_time,
     take_packets,
 )
-from pipeline.transports.bitrate import BitrateLimit
 from pipeline.transports.candidates import CandidateFilter
-from pipeline.transports.encoders import OpusEncoder, video_encoder
+from pipeline.transports.frame_coding import FrameCoding, PictureStream
 from pipeline.transports.ice import IceServer
 from pipeline.transports.incoming_opus import OpusMicrophone
 from pipeline.transports.loops import LoopCache
-from pipeline.transports.pictures import PictureEncoder
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
 from pipeline.transports.tracks import PacketTrack
 from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, MediaFrame
@@ -68,11 +66,12 @@ class WebRtcTransport:
     """One viewer's peer connection. Make it, `answer()` the viewer's offer, then `send()` frames.
 
     ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address);
-    executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; codecs: in order of
-    preference, the first that the offer has is used; local: viewers are on this machine, so that its loopback addresses
-    are among those that packets may be sent to; hear: takes what the viewer's microphone hears, (n,) float32 at
-    LISTEN_RATE_HZ, if the offer has sound to send (None: it is not wanted). `connected` is set once media flows,
-    `closed` at the end: by aclose(), a viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S.
+    executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; coding: shared with
+    other viewers of the session, and closed by somebody else (None: its own); codecs: in order of preference, the first
+    that the offer has is used; local: viewers are on this machine, so that its loopback addresses are among those that
+    packets may be sent to; hear: takes what the viewer's microphone hears, (n,) float32 at LISTEN_RATE_HZ, if the offer
+    has sound to send (None: it is not wanted). `connected` is set once media flows, `closed` at the end: by aclose(), a
+    viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S.
     Before `connected` frames are not kept.
     """
 
@@ -85,15 +84,15 @@ class WebRtcTransport:
         ice_servers: Sequence[IceServer] = (),
         *,
         bitrate_bps: int | None = None,
+        coding: FrameCoding | None = None,
         codecs: Sequence[str] = ("H264", "VP8"),
         local: bool = False,
         hear: Callable[[FloatArray], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._loops = loops
-        self._executor = executor
+        self._is_alone = coding is None
+        self._coding = coding or FrameCoding(loops, executor, bitrate_bps)
         self._ice_servers = tuple(ice_servers)
-        self._bitrate_bps = bitrate_bps
         self._codecs = tuple(codecs)
         self._clock = clock or SystemClock()
         self._microphone = OpusMicrophone(hear, self._clock) if hear is not None else None
@@ -103,12 +102,11 @@ class WebRtcTransport:
         self._peer: RTCPeerConnection | None = None
         self._video = PacketTrack("video", _VIDEO_CLOCK_HZ, QUEUE_PICTURES)
         self._audio = PacketTrack("audio", PLAYOUT_RATE_HZ, _AUDIO_QUEUE_FRAMES)
-        self._opus: OpusEncoder | None = OpusEncoder()
         self._tasks: list[asyncio.Task[None]] = []
         self._closer: asyncio.Task[None] | None = None
         self._candidates = CandidateFilter(local=local)
 
-        self._encoder: PictureEncoder | None = None
+        self._pictures: PictureStream | None = None
         self._waiting: Channel[tuple[MediaFrame, int]] = Channel(QUEUE_PICTURES)
 
         self._frames_sent = self._pictures_sent = self._bytes_sent = 0
@@ -155,10 +153,9 @@ class WebRtcTransport:
             take_packets(audio.receiver, self._microphone.take)
 
         await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
-        limit = BitrateLimit()
-        live = video_encoder(negotiated_codec(video), self._bitrate_bps)
-        encoder = self._encoder = PictureEncoder(self._loops, self._executor, live, limit)
-        observe_feedback(video.sender, encoder.want_key_frame, limit.on_remb)
+        pictures = self._pictures = self._coding.pictures(negotiated_codec(video))
+        on_remb = pictures.limit.on_remb if self._is_alone else _ignore
+        observe_feedback(video.sender, pictures.want_key_frame, on_remb)
         report_capture_time(video.sender, self._video.captured_ntp)
         report_capture_time(audio.sender, self._audio.captured_ntp)
         for transceiver in (video, audio):
@@ -168,7 +165,7 @@ class WebRtcTransport:
             raise BadSignalling("The connection was closed while it was being made.", "Open a new one.")
         self._tasks = [
             asyncio.create_task(self._reap(), name="webrtc reaper"),
-            asyncio.create_task(self._send_pictures(encoder), name="webrtc pictures"),
+            asyncio.create_task(self._send_pictures(pictures), name="webrtc pictures"),
         ]
         sdp: str = peer.localDescription.sdp
         return sdp
@@ -210,23 +207,27 @@ class WebRtcTransport:
 
     def send(self, frame: MediaFrame) -> None:
         """Send the frame's sound now and its picture when it is encoded. Ignored unless connected."""
-        if self._opus is None or not self.connected.is_set() or self.closed.is_set():
+        if not self.connected.is_set() or self.closed.is_set():
             return
-        sound = self._opus.encode(frame.audio)
+        sound = self._coding.sound(frame)
         captured_ntp = ntp_time()
         self._audio_dropped += self._audio.full
         self._audio.put(sound, frame.number * SAMPLES_PER_PICTURE, captured_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
-        # Not encoded yet, so the decoder never misses one; the newest pictures are the ones worth showing.
-        self._pictures_dropped += len(self._waiting.push((frame, captured_ntp)))
+        # The newest pictures are the ones worth showing. Those that are dropped are not encoded yet, so the decoder
+        # misses none. Where others share the stream, they may be encoded all the same.
+        dropped = len(self._waiting.push((frame, captured_ntp)))
+        self._pictures_dropped += dropped
+        if dropped and not self._is_alone:
+            self._want_key_frame()
 
     def flush(self) -> None:
         """Forget what waits; a picture being encoded still goes out."""
         self._waiting.clear()
         self._audio.clear()
-        if self._video.clear() and self._encoder is not None:
-            self._encoder.want_key_frame()
+        if self._video.clear():
+            self._want_key_frame()
 
     async def aclose(self) -> None:
         """End the connection and everything that belongs to it. Idempotent."""
@@ -247,40 +248,42 @@ class WebRtcTransport:
         if self._peer is not None:
             await self._peer.close()
         # This transport is in cycles with aiortc's objects, and Python's collector may find those minutes later.
-        self._opus = None
         if self._microphone is not None:
             self._microphone.close()
-        if self._encoder is not None:
-            self._encoder.close()
+        if self._is_alone:
+            self._coding.close()
 
     def stats(self) -> TransportStats:
         return TransportStats(
             frames_sent=self._frames_sent,
             pictures_sent=self._pictures_sent,
-            pictures_replayed=self._encoder.replayed if self._encoder else 0,
+            pictures_replayed=self._pictures.encoder.replayed if self._pictures else 0,
             pictures_dropped=self._pictures_dropped,
             audio_dropped=self._audio_dropped,
             bytes_sent=self._bytes_sent,
-            key_frames=self._encoder.key_frames if self._encoder else 0,
+            key_frames=self._pictures.encoder.key_frames if self._pictures else 0,
             connected=self.connected.is_set() and not self.closed.is_set(),
         )
 
-    async def _send_pictures(self, encoder: PictureEncoder) -> None:
+    async def _send_pictures(self, pictures: PictureStream) -> None:
         async for frame, captured_ntp in self._waiting:
-            if self._video.full:  # losing an encoded picture would leave the decoder without its reference
+            data = None
+            if not self._video.full:  # losing an encoded picture would leave the decoder without its reference
+                try:
+                    data = await pictures.encode(frame)
+                except (AvatarError, av.FFmpegError) as error:
+                    logger.warning("A picture cannot be encoded: %s", error)
+            if data is None:
                 self._pictures_dropped += 1
-                encoder.want_key_frame()
-                continue
-            try:
-                data = await encoder.encode(frame.picture)
-            except (AvatarError, av.FFmpegError) as error:
-                logger.warning("A picture cannot be encoded: %s", error)
-                self._pictures_dropped += 1
-                encoder.want_key_frame()
+                pictures.want_key_frame()
                 continue
             self._video.put(data, frame.number * _VIDEO_TICKS, captured_ntp)
             self._pictures_sent += 1
             self._bytes_sent += len(data)
+
+    def _want_key_frame(self) -> None:
+        if self._pictures is not None:
+            self._pictures.want_key_frame()
 
     # -- what aiortc reports
 
@@ -288,6 +291,7 @@ class WebRtcTransport:
         state = self._peer.connectionState if self._peer is not None else "closed"
         logger.debug("A WebRTC viewer is %s.", state)
         if state == "connected":
+            self._want_key_frame()  # others may be in the middle of the stream
             self.connected.set()
         elif state in ("failed", "closed"):
             self._close_soon()
@@ -297,6 +301,10 @@ class WebRtcTransport:
         if not self.connected.is_set():
             logger.info("A WebRTC viewer did not connect within %.0f s.", CONNECT_TIMEOUT_S)
             self._close_soon()
+
+
+def _ignore(_estimate_bps: int) -> None:
+    """See PictureStream.limit."""
 
 
 def _check_offer(offer: SessionDescription) -> None:

@@ -13,7 +13,8 @@ from portal.api.callers import Caller, Callers, first_of
 from portal.api.messages import SessionWish
 from portal.api.seating import Seating
 from portal.api.seats import Seat, UnknownToken
-from portal.errors import PeerNotFound, SessionNotFound
+from portal.api.watchers import Watchers
+from portal.errors import SessionNotFound
 
 __all__ = ["UNATTENDED_S", "Program", "Programs", "TokenRefused"]
 
@@ -31,11 +32,12 @@ class TokenRefused(UnknownToken):
 class Program(Caller):
     """One session of a program. Its id may be known; its token is a secret."""
 
-    def __init__(self, seat: Seat, clock: Clock) -> None:
+    def __init__(self, seat: Seat, watchers: Watchers, clock: Clock) -> None:
         super().__init__(seat.session.id, seat)
         self.token = secrets.token_urlsafe(24)
-        self.peer_id = ""
-        "of the last peer connection, in the address by which it is ended"
+        self.watch_token = secrets.token_urlsafe(24)
+        "for those who may watch the session and nothing else"
+        self.watchers = watchers
         self.push: Push | None = None
         "to a streaming server"
         self._clock = clock
@@ -44,19 +46,6 @@ class Program(Caller):
     def attend(self) -> None:
         """A request for this session came."""
         self._attended_s = self._clock.now_s()
-
-    async def answer(self, offer_sdp: str, local: bool) -> str:
-        """See Seat.answer(). The peer connection gets a new `peer_id`."""
-        answer = await self.seat.answer(offer_sdp, local)
-        self.peer_id = secrets.token_hex(8)
-        return answer
-
-    async def hang_up(self, peer_id: str) -> None:
-        """End the peer connection of that id. Raises PeerNotFound."""
-        if not self.peer_id or peer_id != self.peer_id:
-            raise PeerNotFound("There is no such connection.", "It has ended already, or another took its place.")
-        self.peer_id = ""
-        await self.seat.hang_up()
 
     def start_push(self, push: Push) -> None:
         """Send the session there, from now on; one push takes the place of the one before it. Raises SessionClosed."""
@@ -77,8 +66,12 @@ class Program(Caller):
         while self._clock.now_s() - self._attended_s < UNATTENDED_S:
             await self._clock.sleep_until(self._clock.now_s() + LOOKED_EVERY_S)
             is_pushed = self.push is not None and self.push.state == "live"
-            if is_pushed or self.seat.is_watched or len(self.followers):
+            if is_pushed or len(self.watchers) or len(self.followers):
                 self.attend()
+
+    async def aclose(self) -> None:
+        await self.watchers.aclose()
+        await super().aclose()
 
 
 class Programs:
@@ -103,7 +96,8 @@ class Programs:
 
     async def open(self, wish: SessionWish, address: str) -> Program:
         """A program with a new session. Raises what Seating.new_seat() raises."""
-        program = Program(await self._seating.new_seat(wish, address), self._clock)
+        seat = await self._seating.new_seat(wish, address)
+        program = Program(seat, Watchers(seat.session, self._seating.transports), self._clock)
         self._callers.add(program)
         return program
 
@@ -120,13 +114,20 @@ class Programs:
         program.attend()
         return program
 
-    async def connect(self, program: Program, offer_sdp: str, address: str, *, local: bool) -> str:
-        """Send the session's pictures and sound to whoever made this WebRTC offer, and to nobody else from then on.
+    def find_watched(self, watch_token: str) -> Program:
+        """The program whose session may be watched with this token. Raises SessionNotFound."""
+        for program in self._callers.all():
+            if secrets.compare_digest(program.watch_token.encode(), watch_token.encode()):
+                return program
+        raise SessionNotFound("There is nothing to watch here.", "The session has ended; ask for another link.")
 
-        Returns the SDP answer. Raises TooOften, BadSignalling.
+    async def watch(self, program: Program, offer_sdp: str, address: str, *, local: bool) -> tuple[str, str]:
+        """Send the session's pictures and sound to one more watcher. Returns the connection's id, and the SDP answer.
+
+        Raises TooOften, and what Watchers.join() raises.
         """
-        self._seating.allowances.charge_offer(program.id, address)
-        return await program.answer(offer_sdp, local)
+        self._seating.allowances.charge_offer(f"{program.id} {address}", address)
+        return await program.watchers.join(offer_sdp, local=local)
 
     def push(self, program: Program, address: str) -> Push:
         """Send the session's pictures and sound to a streaming server as well. Raises BadRequest, SessionClosed."""

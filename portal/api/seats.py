@@ -56,6 +56,7 @@ class LiveSession(Protocol):
     def hear(self, samples: FloatArray) -> None: ...
     async def attach(self, transport: Transport) -> None: ...
     def detach(self) -> None: ...
+    def greet(self) -> None: ...
     def add_output(self, output: Output) -> None: ...
     def remove_output(self, output: Output) -> None: ...
     def stats(self) -> dict[str, Any]: ...
@@ -116,18 +117,6 @@ class Seat:
         self._peer = peer
         self._following = asyncio.create_task(self._follow(peer), name=f"peer-{self.session.id}")
         return answer
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether frames are on their way to somebody, or a peer is connecting."""
-        return self._transport is not None or (self._following is not None and not self._following.done())
-
-    async def hang_up(self) -> None:
-        """Close the peer, if there is one. The session goes on."""
-        peer = self._peer
-        await self._forget_peer()
-        if peer is not None and peer is self._transport:
-            await self._let_go(peer)
 
     async def until_peer_is_gone(self) -> None:
         """Return when the last peer has closed, whether it was ever connected or not."""

@@ -6,7 +6,7 @@ docs/clients.md tells how it is used. Only opening one needs no token.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
@@ -21,10 +21,17 @@ from portal.api.programs import Program, Programs
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of, is_local
 
-__all__ = ["sessions_router"]
+__all__ = ["sessions_router", "watch_router"]
 
 SDP: Final = "application/sdp"
 EVENTS: Final = "text/event-stream"
+WHEP: Final[dict[str, Any]] = {
+    "status_code": 201,
+    "response_class": Response,
+    "responses": {201: {"content": {SDP: {"schema": {"type": "string"}}}, "description": "the SDP answer"}},
+    "openapi_extra": {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}},
+}
+"What OpenAPI says of a WHEP endpoint."
 _bearer = HTTPBearer(auto_error=False, description="the token that came when the session was opened")
 
 
@@ -50,6 +57,7 @@ class Addresses(BaseModel):
     gesture: str
     events: str = Field(description="server-sent events")
     whep: str = Field(description="POST a WebRTC offer to watch it")
+    watch: str = Field(description="the same without the token, to be given to those who may only watch")
     push: str = Field(description="PUT: send it to a streaming server; GET: how that goes; DELETE: no longer")
 
 
@@ -73,7 +81,7 @@ class SessionView(BaseModel):
         description="of that turn: queued, thinking, speaking, done or interrupted; idle before the first"
     )
     media_s: float = Field(description="where the media clock is, in seconds")
-    watched: bool = Field(description="whether anybody receives its pictures")
+    watchers: int = Field(description="how many watch it by WebRTC")
 
 
 class SayRequest(BaseModel):
@@ -141,7 +149,7 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
             turn=facts["turn"],
             state=facts["state"],
             media_s=facts["pts"] / FPS,
-            watched=program.seat.is_watched,
+            watchers=len(program.watchers),
         )
 
     @router.delete("/{session_id}", status_code=204)
@@ -178,29 +186,19 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
         """What happens in the session from now on: the messages that the session socket sends, one per event."""
         return EventStream(programs.find(session_id, token).followers)
 
-    @router.post(
-        "/{session_id}/whep",
-        status_code=201,
-        response_class=Response,
-        responses={201: {"content": {SDP: {"schema": {"type": "string"}}}, "description": "the SDP answer"}},
-        openapi_extra={"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}},
-    )
+    @router.post("/{session_id}/whep", **WHEP)
     async def watch(session_id: str, request: Request, token: Token) -> Response:
         """WHEP: send a WebRTC offer to receive video and audio, with all its candidates.
 
-        The answer's `Location` ends the connection by DELETE. Whoever watched before is disconnected.
+        The answer's `Location` ends the connection by DELETE. Up to 16 may watch a session.
         """
         program = programs.find(session_id, token)
-        offer = (await request.body()).decode("utf-8", "replace")
-        scope = request.scope
-        answer = await programs.connect(program, offer, address_of(scope), local=is_local(scope))
-        location = f"{_addresses(request, program).whep}/{program.peer_id}"
-        return Response(answer, 201, {"Location": location}, SDP)
+        return await _answer(programs, program, request, _addresses(request, program).whep)
 
     @router.delete("/{session_id}/whep/{peer_id}", status_code=204)
     async def stop_watching(session_id: str, peer_id: str, token: Token) -> None:
         """End the connection; the session goes on."""
-        await programs.find(session_id, token).hang_up(peer_id)
+        programs.find(session_id, token).watchers.leave(peer_id)
 
     @router.put("/{session_id}/push", status_code=202)
     async def push(session_id: str, wish: PushRequest, token: Token) -> PushView:
@@ -233,8 +231,34 @@ def _push_view(push: Push | None) -> PushView:
     )
 
 
+def watch_router(programs: Programs) -> APIRouter:
+    """For those who were given a link, and have no token."""
+    router = APIRouter(prefix="/api/watch", tags=["sessions"], route_class=ErrorRoute)
+
+    @router.post("/{watch_token}/whep", **WHEP)
+    async def watch(watch_token: str, request: Request) -> Response:
+        """WHEP: watch somebody else's session, as `/api/sessions/{session_id}/whep` does for who opened it."""
+        program = programs.find_watched(watch_token)
+        return await _answer(programs, program, request, _addresses(request, program).watch)
+
+    @router.delete("/{watch_token}/whep/{peer_id}", status_code=204)
+    async def stop_watching(watch_token: str, peer_id: str) -> None:
+        programs.find_watched(watch_token).watchers.leave(peer_id)
+
+    return router
+
+
+async def _answer(programs: Programs, program: Program, request: Request, address: str) -> Response:
+    """To a WHEP offer; `address` is where it came."""
+    offer = (await request.body()).decode("utf-8", "replace")
+    scope = request.scope
+    peer_id, answer = await programs.watch(program, offer, address_of(scope), local=is_local(scope))
+    return Response(answer, 201, {"Location": f"{address}/{peer_id}"}, SDP)
+
+
 def _addresses(request: Request, program: Program) -> Addresses:
-    base = f"{request.scope.get('root_path', '')}/api/sessions/{program.id}"
+    api = f"{request.scope.get('root_path', '')}/api"
+    session = f"{api}/sessions/{program.id}"
     parts = ("say", "ask", "interrupt", "gesture", "events", "whep", "push")
-    below = {name: f"{base}/{name}" for name in parts}
-    return Addresses(session=base, **below)
+    below = {name: f"{session}/{name}" for name in parts}
+    return Addresses(session=session, watch=f"{api}/watch/{program.watch_token}/whep", **below)

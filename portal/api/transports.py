@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pipeline import registry
 from pipeline.interfaces import Transport
+from pipeline.transports.frame_coding import SHARED_KEY_GAP, FrameCoding
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
 from pipeline.types import FloatArray
@@ -30,8 +31,16 @@ class PeerTransport(Transport, Protocol):
 class Transports(Protocol):
     """Makes transports; the app knows what they are made of."""
 
-    def webrtc(self, *, local: bool, hear: Callable[[FloatArray], None]) -> PeerTransport:
-        """local: the viewer is on this machine; hear: takes what the viewer's microphone hears."""
+    def webrtc(
+        self, *, local: bool, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
+    ) -> PeerTransport:
+        """local: the viewer is on this machine; hear: takes what the viewer's microphone hears; coding: shared with
+        others of the same session.
+        """
+        ...
+
+    def shared_coding(self) -> FrameCoding:
+        """For several webrtc() of one session; who asked for it closes it after them."""
         ...
 
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
@@ -49,7 +58,9 @@ class BackendTransports:
     "of WebRTC video; None for a fit to the picture's size"
     jpeg_quality: int = 75
 
-    def webrtc(self, *, local: bool, hear: Callable[[FloatArray], None]) -> PeerTransport:
+    def webrtc(
+        self, *, local: bool, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
+    ) -> PeerTransport:
         peer: PeerTransport = registry.create(
             "transport",
             "webrtc",
@@ -57,10 +68,14 @@ class BackendTransports:
             executor=self.executor,
             ice_servers=self.ice_servers,
             bitrate_bps=self.bitrate_bps,
+            coding=coding,
             local=local,
             hear=hear,
         )
         return peer
+
+    def shared_coding(self) -> FrameCoding:
+        return FrameCoding(self.loops, self.executor, self.bitrate_bps, key_gap=SHARED_KEY_GAP)
 
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport:
         transport: Transport = registry.create(

@@ -19,7 +19,7 @@ from transport_viewer import TICKS, GatedExecutor, Viewer, idle_frame, speaking_
 from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
 from pipeline.errors import BadSignalling
-from pipeline.transports import webrtc
+from pipeline.transports import frame_coding, webrtc
 from pipeline.transports.aiortc_adapter import ntp_time
 from pipeline.transports.candidates import MAX_CANDIDATES
 from pipeline.transports.encoders import H264Encoder, OpusEncoder
@@ -470,8 +470,8 @@ class TestEnd:
                 super().__init__()
                 sounds.append(weakref.ref(self))
 
-        monkeypatch.setattr(webrtc, "video_encoder", video)
-        monkeypatch.setattr(webrtc, "OpusEncoder", Sound)
+        monkeypatch.setattr(frame_coding, "video_encoder", video)
+        monkeypatch.setattr(frame_coding, "OpusEncoder", Sound)
         gc.disable()
         try:
             pair.transport = WebRtcTransport(pair.loops, pair.executor, clock=pair.clock)

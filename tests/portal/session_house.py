@@ -17,6 +17,7 @@ from avatars.persona import Persona
 from pipeline.channel import Channel
 from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
+from pipeline.transports.frame_coding import FrameCoding
 from pipeline.transports.ice import IceServer
 from pipeline.types import (
     SAMPLES_PER_PICTURE,
@@ -85,6 +86,7 @@ class FakeSession:
         self.seen: list[tuple[int, float]] = []
         self.delays_s: list[float] = []
         self.outputs: list[Any] = []
+        self.greetings = 0
         self.closed = False
 
     def recall(self, told: Iterable[Message]) -> None:
@@ -138,11 +140,15 @@ class FakeSession:
     def detach(self) -> None:
         self.transport = None
 
+    def greet(self) -> None:
+        self.greetings += 1
+
     def add_output(self, output: Any) -> None:
         self.outputs.append(output)
 
     def remove_output(self, output: Any) -> None:
-        self.outputs.remove(output)
+        if output in self.outputs:
+            self.outputs.remove(output)
 
     def stats(self) -> dict[str, Any]:
         return {"pts": 50, "turn": len(self.said), "state": "idle"}
@@ -215,9 +221,14 @@ class FakeTransports:
     def __init__(self) -> None:
         self.made: list[FakeTransport] = []
 
-    def webrtc(self, *, local: bool, hear: Callable[[FloatArray], None]) -> FakeTransport:
+    def webrtc(
+        self, *, local: bool, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
+    ) -> FakeTransport:
         self.made.append(FakeTransport("webrtc"))
         return self.made[-1]
+
+    def shared_coding(self) -> FrameCoding:
+        return FrameCoding(cast(Any, None), cast(Any, None))
 
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> FakeTransport:
         self.made.append(FakeTransport("websocket", send))

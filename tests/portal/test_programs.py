@@ -11,11 +11,13 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from pipeline.errors import BadRequest
 from pipeline.stream_address import host_of
 from pipeline.types import TextEvent
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
-from portal.api.sessions import sessions_router
+from portal.api.sessions import sessions_router, watch_router
+from portal.api.watchers import MOST_WATCHERS
 from portal.http.limits import TooMany
 from portal.pushes import check_allowed
 from portal.settings import Settings
@@ -44,6 +46,7 @@ class Desk:
             lambda address, _bundle: cast(Any, FakePush(address)),
         )
         house.app.include_router(sessions_router(self.programs, house.socket.ice_servers))
+        house.app.include_router(watch_router(self.programs))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=house.app), base_url="http://test")
         self.opened: dict[str, Any] = {}
 
@@ -58,9 +61,9 @@ class Desk:
     def is_open(self) -> bool:
         return not self.house.session.closed
 
-    def carrier(self) -> object:
-        """What carries the session's frames."""
-        return self.house.session.transport
+    def watching(self) -> list[Any]:
+        """Those who get the session's frames."""
+        return list(self.house.session.outputs)
 
     async def post(self, name: str, **fields: Any) -> httpx.Response:
         return await self.http.post(self.opened["addresses"][name], json=fields)
@@ -123,7 +126,7 @@ async def test_it_speaks_answers_and_falls_silent(desk: Desk) -> None:
     assert (await desk.post("interrupt")).status_code == 204
     assert desk.house.session.interrupts == 1
     state = (await desk.http.get(desk.opened["addresses"]["session"])).json()
-    assert (state["turn"], state["media_s"], state["watched"]) == (2, 2.0, False)
+    assert (state["turn"], state["media_s"], state["watchers"]) == (2, 2.0, 0)
 
 
 async def test_only_who_has_the_token_may_use_it(desk: Desk) -> None:
@@ -174,37 +177,62 @@ async def test_one_more_than_there_are_places_is_refused(desk: Desk) -> None:
 
 
 async def test_it_is_watched_by_whep(desk: Desk) -> None:
-    """Frames go to the connection once it is there; its address ends it, and the session goes on."""
+    """Frames go to the connection, whose first picture is greeted; its address ends it, and the session goes on."""
     await desk.open()
     answer = await desk.offer()
     assert (answer.status_code, answer.text) == (201, "v=0 answer")
     assert answer.headers["content-type"] == "application/sdp"
     peer = desk.house.transports.made[-1]
+    assert desk.watching() == [peer] and desk.house.session.greetings == 0
     peer.connected.set()
     await desk.house.settle()
-    assert desk.carrier() is peer
+    assert desk.house.session.greetings == 1
     address = answer.headers["location"]
     assert address.startswith(desk.opened["addresses"]["whep"] + "/")
     assert (await desk.http.patch(address, content="a=candidate")).status_code == 405
     assert (await desk.http.delete(address)).status_code == 204
-    assert peer.closed.is_set() and desk.carrier() is None and desk.is_open()
+    assert desk.watching() == [] and desk.is_open()
     again = await desk.http.delete(address)
     assert (again.status_code, code_of(again)) == (404, "session_not_found")
 
 
-async def test_another_watcher_takes_the_place_of_the_one_before(desk: Desk) -> None:
-    """Its old address does not end the new connection."""
+async def test_many_may_watch_but_only_the_program_may_speak(desk: Desk) -> None:
+    """Others need the link alone, which is no token; each leaves by itself, and all are cut off with the session."""
     await desk.open()
-    first = (await desk.offer()).headers["location"]
-    second = (await desk.offer()).headers["location"]
-    assert first != second and (await desk.http.delete(first)).status_code == 404
-    assert desk.house.transports.made[0].closed.is_set() and not desk.house.transports.made[1].closed.is_set()
-    assert (await desk.http.delete(second)).status_code == 204
-    assert desk.house.transports.made[1].closed.is_set()
+    await desk.offer()
+    mine = desk.http.headers.pop("Authorization")
+    link = desk.opened["addresses"]["watch"]
+    answers = [await desk.http.post(link, content="v=0") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201] and len(desk.watching()) == 3
+    desk.http.headers["Authorization"] = f"Bearer {link.split('/')[-2]}"
+    assert (await desk.post("say", text="Hello.")).status_code == 401
+    assert (await desk.http.delete(answers[0].headers["location"])).status_code == 204
+    desk.house.transports.made[2].closed.set()
+    await desk.house.settle()
+    assert desk.watching() == desk.house.transports.made[:1]
+    assert (await desk.http.delete(answers[1].headers["location"])).status_code == 404
+    desk.http.headers["Authorization"] = mine
+    await desk.http.delete(desk.opened["addresses"]["session"])
+    assert desk.house.transports.made[0].closed.is_set()
+    gone = await desk.http.post(link, content="v=0")
+    assert (gone.status_code, code_of(gone)) == (404, "session_not_found")
+
+
+async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
+    """One who leaves makes room; an offer that cannot be answered takes none."""
+    await desk.open()
+    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).watchers
+    with pytest.raises(BadRequest):
+        await watchers.join("no sdp", local=True)
+    ids = [(await watchers.join("v=0", local=True))[0] for _ in range(MOST_WATCHERS)]
+    with pytest.raises(TooMany):
+        await watchers.join("v=0", local=True)
+    watchers.leave(ids[3])
+    await watchers.join("v=0", local=True)
 
 
 async def test_offers_come_at_the_pace_of_all_others(desk: Desk) -> None:
-    """Three at once for a session, as over the session socket."""
+    """Three at once for a session from one address, as over the session socket."""
     await desk.open()
     answers = [await desk.offer() for _ in range(4)]
     assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
@@ -297,7 +325,7 @@ async def test_the_api_describes_them(desk: Desk) -> None:
     wish = desk.house.app.openapi()["components"]["schemas"]["SessionWish"]["properties"]
     assert {"avatar", "prompt", "greeting", "history"} <= wish.keys()
     needs_token = {path for path, methods in paths.items() if all("security" in one for one in methods.values())}
-    assert paths.keys() - needs_token == {"/api/sessions"}
+    assert paths.keys() - needs_token == {"/api/sessions", *(path for path in paths if "/watch/" in path)}
 
 
 async def test_a_reader_who_leaves_makes_room_for_another() -> None:

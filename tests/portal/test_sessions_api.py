@@ -47,7 +47,7 @@ async def until(lines: AsyncIterator[str], wanted: dict[str, Any]) -> list[dict[
 
 
 async def test_a_program_makes_an_avatar_speak_and_watches_it(http: httpx.AsyncClient) -> None:
-    """Opened with one request; pictures and sound come by WebRTC, events as lines, and both end with the session."""
+    """Opened with one request; pictures and sound come by WebRTC, to a friend too; events as lines; all of it ends."""
     opened = (await http.post("/api/sessions", json={"avatar": "alpha"})).json()
     http.headers["Authorization"] = f"Bearer {opened['token']}"
     at, peer = opened["addresses"], ReceivingPeer()
@@ -55,15 +55,19 @@ async def test_a_program_makes_an_avatar_speak_and_watches_it(http: httpx.AsyncC
     assert answer.status_code == 201, answer.text
     await peer.accept(answer.text)
     await peer.shown()
+    other = ReceivingPeer()
+    async with httpx.AsyncClient(base_url=http.base_url, timeout=WITHIN_S) as friend:  # who has the link alone
+        await other.accept((await friend.post(at["watch"], content=await other.offer())).text)
+    await other.shown()
     async with http.stream("GET", at["events"]) as stream:
         lines = aiter(stream.aiter_lines())
         turn = (await http.post(at["say"], json={"text": "Hello there."})).json()["turn"]
-        await peer.loud()
+        await asyncio.gather(peer.loud(), other.loud())
         told = await until(lines, {"type": "turn", "turn": turn, "state": "done"})
         assert "Hello there." in [event.get("text") for event in told]
         turn = (await http.post(at["ask"], json={"text": "One sentence here. " * 12})).json()["turn"]
         await until(lines, {"type": "turn", "turn": turn, "state": "speaking"})
-        assert (await http.get(at["session"])).json()["watched"] is True
+        assert (await http.get(at["session"])).json()["watchers"] == 2
         await http.post(at["interrupt"])
         await until(lines, {"type": "turn", "turn": turn, "state": "interrupted"})
         assert (await http.delete(at["session"])).status_code == 204
@@ -74,3 +78,4 @@ async def test_a_program_makes_an_avatar_speak_and_watches_it(http: httpx.AsyncC
             while True:
                 await peer.track("audio").recv()
     await peer.aclose()
+    await other.aclose()
