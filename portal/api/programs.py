@@ -8,6 +8,7 @@ from typing import Final
 
 from avatars.bundle import AvatarBundle
 from pipeline.clock import Clock
+from pipeline.errors import SessionClosed
 from pipeline.push import Push
 from portal.api.callers import Caller, Callers, first_of
 from portal.api.messages import SessionWish
@@ -129,10 +130,16 @@ class Programs:
         self._seating.allowances.charge_offer(f"{program.id} {address}", address)
         return await program.watchers.join(offer_sdp, local=local)
 
-    def push(self, program: Program, address: str) -> Push:
-        """Send the session's pictures and sound to a streaming server as well. Raises BadRequest, SessionClosed."""
-        self._check_push(address)
-        push = self._new_push(address, program.session.bundle)
+    def push(self, program: Program, to: str, address: str) -> Push:
+        """Send the session's pictures and sound to a streaming server as well.
+
+        address: who asks, as limits count. Raises BadRequest, TooOften, SessionClosed.
+        """
+        self._check_push(to)
+        self._seating.allowances.charge_offer(f"{program.id} push", address)  # each starts a process
+        if program.session.closed:  # before anything is made for it
+            raise SessionClosed("The session has ended.", "Open a new one.")
+        push = self._new_push(to, program.session.bundle)
         program.start_push(push)
         return push
 

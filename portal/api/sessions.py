@@ -67,6 +67,7 @@ class OpenedSession(BaseModel):
     avatar: ShownAvatar
     width: int = Field(description="px")
     height: int = Field(description="px")
+    gestures: list[str] = Field(description="names of what the avatar can show beside its loop")
     fps: int = Field(description="pictures per second")
     sample_rate: int = Field(description="of the sound, Hz")
     ice_servers: list[dict[str, object]] = Field(description="as RTCPeerConnection takes them")
@@ -133,6 +134,7 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
             avatar=ShownAvatar(id=bundle.id, name=bundle.name),
             width=bundle.width,
             height=bundle.height,
+            gestures=[gesture.name for gesture in bundle.gestures],
             fps=FPS,
             sample_rate=PLAYOUT_RATE_HZ,
             ice_servers=list(ice_servers),
@@ -201,12 +203,12 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
         programs.find(session_id, token).watchers.leave(peer_id)
 
     @router.put("/{session_id}/push", status_code=202)
-    async def push(session_id: str, wish: PushRequest, token: Token) -> PushView:
+    async def push(session_id: str, wish: PushRequest, request: Request, token: Token) -> PushView:
         """Send the session to a streaming server (RTMP, RTMPS) that the operator has allowed, in the place of another.
 
         If the connection breaks, it is made again and again. Nobody who watches notices.
         """
-        return _push_view(programs.push(programs.find(session_id, token), wish.to))
+        return _push_view(programs.push(programs.find(session_id, token), wish.to, address_of(request.scope)))
 
     @router.get("/{session_id}/push")
     async def show_push(session_id: str, token: Token) -> PushView:

@@ -60,8 +60,9 @@ OPEN_FILES = "/static/"
 FOR_ADMINS = ("/metrics", "/api/admin/")
 "Whatever begins with one of these."
 SESSIONS = "/api/sessions"
-OF_A_SESSION = f"{SESSIONS}/"
-"""Addresses of one session. They ask for its own secret, which only who was let in has been given."""
+OF_A_SESSION = (f"{SESSIONS}/", "/api/watch/")
+"""Addresses of one session. They ask for its own secret, which only who was let in has been given. The link to watch it
+is a secret, too; it is made to be passed on."""
 TALKING = (
     SESSIONS,
     "/offer",
@@ -156,7 +157,7 @@ class Gate:
         path = path_below(scope)
         if scope["type"] == "http" and scope["method"] == "POST" and path in ("/login", "/logout"):
             return _logged_out(scope) if path == "/logout" else await self._log_in(scope, receive)
-        if path in OPEN or path.startswith((OPEN_FILES, OF_A_SESSION)):
+        if path in OPEN or path.startswith((OPEN_FILES, *OF_A_SESSION)):
             return None
         person, token = await self._who(scope)
         if person is None:

@@ -171,3 +171,27 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     """Before anything is connected."""
     with pytest.raises(ValueError, match="http://"):
         Session(url)
+
+
+async def test_what_answers_in_the_place_of_a_portal_is_told() -> None:
+    """A login that is needed in the portal's words; anything else as what it is."""
+    told = b'{"error": {"code": "login_needed", "message": "Log in.", "hint": "Send a token.", "cause": ""}}'
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        seen.append(asked)
+        body = told if b"/portal/session" in asked else b"<html>"
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for path, code in (("/portal/", "login_needed"), ("", "connection_lost")):
+        with pytest.raises(PortalError) as refused:
+            async with AsyncSession(f"http://127.0.0.1:{port}{path}", headers={"Authorization": "Bearer abc"}):
+                pass
+        assert refused.value.code == code and refused.value.hint
+    assert all(b"Authorization: Bearer abc" in asked for asked in seen)
+    server.close()

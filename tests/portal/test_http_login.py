@@ -329,6 +329,7 @@ def test_a_session_is_driven_with_its_own_token(opened: Opened, users: UsersFile
     assert client.post("/api/sessions").status_code == 401
     assert client.post("/api/sessions", auth=("vera", "vera")).status_code == 200
     assert client.post("/api/sessions/x/say", headers=session).status_code == 200
+    assert client.post("/api/watch/link/whep").status_code == 200
     assert client.post("/api/sessions/../avatars", headers=session).status_code == 401
 
 

@@ -65,8 +65,8 @@ class Desk:
         """Those who get the session's frames."""
         return list(self.house.session.outputs)
 
-    async def post(self, name: str, **fields: Any) -> httpx.Response:
-        return await self.http.post(self.opened["addresses"][name], json=fields)
+    async def post(self, address: str, /, **fields: Any) -> httpx.Response:
+        return await self.http.post(self.opened["addresses"][address], json=fields)
 
     async def offer(self, sdp: str = "v=0") -> httpx.Response:
         headers = {"Content-Type": "application/sdp"}
@@ -280,6 +280,8 @@ async def test_it_is_sent_to_a_streaming_server(desk: Desk) -> None:
     first = desk.house.session.outputs[0]
     await desk.http.put(at, json={"to": "rtmp://a.example/live/other"})
     assert len(desk.house.session.outputs) == 1 and first not in desk.house.session.outputs
+    again = [await desk.http.put(at, json={"to": "rtmp://a.example/live/other"}) for _ in range(2)]
+    assert [answer.status_code for answer in again] == [202, 429]  # each starts a process
     await desk.house.clock.advance(3 * UNATTENDED_S)
     assert (await desk.http.delete(at)).status_code == (await desk.http.delete(at)).status_code == 204
     assert desk.house.session.outputs == [] and desk.is_open()

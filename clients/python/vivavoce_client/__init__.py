@@ -20,7 +20,7 @@ import re
 import struct
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 __all__ = ["SAMPLE_RATE_HZ", "AsyncSession", "Frame", "PortalError", "Remark", "Session", "Turn", "Wish"]
 
@@ -131,11 +131,15 @@ class AsyncSession:
     """One session of an avatar, from `async with` to its end.
 
     url: of the portal, e.g. http://127.0.0.1:7860, or below a path of a proxy. media: whether pictures and sound are
-    wanted; without them only events come. wish: see Wish.
+    wanted; without them only events come. headers: sent as the connection is made, e.g. Authorization where the portal
+    has a login. wish: see Wish.
     """
 
-    def __init__(self, url: str, *, media: bool = True, **wish: Unpack[Wish]) -> None:
+    def __init__(
+        self, url: str, *, media: bool = True, headers: Mapping[str, str] | None = None, **wish: Unpack[Wish]
+    ) -> None:
         self._address = _socket_address(url)
+        self._headers = dict(headers or {})
         self._wish = wish
         self._media = media
         self._socket: ClientConnection | None = None
@@ -147,11 +151,11 @@ class AsyncSession:
         self._asked: asyncio.Future[Turn] | None = None
         self._jpeg = b""
         self.welcome: dict[str, Any] = {}
-        "what the portal said when the session was opened: session, avatar, width, height, fps, sampleRate"
+        "what the portal said when the session was opened: session, avatar, gestures, width, height, fps, sampleRate"
 
     async def __aenter__(self) -> Self:
-        """Raises PortalError (no place, no such avatar, ...), OSError (nobody is there)."""
-        self._socket = await connect(self._address, max_size=2**24)
+        """Raises PortalError (no place, no such avatar, a login is needed, ...), OSError (nobody is there)."""
+        self._socket = await self._connected()
         try:
             async with asyncio.timeout(None if self._wish.get("wait") else OPENED_WITHIN_S):
                 await self._send("hello", **self._wish)
@@ -208,6 +212,10 @@ class AsyncSession:
         """Stop speaking, and forget what waits to be spoken."""
         await self._send("interrupt")
 
+    async def gesture(self, name: str | None = None) -> None:
+        """Show one of the avatar's gestures (`welcome["gestures"]`); None: back to the idle loop."""
+        await self._send("gesture", name=name)
+
     async def swap_avatar(self, avatar: str) -> None:
         """Go on as another avatar; the event `avatar` comes when that is done."""
         await self._send("avatar", id=avatar)
@@ -219,6 +227,12 @@ class AsyncSession:
     def events(self) -> AsyncIterator[dict[str, Any]]:
         """The portal's messages, e.g. {"type": "subtitle", "text": ...}, until the session ends. For one reader."""
         return self._events.all()
+
+    async def _connected(self) -> ClientConnection:
+        try:
+            return await connect(self._address, additional_headers=self._headers, max_size=2**24)
+        except InvalidStatus as error:
+            raise _refusal_of(bytes(error.response.body)) from error
 
     async def _ask(self, text: str, mode: str) -> Turn:
         async with self._asking:  # the portal queues turns in the order in which it was asked
@@ -318,10 +332,12 @@ class AsyncSession:
 class Session:
     """AsyncSession for programs without asyncio. Its connection has a thread of its own."""
 
-    def __init__(self, url: str, *, media: bool = True, **wish: Unpack[Wish]) -> None:
+    def __init__(
+        self, url: str, *, media: bool = True, headers: Mapping[str, str] | None = None, **wish: Unpack[Wish]
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vivavoce session", daemon=True)
-        self._session = AsyncSession(url, media=media, **wish)
+        self._session = AsyncSession(url, media=media, headers=headers, **wish)
 
     @property
     def welcome(self) -> dict[str, Any]:
@@ -365,6 +381,10 @@ class Session:
     def interrupt(self) -> None:
         """See AsyncSession.interrupt()."""
         self._do(self._session.interrupt())
+
+    def gesture(self, name: str | None = None) -> None:
+        """See AsyncSession.gesture()."""
+        self._do(self._session.gesture(name))
 
     def swap_avatar(self, avatar: str) -> None:
         """See AsyncSession.swap_avatar()."""
@@ -452,6 +472,14 @@ def _socket_address(url: str) -> str:
 
 def _error_of(message: dict[str, Any]) -> PortalError:
     return PortalError(str(message.get("code", "")), str(message.get("message", "")), str(message.get("hint", "")))
+
+
+def _refusal_of(body: bytes) -> PortalError:
+    """What an HTTP answer in the place of a connection says."""
+    try:
+        return _error_of(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return PortalError("connection_lost", "There is no portal at this address.", "Correct the address.")
 
 
 def _broken(error: ConnectionClosed) -> PortalError:
