@@ -346,6 +346,21 @@ async def test_a_reader_who_leaves_makes_room_for_another() -> None:
     EventStream(followers)
 
 
+async def test_a_reader_who_hangs_up_is_noticed_before_the_next_event() -> None:
+    """Nothing happens in the session meanwhile, and the stream ends all the same."""
+    followers, sent = Followers(), list[Any]()
+
+    async def hung_up() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with asyncio.timeout(5):
+        await EventStream(followers)({"type": "http", "asgi": {"spec_version": "2.3"}}, hung_up, send)
+    assert len(followers) == 0
+
+
 def test_a_slow_reader_misses_the_oldest_events() -> None:
     """The session never waits for one."""
     followers = Followers()
