@@ -96,13 +96,21 @@ class _Exemplar:
         return np.asarray(seen, np.float64)
 
 
+def _skin_of(bundle: AvatarBundle) -> AnyArray:
+    """The skin of each frame. A gesture's picture is lit as the loop's picture in which the face is most like it."""
+    skin = bundle.backend_tensors[SKIN]
+    of_gestures = range(bundle.frame_count, len(bundle.landmarks))
+    alike = [bundle.frame_index(bundle.loop_place_like(frame)) for frame in of_gestures]
+    return np.concatenate([skin, skin[alike]]) if alike else skin
+
+
 class PersonalFace:
     """What the viseme backend keeps of an avatar with a personal mouth: 3 to 10 MB."""
 
     def __init__(self, bundle: AvatarBundle) -> None:
         self.bundle = bundle
         chosen = bundle.backend_tensors[EXEMPLARS]
-        self._skin = bundle.backend_tensors[SKIN]
+        self._skin = _skin_of(bundle)
         self._chart = chart = MouthChart.of(bundle.landmarks)
         self._exemplars = [self._cut(int(frame)) for frame in chosen]
         self.steering = Steering(chart)

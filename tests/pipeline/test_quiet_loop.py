@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from gesture_clips import give_gesture
 from talkers import Talker, babble
 
 from avatars.bundle import AvatarBundle
 from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.gestures import open_with_gestures
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.quiet_loop import QuietLoop, loop_of
@@ -68,6 +71,18 @@ def test_part_of_the_way_is_between_the_two(talker: AvatarBundle) -> None:
     half = loop.quieted(talker.frame(5), 5, 0.5).astype(float)
     assert np.abs(half - (filmed.astype(float) + quiet) / 2).max() <= 2
     assert (loop.quieted(talker.frame(5), 5) == quiet).all()
+
+
+def test_a_gesture_is_quiet_too(tmp_path: Path) -> None:
+    """The person has that resting mouth in each picture of a gesture, though the clip was made without them."""
+    person = Talker(tmp_path, babble(50))
+    avatar = person.bundle(tmp_path / "talker", person.real_mouths())
+    give_gesture(avatar, "wave", 3)
+    whole = open_with_gestures(avatar)
+    x0, y0, x1, y1 = whole.boxes[51]
+    drawn = loop_of(whole).frame(51)
+    assert whole.frame(51).min() == 255
+    assert drawn[y0:y1, x0:x1].min() < 200 and drawn[:y0].min() == 255
 
 
 async def test_a_viewer_sees_it_before_the_loop_is_encoded(talker: AvatarBundle) -> None:
