@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Emit = Callable[[Any], None]
+Emit = Callable[[object], None]
 "takes bytes, or what JSON can say"
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20

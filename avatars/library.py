@@ -191,7 +191,7 @@ class AvatarLibrary:
                     staging.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
                     os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
                     staging.replace(path)
-            except BaseException:
+            except BaseException:  # whatever it was: what was begun must not lie beside the manifest
                 staging.unlink(missing_ok=True)
                 raise
 

@@ -6,15 +6,24 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, overload
 
 from pipeline import registry
 from pipeline.device import DeviceWorker
 from pipeline.errors import SessionClosed
+from pipeline.interfaces import (
+    EndOfTurnDetector,
+    FeatureExtractor,
+    LanguageModel,
+    LipSync,
+    SpeechRecognizer,
+    SpeechSynthesizer,
+    VoiceActivityDetector,
+)
 
 __all__ = ["BackendOptions", "Backends"]
 
-BackendOptions = Mapping[tuple[str, str], Mapping[str, Any]]
+BackendOptions = Mapping[tuple[str, str], Mapping[str, object]]
 "Constructor arguments by (kind, name), e.g. {('llm', 'openai'): {'base_url': ...}}."
 
 
@@ -34,17 +43,32 @@ class Backends:
         self._slots: dict[tuple[str, str, DeviceWorker | None], _Slot] = {}
         self._closed = False
 
-    async def built(self, kind: str, name: str, device: DeviceWorker | None = None) -> Any:
-        """The one backend of that name, perhaps not loaded yet; with `device`, the one that lives there.
+    async def built(self, kind: Literal["lipsync"], name: str, device: DeviceWorker) -> LipSync:
+        """The one of that name that lives on the device, perhaps not loaded yet.
 
         Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
         """
         slot = self._slot(kind, name, device)
         async with slot.lock:
-            return await self._build(slot, kind, name)
+            found: LipSync = await self._build(slot, kind, name)
+            return found
 
-    async def get(self, kind: str, name: str, device: DeviceWorker | None = None) -> Any:
-        """The same backend, loaded. Raises as built() does."""
+    @overload
+    async def get(self, kind: Literal["llm"], name: str) -> LanguageModel: ...
+    @overload
+    async def get(self, kind: Literal["tts"], name: str) -> SpeechSynthesizer: ...
+    @overload
+    async def get(self, kind: Literal["vad"], name: str) -> VoiceActivityDetector: ...
+    @overload
+    async def get(self, kind: Literal["endpoint"], name: str) -> EndOfTurnDetector: ...
+    @overload
+    async def get(self, kind: Literal["asr"], name: str) -> SpeechRecognizer: ...
+    @overload
+    async def get(self, kind: Literal["lipsync"], name: str, device: DeviceWorker) -> LipSync: ...
+    @overload
+    async def get(self, kind: Literal["features"], name: str, device: DeviceWorker) -> FeatureExtractor: ...
+    async def get(self, kind: str, name: str, device: DeviceWorker | None = None) -> object:
+        """The one backend of that name, loaded; with `device`, the one that lives there. Raises as built() does."""
         slot = self._slot(kind, name, device)
         async with slot.lock:
             backend = await self._build(slot, kind, name)

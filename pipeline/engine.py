@@ -27,7 +27,7 @@ from pipeline.ears.hearing import Hearing, HearingChoice
 from pipeline.errors import AtCapacity, BackendUnavailable, SessionClosed
 from pipeline.finishing import Finish
 from pipeline.gestures import Gestures
-from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
+from pipeline.interfaces import LipSync
 from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
@@ -119,7 +119,7 @@ class Engine:
         for device in self.devices_for(choice):
             await self.backends.get("llm", choice.llm)
             await self.backends.get("tts", choice.tts)
-            lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
+            lipsync = await self.backends.get("lipsync", choice.lipsync, device)
             await self.backends.get("features", lipsync.features, device)
             if bundle is not None:
                 await self._cost(await self.context_for(bundle, choice, device=device))
@@ -157,13 +157,13 @@ class Engine:
         aclose()).
         """
         device = device or self.devices_for(choice)[0]
-        built: LipSync = await self.backends.built("lipsync", choice.lipsync, device)
+        built = await self.backends.built("lipsync", choice.lipsync, device)
         made_from = await asyncio.to_thread(built.prepared_from, bundle)  # before a minute of loading
         own = await asyncio.to_thread(read_persona, bundle.path)
-        llm: LanguageModel = await self.backends.get("llm", choice.llm)
-        tts: SpeechSynthesizer = await self.backends.get("tts", choice.tts)
-        lipsync: LipSync = await self.backends.get("lipsync", choice.lipsync, device)
-        extractor: FeatureExtractor = await self.backends.get("features", lipsync.features, device)
+        llm = await self.backends.get("llm", choice.llm)
+        tts = await self.backends.get("tts", choice.tts)
+        lipsync = await self.backends.get("lipsync", choice.lipsync, device)
+        extractor = await self.backends.get("features", lipsync.features, device)
         shown = await self._appearance(bundle)
         # Networks draw what was prepared for them: the frames of the loop.
         drawn_on = bundle if lipsync.on_device else shown.bundle

@@ -7,7 +7,7 @@ does the slow part (blocking; called in a thread, once, before the first use).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from typing import Protocol, runtime_checkable
 
 from avatars.bundle import AvatarBundle
@@ -74,7 +74,7 @@ class SpeechSynthesizer(Protocol):
 
     def load(self) -> None: ...
 
-    def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[AudioChunk, None]:
         """Speak one sentence. The last chunk has final=True.
 
         speed: within `speeds`. Phonemes have the times of the sound as it is.

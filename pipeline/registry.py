@@ -145,7 +145,7 @@ def backend_class(kind: str, name: str) -> type[Any]:
     return cls
 
 
-def create(kind: str, name: str, **options: Any) -> Any:
+def create(kind: str, name: str, /, **options: object) -> Any:
     """Build a backend.
 
     Raises UnknownBackend, BackendUnavailable.

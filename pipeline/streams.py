@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipeline.clock import Clock
 
@@ -48,7 +48,7 @@ async def _within(coming: asyncio.Future[T], patience_s: float | None, clock: Cl
         return True
     patience = asyncio.ensure_future(clock.sleep_until(clock.now_s() + patience_s))
     try:
-        waited: list[asyncio.Future[Any]] = [coming, patience]
+        waited: list[asyncio.Future[T] | asyncio.Future[None]] = [coming, patience]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     finally:
         patience.cancel()

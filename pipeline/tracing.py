@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import time
-from typing import Any
+from types import ModuleType
 
 __all__ = ["trace_turn"]
 
-trace: Any
+trace: ModuleType | None
 """The package opentelemetry.trace, or None."""
 try:  # not when it is first needed: its import takes two pictures' time, which a live session does not have
     trace = importlib.import_module("opentelemetry.trace")

@@ -163,7 +163,7 @@ class Turn:
         except* VivavoceError as failures:
             for error in _leaves(failures):
                 self._tell(error)
-        except* Exception:
+        except* Exception:  # nobody foresaw it: the viewer learns that the answer ends here, and the log says why
             self._emit(
                 ErrorEvent("internal", "This answer failed inside the server.", "See the server's log; try again.")
             )

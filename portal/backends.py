@@ -150,7 +150,7 @@ def backend_options(settings: Settings) -> BackendOptions:
     return {(row.kind, row.name): _arguments(row, settings) for row in every if row.settings}
 
 
-def _arguments(row: BackendRow, settings: Settings) -> dict[str, Any]:
+def _arguments(row: BackendRow, settings: Settings) -> dict[str, object]:
     """A setting that is empty is left out, so that the backend's own default counts."""
     given = {argument: getattr(settings, setting) for argument, setting in row.settings.items()}
     plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}

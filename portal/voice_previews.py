@@ -9,7 +9,7 @@ import wave
 from collections import OrderedDict
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from pipeline.interfaces import SpeechSynthesizer
 from pipeline.polish import VoicePolish
 from pipeline.tts.auto import AutoSynthesizer
 from pipeline.tts.http_voice import HttpVoice
+from pipeline.types import FloatArray
 
 __all__ = ["SENTENCES", "VoicePreviews", "language_for"]
 
@@ -93,7 +94,7 @@ class VoicePreviews:
         """
         if tts not in registry.names("tts"):
             raise BadRequest(f"There is no voice backend '{tts}'.", "GET /api/backends lists them.")
-        synthesizer: SpeechSynthesizer = await self._backends.get("tts", tts)
+        synthesizer = await self._backends.get("tts", tts)
         if voice and voice not in synthesizer.voices:
             raise BadRequest(f"{tts} has no voice '{voice}'.", "GET /api/backends lists them.")
         sentence = SENTENCES.get(language_for(voice, _spoken_by(synthesizer, voice), language), SENTENCES["en"])
@@ -156,9 +157,9 @@ def _spoken_by(synthesizer: SpeechSynthesizer, voice: str) -> frozenset[str]:
 async def _spoken(synthesizer: SpeechSynthesizer, sentence: str, voice: str | None) -> bytes:
     """As in a session: the common loudness, and no silence before it."""
     polish = VoicePolish()
-    parts: list[Any] = []
+    parts: list[FloatArray] = []
     rate_hz = synthesizer.sample_rate
-    async with aclosing(synthesizer.synthesize(sentence, voice)) as chunks:  # type: ignore[type-var]
+    async with aclosing(synthesizer.synthesize(sentence, voice)) as chunks:
         async for chunk in chunks:
             rate_hz = chunk.sample_rate
             parts.append(polish.push(chunk).samples)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -181,17 +181,17 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[Any] | AnyArray:
+def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[object] | AnyArray:
     """A pickled list, tuple or array of rows. Raises BadImport: missing, damaged, hostile, or no list."""
-    value: Sequence[Any] | AnyArray = read_pickle(folder.read(name, limit_bytes), name)
-    listed = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
-    if not listed or not len(value):
+    value = read_pickle(folder.read(name, limit_bytes), name)
+    rows = () if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not isinstance(rows, list | tuple | np.ndarray) or not len(rows):
         raise BadImport(
             f"{name} holds no list, or an empty one.",
             "Make the avatar again with the tool that made it.",
             cause="damaged",
         )
-    return value
+    return rows
 
 
 def coords_in(folder: ForeignFolder) -> FloatArray:
@@ -212,7 +212,7 @@ def coords_in(folder: ForeignFolder) -> FloatArray:
     return coords
 
 
-def is_box(value: object) -> bool:
+def is_box(value: object) -> TypeGuard[Sequence[float] | AnyArray]:
     """Whether it is four numbers.
 
     Asked before numpy sees the value: a few bytes of a pickle may stand for lists without end.

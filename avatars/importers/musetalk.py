@@ -5,8 +5,8 @@ MuseTalk stores the doubled cycle and, since 1.5, its version; LiveTalking store
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import cv2
 import numpy as np
@@ -34,7 +34,6 @@ from avatars.importers.foreign import (
     match,
     written_pictures,
 )
-from models.arrays import AnyArray
 
 __all__ = ["MASK_COORDS", "MuseTalkReader", "avatar_of"]
 
@@ -105,7 +104,7 @@ def masks_of(folder: ForeignFolder, boxes: int, pictures: int) -> Callable[[int,
     return mask_of
 
 
-def _cut_to(box: Box, square: Sequence[Any] | AnyArray, mask: npt.NDArray[np.uint8]) -> Mask:
+def _cut_to(box: Box, square: object, mask: npt.NDArray[np.uint8]) -> Mask:
     """What of the mask (h, w, 3) of a square lies in the face box. Raises BadImport: they do not fit each other."""
     if is_box(square):
         left, top, right, bottom = (int(edge) for edge in square)

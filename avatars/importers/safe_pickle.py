@@ -18,7 +18,7 @@ import pickletools
 import re
 import reprlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ DAMAGE: Final = (
 REMEDY: Final = "Nothing was run. Take avatars only from people you trust, and ask for the folder as it was made."
 
 
-def read_pickle(data: bytes, name: str) -> Any:
+def read_pickle(data: bytes, name: str) -> object:
     """The value in a pickle; arrays come as numpy arrays, numpy scalars as Python numbers. `name` is for messages.
 
     Raises BadImport: anything but numbers, texts, containers and plain arrays is in it, or it is damaged.
@@ -125,8 +125,8 @@ class _Dtype:
             raise ValueError(f"it holds an array of {shown(code)}, and only plain numbers are read")
         self.plain: np.dtype[np.generic] = np.dtype(code)
 
-    def __setstate__(self, state: Any) -> None:
-        _version, order, subtype, names, fields, *_sizes = state
+    def __setstate__(self, state: object) -> None:
+        _version, order, subtype, names, fields, *_sizes = _parts(state)
         if order not in ("<", ">", "=", "|") or subtype or names or fields:
             raise ValueError("it holds an array of records, and only plain numbers are read")
         self.plain = self.plain.newbyteorder(order)
@@ -140,8 +140,8 @@ class _Array:
     def __init__(self, *_type_shape_and_code: object) -> None:
         self.whole: npt.NDArray[np.generic] | None = None
 
-    def __setstate__(self, state: Any) -> None:
-        _version, shape, dtype, by_columns, raw = state
+    def __setstate__(self, state: object) -> None:
+        _version, shape, dtype, by_columns, raw = _parts(state)
         self.whole = _array(raw, dtype, shape, "F" if by_columns else "C")
 
 
@@ -160,6 +160,13 @@ def _array(raw: object, dtype: object, shape: object, order: object, axes: objec
 def _scalar(dtype: object, raw: object) -> int | float | bool:
     value: int | float | bool = _array(raw, dtype, (), "C").item()
     return value
+
+
+def _parts(state: object) -> tuple[object, ...]:
+    """What numpy writes as the state of an array or a dtype."""
+    if not isinstance(state, tuple):
+        raise ValueError("the state of an array is no tuple")
+    return state
 
 
 def _plain_dtype(dtype: object) -> np.dtype[np.generic]:

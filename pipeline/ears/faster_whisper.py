@@ -131,10 +131,10 @@ class _Encoder:
     encoding takes nearly all of its time. It finds the same words in 10 s (`docs/ears.md`).
     """
 
-    def __init__(self, encode: Callable[[FloatArray], Any]) -> None:
+    def __init__(self, encode: Callable[[FloatArray], object]) -> None:
         self._encode = encode
         self._frames = 0
-        self._last: Any = None
+        self._last: object = None
         self._repeats = False
 
     def begin(self, samples: FloatArray) -> None:
@@ -147,7 +147,7 @@ class _Encoder:
         """The next call is about the same part of it as the last one."""
         self._repeats = True
 
-    def __call__(self, features: FloatArray) -> Any:
+    def __call__(self, features: FloatArray) -> object:
         """features: (mels, frames)."""
         if not self._repeats:
             self._last = self._encode(features[..., : self._frames])

@@ -72,7 +72,9 @@ class Hearing:
         Raises BackendUnavailable, UnknownBackend, SessionClosed (the engine has stopped).
         """
         names = await asyncio.to_thread(chosen_names, self.choice, self._options)
-        vad, endpoint, asr = [await self._backends.get(kind, names[kind]) for kind in KINDS]
+        vad = await self._backends.get("vad", names["vad"])
+        endpoint = await self._backends.get("endpoint", names["endpoint"])
+        asr = await self._backends.get("asr", names["asr"])
         if self._recognition is None or self._recognition.recognizer is not asr:
             self._recognition = Recognition(asr)
         return Senses(vad, endpoint, self._recognition, self._executor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from pipeline.types import FloatArray, Transcript
 __all__ = ["LocalWhisper"]
 
 
-class LocalWhisper:
+class LocalWhisper(ABC):
     """Works on one utterance at a time, on one thread of its own that yields to drawing.
 
     Subclasses give `name`, and override _load() and _transcribe(), which run on that thread.
@@ -43,10 +44,10 @@ class LocalWhisper:
         """The run at work is finished, nothing after it. Idempotent."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    @abstractmethod
     def _load(self) -> None:
         """Raises BackendUnavailable: the weights are damaged, or of another network."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _transcribe(self, samples: FloatArray, language: str | None) -> Transcript:
         """samples: (n,) at LISTEN_RATE_HZ. language: None or unknown to Whisper: found out. Raises RecognitionError."""
-        raise NotImplementedError

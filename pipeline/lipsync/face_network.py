@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.parts import BackendParts
+from models.arrays import AnyArray
 from pipeline.lipsync.patches import RowFormat, open_parts, parts_stamp, patches_of, rows_of, windows_of
 from pipeline.lipsync.torch_device import (
     PACKAGES,
@@ -28,7 +30,7 @@ __all__ = ["FaceNetwork"]
 Network = TypeVar("Network")
 
 
-class FaceNetwork(Generic[Network]):
+class FaceNetwork(ABC, Generic[Network]):
     """prepare() gives the avatar's parts: boxes, masks, and `rows` of its faces.
 
     Subclasses give `name`, `features` and `rows`, and override _loaded() and _drawn(). The constructor takes:
@@ -83,10 +85,10 @@ class FaceNetwork(Generic[Network]):
     def close(self) -> None:
         self._network = None
 
+    @abstractmethod
     def _loaded(self, place: TorchDevice) -> Network:
         """The network at its place; compiled, if that is wished. Raises WeightsError, DeviceOutOfMemory."""
-        raise NotImplementedError
 
-    def _drawn(self, network: Network, rows: npt.NDArray[Any], windows: npt.NDArray[np.float32]) -> ImageArray:
+    @abstractmethod
+    def _drawn(self, network: Network, rows: AnyArray, windows: npt.NDArray[np.float32]) -> ImageArray:
         """rows, windows: (n, ...), one of each for a picture -> (n, h, w, 3) uint8 RGB."""
-        raise NotImplementedError

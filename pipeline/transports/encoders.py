@@ -9,6 +9,7 @@ None of them is thread-safe; calls may come from different threads one after ano
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import Protocol
 
@@ -106,7 +107,7 @@ def _video_context(name: str, width: int, height: int) -> VideoCodecContext:
     return context
 
 
-class _LibavEncoder:
+class _LibavEncoder(ABC):
     """What the two have in common: a context made at the first picture and made anew when the size changes."""
 
     codec: str
@@ -140,12 +141,12 @@ class _LibavEncoder:
         limit_bps = self._nominal_bps if self.limit_bps is None else max(self.limit_bps, MIN_BITRATE_BPS)
         return min(self._nominal_bps, limit_bps)
 
-    def _open(self, width: int, height: int, target_bps: int) -> VideoCodecContext:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self, width: int, height: int, target_bps: int) -> VideoCodecContext: ...
 
+    @abstractmethod
     def _tuned(self, context: VideoCodecContext, target_bps: int) -> VideoCodecContext:
         """The context, or a fresh one, set to that bit rate."""
-        raise NotImplementedError
 
 
 class H264Encoder(_LibavEncoder):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -122,7 +122,9 @@ class AutoSynthesizer:
             if backend is not self._online:
                 self._load_if_possible(backend)
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         """Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"There is no voice '{voice}' here.", f"Choose one of: {', '.join(self.voices)}.")
@@ -171,8 +173,7 @@ class AutoSynthesizer:
         """
         parts = split_by_script(text, backend.languages)
         if backend is self._online or len(parts) == 1:
-            speech: AsyncGenerator[AudioChunk, None] = _speech(backend, text, voice, speed)
-            return speech
+            return _speech(backend, text, voice, speed)
         return self._in_parts(backend, parts, voice, speed)
 
     async def _in_parts(
@@ -267,7 +268,7 @@ class _Joined:
         return replace(chunk, samples=samples, sample_rate=self.rate_hz, start_sample=start_sample, final=False)
 
 
-def _speech(backend: SpeechSynthesizer, text: str, voice: str | None, speed: float) -> Any:
+def _speech(backend: SpeechSynthesizer, text: str, voice: str | None, speed: float) -> AsyncGenerator[AudioChunk, None]:
     return speech_at(backend, text, voice if voice in backend.voices else None, speed)
 
 

@@ -7,7 +7,7 @@ Format: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice
@@ -37,7 +37,7 @@ class AzureSpeech(HttpVoice):
         """A voice of one language reads English words in it, and English sentences too."""
         return MULTILINGUAL if "Multilingual" in voice else frozenset({voice.partition("-")[0].lower(), "en"})
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"rate": f"{round(100 * (speed - 1)):+d}%"}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:

@@ -7,7 +7,7 @@ samples as base64 in `data`. The last has the code 20000000.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.tts.http_voice import HttpVoice, ServiceRefusal
 from pipeline.tts.sound_in_json import LineDecoder, decoded, json_object
@@ -36,19 +36,21 @@ class Doubao(HttpVoice):
     languages = frozenset({"zh", "en"})
     speeds = (0.5, 2.0)
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"audio_params": {"speech_rate": round(100 * (speed - 1))}}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         sound = {"format": "pcm", "sample_rate": self.sample_rate}
         params = {"text": text, "speaker": voice, **self.fields(speed)}
+        wished = params.get("audio_params")
+        audio_params = {**wished, **sound} if isinstance(wished, dict) else sound
         return client.build_request(
             "POST",
             f"{self.base_url}/api/v3/tts/unidirectional",
             headers={**self._who_asks(), "X-Api-Resource-Id": self.model},
             json={
                 "user": {"uid": "vivavoce"},
-                "req_params": {**params, "audio_params": {**params.get("audio_params", {}), **sound}},
+                "req_params": {**params, "audio_params": audio_params},
             },
         )
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -27,8 +27,17 @@ __all__ = ["EdgeSynthesizer", "Mp3Decoder", "Speaking"]
 
 logger = logging.getLogger(__name__)
 
-Speaking = Callable[[str, str, float], AsyncGenerator[dict[str, Any], None]]
-"""(text, voice, speed) -> messages as edge_tts.Communicate.stream() gives them; {"type": "audio"} has MP3 in "data"."""
+
+class SpeechMessage(TypedDict):
+    """What is read of a message of edge_tts.Communicate.stream()."""
+
+    type: str
+    data: NotRequired[bytes]
+    "MP3, where the type is `audio`"
+
+
+Speaking = Callable[[str, str, float], AsyncGenerator[SpeechMessage, None]]
+"""(text, voice, speed) -> messages."""
 
 SAMPLE_RATE = 24_000
 SERVICE = "https://speech.platform.bing.com"
@@ -130,7 +139,9 @@ class EdgeSynthesizer:
         except (OSError, TimeoutError) as error:
             raise BackendUnavailable(self.name, f"{SERVICE} cannot be reached", _HINT) from error
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis closes the connection at once."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"edge has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
@@ -176,7 +187,9 @@ class Mp3Decoder:
     def __init__(self) -> None:
         from av.audio.codeccontext import AudioCodecContext
 
-        self._codec: Any = AudioCodecContext.create("mp3float", "r")
+        codec = AudioCodecContext.create("mp3float", "r")
+        assert isinstance(codec, AudioCodecContext)
+        self._codec = codec
         self._decoded: list[FloatArray] = []
 
     def push(self, data: bytes) -> FloatArray:
@@ -233,11 +246,11 @@ def _in_plain_words(error: Exception) -> str:
     return "The online voice cannot be reached, or the connection to it was cut."
 
 
-def _speak_by_edge_tts(text: str, voice: str, speed: float) -> AsyncGenerator[dict[str, Any], None]:
+def _speak_by_edge_tts(text: str, voice: str, speed: float) -> AsyncGenerator[SpeechMessage, None]:
     from edge_tts import Communicate
 
     stream: Any = Communicate(text, voice, rate=f"{round(100 * (speed - 1)):+d}%").stream()
-    messages: AsyncGenerator[dict[str, Any], None] = stream
+    messages: AsyncGenerator[SpeechMessage, None] = stream
     return messages
 
 

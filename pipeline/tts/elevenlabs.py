@@ -6,7 +6,7 @@ Format: https://elevenlabs.io/docs/api-reference/text-to-speech/stream; `pcm_240
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice
@@ -45,7 +45,7 @@ class ElevenLabs(HttpVoice):
     languages_by_model = _MODELS
     speeds = (0.7, 1.2)
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"voice_settings": {"speed": speed}}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:

@@ -10,7 +10,7 @@ import ctypes
 import json
 import struct
 import sys
-from typing import Any, Final
+from typing import Final
 
 import espeakng_loader
 
@@ -77,7 +77,7 @@ class Espeak:
         told = json.dumps(self._phonemes).encode()
         return struct.pack(">I", len(told)) + told + b"".join(self._sound)
 
-    def _take(self, samples: Any, count: int, events: Any) -> int:
+    def _take(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         if samples and count > 0:
             self._sound.append(ctypes.string_at(samples, 2 * count))
         for index in range(1000):  # the list ends before

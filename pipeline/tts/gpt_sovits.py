@@ -7,7 +7,7 @@ rate depends on the model (32 kHz up to v2, 24 or 48 kHz after it).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.text import detect_language
 from pipeline.tts.http_voice import HttpVoice, WavDecoder
@@ -29,7 +29,7 @@ class GptSovits(HttpVoice):
     sample_rate = 32_000
     speeds = (0.5, 2.0)
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"speed_factor": speed}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -81,7 +81,9 @@ class HibariSynthesizer:
         self._voice(None)
         load_languages()
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis ends at once for the caller; the piece it is at is finished (some 50 ms).
 
         The network gives no phoneme less than 25 ms, so twice as fast comes out as 1.8 times.

@@ -7,10 +7,11 @@ the first sound a request that may succeed later is sent once more; after it not
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import numpy as np
 
@@ -132,7 +133,7 @@ class WavDecoder:
         return self.sample_rate
 
 
-class HttpVoice:
+class HttpVoice(ABC):
     """One client for all sessions. Subclasses give `name`, `service_name` and default_url, and override request()."""
 
     name: ClassVar[str]
@@ -160,7 +161,7 @@ class HttpVoice:
         api_key: str = "",
         model: str = "",
         voices: Sequence[str] = (),
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
         timeout_s: float = 15.0,
         clock: Clock | None = None,
     ) -> None:
@@ -175,7 +176,7 @@ class HttpVoice:
         self.api_key = api_key
         self.model = model or self.default_model
         self.voices: tuple[str, ...] = tuple(voices) or self.default_voices
-        self.options: Mapping[str, Any] = dict(options or {})
+        self.options: Mapping[str, object] = dict(options or {})
         self.online_voices = frozenset(self.voices)
         self.languages = frozenset().union(*map(self.spoken_by, self.voices))
         self.timeout_s = timeout_s
@@ -189,20 +190,20 @@ class HttpVoice:
             raise BackendUnavailable(self.name, f"its key is not {self.key_form}", remedy)
         self._clock = clock or SystemClock()
 
+    @abstractmethod
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         """What asks the service to say `text`. A voice that has one speed need not take `speed`."""
-        raise NotImplementedError
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         """What makes the service speak so many times as fast, by its own names."""
         return {}
 
-    def fields(self, speed: float) -> dict[str, Any]:
+    def fields(self, speed: float) -> dict[str, object]:
         """The options of each request, with what makes it that fast; a field that is a table is joined with ours."""
         fields = dict(self.options)
         for name, value in self.speed_fields(speed).items() if speed != 1 else ():
-            has_table = isinstance(value, dict) and isinstance(fields.get(name), dict)
-            fields[name] = {**fields[name], **value} if has_table else value
+            wished = fields.get(name)
+            fields[name] = {**wished, **value} if isinstance(wished, dict) and isinstance(value, dict) else value
         return fields
 
     def spoken_by(self, voice: str) -> frozenset[str]:
@@ -227,7 +228,9 @@ class HttpVoice:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise BackendUnavailable(self.name, f"{self.service_name} cannot be reached", "Start it.") from error
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis closes the connection at once. Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")

@@ -6,7 +6,7 @@ Format: https://platform.openai.com/docs/api-reference/audio/createSpeech; `pcm`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.tts.http_voice import HttpVoice
 
@@ -26,7 +26,7 @@ class OpenAISpeech(HttpVoice):
     default_model = "tts-1"
     speeds = (0.5, 2.0)
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"speed": speed}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:

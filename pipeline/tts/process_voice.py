@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ClassVar, Final
@@ -23,7 +24,7 @@ MAX_PIECE_CHARACTERS: Final = 200
 _CLAUSE_END: Final = re.compile(r"(?<=[,;:—]) |(?<=[，；：、])")
 
 
-class ProcessVoice:
+class ProcessVoice(ABC):
     """One chunk per piece. Subclasses name the module of the process, and say what it is told and what it answers."""
 
     name: ClassVar[str]
@@ -42,17 +43,17 @@ class ProcessVoice:
         # One thread: it only waits for the process, and speakers take turns by the piece.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
 
+    @abstractmethod
     def choose(self, text: str, voice: str | None) -> str:
         """Which of our voices speaks the text. Raises SpeechError, LanguageNotSupported."""
-        raise NotImplementedError
 
+    @abstractmethod
     def readable(self, text: str) -> str:
         """The text as the library may have it: without what it would take for a command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def understood(self, answer: bytes) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
         """The sound of an answer, and its phonemes if it tells them."""
-        raise NotImplementedError
 
     def load(self) -> None:
         """Start the process and have it read a voice, so that the first sentence waits for neither.
@@ -65,7 +66,9 @@ class ProcessVoice:
         except SpeechError as error:
             raise BackendUnavailable(self.name, "its program does not run on this machine", self.remedy) from error
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis ends at once for the caller; the piece at work is finished and thrown away.
 
         Raises SpeechError, LanguageNotSupported.

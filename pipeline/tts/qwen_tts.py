@@ -6,7 +6,7 @@ Format: https://help.aliyun.com/zh/model-studio/qwen-tts-api; server-sent events
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.text import LANGUAGE_NAMES, detect_language
 from pipeline.tts.http_voice import HttpVoice, ServiceRefusal
@@ -63,12 +63,13 @@ class _EventDecoder(LineDecoder):
         return decoded(_sound_of(event))
 
 
-def _sound_of(event: dict[str, Any]) -> object:
+def _sound_of(event: dict[str, object]) -> object:
     """Raises SpeechError: it has another form."""
-    try:
-        return (event["output"].get("audio") or {}).get("data")
-    except (KeyError, AttributeError) as error:
-        raise not_sound() from error
+    output = event.get("output")
+    audio = (output.get("audio") or {}) if isinstance(output, dict) else None
+    if not isinstance(audio, dict):
+        raise not_sound()
+    return audio.get("data")
 
 
 def _status_of(code: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final
 
@@ -47,7 +48,7 @@ class _Lines:
         self._held.append(part)
 
 
-class LineDecoder:
+class LineDecoder(ABC):
     """A SoundDecoder of lines with 16-bit samples in them. Subclasses override pcm_of()."""
 
     def __init__(self, sample_rate: int) -> None:
@@ -55,9 +56,9 @@ class LineDecoder:
         self._pcm = PcmDecoder(sample_rate)
         self._lines = _Lines()
 
+    @abstractmethod
     def pcm_of(self, line: bytes) -> bytes:
         """The samples in a line that is not empty. Raises SpeechError, ServiceRefusal."""
-        raise NotImplementedError
 
     def push(self, data: bytes) -> FloatArray:
         return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def kept_speed(tts: SpeechSynthesizer, speed: float) -> float:
     return min(max(speed, slowest), fastest)
 
 
-def speech_at(tts: SpeechSynthesizer, text: str, voice: str | None, speed: float) -> AsyncIterator[AudioChunk]:
+def speech_at(tts: SpeechSynthesizer, text: str, voice: str | None, speed: float) -> AsyncGenerator[AudioChunk, None]:
     """The text, as nearly as possible at that speed."""
     kept = kept_speed(tts, speed)
     return tts.synthesize(text, voice) if kept == 1 else tts.synthesize(text, voice, kept)

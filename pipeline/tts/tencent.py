@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -54,7 +54,7 @@ class TencentSpeech(HttpVoice):
     sample_rate = 16_000
     speeds = (0.6, 2.0)
 
-    def speed_fields(self, speed: float) -> Mapping[str, Any]:
+    def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"Speed": round(float(np.interp(speed, TIMES_AS_FAST, SPEEDS)), 2)}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:

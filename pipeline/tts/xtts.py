@@ -6,7 +6,8 @@ Format: `/tts_stream` of https://github.com/daswer123/xtts-api-server/blob/main/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pipeline.text import detect_language
 from pipeline.tts.http_voice import HttpVoice, WavDecoder
@@ -30,6 +31,7 @@ class Xtts(HttpVoice):
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         language = detect_language(text)
+        wished: Mapping[str, Any] = self.options  # httpx refuses what cannot be written into an address
         return client.build_request(
             "GET",
             f"{self.base_url}/tts_stream",
@@ -37,7 +39,7 @@ class Xtts(HttpVoice):
                 "text": text,
                 "speaker_wav": voice,
                 "language": "zh-cn" if language == "zh" else language,
-                **self.options,
+                **wished,
             },
         )
 

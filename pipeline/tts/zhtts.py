@@ -17,7 +17,7 @@ import importlib.util
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +92,9 @@ class ZhttsSynthesizer:
         networks = self._loaded()
         networks.vocode(networks.spectrogram(networks.read("你好。")[0]).frames)
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis ends at once for the caller; the piece at work is finished (some 50 ms).
 
         Raises SpeechError, LanguageNotSupported.

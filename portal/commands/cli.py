@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def settings_given(parsed: argparse.Namespace) -> dict[str, Any]:
+def settings_given(parsed: argparse.Namespace) -> dict[str, object]:
     """Settings that were on the command line, and only those."""
     return {name: value for name, value in vars(parsed).items() if name in Settings.model_fields}
 

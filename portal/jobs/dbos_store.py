@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avatars.disk import disk_full_explained
 from portal.errors import JobNotFound
@@ -20,7 +20,7 @@ from portal.jobs.records import KINDS, Job, JobFailure, JobInputs, JobOrder, Joi
 from portal.jobs.store import TakenJob
 
 if TYPE_CHECKING:
-    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+    from dbos import DBOSClient, EnqueueOptions, WorkflowHandle, WorkflowStatus
 
 __all__ = ["DbosSource", "DbosStore"]
 
@@ -64,7 +64,7 @@ class DbosStore:
         "what list() gave last, by what was asked for, with the state of the database before it was read"
 
     def add(self, job_id: str, order: JobOrder) -> Job:
-        handle: Any = self._client.enqueue(_options_of(job_id, order), dict(order.inputs))
+        handle: WorkflowHandle[object] = self._client.enqueue(_options_of(job_id, order), dict(order.inputs))
         return self.get(handle.get_workflow_id())
 
     def get(self, job_id: str) -> Job:

@@ -1,6 +1,6 @@
 """Whole turns on each neural backend, with tiny weights: the mouth moves while it speaks and rests in silence."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ FADE_PICTURES = 3
 class PausingVoice(BeepSynthesizer):
     """Every sentence is a tone of 0.4 s, silence of 0.6 s and a tone of 0.4 s."""
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * RATE_HZ // 5) / RATE_HZ)).astype(np.float32)
         pause = np.zeros(3 * RATE_HZ // 5, np.float32)
         yield AudioChunk(np.concatenate([tone, pause, tone]), RATE_HZ, final=True)

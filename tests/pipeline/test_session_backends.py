@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +42,7 @@ class ScriptedVoice:
 
     async def aclose(self) -> None: ...
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         if "unspeakable" in text:
             raise LanguageNotSupported("No voice here speaks that.", "Install one.")
         tone = np.sin(np.arange(24_000) * 0.1, dtype=np.float32) * np.float32(0.3)
@@ -109,7 +109,7 @@ async def test_an_answer_that_is_only_read_is_remembered_as_far_as_it_was_shown(
 
 
 class AnotherVoice(ScriptedVoice):
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         yield AudioChunk(np.full(24_000, 0.3, np.float32), self.sample_rate, final=True, voice="deputy")
 
 
@@ -350,7 +350,9 @@ class QuickVoice(ScriptedVoice):
     def __init__(self) -> None:
         self.spoken: list[float] = []
 
-    async def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         self.spoken.append(speed)
         yield AudioChunk(np.full(24_000, 0.3, np.float32), self.sample_rate, final=True)
 

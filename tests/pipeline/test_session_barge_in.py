@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +43,7 @@ class WordVoice:
 
     async def aclose(self) -> None: ...
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         samples = len(text.split()) * WORD_PICTURES * RATE_HZ // FPS
         tone = 0.3 * np.sin(np.arange(samples) * 0.1)
         yield AudioChunk(tone.astype(np.float32), RATE_HZ, final=True)

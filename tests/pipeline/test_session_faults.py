@@ -1,7 +1,7 @@
 """What goes wrong, and what comes at the wrong moment: a session ends every turn once and goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any, Self
@@ -88,7 +88,7 @@ class TalkingVoice:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         self._streams.opened += 1
         try:
             for number in range(2):
@@ -445,7 +445,7 @@ class CarelessVoice:
 
     sample_rate = 24_000
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         if "silence" not in text:
             for _ in range(2):
                 yield AudioChunk(np.full(12_000, 0.3, np.float32), self.sample_rate)

@@ -1,6 +1,6 @@
 """The choice of a voice by language and reach."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ class OfflineVoice:
         if self.is_broken:
             raise BackendUnavailable(self.name, "its program does not run")
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         self.spoken.append((text, voice))
         yield AudioChunk(np.ones(240, np.float32), 24_000, final=True)
 

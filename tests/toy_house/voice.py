@@ -1,6 +1,6 @@
 """A voice in one file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class ToyVoice:
     def load(self) -> None:
         pass
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[AudioChunk]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
         yield AudioChunk(np.full(len(text) * 100, 0.5, np.float32), self.sample_rate, final=True)
 
     async def aclose(self) -> None:
