@@ -257,6 +257,7 @@ class Output(Protocol):
         ...
 
 
+@runtime_checkable
 class Transport(Output, Protocol):
     """An output that carries frames to a viewer.
 

@@ -39,6 +39,7 @@ def write_clip(
     options = {"movflags": "+faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as output:
         stream = output.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
         height, width = pictures[0].shape[:2]
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)

@@ -19,7 +19,7 @@ def echo(emit: Emit, *items: object) -> str:
 
 
 def eat_memory(emit: Emit) -> None:
-    held = []
+    held: list[object] = []
     while True:
         held.append(bytearray(16 * 2**20))
 
@@ -53,7 +53,7 @@ def write_much(emit: Emit, path: Path) -> None:
 
 
 def open_many(emit: Emit, path: Path) -> None:
-    held = []
+    held: list[object] = []
     while len(held) < 10_000:
         held.append(path.open("rb"))
 

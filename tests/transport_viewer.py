@@ -62,11 +62,12 @@ class GatedExecutor(Executor):
                 future.set_exception(error)
 
 
-class Tone(AudioStreamTrack):  # type: ignore[misc]
+class Tone(AudioStreamTrack):
     """440 Hz, as a microphone hears it: in real time, 20 ms at a time."""
 
     async def recv(self) -> AudioFrame:
         frame = await super().recv()
+        assert isinstance(frame, AudioFrame) and frame.pts is not None
         times = (frame.pts + np.arange(frame.samples)) / frame.sample_rate
         frame.planes[0].update((10_000 * np.sin(2 * np.pi * 440 * times)).astype("<i2").tobytes())
         return frame

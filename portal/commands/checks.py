@@ -32,7 +32,7 @@ __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
-TYPE_CHECKS = (("mypy",), ("mypy", "--package", "tests"))
+TYPE_CHECKS = (("mypy",), ("tests.typed",))
 SCRIPT_CHECKS = (("tests.scripts",),)
 QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")

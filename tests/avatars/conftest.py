@@ -7,7 +7,7 @@ from avatars.idle_life import IdleLife, idle_life
 
 
 @pytest.fixture
-def read_here(monkeypatch):
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploads are read in the test's own process, so that the test can measure that and change its limits."""
     monkeypatch.setattr(
         "avatars.prepare.run_confined", lambda task, _limits, on_item, *arguments: task(on_item, *arguments)
@@ -15,7 +15,7 @@ def read_here(monkeypatch):
 
 
 @pytest.fixture
-def short_loops(monkeypatch):
+def short_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Preparation gives stills loops of 30 frames."""
     whole = idle_life(0)
     few = IdleLife(whole.poses[:30], whole.closures[:30], np.arange(30, dtype=np.int32))

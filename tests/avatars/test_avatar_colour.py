@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
+from pathlib import Path
 
 import av
 import numpy as np
@@ -83,7 +84,7 @@ def seen(rgb, height=PATCH_PX):
     return rgb[height // 2, PATCH_PX // 2 :: PATCH_PX].astype(float)
 
 
-def assert_colours(rgb, wanted=PATCHES, height=PATCH_PX):
+def assert_colours(rgb, wanted=PATCHES, height=PATCH_PX) -> None:
     assert np.abs(seen(rgb, height) - wanted).max() <= TOLERANCE, (seen(rgb, height) - wanted).round().tolist()
 
 
@@ -98,7 +99,9 @@ def save_png(path, values, chunks=(), **options):
     return path
 
 
-def write_coded_clip(path, coded, matrix=1, full=False, size=None, deep=False, tags=None, sampling="444"):
+def write_coded_clip(
+    path, coded, matrix: int = 1, full: bool = False, size=None, deep: bool = False, tags=None, sampling: str = "444"
+):
     """A lossless clip of two pictures: R'G'B' (n, 3) in 0..1, turned into YUV by the formulas of the standards.
 
     sampling: 444, 422 or 420, how often colour is sampled; cameras write 420.
@@ -141,7 +144,7 @@ def write_coded_clip(path, coded, matrix=1, full=False, size=None, deep=False, t
 @pytest.mark.parametrize(
     ("suffix", "options"), [("png", {}), ("jpg", {"quality": 98, "subsampling": 0}), ("webp", {"lossless": True})]
 )
-def test_a_display_p3_photo_is_shown_in_its_own_colours(tmp_path, suffix, options):
+def test_a_display_p3_photo_is_shown_in_its_own_colours(tmp_path: Path, suffix: str, options) -> None:
     """The wide colours of a phone's photo are converted by its profile, in every format that carries one."""
     coded = np.round(255 * light_in("p3") ** (1 / 2.2))
     path = tmp_path / f"photo.{suffix}"
@@ -151,7 +154,7 @@ def test_a_display_p3_photo_is_shown_in_its_own_colours(tmp_path, suffix, option
     assert_colours(read_photo(path), height=64)
 
 
-def test_adobe_rgb_by_the_camera_s_word_for_it(tmp_path):
+def test_adobe_rgb_by_the_camera_s_word_for_it(tmp_path: Path) -> None:
     """Cameras write no profile for Adobe RGB but a number into EXIF."""
     coded = np.round(255 * np.clip(light_in("adobe"), 0, 1) ** (256 / 563))
     exif = Image.Exif()
@@ -161,7 +164,7 @@ def test_adobe_rgb_by_the_camera_s_word_for_it(tmp_path):
     assert_colours(read_photo(path), height=64)
 
 
-def test_grey_by_its_profile(tmp_path):
+def test_grey_by_its_profile(tmp_path: Path) -> None:
     """A grey photo whose profile has another curve keeps the brightness that is meant."""
     grey = b"GRAY".join(matrix_profile(P3_CHROMATICITIES, 1.8).split(b"RGB "))
     grey = grey.replace(b"rTRC", b"kTRC")
@@ -172,7 +175,7 @@ def test_grey_by_its_profile(tmp_path):
     assert_colours(read_photo(path), np.repeat(levels[:, None], 3, 1), height=64)
 
 
-def test_print_colours_by_their_profile(tmp_path):
+def test_print_colours_by_their_profile(tmp_path: Path) -> None:
     """A CMYK photo is converted by its profile instead of by the rule of thumb."""
     path = tmp_path / "photo.jpg"
     ink = Image.new("CMYK", (64, 64), (0, 255, 0, 0))
@@ -180,7 +183,7 @@ def test_print_colours_by_their_profile(tmp_path):
     assert np.abs(read_photo(path)[32, 32].astype(float) - lab_as_srgb(48, 68, -4)).max() <= TOLERANCE
 
 
-def test_png_by_gamma_and_primaries(tmp_path):
+def test_png_by_gamma_and_primaries(tmp_path: Path) -> None:
     """A PNG without a profile says its colours by gAMA and cHRM."""
     coded = 255 * light_in("p3") ** (1 / 1.8)
     primaries = struct.pack(">8I", *(round(value * 100_000) for value in P3_CHROMATICITIES))
@@ -188,14 +191,14 @@ def test_png_by_gamma_and_primaries(tmp_path):
     assert_colours(read_photo(save_png(tmp_path / "a.png", coded, chunks)), height=64)
 
 
-def test_png_that_is_srgb_is_left_alone(tmp_path):
+def test_png_that_is_srgb_is_left_alone(tmp_path: Path) -> None:
     """Beside an sRGB chunk the gamma chunk is for old viewers only."""
     chunks = [(b"gAMA", struct.pack(">I", 45455)), (b"sRGB", b"\0")]
     assert np.array_equal(seen(read_photo(save_png(tmp_path / "a.png", PATCHES, chunks)), 64), PATCHES)
 
 
 @pytest.mark.parametrize(("curve", "transfer"), [(srgb_curve, 13), (pq_curve, 16), (hlg_curve, 18)])
-def test_png_by_code_points(tmp_path, curve, transfer):
+def test_png_by_code_points(tmp_path: Path, curve, transfer: int) -> None:
     """A PNG with a cICP chunk is converted by it, HDR included."""
     coded = 255 * curve(light_in("bt2020"))
     path = save_png(tmp_path / "a.png", coded, [(b"cICP", bytes([9, transfer, 0, 1]))])
@@ -204,7 +207,7 @@ def test_png_by_code_points(tmp_path, curve, transfer):
     assert error.max() <= 2 * TOLERANCE  # rounding strong colours to 8 bits of BT.2020 alone costs 3
 
 
-def test_avif_by_code_points(tmp_path):
+def test_avif_by_code_points(tmp_path: Path) -> None:
     """An AVIF without a profile is converted by its nclx box."""
     coded = 255 * srgb_curve(light_in("p3"))
     path = tmp_path / "a.avif"
@@ -217,14 +220,14 @@ def test_avif_by_code_points(tmp_path):
 
 
 @pytest.mark.parametrize("profile", [b"no profile at all", matrix_profile(P3_CHROMATICITIES, 2.2)[:150]])
-def test_a_damaged_profile_is_passed_over(tmp_path, profile):
+def test_a_damaged_profile_is_passed_over(tmp_path: Path, profile) -> None:
     """Viewers show such a photo as it is; so do we."""
     path = tmp_path / "a.png"
     Image.fromarray(as_patches(PATCHES, 64).astype(np.uint8)).save(path, icc_profile=profile)
     assert np.array_equal(seen(read_photo(path), 64), PATCHES)
 
 
-def test_transparency_outlives_the_conversion(tmp_path):
+def test_transparency_outlives_the_conversion(tmp_path: Path) -> None:
     """A cut-out portrait in Display P3 is laid on white in its own colours."""
     coded = as_patches(np.round(255 * light_in("p3") ** (1 / 2.2)), 64)
     alpha = np.full((*coded.shape[:2], 1), 255)
@@ -253,7 +256,7 @@ def test_transparency_outlives_the_conversion(tmp_path):
     ],
 )
 @pytest.mark.parametrize("chroma", ["444", "420"])
-def test_clips_by_their_matrix_and_range(tmp_path, name, matrix, options, chroma):
+def test_clips_by_their_matrix_and_range(tmp_path: Path, name: str, matrix: int, options, chroma: str) -> None:
     """A clip's YUV is undone as it was made: by its tags, and without them by its size."""
     path = write_coded_clip(tmp_path / "a.mkv", PATCHES / 255, matrix, sampling=chroma, **options)
     height = options.get("size", (0, 64))[1]
@@ -272,7 +275,9 @@ def test_clips_by_their_matrix_and_range(tmp_path, name, matrix, options, chroma
         ("bt2020", pq_curve, 9, 16, 9, "444"),
     ],
 )
-def test_clips_of_wide_colours_and_hdr(tmp_path, space, curve, primaries, transfer, matrix, chroma):
+def test_clips_of_wide_colours_and_hdr(
+    tmp_path: Path, space: str, curve, primaries: int, transfer: int, matrix: int, chroma: str
+) -> None:
     """Wide primaries are converted; of HLG and PQ, what is no brighter than a usual screen's white looks as meant."""
     coded = curve(np.maximum(light_in(space), 0))
     tags = (primaries, transfer, matrix, 1)
@@ -299,7 +304,9 @@ STRONG = np.array(
         ("pal", srgb_curve, 5, 6, 5),
     ],
 )
-def test_strong_colours_of_a_tagged_clip(tmp_path, space, curve, primaries, transfer, matrix, chroma):
+def test_strong_colours_of_a_tagged_clip(
+    tmp_path: Path, space: str, curve, primaries: int, transfer: int, matrix: int, chroma: str
+) -> None:
     """Colours at the edge of what a screen can show are as near as skins are."""
     wanted = np.minimum(STRONG, 229) if transfer in (16, 18) else STRONG  # brighter HDR is drawn together on purpose
     coded = curve(np.maximum(light_in(space, wanted), 0))
@@ -312,7 +319,7 @@ def test_strong_colours_of_a_tagged_clip(tmp_path, space, curve, primaries, tran
 
 
 @pytest.mark.parametrize(("curve", "transfer"), [(hlg_curve, 18), (pq_curve, 16)])
-def test_hdr_lights_keep_their_shape_and_skins_their_level(tmp_path, curve, transfer):
+def test_hdr_lights_keep_their_shape_and_skins_their_level(tmp_path: Path, curve, transfer: int) -> None:
     """Up to level 235 nothing changes; above, brighter stays brighter up to 1,000 nits, in its own hue."""
     greys = np.repeat(linear(np.array([60.0, 128, 180, 220, 235]))[:, None], 3, 1)
     lights = np.repeat(np.array([1.0, 1.5, 2.5, 4.9])[:, None], 3, 1)
@@ -326,7 +333,7 @@ def test_hdr_lights_keep_their_shape_and_skins_their_level(tmp_path, curve, tran
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_grey_clips_by_their_range(tmp_path, full):
+def test_grey_clips_by_their_range(tmp_path: Path, full: bool) -> None:
     """A clip without colours is shown with its own black and white."""
     levels = np.array([0.0, 60, 128, 200, 255])
     coded = levels if full else 16 + levels * 219 / 255
@@ -342,7 +349,7 @@ def test_grey_clips_by_their_range(tmp_path, full):
     assert_colours(next(clip_frames(path)), np.repeat(levels[:, None], 3, 1), height=64)
 
 
-def test_an_unknown_matrix_is_refused_by_name(tmp_path):
+def test_an_unknown_matrix_is_refused_by_name(tmp_path: Path) -> None:
     """Colours that cannot be undone are refused with a remedy, never shown green."""
     path = write_coded_clip(tmp_path / "a.mkv", PATCHES / 255, 9, deep=True, tags=(9, 16, 14, 1))
     with pytest.raises(BadMedia, match="colours") as refused:
@@ -370,17 +377,17 @@ def decoded_as_tagged(path):
     return np.clip(255 * rgb, 0, 255)
 
 
-def test_previews_are_coded_and_tagged_as_bt709(tmp_path):
+def test_previews_are_coded_and_tagged_as_bt709(tmp_path: Path) -> None:
     """A browser that goes by the tags shows a preview in the avatar's colours."""
     encode_preview([as_patches(PATCHES, 64).astype(np.uint8)] * 3, tmp_path / "preview.mp4")
     assert np.abs(seen(decoded_as_tagged(tmp_path / "preview.mp4"), 64) - PATCHES).mean() <= TOLERANCE
 
 
-def test_made_clips_are_coded_and_tagged_as_bt709(tmp_path):
+def test_made_clips_are_coded_and_tagged_as_bt709(tmp_path: Path) -> None:
     """A made clip shows the avatar's colours within three levels in a viewer that goes by the tags."""
     picture = as_patches(PATCHES, 64).astype(np.uint8)
 
-    async def write():
+    async def write() -> None:
         async with ClipWriter(tmp_path / "clip.mp4", picture.shape[1], 64) as writer:
             for index in range(3):
                 await writer.send(MediaFrame(picture, np.zeros(SAMPLES_PER_PICTURE, np.float32), index))
@@ -390,7 +397,7 @@ def test_made_clips_are_coded_and_tagged_as_bt709(tmp_path):
     assert_colours(decoded_as_tagged(tmp_path / "clip.mp4"), height=64)
 
 
-def test_a_coded_frame_is_within_a_rounding(tmp_path):
+def test_a_coded_frame_is_within_a_rounding(tmp_path: Path) -> None:
     """The conversion itself costs less than one level of luma and chroma."""
     frame = bt709_frame(as_patches(PATCHES, 64).astype(np.uint8))
     luma = np.frombuffer(frame.planes[0], np.uint8).reshape(64, -1)[32, 16 : PATCH_PX * len(PATCHES) : PATCH_PX]

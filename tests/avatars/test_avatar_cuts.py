@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from clips import ScriptedAnalyzer, face_at, moving_portrait, write_clip
@@ -26,7 +28,7 @@ def swaying(name, count):
     return pictures, np.stack([landmarks + np.float32([shift, 0, 0]) for shift in shifts])
 
 
-def test_movement_is_no_cut():
+def test_movement_is_no_cut() -> None:
     """Swaying, and a pan over the whole picture, go on; nothing is foreign."""
     swayed, _ = swaying("woman", 40)
     panned = [np.roll(swayed[0], 6 * index, axis=1) for index in range(40)]
@@ -35,7 +37,7 @@ def test_movement_is_no_cut():
         assert not found.cuts and not found.foreign
 
 
-def test_another_scene_is_a_cut():
+def test_another_scene_is_a_cut() -> None:
     """The picture with which another scene begins is named."""
     one, _ = swaying("woman", 20)
     other = [255 - picture for picture in one]
@@ -45,7 +47,7 @@ def test_another_scene_is_a_cut():
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("level", [0, 255])
-def test_what_was_put_in_between_is_foreign(count, level):
+def test_what_was_put_in_between_is_foreign(count: int, level: int) -> None:
     """Black pictures, or a flash, after which everything goes on, are no cut."""
     pictures, _ = swaying("woman", 40)
     pictures[20 : 20 + count] = [np.full_like(pictures[0], level)] * count
@@ -53,7 +55,7 @@ def test_what_was_put_in_between_is_foreign(count, level):
     assert (found.cuts, found.foreign) == (frozenset(), frozenset(range(20, 20 + count)))
 
 
-def test_another_face_in_the_same_place_is_a_cut():
+def test_another_face_in_the_same_place_is_a_cut() -> None:
     """Two people before the same wall are told apart, a blink or a mouth that opens is none."""
     woman, of_woman = swaying("woman", 20)
     man, of_man = swaying("man", 20)
@@ -67,7 +69,7 @@ def test_another_face_in_the_same_place_is_a_cut():
     assert not face_changes([small_picture(one) for one in blinking], of_woman, SIDE, [True] * 20)
 
 
-def prepared(tmp_path, pictures, answers):
+def prepared(tmp_path: Path, pictures, answers):
     work = tmp_path / "work"
     clip = write_clip(tmp_path / "clip.mp4", pictures)
     read_source(Upload(clip, "clip-1", "Clip"), work, lambda _part: None)
@@ -76,7 +78,7 @@ def prepared(tmp_path, pictures, answers):
     return work
 
 
-def test_a_black_picture_in_the_middle_is_never_shown(tmp_path):
+def test_a_black_picture_in_the_middle_is_never_shown(tmp_path: Path) -> None:
     """The avatar uses the whole clip, and where it is black, shows the picture before; the report says so."""
     pictures = moving_portrait(40)
     pictures[20] = np.zeros_like(pictures[0])
@@ -90,7 +92,7 @@ def test_a_black_picture_in_the_middle_is_never_shown(tmp_path):
     assert min(bundle.frame(index).mean() for index in range(bundle.frame_count)) > 60
 
 
-def test_a_cut_to_another_person_ends_the_stretch(tmp_path):
+def test_a_cut_to_another_person_ends_the_stretch(tmp_path: Path) -> None:
     """Although the face is in the same place, only the longer part is used, and the report says so."""
     work = prepared(tmp_path, swaying("woman", 28)[0] + swaying("man", 35)[0], [[face_at()]])
     report, _ = report_strip(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,17 +15,18 @@ from portraits import portrait
 from avatars import detect, network_files
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.errors import AvatarError
+from pipeline.types import ImageArray
 
 pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
-def stills():
+def stills() -> Iterator[MediaPipeFaceAnalyzer]:
     with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
         yield analyzer
 
 
-def pasted(height, width, pictures):
+def pasted(height: int, width: int, pictures: Iterable[tuple[ImageArray, int, int]]) -> ImageArray:
     """Pictures (rgb, x, y) on grey."""
     canvas = np.full((height, width, 3), 120, np.uint8)
     for rgb, x, y in pictures:
@@ -33,7 +35,7 @@ def pasted(height, width, pictures):
 
 
 @pytest.mark.parametrize("name", ["woman", "man", "astronaut"])
-def test_a_face_is_found_where_it_is(stills, name):
+def test_a_face_is_found_where_it_is(stills: MediaPipeFaceAnalyzer, name: str) -> None:
     """Drawn or photographed, the landmarks lie where they were stored."""
     picture, landmarks = portrait(name)
     (face,) = stills.analyse(picture)
@@ -44,22 +46,23 @@ def test_a_face_is_found_where_it_is(stills, name):
     assert abs(face.roll_deg) < 8
 
 
-def test_roll_is_measured(stills):
+def test_roll_is_measured(stills: MediaPipeFaceAnalyzer) -> None:
     """A picture turned clockwise has a face of positive roll."""
     picture, _ = portrait("woman")
     turn = cv2.getRotationMatrix2D((192, 180), -20, 1)
-    (face,) = stills.analyse(cv2.warpAffine(picture, turn, (384, 384), borderMode=cv2.BORDER_REPLICATE))
+    turned = cv2.warpAffine(picture, turn, (384, 384), borderMode=cv2.BORDER_REPLICATE)
+    (face,) = stills.analyse(np.asarray(turned, np.uint8))
     assert face.roll_deg == pytest.approx(20, abs=3)
 
 
 @pytest.mark.parametrize("yaw_deg", [-30, 30])
-def test_yaw_is_measured(yaw_deg):
+def test_yaw_is_measured(yaw_deg: int) -> None:
     """Turning the points in depth is seen as yaw of that sign and size."""
     assert face_at(yaw_deg=yaw_deg).yaw_deg == pytest.approx(yaw_deg, abs=3)
 
 
 @pytest.mark.parametrize("face_px", [45, 90])
-def test_small_faces_are_found(stills, face_px):
+def test_small_faces_are_found(stills: MediaPipeFaceAnalyzer, face_px: int) -> None:
     """A face that MediaPipe's own detector misses is found, at its true size."""
     side = round(512 * face_px / 107)
     picture, _ = portrait("astronaut", side)
@@ -68,7 +71,7 @@ def test_small_faces_are_found(stills, face_px):
     assert 800 < face.centre[0] < 800 + side
 
 
-def test_all_faces_are_found_the_largest_first(stills):
+def test_all_faces_are_found_the_largest_first(stills: MediaPipeFaceAnalyzer) -> None:
     """Two faces of different size come in order of size."""
     large, small = portrait("woman", 420)[0], portrait("man", 200)[0]
     faces = stills.analyse(pasted(480, 720, [(small, 10, 100), (large, 260, 30)]))
@@ -77,12 +80,12 @@ def test_all_faces_are_found_the_largest_first(stills):
     assert faces[0].centre[0] > 260 > faces[1].centre[0]
 
 
-def test_no_face_is_an_empty_list(stills):
+def test_no_face_is_an_empty_list(stills: MediaPipeFaceAnalyzer) -> None:
     """A picture without a face has none."""
     assert stills.analyse(pasted(300, 400, [])) == []
 
 
-def test_tracking_follows_a_moving_face():
+def test_tracking_follows_a_moving_face() -> None:
     """With tracking the landmarks move with the picture, and a face that leaves is gone."""
     picture, _ = portrait("woman", 320)
     with MediaPipeFaceAnalyzer(tracking=True) as analyzer:
@@ -92,7 +95,7 @@ def test_tracking_follows_a_moving_face():
     assert gone[-1] == []
 
 
-def test_tracking_follows_a_small_face():
+def test_tracking_follows_a_small_face() -> None:
     """A face that MediaPipe's own detector misses is followed from picture to picture, and another one is found."""
     small, _ = portrait("astronaut", 430)
     with MediaPipeFaceAnalyzer(tracking=True) as analyzer:
@@ -104,7 +107,7 @@ def test_tracking_follows_a_small_face():
     assert gone == []
 
 
-def test_nothing_is_written_to_stderr(capfd):
+def test_nothing_is_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     """MediaPipe's own log does not reach the console."""
     picture, _ = portrait("woman", 256)
     with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
@@ -112,7 +115,7 @@ def test_nothing_is_written_to_stderr(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_it_closes_twice_and_then_refuses():
+def test_it_closes_twice_and_then_refuses() -> None:
     """Closing is idempotent, and using it afterwards is an error."""
     analyzer = MediaPipeFaceAnalyzer(tracking=False)
     analyzer.close()
@@ -121,7 +124,7 @@ def test_it_closes_twice_and_then_refuses():
         analyzer.analyse(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_a_damaged_network_is_refused(tmp_path, monkeypatch):
+def test_a_damaged_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is not the one we know is not run; the remedy is named."""
     whole = network_files.FOLDER / detect.NETWORK
     (tmp_path / detect.NETWORK).write_bytes(whole.read_bytes()[:-1])
@@ -130,7 +133,7 @@ def test_a_damaged_network_is_refused(tmp_path, monkeypatch):
         MediaPipeFaceAnalyzer(tracking=False)
 
 
-def test_the_face_finder_reports_to_nobody():
+def test_the_face_finder_reports_to_nobody() -> None:
     """The library of the pinned mediapipe does not hold the address to which later ones report each use."""
     libraries = files("mediapipe").joinpath("tasks", "c").iterdir()
     contents = [Path(str(path)).read_bytes() for path in libraries if path.name.startswith("libmediapipe")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -16,13 +17,13 @@ from avatars.media import clip_frames, probe, read_photo
 pytestmark = pytest.mark.thorough
 
 
-def striped(shift, side=128):
+def striped(shift, side: int = 128):
     """Upright bars, moved to the right: what shows combs best."""
     row = ((np.arange(side) - shift) // 16 % 2 * 180 + 30).astype(np.uint8)
     return np.repeat(np.repeat(row[None, :, None], side, 0), 3, 2)
 
 
-def woven(count, side=128):
+def woven(count, side: int = 128):
     """Pictures of two half-pictures taken at different times: even rows of one, odd rows of the next."""
     pictures = []
     for index in range(count):
@@ -38,7 +39,7 @@ def combing(rgb):
     return np.abs(grey[1:-1] - (grey[:-2] + grey[2:]) / 2).mean()
 
 
-def write_stream(output, pictures, stream):
+def write_stream(output, pictures, stream) -> None:
     for index, rgb in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
         frame.pts = index
@@ -46,14 +47,14 @@ def write_stream(output, pictures, stream):
     output.mux(stream.encode(None))
 
 
-def add_video(output, codec, size, rate=25, **options):
+def add_video(output, codec, size, rate: int = 25, **options):
     stream = output.add_stream(codec, rate=rate, options={key: str(value) for key, value in options.items()})
     stream.width = stream.height = size
     stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     return stream
 
 
-def test_a_cover_before_the_clip_is_passed_over(tmp_path):
+def test_a_cover_before_the_clip_is_passed_over(tmp_path: Path) -> None:
     """Where a picture of its own comes first in a file, the clip behind it is read."""
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
         cover = add_video(output, "mjpeg", 96)
@@ -67,7 +68,7 @@ def test_a_cover_before_the_clip_is_passed_over(tmp_path):
     assert abs(frames[0].mean() - 60) < 4
 
 
-def test_a_track_of_one_thumbnail_is_passed_over(tmp_path):
+def test_a_track_of_one_thumbnail_is_passed_over(tmp_path: Path) -> None:
     """A thumbnail that is not marked as one has only one picture."""
     with av.open(str(tmp_path / "a.mov"), "w") as output:
         thumbnail, clip = add_video(output, "mjpeg", 96), add_video(output, "libx264", 128)
@@ -76,7 +77,7 @@ def test_a_track_of_one_thumbnail_is_passed_over(tmp_path):
     assert next(clip_frames(tmp_path / "a.mov")).shape[:2] == (128, 128)
 
 
-def test_only_a_cover_is_no_clip(tmp_path):
+def test_only_a_cover_is_no_clip(tmp_path: Path) -> None:
     """A song with a cover is refused as sound."""
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
         cover = add_video(output, "mjpeg", 96)
@@ -86,7 +87,7 @@ def test_only_a_cover_is_no_clip(tmp_path):
         probe(tmp_path / "a.mp4")
 
 
-def test_another_size_in_mid_file_is_not_squeezed(tmp_path):
+def test_another_size_in_mid_file_is_not_squeezed(tmp_path: Path) -> None:
     """Pictures of another shape come between bars: a circle stays round."""
     disc = np.zeros((192, 192, 3), np.uint8)
     y, x = np.mgrid[:192, :192]
@@ -109,7 +110,7 @@ def test_another_size_in_mid_file_is_not_squeezed(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
-def test_pixels_that_are_not_square_are_widened(tmp_path, suffix):
+def test_pixels_that_are_not_square_are_widened(tmp_path: Path, suffix: str) -> None:
     """Camcorders and discs store narrow pictures that are shown wide: a circle is round in the avatar."""
     y, x = np.mgrid[:192, :96]
     narrow = np.zeros((192, 96, 3), np.uint8)
@@ -126,7 +127,7 @@ def test_pixels_that_are_not_square_are_widened(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("flagged", [True, False])
-def test_half_pictures_are_made_whole(tmp_path, flagged):
+def test_half_pictures_are_made_whole(tmp_path: Path, flagged: bool) -> None:
     """Interlaced clips come without combs, whether or not the flag is set."""
     options = {"flags": "+ildct+ilme", "x264-params": "tff=1"} if flagged else {}
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
@@ -138,7 +139,7 @@ def test_half_pictures_are_made_whole(tmp_path, flagged):
     assert max(combing(frame) for frame in frames[8:]) < 6
 
 
-def test_whole_pictures_are_left_alone(tmp_path):
+def test_whole_pictures_are_left_alone(tmp_path: Path) -> None:
     """A moving clip of whole pictures loses none of its rows."""
     fine = [np.roll(moving_portrait(1)[0], index * 3, axis=1) for index in range(20)]
     path = write_clip(tmp_path / "a.mp4", fine)
@@ -147,7 +148,7 @@ def test_whole_pictures_are_left_alone(tmp_path):
     assert max(np.abs(frame.astype(int) - wanted).mean() for frame, wanted in zip(frames, fine, strict=True)) < 6
 
 
-def test_damaged_pictures_are_left_out(tmp_path):
+def test_damaged_pictures_are_left_out(tmp_path: Path) -> None:
     """A clip with a damaged place in its middle is read to its end."""
     noise = np.random.default_rng(0).integers(0, 255, (60, 128, 128, 3), np.uint8)
     with av.open(str(tmp_path / "a.mkv"), "w") as output:
@@ -160,7 +161,7 @@ def test_damaged_pictures_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "mjpeg"), (".webm", "libvpx")])
-def test_a_clip_that_has_lost_its_end_is_refused(tmp_path, suffix, codec):
+def test_a_clip_that_has_lost_its_end_is_refused(tmp_path: Path, suffix: str, codec: str) -> None:
     """A file that tells its size is half there: its person would speak with half of what was filmed."""
     noise = np.random.default_rng(0).integers(0, 255, (30, 128, 128, 3), np.uint8)
     path = tmp_path / f"a{suffix}"
@@ -173,7 +174,7 @@ def test_a_clip_that_has_lost_its_end_is_refused(tmp_path, suffix, codec):
     assert refused.value.cause == "damaged"
 
 
-def test_a_clip_without_a_length_is_read(tmp_path):
+def test_a_clip_without_a_length_is_read(tmp_path: Path) -> None:
     """What a browser records says nothing of its length."""
     with av.open(str(tmp_path / "a.webm"), "w", options={"live": "1"}) as output:
         write_stream(output, moving_portrait(10), add_video(output, "libvpx", 192))
@@ -195,7 +196,7 @@ def test_a_clip_without_a_length_is_read(tmp_path):
         ("matroska", "libx264", {}),
     ],
 )
-def test_many_containers_are_taken(tmp_path, container, codec, options):
+def test_many_containers_are_taken(tmp_path: Path, container: str, codec: str, options) -> None:
     """Clips of cameras, phones, discs and old programs are read, whatever they are called."""
     path = tmp_path / "upload"
     with av.open(str(path), "w", format=container, options=options) as output:
@@ -207,7 +208,7 @@ def test_many_containers_are_taken(tmp_path, container, codec, options):
 
 
 @pytest.mark.parametrize(("suffix", "options"), [("gif", {}), ("png", {}), ("webp", {"lossless": True}), ("avif", {})])
-def test_moving_pictures_are_clips(tmp_path, suffix, options):
+def test_moving_pictures_are_clips(tmp_path: Path, suffix: str, options) -> None:
     """GIF, animated PNG, WebP and AVIF move: each picture is shown for its time."""
     levels = [40, 100, 160, 220]
     first, *others = (Image.fromarray(picture) for picture in grey_levels(levels))
@@ -219,7 +220,7 @@ def test_moving_pictures_are_clips(tmp_path, suffix, options):
     assert np.abs(shown[[1, 8, 13, 18]] - levels).max() < 8
 
 
-def test_a_gif_of_one_picture_is_a_photo(tmp_path):
+def test_a_gif_of_one_picture_is_a_photo(tmp_path: Path) -> None:
     """A GIF that does not move is read as a photo."""
     Image.fromarray(grey_levels([120])[0]).save(tmp_path / "a.gif")
     assert probe(tmp_path / "a.gif").kind == "photo"
@@ -267,7 +268,7 @@ def test_a_gif_of_one_picture_is_a_photo(tmp_path):
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "playlist", "clip itself"),
     ],
 )
-def test_what_is_not_taken_is_named(tmp_path, head, named, way_out):
+def test_what_is_not_taken_is_named(tmp_path: Path, head, named: str, way_out: str) -> None:
     """Each kind of file that people try is refused by its name, with what to do instead."""
     (tmp_path / "photo.jpg").write_bytes(head + bytes(300))
     with pytest.raises(BadMedia) as refused:
@@ -278,7 +279,7 @@ def test_what_is_not_taken_is_named(tmp_path, head, named, way_out):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "bmp", "gif"])
 @pytest.mark.parametrize("kept", [0.02, 0.5])
-def test_a_picture_that_is_cut_off_is_called_damaged(tmp_path, suffix, kept):
+def test_a_picture_that_is_cut_off_is_called_damaged(tmp_path: Path, suffix: str, kept: float) -> None:
     """What begins as a picture is no unknown file, however early it ends."""
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     path = tmp_path / f"a.{suffix}"
@@ -289,7 +290,7 @@ def test_a_picture_that_is_cut_off_is_called_damaged(tmp_path, suffix, kept):
     assert refused.value.cause == "damaged"
 
 
-def test_a_clip_of_one_picture_is_told(tmp_path):
+def test_a_clip_of_one_picture_is_told(tmp_path: Path) -> None:
     """It is neither called sound, nor made an avatar that stands still."""
     write_clip(tmp_path / "a.mp4", grey_levels([60]))
     with pytest.raises(BadMedia) as refused:
@@ -297,7 +298,7 @@ def test_a_clip_of_one_picture_is_told(tmp_path):
     assert refused.value.cause == "one_picture" and "JPEG" in refused.value.hint
 
 
-def test_a_clip_that_begins_late_is_as_long_as_it_is(tmp_path):
+def test_a_clip_that_begins_late_is_as_long_as_it_is(tmp_path: Path) -> None:
     """A piece of a long recording keeps the recording's times: they are no length."""
     times_s = [3600 + index / 25 for index in range(10)]
     path = write_clip(tmp_path / "a.mkv", grey_levels([60] * 10), times_s=times_s)
@@ -306,7 +307,7 @@ def test_a_clip_that_begins_late_is_as_long_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("3gp", "h263"), ("flv", "flv"), ("mov", "mjpeg"), ("avi", "mpeg4")])
-def test_damage_in_the_middle_is_passed_over(tmp_path, suffix, codec):
+def test_damage_in_the_middle_is_passed_over(tmp_path: Path, suffix: str, codec: str) -> None:
     """Whatever error a decoder has for damaged pictures, those around them are shown."""
     path = tmp_path / f"a.{suffix}"
     with av.open(str(path), "w") as output:

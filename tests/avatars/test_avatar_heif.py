@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from avatars.confined import QUICK_LOOK, run_confined
 from avatars.errors import BadMedia
 from avatars.media import probe, read_photo
 from avatars.source import DECODING, Upload, check_source, decode_source
+from pipeline.types import ImageArray
 from tests.heif_files import MATRIX_601_FULL, box, irot, write_heic
 
 pytestmark = pytest.mark.thorough
@@ -23,17 +26,17 @@ CORNERS = np.array([[(200, 30, 30), (40, 150, 60)], [(40, 60, 170), (224, 172, 1
 P3 = matrix_profile((0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060), 2.2)
 
 
-def picture(tall=128, wide=192):
+def picture(tall: int = 128, wide: int = 192) -> ImageArray:
     return np.ascontiguousarray(CORNERS.repeat(tall // 2, 0).repeat(wide // 2, 1))
 
 
-def assert_same(got, wanted, levels=3):
+def assert_same(got: ImageArray, wanted: ImageArray, levels: int = 3) -> None:
     assert got.shape == wanted.shape
     assert np.abs(got.astype(int) - wanted).max() <= levels
 
 
 @pytest.mark.parametrize("tile_px", [None, 64])
-def test_a_heic_in_one_piece_or_in_tiles_is_one_picture(tmp_path, tile_px):
+def test_a_heic_in_one_piece_or_in_tiles_is_one_picture(tmp_path: Path, tile_px: int | None) -> None:
     """A phone codes its photo as a grid of tiles, others in one piece: the same picture comes out."""
     path = write_heic(tmp_path / "photo.jpg", picture(), tile_px)
     info = probe(path)
@@ -41,7 +44,7 @@ def test_a_heic_in_one_piece_or_in_tiles_is_one_picture(tmp_path, tile_px):
     assert_same(read_photo(path), picture())
 
 
-def test_a_grid_may_be_smaller_than_its_tiles_together(tmp_path):
+def test_a_grid_may_be_smaller_than_its_tiles_together(tmp_path: Path) -> None:
     """The last tiles reach beyond the edge; what is beyond is cut off."""
     path = write_heic(tmp_path / "a.heic", picture(), 64, size=(180, 100))
     assert_same(read_photo(path), picture()[:100, :180])
@@ -62,7 +65,9 @@ def test_a_grid_may_be_smaller_than_its_tiles_together(tmp_path):
     ],
 )
 @pytest.mark.parametrize("tile_px", [None, 64])
-def test_a_heic_is_turned_as_it_says(tmp_path, changes, wanted, tile_px):
+def test_a_heic_is_turned_as_it_says(
+    tmp_path: Path, changes: list[bytes], wanted: Callable[[ImageArray], ImageArray], tile_px: int | None
+) -> None:
     """A phone held upright only writes that its photo is to be turned."""
     path = write_heic(tmp_path / "a.heic", picture(), tile_px, changes=changes)
     upright = wanted(picture())
@@ -72,7 +77,7 @@ def test_a_heic_is_turned_as_it_says(tmp_path, changes, wanted, tile_px):
 
 
 @pytest.mark.parametrize("colours", [[b"prof" + P3], [b"prof" + P3, MATRIX_601_FULL], [MATRIX_601_FULL, b"rICC" + P3]])
-def test_a_heic_is_shown_in_the_colours_of_its_profile(tmp_path, colours):
+def test_a_heic_is_shown_in_the_colours_of_its_profile(tmp_path: Path, colours: list[bytes]) -> None:
     """Display P3 of an iPhone is converted as it is for a JPEG with the same profile."""
     reference = tmp_path / "reference.png"
     Image.fromarray(picture()).save(reference, icc_profile=P3)
@@ -80,12 +85,12 @@ def test_a_heic_is_shown_in_the_colours_of_its_profile(tmp_path, colours):
     assert_same(read_photo(write_heic(tmp_path / "a.heic", picture(), 64, colours)), read_photo(reference))
 
 
-def test_a_heic_without_a_word_about_its_colours_is_taken_as_the_standard_says(tmp_path):
+def test_a_heic_without_a_word_about_its_colours_is_taken_as_the_standard_says(tmp_path: Path) -> None:
     """BT.601 and sRGB, in the range that its tiles are coded in."""
     assert_same(read_photo(write_heic(tmp_path / "a.heic", picture(), None, ())), picture())
 
 
-def test_a_heic_by_its_code_points(tmp_path):
+def test_a_heic_by_its_code_points(tmp_path: Path) -> None:
     """Wide primaries without a profile are converted by their numbers."""
     wide = b"nclx" + struct.pack(">HHHB", 12, 13, 6, 0x80)
     path = tmp_path / "reference.png"
@@ -96,7 +101,7 @@ def test_a_heic_by_its_code_points(tmp_path):
     assert_same(read_photo(write_heic(tmp_path / "a.heic", picture(), 64, [wide])), read_photo(path))
 
 
-def test_a_heic_goes_the_confined_way_of_every_upload(tmp_path):
+def test_a_heic_goes_the_confined_way_of_every_upload(tmp_path: Path) -> None:
     """It is looked at and decoded in the process for strangers' files, with that one's limits."""
     path = write_heic(tmp_path / "a.heic", picture(), 64)
     run_confined(check_source, QUICK_LOOK, lambda _item: None, path)
@@ -107,7 +112,7 @@ def test_a_heic_goes_the_confined_way_of_every_upload(tmp_path):
     assert_same(np.load(output / "photo.npy"), picture())
 
 
-def test_a_heic_over_the_limit_is_refused_before_it_is_decoded(tmp_path):
+def test_a_heic_over_the_limit_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     """The size that the file tells counts, and nothing is allocated for it."""
     path = write_heic(tmp_path / "a.heic", picture(), size=(20_000, 20_000))
     with pytest.raises(BadMedia, match="400 megapixels"):
@@ -115,13 +120,13 @@ def test_a_heic_over_the_limit_is_refused_before_it_is_decoded(tmp_path):
 
 
 @pytest.mark.parametrize("tile_px", [None, 64])
-def test_a_heic_that_is_smaller_than_it_says_is_refused(tmp_path, tile_px):
+def test_a_heic_that_is_smaller_than_it_says_is_refused(tmp_path: Path, tile_px: int | None) -> None:
     """What no tile covers is not left black."""
     with pytest.raises(BadMedia, match="damaged"):
         read_photo(write_heic(tmp_path / "a.heic", picture(), tile_px, size=(500, 400)))
 
 
-def test_no_damage_ends_otherwise_than_as_a_refusal(tmp_path):
+def test_no_damage_ends_otherwise_than_as_a_refusal(tmp_path: Path) -> None:
     """Cut anywhere, or with any byte of its description changed, a HEIC is refused in words, or read."""
     path = write_heic(tmp_path / "a.heic", picture(128, 128), 64, [b"prof" + P3], [irot(1)])
     whole = path.read_bytes()
@@ -139,7 +144,7 @@ def test_no_damage_ends_otherwise_than_as_a_refusal(tmp_path):
     assert len(refused) >= 40 and all(refused)
 
 
-def test_a_heif_of_another_coding_is_named(tmp_path):
+def test_a_heif_of_another_coding_is_named(tmp_path: Path) -> None:
     """What is no HEVC inside is refused with the way out."""
     path = write_heic(tmp_path / "a.heic", picture())
     path.write_bytes(path.read_bytes().replace(b"hvc1", b"jpeg"))
@@ -148,7 +153,7 @@ def test_a_heif_of_another_coding_is_named(tmp_path):
     assert "JPEG" in refused.value.hint
 
 
-def test_an_avif_that_calls_itself_heif_is_read(tmp_path):
+def test_an_avif_that_calls_itself_heif_is_read(tmp_path: Path) -> None:
     """Some programs put the common brand first and AVIF's own second."""
     path = tmp_path / "a.avif"
     Image.fromarray(picture()).save(path, quality=95, subsampling="4:4:4")

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from avatars import library as library_module
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, BundleError, NoRealMouths
-from avatars.library import VALID_ID, AvatarLibrary, presets
+from avatars.library import VALID_ID, AvatarLibrary, Preset, presets
 from avatars.media import read_photo
 from avatars.real_mouths import mouth_of
 
@@ -37,7 +39,9 @@ FOREIGN_IDS = [
 ]
 
 
-def test_avatars_are_listed_from_their_manifests(library, make_bundle):
+def test_avatars_are_listed_from_their_manifests(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """The list has what a gallery needs, the oldest first."""
     for age, name in ((100, "second"), (200, "first")):
         bundle = make_bundle(name)
@@ -51,7 +55,9 @@ def test_avatars_are_listed_from_their_manifests(library, make_bundle):
     assert first.preview is None
 
 
-def test_damaged_avatars_are_left_out_of_the_list(library, make_bundle, caplog):
+def test_damaged_avatars_are_left_out_of_the_list(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle], caplog: pytest.LogCaptureFixture
+) -> None:
     """One bad directory hides no good avatar, and is named in the log."""
     make_bundle("good")
     bad = library.root / "bad"
@@ -63,7 +69,9 @@ def test_damaged_avatars_are_left_out_of_the_list(library, make_bundle, caplog):
     assert "bad" in caplog.text
 
 
-def test_an_avatar_is_opened_once_while_it_is_in_use(library, make_bundle):
+def test_an_avatar_is_opened_once_while_it_is_in_use(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """Two sessions share one bundle; when nobody uses it any more it is let go."""
     make_bundle("test")
     bundle = library.open("test")
@@ -74,7 +82,7 @@ def test_an_avatar_is_opened_once_while_it_is_in_use(library, make_bundle):
     assert library.open("test").frame(0).shape == (128, 96, 3)
 
 
-def test_an_avatar_made_again_is_opened_anew(library, make_bundle):
+def test_an_avatar_made_again_is_opened_anew(library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]) -> None:
     """After it is prepared again under the same id, the new one is opened, and the old one still works."""
     make_bundle("test", frames=5)
     old = library.open("test")
@@ -83,7 +91,7 @@ def test_an_avatar_made_again_is_opened_anew(library, make_bundle):
     assert old.frame(4).shape == (128, 96, 3)
 
 
-def test_deleting_lets_its_users_go_on(library, make_bundle):
+def test_deleting_lets_its_users_go_on(library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]) -> None:
     """A deleted avatar is gone for newcomers, but a session that talks with it goes on."""
     make_bundle("test")
     bundle = library.open("test")
@@ -99,7 +107,9 @@ def test_deleting_lets_its_users_go_on(library, make_bundle):
 
 
 @pytest.mark.parametrize("avatar_id", FOREIGN_IDS)
-def test_ids_from_outside_cannot_leave_the_library(library, make_bundle, avatar_id):
+def test_ids_from_outside_cannot_leave_the_library(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle], avatar_id: str
+) -> None:
     """What is no id is not found, whatever is on the disk, and nothing is deleted."""
     make_bundle("test")
     for action in (library.open, library.delete, library.path_of):
@@ -122,7 +132,7 @@ def test_ids_from_outside_cannot_leave_the_library(library, make_bundle, avatar_
         ("CON.mp4", "con-mp4-"),
     ],
 )
-def test_names_become_safe_ids(library, name, start):
+def test_names_become_safe_ids(library: AvatarLibrary, name: str, start: str) -> None:
     """Any name gives an id that is valid, readable where it can be, and short."""
     avatar_id = library.new_id(name)
     assert avatar_id.startswith(start)
@@ -130,19 +140,19 @@ def test_names_become_safe_ids(library, name, start):
     assert library.path_of(avatar_id).parent == library.root
 
 
-def test_the_same_name_gives_another_id(library):
+def test_the_same_name_gives_another_id(library: AvatarLibrary) -> None:
     """Two avatars of one name do not collide."""
     assert len({library.new_id("Mira") for _ in range(20)}) == 20
 
 
-def aged(path):
+def aged(path: Path) -> Path:
     path.mkdir()
     then = time.time() - 7200
     os.utime(path, (then, then))
     return path
 
 
-def test_building_a_library_has_no_effect(tmp_path):
+def test_building_a_library_has_no_effect(tmp_path: Path) -> None:
     """A folder that is not there is an empty library, and stays away; nothing is swept before sweep() is called."""
     root = tmp_path / "nowhere"
     library = AvatarLibrary(root)
@@ -153,7 +163,7 @@ def test_building_a_library_has_no_effect(tmp_path):
     assert AvatarLibrary(root).list() == [] and left.exists()
 
 
-def test_leftovers_of_killed_writers_are_swept(library):
+def test_leftovers_of_killed_writers_are_swept(library: AvatarLibrary) -> None:
     """Old staging directories go; one that is being written just now, and foreign files, stay."""
     aged(library.root / ".mira.abc123")
     (library.root / ".deleted.theo.1234").mkdir()
@@ -163,7 +173,9 @@ def test_leftovers_of_killed_writers_are_swept(library):
     assert sorted(path.name for path in library.root.iterdir()) == [".keep", ".mira.fresh"]
 
 
-def test_an_avatar_killed_while_it_was_replaced_comes_back(library, make_bundle):
+def test_an_avatar_killed_while_it_was_replaced_comes_back(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """If the writer died between taking the old avatar away and putting the new one there, the old one returns."""
     bundle = make_bundle("test")
     retired = library.root / ".test.old.abc"
@@ -175,7 +187,9 @@ def test_an_avatar_killed_while_it_was_replaced_comes_back(library, make_bundle)
     assert library.open("test").frame_count == 5
 
 
-def test_another_version_is_not_listed_and_says_so(library, make_bundle):
+def test_another_version_is_not_listed_and_says_so(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """A bundle of another version is left out, and opening it names the remedy."""
     path = make_bundle("test").path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
@@ -185,7 +199,7 @@ def test_another_version_is_not_listed_and_says_so(library, make_bundle):
     assert refused.value.hint
 
 
-def test_our_own_characters_are_whole():
+def test_our_own_characters_are_whole() -> None:
     """Each has a picture, a twin with closed eyes of the same size, an id, and names in English and Chinese."""
     ours = presets()
     assert len(ours) == 2
@@ -197,7 +211,7 @@ def test_our_own_characters_are_whole():
 
 
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.id)
-def test_twins_differ_only_around_the_eyes(preset):
+def test_twins_differ_only_around_the_eyes(preset: Preset) -> None:
     """Fading to the twin moves nothing but the eyes."""
     picture, closed = read_photo(preset.picture).astype(int), read_photo(preset.closed_eyes)
     _, landmarks = portrait("woman" if preset.picture.stem.endswith("woman") else "man", 768)
@@ -206,7 +220,7 @@ def test_twins_differ_only_around_the_eyes(preset):
     assert eye_y - 60 < y.min() < y.max() < eye_y + 60
 
 
-def test_an_avatar_is_renamed_in_its_place(library, make_bundle):
+def test_an_avatar_is_renamed_in_its_place(library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]) -> None:
     """Another name, the same id, place in the list and picture; whoever has it open goes on with what it was."""
     for age, name in ((100, "second"), (200, "first")):
         then = time.time() - age
@@ -220,7 +234,7 @@ def test_an_avatar_is_renamed_in_its_place(library, make_bundle):
     assert not [path for path in opened.path.iterdir() if path.name.startswith(".")]
 
 
-def test_only_what_is_there_is_renamed(library, make_bundle):
+def test_only_what_is_there_is_renamed(library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]) -> None:
     """No such avatar, no id at all, and one that is damaged: each is told, and nothing is made."""
     for avatar_id in ("nobody", *FOREIGN_IDS):
         with pytest.raises(AvatarNotFound):
@@ -232,14 +246,16 @@ def test_only_what_is_there_is_renamed(library, make_bundle):
     assert damaged.read_text() == "["
 
 
-def with_mouths(bundle, why_not=""):
+def with_mouths(bundle: AvatarBundle, why_not: str = "") -> None:
     """The avatar as if real mouths had been looked for in its clip."""
     path = bundle.path / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**manifest, "mouth": {"version": 1, "why_not": why_not}}), encoding="utf-8")
 
 
-def test_real_mouths_can_be_set_aside_and_taken_again(library, make_bundle):
+def test_real_mouths_can_be_set_aside_and_taken_again(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """The choice is kept with the avatar and seen by whoever opens it next; its place in the list stays."""
     with_mouths(make_bundle("ada"))
     opened, before = library.open("ada"), library.list()[0]
@@ -253,7 +269,9 @@ def test_real_mouths_can_be_set_aside_and_taken_again(library, make_bundle):
     assert after.mouth == ("personal", "") and after.modified_s == before.modified_s
 
 
-def test_an_avatar_without_real_mouths_cannot_use_them(library, make_bundle):
+def test_an_avatar_without_real_mouths_cannot_use_them(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """It goes on being painted for the reason that it had, and says what would help."""
     with_mouths(make_bundle("ada"), "few_open")
     library.draw_mouth("ada", "painted")
@@ -262,7 +280,9 @@ def test_an_avatar_without_real_mouths_cannot_use_them(library, make_bundle):
     assert library.list()[0].mouth == ("painted", "few_open")
 
 
-def test_a_face_is_told_in_parts_of_the_picture(library, make_bundle):
+def test_a_face_is_told_in_parts_of_the_picture(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """From the landmarks of the first picture; nothing is told where they cannot be read."""
     bundle = make_bundle("ada")
     assert library.list()[0].face is None, "all of its landmarks are one point"
@@ -275,7 +295,9 @@ def test_a_face_is_told_in_parts_of_the_picture(library, make_bundle):
     assert library.list()[0].face is None
 
 
-def test_the_list_reads_only_what_has_changed(library, make_bundle, monkeypatch):
+def test_the_list_reads_only_what_has_changed(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is asked for all the time; a new name, a new picture and an avatar that is gone are seen at the next look."""
     for name in ("mira", "theo"):
         make_bundle(name)

@@ -20,7 +20,7 @@ UPPER_LID, LOWER_LID = 159, 145  # middle of the left eye
 
 
 @pytest.mark.parametrize("name", ["woman", "astronaut"])
-def test_the_loop_is_seamless(name):
+def test_the_loop_is_seamless(name: str) -> None:
     """The last picture differs from the first no more than neighbours do, and the loop does move."""
     picture, landmarks = portrait(name, 192)
     life = idle_life(0)
@@ -35,7 +35,7 @@ def test_the_loop_is_seamless(name):
 
 
 @pytest.mark.parametrize("axis", range(7))
-def test_landmarks_move_with_the_pixels(axis):
+def test_landmarks_move_with_the_pixels(axis: int) -> None:
     """A spot painted at a landmark is found, in the moved picture, where the moved landmark is."""
     _, landmarks = portrait("woman", SIZE)
     motion = HeadMotion(landmarks, SIZE, SIZE)
@@ -51,7 +51,7 @@ def test_landmarks_move_with_the_pixels(axis):
         assert centre == pytest.approx(moved[index, :2], abs=0.3)
 
 
-def test_the_borders_stay():
+def test_the_borders_stay() -> None:
     """Head motion moves nothing at the left, right and upper border of the picture."""
     picture, landmarks = portrait("woman", SIZE)
     motion = HeadMotion(landmarks, SIZE, SIZE)
@@ -64,7 +64,7 @@ def test_the_borders_stay():
 
 
 @pytest.mark.parametrize("name", ["woman", "astronaut"])
-def test_lids_close_without_touching_the_rest(name):
+def test_lids_close_without_touching_the_rest(name: str) -> None:
     """Closed lids cover the eye, lip and cheek stay as they are, and the landmarks of the lids meet."""
     picture, landmarks = portrait(name, 768)
     shut, points = Eyelids(picture, landmarks).at(1.0)
@@ -81,7 +81,7 @@ def test_lids_close_without_touching_the_rest(name):
     )
 
 
-def test_lids_close_gradually():
+def test_lids_close_gradually() -> None:
     """The further the lids are closed, the less of the eye is left as it was."""
     picture, landmarks = portrait("astronaut", 768)
     lids = Eyelids(picture, landmarks)
@@ -91,7 +91,7 @@ def test_lids_close_gradually():
 
 
 @pytest.mark.parametrize("name", ["woman", "man"])
-def test_a_painted_twin_is_reached(name):
+def test_a_painted_twin_is_reached(name: str) -> None:
     """With a twin whose eyes are closed, full closure shows the twin."""
     picture, landmarks = portrait(name, SIZE)
     twin = fit_within(read_photo(PRESETS / f"portrait_{name}_closed.png"), SIZE)
@@ -100,7 +100,7 @@ def test_a_painted_twin_is_reached(name):
     assert reached.sum() < 0.25 * away.sum()
 
 
-def test_shut_eyes_do_not_blink():
+def test_shut_eyes_do_not_blink() -> None:
     """Eyes that are shut in the photo stay as they are."""
     picture, landmarks = portrait("woman", SIZE)
     for ring in (LEFT_EYE, RIGHT_EYE):
@@ -110,7 +110,7 @@ def test_shut_eyes_do_not_blink():
     assert np.array_equal(points, landmarks)
 
 
-def test_an_eye_at_the_border_is_left_alone():
+def test_an_eye_at_the_border_is_left_alone() -> None:
     """A face that is cut by the border of the picture breaks nothing."""
     picture, landmarks = portrait("woman", SIZE)
     rgb, points = Eyelids(picture, landmarks + np.array([-150, 0, 0], np.float32)).at(1.0)

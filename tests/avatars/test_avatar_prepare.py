@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from avatars import prepare
 from avatars.bundle import decode_jpeg
 from avatars.errors import BadMedia, DiskFull, FaceNotFound
-from avatars.library import presets
+from avatars.library import AvatarLibrary, presets
 from avatars.media import read_photo
 from avatars.prepare import (
     Upload,
@@ -39,17 +39,17 @@ from avatars.workspace import FrameFile, stage_output
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("short_loops")]
 
 
-def ignore(_part):
+def ignore(_part) -> None:
     """Progress that nobody looks at."""
 
 
 @pytest.fixture
-def clip(tmp_path):
+def clip(tmp_path: Path):
     return Upload(write_clip(tmp_path / "clip.mp4", moving_portrait(40)), "clip-1", "Clip", source={"file": "clip.mp4"})
 
 
 @pytest.fixture
-def photo(tmp_path):
+def photo(tmp_path: Path):
     return Upload(
         save(tmp_path / "photo.png", portrait("woman", SIDE)[0]), "photo-1", "Photo", source={"consent": True}
     )
@@ -65,13 +65,13 @@ def scripted(*answers):
     return lambda _tracking: ScriptedAnalyzer(answers)
 
 
-def prepared(upload, work, answers):
+def prepared(upload, work, answers) -> None:
     read_source(upload, work, ignore)
     find_faces(work, ignore, scripted(*answers))
     make_loop(work, ignore)
 
 
-def test_a_photo_becomes_an_avatar(tmp_path, library):
+def test_a_photo_becomes_an_avatar(tmp_path: Path, library: AvatarLibrary) -> None:
     """A real photo with an open smile, found by the real analyzer, becomes a loop whose boxes hold the mouth."""
     upload = Upload(save(tmp_path / "a.png", portrait("astronaut", 512)[0]), "eileen-1", "Eileen")
     stages = []
@@ -89,7 +89,7 @@ def test_a_photo_becomes_an_avatar(tmp_path, library):
     assert all(0 <= part <= 1 for _, part in stages)
 
 
-def test_a_clip_becomes_an_avatar(clip, tmp_path, library):
+def test_a_clip_becomes_an_avatar(clip, tmp_path: Path, library: AvatarLibrary) -> None:
     """A clip of any rate becomes a ping-pong of its own pictures, found by the real analyzer."""
     bundle = prepare_avatar(clip, library, lambda _stage, _part: None)
     assert (bundle.kind, bundle.width, bundle.height) == ("clip", SIDE, SIDE)
@@ -102,7 +102,7 @@ def test_a_clip_becomes_an_avatar(clip, tmp_path, library):
     assert bundle.manifest["source"]["file"] == "clip.mp4"
 
 
-def test_what_is_known_about_the_upload_is_kept(photo, tmp_path, library):
+def test_what_is_known_about_the_upload_is_kept(photo, tmp_path: Path, library: AvatarLibrary) -> None:
     """Consent and size are in the manifest, and the poster and preview can be shown."""
     prepared(photo, tmp_path / "work", [[face_at()]])
     write(tmp_path / "work", library, ignore)
@@ -119,7 +119,7 @@ def test_what_is_known_about_the_upload_is_kept(photo, tmp_path, library):
     assert head.index(b"moov") < head.index(b"mdat")
 
 
-def test_a_preset_is_prepared_once(library, monkeypatch):
+def test_a_preset_is_prepared_once(library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of our own characters is made if it is missing, and only then."""
     monkeypatch.setattr(prepare, "MediaPipeFaceAnalyzer", lambda tracking: ScriptedAnalyzer([[face_at(size=512)]]))
     preset = presets()[0]
@@ -130,7 +130,7 @@ def test_a_preset_is_prepared_once(library, monkeypatch):
     assert preset_upload(preset).closed_eyes == preset.closed_eyes
 
 
-def test_a_small_face_is_cut_out_of_a_large_photo(tmp_path, library):
+def test_a_small_face_is_cut_out_of_a_large_photo(tmp_path: Path, library: AvatarLibrary) -> None:
     """A photo of a room becomes a picture of the person in it, and the landmarks follow."""
     room = np.full((900, 1600, 3), 120, np.uint8)
     room[300:556, 900:1156] = portrait("woman", 256)[0]
@@ -144,7 +144,7 @@ def test_a_small_face_is_cut_out_of_a_large_photo(tmp_path, library):
     assert 100 < landmarks[0, 1, 0] < 412
 
 
-def test_only_the_chosen_part_of_an_upload_is_used(clip, photo, tmp_path):
+def test_only_the_chosen_part_of_an_upload_is_used(clip, photo, tmp_path: Path) -> None:
     """Of a photo the same pixels, of a clip each picture; the rest is seen by no later stage."""
     framing = (0.25, 0.125, 0.5, 0.375)
     read_source(replace(photo, framing=framing), tmp_path / "photo", ignore)
@@ -156,7 +156,7 @@ def test_only_the_chosen_part_of_an_upload_is_used(clip, photo, tmp_path):
     assert {frame.shape for frame in frames} == {(3 * SIDE // 8, SIDE // 2, 3)} and len(frames) == 40
 
 
-def test_a_part_too_small_to_show_a_face_is_refused(photo, clip, tmp_path):
+def test_a_part_too_small_to_show_a_face_is_refused(photo, clip, tmp_path: Path) -> None:
     """With its width and the remedy; nothing is left behind."""
     for upload in (photo, clip):
         with pytest.raises(BadMedia, match="px wide") as told:
@@ -173,7 +173,7 @@ def test_a_part_too_small_to_show_a_face_is_refused(photo, clip, tmp_path):
     ],
     ids=["none", "small", "turned"],
 )
-def test_photos_without_a_usable_face_are_refused(photo, tmp_path, faces, message):
+def test_photos_without_a_usable_face_are_refused(photo, tmp_path: Path, faces, message: str) -> None:
     """What is wrong with the face is named, with a hint, and the report can be shown all the same, again and again."""
     work = tmp_path / "work"
     read_source(photo, work, ignore)
@@ -187,7 +187,7 @@ def test_photos_without_a_usable_face_are_refused(photo, tmp_path, faces, messag
     assert decode_jpeg(next(iter(strip.values()))).shape == (SIDE, SIDE, 3)
 
 
-def test_the_largest_of_several_faces_is_used_and_reported(photo, tmp_path):
+def test_the_largest_of_several_faces_is_used_and_reported(photo, tmp_path: Path) -> None:
     """Two faces are no error: the larger one is used, and the report says so."""
     work = tmp_path / "work"
     read_source(photo, work, ignore)
@@ -199,7 +199,7 @@ def test_the_largest_of_several_faces_is_used_and_reported(photo, tmp_path):
     assert np.load(work / "find_faces" / "landmarks.npy")[0] == pytest.approx(enlarged, abs=0.1)
 
 
-def test_bad_stretches_of_a_clip_are_cut_away(clip, tmp_path, library):
+def test_bad_stretches_of_a_clip_are_cut_away(clip, tmp_path: Path, library: AvatarLibrary) -> None:
     """Of a clip with a long gap the longest good stretch is used; the report counts the rest and shows it."""
     work = tmp_path / "work"
     answers = [[face_at()]] * 5 + [[]] * 7 + [[face_at(x=index / 9)] for index in range(28)]
@@ -228,14 +228,14 @@ def test_bad_stretches_of_a_clip_are_cut_away(clip, tmp_path, library):
     ],
     ids=["none", "flicker", "turned"],
 )
-def test_clips_with_under_a_second_of_face_are_refused(clip, tmp_path, answers, message):
+def test_clips_with_under_a_second_of_face_are_refused(clip, tmp_path: Path, answers, message: str) -> None:
     """A clip needs one good second."""
     read_source(clip, tmp_path / "work", ignore)
     with pytest.raises(FaceNotFound, match=message):
         find_faces(tmp_path / "work", ignore, scripted(*answers))
 
 
-def test_a_clip_of_half_a_second_is_refused(tmp_path):
+def test_a_clip_of_half_a_second_is_refused(tmp_path: Path) -> None:
     """A good face for half a second is too little, and that is what is said."""
     upload = Upload(write_clip(tmp_path / "clip.mp4", moving_portrait(12)), "clip-1", "Clip")
     read_source(upload, tmp_path / "work", ignore)
@@ -243,7 +243,7 @@ def test_a_clip_of_half_a_second_is_refused(tmp_path):
         find_faces(tmp_path / "work", ignore, scripted([face_at()]))
 
 
-def test_stages_that_are_done_do_nothing(clip, tmp_path):
+def test_stages_that_are_done_do_nothing(clip, tmp_path: Path) -> None:
     """Run again, a stage decodes nothing, looks at no face and changes no file."""
     work = tmp_path / "work"
     prepared(clip, work, [[face_at()]])
@@ -257,7 +257,7 @@ def test_stages_that_are_done_do_nothing(clip, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*")} == before
 
 
-def test_writing_twice_makes_one_avatar(photo, tmp_path, library):
+def test_writing_twice_makes_one_avatar(photo, tmp_path: Path, library: AvatarLibrary) -> None:
     """The last stage, too, can be run again."""
     prepared(photo, tmp_path / "work", [[face_at()]])
     assert [write(tmp_path / "work", library, ignore) for _ in range(2)] == ["photo-1", "photo-1"]
@@ -270,10 +270,10 @@ class Cancelled(Exception):
 
 
 @pytest.mark.parametrize("stage", ["read_source", "find_faces", "make_loop", "write"])
-def test_a_cancelled_stage_leaves_nothing(clip, photo, tmp_path, library, stage):
+def test_a_cancelled_stage_leaves_nothing(clip, photo, tmp_path: Path, library: AvatarLibrary, stage: str) -> None:
     """What progress raises ends the stage, and nothing half-made is left behind."""
 
-    def cancel(_part):
+    def cancel(_part) -> None:
         raise Cancelled
 
     work = tmp_path / "work"
@@ -296,7 +296,7 @@ def test_a_cancelled_stage_leaves_nothing(clip, photo, tmp_path, library, stage)
     steps[stage](ignore)
 
 
-def test_the_remains_of_a_killed_stage_do_not_count(clip, tmp_path):
+def test_the_remains_of_a_killed_stage_do_not_count(clip, tmp_path: Path) -> None:
     """A hidden, half-written directory is thrown away when the stage is run again."""
     remains = tmp_path / "work" / ".read_source"
     remains.mkdir(parents=True)
@@ -315,7 +315,7 @@ def test_the_remains_of_a_killed_stage_do_not_count(clip, tmp_path):
     ],
     ids=["space", "quota", "numpy", "safetensors"],
 )
-def test_a_full_disk_is_explained(tmp_path, error):
+def test_a_full_disk_is_explained(tmp_path: Path, error) -> None:
     """A full disk is DiskFull with its remedy, whoever met it, and leaves nothing behind."""
     with pytest.raises(DiskFull, match="disk is full") as refused, stage_output(tmp_path, "stage") as output:
         (output / "part").write_bytes(b"x")
@@ -324,21 +324,21 @@ def test_a_full_disk_is_explained(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_errors_of_the_disk_pass_through(tmp_path):
+def test_other_errors_of_the_disk_pass_through(tmp_path: Path) -> None:
     """What is no full disk is not told as one."""
     with pytest.raises(PermissionError), stage_output(tmp_path, "stage"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_what_numpy_says_of_a_full_disk_is_known():
+def test_what_numpy_says_of_a_full_disk_is_known() -> None:
     """numpy's own words for a short write are those that the test above raises."""
     with pytest.raises(OSError, match="requested and") as refused, Path("/dev/full").open("wb") as file:
         np.zeros(1_000_000, np.uint8).tofile(file)
     assert refused.value.errno is None
 
 
-def test_a_bad_upload_leaves_nothing(tmp_path):
+def test_a_bad_upload_leaves_nothing(tmp_path: Path) -> None:
     """A file that cannot be read is refused before anything is written."""
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     with pytest.raises(BadMedia):
@@ -346,7 +346,7 @@ def test_a_bad_upload_leaves_nothing(tmp_path):
     assert not list((tmp_path / "work").glob("*"))
 
 
-def test_the_analyzer_is_closed_whatever_happens(photo, tmp_path):
+def test_the_analyzer_is_closed_whatever_happens(photo, tmp_path: Path) -> None:
     """Its networks are freed after a refusal, too."""
     analyzer = ScriptedAnalyzer([[]])
     read_source(photo, tmp_path / "work", ignore)
@@ -355,12 +355,12 @@ def test_the_analyzer_is_closed_whatever_happens(photo, tmp_path):
     assert analyzer.closed
 
 
-def test_there_is_no_report_before_faces_were_looked_for(tmp_path):
+def test_there_is_no_report_before_faces_were_looked_for(tmp_path: Path) -> None:
     """Before that stage the report is empty, not an error."""
     assert report_strip(tmp_path) == ({}, {})
 
 
-def test_pixels_are_decoded_elsewhere(photo, tmp_path, monkeypatch):
+def test_pixels_are_decoded_elsewhere(photo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that prepares never opens the upload itself."""
     for name in ("read_photo", "clip_frames", "probe"):
         monkeypatch.setattr(f"avatars.source.{name}", None)
@@ -369,7 +369,7 @@ def test_pixels_are_decoded_elsewhere(photo, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process' memory")
-def test_a_picture_that_needs_too_much_memory_is_refused(tmp_path, monkeypatch):
+def test_a_picture_that_needs_too_much_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes can be millions of pixels: they are told as such, and nothing is left behind."""
     monkeypatch.setattr("avatars.source.DECODING", replace(DECODING, memory_bytes=64 * 2**20))
     Image.new("RGB", (6000, 6000)).save(tmp_path / "bomb.png")
@@ -378,10 +378,10 @@ def test_a_picture_that_needs_too_much_memory_is_refused(tmp_path, monkeypatch):
     assert told.value.hint and list((tmp_path / "work").iterdir()) == []
 
 
-def test_decoding_ends_when_it_is_cancelled(clip, tmp_path):
+def test_decoding_ends_when_it_is_cancelled(clip, tmp_path: Path) -> None:
     """What progress raises ends the process, and leaves nothing."""
 
-    def cancel(_part):
+    def cancel(_part) -> None:
         raise InterruptedError("cancelled")
 
     with pytest.raises(InterruptedError):

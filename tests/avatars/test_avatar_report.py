@@ -6,28 +6,29 @@ import numpy as np
 import pytest
 from clips import face_at
 
+from avatars.detect import Face
 from avatars.report import Concern, concerns_of, report_of
 from avatars.tracking import follow
 
 
-def concerns(face, width, height, count=1):
+def concerns(face: Face, width: int, height: int, count: int = 1) -> tuple[Concern, ...]:
     return concerns_of(follow([[face]] * count), width, height)
 
 
-def moved_below(face, part):
+def moved_below(face: Face, part: int) -> int:
     """The height of a picture whose lower edge lies at this point of the face."""
     return int(face.landmarks[part, 1])
 
 
-def opened(face, gap_iod):
+def opened(face: Face, gap_iod: float) -> Face:
     """The face with its lips that far apart."""
     points = face.landmarks.copy()
     eyes = np.linalg.norm(points[263] - points[33])
-    points[14] = points[13] + np.float32([0, gap_iod * eyes, 0])
+    points[14] = points[13] + np.array([0, gap_iod * eyes, 0], np.float32)
     return type(face).from_landmarks(points)
 
 
-def test_a_good_face_raises_no_concern():
+def test_a_good_face_raises_no_concern() -> None:
     """A face that fills its picture, lips closed, is good, and said to be."""
     face = face_at(size=512)
     assert concerns(face, 512, 512) == ()
@@ -46,7 +47,7 @@ def test_a_good_face_raises_no_concern():
     ],
 )
 @pytest.mark.parametrize("count", [1, 30])
-def test_what_makes_a_worse_avatar_is_said(concern, face, width, height, count):
+def test_what_makes_a_worse_avatar_is_said(concern: Concern, face: Face, width: int, height: int, count: int) -> None:
     """Of photos and clips alike; and then the face is not called good as well."""
     assert concern in concerns(face, width, height, count)
     track = follow([[face]] * count)
@@ -55,7 +56,7 @@ def test_what_makes_a_worse_avatar_is_said(concern, face, width, height, count):
     assert words
 
 
-def test_a_mouth_that_speaks_is_not_open_at_rest():
+def test_a_mouth_that_speaks_is_not_open_at_rest() -> None:
     """Of a clip the closed mouths count, not the open ones in between."""
     shut, wide = face_at(size=512), opened(face_at(size=512), 0.3)
     assert concerns_of(follow([[shut], [wide], [wide], [shut], [wide]] * 6), 512, 512) == ()

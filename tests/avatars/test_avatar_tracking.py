@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from clips import face_at
 
+from avatars.detect import Face
 from avatars.tracking import LONGEST_GAP, FaceStatus, follow, ping_pong, smooth
 
 pytestmark = pytest.mark.thorough
 
 
-def test_a_steady_face_is_used_whole():
+def test_a_steady_face_is_used_whole() -> None:
     """Ten good pictures are ten used pictures."""
     track = follow([[face_at(x=index)] for index in range(10)])
     assert set(track.statuses) == {FaceStatus.OK}
@@ -19,7 +20,7 @@ def test_a_steady_face_is_used_whole():
     assert track.landmarks.shape == (10, 478, 3)
 
 
-def test_short_gaps_are_bridged_by_interpolation():
+def test_short_gaps_are_bridged_by_interpolation() -> None:
     """Up to five pictures without a face lie on the line between their neighbours."""
     pictures = [[face_at(x=index)] if index < 10 or index >= 10 + LONGEST_GAP else [] for index in range(30)]
     track = follow(pictures)
@@ -37,20 +38,20 @@ def test_short_gaps_are_bridged_by_interpolation():
     ],
     ids=["missing", "turned away", "too small"],
 )
-def test_longer_gaps_are_cut_away(bad, status):
+def test_longer_gaps_are_cut_away(bad: list[Face], status: FaceStatus) -> None:
     """Six bad pictures end a stretch, and the longest stretch is used."""
     track = follow([[face_at()]] * 8 + [bad] * (LONGEST_GAP + 1) + [[face_at()]] * 20)
     assert track.statuses[10] is status
     assert (track.first, track.stop) == (14, 34)
 
 
-def test_a_stretch_begins_and_ends_with_a_good_picture():
+def test_a_stretch_begins_and_ends_with_a_good_picture() -> None:
     """Bad pictures at either end are not bridged."""
     track = follow([[]] * 2 + [[face_at()]] * 5 + [[]] * 3)
     assert (track.first, track.stop) == (2, 7)
 
 
-def test_the_face_is_kept_when_a_larger_one_comes():
+def test_the_face_is_kept_when_a_larger_one_comes() -> None:
     """The face of the first picture is followed, also past a larger one, and that is reported."""
     mine, other = face_at(), face_at(x=300, size=260)
     track = follow([[mine], [other, mine], [mine]])
@@ -59,21 +60,21 @@ def test_the_face_is_kept_when_a_larger_one_comes():
     assert track.good == 3
 
 
-def test_a_scene_change_ends_the_stretch():
+def test_a_scene_change_ends_the_stretch() -> None:
     """Another face elsewhere is not joined to the first one."""
     track = follow([[face_at()]] * 10 + [[face_at(x=400)]] * 30)
     first_of_second = next(index for index in range(10, 40) if track.statuses[index] is FaceStatus.OK)
     assert (track.first, track.stop) == (first_of_second, 40)
 
 
-def test_no_face_at_all():
+def test_no_face_at_all() -> None:
     """Without any face nothing is used and no landmark is made up."""
     track = follow([[], []])
     assert track.good == 0
     assert np.isnan(track.landmarks).all()
 
 
-def test_smoothing_quietens_jitter_and_keeps_place():
+def test_smoothing_quietens_jitter_and_keeps_place() -> None:
     """Smoothed landmarks shake less, about the same place."""
     noise = np.random.default_rng(0).normal(0, 1, (60, 478, 3)).astype(np.float32)
     quiet = smooth(100 + noise)
@@ -81,7 +82,7 @@ def test_smoothing_quietens_jitter_and_keeps_place():
     assert quiet.mean() == pytest.approx(100, abs=0.1)
 
 
-def test_ping_pong_never_jumps():
+def test_ping_pong_never_jumps() -> None:
     """The loop goes by single steps, there and back, and its end joins its start."""
     landmarks = np.stack([face_at(x=5 * np.sin(index / 6)).landmarks for index in range(60)])
     first, stop, loop = ping_pong(landmarks)
@@ -90,14 +91,14 @@ def test_ping_pong_never_jumps():
     assert stop - first > 40
 
 
-def test_the_turns_are_where_the_face_rests():
+def test_the_turns_are_where_the_face_rests() -> None:
     """Of the places near the end the one with the least motion is chosen."""
     x = np.concatenate([np.arange(50.0), np.full(5, 50.0), np.arange(50.0, 55.0)])
     _, stop, _ = ping_pong(np.stack([face_at(x=place).landmarks for place in x]))
     assert 50 <= stop <= 56
 
 
-def test_two_pictures_loop_as_they_are():
+def test_two_pictures_loop_as_they_are() -> None:
     """A clip too short to turn round in is played as it is."""
     first, stop, loop = ping_pong(np.zeros((2, 478, 3), np.float32))
     assert (first, stop) == (0, 2)

@@ -82,7 +82,8 @@ def test_latents_are_those_of_the_masked_and_the_whole_face(
     parts = prepare_parts(bundle, backend, weights, parameters, tmp_path / "work", silent)
     assert parts.parameters["parsing_mode"] == ("jaw" if backend == "musetalk15" else "raw")
     x0, y0, x1, y1 = parts.boxes[3]
-    face = cv2.resize(bundle.frame(3)[y0:y1, x0:x1], (256, 256), interpolation=cv2.INTER_LANCZOS4)
+    crop = bundle.frame(3)[y0:y1, x0:x1]
+    face = np.asarray(cv2.resize(crop, (256, 256), interpolation=cv2.INTER_LANCZOS4), np.uint8)
     expected = encode_faces(load_musetalk_vae(weights / "sd-vae-ft-mse"), face[None])[0].numpy()
     latents = parts.row("latents", 3)
     assert latents.dtype == np.float16 and latents.shape == (8, 32, 32)

@@ -31,7 +31,7 @@ def test_an_avatar_of_each_version_opens(version: int, tmp_path: Path) -> None:
     assert (bundle.name, bundle.kind, bundle.width, bundle.height, bundle.fps) == ("Kept", "clip", 48, 64, 25)
     assert bundle.frame_count == 2 and bundle.loop.tolist() == [0, 1] and bundle.landmarks.shape == (2, 478, 3)
     assert bundle.boxes.tolist() == [[12, 32, 36, 56]] * 2 and bundle.mask(1).shape == (24, 24)
-    assert bundle.frame(1).shape == (64, 48, 3) and bundle.manifest["report"] == {"frames": 2}
+    assert bundle.frame(1).shape == (64, 48, 3) and dict(bundle.manifest["report"]) == {"frames": 2}
     library.rename("kept", "Other")
     (summary,) = library.list()
     assert (summary.name, summary.frames) == ("Other", 2) and library.open("kept").name == "Other"

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from avatars import geometry
+from pipeline.types import FloatArray
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SIZES = {"woman": 768, "man": 768, "astronaut": 512}
 
 
 @pytest.fixture(params=sorted(SIZES))
-def face(request):
+def face(request: pytest.FixtureRequest) -> tuple[FloatArray, int]:
     return np.load(ASSETS / f"landmarks_{request.param}.npy"), SIZES[request.param]
 
 
-def turned(points, degrees, centre):
+def turned(points: FloatArray, degrees: float, centre: FloatArray) -> FloatArray:
     """The same landmarks in a picture that was rotated about `centre`."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     out = points.copy()
@@ -24,7 +25,7 @@ def turned(points, degrees, centre):
     return out
 
 
-def test_box_holds_the_mouth_with_room_for_a_dropped_jaw(face):
+def test_box_holds_the_mouth_with_room_for_a_dropped_jaw(face: tuple[FloatArray, int]) -> None:
     """The box lies inside the picture, has even corners, and holds the lips and the chin with 0.2 IOD below it."""
     points, size = face
     x0, y0, x1, y1 = geometry.mouth_box(points, size, size)
@@ -37,19 +38,19 @@ def test_box_holds_the_mouth_with_room_for_a_dropped_jaw(face):
     assert y1 > points[geometry.CHIN_TIP, 1] + 0.2 * geometry.interocular(points)
 
 
-def test_box_leaves_the_eyes_alone(face):
+def test_box_leaves_the_eyes_alone(face: tuple[FloatArray, int]) -> None:
     """Blinks are baked into the frames, so the box ends well below the eyes."""
     points, size = face
     assert geometry.mouth_box(points, size, size)[1] > np.concatenate(geometry.eye_rings(points))[:, 1].max()
 
 
-def test_box_is_cut_at_the_border():
+def test_box_is_cut_at_the_border() -> None:
     """A face at the picture's edge gets a smaller box, never one outside."""
     points = np.load(ASSETS / "landmarks_woman.npy")
     assert geometry.mouth_box(points, 431, 531)[2:] == (430, 530)
 
 
-def test_boxes_of_a_moving_head_have_one_size_and_stay_inside(face):
+def test_boxes_of_a_moving_head_have_one_size_and_stay_inside(face: tuple[FloatArray, int]) -> None:
     """All boxes of an avatar have one size, follow the mouth and stay in the picture."""
     points, size = face
     frames = np.stack([points + np.array([dx, 0.5 * dx, 0]) for dx in range(-40, 41, 10)])
@@ -63,7 +64,7 @@ def test_boxes_of_a_moving_head_have_one_size_and_stay_inside(face):
     assert np.abs(np.diff(middles) - 10).max() <= 2
 
 
-def test_a_tilted_head_gets_a_box_that_still_holds_its_chin(face):
+def test_a_tilted_head_gets_a_box_that_still_holds_its_chin(face: tuple[FloatArray, int]) -> None:
     """Rolling the head by 25 degrees widens the box rather than losing the chin."""
     points, size = face
     rolled = turned(points, 25, points[geometry.NOSE_TIP, :2])
@@ -73,7 +74,7 @@ def test_a_tilted_head_gets_a_box_that_still_holds_its_chin(face):
     assert (jaw < [x1, y1]).all()
 
 
-def test_mask_is_full_at_the_mouth_and_zero_on_the_rim():
+def test_mask_is_full_at_the_mouth_and_zero_on_the_rim() -> None:
     """The weight is 255 in the middle, 0 on every outermost pixel, and falls without a step of more than 40."""
     mask = geometry.mouth_mask(180, 140)
     assert mask.shape == (140, 180)
@@ -85,14 +86,14 @@ def test_mask_is_full_at_the_mouth_and_zero_on_the_rim():
     assert np.abs(np.diff(mask.astype(int), axis=1)).max() <= 40
 
 
-def test_canonical_points_forget_place_size_and_roll(face):
+def test_canonical_points_forget_place_size_and_roll(face: tuple[FloatArray, int]) -> None:
     """Moving, scaling and rolling the picture leaves the head's own frame as it is."""
     points, _ = face
     moved = turned(points, 17, np.array([50.0, 80.0])) * 1.7 + np.array([30.0, -12.0, 0.0])
     np.testing.assert_allclose(geometry.canonical_points(moved), geometry.canonical_points(points), atol=1e-3)
 
 
-def test_affine_camera_reprojects_what_it_was_fitted_to(face):
+def test_affine_camera_reprojects_what_it_was_fitted_to(face: tuple[FloatArray, int]) -> None:
     """A camera fitted to a smoothly distorted face puts its points back within 2 % of IOD."""
     points, _ = face
     model = geometry.canonical_points(points)
@@ -102,7 +103,7 @@ def test_affine_camera_reprojects_what_it_was_fitted_to(face):
     assert error.max() < 0.02 * geometry.interocular(points)
 
 
-def test_left_and_right_contours_run_from_left_to_right(face):
+def test_left_and_right_contours_run_from_left_to_right(face: tuple[FloatArray, int]) -> None:
     """Lip contours and the jaw are ordered from the picture's left to its right."""
     points, _ = face
     for contour in (

@@ -28,6 +28,7 @@ from avatars.importers import folder as folders
 from avatars.importers import foreign
 from avatars.importers.account import import_words, overlap
 from avatars.importers.reading import check_import, is_import, open_foreign
+from avatars.library import AvatarLibrary
 from avatars.prepare import Upload, find_faces, make_loop, prepare_avatar, read_source, report_strip, write
 
 MAKERS = {
@@ -52,7 +53,7 @@ class Evil:
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("read_here")]
 
 
-def ignore(_part):
+def ignore(_part) -> None:
     """Progress that nobody looks at."""
 
 
@@ -70,7 +71,9 @@ def prepared(path, work, library, answers):
 
 @pytest.mark.parametrize("project", MAKERS)
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_an_avatar_of_each_project_becomes_an_ordinary_one(project, packed, tmp_path, library):
+def test_an_avatar_of_each_project_becomes_an_ordinary_one(
+    project, packed: bool, tmp_path: Path, library: AvatarLibrary
+) -> None:
     """The layout is recognised, each picture is taken once, and the project's boxes lie where the face was found."""
     path = MAKERS[project](tmp_path / "avator_1", 30)
     path = zipped(path) if packed else path
@@ -88,7 +91,7 @@ def test_an_avatar_of_each_project_becomes_an_ordinary_one(project, packed, tmp_
     assert "private" not in json.dumps(bundle.manifest), "the project's path of the clip is nobody's business"
 
 
-def test_the_real_analyzer_agrees_with_the_projects_boxes(tmp_path, library):
+def test_the_real_analyzer_agrees_with_the_projects_boxes(tmp_path: Path, library: AvatarLibrary) -> None:
     """Found by our own analyzer, the face is where the project has boxed it, and the pictures are the project's own."""
     path = musetalk(tmp_path / "sun", 30)
     bundle = prepare_avatar(Upload(path, "sun-1", "Sun"), library, lambda _stage, _part: None)
@@ -100,7 +103,9 @@ def test_the_real_analyzer_agrees_with_the_projects_boxes(tmp_path, library):
     assert np.abs(first.astype(int) - moving_portrait(1)[0]).mean() < 6, "colours in their places, too"
 
 
-def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_files(tmp_path, library):
+def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_files(
+    tmp_path: Path, library: AvatarLibrary
+) -> None:
     """frames.pkl alone is enough: BGR arrays, the cycle doubled."""
     path = openavatarchat(tmp_path / "oac", 26, full_imgs=False)
     with open_foreign(path) as avatar:
@@ -110,7 +115,7 @@ def test_pictures_of_openavatarchat_come_from_its_pickle_where_there_are_no_file
 
 
 @pytest.mark.parametrize(("maker", "name"), [(m, n) for n, m in MAKERS.items()], ids=list(MAKERS))
-def test_boxes_come_in_one_order(maker, name, tmp_path):
+def test_boxes_come_in_one_order(maker, name, tmp_path: Path) -> None:
     """wav2lip keeps y1 y2 x1 x2 and the others corners; all come as x0 y0 x1 y1."""
     boxes = foreign_folders.crop_boxes(4) if name == "LiveTalking ultralight" else face_boxes(4)
     with open_foreign(maker(tmp_path / "a", 4)) as avatar:
@@ -118,13 +123,13 @@ def test_boxes_come_in_one_order(maker, name, tmp_path):
         assert avatar.boxes.tolist() == [list(map(float, box)) for box in boxes]
 
 
-def test_an_ultralight_avatar_is_known_by_its_face_pictures_too(tmp_path):
+def test_an_ultralight_avatar_is_known_by_its_face_pictures_too(tmp_path: Path) -> None:
     """Left without its network, its 168 px face pictures still tell, and the order of its boxes with them."""
     with open_foreign(foreign_folders.livetalking_ultralight(tmp_path / "a", 4)) as avatar:
         assert avatar.project == "LiveTalking ultralight"
 
 
-def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
+def test_pictures_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     """Numbers without leading zeros, other suffixes and foreign files change nothing."""
     path = livetalking_wav2lip(tmp_path / "a", 12)
     for file in sorted((path / "full_imgs").iterdir()):
@@ -139,7 +144,7 @@ def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
 # doubled cycles
 
 
-def test_boxes_doubled_over_single_pictures_are_folded(tmp_path):
+def test_boxes_doubled_over_single_pictures_are_folded(tmp_path: Path) -> None:
     """A list twice as long as the pictures, the same from its end, is a doubled cycle of single pictures."""
     path = foreign_folders.livetalking_musetalk(tmp_path / "a", 5)
     boxes = [list(box) for box in face_boxes(5)]
@@ -150,7 +155,7 @@ def test_boxes_doubled_over_single_pictures_are_folded(tmp_path):
         assert (avatar.doubled, avatar.pictures.count, len(avatar.boxes)) == (True, 5, 5)
 
 
-def test_a_single_cycle_is_not_cut_in_half(tmp_path):
+def test_a_single_cycle_is_not_cut_in_half(tmp_path: Path) -> None:
     """Boxes that stand still are the same from their end, but the pictures are not: the cycle is single."""
     path = foreign_folders.livetalking_musetalk(tmp_path / "a", 20)
     save_pickle(path / "coords.pkl", [list(face_boxes(1)[0])] * 20)
@@ -159,7 +164,7 @@ def test_a_single_cycle_is_not_cut_in_half(tmp_path):
 
 
 @pytest.mark.usefixtures("short_loops")
-def test_a_doubled_still_becomes_a_still(tmp_path, library):
+def test_a_doubled_still_becomes_a_still(tmp_path: Path, library: AvatarLibrary) -> None:
     """One picture, stored twice, comes alive as a photo would."""
     path = musetalk(tmp_path / "a", 1)
     bundle = prepared(path, tmp_path / "work", library, [[face_at()], [face_at(size=512)]])
@@ -179,7 +184,9 @@ ORIGINALS = {
 
 @pytest.mark.parametrize("originals", ORIGINALS.values(), ids=ORIGINALS)
 @pytest.mark.parametrize("project", ["LiveTalking musetalk", "MuseTalk", "OpenAvatarChat"])
-def test_pictures_that_an_avatar_was_made_from_are_left_out(project, originals, tmp_path, library):
+def test_pictures_that_an_avatar_was_made_from_are_left_out(
+    project: str, originals, tmp_path: Path, library: AvatarLibrary
+) -> None:
     """Copied to full_imgs by the project's tool under their own names, they are told from those that it has written."""
     path = MAKERS[project](tmp_path / "a", 12 if project == "LiveTalking musetalk" else 6)
     written = {file.name for file in (path / "full_imgs").iterdir()}
@@ -190,7 +197,7 @@ def test_pictures_that_an_avatar_was_made_from_are_left_out(project, originals, 
             assert np.array_equal(rgb, expected)
 
 
-def test_originals_do_not_hide_that_pictures_are_missing(tmp_path):
+def test_originals_do_not_hide_that_pictures_are_missing(tmp_path: Path) -> None:
     """With a gap in what the project has written nothing can be matched."""
     path = musetalk(tmp_path / "a", 6)
     foreign_folders.leave_originals(path, ORIGINALS["short"])
@@ -198,7 +205,7 @@ def test_originals_do_not_hide_that_pictures_are_missing(tmp_path):
     refuse(path, tmp_path / "work", r"coords\.pkl has 12 entries, but there are 17 pictures")
 
 
-def test_what_was_left_out_is_said(tmp_path, library):
+def test_what_was_left_out_is_said(tmp_path: Path, library: AvatarLibrary) -> None:
     """With how many there are, in the manifest and in words."""
     path = foreign_folders.livetalking_musetalk(tmp_path / "a", 30)
     foreign_folders.leave_originals(path, ORIGINALS["short"])
@@ -210,7 +217,7 @@ def test_what_was_left_out_is_said(tmp_path, library):
 # faces
 
 
-def test_pictures_in_which_the_project_saw_no_face_are_noticed(tmp_path, library):
+def test_pictures_in_which_the_project_saw_no_face_are_noticed(tmp_path: Path, library: AvatarLibrary) -> None:
     """Zeros of MuseTalk and the whole picture of wav2lip stand for no face: counted, and not compared."""
     path = livetalking_wav2lip(tmp_path / "a", 30)
     coords = pickle.loads((path / "coords.pkl").read_bytes())
@@ -221,7 +228,7 @@ def test_pictures_in_which_the_project_saw_no_face_are_noticed(tmp_path, library
     assert "no face in 2 of them" in " ".join(import_words(imported))
 
 
-def test_a_disagreement_is_said(tmp_path, library):
+def test_a_disagreement_is_said(tmp_path: Path, library: AvatarLibrary) -> None:
     """Boxes that lie elsewhere do not spoil the avatar, but the result says so."""
     path = livetalking_wav2lip(tmp_path / "a", 30)
     save_pickle(path / "coords.pkl", [(0, 20, 0, 20)] * 30)
@@ -230,7 +237,7 @@ def test_a_disagreement_is_said(tmp_path, library):
     assert "do NOT agree" in " ".join(import_words(bundle.manifest["source"]["imported"]))
 
 
-def test_pictures_without_a_face_are_refused_with_the_report(tmp_path):
+def test_pictures_without_a_face_are_refused_with_the_report(tmp_path: Path) -> None:
     """An import goes through the same judgement as a clip."""
     work = tmp_path / "work"
     read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "foreign-1", "Foreign"), work, ignore)
@@ -240,14 +247,14 @@ def test_pictures_without_a_face_are_refused_with_the_report(tmp_path):
     assert report["counts"]["missing"] == 30 and strip
 
 
-def test_overlap_is_intersection_over_union():
+def test_overlap_is_intersection_over_union() -> None:
     """The same box 1, half of it 0.5, a box elsewhere 0."""
     one = np.array([[0, 0, 10, 10]] * 3, np.float32)
     other = np.array([[0, 0, 10, 10], [0, 0, 5, 10], [20, 20, 30, 30]], np.float32)
     assert overlap(one, other).tolist() == [1.0, 0.5, 0.0]
 
 
-def test_the_words_say_what_was_left_behind():
+def test_the_words_say_what_was_left_behind() -> None:
     """A person learns that latents were not taken over, and when only a part is used."""
     imported = {"from": "MuseTalk", "pictures": 900, "used": 750, "doubled": True, "faceless": 0}
     words = " ".join(import_words({**imported, "compared": 0, "median_iou": None}))
@@ -255,7 +262,9 @@ def test_the_words_say_what_was_left_behind():
         assert part in words
 
 
-def test_large_pictures_are_scaled_with_their_boxes(tmp_path, library, monkeypatch):
+def test_large_pictures_are_scaled_with_their_boxes(
+    tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is larger than an avatar is scaled down, and the project's boxes are compared in the same scale."""
     monkeypatch.setattr("avatars.importers.reading.MAX_SIDE_PX", 160)
     path = livetalking_wav2lip(tmp_path / "a", 30)
@@ -265,7 +274,7 @@ def test_large_pictures_are_scaled_with_their_boxes(tmp_path, library, monkeypat
     assert bundle.manifest["source"]["imported"]["median_iou"] > 0.8
 
 
-def test_only_the_first_half_minute_is_used(tmp_path, monkeypatch):
+def test_only_the_first_half_minute_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a clip."""
     monkeypatch.setattr("avatars.importers.reading.USED_CLIP_S", 1.0)
     work = tmp_path / "work"
@@ -278,7 +287,7 @@ def test_only_the_first_half_minute_is_used(tmp_path, monkeypatch):
 # refusals
 
 
-def test_lists_of_another_length_are_refused_with_the_numbers(tmp_path):
+def test_lists_of_another_length_are_refused_with_the_numbers(tmp_path: Path) -> None:
     """coords.pkl, mask_coords.pkl, mask and face_imgs have to match the pictures."""
     work = tmp_path / "work"
     path = livetalking_wav2lip(tmp_path / "a", 10)
@@ -310,7 +319,9 @@ def test_lists_of_another_length_are_refused_with_the_numbers(tmp_path):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_a_pickle_that_wants_to_run_code_is_refused_by_name(file, project, packed, tmp_path):
+def test_a_pickle_that_wants_to_run_code_is_refused_by_name(
+    file: str, project: str, packed: bool, tmp_path: Path
+) -> None:
     """Nothing runs, nothing is left, and the message names the file and the function."""
     options = {"full_imgs": False} if project == "OpenAvatarChat" else {}
     path = MAKERS[project](tmp_path / "a", 4, **options)
@@ -320,7 +331,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused_by_name(file, project, packe
     assert not mark.exists()
 
 
-def test_weights_and_latents_are_never_opened(tmp_path):
+def test_weights_and_latents_are_never_opened(tmp_path: Path) -> None:
     """What cannot be trusted and is not needed lies there unread."""
     mark = tmp_path / "mark"
     paths = musetalk(tmp_path / "a", 3), foreign_folders.livetalking_ultralight(tmp_path / "b", 3)
@@ -341,7 +352,7 @@ def test_weights_and_latents_are_never_opened(tmp_path):
     ],
     ids=lambda boxes: type(boxes).__name__,
 )
-def test_boxes_that_are_no_boxes_are_refused(boxes, tmp_path):
+def test_boxes_that_are_no_boxes_are_refused(boxes, tmp_path: Path) -> None:
     """Four numbers of pixels each, in a list."""
     path = livetalking_wav2lip(tmp_path / "a", 2)
     save_pickle(path / "coords.pkl", boxes)
@@ -350,7 +361,7 @@ def test_boxes_that_are_no_boxes_are_refused(boxes, tmp_path):
 
 @pytest.mark.parametrize("container", [tuple, np.array, lambda boxes: np.array(boxes, np.float32), lambda boxes: boxes])
 @pytest.mark.parametrize("each", [tuple, list, np.array, lambda box: np.array(box, np.float32)])
-def test_boxes_may_come_in_tuples_and_arrays(container, each, tmp_path):
+def test_boxes_may_come_in_tuples_and_arrays(container, each, tmp_path: Path) -> None:
     """All together and each by itself."""
     path = foreign_folders.livetalking_musetalk(tmp_path / "a", 3)
     save_pickle(path / "coords.pkl", container([each(box) for box in face_boxes(3)]))
@@ -360,7 +371,7 @@ def test_boxes_may_come_in_tuples_and_arrays(container, each, tmp_path):
 
 
 @pytest.mark.parametrize("maker", [livetalking_wav2lip, musetalk])
-def test_a_list_that_would_be_endless_is_not_written_out(maker, tmp_path):
+def test_a_list_that_would_be_endless_is_not_written_out(maker, tmp_path: Path) -> None:
     """A pickle of a kilobyte whose lists refer to each other is refused as any box that is none."""
     path = maker(tmp_path / "a", 2)
     endless: list[object] = [0]
@@ -370,7 +381,7 @@ def test_a_list_that_would_be_endless_is_not_written_out(maker, tmp_path):
     refuse(path, tmp_path / "work", r"Box 0 of coords\.pkl is \[\[.*, not four numbers")
 
 
-def test_damaged_pictures_are_refused_by_name(tmp_path):
+def test_damaged_pictures_are_refused_by_name(tmp_path: Path) -> None:
     """A picture cut short, a text, and one of another size are told by name or number."""
     work = tmp_path / "work"
     path = livetalking_wav2lip(tmp_path / "a", 4)
@@ -384,7 +395,7 @@ def test_damaged_pictures_are_refused_by_name(tmp_path):
     refuse(path, work, f"Picture 2 has {SIDE + 8} x {SIDE} pixels, the first one {SIDE} x {SIDE}")
 
 
-def test_huge_and_tiny_pictures_are_refused_by_their_size(tmp_path, monkeypatch):
+def test_huge_and_tiny_pictures_are_refused_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The size in a picture's header is looked at before its pixels are decoded; a pickled one's is, too."""
     path = livetalking_wav2lip(tmp_path / "a", 2)
     save_pictures(path / "full_imgs", [np.zeros((32, 40, 3), np.uint8)])
@@ -394,14 +405,14 @@ def test_huge_and_tiny_pictures_are_refused_by_their_size(tmp_path, monkeypatch)
     refuse(openavatarchat(tmp_path / "c", 2, full_imgs=False), tmp_path / "work", "Entry 0 of frames.pkl has")
 
 
-def test_what_is_no_picture_in_a_pickle_is_refused(tmp_path):
+def test_what_is_no_picture_in_a_pickle_is_refused(tmp_path: Path) -> None:
     """frames.pkl holds uint8 pictures of three channels."""
     path = openavatarchat(tmp_path / "a", 2, full_imgs=False)
     save_pickle(path / "frames.pkl", [np.zeros((SIDE, SIDE), np.uint8)] * 4)
     refuse(path, tmp_path / "work", "Entry 0 of frames.pkl is no picture")
 
 
-def test_a_damaged_info_file_is_refused_by_name(tmp_path):
+def test_a_damaged_info_file_is_refused_by_name(tmp_path: Path) -> None:
     """avator_info.json, spelt so, has to be JSON."""
     path = musetalk(tmp_path / "a", 2)
     (path / "avator_info.json").write_text("[" * 30000)
@@ -410,7 +421,7 @@ def test_a_damaged_info_file_is_refused_by_name(tmp_path):
     refuse(path, tmp_path / "work", r"avator_info\.json holds no object")
 
 
-def test_notes_come_so_that_they_can_be_sent_on(tmp_path):
+def test_notes_come_so_that_they_can_be_sent_on(tmp_path: Path) -> None:
     """Numbers that JSON does not know and half characters would spoil the list of all avatars."""
     path = musetalk(tmp_path / "a", 2)
     (path / "avator_info.json").write_text('{"avatar_id": "\\ud800 a", "bbox_shift": NaN, "version": 1e999}')
@@ -418,7 +429,7 @@ def test_notes_come_so_that_they_can_be_sent_on(tmp_path):
         assert avatar.facts == {"avatar_id": "? a", "bbox_shift": "nan", "version": "inf"}
 
 
-def test_large_lists_are_not_read(tmp_path, monkeypatch):
+def test_large_lists_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of boxes of many megabytes is refused by its size."""
     monkeypatch.setattr(foreign, "MAX_LIST_BYTES", 10)
     path = livetalking_wav2lip(tmp_path / "a", 2)
@@ -442,7 +453,7 @@ def test_large_lists_are_not_read(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_foreign_folders_are_refused_by_what_they_are(files, message, packed, tmp_path):
+def test_foreign_folders_are_refused_by_what_they_are(files, message: str, packed: bool, tmp_path: Path) -> None:
     """What is missing, what it is instead, or which ones to choose from."""
     path = tmp_path / "foreign"
     path.mkdir()

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ BY_COLUMNS = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
 class Wants:
     """Pickles as a call of what it is given."""
 
-    def __init__(self, call, *arguments):
+    def __init__(self, call, *arguments) -> None:
         self._call = call, arguments
 
     def __reduce__(self):
@@ -33,14 +34,14 @@ def build(target: bytes, state: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_lists_of_boxes_are_read(protocol):
+def test_lists_of_boxes_are_read(protocol) -> None:
     """Tuples and lists of Python numbers come as they were, whatever the protocol."""
     value = [(1, 2, 3, 4), [0.0, -1.5, 2**40, True], ("脸", b"bytes", None)]
     assert read_pickle(pickle.dumps(value, protocol), "coords.pkl") == value
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_numpy_numbers_and_arrays_are_read(protocol):
+def test_numpy_numbers_and_arrays_are_read(protocol) -> None:
     """Scalars come as Python numbers, arrays whole: their type, shape, byte order and layout are kept."""
     arrays = [
         np.arange(24, dtype=np.uint8).reshape(2, 4, 3),
@@ -57,7 +58,7 @@ def test_numpy_numbers_and_arrays_are_read(protocol):
         assert np.array_equal(one, other)
 
 
-def test_arrays_of_old_numpy_are_read():
+def test_arrays_of_old_numpy_are_read() -> None:
     """Numpy before 2 writes other module names."""
     new, old = b"numpy._core.multiarray", b"numpy.core.multiarray"
     data = pickle.dumps([np.int64(3), np.arange(3)], 2).replace(new, old)
@@ -66,7 +67,7 @@ def test_arrays_of_old_numpy_are_read():
     assert number == 3 and array.tolist() == [0, 1, 2]
 
 
-def test_an_array_that_is_met_twice_is_read_once():
+def test_an_array_that_is_met_twice_is_read_once() -> None:
     """References within a pickle stay references."""
     frame = np.arange(4)
     first, second = read_pickle(pickle.dumps([frame, frame]), "frames.pkl")
@@ -85,7 +86,7 @@ def test_an_array_that_is_met_twice_is_read_once():
         (bytearray, (10**9,), r"\S+\.bytearray"),
     ],
 )
-def test_whatever_else_is_named_is_refused_by_name(call, arguments, name, protocol, tmp_path):
+def test_whatever_else_is_named_is_refused_by_name(call, arguments, name: str, protocol, tmp_path: Path) -> None:
     """A pickle that wants a function is refused with that function's name, and nothing is called."""
     mark = tmp_path / "mark"
     filled = [one.format(str(mark)) if isinstance(one, str) else one for one in arguments]
@@ -94,7 +95,7 @@ def test_whatever_else_is_named_is_refused_by_name(call, arguments, name, protoc
     assert not mark.exists() and "Nothing was run" in caught.value.hint
 
 
-def test_objects_are_refused():
+def test_objects_are_refused() -> None:
     """Instances, dicts, sets and arrays of Python objects are no data that an avatar needs."""
     with pytest.raises(BadImport, match=r"test_importers_pickle\.Odd"):
         read_pickle(pickle.dumps(Odd()), "coords.pkl")
@@ -114,7 +115,7 @@ class Odd:
     """No number."""
 
 
-def test_functions_cannot_be_changed_by_a_pickle():
+def test_functions_cannot_be_changed_by_a_pickle() -> None:
     """The state of what a name stands for is out of reach: numpy is the same for the next reader."""
     named = b"cnumpy\ndtype\n"
     for state in (b"}", b"N}\x86", b"N"):
@@ -123,7 +124,7 @@ def test_functions_cannot_be_changed_by_a_pickle():
     assert read_pickle(pickle.dumps(np.arange(2)), "coords.pkl").tolist() == [0, 1]
 
 
-def test_an_array_has_just_its_bytes():
+def test_an_array_has_just_its_bytes() -> None:
     """A shape larger than the data, a dtype made up by hand, or no dtype at all is refused, not believed."""
     whole = pickle.dumps(np.zeros((3, 3), np.uint8), 2)
     assert whole.count(b"K\x03K\x03\x86") == 1
@@ -159,20 +160,20 @@ def test_an_array_has_just_its_bytes():
         *("state of a list", "append to a number", "state of a tuple", "endless number", "endless nonsense"),
     ],
 )
-def test_damage_is_told_by_the_files_name(data):
+def test_damage_is_told_by_the_files_name(data) -> None:
     """Whatever is wrong with the bytes comes as one error that names the file."""
     with pytest.raises(BadImport, match=r"^coords\.pkl ") as caught:
         read_pickle(data, "coords.pkl")
     assert len(caught.value.message) < 300
 
 
-def test_a_memo_of_many_gigabytes_is_refused_before_it_is_made():
+def test_a_memo_of_many_gigabytes_is_refused_before_it_is_made() -> None:
     """Five bytes that store to place 4,000,000,000 would have the reader make room for all places before it."""
     with pytest.raises(BadImport, match="stores to place 4000000000"):
         read_pickle(b"\x80\x04Nr" + (4_000_000_000).to_bytes(4, "little") + b".", "coords.pkl")
 
 
-def test_lists_in_themselves_are_refused():
+def test_lists_in_themselves_are_refused() -> None:
     """A list that holds itself, and one nested ever deeper, end in a refusal and not in a recursion."""
     own: list[object] = []
     own.append(own)
@@ -184,7 +185,7 @@ def test_lists_in_themselves_are_refused():
             read_pickle(pickle.dumps(value), "coords.pkl")
 
 
-def test_a_list_that_doubles_at_each_level_takes_no_time():
+def test_a_list_that_doubles_at_each_level_takes_no_time() -> None:
     """Sixteen levels of ten references each are met once a level, not ten to the sixteenth times."""
     value: list[object] = [0]
     for _ in range(15):
@@ -205,7 +206,7 @@ def grown(levels: int = 12) -> list[object]:
     return value
 
 
-def test_what_refers_to_itself_over_and_over_is_never_written_out():
+def test_what_refers_to_itself_over_and_over_is_never_written_out() -> None:
     """As a type, as a shape, or as a key of a dict: refused in no time."""
     endless = grown()
     with pytest.raises(BadImport, match=r"array of \[\[\["):
@@ -220,14 +221,14 @@ def test_what_refers_to_itself_over_and_over_is_never_written_out():
         read_pickle(b"\x80\x04}" + dumped[2:-1] + b"Ns.", "coords.pkl")
 
 
-def test_shapes_are_not_multiplied_beyond_reason():
+def test_shapes_are_not_multiplied_beyond_reason() -> None:
     """Numbers of a million digits, and thousands of axes, are no shape."""
     for shape in ((10**5000,), (1,) * 1000):
         with pytest.raises(BadImport, match=r"coords\.pkl is damaged: an array has"):
             read_pickle(pickle.dumps(Wants(FROM_BUFFER, b"", np.dtype("u1"), shape, "C")), "coords.pkl")
 
 
-def test_our_own_pickler_would_have_run_it(tmp_path):
+def test_our_own_pickler_would_have_run_it(tmp_path: Path) -> None:
     """The hostile pickle of these tests is a real one: the standard reader does run it."""
     mark = tmp_path / "mark"
     data = pickle.dumps(Wants(os.system, f"touch {mark}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,7 +18,7 @@ from avatars.sound import check_sound
 MANY = MOST_OTHERS + 100
 
 
-def picture(folder: Path, kind: str, **options: object) -> bytes:
+def picture(folder: Path, kind: str, **options: Any) -> bytes:
     path = folder / f"plain.{kind}"
     ramp = np.linspace(0, 255, 96 * 64, dtype=np.uint8).reshape(64, 96)
     Image.fromarray(ramp).convert("RGB").save(path, **options)
@@ -184,6 +185,7 @@ def test_ordinary_recordings_pass(tmp_path: Path) -> None:
             samples = (np.sin(np.arange(48000) / 20) * 8000).astype(np.int16)[None]
             frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
             frame.sample_rate = 48000
+            assert isinstance(stream, av.AudioStream)
             for packet in [*stream.encode(frame), *stream.encode(None)]:
                 file.mux(packet)
         check_sound(lambda _item: None, path, 600)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
 
@@ -39,7 +40,7 @@ def facts_of(path: Path, longest_s: float = 600.0) -> SpeechFacts:
 
 
 def sound_of(path: Path, facts: SpeechFacts) -> np.ndarray[Any, np.dtype[np.float32]]:
-    pieces: list[bytes] = []
+    pieces: list[Any] = []
     speech_pieces(pieces.append, path, facts)
     return np.frombuffer(b"".join(pieces), np.float32)
 
@@ -177,11 +178,12 @@ def test_channels_that_agree_are_mixed(tmp_path: Path) -> None:
 def test_the_channel_with_speech_is_taken(tmp_path: Path, speaking: int, other: str) -> None:
     """Not the louder one, if that only hums or hisses."""
     voice = spoken(2)
-    rest = {
+    sounds: dict[str, npt.NDArray[np.floating]] = {
         "silence": 0 * voice,
         "hum": 0.5 * np.sin(2 * np.pi * 150 * np.arange(len(voice)) / RATE_HZ),
         "hiss": 0.2 * np.random.default_rng(5).normal(size=len(voice)),
-    }[other].astype(np.float32)
+    }
+    rest = sounds[other].astype(np.float32)
     channels = np.stack([voice, rest] if speaking == 0 else [rest, voice])
     weights = facts_of(write_recording(tmp_path / "upload", channels, "wav", "pcm_f32le")).weights
     assert weights == ((1.0, 0.0) if speaking == 0 else (0.0, 1.0))

@@ -13,7 +13,7 @@ from avatars.errors import AvatarError
 from avatars.stages import FIND_FACES, MAKE_LOOP, READ_SOURCE, ClipFace, Found, Loop, Source, StillFace
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile
 
-REPORT: dict[str, Any] = {"frames": 1, "strip": [{"file": "strip-00.jpg", "frame": 0}]}
+REPORT: Any = {"frames": 1, "strip": [{"file": "strip-00.jpg", "frame": 0}]}
 PICTURE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 POINTS = np.arange(5 * 478 * 3, dtype=np.float32).reshape(5, 478, 3)
 
@@ -23,12 +23,13 @@ def made(work: Path, stage: str) -> Path:
     return work / stage
 
 
-def clip_source(work: Path, facts: dict[str, Any] | None = None) -> Source:
+def clip_source(work: Path, facts: Any = None) -> Source:
     """A clip of five frames, kept in `work`."""
     directory = made(work, READ_SOURCE)
     frames = FrameFile(directory)
     count = frames.write(f"jpeg {index}".encode() for index in range(5))
-    source = Source("ada-1", "Ada", "clip", 1280, facts or {}, count, frames, ForeignFiles(directory))
+    told: Any = facts or {}
+    source = Source("ada-1", "Ada", "clip", 1280, told, count, frames, ForeignFiles(directory))
     source.save(directory)
     return source
 

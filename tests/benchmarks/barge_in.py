@@ -205,7 +205,7 @@ def _music(random: np.random.Generator) -> FloatArray:
         root = 110 * 2 ** (random.integers(0, 24) / 12)
         times = np.arange(LISTEN_RATE_HZ // 4) / LISTEN_RATE_HZ
         chord = sum(np.sin(2 * np.pi * root * ratio * k * times) / k for ratio in (1, 1.26, 1.5) for k in range(1, 5))
-        notes.append(_shaped((chord / 6).astype(np.float32), 0.01, 0.3))
+        notes.append(_shaped(np.asarray(chord / 6, np.float32), 0.01, 0.3))
     return np.concatenate(notes)
 
 

@@ -226,11 +226,11 @@ def _grey(picture: Image) -> Image:
 
 def brought(files: list[str], analyzer: FaceAnalyzer) -> dict[str, tuple[Image, Points]]:
     """NAME=FILE -> the photo around its face, at SIDE_PX, and its landmarks."""
-    brought = {}
+    brought: dict[str, tuple[Image, Points]] = {}
     for name, file in (entry.split("=", 1) for entry in files):
-        picture = cv2.cvtColor(np.asarray(cv2.imread(file)), cv2.COLOR_BGR2RGB)
-        scale = SIDE_PX / max(picture.shape[:2])
-        picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        photo = cv2.cvtColor(np.asarray(cv2.imread(file)), cv2.COLOR_BGR2RGB)
+        scale = SIDE_PX / max(photo.shape[:2])
+        picture = np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         brought[name] = (picture, analyzer.analyse(picture)[0].landmarks)
     return brought
 

@@ -308,7 +308,7 @@ async def running_firefox(
     path: Path, speaker: Mapping[str, str], preferences: Mapping[str, Any]
 ) -> AsyncIterator[Browser]:
     """Debian's own, spoken to by WebDriver BiDi: Playwright's builds of Firefox come from its own servers only."""
-    environment = {**os.environ, **speaker}
+    environment: dict[str, str | float | bool] = {**os.environ, **speaker}
     async with async_playwright() as driver:
         browser = await driver.firefox.launch(
             executable_path=path,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from avatars import prepare
 from avatars.bundle import encode_jpeg
@@ -301,7 +301,7 @@ async def test_a_cancelled_clip_of_a_recording_can_be_taken_up_again(page: Page,
     await show(page, "studio")
     form = page.locator("vivavoce-studio form")
     await form.get_by_text("Recording", exact=True).click()
-    sound = {"name": "speech.wav", "mimeType": "audio/wav", "buffer": wave_of_a_second()}
+    sound = FilePayload(name="speech.wav", mimeType="audio/wav", buffer=wave_of_a_second())
     await form.locator("input[type=file]").set_input_files(sound)
     await form.locator("[type=submit]").click()
     job = page.locator("vivavoce-studio .vv-job", has_text="speech.wav")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +58,11 @@ async def recognizer(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
         return
     answer = json.dumps({"text": "hello there"}).encode()
     async with FakeVoiceService(lambda _request, _content: answer).serving() as service:
-        options = {
+        fake: dict[str, Callable[[], dict[str, str]]] = {
             "whisper": lambda: {"model": str(write_tiny_whisper(tmp_path / "tiny.pt"))},
             "openai-transcription": lambda: {"base_url": service.base_url},
-        }.get(request.param, dict)()
+        }
+        options = fake.get(request.param, dict)()
         made: SpeechRecognizer = registry.create("asr", request.param, **options)
         await asyncio.to_thread(made.load)
         yield made

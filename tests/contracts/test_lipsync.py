@@ -1,6 +1,7 @@
 """What every lip-sync backend promises, whichever it is."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ NEURAL = tuple(row.name for row in rows("lipsync") if row.weights)
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory):
+def options(tmp_path_factory: pytest.TempPathFactory):
     """Constructor arguments by backend: tiny weights for networks, no time for the null device."""
     made = {"null": {"wait": lambda _seconds: None}}
     if importlib.util.find_spec("torch"):
@@ -40,7 +41,7 @@ def options(tmp_path_factory):
 
 
 @pytest.fixture(params=names("lipsync"))
-def backend(request, options):
+def backend(request: pytest.FixtureRequest, options):
     if request.param in NEURAL:
         pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
     made = create("lipsync", request.param, **options.get(request.param, {}))
@@ -59,7 +60,7 @@ def windows(backend):
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
+def bundles(tmp_path_factory: pytest.TempPathFactory):
     """Two avatars whose boxes differ in size."""
     tmp_path = tmp_path_factory.mktemp("avatars")
     return [
@@ -84,7 +85,7 @@ def requests(backend, bundles):
     ]
 
 
-def test_it_is_a_lipsync(backend):
+def test_it_is_a_lipsync(backend) -> None:
     """Name, features and batch size are there to be read; the features are a registered extractor."""
     assert isinstance(backend, LipSync)
     assert backend.name in names("lipsync")
@@ -92,7 +93,7 @@ def test_it_is_a_lipsync(backend):
     assert backend.max_batch >= 1
 
 
-def test_one_patch_a_request_in_order_inside_its_avatar(backend, bundles, requests):
+def test_one_patch_a_request_in_order_inside_its_avatar(backend, bundles, requests) -> None:
     """Requests may mix avatars: each answer is RGB uint8 for a box, with its mask, inside its own avatar's frame."""
     patches = backend.infer(requests)
     assert len(patches) == len(requests)
@@ -105,7 +106,7 @@ def test_one_patch_a_request_in_order_inside_its_avatar(backend, bundles, reques
         assert patch.mask is None or patch.mask.shape == (y1 - y0, x1 - x0)
 
 
-def test_the_same_request_gives_the_same_patch(backend, requests):
+def test_the_same_request_gives_the_same_patch(backend, requests) -> None:
     """Nothing is remembered from one picture to the next."""
     first = backend.infer(requests[:1])[0].pixels.copy()
     backend.infer(requests[1:])
@@ -122,7 +123,9 @@ def test_the_same_request_gives_the_same_patch(backend, requests):
     ],
     ids=["missing", "of another size", "of another type"],
 )
-def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(backend, bundles, tmp_path, changed):
+def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(
+    backend, bundles, tmp_path: Path, changed
+) -> None:
     """What another program wrote in their place is told as damage, with the remedy, when the avatar is chosen."""
     from neural_avatars import add_parts
 
@@ -138,7 +141,7 @@ def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(backend, b
         assert caught.value.hint == f"Prepare the avatar for {backend.name} again."
 
 
-def test_a_batch_equals_its_requests_one_by_one(backend, requests):
+def test_a_batch_equals_its_requests_one_by_one(backend, requests) -> None:
     """Batching changes no pixel; those of a network, which adds in another order then, by one level at most."""
     together = backend.infer(requests)
     for request, patch in zip(requests, together, strict=True):
@@ -146,7 +149,7 @@ def test_a_batch_equals_its_requests_one_by_one(backend, requests):
         assert np.abs(alone - patch.pixels).max() <= (1 if backend.name in NEURAL else 0)
 
 
-def test_a_patch_belongs_to_whoever_asked(backend, requests):
+def test_a_patch_belongs_to_whoever_asked(backend, requests) -> None:
     """Drawing on a patch changes neither the avatar nor later patches."""
     patch = backend.infer(requests[:1])[0]
     before = patch.pixels.copy()
@@ -154,12 +157,12 @@ def test_a_patch_belongs_to_whoever_asked(backend, requests):
     assert (backend.infer(requests[:1])[0].pixels == before).all()
 
 
-def test_no_requests_no_patches(backend):
+def test_no_requests_no_patches(backend) -> None:
     """An empty batch is answered by an empty list."""
     assert backend.infer([]) == []
 
 
-def test_close_may_be_called_twice(backend):
+def test_close_may_be_called_twice(backend) -> None:
     """Closing again does nothing."""
     backend.close()
     backend.close()

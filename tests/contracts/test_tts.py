@@ -41,7 +41,7 @@ VARIES = frozenset({"pico", "espeak"})
 @pytest.fixture(scope="module", params=OF_NO_SERVICE)
 def tts(request: pytest.FixtureRequest) -> SpeechSynthesizer:
     make = MAKERS.get(request.param, lambda: registry.create("tts", request.param))
-    synthesizer = make()
+    synthesizer: SpeechSynthesizer = make()
     synthesizer.load()
     return synthesizer
 

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -59,7 +60,7 @@ class Behaviour:
 class Handler(BaseHTTPRequestHandler):
     behaviour: Behaviour
 
-    def log_message(self, *_args):
+    def log_message(self, *_args) -> None:
         pass
 
     def do_GET(self):
@@ -136,21 +137,21 @@ def fetcher(pauses):
 
 
 @pytest.fixture
-def target(tmp_path):
+def target(tmp_path: Path):
     return tmp_path / "weights" / "net.pth"
 
 
-def silent(_done, _total):
+def silent(_done, _total) -> None:
     pass
 
 
-def interrupted(fetcher, behaviour, download, kept: int):
+def interrupted(fetcher, behaviour, download, kept: int) -> None:
     """Fetch until the server gives up after `kept` bytes; the part stays."""
     behaviour.cut_after_bytes = [kept]
     behaviour.statuses = []
     original = fetcher._pause
 
-    def refuse_from_now_on(seconds):
+    def refuse_from_now_on(seconds) -> None:
         behaviour.statuses = [503] * (len(PAUSES_S) + 1)
         original(seconds)
 
@@ -164,7 +165,7 @@ def interrupted(fetcher, behaviour, download, kept: int):
     assert not download.target.exists()
 
 
-def test_a_file_comes_whole_and_is_checked(serve, fetcher, target):
+def test_a_file_comes_whole_and_is_checked(serve, fetcher, target) -> None:
     """The target holds what the server has, the checksum was compared, and nothing else is left."""
     seen = []
     download = Download(serve(Behaviour()), target, len(CONTENT), SHA256)
@@ -174,18 +175,18 @@ def test_a_file_comes_whole_and_is_checked(serve, fetcher, target):
     assert seen[0] == (0, len(CONTENT)) and seen[-1] == (len(CONTENT), len(CONTENT))
 
 
-def test_without_a_checksum_that_is_told(serve, fetcher, target):
+def test_without_a_checksum_that_is_told(serve, fetcher, target) -> None:
     """A file whose checksum nobody published is accepted by its size, and the caller is told so."""
     assert fetcher.fetch(Download(serve(Behaviour()), target), silent) == "size"
     assert target.read_bytes() == CONTENT
 
 
-def test_with_nothing_to_compare_that_is_told(serve, fetcher, target):
+def test_with_nothing_to_compare_that_is_told(serve, fetcher, target) -> None:
     """Without a length nobody knows whether all has come: the caller is told that nothing was compared."""
     assert fetcher.fetch(Download(serve(Behaviour(length=False)), target), silent) == "nothing"
 
 
-def test_the_size_that_the_hub_states_is_compared(serve, fetcher, target):
+def test_the_size_that_the_hub_states_is_compared(serve, fetcher, target) -> None:
     """Storage that names no length, and breaks off, is found out by the size that Hugging Face stated before."""
     storage = Behaviour(length=False, cut_after_bytes=[3000])
     hub = serve(Behaviour(redirect_to=serve(storage), linked_size=str(len(CONTENT))))
@@ -197,7 +198,7 @@ def test_the_size_that_the_hub_states_is_compared(serve, fetcher, target):
 
 
 @pytest.mark.parametrize("length", [True, False])
-def test_what_comes_compressed_is_refused(serve, fetcher, target, length):
+def test_what_comes_compressed_is_refused(serve, fetcher, target, length: bool) -> None:
     """Its bytes are not those of the file, and its length is not the file's."""
     with pytest.raises(DownloadFailed, match="compressed") as caught:
         fetcher.fetch(Download(serve(Behaviour(encoding="gzip", length=length)), target), silent)
@@ -205,7 +206,7 @@ def test_what_comes_compressed_is_refused(serve, fetcher, target, length):
     assert not target.exists()
 
 
-def test_a_broken_connection_is_resumed(serve, fetcher, target, pauses):
+def test_a_broken_connection_is_resumed(serve, fetcher, target, pauses) -> None:
     """Each further request asks for the rest only, as often as the connection brings something."""
     behaviour = Behaviour(cut_after_bytes=[3000, 2000, 1000, 1000, 1000, 1000, 100])
     fetcher.fetch(Download(serve(behaviour), target, len(CONTENT), SHA256), silent)
@@ -215,7 +216,7 @@ def test_a_broken_connection_is_resumed(serve, fetcher, target, pauses):
 
 
 @pytest.mark.parametrize("sha256", [SHA256, ""])
-def test_another_run_goes_on_where_the_last_one_stopped(serve, fetcher, target, sha256):
+def test_another_run_goes_on_where_the_last_one_stopped(serve, fetcher, target, sha256) -> None:
     """A part that was left behind is continued, with or without a checksum."""
     behaviour = Behaviour()
     download = Download(serve(behaviour), target, len(CONTENT), sha256)
@@ -225,7 +226,7 @@ def test_another_run_goes_on_where_the_last_one_stopped(serve, fetcher, target, 
     assert behaviour.ranges_asked() == ["bytes=4000-"]
 
 
-def test_a_part_of_known_checksum_goes_on_at_another_mirror(serve, fetcher, target):
+def test_a_part_of_known_checksum_goes_on_at_another_mirror(serve, fetcher, target) -> None:
     """What is known by its checksum needs no ETag: another server may bring the rest."""
     behaviour = Behaviour()
     interrupted(fetcher, behaviour, Download(serve(behaviour), target, len(CONTENT), SHA256), 4000)
@@ -235,7 +236,7 @@ def test_a_part_of_known_checksum_goes_on_at_another_mirror(serve, fetcher, targ
     assert target.read_bytes() == CONTENT
 
 
-def test_what_the_hub_stated_holds_at_a_mirror(serve, fetcher, target):
+def test_what_the_hub_stated_holds_at_a_mirror(serve, fetcher, target) -> None:
     """A checksum of the hub's is not forgotten where the rest comes from a mirror that states none."""
     hub = Behaviour(etag="", cut_after_bytes=[4000])
     stating = Behaviour(redirect_to=serve(hub), linked_sha256=SHA256)
@@ -252,7 +253,7 @@ def test_what_the_hub_stated_holds_at_a_mirror(serve, fetcher, target):
     assert target.read_bytes() == CONTENT
 
 
-def test_another_checksum_than_was_published_is_told_before_the_download(serve, fetcher, target):
+def test_another_checksum_than_was_published_is_told_before_the_download(serve, fetcher, target) -> None:
     """Gigabytes of another file are not fetched to find out."""
     url = serve(Behaviour(redirect_to=serve(Behaviour()), linked_sha256="f" * 64))
     with pytest.raises(DownloadFailed, match="another checksum") as caught:
@@ -261,7 +262,7 @@ def test_another_checksum_than_was_published_is_told_before_the_download(serve, 
     assert not target.parent.exists() or not any(target.parent.iterdir())
 
 
-def test_a_server_that_never_sends_the_same_file_is_given_up(serve, fetcher, target, pauses):
+def test_a_server_that_never_sends_the_same_file_is_given_up(serve, fetcher, target, pauses) -> None:
     """An ETag that changes with each answer, and a connection that breaks: it comes to an end, not again and again."""
     behaviour = Behaviour(new_etags=True, cut_after_bytes=[3000] * 100)
     with pytest.raises(Unreachable, match="again and again"):
@@ -269,7 +270,7 @@ def test_a_server_that_never_sends_the_same_file_is_given_up(serve, fetcher, tar
     assert len(behaviour.asked) <= 2 * len(PAUSES_S)
 
 
-def test_a_note_is_never_about_another_part(serve, fetcher, target, monkeypatch):
+def test_a_note_is_never_about_another_part(serve, fetcher, target, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed just when the new note was written, the old part is gone already: halves of two files are not joined."""
     behaviour = Behaviour()
     download = Download(serve(behaviour), target)
@@ -282,7 +283,7 @@ def test_a_note_is_never_about_another_part(serve, fetcher, target, monkeypatch)
     assert sizes == [0]
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name(serve, fetcher, target, monkeypatch):
+def test_a_file_is_on_the_disk_before_it_has_its_name(serve, fetcher, target, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut leaves the whole file or none."""
     done = []
     monkeypatch.setattr(module.os, "fsync", lambda _file: done.append(target.exists()))
@@ -290,7 +291,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(serve, fetcher, target, mo
     assert done == [False]
 
 
-def test_a_file_that_changed_is_fetched_anew(serve, fetcher, target):
+def test_a_file_that_changed_is_fetched_anew(serve, fetcher, target) -> None:
     """Halves of two versions are never joined: the ETag tells them apart."""
     behaviour = Behaviour()
     download = Download(serve(behaviour), target)
@@ -300,7 +301,7 @@ def test_a_file_that_changed_is_fetched_anew(serve, fetcher, target):
     assert target.read_bytes() == CONTENT[::-1]
 
 
-def test_a_part_of_another_version_is_thrown_away(serve, fetcher, target):
+def test_a_part_of_another_version_is_thrown_away(serve, fetcher, target) -> None:
     """A part of a file with another checksum, from an older manifest, is not continued."""
     behaviour = Behaviour()
     url = serve(behaviour)
@@ -309,7 +310,7 @@ def test_a_part_of_another_version_is_thrown_away(serve, fetcher, target):
     assert behaviour.ranges_asked() == [None]
 
 
-def test_a_server_without_ranges_begins_again(serve, fetcher, target):
+def test_a_server_without_ranges_begins_again(serve, fetcher, target) -> None:
     """A server that sends everything each time is taken as it is, without doubling the beginning."""
     behaviour = Behaviour(ranges=False, cut_after_bytes=[4000])
     fetcher.fetch(Download(serve(behaviour), target, len(CONTENT), SHA256), silent)
@@ -317,7 +318,7 @@ def test_a_server_without_ranges_begins_again(serve, fetcher, target):
     assert target.read_bytes() == CONTENT
 
 
-def test_a_part_without_a_note_is_not_trusted(serve, fetcher, target):
+def test_a_part_without_a_note_is_not_trusted(serve, fetcher, target) -> None:
     """Bytes of unknown origin are replaced."""
     behaviour = Behaviour()
     target.parent.mkdir()
@@ -330,7 +331,7 @@ def test_a_part_without_a_note_is_not_trusted(serve, fetcher, target):
 
 
 @pytest.mark.parametrize("extra", [b"", b"too much"])
-def test_a_part_that_is_complete_needs_only_its_name(serve, fetcher, target, extra):
+def test_a_part_that_is_complete_needs_only_its_name(serve, fetcher, target, extra: bytes) -> None:
     """Stopped after the last byte, the file is checked and kept; one that is too long is fetched anew."""
     behaviour = Behaviour()
     download = Download(serve(behaviour), target, len(CONTENT), SHA256)
@@ -341,7 +342,7 @@ def test_a_part_that_is_complete_needs_only_its_name(serve, fetcher, target, ext
     assert behaviour.ranges_asked() == [f"bytes={len(CONTENT + extra)}-", *([None] if extra else [])]
 
 
-def test_a_wrong_checksum_is_refused(serve, fetcher, target):
+def test_a_wrong_checksum_is_refused(serve, fetcher, target) -> None:
     """A file that is not the published one gets no name, and the one that was there stays."""
     target.parent.mkdir()
     target.write_bytes(b"the old one")
@@ -353,7 +354,7 @@ def test_a_wrong_checksum_is_refused(serve, fetcher, target):
     assert not download.part.exists()
 
 
-def test_the_checksum_that_the_hub_states_is_compared(serve, fetcher, target):
+def test_the_checksum_that_the_hub_states_is_compared(serve, fetcher, target) -> None:
     """Without a checksum of our own, the one that Hugging Face states before its redirect decides."""
     storage = serve(Behaviour())
     good = serve(Behaviour(redirect_to=storage, linked_sha256=SHA256))
@@ -363,7 +364,7 @@ def test_the_checksum_that_the_hub_states_is_compared(serve, fetcher, target):
         fetcher.fetch(Download(bad, target.with_name("other.pth")), silent)
 
 
-def test_a_token_is_not_shown_to_others(serve, fetcher, target):
+def test_a_token_is_not_shown_to_others(serve, fetcher, target) -> None:
     """HF_TOKEN goes to Hugging Face or its mirror, and not to the storage that they lead to."""
     storage = Behaviour()
     hub = Behaviour(redirect_to=serve(storage))
@@ -381,7 +382,7 @@ def test_a_token_is_not_shown_to_others(serve, fetcher, target):
         (400, "400", ""),
     ],
 )
-def test_a_refusal_is_told_at_once(serve, fetcher, target, pauses, status, cause, remedy):
+def test_a_refusal_is_told_at_once(serve, fetcher, target, pauses, status: int, cause: str, remedy: str) -> None:
     """A server that will never send the file is not asked again; cause and remedy are named."""
     with pytest.raises(DownloadFailed, match=cause) as caught:
         fetcher.fetch(Download(serve(Behaviour(statuses=[status])), target), silent)
@@ -390,7 +391,7 @@ def test_a_refusal_is_told_at_once(serve, fetcher, target, pauses, status, cause
     assert pauses == []
 
 
-def test_a_busy_server_is_asked_again(serve, fetcher, target, pauses):
+def test_a_busy_server_is_asked_again(serve, fetcher, target, pauses) -> None:
     """Too many requests and failures of the server pass."""
     fetcher.fetch(Download(serve(Behaviour(statuses=[429, 503])), target, len(CONTENT), SHA256), silent)
     assert target.read_bytes() == CONTENT
@@ -407,14 +408,14 @@ def test_a_busy_server_is_asked_again(serve, fetcher, target, pauses):
         ("soon", PAUSES_S[0]),
     ],
 )
-def test_a_busy_server_may_say_how_long(serve, fetcher, target, pauses, asked, waited_s):
+def test_a_busy_server_may_say_how_long(serve, fetcher, target, pauses, asked: str, waited_s) -> None:
     """Retry-After, in seconds or as a time, is heeded within bounds."""
     fetcher.fetch(Download(serve(Behaviour(statuses=[429], retry_after=asked)), target), silent)
     assert pauses == [waited_s]
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_stays_busy_is_no_network_that_is_down(serve, fetcher, target, status):
+def test_a_server_that_stays_busy_is_no_network_that_is_down(serve, fetcher, target, status: int) -> None:
     """It is told as what it is: other files may come from it all the same."""
     behaviour = Behaviour(statuses=[status] * (len(PAUSES_S) + 1))
     with pytest.raises(ServerBusy, match=f"127.0.0.1 does not send net.pth now: it answers with status {status}"):
@@ -422,7 +423,7 @@ def test_a_server_that_stays_busy_is_no_network_that_is_down(serve, fetcher, tar
     assert not issubclass(ServerBusy, Unreachable)
 
 
-def test_no_network_is_told_with_the_mirror(fetcher, target, pauses):
+def test_no_network_is_told_with_the_mirror(fetcher, target, pauses) -> None:
     """Nobody answers: after a few attempts the mirror and the way without a network are named."""
     with pytest.raises(Unreachable, match="cannot be reached") as caught:
         fetcher.fetch(Download("http://127.0.0.1:9/net.pth", target), silent)
@@ -430,7 +431,7 @@ def test_no_network_is_told_with_the_mirror(fetcher, target, pauses):
     assert pauses == list(PAUSES_S)
 
 
-def test_an_endpoint_without_a_scheme_is_told(fetcher, target, pauses):
+def test_an_endpoint_without_a_scheme_is_told(fetcher, target, pauses) -> None:
     """HF_ENDPOINT=hf-mirror.com is a slip that is named, not a network that is down."""
     with pytest.raises(DownloadFailed) as caught:
         fetcher.fetch(Download("hf-mirror.com/a/b", target), silent)
@@ -438,14 +439,14 @@ def test_an_endpoint_without_a_scheme_is_told(fetcher, target, pauses):
     assert pauses == []
 
 
-def test_a_web_page_is_no_weights_file(serve, fetcher, target):
+def test_a_web_page_is_no_weights_file(serve, fetcher, target) -> None:
     """The login page of a hotel is recognised before it becomes a file."""
     with pytest.raises(DownloadFailed, match="web page instead of"):
         fetcher.fetch(Download(serve(Behaviour(content_type="text/html; charset=utf-8")), target), silent)
     assert not target.exists()
 
 
-def test_another_size_is_found_before_the_download(serve, fetcher, target):
+def test_another_size_is_found_before_the_download(serve, fetcher, target) -> None:
     """Gigabytes of the wrong file are not fetched to find out that they are wrong; a part is kept."""
     behaviour = Behaviour()
     download = Download(serve(behaviour), target, len(CONTENT), SHA256)
@@ -456,7 +457,7 @@ def test_another_size_is_found_before_the_download(serve, fetcher, target):
     assert download.part.read_bytes() == CONTENT[:4000]
 
 
-def test_a_full_disk_is_found_before_the_download(serve, fetcher, target, monkeypatch):
+def test_a_full_disk_is_found_before_the_download(serve, fetcher, target, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too little room is told in plain words, before a byte is written."""
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=100))
     download = Download(serve(Behaviour()), target)
@@ -465,7 +466,7 @@ def test_a_full_disk_is_found_before_the_download(serve, fetcher, target, monkey
     assert not download.part.exists()
 
 
-def test_a_folder_that_may_not_be_written_is_told(serve, fetcher, tmp_path):
+def test_a_folder_that_may_not_be_written_is_told(serve, fetcher, tmp_path: Path) -> None:
     """A file where the folder should be is an error with a remedy, not a traceback."""
     (tmp_path / "weights").write_text("no folder")
     with pytest.raises(DownloadFailed, match="cannot be written") as caught:
@@ -473,7 +474,7 @@ def test_a_folder_that_may_not_be_written_is_told(serve, fetcher, tmp_path):
     assert "--weights DIR" in caught.value.hint
 
 
-def test_the_mirror_is_honoured(tmp_path):
+def test_the_mirror_is_honoured(tmp_path: Path) -> None:
     """HF_ENDPOINT names where files of Hugging Face come from, with its revision."""
     file = WeightFile("a/unet.pth", repository="o/r", file="x/unet.pth", revision="abc", size_bytes=5, sha256=SHA256)
     mirrored = download_of(file, tmp_path, {"HF_ENDPOINT": "https://hf-mirror.com/", "HF_TOKEN": "hf_x"})
@@ -484,21 +485,21 @@ def test_the_mirror_is_honoured(tmp_path):
 
 
 @pytest.mark.parametrize("token", ["hf_secret\n", "  hf_secret "])
-def test_blanks_around_a_token_are_taken_off(tmp_path, token):
+def test_blanks_around_a_token_are_taken_off(tmp_path: Path, token: str) -> None:
     """As a shell or an editor leaves them."""
     file = WeightFile("a", repository="o/r", file="a")
     assert download_of(file, tmp_path, {"HF_TOKEN": token}).token == "hf_secret"
 
 
 @pytest.mark.parametrize("token", ["hf_sécret", "hf_secret\nhf_secret", "hf secret", "hf_secret\x7f"])
-def test_a_token_that_cannot_be_sent_is_refused_unseen(tmp_path, token):
+def test_a_token_that_cannot_be_sent_is_refused_unseen(tmp_path: Path, token: str) -> None:
     """The error names HF_TOKEN and the remedy, and has nothing of the token in it."""
     with pytest.raises(Unreachable, match="HF_TOKEN is no token") as caught:
         download_of(WeightFile("a", repository="o/r", file="a"), tmp_path, {"HF_TOKEN": token})
     assert "secret" not in str(caught.value) and "sécret" not in str(caught.value)
 
 
-def test_a_request_that_cannot_be_sent_shows_no_header(serve, fetcher, target, pauses):
+def test_a_request_that_cannot_be_sent_shows_no_header(serve, fetcher, target, pauses) -> None:
     """What httpx refuses to send is not tried again, and is not printed, nor kept in the error."""
     with pytest.raises(Unreachable, match="cannot be sent") as caught:
         fetcher.fetch(Download(serve(Behaviour()), target, token="hf_secret\n"), silent)
@@ -510,7 +511,7 @@ def test_a_request_that_cannot_be_sent_shows_no_header(serve, fetcher, target, p
 @pytest.mark.parametrize(
     ("proxy", "told"), [("socks5://127.0.0.1:1080", "SOCKS proxy"), ("gopher://127.0.0.1:70", "gopher://127.0.0.1")]
 )
-def test_a_proxy_that_cannot_be_used_is_told(monkeypatch, proxy, told):
+def test_a_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str, told: str) -> None:
     """A SOCKS proxy in the environment, common beside a VPN, is named as the cause; so is one of no known kind."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(DownloadFailed, match=f"proxy named in the environment.*{told}") as caught:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.thorough
 UNET = unet_config(block_out_channels=[8, 16, 16, 24], norm_num_groups=4, attention_head_dim=2)
 VAE = vae_config(block_out_channels=[4, 8, 8, 8], norm_num_groups=2)
 SCALE = 0.18215
-TOLERANCE = {"rtol": 0.0, "atol": 1e-4}
+TOLERANCE: dict[str, Any] = {"rtol": 0.0, "atol": 1e-4}
 
 Faces = npt.NDArray[np.uint8]
 

@@ -356,7 +356,8 @@ def test_building_takes_no_memory_for_weights() -> None:
 def test_old_files_without_a_batch_count_load(state: dict[str, Tensor]) -> None:
     """Batch norms of torch before 0.4.1 count no batches; that is no missing tensor."""
     del state["norm.num_batches_tracked"]
-    assert torch.equal(load_network(Small, state, Path("w.pth")).norm.running_var, state["norm.running_var"])
+    variance = load_network(Small, state, Path("w.pth")).norm.running_var
+    assert variance is not None and torch.equal(variance, state["norm.running_var"])
 
 
 def test_a_wrong_architecture_names_what_differs_and_what_the_file_is(state: dict[str, Tensor]) -> None:

@@ -78,6 +78,6 @@ def test_silence_is_rest(network: VisemeNetwork) -> None:
 
 def test_features_do_not_depend_on_the_gain() -> None:
     """A louder recording gives the same spectrum features once the level has settled."""
-    quiet, loud = (FeatureStream().push(noise(3) * gain)[100:, :40] for gain in (0.5, 1.0))
+    quiet, loud = (FeatureStream().push(noise(3) * np.float32(gain))[100:, :40] for gain in (0.5, 1.0))
     assert np.abs(quiet - loud).mean() < 0.1
     assert quiet.shape[1] + 2 == N_FEATURES

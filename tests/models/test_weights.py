@@ -22,7 +22,7 @@ def folder(root: Path, *files: str) -> WeightsFolder:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_fetch_brings_is_what_is_found(tmp_path, backend):
+def test_what_fetch_brings_is_what_is_found(tmp_path: Path, backend: str) -> None:
     """With every file of the manifest at its place nothing is missing, and each role has a path."""
     parts = read_manifest().backends[backend]
     weights = folder(tmp_path, *(file.path for part in parts for file in part.files))
@@ -31,7 +31,7 @@ def test_what_fetch_brings_is_what_is_found(tmp_path, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_empty_folder_lacks_every_file(tmp_path, backend):
+def test_an_empty_folder_lacks_every_file(tmp_path: Path, backend: str) -> None:
     """Nothing there, or no folder at all: every file is named, and the error tells the command that brings them."""
     weights = WeightsFolder(tmp_path / "absent")
     files = tuple(file.path for part in weights.parts(backend) for file in part.files)
@@ -51,7 +51,7 @@ MUSETALK_FOLDER = (
 )
 
 
-def test_the_folder_of_musetalk_is_used_as_it_is(tmp_path):
+def test_the_folder_of_musetalk_is_used_as_it_is(tmp_path: Path) -> None:
     """What MuseTalk's download script makes serves both versions and the face parser."""
     weights = folder(tmp_path, *MUSETALK_FOLDER)
     assert weights.find("musetalk15") == {
@@ -64,7 +64,7 @@ def test_the_folder_of_musetalk_is_used_as_it_is(tmp_path):
     assert weights.find("face-parse") == {"face_parse": tmp_path / "face-parse-bisent/79999_iter.pth"}
 
 
-def test_the_folder_of_livetalking_is_used_as_it_is(tmp_path):
+def test_the_folder_of_livetalking_is_used_as_it_is(tmp_path: Path) -> None:
     """Its wav2lip.pth is the 256-pixel network, its whisper the one file of OpenAI."""
     weights = folder(tmp_path, "wav2lip.pth", "whisper/tiny.pt", "sd-vae-ft-mse/config.json", *MUSETALK_FOLDER[:4])
     assert weights.find("wav2lip256") == {"network": tmp_path / "wav2lip.pth"}
@@ -75,21 +75,21 @@ def test_the_folder_of_livetalking_is_used_as_it_is(tmp_path):
     assert (found["whisper"], found["vae"]) == (tmp_path / "whisper/tiny.pt", tmp_path / "sd-vae-ft-mse")
 
 
-def test_a_checkout_of_a_peer_will_do(tmp_path):
+def test_a_checkout_of_a_peer_will_do(tmp_path: Path) -> None:
     """Naming the folder above `models` finds the same files."""
     folder(tmp_path / "models", *MUSETALK_FOLDER)
     assert WeightsFolder(tmp_path).find("musetalk10")["vae"] == tmp_path / "models/sd-vae"
 
 
 @pytest.mark.parametrize("name", ["wav2lip96.pth", "wav2lip_gan.pth"])
-def test_the_small_wav2lip_has_two_names(tmp_path, name):
+def test_the_small_wav2lip_has_two_names(tmp_path: Path, name: str) -> None:
     """The original's file name is accepted, and is no 256-pixel network."""
     weights = folder(tmp_path, name)
     assert weights.find("wav2lip96") == {"network": tmp_path / name}
     assert weights.missing("wav2lip256") == ("wav2lip256.pth",)
 
 
-def test_safetensors_are_preferred(tmp_path):
+def test_safetensors_are_preferred(tmp_path: Path) -> None:
     """Where both forms lie in different folders, the one that cannot hold code is taken."""
     weights = folder(
         tmp_path,
@@ -101,7 +101,7 @@ def test_safetensors_are_preferred(tmp_path):
 
 
 @pytest.mark.parametrize("exact", ["sd-vae", "sd-vae-ft-mse"])
-def test_an_autoencoder_by_its_name_goes_before_others_of_the_family(tmp_path, exact):
+def test_an_autoencoder_by_its_name_goes_before_others_of_the_family(tmp_path: Path, exact: str) -> None:
     """MuseTalk was trained with -mse: -ema beside it is not taken because its name comes first."""
     weights = folder(
         tmp_path,
@@ -113,13 +113,13 @@ def test_an_autoencoder_by_its_name_goes_before_others_of_the_family(tmp_path, e
 
 
 @pytest.mark.parametrize("large", ["hubert-large-ls960-ft", "hubert-large"])
-def test_the_large_hubert_goes_before_others(tmp_path, large):
+def test_the_large_hubert_goes_before_others(tmp_path: Path, large: str) -> None:
     """hubert-base beside it is another network."""
     files = (f"{name}/{file}" for name in ("hubert-base", large) for file in ("config.json", "pytorch_model.bin"))
     assert folder(tmp_path, *files).find("ultralight") == {"hubert": tmp_path / large}
 
 
-def test_half_a_folder_is_missing_its_other_half(tmp_path):
+def test_half_a_folder_is_missing_its_other_half(tmp_path: Path) -> None:
     """Of a folder without its weights only the weights are named."""
     weights = folder(tmp_path, "hubert-large-ls960-ft/config.json")
     assert weights.missing("ultralight") == ("hubert-large-ls960-ft/pytorch_model.bin",)
@@ -134,11 +134,13 @@ def test_half_a_folder_is_missing_its_other_half(tmp_path):
         ("whisper-tiny/model.safetensors", "whisper-tiny/config.json"),
     ],
 )
-def test_a_configuration_alone_is_missing_beside_weights_of_either_form(tmp_path, there, missing):
+def test_a_configuration_alone_is_missing_beside_weights_of_either_form(
+    tmp_path: Path, there: str, missing: str
+) -> None:
     """Nothing is said to be missing that is there in another form, and nothing more is fetched."""
     weights = folder(tmp_path, *MUSETALK_FOLDER[2:4], there)
     part = next(part for part in weights.parts("musetalk15") if part.role in there)
-    lacking = [path for path in weights.missing("musetalk15") if path.split("/")[0] == there.split("/")[0]]
+    lacking = [path for path in weights.missing("musetalk15") if path.split("/")[0] == there.split("/", maxsplit=1)[0]]
     assert lacking == [missing]
     fetched = [file.path for file in weights.to_fetch(part)]
     assert fetched == [missing] or missing.startswith("whisper-tiny")  # fetch has no folder of that name
@@ -153,7 +155,7 @@ NEARLY = {
 
 
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in NEARLY.items() for name in names])
-def test_a_name_that_is_nearly_right_will_do(tmp_path, role, name):
+def test_a_name_that_is_nearly_right_will_do(tmp_path: Path, role: str, name: str) -> None:
     """Capitals, points and dashes differ from folder to folder; what is in the file is checked when it is loaded."""
     inside = ("config.json", "diffusion_pytorch_model.fp16.safetensors") if role == "vae" else ()
     weights = folder(tmp_path, *(f"{name}/{file}" for file in inside) if inside else (name,))
@@ -161,7 +163,7 @@ def test_a_name_that_is_nearly_right_will_do(tmp_path, role, name):
     assert weights.locate(part) == tmp_path / name
 
 
-def test_weights_in_half_precision_are_found_in_their_folder(tmp_path):
+def test_weights_in_half_precision_are_found_in_their_folder(tmp_path: Path) -> None:
     """Hugging Face's `.fp16` files serve where there is no other, and the whole one is preferred."""
     names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
     folder(tmp_path, "diffusion_pytorch_model.fp16.safetensors")
@@ -182,37 +184,37 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 34
         ("face-parse", "face-parse-bisent/79999_iter.pth"),
     ],
 )
-def test_a_pointer_of_git_lfs_is_no_weights_file(tmp_path, backend, pointer):
+def test_a_pointer_of_git_lfs_is_no_weights_file(tmp_path: Path, backend: str, pointer: str) -> None:
     """A clone without Git LFS has a file of every name and nothing in it: it is missing, and the remedy is named."""
     weights = folder(tmp_path, *MUSETALK_FOLDER)
     (tmp_path / pointer).write_bytes(POINTER)
     (missing,) = weights.missing(backend)
-    assert missing.split("/")[0] == pointer.split("/")[0]
+    assert missing.split("/")[0] == pointer.split("/", maxsplit=1)[0]
     with pytest.raises(WeightsMissing) as caught:
         weights.find(backend)
     assert str(tmp_path / pointer) in caught.value.message and "git lfs pull" in caught.value.message
 
 
-def test_a_file_at_the_wrong_place_is_named(tmp_path):
+def test_a_file_at_the_wrong_place_is_named(tmp_path: Path) -> None:
     """A weights file of a telling name, somewhere in the folder, comes with the place it belongs to."""
     weights = folder(tmp_path, "downloads/new/wav2lip256.pth")
     (hint,) = weights.hints("wav2lip256")
     assert str(tmp_path / "downloads/new/wav2lip256.pth") in hint and str(tmp_path / "wav2lip256.pth") in hint
 
 
-def test_a_download_that_goes_on_is_not_there(tmp_path):
+def test_a_download_that_goes_on_is_not_there(tmp_path: Path) -> None:
     """What fetch has not finished is no weights file, however near its name."""
     weights = folder(tmp_path, "wav2lip256.pth.part", "wav2lip96.part")
     assert weights.missing("wav2lip256") == ("wav2lip256.pth",)
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """A folder that has the name of a weights file does not count."""
     (tmp_path / "wav2lip.pth").mkdir()
     assert WeightsFolder(tmp_path).missing("wav2lip256") == ("wav2lip256.pth",)
 
 
-def test_the_manifest_is_complete():
+def test_the_manifest_is_complete() -> None:
     """Every file has one source, a checksum only in full, a path below the folder, and a licence in two languages."""
     for parts in read_manifest().backends.values():
         for part in parts:

@@ -141,7 +141,7 @@ def test_loudness_ceiling() -> None:
 
 def test_pieces_of_a_chunk_are_the_chunk() -> None:
     """Nothing is lost or moved; only the last piece ends the sentence."""
-    samples = np.arange(1000, dtype=np.float32) / 1000
+    samples = np.arange(1000, dtype=np.float32) / np.float32(1000)
     chunk = AudioChunk(samples, 16_000, start_sample=7, phonemes=(Phoneme("a", 0.0, 0.05),), final=True)
     pieces = list(in_pieces(chunk, 0.02))
     assert [len(piece.samples) for piece in pieces] == [320, 320, 320, 40]

@@ -5,27 +5,27 @@ import pytest
 
 from avatars.geometry import mouth_mask
 from pipeline.compositing import compose
-from pipeline.types import FacePatch
+from pipeline.types import FacePatch, ImageArray
 
 BOX = (10, 20, 50, 50)
 
 
 @pytest.fixture
-def frame(rng):
+def frame(rng: np.random.Generator) -> ImageArray:
     return rng.integers(0, 256, (80, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture
-def rng():
+def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
 @pytest.fixture
-def pixels(rng):
+def pixels(rng: np.random.Generator) -> ImageArray:
     return rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
 
-def test_the_mask_decides_between_patch_and_frame(frame, pixels):
+def test_the_mask_decides_between_patch_and_frame(frame: ImageArray, pixels: ImageArray) -> None:
     """255 takes the patch, 0 keeps the frame, between them a linear blend to within rounding."""
     before, mask = frame.copy(), mouth_mask(40, 30)
     out = compose(frame, FacePatch(pixels, BOX, mask))
@@ -37,7 +37,7 @@ def test_the_mask_decides_between_patch_and_frame(frame, pixels):
     assert (frame[20:50, 10:50][mask == 0] == before[20:50, 10:50][mask == 0]).all()
 
 
-def test_outside_the_box_nothing_changes(frame, pixels):
+def test_outside_the_box_nothing_changes(frame: ImageArray, pixels: ImageArray) -> None:
     """Not one pixel outside the box is touched."""
     before = frame.copy()
     compose(frame, FacePatch(pixels, BOX, np.full((30, 40), 255, np.uint8)))
@@ -45,7 +45,7 @@ def test_outside_the_box_nothing_changes(frame, pixels):
     assert (frame == before).all()
 
 
-def test_a_patch_like_the_frame_leaves_it_bit_identical(frame):
+def test_a_patch_like_the_frame_leaves_it_bit_identical(frame: ImageArray) -> None:
     """Where patch and frame agree, no weight of the mask changes a value: a mouth at rest is the untouched photo."""
     before = frame.copy()
     mask = np.arange(1200, dtype=np.uint32).reshape(30, 40).astype(np.uint8)
@@ -53,13 +53,13 @@ def test_a_patch_like_the_frame_leaves_it_bit_identical(frame):
     assert (frame == before).all()
 
 
-def test_opaque_patches_are_copied(frame, pixels):
+def test_opaque_patches_are_copied(frame: ImageArray, pixels: ImageArray) -> None:
     """A measuring patch is pasted whole, without the mask."""
     compose(frame, FacePatch(pixels, BOX, None))
     assert (frame[20:50, 10:50] == pixels).all()
 
 
-def test_what_does_not_fit_is_refused(frame, pixels):
+def test_what_does_not_fit_is_refused(frame: ImageArray, pixels: ImageArray) -> None:
     """A mask of another size than the box, or a box outside the frame, is an error, not a shifted mouth."""
     with pytest.raises(ValueError, match="mask"):
         compose(frame, FacePatch(pixels, BOX, np.zeros((40, 30), np.uint8)))
@@ -67,13 +67,13 @@ def test_what_does_not_fit_is_refused(frame, pixels):
         compose(frame, FacePatch(pixels, (30, 20, 70, 50), None))
 
 
-def test_a_patch_of_another_size_is_resized_to_its_box(frame):
+def test_a_patch_of_another_size_is_resized_to_its_box(frame: ImageArray) -> None:
     """Networks draw at their own size: a patch of one colour fills a box of another size with that colour."""
     compose(frame, FacePatch(np.full((96, 96, 3), 77, np.uint8), BOX, np.full((30, 40), 255, np.uint8)))
     assert (frame[20:50, 10:50] == 77).all()
 
 
-def test_strength_fades_the_patch(frame, pixels):
+def test_strength_fades_the_patch(frame: ImageArray, pixels: ImageArray) -> None:
     """Half the strength is half the patch; none leaves the frame as it is."""
     before, mask = frame.copy(), np.full((30, 40), 255, np.uint8)
     compose(frame, FacePatch(pixels, BOX, mask), 0.5)
@@ -84,7 +84,7 @@ def test_strength_fades_the_patch(frame, pixels):
     assert (untouched == before).all()
 
 
-def test_it_agrees_with_livetalkings_blending():
+def test_it_agrees_with_livetalkings_blending() -> None:
     """MuseTalk's paste-back in LiveTalking, with its pixels: a face in a larger crop, under the crop's mask, to +-1."""
     rng = np.random.default_rng(7)
     frame = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
@@ -108,7 +108,7 @@ def test_it_agrees_with_livetalkings_blending():
     assert frame.mean() == pytest.approx(127.55666666666667, abs=0.5)
 
 
-def test_every_level_and_weight_is_mixed_to_the_nearest_level(rng):
+def test_every_level_and_weight_is_mixed_to_the_nearest_level(rng: np.random.Generator) -> None:
     """No combination of frame, patch and mask is off by more than half a level."""
     frame = rng.integers(0, 256, (300, 256, 3), dtype=np.uint8)
     pixels = rng.integers(0, 256, (300, 256, 3), dtype=np.uint8)
@@ -119,7 +119,7 @@ def test_every_level_and_weight_is_mixed_to_the_nearest_level(rng):
     assert np.abs(frame - (weight * pixels + (1 - weight) * before)).max() <= 0.5 + 1e-9
 
 
-def test_a_mask_without_weight_leaves_the_frame(frame, pixels):
+def test_a_mask_without_weight_leaves_the_frame(frame: ImageArray, pixels: ImageArray) -> None:
     """An empty mask changes nothing."""
     before = frame.copy()
     compose(frame, FacePatch(pixels, BOX, np.zeros((30, 40), np.uint8)))

@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +59,7 @@ def request(deadline_s: float) -> LipSyncRequest:
 
 
 @pytest.fixture
-async def device():
+async def device() -> AsyncIterator[DeviceWorker]:
     worker = DeviceWorker("test")
     worker.start()
     yield worker
@@ -236,7 +236,7 @@ COST = DrawingCost(batch_s=TICK_S, picture_s=TICK_S)
 
 
 @pytest.fixture
-async def planner():
+async def planner() -> AsyncIterator[DeviceWorker]:
     """A device that knows what drawing costs, in whole ticks, on a clock that stands still at 100."""
     worker = DeviceWorker("planner", lambda: 100.0)
     worker.start()

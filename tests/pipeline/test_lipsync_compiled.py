@@ -5,11 +5,15 @@ import pytest
 
 pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 import torch._dynamo
 import torch._inductor.config
 from neural_avatars import WINDOW_SHAPES, add_parts, write_weights
 
+from avatars.bundle import AvatarBundle
 from pipeline.lipsync.torch_device import compile_whole
 from pipeline.registry import create
 from pipeline.types import FeatureWindow, LipSyncRequest
@@ -25,13 +29,13 @@ class Doubling(torch.nn.Module):
 
 
 @pytest.fixture
-def compiling(monkeypatch):
+def compiling(monkeypatch: pytest.MonkeyPatch):
     """Says by which of torch's backends networks are compiled: none but `eager` needs a compiler."""
     of_torch = torch.nn.Module.compile
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
 
-    def by(backend):
+    def by(backend) -> None:
         monkeypatch.setattr(torch.nn.Module, "compile", lambda network: of_torch(network, backend=backend))
 
     by("eager")
@@ -43,7 +47,7 @@ def compilations():
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-def test_nothing_is_compiled_after_a_network_is_compiled_whole(compiling):
+def test_nothing_is_compiled_after_a_network_is_compiled_whole(compiling) -> None:
     """Every batch size has been drawn once, whatever the sizes are that torch takes for one case."""
     network = Doubling()
     drawn = []
@@ -55,7 +59,7 @@ def test_nothing_is_compiled_after_a_network_is_compiled_whole(compiling):
     assert compilations() == before >= 3
 
 
-def test_a_network_that_cannot_be_compiled_draws_as_it_is(compiling, caplog):
+def test_a_network_that_cannot_be_compiled_draws_as_it_is(compiling, caplog: pytest.LogCaptureFixture) -> None:
     """Without a compiler the operator is told the cause and the remedy; nothing is compiled later either."""
     compiling("inductor")
     network = Doubling()
@@ -67,11 +71,11 @@ def test_a_network_that_cannot_be_compiled_draws_as_it_is(compiling, caplog):
     assert (network(torch.ones(2, 4)) == 2).all()
 
 
-def test_batches_that_do_not_fit_are_not_compiled(compiling):
+def test_batches_that_do_not_fit_are_not_compiled(compiling) -> None:
     """The device is too small for the largest batches: those that fit are compiled, and it is used."""
     network = Doubling()
 
-    def draw(size):
+    def draw(size) -> None:
         if size > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         network(torch.zeros(size, 4))
@@ -86,7 +90,14 @@ def test_batches_that_do_not_fit_are_not_compiled(compiling):
     ("name", "largest"),
     [("wav2lip96", 9), pytest.param("musetalk15", 3, marks=pytest.mark.slow)],
 )
-def test_no_batch_of_a_turn_is_compiled(compiling, name, largest, make_bundle, tmp_path, monkeypatch):
+def test_no_batch_of_a_turn_is_compiled(
+    compiling,
+    name: str,
+    largest: int,
+    make_bundle: Callable[..., AvatarBundle],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What load() and the first prepare() have compiled draws every batch, and a second avatar compiles nothing.
 
     Nine sizes are one more than torch compiles of one function unless it is told otherwise.

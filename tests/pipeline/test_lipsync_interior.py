@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from portraits import portrait
 
@@ -12,26 +16,28 @@ from avatars.geometry import LIPS, LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings
 from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_interior import MouthPalette
 from pipeline.lipsync.speaking_face import SpeakingFace
+from pipeline.types import FloatArray, ImageArray
 from tests.benchmarks.still_sheets import measure_mouth, still_avatar
 
 LUMA = np.array([0.299, 0.587, 0.114])
+Change = Callable[[ImageArray], ImageArray]
 
 
-def palette(name="woman", change=lambda picture: picture):
+def palette(name: str = "woman", change: Change = lambda picture: picture) -> MouthPalette:
     picture, landmarks = portrait(name, 512)
     return MouthPalette.in_light_of(change(picture), landmarks.astype(np.float64))
 
 
-def blurred(picture):
-    return cv2.GaussianBlur(picture, (0, 0), 2.5)
+def blurred(picture: ImageArray) -> ImageArray:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 2.5), np.uint8)
 
 
-def grey(picture):
-    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+def grey(picture: ImageArray) -> ImageArray:
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 @pytest.mark.parametrize("name", ["woman", "man", "astronaut"])
-def test_teeth_are_not_whiter_than_the_whites_of_the_eyes(name):
+def test_teeth_are_not_whiter_than_the_whites_of_the_eyes(name: str) -> None:
     """Enamel is darker than the lightest pixels of the eyes, and lighter than gums, tongue and the cavity."""
     picture, landmarks = portrait(name, 512)
     eyes = np.zeros(picture.shape[:2], np.uint8)
@@ -42,13 +48,13 @@ def test_teeth_are_not_whiter_than_the_whites_of_the_eyes(name):
     assert found.cavity @ LUMA < found.gum @ LUMA < found.tongue @ LUMA < found.enamel @ LUMA
 
 
-def test_teeth_get_darker_with_the_picture():
+def test_teeth_get_darker_with_the_picture() -> None:
     """A picture with half of the light gives teeth with about half of it."""
     bright, dark = palette().enamel @ LUMA, palette(change=lambda picture: picture // 2).enamel @ LUMA
     assert dark == pytest.approx(0.5 * bright, rel=0.05)
 
 
-def test_a_grey_picture_has_a_grey_mouth():
+def test_a_grey_picture_has_a_grey_mouth() -> None:
     """No part of a mouth in a black-and-white picture has any colour, and one in colour has."""
     found, coloured = palette("astronaut", grey), palette("astronaut")
     for part in ("enamel", "gum", "tongue", "cavity", "shadow"):
@@ -56,16 +62,17 @@ def test_a_grey_picture_has_a_grey_mouth():
         assert np.ptp(getattr(coloured, part)) > 0.05
 
 
-def test_the_softness_of_a_picture_is_measured():
+def test_the_softness_of_a_picture_is_measured() -> None:
     """A picture blurred by 2.5 px reads as about that soft; the picture itself as sharp."""
     assert palette().softness_px < 1.0
     assert palette(change=blurred).softness_px == pytest.approx(2.5, abs=0.6)
 
 
-def test_teeth_are_as_soft_as_their_picture(tmp_path):
+def test_teeth_are_as_soft_as_their_picture(tmp_path: Path) -> None:
     """The strongest edges of an open mouth are far weaker in a blurred picture."""
     edges = {}
-    for name, change in (("sharp", lambda picture: picture), ("soft", blurred)):
+    changes: dict[str, Change] = {"sharp": lambda picture: picture, "soft": blurred}
+    for name, change in changes.items():
         picture, landmarks = portrait("woman", 512)
         face = SpeakingFace(still_avatar(tmp_path / name, change(picture), landmarks))
         patch = face.draw(0, MOUTH_SHAPES[VISEMES.index("E")], 1.0)
@@ -75,7 +82,7 @@ def test_teeth_are_as_soft_as_their_picture(tmp_path):
     assert edges["soft"] < 0.6 * edges["sharp"]
 
 
-def test_only_teeth_are_kept_as_own_teeth(tmp_path):
+def test_only_teeth_are_kept_as_own_teeth(tmp_path: Path) -> None:
     """The teeth of a smile stay when the mouth opens; a tongue in the same place is painted anew."""
     picture, landmarks = portrait("astronaut", 512)
     ring = landmarks[[*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]], :2].round().astype(np.int32)
@@ -93,14 +100,14 @@ def test_only_teeth_are_kept_as_own_teeth(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["woman", "man"])
-def test_painted_teeth_are_no_sharper_than_smooth_skin_around_them(tmp_path, name):
+def test_painted_teeth_are_no_sharper_than_smooth_skin_around_them(tmp_path: Path, name: str) -> None:
     """In drawings, whose faces have little detail, the detail between the lips is 0.7 to 1.2 of that of the face."""
     face = SpeakingFace(still_avatar(tmp_path / name, *portrait(name, 512)))
     with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
         assert 0.7 <= measure_mouth(face, analyzer).sharpness <= 1.2
 
 
-def test_a_face_full_of_detail_has_sharp_teeth(tmp_path):
+def test_a_face_full_of_detail_has_sharp_teeth(tmp_path: Path) -> None:
     """Teeth are made softer only where the face is smooth: in the same face with grain they stay sharper."""
     picture, landmarks = portrait("man", 512)
     grain = np.random.default_rng(5).normal(0, 12, (512, 512, 1))
@@ -116,8 +123,8 @@ def test_a_face_full_of_detail_has_sharp_teeth(tmp_path):
     assert details["grainy"] > 1.3 * details["smooth"]
 
 
-def mouth_hull(landmarks):
+def mouth_hull(landmarks: FloatArray) -> npt.NDArray[np.int32]:
     """The lips with some skin around them."""
     lips = landmarks[list(LIPS), :2]
     around = lips.mean(axis=0) + 2 * (lips - lips.mean(axis=0))
-    return cv2.convexHull(around.astype(np.float32)).round().astype(np.int32)
+    return np.asarray(cv2.convexHull(around.astype(np.float32)).round(), np.int32)

@@ -5,9 +5,13 @@ import pytest
 
 pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
 
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from neural_avatars import add_parts, write_weights
 
+from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared
 from models.musetalk_unet import load_musetalk_unet, predict_latents
 from models.musetalk_vae import decode_faces, load_musetalk_vae
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("weights")
     for backend in ("musetalk15", "musetalk10"):
         write_weights(folder, backend)
@@ -35,7 +39,7 @@ def backend(weights):
 
 
 @pytest.fixture
-def requests(backend, make_bundle):
+def requests(backend, make_bundle: Callable[..., AvatarBundle]):
     bundle = make_bundle(frames=3)
     add_parts(bundle, "musetalk15")
     windows = np.random.default_rng(4).normal(0, 1, (3, 50, 384)).astype(np.float32)
@@ -43,7 +47,7 @@ def requests(backend, make_bundle):
     return [LipSyncRequest(parts, frame, FeatureWindow(windows[i], i), 0.0) for i, frame in enumerate((2, 0, 1))]
 
 
-def test_the_networks_get_latents_and_audio_with_positions(backend, weights, requests):
+def test_the_networks_get_latents_and_audio_with_positions(backend, weights, requests) -> None:
     """A patch is what the UNet and the decoder make of the frame's latents and the window plus its positions."""
     unet = load_musetalk_unet(weights / "musetalkV15/unet.pth", weights / "musetalkV15/musetalk.json")
     vae = load_musetalk_vae(weights / "sd-vae-ft-mse")
@@ -57,20 +61,20 @@ def test_the_networks_get_latents_and_audio_with_positions(backend, weights, req
         assert patch.box == tuple(request.state.boxes[request.frame_index])
 
 
-def test_other_speech_moves_the_mouth(backend, requests):
+def test_other_speech_moves_the_mouth(backend, requests) -> None:
     """The same face with another window is another picture."""
     first, second = (LipSyncRequest(requests[0].state, 0, request.window, 0.0) for request in requests[:2])
     one, other = (patch.pixels for patch in backend.infer([first, second]))
     assert (one != other).any()
 
 
-def test_the_versions_differ_in_weights_and_in_how_speech_begins_and_ends(weights):
+def test_the_versions_differ_in_weights_and_in_how_speech_begins_and_ends(weights) -> None:
     """1.5 pads the edges of a sentence's features with zeros, 1.0 repeats them; each finds its own file."""
     assert (MuseTalk15LipSync(weights).features, MuseTalk10LipSync(weights).features) == ("whisper15", "whisper10")
 
 
 @pytest.mark.parametrize(("precision", "levels"), [("fp16", 0.2), ("bf16", 1.6)])
-def test_half_precision_draws_nearly_the_same(weights, backend, requests, precision, levels):
+def test_half_precision_draws_nearly_the_same(weights, backend, requests, precision: str, levels: float) -> None:
     """Either half, by choice, is near fp32 (measured: 0.14 and 1.08 levels)."""
     half = MuseTalk15LipSync(weights, precision=precision)
     half.load("cpu")
@@ -78,7 +82,7 @@ def test_half_precision_draws_nearly_the_same(weights, backend, requests, precis
         assert np.abs(exact.pixels.astype(int) - rough.pixels).mean() < levels
 
 
-def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch):
+def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch: pytest.MonkeyPatch) -> None:
     """compiled hands the UNet and the decoder to torch.compile; the encoder, which no picture needs, is left."""
     compiled = []
     monkeypatch.setattr(MuseTalk15LipSync, "max_batch", 1)
@@ -89,7 +93,9 @@ def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch):
     assert compiled == ["UNet2DConditionModel", "Decoder"]
 
 
-def test_a_batch_that_does_not_fit_is_told_so_that_it_can_be_halved(backend, requests, monkeypatch):
+def test_a_batch_that_does_not_fit_is_told_so_that_it_can_be_halved(
+    backend, requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The device's own error becomes DeviceOutOfMemory, and a smaller batch is drawn afterwards."""
     fits = torch.nn.Conv2d.forward
 
@@ -104,7 +110,9 @@ def test_a_batch_that_does_not_fit_is_told_so_that_it_can_be_halved(backend, req
     assert len(backend.infer(requests[:1])) == 1
 
 
-def test_an_avatar_prepared_for_the_other_version_is_refused(weights, requests, make_bundle):
+def test_an_avatar_prepared_for_the_other_version_is_refused(
+    weights, requests, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """Boxes and masks differ between the versions: 1.0 does not take what 1.5 was given."""
     bundle = make_bundle("other")
     add_parts(bundle, "musetalk15")
@@ -112,7 +120,7 @@ def test_an_avatar_prepared_for_the_other_version_is_refused(weights, requests, 
         MuseTalk10LipSync(weights).prepare(bundle)
 
 
-def test_a_configuration_of_another_network_is_told_when_it_is_loaded(tmp_path):
+def test_a_configuration_of_another_network_is_told_when_it_is_loaded(tmp_path: Path) -> None:
     """Stable Diffusion's own UNet has 4 channels in and is refused; nothing is half loaded."""
     write_weights(tmp_path, "musetalk15")
     config = tmp_path / "musetalkV15/musetalk.json"
@@ -121,7 +129,7 @@ def test_a_configuration_of_another_network_is_told_when_it_is_loaded(tmp_path):
         MuseTalk15LipSync(tmp_path).load("cpu")
 
 
-def test_a_missing_part_is_named_when_it_is_built(tmp_path):
+def test_a_missing_part_is_named_when_it_is_built(tmp_path: Path) -> None:
     """Without the autoencoder the error says which file, and what brings it."""
     write_weights(tmp_path, "musetalk15")
     (tmp_path / "sd-vae-ft-mse/config.json").unlink()

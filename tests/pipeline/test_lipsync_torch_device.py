@@ -7,11 +7,14 @@ import pytest
 
 pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
+from pathlib import Path
+
 import torch
 
 from models import state_dicts
 from pipeline.errors import BackendUnavailable, DeviceOutOfMemory, NetworkOverflow
 from pipeline.lipsync.torch_device import (
+    Precision,
     TorchDevice,
     drawing_told,
     find_weights,
@@ -27,20 +30,20 @@ pytestmark = pytest.mark.thorough
     ("precision", "dtype"),
     [("auto", torch.float32), ("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)],
 )
-def test_the_cpu_computes_in_single_precision_unless_told(precision, dtype):
+def test_the_cpu_computes_in_single_precision_unless_told(precision: Precision, dtype: torch.dtype) -> None:
     """auto is fp32 on the CPU; a choice is kept."""
     assert open_device("some", "cpu", precision).dtype == dtype
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "mps:9", "toaster"])
-def test_a_device_that_is_absent_is_refused_with_the_others(name):
+def test_a_device_that_is_absent_is_refused_with_the_others(name: str) -> None:
     """The error names the device, and the hint the devices to choose from."""
     with pytest.raises(BackendUnavailable, match=name) as caught:
         open_device("some", name)
     assert "--device" in caught.value.hint
 
 
-def test_networks_are_placed_in_the_chosen_float_type():
+def test_networks_are_placed_in_the_chosen_float_type() -> None:
     """Weights take the type; on the CPU, which gains nothing by it, images' channels do not come innermost."""
     network = open_device("some", "cpu", "bf16").place(torch.nn.Conv2d(4, 8, 3))
     assert network.weight.dtype == torch.bfloat16
@@ -61,7 +64,7 @@ def test_networks_are_placed_in_the_chosen_float_type():
         MemoryError(),
     ],
 )
-def test_a_full_device_is_told_in_our_words(error):
+def test_a_full_device_is_told_in_our_words(error: Exception) -> None:
     """While drawing it is DeviceOutOfMemory, which halves the batch; while loading the backend is unavailable."""
     with pytest.raises(DeviceOutOfMemory, match="full"), memory_told():
         raise error
@@ -69,17 +72,17 @@ def test_a_full_device_is_told_in_our_words(error):
         raise error
 
 
-def test_a_real_allocation_that_fails_is_recognised():
+def test_a_real_allocation_that_fails_is_recognised() -> None:
     """torch's own error for more memory than any machine has."""
     with pytest.raises(DeviceOutOfMemory), memory_told():
         torch.empty(1 << 60, dtype=torch.uint8)
 
 
-def test_what_was_computed_is_given_back_before_the_error_is_handled(monkeypatch):
+def test_what_was_computed_is_given_back_before_the_error_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next try, with half the pictures, finds the memory that this one took: no traceback holds on to it."""
     held = []
 
-    def overfull():
+    def overfull() -> None:
         activations = torch.zeros(8)
         held.append(weakref.ref(activations))
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -96,9 +99,11 @@ def test_what_was_computed_is_given_back_before_the_error_is_handled(monkeypatch
 @pytest.mark.parametrize(
     ("present", "usable", "expected"), [(8, 8, 7), (4, 8, 4), (1, 8, 1), (8, 2, 1), (2, 2, 1), (1, 1, 1)]
 )
-def test_a_core_is_left_to_the_others(monkeypatch, present, usable, expected):
+def test_a_core_is_left_to_the_others(
+    monkeypatch: pytest.MonkeyPatch, present: int, usable: int, expected: int
+) -> None:
     """Of the cores that this process may use; whoever gave torch fewer threads (OMP_NUM_THREADS) is heeded."""
-    chosen = []
+    chosen: list[int] = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: present)
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(usable)), raising=False)
@@ -107,7 +112,7 @@ def test_a_core_is_left_to_the_others(monkeypatch, present, usable, expected):
 
 
 @pytest.mark.parametrize(("name", "last"), [("cpu", False), ("mps", False), ("cuda", True)])
-def test_channels_are_innermost_on_cuda_only(monkeypatch, name, last):
+def test_channels_are_innermost_on_cuda_only(monkeypatch: pytest.MonkeyPatch, name: str, last: bool) -> None:
     """Elsewhere convolutions do not gain by it, or are slower."""
     asked = []
     monkeypatch.setattr(state_dicts, "placed", lambda _network, *_where, channels_last: asked.append(channels_last))
@@ -115,13 +120,13 @@ def test_channels_are_innermost_on_cuda_only(monkeypatch, name, last):
     assert asked == [last]
 
 
-def test_other_errors_are_left_alone():
+def test_other_errors_are_left_alone() -> None:
     """A bug stays a bug."""
     with pytest.raises(RuntimeError, match="shapes"), memory_told():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
-def test_numbers_that_overflow_are_told_with_the_float_type_that_holds_them():
+def test_numbers_that_overflow_are_told_with_the_float_type_that_holds_them() -> None:
     """Nothing that is not finite is shown, and the remedy is named; other errors of drawing stay as they are."""
     with pytest.raises(NetworkOverflow, match="not finite") as caught, drawing_told():
         raise FloatingPointError("the network's output is not finite")
@@ -130,7 +135,7 @@ def test_numbers_that_overflow_are_told_with_the_float_type_that_holds_them():
         raise MemoryError
 
 
-def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path):
+def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path: Path) -> None:
     """Before anything is imported."""
     with pytest.raises(BackendUnavailable, match="no_such_package not installed") as caught:
         find_weights("wav2lip96", tmp_path, ("torch", "no_such_package"))

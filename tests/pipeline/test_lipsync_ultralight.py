@@ -1,13 +1,18 @@
 """The Ultralight backend: every avatar speaks through its own network."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
 
+from collections.abc import Callable
+
 from neural_avatars import add_parts, write_weights
 from tiny_ultralight import write_ultralight_network
 
+from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared, NetworkMissing
 from avatars.parts import network_path, parts_path
 from models.ultralight import AUDIO_SHAPE, draw, load_ultralight
@@ -19,18 +24,20 @@ pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_weights(tmp_path_factory.mktemp("weights"), "ultralight")
 
 
 @pytest.fixture
-def backend(weights):
+def backend(weights: Path) -> UltralightLipSync:
     made = UltralightLipSync(weights)
     made.load("cpu")
     return made
 
 
-def test_each_avatar_is_drawn_by_its_own_network(backend, make_bundle):
+def test_each_avatar_is_drawn_by_its_own_network(
+    backend: UltralightLipSync, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """A batch that mixes avatars gives each picture from its own avatar's network, face and speech, in order."""
     bundles = [make_bundle("first"), make_bundle("second")]
     for seed, bundle in enumerate(bundles):
@@ -47,7 +54,9 @@ def test_each_avatar_is_drawn_by_its_own_network(backend, make_bundle):
     assert (backend.infer(asked)[0].pixels != backend.infer(asked)[1].pixels).any()
 
 
-def test_an_avatar_without_a_network_of_its_own_is_refused(backend, make_bundle):
+def test_an_avatar_without_a_network_of_its_own_is_refused(
+    backend: UltralightLipSync, make_bundle: Callable[..., AvatarBundle]
+) -> None:
     """Preparing it would not help: only who trained one can; with one, parts are all that is missing."""
     bundle = make_bundle()
     with pytest.raises(NetworkMissing, match="LiveTalking"):
@@ -61,7 +70,7 @@ def test_an_avatar_without_a_network_of_its_own_is_refused(backend, make_bundle)
         backend.prepared_from(bundle)
 
 
-def test_a_damaged_network_is_told(backend, make_bundle):
+def test_a_damaged_network_is_told(backend: UltralightLipSync, make_bundle: Callable[..., AvatarBundle]) -> None:
     """An upload that is no network is refused when a session is opened, with its name."""
     bundle = make_bundle()
     add_parts(bundle, "ultralight")

@@ -1,6 +1,7 @@
 """The deformation between two sets of landmarks."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from portraits import portrait
 
@@ -11,32 +12,32 @@ from pipeline.lipsync.warp import ChartGrid, MouthWarp
 
 
 @pytest.fixture(scope="module")
-def shape():
+def shape() -> MouthShape:
     return MouthShape(canonical_points(portrait("woman")[1]))
 
 
 @pytest.fixture(scope="module")
-def warp(shape):
+def warp(shape: MouthShape) -> MouthWarp:
     rest = canonical_points(portrait("woman")[1])
     chart = shape.neutral[:, :2]
     low, high = chart.min(axis=0) - 0.1, chart.max(axis=0) + 0.35
     return MouthWarp(chart, rest[list(SKULL), :2], ChartGrid.covering(np.stack([low, high])))
 
 
-def at(grid, point):
+def at(grid: ChartGrid, point: npt.NDArray[np.floating]) -> tuple[int, int]:
     """Row and column of the grid node nearest to a point of the chart."""
     matrix = grid.from_chart()
     column, row = np.rint(matrix[:, :2] @ point + matrix[:, 2]).astype(int)
-    return row, column
+    return int(row), int(column)
 
 
-def test_equal_landmarks_give_no_displacement(warp, shape):
+def test_equal_landmarks_give_no_displacement(warp: MouthWarp, shape: MouthShape) -> None:
     """From a face to itself nothing moves, by more than a tenth of a cell."""
     face = shape.pose(MOUTH_SHAPES[VISEMES.index("aa")])[:, :2]
     assert np.abs(warp.backward(face, face)).max() < 0.1
 
 
-def test_it_leads_back_to_where_the_landmarks_were(warp, shape):
+def test_it_leads_back_to_where_the_landmarks_were(warp: MouthWarp, shape: MouthShape) -> None:
     """At a landmark of the target, the displacement points to that landmark of the source, to within half a cell."""
     source = shape.neutral[:, :2]
     target = shape.pose(MOUTH_SHAPES[VISEMES.index("aa")])[:, :2]
@@ -48,7 +49,7 @@ def test_it_leads_back_to_where_the_landmarks_were(warp, shape):
         np.testing.assert_allclose(moves[row, column, layer], expected, atol=0.5)
 
 
-def test_necks_and_collars_stay(warp, shape):
+def test_necks_and_collars_stay(warp: MouthWarp, shape: MouthShape) -> None:
     """A third of IOD below the chin nothing moves at all, however far the jaw drops."""
     target = shape.pose(MOUTH_SHAPES[VISEMES.index("aa")])[:, :2]
     chin = shape.neutral[positions((CHIN_TIP,))[0], :2]
@@ -58,7 +59,7 @@ def test_necks_and_collars_stay(warp, shape):
     assert np.abs(moves[at(warp.grid, chin + np.array([0, 0.05]))][2:]).max() > 0.5
 
 
-def test_nothing_folds(warp, shape):
+def test_nothing_folds(warp: MouthWarp, shape: MouthShape) -> None:
     """The way back never turns round: neighbouring nodes keep their order for every viseme."""
     for parameters in MOUTH_SHAPES:
         moves = warp.backward(shape.pose(parameters)[:, :2], shape.neutral[:, :2])
@@ -67,7 +68,7 @@ def test_nothing_folds(warp, shape):
             assert (1 + np.diff(layer[..., 1], axis=0)).min() > -0.05
 
 
-def test_bases_are_small(warp):
+def test_bases_are_small(warp: MouthWarp) -> None:
     """The bases of an avatar take less than two megabytes, however many frames it has."""
     assert warp.nbytes < 2 << 20
     assert len(MOVING) < 120

@@ -140,5 +140,5 @@ def test_functions_that_cannot_be_used_are_named(path: str) -> None:
         OpenAILanguageModel(tools=(path,))
 
 
-def said_untyped(city):  # type: ignore[no-untyped-def]
+def said_untyped(city) -> None:  # type: ignore[no-untyped-def]
     """A function of which nobody knows what it takes."""

@@ -57,7 +57,7 @@ async def test_a_spoken_question_counts_from_the_end_of_its_speech(room: Room) -
     await room.pass_time(2.0)
     turn = room.session.say("Hello there my friend.", speech_ended_s=room.clock.now_s() - 0.7)
     await room.until(done(room, turn))
-    marks = room.all(MetricsEvent)[0].stages_ms  # type: ignore[union-attr]
+    marks = room.all(MetricsEvent)[0].stages_ms
     assert next(iter(marks.items())) == ("transcript", pytest.approx(700.0))
     assert min(marks.values()) == marks["transcript"]
 
@@ -75,7 +75,7 @@ async def test_what_the_ears_heard_counts_from_the_last_word(room: Room) -> None
     await room.pass_time(0.2)
     room.session.listening.take_heard(Words("Hello there my friend.", final=True, language="en"))
     await room.until(done(room, 1))
-    assert room.all(MetricsEvent)[0].stages_ms["transcript"] == pytest.approx(800.0)  # type: ignore[union-attr]
+    assert room.all(MetricsEvent)[0].stages_ms["transcript"] == pytest.approx(800.0)
 
 
 async def test_a_turn_that_waits_behind_another_counts_from_its_own_beginning(room: Room) -> None:
@@ -83,7 +83,7 @@ async def test_a_turn_that_waits_behind_another_counts_from_its_own_beginning(ro
     room.session.say("one two three four five six seven eight nine ten", mode="echo")
     second = room.session.say("eleven", mode="echo")
     await room.until(done(room, second))
-    first_marks, second_marks = (event.stages_ms for event in room.all(MetricsEvent))  # type: ignore[union-attr]
+    first_marks, second_marks = (event.stages_ms for event in room.all(MetricsEvent))
     assert second_marks["first_sentence"] == first_marks["first_sentence"] == 0.0
 
 
@@ -95,7 +95,7 @@ async def test_what_the_viewer_saw_is_a_mark_and_the_page_is_told(room: Room) ->
     room.session.note_seen(turn, 3.0)
     room.session.note_seen(99, 0.2)
     await room.until(done(room, turn))
-    early, late = (event.stages_ms for event in room.all(MetricsEvent))  # type: ignore[union-attr]
+    early, late = (event.stages_ms for event in room.all(MetricsEvent))
     assert "first_seen" not in early
     assert late["first_seen"] == pytest.approx(late["first_release"] + 200)
     assert samples(room)["vivavoce_turn_stage_seconds_count{first_seen}"] == 1

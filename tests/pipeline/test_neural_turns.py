@@ -35,7 +35,9 @@ FADE_PICTURES = 3
 class PausingVoice(BeepSynthesizer):
     """Every sentence is a tone of 0.4 s, silence of 0.6 s and a tone of 0.4 s."""
 
-    async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
         tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * RATE_HZ // 5) / RATE_HZ)).astype(np.float32)
         pause = np.zeros(3 * RATE_HZ // 5, np.float32)
         yield AudioChunk(np.concatenate([tone, pause, tone]), RATE_HZ, final=True)

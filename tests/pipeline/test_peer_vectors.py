@@ -76,7 +76,7 @@ def test_a_doubled_cycle_is_a_period_of_livetalkings_mirror(size: int) -> None:
     """A foreign avatar stored in the order in which LiveTalking plays one is folded to each picture once."""
     order = MIRROR_INDEX[size]
     pictures = Pictures(size, lambda index: np.full((8, 8, 3), index, np.uint8))
-    single, boxes, doubled = fold(pictures, [[at, at, at + 4, at + 4] for at in order])
+    single, boxes, doubled = fold(pictures, np.array([[at, at, at + 4, at + 4] for at in order], np.float32))
     assert doubled
     assert single.count == size
     assert [box[0] for box in boxes] == list(range(size))

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(small_bundle: AvatarBundle):
+async def stage(small_bundle: AvatarBundle) -> AsyncIterator[Stage]:
     stage = Stage(small_bundle)
     yield stage
     stage.task.cancel()

@@ -108,7 +108,7 @@ async def test_of_an_interrupted_answer_the_history_leaves_out_what_was_still_on
     for delay_s in (0.0, 0.5):
         room.session.note_delay(delay_s)
         turn = room.session.say(words)
-        await room.until(lambda turn=turn: (turn, "speaking") in room.states)  # type: ignore[misc]
+        await room.until(lambda turn=turn: (turn, "speaking") in room.states)
         await room.pass_time(1.0)
         room.session.interrupt()
         lengths.append(len(room.session.history[-1].content.split()))

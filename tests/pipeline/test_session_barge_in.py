@@ -128,7 +128,7 @@ async def test_speech_without_words_only_pauses_the_avatar(talking: Room, verdic
     elif verdict == "failure":
         talking.session.listening.take_heard(Failed(RecognitionError("It failed.", "Say it again.")))
     await talking.pass_time(3.0)
-    assert [event.held for event in talking.all(HoldEvent)] == [True, False]  # type: ignore[attr-defined]
+    assert [event.held for event in talking.all(HoldEvent)] == [True, False]
     await talking.until(done(talking, turn))
     assert talking.session.history[-1].content == sentences(24)
 
@@ -152,7 +152,7 @@ async def test_nothing_interrupts_the_first_sound_of_a_session(room: Room) -> No
     room.session.listening.take_heard(Words("w003 w004", final=False, language="en"))
     room.session.listening.take_heard(Words("w003 w004 w005", final=True, language="en"))
     await room.until(done(room, turn))
-    assert [event.text for event in room.all(TranscriptEvent)] == [""]  # type: ignore[attr-defined]
+    assert [event.text for event in room.all(TranscriptEvent)] == [""]
     assert room.all(HoldEvent) == []
 
 
@@ -201,7 +201,7 @@ async def test_words_that_may_not_be_asked_let_the_held_answer_go_on(talking: Ro
     await speak(talking, 0.5)
     talking.session.listening.take_heard(Words("once more", final=True, language="en"))
     await talking.pass_time(2.0)
-    assert [event.code for event in talking.all(ErrorEvent)][-1] == "too_often"  # type: ignore[attr-defined]
+    assert [event.code for event in talking.all(ErrorEvent)][-1] == "too_often"
     assert not talking.session.playout.holds
 
 
@@ -218,8 +218,8 @@ async def test_of_100_interruptions_in_random_places_the_history_keeps_what_was_
         by_voice = round_number % 2
         if by_voice:
             await speak(talking, 0.4)
-            (hold,) = [event for event in talking.all(HoldEvent) if event.turn == turn]  # type: ignore[attr-defined]
-            assert hold.held  # type: ignore[attr-defined]
+            (hold,) = [event for event in talking.all(HoldEvent) if event.turn == turn]
+            assert hold.held
         cut = (
             next((frame.number for frame in reversed(talking.transport.frames) if frame.turn == turn), 0)
             + 1

@@ -1,13 +1,14 @@
 """Sentences out of a stream, what a voice says of them, and in which language they are."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from pipeline.text import MAX_CHARS, OTHER_LANGUAGES, SentenceSplitter, detect_language, load_languages, speakable
 
 
-def split(text: str) -> list[str]:
+def split(text: str) -> Sequence[str]:
     splitter = SentenceSplitter()
     return splitter.push(text) + splitter.flush()
 

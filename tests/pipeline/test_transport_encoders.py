@@ -43,7 +43,7 @@ def decode(packets: list[bytes], decoder: str) -> list[ImageArray]:
     context = av.CodecContext.create(decoder, "r")
     assert isinstance(context, av.VideoCodecContext)
     frames = [frame for data in packets for frame in context.decode(av.Packet(data))] + context.decode(None)
-    return [frame.to_ndarray(format="rgb24") for frame in frames]
+    return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in frames]
 
 
 def is_key(data: bytes, decoder: str) -> bool:
@@ -161,7 +161,7 @@ class TestOpusEncoder:
         assert isinstance(context, av.AudioCodecContext)
         context.format, context.layout, context.sample_rate = av.AudioFormat("s16"), av.AudioLayout("mono"), 48_000
         blocks = [frame.to_ndarray().ravel() for data in packets for frame in context.decode(av.Packet(data))]
-        return np.concatenate(blocks).astype(np.float32) / 32768
+        return np.concatenate(blocks).astype(np.float32) / np.float32(32768)
 
     def test_a_picture_of_sound_gives_one_packet_of_40_ms(self) -> None:
         """Packets and pictures come in pairs, and hold as many samples."""

@@ -43,7 +43,8 @@ async def test_every_joint_is_a_key_frame(make_bundle: Callable[..., AvatarBundl
     assert loop is not None
     pictures = PictureEncoder(loops, GatedExecutor(), RecordingEncoder(), BitrateLimit())
     idle = [LoopPosition(bundle, index) for index in range(58)]
-    given = [await pictures.encode(picture) for picture in [*idle[23:27], PIXELS, PIXELS, *idle[48:52]]]
+    shown: list[ImageArray | LoopPosition] = [*idle[23:27], PIXELS, PIXELS, *idle[48:52]]
+    given = [await pictures.encode(picture) for picture in shown]
     assert given == [b"K", b"p", *loop.pictures[25:27], b"K", b"p", b"p", b"p", *loop.pictures[50:52]]
     assert (pictures.replayed, pictures.key_frames) == (4, 4)
     await loops.aclose()

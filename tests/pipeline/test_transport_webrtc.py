@@ -56,9 +56,9 @@ class Pair:
         for frame in frames:
             sound, pictures = len(self.viewer.sound), len(self.viewer.pictures)
             self.transport.send(frame)
-            await self.viewer.until(lambda heard=sound: len(self.viewer.sound) > heard)  # type: ignore[misc]
+            await self.viewer.until(lambda heard=sound: len(self.viewer.sound) > heard)
             if self.executor.is_open:
-                await self.viewer.until(lambda seen=pictures: len(self.viewer.pictures) > seen)  # type: ignore[misc]
+                await self.viewer.until(lambda seen=pictures: len(self.viewer.pictures) > seen)
 
     async def aclose(self) -> None:
         await self.transport.aclose()
@@ -211,7 +211,7 @@ class TestIdleLoop:
         pair.executor.close_gate()  # whoever needs the encoder now would wait for ever
         for pts in range(KEY_PICTURES, KEY_PICTURES + 60):
             pair.transport.send(idle_frame(pts, bundle))
-            await pair.viewer.until(lambda count=pts - 19: len(pair.viewer.pictures) == count)  # type: ignore[misc]
+            await pair.viewer.until(lambda count=pts - 19: len(pair.viewer.pictures) == count)
         assert pair.transport.stats().pictures_replayed == 60
         assert len(decode_pictures(pair.viewer.pictures, "h264")) == 65
 

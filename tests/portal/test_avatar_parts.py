@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.types import NoticeEvent
+
 pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
 
 from avatars.bundle import AvatarBundle
@@ -24,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, weights_dir=tmp_path / "weights", device=("cuda:99",))
 
 
-def prepare(settings: Settings, backend: str, work: Path) -> list[str]:
+def prepare(settings: Settings, backend: str, work: Path) -> list[NoticeEvent]:
     bundle = AvatarBundle.open(settings.data_dir / "avatars" / "ada")
     return prepare_for_backend(settings, bundle, backend, {}, work, lambda _share: None)
 

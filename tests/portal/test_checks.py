@@ -55,14 +55,14 @@ class Runs:
         return {call[2:] for call in self.calls if call[0] == "pytest"}
 
 
-def check(runs, arguments=(), browser="/bin/chromium", say=lambda _text: None, due=True):
+def check(runs, arguments=(), browser: str = "/bin/chromium", say=lambda _text: None, due: bool = True):
     """With one browser: the named one, or none."""
     found = Path(browser) if browser else None
     one = Browser("Chromium", "CHROMIUM", lambda: found, lambda _say: None, lambda: due, "apt install chromium")
     return run_checks(arguments, say=say, run=runs, browsers=[one])
 
 
-def test_everything_is_run_once():
+def test_everything_is_run_once() -> None:
     """Ruff before all else; then types, scripts, and every test that is not slow. What was kept is said as well."""
     runs, said = Runs(), []
     assert check(runs, say=said.append) == 0
@@ -75,7 +75,7 @@ def test_everything_is_run_once():
     assert said[-1] == "All of it passed."
 
 
-def test_the_tests_in_browsers_know_their_browser():
+def test_the_tests_in_browsers_know_their_browser() -> None:
     """It alone is given to them: its portals compute as they do elsewhere."""
     runs = Runs()
     check(runs)
@@ -84,7 +84,7 @@ def test_the_tests_in_browsers_know_their_browser():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness belongs to a whole process")
-def test_whatever_runs_beside_the_browsers_yields_to_them():
+def test_whatever_runs_beside_the_browsers_yields_to_them() -> None:
     """Types, scripts and the other tests get what the tests in browsers leave of the processor."""
     runs = Runs()
     check(runs)
@@ -95,7 +95,7 @@ def test_whatever_runs_beside_the_browsers_yields_to_them():
     assert len(beside) == 5 and all(runs.niceness[call] > ours for call in beside)
 
 
-def test_every_test_is_in_one_run(pytestconfig):
+def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
     """The lanes are all there are: a folder that nobody names is among the other tests."""
     tests = pytestconfig.rootpath / "tests"
     left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
@@ -108,14 +108,15 @@ def test_every_test_is_in_one_run(pytestconfig):
     ("failing", "name"),
     [
         ("format", "ruff format --check ."),
-        ("mypy", "mypy, mypy --package tests"),
+        ("mypy", "mypy"),
+        ("tests.typed", "tests.typed"),
         ("tests.scripts", "tests.scripts"),
         (OTHER_TESTS[1], "other tests without a browser"),
         (BESIDE_TESTS[0], "tests of pipeline and portal"),
         (BROWSER_TESTS[0], "tests in browsers"),
     ],
 )
-def test_any_failure_fails_the_whole(failing, name):
+def test_any_failure_fails_the_whole(failing, name: str) -> None:
     """A failed check gives a failed status and is named at the end; everything else is run all the same."""
     runs, said = Runs(failing), []
     assert check(runs, say=said.append) == 1
@@ -123,14 +124,14 @@ def test_any_failure_fails_the_whole(failing, name):
     assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
 
 
-def test_arguments_choose_tests():
+def test_arguments_choose_tests() -> None:
     """With arguments pytest alone is run, with these."""
     runs = Runs()
     check(runs, ["-k", "settings"])
     assert [call[-2:] for call in runs.calls] == [("-k", "settings")]
 
 
-def test_the_quick_check_looks_for_no_browser():
+def test_the_quick_check_looks_for_no_browser() -> None:
     """Lint, types and the tests that take little time, with what else pytest is to know; nothing is installed."""
     runs, said = Runs(), []
     assert check(runs, ["quick", "-x"], browser=None, say=said.append) == 0
@@ -140,7 +141,7 @@ def test_the_quick_check_looks_for_no_browser():
 
 
 @pytest.mark.parametrize("failing", ["mypy", OTHER_TESTS[0], BESIDE_TESTS[0]])
-def test_a_failed_quick_check_fails(failing):
+def test_a_failed_quick_check_fails(failing) -> None:
     """Its status counts the static checks and both lanes; what failed is said last."""
     said: list[str] = []
     assert check(Runs(failing), ["quick"], say=said.append) == 1
@@ -150,7 +151,7 @@ def test_a_failed_quick_check_fails(failing):
 @pytest.mark.parametrize(
     ("ci", "due", "verdict"), [("true", True, "fail."), ("true", False, "are skipped."), ("", True, "are skipped.")]
 )
-def test_a_missing_browser_is_said(monkeypatch, ci, due, verdict):
+def test_a_missing_browser_is_said(monkeypatch: pytest.MonkeyPatch, ci: str, due: bool, verdict: str) -> None:
     """Where no browser can be had that is said, and in CI it is a failure if it could have been had."""
     monkeypatch.setenv("CI", ci)
     said: list[str] = []
@@ -161,7 +162,7 @@ def test_a_missing_browser_is_said(monkeypatch, ci, due, verdict):
 
 
 @pytest.fixture
-def machine(monkeypatch, tmp_path):
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A bare machine: no browser on PATH, apt-get there, we are root. Gives the folder that is PATH."""
     for variable in ("CHROMIUM", "FIREFOX"):
         monkeypatch.delenv(variable, raising=False)
@@ -178,7 +179,7 @@ def program(path: Path, status: int = 0) -> Path:
     return path
 
 
-def test_a_browser_on_path_is_found(machine):
+def test_a_browser_on_path_is_found(machine) -> None:
     """The first Chromium on PATH that starts is taken; one that does not start is passed over."""
     assert find_chromium() is None
     program(machine / "chromium-browser", status=1)
@@ -186,7 +187,7 @@ def test_a_browser_on_path_is_found(machine):
     assert find_chromium() == chrome
 
 
-def test_a_named_browser_comes_first(machine, monkeypatch):
+def test_a_named_browser_comes_first(machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHROMIUM is taken before any other, and not replaced in silence if it does not start."""
     program(machine / "chromium")
     named = program(machine / "mine")
@@ -196,7 +197,7 @@ def test_a_named_browser_comes_first(machine, monkeypatch):
     assert find_chromium() is None
 
 
-def test_a_browser_is_installed_by_apt(machine):
+def test_a_browser_is_installed_by_apt(machine) -> None:
     """As root apt-get brings Chromium, and Playwright is not asked."""
     commands = []
 
@@ -210,14 +211,14 @@ def test_a_browser_is_installed_by_apt(machine):
     assert [command[:2] for command in commands] == [["apt-get", "update"], ["apt-get", "install"]]
 
 
-def test_playwright_is_asked_where_apt_does_not_help(machine):
+def test_playwright_is_asked_where_apt_does_not_help(machine) -> None:
     """A failed apt-get leads to Playwright's own; if that fails too there is none."""
     commands = []
     assert install_chromium(lambda _text: None, lambda command: commands.append(list(command)) or 100) is None
     assert commands[-1][1:] == ["-m", "playwright", "install", "--with-deps", "chromium"]
 
 
-def test_apt_is_left_alone_without_root(machine, monkeypatch):
+def test_apt_is_left_alone_without_root(machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without root or a silent sudo no system package is touched."""
     monkeypatch.setattr(environment.os, "geteuid", lambda: 1000)
     commands = []
@@ -225,7 +226,7 @@ def test_apt_is_left_alone_without_root(machine, monkeypatch):
     assert [command[1:] for command in commands] == [["-m", "playwright", "install", "chromium"]]
 
 
-def test_a_firefox_counts_where_it_has_a_speaker(machine):
+def test_a_firefox_counts_where_it_has_a_speaker(machine) -> None:
     """Without one it would play nothing, so apt-get is asked for both."""
     firefox = program(machine / "firefox-esr")
     assert find_firefox() is None
@@ -241,7 +242,7 @@ def test_a_firefox_counts_where_it_has_a_speaker(machine):
     assert commands[-1][-2:] == ["firefox-esr", "pulseaudio"]
 
 
-def test_firefox_is_due_only_where_apt_has_it(machine):
+def test_firefox_is_due_only_where_apt_has_it(machine) -> None:
     """On Debian its absence is a fault; elsewhere there is no such package, or no apt at all."""
     assert not apt_offers_firefox(lambda _command: 0)
     program(machine / "apt-cache")
@@ -250,7 +251,7 @@ def test_firefox_is_due_only_where_apt_has_it(machine):
 
 
 def test_only_tests_that_are_there_are_excused_from_types() -> None:
-    """The lists of mypy's exceptions name no module of the product, and none that is gone."""
+    """The list of mypy's exceptions names no module of the product, and none that is gone."""
     overrides = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
     excused = [name for one in overrides if isinstance(one["module"], list) for name in one["module"]]
     gone = [name for name in excused if not (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()]

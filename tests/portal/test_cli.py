@@ -7,12 +7,15 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from backend_rows import replace_backend
 from foreign_folders import livetalking_ultralight, livetalking_wav2lip, zipped
 from portraits import portrait_bundle
 
+from avatars.bundle import AvatarBundle
 from avatars.face_formats import FACE_FORMATS
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, parts_path
@@ -25,12 +28,12 @@ from portal.settings import Settings, option_name
 
 
 @pytest.fixture(autouse=True)
-def own_data(monkeypatch, tmp_path):
+def own_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
 
 
 @pytest.fixture
-def served(monkeypatch):
+def served(monkeypatch: pytest.MonkeyPatch):
     """What `serve` was called with, instead of a server."""
     calls: list[Settings] = []
     module = argparse.Namespace(serve=lambda settings, say: calls.append(settings) or 0)
@@ -39,7 +42,9 @@ def served(monkeypatch):
 
 
 @pytest.mark.parametrize(("level", "told"), [("info", False), ("debug", True)])
-def test_finding_a_way_to_each_viewer_is_no_news(served, monkeypatch, level, told):
+def test_finding_a_way_to_each_viewer_is_no_news(
+    served, monkeypatch: pytest.MonkeyPatch, level: str, told: bool
+) -> None:
     """aioice tells of each of its steps at INFO: only to who asks for everything."""
     library = logging.getLogger("aioice.ice")
     monkeypatch.setattr(logging.getLogger(), "level", logging.getLevelName(level.upper()))
@@ -53,7 +58,7 @@ def test_finding_a_way_to_each_viewer_is_no_news(served, monkeypatch, level, tol
 class Ready:
     """A lip-sync that lacks nothing."""
 
-    def __init__(self, **_options):
+    def __init__(self, **_options) -> None:
         pass
 
 
@@ -61,20 +66,20 @@ MADE = argparse.Namespace(name="Emma", id="emma-1")
 
 
 @pytest.fixture
-def all_ready(monkeypatch):
+def all_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if weights and packages of all networks were there; preparing for some needs none."""
     for backend in FACE_FORMATS:
         replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
 
 
 @pytest.mark.parametrize("line", [[], ["--port", "81"], ["serve", "--port", "81"]])
-def test_serve_is_the_default_command(served, line):
+def test_serve_is_the_default_command(served, line) -> None:
     """Without a command the portal is started, with or without options."""
     assert cli.main(line) == 0
     assert served[0].port == (81 if line else 7860)
 
 
-def test_options_of_the_readme_work(served):
+def test_options_of_the_readme_work(served) -> None:
     """The options that the README names reach the settings."""
     line = "--host 0.0.0.0 --no-browser --avatar theo --lipsync flash --tts beep --llm echo"
     assert cli.main(line.split()) == 0
@@ -83,13 +88,13 @@ def test_options_of_the_readme_work(served):
     assert (settings.lipsync, settings.tts, settings.llm) == ("flash", "beep", "echo")
 
 
-def test_lists_are_given_one_after_another(served):
+def test_lists_are_given_one_after_another(served) -> None:
     """An option that takes several values takes them separated by spaces."""
     assert cli.main(["--turn-urls", "turn:a", "turn:b", "--port", "81"]) == 0
     assert served[0].turn_urls == ("turn:a", "turn:b")
 
 
-def test_every_setting_is_an_option(capsys):
+def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     """There is no second list of options: each field of Settings shows up in the help."""
     with pytest.raises(SystemExit):
         cli.main(["serve", "--help"])
@@ -98,7 +103,7 @@ def test_every_setting_is_an_option(capsys):
         assert f"--{option_name(name)} " in shown or f"--{option_name(name)}," in shown, name
 
 
-def test_the_help_shows_defaults_as_a_person_writes_them(capsys):
+def test_the_help_shows_defaults_as_a_person_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
     """Numbers, switches and lists read as one would type them, and a secret has no default."""
     with pytest.raises(SystemExit):
         cli.main(["serve", "--help"])
@@ -108,23 +113,25 @@ def test_the_help_shows_defaults_as_a_person_writes_them(capsys):
     assert "(default: )" not in shown
 
 
-def test_only_what_was_given_is_passed_on(monkeypatch, served):
+def test_only_what_was_given_is_passed_on(monkeypatch: pytest.MonkeyPatch, served) -> None:
     """An option that is not there does not hide the environment."""
     monkeypatch.setenv("VIVAVOCE_PORT", "82")
     cli.main(["--max-sessions", "2"])
     assert (served[0].port, served[0].max_sessions) == (82, 2)
 
 
-def test_a_bad_value_is_told_without_a_traceback(capsys):
+def test_a_bad_value_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong option ends with status 1, the cause and the remedy."""
     assert cli.main(["--tts", "nobody"]) == 1
     assert "The option --tts cannot be 'nobody'" in capsys.readouterr().err
 
 
-def test_errors_of_a_command_name_the_remedy(monkeypatch, capsys):
+def test_errors_of_a_command_name_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What a command raises on purpose is printed as message and hint."""
 
-    def fail(_settings, _say):
+    def fail(_settings, _say) -> None:
         raise VivavoceError("The port is taken.", "Use --port.")
 
     monkeypatch.setitem(sys.modules, "portal.app", argparse.Namespace(serve=fail))
@@ -132,17 +139,17 @@ def test_errors_of_a_command_name_the_remedy(monkeypatch, capsys):
     assert capsys.readouterr().err == "The port is taken.\nUse --port.\n"
 
 
-def test_ctrl_c_is_an_ordinary_end(monkeypatch):
+def test_ctrl_c_is_an_ordinary_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interruption gives the status that shells expect, and no traceback."""
 
-    def interrupt(_settings, _say):
+    def interrupt(_settings, _say) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "portal.app", argparse.Namespace(serve=interrupt))
     assert cli.main([]) == 130
 
 
-def test_test_hands_its_arguments_to_pytest(monkeypatch):
+def test_test_hands_its_arguments_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     """`test -k name` runs just that, options included."""
     seen = []
     monkeypatch.setattr("portal.commands.checks.run_checks", lambda rest, say: seen.append(rest) or 5)
@@ -150,7 +157,12 @@ def test_test_hands_its_arguments_to_pytest(monkeypatch):
     assert seen == [["-k", "settings", "-x"]]
 
 
-def test_render_speaks_a_text_with_the_chosen_avatar(make_bundle, monkeypatch, capsys, tmp_path):
+def test_render_speaks_a_text_with_the_chosen_avatar(
+    make_bundle: Callable[..., AvatarBundle],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
     """`render --text ... OUT` calls the renderer once and says where the clip is."""
     calls = []
     monkeypatch.setattr(
@@ -168,14 +180,16 @@ def test_render_speaks_a_text_with_the_chosen_avatar(make_bundle, monkeypatch, c
     assert capsys.readouterr().out == f"A notice. Do this.\nWritten: {output}\n"
 
 
-def test_render_refuses_a_lip_sync_that_cannot_run_before_an_avatar_is_made(monkeypatch, capsys, tmp_path):
+def test_render_refuses_a_lip_sync_that_cannot_run_before_an_avatar_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """Without weights the command that brings them is told at once."""
     monkeypatch.setattr("avatars.prepare.prepare_preset", lambda *_given: pytest.fail("an avatar was made"))
     assert cli.main(["render", "--text", "Hello.", "--lipsync", "wav2lip96", str(tmp_path / "clip.mp4")]) == 1
     assert "fetch wav2lip96" in capsys.readouterr().err
 
 
-def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
+def test_render_makes_our_own_avatar_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a fresh machine `render` prepares the default avatar, which is then shown."""
     order = []
     monkeypatch.setattr("avatars.prepare.prepare_preset", lambda preset, library: order.append(preset.id) or preset)
@@ -186,7 +200,9 @@ def test_render_makes_our_own_avatar_first(monkeypatch, tmp_path):
     assert order == ["mira", "mira"]
 
 
-def test_render_looks_for_a_place_to_write_before_it_works(monkeypatch, capsys, tmp_path):
+def test_render_looks_for_a_place_to_write_before_it_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The folder of the clip, and the data folder where an avatar has to be made: no minutes of work for nothing."""
     monkeypatch.setattr("avatars.prepare.prepare_preset", lambda *_given: pytest.fail("an avatar was made"))
     monkeypatch.setattr(
@@ -197,7 +213,7 @@ def test_render_looks_for_a_place_to_write_before_it_works(monkeypatch, capsys, 
     told = capsys.readouterr().err
     assert f"The folder {tmp_path / 'file'} cannot be written to" in told and "OUTPUT" in told
 
-    def only_the_clip(folder, *_told):
+    def only_the_clip(folder, *_told) -> None:
         if folder == tmp_path / "data":
             raise FolderNotWritable("The data folder takes nothing.", "Give this user the right to.")
 
@@ -208,7 +224,7 @@ def test_render_looks_for_a_place_to_write_before_it_works(monkeypatch, capsys, 
 
 
 @pytest.mark.parametrize("spoken", [[], ["--text", "a", "--audio", "b.wav"]])
-def test_render_takes_a_text_or_a_recording(spoken, monkeypatch, tmp_path):
+def test_render_takes_a_text_or_a_recording(spoken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither or both is a mistake that argparse explains."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "b.wav").touch()
@@ -217,7 +233,9 @@ def test_render_takes_a_text_or_a_recording(spoken, monkeypatch, tmp_path):
     assert caught.value.code == 2
 
 
-def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
+def test_prepare_names_the_new_avatar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """`prepare FILE` makes an avatar of the file's name, says what it has seen and made, and how to use it."""
     uploads = []
 
@@ -241,7 +259,7 @@ def test_prepare_names_the_new_avatar(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("all_ready")
-def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
+def test_prepare_makes_an_avatar_ready_for_backends(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """`prepare AVATAR --for BACKEND`, as the error of an avatar that is not prepared says; an unknown one ends it."""
     bundle = portrait_bundle(tmp_path / "avatars" / "ada", size=128)
     network = parts_path(bundle, "ultralight").with_suffix(".pth")
@@ -265,7 +283,14 @@ def test_prepare_makes_an_avatar_ready_for_backends(capsys, tmp_path):
         ("ultralight", "no network of its own"),
     ],
 )
-def test_prepare_refuses_before_anything_is_made(last, cause, make_bundle, monkeypatch, capsys, tmp_path):
+def test_prepare_refuses_before_anything_is_made(
+    last: str,
+    cause: str,
+    make_bundle: Callable[..., AvatarBundle],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
     """A typo, weights or a network that are not there: told at once, for a photo and for an avatar alike."""
     for backend in ("wav2lip96", "ultralight"):
         replace_backend(monkeypatch, "lipsync", backend, f"{__name__}:Ready")
@@ -281,7 +306,9 @@ def test_prepare_refuses_before_anything_is_made(last, cause, make_bundle, monke
     assert made == []
 
 
-def test_prepare_counts_on_the_network_that_an_import_brings(monkeypatch, capsys, tmp_path):
+def test_prepare_counts_on_the_network_that_an_import_brings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """A zip with LiveTalking's own network is prepared for it; one without is refused before it is read in."""
     replace_backend(monkeypatch, "lipsync", "ultralight", f"{__name__}:Ready")
     network = tmp_path / "ultralight.pth"
@@ -298,7 +325,12 @@ def test_prepare_counts_on_the_network_that_an_import_brings(monkeypatch, capsys
 
 
 @pytest.mark.usefixtures("all_ready")
-def test_prepare_hands_on_what_was_chosen_of_the_crop(make_bundle, monkeypatch, capsys, tmp_path):
+def test_prepare_hands_on_what_was_chosen_of_the_crop(
+    make_bundle: Callable[..., AvatarBundle],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
     """`--bbox-shift` and its like reach the preparation; what cannot be used is told before anything is done."""
     calls = []
     monkeypatch.setattr("portal.making.avatar_parts.prepare_for_backend", lambda *given: calls.append(given[2:4]) or [])
@@ -311,14 +343,14 @@ def test_prepare_hands_on_what_was_chosen_of_the_crop(make_bundle, monkeypatch, 
 
 
 @pytest.mark.parametrize("line", [["prepare", "absent.jpg"], ["render", "--audio", "absent.wav", "out.mp4"]])
-def test_a_file_that_is_not_there_is_said(line, capsys):
+def test_a_file_that_is_not_there_is_said(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong path is a mistake of the command line, told as such."""
     with pytest.raises(SystemExit):
         cli.main(line)
     assert "there is no file absent" in capsys.readouterr().err
 
 
-def test_import_says_what_was_brought_in(capsys, tmp_path):
+def test_import_says_what_was_brought_in(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """`import FOLDER` makes an avatar of the folder's name, and tells of the project and how far its boxes agree."""
     folder = livetalking_wav2lip(tmp_path / "wav2lip256_avatar1", 26)
     assert cli.main(["import", str(folder), "--name", "Ada"]) == 0
@@ -329,7 +361,7 @@ def test_import_says_what_was_brought_in(capsys, tmp_path):
     assert bundle.source["file"] == "wav2lip256_avatar1"
 
 
-def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
+def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A zip will do as well; a foreign folder or a photo ends with status 1, the cause and the remedy."""
     assert cli.main(["import", str(zipped(livetalking_wav2lip(tmp_path / "emma", 26)))]) == 0
     assert "The avatar 'emma' is ready" in capsys.readouterr().out
@@ -344,7 +376,7 @@ def test_import_takes_zips_and_refuses_what_is_no_avatar(capsys, tmp_path):
     assert "there is no file" in capsys.readouterr().err
 
 
-def test_commands_of_the_readme_exist():
+def test_commands_of_the_readme_exist() -> None:
     """Each is there, with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
         *("serve", "render", "stream", "prepare", "import", "user"),
@@ -353,14 +385,16 @@ def test_commands_of_the_readme_exist():
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
 
 
-def test_benchmarks_run_in_a_process_of_their_own(monkeypatch, tmp_path, capfd):
+def test_benchmarks_run_in_a_process_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """`bench` hands its options on, wherever it is called from, and returns the exit status."""
     monkeypatch.chdir(tmp_path)
     assert cli.main(["bench", "--only", "nothing of that name"]) != 0
     assert "nothing of that name" in capfd.readouterr().err
 
 
-def test_fetch_goes_to_the_weights_folder(monkeypatch, tmp_path):
+def test_fetch_goes_to_the_weights_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`fetch NAME... --weights DIR` hands the names and the folder on; without the option it is in the data folder."""
     calls = []
     monkeypatch.setattr(
@@ -371,13 +405,15 @@ def test_fetch_goes_to_the_weights_folder(monkeypatch, tmp_path):
     assert calls == [(["musetalk", "wav2lip"], tmp_path / "w"), (["all"], tmp_path / "weights")]
 
 
-def test_errors_of_weights_are_told_without_a_traceback(capsys):
+def test_errors_of_weights_are_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """A name without weights ends with status 1 and the names that have some."""
     assert cli.main(["fetch", "viseme"]) == 1
     assert "musetalk15" in capsys.readouterr().err
 
 
-def test_people_are_added_listed_and_removed(monkeypatch, capsys, tmp_path):
+def test_people_are_added_listed_and_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The password comes by the terminal or from a pipe, and is never an argument."""
     monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
     monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
@@ -390,7 +426,9 @@ def test_people_are_added_listed_and_removed(monkeypatch, capsys, tmp_path):
     assert "Nobody is called 'anna'" in capsys.readouterr().err
 
 
-def test_two_different_passwords_add_nobody(monkeypatch, capsys, tmp_path):
+def test_two_different_passwords_add_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """At a terminal it is asked for twice."""
     monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def by_sqlalchemy() -> None:
 
 
 @pytest.mark.parametrize("met", [by_the_system, by_quota, by_sqlite, by_sqlalchemy])
-def test_a_full_disk_names_the_consequence_and_the_remedy(met) -> None:
+def test_a_full_disk_names_the_consequence_and_the_remedy(met: Callable[[], None]) -> None:
     """Cause, consequence and remedy are told, whoever says it."""
     with pytest.raises(DiskFull) as told, disk_full_explained("nothing was kept"):
         met()

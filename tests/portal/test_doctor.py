@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from avatars.bundle import AvatarBundle
 from models.weights import read_manifest
 from pipeline import registry
 from pipeline.errors import BackendUnavailable
@@ -23,7 +26,7 @@ NEURAL_PACKAGES = ("torch", "diffusers")
 
 
 @pytest.fixture
-def settings(monkeypatch, tmp_path):
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
     return lambda **given: load_settings(given)
 
@@ -40,7 +43,7 @@ def closed_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_the_report_shows_states_and_remedies(settings):
+def test_the_report_shows_states_and_remedies(settings) -> None:
     """Each finding is a line, its remedy below it, and the verdict comes last."""
     said: list[str] = []
     checks = [
@@ -53,14 +56,14 @@ def test_the_report_shows_states_and_remedies(settings):
     assert said[-1] == "Not usable as it is: Disk."
 
 
-def test_warnings_do_not_fail(settings):
+def test_warnings_do_not_fail(settings) -> None:
     """What merely leaves something out gives status 0."""
     said: list[str] = []
     assert doctor.report(settings(), said.append, [lambda _s: Finding("Network", State.WARN, "none")]) == 0
     assert said[-1] == "Vivavoce can run here."
 
 
-def test_a_missing_system_library_is_named(settings, monkeypatch):
+def test_a_missing_system_library_is_named(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cv2 that cannot be loaded is bad, with the packages that mend it."""
     monkeypatch.setitem(sys.modules, "cv2", None)
     finding = doctor.check_opencv(settings())
@@ -68,11 +71,11 @@ def test_a_missing_system_library_is_named(settings, monkeypatch):
     assert "apt install libgl1" in finding.remedy
 
 
-def test_a_chosen_backend_that_cannot_run_is_bad(settings, monkeypatch):
+def test_a_chosen_backend_that_cannot_run_is_bad(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that lacks something is told with its hint; it is bad only if it is the one chosen."""
 
     class Lacking:
-        def __init__(self):
+        def __init__(self) -> None:
             raise BackendUnavailable("beep", "no bell", "Buy a bell.")
 
     real = registry.backend_class
@@ -82,7 +85,7 @@ def test_a_chosen_backend_that_cannot_run_is_bad(settings, monkeypatch):
     assert doctor.check_backends(settings(tts="beep")).state is State.BAD
 
 
-def test_ears_that_are_not_set_up_name_the_command(settings, monkeypatch):
+def test_ears_that_are_not_set_up_name_the_command(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to speak: only a recogniser that was chosen and cannot run is bad. A service is named as one."""
     monkeypatch.setattr("pipeline.ears.packaged.importlib.util.find_spec", lambda _name: None)
     finding = doctor.check_ears(settings())
@@ -90,7 +93,7 @@ def test_ears_that_are_not_set_up_name_the_command(settings, monkeypatch):
     assert doctor.check_ears(settings(asr="faster-whisper")).state is State.BAD
 
 
-def test_ears_that_are_set_up_say_where_speech_goes(settings, monkeypatch):
+def test_ears_that_are_set_up_say_where_speech_goes(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recogniser of the settings, and whether what is said leaves the machine."""
     monkeypatch.setattr("pipeline.ears.silero.missing_packages", lambda *_names: None)
     finding = doctor.check_ears(settings(asr="openai-transcription", asr_base_url="http://127.0.0.1:9/v1"))
@@ -99,14 +102,14 @@ def test_ears_that_are_set_up_say_where_speech_goes(settings, monkeypatch):
     assert "service" in finding.detail
 
 
-def test_an_occupied_port_is_bad(settings, listener):
+def test_an_occupied_port_is_bad(settings, listener) -> None:
     """A port in use is found before the server fails on it."""
     finding = doctor.check_port(settings(port=listener))
     assert (finding.state, "--port" in finding.remedy) == (State.BAD, True)
     assert doctor.check_port(settings(port=closed_port())).state is State.OK
 
 
-def test_a_silent_language_model_is_bad(settings, listener):
+def test_a_silent_language_model_is_bad(settings, listener) -> None:
     """A base URL is tried; the offline guide needs none."""
     assert doctor.check_language_model(settings(llm="guide")).state is State.OK
     answering = settings(llm="openai", llm_base_url=f"http://127.0.0.1:{listener}/v1")
@@ -115,7 +118,7 @@ def test_a_silent_language_model_is_bad(settings, listener):
     assert doctor.check_language_model(silent).state is State.BAD
 
 
-def test_turn_servers_are_asked(settings):
+def test_turn_servers_are_asked(settings) -> None:
     """A server that answers a binding request is fine; one that does not is named."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
@@ -135,20 +138,20 @@ def test_turn_servers_are_asked(settings):
     assert doctor.check_turn(settings()).state is State.OK
 
 
-def test_a_full_disk_is_a_warning(settings, monkeypatch):
+def test_a_full_disk_is_a_warning(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Little room is told before an upload fails."""
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path: SimpleNamespace(free=5_000_000))
     finding = doctor.check_disk(settings())
     assert (finding.state, finding.detail.startswith("5 MB free")) == (State.WARN, True)
 
 
-def test_a_folder_that_is_not_there_yet_is_no_problem(settings, tmp_path):
+def test_a_folder_that_is_not_there_yet_is_no_problem(settings, tmp_path: Path) -> None:
     """The nearest existing folder is looked at; nothing is made."""
     assert doctor.check_disk(settings(data_dir=tmp_path / "a" / "b")).state is State.OK
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_avatar_that_does_not_exist_is_bad(settings, make_bundle):
+def test_an_avatar_that_does_not_exist_is_bad(settings, make_bundle: Callable[..., AvatarBundle]) -> None:
     """--avatar has to name an avatar that was made, or one of ours."""
     make_bundle("emma")
     assert doctor.check_avatars(settings(avatar="emma")).state is State.OK
@@ -156,13 +159,13 @@ def test_an_avatar_that_does_not_exist_is_bad(settings, make_bundle):
     assert doctor.check_avatars(settings(avatar="nobody")).state is State.BAD
 
 
-def test_a_worker_that_is_not_started_is_mentioned(settings):
+def test_a_worker_that_is_not_started_is_mentioned(settings) -> None:
     """With --no-worker somebody has to run one."""
     assert doctor.check_worker(settings()).state is State.OK
     assert "launch.py worker" in doctor.check_worker(settings(worker=False)).remedy
 
 
-def test_weights_are_counted(settings, tmp_path):
+def test_weights_are_counted(settings, tmp_path: Path) -> None:
     """Files in the weights folder are found at any depth."""
     assert "none" in doctor.check_weights(settings()).detail
     (tmp_path / "weights" / "a").mkdir(parents=True)
@@ -170,7 +173,7 @@ def test_weights_are_counted(settings, tmp_path):
     assert doctor.check_weights(settings()).detail.startswith("1 files, 3 MB")
 
 
-def test_no_network_is_only_a_warning(settings, monkeypatch):
+def test_no_network_is_only_a_warning(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but online voices works offline."""
     monkeypatch.setattr(doctor, "EDGE_HOST", "127.0.0.1")
     monkeypatch.setattr(doctor, "reachable", lambda host, port: False)
@@ -179,7 +182,7 @@ def test_no_network_is_only_a_warning(settings, monkeypatch):
     assert doctor.check_network(settings()).state is State.OK
 
 
-def test_slips_in_the_environment_are_found(settings, monkeypatch):
+def test_slips_in_the_environment_are_found(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable without effect is named."""
     assert doctor.check_settings(settings()).state is State.OK
     monkeypatch.setenv("VIVAVOCE_PROT", "80")
@@ -187,11 +190,11 @@ def test_slips_in_the_environment_are_found(settings, monkeypatch):
 
 
 @pytest.fixture
-def packages(monkeypatch):
+def packages(monkeypatch: pytest.MonkeyPatch):
     """Chooses which neural packages are installed."""
     real = doctor.importlib.util.find_spec
 
-    def choose(*names):
+    def choose(*names) -> None:
         def find(name):
             return (SimpleNamespace() if name in names else None) if name in NEURAL_PACKAGES else real(name)
 
@@ -200,7 +203,7 @@ def packages(monkeypatch):
     return choose
 
 
-def test_a_neural_backend_that_is_not_set_up_names_the_command(settings, packages):
+def test_a_neural_backend_that_is_not_set_up_names_the_command(settings, packages) -> None:
     """What is missing of packages and weights is listed; that is no fault unless the backend was chosen."""
     packages("diffusers")
     finding = doctor.check_neural_backend(settings(), "wav2lip96")
@@ -211,7 +214,7 @@ def test_a_neural_backend_that_is_not_set_up_names_the_command(settings, package
     assert doctor.check_neural_backend(chosen, "wav2lip96").state is State.BAD
 
 
-def test_a_neural_backend_with_everything_is_ready(settings, packages, tmp_path):
+def test_a_neural_backend_with_everything_is_ready(settings, packages, tmp_path: Path) -> None:
     """With packages and files in a folder of a peer's layout nothing is left to do."""
     packages(*NEURAL_PACKAGES)
     (tmp_path / "wav2lip.pth").touch()
@@ -219,7 +222,7 @@ def test_a_neural_backend_with_everything_is_ready(settings, packages, tmp_path)
     assert finding == Finding("wav2lip256", State.OK, "ready")
 
 
-def test_every_set_of_weights_has_a_line():
+def test_every_set_of_weights_has_a_line() -> None:
     """Each backend of the manifest is told about, and no backend twice."""
     told = [check.keywords["backend"] for check in doctor.CHECKS if isinstance(check, partial)]
     assert sorted(told) == sorted(read_manifest().backends)
@@ -240,7 +243,9 @@ def test_every_set_of_weights_has_a_line():
         ({"cuda": [], "mps": False}, True, "2.13.0, devices: cpu", State.WARN),
     ],
 )
-def test_torch_tells_its_devices(settings, packages, monkeypatch, found, nvidia, detail, state):
+def test_torch_tells_its_devices(
+    settings, packages, monkeypatch: pytest.MonkeyPatch, found: dict[str, object], nvidia: bool, detail: str, state
+) -> None:
     """Version and devices are shown; a GPU that torch cannot use is a warning."""
     packages("torch")
     answer = SimpleNamespace(returncode=0, stdout=json.dumps({"version": "2.13.0", **found}) + "\n", stderr="")
@@ -250,7 +255,7 @@ def test_torch_tells_its_devices(settings, packages, monkeypatch, found, nvidia,
     assert (finding.detail, finding.state) == (detail, state)
 
 
-def test_a_torch_that_cannot_be_loaded_is_told(settings, packages, monkeypatch):
+def test_a_torch_that_cannot_be_loaded_is_told(settings, packages, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own last words, or that it hangs, with the command that installs it anew."""
     packages("torch")
     monkeypatch.setattr(doctor, "TORCH_PROBE", "raise ImportError('libcudart.so.13 is missing')")
@@ -258,14 +263,14 @@ def test_a_torch_that_cannot_be_loaded_is_told(settings, packages, monkeypatch):
     assert (finding.state, "libcudart.so.13 is missing" in finding.detail) == (State.WARN, True)
     assert "launch.py fetch" in finding.remedy
 
-    def hang(*_args, **_options):
+    def hang(*_args, **_options) -> None:
         raise subprocess.TimeoutExpired("python", 1)
 
     monkeypatch.setattr(doctor.subprocess, "run", hang)
     assert "does not answer" in doctor.check_torch(settings()).detail
 
 
-def test_torch_that_is_not_there_is_not_asked(settings, packages, monkeypatch):
+def test_torch_that_is_not_there_is_not_asked(settings, packages, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default start has no torch, which is no fault."""
     packages()
     monkeypatch.setattr(doctor.subprocess, "run", None)
@@ -273,7 +278,7 @@ def test_torch_that_is_not_there_is_not_asked(settings, packages, monkeypatch):
     assert (finding.state, "launch.py fetch" in finding.remedy) == (State.OK, True)
 
 
-def test_a_portal_that_is_open_to_all_is_said_to_be(settings):
+def test_a_portal_that_is_open_to_all_is_said_to_be(settings) -> None:
     """Other machines reach it and nobody has to log in: what that means, and the remedy."""
     finding = doctor.check_login(settings(host="0.0.0.0"))
     assert finding.state is State.WARN and "delete" in finding.detail and "VIVAVOCE_PASSWORD" in finding.remedy

@@ -61,10 +61,10 @@ def said():
 
 
 @pytest.fixture
-def fetch(tmp_path, fetcher, said):
+def fetch(tmp_path: Path, fetcher, said):
     """Runs the command over a small manifest, gives its exit status."""
 
-    def run(*names, language="en", environ=None):
+    def run(*names, language: str = "en", environ=None):
         show = ProgressLine(lambda _text: None, False, lambda: 0.0)
         weights = WeightsFolder(tmp_path, MANIFEST)
         return Fetching(weights, fetcher, said.append, show, environ or {}, language).run(names)
@@ -72,7 +72,7 @@ def fetch(tmp_path, fetcher, said):
     return run
 
 
-def test_what_is_missing_is_brought(fetch, fetcher, said, tmp_path):
+def test_what_is_missing_is_brought(fetch, fetcher, said, tmp_path: Path) -> None:
     """Each file of a backend is fetched once, with its licence, size and how it was checked."""
     assert fetch("musetalk15", "musetalk10") == 0
     assert fetcher.fetched == [
@@ -85,7 +85,7 @@ def test_what_is_missing_is_brought(fetch, fetcher, said, tmp_path):
     assert said[-2:] == ["musetalk15 has all its weights.", "musetalk10 has all its weights."]
 
 
-def test_what_is_there_is_left_alone(fetch, fetcher, said):
+def test_what_is_there_is_left_alone(fetch, fetcher, said) -> None:
     """A second run fetches nothing, and says what is there."""
     fetch("musetalk")
     fetcher.fetched.clear()
@@ -94,7 +94,9 @@ def test_what_is_there_is_left_alone(fetch, fetcher, said):
     assert any(line.endswith("unet.pth: is there") for line in said)
 
 
-def test_a_folder_that_may_only_be_read_serves_what_it_has(fetch, tmp_path, monkeypatch):
+def test_a_folder_that_may_only_be_read_serves_what_it_has(
+    fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With everything there nothing is written, not even a lock."""
     fetch("musetalk")
     (tmp_path / LOCK_FILE).unlink(missing_ok=True)
@@ -102,7 +104,7 @@ def test_a_folder_that_may_only_be_read_serves_what_it_has(fetch, tmp_path, monk
     assert not (tmp_path / LOCK_FILE).exists()
 
 
-def test_a_file_that_is_not_the_published_one_is_told(fetch, fetcher, said, tmp_path):
+def test_a_file_that_is_not_the_published_one_is_told(fetch, fetcher, said, tmp_path: Path) -> None:
     """A truncated copy, or a network of one's own, is named and kept; the status tells that it differs."""
     fetch("musetalk")
     (tmp_path / "net/unet.pth").write_bytes(b"12")
@@ -112,14 +114,14 @@ def test_a_file_that_is_not_the_published_one_is_told(fetch, fetcher, said, tmp_
 
 
 @pytest.mark.parametrize(("language", "where"), [("en", "Ask Ada. Put it at "), ("zh", "请问 Ada， 并保存为 ")])
-def test_what_no_program_can_fetch_is_told(fetch, fetcher, said, tmp_path, language, where):
+def test_what_no_program_can_fetch_is_told(fetch, fetcher, said, tmp_path: Path, language: str, where: str) -> None:
     """For a file on a share only, the page and the place to put it are named, in the reader's language."""
     assert fetch("wav2lip", language=language) == 1
     assert fetcher.fetched == []
     assert any(f"{where}{tmp_path / 'hand.pth'}" in line for line in said)
 
 
-def test_one_refused_file_does_not_stop_the_others(fetch, fetcher, said):
+def test_one_refused_file_does_not_stop_the_others(fetch, fetcher, said) -> None:
     """A file that a server refuses is told at the end; everything else has come."""
     fetcher.failing["unet.pth"] = DownloadFailed("The hub refuses.", "Set HF_TOKEN.")
     assert fetch("all") == 1
@@ -128,7 +130,7 @@ def test_one_refused_file_does_not_stop_the_others(fetch, fetcher, said):
     assert any("hand.pth cannot be fetched" in line for line in said)
 
 
-def test_a_busy_server_does_not_stop_the_others(fetch, fetcher, said):
+def test_a_busy_server_does_not_stop_the_others(fetch, fetcher, said) -> None:
     """It may send the next file."""
     fetcher.failing["unet.pth"] = ServerBusy("The hub is busy.", "Wait.")
     assert fetch("musetalk") == 1
@@ -136,14 +138,14 @@ def test_a_busy_server_does_not_stop_the_others(fetch, fetcher, said):
     assert "The hub is busy.\n  -> Wait." in said
 
 
-def test_a_file_that_nothing_was_known_about_is_told(fetch, fetcher, said):
+def test_a_file_that_nothing_was_known_about_is_told(fetch, fetcher, said) -> None:
     """Nobody says that a size agrees which was compared with nothing."""
     fetcher.checked = "nothing"
     fetch("musetalk")
     assert any("config.json" in line and "nothing is published to compare it with" in line for line in said)
 
 
-def test_without_a_network_one_attempt_is_enough(fetch, fetcher, said):
+def test_without_a_network_one_attempt_is_enough(fetch, fetcher, said) -> None:
     """When the server cannot be reached the rest is not tried; what is to be got by hand is told all the same."""
     fetcher.failing["unet.pth"] = Unreachable("Nobody answers.", "Check the network.")
     assert fetch("all") == 1
@@ -152,14 +154,14 @@ def test_without_a_network_one_attempt_is_enough(fetch, fetcher, said):
     assert any("hand.pth cannot be fetched" in line for line in said)
 
 
-def test_the_mirror_is_used_and_named(fetch, fetcher, said):
+def test_the_mirror_is_used_and_named(fetch, fetcher, said) -> None:
     """HF_ENDPOINT is where files come from, and the first line says so."""
     fetch("musetalk10", environ={"HF_ENDPOINT": "https://hf-mirror.com"})
     assert fetcher.fetched == ["https://hf-mirror.com/o/r/resolve/main/unet.pth"]
     assert said[0].endswith("from https://hf-mirror.com")
 
 
-def test_too_little_room_is_found_first(fetch, fetcher, monkeypatch):
+def test_too_little_room_is_found_first(fetch, fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sizes of all files together decide whether a fetch is begun."""
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _path: SimpleNamespace(free=3))
     with pytest.raises(DownloadFailed, match=r"only 0\.0 MB are free") as caught:
@@ -168,14 +170,14 @@ def test_too_little_room_is_found_first(fetch, fetcher, monkeypatch):
     assert fetcher.fetched == []
 
 
-def test_two_fetches_do_not_meet(fetch, fetcher, tmp_path):
+def test_two_fetches_do_not_meet(fetch, fetcher, tmp_path: Path) -> None:
     """A second fetch into the same folder says so, instead of writing into the same parts."""
     with FileLock(tmp_path / LOCK_FILE), pytest.raises(DownloadFailed, match="Another `fetch`"):
         fetch("musetalk")
     assert fetcher.fetched == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(fetcher, tmp_path):
+def test_a_folder_that_cannot_be_made_is_told(fetcher, tmp_path: Path) -> None:
     """A file where the folder should be is an error with a remedy."""
     (tmp_path / "file").touch()
     show = ProgressLine(lambda _text: None, False, lambda: 0.0)
@@ -185,7 +187,9 @@ def test_a_folder_that_cannot_be_made_is_told(fetcher, tmp_path):
     assert "--weights DIR" in caught.value.hint
 
 
-def test_a_folder_that_takes_nothing_is_told_before_what_is_there_is_looked_through(fetcher, monkeypatch, tmp_path):
+def test_a_folder_that_takes_nothing_is_told_before_what_is_there_is_looked_through(
+    fetcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """That takes minutes. Where nothing is to be fetched, a folder that is only read will do."""
     order: list[str] = []
     monkeypatch.setattr(fetching, "require_writable", lambda *_given: order.append("folder"))
@@ -200,7 +204,7 @@ def test_a_folder_that_takes_nothing_is_told_before_what_is_there_is_looked_thro
     assert order == ["looked"]
 
 
-def test_names_of_families_and_all():
+def test_names_of_families_and_all() -> None:
     """`musetalk` and `wav2lip` mean their newest, `all` each once; an unknown name is answered with the known ones."""
     backends = ("musetalk15", "wav2lip256", "ultralight")
     assert names_to_fetch(["musetalk", "wav2lip", "musetalk15"], backends) == ["musetalk15", "wav2lip256"]
@@ -210,14 +214,18 @@ def test_names_of_families_and_all():
     assert caught.value.hint == "Choose from: musetalk15, wav2lip256, ultralight, musetalk, wav2lip, all."
 
 
-def test_the_whole_command_runs(monkeypatch, capsys, tmp_path):
+def test_the_whole_command_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The real manifest, in Chinese where the surroundings are: what cannot be fetched ends with status 1."""
     assert fetching.fetch(["wav2lip256"], Path(tmp_path), {"LANG": "zh_CN.UTF-8"}) == 1
     told = capsys.readouterr().out
     assert "仅限非商业用途" in told and "pan.quark.cn" in told and str(tmp_path / "wav2lip256.pth") in told
 
 
-def test_ears_are_looked_at_once_their_packages_are_there(monkeypatch, capsys, tmp_path):
+def test_ears_are_looked_at_once_their_packages_are_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """All that listens is loaded, and the command says so; what cannot be loaded is named with its remedy."""
     for kind, name, stand_in in EARS_STAND_INS:
         replace_backend(monkeypatch, kind, name, f"microphone:{stand_in}")
@@ -229,11 +237,11 @@ def test_ears_are_looked_at_once_their_packages_are_there(monkeypatch, capsys, t
 
 
 class Damaged:
-    def load(self):
+    def load(self) -> None:
         raise BackendUnavailable("silero", "its file is damaged", "Fetch it again.")
 
 
-def test_progress_on_a_terminal_is_one_line():
+def test_progress_on_a_terminal_is_one_line() -> None:
     """Share, speed and what is left are rewritten in place, not more than five times a second."""
     written: list[str] = []
     now = [10.0]
@@ -250,7 +258,7 @@ def test_progress_on_a_terminal_is_one_line():
     assert written[3] == "\r\033[K"
 
 
-def test_progress_in_a_log_is_a_line_every_tenth():
+def test_progress_in_a_log_is_a_line_every_tenth() -> None:
     """Without a terminal a resumed download tells each further tenth, and nothing if the size is unknown."""
     written: list[str] = []
     show = ProgressLine(written.append, False, lambda: 0.0)

@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[TestClient]:
     """Not started: nothing here needs a session or a worker."""
-    settings = Settings(data_dir=folder, worker=False, allowed_origins=f"{FRIEND.upper()}:443/page")
+    settings = Settings(data_dir=folder, worker=False, allowed_origins=(f"{FRIEND.upper()}:443/page",))
     portal = Portal.build(settings)
     yield TestClient(create_app(settings, portal), base_url="http://127.0.0.1:7860", follow_redirects=False)
     portal.desk.queue.close()

@@ -237,7 +237,7 @@ def test_a_restart_logs_nobody_out(opened: Opened) -> None:
 def test_a_forged_cookie_is_nobodys(opened: Opened, users: UsersFile, cookie: str) -> None:
     """Also one that says `alg: none`."""
     client = opened(token_secret=PRODUCT)
-    for value in (cookie, jwt.encode({"name": "ada", "exp": 2**40}, None, "none")):
+    for value in (cookie, jwt.encode({"name": "ada", "exp": 2**40}, "", "none")):
         client.cookies.set(COOKIE, value)
         assert client.get("/api/me").status_code == 401
 
@@ -305,7 +305,7 @@ def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
         token(role="emperor"),
         jwt.encode({"sub": "eve"}, PRODUCT, "HS256"),
         jwt.encode({"exp": time.time() + 60}, PRODUCT, "HS256"),
-        jwt.encode({"sub": "eve", "exp": time.time() + 60, "role": "admin"}, None, "none"),
+        jwt.encode({"sub": "eve", "exp": time.time() + 60, "role": "admin"}, "", "none"),
         "nonsense",
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from avatars.library import AvatarLibrary
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import CLIP, PARTS, PREPARE, JobFolders
+from portal.jobs.records import CLIP, PARTS, PREPARE, JobFolders, JobInputs
 from portal.settings import Settings
 from portal.worker.recipes import recipes
 from portal.worker.runner import JobWork
@@ -30,7 +30,7 @@ def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
 @pytest.fixture
 def follow(tmp_path: Path, queue: JobQueue, library: AvatarLibrary) -> Callable[[], None]:
     """What the worker calls after the avatar `ada` was prepared."""
-    inputs = {"avatar": "ada", "name": "Ada"}
+    inputs: JobInputs = {"avatar": "ada", "name": "Ada"}
     work = JobWork("job", inputs, Settings(data_dir=tmp_path), JobFolders(tmp_path), library, lambda _done: None)
     (prepare,) = (recipe for recipe in recipes() if recipe.kind == PREPARE)
     return lambda: prepare.then(work, queue)

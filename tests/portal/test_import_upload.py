@@ -18,7 +18,7 @@ from portal.api.avatars import avatars_router
 from portal.http.bodies import Bodies
 from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
-from portal.jobs.records import PREPARE, JobFolders
+from portal.jobs.records import PREPARE, JobFolders, JobInputs
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
 from portal.worker.recipes import recipes
@@ -82,7 +82,7 @@ def job(tmp_path: Path, upload: Path) -> JobWork:
     folders = JobFolders(tmp_path)
     folders.home("j1").mkdir(parents=True)
     upload.rename(folders.home("j1") / "upload.zip")
-    inputs = {"avatar": "sun-1", "name": "Sun", "file_name": "sun.zip", "consent": True}
+    inputs: JobInputs = {"avatar": "sun-1", "name": "Sun", "file_name": "sun.zip", "consent": True}
     library = AvatarLibrary(tmp_path / "avatars")
     return JobWork("j1", inputs, Settings(data_dir=tmp_path), folders, library, lambda _share: None)
 
@@ -92,7 +92,7 @@ def test_the_steps_of_its_job_make_an_avatar_and_tell_of_it(client: TestClient, 
     work = job(tmp_path, zipped(musetalk(tmp_path / "made" / "sun", 26)))
     (recipe,) = (recipe for recipe in recipes() if recipe.kind == PREPARE)
     for step in recipe.steps:
-        result = step.run(work)
+        result: Any = step.run(work)
     assert result["avatar"] == "sun-1"
     assert "Imported from MuseTalk: 26 pictures." in result["notices"]
     (view,) = client.get("/api/avatars").json()

@@ -193,7 +193,7 @@ async def test_a_session_is_recorded(caller: Caller) -> None:
     assert await caller.ask("/record", type="end_record") == {"code": 0, "msg": "ok"}
     file = await caller.http.get(f"/record/{caller.session}")
     assert file.headers["content-type"] == "video/mp4"
-    with av.open(io.BytesIO(file.content)) as clip:
+    with av.open(io.BytesIO(file.content), "r") as clip:
         sound = np.concatenate([frame.to_ndarray().ravel() for frame in clip.decode(audio=0)])
     assert np.abs(sound).max() > 0.1
     assert (await caller.ask("/record", type="end_record"))["code"] == -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from portal.settings import Settings, SettingsError, load_settings, option_name,
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, tmp_path):
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting from outside; the data folder is an empty one."""
     for name in list(os.environ):
         if name.startswith("VIVAVOCE_") or name in ("SPACE_ID", "PORT", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
@@ -19,11 +20,13 @@ def clean_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
 
 
-def write(tmp_path, text):
+def write(tmp_path: Path, text: str) -> None:
     (tmp_path / "vivavoce.toml").write_text(text, encoding="utf-8")
 
 
-def test_file_gives_way_to_environment_and_that_to_the_command_line(tmp_path, monkeypatch):
+def test_file_gives_way_to_environment_and_that_to_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """file < environment < command line."""
     write(tmp_path, "port = 1001\nmax_sessions = 1\njpeg_quality = 41\n")
     monkeypatch.setenv("VIVAVOCE_PORT", "1002")
@@ -32,14 +35,14 @@ def test_file_gives_way_to_environment_and_that_to_the_command_line(tmp_path, mo
     assert (settings.port, settings.max_sessions, settings.jpeg_quality) == (1003, 2, 41)
 
 
-def test_vivavoce_data_moves_the_data_folder(tmp_path):
+def test_vivavoce_data_moves_the_data_folder(tmp_path: Path) -> None:
     """VIVAVOCE_DATA names the folder of avatars, weights and of the settings file itself."""
     settings = load_settings()
     assert settings.data_dir == tmp_path
     assert settings.weights_folder == tmp_path / "weights"
 
 
-def test_another_settings_file_can_be_named(tmp_path):
+def test_another_settings_file_can_be_named(tmp_path: Path) -> None:
     """--config reads that file instead of the data folder's."""
     write(tmp_path, "port = 1001\n")
     other = tmp_path / "other.toml"
@@ -48,14 +51,14 @@ def test_another_settings_file_can_be_named(tmp_path):
     assert (settings.port, settings.max_sessions) == (7860, 3)
 
 
-def test_a_missing_named_file_is_an_error(tmp_path):
+def test_a_missing_named_file_is_an_error(tmp_path: Path) -> None:
     """A settings file that was asked for has to exist; the data folder's need not."""
     assert load_settings().port == 7860
     with pytest.raises(SettingsError, match="no settings file"):
         load_settings({"config": str(tmp_path / "absent.toml")})
 
 
-def test_an_unknown_name_in_the_file_suggests_the_right_one(tmp_path):
+def test_an_unknown_name_in_the_file_suggests_the_right_one(tmp_path: Path) -> None:
     """A slip in the file is an error that names the file and the nearest setting."""
     write(tmp_path, "jpeg_qualty = 60\n")
     with pytest.raises(
@@ -64,7 +67,7 @@ def test_an_unknown_name_in_the_file_suggests_the_right_one(tmp_path):
         load_settings()
 
 
-def test_a_file_that_is_no_toml_is_told_with_its_line(tmp_path):
+def test_a_file_that_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
     """Broken TOML names the place."""
     write(tmp_path, "port: 80\n")
     with pytest.raises(SettingsError, match=r"no TOML: .*line 1"):
@@ -83,14 +86,14 @@ def test_a_file_that_is_no_toml_is_told_with_its_line(tmp_path):
         ({"transport": "pigeon"}, "The option --transport cannot be 'pigeon'"),
     ],
 )
-def test_a_bad_value_names_option_and_remedy(given, message):
+def test_a_bad_value_names_option_and_remedy(given: dict[str, str], message: str) -> None:
     """The error says where the value was given and what would do."""
     with pytest.raises(SettingsError) as caught:
         load_settings(given)
     assert str(caught.value).startswith(message)
 
 
-def test_a_bad_value_names_its_source(tmp_path, monkeypatch):
+def test_a_bad_value_names_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value from the environment or the file is looked for there, not on the command line."""
     monkeypatch.setenv("VIVAVOCE_PORT", "http")
     with pytest.raises(SettingsError, match="The environment variable VIVAVOCE_PORT cannot be 'http'"):
@@ -101,7 +104,7 @@ def test_a_bad_value_names_its_source(tmp_path, monkeypatch):
         load_settings()
 
 
-def test_an_unknown_variable_is_pointed_out(caplog, monkeypatch):
+def test_an_unknown_variable_is_pointed_out(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A VIVAVOCE_ variable that is no setting has no effect, and that is said."""
     monkeypatch.setenv("VIVAVOCE_MAX_SESIONS", "3")
     assert unknown_variables(os.environ) == ["VIVAVOCE_MAX_SESIONS"]
@@ -109,7 +112,7 @@ def test_an_unknown_variable_is_pointed_out(caplog, monkeypatch):
     assert "Did you mean 'max_sessions'?" in caplog.text
 
 
-def test_fields_of_a_voice_are_a_table_or_json(tmp_path, monkeypatch):
+def test_fields_of_a_voice_are_a_table_or_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings file has a table; the environment and the command line have JSON; anything else is named."""
     write(tmp_path, '[tts_options]\nprompt_text = "Hello, you."\nspeed = 1.1\n')
     assert load_settings().tts_options == {"prompt_text": "Hello, you.", "speed": 1.1}
@@ -121,13 +124,13 @@ def test_fields_of_a_voice_are_a_table_or_json(tmp_path, monkeypatch):
         assert "JSON" in str(caught.value)
 
 
-def test_settings_cannot_be_changed():
+def test_settings_cannot_be_changed() -> None:
     """Settings are frozen: who holds them may rely on them."""
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
 
 
-def test_secrets_are_not_shown(monkeypatch):
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key does not appear where settings are logged or printed."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     settings = load_settings()
@@ -135,19 +138,19 @@ def test_secrets_are_not_shown(monkeypatch):
     assert "sk-secret" not in f"{settings!r} {settings}"
 
 
-def test_our_key_beats_the_general_one(monkeypatch):
+def test_our_key_beats_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """OPENAI_API_KEY is what the surroundings say; a setting of ours is stronger."""
     monkeypatch.setenv("OPENAI_API_KEY", "general")
     monkeypatch.setenv("VIVAVOCE_LLM_API_KEY", "ours")
     assert load_settings().llm_api_key.get_secret_value() == "ours"
 
 
-def test_no_ice_server_is_a_hidden_default():
+def test_no_ice_server_is_a_hidden_default() -> None:
     """Nothing outside is asked unless it was set."""
     assert load_settings().ice_servers == ()
 
 
-def test_stun_and_turn_become_ice_servers(monkeypatch):
+def test_stun_and_turn_become_ice_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists may be written with commas or spaces; TURN carries its credentials."""
     monkeypatch.setenv("VIVAVOCE_TURN_URLS", "turn:a:3478, turns:a:5349")
     settings = load_settings({"stun_urls": ["stun:b"], "turn_username": "me", "turn_password": "pw"})
@@ -157,7 +160,7 @@ def test_stun_and_turn_become_ice_servers(monkeypatch):
     )
 
 
-def test_a_space_is_open_on_its_port_and_starts_with_the_websocket(monkeypatch):
+def test_a_space_is_open_on_its_port_and_starts_with_the_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Space: 0.0.0.0:7860, no browser, WebSocket, since no UDP comes in."""
     monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
     settings = load_settings()
@@ -165,14 +168,14 @@ def test_a_space_is_open_on_its_port_and_starts_with_the_websocket(monkeypatch):
     assert settings.transport == "websocket"
 
 
-def test_a_space_with_turn_tries_webrtc(monkeypatch, tmp_path):
+def test_a_space_with_turn_tries_webrtc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With a TURN server WebRTC can work on a Space, so it is tried first there too."""
     monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
     write(tmp_path, 'turn_urls = ["turn:a"]\n')
     assert load_settings().transport == "auto"
 
 
-def test_what_is_set_beats_what_a_space_says(monkeypatch):
+def test_what_is_set_beats_what_a_space_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """PORT moves a Space's port; every real setting is stronger than the surroundings."""
     monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
     monkeypatch.setenv("PORT", "8080")
@@ -182,7 +185,7 @@ def test_what_is_set_beats_what_a_space_says(monkeypatch):
     assert load_settings().host == "127.0.0.1"
 
 
-def test_a_space_is_shown_in_a_frame_by_its_own_name(monkeypatch):
+def test_a_space_is_shown_in_a_frame_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Space's page frames the portal, which only its proxy can reach; a container's neighbours may be proxies."""
     monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
     monkeypatch.setenv("SPACE_HOST", "someone-vivavoce.hf.space")
@@ -193,13 +196,13 @@ def test_a_space_is_shown_in_a_frame_by_its_own_name(monkeypatch):
     assert "172.16.0.0/12" in surroundings({}, turn=False, is_container=True)["trusted_proxies"]
 
 
-def test_settings_travel_to_the_worker_as_json(tmp_path):
+def test_settings_travel_to_the_worker_as_json(tmp_path: Path) -> None:
     """The worker process gets the same settings, wherever it is started."""
     settings = load_settings({"max_sessions": 3, "turn_urls": "turn:a"})
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
 
 
-def test_every_setting_explains_itself():
+def test_every_setting_explains_itself() -> None:
     """Each field has a description, which is its help, and numbers carry their unit in their name."""
     units = (
         "_s",
@@ -224,13 +227,13 @@ def test_every_setting_explains_itself():
             assert name.endswith(units), name
 
 
-def test_options_are_named_after_fields():
+def test_options_are_named_after_fields() -> None:
     """max_sessions becomes max-sessions; the one exception reads --no-browser."""
     assert option_name("max_sessions") == "max-sessions"
     assert option_name("open_browser") == "browser"
 
 
-def test_the_bound_on_a_conversation_may_be_given_as_before():
+def test_the_bound_on_a_conversation_may_be_given_as_before() -> None:
     """llm_history_characters of earlier versions still works; what it allowed in English is allowed now."""
     assert load_settings({}).history_tokens == 4_000
     assert load_settings({"llm_history_tokens": "900"}).history_tokens == 900

@@ -1,0 +1,42 @@
+"""Tests have types. Modules that are excused from that are on a list which only gets shorter."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from tests.typed import MOST_EXCUSED, complaints, excused
+
+FAULT = "tests/portal/test_app.py:107: error: Incompatible return value type  [return-value]"
+
+
+MANY = [f"n{number}" for number in range(MOST_EXCUSED + 1)]
+TOO_MANY = [FAULT.replace("test_app", name) for name in MANY], frozenset(f"tests.portal.{name}" for name in MANY)
+
+
+@pytest.mark.parametrize(
+    ("report", "on_list", "word"),
+    [
+        ([FAULT], frozenset(), "test_app.py:107"),
+        ([], frozenset({"tests.portal.test_app"}), "take it off the list"),
+        (*TOO_MANY, "give the new ones types"),
+    ],
+    ids=["a fault", "an excuse that is not needed", "a longer list"],
+)
+def test_what_is_wrong_is_said(report: list[str], on_list: frozenset[str], word: str) -> None:
+    """A fault of a module that is not excused, an excuse without a fault, and one excuse too many."""
+    (line,) = complaints(report, on_list)
+    assert word in line
+
+
+def test_a_fault_that_is_excused_is_not_told() -> None:
+    """Neither is a note of mypy, or its closing line."""
+    report = [FAULT, "tests/portal/test_app.py:107: note: see the manual", "Found 1 error in 1 file"]
+    assert not list(complaints(report, frozenset({"tests.portal.test_app"})))
+
+
+def test_the_list_is_as_long_as_it_may_be(pytestconfig: pytest.Config) -> None:
+    """Whoever makes it shorter lowers the number, so that it cannot grow again."""
+    settings = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    assert len(excused(settings)) == MOST_EXCUSED

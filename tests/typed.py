@@ -1,0 +1,92 @@
+"""`python -m tests.typed`: mypy over the tests, and whether those that are excused from it still need that.
+
+pyproject.toml lists modules whose faults are not reported. Here mypy runs without that list. So a module that has no
+fault any more is found, and has to leave the list.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from configparser import ConfigParser
+from pathlib import Path
+
+from mypy import api
+
+__all__ = ["MOST_EXCUSED", "complaints", "excused"]
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_EXCUSED = 46
+"""How many modules may be on the list. Lower it when the list gets shorter; it never rises."""
+_FAULT = re.compile(r"(tests/\S+)\.py:\d+: error: ")
+_TARGETS = ("modules", "packages")
+"What mypy looks at when nobody tells it: the program, not the tests."
+
+
+def excused(settings: Mapping[str, object]) -> frozenset[str]:
+    """The modules on the list. settings: `tool.mypy` of pyproject.toml."""
+    return frozenset(module for one in _overrides(settings) if "ignore_errors" in one for module in _modules(one))
+
+
+def complaints(report: Iterable[str], on_list: frozenset[str]) -> Iterator[str]:
+    """What is wrong with the tests' types. report: the lines that mypy prints without the list."""
+    faulty: set[str] = set()
+    for line in report:
+        if fault := _FAULT.match(line):
+            module = fault[1].replace("/", ".")
+            faulty.add(module)
+            if module not in on_list:
+                yield line
+    for module in sorted(on_list - faulty):
+        yield f"{module} has no fault any more: take it off the list in pyproject.toml, and lower MOST_EXCUSED."
+    if len(on_list) > MOST_EXCUSED:
+        yield f"{len(on_list)} modules are excused, and {MOST_EXCUSED} may be: give the new ones types."
+
+
+def main() -> int:
+    """Report what is wrong. Returns the exit status."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mypy.ini"
+        with path.open("w", encoding="utf-8") as file:
+            _without_list(settings).write(file)
+        report, trouble, status = api.run(["--config-file", str(path), "--package", "tests", *sys.argv[1:]])
+    if status > 1:  # mypy itself failed: there is no report
+        sys.stdout.write(report + trouble)
+        return status
+    wrong = list(complaints(report.splitlines(), excused(settings)))
+    sys.stdout.writelines(f"{line}\n" for line in wrong or ["The tests' types are right."])
+    return 1 if wrong else 0
+
+
+def _without_list(settings: Mapping[str, object]) -> ConfigParser:
+    """The same settings in mypy's other form, for which the standard library has a writer."""
+    parser = ConfigParser(interpolation=None)
+    parser["mypy"] = {name: _value(value) for name, value in settings.items() if name not in (*_TARGETS, "overrides")}
+    for one in _overrides(settings):
+        if "ignore_errors" not in one:
+            for module in _modules(one):
+                parser[f"mypy-{module}"] = {name: _value(value) for name, value in one.items() if name != "module"}
+    return parser
+
+
+def _overrides(settings: Mapping[str, object]) -> list[Mapping[str, object]]:
+    found = settings["overrides"]
+    assert isinstance(found, list)
+    return found
+
+
+def _modules(override: Mapping[str, object]) -> list[str]:
+    found = override["module"]
+    return found if isinstance(found, list) else [str(found)]
+
+
+def _value(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
