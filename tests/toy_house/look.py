@@ -43,7 +43,12 @@ window = FeatureWindow(np.zeros(1, np.float32), 0)
 app = FastAPI()
 app.include_router(backends_router(BackendCatalogue(settings, SystemClock())))
 listed = TestClient(app).get("/api/backends").json()
-menus = catalogue(SimpleNamespace(settings=settings, sessions=SimpleNamespace(default_avatar="ada")))  # type: ignore[arg-type]
+context = SimpleNamespace(
+    settings=settings,
+    sessions=SimpleNamespace(default_avatar="ada"),
+    backends=BackendCatalogue(settings, SystemClock()),
+)
+menus = catalogue(context)  # type: ignore[arg-type]
 
 found = {
     "doctor": "\n".join(lines),
