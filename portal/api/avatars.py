@@ -89,14 +89,59 @@ def avatars_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
-    previews = Turnstile(PREVIEWS_WAITING)
     reports = FaceReports(settings.data_dir)
+    _add_avatars(router, library, queue, reports)
+    _add_upload(router, library, queue, settings, uploads, shares)
+    _add_persona(router, library)
+    _add_pictures(router, library, reports)
+    _add_jobs(router, library, queue, settings, shares)
+    return router
 
+
+def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> None:
     @router.get("")
     def list_avatars() -> list[AvatarView]:
         """The oldest first."""
         return avatar_views(library, queue, reports)
 
+    @router.get("/{avatar_id}")
+    def show_avatar(avatar_id: str) -> AvatarView:
+        return _view(library.summary(avatar_id), library, queue, reports)
+
+    @router.patch("/{avatar_id}")
+    def change_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:
+        """Call it by another name, or draw its mouth in another way.
+
+        Its id stays, and so do the names of clips made with it. Sessions that begin from now on have the other mouth.
+        """
+        name = clean_name(change.name or "")
+        if not name and (change.name is not None or change.mouth is None):
+            raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
+        if change.mouth is not None:
+            library.draw_mouth(avatar_id, change.mouth)
+        if name:
+            library.rename(avatar_id, name)
+        return show_avatar(avatar_id)
+
+    @router.delete("/{avatar_id}", status_code=204)
+    def delete_avatar(avatar_id: str) -> Response:
+        """Sessions that show it go on to their end; its jobs that wait or run are cancelled."""
+        library.delete(avatar_id)
+        reports.delete(avatar_id)  # before what a full disk may prevent: they show a person
+        queue.cancel_all_of(avatar_id)
+        with suppress(JobNotFound):
+            queue.delete(id_of_test_clip(avatar_id))
+        return Response(status_code=204)
+
+
+def _add_upload(
+    router: APIRouter,
+    library: AvatarLibrary,
+    queue: JobQueue,
+    settings: Settings,
+    uploads: Uploads,
+    shares: JobShares,
+) -> None:
     @router.post("", status_code=202, openapi_extra=form_body(UploadForm, file="file"))
     async def upload_avatar(request: Request) -> JobView:
         """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
@@ -131,25 +176,8 @@ def avatars_router(
 
         return job_view(await uploads.submit(ask, path, address_of(request.scope)))
 
-    @router.get("/{avatar_id}")
-    def show_avatar(avatar_id: str) -> AvatarView:
-        return _view(library.summary(avatar_id), library, queue, reports)
 
-    @router.patch("/{avatar_id}")
-    def change_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:
-        """Call it by another name, or draw its mouth in another way.
-
-        Its id stays, and so do the names of clips made with it. Sessions that begin from now on have the other mouth.
-        """
-        name = clean_name(change.name or "")
-        if not name and (change.name is not None or change.mouth is None):
-            raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
-        if change.mouth is not None:
-            library.draw_mouth(avatar_id, change.mouth)
-        if name:
-            library.rename(avatar_id, name)
-        return show_avatar(avatar_id)
-
+def _add_persona(router: APIRouter, library: AvatarLibrary) -> None:
     @router.get("/{avatar_id}/persona")
     def persona(avatar_id: str) -> PersonaView:
         library.summary(avatar_id)  # raises: there is no such avatar
@@ -163,6 +191,8 @@ def avatars_router(
         write_persona(folder, replace(read_persona(folder), **change.model_dump(exclude_unset=True)))
         return persona(avatar_id)
 
+
+def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReports) -> None:
     @router.get("/{avatar_id}/poster.jpg")
     def poster(avatar_id: str) -> FileResponse:
         return _file(library.path_of(avatar_id) / "poster.jpg", "image/jpeg")
@@ -176,6 +206,12 @@ def avatars_router(
         """Also of uploads that were refused."""
         library.path_of(avatar_id)
         return _file(reports.path(avatar_id, name), "image/jpeg")
+
+
+def _add_jobs(
+    router: APIRouter, library: AvatarLibrary, queue: JobQueue, settings: Settings, shares: JobShares
+) -> None:
+    previews = Turnstile(PREVIEWS_WAITING)
 
     @router.post("/{avatar_id}/test-clip", status_code=202)
     def speak_test(avatar_id: str, request: Request) -> JobView:
@@ -201,18 +237,6 @@ def avatars_router(
             return encode_jpeg(picture)
 
         return Response(await previews.run(draw), media_type="image/jpeg")
-
-    @router.delete("/{avatar_id}", status_code=204)
-    def delete_avatar(avatar_id: str) -> Response:
-        """Sessions that show it go on to their end; its jobs that wait or run are cancelled."""
-        library.delete(avatar_id)
-        reports.delete(avatar_id)  # before what a full disk may prevent: they show a person
-        queue.cancel_all_of(avatar_id)
-        with suppress(JobNotFound):
-            queue.delete(id_of_test_clip(avatar_id))
-        return Response(status_code=204)
-
-    return router
 
 
 def _file(path: Path, media_type: str) -> FileResponse:

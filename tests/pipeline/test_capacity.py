@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,6 +10,7 @@ from pipeline.errors import AtCapacity, BackendUnavailable
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.measuring import measure_cost, measured_fairly
 from pipeline.turn_context import Choice
+from pipeline.types import FacePatch, LipSyncRequest
 
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 
@@ -70,15 +72,18 @@ async def test_what_looks_too_slow_on_a_busy_machine_is_looked_at_again() -> Non
         assert seen.count(0) == looks
 
 
-def slow_flash(watch: Stopwatch) -> type[FlashLipSync]:
+def slow_down_flash(monkeypatch: pytest.MonkeyPatch, watch: Stopwatch) -> None:
+    """`flash` is a network from here on, and takes the time of this watch."""
+    ordinary = registry.backend_class
+
     class Slow(FlashLipSync):
         on_device = True
 
-        def infer(self, requests):  # type: ignore[no-untyped-def]
+        def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
             watch.draw(len(requests))
             return super().infer(requests)
 
-    return Slow
+    monkeypatch.setattr(registry, "backend_class", lambda kind, name: Slow if name == "flash" else ordinary(kind, name))
 
 
 async def opened(engine: Engine, bundle: AvatarBundle) -> int:
@@ -98,9 +103,7 @@ async def test_sessions_are_admitted_by_what_the_devices_carry(
 ) -> None:
     """5 ms a batch of 8 and 10 ms a picture let three sessions in on a device; a second device lets in as many more."""
     watch = Stopwatch(0.005, 0.010)
-    ordinary = registry.backend_class
-    slow = slow_flash(watch)
-    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    slow_down_flash(monkeypatch, watch)
     engine = Engine(clock=watch, devices=devices)
     await engine.start()
     try:
@@ -117,9 +120,7 @@ async def test_sessions_that_open_at_once_are_spread_over_the_devices(
 ) -> None:
     """Each looks for a device while none is taken yet; whom the first one then refuses goes to the other."""
     watch = Stopwatch(0.005, 0.010)
-    ordinary = registry.backend_class
-    slow = slow_flash(watch)
-    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    slow_down_flash(monkeypatch, watch)
     engine = Engine(clock=watch, devices=("cpu", "cpu"))
     await engine.start()
     try:
@@ -135,9 +136,7 @@ async def test_sessions_that_open_at_once_are_spread_over_the_devices(
 async def test_measuring_may_be_left_out(monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle) -> None:
     """Then nothing is drawn before a session, and the slowest backend gets in: somebody wants to see it."""
     watch = Stopwatch(0.0, 1.0)
-    ordinary = registry.backend_class
-    slow = slow_flash(watch)
-    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    slow_down_flash(monkeypatch, watch)
     engine = Engine(clock=watch, measure=False)
     await engine.start()
     try:
@@ -152,9 +151,7 @@ async def test_a_backend_too_slow_for_one_session_is_refused_with_its_speed(
 ) -> None:
     """Nobody is let into a session that could only stutter."""
     watch = Stopwatch(0.0, 0.1)
-    ordinary = registry.backend_class
-    slow = slow_flash(watch)
-    monkeypatch.setattr(registry, "backend_class", lambda kind, name: slow if name == "flash" else ordinary(kind, name))
+    slow_down_flash(monkeypatch, watch)
     engine = Engine(clock=watch)
     await engine.start()
     try:

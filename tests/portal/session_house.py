@@ -398,6 +398,17 @@ class House:
         self.viewers.append(await Viewer(self.app, address).connect())
         return self.viewers[-1]
 
+    async def watched(self) -> tuple[Viewer, FakeTransport]:
+        """A viewer with a session, and the WebRTC peer that carries it."""
+        viewer = await self.viewer()
+        await viewer.hello()
+        viewer.tell("offer", sdp="v=0")
+        await viewer.hear("answer")
+        peer = self.transports.made[-1]
+        peer.connected.set()
+        await self.settle()
+        return viewer, peer
+
     async def settle(self) -> None:
         """Let every task that can run do so."""
         await self.clock.advance(0)

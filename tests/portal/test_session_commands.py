@@ -215,13 +215,7 @@ async def test_frames_go_to_a_peer_once_it_is_connected(house: House) -> None:
 
 async def test_a_lost_peer_is_let_go(house: House) -> None:
     """When the peer's connection closes, the session goes on without it."""
-    viewer = await house.viewer()
-    await viewer.hello()
-    viewer.tell("offer", sdp="v=0")
-    await viewer.hear("answer")
-    peer = house.transports.made[-1]
-    peer.connected.set()
-    await house.settle()
+    _, peer = await house.watched()
     peer.closed.set()
     await house.settle()
     assert house.session.transport is None
@@ -230,13 +224,7 @@ async def test_a_lost_peer_is_let_go(house: House) -> None:
 
 async def test_media_moves_to_the_socket_in_mid_turn(house: House) -> None:
     """media use=websocket attaches the socket in place of a peer, and binary messages come over the same socket."""
-    viewer = await house.viewer()
-    await viewer.hello()
-    viewer.tell("offer", sdp="v=0")
-    await viewer.hear("answer")
-    peer = house.transports.made[-1]
-    peer.connected.set()
-    await house.settle()
+    viewer, peer = await house.watched()
     await viewer.ask("media", use="websocket", reason="no picture within 2.5 s")
     assert peer.closed.is_set()
     await house.session.play(7)

@@ -30,13 +30,7 @@ async def test_a_broken_socket_is_forgiven_for_the_grace(house: House) -> None:
 
 async def test_a_peer_outlives_a_broken_socket(house: House) -> None:
     """Pictures over WebRTC go on while the socket is being mended."""
-    viewer = await house.viewer()
-    await viewer.hello()
-    viewer.tell("offer", sdp="v=0")
-    await viewer.hear("answer")
-    peer = house.transports.made[-1]
-    peer.connected.set()
-    await house.settle()
+    viewer, peer = await house.watched()
     await viewer.break_off()
     assert house.session.transport is peer
 
