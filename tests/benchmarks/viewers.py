@@ -147,7 +147,7 @@ async def watch(
     crowd = [Viewer(url, transport, avatar) for _ in range(viewers)]
     for viewer in crowd:
         await viewer.open()
-    await asyncio.sleep(12)  # past the first seconds: loops encoded, jitter settled
+    await asyncio.sleep(24)  # past the first seconds: loops of a minute encoded, jitter settled
     if speak:
         for viewer in crowd:
             await viewer.say(LONG_TEXT * 3)
