@@ -42,6 +42,7 @@ import { Viewer } from "./viewer.js";
  *   text: import("./types/messages.d.ts").Text,
  *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
  *   metrics: import("./types/messages.d.ts").Metrics, transcript: import("./types/messages.d.ts").Transcript,
+ *   gesture: import("./types/messages.d.ts").Gestured,
  *   ears: import("./types/messages.d.ts").Ears, avatar: import("./types/messages.d.ts").Shown,
  *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
  *   ended: PortalError?,
@@ -214,6 +215,21 @@ export class Player extends Teller {
       if (!this.isTalking) this.media.turnOver(); // the server has nothing to say about it
     }
     this.subtitles.clear();
+  }
+
+  /** What the avatar of this session can show beside talking, by name. */
+  get gestures() {
+    return this.welcome?.gestures ?? [];
+  }
+
+  /**
+   * Show a gesture of the avatar. "gesture" tells when it begins and ends.
+   * @param {string | null} name null: go back to the idle loop
+   */
+  gesture(name) {
+    if (!this.session?.send({ type: "gesture", name })) {
+      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
+    }
   }
 
   /** @param {string} id */
@@ -397,7 +413,7 @@ export class Player extends Teller {
         }
         break;
       case "avatar":
-        this.takeAvatar(message.avatar);
+        this.takeAvatar(message);
         break;
       case "ears":
         this.listening.learn(message.state);
@@ -447,11 +463,11 @@ export class Player extends Teller {
 
   /**
    * A new session, after a restart of the server, is to begin with it.
-   * @param {AvatarName} avatar
+   * @param {{avatar: AvatarName, gestures: string[]}} shown
    */
-  takeAvatar(avatar) {
+  takeAvatar({ avatar, gestures }) {
     if (!this.welcome || !this.session) return;
-    this.welcome.avatar = avatar;
+    Object.assign(this.welcome, { avatar, gestures });
     this.session.hello.avatar = avatar.id;
     if (this.wanted === avatar.id) this.wanted = null;
   }
@@ -470,12 +486,12 @@ export class Player extends Teller {
    * The same session on a new socket.
    * @param {Welcome} welcome
    */
-  resume({ avatar }) {
+  resume({ avatar, gestures }) {
     const { media, session, welcome } = this;
     if (!media || !session || !welcome) return;
     const swapped = avatar.id !== welcome.avatar.id;
-    this.takeAvatar(avatar);
-    if (swapped) this.tell("avatar", { type: "avatar", avatar });
+    this.takeAvatar({ avatar, gestures });
+    if (swapped) this.tell("avatar", { type: "avatar", avatar, gestures });
     this.askForWanted();
     this.setState(media.frames ? "live" : "connecting");
     this.mediaChoice.resume();

@@ -18,6 +18,7 @@ import { Composer } from "./talk/composer.js";
 import { Controls } from "./talk/controls.js";
 import { EarsControl } from "./talk/ears.js";
 import { forScripts } from "./talk/for-scripts.js";
+import { GestureRow } from "./talk/gesture-row.js";
 import { News } from "./talk/news.js";
 import { Opening } from "./talk/opening.js";
 import { Panels } from "./talk/panels.js";
@@ -93,6 +94,9 @@ class TalkTab {
         this.mute(!this.player.muted);
         this.keepWish({ muted: this.player.muted });
       },
+    });
+    this.gestures = new GestureRow(find(element, ".vv-gestures", HTMLElement), (name) => {
+      if (this.state.isLive) this.player.gesture(name);
     });
     this.picker = new AvatarPicker(find(element, ".vv-avatars", HTMLElement), {
       picked: (id) => this.pick(id),
@@ -385,6 +389,7 @@ class TalkTab {
     this.announcer.hold(state.isLive && state.turn === "speaking");
     const isOther = this.stage.showState(label, state.texts[`state.${label}`]);
     if (isOther && ANNOUNCED.includes(label)) this.announcer.tell(state.line);
+    this.gestures.show(state.isLive ? this.player.gestures : []);
     this.controls.show(state.isAtRest, session !== "idle", state.isLive && state.isTalking);
     this.look();
   }

@@ -50,6 +50,7 @@ MARKUP = f"""
       <div class="vv-coming" hidden><span></span><progress max="1" data-t-title="state.preparing"></progress></div>
       <div class="vv-bottom">
         <p class="vv-subtitle"></p>
+        <div class="vv-gestures" role="group" data-t-title="gestures" hidden></div>
         <div class="vv-controls">
           <button type="button" id="vv-start" disabled>{_icon("start")}<span data-t="start"></span></button>
           <button type="button" id="vv-mic" class="vv-glass vv-mic" aria-pressed="false" hidden>

@@ -62,6 +62,13 @@ export function forScripts(talk) {
     async interrupt() {
       (await talk).player.interrupt();
     },
+    /**
+     * Show a gesture of the avatar; null: go back to the idle loop.
+     * @param {string | null} name
+     */
+    async gesture(name) {
+      (await talk).player.gesture(name);
+    },
     async stop() {
       (await talk).stop();
     },

@@ -12,6 +12,7 @@ import { lackingOf } from "./preparation.js";
  * @typedef {import("../types/messages.d.ts").Turn} Turn
  * @typedef {import("./announcer.js").Announcer} Announcer
  * @typedef {import("./avatar-choice.js").AvatarChoice} AvatarChoice
+ * @typedef {import("./gesture-row.js").GestureRow} GestureRow
  * @typedef {import("./opening.js").Opening} Opening
  * @typedef {import("./preparation.js").Preparation} Preparation
  * @typedef {import("./stage.js").Stage} Stage
@@ -21,7 +22,7 @@ import { lackingOf } from "./preparation.js";
  * @typedef {import("./waterfall.js").Waterfall} Waterfall
  *
  * @typedef {{
- *   announcer: Announcer, avatarChoice: AvatarChoice, chat: Chat, opening: Opening, player: Player,
+ *   announcer: Announcer, avatarChoice: AvatarChoice, chat: Chat, gestures: GestureRow, opening: Opening, player: Player,
  *   preparation: Preparation, stage: Stage, toasts: Toast, view: View, waterfall: Waterfall,
  * }} Parts
  *
@@ -54,7 +55,7 @@ export class News {
   /** How the session comes, goes and changes. */
   #followSession() {
     const { page, state } = this;
-    const { announcer, avatarChoice, chat, player, toasts } = this.parts;
+    const { announcer, avatarChoice, chat, gestures, player, toasts } = this.parts;
     player.on("state", (session) => state.learn({ session, turn: player.turn.state, place: 0 }));
     player.on("firstpicture", ({ transport }) => {
       this.#showMedia(transport);
@@ -73,6 +74,7 @@ export class News {
       avatarChoice.chooseShown();
       page.toast(state.texts.renewed);
     });
+    player.on("gesture", (gestured) => gestures.mark(gestured));
     player.on("waiting", ({ place }) => state.learn({ place }));
     player.on("blocked", () => page.toast(state.texts.blocked, Infinity));
     player.on("unblocked", () => toasts.hide());
