@@ -34,6 +34,7 @@ from safetensors.numpy import load_file, save_file
 
 from avatars.bundle_versions import BUNDLE_FORMAT, BUNDLE_VERSION, manifest_of_today, tensors_of_today
 from avatars.errors import BundleError
+from avatars.mouth_look import MouthLook
 from avatars.records import Manifest
 from models.arrays import AnyArray
 
@@ -106,6 +107,8 @@ class BundleContents:
     "the face report of the preparation"
     mouth: Mapping[str, object] = field(default_factory=dict)
     "how `viseme` draws its mouth, and why (real_mouths.RealMouths.to_json); empty where nobody has looked"
+    mouth_look: MouthLook | None = None
+    "the inside of a drawn character's mouth; None where `viseme` judges it by the light"
     tensors: Mapping[str, AnyArray] = field(default_factory=dict)
     "'<backend>/<name>' -> array"
     poster: bytes = b""
@@ -340,6 +343,7 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
             "source": dict(contents.source),
             "report": dict(contents.report),
             "mouth": dict(contents.mouth),
+            **({} if contents.mouth_look is None else {"mouth_look": contents.mouth_look.to_json()}),
         }
         (staging / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
         staging.chmod(0o755)

@@ -23,6 +23,7 @@ from avatars.bundle import AvatarBundle
 from avatars.bundle_versions import manifest_of_today
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError
+from avatars.mouth_look import MouthLook
 from avatars.real_mouths import mouth_of, with_mouth
 
 __all__ = ["AvatarLibrary", "AvatarSummary", "Preset", "presets"]
@@ -34,6 +35,16 @@ VALID_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 RETIRED = ".deleted."
 STALE_S = 3600.0
 "Hidden directories of killed writers are removed once they have been untouched for this long."
+
+
+# Colours are those of the pictures: a mouth is darker and warmer where skin is, and a robot's is of felt and enamel.
+_MIRAS_MOUTH = MouthLook(enamel=(226, 216, 206), gum=(176, 96, 92), tongue=(188, 98, 94), cavity=(62, 24, 24))
+_THEOS_MOUTH = MouthLook(enamel=(214, 203, 190), gum=(160, 88, 80), tongue=(172, 90, 82), cavity=(54, 22, 20))
+_AMARAS_MOUTH = MouthLook(enamel=(228, 216, 204), gum=(130, 66, 66), tongue=(166, 78, 78), cavity=(48, 16, 18))
+_WENS_MOUTH = MouthLook(enamel=(202, 189, 168), gum=(156, 88, 78), tongue=(166, 90, 82), cavity=(54, 24, 20))
+_PIPS_MOUTH = MouthLook(
+    enamel=(244, 240, 230), gum=(120, 44, 46), tongue=(236, 128, 108), cavity=(92, 34, 40), single_teeth=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +73,27 @@ class AvatarSummary:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One of our own drawn characters (avatars/presets/README.md)."""
+    """One of our own characters (avatars/presets/README.md)."""
 
     id: str
     names: Mapping[str, str]
     "language -> name"
     picture: Path
     closed_eyes: Path
+    mouth_look: MouthLook
 
 
 def presets() -> list[Preset]:
     """Our own characters; the first one is the default avatar."""
     place = Path(__file__).parent / "presets"
     return [
-        Preset(avatar_id, names, place / f"portrait_{file}.png", place / f"portrait_{file}_closed.png")
-        for avatar_id, names, file in (
-            ("mira", {"en": "Mira", "zh": "米拉"}, "woman"),
-            ("theo", {"en": "Theo", "zh": "西奥"}, "man"),
+        Preset(avatar_id, names, place / f"{avatar_id}.jpg", place / f"{avatar_id}_closed.jpg", look)
+        for avatar_id, names, look in (
+            ("mira", {"en": "Mira", "zh": "米拉"}, _MIRAS_MOUTH),
+            ("theo", {"en": "Theo", "zh": "西奥"}, _THEOS_MOUTH),
+            ("amara", {"en": "Amara", "zh": "阿玛拉"}, _AMARAS_MOUTH),
+            ("wen", {"en": "Wen", "zh": "老文"}, _WENS_MOUTH),
+            ("pip", {"en": "Pip", "zh": "皮普"}, _PIPS_MOUTH),
         )
     ]
 

@@ -157,6 +157,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         source=source_with_agreement(source.facts, found.agreement, crops_kept=bool(crops), masks_kept=len(crops) > 1),
         report=found.report,
         mouth=mouths.to_json(),
+        mouth_look=source.mouth_look,
         tensors={**crops, **mouths.tensors()},
         poster=poster_file(work / MAKE_LOOP).read_bytes(),
         preview=preview_file(work / MAKE_LOOP),
@@ -191,6 +192,7 @@ def preset_upload(preset: Preset) -> Upload:
         avatar_id=preset.id,
         name=preset.names["en"],
         closed_eyes=preset.closed_eyes,
+        mouth_look=preset.mouth_look,
         side_px=PRESET_SIDE_PX,
         source={"file": preset.picture.name, "preset": True, "licence": "Apache-2.0", "names": dict(preset.names)},
     )
@@ -231,6 +233,7 @@ def _source_of(upload: Upload, decoded: DecodedRecord, output: Path) -> Source:
         frame_count=decoded["frames"],
         pictures=PhotoFile(output) if is_still else FrameFile(output),
         foreign=ForeignFiles(output),
+        mouth_look=upload.mouth_look,
     )
 
 

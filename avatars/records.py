@@ -10,6 +10,7 @@ __all__ = [
     "FaceReportRecord",
     "ImportRecord",
     "Manifest",
+    "MouthLookRecord",
     "MouthRecord",
     "SourceRecord",
     "StripRecord",
@@ -106,6 +107,16 @@ class MouthRecord(TypedDict, total=False):
     why_not: str
 
 
+class MouthLookRecord(TypedDict):
+    """MouthLook.to_json(). Colours are RGB, 0 to 255."""
+
+    enamel: list[int]
+    gum: list[int]
+    tongue: list[int]
+    cavity: list[int]
+    single_teeth: bool
+
+
 class Manifest(TypedDict):
     """manifest.json of the present version."""
 
@@ -121,3 +132,5 @@ class Manifest(TypedDict):
     source: SourceRecord
     report: FaceReportRecord
     mouth: NotRequired[MouthRecord]
+    mouth_look: NotRequired[MouthLookRecord]
+    "of a drawn character that brings its own"

@@ -17,6 +17,7 @@ from avatars.errors import BadMedia
 from avatars.importers.reading import check_import, is_import, read_import
 from avatars.media import clip_frames, probe, read_photo
 from avatars.media_limits import FPS, MAX_SIDE_PX
+from avatars.mouth_look import MouthLook
 from avatars.records import DecodedRecord, SourceRecord
 from avatars.workspace import FrameFile, PhotoFile
 
@@ -45,6 +46,8 @@ class Upload:
     "as the person calls the avatar"
     closed_eyes: Path | None = None
     "the same photo with closed eyes, where there is one"
+    mouth_look: MouthLook | None = None
+    "the inside of a drawn mouth; None judges it by the light in the picture"
     framing: Sequence[float] | None = None
     "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
     side_px: int = MAX_SIDE_PX

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from avatars.mouth_look import MouthLook, look_of
 from avatars.real_mouths import NOT_LOOKED_AT, RealMouths
 from avatars.records import Agreement, FaceReportRecord, SourceRecord
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile, read_json, write_json
@@ -82,6 +83,8 @@ class Source:
     "a photo for a still, frames at 25 a second for a clip"
     foreign: ForeignFiles
     "what an avatar of another project came with; empty for any other upload"
+    mouth_look: MouthLook | None = None
+    "of a drawn character that brings its own"
 
     @property
     def crops_of(self) -> str | None:
@@ -92,7 +95,8 @@ class Source:
     def save(self, directory: Path) -> None:
         """All but the pictures, which are there already."""
         known = {"id": self.avatar_id, "name": self.name, "side_px": self.side_px, "kind": self.kind}
-        write_json(directory / _SOURCE, {**known, "frames": self.frame_count, "source": dict(self.facts)})
+        look = {} if self.mouth_look is None else {"mouth_look": self.mouth_look.to_json()}
+        write_json(directory / _SOURCE, {**known, **look, "frames": self.frame_count, "source": dict(self.facts)})
 
     @classmethod
     def load(cls, work: Path) -> Source:
@@ -108,6 +112,7 @@ class Source:
             frame_count=known.get("frames", 1),
             pictures=PhotoFile(directory) if known["kind"] == "still" else FrameFile(directory),
             foreign=ForeignFiles(directory),
+            mouth_look=look_of(known),
         )
 
 

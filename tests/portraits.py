@@ -1,4 +1,4 @@
-"""Faces for tests: the drawn portraits, a photo of an open smile, their stored landmarks, and small avatars of them."""
+"""Faces for tests: two drawn portraits, a photo of an open smile, their stored landmarks, and small avatars of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-import avatars
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.parts import BackendParts, write_parts
 
 ASSETS = Path(__file__).parent / "assets"
-PRESETS = Path(avatars.__file__).parent / "presets"
 
 
 def portrait(name: str, size: int = 384) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +31,7 @@ def _portrait(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
         picture = skimage.data.astronaut()
     else:
-        picture = cv2.cvtColor(np.asarray(cv2.imread(str(PRESETS / f"portrait_{name}.png"))), cv2.COLOR_BGR2RGB)
+        picture = cv2.cvtColor(np.asarray(cv2.imread(str(ASSETS / f"portrait_{name}.png"))), cv2.COLOR_BGR2RGB)
     scale = size / picture.shape[0]
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     landmarks = np.load(ASSETS / f"landmarks_{name}.npy") * np.float32(scale)

@@ -7,13 +7,14 @@ of the mouth, where a row of teeth ends in the dark.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatars.geometry import eye_rings
+from avatars.mouth_look import MouthLook
 from models.arrays import AnyArray
 from pipeline.lipsync.mouth_shape import JAW_DROP_IOD, smoothstep
 
@@ -79,6 +80,8 @@ class MouthPalette:
     "factors float32 (3,) of the deepest shadow: red in a mouth, grey in a grey picture"
     softness_px: float
     "how soft the picture's edges are: sigma of a Gaussian"
+    single_teeth: bool = True
+    "False: a row of teeth is one smooth band"
 
     @classmethod
     def in_light_of(cls, frame: Image, landmarks: Array) -> MouthPalette:
@@ -122,6 +125,13 @@ class MouthPalette:
             shadow=(_SHADOW_LUMA * (1 + chroma * (_SHADOW_HUE - 1))).astype(np.float32),
             softness_px=_softness_px(frame, face),
         )
+
+    def looking(self, look: MouthLook) -> MouthPalette:
+        """The palette that an artist chose for this picture. Shadows and softness stay those of the picture."""
+        enamel, gum, tongue, cavity = (
+            np.array(colour, np.float64) for colour in (look.enamel, look.gum, look.tongue, look.cavity)
+        )
+        return replace(self, enamel=enamel, gum=gum, tongue=tongue, cavity=cavity, single_teeth=look.single_teeth)
 
     def shaded(self, light: Field) -> Field:
         """Factors (h, w, 3) for light 0..1 (h, w)."""
@@ -385,6 +395,8 @@ def _paint_teeth(
     width = np.asarray(widths)[tooth]
     across = 2 * (away - starts[tooth]) / width - 1  # -1 .. 1 over a tooth
     rise = np.asarray(rises)[tooth] + 0.012 * (away / half) ** 2
+    if not palette.single_teeth:
+        across, rise = np.zeros_like(away), 0.012 * (away / half) ** 2
     corner = 0.14 * width * np.abs(across) ** 5
     edge = rise + corner
     gum_line = rise + tooth_height * (0.80 - 0.14 * across**2 - 0.18 * (away / half))

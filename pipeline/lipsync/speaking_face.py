@@ -23,6 +23,7 @@ from avatars.geometry import (
     canonical_points,
     fit_affine_camera,
 )
+from avatars.mouth_look import look_of
 from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening, MouthPalette
 from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
@@ -114,7 +115,8 @@ class SpeakingFace:
 
         seam = chart[_UPPER]
         frame = bundle.frame(0)
-        self._palette = MouthPalette.in_light_of(frame, landmarks[0])
+        palette, look = MouthPalette.in_light_of(frame, landmarks[0]), look_of(bundle.manifest)
+        self._palette = palette if look is None else palette.looking(look)
         self._keeps_teeth = steady_smile and self._shows_teeth(frame, landmarks[0])
         self._window = _window(self._width, self._height)
         y, x = np.mgrid[: self._height, : self._width].astype(np.float32)

@@ -81,7 +81,7 @@ def _require_consent(given: bool) -> None:
 
 
 def order_of_preset(preset: str, name: str) -> JobOrder:
-    """The preparation of one of our own drawn characters. Urgent: without one there is nobody to talk to."""
+    """The preparation of one of our own characters. Urgent: without one there is nobody to talk to."""
     inputs: JobInputs = {"avatar": preset, "name": name, "preset": preset}
     return JobOrder(PREPARE, name, preset, inputs, urgent=True, joins=Joins.ANY)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from portraits import portrait
 from safetensors.numpy import load_file, save_file
 
 from avatars import library as library_module
 from avatars.bundle import AvatarBundle
+from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.errors import AvatarNotFound, BundleError, NoRealMouths
 from avatars.library import VALID_ID, AvatarLibrary, Preset, presets
 from avatars.media import read_photo
@@ -200,24 +200,41 @@ def test_another_version_is_not_listed_and_says_so(
 
 
 def test_our_own_characters_are_whole() -> None:
-    """Each has a picture, a twin with closed eyes of the same size, an id, and names in English and Chinese."""
+    """Each has a small square picture, a twin with closed eyes, an id, names in English and Chinese, its own mouth."""
     ours = presets()
-    assert len(ours) == 2
+    assert [preset.id for preset in ours[:2]] == ["mira", "theo"] and len(ours) >= 4
     for preset in ours:
         picture, closed = read_photo(preset.picture), read_photo(preset.closed_eyes)
-        assert picture.shape == closed.shape == (768, 768, 3)
+        assert picture.shape == closed.shape == (640, 640, 3)
+        assert max(path.stat().st_size for path in (preset.picture, preset.closed_eyes)) <= 300_000
         assert VALID_ID.fullmatch(preset.id)
         assert set(preset.names) == {"en", "zh"}
+    assert len({preset.mouth_look for preset in ours}) == len(ours)
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.id)
+def test_our_own_characters_look_at_the_viewer_with_closed_lips(preset: Preset) -> None:
+    """The detector of preparation finds one face, the robot's too: from the front, upright, its mouth at rest."""
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        faces = analyzer.analyse(read_photo(preset.picture))
+    assert len(faces) == 1
+    face = faces[0]
+    assert max(abs(face.yaw_deg), abs(face.roll_deg)) < 5 and abs(face.pitch_deg) < 15
+    across = float(np.linalg.norm(face.landmarks[263, :2] - face.landmarks[33, :2]))
+    assert np.linalg.norm(face.landmarks[14, :2] - face.landmarks[13, :2]) < 0.03 * across
 
 
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.id)
 def test_twins_differ_only_around_the_eyes(preset: Preset) -> None:
-    """Fading to the twin moves nothing but the eyes."""
-    picture, closed = read_photo(preset.picture).astype(int), read_photo(preset.closed_eyes)
-    _, landmarks = portrait("woman" if preset.picture.stem.endswith("woman") else "man", 768)
-    y, _ = (abs(picture - closed).max(axis=2) > 24).nonzero()
-    eye_y = landmarks[[33, 263], 1].mean()
-    assert eye_y - 60 < y.min() < y.max() < eye_y + 60
+    """Fading to the twin closes the eyes and moves nothing else."""
+    picture, closed = read_photo(preset.picture), read_photo(preset.closed_eyes)
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        (face,) = analyzer.analyse(picture)
+    across = float(np.linalg.norm(face.landmarks[263, :2] - face.landmarks[33, :2]))
+    middle = face.landmarks[[33, 263], :2].mean(axis=0)
+    y, x = (abs(picture.astype(int) - closed).max(axis=2) > 24).nonzero()
+    assert len(y) > 0.01 * across**2
+    assert abs(y - middle[1]).max() < 0.5 * across and abs(x - middle[0]).max() < across
 
 
 def test_an_avatar_is_renamed_in_its_place(library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]) -> None:

@@ -22,6 +22,7 @@ from avatars.bundle import decode_jpeg
 from avatars.errors import BadMedia, DiskFull, FaceNotFound
 from avatars.library import AvatarLibrary, presets
 from avatars.media import read_photo
+from avatars.mouth_look import look_of
 from avatars.prepare import (
     Upload,
     find_faces,
@@ -127,6 +128,7 @@ def test_a_preset_is_prepared_once(library: AvatarLibrary, monkeypatch: pytest.M
     assert prepare_preset(preset, library) is bundle
     assert (bundle.id, bundle.width) == (preset.id, 512)
     assert bundle.manifest["source"]["names"]["zh"] == preset.names["zh"]
+    assert look_of(bundle.manifest) == preset.mouth_look
     assert preset_upload(preset).closed_eyes == preset.closed_eyes
 
 

@@ -4,11 +4,12 @@ Each portrait is drawn with eleven mouths that show everything the renderer does
 vowels. A sheet has one row of mouths per portrait, so a fault is seen at a glance: a seam,
 a halo, a glowing tooth, a hard edge. `--beside` puts the rows of an earlier run above those of this one.
 
-    python -m tests.benchmarks.still_sheets OUT [--beside EARLIER] [--portrait NAME=FILE ...]
+    python -m tests.benchmarks.still_sheets OUT [--beside EARLIER] [--portrait NAME=FILE ... | --characters]
 
 Without --portrait it uses the project's own drawn faces, the photo in scikit-image's wheel (public domain), and kinds
 of portraits made of them: darker skin, glasses, a face with lines, a painting, black and white. These stand for what
-people bring. They are no substitute for photos of many people: give those with --portrait.
+people bring. They are no substitute for photos of many people: give those with --portrait. --characters draws our own
+characters, with the mouths that belong to them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import numpy.typing as npt
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.geometry import LIPS, LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings, mouth_boxes, mouth_mask
+from avatars.library import presets
+from avatars.mouth_look import MouthLook
 from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.compositing import compose
 from pipeline.lipsync.speaking_face import SpeakingFace
@@ -77,8 +80,8 @@ def kinds_of_portraits() -> dict[str, tuple[Image, Points]]:
     }
 
 
-def still_avatar(path: Path, picture: Image, landmarks: Points) -> AvatarBundle:
-    """An avatar of one picture, without motion."""
+def still_avatar(path: Path, picture: Image, landmarks: Points, look: MouthLook | None = None) -> AvatarBundle:
+    """An avatar of one picture, without motion; with a drawn mouth if there is a look."""
     height, width = picture.shape[:2]
     boxes = mouth_boxes(landmarks[None], width, height)
     x0, y0, x1, y1 = boxes[0].tolist()
@@ -94,6 +97,7 @@ def still_avatar(path: Path, picture: Image, landmarks: Points) -> AvatarBundle:
         masks=mouth_mask(x1 - x0, y1 - y0)[None],
         landmarks=landmarks[None],
         loop=np.arange(1, dtype=np.int32),
+        mouth_look=look,
         poster=jpeg,
     )
     return write_bundle(contents, path)
@@ -240,7 +244,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--beside", type=Path, metavar="EARLIER", help="the folder of an earlier run")
     parser.add_argument("--portrait", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--characters", action="store_true", help="our own characters instead")
     wanted = parser.parse_args(arguments)
+    ours = presets() if wanted.characters else []
+    files = [*wanted.portrait, *(f"{preset.id}={preset.picture}" for preset in ours)]
+    looks = {preset.id: preset.mouth_look for preset in ours}
     compute_in_calling_thread()
     wanted.out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Mapping[str, float]] = {}
@@ -249,8 +257,8 @@ def main(arguments: list[str] | None = None) -> None:
         MediaPipeFaceAnalyzer(tracking=False) as analyzer,
         tempfile.TemporaryDirectory(prefix="vivavoce-") as work,
     ):
-        for name, (picture, landmarks) in (brought(wanted.portrait, analyzer) or kinds_of_portraits()).items():
-            face = SpeakingFace(still_avatar(Path(work) / name, picture, landmarks))
+        for name, (picture, landmarks) in (brought(files, analyzer) or kinds_of_portraits()).items():
+            face = SpeakingFace(still_avatar(Path(work) / name, picture, landmarks, looks.get(name)))
             row = mouth_row(face)
             cv2.imwrite(str(wanted.out / f"{name}.png"), row[..., ::-1])
             if wanted.beside is not None:

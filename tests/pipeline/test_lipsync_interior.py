@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from portraits import portrait
 
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.geometry import LIPS, LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings
+from avatars.mouth_look import MouthLook
 from models.visemes import MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_interior import MouthPalette
 from pipeline.lipsync.speaking_face import SpeakingFace
@@ -128,3 +130,34 @@ def mouth_hull(landmarks: FloatArray) -> npt.NDArray[np.int32]:
     lips = landmarks[list(LIPS), :2]
     around = lips.mean(axis=0) + 2 * (lips - lips.mean(axis=0))
     return np.asarray(cv2.convexHull(around.astype(np.float32)).round(), np.int32)
+
+
+LOOK = MouthLook(enamel=(40, 200, 60), gum=(90, 30, 30), tongue=(60, 60, 220), cavity=(30, 10, 10))
+
+
+def opened(path: Path, look: MouthLook | None) -> npt.NDArray[np.int_]:
+    """The inside of an open mouth, int (20, 30, 3): the right half, from the middle to the corner."""
+    picture, landmarks = portrait("woman", 512)
+    face = SpeakingFace(still_avatar(path, picture, landmarks, look))
+    patch = face.draw(0, MOUTH_SHAPES[VISEMES.index("E")], 1.0)
+    x, y = (landmarks[13, :2] - face.bundle.boxes[0, :2]).astype(int)
+    return patch[y - 8 : y + 12, x : x + 30].astype(int)
+
+
+def test_a_drawn_mouth_has_the_colours_of_its_artist(tmp_path: Path) -> None:
+    """Green teeth where they are asked for; without a look none are."""
+    green = {}
+    for name, look in (("own", LOOK), ("none", None)):
+        inside = opened(tmp_path / name, look)
+        green[name] = ((inside[..., 1] - inside[..., [0, 2]].max(axis=2)) > 40).mean()
+    assert green["own"] > 0.2 and green["none"] == 0
+
+
+def test_a_band_of_teeth_has_no_gaps(tmp_path: Path) -> None:
+    """Along the row, a band of teeth is smoother than single teeth are."""
+    steps = {}
+    for name, look in (("single", LOOK), ("band", replace(LOOK, single_teeth=False))):
+        green = opened(tmp_path / name, look)[..., 1]
+        row = green[green.mean(axis=1).argmax(), :20]
+        steps[name] = np.abs(np.diff(row, 2)).mean()
+    assert steps["band"] < 0.6 * steps["single"]

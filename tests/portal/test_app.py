@@ -62,7 +62,7 @@ async def test_an_avatar_that_does_not_exist_is_told_at_once(
     portal.talk.sessions.default_avatar = "typo"
     portal.talk.engine.clock = Interlude(lambda: pytest.fail("it was waited for"))
     wrong, address = await told_by(portal)
-    assert "There is no avatar 'typo'" in wrong and "--avatar: ada, mira, theo" in wrong
+    assert "There is no avatar 'typo'" in wrong and "--avatar: ada, amara, mira, pip, theo, wen" in wrong
     assert "typo" not in caplog.text  # it is said once
     assert "http://127.0.0.1:7999" in address and "ready" not in address
 

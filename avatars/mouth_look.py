@@ -1,0 +1,52 @@
+"""The inside of a drawn character's mouth: colours that its artist chose, instead of those the light suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from avatars.records import MouthLookRecord
+
+__all__ = ["Colour", "MouthLook", "look_of"]
+
+Colour = tuple[int, int, int]
+"RGB, 0 to 255"
+
+
+@dataclass(frozen=True, slots=True)
+class MouthLook:
+    """What shows between the lips of a drawn character."""
+
+    enamel: Colour
+    gum: Colour
+    tongue: Colour
+    cavity: Colour
+    single_teeth: bool = True
+    "False: a row of teeth is one smooth band, as in cartoons"
+
+    def to_json(self) -> MouthLookRecord:
+        """What the manifest keeps as `mouth_look`."""
+        colours = {name: list(value) for name, value in asdict(self).items() if name != "single_teeth"}
+        record: Any = {**colours, "single_teeth": self.single_teeth}  # the names are those of the record
+        checked: MouthLookRecord = record
+        return checked
+
+
+def look_of(manifest: Mapping[str, object]) -> MouthLook | None:
+    """The look that an avatar's manifest asks for. None: it asks for none, or for one that cannot be read."""
+    known = manifest.get("mouth_look")
+    if not isinstance(known, dict):
+        return None
+    try:
+        colours = {name: _colour(known[name]) for name in ("enamel", "gum", "tongue", "cavity")}
+        return MouthLook(**colours, single_teeth=bool(known.get("single_teeth", True)))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _colour(value: object) -> Colour:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a colour has three numbers")
+    red, green, blue = (min(255, max(0, int(part))) for part in value)
+    return red, green, blue
