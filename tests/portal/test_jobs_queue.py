@@ -251,6 +251,7 @@ def test_a_deleted_job_is_forgotten_with_its_clip(queue: JobQueue) -> None:
 
 def test_presets_are_queued_once_and_before_others(queue: JobQueue, tmp_path: Path) -> None:
     """Every preset that the library lacks is queued, never twice."""
+    queue._max_waiting = 50
     library = AvatarLibrary(tmp_path / "avatars")
     first = ensure_presets(library, queue)
     assert len(first) >= 2 and {job.kind for job in first} == {"prepare"}
