@@ -1,8 +1,8 @@
 /** The header: the language, light or dark, and the tabs by their names. */
 
 import { find, translate } from "./dom.js";
+import { forgetVisit, language, remember, remembered, setLanguage } from "./page.js";
 import { beside } from "./server.js";
-import { language, remember, remembered, setLanguage } from "./page.js";
 import { header as TEXTS } from "./texts.js";
 
 const DARK = "vivavoce.dark";
@@ -55,6 +55,7 @@ class VivavoceHeader extends HTMLElement {
     if (me.name) button.title = TEXTS[this.#code].log_out_as.replace("{name}", me.name);
     button.onclick = async () => {
       await fetch(beside("logout"), { method: "POST", redirect: "manual" }).catch(() => null);
+      addEventListener("pagehide", forgetVisit); // until then the session goes on, and what it says is kept
       location.assign(beside(""));
     };
   }

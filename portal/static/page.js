@@ -45,6 +45,15 @@ export function remember(key, value) {
   }
 }
 
+/** What this visit has left behind, the conversation above all: whoever comes next is somebody else. */
+export function forgetVisit() {
+  try {
+    sessionStorage.clear();
+  } catch {
+    // Refused storage keeps nothing.
+  }
+}
+
 /**
  * What was remembered as JSON. Anybody may have written there, so nothing of it is certain but that it is an object.
  * @param {string} key

@@ -33,7 +33,7 @@ async def log_in(page: Page, name: str, password: str) -> None:
 
 
 async def test_a_viewer_logs_in_talks_and_logs_out(browser: Browser, locked: PortalProcess) -> None:
-    """In Chinese: the login, a wrong password, the session; the tabs of makers are not there."""
+    """In Chinese: the login, a wrong password, the session; no tabs of makers, and nothing is left behind."""
     page = await browser.new_page(locale="zh-CN")
     await page.goto(f"{locked.url}/")
     await expect(page.locator("h1")).to_have_text("登录 Vivavoce")
@@ -47,8 +47,11 @@ async def test_a_viewer_logs_in_talks_and_logs_out(browser: Browser, locked: Por
             await expect(button).to_be_hidden()
     await page.click("#vv-start")
     await page.wait_for_function("vivavoce.stats().state === 'live'", timeout=READY_MS)
+    await page.evaluate("vivavoce.say('one two three')")
+    await page.wait_for_function("sessionStorage.length > 0")
     await page.get_by_text("退出登录").click()
     await expect(page.locator("h1")).to_have_text("登录 Vivavoce")
+    assert await page.evaluate("Object.keys(sessionStorage)") == []
     await page.context.close()
 
 
