@@ -2,16 +2,17 @@
 an upgrade that breaks it.
 
 aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded, nor to
-say when the content of such a packet was captured, nor to bound how long it waits for STUN and TURN servers, nor to get
-the packets of a microphone ahead of its jitter buffer.
+say when the content of such a packet was captured, nor to bound how long it waits for STUN and TURN servers or how much
+a peer may send, nor to get the packets of a microphone ahead of its jitter buffer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
+from typing import Any, Final
 
-from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.clock import current_ntp_time
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -19,15 +20,19 @@ from aiortc.rtp import (
     RTCP_PSFB_PLI,
     AnyRtcpPacket,
     RtcpPsfbPacket,
+    RtcpRtpfbPacket,
     RtcpSrPacket,
     RtpPacket,
     unpack_remb_fci,
 )
 
+from pipeline.clock import Clock
+from pipeline.transports.budget import Budget
 from pipeline.transports.incoming_opus import RtpPiece
 
 __all__ = [
     "limit_gathering",
+    "limit_incoming",
     "negotiated_codec",
     "ntp_time",
     "observe_feedback",
@@ -35,12 +40,77 @@ __all__ = [
     "take_packets",
 ]
 
+DATAGRAMS, DATAGRAMS_PER_S = 500, 250
+"""A microphone sends 50 in a second, or 100 from some browsers, and twice a second's worth after a break."""
+FEEDBACK_BYTES, FEEDBACK_BYTES_PER_S = 12_000, 6_000
+"""RTCP. A browser that loses packets all the time sends 3 kB in a second; 1 kB can take 1 ms of everybody's time."""
+RESENT, RESENT_PER_S = 200, 100
+"""Packets of a sender that are asked for again. A picture has 1 to 50 of them; a stream 150 in a second."""
+KEY_FRAMES, KEY_FRAMES_PER_S = 5, 2
+"""A browser asks again, every 0.2 s or more, until it has one."""
+_KEY_FRAME_WISHES: Final = (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
+
 
 def limit_gathering(transceiver: RTCRtpTransceiver, seconds: float) -> None:
     """Wait no longer than that for servers that do not answer (aioice waits 5 s); host candidates need no wait."""
     connection = transceiver.receiver.transport.transport.iceGatherer._connection
     gather = partial(connection.get_component_candidates, timeout=seconds)  # type: ignore[arg-type]
     connection.get_component_candidates = gather  # type: ignore[method-assign]
+
+
+def limit_incoming(transceivers: Collection[RTCRtpTransceiver], clock: Clock) -> None:
+    """Drop what a peer sends beyond what browsers do, before it costs the event loop much: call it once per connection.
+
+    Datagrams are dropped before they are decrypted, and RTCP before it is read. Of what it asks for, packets to be sent
+    again and key frames are counted.
+    """
+    for transport in {transceiver.receiver.transport for transceiver in transceivers}:
+        _limit_transport(transport, clock)
+    for transceiver in transceivers:
+        _limit_wishes(transceiver.sender, clock)
+
+
+def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:
+    connection = transport.transport.iceGatherer._connection
+    take_data, take_request, read_feedback = (
+        connection.data_received,
+        connection.request_received,
+        transport._handle_rtcp_data,
+    )
+    datagrams = Budget(clock, DATAGRAMS, DATAGRAMS_PER_S)
+    feedback = Budget(clock, FEEDBACK_BYTES, FEEDBACK_BYTES_PER_S)
+
+    def data_received(data: bytes, component: int) -> None:
+        if datagrams.take():
+            take_data(data, component)
+
+    def request_received(*request: Any) -> None:
+        if datagrams.take():
+            take_request(*request)
+
+    async def feedback_received(data: bytes) -> None:
+        if feedback.take(len(data)):
+            await read_feedback(data)
+
+    # aioice calls the first two by name for each datagram, aiortc the third for those that are RTCP.
+    connection.data_received = data_received  # type: ignore[method-assign]
+    connection.request_received = request_received  # type: ignore[assignment, method-assign]
+    transport._handle_rtcp_data = feedback_received  # type: ignore[method-assign]
+
+
+def _limit_wishes(sender: RTCRtpSender, clock: Clock) -> None:
+    handle = sender._handle_rtcp_packet
+    resent = Budget(clock, RESENT, RESENT_PER_S)
+    key_frames = Budget(clock, KEY_FRAMES, KEY_FRAMES_PER_S)
+
+    async def limited(packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpRtpfbPacket):
+            packet.lost = [number for number in packet.lost if resent.take()]
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt in _KEY_FRAME_WISHES and not key_frames.take():
+            return
+        await handle(packet)
+
+    sender._handle_rtcp_packet = limited  # type: ignore[method-assign]
 
 
 def negotiated_codec(transceiver: RTCRtpTransceiver) -> str:
@@ -55,7 +125,7 @@ def observe_feedback(sender: RTCRtpSender, on_key_frame: Callable[[], None], on_
 
     async def observed(packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpPsfbPacket):
-            if packet.fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR):
+            if packet.fmt in _KEY_FRAME_WISHES:
                 on_key_frame()
             elif packet.fmt == RTCP_PSFB_APP:
                 bitrate_bps = _remb_bps(packet, sender._ssrc)

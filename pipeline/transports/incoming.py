@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.clock import Clock
+from pipeline.transports.budget import Budget
 from pipeline.types import FloatArray
 
 __all__ = ["BURST_S", "IncomingSound"]
@@ -28,9 +29,7 @@ class IncomingSound:
 
     def __init__(self, rate_hz: int, clock: Clock) -> None:
         self._rate_hz = rate_hz
-        self._clock = clock
-        self._left = BURST_S * rate_hz  # samples, so that pieces of them add up exactly
-        self._filled_s = clock.now_s()
+        self._budget = Budget(clock, BURST_S * rate_hz, PACE * rate_hz)  # in samples, so that pieces add up exactly
         self._next: int | None = None
 
     def take(self, position: int, samples: FloatArray) -> FloatArray | None:
@@ -42,15 +41,6 @@ class IncomingSound:
         self._next = (position + len(samples)) % POSITIONS
         if gap > LONGEST_GAP_S * self._rate_hz:  # also what lies before: the microphone was opened anew
             gap = 0
-        if not self._may_take(gap + len(samples)):
+        if not self._budget.take(gap + len(samples)):
             return None
         return np.concatenate([np.zeros(gap, np.float32), samples]) if gap else samples
-
-    def _may_take(self, count: int) -> bool:
-        now_s = self._clock.now_s()
-        passed_s, self._filled_s = now_s - self._filled_s, now_s
-        self._left = min(BURST_S * self._rate_hz, self._left + PACE * passed_s * self._rate_hz)
-        if self._left < count:
-            return False
-        self._left -= count
-        return True

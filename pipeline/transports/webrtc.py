@@ -30,6 +30,7 @@ from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadSignalling
 from pipeline.transports.aiortc_adapter import (
     limit_gathering,
+    limit_incoming,
     negotiated_codec,
     ntp_time,
     observe_feedback,
@@ -158,6 +159,7 @@ class WebRtcTransport:
         observe_feedback(video.sender, pictures.want_key_frame, on_remb)
         report_capture_time(video.sender, self._video.captured_ntp)
         report_capture_time(audio.sender, self._audio.captured_ntp)
+        limit_incoming((video, audio), self._clock)
         for transceiver in (video, audio):
             limit_gathering(transceiver, _GATHER_S)
         await peer.setLocalDescription(await peer.createAnswer())

@@ -7,6 +7,7 @@ import socket
 from importlib.metadata import version
 from typing import Any
 
+import pytest
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtp import (
@@ -16,20 +17,31 @@ from aiortc.rtp import (
     AnyRtcpPacket,
     RtcpPsfbPacket,
     RtcpRrPacket,
+    RtcpRtpfbPacket,
     RtcpSenderInfo,
     RtcpSrPacket,
     pack_remb_fci,
 )
 from transport_viewer import Viewer
 
+from pipeline.clock import ManualClock, SystemClock
+from pipeline.transports import aiortc_adapter
 from pipeline.transports.aiortc_adapter import (
+    DATAGRAMS,
+    DATAGRAMS_PER_S,
+    FEEDBACK_BYTES,
+    KEY_FRAMES,
+    RESENT,
+    RESENT_PER_S,
     limit_gathering,
+    limit_incoming,
     negotiated_codec,
     ntp_time,
     observe_feedback,
     report_capture_time,
     take_packets,
 )
+from pipeline.transports.budget import Budget
 from pipeline.transports.incoming_opus import RtpPiece
 
 
@@ -152,3 +164,103 @@ async def test_packets_of_a_microphone_are_handed_over_as_they_come() -> None:
     assert receiver.track._queue.empty()
     await ours.close()
     await theirs.close()
+
+
+class Flooded:
+    """A connection of ours that nobody is connected to, and what reaches it of a flood."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.peer = RTCPeerConnection(RTCConfiguration([]))
+        transceiver = self.peer.addTransceiver("video", direction="sendonly")
+        self.sender, self.transport = transceiver.sender, transceiver.receiver.transport
+        self.connection: Any = self.transport.transport.iceGatherer._connection
+        self.reached: list[object] = []
+        for owner, name in (
+            (self.connection, "data_received"),
+            (self.connection, "request_received"),
+            (self.transport, "_handle_rtcp_data"),
+            (self.sender, "_handle_rtcp_packet"),
+        ):
+            setattr(owner, name, self._count if name.endswith("received") else self._count_soon)
+        limit_incoming([transceiver], self.clock)
+
+    def _count(self, *received: object) -> None:
+        self.reached.append(received[0])
+
+    async def _count_soon(self, received: object) -> None:
+        self.reached.append(received)
+
+
+async def test_datagrams_beyond_what_browsers_send_are_dropped() -> None:
+    """Also those that only ask whether we are there. In the long run some a second get through."""
+    flooded = Flooded()
+    for _ in range(DATAGRAMS):
+        flooded.connection.data_received(b"sound", 1)
+        flooded.connection.request_received("are you there?", None, None)
+    assert len(flooded.reached) == DATAGRAMS
+    await flooded.clock.advance(1)
+    for _ in range(2 * DATAGRAMS):
+        flooded.connection.data_received(b"sound", 1)
+    assert len(flooded.reached) == DATAGRAMS + DATAGRAMS_PER_S
+    await flooded.peer.close()
+
+
+async def test_feedback_beyond_what_browsers_send_is_not_read() -> None:
+    """However much of it comes in one datagram."""
+    flooded = Flooded()
+    for _ in range(100):
+        await flooded.transport._handle_rtcp_data(bytes(1000))
+    assert len(flooded.reached) == FEEDBACK_BYTES // 1000
+    await flooded.peer.close()
+
+
+async def test_so_many_packets_and_key_frames_may_be_asked_for_again() -> None:
+    """A datagram can name thousands of packets. Reports get through all the while."""
+    flooded, ssrc = Flooded(), 1
+    lost = RtcpRtpfbPacket(fmt=1, ssrc=1, media_ssrc=ssrc, lost=list(range(5000)))
+    await flooded.sender._handle_rtcp_packet(lost)
+    assert len(lost.lost) == RESENT
+    await flooded.clock.advance(1)
+    more = RtcpRtpfbPacket(fmt=1, ssrc=1, media_ssrc=ssrc, lost=list(range(5000)))
+    await flooded.sender._handle_rtcp_packet(more)
+    assert len(more.lost) == RESENT_PER_S
+    flooded.reached.clear()
+    for _ in range(100):
+        await flooded.sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc))
+    assert len(flooded.reached) == KEY_FRAMES
+    await flooded.sender._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[]))
+    assert len(flooded.reached) == KEY_FRAMES + 1
+    await flooded.peer.close()
+
+
+async def test_all_that_a_peer_sends_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aioice and aiortc call what we replace by name; a browser's own traffic is not limited."""
+    counted: dict[float, int] = {}
+
+    class Counting(Budget):
+        def __init__(self, clock: SystemClock, burst: float, per_s: float) -> None:
+            super().__init__(clock, burst, per_s)
+            self.burst = burst
+
+        def take(self, amount: float = 1.0) -> bool:
+            counted[self.burst] = counted.get(self.burst, 0) + 1
+            assert super().take(amount)
+            return True
+
+    monkeypatch.setattr(aiortc_adapter, "Budget", Counting)
+    server, viewer, wanted = RTCPeerConnection(RTCConfiguration([])), Viewer(), asyncio.Event()
+    offer = await viewer.offer()
+    audio = server.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    await server.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+    observe_feedback(audio.sender, wanted.set, lambda _bps: None)
+    limit_incoming([audio], SystemClock())
+    await server.setLocalDescription(await server.createAnswer())
+    await viewer.peer.setRemoteDescription(server.localDescription)
+    async with asyncio.timeout(20):
+        await viewer.arrived.wait()
+        await viewer.peer.getReceivers()[0]._send_rtcp_pli(audio.sender._ssrc)
+        await wanted.wait()
+    assert {DATAGRAMS, FEEDBACK_BYTES, KEY_FRAMES} <= counted.keys()
+    await viewer.aclose()
+    await server.close()

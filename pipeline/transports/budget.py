@@ -1,0 +1,28 @@
+"""Budget: how much of something a peer may have sent by now."""
+
+from __future__ import annotations
+
+from pipeline.clock import Clock
+
+__all__ = ["Budget"]
+
+
+class Budget:
+    """`burst` at once, then `per_s` a second."""
+
+    def __init__(self, clock: Clock, burst: float, per_s: float) -> None:
+        self._clock = clock
+        self._burst = burst
+        self._per_s = per_s
+        self._left = burst
+        self._filled_s = clock.now_s()
+
+    def take(self, amount: float = 1.0) -> bool:
+        """Whether there was so much left; if not, nothing is taken."""
+        now_s = self._clock.now_s()
+        passed_s, self._filled_s = now_s - self._filled_s, now_s
+        self._left = min(self._burst, self._left + self._per_s * passed_s)
+        if self._left < amount:
+            return False
+        self._left -= amount
+        return True
