@@ -38,8 +38,6 @@ STALE_S = 3600.0
 
 
 # Colours are those of the pictures: a mouth is darker and warmer where skin is, and a robot's is of felt and enamel.
-_MIRAS_MOUTH = MouthLook(enamel=(226, 216, 206), gum=(176, 96, 92), tongue=(188, 98, 94), cavity=(62, 24, 24))
-_THEOS_MOUTH = MouthLook(enamel=(214, 203, 190), gum=(160, 88, 80), tongue=(172, 90, 82), cavity=(54, 22, 20))
 _AMARAS_MOUTH = MouthLook(enamel=(228, 216, 204), gum=(130, 66, 66), tongue=(166, 78, 78), cavity=(48, 16, 18))
 _WENS_MOUTH = MouthLook(enamel=(202, 189, 168), gum=(156, 88, 78), tongue=(166, 90, 82), cavity=(54, 24, 20))
 _PIPS_MOUTH = MouthLook(
@@ -80,20 +78,21 @@ class Preset:
     "language -> name"
     picture: Path
     closed_eyes: Path
-    mouth_look: MouthLook
+    mouth_look: MouthLook | None
+    "the inside of its mouth; None judges it by the light in the picture"
 
 
 def presets() -> list[Preset]:
     """Our own characters; the first one is the default avatar."""
     place = Path(__file__).parent / "presets"
     return [
-        Preset(avatar_id, names, place / f"{avatar_id}.jpg", place / f"{avatar_id}_closed.jpg", look)
-        for avatar_id, names, look in (
-            ("mira", {"en": "Mira", "zh": "米拉"}, _MIRAS_MOUTH),
-            ("theo", {"en": "Theo", "zh": "西奥"}, _THEOS_MOUTH),
-            ("amara", {"en": "Amara", "zh": "阿玛拉"}, _AMARAS_MOUTH),
-            ("wen", {"en": "Wen", "zh": "老文"}, _WENS_MOUTH),
-            ("pip", {"en": "Pip", "zh": "皮普"}, _PIPS_MOUTH),
+        Preset(avatar_id, names, place / f"{avatar_id}.{kind}", place / f"{avatar_id}_closed.{kind}", look)
+        for avatar_id, names, kind, look in (
+            ("mira", {"en": "Mira", "zh": "米拉"}, "png", None),
+            ("theo", {"en": "Theo", "zh": "西奥"}, "png", None),
+            ("amara", {"en": "Amara", "zh": "阿玛拉"}, "jpg", _AMARAS_MOUTH),
+            ("wen", {"en": "Wen", "zh": "老文"}, "jpg", _WENS_MOUTH),
+            ("pip", {"en": "Pip", "zh": "皮普"}, "jpg", _PIPS_MOUTH),
         )
     ]
 

@@ -12,9 +12,16 @@ import numpy as np
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from avatars.geometry import mouth_boxes, mouth_mask
+from avatars.library import Preset, presets
 from avatars.parts import BackendParts, write_parts
 
 ASSETS = Path(__file__).parent / "assets"
+DRAWN = {"woman": "mira", "man": "theo"}
+
+
+def drawn(name: str) -> Preset:
+    """The character of ours that is called `woman` or `man` here."""
+    return next(preset for preset in presets() if preset.id == DRAWN[name])
 
 
 def portrait(name: str, size: int = 384) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +38,7 @@ def _portrait(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
         picture = skimage.data.astronaut()
     else:
-        picture = cv2.cvtColor(np.asarray(cv2.imread(str(ASSETS / f"portrait_{name}.png"))), cv2.COLOR_BGR2RGB)
+        picture = cv2.cvtColor(np.asarray(cv2.imread(str(drawn(name).picture))), cv2.COLOR_BGR2RGB)
     scale = size / picture.shape[0]
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     landmarks = np.load(ASSETS / f"landmarks_{name}.npy") * np.float32(scale)

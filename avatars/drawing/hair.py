@@ -24,8 +24,6 @@ _MIDDLE_Z = 0.35
 _ROUND_DEG = (0, 25, 50, 68, 78, 88, 100, 120, 150, 180)
 "directions from the front to the back of a head"
 _HAIRLINES = {
-    "bun": (0.71, 0.69, 0.60, 0.36, 0.16, 0.02, 0.05, -0.10, -0.35, -0.45),
-    "short": (0.66, 0.64, 0.58, 0.36, 0.12, -0.05, 0.05, -0.10, -0.30, -0.38),
     "receding": (0.76, 0.72, 0.60, 0.38, 0.14, -0.02, 0.05, -0.10, -0.30, -0.38),
     "curls": (0.64, 0.62, 0.55, 0.36, 0.20, 0.05, 0.05, -0.10, -0.30, -0.40),
 }
@@ -34,13 +32,11 @@ _HAIRLINE_SOFT = 0.016
 
 
 def add_hair(style: str, colour: str, skin: Skin) -> None:
-    """`style` is one of bun, short, receding, curls."""
+    """`style` is receding or curls."""
     rng = np.random.default_rng(7)
     material = _hair_material(colour, 0.5 if style == "curls" else 0.32)
     if style == "curls":
         _add_curls(material, skin, rng)
-    elif style == "bun":
-        _add_tied_back(material, skin, rng)
     else:
         _add_short(style, material, skin, rng)
 
@@ -190,7 +186,7 @@ def _add_short(style: str, material: Any, skin: Skin, rng: np.random.Generator) 
     """Combed back and to one side, shorter on the sides."""
     roots, normals = _roots(style, 900, skin, rng)
     high = np.clip((roots[:, 1] - (EYES_UP + 0.25)) / 0.55, 0, 1)
-    on_top, aside = (0.40, 0.40) if style == "short" else (0.30, 0.22)
+    on_top, aside = 0.30, 0.22
     lengths = (0.10 + (on_top - 0.10) * high**1.2) * (0.85 + 0.3 * rng.random(len(roots)))
     front = np.clip((roots[:, 2] - 0.6) / 0.5, 0, 1) * high
 
@@ -201,44 +197,6 @@ def _add_short(style: str, material: Any, skin: Skin, rng: np.random.Generator) 
 
     guides = _grown(skin, roots, normals, lengths, steer, 0.02 + 0.02 * high * rng.random(len(roots)))
     _add_strands(_children(guides, 24, rng, 0.04, 0.5, 0.3), material, 0.0055, 0.3)
-
-
-def _add_tied_back(material: Any, skin: Skin, rng: np.random.Generator) -> None:
-    """From a parting round the head to a bun on its crown."""
-    roots, _ = _roots("bun", 2600, skin, rng)
-    points, parting = 16, 0.16
-    centre, tied = np.array([0, 7.05, 0.12]), np.array([0.0, 7.62, -0.62])
-    start, end = roots - centre, tied - centre
-    from_far, to_far = np.linalg.norm(start, axis=1), float(np.linalg.norm(end))
-    start, end = start / from_far[:, None], end / to_far
-    middle = start + end * 0.75
-    middle[:, 0] += np.where(roots[:, 0] > parting, 1.0, -1.0) * 0.34 * np.clip((roots[:, 2] + 0.1) / 0.8, 0, 1)
-    middle[:, 1] += 0.10
-    middle /= np.linalg.norm(middle, axis=1)[:, None]
-    guides = np.zeros((len(roots), points, 3))
-    for index, part in enumerate(np.linspace(0, 1, points)):
-        towards = (1 - part) ** 2 * start + 2 * part * (1 - part) * middle + part**2 * end
-        towards /= np.linalg.norm(towards, axis=1)[:, None]
-        places = centre + towards * ((1 - part) * from_far + part * to_far)[:, None]
-        for one in range(len(places)):
-            surface, normal = skin.nearest(places[one])
-            lift = 0.004 + 0.10 * min(1, part * 2) * (1 - 0.3 * part) + 0.02 * part * rng.random()
-            places[one] = surface + normal * lift
-        guides[:, index] = places
-    _add_strands(_children(guides, 9, rng, 0.042, 0.65, 0.0), material, 0.0055, 0.7)
-    count = 2600
-    phase, tilt = rng.random((count, 1)) * 2 * np.pi, rng.normal(size=(count, 1)) * 0.55
-    radius = 0.35 * rng.uniform(0.9, 1.06, (count, 1))
-    wound = phase + np.linspace(0, 1, 26)[None] * 3.6
-    ball = np.stack(
-        [
-            np.cos(wound) * np.cos(tilt),
-            np.sin(tilt) * 0.78 + 0.16 * np.sin(2 * wound + phase),
-            np.sin(wound) * np.cos(tilt),
-        ],
-        axis=2,
-    )
-    _add_strands(ball * radius[..., None] + np.array([0.0, 8.02, -0.32]), material, 0.0075, 0.6)
 
 
 def _add_curls(material: Any, skin: Skin, rng: np.random.Generator) -> None:

@@ -50,7 +50,6 @@ class Person:
     lashes: float = 1.0
     cheeks: float = 0.42
     lip_colour: float = 0.75
-    stubble: tuple[float, str] | None = None
     pores: float = 0.06
     roughness: float = 0.48
     under_eyes: float = 0.12
@@ -72,71 +71,6 @@ _GROWN = {"universal-female-young-averagemuscle-averageweight": 1.0}
 _SMILE = ("mouthSmileLeft", "mouthSmileRight")
 
 PEOPLE: dict[str, Person] = {
-    "mira": Person(
-        shapes={
-            "caucasian-female-young": 0.72,
-            "asian-female-young": 0.28,
-            **_GROWN,
-            "*eye-scale-incr": 0.85,
-            "head-oval": 0.5,
-            **dict.fromkeys(_SMILE, 0.30),
-            "*eye-height2-incr": 0.3,
-            "nose-scale-horiz-decr": 0.25,
-            "nose-volume-decr": 0.25,
-            "chin-width-decr": 0.35,
-            "mouth-lowerlip-volume-incr": 0.3,
-            "mouth-upperlip-volume-incr": 0.3,
-            "mouth-scale-horiz-incr": 0.1,
-            "*cheek-bones-incr": 0.3,
-        },
-        skin="d9a082",
-        blush="c4574a",
-        lid="9a5346",
-        lips="b5423f",
-        iris=Iris("6f4a26", "3d2413", "1c0f07"),
-        hair="bun",
-        hair_colour="3a1c0e",
-        brow="4a2c1c",
-        brows=0.75,
-        brows_raised=-0.005,
-        cloth="2f5d73",
-        wall=("f0dfd0", "b99f95"),
-        height=6.60,
-        shown=3.85,
-        cheeks=0.38,
-    ),
-    "theo": Person(
-        shapes={
-            "caucasian-male-young": 1.0,
-            "universal-male-young-averagemuscle-averageweight": 1.0,
-            "*eye-scale-incr": 0.75,
-            **dict.fromkeys(_SMILE, 0.45),
-            "*eye-height2-incr": 0.35,
-            "head-rectangular": 0.1,
-            "mouth-upperlip-volume-incr": 0.3,
-            "mouth-lowerlip-volume-incr": 0.2,
-            "nose-scale-horiz-decr": 0.15,
-            "chin-width-incr": 0.2,
-        },
-        skin="cf9270",
-        blush="b5553f",
-        lid="8f5240",
-        lips="a2564a",
-        iris=Iris("86b3b5", "3f6b78", "1a2c33"),
-        hair="short",
-        hair_colour="2c1a10",
-        brow="3d281b",
-        brows=0.85,
-        brows_raised=-0.015,
-        lashes=0.6,
-        cloth="8a4a32",
-        wall=("dfe6e8", "8fa0a8"),
-        height=6.52,
-        shown=3.75,
-        cheeks=0.25,
-        lip_colour=0.45,
-        stubble=(0.42, "5f4234"),
-    ),
     "amara": Person(
         shapes={
             "african-female-young": 0.85,
@@ -269,10 +203,6 @@ def _skin_material(person: Person, head: _Head, lips_mask: Path) -> Any:
         colour = blend(tree, spot(tree, lid, (0.26, 0.5, 0.12), 0.35), colour, person.lid)
         colour = blend(tree, spot(tree, below, (0.22, 0.5, 0.10), person.under_eyes), colour, person.lid)
     colour = blend(tree, spot(tree, to_blender(head.nose), (0.22, 0.3, 0.2), 0.35), colour, person.blush)
-    if person.stubble is not None:
-        strength, shade = person.stubble
-        jaw = (0, 0.25 - head.chin[2], head.chin[1] + 0.28)
-        colour = blend(tree, spot(tree, jaw, (0.75, 0.75, 0.55), strength), colour, shade)
     lips = nodes.new("ShaderNodeTexImage")
     lips.image = bpy.data.images.load(str(lips_mask))
     lips.image.colorspace_settings.name = "Non-Color"

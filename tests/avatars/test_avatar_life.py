@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from portraits import ASSETS, portrait
+from portraits import drawn, portrait
 
 from avatars.eyelids import Eyelids
 from avatars.geometry import LEFT_EYE, LIPS, RIGHT_EYE
@@ -94,7 +94,7 @@ def test_lids_close_gradually() -> None:
 def test_a_painted_twin_is_reached(name: str) -> None:
     """With a twin whose eyes are closed, full closure shows the twin."""
     picture, landmarks = portrait(name, SIZE)
-    twin = fit_within(read_photo(ASSETS / f"portrait_{name}_closed.png"), SIZE)
+    twin = fit_within(read_photo(drawn(name).closed_eyes), SIZE)
     shut, _ = Eyelids(picture, landmarks, twin).at(1.0)
     away, reached = np.abs(picture.astype(int) - twin), np.abs(shut.astype(int) - twin)
     assert reached.sum() < 0.25 * away.sum()
