@@ -6,7 +6,7 @@ import asyncio
 import io
 import re
 import wave
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -21,13 +21,16 @@ from pipeline.polish import VoicePolish
 from pipeline.tts.auto import AutoSynthesizer
 from pipeline.tts.http_voice import HttpVoice
 from pipeline.types import FloatArray
+from portal.http.limits import Shares
 
 __all__ = ["SENTENCES", "VoicePreviews", "language_for"]
 
 AT_A_TIME: Final = 2
-"""Voices on this machine take the processor from people who talk."""
+"""Of one backend. Voices on this machine take the processor from people who talk."""
 MOST_WANTED: Final = 16
-"""Different ones that are being made or wait for it."""
+"""Different ones of a backend that are being made or wait for it."""
+MOST_EACH: Final = 3
+"""Of one address at one time. A page asks for one, and gives up the one before."""
 LONGEST_S: Final = 10.0
 KEPT_BYTES: Final = 32 * 2**20
 """Some two hundred sentences. The one that was not asked for longest goes first."""
@@ -75,6 +78,9 @@ class _Making:
 class VoicePreviews:
     """However many ask for the same one, it is made once, and it is kept.
 
+    Each backend has a line of its own: a service that does not answer holds up those who want to hear it, and nobody
+    else. One address has a few places in all lines together.
+
     A service is asked for a sentence of each voice at most, as long as all of them are kept.
     """
 
@@ -82,14 +88,15 @@ class VoicePreviews:
         """patience_s: longest time for one sentence."""
         self._backends = backends
         self._patience_s = patience_s
-        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_A_TIME))
+        self._shares = Shares(MOST_EACH)
         self._making: dict[tuple[str, str, str], _Making] = {}
         self._kept: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
 
-    async def of(self, tts: str, voice: str, language: str) -> bytes:
+    async def of(self, tts: str, voice: str, language: str, address: str) -> bytes:
         """A WAV file. When nobody waits for it any more, the voice stops.
 
-        voice: empty for the backend's default. language: of who asks, for voices that speak several.
+        voice: empty for the backend's default. language, address: of who asks; voices that speak several take theirs.
         Raises BadRequest, BackendUnavailable, AskedTooOften, SpeechError, SessionClosed.
         """
         if tts not in registry.names("tts"):
@@ -102,15 +109,16 @@ class VoicePreviews:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        making = self._begun(key, synthesizer)
-        making.wanted_by += 1
-        try:
-            return await asyncio.shield(making.task)
-        finally:
-            making.wanted_by -= 1
-            if not making.wanted_by:
-                making.task.cancel()
-                self._making.pop(key, None)
+        with self._shares.held(address, AskedTooOften("You are trying too many voices at once.", "Wait for the last.")):
+            making = self._begun(key, synthesizer)
+            making.wanted_by += 1
+            try:
+                return await asyncio.shield(making.task)
+            finally:
+                making.wanted_by -= 1
+                if not making.wanted_by:
+                    making.task.cancel()
+                    self._making.pop(key, None)
 
     async def aclose(self) -> None:
         """Give up what is being made. Idempotent."""
@@ -121,25 +129,28 @@ class VoicePreviews:
 
     def _begun(self, key: tuple[str, str, str], synthesizer: SpeechSynthesizer) -> _Making:
         if key not in self._making:
-            if len(self._making) >= MOST_WANTED:
+            if sum(tts == key[0] for tts, _voice, _sentence in self._making) >= MOST_WANTED:
                 raise AskedTooOften("Too many voices are being tried at once.", "Try again in a moment.")
             task = asyncio.create_task(self._make(key, synthesizer), name=f"preview of {key[0]} {key[1]}")
             self._making[key] = _Making(task)
         return self._making[key]
 
     async def _make(self, key: tuple[str, str, str], synthesizer: SpeechSynthesizer) -> bytes:
-        _tts, voice, sentence = key
-        async with self._places:
+        tts, voice, sentence = key
+        async with self._places[tts]:
             try:
                 async with asyncio.timeout(self._patience_s):
                     sound = await _spoken(synthesizer, sentence, voice or None)
             except TimeoutError as error:
-                reason = f"The voice gave nothing for {self._patience_s:g} seconds."
-                raise SpeechError(reason, "Try again, or choose another voice.", cause="silent") from error
+                raise _silent(f"The voice gave nothing for {self._patience_s:g} seconds.") from error
         self._kept[key] = sound
         while sum(map(len, self._kept.values())) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return sound
+
+
+def _silent(reason: str) -> SpeechError:
+    return SpeechError(reason, "Try again, or choose another voice.", cause="silent")
 
 
 def language_for(voice: str, spoken: frozenset[str], language: str) -> str:
@@ -165,6 +176,8 @@ async def _spoken(synthesizer: SpeechSynthesizer, sentence: str, voice: str | No
             parts.append(polish.push(chunk).samples)
             if sum(map(len, parts)) > LONGEST_S * rate_hz:
                 break
+    if not parts:
+        raise _silent("The voice gave no sound.")
     samples = np.concatenate(parts)[: round(LONGEST_S * rate_hz)]
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:

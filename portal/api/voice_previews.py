@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of
 from portal.voice_previews import VoicePreviews
 
 __all__ = ["voice_previews_router"]
@@ -29,7 +30,7 @@ def voice_previews_router(previews: VoicePreviews) -> APIRouter:
         language: Annotated[str, Query(max_length=10, description="for voices that speak several")] = "en",
     ) -> Response:
         """A WAV file. Who closes the connection stops the voice."""
-        asked = asyncio.create_task(previews.of(name, voice, language))
+        asked = asyncio.create_task(previews.of(name, voice, language, address_of(request.scope)))
         try:
             while not (await asyncio.wait({asked}, timeout=LOOKED_EVERY_S))[0]:
                 if await request.is_disconnected():

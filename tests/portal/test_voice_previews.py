@@ -18,7 +18,7 @@ from pipeline.errors import AskedTooOften, BadRequest, SpeechError
 from pipeline.text import LANGUAGE_NAMES, detect_language, load_languages
 from pipeline.types import AudioChunk
 from portal.api.voice_previews import voice_previews_router
-from portal.voice_previews import LONGEST_S, MOST_WANTED, SENTENCES, VoicePreviews, language_for
+from portal.voice_previews import LONGEST_S, MOST_EACH, MOST_WANTED, SENTENCES, VoicePreviews, language_for
 
 
 class Voice:
@@ -64,8 +64,10 @@ async def test_a_voice_says_a_sentence_in_its_language_once() -> None:
     """It is a WAV file of that voice, made once for all who ask at the same time and later."""
     voice = Voice()
     previews = previews_of(voice)
-    first, second = await asyncio.gather(previews.of("beep", "de-hans", "en"), previews.of("beep", "de-hans", "en"))
-    assert first == second == await previews.of("beep", "de-hans", "zh")
+    first, second = await asyncio.gather(
+        previews.of("beep", "de-hans", "en", "home"), previews.of("beep", "de-hans", "en", "home")
+    )
+    assert first == second == await previews.of("beep", "de-hans", "zh", "home")
     assert voice.said == [(SENTENCES["de"], "de-hans")]
     with wave.open(io.BytesIO(first)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
@@ -74,7 +76,7 @@ async def test_a_voice_says_a_sentence_in_its_language_once() -> None:
 
 async def test_it_has_an_end() -> None:
     """A voice that does not stop speaking is cut."""
-    sound = await previews_of(Voice(seconds=60)).of("beep", "", "en")
+    sound = await previews_of(Voice(seconds=60)).of("beep", "", "en", "home")
     assert len(sound) < (LONGEST_S + 1) * 32_000
 
 
@@ -83,7 +85,7 @@ async def test_a_voice_stops_when_the_last_has_left() -> None:
     voice = Voice()
     voice.goes_on.clear()
     previews = previews_of(voice)
-    asking = [asyncio.create_task(previews.of("beep", "bob", "en")) for _ in range(2)]
+    asking = [asyncio.create_task(previews.of("beep", "bob", "en", "home")) for _ in range(2)]
     await voice.began.wait()
     asking[0].cancel()
     await asyncio.wait(asking[:1])
@@ -92,7 +94,7 @@ async def test_a_voice_stops_when_the_last_has_left() -> None:
     await asyncio.wait(asking)
     await voice.stopped.wait()
     voice.goes_on.set()
-    assert await previews.of("beep", "bob", "en")
+    assert await previews.of("beep", "bob", "en", "home")
     assert len(voice.said) == 2
 
 
@@ -102,20 +104,48 @@ async def test_what_cannot_be_heard_is_told() -> None:
     previews = previews_of(voice)
     for tts, name in (("nobody", ""), ("beep", "nobody")):
         with pytest.raises(BadRequest):
-            await previews.of(tts, name, "en")
+            await previews.of(tts, name, "en", "home")
     voice.failure = SpeechError("It broke.", "Mend it.")
     with pytest.raises(SpeechError, match="broke"):
-        await previews.of("beep", "bob", "en")
+        await previews.of("beep", "bob", "en", "home")
     voice.failure = None
-    assert await previews.of("beep", "bob", "en")
+    assert await previews.of("beep", "bob", "en", "home")
     voice.goes_on.clear()
-    asking = [asyncio.create_task(previews.of("beep", f"v{number}", "en")) for number in range(MOST_WANTED)]
+    asking = [
+        asyncio.create_task(previews.of("beep", f"v{number}", "en", f"home {number}")) for number in range(MOST_WANTED)
+    ]
     await asyncio.sleep(0)
     with pytest.raises(AskedTooOften):
-        await previews.of("beep", "en-ann", "en")
+        await previews.of("beep", "en-ann", "en", "home")
     await previews.aclose()
     await previews.aclose()
     assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*asking, return_exceptions=True))
+
+
+async def test_a_service_that_hangs_holds_up_nobody_else() -> None:
+    """However many ask for its voices: those of another backend are heard, and an address has a few places in all."""
+    hanging, other = Voice(), Voice()
+    hanging.goes_on.clear()
+
+    async def get(_kind: str, name: str) -> Voice:
+        return hanging if name == "beep" else other
+
+    backends: Any = SimpleNamespace(get=get)
+    previews = VoicePreviews(backends, 5.0)
+    asking = [asyncio.create_task(previews.of("beep", f"v{number}", "en", "crowd")) for number in range(MOST_EACH)]
+    await hanging.began.wait()
+    with pytest.raises(AskedTooOften, match="You are trying"):
+        await previews.of("pico", "bob", "en", "crowd")
+    assert await previews.of("pico", "bob", "en", "home")
+    hanging.goes_on.set()
+    assert all(await asyncio.gather(*asking))
+    assert await previews.of("beep", "bob", "en", "crowd")
+
+
+async def test_a_voice_without_a_sound_is_told() -> None:
+    """It ends at once and has said nothing."""
+    with pytest.raises(SpeechError, match="no sound"):
+        await previews_of(Voice(seconds=0)).of("beep", "bob", "en", "home")
 
 
 async def test_a_voice_that_gives_nothing_is_given_up() -> None:
@@ -123,7 +153,7 @@ async def test_a_voice_that_gives_nothing_is_given_up() -> None:
     voice = Voice()
     voice.goes_on.clear()
     with pytest.raises(SpeechError, match="gave nothing"):
-        await previews_of(voice, patience_s=0.01).of("beep", "bob", "en")
+        await previews_of(voice, patience_s=0.01).of("beep", "bob", "en", "home")
 
 
 @pytest.mark.parametrize(
