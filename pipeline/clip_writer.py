@@ -44,12 +44,12 @@ MADE: Final = ClipCoding(
 )
 """For what is made once and looked at closely. The file begins with its index, so it plays while it is fetched."""
 RECORDED: Final = ClipCoding(
-    Coding(i420, tag_bt601, {"crf": "23", "preset": "superfast", "threads": "1"}),
+    Coding(i420, tag_bt601, {"crf": "23", "preset": "superfast", "threads": "1", "maxrate": "2M", "bufsize": "4M"}),
     movflags="+hybrid_fragmented+delay_moov+use_metadata_tags",
 )
 """For what is written beside a live session: a third of the work per picture. If the server dies, what was written so
-far can be played. Without delay_moov a fragmented file cannot take back the delays of both encoders: pictures lagged by
-two, and sound by 21 ms."""
+far can be played. An hour has 1 GB at most, even of an avatar that is all noise. Without delay_moov a fragmented file
+cannot take back the delays of both encoders: pictures lagged by two, and sound by 21 ms."""
 
 
 class ClipWriter:

@@ -75,7 +75,8 @@ class Recording:
 class Recordings:
     """All recordings of this process, below `<data_dir>/recordings`, each in a folder of its own.
 
-    A session has one at a time. Files are removed `recordings_keep_s` seconds after their end.
+    A session has one at a time. Files are removed `recordings_keep_s` seconds after their end, or sooner, the oldest
+    first, when all together have more than `recordings_most_bytes`.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -172,6 +173,7 @@ class Recordings:
             self._keeping.pop(recording, None)
             recording.kept.set()
             recording.on_end(recording)
+            await asyncio.to_thread(self._sweep)
 
     def _write_transcript(self, recording: Recording) -> None:
         folder, transcript = self._folder / recording.id, recording.recorder.transcript
@@ -197,9 +199,14 @@ class Recordings:
             await self._clock.sleep_until(self._clock.now_s() + SWEEP_S)
 
     def _sweep(self) -> None:
-        """Remove what is older than it may be, and what a crash left."""
-        running = {recording.id for recording in self._keeping}
-        oldest = time.time() - self._settings.recordings_keep_s
-        for folder in self._folder.glob("*"):
-            if folder.name not in running and folder.stat().st_mtime < oldest:
+        """Remove what is older than it may be, what a crash left, and what all together have too much.
+
+        The newest stays, whatever its size: somebody has just been told its address.
+        """
+        running = {recording.id for recording in tuple(self._keeping)}
+        oldest, room_bytes = time.time() - self._settings.recordings_keep_s, self._settings.recordings_most_bytes
+        ended = [(folder.stat().st_mtime, folder) for folder in self._folder.glob("*") if folder.name not in running]
+        for place, (ended_at, folder) in enumerate(sorted(ended, reverse=True)):
+            room_bytes -= sum(file.stat().st_size for file in folder.glob("*"))
+            if ended_at < oldest or (place and room_bytes < 0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -376,6 +376,11 @@ class Settings(BaseSettings):
     recording: bool = Field(True, description="viewers may record their sessions and download the recording")
     recording_longest_s: float = Field(3600.0, ge=1, description="seconds after which a recording ends by itself")
     recordings_keep_s: float = Field(86_400.0, gt=0, description="seconds for which a recording can be downloaded")
+    recordings_most_bytes: int = Field(
+        4_000_000_000,
+        ge=0,
+        description="of all recordings together: beyond that, the oldest are removed",
+    )
     worker: bool = Field(
         True, description="let the portal start the worker process that runs jobs; off: run `launch.py worker` yourself"
     )

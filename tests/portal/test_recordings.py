@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -172,3 +173,20 @@ async def test_they_are_removed_after_their_time(room: Room, recordings: Recordi
     os.utime(folder / recording.id, (0, 0))
     recordings._sweep()
     assert not list(folder.iterdir())
+
+
+def test_all_together_have_a_bound_and_the_oldest_go(tmp_path: Path) -> None:
+    """The newest stays even if it alone has more than that."""
+    settings = Settings(data_dir=tmp_path, recordings_most_bytes=2_500)
+    for age_s, name in enumerate(("newest", "older", "oldest")):
+        folder = tmp_path / "recordings" / name
+        folder.mkdir(parents=True)
+        (folder / "recording.mp4").write_bytes(bytes(1_000))
+        os.utime(folder, (time.time() - age_s,) * 2)
+    recordings = Recordings(settings, ManualClock())
+    recordings._sweep()
+    assert {folder.name for folder in (tmp_path / "recordings").iterdir()} == {"newest", "older"}
+    (tmp_path / "recordings" / "newest" / "recording.json").write_bytes(bytes(3_000))
+    os.utime(tmp_path / "recordings" / "newest")
+    recordings._sweep()
+    assert [folder.name for folder in (tmp_path / "recordings").iterdir()] == ["newest"]
