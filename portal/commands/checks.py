@@ -1,8 +1,8 @@
 """`python launch.py test`: everything that CI runs.
 
-Ruff comes first, since it fails fastest. Everything else runs in three lanes at once, each a sequence of commands. The
-tests in browsers measure how sound and picture keep time, so the other two lanes yield the processor to them. They wait
-a good deal of the time, until something has been played, and that is when the others get on.
+Ruff comes first, since it fails fastest. Types, scripts and the tests without a browser run in two lanes at once, each
+a sequence of commands. The tests in browsers come last, with the machine to themselves: they measure how sound and
+picture keep time. Beside two lanes that yielded to them, tests of both kinds missed their deadlines on two slow cores.
 
 `python launch.py test quick` leaves out whatever takes long, for a person who is editing: two to three minutes.
 """
@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from pipeline.threads import background_thread
 from portal.commands.environment import (
     apt_offers_firefox,
     find_chromium,
@@ -124,7 +124,7 @@ def run_checks(
     if pytest_arguments:
         return run(_pytest(pytest_arguments), extra)
     in_browsers = Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, extra)
-    return _run_all((in_browsers, _beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run)
+    return _run_all((_beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run, last=in_browsers)
 
 
 def _beside(checks: Sequence[Sequence[str]], more: Sequence[str] = ()) -> Lane:
@@ -140,11 +140,11 @@ def _others(more: Sequence[str] = ()) -> Lane:
     return Lane({"other tests without a browser": _pytest((*OTHER_TESTS, *more))}, ONE_THREAD)
 
 
-def _run_all(lanes: Sequence[Lane], say: Callable[[str], None], run: Module) -> int:
-    """Ruff, then the lanes at once. Returns the exit status.
+def _run_all(lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Lane | None = None) -> int:
+    """Ruff, then the lanes at once, then the last one alone. Returns the exit status.
 
-    All lanes but the first yield the processor to it. What the first says is seen at once. What another says is kept
-    until all have ended, so that their words do not mix.
+    What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
+    mix.
     """
     failed = []
     for check in FIRST_CHECKS:
@@ -153,17 +153,19 @@ def _run_all(lanes: Sequence[Lane], say: Callable[[str], None], run: Module) -> 
             failed.append(" ".join(check))
     first, *others = lanes
     say(f"--- {len(lanes)} lanes at once. This one: {', '.join(first.commands)}")
-    with ExitStack() as stack:
+    with ThreadPoolExecutor(len(others)) as pool, ExitStack() as stack:
         beside = []
         for lane in others:
             kept = stack.enter_context(tempfile.TemporaryFile())
-            yielding = stack.enter_context(background_thread("lane"))
-            beside.append((lane, kept, yielding.submit(lane.failures, run, kept)))
+            beside.append((lane, kept, pool.submit(lane.failures, run, kept)))
         failed += first.failures(run)
         for lane, kept, outcome in beside:
             failed += outcome.result()
             kept.seek(0)
             say(f"--- another lane: {', '.join(lane.commands)}\n{kept.read().decode(errors='replace')}")
+    if last is not None:
+        say(f"--- {', '.join(last.commands)}")
+        failed += last.failures(run)
     say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
     return 1 if failed else 0
 

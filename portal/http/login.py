@@ -161,7 +161,7 @@ class Gate:
             return None
         person, token = await self._who(scope)
         if person is None:
-            raise LoginNeeded("This portal is only for people who log in.", "Log in, or send a password or a token.")
+            raise LoginNeeded("You have to log in to use this portal.", "Log in, or send a password or a token.")
         if path == "/login":
             return RedirectResponse(scope.get("root_path", "") + "/", 303)
         needed = role_for(scope)
@@ -226,9 +226,8 @@ class Gate:
             claims = jwt.decode(token, self._keys.token_secret, [ALGORITHM], options={"require": ["exp", "sub"]})
             return Person(str(claims["sub"]), Role.named(str(claims.get("role", "viewer"))))
         except (jwt.InvalidTokenError, ValueError) as error:
-            raise WrongPassword(
-                f"The token is not valid: {error}.", "Get a new one from where you came from."
-            ) from error
+            hint = "Get a new one from where you came from."
+            raise WrongPassword(f"The token is not valid: {error}.", hint, cause="token") from error
 
     def _by_cookie(self, cookie: str) -> Person | None:
         """None: it is not ours, it has expired, or the password has changed since."""
@@ -266,12 +265,12 @@ class Gate:
         return answer
 
     def _refusal(self, scope: Scope, error: VivavoceError) -> Response:
-        if isinstance(error, LoginNeeded) and _wants_page(scope):
-            return self._page(scope, None, scope["path"] + _query(scope))
+        if isinstance(error, LoginNeeded | WrongPassword) and _wants_page(scope):
+            return self._page(scope, error, _without_token(scope))
         headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else {}
         return told(error, headers)
 
-    def _page(self, scope: Scope, error: VivavoceError | None, after: str) -> Response:
+    def _page(self, scope: Scope, error: VivavoceError, after: str) -> Response:
         return login_page(scope, error, after, asks_name=bool(self._users.names()))
 
 
@@ -318,8 +317,7 @@ def _came_with_token(scope: Scope, token: str) -> Response:
 
     Also in a frame of another website: browsers keep such a cookie apart for each website around it (Partitioned).
     """
-    others = [pair for pair in parse_qsl(_query(scope)[1:], keep_blank_values=True) if pair[0] != "token"]
-    answer = RedirectResponse(scope["path"] + (f"?{urlencode(others)}" if others else ""), 303)
+    answer = RedirectResponse(_without_token(scope), 303)
     answer.headers["set-cookie"] = _cookie(scope, token, LOGGED_IN_S, framed=True)
     return answer
 
@@ -341,6 +339,13 @@ def _cookie(scope: Scope, value: str, age_s: int, *, framed: bool = False) -> st
 def _query(scope: Scope) -> str:
     query: str = scope.get("query_string", b"").decode("latin-1")
     return f"?{query}" if query else ""
+
+
+def _without_token(scope: Scope) -> str:
+    """The address that was asked for."""
+    others = [pair for pair in parse_qsl(_query(scope)[1:], keep_blank_values=True) if pair[0] != "token"]
+    path: str = scope["path"]
+    return path + (f"?{urlencode(others)}" if others else "")
 
 
 def _inside(scope: Scope, wanted: str) -> str:

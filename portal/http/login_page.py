@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
@@ -20,6 +21,8 @@ TEXTS = {
         "password": "Password",
         "enter": "Log in",
         "wrong_password": "The name or the password is wrong.",
+        "alone": "The password is wrong.",
+        "token": "This link is no longer valid. Log in, or open it again from where you came from.",
         "too_often": "Too many attempts. Wait a minute, then try again.",
     },
     "zh": {
@@ -28,6 +31,8 @@ TEXTS = {
         "password": "密码",
         "enter": "登录",
         "wrong_password": "用户名或密码不正确。",
+        "alone": "密码不正确。",
+        "token": "此链接已失效。请登录，或从原来的网站重新打开。",
         "too_often": "尝试次数过多，请稍等一分钟再试。",
     },
 }
@@ -79,8 +84,8 @@ KINDS = {
 TROUBLE = '<p role="alert">{text}</p>'
 
 
-def login_page(scope: Scope, error: VivavoceError | None, after: str, *, asks_name: bool) -> Response:
-    """error: why the last attempt failed; after: where to go then; asks_name: there are people with names."""
+def login_page(scope: Scope, error: VivavoceError, after: str, *, asks_name: bool) -> Response:
+    """error: why nobody is let in yet; after: where to go then; asks_name: there are people with names."""
     headers = Headers(scope=scope)
     code = "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
     texts = TEXTS[code]
@@ -88,15 +93,22 @@ def login_page(scope: Scope, error: VivavoceError | None, after: str, *, asks_na
         FIELD.format(label=texts[name], name=name, kind=KINDS[name], focus=" autofocus" if first else "")
         for name, first in ((("name", True), ("password", False)) if asks_name else (("password", True),))
     ]
+    # That somebody has to log in is what the page says anyway.
+    trouble = "" if error.code == "login_needed" else TROUBLE.format(text=_words(error, texts, asks_name=asks_name))
     page = PAGE.format(
         lang="zh-CN" if code == "zh" else "en",
         root=html.escape(scope.get("root_path", "")),
         after=html.escape(after),
         fields="\n".join(fields),
-        trouble=TROUBLE.format(text=texts.get(error.code, html.escape(error.message))) if error else "",
+        trouble=trouble,
         **{key: texts[key] for key in ("title", "enter")},
     )
     policy = page_policy(page).replace("form-action 'none'", "form-action 'self'")
-    status = error.http_status if error else 401
     extra = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Vary": "Accept-Language"}
-    return HTMLResponse(page, status, extra)
+    return HTMLResponse(page, error.http_status, extra)
+
+
+def _words(error: VivavoceError, texts: Mapping[str, str], *, asks_name: bool) -> str:
+    if error.code == "wrong_password" and not error.cause and not asks_name:
+        return texts["alone"]
+    return texts.get(error.cause) or texts.get(error.code) or html.escape(error.message)

@@ -297,6 +297,16 @@ def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
         assert socket.receive_json() == {"name": "adam"}
 
 
+def test_a_link_whose_token_is_too_old_leads_to_the_login(opened: Opened) -> None:
+    """The page says so, and the login leads to where the link did, without the token."""
+    client = opened(token_secret=PRODUCT, password=PASSWORD)
+    answer = client.get(f"/stage?token={token(exp=time.time() - 60)}&view=stage", headers=HTML)
+    assert answer.status_code == 401 and "no longer valid" in answer.text
+    assert 'name="next" value="/stage?view=stage"' in answer.text
+    wrong = client.post("/login", data={"password": "no"})
+    assert "The password is wrong." in wrong.text
+
+
 @pytest.mark.parametrize(
     "bad",
     [
