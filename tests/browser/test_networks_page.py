@@ -51,7 +51,7 @@ async def page(one_chromium: Chromium, portal: PortalProcess) -> AsyncIterator[P
 async def look_at_mira(page: Page) -> None:
     """Her closer look, in which the networks are."""
     await page.get_by_role("tab").nth(1).click()
-    await page.locator("vivavoce-avatars .vv-avatar", has_text="woman").click()
+    await page.locator("vivavoce-avatars .vv-avatar[data-avatar=mira]").click()
     await expect(page.locator(".vv-network")).to_have_count(5)
 
 

@@ -75,7 +75,7 @@ class VivavoceJobNotice extends HTMLElement {
     const key = job.state === "done" ? "ended.done" : "ended.failed";
     find(this, ".vv-notice-words", HTMLElement).textContent = texts[key].replace("{name}", jobName(job, texts));
     find(this, ".vv-notice-look", HTMLElement).textContent = texts["ended.look"];
-    find(this, ".vv-notice-close", HTMLElement).setAttribute("aria-label", texts.close);
+    find(this, ".vv-notice-close", HTMLElement).setAttribute("aria-label", texts["ended.close"]);
   }
 
   #open() {

@@ -12,8 +12,8 @@ Object.defineProperty(document, "hidden", { get: () => isHidden, configurable: t
 
 // The server writes texts.js. These words are the test's own; a browser test reads the real ones.
 const WORDS = {
-  en: { "ended.done": "“{name}” is ready.", "ended.failed": "“{name}” could not be made.", "ended.look": "Show", close: "Close" },
-  zh: { "ended.done": "“{name}”已完成。", "ended.failed": "“{name}”制作失败。", "ended.look": "查看", close: "关闭" },
+  en: { "ended.done": "“{name}” is ready.", "ended.failed": "“{name}” could not be made.", "ended.look": "Show", "ended.close": "Got it" },
+  zh: { "ended.done": "“{name}”已完成。", "ended.failed": "“{name}”制作失败。", "ended.look": "查看", "ended.close": "知道了" },
 };
 registerHooks({
   resolve: (name, context, next) =>
