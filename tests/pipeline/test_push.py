@@ -54,7 +54,8 @@ async def test_what_is_played_is_received_in_step(small_bundle: AvatarBundle, tm
         await send(push, small_bundle, range(1000, 1100))
         await push.aclose()
         await push.aclose()
-        assert (push.state, push.frames_dropped, push.trouble) == ("closed", 0, "")
+        # It may have been tried before the receiver was there; once it was live, nothing ended that.
+        assert (push.state, push.frames_dropped, push.connections) == ("closed", 0, 1)
         await asyncio.to_thread(server.wait, WITHIN_S)
     with av.open(str(file)) as received:
         pictures = [(float(one.time or 0), one.to_ndarray(format="gray").mean()) for one in received.decode(video=0)]
