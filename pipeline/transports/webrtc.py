@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 15.0
 """aiortc lets a peer that never comes connect for ever (a socket and three tasks each)."""
-_GATHER_S = 1.0  # a TURN allocation takes 0.3 s; the page gives WebRTC 2.5 s in all
+_GATHER_S = 1.0  # a TURN allocation takes 0.3 s; the page waits 5 s for the answer
 _MAX_SDP_CHARS = 64 * 1024
 _MAX_SDP_LINES = 600
 "Without candidates. A browser's offer of picture and sound has some 150, of two cameras 400."

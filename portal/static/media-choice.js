@@ -22,7 +22,8 @@ import { WebRtcMedia } from "./webrtc.js";
  * @typedef {{send: (message: ClientMessage) => void, isConnected: () => Promise<boolean>, isLive: () => boolean}} Link
  */
 
-const FIRST_PICTURE_WITHIN_MS = 2500;
+const ANSWER_WITHIN_MS = 5000; // the server may have just started, which says nothing of the network
+const NEXT_STEP_WITHIN_MS = 2500; // from the answer to the connection, and from there to the first picture
 const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
 const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
@@ -32,6 +33,7 @@ export const REASONS = {
   forced: "asked for",
   unsupported: "this browser has no WebRTC",
   no_route: "the network lets no UDP through",
+  no_answer: "the server did not answer over WebRTC within 5 s",
   no_picture: "no picture over WebRTC within 2.5 s",
   failed: "the WebRTC connection failed",
   stalled: "the WebRTC pictures stopped",
@@ -146,7 +148,9 @@ export class MediaChoice extends Teller {
   /** @param {string} sdp the server's answer to the offer */
   answer(sdp) {
     const { media } = this;
-    if (media instanceof WebRtcMedia) media.answer(sdp).catch(() => this.missPictures(media, "refused"));
+    if (!(media instanceof WebRtcMedia)) return;
+    this.awaitFirst(media);
+    media.answer(sdp).catch(() => this.missPictures(media, "refused"));
   }
 
   /** @param {ArrayBuffer} data pictures and sound that came over the session socket */
@@ -184,22 +188,26 @@ export class MediaChoice extends Teller {
   useWebRtc() {
     const media = new WebRtcMedia(this.video, this.iceServers, (message) => this.link.send(message));
     media.on("failed", (reason) => this.missPictures(media, reason));
+    media.on("connected", () => this.awaitFirst(media));
     this.adopt(media);
-    this.awaitFirst(media);
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.missPictures(media, "no_answer"), ANSWER_WITHIN_MS);
     media.start().catch(() => this.missPictures(media, "unsupported"));
   }
 
   /**
-   * Pictures of a connected peer may well be there when nobody is shown them: then they are waited for.
+   * The peer has made a step: it has the answer, or a connection. From there the next one is waited for. Pictures of a
+   * connected peer may well be there when nobody is shown them: then they are waited for, too.
    * @param {WebRtcMedia} media
    */
   awaitFirst(media) {
+    if (media !== this.media || media.shown || media.isMissing) return;
     clearTimeout(this.patience);
     this.patience = setTimeout(() => {
       const isUnseen = document.hidden || media.isPaused;
       if (isUnseen && media.pc.connectionState === "connected") this.awaitFirst(media);
       else this.missPictures(media, "no_picture");
-    }, FIRST_PICTURE_WITHIN_MS);
+    }, NEXT_STEP_WITHIN_MS);
   }
 
   /**

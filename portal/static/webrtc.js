@@ -1,9 +1,9 @@
 /**
  * Pictures and sound over WebRTC.
  *
- * Events: "picture" (each one shown), "failed" (detail: reason code), "stopped" (the browser or the viewer paused it, or
- * sound is not allowed yet: play() in a gesture helps), "playing" (it plays with its sound), "sound" (first sound after
- * listenForSound()).
+ * Events: "connected" (again after each loss), "picture" (each one shown), "failed" (detail: reason code), "stopped" (the
+ * browser or the viewer paused it, or sound is not allowed yet: play() in a gesture helps), "playing" (it plays with its
+ * sound), "sound" (first sound after listenForSound()).
  */
 
 import { Hush } from "./hush.js";
@@ -14,7 +14,7 @@ import { Teller } from "./teller.js";
 /**
  * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
  * @typedef {{
- *   picture: void, failed: "no_route" | "failed" | "forbidden", stopped: void, playing: void, sound: void,
+ *   connected: void, picture: void, failed: "no_route" | "failed" | "forbidden", stopped: void, playing: void, sound: void,
  * }} WebRtcEvents
  *
  * What browsers report of the sound or the pictures that come in. Not every browser reports all of it, and not all of it
@@ -83,7 +83,8 @@ export class WebRtcMedia extends Teller {
     };
     this.video.addEventListener("pause", this.onPause);
     pc.onconnectionstatechange = () => {
-      if (pc.connectionState === "failed") this.tell("failed", "failed");
+      if (pc.connectionState === "connected") this.tell("connected");
+      else if (pc.connectionState === "failed") this.tell("failed", "failed");
     };
     pc.onicecandidate = ({ candidate }) => {
       if (this.closed) return;

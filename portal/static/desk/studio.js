@@ -121,6 +121,7 @@ class OrderForm {
 
   async #order() {
     const { desk, form, speaksText } = this;
+    if (!this.speakers.chosen) await this.speakers.load(); // whoever presses early need not press again
     const avatar = this.speakers.chosen;
     const { file } = this.drop;
     if (!avatar) return desk.tell(this.note, desk.t("avatarFirst"));
