@@ -6,7 +6,8 @@
  * is gone), "ended" (detail: the error that ended it).
  */
 
-import { PortalError } from "./errors.js";
+import { PortalError, errorOf } from "./errors.js";
+import { beside } from "./server.js";
 import { Teller } from "./teller.js";
 
 /**
@@ -27,6 +28,7 @@ const PING_EVERY_MS = 2000;
 const SILENT_FOR_MS = 6000;
 const LOOK_EVERY_MS = 50;
 const OPEN_WITHIN_MS = 15000;
+const REASON_WITHIN_MS = 5000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
@@ -183,7 +185,7 @@ export class SessionSocket extends Teller {
         if (!welcomed && this.closed) {
           reject(stopped());
         } else if (!welcomed) {
-          reject(unreachable());
+          whyRefused().then((reason) => reject(reason ?? unreachable()));
         } else if (socket === this.socket && !this.closed) this.mend();
       };
     });
@@ -305,6 +307,18 @@ export class SessionSocket extends Teller {
   isWorthAnother(error) {
     return this.keep && !this.closed && !error.job;
   }
+}
+
+/**
+ * Browsers do not say why a socket was refused, so the server is asked in another way whether it still knows who we are.
+ * Null: it does, or it cannot be reached.
+ * @returns {Promise<PortalError?>}
+ */
+async function whyRefused() {
+  const signal = AbortSignal.timeout(REASON_WITHIN_MS);
+  const answer = await fetch(beside("api/me"), { signal }).catch(() => null);
+  if (answer?.status !== 401) return null;
+  return new PortalError(errorOf(401, await answer.json().catch(() => null)));
 }
 
 /**

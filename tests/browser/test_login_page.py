@@ -55,6 +55,18 @@ async def test_a_viewer_logs_in_talks_and_logs_out(browser: Browser, locked: Por
     await page.context.close()
 
 
+async def test_whoever_is_no_longer_logged_in_is_told_so(browser: Browser, locked: PortalProcess) -> None:
+    """When the login has ended, Start does not say that the server is away: it says what to do."""
+    page = await browser.new_page(locale="en-US")
+    await page.goto(f"{locked.url}/")
+    await log_in(page, "vera", "secret of vera")
+    await page.wait_for_selector("#vv-start:not([disabled])", timeout=READY_MS)
+    await page.context.clear_cookies()
+    await page.click("#vv-start")
+    await expect(page.locator(".vv-error[data-code=login_needed]")).to_contain_text("log in", timeout=READY_MS)
+    await page.context.close()
+
+
 async def test_a_maker_has_all_tabs(browser: Browser, locked: PortalProcess) -> None:
     """And is told by which name they are logged in."""
     page = await browser.new_page(locale="en-US")
