@@ -284,6 +284,11 @@ class AvatarBundle:
         """In silence its frames are shown as they are."""
         return frame
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether it is the bundle of a gesture that makes a sound."""
+        return SOUND in self.backend_tensors
+
     def mask(self, frame_index: int) -> ImageArray:
         """uint8 (h, w) feathered weight of the patch in that frame."""
         mask: ImageArray = self.masks[frame_index if len(self.masks) > 1 else 0]

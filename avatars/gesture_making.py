@@ -21,7 +21,7 @@ from avatars.geometry import mouth_boxes
 from avatars.gestures import LONGEST_GESTURE_S, keep_gesture
 from avatars.media_limits import FPS
 from avatars.prepare import BOX_SIGMA, read_source
-from avatars.preview import make_poster
+from avatars.preview import encode_gesture_preview, make_poster
 from avatars.sound import READING, SpeechFacts, speech_facts, speech_pieces
 from avatars.source import Upload, counted
 from avatars.stages import ClipFace, Found, Source
@@ -72,6 +72,8 @@ def write_gesture(work: Path, avatar: AvatarBundle, name: str, sound_of: Path | 
     x0, y0, x1, y1 = avatar.boxes[0].tolist()
     jpegs = placement.pictures(frames.at(shown))
     track = None if sound_of is None else _track(sound_of, face.first, face.stop)
+    preview = work / "preview.mp4"
+    encode_gesture_preview(map(decode_jpeg, placement.pictures(frames.at(shown))), preview, track)
     contents = BundleContents(
         id=avatar.id,
         name=name,
@@ -87,6 +89,7 @@ def write_gesture(work: Path, avatar: AvatarBundle, name: str, sound_of: Path | 
         report=found.report,
         tensors={} if track is None else gesture_tensors(track),
         poster=make_poster(decode_jpeg(next(placement.pictures(frames.at(shown[len(shown) // 2 :]))))),
+        preview=preview,
     )
     keep_gesture(avatar.path, name, contents)
     progress(1.0)

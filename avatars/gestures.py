@@ -13,8 +13,9 @@ import secrets
 import shutil
 import unicodedata
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote, unquote
 
 from avatars.bundle import AvatarBundle, BundleContents, write_bundle
@@ -24,10 +25,12 @@ from avatars.errors import BundleError, GestureNotFound
 __all__ = [
     "LONGEST_GESTURE_S",
     "MOST_GESTURES",
+    "GestureSummary",
     "delete_gesture",
+    "gesture_file",
     "gesture_name",
     "gesture_names",
-    "gesture_poster",
+    "gesture_summaries",
     "gestures_stamp",
     "keep_gesture",
     "open_with_gestures",
@@ -43,6 +46,17 @@ _NAME: Final = re.compile(r"[^\W_][\w -]*", re.UNICODE)
 "Brackets would end the tag that starts a gesture from a text."
 
 
+@dataclass(frozen=True, slots=True)
+class GestureSummary:
+    """What a list shows of a gesture."""
+
+    name: str
+    pictures: int
+    has_sound: bool
+    modified_s: float
+    "when it was made, in seconds since the epoch"
+
+
 def gesture_name(text: str) -> str | None:
     """What a gesture is called: letters and digits of any script, spaces, - and _; None where that is no name."""
     name = " ".join(unicodedata.normalize("NFC", text[:200]).lower().split())
@@ -54,10 +68,27 @@ def gesture_names(avatar: Path) -> list[str]:
     return sorted(unquote(path.name) for path in _folder(avatar).glob("[!.]*") if path.is_dir())
 
 
-def gesture_poster(avatar: Path, name: str) -> Path | None:
-    """A picture of a gesture of the avatar in this folder; None: there is no such gesture, or it has none."""
-    poster = _place(avatar, name) / "poster.jpg"
-    return poster if name in gesture_names(avatar) and poster.is_file() else None
+def gesture_file(avatar: Path, name: str, file: Literal["poster.jpg", "preview.mp4"]) -> Path | None:
+    """A picture or a small clip of a gesture of the avatar in this folder; None: there is no such gesture, or it has
+    none. Gestures of earlier versions have no clip.
+    """
+    path = _place(avatar, name) / file
+    return path if name in gesture_names(avatar) and path.is_file() else None
+
+
+def gesture_summaries(avatar: Path) -> list[GestureSummary]:
+    """What the avatar in this folder has, in the order of the names. Damaged ones are left out and logged."""
+    summaries = []
+    for name in gesture_names(avatar):
+        place = _place(avatar, name)
+        try:
+            clip = AvatarBundle.open(place)
+            modified_s = (place / "manifest.json").stat().st_mtime
+        except (BundleError, OSError) as error:  # OSError: somebody deletes it just now
+            logger.warning("The gesture '%s' in %s is left out: %s", name, avatar, error)
+            continue
+        summaries.append(GestureSummary(name, clip.frame_count, clip.has_sound, modified_s))
+    return summaries
 
 
 def gestures_stamp(avatar: Path) -> Hashable:

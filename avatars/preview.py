@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avatars.bundle import encode_jpeg
+from avatars.bundle import GestureTrack, encode_jpeg
 from avatars.colour import bt709_frame, tag_bt709
 from avatars.media_limits import FPS, even_size
 
-__all__ = ["encode_preview", "make_poster"]
+__all__ = ["encode_gesture_preview", "encode_preview", "make_poster"]
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -36,14 +36,39 @@ def encode_preview(frames: Iterable[ImageArray], path: Path) -> None:
     Raises OSError (disk full).
     """
     forth = [_small(rgb, PREVIEW_SIDE_PX) for rgb in islice(frames, PREVIEW_FRAMES)]
-    height, width = forth[0].shape[:2]
+    _encode((*forth, *forth[-2:0:-1]), path, None)
+
+
+def encode_gesture_preview(frames: Iterable[ImageArray], path: Path, track: GestureTrack | None) -> None:
+    """As encode_preview(), but all frames once, with the sound of `track`."""
+    _encode((_small(rgb, PREVIEW_SIDE_PX) for rgb in frames), path, track)
+
+
+def _encode(frames: Iterable[ImageArray], path: Path, track: GestureTrack | None) -> None:
+    pictures = iter(frames)
+    first = next(pictures)
+    height, width = first.shape[:2]
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as output:
         stream = output.add_stream("libx264", rate=FPS, options={"crf": "26", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         tag_bt709(stream.codec_context)
-        for rgb in (*forth, *forth[-2:0:-1]):
+        sound = None if track is None else output.add_stream("aac", rate=track.rate_hz, layout="mono")
+        for rgb in chain((first,), pictures):
             output.mux(stream.encode(bt709_frame(rgb)))
         output.mux(stream.encode(None))
+        if track is not None and sound is not None:
+            for frame in _sound_frames(track):
+                output.mux(sound.encode(frame))
+            output.mux(sound.encode(None))
+
+
+def _sound_frames(track: GestureTrack) -> Iterator[av.AudioFrame]:
+    """The sound in pieces of a second."""
+    for start in range(0, len(track.samples), track.rate_hz):
+        piece = track.samples[start : start + track.rate_hz]
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece[None]), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = track.rate_hz, start
+        yield frame
 
 
 def _small(rgb: ImageArray, side_px: int) -> ImageArray:

@@ -1,9 +1,9 @@
-"""Gestures of avatars: add one, look at it, delete it."""
+"""Gestures of avatars: list them, add one, look at it, delete it."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -12,10 +12,10 @@ from starlette.datastructures import UploadFile
 
 from avatars.confined import Limits
 from avatars.errors import GestureNotFound
-from avatars.gestures import delete_gesture, gesture_poster
+from avatars.gestures import delete_gesture, gesture_file, gesture_summaries
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
-from portal.api.schemas import JobView, form_body, job_view
+from portal.api.schemas import GestureView, JobView, form_body, gesture_view, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_gesture
@@ -46,6 +46,13 @@ def gestures_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
     router = APIRouter(prefix="/api/avatars/{avatar_id}/gestures", tags=["gestures"], route_class=ErrorRoute)
+
+    @router.get("")
+    def list_gestures(avatar_id: str) -> list[GestureView]:
+        """In the order of their names."""
+        library.summary(avatar_id)  # raises: there is no such avatar
+        folder = library.path_of(avatar_id)
+        return [gesture_view(gesture, avatar_id, folder) for gesture in gesture_summaries(folder)]
 
     @router.post("", status_code=202, openapi_extra=form_body(GestureForm, file="file"))
     async def add_gesture(avatar_id: str, request: Request) -> JobView:
@@ -81,10 +88,20 @@ def gestures_router(
     @router.get("/{name}/poster.jpg")
     def poster(avatar_id: str, name: str) -> FileResponse:
         """A picture from its middle."""
-        path = gesture_poster(library.path_of(avatar_id), name)
+        return shown(avatar_id, name, "poster.jpg", "image/jpeg")
+
+    @router.get("/{name}/preview.mp4")
+    def preview(avatar_id: str, name: str) -> FileResponse:
+        """All of it in small, with its own sound if that is to be heard."""
+        return shown(avatar_id, name, "preview.mp4", "video/mp4")
+
+    def shown(avatar_id: str, name: str, file: Literal["poster.jpg", "preview.mp4"], media_type: str) -> FileResponse:
+        path = gesture_file(library.path_of(avatar_id), name, file)
         if path is None:
-            raise GestureNotFound(f"The avatar has no gesture {name[:80]!r}.", "See GET /api/avatars.")
-        return FileResponse(path, media_type="image/jpeg", headers=ASK_AGAIN)
+            raise GestureNotFound(
+                f"The avatar has no gesture {name[:80]!r} with a {file}.", f"See GET /api/avatars/{avatar_id}/gestures."
+            )
+        return FileResponse(path, media_type=media_type, headers=ASK_AGAIN)
 
     @router.delete("/{name}", status_code=204)
     def remove_gesture(avatar_id: str, name: str) -> Response:

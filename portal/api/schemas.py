@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
 from avatars.face_formats import face_format, parameters_of
-from avatars.gestures import gesture_names
+from avatars.gestures import GestureSummary, gesture_file, gesture_names
 from avatars.library import AvatarSummary
+from avatars.media_limits import FPS
 from avatars.parts import networks_of, prepared_for
 from pipeline import registry
 from portal.backends import BackendChoice
@@ -19,12 +21,14 @@ __all__ = [
     "BackendView",
     "ClipRequest",
     "ErrorView",
+    "GestureView",
     "HealthView",
     "JobView",
     "SessionCounts",
     "avatar_view",
     "backend_view",
     "form_body",
+    "gesture_view",
     "job_view",
 ]
 
@@ -80,6 +84,14 @@ class AvatarView(BaseModel):
     prepared: dict[str, dict[str, object]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
     gestures: list[str] = Field(description="names of its gestures, which sessions can show")
+
+
+class GestureView(BaseModel):
+    name: str
+    seconds: float
+    sound: bool = Field(description="whether its own sound is heard while the avatar says nothing")
+    poster: str | None = Field(description="URL of a still")
+    preview: str | None = Field(description="URL of a small clip of it; none for gestures of earlier versions")
 
 
 class BackendView(BaseModel):
@@ -186,6 +198,19 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         prepared=prepared_for(folder),
         networks=networks_of(folder),
         gestures=gesture_names(folder),
+    )
+
+
+def gesture_view(gesture: GestureSummary, avatar_id: str, folder: Path) -> GestureView:
+    """`folder` of the avatar."""
+    base = f"/api/avatars/{avatar_id}/gestures/{quote(gesture.name, safe='')}"
+    stamp = f"?t={gesture.modified_s:.3f}"  # another one of its name is another picture
+    return GestureView(
+        name=gesture.name,
+        seconds=gesture.pictures / FPS,
+        sound=gesture.has_sound,
+        poster=f"{base}/poster.jpg{stamp}" if gesture_file(folder, gesture.name, "poster.jpg") else None,
+        preview=f"{base}/preview.mp4{stamp}" if gesture_file(folder, gesture.name, "preview.mp4") else None,
     )
 
 

@@ -18,9 +18,9 @@ from avatars.errors import BadMedia, GestureNotFound
 from avatars.gesture_making import read_gesture, write_gesture
 from avatars.gestures import (
     delete_gesture,
+    gesture_file,
     gesture_name,
     gesture_names,
-    gesture_poster,
     gestures_stamp,
     open_with_gestures,
 )
@@ -78,7 +78,7 @@ def test_a_gesture_is_made_of_a_clip(ada: AvatarBundle, tmp_path: Path) -> None:
     sides = np.unique(whole.boxes[:, 2:] - whole.boxes[:, :2], axis=0)
     assert len(sides) == 1
     assert np.abs(whole.frame(wave.first_frame).astype(int) - moving_portrait(1)[0]).mean() < 4
-    assert gesture_poster(ada.path, "wave") is not None
+    assert gesture_file(ada.path, "wave", "poster.jpg") is not None
 
 
 def test_the_face_of_a_gesture_comes_where_the_avatars_is(ada: AvatarBundle, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from playwright.async_api import FilePayload, Page, expect
 
 from avatars import prepare
 from avatars.bundle import encode_jpeg
+from avatars.gestures import gesture_names
 from avatars.library import presets
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
@@ -22,6 +23,7 @@ from portal.ui.error_texts import ERROR_TEXTS
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import Chromium, browser_fixture, faultless
 from tests.browser.test_networks_page import answer_jobs
+from tests.clips import moving_portrait, write_clip
 from tests.foreign_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
 
@@ -360,6 +362,52 @@ async def test_the_mouth_of_an_avatar_is_told_and_changed(page: Page, workshop: 
     await detail.get_by_text("Use the real mouths").click()
     await expect(detail).to_contain_text("Speaks with real mouths")
     assert (await page.request.delete(f"{workshop.url}/api/avatars/vera")).status == 204
+
+
+async def test_a_gesture_is_added_tried_and_deleted(page: Page, workshop: PortalProcess, tmp_path: Path) -> None:
+    """In the closer look: a form, the job's progress, the gesture in the list, a clip that plays, and none any more."""
+    bundle = portrait_bundle(workshop.log.parent / "avatars" / "waver", size=256)
+    await show(page, "avatars")
+    await page.locator("vivavoce-avatars [data-avatar=waver]").click()
+    gestures = page.locator(".vv-detail .vv-gesture-list")
+    await expect(gestures).to_contain_text("It has no gesture yet.")
+    form = gestures.locator("form")
+    await gestures.locator("summary").click()
+    await form.get_by_role("button", name="Add it").click()
+    await expect(form.locator(".vv-note")).to_have_text("Choose a clip first.")
+    await form.locator("input[type=file]").set_input_files(write_clip(tmp_path / "me.mp4", moving_portrait(30, 256)))
+    await form.get_by_label("Name of the gesture").fill("Wave")
+    await form.get_by_label("The person shown agrees to this gesture.").check()
+    await form.get_by_role("button", name="Add it").click()
+    row = gestures.locator("[data-gesture=wave]")
+    await expect(row).to_be_visible(timeout=JOB_MS)
+    await expect(gestures.locator("[data-state]")).to_have_count(0)
+    await expect(row).to_contain_text("1.2 s")
+    await row.get_by_role("button", name="Try it").click()
+    await page.wait_for_function("document.querySelector('.vv-gesture video').currentTime > 0.2")
+    await row.get_by_role("button", name="Delete").click()
+    await row.get_by_role("button", name="Yes, delete it").click()
+    await expect(gestures).to_contain_text("It has no gesture yet.")
+    assert gesture_names(bundle.path) == []
+    shutil.rmtree(bundle.path)
+
+
+async def test_a_clip_that_is_no_gesture_is_explained_in_its_avatar(
+    page: Page, workshop: PortalProcess, tmp_path: Path
+) -> None:
+    """What is refused at once stands at the form: here a name with a bracket, which no tag could have."""
+    bundle = portrait_bundle(workshop.log.parent / "avatars" / "waver", size=256)
+    await show(page, "avatars")
+    await page.locator("vivavoce-avatars [data-avatar=waver]").click()
+    gestures = page.locator(".vv-detail .vv-gesture-list")
+    await gestures.locator("summary").click()
+    form = gestures.locator("form")
+    await form.locator("input[type=file]").set_input_files(write_clip(tmp_path / "me.mp4", moving_portrait(30, 256)))
+    await form.get_by_label("Name of the gesture").fill("a]b")
+    await form.get_by_label("The person shown agrees to this gesture.").check()
+    await form.get_by_role("button", name="Add it").click()
+    await expect(form.locator(".vv-note")).to_contain_text("The gesture needs a name of letters and digits")
+    shutil.rmtree(bundle.path)
 
 
 async def test_a_job_without_its_avatar_says_so(page: Page, workshop: PortalProcess) -> None:

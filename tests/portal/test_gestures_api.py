@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,17 @@ def test_a_gesture_is_asked_for_made_shown_and_deleted(
     whole = open_with_gestures(library.open("ada"))
     loudest = max(np.abs(Gestures(whole, whole).sound(place)).max() for place in range(1, 1 + 30))  # type: ignore[arg-type]
     assert 0.05 < loudest < 0.6
-    assert client.get("/api/avatars/ada/gestures/wave/poster.jpg").headers["content-type"] == "image/jpeg"
+    (listed,) = client.get("/api/avatars/ada/gestures").json()
+    assert (listed["name"], listed["sound"]) == ("wave", True)
+    assert client.get(listed["poster"]).headers["content-type"] == "image/jpeg"
+    preview = client.get(listed["preview"])
+    assert preview.headers["content-type"] == "video/mp4"
+    with av.open(io.BytesIO(preview.content)) as shown:
+        pictures = sum(1 for _frame in shown.decode(video=0))
+    with av.open(io.BytesIO(preview.content)) as heard:
+        loudest = max(np.abs(frame.to_ndarray()).max() for frame in heard.decode(audio=0))
+    assert pictures == round(25 * listed["seconds"]) > 20
+    assert loudest > 0.02
     assert client.delete("/api/avatars/ada/gestures/wave").status_code == 204
     assert client.get("/api/avatars/ada").json()["gestures"] == []
 
@@ -116,11 +127,22 @@ def test_unknown_avatars_and_gestures_are_not_found(client: TestClient, clip: Pa
     assert ask(client, clip, avatar="nobody").json()["error"]["code"] == "avatar_not_found"
     for response in (
         client.get("/api/avatars/ada/gestures/wave/poster.jpg"),
+        client.get("/api/avatars/ada/gestures/wave/preview.mp4"),
+        client.get("/api/avatars/nobody/gestures"),
         client.delete("/api/avatars/ada/gestures/wave"),
         client.delete("/api/avatars/ada/gestures/%2e%2e"),
     ):
         assert response.status_code == 404
     assert client.get("/api/avatars/ada").status_code == 200
+
+
+def test_a_gesture_of_an_earlier_version_is_listed_without_a_clip(client: TestClient, library: AvatarLibrary) -> None:
+    """Its name in any script is part of the addresses; what is damaged is not listed."""
+    give_gesture(library.open("ada"), "挥 手", 50, hums=True)
+    give_gesture(library.open("ada"), "torn")
+    (library.path_of("ada") / "gestures" / "torn" / "frames.bin").write_bytes(b"")
+    wanted = {"name": "挥 手", "seconds": 2.0, "sound": True, "poster": None, "preview": None}
+    assert client.get("/api/avatars/ada/gestures").json() == [wanted]
 
 
 def test_an_avatar_has_a_dozen_gestures(client: TestClient, clip: Path, library: AvatarLibrary) -> None:

@@ -24,12 +24,12 @@ from pipeline.types import (
     TurnState,
 )
 from portal.api import messages
-from portal.api.schemas import AvatarView, BackendView, ErrorView, JobView
+from portal.api.schemas import AvatarView, BackendView, ErrorView, GestureView, JobView
 
 TYPES = Path(__file__).parents[2] / "portal" / "static" / "types"
 COMMENT = re.compile(r"/\*\*.*?\*/", re.DOTALL)
 MODELS: list[type[BaseModel]] = [*get_args(messages.ClientMessage), messages.Remark]
-VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, JobView]
+VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, GestureView, JobView]
 EVENTS = {
     "Turn": TurnEvent(1, TurnState.DONE),
     "Hold": HoldEvent(1, held=True),

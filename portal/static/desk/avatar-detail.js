@@ -1,4 +1,4 @@
-/** The closer look at one avatar: what it is, what can be done with it, and its networks. */
+/** The closer look at one avatar: what it is, what can be done with it, its gestures and its networks. */
 
 import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -6,6 +6,7 @@ import { feed, isActive } from "../jobs-feed.js";
 import { beside } from "../server.js";
 import { api } from "./api.js";
 import { openTab } from "./desk.js";
+import { Gestures } from "./gestures.js";
 import { askingBack, jobFailure } from "./job-parts.js";
 import { movingPicture } from "./moving-picture.js";
 import { Networks } from "./networks.js";
@@ -21,10 +22,10 @@ import { Networks } from "./networks.js";
 const SAME_FACE = 0.5;
 
 /**
- * What the closer look tells of an avatar, but for the networks, which follow by themselves.
+ * What the closer look tells of an avatar, but for gestures and networks, which follow by themselves.
  * @param {AvatarView} avatar
  */
-function toldOf({ prepared, networks, ...rest }) {
+function toldOf({ prepared, networks, gestures, ...rest }) {
   return JSON.stringify(rest);
 }
 
@@ -46,15 +47,20 @@ export class AvatarDetail {
     this.tab = tab;
     /** @type {AvatarView?} */
     this.current = null;
+    this.gestures = new Gestures(desk);
     this.networks = new Networks(desk);
     closeBesideIt(dialog);
-    dialog.append(this.networks.element);
-    dialog.onclose = () => this.networks.close();
+    dialog.append(this.gestures.element, this.networks.element);
+    dialog.onclose = () => {
+      this.gestures.close();
+      this.networks.close();
+    };
   }
 
   /** @param {AvatarView} avatar */
   open(avatar) {
     this.fill(avatar);
+    this.gestures.open(avatar);
     this.networks.open(avatar);
     this.dialog.showModal();
   }
@@ -74,6 +80,7 @@ export class AvatarDetail {
     if (now) {
       // Only what has changed is built anew: a clip may be playing, or a question waiting for its answer.
       if (toldOf(now) !== toldOf(current)) this.fill(now);
+      this.gestures.show(now);
       this.networks.show(now);
       return;
     }
@@ -83,12 +90,13 @@ export class AvatarDetail {
 
   /** @param {JobView[]} jobs */
   showJobs(jobs) {
+    this.gestures.showJobs(jobs);
     this.networks.showJobs(jobs);
     this.followTest(jobs);
   }
 
   /**
-   * All but the networks, which stay as they are: somebody may be adjusting one.
+   * All but gestures and networks, which stay as they are: somebody may be adding or adjusting one.
    * @param {AvatarView} avatar
    */
   fill(avatar) {
@@ -100,9 +108,9 @@ export class AvatarDetail {
       count: avatar.frames,
       seconds,
     })}`;
-    const networks = this.networks.element;
-    for (const part of [...this.dialog.children]) if (part !== networks) part.remove();
-    networks.before(
+    const [gestures, networks] = [this.gestures.element, this.networks.element];
+    for (const part of [...this.dialog.children]) if (part !== gestures && part !== networks) part.remove();
+    gestures.before(
       make("header", {}, this.title(avatar), make("span", { class: "vv-soft" }, facts), close),
       this.uses(avatar),
       make(

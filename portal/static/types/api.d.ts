@@ -103,6 +103,14 @@ export interface AvatarView {
   gestures: string[];
 }
 
+export interface GestureView {
+  name: string;
+  seconds: number;
+  sound: boolean;
+  poster: string | null;
+  preview: string | null;
+}
+
 export interface PersonaView {
   prompt: string | null;
   greeting: string | null;
