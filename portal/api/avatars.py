@@ -14,23 +14,22 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
 from avatars.bundle import encode_jpeg
-from avatars.confined import Limits
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.parts_preview import draw_preview
 from avatars.persona import MOST_PROMPT_CHARACTERS, read_persona, write_persona
 from pipeline.errors import BadRequest
-from portal.api.schemas import AvatarView, JobView, avatar_view, form_body, job_view
+from portal.api.orders import Orders
+from portal.api.schemas import AvatarView, JobView, UploadForm, avatar_view, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
 from portal.http.proxies import address_of
-from portal.intake.submissions import chosen_parameters, submit_avatar, submit_parts, submit_test_clip
+from portal.intake.submissions import chosen_parameters, submit_parts, submit_test_clip
 from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 from portal.names import clean_name
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["avatar_views", "avatars_router"]
 
-AGREED = frozenset({"1", "true", "yes", "on"})
 PREVIEWS_WAITING = 20
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 "A browser may keep pictures, but asks: an avatar's id can come back with another face."
@@ -67,14 +65,6 @@ class AvatarChange(BaseModel):
     mouth: Literal["personal", "painted"] | None = Field(None, description="how viseme draws its mouth from now on")
 
 
-class UploadForm(BaseModel):
-    """The fields of an upload beside its `file`."""
-
-    name: str = Field("", description="default: the file's name")
-    consent: str = Field(description='"true": the person shown agrees')
-    framing: str = Field("", description='"x,y,width,height" in parts of the picture; default: all of it')
-
-
 def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
     """All avatars as the page and the API show them."""
     return [_view(avatar, library, queue, reports) for avatar in library.list()]
@@ -91,7 +81,7 @@ def avatars_router(
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
     reports = FaceReports(settings.data_dir)
     _add_avatars(router, library, queue, reports)
-    _add_upload(router, library, queue, settings, uploads, shares)
+    _add_upload(router, Orders(library, queue, uploads, shares), settings.max_upload_bytes)
     _add_persona(router, library)
     _add_pictures(router, library, reports)
     _add_jobs(router, library, queue, settings, shares)
@@ -134,14 +124,7 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
         return Response(status_code=204)
 
 
-def _add_upload(
-    router: APIRouter,
-    library: AvatarLibrary,
-    queue: JobQueue,
-    settings: Settings,
-    uploads: Uploads,
-    shares: JobShares,
-) -> None:
+def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> None:
     @router.post("", status_code=202, openapi_extra=form_body(UploadForm, file="file"))
     async def upload_avatar(request: Request) -> JobView:
         """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
@@ -149,32 +132,16 @@ def _add_upload(
         `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
-        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
+        async with limited_form(request, max_upload_bytes, orders.uploads.places) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest(
                     "There is no file in the form.", "Send the photo or clip in the field 'file'.", cause="no_file"
                 )
-            path = await uploads.store(file)
-            fields = {key: str(form.get(key) or "") for key in UploadForm.model_fields}
+            path = await orders.uploads.store(file)
+            wish = UploadForm(**{key: str(form.get(key) or "") for key in UploadForm.model_fields})
             file_name = file.filename or ""
-        consent = fields["consent"].lower() in AGREED
-        submit = partial(
-            submit_avatar,
-            library,
-            queue,
-            path,
-            name=fields["name"],
-            file_name=file_name,
-            consent=consent,
-            framing=fields["framing"],
-            asker=address_of(request.scope),
-        )
-
-        def ask(limits: Limits) -> Job:
-            return shares.asked_by(request.scope, partial(submit, limits=limits))
-
-        return job_view(await uploads.submit(ask, path, address_of(request.scope)))
+        return job_view(await orders.avatar(request.scope, path, file_name, wish))
 
 
 def _add_persona(router: APIRouter, library: AvatarLibrary) -> None:

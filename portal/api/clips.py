@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from avatars.confined import QUICK_LOOK, Limits
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
+from portal.api.orders import Orders
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
-from portal.http.proxies import address_of
-from portal.intake.submissions import submit_clip
 from portal.intake.uploads import Uploads, limited_form
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
 if TYPE_CHECKING:
@@ -38,6 +33,7 @@ def clips_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
+    orders = Orders(library, queue, uploads, shares)
 
     @router.post("", status_code=202, openapi_extra=form_body(ClipRequest, file="audio", needs_file=False))
     async def ask_for_clip(request: Request) -> JobView:
@@ -51,24 +47,7 @@ def clips_router(
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None
                 wish = ClipRequest(**fields)
-        submit = partial(
-            submit_clip,
-            library,
-            queue,
-            avatar=wish.avatar,
-            text=wish.text,
-            audio=audio,
-            voice=wish.voice or None,
-            name=wish.name,
-            asker=address_of(request.scope),
-        )
-
-        def ask(limits: Limits = QUICK_LOOK) -> Job:
-            return shares.asked_by(request.scope, partial(submit, limits=limits))
-
-        if audio is None:
-            return job_view(await run_in_threadpool(ask))
-        return job_view(await uploads.submit(ask, audio, address_of(request.scope)))
+        return job_view(await orders.clip(request.scope, wish, audio))
 
     @router.get("/{job_id}.mp4")
     def fetch_clip(job_id: str) -> FileResponse:

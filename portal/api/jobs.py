@@ -14,15 +14,19 @@ from portal.jobs.queue import JobQueue, may_do_better
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
-__all__ = ["jobs_router"]
+__all__ = ["jobs_router", "queued_job_view"]
+
+
+def queued_job_view(queue: JobQueue, job: Job) -> JobView:
+    """A job as the page and the API show it, and whether it can be run again."""
+    gone = queue.gone(job)  # it looks for files: once
+    return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
 
 
 def jobs_router(queue: JobQueue, shares: JobShares) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
-    def view(job: Job) -> JobView:
-        gone = queue.gone(job)  # it looks for files: once
-        return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
+    view = partial(queued_job_view, queue)
 
     @router.get("")
     def list_jobs(

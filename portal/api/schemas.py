@@ -25,6 +25,7 @@ __all__ = [
     "HealthView",
     "JobView",
     "SessionCounts",
+    "UploadForm",
     "avatar_view",
     "backend_view",
     "form_body",
@@ -115,6 +116,14 @@ class ClipRequest(BaseModel):
     text: str
     voice: str | None = None
     name: str = ""
+
+
+class UploadForm(BaseModel):
+    """The fields of an upload beside its `file`."""
+
+    name: str = Field("", description="default: the file's name")
+    consent: str = Field(description='"true": the person shown agrees')
+    framing: str = Field("", description='"x,y,width,height" in parts of the picture; default: all of it')
 
 
 class SessionCounts(BaseModel):

@@ -1,0 +1,74 @@
+"""Orders of avatars and clips by a request: one place for their limits, whichever way they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
+
+from avatars.confined import QUICK_LOOK, Limits
+from avatars.library import AvatarLibrary
+from portal.api.schemas import ClipRequest, UploadForm
+from portal.http.proxies import address_of
+from portal.intake.submissions import submit_avatar, submit_clip
+from portal.intake.uploads import Uploads
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
+from portal.jobs.shares import JobShares
+
+__all__ = ["Orders"]
+
+AGREED = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """`scope` is that of the request that asks. Its sender has the jobs, within the share of an address."""
+
+    library: AvatarLibrary
+    queue: JobQueue
+    uploads: Uploads
+    shares: JobShares
+
+    async def avatar(self, scope: Scope, path: Path, file_name: str, wish: UploadForm) -> Job:
+        """Queue the preparation of a stored upload. Raises as submit_avatar() and Uploads.submit(), and TooMany."""
+        submit = partial(
+            submit_avatar,
+            self.library,
+            self.queue,
+            path,
+            name=wish.name,
+            file_name=file_name,
+            consent=wish.consent.lower() in AGREED,
+            framing=wish.framing,
+            asker=address_of(scope),
+        )
+
+        def ask(limits: Limits) -> Job:
+            return self.shares.asked_by(scope, partial(submit, limits=limits))
+
+        return await self.uploads.submit(ask, path, address_of(scope))
+
+    async def clip(self, scope: Scope, wish: ClipRequest, audio: Path | None = None) -> Job:
+        """Queue a clip, of the stored recording `audio` if it is given. Raises as submit_clip(), and TooMany."""
+        submit = partial(
+            submit_clip,
+            self.library,
+            self.queue,
+            avatar=wish.avatar,
+            text=wish.text,
+            audio=audio,
+            voice=wish.voice or None,
+            name=wish.name,
+            asker=address_of(scope),
+        )
+
+        def ask(limits: Limits = QUICK_LOOK) -> Job:
+            return self.shares.asked_by(scope, partial(submit, limits=limits))
+
+        if audio is None:
+            return await run_in_threadpool(ask)
+        return await self.uploads.submit(ask, audio, address_of(scope))
