@@ -145,6 +145,9 @@ def _metavar(name: str) -> str:
 
 
 def _serve(_parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.ui.without_stubs import import_gradio
+
+    import_gradio()
     from portal.app import serve
 
     return serve(settings, lambda text: print(text, flush=True))

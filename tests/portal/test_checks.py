@@ -19,6 +19,7 @@ from portal.commands.checks import (
     TYPE_CHECKS,
     Browser,
     run_checks,
+    run_module,
 )
 from portal.commands.environment import (
     apt_offers_firefox,
@@ -27,6 +28,17 @@ from portal.commands.environment import (
     install_chromium,
     install_firefox,
 )
+
+
+def test_processes_of_the_tests_keep_their_bytecode(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Though the shell around them is set up to write none; what else is set reaches them."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    assert run_module(["timeit", "-n1", "-r1", "import sys; assert not sys.dont_write_bytecode"], {}) == 0
+    assert run_module(["timeit", "-n1", "-r1", "import sys; assert sys.warnoptions == ['error']"], {}) == 0
+    capfd.readouterr()
 
 
 class Runs:
