@@ -104,6 +104,11 @@ class Listening:
         else:
             self._barge_in.released(self._clock.now_s())
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the microphone is switched on."""
+        return self._ears is not None and self._ears.is_on
+
     def hear(self, samples: FloatArray) -> None:
         """See Session.hear()."""
         if self._ears is not None:

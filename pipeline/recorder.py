@@ -1,4 +1,4 @@
-"""Recorder: an output that keeps what a session played, as an MP4 and as a transcript.
+"""Recorder: an output that keeps what a session played and what its viewer said, as an MP4 and as a transcript.
 
 It never holds up the clock. When writing is slower than playing, pictures are left out and all sound is kept.
 """
@@ -8,16 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from models.errors import VivavoceError
+from pipeline.audio import StreamResampler
 from pipeline.channel import Channel
 from pipeline.clip_label import ClipLabel
 from pipeline.clip_writer import RECORDED, ClipWriter
 from pipeline.coded_frames import even_size
 from pipeline.errors import RenderError
 from pipeline.transcript import Transcript
-from pipeline.types import FPS, MediaFrame, SubtitleEvent
+from pipeline.types import (
+    FPS,
+    LISTEN_RATE_HZ,
+    PLAYOUT_RATE_HZ,
+    SAMPLES_PER_PICTURE,
+    FloatArray,
+    MediaFrame,
+    SubtitleEvent,
+)
 
 __all__ = ["PICTURES_BOUND", "SOUND_BOUND", "Recorder"]
 
@@ -27,6 +39,10 @@ PICTURES_BOUND = 2 * FPS
 """Frames that may wait with their pictures. Of those that are older only the sound is written."""
 SOUND_BOUND = 30 * FPS
 """Frames that may wait in all. If writing is that late, the recording ends."""
+KEPT_BACK_PICTURES = 5
+"""0.2 s, by which the viewer's sound is late on a recording."""
+MOST_WAITING_SAMPLES = PLAYOUT_RATE_HZ
+"""Of the viewer's sound, 1 s."""
 
 
 class Recorder:
@@ -61,6 +77,7 @@ class Recorder:
         self._longest = round(longest_s * FPS)
         self._check_room = check_room
         self._waiting: Channel[MediaFrame] = Channel(SOUND_BOUND)
+        self._viewer = _ViewerSound()
         self._taken = 0
         self._began_s = 0.0  # on the media clock
         self._writing = asyncio.create_task(self._write(), name="recording")
@@ -84,11 +101,16 @@ class Recorder:
         for question in frame.questions:
             asked_s = frame.number / FPS - self._began_s
             self.transcript.add("user", question, asked_s, asked_s)
-        self._waiting.offer(frame)
+        self._waiting.offer(replace(frame, audio=self._viewer.mixed_into(frame.audio)))
         if self._waiting.full:
             self.trouble = RenderError("The recording has ended: the disk is too slow.", "Record to a faster disk.")
         if self._waiting.full or self._taken >= self._longest:
             self._waiting.close()
+
+    def hear(self, samples: FloatArray) -> None:
+        """The next sound of the viewer's microphone, (n,) at LISTEN_RATE_HZ. It is mixed into what comes next."""
+        if not self._waiting.closed:
+            self._viewer.push(samples)
 
     def flush(self) -> None:
         """Nothing is forgotten: what waits here was played."""
@@ -119,3 +141,35 @@ class Recorder:
             self._waiting.close()
             self._waiting.clear()
             self.over.set()
+
+
+class _ViewerSound:
+    """The sound of the viewer's microphone, on its way into what is played.
+
+    It comes in pieces of any length, on a clock of its own. Keeping it back for a moment makes it even. If more than a
+    second waits, the oldest is left out; if nothing waits, there is silence.
+    """
+
+    def __init__(self) -> None:
+        self._resampler = StreamResampler(LISTEN_RATE_HZ, PLAYOUT_RATE_HZ)
+        self._waiting = np.zeros(0, np.float32)
+        self._kept_back = 0  # pictures that passed since sound came after silence
+
+    def push(self, samples: FloatArray) -> None:
+        """samples: (n,) at LISTEN_RATE_HZ."""
+        self._waiting = np.concatenate([self._waiting, self._resampler.push(samples)])
+        if len(self._waiting) > MOST_WAITING_SAMPLES:
+            self._waiting = self._waiting[-KEPT_BACK_PICTURES * SAMPLES_PER_PICTURE :]
+
+    def mixed_into(self, audio: FloatArray) -> FloatArray:
+        """audio: of one picture, (SAMPLES_PER_PICTURE,). Returns that array itself while the viewer is silent."""
+        if not len(self._waiting):
+            self._kept_back = 0
+            return audio
+        if self._kept_back < KEPT_BACK_PICTURES:
+            self._kept_back += 1
+            return audio
+        piece, self._waiting = self._waiting[:SAMPLES_PER_PICTURE], self._waiting[SAMPLES_PER_PICTURE:]
+        mixed = audio.copy()
+        mixed[: len(piece)] += piece
+        return np.clip(mixed, -1, 1)

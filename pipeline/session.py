@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from avatars.bundle import AvatarBundle
@@ -110,6 +110,7 @@ class Session:
         self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
         self._closed = False
         self._transport: Transport | None = None  # the one among the outputs that leads to the viewer
+        self._hearers: dict[Output, Callable[[FloatArray], None]] = {}  # outputs that take the viewer's sound too
         self._closing: set[asyncio.Task[None]] = set()
         self._greeted = False  # or it is too late for a greeting
 
@@ -206,6 +207,9 @@ class Session:
         Never waits, never raises. At most 2 s wait to be looked at; beyond that the oldest is dropped and counted.
         """
         self.listening.hear(samples)
+        if self.listening.is_on:
+            for hear in self._hearers.values():
+                hear(samples)
 
     def hold(self) -> None:
         """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
@@ -296,11 +300,17 @@ class Session:
         if self._transport is not None:
             self._give_up(self._transport)
 
-    def add_output(self, output: Output) -> None:
-        """Send frames there as well, from the next one on. The session closes it at its end, or when it fails."""
+    def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
+        """Send frames there as well, from the next one on. The session closes it at its end, or when it fails.
+
+        hear: called with the sound of the viewer's microphone while that is on, as hear() gets it, and as long as the
+            output is one of the session's.
+        """
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
         self.playout.outputs = (*self.playout.outputs, output)
+        if hear is not None:
+            self._hearers[output] = hear
 
     def remove_output(self, output: Output) -> None:
         """Send no more frames there, and close it. No effect if it is none of the session's outputs."""
@@ -357,6 +367,7 @@ class Session:
             self.count_losses()
             self._transport = None
         self.playout.outputs = self._without(output)
+        self._hearers.pop(output, None)
         closing = asyncio.create_task(output.aclose(), name=f"close-{output.name}-{self.id}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

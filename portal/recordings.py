@@ -24,6 +24,7 @@ from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Output
 from pipeline.recorder import Recorder
+from pipeline.types import FloatArray
 from portal.errors import RecordingNotFound
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class RecordableSession(Protocol):
     def bundle(self) -> AvatarBundle: ...
     @property
     def closed(self) -> bool: ...
-    def add_output(self, output: Output) -> None: ...
+    def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None: ...
     def remove_output(self, output: Output) -> None: ...
 
 
@@ -120,7 +121,7 @@ class Recordings:
             check_room=room,
         )
         recording = Recording(recording_id, name, session, recorder, on_end)
-        session.add_output(recorder)
+        session.add_output(recorder, recorder.hear)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
         return recording

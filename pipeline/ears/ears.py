@@ -166,9 +166,14 @@ class Ears:
         self._inbox.append(_Mode(mode, language))
         self._arrived.set()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether what hear() is given counts."""
+        return self._wanted != "off"
+
     def hear(self, samples: FloatArray) -> None:
         """The next (n,) float32 at LISTEN_RATE_HZ. Never waits: too much is dropped, the oldest first."""
-        if not len(samples) or self._wanted == "off":
+        if not len(samples) or not self.is_on:
             return
         self._inbox.append(_Sound(samples, self._clock.now_s()))
         self._inbox_samples += len(samples)

@@ -3,7 +3,7 @@
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
- * "error", "metrics", "transcript", "ears", "avatar" (messages of the session socket as they are), "latency" (ms from
+ * "error", "metrics", "transcript", "ears", "avatar", "recording" (messages of the session socket as they are), "latency" (ms from
  * say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the first gesture anywhere
  * on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the viewer is back: start()
  * again), "ended" (a PortalError).
@@ -43,6 +43,7 @@ import { Viewer } from "./viewer.js";
  *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
  *   metrics: import("./types/messages.d.ts").Metrics, transcript: import("./types/messages.d.ts").Transcript,
  *   gesture: import("./types/messages.d.ts").Gestured,
+ *   recording: import("./types/messages.d.ts").Recorded,
  *   ears: import("./types/messages.d.ts").Ears, avatar: import("./types/messages.d.ts").Shown,
  *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
  *   ended: PortalError?,
@@ -228,6 +229,16 @@ export class Player extends Teller {
    */
   gesture(name) {
     if (!this.session?.send({ type: "gesture", name })) {
+      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
+    }
+  }
+
+  /**
+   * Record this session, or end that. "recording" tells when it has begun, and when its files are there.
+   * @param {boolean} on
+   */
+  record(on) {
+    if (!this.session?.send({ type: "record", on })) {
       throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
     }
   }

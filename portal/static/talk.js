@@ -24,6 +24,7 @@ import { Opening } from "./talk/opening.js";
 import { Panels } from "./talk/panels.js";
 import { PersonaFields } from "./talk/persona.js";
 import { Preparation } from "./talk/preparation.js";
+import { RecordingControl } from "./talk/recording.js";
 import { Speaking } from "./talk/speaking.js";
 import { Stage } from "./talk/stage.js";
 import { TalkState } from "./talk/state.js";
@@ -155,6 +156,10 @@ class TalkTab {
       },
       this.#left.signal,
     );
+    this.recording = new RecordingControl(element, this.player, {
+      began: () => this.toast(this.state.texts.recordingOn),
+      fault: (error) => this.note(error, "error"),
+    });
     this.preparation = new Preparation(() => this.state.learn({ coming: this.preparation.coming }));
     this.opening = new Opening(this.player, this.preparation, {
       wish: () => this.wish(),
@@ -390,6 +395,7 @@ class TalkTab {
     const isOther = this.stage.showState(label, state.texts[`state.${label}`]);
     if (isOther && ANNOUNCED.includes(label)) this.announcer.tell(state.line);
     this.gestures.show(state.isLive ? this.player.gestures : []);
+    this.recording.show(state.isLive && state.catalogue.defaults.recording === true);
     this.controls.show(state.isAtRest, session !== "idle", state.isLive && state.isTalking);
     this.look();
   }
@@ -400,6 +406,7 @@ class TalkTab {
     const line = state.isLive ? liveLine(this.player.stats(), state.texts) : state.line;
     if (this.status.textContent !== line) this.status.textContent = line;
     this.stage.showSubtitle(this.player.subtitle);
+    this.recording.tick();
     this.stage.showComing(state.comingLine, state.coming?.share ?? 0);
   }
 
@@ -440,6 +447,7 @@ class TalkTab {
     this.chat.speak(texts);
     this.waterfall.speak(texts);
     this.ears.speak(texts);
+    this.recording.speak(texts);
     this.showBegun();
     if (!this.player.isBlocked) this.toasts.hide();
     else this.toast(texts.blocked, Infinity);

@@ -23,6 +23,7 @@ _ICONS = {
     '<circle cx="16" cy="7" r="2.6" class="vv-line"/><circle cx="8" cy="17" r="2.6" class="vv-line"/>',
     "mic": '<rect x="9" y="3" width="6" height="11" rx="3"/>'
     '<path d="M5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3" class="vv-line"/>',
+    "record": '<circle cx="12" cy="12" r="5.5"/><circle cx="12" cy="12" r="8.5" class="vv-line"/>',
     "timing": '<path d="M4 6h7M8 12h8M13 18h7" class="vv-line"/>',
     "send": '<path d="M12 19V5.5M6 11.5l6-6 6 6" class="vv-line"/>',
 }
@@ -44,6 +45,7 @@ MARKUP = f"""
       <p class="vv-preparing"></p>
       <div class="vv-top">
         <span class="vv-state" data-state="idle"></span>
+        <span class="vv-recording" hidden></span>
         <span class="vv-disclosure" data-t="disclosure"></span>
       </div>
       <div class="vv-toast"></div>
@@ -57,6 +59,8 @@ MARKUP = f"""
             {_icon("mic")}</button>
           <button type="button" class="vv-glass vv-mute" data-t-title="mute" aria-pressed="false" hidden>
             {_icon("sound")}</button>
+          <button type="button" id="vv-record" class="vv-glass" data-t-title="record" aria-pressed="false" hidden>
+            {_icon("record")}</button>
           <button type="button" id="vv-interrupt" class="vv-glass" hidden disabled>
             {_icon("interrupt")}<span data-t="interrupt"></span></button>
           <button type="button" id="vv-stop" class="vv-glass" hidden>
@@ -65,6 +69,10 @@ MARKUP = f"""
       </div>
     </div>
     <div id="vv-status"></div>
+    <div class="vv-recordings" hidden>
+      <strong data-t="recordings"></strong> <small data-t="recordingsHint"></small>
+      <ul></ul>
+    </div>
     <div class="vv-announcer vv-unseen" role="status"></div>
     <div class="vv-choices">
       <div class="vv-avatars" role="radiogroup" data-t-title="avatar"></div>
@@ -177,6 +185,7 @@ def catalogue(context: PageContext) -> dict[str, object]:
             "speed": settings.tts_speed,
             "lipsync": settings.lipsync,
             "transport": settings.transport,
+            "recording": settings.recording,
             "llm": settings.llm,
             "model": settings.llm_model if settings.llm == "openai" else "",
         },

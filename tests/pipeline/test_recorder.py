@@ -81,6 +81,52 @@ async def test_another_avatar_fits_into_the_picture(
     assert len(pictures) == 2 and recorder.trouble is None
 
 
+def viewer_says(seconds: float) -> np.ndarray:
+    """A tone, as the microphone has it."""
+    return (0.5 * np.sin(2 * np.pi * 500 * np.arange(round(16_000 * seconds)) / 16_000)).astype(np.float32)
+
+
+async def test_the_viewers_own_sound_is_on_it(small_bundle: AvatarBundle, tmp_path: Path) -> None:
+    """Said at 0.4 s, in pieces that come unevenly, it is heard from 0.6 s on without a gap, as long as it lasted."""
+    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    said = np.split(viewer_says(0.8), [4800, 6400])  # 0.3, 0.1 and 0.4 s
+    for number in range(50):
+        for piece in {10: said[:1], 17: said[1:2], 18: said[2:]}.get(number, []):
+            recorder.hear(piece)
+        recorder.send(frame_of(small_bundle, number))
+    await recorder.aclose()
+    recorder.hear(viewer_says(0.1))  # its session may still have some for it
+    _, sound = decoded(tmp_path / "a.mp4")
+    loud = [np.abs(sound[k * 1920 : (k + 1) * 1920]).max() > 0.3 for k in range(50)]
+    assert [k for k in range(50) if loud[k]] == list(range(15, 35))
+
+
+async def test_both_sides_are_heard_at_once_and_not_distorted(small_bundle: AvatarBundle, tmp_path: Path) -> None:
+    """Together louder than a sample can be, they are cut off there; the avatar's own samples stay as they are."""
+    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder.hear(2 * viewer_says(0.3))
+    frames = [frame_of(small_bundle, number, speaking=True) for number in range(12)]
+    for frame in frames:
+        recorder.send(frame)
+    await recorder.aclose()
+    _, sound = decoded(tmp_path / "a.mp4")
+    loudest = [np.abs(sound[k * 1920 : (k + 1) * 1920]).max() for k in range(12)]
+    assert max(loudest[1:4]) < 0.7 and 0.8 < max(loudest[6:11]) < 1.2
+    assert all(np.abs(frame.audio).max() <= 0.5 for frame in frames)
+
+
+async def test_a_microphone_that_is_too_fast_loses_its_oldest_sound(small_bundle: AvatarBundle, tmp_path: Path) -> None:
+    """What waits has a bound: of two seconds at once only the last moment is kept."""
+    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder.hear(viewer_says(2.0))
+    for number in range(50):
+        recorder.send(frame_of(small_bundle, number))
+    await recorder.aclose()
+    _, sound = decoded(tmp_path / "a.mp4")
+    loud = [np.abs(sound[k * 1920 : (k + 1) * 1920]).max() > 0.3 for k in range(50)]
+    assert [k for k in range(50) if loud[k]] == list(range(5, 10))
+
+
 async def test_slow_writing_costs_pictures_and_no_sound(
     small_bundle: AvatarBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from pipeline import registry
 from pipeline.ears.events import Failed, NoWords, Words
 from pipeline.errors import BackendUnavailable, RecognitionError, SessionClosed
 from pipeline.registry import Label
+from pipeline.transports.memory import MemoryTransport
 from pipeline.types import EarsEvent, ErrorEvent, NoticeEvent, TranscriptEvent, TurnEvent
 
 
@@ -42,6 +43,23 @@ async def test_what_a_viewer_says_aloud_is_asked(room: Room) -> None:
     assert told[0] == TranscriptEvent("hello", final=True, language="en")
     assert [message.content for message in room.session.history] == ["hello", "hello"]
     assert room.session.stats()["ears"]["with_words"] == 1
+
+
+@pytest.mark.usefixtures("senses")
+async def test_an_output_takes_the_viewers_sound_while_the_microphone_is_on(room: Room) -> None:
+    """Neither before nor after, nor once it is none of the session's outputs."""
+    output, heard = MemoryTransport(), list[float]()
+    room.session.add_output(output, lambda samples: heard.append(float(samples[0])))
+    room.session.hear(np.full(320, 0.1, np.float32))
+    room.session.listen("open", "en")
+    room.session.hear(np.full(320, 0.25, np.float32))
+    room.session.listen("off")
+    room.session.hear(np.full(320, 0.3, np.float32))
+    room.session.listen("open", "en")
+    room.session.hear(np.full(320, 0.5, np.float32))
+    room.session.remove_output(output)
+    room.session.hear(np.full(320, 0.75, np.float32))
+    assert heard == [0.25, 0.5]
 
 
 async def test_without_its_packages_listening_is_refused_with_the_command(

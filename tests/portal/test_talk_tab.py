@@ -74,6 +74,7 @@ def test_the_menus_have_a_line_for_each_backend(tmp_path: Path) -> None:
         "online": [],
         "speeds": [1.0, 1.0],
     }
+    assert lines["defaults"]["recording"] is True  # type: ignore[index]
     (wav2lip,) = (line for line in lines["lipsync"] if line["name"] == "wav2lip96")
     assert not wav2lip["ready"] and wav2lip["fetched"] and "launch.py fetch wav2lip96" in wav2lip["remedy"]
 

@@ -153,6 +153,8 @@ export interface Catalogue {
     speed?: number;
     lipsync?: string;
     transport?: string;
+    /** Whether viewers may record their sessions. */
+    recording?: boolean;
     /** The backend that answers, and its model where that is known. */
     llm?: string;
     model?: string;

@@ -250,6 +250,18 @@ export interface Shown {
   gestures: string[];
 }
 
+export interface Recorded {
+  type: "recording";
+  /** failed: it has ended without files, and the code says why. */
+  state: "on" | "done" | "failed";
+  id: string;
+  /** What its files are called, but for their endings. */
+  name: string;
+  code?: string;
+  message?: string;
+  hint?: string;
+}
+
 export interface Waiting {
   type: "waiting";
   /** In the line; the first is 1. */
@@ -278,5 +290,6 @@ export type ServerMessage =
   | Ears
   | Gestured
   | Shown
+  | Recorded
   | Waiting
   | Pong;

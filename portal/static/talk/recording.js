@@ -1,0 +1,146 @@
+/** Recording the session: the button, the mark over the picture while it goes on, and links to what was recorded. */
+
+import { find, make } from "../dom.js";
+import { PortalError } from "../errors.js";
+import { beside, listOf } from "../server.js";
+
+/**
+ * @typedef {import("../player.js").Player} Player
+ * @typedef {import("../types/api.d.ts").ErrorView} ErrorView
+ * @typedef {import("../types/api.d.ts").Texts} Texts
+ * @typedef {import("../types/messages.d.ts").Recorded} Recorded
+ */
+
+const LOOK_EVERY_MS = 500; // for the files of a recording that ended with its session
+const LOOKS = 60;
+const MOST_LINKED = 5; // recordings; of more, the oldest are no longer shown
+const LOST = { code: "recording_not_found", message: "The recording was not kept.", hint: "Record again." };
+
+export class RecordingControl {
+  /** @type {Texts} */
+  #texts = {};
+  /** @type {{id: string, name: string, beganAt: number}?} beganAt: performance time, ms */
+  #running = null;
+  /** @type {{id: string, name: string, isThere: boolean}[]} the newest first */
+  #ended = [];
+
+  /**
+   * @param {ParentNode} root the Talk tab
+   * @param {Player} player
+   * @param {{began: () => void, fault: (error: ErrorView) => void}} page fault: why a recording has failed
+   */
+  constructor(root, player, page) {
+    this.player = player;
+    this.page = page;
+    this.button = find(root, "#vv-record", HTMLButtonElement);
+    this.mark = find(root, ".vv-recording", HTMLElement);
+    this.place = find(root, ".vv-recordings", HTMLElement);
+    this.button.onclick = () => this.#press();
+    player.on("recording", (recorded) => this.#take(recorded));
+    player.on("error", () => (this.button.disabled = false)); // it may have been refused
+    player.on("renewed", () => this.#leave());
+    player.on("ended", () => this.#leave());
+  }
+
+  /** @param {boolean} isPossible */
+  show(isPossible) {
+    this.button.hidden = !isPossible;
+  }
+
+  /** @param {Texts} texts */
+  speak(texts) {
+    this.#texts = texts;
+    this.#showLinks();
+    this.tick();
+  }
+
+  /** How long it has been going on. */
+  tick() {
+    this.mark.hidden = !this.#running;
+    if (!this.#running) return;
+    const seconds = Math.floor((performance.now() - this.#running.beganAt) / 1000);
+    const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    const text = this.#texts.recording.replace("{time}", time);
+    if (this.mark.textContent !== text) this.mark.textContent = text;
+  }
+
+  #press() {
+    try {
+      this.player.record(!this.#running);
+      this.button.disabled = true; // until the server has answered
+    } catch (error) {
+      if (!(error instanceof PortalError)) throw error;
+      this.page.fault(error);
+    }
+  }
+
+  /** @param {Recorded} recorded */
+  #take({ state, id, name, code = "internal", message, hint }) {
+    this.#run(state === "on" ? { id, name, beganAt: performance.now() } : null);
+    if (state === "on") this.page.began();
+    if (state === "done") this.#link(id, name).isThere = true;
+    if (state === "failed") this.page.fault({ code, message, hint });
+    this.#showLinks();
+  }
+
+  /** The session has ended and its recording with it, of which nothing more is told: the files are there in a moment. */
+  async #leave() {
+    const running = this.#running;
+    this.#run(null);
+    if (!running) return;
+    const link = this.#link(running.id, running.name);
+    this.#showLinks();
+    for (let look = 0; look < LOOKS && !link.isThere; look += 1) {
+      await new Promise((passed) => setTimeout(passed, LOOK_EVERY_MS));
+      link.isThere = Boolean(await listOf(addressOf(link.id, "json")));
+    }
+    if (!link.isThere) {
+      this.#ended = this.#ended.filter((one) => one !== link);
+      this.page.fault(LOST);
+    }
+    this.#showLinks();
+  }
+
+  /** @param {{id: string, name: string, beganAt: number}?} running */
+  #run(running) {
+    this.#running = running;
+    this.button.disabled = false;
+    this.button.setAttribute("aria-pressed", String(running !== null));
+    this.tick();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
+  #link(id, name) {
+    const link = { id, name, isThere: false };
+    this.#ended = [link, ...this.#ended].slice(0, MOST_LINKED);
+    return link;
+  }
+
+  #showLinks() {
+    this.place.hidden = !this.#ended.length;
+    const lines = this.#ended.map(({ id, name, isThere }) => {
+      if (!isThere) return make("li", {}, this.#texts.recordingEnds.replace("{name}", () => name));
+      /**
+       * @param {string} kind
+       * @param {string} text
+       */
+      const link = (kind, text) => {
+        return make("a", { href: beside(addressOf(id, kind)), download: `${name}.${kind}` }, text);
+      };
+      const { recordingVtt, recordingJson } = this.#texts;
+      return make("li", {}, link("mp4", `${name}.mp4`), link("vtt", recordingVtt), link("json", recordingJson));
+    });
+    find(this.place, "ul", HTMLUListElement).replaceChildren(...lines);
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {string} kind
+ */
+function addressOf(id, kind) {
+  return `api/recordings/${id}.${kind}`;
+}
