@@ -29,9 +29,9 @@ async def downloaded(visit: Visit, kind: str) -> tuple[str, bytes]:
 
 def look_into(mp4: bytes) -> tuple[int, float]:
     """How many pictures it has, and its loudest sample."""
-    with av.open(io.BytesIO(mp4)) as file:
+    with av.open(io.BytesIO(mp4), "r") as file:
         pictures = sum(1 for _frame in file.decode(video=0))
-    with av.open(io.BytesIO(mp4)) as file:
+    with av.open(io.BytesIO(mp4), "r") as file:
         return pictures, max(float(np.abs(frame.to_ndarray()).max()) for frame in file.decode(audio=0))
 
 

@@ -143,7 +143,7 @@ class FakeSession:
     def greet(self) -> None:
         self.greetings += 1
 
-    def add_output(self, output: Any) -> None:
+    def add_output(self, output: Any, hear: Any = None) -> None:
         self.outputs.append(output)
 
     def remove_output(self, output: Any) -> None:

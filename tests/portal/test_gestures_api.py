@@ -101,9 +101,9 @@ def test_a_gesture_is_asked_for_made_shown_and_deleted(
     assert client.get(listed["poster"]).headers["content-type"] == "image/jpeg"
     preview = client.get(listed["preview"])
     assert preview.headers["content-type"] == "video/mp4"
-    with av.open(io.BytesIO(preview.content)) as shown:
+    with av.open(io.BytesIO(preview.content), "r") as shown:
         pictures = sum(1 for _frame in shown.decode(video=0))
-    with av.open(io.BytesIO(preview.content)) as heard:
+    with av.open(io.BytesIO(preview.content), "r") as heard:
         loudest = max(np.abs(frame.to_ndarray()).max() for frame in heard.decode(audio=0))
     assert pictures == round(25 * listed["seconds"]) > 20
     assert loudest > 0.02
