@@ -178,6 +178,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.bad_request.too_long": "请分几次发送，或在“工作室”里制作视频。",
         "error.bad_request.no_name": "名字不能为空。",
         "hint.bad_request.no_name": "请给数字人起个名字。",
+        "error.bad_request.id": "这个数字人 id 无效，或已被占用。",
+        "hint.bad_request.id": "请换一个 id：小写字母、数字和连字符，最多 64 个字符。",
         "error.bad_request.gesture_name": "动作需要一个名字：文字、字母或数字，最多 24 个字符。",
         "hint.bad_request.gesture_name": "用一两个词命名，例如“挥手”。",
         "error.bad_request.many_gestures": "这个数字人的动作已达上限（12 个）。",
