@@ -457,6 +457,11 @@ class Settings(BaseSettings):
             )
         return tuple(servers)
 
+    def with_secrets(self) -> bytes:
+        """As one line of JSON, passwords and keys in clear: for a process of ours, never for a log."""
+        secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
+        return json.dumps({**self.model_dump(mode="json"), **secrets}).encode()
+
     @property
     def users_path(self) -> Path:
         """The file of people who may log in, whether it is there or not."""

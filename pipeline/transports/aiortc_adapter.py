@@ -8,11 +8,11 @@ a peer may send, nor to get the packets of a microphone ahead of its jitter buff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from aiortc import RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.clock import current_ntp_time
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -36,6 +36,7 @@ __all__ = [
     "negotiated_codec",
     "ntp_time",
     "observe_feedback",
+    "refuse_data",
     "report_capture_time",
     "take_packets",
 ]
@@ -58,16 +59,38 @@ def limit_gathering(transceiver: RTCRtpTransceiver, seconds: float) -> None:
     connection.get_component_candidates = gather  # type: ignore[method-assign]
 
 
-def limit_incoming(transceivers: Collection[RTCRtpTransceiver], clock: Clock) -> None:
-    """Drop what a peer sends beyond what browsers do, before it costs the event loop much: call it once per connection.
+def limit_incoming(peer: RTCPeerConnection, clock: Clock) -> None:
+    """Drop what a viewer sends beyond what browsers do, before it costs the event loop much.
+
+    Call it once, when the offer is known.
 
     Datagrams are dropped before they are decrypted, and RTCP before it is read. Of what it asks for, packets to be sent
     again and key frames are counted.
     """
-    for transport in {transceiver.receiver.transport for transceiver in transceivers}:
+    transceivers = peer.getTransceivers()
+    transports = {transceiver.receiver.transport for transceiver in transceivers}
+    if peer.sctp is not None:
+        transports.add(peer.sctp.transport)  # one of its own, where the offer does not bundle it
+    for transport in transports:
         _limit_transport(transport, clock)
     for transceiver in transceivers:
         _limit_wishes(transceiver.sender, clock)
+
+
+def refuse_data(peer: RTCPeerConnection) -> None:
+    """Let no data channel of the viewer open: call it once the offer is known.
+
+    Nothing here uses them. With each packet aiortc's SCTP sorts all chunks that came out of order, on the event loop: a
+    peer that left gaps held everybody up for 8 s. The offer's section is answered all the same, because aiortc as a
+    viewer takes no answer that rejects it.
+    """
+    if peer.sctp is None:
+        return
+
+    async def never(*_capabilities: Any) -> None:
+        """In place of RTCSctpTransport.start(): without a receiver, DTLS drops what comes."""
+
+    peer.sctp.start = never  # type: ignore[method-assign, assignment]
 
 
 def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:

@@ -34,6 +34,7 @@ from pipeline.transports.aiortc_adapter import (
     negotiated_codec,
     ntp_time,
     observe_feedback,
+    refuse_data,
     report_capture_time,
     take_packets,
 )
@@ -159,7 +160,8 @@ class WebRtcTransport:
         observe_feedback(video.sender, pictures.want_key_frame, on_remb)
         report_capture_time(video.sender, self._video.captured_ntp)
         report_capture_time(audio.sender, self._audio.captured_ntp)
-        limit_incoming((video, audio), self._clock)
+        limit_incoming(peer, self._clock)
+        refuse_data(peer)
         for transceiver in (video, audio):
             limit_gathering(transceiver, _GATHER_S)
         await peer.setLocalDescription(await peer.createAnswer())

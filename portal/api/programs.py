@@ -122,13 +122,17 @@ class Programs:
                 return program
         raise SessionNotFound("There is nothing to watch here.", "The session has ended; ask for another link.")
 
-    async def watch(self, program: Program, offer_sdp: str, address: str, *, local: bool) -> tuple[str, str]:
+    async def watch(
+        self, program: Program, offer_sdp: str, address: str, *, local: bool, is_guest: bool
+    ) -> tuple[str, str]:
         """Send the session's pictures and sound to one more watcher. Returns the connection's id, and the SDP answer.
+
+        is_guest: they have only the link to watch it.
 
         Raises TooOften, and what Watchers.join() raises.
         """
         self._seating.allowances.charge_offer(f"{program.id} {address}", address)
-        return await program.watchers.join(offer_sdp, local=local)
+        return await program.watchers.join(offer_sdp, local=local, is_guest=is_guest)
 
     def push(self, program: Program, to: str, address: str) -> Push:
         """Send the session's pictures and sound to a streaming server as well.

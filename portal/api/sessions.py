@@ -195,7 +195,7 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
         The answer's `Location` ends the connection by DELETE. Up to 16 may watch a session.
         """
         program = programs.find(session_id, token)
-        return await _answer(programs, program, request, _addresses(request, program).whep)
+        return await _answer(programs, program, request, _addresses(request, program).whep, is_guest=False)
 
     @router.delete("/{session_id}/whep/{peer_id}", status_code=204)
     async def stop_watching(session_id: str, peer_id: str, token: Token) -> None:
@@ -241,7 +241,7 @@ def watch_router(programs: Programs) -> APIRouter:
     async def watch(watch_token: str, request: Request) -> Response:
         """WHEP: watch somebody else's session, as `/api/sessions/{session_id}/whep` does for who opened it."""
         program = programs.find_watched(watch_token)
-        return await _answer(programs, program, request, _addresses(request, program).watch)
+        return await _answer(programs, program, request, _addresses(request, program).watch, is_guest=True)
 
     @router.delete("/{watch_token}/whep/{peer_id}", status_code=204)
     async def stop_watching(watch_token: str, peer_id: str) -> None:
@@ -250,11 +250,11 @@ def watch_router(programs: Programs) -> APIRouter:
     return router
 
 
-async def _answer(programs: Programs, program: Program, request: Request, address: str) -> Response:
+async def _answer(programs: Programs, program: Program, request: Request, address: str, *, is_guest: bool) -> Response:
     """To a WHEP offer; `address` is where it came."""
     offer = (await request.body()).decode("utf-8", "replace")
     scope = request.scope
-    peer_id, answer = await programs.watch(program, offer, address_of(scope), local=is_local(scope))
+    peer_id, answer = await programs.watch(program, offer, address_of(scope), local=is_local(scope), is_guest=is_guest)
     return Response(answer, 201, {"Location": f"{address}/{peer_id}"}, SDP)
 
 

@@ -16,6 +16,8 @@ __all__ = ["MOST_WATCHERS", "Watchers"]
 
 MOST_WATCHERS: Final = 16
 """Of one session."""
+MOST_GUESTS: Final = 12
+"""Of these, such as have only the link. Whoever has opened the session finds a place, whatever others do with it."""
 
 
 class Watchers:
@@ -32,13 +34,16 @@ class Watchers:
     def __len__(self) -> int:
         return len(self._peers)
 
-    async def join(self, offer_sdp: str, *, local: bool) -> tuple[str, str]:
-        """The id of a new connection, and the answer to its offer. local: the watcher is on this machine.
+    async def join(self, offer_sdp: str, *, local: bool, is_guest: bool = False) -> tuple[str, str]:
+        """The id of a new connection, and the answer to its offer.
+
+        local: the watcher is on this machine. is_guest: they have only the link.
 
         Raises TooMany, BadSignalling, SessionClosed.
         """
-        if len(self._peers) + self._joining >= MOST_WATCHERS:
-            raise TooMany(f"{MOST_WATCHERS} watch this session already.", "Try again when one of them has left.")
+        most = MOST_GUESTS if is_guest else MOST_WATCHERS
+        if len(self._peers) + self._joining >= most:
+            raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
         self._coding = self._coding or self._transports.shared_coding()
         peer = self._transports.webrtc(local=local, hear=None, coding=self._coding)
         self._joining += 1

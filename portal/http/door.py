@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Mapping
@@ -46,9 +48,7 @@ DENIAL = "websocket.http.response"
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     clock = SystemClock()
-    if settings.needs_login:
-        app = Gate.of(app, settings, clock)
-    app = Packing(Bodies(app))
+    app = Packing(Bodies(Gate.of(app, settings, clock)))
     app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(OneByOne(app), settings.trusted_proxies, settings.root_path)
@@ -145,7 +145,10 @@ def _no_such_range(status: int, headers: Mapping[str, str] | None) -> Response:
 
 
 class HeadAsGet:
-    """ASGI middleware: HEAD is answered as GET is, without the body."""
+    """ASGI middleware: HEAD is answered as GET is, without the body.
+
+    What would make the body is ended as soon as the headers are known: a stream of events would never end by itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -155,10 +158,24 @@ class HeadAsGet:
             await self._app(scope, receive, send)
             return
 
-        async def without_body(message: Message) -> None:
-            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+        begun = asyncio.Event()
 
-        await self._app({**scope, "method": "GET"}, receive, without_body)
+        async def only_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                begun.set()
+
+        answering = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, only_headers))
+        waiting = asyncio.ensure_future(begun.wait())
+        try:
+            await asyncio.wait((answering, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if begun.is_set():
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            waiting.cancel()
+            answering.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await answering
 
 
 class HumanPace:

@@ -1,8 +1,9 @@
 """The gate: who comes in, by a password, a token of the product around us, or the word of a trusted proxy.
 
-Without a login set up there is no gate, and everybody may do everything. With one, a request that nobody can be found
-behind is answered 401: a page shows the login, everything else our errors. A browser that has logged in keeps a signed
-cookie (JWT, RFC 7519). Programs send `Authorization: Basic` or `Bearer` with each request.
+Without a login set up the gate stands open, and everybody may do everything. It closes with the first person who is
+added to the file of users, and then stays closed. A request that nobody can be found behind is answered 401: a page
+shows the login, everything else our errors. A browser that has logged in keeps a signed cookie (JWT, RFC 7519).
+Programs send `Authorization: Basic` or `Bearer` with each request.
 """
 
 from __future__ import annotations
@@ -11,35 +12,40 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import jwt
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import VivavoceError
 from pipeline.clock import Clock
-from portal.http.errors import told
-from portal.http.limits import AddressAllowance, TooOften
+from portal.http.errors import internal_error, told
+from portal.http.limits import AddressAllowance, TooOften, Turns
 from portal.http.login_page import login_page
 from portal.http.origins import HARMLESS
-from portal.http.people import PERSON, Person, Role, UsersFile, is_password
+from portal.http.people import PERSON, Person, Role, UsersError, UsersFile, is_password
 from portal.http.proxies import address_of, path_below, was_passed_on
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from portal.settings import Settings
 
 __all__ = ["COOKIE", "Gate", "LoginNeeded", "NotAllowed", "WrongPassword"]
+
+logger = logging.getLogger(__name__)
 
 COOKIE = "vivavoce"
 LOGGED_IN_S = 30 * 86_400
@@ -49,6 +55,8 @@ TRIES_BURST = 10
 TRIES_PER_S = 0.1
 "Passwords that one address may try: a family that logs in one evening does not notice."
 TRIED_AT_A_TIME = 2
+MOST_WAITING, MOST_WAITING_EACH = 16, 2
+"Logins that wait to be tried, of all addresses and of each. One waits 5 s at most, whoever else tries passwords."
 KEPT_LOGINS = 256
 KEPT_LOGIN_S = 300.0
 "Programs send the password with each request. One that was right is not hashed again for so long."
@@ -112,19 +120,31 @@ class Keys:
     "of those who are in no file of users"
 
 
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """A password that a program has sent and that was right."""
+
+    name: str
+    key: str
+    "what Gate._key_of() said then: another password ends it"
+    until_s: float
+
+
 class Gate:
     """ASGI middleware behind BehindProxies and OriginGuard: the scope says who asks, or there is no way in."""
 
-    def __init__(self, app: ASGIApp, users: UsersFile, keys: Keys, secret: bytes, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, users: UsersFile, keys: Keys, data_dir: Path, clock: Clock) -> None:
         self._app = app
         self._users = users
         self._keys = keys
-        self._secret = secret
+        self._data_dir = data_dir
         self._clock = clock
+        self._is_closed = any((keys.password, keys.token_secret, keys.header))
         self._tries = AddressAllowance(clock, burst=TRIES_BURST, per_s=TRIES_PER_S)
+        self._turns = Turns()
         self._trying = asyncio.Semaphore(TRIED_AT_A_TIME)
-        self._logins: OrderedDict[bytes, tuple[Person, float]] = OrderedDict()
-        "digest of what a program sent -> who that is, and until when it counts"
+        self._logins: OrderedDict[bytes, _Login] = OrderedDict()
+        "by the digest of what a program sent"
 
     @classmethod
     def of(cls, app: ASGIApp, settings: Settings, clock: Clock) -> Gate:
@@ -137,14 +157,19 @@ class Gate:
             settings.login_header,
             Role.named(settings.login_header_role),
         )
-        return cls(app, users, keys, secret_of(settings.data_dir), clock)
+        return cls(app, users, keys, settings.data_dir, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        self._is_closed = self._is_closed or self._users.exists()
+        if not self._is_closed or scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        answer: Response | None
         try:
             answer = await self._answer(scope, receive)
+        except UsersError as error:  # where the file lies is nothing for a stranger
+            logger.error("Nobody can log in: %s", error)
+            answer = internal_error()
         except VivavoceError as error:
             answer = self._refusal(scope, error)
         if answer is not None:
@@ -186,37 +211,55 @@ class Gate:
                 return self._by_token(token), token
         if self._keys.header and was_passed_on(scope) and (name := headers.get(self._keys.header, "").strip()):
             return self._users.person(name) or Person(name, self._keys.header_role), ""
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        return (self._by_cookie(cookie.value) if cookie else None), ""
+        # Other websites of this host name leave cookies here too, and in forms that http.cookies does not read.
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        return (self._by_cookie(cookie) if cookie else None), ""
 
     async def _by_basic(self, scope: Scope, given: str) -> Person:
         digest = hmac.digest(self._secret, given.encode(), "sha256")
-        person, until_s = self._logins.get(digest, (None, 0.0))
-        if person is not None and self._clock.now_s() < until_s:
-            return person
+        login = self._logins.get(digest)
+        if login is not None and self._clock.now_s() < login.until_s and login.key == self._key_of(login.name):
+            known = self._person(login.name)
+            if known is not None:
+                return known
         try:
             name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
         except ValueError:
             raise WrongPassword("The header Authorization cannot be read.", "Send Basic NAME:PASSWORD.") from None
         person = await self._by_password(scope, name, password)
-        self._logins[digest] = (person, self._clock.now_s() + KEPT_LOGIN_S)
+        self._logins[digest] = _Login(person.name, self._key_of(person.name), self._clock.now_s() + KEPT_LOGIN_S)
         while len(self._logins) > KEPT_LOGINS:
             self._logins.popitem(last=False)
         return person
 
-    async def _by_password(self, scope: Scope, name: str, password: str) -> Person:
-        """Raises WrongPassword, TooOften."""
+    async def _by_password(
+        self, scope: Scope, name: str, password: str, is_gone: Callable[[], Awaitable[bool]] | None = None
+    ) -> Person:
+        """is_gone: whether nobody waits for the answer any more. Raises WrongPassword, TooOften."""
         if wait_s := self._tries.take(address_of(scope)):
             raise TooOften("Too many passwords were tried from this address.", "Wait a minute, then try again.", wait_s)
         shared = self._keys.password
         if shared and hmac.compare_digest(password.encode(), shared.encode()):
             return Person("", Role.ADMIN)
-        async with self._trying:  # hashing takes a core for a quarter of a second
-            is_right = await asyncio.to_thread(is_password, password, self._users.hash_of(name))
+        is_right = bool(self._users.names()) and await self._is_right(address_of(scope), name, password, is_gone)
         person = self._users.person(name) if is_right else None
         if person is None:
             raise WrongPassword("The name or the password is wrong.", "Try again, or ask whoever runs this portal.")
         return person
+
+    async def _is_right(
+        self, address: str, name: str, password: str, is_gone: Callable[[], Awaitable[bool]] | None
+    ) -> bool:
+        """Hashing takes a core for a quarter of a second, so few do it at a time, and each address once.
+
+        Raises TooOften.
+        """
+        if len(self._turns) >= MOST_WAITING or self._turns.wanted(address) >= MOST_WAITING_EACH:
+            raise TooOften("Too many people log in at this moment.", "Wait a few seconds, then try again.", 5.0)
+        async with self._turns.of(address), self._trying:
+            if is_gone is not None and await is_gone():
+                return False
+            return await asyncio.to_thread(is_password, password, self._users.hash_of(name))
 
     def _by_token(self, token: str) -> Person:
         """Raises WrongPassword: it is not signed by the product that we know, or has expired."""
@@ -224,7 +267,9 @@ class Gate:
             raise WrongPassword("This portal takes no tokens.", "Log in with a password.")
         try:
             claims = jwt.decode(token, self._keys.token_secret, [ALGORITHM], options={"require": ["exp", "sub"]})
-            return Person(str(claims["sub"]), Role.named(str(claims.get("role", "viewer"))))
+            if not (name := str(claims["sub"]).strip()):
+                raise ValueError("it names nobody")
+            return Person(name, Role.named(str(claims.get("role", "viewer"))))
         except (jwt.InvalidTokenError, ValueError) as error:
             hint = "Get a new one from where you came from."
             raise WrongPassword(f"The token is not valid: {error}.", hint, cause="token") from error
@@ -238,7 +283,16 @@ class Gate:
         name = str(claims.get("name", ""))
         if claims.get("key") != self._key_of(name):
             return None
+        return self._person(name)
+
+    def _person(self, name: str) -> Person | None:
+        """Without a name: whoever knows the shared password."""
         return self._users.person(name) if name else Person("", Role.ADMIN)
+
+    @cached_property
+    def _secret(self) -> bytes:
+        """Made when it is first needed: a portal without a login has no use for it."""
+        return secret_of(self._data_dir)
 
     def _by_kept_token(self, cookie: str) -> Person | None:
         """A token that a page came with is kept as its cookie."""
@@ -253,10 +307,12 @@ class Gate:
         return hmac.new(self._secret, known_by.encode(), hashlib.sha256).hexdigest()[:16] if known_by else "none"
 
     async def _log_in(self, scope: Scope, receive: Receive) -> Response:
-        form = await _form(scope, receive)
+        request = Request(scope, receive)
+        form = await _form(request)
         after = _inside(scope, form.get("next", ""))
         try:
-            person = await self._by_password(scope, form.get("name", ""), form.get("password", ""))
+            name, password = form.get("name", ""), form.get("password", "")
+            person = await self._by_password(scope, name, password, request.is_disconnected)
         except (WrongPassword, TooOften) as error:
             return self._page(scope, error, after)
         claims = {"name": person.name, "key": self._key_of(person.name), "exp": time.time() + LOGGED_IN_S}
@@ -295,10 +351,10 @@ def secret_of(data_dir: Path) -> bytes:
     return path.read_bytes()
 
 
-async def _form(scope: Scope, receive: Receive) -> dict[str, str]:
+async def _form(request: Request) -> dict[str, str]:
     body = b""
     try:
-        async for part in Request(scope, receive).stream():
+        async for part in request.stream():
             body += part
             if len(body) > LONGEST_FORM_BYTES:
                 raise WrongPassword("That is more than a name and a password.", "Send the form of the login page.")
@@ -317,7 +373,7 @@ def _came_with_token(scope: Scope, token: str) -> Response:
 
     Also in a frame of another website: browsers keep such a cookie apart for each website around it (Partitioned).
     """
-    answer = RedirectResponse(_without_token(scope), 303)
+    answer = RedirectResponse(_inside(scope, _without_token(scope)), 303)
     answer.headers["set-cookie"] = _cookie(scope, token, LOGGED_IN_S, framed=True)
     return answer
 

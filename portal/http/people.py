@@ -90,6 +90,10 @@ class UsersFile:
         self._read_at: tuple[int, int] | None = None
         "what the file's time and size were"
 
+    def exists(self) -> bool:
+        """Whether there is such a file, of whatever contents."""
+        return self._path.exists()
+
     def names(self) -> Mapping[str, Role]:
         """Name -> role. Raises UsersError."""
         return {name: user.role for name, user in self._now().items()}

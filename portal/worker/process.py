@@ -106,7 +106,7 @@ class WorkerProcess:
         try:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                process.stdin.write(self._settings.model_dump_json().encode() + b"\n")
+                process.stdin.write(self._settings.with_secrets() + b"\n")
                 await process.stdin.drain()
             return await self._watched(process)
         finally:

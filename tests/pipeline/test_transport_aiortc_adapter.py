@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -38,6 +40,7 @@ from pipeline.transports.aiortc_adapter import (
     negotiated_codec,
     ntp_time,
     observe_feedback,
+    refuse_data,
     report_capture_time,
     take_packets,
 )
@@ -183,7 +186,7 @@ class Flooded:
             (self.sender, "_handle_rtcp_packet"),
         ):
             setattr(owner, name, self._count if name.endswith("received") else self._count_soon)
-        limit_incoming([transceiver], self.clock)
+        limit_incoming(self.peer, self.clock)
 
     def _count(self, *received: object) -> None:
         self.reached.append(received[0])
@@ -254,7 +257,7 @@ async def test_all_that_a_peer_sends_is_counted(monkeypatch: pytest.MonkeyPatch)
     audio = server.addTransceiver(AudioStreamTrack(), direction="sendonly")
     await server.setRemoteDescription(RTCSessionDescription(offer, "offer"))
     observe_feedback(audio.sender, wanted.set, lambda _bps: None)
-    limit_incoming([audio], SystemClock())
+    limit_incoming(server, SystemClock())
     await server.setLocalDescription(await server.createAnswer())
     await viewer.peer.setRemoteDescription(server.localDescription)
     async with asyncio.timeout(20):
@@ -262,5 +265,39 @@ async def test_all_that_a_peer_sends_is_counted(monkeypatch: pytest.MonkeyPatch)
         await viewer.peer.getReceivers()[0]._send_rtcp_pli(audio.sender._ssrc)
         await wanted.wait()
     assert {DATAGRAMS, FEEDBACK_BYTES, KEY_FRAMES} <= counted.keys()
+    await viewer.aclose()
+    await server.close()
+
+
+async def offered_data(change: Callable[[str], str] = str) -> tuple[RTCPeerConnection, Viewer]:
+    """A connection of ours that knows a viewer's offer of sound, picture and data, changed."""
+    server, viewer = RTCPeerConnection(RTCConfiguration([])), Viewer(kinds=("video", "audio", "application"))
+    server.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    await server.setRemoteDescription(RTCSessionDescription(change(await viewer.offer()), "offer"))
+    limit_incoming(server, ManualClock())
+    refuse_data(server)
+    return server, viewer
+
+
+async def test_no_data_channel_opens() -> None:
+    """The sound comes all the same, and DTLS hands what is sent over the channel to nobody."""
+    server, viewer = await offered_data()
+    await server.setLocalDescription(await server.createAnswer())
+    await viewer.peer.setRemoteDescription(server.localDescription)
+    async with asyncio.timeout(20):
+        await viewer.arrived.wait()
+    assert server.sctp is not None and server.sctp.transport._data_receiver is None
+    await viewer.aclose()
+    await server.close()
+
+
+async def test_a_transport_for_data_alone_is_limited_too() -> None:
+    """It is another than that of the sound if the offer bundles nothing."""
+    server, viewer = await offered_data(lambda sdp: re.sub(r"a=group:BUNDLE.*\r\n", "", sdp))
+    assert server.sctp is not None
+    apart = server.sctp.transport
+    assert apart not in [transceiver.receiver.transport for transceiver in server.getTransceivers()]
+    data_received: Any = apart.transport.iceGatherer._connection.data_received
+    assert data_received.__module__ == aiortc_adapter.__name__
     await viewer.aclose()
     await server.close()

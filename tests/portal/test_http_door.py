@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,20 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.responses import PlainTextResponse
 from starlette.testclient import WebSocketDenialResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
 from portal.app import Portal, create_app
-from portal.http.door import CHANGES_BURST, DEAR_BURST, DEAR_PER_S, READS_BURST, READS_PER_S, HumanPace, front_door
+from portal.http.door import (
+    CHANGES_BURST,
+    DEAR_BURST,
+    DEAR_PER_S,
+    READS_BURST,
+    READS_PER_S,
+    HeadAsGet,
+    HumanPace,
+    front_door,
+)
 from portal.http.errors import answer_errors
 from portal.http.headers import inline_scripts, page_policy
 from portal.http.proxies import BehindProxies
@@ -365,3 +375,29 @@ def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
         pass
     assert denied.value.status_code == 404 and error_of(denied.value)["code"] == "not_found"
     assert denied.value.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_head_of_a_stream_ends() -> None:
+    """A stream of events has headers, too, and would never end by itself."""
+    ended = asyncio.Event()
+
+    async def endless(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-of", b"a stream")]})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"more", "more_body": True})
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    await HeadAsGet(endless)({"type": "http", "method": "HEAD"}, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert not sent[1]["body"] and not sent[1].get("more_body") and ended.is_set()

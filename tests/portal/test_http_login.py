@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import httpx
 import jwt
 import pytest
 from starlette.applications import Starlette
@@ -16,10 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import ASGIApp, Message
 from starlette.websockets import WebSocket
 
 from pipeline.clock import ManualClock
 from portal.app import Portal, create_app
+from portal.http import login
 from portal.http.door import front_door
 from portal.http.login import COOKIE, LONGEST_FORM_BYTES, TRIES_BURST, Gate
 from portal.http.people import Role, UsersError, UsersFile, person_of
@@ -114,12 +118,26 @@ def log_in(client: TestClient, password: str = PASSWORD, **fields: str) -> int:
 
 
 def test_without_a_login_everybody_may_do_everything(tmp_path: Path) -> None:
-    """No gate is built, no key is made, and who asks is anybody."""
+    """The gate stands open, no key is made, and who asks is anybody."""
     settings = settings_with(tmp_path, {})
     client = TestClient(front_door(Starlette(routes=[Route("/x", echo)]), settings), base_url="http://127.0.0.1")
     assert not settings.needs_login
     assert client.get("/x").json() == {"name": "", "role": "ADMIN"}
     assert not (tmp_path / "login.key").exists()
+
+
+def test_the_gate_closes_with_the_first_person_who_is_added(opened: Opened, users: UsersFile, tmp_path: Path) -> None:
+    """A portal that is running already, too; it stays closed when the file is gone."""
+    people = tmp_path / "users.json"
+    kept = people.read_bytes()
+    people.unlink()
+    client = opened()
+    assert client.get("/api/me").json()["role"] == "ADMIN"
+    people.write_bytes(kept)
+    assert client.get("/api/me").status_code == 401
+    assert client.get("/api/me", auth=("max", "max")).json() == {"name": "max", "role": "MAKER"}
+    people.unlink()
+    assert client.get("/api/me").status_code == 401
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +243,18 @@ def test_a_changed_password_ends_every_login(opened: Opened, users: UsersFile) -
     assert again.get("/api/me").status_code == 401
 
 
+@pytest.mark.parametrize("other", ["a@b=c", 'x={"a":1, "b":2}', "a b=1", "expires=1", "(x)=1", "a,b=c"])
+def test_cookies_of_other_websites_are_in_nobodys_way(opened: Opened, other: str) -> None:
+    """Browsers send those of all ports of a host name, whatever is in them."""
+    client = opened(password=PASSWORD)
+    log_in(client)
+    ours = f"{COOKIE}={client.cookies[COOKIE]}"
+    client.cookies.clear()
+    for cookies in (f"{other}; {ours}", f"{ours}; {other}"):
+        assert client.get("/api/me", headers={"Cookie": cookies}).json()["role"] == "ADMIN"
+    assert client.get("/api/me", headers={"Cookie": other}).status_code == 401
+
+
 def test_a_restart_logs_nobody_out(opened: Opened) -> None:
     """The key that cookies are signed with is kept, for the owner of the data folder alone."""
     client, again = opened(password=PASSWORD), opened(password=PASSWORD)
@@ -284,6 +314,86 @@ def test_a_program_sends_its_password_with_each_request(opened: Opened, users: U
     assert client.get("/api/me", auth=("max", "max")).status_code == 401
 
 
+def test_a_program_loses_its_rights_with_its_person(opened: Opened, users: UsersFile) -> None:
+    """At once, though a password that was right is not hashed again with each request."""
+    client, max_ = opened(), ("max", "max")
+    assert client.get("/api/me", auth=max_).json()["role"] == "MAKER"
+    users.set("max", "max", Role.VIEWER)
+    assert client.get("/api/me", auth=max_).json()["role"] == "VIEWER"
+    users.set("max", "another", Role.VIEWER)
+    assert client.get("/api/me", auth=max_).status_code == 401
+    users.remove("max")
+    assert client.get("/api/me", auth=("max", "another")).status_code == 401
+
+
+class Hashing:
+    """Instead of hashing: passwords wait to be tried until the test lets them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.may_go_on = threading.Event()
+        self.tried: asyncio.Queue[str] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        monkeypatch.setattr(login, "is_password", self._is_password)
+
+    def _is_password(self, password: str, _wanted: str) -> bool:
+        self._loop.call_soon_threadsafe(self.tried.put_nowait, password)
+        return self.may_go_on.wait(20) and password == "right"
+
+
+def form_from(app: ASGIApp, address: str, password: str) -> asyncio.Task[httpx.Response]:
+    transport = httpx.ASGITransport(app, client=(address, 1))
+
+    async def post() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="https://portal") as client:
+            return await client.post("/login", data={"name": "max", "password": password})
+
+    return asyncio.ensure_future(post())
+
+
+async def test_whoever_tries_many_passwords_holds_up_nobody_else(
+    tmp_path: Path, users: UsersFile, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each address one is tried and one waits; the others are refused at once. Another address has its turn."""
+    hashing = Hashing(monkeypatch)
+    gate = BehindProxies(Gate.of(Starlette(), settings_with(tmp_path, {}), clock), [])
+    many = [form_from(gate, "203.0.113.5", f"wrong {number}") for number in range(6)]
+    assert await hashing.tried.get() == "wrong 0"
+    refused: list[int] = []
+    waiting = set(many)
+    while len(refused) < 4:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        refused += [task.result().status_code for task in done]
+    assert refused == [429] * 4
+    theirs = form_from(gate, "203.0.113.6", "right")
+    assert await hashing.tried.get() == "right"
+    hashing.may_go_on.set()
+    assert (await theirs).status_code == 303
+    assert sorted([(await task).status_code for task in many]) == [401, 401, 429, 429, 429, 429]
+
+
+async def test_nothing_is_hashed_for_whoever_has_hung_up(
+    tmp_path: Path, users: UsersFile, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the answer any more."""
+    hashing = Hashing(monkeypatch)
+    gate = Gate.of(Starlette(), settings_with(tmp_path, {}), clock)
+    coming = iter(
+        [{"type": "http.request", "body": b"name=max&password=right", "more_body": False}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Message:
+        return next(coming)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/login", "headers": [], "client": ("203.0.113.5", 1)}
+    await gate(scope, receive, send)
+    assert hashing.tried.empty() and sent[0]["status"] == 401
+
+
 def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
     """In the header, or in the address of a page, where it becomes a cookie that a frame keeps."""
     client = opened(token_secret=PRODUCT)
@@ -295,6 +405,13 @@ def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
     assert client.get("/api/me").json() == {"name": "eve", "role": "VIEWER"}
     with client.websocket_connect(f"/session?token={token(sub='adam')}") as socket:
         assert socket.receive_json() == {"name": "adam"}
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/%2fevil.example/"])
+def test_a_link_with_a_token_leads_to_no_other_website(opened: Opened, path: str) -> None:
+    """The token is taken out of the address, and what is left may look like another host."""
+    answer = opened(token_secret=PRODUCT).get(f"https://portal{path}?token={token()}", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
 def test_a_link_whose_token_is_too_old_leads_to_the_login(opened: Opened) -> None:
@@ -364,6 +481,17 @@ def test_the_file_of_users_keeps_no_password_and_only_its_owner_reads_it(tmp_pat
         users.remove("nobody")
     with pytest.raises(UsersError, match="cannot be a name"):
         users.set("a:b", "x", Role.VIEWER)
+
+
+def test_a_file_of_users_that_is_damaged_later_is_told_to_the_log_only(
+    tmp_path: Path, opened: Opened, users: UsersFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger does not learn where it lies."""
+    client = opened()
+    (tmp_path / "users.json").write_text("no JSON")
+    answer = client.get("/api/me", auth=("max", "max"))
+    assert answer.status_code == 500 and "users.json" not in answer.text
+    assert "users.json" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"a": {}}', '{"a": {"password": "x", "role": "king"}}'])

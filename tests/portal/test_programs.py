@@ -17,7 +17,7 @@ from pipeline.types import TextEvent
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router, watch_router
-from portal.api.watchers import MOST_WATCHERS
+from portal.api.watchers import MOST_GUESTS, MOST_WATCHERS
 from portal.http.limits import TooMany
 from portal.pushes import check_allowed
 from portal.settings import Settings
@@ -228,6 +228,19 @@ async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
     with pytest.raises(TooMany):
         await watchers.join("v=0", local=True)
     watchers.leave(ids[3])
+    with pytest.raises(TooMany):
+        await watchers.join("v=0", local=True, is_guest=True)
+    await watchers.join("v=0", local=True)
+
+
+async def test_guests_leave_places_for_whoever_opened_the_session(desk: Desk) -> None:
+    """They have the link only, and anybody may have that."""
+    await desk.open()
+    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).watchers
+    for _ in range(MOST_GUESTS):
+        await watchers.join("v=0", local=True, is_guest=True)
+    with pytest.raises(TooMany, match="12 watch"):
+        await watchers.join("v=0", local=True, is_guest=True)
     await watchers.join("v=0", local=True)
 
 

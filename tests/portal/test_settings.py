@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from pipeline.transports.ice import IceServer
 from portal.settings import Settings, SettingsError, load_settings, option_name, surroundings, unknown_variables
@@ -197,9 +198,16 @@ def test_a_space_is_shown_in_a_frame_by_its_own_name(monkeypatch: pytest.MonkeyP
 
 
 def test_settings_travel_to_the_worker_as_json(tmp_path: Path) -> None:
-    """The worker process gets the same settings, wherever it is started."""
-    settings = load_settings({"max_sessions": 3, "turn_urls": "turn:a"})
-    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    """The worker process gets the same settings, wherever it is started: keys and passwords as they are."""
+    secrets = {
+        name: f"the secret of {name}, long enough"
+        for name, field in Settings.model_fields.items()
+        if field.annotation is SecretStr
+    }
+    assert {"tts_api_key", "password", "token_secret"} <= secrets.keys()
+    settings = load_settings({"max_sessions": 3, "turn_urls": "turn:a", **secrets})
+    assert Settings.model_validate_json(settings.with_secrets()) == settings
+    assert settings.tts_api_key.get_secret_value() == secrets["tts_api_key"]
 
 
 def test_every_setting_explains_itself() -> None:

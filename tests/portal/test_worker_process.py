@@ -62,7 +62,7 @@ class Bench:
     async def watch(self, *answers: bool | Exception, command: tuple[str, ...] = QUICK) -> None:
         """Have the queue watched until it has been looked at once more than it has answers, then end the watching."""
         queue: Any = Looks(*answers)
-        settings: Any = SimpleNamespace(model_dump_json=lambda: "{}", job_silence_s=60.0)
+        settings: Any = SimpleNamespace(with_secrets=lambda: b"{}", job_silence_s=60.0)
         worker = WorkerProcess(settings, queue, command=command, clock=self.clock)
         self._workers.append(worker)
         await worker.start()
