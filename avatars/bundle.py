@@ -200,6 +200,11 @@ class AvatarBundle:
         bundle._check()
         return bundle
 
+    @property
+    def owner(self) -> str:
+        """Name of the person whose it is; empty for everybody's."""
+        return self.manifest["source"].get("owner", "")
+
     def _check(self) -> None:
         n = self.frame_count
         whole = (

@@ -25,8 +25,9 @@ from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError
 from avatars.mouth_look import MouthLook
 from avatars.real_mouths import mouth_of, with_mouth
+from avatars.records import Manifest
 
-__all__ = ["AvatarLibrary", "AvatarSummary", "Preset", "presets"]
+__all__ = ["AvatarLibrary", "AvatarSummary", "Ownership", "Preset", "presets"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,14 @@ _WENS_MOUTH = MouthLook(enamel=(202, 189, 168), gum=(156, 88, 78), tongue=(166, 
 _PIPS_MOUTH = MouthLook(
     enamel=(244, 240, 230), gum=(120, 44, 46), tongue=(236, 128, 108), cavity=(92, 34, 40), single_teeth=False
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Whose something is. owner: name of a person; "" for what is everybody's. shared: everybody may see and use it."""
+
+    owner: str = ""
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class AvatarSummary:
     "see FaceReport.to_json"
     mouth: tuple[str, str]
     "see real_mouths.mouth_of"
+    ownership: Ownership
     modified_s: float
     "Unix time"
     face: tuple[float, float, float, float] | None
@@ -141,6 +151,14 @@ class AvatarLibrary:
             raise _not_found(avatar_id)
         return summary
 
+    def ownership(self, avatar_id: str) -> Ownership | None:
+        """Whose avatar that is; None where there is none of that id, or its manifest cannot be used."""
+        try:
+            path = self.path_of(avatar_id) / "manifest.json"
+            return _ownership(manifest_of_today(json.loads(path.read_text(encoding="utf-8")), avatar_id))
+        except (AvatarNotFound, BundleError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
     def __contains__(self, avatar_id: object) -> bool:
         return (
             isinstance(avatar_id, str)
@@ -187,6 +205,10 @@ class AvatarLibrary:
         Raises NoRealMouths (for personal), AvatarNotFound, BundleError, DiskFull.
         """
         self._change(avatar_id, lambda manifest: with_mouth(manifest, drawn))
+
+    def share(self, avatar_id: str, *, shared: bool) -> None:
+        """Let everybody use it, or its owner alone again. Raises AvatarNotFound, BundleError, DiskFull."""
+        self._change(avatar_id, lambda manifest: {**manifest, "shared": shared})
 
     def _change(self, avatar_id: str, change: Callable[[Mapping[str, object]], dict[str, object]]) -> None:
         """Put another manifest in place of an avatar's, in one step."""
@@ -272,6 +294,7 @@ def _summary(path: Path) -> AvatarSummary | None:
             source=dict(manifest["source"]),
             report=dict(manifest["report"]),
             mouth=mouth_of(manifest),
+            ownership=_ownership(manifest),
             modified_s=manifest_path.stat().st_mtime,
             face=_face_in(path, int(manifest["width"]), int(manifest["height"])),
         )
@@ -280,6 +303,10 @@ def _summary(path: Path) -> AvatarSummary | None:
     except (BundleError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("The avatar in %s is left out: its manifest cannot be used (%s)", path, error)
         return None
+
+
+def _ownership(manifest: Manifest) -> Ownership:
+    return Ownership(str(manifest["source"].get("owner", "")), manifest.get("shared") is True)
 
 
 def _face_in(path: Path, width: int, height: int) -> tuple[float, float, float, float] | None:

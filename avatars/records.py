@@ -78,6 +78,8 @@ class SourceRecord(TypedDict, total=False):
     job: str
     preset: bool
     licence: str
+    owner: str
+    "name of the person who made it; it is missing, or empty, where nobody had logged in"
     names: dict[str, str]
     "of a preset: language -> name"
     format: str
@@ -134,3 +136,5 @@ class Manifest(TypedDict):
     mouth: NotRequired[MouthRecord]
     mouth_look: NotRequired[MouthLookRecord]
     "of a drawn character that brings its own"
+    shared: NotRequired[bool]
+    "whether its owner lets everybody use it"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse
 from starlette.types import ASGIApp
 
@@ -25,7 +25,7 @@ from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.transports.loops import LoopCoding
 from portal.api.health import health_router
-from portal.api.orders import Orders
+from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
 from portal.desk import Desk
 from portal.http.docs import add_docs
@@ -36,8 +36,6 @@ from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_presets
 from portal.jobs.records import PREPARE
-from portal.livetalking.avatar_tasks import avatar_tasks_router
-from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
@@ -149,7 +147,15 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         async with home.running():
             yield
 
-    app = FastAPI(title="Vivavoce", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    guard = OwnersGuard(home.desk.library, home.desk.queue, home.talk.recordings)
+    app = FastAPI(
+        title="Vivavoce",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(guard)],
+    )
     answer_errors(app)
     for router in (*home.talk.routers(), *home.desk.routers(), people_router()):
         app.include_router(router)
@@ -164,10 +170,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     )
 
     if settings.livetalking:
-        desk = home.desk
-        app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, desk.uploads, settings))
-        orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
-        app.include_router(avatar_tasks_router(orders, settings))
+        app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, home.desk.uploads, settings))
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:
@@ -186,8 +189,6 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     )
     app.include_router(stage_router(context))
     mount_page(app, context)
-    if settings.pages is not None:
-        app.router.default = Pages(settings.pages, app.router.default)
     return front_door(KioskGuard(app) if settings.kiosk else app, settings)
 
 

@@ -64,7 +64,7 @@ class Desk:
             avatars_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             gestures_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             clips_router(self.library, self.queue, self.settings, self.uploads, self.shares),
-            jobs_router(self.queue, self.shares),
+            jobs_router(self.queue, self.shares, self.library),
         ]
 
     def prepare_for(self, avatar: str, backend: str) -> Job:

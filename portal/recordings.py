@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from avatars.bundle import AvatarBundle
-from avatars.disk import require_room
+from avatars.disk import disk_full_explained, require_room
+from avatars.library import Ownership
 from models.errors import VivavoceError
 from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import Clock
@@ -30,11 +31,13 @@ from portal.errors import RecordingNotFound
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["FILES", "RecordableSession", "Recording", "Recordings"]
+__all__ = ["FILES", "RecordableSession", "Recording", "Recordings", "no_such_recording"]
 
 logger = logging.getLogger(__name__)
 
 FILES = ("mp4", "vtt", "json")
+OWNER = "owner.txt"
+"Beside them: the name of the person whose recording it is. There is none where nobody had logged in."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
 SWEEP_S = 600.0
 UNWRITTEN = "the recording ends here"
@@ -93,11 +96,16 @@ class Recordings:
             self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="recordings-sweep")
 
     def begin(
-        self, session: RecordableSession, on_end: Callable[[Recording], None] = lambda _recording: None
+        self,
+        session: RecordableSession,
+        on_end: Callable[[Recording], None] = lambda _recording: None,
+        *,
+        owner: str = "",
     ) -> Recording:
         """Record a session from the next frame on.
 
         on_end: called once its files are there, or will not be (see `trouble`), whatever ended it.
+        owner: name of the person whose it is; empty for everybody's.
 
         Raises BadRequest (it is recorded already, recording is switched off), SessionClosed, DiskFull, RenderError.
         """
@@ -110,6 +118,8 @@ class Recordings:
         room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
         room()
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
+        if owner:  # before there is anything to be seen
+            self._note_owner(recording_id, owner)
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         recorder = Recorder(
             self._folder / recording_id / "recording.mp4",
@@ -143,10 +153,18 @@ class Recordings:
         """A file of a recording: mp4, vtt or json. Raises RecordingNotFound."""
         path = self._folder / recording_id / f"recording.{kind}"
         if kind not in FILES or not VALID_ID.fullmatch(recording_id) or not path.is_file():
-            raise RecordingNotFound(
-                "There is no such recording.", "It may still be running, or its time is over. Record again."
-            )
+            raise no_such_recording(recording_id)
         return path
+
+    def ownership(self, recording_id: str) -> Ownership | None:
+        """Whose recording that is; None where there is none of that id. Raises OSError."""
+        folder = self._folder / recording_id
+        if not VALID_ID.fullmatch(recording_id) or not folder.is_dir():
+            return None
+        try:
+            return Ownership((folder / OWNER).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return Ownership()
 
     def file_name(self, recording_id: str, kind: str) -> str:
         """What a file is called when it is downloaded."""
@@ -162,6 +180,12 @@ class Recordings:
         for recording in tuple(self._keeping):
             await recording.recorder.aclose()
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+
+    def _note_owner(self, recording_id: str, owner: str) -> None:
+        folder = self._folder / recording_id
+        with disk_full_explained(UNWRITTEN):
+            folder.mkdir(parents=True)
+            (folder / OWNER).write_text(owner, encoding="utf-8")
 
     async def _keep(self, recording: Recording) -> None:
         """Wait for a recording's end, whatever brings it, and write its transcript."""
@@ -211,3 +235,9 @@ class Recordings:
             room_bytes -= sum(file.stat().st_size for file in folder.glob("*"))
             if ended_at < oldest or (place and room_bytes < 0):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def no_such_recording(_recording_id: str) -> RecordingNotFound:
+    return RecordingNotFound(
+        "There is no such recording.", "It may still be running, or its time is over. Record again."
+    )

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared
 from avatars.library import AvatarLibrary
 from avatars.persona import Persona
@@ -18,7 +19,9 @@ from pipeline.session import Session
 from pipeline.turn_context import Choice
 from portal.admission import Admission, Wish
 from portal.errors import AvatarBeingPrepared
+from portal.http.people import ANYBODY, Person
 from portal.jobs.records import Job
+from portal.owners import require_seen
 
 __all__ = ["SessionManager"]
 
@@ -76,6 +79,7 @@ class SessionManager:
         speed: float | None = None,
         persona: Persona = Persona(),  # noqa: B008 - frozen
         address: str = "",
+        person: Person = ANYBODY,
         identity: Mapping[str, str] = MappingProxyType({}),
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> Session:
@@ -84,6 +88,7 @@ class SessionManager:
         persona: what the viewer wishes of it; `voice` is the viewer's wish for one.
         address: who asks, as limits count; "" if that is not known, and then it is not limited. Sessions of one address
             share its turn at the recogniser.
+        person: who has logged in; avatars that they may not see are not found.
         identity: who the client says that it is. It is kept for identity_of() and proves nothing.
         report: wait in line if all places are taken, and call this with the position whenever it has changed.
 
@@ -96,7 +101,7 @@ class SessionManager:
         wish = Wish(choice.lipsync, frozenset(self.engine.devices_for(choice)), address)
         async with AsyncExitStack() as ending:
             place = self.admission.place(
-                wish, lambda: self._opened(avatar or self.default_avatar, choice, address), report
+                wish, lambda: self._opened(avatar or self.default_avatar, choice, address, person), report
             )
             session = await ending.enter_async_context(place)
             self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all())
@@ -116,9 +121,12 @@ class SessionManager:
         found = self._open.get(session.id)
         return found.identity if found else {}
 
-    async def swap_avatar(self, session: Session, avatar: str) -> None:
-        """Go on as another avatar. Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull."""
-        bundle = await asyncio.to_thread(self.library.open, avatar)
+    async def swap_avatar(self, session: Session, avatar: str, person: Person = ANYBODY) -> None:
+        """Go on as another avatar. person: see open().
+
+        Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull.
+        """
+        bundle = await asyncio.to_thread(self._open_for, person, avatar)
         async with self._preparing_what_lacks():
             await self.engine.swap_avatar(session, bundle)
 
@@ -148,14 +156,18 @@ class SessionManager:
         )
 
     @asynccontextmanager
-    async def _opened(self, avatar: str, choice: Choice, address: str) -> AsyncIterator[Session]:
-        bundle = await asyncio.to_thread(self.library.open, avatar)
+    async def _opened(self, avatar: str, choice: Choice, address: str, person: Person) -> AsyncIterator[Session]:
+        bundle = await asyncio.to_thread(self._open_for, person, avatar)
         async with self._preparing_what_lacks():
             session = await self.engine.open_session(secrets.token_hex(8), bundle, choice, address)
         try:
             yield session
         finally:
             await self.engine.close_session(session)
+
+    def _open_for(self, person: Person, avatar: str) -> AvatarBundle:
+        require_seen(self.library, person, avatar)
+        return self.library.open(avatar)
 
     @asynccontextmanager
     async def _preparing_what_lacks(self) -> AsyncIterator[None]:

@@ -72,12 +72,6 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise ValueError(f"{path} is no folder")
-    return path
-
-
 def _split(value: object) -> object:
     """Let a list be written as one string: `a, b c`."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -143,7 +137,6 @@ def _fields(value: object) -> object:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Folder = Annotated[AbsolutePath, AfterValidator(_folder)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -364,16 +357,6 @@ class Settings(BaseSettings):
     )
     livetalking_admin: bool = Field(
         False, description="answer its admin routes, too; they show every caller the ids of all sessions"
-    )
-    livetalking_avatars: bool = Field(
-        False,
-        description="take its avatar tasks, too; they do not ask whether the person shown agrees, so whoever turns "
-        "this on answers for that",
-    )
-    pages: Folder | None = Field(
-        None,
-        description="folder of pages that were written for LiveTalking, served as they are; their scripts may do what "
-        "the portal's own page may",
     )
     push_to: StreamAddresses = Field(
         (),

@@ -24,6 +24,7 @@ from portal.api.schemas import AvatarView, JobView, UploadForm, avatar_view, for
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
+from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of
 from portal.intake.submissions import chosen_parameters, submit_parts, submit_test_clip
 from portal.intake.uploads import Uploads, limited_form
@@ -32,6 +33,7 @@ from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.names import clean_name
+from portal.owners import may_change, sees
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -63,16 +65,22 @@ class AvatarChange(BaseModel):
 
     name: str | None = Field(None, description="what it is called from now on", max_length=200)
     mouth: Literal["personal", "painted"] | None = Field(None, description="how viseme draws its mouth from now on")
+    shared: bool | None = Field(None, description="whether everybody may see it, and talk with it, from now on")
 
 
-def avatar_views(library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
-    """All avatars as the page and the API show them."""
-    return [_view(avatar, library, queue, reports) for avatar in library.list()]
+def avatar_views(person: Person, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
+    """Avatars that they may see, as the page and the API show them."""
+    return [
+        _view(person, avatar, library, queue, reports) for avatar in library.list() if sees(person, avatar.ownership)
+    ]
 
 
-def _view(avatar: AvatarSummary, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> AvatarView:
+def _view(
+    person: Person, avatar: AvatarSummary, library: AvatarLibrary, queue: JobQueue, reports: FaceReports
+) -> AvatarView:
     test_clip = queue.folders.clip(id_of_test_clip(avatar.id))
-    return avatar_view(avatar, library.path_of(avatar.id), reports.pictures(avatar.id), test_clip)
+    changeable = person.role >= Role.MAKER and may_change(person, avatar.ownership)
+    return avatar_view(avatar, library.path_of(avatar.id), reports.pictures(avatar.id), test_clip, changeable)
 
 
 def avatars_router(
@@ -90,28 +98,30 @@ def avatars_router(
 
 def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> None:
     @router.get("")
-    def list_avatars() -> list[AvatarView]:
-        """The oldest first."""
-        return avatar_views(library, queue, reports)
+    def list_avatars(request: Request) -> list[AvatarView]:
+        """The oldest first. Where people log in: your own, those that are shared, and those without an owner."""
+        return avatar_views(person_of(request.scope), library, queue, reports)
 
     @router.get("/{avatar_id}")
-    def show_avatar(avatar_id: str) -> AvatarView:
-        return _view(library.summary(avatar_id), library, queue, reports)
+    def show_avatar(avatar_id: str, request: Request) -> AvatarView:
+        return _view(person_of(request.scope), library.summary(avatar_id), library, queue, reports)
 
     @router.patch("/{avatar_id}")
-    def change_avatar(avatar_id: str, change: AvatarChange) -> AvatarView:
-        """Call it by another name, or draw its mouth in another way.
+    def change_avatar(avatar_id: str, change: AvatarChange, request: Request) -> AvatarView:
+        """Call it by another name, draw its mouth in another way, share it with everybody or take it back.
 
         Its id stays, and so do the names of clips made with it. Sessions that begin from now on have the other mouth.
         """
         name = clean_name(change.name or "")
-        if not name and (change.name is not None or change.mouth is None):
+        if not name and (change.name is not None or (change.mouth is None and change.shared is None)):
             raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
+        if change.shared is not None:
+            _share(library, avatar_id, shared=change.shared)
         if change.mouth is not None:
             library.draw_mouth(avatar_id, change.mouth)
         if name:
             library.rename(avatar_id, name)
-        return show_avatar(avatar_id)
+        return show_avatar(avatar_id, request)
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:
@@ -122,6 +132,15 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
         with suppress(JobNotFound):
             queue.delete(id_of_test_clip(avatar_id))
         return Response(status_code=204)
+
+
+def _share(library: AvatarLibrary, avatar_id: str, *, shared: bool) -> None:
+    """Raises AvatarNotFound, and BadRequest: it belongs to nobody who could share it."""
+    if not library.summary(avatar_id).ownership.owner:
+        raise BadRequest(
+            "This avatar belongs to everybody.", "It was made without a login, and cannot be shared.", cause="no_owner"
+        )
+    library.share(avatar_id, shared=shared)
 
 
 def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> None:
@@ -183,8 +202,8 @@ def _add_jobs(
     @router.post("/{avatar_id}/test-clip", status_code=202)
     def speak_test(avatar_id: str, request: Request) -> JobView:
         """Queue a few spoken words of it."""
-        name, asker = library.open(avatar_id).name, address_of(request.scope)
-        submit = partial(submit_test_clip, queue, avatar_id, name, asker)
+        bundle, asker = library.open(avatar_id), address_of(request.scope)
+        submit = partial(submit_test_clip, queue, avatar_id, bundle.name, asker, owner=bundle.owner)
         return job_view(shares.asked_by(request.scope, submit))
 
     @router.post("/{avatar_id}/parts", status_code=202)

@@ -24,6 +24,7 @@ from portal.api.lane import Lane
 from portal.api.seating import Seating
 from portal.api.seats import Outbox, Seat
 from portal.api.viewer_socket import ViewerSocket
+from portal.http.people import Person
 from portal.recordings import Recording, Recordings
 
 __all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SUPERSEDED", "Connection", "Shared"]
@@ -52,16 +53,18 @@ class Shared:
 class Connection:
     """Serves one socket with run().
 
-    address: who connects, as limits count; "" if that is not known. local: the viewer is on this machine.
+    address: who connects, as limits count; "" if that is not known. person: who has logged in. local: the viewer is on
+    this machine.
 
     Media has a lane of its own, or a viewer would be without pictures while an avatar loads. Within a lane commands
     keep their order.
     """
 
-    def __init__(self, shared: Shared, socket: ViewerSocket, address: str, *, local: bool) -> None:
+    def __init__(self, shared: Shared, socket: ViewerSocket, address: str, person: Person, *, local: bool) -> None:
         self._shared = shared
         self._socket = socket
         self._address = address
+        self._person = person
         self._local = local
         self._seat: Seat | None = None
         self._greeting = False  # a hello is being answered
@@ -203,13 +206,15 @@ class Connection:
                 seat.session.say(text, mode)
             case messages.RecordSession(on=True):
                 recording = self._shared.recordings.begin(
-                    seat.session, lambda ended: seat.outbox.post(_recording_facts(ended))
+                    seat.session,
+                    lambda ended: seat.outbox.post(_recording_facts(ended)),
+                    owner=self._person.name,
                 )
                 self._answers.post({"type": "recording", "state": "on", "id": recording.id, "name": recording.name})
             case messages.RecordSession():
                 await self._shared.recordings.end(seat.session)
             case messages.SwapAvatar(id=avatar_id):
-                await self._shared.seating.sessions.swap_avatar(seat.session, avatar_id)
+                await self._shared.seating.sessions.swap_avatar(seat.session, avatar_id, self._person)
                 self._answers.post({"type": "avatar", **_picture_facts(seat.session.bundle)})
 
     async def _greet(self, hello: messages.Hello) -> None:
@@ -227,7 +232,7 @@ class Connection:
         """A seat with a new session. Raises what Seating.new_seat() raises."""
         try:
             report = self._report_waiting if hello.wait else None
-            return await self._shared.seating.new_seat(hello, self._address, report)
+            return await self._shared.seating.new_seat(hello, self._address, self._person, report)
         finally:
             self._in_line = False
 

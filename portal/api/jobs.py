@@ -7,8 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from avatars.library import AvatarLibrary
+from portal.api.owners import seen_jobs
 from portal.api.schemas import JobView, job_view
 from portal.http.errors import ErrorRoute
+from portal.http.people import Role, person_of
 from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue, may_do_better
 from portal.jobs.records import Job
@@ -23,18 +26,22 @@ def queued_job_view(queue: JobQueue, job: Job) -> JobView:
     return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
 
 
-def jobs_router(queue: JobQueue, shares: JobShares) -> APIRouter:
+def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
     view = partial(queued_job_view, queue)
 
     @router.get("")
     def list_jobs(
+        request: Request,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         kind: Annotated[str | None, Query(pattern="^(prepare|clip|parts)$")] = None,
     ) -> list[JobView]:
-        """The newest first."""
-        return [view(job) for job in queue.list(limit=limit, kind=kind)]
+        """The newest first. Where people log in: those that you may see."""
+        person = person_of(request.scope)
+        # Others' jobs are left out before they are counted, or many of theirs would hide ours.
+        jobs = queue.list(limit=limit if person.role is Role.ADMIN else None, kind=kind)
+        return [view(job) for job in seen_jobs(person, library, jobs)[:limit]]
 
     @router.get("/{job_id}")
     def show_job(job_id: str) -> JobView:

@@ -12,12 +12,14 @@ from starlette.types import Scope
 from avatars.confined import QUICK_LOOK, Limits
 from avatars.library import AvatarLibrary
 from portal.api.schemas import ClipRequest, UploadForm
+from portal.http.people import person_of
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_avatar, submit_clip
 from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
+from portal.owners import require_seen
 
 __all__ = ["Orders"]
 
@@ -33,13 +35,8 @@ class Orders:
     uploads: Uploads
     shares: JobShares
 
-    async def avatar(
-        self, scope: Scope, path: Path, file_name: str, wish: UploadForm, *, avatar_id: str = "", job_id: str = ""
-    ) -> Job:
-        """Queue the preparation of a stored upload. Ids: see submit_avatar().
-
-        Raises as submit_avatar() and Uploads.submit(), and TooMany.
-        """
+    async def avatar(self, scope: Scope, path: Path, file_name: str, wish: UploadForm) -> Job:
+        """Queue the preparation of a stored upload. Raises as submit_avatar() and Uploads.submit(), and TooMany."""
         submit = partial(
             submit_avatar,
             self.library,
@@ -49,8 +46,7 @@ class Orders:
             file_name=file_name,
             consent=wish.consent.lower() in AGREED,
             framing=wish.framing,
-            avatar_id=avatar_id,
-            job_id=job_id,
+            owner=person_of(scope).name,
             asker=address_of(scope),
         )
 
@@ -60,7 +56,11 @@ class Orders:
         return await self.uploads.submit(ask, path, address_of(scope))
 
     async def clip(self, scope: Scope, wish: ClipRequest, audio: Path | None = None) -> Job:
-        """Queue a clip, of the stored recording `audio` if it is given. Raises as submit_clip(), and TooMany."""
+        """Queue a clip, of the stored recording `audio` if it is given. Raises as submit_clip(), and TooMany.
+
+        An avatar that the sender may not see is not found. A recording that came for it is removed.
+        """
+        person = person_of(scope)
         submit = partial(
             submit_clip,
             self.library,
@@ -70,10 +70,13 @@ class Orders:
             audio=audio,
             voice=wish.voice or None,
             name=wish.name,
+            owner=person.name,
             asker=address_of(scope),
         )
 
         def ask(limits: Limits = QUICK_LOOK) -> Job:
+            if wish.avatar:
+                require_seen(self.library, person, wish.avatar)
             return self.shares.asked_by(scope, partial(submit, limits=limits))
 
         if audio is None:

@@ -16,6 +16,7 @@ from portal.api.seating import Seating
 from portal.api.seats import Seat, UnknownToken
 from portal.api.watchers import Watchers
 from portal.errors import SessionNotFound
+from portal.http.people import Person
 
 __all__ = ["UNATTENDED_S", "Program", "Programs", "TokenRefused"]
 
@@ -95,9 +96,9 @@ class Programs:
         self._clock = clock
         self._callers: Callers[Program] = Callers(seating.seats)
 
-    async def open(self, wish: SessionWish, address: str) -> Program:
+    async def open(self, wish: SessionWish, address: str, person: Person) -> Program:
         """A program with a new session. Raises what Seating.new_seat() raises."""
-        seat = await self._seating.new_seat(wish, address)
+        seat = await self._seating.new_seat(wish, address, person)
         program = Program(seat, Watchers(seat.session, self._seating.transports), self._clock)
         self._callers.add(program)
         return program

@@ -56,6 +56,7 @@ class JobView(BaseModel):
     retryable: bool = Field(description="whether POST /api/jobs/{id}/retry can bring it back and may turn out better")
     gone: str = Field(description="what keeps an ended job from being retried: avatar, upload, or empty")
     speaker: str = Field(description="of a clip: name of the avatar that speaks; empty for other kinds")
+    owner: str = Field(description="name of the person whose it is; empty: everybody's")
     file_name: str = Field(description="of a clip: what it is called when it is downloaded; empty for other kinds")
     created_at: float = Field(description="seconds since the epoch")
     started_at: float | None
@@ -85,6 +86,9 @@ class AvatarView(BaseModel):
     prepared: dict[str, dict[str, object]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
     gestures: list[str] = Field(description="names of its gestures, which sessions can show")
+    owner: str = Field(description="name of the person whose it is; empty: everybody's")
+    shared: bool = Field(description="whether its owner lets everybody see it, and talk with it")
+    changeable: bool = Field(description="whether you may change and delete it")
 
 
 class GestureView(BaseModel):
@@ -156,6 +160,7 @@ def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
         retryable=retryable,
         gone=gone,
         speaker=job.speaker,
+        owner=job.owner,
         file_name=job.file_name,
         created_at=job.created_at,
         started_at=job.started_at,
@@ -183,8 +188,10 @@ def backend_view(choice: BackendChoice) -> BackendView:
     )
 
 
-def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_clip: Path) -> AvatarView:
-    """`folder` of the avatar; `pictures` of its face report."""
+def avatar_view(
+    avatar: AvatarSummary, folder: Path, pictures: list[str], test_clip: Path, changeable: bool
+) -> AvatarView:
+    """`folder` of the avatar; `pictures` of its face report; `changeable`: by who looks at it."""
     base = f"/api/avatars/{avatar.id}"
     # Pictures of an id may change (a preset made anew): the time keeps a browser from showing the old one.
     stamp, imported = f"?t={avatar.modified_s:.0f}", avatar.source.get("imported")
@@ -207,6 +214,9 @@ def avatar_view(avatar: AvatarSummary, folder: Path, pictures: list[str], test_c
         prepared=prepared_for(folder),
         networks=networks_of(folder),
         gestures=gesture_names(folder),
+        owner=avatar.ownership.owner,
+        shared=avatar.ownership.shared,
+        changeable=changeable,
     )
 
 

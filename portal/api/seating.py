@@ -12,6 +12,7 @@ from portal.api.allowances import SocketAllowances
 from portal.api.messages import SessionWish
 from portal.api.seats import LiveSession, Seat, Seats
 from portal.api.transports import Transports
+from portal.http.people import Person
 
 __all__ = ["Seating", "Sessions"]
 
@@ -29,10 +30,11 @@ class Sessions(Protocol):
         speed: float | None,
         persona: Persona,
         address: str,
+        person: Person,
         identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
     ) -> LiveSession: ...
-    async def swap_avatar(self, session: Any, avatar: str) -> None: ...
+    async def swap_avatar(self, session: Any, avatar: str, person: Person) -> None: ...
     async def close(self, session: Any) -> None: ...
 
 
@@ -46,11 +48,17 @@ class Seating:
     allowances: SocketAllowances
 
     async def new_seat(
-        self, wish: SessionWish, address: str, report: Callable[[int], Awaitable[None]] | None = None
+        self,
+        wish: SessionWish,
+        address: str,
+        person: Person,
+        report: Callable[[int], Awaitable[None]] | None = None,
     ) -> Seat:
         """A seat with a new session; whoever gets it closes it by `seats`.
 
-        address: who asks, as limits count. report: see SessionManager.open(). Raises TooOften, and what that raises.
+        address: who asks, as limits count. person, report: see SessionManager.open().
+
+        Raises TooOften, and what that raises.
         """
         self.allowances.charge_greeting(address)
         session = await self.sessions.open(
@@ -61,6 +69,7 @@ class Seating:
             speed=wish.speed,
             persona=Persona(wish.prompt, wish.greeting),
             address=address,
+            person=person,
             identity=wish.identity or {},
             report=report,
         )

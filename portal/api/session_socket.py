@@ -21,6 +21,7 @@ from portal.api.transports import Transports
 from portal.api.viewer_socket import ViewerSocket
 from portal.http.errors import told
 from portal.http.limits import Shares, TooMany, TooOften
+from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.recordings import Recordings
 
@@ -79,7 +80,8 @@ class SessionSocket:
         if await viewer.accept():
             try:
                 with self._one_of(self._sockets, ALL), self._one_of(self._sockets_each, address):
-                    await Connection(self._shared, viewer, address, local=is_local(socket.scope)).run()
+                    person, local = person_of(socket.scope), is_local(socket.scope)
+                    await Connection(self._shared, viewer, address, person, local=local).run()
             except TooMany as error:
                 await viewer.refuse(error_message(error))
 

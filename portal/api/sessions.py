@@ -19,6 +19,7 @@ from portal.api.event_streams import EventStream
 from portal.api.messages import SessionWish
 from portal.api.programs import Program, Programs
 from portal.http.errors import ErrorRoute
+from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 
 __all__ = ["sessions_router", "watch_router"]
@@ -124,7 +125,7 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
     @router.post("", status_code=201)
     async def open_session(wish: SessionWish, request: Request, response: Response) -> OpenedSession:
         """Open a session. It ends with DELETE, when nobody speaks for a long time, or unattended for two minutes."""
-        program = await programs.open(wish, address_of(request.scope))
+        program = await programs.open(wish, address_of(request.scope), person_of(request.scope))
         addresses = _addresses(request, program)
         response.headers["Location"] = addresses.session
         bundle = program.session.bundle

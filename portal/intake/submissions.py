@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from avatars.face_crops import CropParameters, UnknownParameter
 from avatars.face_formats import crop_parameters
 from avatars.gestures import MOST_GESTURES, gesture_name, gesture_names
 from avatars.importers.crops import boxes_of, parameters_for
-from avatars.library import VALID_ID, AvatarLibrary, presets
+from avatars.library import AvatarLibrary, presets
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.errors import BadRequest
@@ -63,42 +62,29 @@ def submit_avatar(
     file_name: str,
     consent: bool,
     framing: str = "",
-    avatar_id: str = "",
-    job_id: str = "",
+    owner: str = "",
     asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
     """Queue the preparation of a stored upload. The file is moved, or removed if it is refused; it stays if the look at
     it was broken off (cause TOOK_TOO_LONG), so that there can be a longer one.
 
+    owner: name of the person whose avatar it will be; empty for everybody's.
     asker: see JobQueue.submit(). limits: of the look.
     framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
-    avatar_id, job_id: those that the avatar and the job are to have; empty for fresh ones.
-    Raises BadRequest (no consent, a framing that does not fit, an id that is taken or none), BadMedia, BadImport,
-    QueueFull, DiskFull.
+    Raises BadRequest (no consent, a framing that does not fit), BadMedia, BadImport, QueueFull, DiskFull.
     """
 
     def submit() -> Job:
         used = _framing(framing)
         check_media(path, limits)
-        avatar = _free_id(library, queue, avatar_id) if avatar_id else library.new_id(title_of(name, file_name))
-        order = order_of_avatar(path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used)
-        return queue.submit(replace(order, id=job_id), asker)
+        avatar = library.new_id(title_of(name, file_name))
+        order = order_of_avatar(
+            path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used, owner=owner
+        )
+        return queue.submit(order, asker)
 
     return _or_remove(path, submit)
-
-
-def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str) -> str:
-    """Raises BadRequest: no avatar can be made under that id."""
-    if not VALID_ID.fullmatch(avatar_id):
-        raise BadRequest(
-            f"{avatar_id!r} is no id of an avatar.", "Use small letters, digits and hyphens, 64 at most.", cause="id"
-        )
-    if avatar_id in library:
-        raise BadRequest(f"There is an avatar {avatar_id!r} already.", "Choose another id, or delete it.", cause="id")
-    if queue.active(avatar_id):
-        raise BadRequest(f"An avatar {avatar_id!r} is being made.", "Wait for it, or choose another id.", cause="id")
-    return avatar_id
 
 
 def _framing(text: str) -> list[float] | None:
@@ -127,12 +113,13 @@ def submit_clip(
     audio: Path | None = None,
     voice: str | None = None,
     name: str = "",
+    owner: str = "",
     asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
     """Queue a clip. A stored recording `audio` is moved, removed or left as by submit_avatar().
 
-    asker: see JobQueue.submit(). limits: of the look at it.
+    owner: whose clip it will be. asker: see JobQueue.submit(). limits: of the look at it.
     Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, TooMany, DiskFull.
     """
 
@@ -143,7 +130,14 @@ def submit_clip(
         audio_s = 0.0 if audio is None else check_speech(audio, limits)
         return queue.submit(
             order_of_clip(
-                avatar=avatar, text=text, audio=audio, audio_s=audio_s, voice=voice, name=name, speaker=speaker
+                avatar=avatar,
+                text=text,
+                audio=audio,
+                audio_s=audio_s,
+                voice=voice,
+                name=name,
+                speaker=speaker,
+                owner=owner,
             ),
             asker,
         )
@@ -194,21 +188,25 @@ def submit_gesture(
             sound=sound,
             consent=consent,
             file_name=file_name,
+            owner=bundle.owner,
         )
         return queue.submit(order, asker)
 
     return _or_remove(path, submit)
 
 
-def submit_test_clip(queue: JobQueue, avatar: str, name: str, asker: str = "") -> Job:
-    """Queue a few spoken words of an avatar, unless they are there or under way. Raises QueueFull, DiskFull."""
+def submit_test_clip(queue: JobQueue, avatar: str, name: str, asker: str = "", *, owner: str = "") -> Job:
+    """Queue a few spoken words of an avatar, unless they are there or under way. owner: the avatar's.
+
+    Raises QueueFull, DiskFull.
+    """
     job_id = id_of_test_clip(avatar)
     with suppress(JobNotFound):
         job = queue.get(job_id)
         if job.active or queue.folders.clip(job_id).exists():
             return job
         queue.delete(job_id)
-    return queue.submit(order_of_test_clip(avatar, name), asker)
+    return queue.submit(order_of_test_clip(avatar, name, owner), asker)
 
 
 def submit_parts(
@@ -232,7 +230,8 @@ def submit_parts(
     chosen = chosen_parameters(backend, parameters, bundle)
     boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
-    return queue.submit(order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join), asker)
+    order = order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join, owner=bundle.owner)
+    return queue.submit(order, asker)
 
 
 def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:

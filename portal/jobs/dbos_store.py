@@ -274,6 +274,7 @@ def _attributes_of(order: JobOrder) -> dict[str, object]:
     attributes |= {"backend": order.backend, "parameters": dict(order.parameters)} if order.backend else {}
     attributes |= {"speaker": order.speaker} if order.speaker else {}
     attributes |= {"speech_s": order.speech_s} if order.speech_s else {}
+    attributes |= {"owner": order.owner} if order.owner else {}
     return attributes
 
 
@@ -300,6 +301,7 @@ def _job_of(row: WorkflowStatus) -> Job:
         reported_at=float(attributes.get("told_at", 0.0)),
         rank=max(0, (row.priority or 0) - ORDINARY),
         speech_s=float(attributes.get("speech_s", 0.0)),
+        owner=attributes.get("owner", ""),
     )
 
 

@@ -41,20 +41,37 @@ def order_of_avatar(
     consent: bool,
     file_name: str = "",
     framing: Sequence[float] | None = None,
+    owner: str = "",
 ) -> JobOrder:
     """The preparation of `upload` as the avatar of the fresh id `avatar`.
 
+    owner: of the job and of the avatar, as of every order here; empty for everybody's.
     framing: x, y, width, height of what is used of it, in parts of the picture.
     Raises BadRequest (no consent).
     """
     _require_consent(consent)
     shown_name, title = clean_file_name(file_name or upload.name, limit=120), title_of(name, file_name or upload.name)
-    inputs: JobInputs = {"avatar": avatar, "name": title, "file_name": shown_name, "consent": True, "framing": framing}
-    return JobOrder(PREPARE, title, avatar, inputs, upload=upload)
+    inputs: JobInputs = {
+        "avatar": avatar,
+        "name": title,
+        "owner": owner,
+        "file_name": shown_name,
+        "consent": True,
+        "framing": framing,
+    }
+    return JobOrder(PREPARE, title, avatar, inputs, upload=upload, owner=owner)
 
 
 def order_of_gesture(
-    upload: Path, *, avatar: str, avatar_name: str, gesture: str, sound: bool, consent: bool, file_name: str = ""
+    upload: Path,
+    *,
+    avatar: str,
+    avatar_name: str,
+    gesture: str,
+    sound: bool,
+    consent: bool,
+    file_name: str = "",
+    owner: str = "",
 ) -> JobOrder:
     """The preparation of the clip `upload` as a gesture of an avatar. sound: its own is to be heard.
 
@@ -68,7 +85,7 @@ def order_of_gesture(
         "file_name": clean_file_name(file_name or upload.name, limit=120),
         "consent": True,
     }
-    return JobOrder(GESTURE, f"{avatar_name}: {gesture}", avatar, inputs, upload=upload)
+    return JobOrder(GESTURE, f"{avatar_name}: {gesture}", avatar, inputs, upload=upload, owner=owner)
 
 
 def _require_consent(given: bool) -> None:
@@ -95,6 +112,7 @@ def order_of_clip(
     audio_s: float = 0.0,
     name: str = "",
     speaker: str = "",
+    owner: str = "",
 ) -> JobOrder:
     """A clip of `avatar`, called `speaker`, speaking `text` or the recording `audio` of `audio_s` seconds.
 
@@ -114,7 +132,7 @@ def order_of_clip(
     title = clean_name(name) or clean_name(words) or "Clip"
     inputs: JobInputs = {"avatar": avatar, "text": words or None, "voice": voice}
     speech_s = audio_s if audio is not None else LETTER_S * width(words)
-    return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker, speech_s=speech_s)
+    return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker, speech_s=speech_s, owner=owner)
 
 
 def id_of_test_clip(avatar: str) -> str:
@@ -122,14 +140,16 @@ def id_of_test_clip(avatar: str) -> str:
     return f"test-{avatar}"
 
 
-def order_of_test_clip(avatar: str, name: str) -> JobOrder:
+def order_of_test_clip(avatar: str, name: str, owner: str = "") -> JobOrder:
     """A few spoken words of an avatar called `name`."""
     inputs: JobInputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
-    return JobOrder(CLIP, f"{name}: {TEST_WORDS}", avatar, inputs, speaker=name, id=id_of_test_clip(avatar))
+    return JobOrder(
+        CLIP, f"{name}: {TEST_WORDS}", avatar, inputs, speaker=name, id=id_of_test_clip(avatar), owner=owner
+    )
 
 
 def order_of_parts(
-    avatar: str, name: str, backend: str, parameters: Mapping[str, object], *, join: bool = False
+    avatar: str, name: str, backend: str, parameters: Mapping[str, object], *, join: bool = False, owner: str = ""
 ) -> JobOrder:
     """The preparation of an avatar called `name` for a lip-sync backend; `parameters` as JSON.
 
@@ -137,4 +157,5 @@ def order_of_parts(
     as the last one is that one's job while it is under way. With `join`, whatever is under way will do.
     """
     inputs: JobInputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
-    return JobOrder(PARTS, f"{name}: {backend}", avatar, inputs, joins=Joins.ANY if join else Joins.SAME)
+    joins = Joins.ANY if join else Joins.SAME
+    return JobOrder(PARTS, f"{name}: {backend}", avatar, inputs, joins=joins, owner=owner)

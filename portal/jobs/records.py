@@ -43,6 +43,8 @@ class JobInputs(TypedDict, total=False):
     avatar: Required[str]
     name: str
     "of the avatar"
+    owner: str
+    "of the avatar that is made; jobs of earlier versions have none"
     file_name: str
     consent: bool
     framing: Sequence[float] | None
@@ -73,6 +75,8 @@ class JobOrder:
     "a file that becomes the job's own"
     speaker: str = ""
     "name of the avatar that speaks in a clip"
+    owner: str = ""
+    "name of the person whose job it is; empty for everybody's"
     id: str = ""
     "where it is always the same job; empty for a fresh one"
     urgent: bool = False
@@ -141,6 +145,8 @@ class Job:
     "as in its order"
     speech_s: float = 0.0
     "as in its order; 0 for clips of earlier versions"
+    owner: str = ""
+    "as in its order; empty for jobs of earlier versions"
 
     @property
     def file_name(self) -> str:

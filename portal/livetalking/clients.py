@@ -19,6 +19,7 @@ from portal.api.messages import ServerMessage, SessionWish
 from portal.api.seating import Seating
 from portal.api.seats import Seat
 from portal.errors import SessionNotFound
+from portal.http.people import Person
 from portal.livetalking.speech_events import SpeechEvents
 
 __all__ = ["Client", "Clients"]
@@ -96,13 +97,15 @@ class Clients(Callers[Client]):
             raise SessionNotFound("session not found")
         return client
 
-    async def open(self, sdp: str, wish: SessionWish, *, address: str, local: bool) -> tuple[Client, str]:
+    async def open(
+        self, sdp: str, wish: SessionWish, *, address: str, person: Person, local: bool
+    ) -> tuple[Client, str]:
         """A client with a new session, and the answer to its offer.
 
         Raises AtCapacity, TooOften, BadSignalling, and what Seating.new_seat() raises.
         """
         try:
-            seat = await self._seating.new_seat(wish, address)
+            seat = await self._seating.new_seat(wish, address, person)
         except AtCapacity as error:
             # Clients compare these words.
             raise AtCapacity(f"Maximum session limit reached ({self._places}/{self._places})") from error

@@ -49,6 +49,7 @@ class VivavoceHeader extends HTMLElement {
     /** @type {import("./types/api.d.ts").PersonView?} */
     const me = answer?.ok ? await answer.json().catch(() => null) : null;
     if (!me?.login) return;
+    document.body.classList.add("vv-logins");
     document.body.classList.toggle("vv-only-talks", me.role === "viewer");
     const button = find(this, ".vv-logout", HTMLButtonElement);
     button.hidden = false;

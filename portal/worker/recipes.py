@@ -64,7 +64,12 @@ def _upload_of(work: JobWork) -> Upload:
         if preset is None:
             raise JobFailed("avatar_not_found", f"There is no preset {wanted!r} any more.", "Delete this job.")
         return preset_upload(preset)
-    source: SourceRecord = {"file": work.inputs["file_name"], "consent": work.inputs["consent"], "job": work.id}
+    source: SourceRecord = {
+        "file": work.inputs["file_name"],
+        "consent": work.inputs["consent"],
+        "job": work.id,
+        "owner": work.inputs.get("owner", ""),
+    }
     return Upload(
         path=work.upload,
         avatar_id=work.inputs["avatar"],
@@ -111,11 +116,12 @@ def _go_on(work: JobWork, queue: JobQueue) -> None:
         return
     avatar, library = work.inputs["avatar"], work.library
     with _passed_over(avatar):
-        imported = library.open(avatar).manifest["source"].get("imported")
+        bundle = library.open(avatar)
+        imported = bundle.manifest["source"].get("imported")
         for backend in () if imported is None else imported.get("networks", ()):
             with _passed_over(avatar):
                 ensure_parts(library, queue, work.settings, avatar=avatar, backend=backend)
-        submit_test_clip(queue, avatar, work.inputs["name"])
+        submit_test_clip(queue, avatar, work.inputs["name"], owner=bundle.owner)
 
 
 @contextmanager

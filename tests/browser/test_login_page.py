@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,12 +17,17 @@ READY_MS = 30_000
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """A viewer and a maker may log in."""
+    """A viewer and two makers may log in. One of the avatars is Max's."""
     data_dir = tmp_path_factory.mktemp("locked")
     write_avatar(data_dir / "avatars" / "alpha", 90)
+    write_avatar(data_dir / "avatars" / "beta", 90)
+    manifest = data_dir / "avatars" / "beta" / "manifest.json"
+    kept = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**kept, "source": {**kept["source"], "owner": "max"}}))
     users = UsersFile(data_dir / "users.json")
     users.set("vera", "secret of vera", Role.VIEWER)
     users.set("max", "secret of max", Role.MAKER)
+    users.set("mia", "secret of mia", Role.MAKER)
     with running_portal(data_dir, "--avatar", "alpha", *MEASURING) as process:
         yield process
 
@@ -76,3 +82,33 @@ async def test_a_maker_has_all_tabs(browser: Browser, locked: PortalProcess) -> 
     await expect(page.get_by_text("Log out")).to_have_attribute("title", "Logged in as max")
     await expect(page.locator("[data-tab-id=studio]").first).to_be_visible()
     await page.context.close()
+
+
+async def test_two_people_see_what_is_theirs_or_shared(browser: Browser, locked: PortalProcess) -> None:
+    """Max shares his avatar on the page; Mia sees it then, and can talk with it, and cannot change it."""
+    max_, mia = [await browser.new_page(locale=locale) for locale in ("en-US", "zh-CN")]
+    for page, name in ((max_, "max"), (mia, "mia")):
+        await page.goto(f"{locked.url}/")
+        await log_in(page, name, f"secret of {name}")
+        await page.wait_for_selector("#vv-start:not([disabled])", timeout=READY_MS)
+        await page.locator("[data-tab-id=avatars]:visible").first.click()
+    his = ".vv-avatar[data-avatar=beta]"
+    await expect(max_.locator(his)).to_be_visible()
+    await expect(mia.locator(".vv-avatar[data-avatar=alpha]")).to_be_visible()
+    await expect(mia.locator(his)).to_have_count(0)
+    await max_.locator(his).click()
+    sharing = max_.locator(".vv-detail .vv-sharing")
+    await expect(sharing).to_contain_text("Nobody else sees it")
+    await sharing.locator("input").click()
+    await expect(sharing).to_contain_text("shared with everybody")
+    await mia.reload()
+    await mia.locator(his).click(timeout=READY_MS)
+    detail = mia.locator(".vv-detail")
+    await expect(detail.locator(".vv-sharing")).to_have_text("由 max 制作，已与这里的所有人共享。")
+    for hidden in (".vv-title button", ":scope > footer", ".vv-gesture-list", ".vv-networks"):
+        await expect(detail.locator(hidden)).to_be_hidden()
+    await detail.get_by_text("和它对话").click()
+    await mia.click("#vv-start")
+    await mia.wait_for_function("vivavoce.stats().state === 'live'", timeout=READY_MS)
+    for page in (max_, mia):
+        await page.context.close()

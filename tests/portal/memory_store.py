@@ -42,6 +42,7 @@ class MemoryStore:
             finished_at=None,
             rank=order.rank,
             speech_s=order.speech_s,
+            owner=order.owner,
         )
         with self._lock:
             return self._jobs.setdefault(job_id, job)

@@ -33,6 +33,7 @@ from pipeline.types import (
 from portal.admission import Admission, Wish
 from portal.api.session_socket import SessionSocket
 from portal.errors import AvatarBeingPrepared
+from portal.http.people import Person
 
 
 class FakeTransport:
@@ -177,6 +178,7 @@ class FakeSessions:
         speed: float | None,
         persona: Persona,
         address: str,
+        person: Person,
         identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
     ) -> FakeSession:
@@ -204,7 +206,7 @@ class FakeSessions:
         session.closed = True
         session.events.close()
 
-    async def swap_avatar(self, session: FakeSession, avatar: str) -> None:
+    async def swap_avatar(self, session: FakeSession, avatar: str, person: Person) -> None:
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
         if avatar == "slow":
@@ -241,7 +243,7 @@ class FakeRecordings:
     def __init__(self) -> None:
         self.running: dict[FakeSession, Any] = {}
 
-    def begin(self, session: FakeSession, on_end: Callable[[Any], None]) -> Any:
+    def begin(self, session: FakeSession, on_end: Callable[[Any], None], *, owner: str) -> Any:
         if session in self.running:
             raise BadRequest("This session is being recorded already.")
         self.running[session] = SimpleNamespace(id="r1", name="Woman - now", trouble=None, on_end=on_end)

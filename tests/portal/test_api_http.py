@@ -68,7 +68,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: Manua
     app.include_router(avatars_router(library, queue, settings, uploads, shares))
     app.include_router(backends_router(BackendCatalogue(settings, clock)))
     app.include_router(clips_router(library, queue, settings, uploads, shares))
-    app.include_router(jobs_router(queue, shares))
+    app.include_router(jobs_router(queue, shares, library))
     app.include_router(health_router(sessions, library, queue, version="1.2.3"))
     with TestClient(Bodies(app)) as client:
         yield client

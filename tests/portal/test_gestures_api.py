@@ -49,7 +49,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[
     settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_askers, 50)
     for router in (avatars_router, gestures_router):
         app.include_router(router(library, queue, settings, Uploads(tmp_path), shares))
-    app.include_router(jobs_router(queue, shares))
+    app.include_router(jobs_router(queue, shares, library))
     portrait_bundle(library.root / "ada", size=SIDE)
     with TestClient(Bodies(app)) as client:
         yield client

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from avatars.library import AvatarLibrary
+from avatars.stages import Source
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP, PARTS, PREPARE, JobFolders, JobInputs
@@ -67,6 +69,30 @@ def test_an_import_that_brought_its_network_is_prepared_for_it(
     follow()
     assert kinds(queue) == expected
     assert [job.name for job in queue.list(kind=PARTS)] == [f"woman: {backend}" for backend in networks]
+
+
+def test_what_is_made_of_an_avatar_belongs_to_its_owner(
+    follow: Callable[[], None], queue: JobQueue, library: AvatarLibrary
+) -> None:
+    """Here the test clip. The avatar itself has the owner from the job that makes it."""
+    imported_with([], library)
+    manifest = library.path_of("ada") / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"source": {"owner": "anna"}}))
+    follow()
+    assert [job.owner for job in queue.list()] == ["anna"]
+
+
+def test_a_new_avatar_has_the_owner_of_its_job(tmp_path: Path, library: AvatarLibrary) -> None:
+    """It is in what the preparation begins from, and so in the manifest as it appears."""
+    Image.new("RGB", (320, 400), "grey").save(upload := tmp_path / "photo.png")
+    inputs: JobInputs = {"avatar": "ada", "name": "Ada", "owner": "anna", "file_name": "photo.png", "consent": True}
+    folders = JobFolders(tmp_path)
+    folders.home("job").mkdir(parents=True)
+    upload.rename(folders.home("job") / "upload")
+    work = JobWork("job", inputs, Settings(data_dir=tmp_path), folders, library, lambda _done: None)
+    (prepare,) = (recipe for recipe in recipes() if recipe.kind == PREPARE)
+    prepare.steps[0].run(work)
+    assert Source.load(work.folder).facts["owner"] == "anna"
 
 
 def test_an_import_for_a_backend_that_cannot_run_here_still_speaks(

@@ -38,6 +38,10 @@ def test_a_job_is_kept_as_it_was_ordered(store: JobStore, tmp_path: Path) -> Non
     assert parts.parameters == {"pads": [0, 1, 0, 0]} and not parts.uploaded and parts.created_at > 0
     spoken = store.add("a2", order_of_clip(avatar="me", audio=tmp_path / "speech.wav", speaker="Me"))
     assert (spoken.kind, spoken.speaker, spoken.uploaded, spoken.backend) == (CLIP, "Me", True, "")
+    store.add("a3", order_of_clip(avatar="me", text="hello", owner="anna"))
+    store.cancel("a3")
+    store.run_again("a3")
+    assert store.get("a3").owner == "anna" and store.get("a2").owner == ""
 
 
 def test_an_id_that_is_there_gives_its_job(store: JobStore) -> None:

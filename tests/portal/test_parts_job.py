@@ -65,7 +65,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Iterator[
     app = FastAPI()
     settings, shares = Settings(data_dir=tmp_path), JobShares(queue.active_askers, 50)
     app.include_router(avatars_router(library, queue, settings, Uploads(tmp_path), shares))
-    app.include_router(jobs_router(queue, JobShares(queue.active_askers, 50)))
+    app.include_router(jobs_router(queue, JobShares(queue.active_askers, 50), library))
     portrait_bundle(library.root / "ada", size=128)
     with TestClient(Bodies(app)) as client:
         yield client

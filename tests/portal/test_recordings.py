@@ -16,6 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from avatars.library import Ownership
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import BadRequest, SessionClosed
@@ -84,6 +85,21 @@ async def test_a_recording_has_what_was_played_and_who_said_what(room: Room, rec
     assert recordings.file_name(recording.id, "mp4").startswith("small - ")
     await room.pass_time(0.2)
     assert not room.session.closed and room.session.playout.outputs == ()
+
+
+async def test_it_belongs_to_who_had_it_made(room: Room, recordings: Recordings) -> None:
+    """From its beginning; one without an owner is everybody's; of what is not there nothing is known."""
+    recording = recordings.begin(room.session, owner="anna")
+    assert recordings.ownership(recording.id) == Ownership("anna")
+    await room.pass_time(1)
+    await recordings.end(room.session)
+    assert recordings.path(recording.id, "mp4").is_file()
+    assert recordings.ownership(recording.id) == Ownership("anna")
+    everybodys = recordings.begin(room.session)
+    await room.pass_time(1)
+    await recordings.end(room.session)
+    assert recordings.ownership(everybodys.id) == Ownership()
+    assert recordings.ownership("nothing-of-that-id") is recordings.ownership("../avatars") is None
 
 
 async def test_it_is_kept_when_the_session_ends(room: Room, recordings: Recordings) -> None:

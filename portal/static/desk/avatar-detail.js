@@ -101,6 +101,7 @@ export class AvatarDetail {
    */
   fill(avatar) {
     this.current = avatar;
+    this.dialog.classList.toggle("vv-only-looks", !avatar.changeable);
     const close = make("button", { type: "button", class: "vv-quiet" }, this.desk.t("close"));
     close.onclick = () => this.close();
     const seconds = (avatar.frames / 25).toFixed(1);
@@ -113,6 +114,7 @@ export class AvatarDetail {
     gestures.before(
       make("header", {}, this.title(avatar), make("span", { class: "vv-soft" }, facts), close),
       this.uses(avatar),
+      ...this.sharing(avatar),
       make(
         "div",
         { class: "vv-pair" },
@@ -208,6 +210,28 @@ export class AvatarDetail {
       button("clipOf", "vv-button", speak),
       button("makeAgain", "vv-quiet", () => this.tab.again(avatar)),
     );
+  }
+
+  /**
+   * Whose it is, and the switch by which its owner lets everybody use it. Seen where people log in.
+   * @param {AvatarView} avatar
+   */
+  sharing({ id, owner, shared, changeable }) {
+    if (!owner) return [];
+    const words = make("span", { class: "vv-soft" }, this.desk.t(shared ? "ownedShared" : "ownedBy", { owner }));
+    if (!changeable) return [make("div", { class: "vv-sharing" }, words)];
+    const tick = make("input", { type: "checkbox", name: "shared", checked: shared });
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const label = make("label", { class: "vv-tick" }, tick, make("span", {}, this.desk.t("shareIt")));
+    const place = make("div", { class: "vv-sharing" }, words, label, note);
+    tick.onchange = async () => {
+      await this.desk.attempt(place, async () => {
+        await api("PATCH", `api/avatars/${id}`, { shared: tick.checked });
+        await this.tab.reload();
+      });
+      tick.checked = shared; // where it came to nothing; else there is a new one in its place
+    };
+    return [place];
   }
 
   /** @param {AvatarView} avatar */

@@ -28,7 +28,8 @@ export class PersonaFields {
     this.fields.addEventListener("toggle", () => {
       if (this.fields.open) void this.showOwn();
     });
-    find(this.fields, ".vv-keep", HTMLButtonElement).onclick = () => void this.keep();
+    this.keeping = find(this.fields, ".vv-keep", HTMLButtonElement);
+    this.keeping.onclick = () => void this.keep();
   }
 
   /** @returns {PersonaWish} */
@@ -41,6 +42,7 @@ export class PersonaFields {
     const avatar = this.page.avatar();
     /** @type {PersonaView?} */
     const own = avatar ? await listOf(`api/avatars/${avatar.id}/persona`) : null;
+    this.keeping.hidden = avatar !== undefined && !avatar.changeable; // somebody else's, which is only shared, stays as it is
     this.prompt.placeholder = own?.prompt ?? "";
     this.greeting.placeholder = own?.greeting ?? "";
   }

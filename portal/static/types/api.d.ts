@@ -53,6 +53,7 @@ export interface JobView {
   retryable: boolean;
   gone: string;
   speaker: string;
+  owner: string;
   file_name: string;
   /** s since the epoch, as the two below */
   created_at: number;
@@ -101,6 +102,11 @@ export interface AvatarView {
   prepared: Record<string, Parameters>;
   networks: string[];
   gestures: string[];
+  /** a person's name; empty: everybody's */
+  owner: string;
+  shared: boolean;
+  /** by who looks at it */
+  changeable: boolean;
 }
 
 export interface GestureView {

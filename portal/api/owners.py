@@ -1,0 +1,109 @@
+"""The guard of every address that names an avatar, a job, a clip or a recording: others' things are not there.
+
+It is a dependency of the whole application, and goes by the names of the parameters in an address. So a new route is
+guarded without doing anything for it. What a request names in its body is checked where it is taken in: `orders.py` for
+clips, `portal/sessions.py` for sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+
+from avatars.library import AvatarLibrary, Ownership
+from models.errors import VivavoceError
+from portal.errors import JobNotFound
+from portal.http.login import NotAllowed
+from portal.http.origins import HARMLESS
+from portal.http.people import Person, Role, person_of
+from portal.jobs.orders import id_of_test_clip
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import GESTURE, PARTS, PREPARE, Job
+from portal.owners import may_change, no_such_avatar, sees
+from portal.recordings import Recordings, no_such_recording
+
+__all__ = ["OwnersGuard", "seen_jobs"]
+
+LOOKS = frozenset({"/api/avatars/{avatar_id}/parts/preview"})
+"Routes that only show something, although their method is one of those that change."
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Things of a kind, by id."""
+
+    whose: Callable[[str], Ownership | None]
+    "None: there is none of that id"
+    missing: Callable[[str], VivavoceError]
+
+
+class OwnersGuard:
+    """A dependency for FastAPI. Raises the error for a thing that is not there, and NotAllowed for a change of what
+    somebody else has shared.
+    """
+
+    def __init__(self, library: AvatarLibrary, queue: JobQueue, recordings: Recordings) -> None:
+        self._library = library
+        self._queue = queue
+        self._recordings = recordings
+        self._kinds: Mapping[str, _Kind] = {
+            "avatar_id": _Kind(self._of_avatar, no_such_avatar),
+            "job_id": _Kind(self._of_job, _no_such_job),
+            "recording_id": _Kind(recordings.ownership, no_such_recording),
+        }
+
+    async def __call__(self, connection: HTTPConnection) -> None:
+        person, named = person_of(connection.scope), connection.path_params
+        if person.role is Role.ADMIN:
+            return
+        scope = connection.scope
+        reads = scope["type"] == "websocket" or scope["method"] in HARMLESS or scope["route"].path in LOOKS
+        for parameter, kind in self._kinds.items():
+            if parameter in named:
+                await run_in_threadpool(_check, person, kind, named[parameter], reads)
+
+    def _of_avatar(self, avatar_id: str) -> Ownership | None:
+        whose = self._library.ownership(avatar_id)
+        if whose is not None:
+            return whose
+        # An upload that was refused has no avatar, but pictures of its face report.
+        jobs = (job for job in self._queue.list(limit=None, kind=PREPARE) if job.avatar == avatar_id)
+        return next((Ownership(job.owner) for job in jobs), None)
+
+    def _of_job(self, job_id: str) -> Ownership | None:
+        try:
+            job = self._queue.get(job_id)
+        except JobNotFound:  # a clip whose record is lost is the admins' to look after
+            return None
+        if not _is_of_its_avatar(job):
+            return Ownership(job.owner)
+        avatar = self._library.ownership(job.avatar)
+        return Ownership(job.owner, avatar is not None and avatar.shared)
+
+
+def seen_jobs(person: Person, library: AvatarLibrary, jobs: list[Job]) -> list[Job]:
+    """Those that they may see, in the same order."""
+    if person.role is Role.ADMIN:
+        return jobs
+    shared = {avatar.id for avatar in library.list() if avatar.ownership.shared}
+    return [job for job in jobs if sees(person, Ownership(job.owner, _is_of_its_avatar(job) and job.avatar in shared))]
+
+
+def _is_of_its_avatar(job: Job) -> bool:
+    """Whether it makes a part of an avatar, so that it is shared with it. Other clips, and new avatars, are not."""
+    return job.kind in (PARTS, GESTURE) or job.id == id_of_test_clip(job.avatar)
+
+
+def _check(person: Person, kind: _Kind, thing_id: str, reads: bool) -> None:
+    whose = kind.whose(thing_id)
+    if whose is None or not sees(person, whose):
+        raise kind.missing(thing_id)
+    if not reads and not may_change(person, whose):
+        raise NotAllowed("This belongs to somebody else, who has shared it.", "Ask them, or make your own.")
+
+
+def _no_such_job(job_id: str) -> JobNotFound:
+    return JobNotFound(f"There is no job {job_id[:64]!r}.", "It may have been deleted; see the list of jobs.")

@@ -1,0 +1,295 @@
+"""Two people on one portal: each sees what is theirs or shared, whichever way they ask."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
+
+from avatars.bundle import AvatarBundle
+from avatars.gestures import gesture_names
+from portal.app import Portal, create_app
+from portal.jobs.face_reports import FaceReports
+from portal.jobs.orders import order_of_avatar, order_of_clip, order_of_parts, order_of_test_clip
+from portal.jobs.records import Job
+from portal.settings import Settings
+
+PRODUCT = "a secret of thirty-two bytes or more, for tests"
+RECORDING = "recording-of-anna"
+ROLES = {"anna": "maker", "ben": "maker", "vera": "viewer", "ada": "admin"}
+
+OWNED = {"avatar_id", "job_id", "recording_id"}
+"Parameters of addresses by which OwnersGuard goes."
+SECRET = {"session_id", "sessionid", "watch_token", "peer_id"}
+"Whoever has been given one may use it: they are made at random, and a session asks for its own token."
+OF_NOBODY = {"path", "kind", "name"}
+"Files of the page, a kind of file, and names: of a backend, or of a part of something that is guarded."
+KNOWN = OWNED | SECRET | OF_NOBODY
+
+
+def as_(name: str) -> dict[str, str]:
+    """Headers of a request by that person."""
+    claims = {"sub": name, "exp": time.time() + 600, "role": ROLES[name]}
+    return {"Authorization": f"Bearer {jwt.encode(claims, PRODUCT, 'HS256')}"}
+
+
+class TwoPeople:
+    """A portal on which Anna has made things, at rest."""
+
+    def __init__(self, data_dir: Path, **settings: object) -> None:
+        values = {"data_dir": data_dir, "worker": False, "avatar": "everybodys", "keep_free_bytes": 0, **settings}
+        checked = Settings.model_validate({"token_secret": PRODUCT, **values})
+        self.portal = Portal.build(checked)
+        self.client = TestClient(create_app(checked, self.portal), base_url="http://127.0.0.1")
+        self.folders = self.portal.desk.queue.folders
+        self.things: dict[str, str] = {}
+
+    def ask(self, name: str, method: str, path: str, **given: Any) -> Any:
+        return self.client.request(method, path, headers=as_(name), **given)
+
+    def names(self, name: str, path: str) -> set[str]:
+        return {one["id"] for one in self.ask(name, "GET", path).json()}
+
+    def clip(self, job: Job) -> Job:
+        """The job's clip, as if it had been made."""
+        path = self.folders.clip(job.id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a clip")
+        return job
+
+
+def own(bundle: AvatarBundle, owner: str) -> None:
+    path = bundle.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["source"]["owner"] = owner
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def two(tmp_path: Path, make_bundle: Callable[..., AvatarBundle]) -> Iterator[TwoPeople]:
+    make_bundle("everybodys")
+    annas = make_bundle("annas")
+    own(annas, "anna")
+    make_bundle("bens")
+    own(make_bundle("bens"), "ben")
+    two = TwoPeople(tmp_path, livetalking=True, lipsync="flash", tts="beep", llm="echo")
+    queue = two.portal.desk.queue
+    upload = tmp_path / "photo.png"
+    upload.write_bytes(b"a photo")
+    words = "Anna's words"
+    made = {
+        "prepare": queue.submit(
+            order_of_avatar(upload, avatar="refused", name="Refused", consent=True, owner="anna"), "203.0.113.1"
+        ),
+        "clip": two.clip(queue.submit(order_of_clip(avatar="everybodys", text=words, speaker="E", owner="anna"))),
+        "parts": queue.submit(order_of_parts("annas", "Annas", "wav2lip96", {}, owner="anna")),
+        "test": two.clip(queue.submit(order_of_test_clip("annas", "Annas", "anna"))),
+    }
+    two.things = {kind: job.id for kind, job in made.items()}
+    FaceReports(tmp_path).keep("refused", {"0.jpg": b"a face"})
+    folder = tmp_path / "recordings" / RECORDING
+    folder.mkdir(parents=True)
+    (folder / "recording.mp4").write_bytes(b"a recording")
+    (folder / "recording.json").write_text('{"name": "Annas"}')
+    (folder / "owner.txt").write_text("anna")
+    yield two
+    queue.close()
+
+
+def test_lists_have_what_is_mine_shared_or_everybodys(two: TwoPeople) -> None:
+    """Of avatars and of jobs. An admin sees all of them."""
+    jobs = set(two.things.values())
+    assert two.names("anna", "/api/avatars") == {"everybodys", "annas"}
+    assert two.names("ben", "/api/avatars") == {"everybodys", "bens"}
+    assert two.names("vera", "/api/avatars") == {"everybodys"}
+    assert two.names("ada", "/api/avatars") == {"everybodys", "annas", "bens"}
+    assert two.names("anna", "/api/jobs") == two.names("ada", "/api/jobs") == jobs
+    assert two.names("ben", "/api/jobs?limit=1") == set()
+
+
+def test_others_jobs_do_not_hide_mine(two: TwoPeople) -> None:
+    """A short list is filled with what its reader may see, however much is newer."""
+    mine = two.portal.desk.queue.submit(order_of_clip(avatar="bens", text="Ben's words", owner="ben")).id
+    for _ in range(3):
+        two.portal.desk.queue.submit(order_of_clip(avatar="annas", text="Anna's words", owner="anna"))
+    assert two.names("ben", "/api/jobs?limit=2") == {mine}
+
+
+def routes_of(client: TestClient) -> list[tuple[str, str]]:
+    """Method and address of every route of the application, hidden ones among them."""
+    app: Any = client.app
+    while not isinstance(app, FastAPI):
+        app = vars(app)["_app"]
+    found: list[tuple[str, str]] = []
+
+    def walk(routes: Any) -> None:
+        for route in routes:
+            if inner := getattr(route, "original_router", None):  # FastAPI includes routers as they are
+                walk(inner.routes)
+            elif hasattr(route, "path"):
+                methods = route.methods if isinstance(route, APIRoute) else ["GET"]
+                found.extend((method, route.path) for method in sorted(methods or ()))
+
+    walk(app.router.routes)
+    return found
+
+
+def filled(path: str, ids: Mapping[str, str]) -> str:
+    return re.sub(r"{(\w+)(?::path)?}", lambda found: ids.get(found[1], "x"), path)
+
+
+def test_every_address_of_somebody_elses_thing_answers_as_if_it_were_not_there(two: TwoPeople) -> None:
+    """All routes that name one, whatever they do. A new route is among them; one with a new kind of id is noticed."""
+    routes = routes_of(two.client)
+    assert ("GET", "/api/avatars/{avatar_id}/gestures/{name}/poster.jpg") in routes
+    assert ("DELETE", "/api/jobs/{job_id}") in routes
+    walked = 0
+    for method, path in routes:
+        named = set(re.findall(r"{(\w+)", path))
+        assert named <= KNOWN, f"{path}: whose is it? See portal/api/owners.py"
+        if not named & OWNED:
+            continue
+        for job in two.things.values():
+            real = {"avatar_id": "annas", "job_id": job, "recording_id": RECORDING, "kind": "mp4", "name": "0.jpg"}
+            unreal = {
+                "avatar_id": "nobodys",
+                "job_id": "none",
+                "recording_id": "r" * 12,
+                "kind": "mp4",
+                "name": "0.jpg",
+            }
+            answer = two.ask("ben", method, filled(path, real), json={"backend": "wav2lip96"})
+            never = two.ask("ben", method, filled(path, unreal), json={"backend": "wav2lip96"})
+            assert answer.status_code == never.status_code == 404, (method, path, answer.text)
+            told, of_none = answer.json()["error"], never.json()["error"]
+            for parameter in sorted(real, key=lambda one: -len(real[one])):  # some ids have others within
+                thing, other = real[parameter], unreal[parameter]
+                told = {key: str(value).replace(thing, other) for key, value in told.items()}
+            assert told == of_none
+            walked += 1
+    assert walked >= 60
+    assert two.names("ada", "/api/jobs") == set(two.things.values())  # nothing of it was done
+    assert two.names("ada", "/api/avatars") == {"everybodys", "annas", "bens"}
+
+
+def test_an_owner_has_what_is_theirs(two: TwoPeople) -> None:
+    """The same addresses answer Anna: pictures, clips, recordings, and the report of an upload that was refused."""
+    for path in (
+        "/api/avatars/annas",
+        "/api/avatars/annas/poster.jpg",
+        "/api/avatars/annas/persona",
+        "/api/avatars/annas/gestures",
+        "/api/avatars/refused/report/0.jpg",
+        f"/api/jobs/{two.things['parts']}",
+        f"/api/clips/{two.things['clip']}.mp4",
+        f"/api/recordings/{RECORDING}.mp4",
+    ):
+        assert two.ask("anna", "GET", path).status_code == 200, path
+        assert two.ask("ada", "GET", path).status_code == 200, path
+        assert two.ask("ben", "GET", path).status_code == 404, path
+    assert two.ask("anna", "DELETE", f"/api/jobs/{two.things['clip']}").status_code == 200
+    assert two.ask("anna", "DELETE", "/api/avatars/annas").status_code == 204
+
+
+def test_what_is_shared_can_be_used_and_not_changed(two: TwoPeople) -> None:
+    """Its test clip and preparation come along. Taken back, it is gone again for everybody but its owner."""
+    assert two.ask("ben", "PATCH", "/api/avatars/annas", json={"shared": True}).status_code == 404
+    view = two.ask("anna", "PATCH", "/api/avatars/annas", json={"shared": True}).json()
+    assert (view["owner"], view["shared"], view["changeable"]) == ("anna", True, True)
+    assert two.names("ben", "/api/avatars") == {"everybodys", "bens", "annas"}
+    seen = two.ask("ben", "GET", "/api/avatars/annas").json()
+    assert (seen["owner"], seen["shared"], seen["changeable"]) == ("anna", True, False)
+    assert (
+        two.ask("vera", "GET", seen["poster"]).status_code
+        == two.ask("ben", "GET", seen["test_clip"]).status_code
+        == 200
+    )
+    assert two.names("ben", "/api/jobs") == {two.things["parts"], two.things["test"]}
+    preview = two.ask("ben", "POST", "/api/avatars/annas/parts/preview", json={"backend": "wav2lip96"})
+    assert preview.status_code != 403
+    for method, path, body in (
+        ("PATCH", "/api/avatars/annas", {"name": "Bens"}),
+        ("PATCH", "/api/avatars/annas", {"shared": False}),
+        ("PATCH", "/api/avatars/annas/persona", {"prompt": "You are Ben's."}),
+        ("POST", "/api/avatars/annas/gestures", {}),
+        ("DELETE", "/api/avatars/annas/gestures/wave", {}),
+        ("POST", "/api/avatars/annas/parts", {"backend": "wav2lip96"}),
+        ("POST", "/api/avatars/annas/test-clip", {}),
+        ("DELETE", f"/api/jobs/{two.things['parts']}", {}),
+        ("DELETE", "/api/avatars/annas", {}),
+    ):
+        refused = two.ask("ben", method, path, json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed"), path
+    two.ask("anna", "PATCH", "/api/avatars/annas", json={"shared": False})
+    assert two.names("ben", "/api/avatars") == {"everybodys", "bens"}
+    assert two.names("ben", "/api/jobs") == set()
+    assert gesture_names(two.portal.desk.library.path_of("annas")) == []
+
+
+def test_what_is_everybodys_stays_so(two: TwoPeople) -> None:
+    """Avatars without an owner are changed by every maker, as before, and cannot be taken away from the others."""
+    assert two.ask("ben", "PATCH", "/api/avatars/everybodys", json={"name": "Ours"}).json()["name"] == "Ours"
+    for name in ("ben", "ada"):
+        refused = two.ask(name, "PATCH", "/api/avatars/everybodys", json={"shared": False})
+        assert (refused.status_code, refused.json()["error"]["cause"]) == (400, "no_owner")
+
+
+def test_a_clip_needs_an_avatar_that_i_may_see_and_is_mine(two: TwoPeople) -> None:
+    """Also one of an avatar that is everybody's; its words are nobody else's business."""
+    words = {"text": "Ben's words"}
+    hidden = two.ask("ben", "POST", "/api/clips", json={"avatar": "annas", **words})
+    assert (hidden.status_code, hidden.json()["error"]["code"]) == (404, "avatar_not_found")
+    job = two.ask("ben", "POST", "/api/clips", json={"avatar": "everybodys", **words}).json()
+    assert job["owner"] == "ben"
+    assert two.ask("ben", "GET", f"/api/jobs/{job['id']}").status_code == 200
+    assert two.ask("anna", "GET", f"/api/jobs/{job['id']}").status_code == 404
+    assert two.portal.desk.queue.get(job["id"]).owner == "ben"
+
+
+def test_an_upload_belongs_to_who_sent_it(two: TwoPeople) -> None:
+    """The job says so, and what its worker makes the avatar from."""
+    picture = two.portal.desk.library.path_of("annas") / "poster.jpg"
+    answer = two.ask("ben", "POST", "/api/avatars", files={"file": picture.read_bytes()}, data={"consent": "true"})
+    assert answer.status_code == 202 and answer.json()["owner"] == "ben"
+    assert two.ask("anna", "GET", f"/api/jobs/{answer.json()['id']}").status_code == 404
+
+
+def test_sessions_show_only_avatars_that_i_may_see(two: TwoPeople) -> None:
+    """Over the socket, swapping too; by HTTP; by LiveTalking's API. What is recorded belongs to who recorded it."""
+    with two.client as client:
+        assert client.post("/api/sessions", json={"avatar": "annas"}, headers=as_("ben")).status_code == 404
+        offer = {"sdp": "v=0", "type": "offer", "avatar": "annas"}
+        assert "no avatar 'annas'" in client.post("/offer", json=offer, headers=as_("ben")).json()["msg"]
+        with client.websocket_connect("/session", headers=as_("ben")) as socket:
+
+            def told(kind: str, **fields: object) -> Any:
+                socket.send_json({"type": kind, **fields})
+                while (message := socket.receive_json())["type"] not in ("welcome", "avatar", "error"):
+                    continue
+                return message
+
+            assert told("hello", avatar="annas")["code"] == "avatar_not_found"
+            assert told("hello", avatar="bens")["avatar"]["id"] == "bens"
+            assert told("avatar", id="annas")["code"] == "avatar_not_found"
+            two.ask("anna", "PATCH", "/api/avatars/annas", json={"shared": True})
+            assert told("avatar", id="annas")["avatar"]["id"] == "annas"
+
+
+def test_without_a_login_nothing_is_hidden(two: TwoPeople, tmp_path: Path) -> None:
+    """Owners of before are kept, and play no part."""
+    open_to_all = TwoPeople(tmp_path, token_secret="")
+    client = open_to_all.client
+    assert len(client.get("/api/avatars").json()) == 3
+    assert len(client.get("/api/jobs").json()) == len(two.things)
+    assert client.get(f"/api/recordings/{RECORDING}.mp4").status_code == 200
+    assert client.patch("/api/avatars/annas", json={"name": "Ours"}).json()["owner"] == "anna"
+    open_to_all.portal.desk.queue.close()
