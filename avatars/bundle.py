@@ -7,6 +7,7 @@ A bundle is a directory, written once, atomically, and immutable from then on:
     tensors.safetensors   frame_offsets, loop, boxes, masks, landmarks, and "<backend>/<name>" tensors of backends
     poster.jpg            a still for galleries
     preview.mp4           a short moving preview (optional)
+    mattes.bin            where the person is in each frame, and what is behind (optional); see `avatars.mattes`
     parts/                <backend>.pth, a network that was trained for this avatar; and what `avatars.parts` adds later
     gestures/             a bundle for each gesture; see `avatars.gestures`
 
@@ -113,6 +114,8 @@ class BundleContents:
     "'<backend>/<name>' -> array"
     poster: bytes = b""
     preview: Path | None = None
+    mattes: bytes = b""
+    "what Mattes.to_bytes() gives; empty where nobody knows what is the person"
     networks: Mapping[str, Path] = field(default_factory=dict)
     "lip-sync backend -> file of the network that was trained for this avatar"
 
@@ -304,6 +307,11 @@ class AvatarBundle:
         return self.path / "poster.jpg"
 
     @property
+    def mattes_path(self) -> Path:
+        """Where its mattes are, if it has any."""
+        return self.path / "mattes.bin"
+
+    @property
     def preview_path(self) -> Path | None:
         path = self.path / "preview.mp4"
         return path if path.exists() else None
@@ -337,6 +345,8 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
             (staging / "poster.jpg").write_bytes(contents.poster)
         if contents.preview is not None:
             shutil.copyfile(contents.preview, staging / "preview.mp4")
+        if contents.mattes:
+            (staging / "mattes.bin").write_bytes(contents.mattes)
         for backend, network in contents.networks.items():
             (staging / "parts").mkdir(exist_ok=True)
             shutil.copyfile(network, staging / "parts" / f"{backend}.pth")

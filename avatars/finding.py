@@ -72,8 +72,9 @@ def _still_face(file: PhotoFile, photo: ImageArray, face: Face, side_px: int, an
     cut = (slice(y0, y0 + side_y), slice(x0, x0 + side_x))
     picture = _resized(photo[cut], size)
     landmarks = _landmarks_in(analyzer, picture, face, (x0, y0), size[0] / side_x)
-    closed = file.read_closed()
-    return StillFace(picture, landmarks[0], None if closed is None else _resized(closed[cut], size))
+    beside = (file.read_closed(), file.read_alpha())
+    closed, alpha = (None if other is None else _resized(other[cut], size) for other in beside)
+    return StillFace(picture, landmarks[0], closed, alpha)
 
 
 def _closeup(face: Face, width: int, height: int) -> tuple[int, int, int, int]:

@@ -37,6 +37,11 @@ class Layers:
         edge = nearby + trust * (np.clip(solved, 0, 255) - nearby)
         self._edge = np.round(edge * share).astype(np.uint8)
 
+    @property
+    def background(self) -> ImageArray:
+        """The picture without the person, uint8 RGB (h, w, 3). Where the person hides it, it is guessed."""
+        return self._background
+
     def person(self, picture: ImageArray) -> ImageArray:
         """The person in `picture`, which may differ from that of the layers within the person: RGB times the matte, and
         the matte, uint8 (h, w, 4).
@@ -45,9 +50,13 @@ class Layers:
         colours[self._whole] = picture[self._whole]
         return np.dstack([colours, self._matte])
 
+    def matte_of(self, person: ImageArray) -> ImageArray:
+        """How much of each pixel is the person(), moved: uint8 (h, w)."""
+        return np.asarray(cv2.extractChannel(person, 3), np.uint8)
+
     def together(self, person: ImageArray) -> ImageArray:
         """The picture with a person(), moved, in front: uint8 RGB (h, w, 3)."""
-        colours, matte = np.ascontiguousarray(person[..., :3]), cv2.extractChannel(person, 3)
+        colours, matte = np.ascontiguousarray(person[..., :3]), self.matte_of(person)
         uncovered = cv2.cvtColor(cv2.bitwise_not(matte), cv2.COLOR_GRAY2RGB)
         seen = cv2.multiply(self._background, uncovered, scale=1 / 255)
         return np.asarray(cv2.add(seen, colours), np.uint8)

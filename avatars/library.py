@@ -67,6 +67,7 @@ class AvatarSummary:
     frames: int
     poster: Path | None
     preview: Path | None
+    mattes: Path | None
     source: Mapping[str, object]
     report: Mapping[str, object]
     "see FaceReport.to_json"
@@ -281,7 +282,7 @@ def _summary(path: Path) -> AvatarSummary | None:
     manifest_path = path / "manifest.json"
     try:
         manifest = manifest_of_today(json.loads(manifest_path.read_text(encoding="utf-8")), path.name)
-        poster, preview = path / "poster.jpg", path / "preview.mp4"
+        poster, preview, mattes = path / "poster.jpg", path / "preview.mp4", path / "mattes.bin"
         return AvatarSummary(
             id=path.name,
             name=str(manifest["name"]),
@@ -291,6 +292,7 @@ def _summary(path: Path) -> AvatarSummary | None:
             frames=int(manifest["frames"]),
             poster=poster if poster.is_file() else None,
             preview=preview if preview.is_file() else None,
+            mattes=mattes if mattes.is_file() else None,
             source=dict(manifest["source"]),
             report=dict(manifest["report"]),
             mouth=mouth_of(manifest),

@@ -33,24 +33,24 @@ def enliven(
     picture: ImageArray,
     landmarks: FloatArray,
     life: IdleLife,
-    matte: FloatArray | None = None,
+    layers: Layers | None = None,
     closed: ImageArray | None = None,
-) -> Iterator[tuple[ImageArray, FloatArray]]:
-    """The frames of a still: pairs of uint8 RGB (h, w, 3) and its landmarks (478, 3).
+) -> Iterator[tuple[ImageArray, FloatArray, ImageArray]]:
+    """The frames of a still: uint8 RGB (h, w, 3), its landmarks (478, 3), and its matte, uint8 (h, w).
 
-    `matte`, float32 (h, w) of 0 to 1, is where the person is: the rest does not move. None: what is near moves along.
+    `layers` of the picture: what is behind the person does not move. None: what is near moves along, and is all person.
     `closed` is the same picture with closed eyes, where there is one (painted characters); else lids are warped.
     """
     height, width = picture.shape[:2]
     motion = HeadMotion(landmarks, width, height)
     lids = Eyelids(picture, landmarks, closed)
-    layers = Layers(picture, np.ones((height, width), np.float32) if matte is None else matte)
+    layers = layers or Layers(picture, np.ones((height, width), np.float32))
     awake = enlarged(layers.person(picture))
     for pose, closure in zip(life.poses, life.closures, strict=True):
         base, points = lids.at(closure)
         field = motion.field(pose)
         person = motion.warp(awake if closure == 0 else enlarged(layers.person(base)), field)
-        yield layers.together(person), motion.move(points, field)
+        yield layers.together(person), motion.move(points, field), layers.matte_of(person)
 
 
 def enlarged(picture: ImageArray) -> ImageArray:

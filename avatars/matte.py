@@ -9,7 +9,7 @@ import onnxruntime
 
 from avatars.network_files import network_file
 
-__all__ = ["person_matte"]
+__all__ = ["matte_by_alpha", "person_matte"]
 
 ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -34,14 +34,33 @@ def person_matte(picture: ImageArray, landmarks: FloatArray) -> FloatArray | Non
     """
     height, width = picture.shape[:2]
     seen = cv2.resize(_seen(picture), (width, height), interpolation=cv2.INTER_CUBIC)
-    matte = np.clip((seen - _NOTHING) / (_ALL - _NOTHING), 0, 1).astype(np.float32)
+    matte: FloatArray = np.clip((seen - _NOTHING) / (_ALL - _NOTHING), 0, 1).astype(np.float32)
+    face = _face(landmarks, width, height)
+    matte = _connected(matte, face)
+    return matte if _is_of(face, matte) else None
+
+
+def matte_by_alpha(alpha: ImageArray, landmarks: FloatArray) -> FloatArray | None:
+    """The matte of a picture that has transparent parts, uint8 (h, w), as person_matte() gives it.
+
+    None if the face is no more opaque than the rest, or everything is.
+    """
+    height, width = alpha.shape
+    matte = alpha.astype(np.float32) / 255
+    return matte if _is_of(_face(landmarks, width, height), matte) else None
+
+
+def _face(landmarks: FloatArray, width: int, height: int) -> ImageArray:
+    """1 within the face: uint8 (h, w)."""
     face = np.zeros((height, width), np.uint8)
     hull = cv2.convexHull(landmarks[:468, :2].astype(np.float32))
     cv2.fillConvexPoly(face, hull.round().astype(np.int32), 1)
-    matte = _connected(matte, face)
-    if not face.any() or matte[face > 0].mean() < _LEAST_FACE or (matte == 0).mean() < _LEAST_BACKGROUND:
-        return None
-    return matte
+    return face
+
+
+def _is_of(face: ImageArray, matte: FloatArray) -> bool:
+    """Whether a matte keeps the face and leaves out something."""
+    return bool(face.any() and matte[face > 0].mean() >= _LEAST_FACE and (matte == 0).mean() >= _LEAST_BACKGROUND)
 
 
 def _seen(picture: ImageArray) -> FloatArray:

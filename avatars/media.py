@@ -17,11 +17,11 @@ from avatars.errors import BadMedia
 from avatars.footage import footage_frames, probe_footage
 from avatars.heif import probe_heif, read_heif
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, MediaInfo
-from avatars.photos import animation_frames, probe_picture, read_picture
+from avatars.photos import animation_frames, picture_alpha, probe_picture, read_picture
 from avatars.pieces import check_pieces
 from avatars.signatures import READABLE, container_of, first_bytes, is_heif, refuse_by_name
 
-__all__ = ["clip_frames", "probe", "read_photo"]
+__all__ = ["clip_frames", "probe", "read_alpha", "read_photo"]
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -54,6 +54,14 @@ def read_photo(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray:
         return read_heif(path, max_side)
     refuse_by_name(head)
     return read_picture(path, max_side)
+
+
+def read_alpha(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray | None:
+    """How opaque each pixel of read_photo() is, uint8 (h, w); None where all are, and for a HEIC.
+
+    Raises BadMedia as read_photo() does.
+    """
+    return None if is_heif(first_bytes(path)) else picture_alpha(path, max_side)
 
 
 def clip_frames(path: Path, max_side: int = MAX_SIDE_PX, limit_s: float = USED_CLIP_S) -> Iterator[ImageArray]:

@@ -18,7 +18,7 @@ from avatars.errors import BadMedia
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_PHOTO_PIXELS, MediaInfo, check_size, fit_within, too_large
 from avatars.signatures import READABLE, first_bytes, is_picture
 
-__all__ = ["animation_frames", "probe_picture", "read_picture"]
+__all__ = ["animation_frames", "picture_alpha", "probe_picture", "read_picture"]
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -92,6 +92,18 @@ def read_picture(path: Path, max_side: int | None) -> ImageArray:
     except DAMAGE as error:
         raise _damaged() from error
     return fit_within(rgb, max_side or max(rgb.shape[:2]))
+
+
+def picture_alpha(path: Path, max_side: int | None) -> ImageArray | None:
+    """How opaque each pixel of read_picture() is, see avatars.media.read_alpha. Raises BadMedia."""
+    try:
+        with _opened(path) as image:
+            if not image.has_transparency_data:
+                return None
+            alpha = np.array(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"), np.uint8)
+    except DAMAGE as error:
+        raise _damaged() from error
+    return None if alpha.min() == 255 else fit_within(alpha, max_side or max(alpha.shape))
 
 
 def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:

@@ -31,9 +31,11 @@ from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.idle_life import idle_life
 from avatars.importers.account import source_with_agreement
 from avatars.importers.crops import kept_crops
+from avatars.layers import Layers
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import enliven
-from avatars.matte import person_matte
+from avatars.matte import matte_by_alpha, person_matte
+from avatars.mattes import Mattes, MattesMaker
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.records import DecodedRecord
@@ -49,9 +51,11 @@ from avatars.stages import (
     Loop,
     Source,
     StillFace,
+    load_mattes,
     load_mouths,
     poster_file,
     preview_file,
+    save_mattes,
     save_mouths,
 )
 from avatars.tracking import ping_pong, smooth
@@ -125,8 +129,9 @@ def make_loop(work: Path, progress: Progress) -> Loop:
     source, found = Source.load(work), Found.load(work)
     if not (work / MAKE_LOOP).exists():
         with stage_output(work, MAKE_LOOP) as output:
-            loop = _loop_of(source, found, output, progress)
+            loop, mattes = _loop_of(source, found, output, progress)
             loop.save(output)
+            save_mattes(output, mattes, loop.order)
             save_mouths(output, _real_mouths(source, loop, progress))
             poster_file(output).write_bytes(make_poster(decode_jpeg(_most_awake(loop))))
             encode_preview(map(decode_jpeg, loop.played()), preview_file(output))
@@ -161,6 +166,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         tensors={**crops, **mouths.tensors()},
         poster=poster_file(work / MAKE_LOOP).read_bytes(),
         preview=preview_file(work / MAKE_LOOP),
+        mattes=load_mattes(work),
         networks=source.foreign.networks(),
     )
     with disk_full_explained():
@@ -237,29 +243,37 @@ def _source_of(upload: Upload, decoded: DecodedRecord, output: Path) -> Source:
     )
 
 
-def _loop_of(source: Source, found: Found, output: Path, progress: Progress) -> Loop:
+def _loop_of(source: Source, found: Found, output: Path, progress: Progress) -> tuple[Loop, Mattes | None]:
     if isinstance(found.face, StillFace):
         return _loop_of_still(source.avatar_id, found.face, FrameFile(output), progress)
     if isinstance(found.face, ClipFace) and isinstance(source.pictures, FrameFile):
-        return _loop_of_clip(found.face, source.pictures)
+        return _loop_of_clip(found.face, source.pictures), None
     raise ValueError("no face was found, so there is no loop to be made")
 
 
-def _loop_of_still(avatar_id: str, face: StillFace, frames: FrameFile, progress: Progress) -> Loop:
+def _loop_of_still(
+    avatar_id: str, face: StillFace, frames: FrameFile, progress: Progress
+) -> tuple[Loop, Mattes | None]:
     """The frames are drawn into `frames`. Two avatars do not idle alike."""
     life = idle_life(zlib.crc32(avatar_id.encode()))
-    matte = person_matte(face.picture, face.landmarks)
+    matte = None if face.alpha is None else matte_by_alpha(face.alpha, face.landmarks)
+    if matte is None:
+        matte = person_matte(face.picture, face.landmarks)
+    layers = None if matte is None else Layers(face.picture, matte)
     moved: list[FloatArray] = []
+    mattes = MattesMaker()
 
     def jpegs() -> Iterator[bytes]:
-        for rgb, points in enliven(face.picture, face.landmarks, life, matte, face.closed):
+        for rgb, points, where in enliven(face.picture, face.landmarks, life, layers, face.closed):
             moved.append(points)
+            mattes.add(where)
             yield encode_jpeg(rgb)
 
     count = frames.write(counted(jpegs(), len(life.poses), progress))
     height, width = face.picture.shape[:2]
     landmarks = np.stack(moved)
-    return Loop(landmarks, _boxes(landmarks, width, height), life.order, 0, width, height, frames, np.arange(count))
+    loop = Loop(landmarks, _boxes(landmarks, width, height), life.order, 0, width, height, frames, np.arange(count))
+    return loop, None if layers is None else mattes.made(layers.background)
 
 
 def _loop_of_clip(face: ClipFace, frames: FrameFile) -> Loop:

@@ -15,7 +15,7 @@ from avatars.confined import Emit, Limits
 from avatars.disk import disk_full_explained
 from avatars.errors import BadMedia
 from avatars.importers.reading import check_import, is_import, read_import
-from avatars.media import clip_frames, probe, read_photo
+from avatars.media import clip_frames, probe, read_alpha, read_photo
 from avatars.media_limits import FPS, MAX_SIDE_PX
 from avatars.mouth_look import MouthLook
 from avatars.records import DecodedRecord, SourceRecord
@@ -98,7 +98,8 @@ def _read_media(upload: Upload, output: Path, progress: Progress) -> DecodedReco
     if info.kind == "photo":
         photo = _framed(read_photo(upload.path, PHOTO_SIDE_PX), upload.framing)
         closed = None if upload.closed_eyes is None else read_photo(upload.closed_eyes, PHOTO_SIDE_PX)
-        PhotoFile(output).write(photo, closed)
+        alpha = read_alpha(upload.path, PHOTO_SIDE_PX)
+        PhotoFile(output).write(photo, closed, None if alpha is None else _framed(alpha, upload.framing))
     else:
         expected = (info.duration_s or 10.0) * FPS
         jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))

@@ -1,8 +1,9 @@
 """What the stages of a preparation hand to each other, and where each keeps it in the working directory.
 
     Source   of read_source/: source.json; a photo (PhotoFile) or a clip (FrameFile); what a foreign avatar came with
-    Found    of find_faces/: report.json and its strip; picture.npy, landmarks.npy, closed.npy of a still, or track.npz
-    Loop     of make_loop/: loop.npz, mouths.npz, poster.jpg, preview.mp4, and the frames of a still
+    Found    of find_faces/: report.json and its strip; picture.npy, landmarks.npy, closed.npy, alpha.npy of a still, or
+             track.npz
+    Loop     of make_loop/: loop.npz, mouths.npz, mattes.bin, poster.jpg, preview.mp4, and the frames of a still
 
 A stage's directory is its checkpoint: `workspace.stage_output` lets it appear whole or not at all, and a stage whose
 directory is there does nothing. That holds in a job and on the command line alike. The job queue notes finished steps
@@ -21,6 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from avatars.mattes import Mattes
 from avatars.mouth_look import MouthLook, look_of
 from avatars.real_mouths import NOT_LOOKED_AT, RealMouths
 from avatars.records import Agreement, FaceReportRecord, SourceRecord
@@ -37,9 +39,11 @@ __all__ = [
     "Loop",
     "Source",
     "StillFace",
+    "load_mattes",
     "load_mouths",
     "poster_file",
     "preview_file",
+    "save_mattes",
     "save_mouths",
 ]
 
@@ -62,6 +66,8 @@ _LANDMARKS: Final = "landmarks.npy"
 _TRACK: Final = "track.npz"
 _LOOP: Final = "loop.npz"
 _MOUTHS: Final = "mouths.npz"
+_MATTES: Final = "mattes.bin"
+_ALPHA: Final = "alpha.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,8 @@ class StillFace:
     "(478, 3) float32 px of that picture"
     closed: ImageArray | None
     "the same picture with closed eyes, where there is one"
+    alpha: ImageArray | None = None
+    "uint8 (h, w), where the photo has transparent parts; in `picture` they are white"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +173,8 @@ class Found:
             np.save(directory / _LANDMARKS, self.face.landmarks[None])
             if self.face.closed is not None:
                 np.save(directory / _CLOSED, self.face.closed)
+            if self.face.alpha is not None:
+                np.save(directory / _ALPHA, self.face.alpha)
         elif self.face is not None:
             stretch = np.array([self.face.first, self.face.stop])
             np.savez(directory / _TRACK, landmarks=self.face.landmarks, stretch=stretch, shown=self.face.shown)
@@ -185,11 +195,12 @@ class Found:
 
 def _load_face(directory: Path) -> StillFace | ClipFace | None:
     if (directory / _PICTURE).exists():
-        closed = directory / _CLOSED
+        closed, alpha = directory / _CLOSED, directory / _ALPHA
         return StillFace(
             picture=np.load(directory / _PICTURE),
             landmarks=np.load(directory / _LANDMARKS)[0],
             closed=np.load(closed) if closed.exists() else None,
+            alpha=np.load(alpha) if alpha.exists() else None,
         )
     if not (directory / _TRACK).exists():
         return None
@@ -264,6 +275,18 @@ def load_mouths(work: Path) -> RealMouths:
         return RealMouths.none(NOT_LOOKED_AT)
     with np.load(file) as kept:
         return RealMouths(str(kept["why_not"]), kept["exemplars"], kept["skin"])
+
+
+def save_mattes(directory: Path, mattes: Mattes | None, order: IntArray) -> None:
+    """Into the directory of make_loop, where there are any; `order` in which the frames are played."""
+    if mattes is not None:
+        (directory / _MATTES).write_bytes(mattes.to_bytes(order))
+
+
+def load_mattes(work: Path) -> bytes:
+    """As the bundle keeps them. A preparation that an older version has begun has none, and many an avatar has none."""
+    file = work / MAKE_LOOP / _MATTES
+    return file.read_bytes() if file.exists() else b""
 
 
 def poster_file(directory: Path) -> Path:

@@ -71,20 +71,27 @@ def read_json(path: Path) -> Any:
 
 
 class PhotoFile:
-    """A photo as pixels in a directory, and the same one with closed eyes where there is one."""
+    """A photo as pixels in a directory; beside it the same one with closed eyes, and its alpha, where there are any."""
 
     def __init__(self, directory: Path) -> None:
         self._photo = directory / "photo.npy"
         self._closed = directory / "closed.npy"
+        self._alpha = directory / "alpha.npy"
 
-    def write(self, photo: ImageArray, closed: ImageArray | None = None) -> None:
-        """uint8 RGB (h, w, 3), both of one size."""
+    def write(self, photo: ImageArray, closed: ImageArray | None = None, alpha: ImageArray | None = None) -> None:
+        """uint8 RGB (h, w, 3), and alpha uint8 (h, w), all of one size."""
         np.save(self._photo, photo)
         if closed is not None:
             np.save(self._closed, closed)
+        if alpha is not None:
+            np.save(self._alpha, alpha)
 
     def read(self) -> ImageArray:
         return np.asarray(np.load(self._photo), np.uint8)
+
+    def read_alpha(self) -> ImageArray | None:
+        """None: it has no transparent parts."""
+        return np.asarray(np.load(self._alpha), np.uint8) if self._alpha.exists() else None
 
     def read_closed(self) -> ImageArray | None:
         return np.asarray(np.load(self._closed), np.uint8) if self._closed.exists() else None

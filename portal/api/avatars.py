@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from avatars.bundle import encode_jpeg
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
+from avatars.mattes import Mattes
 from avatars.parts_preview import draw_preview
 from avatars.persona import MOST_PROMPT_CHARACTERS, read_persona, write_persona
 from pipeline.errors import BadRequest
@@ -186,6 +187,20 @@ def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReport
     @router.get("/{avatar_id}/preview.mp4")
     def preview(avatar_id: str) -> FileResponse:
         return _file(library.path_of(avatar_id) / "preview.mp4", "video/mp4")
+
+    @router.get("/{avatar_id}/mattes.bin")
+    def mattes(avatar_id: str) -> FileResponse:
+        """Where the person is in each frame, and what is behind, if that is known. The format: docs/stage.md."""
+        return _file(library.path_of(avatar_id) / "mattes.bin", "application/octet-stream")
+
+    @router.get("/{avatar_id}/cutout.webp", response_class=Response)
+    def cutout(avatar_id: str) -> Response:
+        """The person without the background, if it is known what that is."""
+        bundle = library.open(avatar_id)
+        found = Mattes.open(bundle.mattes_path)
+        if found is None:
+            raise _missing(avatar_id)
+        return Response(found.still(bundle.frame(0)), media_type="image/webp", headers=ASK_AGAIN)
 
     @router.get("/{avatar_id}/report/{name}")
     def report_picture(avatar_id: str, name: str) -> FileResponse:

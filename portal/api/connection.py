@@ -137,6 +137,8 @@ class Connection:
                     session.end_gesture()
                 else:
                     session.begin_gesture(name)
+            case messages.Places(on=on):
+                self._seated().report_places(on)
             case messages.Bye():
                 await self._leave()
             case messages.Reached(at=at):

@@ -50,6 +50,7 @@ __all__ = [
     "MessageTooLarge",
     "Offer",
     "Ping",
+    "Places",
     "Reached",
     "RecordSession",
     "Remark",
@@ -192,6 +193,13 @@ class Gesture(_Message):
     name: _Name | None = None
 
 
+class Places(_Message):
+    """Report which place of the loop each frame shows, or no longer."""
+
+    type: Literal["places"]
+    on: bool
+
+
 class RecordSession(_Message):
     """Begin or end a recording of the session."""
 
@@ -235,6 +243,7 @@ ClientMessage = (
     | Listen
     | SwapAvatar
     | Gesture
+    | Places
     | RecordSession
     | Stats
     | Ping
@@ -269,6 +278,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Interrupt: 2,
     Gesture: 2,
     Listen: 2,
+    Places: 2,
     None: 2,  # not understood, or sound that comes too fast
     Say: 4,
     Bye: 5,
@@ -342,6 +352,7 @@ _KNOWN_TYPES = (
     "listen",
     "avatar",
     "gesture",
+    "places",
     "record",
     "stats",
     "ping",

@@ -72,6 +72,8 @@ class AvatarView(BaseModel):
     frames: int
     poster: str | None = Field(description="URL of a still")
     preview: str | None = Field(description="URL of a short moving preview")
+    cutout: str | None = Field(description="URL of the person without the background, as a WebP with alpha")
+    mattes: str | None = Field(description="URL of where the person is in each frame; see docs/stage.md")
     test_clip: str | None = Field(description="URL of a few spoken words")
     report: dict[str, object] = Field(description="what was seen in each picture of the upload")
     mouth: str = Field(description="how viseme draws its mouth: personal (real mouths of the person) or painted")
@@ -204,6 +206,8 @@ def avatar_view(
         frames=avatar.frames,
         poster=None if avatar.poster is None else f"{base}/poster.jpg{stamp}",
         preview=None if avatar.preview is None else f"{base}/preview.mp4{stamp}",
+        cutout=None if avatar.mattes is None else f"{base}/cutout.webp{stamp}",
+        mattes=None if avatar.mattes is None else f"{base}/mattes.bin{stamp}",
         test_clip=f"/api/clips/{test_clip.name}" if test_clip.is_file() else None,
         report=dict(avatar.report),
         mouth=avatar.mouth[0],

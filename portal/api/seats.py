@@ -18,6 +18,7 @@ from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Output, Transport
 from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionEvent
+from portal.api.loop_places import LoopPlaces
 from portal.api.messages import ServerMessage, error_message, event_message
 from portal.api.transports import PeerTransport, Transports
 
@@ -100,6 +101,7 @@ class Seat:
         self._transport: Transport | None = None
         self._peer: PeerTransport | None = None
         self._following: asyncio.Task[None] | None = None
+        self._places: LoopPlaces | None = None
         self._posting = asyncio.create_task(self._post_events(), name=f"events-{session.id}")
 
     async def answer(self, offer_sdp: str, local: bool) -> str:
@@ -139,6 +141,14 @@ class Seat:
         transport = self._transport
         if transport is not None and transport is not self._peer:
             await self._let_go(transport)
+
+    def report_places(self, on: bool) -> None:
+        """Report which place of the loop each frame shows, beginning with the next one; or no longer."""
+        if self._places is not None:
+            self.session.remove_output(self._places)
+        self._places = LoopPlaces(self.outbox.post) if on else None
+        if self._places is not None:
+            self.session.add_output(self._places)
 
     async def aclose(self) -> None:
         """Close everything but the session itself."""

@@ -3,8 +3,9 @@
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
- * "error", "metrics", "transcript", "ears", "avatar", "recording" (messages of the session socket as they are), "latency" (ms from
- * say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the first gesture anywhere
+ * "error", "metrics", "transcript", "ears", "gesture", "place", "avatar", "recording" (messages of the session socket as they
+ * are), "latency" (ms from say() to
+ * sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the first gesture anywhere
  * on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the viewer is back: start()
  * again), "ended" (a PortalError).
  */
@@ -44,6 +45,7 @@ import { Viewer } from "./viewer.js";
  *   metrics: import("./types/messages.d.ts").Metrics, transcript: import("./types/messages.d.ts").Transcript,
  *   gesture: import("./types/messages.d.ts").Gestured,
  *   recording: import("./types/messages.d.ts").Recorded,
+ *   place: import("./types/messages.d.ts").Place,
  *   ears: import("./types/messages.d.ts").Ears, avatar: import("./types/messages.d.ts").Shown,
  *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
  *   ended: PortalError?,
@@ -288,6 +290,16 @@ export class Player extends Teller {
   get subtitle() {
     const now = this.mediaNow();
     return now === null ? "" : this.subtitles.at(now);
+  }
+
+  /** Media time, in seconds, of the picture that is seen. */
+  pictureNow() {
+    return this.media && this.session ? this.media.pictureNow(this.session.mediaNow()) : null;
+  }
+
+  /** From now on "place" tells which place of the avatar's loop is shown. A new session has to be asked anew. */
+  reportPlaces() {
+    this.session?.send({ type: "places", on: true });
   }
 
   mediaNow() {

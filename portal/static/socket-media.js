@@ -112,6 +112,8 @@ export class SocketMedia extends Teller {
     this.pictures = [];
     this.decoding = 0;
     this.frames = 0;
+    /** @type {number?} media time, in ms, of the picture that was drawn last */
+    this.drawnMs = null;
     this.skews = new Skews(SKEWS_KEPT);
     /** @type {Position?} */
     this.position = null;
@@ -242,6 +244,11 @@ export class SocketMedia extends Teller {
     return ptsMs === null ? null : ptsMs / 1000;
   }
 
+  /** Media time, in seconds, of the picture that is seen. */
+  pictureNow() {
+    return this.drawnMs === null ? null : this.drawnMs / 1000;
+  }
+
   get skewMs() {
     return this.skews.medianMs;
   }
@@ -337,6 +344,7 @@ export class SocketMedia extends Teller {
     this.painter.drawImage(bitmap, 0, 0);
     bitmap.close();
     this.frames += 1;
+    this.drawnMs = ptsMs;
     if (audible !== null && this.position?.playing) this.skews.add(ptsMs - audible);
     this.tell("picture");
   }

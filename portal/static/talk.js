@@ -460,7 +460,9 @@ class TalkTab {
 
 /** @type {(tab: TalkTab) => void} */
 let announce;
-window.vivavoce = forScripts(new Promise((resolve) => (announce = resolve)));
+/** @type {Promise<TalkTab>} once it is on the page */
+export const talkTab = new Promise((resolve) => (announce = resolve));
+window.vivavoce = forScripts(talkTab);
 
 class VivavoceTalk extends HTMLElement {
   /** @type {TalkTab?} */

@@ -133,6 +133,14 @@ export class WebRtcMedia extends Teller {
     return serverNow === null ? null : serverNow - this.delayMs / 1000;
   }
 
+  /**
+   * Media time, in seconds, of the picture that is seen: as exact as the server's clock is known, a few pictures at worst.
+   * @param {number?} serverNow
+   */
+  pictureNow(serverNow) {
+    return this.mediaNow(serverNow);
+  }
+
   /** Median of late, ms: positive when the sound comes after its picture. */
   get skewMs() {
     return this.skews.medianMs;

@@ -27,7 +27,7 @@ def test_the_loop_is_seamless(name: str) -> None:
     shown = life.order[np.arange(-20, 20)]
     frames, places = np.unique(shown, return_inverse=True)
     few = IdleLife(life.poses[frames], life.closures[frames], places.astype(np.int32))
-    drawn = [rgb.astype(int) for rgb, _ in enliven(picture, landmarks, few)]
+    drawn = [rgb.astype(int) for rgb, *_ in enliven(picture, landmarks, few)]
     steps = [np.abs(drawn[here] - drawn[before]).mean() for before, here in pairwise(places)]
     assert steps[19] <= max(steps[:19] + steps[20:])
     assert np.abs(drawn[places[0]] - drawn[places[20]]).mean() > 0.2

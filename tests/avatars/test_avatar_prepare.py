@@ -21,6 +21,7 @@ from avatars import prepare
 from avatars.bundle import decode_jpeg
 from avatars.errors import BadMedia, DiskFull, FaceNotFound
 from avatars.library import AvatarLibrary, presets
+from avatars.mattes import Mattes
 from avatars.media import read_photo
 from avatars.mouth_look import look_of
 from avatars.prepare import (
@@ -88,6 +89,23 @@ def test_a_photo_becomes_an_avatar(tmp_path: Path, library: AvatarLibrary) -> No
     assert bundle.manifest["report"]["concerns"] == ["mouth_open"]
     assert list(dict.fromkeys(stage for stage, _ in stages)) == list(prepare.STAGES)
     assert all(0 <= part <= 1 for _, part in stages)
+
+
+def test_a_photo_has_mattes_and_its_own_alpha_counts_most(tmp_path: Path, library: AvatarLibrary) -> None:
+    """Who the person is, is found by a network; in a picture with transparent parts it is what is opaque."""
+    rgb = portrait("astronaut", 512)[0]
+    rows, columns = np.mgrid[:512, :512]
+    alpha = np.where(np.hypot(columns - 256, rows - 230) < 225, 255, 0).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "b.png"), np.dstack([cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), alpha]))
+    seen = {}
+    for name, file in (("found", save(tmp_path / "a.png", rgb)), ("given", tmp_path / "b.png")):
+        bundle = prepare_avatar(Upload(file, name, name), library, lambda _stage, _part: None)
+        mattes = Mattes.open(bundle.mattes_path)
+        assert mattes is not None and len(mattes.of_frame) == bundle.frame_count
+        seen[name] = mattes.matte(0)
+        assert np.abs(bundle.frame(0).astype(int) - mattes.background)[seen[name] == 0].mean() < 2
+    assert seen["found"][230, 256] == seen["given"][230, 256] == 255
+    assert np.abs(seen["given"].astype(int) - alpha).mean() < 3 < np.abs(seen["found"].astype(int) - alpha).mean()
 
 
 def test_a_clip_becomes_an_avatar(clip, tmp_path: Path, library: AvatarLibrary) -> None:

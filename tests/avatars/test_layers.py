@@ -92,7 +92,8 @@ def test_what_is_behind_a_still_does_not_move() -> None:
     life = IdleLife(poses, np.zeros(3, np.float32), np.arange(3, dtype=np.int32))
     matte = person_matte(picture, landmarks)
     assert matte is not None
-    kept, moved = ([drawn.astype(int) for drawn, _ in enliven(picture, landmarks, life, way)] for way in (matte, None))
+    ways = (Layers(picture, matte), None)
+    kept, moved = ([drawn.astype(int) for drawn, *_ in enliven(picture, landmarks, life, way)] for way in ways)
     away = cv2.dilate((matte > 0).astype(np.uint8), np.ones((21, 21), np.uint8)) == 0
     assert max(np.abs(drawn - kept[0])[away].max() for drawn in kept) == 0
     assert max(np.abs(drawn - moved[0])[away].max() for drawn in moved) > 3

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.geometry import CHIN_TIP, FACE_TOP
 from avatars.idle_life import IdleLife, idle_life
+from avatars.layers import Layers
 from avatars.life import enliven
 from avatars.matte import person_matte
 from avatars.media_limits import FPS
@@ -71,9 +72,9 @@ def measure_idle(picture: Image, landmarks: Points, with_matte: bool = True) -> 
     outside = outside_person(picture, landmarks)
     if outside is None:
         return IdleFigures(repeat_s(life), float("nan"))
-    matte = person_matte(picture, landmarks) if with_matte else None
+    layers = _layers(picture, landmarks) if with_matte else None
     lowest, highest = np.full_like(picture, 255), np.zeros_like(picture)
-    for drawn, _points in enliven(picture, landmarks, chosen, matte):
+    for drawn, *_ in enliven(picture, landmarks, chosen, layers):
         np.minimum(lowest, drawn, out=lowest)
         np.maximum(highest, drawn, out=highest)
     return IdleFigures(repeat_s(life), float((highest - lowest)[outside].max()))
@@ -86,10 +87,15 @@ def idle_rows(picture: Image, landmarks: Points) -> Image:
     held = [frame for pose, frame in zip(rests, frames, strict=True) if (life.poses == pose).all(axis=1).sum() > 2]
     chosen = IdleLife(life.poses[held], np.zeros(len(held), np.float32), life.order[:0])
     rows = []
-    for matte in (None, person_matte(picture, landmarks)):
-        tiles = [_tiles(drawn, landmarks) for drawn, _points in enliven(picture, landmarks, chosen, matte)]
+    for layers in (None, _layers(picture, landmarks)):
+        tiles = [_tiles(drawn, landmarks) for drawn, *_ in enliven(picture, landmarks, chosen, layers)]
         rows.append(np.hstack([_tiles(picture, landmarks), *tiles]))
     return np.vstack(rows)
+
+
+def _layers(picture: Image, landmarks: Points) -> Layers | None:
+    matte = person_matte(picture, landmarks)
+    return None if matte is None else Layers(picture, matte)
 
 
 def _tiles(picture: Image, landmarks: Points) -> Image:

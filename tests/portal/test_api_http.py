@@ -15,12 +15,15 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+import cv2
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
+from avatars.mattes import MattesMaker
 from avatars.parts import parts_path
 from pipeline import registry
 from pipeline.clock import ManualClock
@@ -235,6 +238,25 @@ def test_a_full_queue_answers_429(client: TestClient, tmp_path: Path) -> None:
     kept = len(leftovers(tmp_path))
     assert error_of(send_photo(client, PHOTO.read_bytes()), 429)["code"] == "queue_full"
     assert len(leftovers(tmp_path)) == kept
+
+
+def test_the_person_of_an_avatar_can_be_had_alone(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """Where its mattes are known there are URLs of them and of a still with alpha; elsewhere there are none."""
+    bundle = make_bundle("ada")
+    (plain,) = client.get("/api/avatars").json()
+    assert (plain["mattes"], plain["cutout"]) == (None, None)
+    for missing in ("mattes.bin", "cutout.webp"):
+        error_of(client.get(f"/api/avatars/ada/{missing}"), 404)
+    maker = MattesMaker()
+    for _ in range(bundle.frame_count):
+        maker.add(np.zeros((bundle.height, bundle.width), np.uint8))
+    data = maker.made(bundle.frame(0)).to_bytes(bundle.loop)
+    bundle.mattes_path.write_bytes(data)
+    (avatar,) = client.get("/api/avatars").json()
+    assert client.get(avatar["mattes"]).content == data
+    still = client.get(avatar["cutout"])
+    assert still.headers["content-type"] == "image/webp"
+    assert cv2.imdecode(np.frombuffer(still.content, np.uint8), cv2.IMREAD_UNCHANGED)[..., 3].max() == 0
 
 
 def test_avatars_are_listed_shown_and_deleted(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:

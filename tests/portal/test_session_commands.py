@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from pipeline.errors import SpeechError
-from pipeline.types import EarsEvent, EarsState, ErrorEvent, GestureEvent, HoldEvent, TextEvent, TranscriptEvent
+from pipeline.types import (
+    SAMPLES_PER_PICTURE,
+    EarsEvent,
+    EarsState,
+    ErrorEvent,
+    GestureEvent,
+    HoldEvent,
+    MediaFrame,
+    TextEvent,
+    TranscriptEvent,
+)
 from portal.api.lane import LANE_BOUND
 from portal.api.messages import SOUND_HEADER, SOUND_KIND
 from tests.portal.session_house import House
@@ -167,6 +177,20 @@ async def test_gestures_reach_the_session_and_are_told(house: House) -> None:
     assert house.session.gestures == ["wave", None]
     house.session.events.offer(GestureEvent("wave", begins=True))
     assert await viewer.hear("gesture") == {"type": "gesture", "name": "wave", "begins": True}
+
+
+async def test_the_place_in_the_loop_is_told_who_asks(house: House) -> None:
+    """From the next frame on, until it is asked no longer; asked twice, there is still one who tells."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    for _ in range(2):
+        await viewer.ask("places", on=True)
+    (places,) = house.session.outputs
+    silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
+    places.send(MediaFrame(np.zeros((2, 2, 3), np.uint8), silence, 12, loop_index=7))
+    assert await viewer.hear("place") == {"type": "place", "number": 12, "place": 7, "step": 1}
+    await viewer.ask("places", on=False)
+    assert house.session.outputs == []
 
 
 async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:

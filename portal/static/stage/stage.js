@@ -4,7 +4,8 @@
  * - avatar, voice, tts, lipsync, transport: of its sessions; left out, the portal chooses
  * - lang: en or zh
  * - view: stage (default), chat or both
- * - bg: photo (default: a blur of the avatar's picture), transparent, or a colour such as %2300b140
+ * - bg: what is around the avatar's pictures, and behind the person where that can be told: photo (default: the pictures
+ *   keep their background, a blur of it is around), blur, transparent, or a colour such as %2300b140
  * - fit: cover (fill the window, cut off what is over), contain, or auto (default: cover where little is cut off)
  * - autostart=1: begin without a click, mute until the browser allows sound
  * - kiosk=1: whatever ends a session, begin another one
@@ -17,6 +18,8 @@
  */
 
 import { language } from "../page.js";
+import { talkTab } from "../talk.js";
+import { Cutout } from "./cutout.js";
 import { withDefaults } from "./wish.js";
 
 /**
@@ -46,9 +49,11 @@ dataset.view = asked.view;
 dataset.fit = asked.fit;
 if (!asked.controls) dataset.controls = "0";
 if (asked.backdrop) {
-  dataset.backdrop = "";
-  style.setProperty("--vv-backdrop", asked.backdrop);
-  if (asked.backdrop === "transparent") document.documentElement.style.colorScheme = "normal";
+  talkTab.then(({ stage, player }) => new Cutout(stage, player));
+  dataset.backdrop = asked.backdrop === "blur" ? "blur" : "colour";
+  if (asked.backdrop !== "blur") style.setProperty("--vv-backdrop", asked.backdrop);
+  // A frame of another colour scheme than the page around it is not transparent.
+  if (asked.backdrop === "transparent") document.querySelector("meta[name=color-scheme]")?.remove();
 }
 
 /** @param {object} [options] */

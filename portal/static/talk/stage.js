@@ -1,16 +1,23 @@
-/** The frame: the avatar's still until there are pictures, and what lies over them. The pictures are the player's. */
+/**
+ * The frame: the avatar's still until there are pictures, and what lies over them. The pictures are the player's.
+ *
+ * Event: "avatar" (whose still is shown).
+ */
 
 import { find } from "../dom.js";
 import { beside, posterOf } from "../server.js";
+import { Teller } from "../teller.js";
 
 /** @typedef {import("../types/api.d.ts").AvatarView} AvatarView */
 
 const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the still
 const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
 
-export class Stage {
+/** @extends {Teller<{avatar: AvatarView}>} */
+export class Stage extends Teller {
   /** @param {HTMLElement} frame */
   constructor(frame) {
+    super();
     this.frame = frame;
     this.preview = find(frame, ".vv-preview", HTMLVideoElement);
     this.poster = find(frame, ".vv-poster", HTMLImageElement);
@@ -43,6 +50,7 @@ export class Stage {
     poster.alt = avatar.name;
     this.fit();
     this.playPreview(avatar.preview ? beside(avatar.preview) : "");
+    this.tell("avatar", avatar);
   }
 
   /**

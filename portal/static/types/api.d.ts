@@ -90,6 +90,10 @@ export interface AvatarView {
   frames: number;
   poster: string | null;
   preview: string | null;
+  /** of the person alone, with alpha; null where nobody knows what is the person */
+  cutout: string | null;
+  /** where the person is in each frame: avatars/mattes.py */
+  mattes: string | null;
   test_clip: string | null;
   report: FaceReport;
   mouth: "personal" | "painted";

@@ -89,6 +89,11 @@ export interface Gesture {
   name: string | null;
 }
 
+export interface Places {
+  type: "places";
+  on: boolean;
+}
+
 export interface RecordSession {
   type: "record";
   on: boolean;
@@ -126,6 +131,7 @@ export type ClientMessage =
   | Listen
   | SwapAvatar
   | Gesture
+  | Places
   | RecordSession
   | Stats
   | Ping
@@ -244,6 +250,15 @@ export interface Gestured {
   begins: boolean;
 }
 
+/** Frame `number` shows `place` of the loop, and each one after it the place `step` further. */
+export interface Place {
+  type: "place";
+  /** Of the media clock, 25 per second. */
+  number: number;
+  place: number;
+  step: -1 | 0 | 1;
+}
+
 export interface Shown {
   type: "avatar";
   avatar: AvatarName;
@@ -289,6 +304,7 @@ export type ServerMessage =
   | Transcript
   | Ears
   | Gestured
+  | Place
   | Shown
   | Recorded
   | Waiting

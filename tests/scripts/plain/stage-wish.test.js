@@ -22,6 +22,7 @@ test("a kiosk starts by itself and keeps its session", () => {
 test("a background is a colour or nothing: no other CSS gets in", () => {
   assert.equal(asked("bg=%2300b140").backdrop, "#00b140");
   assert.equal(asked("bg=transparent").backdrop, "transparent");
+  assert.equal(asked("bg=blur").backdrop, "blur");
   for (const bad of ["photo", "url(x)", "red;color:blue", "var(--x)"]) {
     assert.equal(asked(`bg=${encodeURIComponent(bad)}`).backdrop, "");
   }

@@ -1,0 +1,154 @@
+"""The mattes of an avatar: how much of each pixel of each of its frames is the person, and what is behind them.
+
+They are one file of the bundle, `mattes.bin`, which a page fetches as it is:
+
+    4 bytes      length of the facts, little endian
+    facts        JSON: version, `width` and `height` of the mattes in px, `places` (loop place -> matte), `frames`
+                 (frame -> matte), `lengths` of the mattes in bytes, `background` in bytes
+    the mattes   grey JPEGs, one after another; 0 is background, 255 the person
+    background   a JPEG of the avatar's size
+
+Frames whose mattes look alike share one. The mattes are smaller than the frames: their edges are soft.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import decode_jpeg, encode_jpeg
+from avatars.errors import BundleError
+
+__all__ = ["Mattes", "MattesMaker", "cut_out"]
+
+ImageArray = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int32]
+
+_VERSION = 1
+_LENGTH = struct.Struct("<I")
+_SIDE_PX = 384
+"longer side of a matte at most: the network that makes most of them sees 320 px"
+_QUALITY = 75
+_ALIKE = 20
+"mattes are alike if no pixel differs by more, of 255: they are a third of a pixel apart at a sharp edge"
+_NOTHING, _ALL = 4, 250
+"what a JPEG makes of 0 and 255 nearby is taken as such"
+
+
+@dataclass(frozen=True, eq=False)
+class Mattes:
+    """What mattes.bin holds."""
+
+    jpegs: tuple[bytes, ...]
+    of_frame: tuple[int, ...]
+    "frame -> matte"
+    background_jpeg: bytes
+
+    @classmethod
+    def open(cls, file: Path) -> Mattes | None:
+        """None where there is no such file. Raises BundleError: damaged."""
+        try:
+            data = file.read_bytes()
+            (length,) = _LENGTH.unpack_from(data)
+            start = _LENGTH.size + length
+            facts = json.loads(data[_LENGTH.size : start])
+            ends = np.cumsum([start, *facts["lengths"], facts["background"]]).tolist()
+            parts = [data[first:stop] for first, stop in pairwise(ends)]
+            if ends[-1] != len(data) or not 0 <= min(facts["frames"]) <= max(facts["frames"]) < len(parts) - 1:
+                raise ValueError("its parts disagree")
+            return cls(tuple(parts[:-1]), tuple(facts["frames"]), parts[-1])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+            raise BundleError(
+                f"The mattes of the avatar '{file.parent.name}' cannot be read.", "Delete it and make it again."
+            ) from error
+
+    def to_bytes(self, loop: IntArray) -> bytes:
+        """The file, for an avatar whose frames are played in the order of `loop` (m,)."""
+        height, width = _grey(self.jpegs[0]).shape
+        facts = {
+            "version": _VERSION,
+            "width": width,
+            "height": height,
+            "places": [self.of_frame[frame] for frame in loop.tolist()],
+            "frames": self.of_frame,
+            "lengths": [len(jpeg) for jpeg in self.jpegs],
+            "background": len(self.background_jpeg),
+        }
+        head = json.dumps(facts, separators=(",", ":")).encode()
+        return b"".join((_LENGTH.pack(len(head)), head, *self.jpegs, self.background_jpeg))
+
+    @cached_property
+    def background(self) -> ImageArray:
+        """uint8 RGB (height, width, 3)."""
+        return decode_jpeg(self.background_jpeg)
+
+    def matte(self, frame_index: int) -> ImageArray:
+        """uint8 (height, width) of a frame, as large as the frame."""
+        height, width = self.background.shape[:2]
+        small = _grey(self.jpegs[self.of_frame[frame_index]]).astype(np.float32)
+        sure = np.clip((small - _NOTHING) * (255 / (_ALL - _NOTHING)), 0, 255)
+        large = cv2.resize(sure, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(np.round(large), np.uint8)
+
+    def still(self, first_frame: ImageArray) -> bytes:
+        """The person of the first frame, uint8 RGB (height, width, 3), as a WebP with alpha."""
+        rgba = cut_out(first_frame, self.matte(0), self.background)
+        done, data = cv2.imencode(".webp", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_WEBP_QUALITY, 90])
+        if not done:
+            raise BundleError("A picture could not be encoded as WebP.", "Try again; the memory may have been full.")
+        return data.tobytes()
+
+
+class MattesMaker:
+    """Collects the mattes of frames, in their order."""
+
+    def __init__(self) -> None:
+        self._jpegs: list[bytes] = []
+        self._of_frame: list[int] = []
+        self._kept: ImageArray | None = None
+
+    def add(self, matte: ImageArray) -> None:
+        """uint8 (h, w) of the next frame."""
+        height, width = matte.shape
+        scale = min(1.0, _SIDE_PX / max(height, width))
+        size = (round(width * scale), round(height * scale))
+        small = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.uint8)
+        if self._kept is None or cv2.absdiff(small, self._kept).max() > _ALIKE:
+            self._kept = small
+            done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+            if not done:
+                raise BundleError("A matte could not be encoded.", "Try again; the memory may have been full.")
+            self._jpegs.append(data.tobytes())
+        self._of_frame.append(len(self._jpegs) - 1)
+
+    def made(self, background: ImageArray) -> Mattes:
+        """With what is behind the person, uint8 RGB (height, width, 3) of the frames' size."""
+        return Mattes(tuple(self._jpegs), tuple(self._of_frame), encode_jpeg(background))
+
+
+def cut_out(picture: ImageArray, matte: ImageArray, background: ImageArray) -> ImageArray:
+    """The person of a picture, uint8 RGB (h, w, 3): uint8 RGBA (h, w, 4).
+
+    A pixel of a soft edge gets the person's own colour: what shines through of the background is taken out.
+    """
+    share = matte[..., None].astype(np.float32) / 255
+    person = np.clip(picture - (1 - share) * background, 0, 255 * share)
+    colours = np.round(person / np.maximum(share, 1 / 255))
+    return np.dstack([colours.astype(np.uint8), matte])
+
+
+def _grey(jpeg: bytes) -> ImageArray:
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise BundleError("A matte of the avatar is damaged.", "Delete the avatar and make it again.")
+    return np.asarray(grey, np.uint8)

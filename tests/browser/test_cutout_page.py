@@ -1,0 +1,188 @@
+"""The avatar without its background: over a page of another colour, over both transports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import pytest
+from playwright.async_api import Page
+
+from avatars.bundle import BundleContents, encode_jpeg, write_bundle
+from avatars.mattes import MattesMaker
+from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import MEASURING, SIZE, Chromium, plain_page, write_avatar
+
+pytestmark = pytest.mark.browser
+
+PERSON, BACKGROUND = (210, 60, 160), (40, 90, 70)
+TOP, LEFT, WIDTH, LOOP = 60, 30, 120, 60
+SOFT = 6
+STRIPES = "repeating-linear-gradient(90deg, rgb(255,255,0) 0 20px, rgb(0,0,255) 20px 40px)"
+KEEP_WORST = """() => {
+    window.misfits = [];
+    const note = () => {
+        const cut = document.querySelector("canvas.vv-cut");
+        if (cut.hidden) return;
+        const copy = document.createElement("canvas");
+        [copy.width, copy.height] = [cut.width, 1];
+        const painter = copy.getContext("2d");
+        painter.drawImage(cut, 0, -200);
+        const { data } = painter.getImageData(0, 0, copy.width, 1);
+        let misfit = 0;
+        for (let at = 0; at < data.length; at += 4)
+            if (data[at + 3] > 128 && data[at] < 150) misfit += 1; // background that was not cut away
+        misfits.push(misfit);
+    };
+    import(document.querySelector("script[src*='/talk.js']").src).then(async ({ talkTab }) => {
+        (await talkTab).player.mediaChoice.on("picture", note);
+    });
+}"""
+"""How many columns of background are left beside the person, at every picture."""
+
+
+def write_walker(path: Path) -> None:
+    """A person, a block with soft sides, walks to and fro over a background, 1 px per frame: as fast as no head."""
+    maker, frames = MattesMaker(), []
+    background = np.empty((SIZE, SIZE, 3), np.uint8)
+    background[:] = BACKGROUND
+    columns = np.arange(SIZE, dtype=np.float32)
+    for index in range(LOOP):
+        place = LEFT + (index if index < LOOP // 2 else LOOP - index)
+        row = np.clip((np.minimum(columns - place, place + WIDTH - columns) + SOFT / 2) / SOFT, 0, 1)
+        matte = np.zeros((SIZE, SIZE), np.float32)
+        matte[TOP:] = row
+        picture = matte[..., None] * np.array(PERSON) + (1 - matte[..., None]) * background
+        frames.append(encode_jpeg(np.round(picture).astype(np.uint8)))
+        maker.add(np.round(255 * matte).astype(np.uint8))
+    loop = np.arange(LOOP, dtype=np.int32)
+    box = (LEFT + 40, 180, LEFT + 80, 220)
+    contents = BundleContents(
+        id=path.name,
+        name=path.name.title(),
+        kind="still",
+        frames=frames,
+        width=SIZE,
+        height=SIZE,
+        boxes=np.tile(np.array(box, np.int32), (LOOP, 1)),
+        masks=np.full((1, 40, 40), 255, np.uint8),
+        landmarks=np.zeros((LOOP, 478, 3), np.float32),
+        loop=loop,
+        poster=frames[0],
+        mattes=maker.made(background).to_bytes(loop),
+    )
+    write_bundle(contents, path)
+
+
+@pytest.fixture(scope="module")
+def cutting_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """One avatar whose mattes are known, and one whose are not."""
+    data_dir = tmp_path_factory.mktemp("cutting")
+    write_walker(data_dir / "avatars" / "walker")
+    write_avatar(data_dir / "avatars" / "alpha", 90)
+    with running_portal(data_dir, "--avatar", "walker", *MEASURING) as process:
+        yield process
+
+
+@asynccontextmanager
+async def framed(chromium: Chromium, portal: PortalProcess, query: str) -> AsyncIterator[Page]:
+    """A page with stripes, which has the stage view in a frame that fills it."""
+    source = f"{portal.url}/stage?{query}&controls=0&autostart=1"
+    frame = f"<iframe src='{source}' style='border:0;width:512px;height:512px' allow=autoplay></iframe>"
+    around = f"<!doctype html><body style='margin:0;background:{STRIPES}'>{frame}</body>"
+    async with plain_page(await chromium.get(), "about:blank") as page:
+        await page.set_viewport_size({"width": 512, "height": 512})
+        await page.route("**/around", lambda route: route.fulfill(body=around, content_type="text/html"))
+        await page.goto(f"{portal.url}/around")
+        await page.frames[1].wait_for_selector("#vv-canvas", state="attached")
+        yield page
+
+
+async def seen(page: Page) -> np.ndarray:
+    """What is on the screen: RGB."""
+    png = cv2.imdecode(np.frombuffer(await page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert png is not None
+    return np.asarray(cv2.cvtColor(png, cv2.COLOR_BGR2RGB)).astype(int)
+
+
+def share_like(pixels: np.ndarray, *colours: tuple[int, int, int], within: int = 24) -> float:
+    """The share of pixels (..., 3) that are nearly of one of these colours."""
+    near = [np.abs(pixels - np.array(colour)).max(axis=-1) <= within for colour in colours]
+    return float(np.any(near, axis=0).mean())
+
+
+@pytest.mark.parametrize(("transport", "most_misfit_px"), [("websocket", 1), ("webrtc", 4)])
+async def test_a_page_is_seen_behind_the_person_and_not_through_it(
+    one_chromium: Chromium,
+    cutting_portal: PortalProcess,
+    transport: Literal["websocket", "webrtc"],
+    most_misfit_px: int,
+) -> None:
+    """Idle and speaking, the stripes of the page around are outside the person, and nothing but the person is inside.
+
+    Over the socket a matte is that of its picture. Over WebRTC it may be a few pictures off, which moves no head by
+    more than a pixel; this person walks four times as fast.
+    """
+    query = f"avatar=walker&bg=transparent&transport={transport}"
+    async with framed(one_chromium, cutting_portal, query) as page:
+        stage = page.frames[1]
+        await stage.wait_for_function("() => window.vivavoce?.stats().state === 'live'", timeout=30000)
+        await stage.wait_for_function("() => document.body.dataset.cutout === 'on'")
+        assert await stage.evaluate("vivavoce.stats().transport") == transport
+        await stage.evaluate(KEEP_WORST)
+        await stage.wait_for_function("() => misfits.length > 50", timeout=30000)
+        idle = await seen(page)
+        await stage.evaluate("vivavoce.say('one two three four five six seven eight', 'echo')")
+        await stage.wait_for_function("() => vivavoce.stats().turnState === 'speaking'")
+        speaking = await seen(page)
+        misfits = await stage.evaluate("misfits.splice(0)")
+        for shot in (idle, speaking):
+            # The picture is twice as large on the screen; the person's left side walks between 60 and 120 px.
+            inside = shot[150:340, 132:288]
+            left, above = shot[150:340, :48], shot[60:104]
+            assert share_like(inside, PERSON) > 0.98, inside.reshape(-1, 3).mean(axis=0)
+            assert share_like(left, (255, 255, 0), (0, 0, 255)) > 0.95
+            assert share_like(above, (255, 255, 0), (0, 0, 255)) > 0.95
+            assert share_like(shot[104:], BACKGROUND) < 0.01
+        assert np.quantile(misfits, 0.95) <= most_misfit_px, sorted(misfits)[-20:]
+
+
+async def test_a_colour_or_a_blur_is_behind_the_person(one_chromium: Chromium, cutting_portal: PortalProcess) -> None:
+    """Before a session, too: the still is cut out as well. A blur is one of the background without the person."""
+    async with plain_page(await one_chromium.get(), f"{cutting_portal.url}/stage?avatar=walker&bg=%2300b140") as page:
+        await page.set_viewport_size({"width": 512, "height": 512})
+        await page.wait_for_function("() => document.body.dataset.cutout === 'on'")
+        await page.wait_for_function("() => document.querySelector('img.vv-cut').complete")
+        shot = await seen(page)
+        assert share_like(shot[150:340, :48], (0, 177, 64)) > 0.98
+        assert share_like(shot[150:340, 132:288], PERSON) > 0.98
+        await page.goto(f"{cutting_portal.url}/stage?avatar=walker&bg=blur")
+        await page.wait_for_function("() => document.body.dataset.cutout === 'on'")
+        backdrop = "document.querySelector('.vv-backdrop')"
+        await page.wait_for_function(f"() => {backdrop}.src.startsWith('blob:') && {backdrop}.checkVisibility()")
+
+
+async def test_an_avatar_whose_background_is_not_known_keeps_it(
+    one_chromium: Chromium, cutting_portal: PortalProcess
+) -> None:
+    """It is shown whole, and the page says why; the colour is around it."""
+    async with plain_page(await one_chromium.get(), f"{cutting_portal.url}/stage?avatar=alpha&bg=red") as page:
+        await page.wait_for_function("() => document.body.dataset.cutout === 'unknown'")
+        assert not await page.locator("img.vv-cut").is_visible()
+        assert await page.locator(".vv-poster").first.is_visible()
+
+
+async def test_what_is_fetched_for_it_is_little(one_chromium: Chromium, cutting_portal: PortalProcess) -> None:
+    """The mattes come once, and the pictures stay as they are."""
+    asked: list[str] = []
+    async with framed(one_chromium, cutting_portal, "avatar=walker&bg=transparent&transport=websocket") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        await page.frames[1].wait_for_function("() => window.vivavoce?.stats().frames > 25", timeout=30000)
+        for text in ("one", "two"):
+            await page.frames[1].evaluate("(text) => vivavoce.say(text, 'echo')", text)
+            await page.frames[1].wait_for_function("() => vivavoce.stats().turnState === 'done'")
+        assert len([url for url in asked if "mattes.bin" in url]) <= 1
