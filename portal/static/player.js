@@ -4,10 +4,9 @@
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
  * "error", "metrics", "transcript", "ears", "gesture", "place", "avatar", "recording" (messages of the session socket as they
- * are), "latency" (ms from say() to
- * sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the first gesture anywhere
- * on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the viewer is back: start()
- * again), "ended" (a PortalError).
+ * are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the
+ * first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the
+ * viewer is back: start() again), "ended" (a PortalError).
  */
 
 import { PortalError } from "./errors.js";

@@ -170,10 +170,14 @@ async def test_an_avatar_whose_background_is_not_known_keeps_it(
     one_chromium: Chromium, cutting_portal: PortalProcess
 ) -> None:
     """It is shown whole, and the page says why; the colour is around it."""
-    async with plain_page(await one_chromium.get(), f"{cutting_portal.url}/stage?avatar=alpha&bg=red") as page:
+    async with plain_page(
+        await one_chromium.get(), f"{cutting_portal.url}/stage?avatar=alpha&bg=red&autostart=1"
+    ) as page:
+        await page.wait_for_function("() => window.vivavoce?.stats().state === 'live'")
         await page.wait_for_function("() => document.body.dataset.cutout === 'unknown'")
         assert not await page.locator("img.vv-cut").is_visible()
-        assert await page.locator(".vv-poster").first.is_visible()
+        shown = await page.evaluate("vivavoce.stats().transport === 'webrtc' ? '#vv-video' : '#vv-canvas'")
+        await page.wait_for_function(f"() => getComputedStyle(document.querySelector('{shown}')).opacity === '1'")
 
 
 async def test_what_is_fetched_for_it_is_little(one_chromium: Chromium, cutting_portal: PortalProcess) -> None:

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.async_api import Browser, Page
 
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, Chromium, Visitor, plain_page, write_avatar
@@ -26,6 +27,16 @@ EMBEDDING = """<!doctype html><title>Elsewhere</title><script src="{portal}/embe
 </script>"""
 
 
+FRAMING = """<!doctype html><title>Elsewhere</title>
+<script>
+  const told = [];
+  addEventListener("message", ({{ data }}) => told.push([data.vivavoce, data.detail]));
+  const saw = (type, test) => told.some(([name, detail]) => name === type && test(detail));
+  const tell = (message) => frames[0].postMessage(message, "*");
+</script>
+<iframe src="{portal}/stage?avatar=beta" allow="autoplay; microphone" style="width: 300px; height: 400px"></iframe>"""
+
+
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[str]:
     """A site on a port of its own, which is another origin."""
@@ -39,8 +50,9 @@ class Elsewhere(BaseHTTPRequestHandler):
     """Its page embeds the avatar of the portal that its query names."""
 
     def do_GET(self) -> None:
-        portal = parse_qs(urlsplit(self.path).query).get("portal", [""])[0]
-        body = EMBEDDING.format(portal=portal).encode()
+        asked = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        markup = FRAMING if "frame" in asked else EMBEDDING
+        body = markup.format(portal=asked.get("portal", [""])[0]).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -95,22 +107,51 @@ async def test_controls_can_be_left_out_and_the_background_be_seen_through(
         assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
 
 
+async def talk_to_element(page: Page) -> None:
+    """Start, say and interrupt by <vivavoce-avatar>; what happens is told as events."""
+    await page.evaluate("(avatar.start(), 0)")
+    await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=60000)
+    await page.evaluate("(words) => (avatar.say(words, 'echo'), 0)", WORDS)
+    await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
+    await page.evaluate("(avatar.interrupt(), 0)")
+    await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
+    frame = page.frames[1]
+    await frame.wait_for_function("() => document.querySelector('.vv-poster').alt === 'Beta'")
+    assert await frame.evaluate("document.documentElement.lang") == "zh-CN"
+    await page.evaluate("(avatar.stop(), 0)")
+    await page.wait_for_function("saw('state', (state) => state === 'idle')")
+
+
 async def test_a_page_of_another_origin_talks_to_it(
     one_chromium: Chromium, embedded_portal: PortalProcess, elsewhere: str
 ) -> None:
-    """<vivavoce-avatar> in somebody else's page: start, say, interrupt, and what happens is told as events."""
+    """<vivavoce-avatar> in somebody else's page."""
     async with plain_page(await one_chromium.get(), f"{elsewhere}/?portal={embedded_portal.url}") as page:
-        await page.evaluate("avatar.start()")
-        await page.wait_for_function("saw('state', (state) => state === 'live')")
-        await page.evaluate("(words) => avatar.say(words, 'echo')", WORDS)
+        await talk_to_element(page)
+
+
+@pytest.mark.firefox
+async def test_a_page_of_another_origin_talks_to_it_in_firefox(
+    one_firefox: Browser, embedded_portal: PortalProcess, elsewhere: str
+) -> None:
+    """<vivavoce-avatar> in somebody else's page."""
+    async with plain_page(one_firefox, f"{elsewhere}/?portal={embedded_portal.url}") as page:
+        await talk_to_element(page)
+
+
+@pytest.mark.firefox
+async def test_a_frame_in_a_page_of_another_origin_takes_messages_in_firefox(
+    one_firefox: Browser, embedded_portal: PortalProcess, elsewhere: str
+) -> None:
+    """Without the element, the frame takes commands by postMessage and tells what happens in the same way."""
+    async with plain_page(one_firefox, f"{elsewhere}/?frame&portal={embedded_portal.url}") as page:
+        await page.wait_for_function("saw('ready', () => true)")
+        await page.evaluate("(tell({ vivavoce: 'start' }), 0)")
+        await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=60000)
+        await page.evaluate("(text) => tell({ vivavoce: 'say', text, mode: 'echo' })", WORDS)
         await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
-        await page.evaluate("avatar.interrupt()")
+        await page.evaluate("(tell({ vivavoce: 'interrupt' }), 0)")
         await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
-        frame = page.frames[1]
-        await frame.wait_for_function("() => document.querySelector('.vv-poster').alt === 'Beta'")
-        assert await frame.evaluate("document.documentElement.lang") == "zh-CN"
-        await page.evaluate("avatar.stop()")
-        await page.wait_for_function("saw('state', (state) => state === 'idle')")
 
 
 async def test_a_page_that_the_portal_does_not_know_gets_no_frame(

@@ -21,8 +21,8 @@ import { Scissors } from "./scissors.js";
 export class Cutout {
   /** @type {Mattes?} of the avatar on show */
   #mattes = null;
-  /** @type {string | null} the address of these mattes, or of those that are being fetched */
-  #address = null;
+  /** @type {string | null | undefined} the address of these mattes, or of those that are being fetched; null: there are none */
+  #address = undefined;
   #avatar = "";
   #whyNot = "";
   #backdrop = ""; // address of a picture that only this page has
