@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_there_are_none_where_nothing_was_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:3], lambda data: b"\xff" * 40])
-def test_a_damaged_file_is_refused(tmp_path: Path, damage) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """It is an error with a remedy, not a picture with holes."""
     file = tmp_path / "mattes.bin"
     file.write_bytes(damage(made(50, 60, 60, 70).to_bytes(LOOP)))

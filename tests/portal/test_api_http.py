@@ -256,7 +256,8 @@ def test_the_person_of_an_avatar_can_be_had_alone(client: TestClient, make_bundl
     assert client.get(avatar["mattes"]).content == data
     still = client.get(avatar["cutout"])
     assert still.headers["content-type"] == "image/webp"
-    assert cv2.imdecode(np.frombuffer(still.content, np.uint8), cv2.IMREAD_UNCHANGED)[..., 3].max() == 0
+    shown = cv2.imdecode(np.frombuffer(still.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert shown is not None and shown[..., 3].max() == 0
 
 
 def test_avatars_are_listed_shown_and_deleted(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
