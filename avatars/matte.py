@@ -46,7 +46,7 @@ def matte_by_alpha(alpha: ImageArray, landmarks: FloatArray) -> FloatArray | Non
     None if the face is no more opaque than the rest, or everything is.
     """
     height, width = alpha.shape
-    matte = alpha.astype(np.float32) / 255
+    matte = np.asarray(alpha / np.float32(255), np.float32)
     return matte if _is_of(_face(landmarks, width, height), matte) else None
 
 
