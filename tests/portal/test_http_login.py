@@ -377,12 +377,13 @@ async def test_nothing_is_hashed_for_whoever_has_hung_up(
     """Nobody waits for the answer any more."""
     hashing = Hashing(monkeypatch)
     gate = Gate.of(Starlette(), settings_with(tmp_path, {}), clock)
-    coming = iter(
-        [{"type": "http.request", "body": b"name=max&password=right", "more_body": False}, {"type": "http.disconnect"}]
-    )
+    coming: list[Message] = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"name=max&password=right", "more_body": False},
+    ]
 
     async def receive() -> Message:
-        return next(coming)
+        return coming.pop()
 
     sent: list[Message] = []
 
