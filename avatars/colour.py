@@ -130,10 +130,10 @@ class FramePainter:
         return self._light.apply(np.asarray(painted.to_ndarray(), np.uint16))
 
 
-def bt709_frame(rgb: ImageArray) -> VideoFrame:
-    """uint8 RGB (h, w, 3) of even size -> yuv420p, coded and tagged as BT.709 in limited range."""
-    frame = VideoFrame.from_ndarray(rgb, format="rgb24")
-    coded = _run_once(frame, f"w=iw:h=ih:{ACCURATE}:out_color_matrix=bt709:out_range=limited", "yuv420p")
+def bt709_frame(rgb: ImageArray, pixel_format: str = "yuv420p") -> VideoFrame:
+    """uint8 RGB (h, w, 3) or RGBA (h, w, 4) of even size -> coded and tagged as BT.709 in limited range."""
+    frame = VideoFrame.from_ndarray(rgb, format="rgb24" if rgb.shape[2] == 3 else "rgba")
+    coded = _run_once(frame, f"w=iw:h=ih:{ACCURATE}:out_color_matrix=bt709:out_range=limited", pixel_format)
     coded.color_primaries = coded.color_trc = BT709
     return coded
 

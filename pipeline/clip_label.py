@@ -54,7 +54,10 @@ class ClipLabel:
         self._pictures = None if always else round(START_S * FPS)
 
     def draw(self, rgb: ImageArray, index: int) -> ImageArray:
-        """uint8 RGB (h, w, 3), the picture of that number in the clip -> the same, or a copy that has the label."""
+        """The picture of that number in the clip, or a copy that has the label.
+
+        uint8 RGB (h, w, 3) or RGBA (h, w, 4), as it is given.
+        """
         shown = 1.0 if self._pictures is None else np.clip((self._pictures - index) / FADE_PICTURES, 0, 1)
         if not shown:
             return rgb
@@ -62,7 +65,9 @@ class ClipLabel:
         height, width = self._grey.shape[:2]
         place = labelled[self._y : self._y + height, self._x : self._x + width]
         strength = self._strength * np.float32(shown)
-        place[:] = np.rint(place * (1 - strength) + self._grey * strength)
+        label = np.repeat(self._grey, rgb.shape[2], axis=2)
+        label[:, :, 3:] = 255  # it is seen where the picture is not
+        place[:] = np.rint(place * (1 - strength) + label * strength)
         return labelled
 
 

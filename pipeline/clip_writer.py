@@ -1,4 +1,4 @@
-"""ClipWriter: MediaFrames into an MP4, for the Studio and for recordings of sessions."""
+"""ClipWriter: MediaFrames into an MP4, or a clip with alpha, for the Studio and for recordings of sessions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -16,6 +17,7 @@ import av
 from av.error import FFmpegError
 
 from avatars.colour import bt709_frame, tag_bt709
+from pipeline.clip_alpha import PersonCutter
 from pipeline.clip_label import ClipLabel
 from pipeline.coded_frames import CodedFrames, Coding, fitted
 from pipeline.compositing import pixels_of
@@ -23,7 +25,7 @@ from pipeline.errors import RenderError
 from pipeline.transports.encoders import i420, tag_bt601
 from pipeline.types import ImageArray, MediaFrame
 
-__all__ = ["MADE", "RECORDED", "ClipCoding", "ClipWriter"]
+__all__ = ["MADE", "RECORDED", "ClipCoding", "ClipWriter", "alpha_coding"]
 
 R = TypeVar("R")
 
@@ -35,7 +37,8 @@ class ClipCoding:
     """How pictures are coded, and how the file is laid out."""
 
     pictures: Coding
-    movflags: str
+    movflags: str = ""
+    container: str = "mp4"
 
 
 # Keys of any name are written with use_metadata_tags only: else FFmpeg drops those that iTunes does not know.
@@ -52,10 +55,44 @@ far can be played. An hour has 1 GB at most, even of an avatar that is all noise
 cannot take back the delays of both encoders: pictures lagged by two, and sound by 21 ms."""
 
 
-class ClipWriter:
-    """Writes MediaFrames into an MP4 (H.264 + AAC). The file appears whole on finish(), or not at all.
+_WITH_ALPHA: Final = {
+    ".webm": ClipCoding(
+        Coding(
+            partial(bt709_frame, pixel_format="yuva420p"),
+            tag_bt709,
+            {"crf": "20", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1", "auto-alt-ref": "0"},
+            codec="libvpx-vp9",
+            pixel_format="yuva420p",
+            sound="libopus",
+        ),
+        container="webm",
+    ),
+    ".mov": ClipCoding(
+        Coding(
+            partial(bt709_frame, pixel_format="yuva444p10le"),
+            tag_bt709,
+            {"profile": "4444", "vendor": "apl0"},
+            codec="prores_ks",
+            pixel_format="yuva444p10le",
+            sound="pcm_s16le",
+        ),
+        movflags="+faststart+use_metadata_tags",
+        container="mov",
+    ),
+}
+"""VP9 for web pages and OBS, ProRes 4444 for video editors."""
 
-    The clip begins with the first frame that is written, whatever its number.
+
+def alpha_coding(output: Path) -> ClipCoding | None:
+    """How a file of that name is coded with alpha: .webm is VP9, .mov is ProRes 4444. None: it has no alpha."""
+    return _WITH_ALPHA.get(output.suffix.lower())
+
+
+class ClipWriter:
+    """Writes MediaFrames into a clip: an MP4 (H.264 + AAC) unless `coding` says otherwise.
+
+    The file appears whole on finish(), or not at all. The clip begins with the first frame that is written,
+    whatever its number.
     """
 
     def __init__(
@@ -67,16 +104,20 @@ class ClipWriter:
         label: ClipLabel | None = None,
         title: str = "",
         coding: ClipCoding = MADE,
+        cutter: PersonCutter | None = None,
     ) -> None:
-        """width, height: of the pictures, even. label: drawn into them; title: in the metadata. Raises RenderError."""
+        """width, height: of the pictures, even. label: drawn into them; title: in the metadata. cutter: gives pictures
+        their alpha, where `coding` takes it. Raises RenderError.
+        """
         self._output = output
         self._size = (width, height)
         self._label = label
-        self._staging = output.with_name(f".{secrets.token_hex(8)}.mp4")
+        self._cutter = cutter
+        self._staging = output.with_name(f".{secrets.token_hex(8)}.{coding.container}")
         with _write_errors_explained():
             output.parent.mkdir(parents=True, exist_ok=True)
-            options = {"movflags": coding.movflags}
-            self._file = av.open(f"file:{self._staging}", "w", format="mp4", options=options)
+            options = {"movflags": coding.movflags} if coding.movflags else {}
+            self._file = av.open(f"file:{self._staging}", "w", format=coding.container, options=options)
             self._file.metadata.update(_marks(output.stem, title))
         self._coded = CodedFrames(self._file, width, height, coding.pictures)
         self.frames = 0
@@ -111,10 +152,12 @@ class ClipWriter:
         self.frames += 1
 
     def _pixels(self, frame: MediaFrame) -> ImageArray:
-        rgb = pixels_of(frame.picture)
+        pixels = pixels_of(frame.picture)
+        if self._cutter is not None:
+            pixels = self._cutter.cut(pixels, frame.loop_index)
         if self._label is not None:
-            rgb = self._label.draw(rgb, self.frames)
-        return fitted(rgb, *self._size)
+            pixels = self._label.draw(pixels, self.frames)
+        return fitted(pixels, *self._size)
 
     def _finish(self) -> None:
         self._coded.finish()

@@ -1,4 +1,4 @@
-"""CodedFrames: pictures and their sound as H.264 and AAC, into a file or a stream."""
+"""CodedFrames: pictures and their sound, as H.264 and AAC unless asked otherwise, into a file or a stream."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, ImageArray
 
@@ -22,11 +24,14 @@ class Coding:
     """How pictures are coded."""
 
     frame: Callable[[ImageArray], av.VideoFrame]
-    "uint8 RGB (h, w, 3) of even size -> yuv420p"
+    "uint8 RGB (h, w, 3), or RGBA, of even size -> pixel_format"
     tag: Callable[[VideoCodecContext], None]
     "has the encoder say which colours these are"
     encoder: Mapping[str, str]
-    "options of libx264"
+    "options of the codec"
+    codec: str = "libx264"
+    pixel_format: str = "yuv420p"
+    sound: str = "aac"
 
 
 class CodedFrames:
@@ -39,17 +44,21 @@ class CodedFrames:
         """width, height: of the pictures, even."""
         self._file = file
         self._coding = coding
-        self._video = file.add_stream("libx264", rate=FPS, options=dict(coding.encoder))
+        video = file.add_stream(coding.codec, rate=FPS, options=dict(coding.encoder))
+        assert isinstance(video, VideoStream)
+        self._video = video
         self._video.width, self._video.height = width, height
-        self._video.pix_fmt = "yuv420p"
+        self._video.pix_fmt = coding.pixel_format
         assert isinstance(self._video.codec_context, VideoCodecContext)
         coding.tag(self._video.codec_context)
-        self._audio = file.add_stream("aac", rate=PLAYOUT_RATE_HZ, layout="mono")
+        audio = file.add_stream(coding.sound, rate=PLAYOUT_RATE_HZ, layout="mono")
+        assert isinstance(audio, AudioStream)
+        self._audio = audio
         self._audio.bit_rate = 128_000
         self._first_number: int | None = None
 
     def write(self, rgb: ImageArray | None, audio: FloatArray, number: int) -> None:
-        """One frame. rgb: uint8 (height, width, 3); None: the picture before it stays. audio: float32 (1920,)."""
+        """One frame. rgb: uint8 (height, width, 3 or 4); None: the picture before it stays. audio: float32 (1920,)."""
         if self._first_number is None:
             self._first_number = number
         at = number - self._first_number

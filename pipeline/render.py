@@ -1,4 +1,4 @@
-"""Offline rendering: text or recorded speech -> MP4, through the very parts of a live turn.
+"""Offline rendering: text or recorded speech -> a clip, through the very parts of a live turn.
 
 Nothing is paced here: the playout is stepped as fast as pictures come, and its bounded queue is what makes the parts
 before it wait, as in a live session.
@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avatars.bundle import AvatarBundle
+from pipeline.clip_alpha import PersonCutter
 from pipeline.clip_label import ClipLabel
-from pipeline.clip_writer import ClipWriter
+from pipeline.clip_writer import MADE, ClipWriter, alpha_coding
 from pipeline.errors import RenderError
 from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import TurnContext
@@ -33,17 +34,22 @@ async def render(
     label: ClipLabel | None = None,
     title: str = "",
 ) -> list[SessionEvent]:
-    """Make a clip. Returns the events of the turn (subtitles with their times among them).
+    """Make a clip: an MP4, or by the name of `output` one with alpha, see alpha_coding().
 
+    Returns the events of the turn (subtitles with their times among them).
     on_picture: called with the number of pictures written so far; an exception it raises (cancellation) ends the job.
     label, title: see ClipWriter.
-    Raises RenderError: nothing could be spoken, or the file could not be written.
+    Raises RenderError: nothing could be spoken, the file could not be written, or nobody knows what is to be seen
+    through.
     """
     events: list[SessionEvent] = []
     playout = context.playout
     turn_id, _ = playout.ledger.queue()
     bundle: AvatarBundle = context.bundle
-    async with ClipWriter(output, bundle.width, bundle.height, label=label, title=title) as writer:
+    coding = alpha_coding(output)
+    cutter = None if coding is None else PersonCutter(bundle)
+    size = bundle.width, bundle.height
+    async with ClipWriter(output, *size, label=label, title=title, coding=coding or MADE, cutter=cutter) as writer:
         for _ in range(MARGIN_PICTURES):
             await writer.send(playout.release())
         turn = Turn(turn_id, context, utterance, events.append, shows_unspoken=False)

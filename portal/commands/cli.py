@@ -194,7 +194,8 @@ def _configure_render(parser: argparse.ArgumentParser) -> None:
     spoken = parser.add_mutually_exclusive_group(required=True)
     spoken.add_argument("--text", help="what the avatar says")
     spoken.add_argument("--audio", type=_file, metavar="FILE", help="a recording of speech that it says")
-    parser.add_argument("output", type=Path, metavar="OUTPUT.mp4")
+    text = "an MP4; OUTPUT.webm (VP9) and OUTPUT.mov (ProRes 4444) show the person without the background"
+    parser.add_argument("output", type=Path, metavar="OUTPUT.mp4", help=text)
 
 
 def _stream(parsed: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""Clips: text or a recording in, MP4 out, for the job queue and for `launch.py render`."""
+"""Clips: text or a recording in, an MP4 or a clip with alpha out, for the job queue and for `launch.py render`."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def render_clip(
     longest_speech_s: float = math.inf,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> list[NoticeEvent]:
-    """Write `output` (MP4): an avatar speaks `text`, or the recording `audio`. Blocks; runs a loop of its own.
+    """Write `output` (an MP4; .webm and .mov are clips with alpha): an avatar speaks `text`, or the recording `audio`.
 
+    Blocks; runs a loop of its own.
     A recording that lasts longer than longest_speech_s is refused. An avatar that is not prepared for the lip-sync is
     prepared first; `work` keeps what is finished of that.
     progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
