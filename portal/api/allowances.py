@@ -1,4 +1,4 @@
-"""How often an address may connect, and offer WebRTC."""
+"""How often an address may connect, offer WebRTC, and have a session sent elsewhere."""
 
 from __future__ import annotations
 
@@ -40,11 +40,13 @@ class SocketAllowances:
         return not self._refusals.take(address)
 
     def charge_offer(self, session_id: str, address: str) -> None:
-        """Count a WebRTC offer of a session and its address. Raises TooOften."""
+        """Count a WebRTC offer of a session and its address, or what costs as much. Raises TooOften."""
         retry_s = self._offers.take(session_id)
         if not retry_s and address:
             retry_s = self._offers_each.take(address)
         if retry_s:
             raise TooOften(
-                "WebRTC connections are offered too often.", f"Wait {math.ceil(retry_s)} s, then offer again.", retry_s
+                "Connections of this session are made too often.",
+                f"Wait {math.ceil(retry_s)} s, then try again.",
+                retry_s,
             )
