@@ -97,7 +97,7 @@ class TestFloods:
             await viewer.hear(kind)
         viewer.tell("offer", sdp="v=0")
         refused = await viewer.hear("error")
-        assert (refused["code"], refused["hint"]) == ("too_often", "Wait 5 s, then offer again.")
+        assert (refused["code"], refused["hint"]) == ("too_often", "Wait 5 s, then try again.")
         await house.clock.advance(5)
         viewer.tell("offer", sdp="v=0")
         await viewer.hear("answer")
