@@ -17,7 +17,7 @@ import numpy.typing as npt
 from avatars.geometry import LEFT_EYE, RIGHT_EYE
 from models.arrays import AnyArray
 
-__all__ = ["Eyelids"]
+__all__ = ["Eye", "Eyelids", "measured_eyes"]
 
 ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ LASH_THICKNESS = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Eye:
+class Eye:
     """One eye in its own axes, u along its corners and v across, px; curves are sampled at the pixels of its patch."""
 
     x0: int
@@ -60,6 +60,8 @@ class _Eye:
     sides: FloatArray
     "(h, w) 1 between the corners, 0 beyond"
     width: float
+    start: FloatArray
+    "(2,) px: its left corner in the picture"
 
     @property
     def opening(self) -> float:
@@ -74,11 +76,8 @@ class Eyelids:
 
     def __init__(self, picture: ImageArray, landmarks: FloatArray, closed: ImageArray | None = None) -> None:
         self._picture, self._landmarks, self._closed = picture, landmarks, closed
-        sides: tuple[tuple[Ring, Ring, Ring], ...] = (
-            (LEFT_EYE, LEFT_FOLD, LEFT_BROW),
-            (RIGHT_EYE, RIGHT_FOLD, RIGHT_BROW),
-        )
-        eyes = [(ring, _eye(picture, landmarks, ring, fold, brow)) for ring, fold, brow in sides]
+        rings: tuple[Ring, Ring] = (LEFT_EYE, RIGHT_EYE)
+        eyes = zip(rings, measured_eyes(picture, landmarks), strict=True)
         self._eyes = [(ring, eye) for ring, eye in eyes if eye is not None and eye.opening > ALREADY_SHUT]
 
     def at(self, closure: float) -> tuple[ImageArray, FloatArray]:
@@ -94,7 +93,7 @@ class Eyelids:
             landmarks[upper] += (landmarks[lower] - landmarks[upper]) * closure
         return picture, landmarks
 
-    def _close(self, picture: ImageArray, eye: _Eye, closure: float) -> None:
+    def _close(self, picture: ImageArray, eye: Eye, closure: float) -> None:
         """Draw one eye into the picture."""
         rows, columns = slice(eye.y0, eye.y0 + eye.v.shape[0]), slice(eye.x0, eye.x0 + eye.v.shape[1])
         lid = eye.upper + (eye.lower - eye.upper) * closure
@@ -120,7 +119,7 @@ class Eyelids:
         picture[rows, columns] = np.clip(np.round(patch), 0, 255).astype(np.uint8)
 
 
-def _lid_displacement(eye: _Eye, lid: FloatArray, source_lid: FloatArray, flat: float) -> FloatArray:
+def _lid_displacement(eye: Eye, lid: FloatArray, source_lid: FloatArray, flat: float) -> FloatArray:
     """(h, w) px along v from a pixel to where its skin comes from, if the source's lid edge is to lie at `lid`.
 
     `flat` is how much of their height the lashes lose.
@@ -135,8 +134,15 @@ def _lid_displacement(eye: _Eye, lid: FloatArray, source_lid: FloatArray, flat: 
     return np.asarray(source_v - eye.v, np.float32)
 
 
-def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, brow: Ring) -> _Eye | None:
-    """Measure one eye; None where it is too narrow or lies at the border of the picture."""
+def measured_eyes(picture: ImageArray, landmarks: FloatArray) -> tuple[Eye | None, Eye | None]:
+    """The left and the right eye of a picture; None where one is too narrow or lies at the border of the picture."""
+    return (
+        _eye(picture, landmarks, LEFT_EYE, LEFT_FOLD, LEFT_BROW),
+        _eye(picture, landmarks, RIGHT_EYE, RIGHT_FOLD, RIGHT_BROW),
+    )
+
+
+def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, brow: Ring) -> Eye | None:
     height, width = picture.shape[:2]
     points = landmarks[:, :2].astype(np.float32)
     start, end = points[ring[0]], points[ring[8]]
@@ -170,7 +176,7 @@ def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, bro
     top = np.minimum(folded + FOLD_TO_BROW * (browed - folded), upper - 0.12 * span)
     sides = _ramp(u + 0.05 * span, 0.1 * span) * _ramp(1.05 * span - u, 0.1 * span)
     v, top, upper, lower, sides = (np.asarray(field, np.float32) for field in (v, top, upper, lower, sides))
-    return _Eye(int(x0), int(y0), x, y, across, v, top, upper, lower, sides, span)
+    return Eye(int(x0), int(y0), x, y, across, v, top, upper, lower, sides, span, start)
 
 
 def _ramp(value: FloatArray, width: float) -> FloatArray:

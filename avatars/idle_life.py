@@ -1,4 +1,4 @@
-"""How a still idles: where its head goes, when it breathes and blinks, and the order in which that is shown.
+"""How a still idles: where its head and its eyes go, when it breathes and blinks, and the order in which that is shown.
 
 A loop of a minute has too many pictures to keep them all, so few are kept and walked in an order that does not repeat.
 The head knows five rest poses: three with the breath out and two with the breath in. A way leads from each of the three
@@ -6,6 +6,10 @@ to each of the two, so a head that walks along ways breathes all the time. Ways 
 walked both ways, so any two that meet join without a jerk.
 
 Blinks are frames of their own: at each rest pose, and on each way as it is walked forwards, breathing in.
+
+Eyes jump from one place to the next and stay there, as they do in people. Each rest pose has its place, and each way
+one of its own between two jumps. So the gaze costs no frames. On a way, a blink begins right before the first jump:
+people blink as their eyes jump.
 """
 
 from __future__ import annotations
@@ -52,6 +56,12 @@ _BETWEEN_BLINKS_S = (1.6, 4.6)
 "a blink comes at the first chance after a time between these, 0 to 1.5 s later"
 _DOUBLE_BLINKS = 0.2
 "share of those at rest that are two"
+_JUMPS_ON_WAY = (_BLINK_ON_WAY, 0.72)
+"where on a way the eyes jump: to the way's own place, and from there to that of the pose at its end"
+_GAZES_BREATHED_OUT = ((0.0, 0.0), (0.75, 0.2), (-0.8, 0.1))
+"where the eyes look in each rest pose: right and down, from -1 to 1. The first is the picture as it is"
+_GAZES_BREATHED_IN = ((-0.45, -0.3), (0.4, 0.35))
+_GAZES_ON_WAYS = (((0.55, 0.0), (-0.6, 0.15)), ((-0.15, -0.1), (0.1, 0.1)), ((0.2, -0.1), (-0.2, -0.35)))
 _OPEN_BETWEEN = 3
 "pictures with open eyes within a double blink"
 
@@ -73,8 +83,14 @@ class IdleLife:
     "(n, len(MOTIONS)) of each frame"
     closures: FloatArray
     "(n,) how far the lids are closed in it, 0 to 1"
+    gazes: FloatArray
+    "(n, 2) where the eyes look in it, right and down: -1 to 1 of what they may be moved by"
     order: IntArray
     "(m,) frames in playing order; the last joins the first"
+
+    def only(self, frames: slice | npt.NDArray[np.integer], order: IntArray) -> IdleLife:
+        """These frames alone; `order` counts among them."""
+        return IdleLife(self.poses[frames], self.closures[frames], self.gazes[frames], order)
 
 
 def idle_life(seed: int) -> IdleLife:
@@ -83,16 +99,18 @@ def idle_life(seed: int) -> IdleLife:
     frames = _Frames()
     _lay_out(frames, mirrored=bool(random.integers(2)))
     used, order = np.unique(_Walk(frames, random).round_trip(), return_inverse=True)
-    poses, closures = zip(*(frames.drawn[frame] for frame in used), strict=True)
-    return IdleLife(np.array(poses, np.float32), np.array(closures, np.float32), order.astype(np.int32))
+    poses, closures, gazes = (
+        np.array(values, np.float32) for values in zip(*(frames.drawn[frame] for frame in used), strict=True)
+    )
+    return IdleLife(poses, closures, gazes, order.astype(np.int32))
 
 
 class _Frames:
     """The frames of all rest poses and ways: numbers into `drawn`."""
 
     def __init__(self) -> None:
-        self.drawn: list[tuple[npt.NDArray[np.float64], float]] = []
-        "pose and closure of each frame"
+        self.drawn: list[tuple[npt.NDArray[np.float64], float, _Gaze]] = []
+        "pose, closure and gaze of each frame"
         self.rests: dict[_Rest, list[int]] = {}
         "rest pose -> its frame with open eyes, then those of its blink"
         self.ways: dict[_Way, list[int]] = {}
@@ -100,11 +118,12 @@ class _Frames:
         self.blinks: dict[_Way, list[int]] = {}
         "way -> frames that take the place of those from blink_start() on"
 
-    def draw(self, pose: npt.NDArray[np.float64], closure: float = 0.0) -> int:
-        self.drawn.append((pose, closure))
+    def draw(self, pose: npt.NDArray[np.float64], gaze: _Gaze, closure: float = 0.0) -> int:
+        self.drawn.append((pose, closure, gaze))
         return len(self.drawn) - 1
 
 
+_Gaze = tuple[float, float]
 _Rest = tuple[bool, int]
 "(whether breathed in, which of them)"
 _Way = tuple[int, int]
@@ -122,6 +141,11 @@ def _lay_out(frames: _Frames, *, mirrored: bool) -> None:
         **{(False, number): np.array(pose) * sides for number, pose in enumerate(_BREATHED_OUT)},
         **{(True, number): np.array(pose) * sides for number, pose in enumerate(_BREATHED_IN)},
     }
+    side = -1 if mirrored else 1
+    gazes: dict[_Rest, _Gaze] = {
+        **{(False, number): (side * right, down) for number, (right, down) in enumerate(_GAZES_BREATHED_OUT)},
+        **{(True, number): (side * right, down) for number, (right, down) in enumerate(_GAZES_BREATHED_IN)},
+    }
     trail: tuple[_Rest, ...] = (
         (True, 0),
         (False, 0),
@@ -133,24 +157,38 @@ def _lay_out(frames: _Frames, *, mirrored: bool) -> None:
     )
     for number, rest in enumerate(trail):
         if rest not in frames.rests:
-            frames.rests[rest] = [frames.draw(poses[rest], closure) for closure in (0.0, *BLINK)]
+            frames.rests[rest] = [frames.draw(poses[rest], gazes[rest], closure) for closure in (0.0, *BLINK)]
         if number + 1 < len(trail):
             following = trail[number + 1]
-            _lay_out_way(frames, poses, rest, following)
+            _lay_out_way(frames, poses, gazes, side, rest, following)
 
 
-def _lay_out_way(frames: _Frames, poses: dict[_Rest, npt.NDArray[np.float64]], start: _Rest, end: _Rest) -> None:
+def _lay_out_way(
+    frames: _Frames,
+    poses: dict[_Rest, npt.NDArray[np.float64]],
+    gazes: dict[_Rest, _Gaze],
+    side: int,
+    start: _Rest,
+    end: _Rest,
+) -> None:
     breathed_out, breathed_in = (end, start) if start[0] else (start, end)
     way = breathed_out[1], breathed_in[1]
     pictures = _WAY_PICTURES[way[0]][way[1]]
     blinking = range(_blink_start(pictures), _blink_start(pictures) + len(BLINK))
     places = range(pictures - 1)
+    right, down = _GAZES_ON_WAYS[way[0]][way[1]]
+    first_jump, second_jump = (round(part * pictures) for part in _JUMPS_ON_WAY)
     open_eyed, blink = {}, {}
     for place in reversed(places) if start[0] else places:
         pose = _between(poses[breathed_out], poses[breathed_in], (place + 1) / pictures)
-        open_eyed[place] = frames.draw(pose)
+        gaze = (side * right, down)
+        if place <= first_jump:
+            gaze = gazes[breathed_out]
+        elif place > second_jump:
+            gaze = gazes[breathed_in]
+        open_eyed[place] = frames.draw(pose, gaze)
         if place in blinking:
-            blink[place] = frames.draw(pose, BLINK[place - blinking.start])
+            blink[place] = frames.draw(pose, gaze, BLINK[place - blinking.start])
     frames.ways[way] = [open_eyed[place] for place in places]
     frames.blinks[way] = [blink[place] for place in blinking]
 

@@ -1,4 +1,4 @@
-"""A still comes alive: blinks and small motion of the head, drawn into the frames of its loop.
+"""A still comes alive: blinks, a gaze and small motion of the head, drawn into the frames of its loop.
 
 All motion of the head is one smooth displacement field, zero at the borders of the picture; landmarks are moved by the
 very same field. It moves the person only, in front of a background that stays. `idle_life` says which poses there are
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.eyelids import Eyelids
+from avatars.gaze import Gaze
 from avatars.geometry import CHIN_TIP, FACE_TOP
 from avatars.idle_life import IdleLife
 from avatars.layers import Layers
@@ -43,10 +44,13 @@ def enliven(
     """
     height, width = picture.shape[:2]
     motion = HeadMotion(landmarks, width, height)
-    lids = Eyelids(picture, landmarks, closed)
+    eyes = Gaze(picture, landmarks)
     layers = layers or Layers(picture, np.ones((height, width), np.float32))
-    awake = enlarged(layers.person(picture))
-    for pose, closure in zip(life.poses, life.closures, strict=True):
+    looking: tuple[float, float] | None = None
+    for pose, closure, gaze in zip(life.poses, life.closures, life.gazes, strict=True):
+        if looking != (looking := (float(gaze[0]), float(gaze[1]))):  # eyes stay where they are for many frames
+            lids = Eyelids(*eyes.at(*looking), closed)
+            awake = enlarged(layers.person(lids.at(0)[0]))
         base, points = lids.at(closure)
         field = motion.field(pose)
         person = motion.warp(awake if closure == 0 else enlarged(layers.person(base)), field)

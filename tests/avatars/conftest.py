@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avatars.idle_life import IdleLife, idle_life
+from avatars.idle_life import idle_life
 
 
 @pytest.fixture
@@ -18,5 +18,5 @@ def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Preparation gives stills loops of 30 frames."""
     whole = idle_life(0)
-    few = IdleLife(whole.poses[:30], whole.closures[:30], np.arange(30, dtype=np.int32))
+    few = whole.only(slice(30), np.arange(30, dtype=np.int32))
     monkeypatch.setattr("avatars.prepare.idle_life", lambda _seed: few)

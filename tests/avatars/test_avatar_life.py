@@ -10,7 +10,7 @@ from portraits import drawn, portrait
 
 from avatars.eyelids import Eyelids
 from avatars.geometry import LEFT_EYE, LIPS, RIGHT_EYE
-from avatars.idle_life import IdleLife, idle_life
+from avatars.idle_life import idle_life
 from avatars.life import HeadMotion, enlarged, enliven
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
@@ -26,7 +26,7 @@ def test_the_loop_is_seamless(name: str) -> None:
     life = idle_life(0)
     shown = life.order[np.arange(-20, 20)]
     frames, places = np.unique(shown, return_inverse=True)
-    few = IdleLife(life.poses[frames], life.closures[frames], places.astype(np.int32))
+    few = life.only(frames, places.astype(np.int32))
     drawn = [rgb.astype(int) for rgb, *_ in enliven(picture, landmarks, few)]
     steps = [np.abs(drawn[here] - drawn[before]).mean() for before, here in pairwise(places)]
     assert steps[19] <= max(steps[:19] + steps[20:])

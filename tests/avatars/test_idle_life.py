@@ -88,3 +88,24 @@ def test_neighbouring_frames_have_neighbouring_poses(life: IdleLife) -> None:
     """Boxes are smoothed over frames as they are kept, so these must not jump between far poses."""
     jumps = np.abs(np.diff(life.poses, axis=0)).max(axis=0)
     assert (jumps < 0.35 * np.ptp(life.poses, axis=0)).all()
+
+
+def test_eyes_jump_and_stay(life: IdleLife) -> None:
+    """Between jumps of the eyes lie 0.35 to 4 s; the loop begins and ends looking ahead, and a jump is no turn."""
+    gazes = life.gazes[life.order]
+    jumps = np.flatnonzero((gazes != np.roll(gazes, 1, axis=0)).any(axis=1))
+    stays = np.diff(jumps) / FPS
+    assert stays.min() >= 0.35 and stays.max() <= 4
+    assert 0.5 < stays.mean() < 2
+    assert not gazes[[0, -1]].any() and np.abs(gazes).max() <= 1
+    assert np.ptp(gazes[:, 0]) > 1.5 * np.ptp(gazes[:, 1]) > 0
+
+
+def test_most_blinks_cover_a_jump_of_the_eyes(life: IdleLife) -> None:
+    """Where a blink comes while the head is on its way, the eyes jump within it."""
+    gazes = life.gazes[life.order]
+    starts = [
+        start for start in blinks_of(life) if (life.poses[life.order[start]] != life.poses[life.order[start + 1]]).any()
+    ]
+    assert starts
+    assert all((gazes[start : start + len(BLINK)] != gazes[start]).any() for start in starts)

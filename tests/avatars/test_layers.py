@@ -89,7 +89,7 @@ def test_what_is_behind_a_still_does_not_move() -> None:
     picture, landmarks = portrait("astronaut", 256)
     poses = np.zeros((3, 7), np.float32)
     poses[1, [0, 3]], poses[2, [1, 6]] = 0.04, -0.01
-    life = IdleLife(poses, np.zeros(3, np.float32), np.arange(3, dtype=np.int32))
+    life = IdleLife(poses, np.zeros(3, np.float32), np.zeros((3, 2), np.float32), np.arange(3, dtype=np.int32))
     matte = person_matte(picture, landmarks)
     assert matte is not None
     ways = (Layers(picture, matte), None)
