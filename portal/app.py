@@ -138,13 +138,17 @@ def _no_such_avatar(avatar: str, library: AvatarLibrary) -> AvatarNotFound:
 
 def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     """The whole portal as one ASGI application: API, session socket, static files, and the page at /."""
-    from portal.ui.mount import mount_page  # Gradio takes seconds to import: not for the worker, not for --help
+    # Gradio takes seconds to import: not for the worker, not for --help.
+    from portal.ui.gradio_api import GradioCalls, gradio_router
+    from portal.ui.mount import mount_page
 
     home = portal or Portal.build(settings)
+    opened = settings.gradio_api and not settings.kiosk
+    calls = GradioCalls(home.desk.tools(home.talk.engine.clock)) if opened else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with home.running():
+        async with home.running(), calls.running() if calls else contextlib.nullcontext():
             yield
 
     guard = OwnersGuard(home.desk.library, home.desk.queue, home.talk.recordings)
@@ -171,6 +175,8 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
 
     if settings.livetalking:
         app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, home.desk.uploads, settings))
+    if calls is not None:
+        app.include_router(gradio_router(calls, settings.max_upload_bytes))
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:

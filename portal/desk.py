@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from avatars.library import AvatarLibrary
+from pipeline.clock import Clock
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.api.gestures import gestures_router
 from portal.api.health import find_trouble
 from portal.api.jobs import jobs_router
+from portal.api.orders import Orders
+from portal.api.tools import Tools
+from portal.intake.parked import ParkedUploads
 from portal.intake.submissions import ensure_parts
 from portal.intake.uploads import Uploads
+from portal.jobs.face_reports import FaceReports
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
@@ -66,6 +71,11 @@ class Desk:
             clips_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             jobs_router(self.queue, self.shares, self.library),
         ]
+
+    def tools(self, clock: Clock) -> Tools:
+        """What programs may ask for by other protocols than our API."""
+        orders = Orders(self.library, self.queue, self.uploads, self.shares)
+        return Tools(orders, ParkedUploads(clock), FaceReports(self.settings.data_dir), clock)
 
     def prepare_for(self, avatar: str, backend: str) -> Job:
         """Queue the preparation of an avatar for a lip-sync backend, unless it is under way. Blocks for milliseconds.

@@ -4,6 +4,7 @@ VivavoceError          the root: models/errors.py
 ├── AddressFull        viewers from this address have as many places as one address may have (an AtCapacity)
 ├── QueueFull          too many jobs wait already
 ├── JobNotFound        no job of that id
+├── JobUnfinished      a job that was waited for ended without a result
 ├── RecordingNotFound  no recording of that id
 ├── SessionNotFound    no session of that id that is driven by requests
 │   └── PeerNotFound   no peer connection of that id
@@ -24,6 +25,7 @@ __all__ = [
     "AddressFull",
     "AvatarBeingPrepared",
     "JobNotFound",
+    "JobUnfinished",
     "PeerNotFound",
     "QueueFull",
     "RecordingNotFound",
@@ -46,6 +48,13 @@ class QueueFull(VivavoceError):
 class JobNotFound(VivavoceError):
     code = "job_not_found"
     http_status = 404
+
+
+class JobUnfinished(VivavoceError):
+    """With the message and the hint of the job's own error."""
+
+    code = "job_unfinished"
+    http_status = 409
 
 
 class RecordingNotFound(VivavoceError):

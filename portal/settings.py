@@ -358,6 +358,9 @@ class Settings(BaseSettings):
     livetalking_admin: bool = Field(
         False, description="answer its admin routes, too; they show every caller the ids of all sessions"
     )
+    gradio_api: bool = Field(
+        False, description="let programs list and make avatars and clips by Gradio's client; ignored with --kiosk"
+    )
     push_to: StreamAddresses = Field(
         (),
         description="streaming servers to which programs may send their sessions, e.g. rtmp://a.rtmp.youtube.com/live2 "

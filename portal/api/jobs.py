@@ -11,25 +11,34 @@ from avatars.library import AvatarLibrary
 from portal.api.owners import seen_jobs
 from portal.api.schemas import JobView, job_view
 from portal.http.errors import ErrorRoute
-from portal.http.people import Role, person_of
+from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue, may_do_better
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
-__all__ = ["jobs_router", "queued_job_view"]
+__all__ = ["job_views", "jobs_router"]
 
 
-def queued_job_view(queue: JobQueue, job: Job) -> JobView:
+def _view(queue: JobQueue, job: Job) -> JobView:
     """A job as the page and the API show it, and whether it can be run again."""
     gone = queue.gone(job)  # it looks for files: once
     return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
 
 
+def job_views(
+    person: Person, library: AvatarLibrary, queue: JobQueue, limit: int, kind: str | None = None
+) -> list[JobView]:
+    """Jobs that they may see, the newest first, `limit` at most; of all kinds or of one."""
+    # Others' jobs are left out before they are counted, or many of theirs would hide ours.
+    jobs = queue.list(limit=limit if person.role is Role.ADMIN else None, kind=kind)
+    return [_view(queue, job) for job in seen_jobs(person, library, jobs)[:limit]]
+
+
 def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
-    view = partial(queued_job_view, queue)
+    view = partial(_view, queue)
 
     @router.get("")
     def list_jobs(
@@ -38,10 +47,7 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
         kind: Annotated[str | None, Query(pattern="^(prepare|clip|parts)$")] = None,
     ) -> list[JobView]:
         """The newest first. Where people log in: those that you may see."""
-        person = person_of(request.scope)
-        # Others' jobs are left out before they are counted, or many of theirs would hide ours.
-        jobs = queue.list(limit=limit if person.role is Role.ADMIN else None, kind=kind)
-        return [view(job) for job in seen_jobs(person, library, jobs)[:limit]]
+        return job_views(person_of(request.scope), library, queue, limit, kind)
 
     @router.get("/{job_id}")
     def show_job(job_id: str) -> JobView:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from portal.settings import Settings
 
-__all__ = ["COOKIE", "Gate", "LoginNeeded", "NotAllowed", "WrongPassword"]
+__all__ = ["COOKIE", "Gate", "LoginNeeded", "NotAllowed", "WrongPassword", "require"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ TALKING = (
     "/close",
 )
 "Changes that belong to talking with an avatar, by programs and by LiveTalking's API. Viewers may make them."
+TOOLS = ("/gradio_api/queue/join",)
+"Where each of the tools for programs is asked for (`portal/api/tools.py`). A tool that is for makers asks require()."
 
 
 class LoginNeeded(VivavoceError):
@@ -189,12 +191,7 @@ class Gate:
             raise LoginNeeded("You have to log in to use this portal.", "Log in, or send a password or a token.")
         if path == "/login":
             return RedirectResponse(scope.get("root_path", "") + "/", 303)
-        needed = role_for(scope)
-        if person.role < needed:
-            raise NotAllowed(
-                f"This needs the role {needed.name.lower()}; yours is {person.role.name.lower()}.",
-                "Ask whoever runs this portal.",
-            )
+        require(person, role_for(scope))
         scope[PERSON] = person
         return _came_with_token(scope, token) if token and _wants_page(scope) else None
 
@@ -330,13 +327,22 @@ class Gate:
         return login_page(scope, error, after, asks_name=bool(self._users.names()))
 
 
+def require(person: Person, needed: Role) -> None:
+    """Raises NotAllowed: the person's role does not go as far."""
+    if person.role < needed:
+        raise NotAllowed(
+            f"This needs the role {needed.name.lower()}; yours is {person.role.name.lower()}.",
+            "Ask whoever runs this portal.",
+        )
+
+
 def role_for(scope: Scope) -> Role:
     """The least role that may ask for that."""
     path = path_below(scope)
     if path.startswith(FOR_ADMINS):
         return Role.ADMIN
     is_read = scope["type"] == "websocket" or scope["method"] in HARMLESS
-    return Role.VIEWER if is_read or path in TALKING else Role.MAKER
+    return Role.VIEWER if is_read or path in (*TALKING, *TOOLS) else Role.MAKER
 
 
 def secret_of(data_dir: Path) -> bytes:

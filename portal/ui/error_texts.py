@@ -374,6 +374,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.queue_full.uploads": "请过一分钟再试。",
         "error.worker_died": "处理这个任务的进程每次都意外退出。",
         "hint.worker_died": "文件可能已损坏，或内存不足：请换一个较小的文件。",
+        "error.job_unfinished": "任务没有完成。",
+        "hint.job_unfinished": "请在“任务”页查看原因，然后再试一次。",
         "error.job_stuck": "这个任务太久没有进展，已被停止。",
         "hint.job_stuck": "请再试一次；如果仍然这样，请换一个文件。",
         "error.render_failed": "视频制作失败。",

@@ -37,6 +37,7 @@ TOLD_ELSEWHERE = (
     | {"avatar_error", "bad_import", "bad_media", "bad_parameters", "request_timeout", "unsupported_media"}
     | {
         "job_not_found",
+        "job_unfinished",
         "no_real_mouths",
         "recording_not_found",
         "render_failed",

@@ -285,6 +285,8 @@ def test_a_forged_cookie_is_nobodys(opened: Opened, users: UsersFile, cookie: st
         ("PATCH", "/api/avatars/x", Role.MAKER),
         ("POST", "/api/clips", Role.MAKER),
         ("DELETE", "/api/jobs/x", Role.MAKER),
+        ("POST", "/gradio_api/queue/join", Role.VIEWER),
+        ("POST", "/gradio_api/upload", Role.MAKER),
         ("POST", "/something/new", Role.MAKER),
         ("GET", "/metrics", Role.ADMIN),
         ("GET", "/api/admin/sessions", Role.ADMIN),

@@ -1,0 +1,312 @@
+"""Gradio's protocol for programs: `gradio_client.Client(url)` finds four endpoints here, and nothing else.
+
+Gradio describes the endpoints, and its own message types tell how a call goes on. Calls are carried out here and not by
+Gradio's queue. That queue looks for work a thousand times a second, beside live sessions. It fetches any address that a
+caller names as a file, copies results to a folder of its own, and keeps what nobody fetches.
+"""
+
+# Without annotations as strings: Gradio reads those of a result as they are.
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from gradio.data_classes import FileData
+from gradio.events import api
+from gradio.server_messages import (
+    CloseStreamMessage,
+    EventMessage,
+    HeartbeatMessage,
+    ProcessCompletedMessage,
+    ProcessStartsMessage,
+    ProgressMessage,
+    ProgressUnit,
+)
+from gradio.utils import get_function_description
+from pydantic import BaseModel, Field, ValidationError, validate_call
+from starlette.datastructures import UploadFile
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope
+
+from models.errors import VivavoceError
+from pipeline.channel import Channel
+from pipeline.errors import BadRequest
+from portal.api.schemas import ClipRequest, UploadForm
+from portal.api.tools import Report, Tools
+from portal.errors import JobNotFound
+from portal.http.errors import ErrorRoute
+from portal.http.limits import Shares, TooMany
+from portal.http.proxies import address_of
+from portal.intake.uploads import limited_form
+
+__all__ = ["GradioCalls", "gradio_router"]
+
+logger = logging.getLogger(__name__)
+
+CALLS_EACH, CALLS = 20, 200
+"Calls of one address and of all that wait for their result, or whose result waits to be read; more are refused."
+UNREAD_S = 60.0
+"A result that nobody has read after so long is forgotten. A clip or an avatar is kept all the same."
+MESSAGES = 100
+"Of calls that one client has under way. Beyond it there is no news of progress."
+KEEP_ALIVE_S = 15.0
+CLIP = "api/clips/{}.mp4"
+"Address of a clip below the portal's, which Gradio's client asks for as the path of a file."
+
+
+class GradioCall:
+    """One call, by the types of Gradio. Names, arguments and descriptions are what programs see."""
+
+    NAMES = ("list_avatars", "prepare_avatar", "render_clip", "list_jobs")
+
+    def __init__(self, tools: Tools, scope: Scope, report: Report) -> None:
+        self._tools = tools
+        self._scope = scope
+        self._report = report
+
+    async def list_avatars(self) -> list[dict[str, Any]]:
+        """List the avatars, the oldest first. `id` names an avatar elsewhere."""
+        return [view.model_dump(mode="json") for view in await self._tools.list_avatars(self._scope)]
+
+    async def prepare_avatar(self, file: FileData, consent: bool, name: str = "", framing: str = "") -> dict[str, Any]:
+        """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more.
+
+        Args:
+            file: a photo or a clip of one person, or a zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat
+            consent: true: the person shown agrees; without that nothing is made
+            name: what the avatar is called; empty: the name of the file
+            framing: "x,y,width,height" of what is used, in parts of the picture from 0 to 1; empty: all of it
+
+        """
+        wish = UploadForm(name=name, consent="true" if consent else "", framing=framing)
+        view = await self._tools.prepare_avatar(self._scope, file.path, wish, self._report)
+        return view.model_dump(mode="json")
+
+    async def render_clip(self, avatar: str, text: str, voice: str = "", name: str = "") -> FileData:
+        """Make a clip in which an avatar speaks a text, and wait until it is made. The result is an MP4 file.
+
+        Args:
+            avatar: id of the avatar that speaks; see /list_avatars
+            text: what it says, up to 5000 characters
+            voice: what it speaks with; empty: the portal's own voice
+            name: what the clip is called; empty: its text
+
+        """
+        wish = ClipRequest(avatar=avatar, text=text, voice=voice, name=name)
+        job = await self._tools.render_clip(self._scope, wish, self._report)
+        path = CLIP.format(job.id)
+        return FileData(
+            path=path,
+            url=f"{Request(self._scope).base_url}{path}",
+            orig_name=job.file_name,
+            mime_type="video/mp4",
+        )
+
+    async def list_jobs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """List the jobs that make avatars and clips, the newest first.
+
+        Args:
+            limit: how many at most, 1 to 500
+
+        """
+        if not 1 <= limit <= 500:
+            raise BadRequest(f"{limit} jobs cannot be listed.", "Ask for 1 to 500.")
+        return [view.model_dump(mode="json") for view in await self._tools.list_jobs(self._scope, limit)]
+
+
+class Join(BaseModel):
+    """What Gradio's client sends to begin a call. The rest of what it sends is of no use here."""
+
+    fn_index: int
+    data: list[Any]
+    session_hash: str = Field(min_length=8, max_length=64)
+
+
+@dataclass
+class _Line:
+    """What one client, by its session hash, has under way."""
+
+    messages: Channel[EventMessage] = field(default_factory=lambda: Channel(MESSAGES))
+    unread: dict[str, asyncio.Event] = field(default_factory=dict)
+    "id of a call -> set once its result has been read"
+
+
+class GradioCalls:
+    """The calls under way. Built at rest; used on one event loop."""
+
+    def __init__(self, tools: Tools, unread_s: float = UNREAD_S) -> None:
+        self.tools = tools
+        self._unread_s = unread_s
+        self._lines: dict[str, _Line] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._each, self._all = Shares(CALLS_EACH), Shares(CALLS)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """End all calls at the end; their jobs go on."""
+        try:
+            yield
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for line in self._lines.values():
+                line.messages.close()
+            await self.tools.parked.aclose()
+
+    def begin(self, scope: Scope, session_hash: str, name: str, data: list[Any]) -> str:
+        """Begin a call; gives its id. What becomes of it is told to who follows. Raises TooMany."""
+        hint = "Wait until one of them has ended."
+        with ExitStack() as places:
+            mine = TooMany(f"{CALLS_EACH} calls from your address are under way already.", hint)
+            places.enter_context(self._each.held(address_of(scope), mine))
+            places.enter_context(self._all.held("", TooMany(f"{CALLS} calls are under way already.", hint)))
+            held = places.pop_all()
+        call_id = secrets.token_hex(16)
+        line = self._lines.setdefault(session_hash, _Line())
+        line.unread[call_id] = asyncio.Event()
+
+        async def carry_out() -> None:
+            with held:
+                line.messages.offer(ProcessStartsMessage(event_id=call_id))
+                line.messages.push(await self._result(scope, line, call_id, name, data))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._unread_s):
+                        await line.unread[call_id].wait()
+                del line.unread[call_id]
+                if not line.unread and self._lines.get(session_hash) is line:
+                    del self._lines[session_hash]
+
+        task = asyncio.create_task(carry_out(), name=f"call of {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return call_id
+
+    def follow(self, session_hash: str) -> AsyncIterator[str]:
+        """Server-sent events about a client's calls, until it has none. Raises JobNotFound: it has none now."""
+        line = self._lines.get(session_hash)
+        if line is None:
+            raise JobNotFound("No call of yours is under way.", "Begin one first; a result is kept for a minute.")
+        return self._events(line)
+
+    async def _events(self, line: _Line) -> AsyncIterator[str]:
+        while any(not read.is_set() for read in line.unread.values()):
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    if not await line.messages.ready():
+                        return  # the portal ends
+            except TimeoutError:
+                yield _told(HeartbeatMessage())
+                continue
+            message = line.messages.receive_nowait()
+            if message is None:  # somebody else reads the same line
+                continue
+            yield _told(message)
+            if isinstance(message, ProcessCompletedMessage) and message.event_id in line.unread:
+                line.unread[message.event_id].set()
+        yield _told(CloseStreamMessage())
+
+    async def _result(
+        self, scope: Scope, line: _Line, call_id: str, name: str, data: list[Any]
+    ) -> ProcessCompletedMessage:
+        last: tuple[float, str] | None = None
+
+        async def report(progress: float, step: str) -> None:
+            nonlocal last
+            if (progress, step) != last and len(line.messages) < MESSAGES // 2:
+                last = progress, step
+                unit = ProgressUnit(progress=progress, index=None, desc=step or "waiting")
+                line.messages.offer(ProgressMessage(event_id=call_id, progress_data=[unit]))
+
+        try:
+            result = await validate_call(getattr(GradioCall(self.tools, scope, report), name))(*data)
+        except VivavoceError as error:
+            return _failed(call_id, error)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            return _failed(call_id, BadRequest(f"The call is malformed: {where}: {fault['msg']}.", "See view_api()."))
+        except Exception:  # the border of a call: whatever it is, the caller has to be told
+            logger.exception("the call of %s failed", name)
+            hint = "Try again; if it stays so, the server's log has the details."
+            return _failed(call_id, VivavoceError("Something went wrong in the server.", hint))
+        told = result.model_dump() if isinstance(result, BaseModel) else result
+        return ProcessCompletedMessage(event_id=call_id, output={"data": [told]}, success=True)
+
+
+def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
+    """The addresses that Gradio's client asks for. Everything else of Gradio's stays closed."""
+    router = APIRouter(route_class=ErrorRoute, include_in_schema=False)
+    tools = calls.tools
+    config, info = _description(tools)
+    names = {one["id"]: one["api_name"] for one in config["dependencies"]}
+
+    @router.get("/config")
+    async def read_config(request: Request) -> dict[str, Any]:
+        return {**config, "root": str(request.base_url).rstrip("/")}
+
+    @router.get("/gradio_api/info")
+    async def read_info() -> dict[str, Any]:
+        return info
+
+    @router.post("/gradio_api/upload")
+    async def upload(request: Request) -> list[str]:
+        """One file in the field `files`; answers with what stands for it in a call."""
+        async with limited_form(request, max_upload_bytes, tools.orders.uploads.places) as form:
+            file = form.get("files")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no file in the form.", "Send one in the field 'files'.", cause="no_file")
+            path, name = await tools.orders.uploads.store(file), file.filename or ""
+        return [tools.parked.put(path, name, address_of(request.scope))]
+
+    @router.post("/gradio_api/queue/join")
+    async def join(request: Request, wish: Join) -> dict[str, str]:
+        if wish.fn_index not in names:
+            raise BadRequest(f"There is no endpoint {wish.fn_index}.", "See /gradio_api/info.")
+        return {"event_id": calls.begin(request.scope, wish.session_hash, names[wish.fn_index], wish.data)}
+
+    @router.get("/gradio_api/queue/data")
+    async def follow(session_hash: str) -> Response:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingResponse(calls.follow(session_hash), media_type="text/event-stream", headers=headers)
+
+    @router.get("/gradio_api/file=api/clips/{clip}")
+    async def fetch(request: Request, clip: str) -> Response:
+        """A clip is served at its own address."""
+        return RedirectResponse(request.url_for("fetch_clip", job_id=clip.removesuffix(".mp4")).path, 307)
+
+    return router
+
+
+def _description(tools: Tools) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What Gradio tells of the endpoints: the configuration that its clients need, and their documentation."""
+    described = GradioCall(tools, {}, _told_to_nobody)
+    with gr.Blocks(title="Vivavoce", analytics_enabled=False, mode="server") as blocks:
+        for name in GradioCall.NAMES:
+            api(getattr(described, name), api_name=name)
+    blocks.config = blocks.get_config_file()
+    info: dict[str, Any] = blocks.get_api_info()
+    for name in GradioCall.NAMES:
+        _description_of, arguments, _returns = get_function_description(getattr(described, name))
+        for parameter in info["named_endpoints"][f"/{name}"]["parameters"]:
+            parameter["label"] = arguments[parameter["parameter_name"]]
+    return dict(blocks.config), info
+
+
+async def _told_to_nobody(_progress: float, _step: str) -> None: ...
+
+
+def _failed(call_id: str, error: VivavoceError) -> ProcessCompletedMessage:
+    output = {"error": str(error), "title": error.code, "visible": True, "duration": None}
+    return ProcessCompletedMessage(event_id=call_id, output=output, success=False, title=error.code)
+
+
+def _told(message: EventMessage) -> str:
+    return f"data: {message.model_dump_json()}\n\n"
