@@ -26,6 +26,7 @@ from pipeline import registry
 from pipeline.transports.loops import LoopCoding
 from portal.api.health import health_router
 from portal.api.owners import OwnersGuard
+from portal.api.orders import Orders
 from portal.api.people import people_router
 from portal.desk import Desk
 from portal.http.docs import add_docs
@@ -36,6 +37,8 @@ from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_presets
 from portal.jobs.records import PREPARE
+from portal.livetalking.avatar_tasks import avatar_tasks_router
+from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
@@ -174,7 +177,10 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     )
 
     if settings.livetalking:
-        app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, home.desk.uploads, settings))
+        desk = home.desk
+        app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, desk.uploads, settings))
+        orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
+        app.include_router(avatar_tasks_router(orders, settings))
     if calls is not None:
         app.include_router(gradio_router(calls, settings.max_upload_bytes))
 
@@ -195,6 +201,8 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     )
     app.include_router(stage_router(context))
     mount_page(app, context)
+    if settings.pages is not None:
+        app.router.default = Pages(settings.pages, app.router.default)
     return front_door(KioskGuard(app) if settings.kiosk else app, settings)
 
 

@@ -72,6 +72,12 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder")
+    return path
+
+
 def _split(value: object) -> object:
     """Let a list be written as one string: `a, b c`."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -137,6 +143,7 @@ def _fields(value: object) -> object:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Folder = Annotated[AbsolutePath, AfterValidator(_folder)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -360,6 +367,16 @@ class Settings(BaseSettings):
     )
     gradio_api: bool = Field(
         False, description="let programs list and make avatars and clips by Gradio's client; ignored with --kiosk"
+    )
+    livetalking_avatars: bool = Field(
+        False,
+        description="take its avatar tasks, too; they do not ask whether the person shown agrees, so whoever turns "
+        "this on answers for that",
+    )
+    pages: Folder | None = Field(
+        None,
+        description="folder of pages that were written for LiveTalking, served as they are; their scripts may do what "
+        "the portal's own page may",
     )
     push_to: StreamAddresses = Field(
         (),

@@ -35,8 +35,13 @@ class Orders:
     uploads: Uploads
     shares: JobShares
 
-    async def avatar(self, scope: Scope, path: Path, file_name: str, wish: UploadForm) -> Job:
-        """Queue the preparation of a stored upload. Raises as submit_avatar() and Uploads.submit(), and TooMany."""
+    async def avatar(
+        self, scope: Scope, path: Path, file_name: str, wish: UploadForm, *, avatar_id: str = "", job_id: str = ""
+    ) -> Job:
+        """Queue the preparation of a stored upload. Ids: see submit_avatar().
+
+        Raises as submit_avatar() and Uploads.submit(), and TooMany.
+        """
         submit = partial(
             submit_avatar,
             self.library,
@@ -47,6 +52,8 @@ class Orders:
             consent=wish.consent.lower() in AGREED,
             framing=wish.framing,
             owner=person_of(scope).name,
+            avatar_id=avatar_id,
+            job_id=job_id,
             asker=address_of(scope),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from avatars.face_crops import CropParameters, UnknownParameter
 from avatars.face_formats import crop_parameters
 from avatars.gestures import MOST_GESTURES, gesture_name, gesture_names
 from avatars.importers.crops import boxes_of, parameters_for
-from avatars.library import AvatarLibrary, presets
+from avatars.library import VALID_ID, AvatarLibrary, presets
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.errors import BadRequest
@@ -63,6 +64,8 @@ def submit_avatar(
     consent: bool,
     framing: str = "",
     owner: str = "",
+    avatar_id: str = "",
+    job_id: str = "",
     asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
@@ -72,19 +75,34 @@ def submit_avatar(
     owner: name of the person whose avatar it will be; empty for everybody's.
     asker: see JobQueue.submit(). limits: of the look.
     framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
-    Raises BadRequest (no consent, a framing that does not fit), BadMedia, BadImport, QueueFull, DiskFull.
+    avatar_id, job_id: those that the avatar and the job are to have; empty for fresh ones.
+    Raises BadRequest (no consent, a framing that does not fit, an id that is taken or none), BadMedia, BadImport,
+    QueueFull, DiskFull.
     """
 
     def submit() -> Job:
         used = _framing(framing)
         check_media(path, limits)
-        avatar = library.new_id(title_of(name, file_name))
+        avatar = _free_id(library, queue, avatar_id) if avatar_id else library.new_id(title_of(name, file_name))
         order = order_of_avatar(
             path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used, owner=owner
         )
-        return queue.submit(order, asker)
+        return queue.submit(replace(order, id=job_id), asker)
 
     return _or_remove(path, submit)
+
+
+def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str) -> str:
+    """Raises BadRequest: no avatar can be made under that id."""
+    if not VALID_ID.fullmatch(avatar_id):
+        raise BadRequest(
+            f"{avatar_id!r} is no id of an avatar.", "Use small letters, digits and hyphens, 64 at most.", cause="id"
+        )
+    if avatar_id in library:
+        raise BadRequest(f"There is an avatar {avatar_id!r} already.", "Choose another id, or delete it.", cause="id")
+    if queue.active(avatar_id):
+        raise BadRequest(f"An avatar {avatar_id!r} is being made.", "Wait for it, or choose another id.", cause="id")
+    return avatar_id
 
 
 def _framing(text: str) -> list[float] | None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
-from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.errors import VivavoceError
@@ -24,6 +21,7 @@ from portal.api.messages import SessionWish
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import Uploads, check_speech, limited_form
+from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
 from portal.livetalking.clients import Client, Clients
 from portal.livetalking.openings import Openings
 from portal.recordings import Recordings
@@ -33,24 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["livetalking_router"]
 
-logger = logging.getLogger(__name__)
-
-M = TypeVar("M", bound=BaseModel)
 MOST_EXTRA_CHARACTERS = 2000
 """Of what a client has sent along with the events of its speech, as JSON."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
 FIRST_ACTION = 2
 """The number of the first action clip in LiveTalking."""
-NO_SERVER_FILES = "Files on the server cannot be named from outside."
 
 SessionId = Annotated[str, BeforeValidator(str), Field(max_length=100)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Offer(_Body):
+class Offer(Body):
     sdp: Annotated[str, Field(min_length=1)]
     type: Literal["offer"]
     avatar: Annotated[str, Field(max_length=200)] | None = None
@@ -67,7 +57,7 @@ def _small(extra: dict[str, object]) -> dict[str, object]:
     return extra
 
 
-class Human(_Body):
+class Human(Body):
     sessionid: SessionId
     text: str
     type: Literal["echo", "chat"]
@@ -76,7 +66,7 @@ class Human(_Body):
     "sent along with the speech events"
 
 
-class OfSession(_Body):
+class OfSession(Body):
     sessionid: SessionId
 
 
@@ -88,34 +78,6 @@ class RecordWish(OfSession):
     type: Literal["start_record", "end_record"]
 
 
-class LiveTalkingRoute(APIRoute):
-    """A route whose errors answer as LiveTalking's: HTTP 200, `code` -1 and a message."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except VivavoceError as error:
-                return failed(error.message if not error.hint else f"{error.message} {error.hint}")
-            except ClientDisconnect:
-                return failed("The request ended too early.")  # to nobody
-            except Exception:  # the border of a request: whatever it is, the caller has to be told
-                logger.exception("%s %s could not be served", request.method, request.url.path)
-                return failed("Something went wrong in the server; its log has the details.")
-
-        return answer
-
-
-def ok(data: object = None) -> JSONResponse:
-    return JSONResponse({"code": 0, "msg": "ok"} if data is None else {"code": 0, "msg": "ok", "data": data})
-
-
-def failed(message: str) -> JSONResponse:
-    return JSONResponse({"code": -1, "msg": message})
-
-
 def livetalking_router(clients: Clients, recordings: Recordings, uploads: Uploads, settings: Settings) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     openings = Openings()
@@ -123,7 +85,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
     @router.post("/offer")
     async def offer(request: Request) -> Response:
         """{sdp, type, avatar?, refaudio?} -> {sdp, type, sessionid}. The offer holds all its candidates."""
-        asked = _parse(Offer, await request.body())
+        asked = parse(Offer, await request.body())
         if asked.custom_config and asked.custom_config not in ("[]", "{}"):
             raise BadRequest(NO_SERVER_FILES, "Leave custom_config out, and add gestures to the avatar.")
         client, answer = await clients.open(
@@ -138,7 +100,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
     @router.post("/human")
     async def human(request: Request) -> Response:
         """{sessionid, text, type: echo or chat, interrupt?, tts?}. Returns before anything is spoken."""
-        asked = _parse(Human, await request.body())
+        asked = parse(Human, await request.body())
         client = clients.find(asked.sessionid)
         if asked.interrupt:
             client.interrupt()
@@ -164,17 +126,17 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
 
     @router.post("/interrupt_talk")
     async def interrupt_talk(request: Request) -> Response:
-        clients.find(_parse(OfSession, await request.body()).sessionid).interrupt()
+        clients.find(parse(OfSession, await request.body()).sessionid).interrupt()
         return ok()
 
     @router.post("/is_speaking")
     async def is_speaking(request: Request) -> Response:
-        return ok(clients.find(_parse(OfSession, await request.body()).sessionid).is_speaking)
+        return ok(clients.find(parse(OfSession, await request.body()).sessionid).is_speaking)
 
     @router.post("/set_audiotype")
     async def set_audiotype(request: Request) -> Response:
         """0 and 1: idle and speaking, which come by themselves. From 2 on: the avatar's gestures by their names."""
-        asked = _parse(AudioType, await request.body())
+        asked = parse(AudioType, await request.body())
         session = clients.find(asked.sessionid).session
         gestures = [gesture.name for gesture in session.bundle.gestures]
         if asked.audiotype in (0, 1):
@@ -188,7 +150,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
     @router.post("/record")
     async def record(request: Request) -> Response:
         """{sessionid, type: start_record or end_record}. Once it has ended its file is at /record/{sessionid}."""
-        asked = _parse(RecordWish, await request.body())
+        asked = parse(RecordWish, await request.body())
         client = clients.find(asked.sessionid)
         if asked.type == "start_record":
             client.recording = recordings.begin(client.session, owner=person_of(request.scope).name).id
@@ -210,7 +172,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
     @router.post("/close")
     async def close(request: Request) -> Response:
         """Ours: end the session now, rather than with its connection."""
-        await clients.close(clients.find(_parse(OfSession, await request.body()).sessionid))
+        await clients.close(clients.find(parse(OfSession, await request.body()).sessionid))
         return ok()
 
     @router.get("/sse")
@@ -236,15 +198,6 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
         )
 
     return router
-
-
-def _parse(model: type[M], body: bytes) -> M:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise BadRequest(f"The request is malformed: {where + ': ' if where else ''}{fault['msg']}.") from error
 
 
 def _voice(named: str | None) -> str | None:

@@ -180,6 +180,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.bad_request.no_name": "请给数字人起个名字。",
         "error.bad_request.no_owner": "这个数字人属于所有人。",
         "hint.bad_request.no_owner": "它是在没有登录的情况下制作的，无法设置共享。",
+        "error.bad_request.id": "这个数字人 id 无效，或已被占用。",
+        "hint.bad_request.id": "请换一个 id：小写字母、数字和连字符，最多 64 个字符。",
         "error.bad_request.gesture_name": "动作需要一个名字：文字、字母或数字，最多 24 个字符。",
         "hint.bad_request.gesture_name": "用一两个词命名，例如“挥手”。",
         "error.bad_request.many_gestures": "这个数字人的动作已达上限（12 个）。",

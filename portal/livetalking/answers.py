@@ -1,0 +1,68 @@
+"""The form of LiveTalking's answers: HTTP 200 with `code`, `msg` and perhaps `data`, whatever has happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from models.errors import VivavoceError
+from pipeline.errors import BadRequest
+
+__all__ = ["NO_SERVER_FILES", "Body", "LiveTalkingRoute", "failed", "ok", "parse"]
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+NO_SERVER_FILES = "Files on the server cannot be named from outside."
+
+
+class Body(BaseModel):
+    """Of a request. Fields that mean nothing here are left out of account."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class LiveTalkingRoute(APIRoute):
+    """A route whose errors answer as LiveTalking's: HTTP 200, `code` -1 and a message."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except VivavoceError as error:
+                return failed(error.message if not error.hint else f"{error.message} {error.hint}")
+            except ClientDisconnect:
+                return failed("The request ended too early.")  # to nobody
+            except Exception:  # the border of a request: whatever it is, the caller has to be told
+                logger.exception("%s %s could not be served", request.method, request.url.path)
+                return failed("Something went wrong in the server; its log has the details.")
+
+        return answer
+
+
+def ok(data: object = None) -> JSONResponse:
+    return JSONResponse({"code": 0, "msg": "ok"} if data is None else {"code": 0, "msg": "ok", "data": data})
+
+
+def failed(message: str, code: int = -1) -> JSONResponse:
+    return JSONResponse({"code": code, "msg": message})
+
+
+def parse(model: type[M], body: bytes | dict[str, object]) -> M:
+    """Raises BadRequest."""
+    try:
+        return model.model_validate_json(body) if isinstance(body, bytes) else model.model_validate(body)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise BadRequest(f"The request is malformed: {where + ': ' if where else ''}{fault['msg']}.") from error

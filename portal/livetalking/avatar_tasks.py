@@ -1,0 +1,159 @@
+"""LiveTalking's avatar tasks, as jobs of ours: an upload becomes an avatar of the id that the caller has chosen.
+
+A task is a job whose id holds the model and the id of the task. So tasks outlive a restart as jobs do, and only jobs
+that were asked for here are found here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+
+from pipeline.errors import BadRequest
+from portal.api.orders import Orders
+from portal.api.schemas import UploadForm
+from portal.errors import JobNotFound
+from portal.intake.uploads import limited_form
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import PREPARE, Job
+from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["avatar_tasks_router"]
+
+ARE_OFF = "Avatar tasks are off: LiveTalking does not ask whether the person shown agrees."
+MOST_LISTED = 500
+NOT_FOUND = 404
+"In the body; the answer itself is HTTP 200."
+JOB_ID: Final = re.compile(r"task-(musetalk|wav2lip)-([A-Za-z0-9_-]{1,64})")
+STATUS: Final = {
+    "queued": "pending",
+    "running": "running",
+    "done": "completed",
+    "failed": "failed",
+    "cancelled": "failed",
+}
+
+
+class TaskWish(Body):
+    """What of a task means something here; its crop options have the same defaults as ours and are not read."""
+
+    model: Literal["musetalk", "wav2lip"]
+    avatar_id: Annotated[str, Field(min_length=1, max_length=64)]
+    video_path: str | None = None
+    "a file on the server"
+    notifyurl: str | None = None
+    task_id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
+
+
+def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
+    router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
+    queue = orders.queue
+
+    @router.post("/api/avatar/task")
+    async def add_task(request: Request) -> Response:
+        """A form with `model`, `avatar_id`, `video_file`, `task_id`? -> data.task_id."""
+        if not settings.livetalking_avatars:
+            raise BadRequest(ARE_OFF, "The operator can turn them on with livetalking_avatars.")
+        if not request.headers.get("content-type", "").startswith("multipart/"):
+            _checked(parse(TaskWish, await request.body()))
+            raise BadRequest("There is no clip.", "Send it in the field `video_file` of a form.")
+        async with limited_form(request, settings.max_upload_bytes, orders.uploads.places) as form:
+            fields = {key: value for key, value in form.items() if isinstance(value, str) and value}
+            wish = _checked(parse(TaskWish, fields))
+            file = form.get("video_file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no clip.", "Send it in the field `video_file`.")
+            task_id = wish.task_id or str(uuid.uuid4())
+            if _find(queue, task_id) is not None:
+                raise BadRequest(f"There is a task {task_id!r} already.", "Choose another id, or leave it out.")
+            path, file_name = await orders.uploads.store(file), file.filename or ""
+        await orders.avatar(
+            request.scope,
+            path,
+            file_name,
+            UploadForm(name=wish.avatar_id, consent="true", framing=""),
+            avatar_id=wish.avatar_id,
+            job_id=f"task-{wish.model}-{task_id}",
+        )
+        return ok({"task_id": task_id})
+
+    @router.get("/api/avatar/tasks")
+    def list_tasks() -> Response:
+        """-> data.tasks, the newest first."""
+        return ok({"tasks": [_view(job) for job in queue.list(limit=MOST_LISTED, kind=PREPARE) if _is_task(job)]})
+
+    @router.get("/api/avatar/task/{task_id}")
+    def show_task(task_id: str) -> Response:
+        job = _find(queue, task_id)
+        return failed("Task not found", NOT_FOUND) if job is None else ok(_view(job))
+
+    @router.delete("/api/avatar/task/{task_id}")
+    def delete_task(task_id: str) -> Response:
+        """One that has not begun."""
+        job = _find(queue, task_id)
+        if job is None:
+            return failed("Task not found", NOT_FOUND)
+        if job.state != "queued":
+            return failed("Only pending tasks can be deleted")
+        queue.delete(job.id)
+        return ok({"msg": "Task deleted"})
+
+    return router
+
+
+def _checked(wish: TaskWish) -> TaskWish:
+    """Raises BadRequest for what would let a caller reach further than this server's door."""
+    if wish.video_path:
+        raise BadRequest(f"video_path: {NO_SERVER_FILES}", "Send the clip in the field `video_file` of a form.")
+    if wish.notifyurl:
+        raise BadRequest("notifyurl: this server calls no addresses of callers.", "Ask GET /api/avatar/task/ID.")
+    return wish
+
+
+def _is_task(job: Job) -> bool:
+    return JOB_ID.fullmatch(job.id) is not None
+
+
+def _find(queue: JobQueue, task_id: str) -> Job | None:
+    for model in ("musetalk", "wav2lip"):
+        job_id = f"task-{model}-{task_id}"
+        if JOB_ID.fullmatch(job_id):
+            try:
+                return queue.get(job_id)
+            except JobNotFound:
+                continue
+    return None
+
+
+def _view(job: Job) -> Mapping[str, object]:
+    """As LiveTalking tells a task. Times are in seconds since the epoch, `progress` is in percent."""
+    found = JOB_ID.fullmatch(job.id)
+    assert found is not None, "it was found as a task"
+    model, task_id = found.groups()
+    error = "" if job.error is None else f"{job.error.message} {job.error.hint}".strip()
+    if job.state == "cancelled":
+        error = "The task was cancelled."
+    duration_s = 0.0 if job.started_at is None else (job.finished_at or time.time()) - job.started_at
+    return {
+        "task_id": task_id,
+        "model_type": model,
+        "avatar_id": job.avatar,
+        "status": STATUS[job.state],
+        "progress": round(100 * job.progress),
+        "error_msg": error,
+        "notify_url": "",
+        "start_time": job.started_at,
+        "end_time": job.finished_at,
+        "duration": round(duration_s, 2),
+    }
