@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TypeVar
 
 from fastapi import Request
@@ -58,7 +58,7 @@ def failed(message: str, code: int = -1) -> JSONResponse:
     return JSONResponse({"code": code, "msg": message})
 
 
-def parse(model: type[M], body: bytes | dict[str, object]) -> M:
+def parse(model: type[M], body: bytes | Mapping[str, object]) -> M:
     """Raises BadRequest."""
     try:
         return model.model_validate_json(body) if isinstance(body, bytes) else model.model_validate(body)
