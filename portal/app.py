@@ -37,6 +37,7 @@ from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_presets
 from portal.jobs.records import PREPARE
+from portal.livetalking.asr import asr_router
 from portal.livetalking.avatar_tasks import avatar_tasks_router
 from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
@@ -181,6 +182,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, desk.uploads, settings))
         orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
         app.include_router(avatar_tasks_router(orders, settings))
+        app.include_router(asr_router(home.talk.engine.hearing, settings.asr_language or None))
     if calls is not None:
         app.include_router(gradio_router(calls, settings.max_upload_bytes))
 

@@ -1,0 +1,125 @@
+"""LiveTalking's recognition of speech over its WebSocket, in FunASR's protocol."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from pipeline.ears.utterance import LONGEST_S
+from pipeline.errors import BackendUnavailable, RecognitionError
+from pipeline.types import FloatArray, Transcript
+from portal.livetalking.asr import SOCKETS_EACH, asr_router
+
+BEGIN = {"is_speaking": True, "mode": "2pass", "chunk_size": [5, 10, 5], "wav_name": "h5", "wav_format": "pcm"}
+SECOND = (0.5 * 32767 * np.ones(16_000)).astype("<i2").tobytes()
+
+
+class Ears:
+    """Hears how long and how loud it is, or fails."""
+
+    def __init__(self, failure: Exception | None = None, missing: Exception | None = None) -> None:
+        self.failure, self.missing = failure, missing
+        self.asked: list[tuple[str | None, str]] = []
+
+    async def loaded(self) -> Any:
+        if self.missing is not None:
+            raise self.missing
+        return SimpleNamespace(recognition=self)
+
+    async def transcribe(self, samples: FloatArray, language: str | None, asker: str) -> Transcript:
+        self.asked.append((language, asker))
+        if self.failure is not None:
+            raise self.failure
+        return Transcript(f"{len(samples) / 16_000:.2f} s at {np.abs(samples).max():.2f}", language or "")
+
+
+def served(ears: Ears) -> TestClient:
+    app = FastAPI()
+    app.include_router(asr_router(ears, "zh"))
+    return TestClient(app, client=("203.0.113.5", 4000))
+
+
+def final(text: str) -> dict[str, Any]:
+    return {"text": text, "mode": "2pass-offline", "is_final": True, "timestamp": None}
+
+
+def test_what_is_said_comes_back_as_a_text() -> None:
+    """In LiveTalking's shape, one utterance after another over the same socket; odd bytes at an end do no harm."""
+    ears = Ears()
+    with served(ears).websocket_connect("/api/asr") as socket:
+        socket.send_json(BEGIN)
+        for piece in (SECOND[:9000], SECOND[9000:], b"x"):
+            socket.send_bytes(piece)
+        socket.send_json({"is_speaking": False})
+        assert socket.receive_json() == final("1.00 s at 0.50")
+        socket.send_json(BEGIN)
+        socket.send_bytes(SECOND[:8000])
+        socket.send_json({"is_speaking": False})
+        assert socket.receive_json() == final("0.25 s at 0.50")
+    assert [language for language, _asker in ears.asked] == ["zh", "zh"]
+
+
+def test_without_sound_there_is_no_text() -> None:
+    """And nobody is asked for one."""
+    ears = Ears()
+    with served(ears).websocket_connect("/api/asr") as socket:
+        socket.send_json(BEGIN)
+        socket.send_json({"is_speaking": False})
+        assert socket.receive_json() == final("")
+    assert ears.asked == []
+
+
+@pytest.mark.parametrize(
+    ("ears", "words"),
+    [
+        (Ears(failure=RecognitionError("It failed.", "Say it again.")), "It failed. Say it again."),
+        (Ears(missing=BackendUnavailable("silero", "a package is missing", "launch.py fetch ears")), "fetch ears"),
+    ],
+)
+def test_what_cannot_be_recognised_is_told(ears: Ears, words: str) -> None:
+    """With its remedy, in LiveTalking's form; then the socket is closed."""
+    with served(ears).websocket_connect("/api/asr") as socket:
+        socket.send_bytes(SECOND)
+        socket.send_json({"is_speaking": False})
+        told = socket.receive_json()
+        assert told["code"] == -1 and words in told["msg"]
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_json()
+
+
+@pytest.mark.parametrize("message", ["{", "[]", '{"mode": "2pass"}', '{"is_speaking": "perhaps"}'])
+def test_a_message_that_is_none_is_refused(message: str) -> None:
+    """What the socket takes is said."""
+    with served(Ears()).websocket_connect("/api/asr") as socket:
+        socket.send_text(message)
+        assert "is_speaking" in socket.receive_json()["msg"]
+
+
+def test_what_is_too_long_is_refused() -> None:
+    """Before it fills the memory."""
+    ears = Ears()
+    with served(ears).websocket_connect("/api/asr") as socket:
+        for _ in range(round(LONGEST_S) + 1):
+            socket.send_bytes(SECOND)
+        assert "30 seconds" in socket.receive_json()["msg"]
+    assert ears.asked == []
+
+
+def test_an_address_has_so_many_sockets() -> None:
+    """One more is told so, and there is room again once they have ended."""
+    client = served(Ears())
+    with ExitStack() as stack:
+        for _ in range(SOCKETS_EACH):
+            stack.enter_context(client.websocket_connect("/api/asr"))
+        with client.websocket_connect("/api/asr") as refused:
+            assert refused.receive_json()["code"] == -1
+    with client.websocket_connect("/api/asr") as socket:
+        socket.send_json({"is_speaking": False})
+        assert socket.receive_json() == final("")
