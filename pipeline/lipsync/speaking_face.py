@@ -207,7 +207,7 @@ class SpeakingFace:
         to_px, to_chart = self._to_px[frame_index], self._to_chart[frame_index]
         moves = self._warp.backward(_apply(to_chart, target), _apply(to_chart, source))
         cells_to_px = (self._warp.grid.cell * to_px[:, :2].T).astype(np.float32)
-        moves = np.dstack([moves[..., :2] @ cells_to_px, moves[..., 2:] @ cells_to_px])
+        moves = (moves.reshape(-1, 2) @ cells_to_px).reshape(moves.shape)
         px_to_grid = _compose(self._warp.grid.from_chart(), to_chart)
         flow = cv2.warpAffine(
             moves,

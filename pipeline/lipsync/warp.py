@@ -108,12 +108,10 @@ class MouthWarp:
         """
         moves = np.concatenate([target - self._neutral, source - self._neutral], axis=1).astype(np.float32)
         moves /= np.float32(self.grid.cell)
-        return np.dstack(
-            [
-                self._layer(self._upper @ moves[self._upper_points]),
-                self._layer(self._lower @ moves[self._lower_points]),
-            ]
-        )
+        fields = np.empty((self.grid.rows, self.grid.columns, 4), np.float32)
+        fields[..., :2] = self._layer(self._upper @ moves[self._upper_points])
+        fields[..., 2:] = self._layer(self._lower @ moves[self._lower_points])
+        return fields
 
     def _layer(self, both: Field) -> Field:
         """(nodes, 4) displacements chart -> target, chart -> source: back along the first, on along the other."""
