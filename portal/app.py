@@ -25,8 +25,8 @@ from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.transports.loops import LoopCoding
 from portal.api.health import health_router
-from portal.api.owners import OwnersGuard
 from portal.api.orders import Orders
+from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
 from portal.desk import Desk
 from portal.http.docs import add_docs

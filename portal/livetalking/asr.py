@@ -101,7 +101,7 @@ def _speaks(message: str) -> bool:
 
 async def _text_of(sound: bytes, hearing: Hearing, language: str | None, asker: str) -> str:
     """sound: PCM16. Raises VivavoceError."""
-    samples = np.frombuffer(sound[: len(sound) // 2 * 2], "<i2").astype(np.float32) / 32768
+    samples = np.asarray(np.frombuffer(sound[: len(sound) // 2 * 2], "<i2") / 32768, np.float32)
     if not len(samples):
         return ""
     senses = await hearing.loaded()

@@ -19,8 +19,10 @@ from starlette.responses import Response
 
 from pipeline.errors import BadRequest
 from portal.api.orders import Orders
+from portal.api.owners import seen_jobs
 from portal.api.schemas import UploadForm
 from portal.errors import JobNotFound
+from portal.http.people import person_of
 from portal.intake.uploads import limited_form
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import PREPARE, Job
@@ -60,6 +62,11 @@ def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     queue = orders.queue
 
+    def seen(task_id: str, request: Request) -> Job | None:
+        """None: there is no such task, or it is somebody else's."""
+        job = _find(queue, task_id)
+        return next(iter(seen_jobs(person_of(request.scope), orders.library, [] if job is None else [job])), None)
+
     @router.post("/api/avatar/task")
     async def add_task(request: Request) -> Response:
         """A form with `model`, `avatar_id`, `video_file`, `task_id`? -> data.task_id."""
@@ -89,19 +96,21 @@ def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
         return ok({"task_id": task_id})
 
     @router.get("/api/avatar/tasks")
-    def list_tasks() -> Response:
-        """-> data.tasks, the newest first."""
-        return ok({"tasks": [_view(job) for job in queue.list(limit=MOST_LISTED, kind=PREPARE) if _is_task(job)]})
+    def list_tasks(request: Request) -> Response:
+        """-> data.tasks, the newest first. Where people log in: those that you may see."""
+        jobs = [job for job in queue.list(limit=None, kind=PREPARE) if JOB_ID.fullmatch(job.id)]
+        seen = seen_jobs(person_of(request.scope), orders.library, jobs)
+        return ok({"tasks": [_view(job) for job in seen[:MOST_LISTED]]})
 
     @router.get("/api/avatar/task/{task_id}")
-    def show_task(task_id: str) -> Response:
-        job = _find(queue, task_id)
+    def show_task(task_id: str, request: Request) -> Response:
+        job = seen(task_id, request)
         return failed("Task not found", NOT_FOUND) if job is None else ok(_view(job))
 
     @router.delete("/api/avatar/task/{task_id}")
-    def delete_task(task_id: str) -> Response:
+    def delete_task(task_id: str, request: Request) -> Response:
         """One that has not begun."""
-        job = _find(queue, task_id)
+        job = seen(task_id, request)
         if job is None:
             return failed("Task not found", NOT_FOUND)
         if job.state != "queued":
@@ -119,10 +128,6 @@ def _checked(wish: TaskWish) -> TaskWish:
     if wish.notifyurl:
         raise BadRequest("notifyurl: this server calls no addresses of callers.", "Ask GET /api/avatar/task/ID.")
     return wish
-
-
-def _is_task(job: Job) -> bool:
-    return JOB_ID.fullmatch(job.id) is not None
 
 
 def _find(queue: JobQueue, task_id: str) -> Job | None:

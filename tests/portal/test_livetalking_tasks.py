@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from avatars.library import AvatarLibrary
 from portal.api.orders import Orders
 from portal.http.bodies import Bodies
+from portal.http.people import ANYBODY, PERSON, Person, Role
 from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
@@ -38,10 +40,16 @@ def orders(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Orders:
     return Orders(library, queue, Uploads(tmp_path), JobShares(queue.active_askers, 50))
 
 
-def served(orders: Orders, settings: Settings) -> TestClient:
+def served(orders: Orders, settings: Settings, person: Person = ANYBODY) -> TestClient:
+    """person: who asks."""
     app = FastAPI()
     app.include_router(avatar_tasks_router(orders, settings))
-    return TestClient(Bodies(app))
+    bodies = Bodies(app)
+
+    async def asked_by_person(scope: Scope, receive: Receive, send: Send) -> None:
+        await bodies({**scope, PERSON: person}, receive, send)
+
+    return TestClient(asked_by_person)
 
 
 @pytest.fixture
@@ -111,6 +119,21 @@ def replace_order(job: Any) -> Any:
     from portal.jobs.orders import order_of_avatar
 
     return replace(order_of_avatar(Path("a.mp4"), avatar="cleo", name="Cleo", consent=True), upload=None)
+
+
+def test_others_do_not_find_a_task_of_somebody_who_has_logged_in(
+    tmp_path: Path, orders: Orders, clip: bytes, queue: JobQueue
+) -> None:
+    """Neither in the list nor by its id, and they cannot delete it."""
+    settings = Settings(data_dir=tmp_path, livetalking_avatars=True)
+    anna, bea = (served(orders, settings, Person(name, Role.MAKER)) for name in ("anna", "bea"))
+    ask(anna, clip, task_id="mine")
+    assert [job.owner for job in queue.list()] == ["anna"]
+    assert bea.get("/api/avatar/tasks").json()["data"] == {"tasks": []}
+    for refused in (bea.get("/api/avatar/task/mine"), bea.delete("/api/avatar/task/mine")):
+        assert refused.json() == {"code": 404, "msg": "Task not found"}
+    assert anna.get("/api/avatar/tasks").json()["data"]["tasks"][0]["task_id"] == "mine"
+    assert anna.delete("/api/avatar/task/mine").json()["code"] == 0
 
 
 def test_a_pending_task_is_deleted(client: TestClient, clip: bytes, queue: JobQueue) -> None:
