@@ -33,7 +33,9 @@ SECRET = {"session_id", "sessionid", "watch_token", "peer_id"}
 "Whoever has been given one may use it: they are made at random, and a session asks for its own token."
 OF_NOBODY = {"path", "kind", "name"}
 "Files of the page, a kind of file, and names: of a backend, or of a part of something that is guarded."
-KNOWN = OWNED | SECRET | OF_NOBODY
+ELSEWHERE = {"task_id"}
+"""Tasks of LiveTalking's API answer in its form; tests/portal/test_livetalking_tasks.py looks at them."""
+KNOWN = OWNED | SECRET | OF_NOBODY | ELSEWHERE
 
 
 def as_(name: str) -> dict[str, str]:
