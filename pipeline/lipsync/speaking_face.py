@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import BundleError
 from avatars.geometry import (
     LIPS,
     LOWER_LIP_INNER,
@@ -77,7 +78,10 @@ class _Region:
 
 
 class SpeakingFace:
-    """What the viseme backend keeps of an avatar. About 2 MB, and decoded regions within a budget."""
+    """What the viseme backend keeps of an avatar. About 2 MB, and decoded regions within a budget.
+
+    Raises BundleError: the avatar's landmarks are no face.
+    """
 
     def __init__(self, bundle: AvatarBundle) -> None:
         self.bundle = bundle
@@ -86,7 +90,10 @@ class SpeakingFace:
         landmarks = bundle.landmarks.astype(np.float64)
         in_box = landmarks[:, :, :2] - boxes[:, None, :2]
 
-        canonical = np.stack([canonical_points(points) for points in landmarks])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            canonical = np.stack([canonical_points(points) for points in landmarks])
+        if not np.isfinite(canonical).all():
+            raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no face.", "Make the avatar again.")
         gaps = (canonical[:, LOWER_LIP_INNER, 1] - canonical[:, UPPER_LIP_INNER, 1]).max(axis=1)
         most_closed = np.argsort(gaps, kind="stable")[: max(1, len(gaps) // 3)]
         rest = np.median(canonical[most_closed], axis=0)

@@ -44,7 +44,7 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
     def list_jobs(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
-        kind: Annotated[str | None, Query(pattern="^(prepare|clip|parts)$")] = None,
+        kind: Annotated[str | None, Query(pattern="^(prepare|clip|parts|gesture)$")] = None,
     ) -> list[JobView]:
         """The newest first. Where people log in: those that you may see."""
         return job_views(person_of(request.scope), library, queue, limit, kind)

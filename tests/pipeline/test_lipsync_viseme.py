@@ -1,6 +1,7 @@
 """The embedded lip-sync, judged by what a face tracker sees in its pictures."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from portraits import portrait_bundle
 
 from avatars.bundle import AvatarBundle
 from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.errors import BundleError
 from models.visemes import MOUTH_PARAMETERS, MOUTH_SHAPES, VISEMES
 from pipeline.compositing import compose
 from pipeline.lipsync.viseme import VisemeLipSync
@@ -153,3 +155,11 @@ def test_memory_of_an_avatar_is_bounded(speaker: Speaker) -> None:
     for frame in range(len(SHIFTS)):
         speaker.patch(viseme("aa"), 1.0, frame)
     assert speaker.state.nbytes < 30 << 20
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan], ids=["all in one place", "not numbers"])
+def test_landmarks_that_are_no_face_are_an_error_of_the_avatar(speakers: dict[str, Speaker], value: float) -> None:
+    """A bundle that something else has written may hold them."""
+    bundle = speakers["woman"].bundle
+    with pytest.raises(BundleError, match="are no face"):
+        VisemeLipSync().prepare(replace(bundle, landmarks=np.full_like(bundle.landmarks, value)))
