@@ -80,6 +80,7 @@ async def test_the_avatar_fills_the_window_and_nothing_else_is_there(visit: Visi
     assert box is not None and (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 540, 960)
     for hidden in (".vv-chat", ".vv-choices", "#vv-status"):
         assert not await page.page.locator(hidden).is_visible()
+    await page.until("document.querySelector('.vv-poster').alt === 'Beta'")
     await page.start()
     assert await page.run("document.querySelector('.vv-poster').alt") == "Beta"
     await page.say(WORDS)

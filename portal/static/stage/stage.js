@@ -48,6 +48,8 @@ document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
 dataset.view = asked.view;
 dataset.fit = asked.fit;
 if (!asked.controls) dataset.controls = "0";
+// Before a session, too, the address decides who is on show, and not what was last chosen on the Talk tab.
+talkTab.then(({ avatarChoice }) => avatarChoice.choose(asked.wish.avatar));
 if (asked.backdrop) {
   talkTab.then(({ stage, player }) => new Cutout(stage, player));
   dataset.backdrop = asked.backdrop === "blur" ? "blur" : "colour";
