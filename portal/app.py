@@ -11,7 +11,9 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -28,6 +30,7 @@ from portal.api.health import health_router
 from portal.api.orders import Orders
 from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
+from portal.api.tools import Tools
 from portal.desk import Desk
 from portal.http.docs import add_docs
 from portal.http.door import front_door
@@ -47,6 +50,9 @@ from portal.talk import Talk
 from portal.ui.context import PageContext
 from portal.ui.stage import stage_router
 from portal.ui.texts_module import texts_module
+
+if TYPE_CHECKING:
+    from portal.ui.mcp_api import McpTools
 
 __all__ = ["Portal", "create_app", "serve"]
 
@@ -147,12 +153,17 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     from portal.ui.mount import mount_page
 
     home = portal or Portal.build(settings)
-    opened = settings.gradio_api and not settings.kiosk
-    calls = GradioCalls(home.desk.tools(home.talk.engine.clock)) if opened else None
+    tools = home.desk.tools(home.talk.engine.clock) if settings.gradio_api and not settings.kiosk else None
+    calls = GradioCalls(tools) if tools is not None else None
+    assistants = _mcp_tools(tools) if tools is not None else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with home.running(), calls.running() if calls else contextlib.nullcontext():
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(home.running())
+            for door in (calls, assistants):
+                if door is not None:
+                    await stack.enter_async_context(door.running())
             yield
 
     guard = OwnersGuard(home.desk.library, home.desk.queue, home.talk.recordings)
@@ -185,6 +196,8 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         app.include_router(asr_router(home.talk.engine.hearing, settings.asr_language or None))
     if calls is not None:
         app.include_router(gradio_router(calls, settings.max_upload_bytes))
+    if assistants is not None:
+        app.router.routes.append(assistants.route)
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:
@@ -206,6 +219,15 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     if settings.pages is not None:
         app.router.default = Pages(settings.pages, app.router.default)
     return front_door(KioskGuard(app) if settings.kiosk else app, settings)
+
+
+def _mcp_tools(tools: Tools) -> McpTools | None:
+    """None where the extra `mcp` is not installed."""
+    if find_spec("mcp") is None:
+        return None
+    from portal.ui.mcp_api import McpTools
+
+    return McpTools(tools)
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:

@@ -366,7 +366,8 @@ class Settings(BaseSettings):
         False, description="answer its admin routes, too; they show every caller the ids of all sessions"
     )
     gradio_api: bool = Field(
-        False, description="let programs list and make avatars and clips by Gradio's client; ignored with --kiosk"
+        False,
+        description="let programs list and make avatars and clips by Gradio's client and by MCP; not with --kiosk",
     )
     livetalking_avatars: bool = Field(
         False,

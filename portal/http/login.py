@@ -83,7 +83,7 @@ TALKING = (
     "/close",
 )
 "Changes that belong to talking with an avatar, by programs and by LiveTalking's API. Viewers may make them."
-TOOLS = ("/gradio_api/queue/join",)
+TOOLS = ("/gradio_api/queue/join", "/gradio_api/mcp")
 "Where each of the tools for programs is asked for (`portal/api/tools.py`). A tool that is for makers asks require()."
 
 

@@ -286,6 +286,7 @@ def test_a_forged_cookie_is_nobodys(opened: Opened, users: UsersFile, cookie: st
         ("POST", "/api/clips", Role.MAKER),
         ("DELETE", "/api/jobs/x", Role.MAKER),
         ("POST", "/gradio_api/queue/join", Role.VIEWER),
+        ("POST", "/gradio_api/mcp", Role.VIEWER),
         ("POST", "/gradio_api/upload", Role.MAKER),
         ("POST", "/something/new", Role.MAKER),
         ("GET", "/metrics", Role.ADMIN),

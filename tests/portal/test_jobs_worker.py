@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -55,7 +56,8 @@ class Bench:
         self._gate = os.open(data_dir / "gate", os.O_RDWR)
         self.queue = open_queue(data_dir, AvatarLibrary(data_dir / "avatars"))
         settings: Any = SimpleNamespace(
-            model_dump_json=lambda: f'{{"data_dir": "{data_dir}"}}', job_silence_s=600.0 if clock is None else 60.0
+            with_secrets=lambda: json.dumps({"data_dir": str(data_dir)}).encode(),
+            job_silence_s=600.0 if clock is None else 60.0,
         )
         self.worker = WorkerProcess(settings, self.queue, command=(sys.executable, str(SCRIPT)), clock=clock)
 
@@ -332,7 +334,7 @@ async def test_the_shipped_worker_explains_a_picture_without_a_face(tmp_path: Pa
 
 async def test_a_worker_whose_portal_is_gone_ends_by_itself(tmp_path: Path) -> None:
     """A portal that was killed leaves no worker behind: its standard input closes, and that ends it."""
-    settings = Settings(data_dir=tmp_path).model_dump_json().encode() + b"\n"
+    settings = Settings(data_dir=tmp_path).with_secrets() + b"\n"
     command = (sys.executable, "-m", "portal.worker.child")
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, cwd=Path(portal.__file__).parents[1])
     async with asyncio.timeout(DEADLINE_S):

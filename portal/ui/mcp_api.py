@@ -1,0 +1,125 @@
+"""The tools for programs as MCP tools, at /gradio_api/mcp: an assistant can make an avatar and a clip.
+
+Served by the SDK of the protocol. Gradio's own MCP server calls its portal over HTTP for each tool, so every assistant
+would come from this machine's address, past the limits of addresses, and none could log in.
+"""
+
+# Without annotations as strings: the SDK reads those of functions inside a function.
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from mcp.server.fastmcp import Context, FastMCP
+from mcp.server.fastmcp.server import StreamableHTTPASGIApp
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import Field
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from portal.api.schemas import ClipRequest, UploadForm
+from portal.api.tools import Report, Tools
+from portal.http.limits import Shares, TooMany
+from portal.http.proxies import address_of
+from portal.ui.gradio_api import CALLS, CALLS_EACH
+
+__all__ = ["McpTools"]
+
+PATH = "/gradio_api/mcp"
+INSTRUCTIONS = (
+    "Makes clips in which an avatar speaks a text. list_avatars names the avatars; render_clip makes a clip and gives "
+    "its address. To make an avatar of a picture, first POST the file as the form field 'files' to "
+    "/gradio_api/upload, then give what comes back to prepare_avatar."
+)
+
+
+class McpTools:
+    """The server of the protocol. Built at rest, started and ended by running(), once."""
+
+    def __init__(self, tools: Tools) -> None:
+        # Requests from foreign pages and by foreign names have been refused already, by OriginGuard.
+        checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        self._server = FastMCP("Vivavoce", INSTRUCTIONS, stateless_http=True, transport_security=checked)
+        _add_tools(self._server, tools)
+        self._server.streamable_http_app()  # makes the manager of sessions
+        self.route = Route(PATH, _Bounded(StreamableHTTPASGIApp(self._server.session_manager)))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self._server.session_manager.run():
+            yield
+
+
+class _Bounded:
+    """Requests wait for their job, so an address has so many at a time and no more. Raises TooMany."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._each, self._all = Shares(CALLS_EACH), Shares(CALLS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        full = TooMany("Too many calls are under way already.", "Wait until one of them has ended.")
+        with self._each.held(address_of(scope), full), self._all.held("", full):
+            await self._app(scope, receive, send)
+
+
+def _add_tools(server: FastMCP, tools: Tools) -> None:
+    @server.tool()
+    async def list_avatars(ctx: Context[Any, Any, Any]) -> list[dict[str, Any]]:
+        """List the avatars, the oldest first: id, name, kind."""
+        views = await tools.list_avatars(_request(ctx).scope)
+        return [view.model_dump(mode="json", include={"id", "name", "kind"}) for view in views]
+
+    @server.tool()
+    async def prepare_avatar(
+        ctx: Context[Any, Any, Any],
+        upload: Annotated[str, Field(description="what POST /gradio_api/upload answered for a photo or a clip")],
+        consent: Annotated[bool, Field(description="true: the person shown agrees; ask, never assume it")],
+        name: Annotated[str, Field(description="what the avatar is called; empty: the name of the file")] = "",
+        framing: Annotated[str, Field(description='"x,y,width,height" of what is used, 0 to 1; empty: all')] = "",
+    ) -> dict[str, Any]:
+        """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more."""
+        wish = UploadForm(name=name, consent="true" if consent else "", framing=framing)
+        view = await tools.prepare_avatar(_request(ctx).scope, upload, wish, _report_to(ctx))
+        return view.model_dump(mode="json", include={"id", "name", "kind"})
+
+    @server.tool()
+    async def render_clip(
+        ctx: Context[Any, Any, Any],
+        avatar: Annotated[str, Field(description="id of the avatar that speaks; see list_avatars")],
+        text: Annotated[str, Field(description="what it says, up to 5000 characters")],
+        voice: Annotated[str, Field(description="what it speaks with; empty: the portal's own voice")] = "",
+        name: Annotated[str, Field(description="what the clip is called; empty: its text")] = "",
+    ) -> dict[str, str]:
+        """Make a clip in which an avatar speaks a text, and wait for it. Answers with the address of an MP4 file."""
+        request = _request(ctx)
+        wish = ClipRequest(avatar=avatar, text=text, voice=voice, name=name)
+        job = await tools.render_clip(request.scope, wish, _report_to(ctx))
+        return {"job": job.id, "url": f"{request.base_url}api/clips/{job.id}.mp4", "file_name": job.file_name}
+
+    @server.tool()
+    async def list_jobs(
+        ctx: Context[Any, Any, Any],
+        limit: Annotated[int, Field(description="how many at most", ge=1, le=500)] = 20,
+    ) -> list[dict[str, Any]]:
+        """List the jobs that make avatars and clips, the newest first."""
+        return [view.model_dump(mode="json") for view in await tools.list_jobs(_request(ctx).scope, limit)]
+
+
+def _request(ctx: Context[Any, Any, Any]) -> Request:
+    request = ctx.request_context.request
+    assert isinstance(request, Request)  # this server takes requests over HTTP only
+    return request
+
+
+def _report_to(ctx: Context[Any, Any, Any]) -> Report:
+    last = -1.0
+
+    async def report(progress: float, step: str) -> None:
+        nonlocal last
+        if progress > last:  # the protocol wants it to grow
+            last = progress
+            await ctx.report_progress(progress, 1.0, step or "waiting")
+
+    return report
