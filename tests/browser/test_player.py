@@ -237,6 +237,7 @@ async def test_a_hold_silences_what_waits_here_and_tells_the_server_what_was_pla
 SERVER = """
     window.tries = [];
     window.answer = null; // what the server says to the next hello; null: it cannot be reached
+    window.fetch = () => Promise.reject(new TypeError("nobody answers")); // what refused a socket says no more than it
     window.WebSocket = class extends EventTarget {
         static OPEN = 1;
         constructor() {

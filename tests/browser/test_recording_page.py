@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.browser.conftest import Visit, Visitor
+from tests.browser.conftest import WORDS, Visit, Visitor
 from tests.browser.test_microphone_page import FAKE_DEVICE, LACKS_EARS, RATE_HZ, write_wav
 
 pytestmark = pytest.mark.browser
@@ -43,7 +43,7 @@ async def test_a_session_is_recorded_and_downloaded(visit: Visitor) -> None:
     await page.page.click("#vv-record")
     await page.until(f"{MARK}.checkVisibility() && {MARK}.textContent.startsWith('Recording 0:0')")
     assert await page.page.get_attribute("#vv-record", "aria-pressed") == "true"
-    await page.say("one two three four")
+    await page.say(WORDS)
     await page.until("vivavoce.stats().turnState === 'done'", within_s=30)
     await page.page.click("#vv-record")
     await page.until(f"{LINK}?.checkVisibility() && !{MARK}.checkVisibility()")
@@ -52,9 +52,9 @@ async def test_a_session_is_recorded_and_downloaded(visit: Visitor) -> None:
     pictures, loudest = look_into(mp4)
     assert pictures >= 25 and loudest > 0.05
     name, vtt = await downloaded(page, "vtt")
-    assert name.endswith(".vtt") and "one two three four" in vtt.decode()
+    assert name.endswith(".vtt") and WORDS in vtt.decode()
     entries = json.loads((await downloaded(page, "json"))[1])["entries"]
-    assert [(entry["role"], entry["text"]) for entry in entries] == [("assistant", "one two three four")]
+    assert [(entry["role"], entry["text"]) for entry in entries] == [("assistant", WORDS)]
 
 
 async def test_a_recording_that_ends_with_its_session_is_there(visit: Visitor) -> None:
