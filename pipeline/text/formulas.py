@@ -33,7 +33,7 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 _WRAPPED = re.compile(
-    r"\\(?:text|textbf|mathrm|mathbf|mathit|operatorname|boxed|mathbb|mathcal|mathsf|vec|hat|bar|tilde|overline)\s*\{([^{}]*)\}"
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname|boxed|mathbb|mathcal|mathsf|vec|hat|bar|tilde|overline)\s*\{([^{}]*)\}"
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _ROOT = re.compile(r"\\sqrt\s*\{([^{}]*)\}")
@@ -41,8 +41,11 @@ _POWER = re.compile(r"\s*\^\s*(?:\{\s*(-?\w{1,3}|\\circ)\s*\}|(\w|\\circ))")
 _INDEX = re.compile(r"_\{?([A-Za-z0-9]+)\}?")
 _COMMAND = re.compile(r"\\([A-Za-z]+|[,;:! %{}|])\s?")
 _UNSAID = re.compile(r"[\\{}_&]|\^(?!-?\w)")
-_BARE = re.compile(r"\\(?:boxed|text|sqrt|[dt]?frac)\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\{[^{}]*\})?")
-"""What some models write without any marks around it."""
+_BARE = re.compile(
+    r"\\(?:boxed|text(?:bf|it|rm)?|math(?:bf|it|rm)|sqrt|[dt]?frac)\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\{[^{}]*\})?"
+)
+_BARE_NAME = re.compile(r"(?<![A-Za-z_:\\/])\\([A-Za-z]+)(?![A-Za-z_\\{]|\.\w)")
+"""What some models write without any marks around it. A path has names after backslashes, too."""
 
 
 def say_formulas(text: str) -> str:
@@ -50,7 +53,7 @@ def say_formulas(text: str) -> str:
     if "$" not in text and "\\" not in text:
         return text
     text = _FORMULA.sub(lambda match: said_formula(next(filter(None, match.groups()))), text)
-    return _BARE.sub(lambda match: said_formula(match[0]), text)
+    return _BARE_NAME.sub(_said_command, _BARE.sub(lambda match: said_formula(match[0]), text))
 
 
 def said_formula(tex: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["has_no_case", "is_cjk", "may_break_before", "width"]
+__all__ = ["has_no_case", "is_cjk", "last_letter", "may_break_before", "width"]
 
 _CJK = re.compile("[\u1100-\u11ff\u2e80-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffee\U00020000-\U0003ffff]")
 _JOINER = "\u200d"
+_MARKS = ("Mn", "Mc", "Me")
+"What is written upon or around a letter, as categories of Unicode."
 
 
 def is_cjk(character: str) -> bool:
@@ -22,6 +24,14 @@ def has_no_case(character: str) -> bool:
     return is_georgian or (character.isalpha() and not character.islower() and not character.isupper())
 
 
+def last_letter(text: str) -> str:
+    """Its last character, without the vowel signs and accents upon it; "" if there is none."""
+    at = len(text) - 1
+    while at >= 0 and unicodedata.category(text[at]) in _MARKS:
+        at -= 1
+    return text[at] if at >= 0 else ""
+
+
 def width(text: str) -> int:
     """Length as it is heard: a Chinese character says about as much as two letters."""
     return len(text) if text.isascii() else len(text) + len(_CJK.findall(text))
@@ -32,7 +42,7 @@ def may_break_before(text: str, at: int) -> bool:
     if not 0 < at < len(text):
         return True
     before, after = text[at - 1], text[at]
-    if unicodedata.category(after) in ("Mn", "Mc", "Me") or _JOINER in (before, after) or after == "\u200c":
+    if unicodedata.category(after) in _MARKS or _JOINER in (before, after) or after == "\u200c":
         return False
     if "\U0001f3fb" <= after <= "\U0001f3ff":  # a skin tone
         return False

@@ -6,7 +6,7 @@ import re
 from typing import Self
 
 from pipeline.text.formulas import said_formula
-from pipeline.text.scripts import has_no_case, is_cjk, may_break_before, width
+from pipeline.text.scripts import has_no_case, is_cjk, last_letter, may_break_before, width
 
 __all__ = ["MAX_CHARS", "Sentence", "SentenceSplitter"]
 
@@ -292,7 +292,7 @@ class SentenceSplitter:
         if last in _WIDE_ENDS or (gap and _GREEK_QUESTION.search(core)):
             return True
         is_ellipsis = last == "…" or core.endswith("..")
-        if gap or is_cjk(following) or following in _SENTENCE_OPENERS or _is_caseless(core[-2:-1], following):
+        if gap or is_cjk(following) or following in _SENTENCE_OPENERS or _is_caseless(core[:-1], following):
             if last in "!?":
                 return core == text or not following.islower()
             if last == "." and not is_ellipsis:
@@ -316,17 +316,17 @@ class SentenceSplitter:
 
     def _may_be_glued(self, following: str) -> bool:
         """Whether what follows may begin a sentence though no space is before it, as some models send it."""
-        core = self._held.rstrip(_CLOSERS)
+        core = _CITED.sub("", self._held).rstrip(_CLOSERS)
         if not following.isupper() or core[-1:] not in (".", "!", "?") or _is_inside(core):
             return False
-        before = core[:-1] if core[-1:] == "." else core[:-1].rstrip()  # French has a space before the other marks
+        before = core[:-1] if core[-1:] == "." else core.rstrip("!?").rstrip()  # French has a space before these
         token = _LAST_TOKEN.search(before)
         word = token[0].lstrip(_CLOSERS + "(“‘«¿¡").rstrip(_CLOSERS) if token else ""
         is_short = _DOTTED.fullmatch(word) is not None and word.lower() not in _CLOCK
         if _TITLES.fullmatch(word.lower()) or is_short or (len(word) < 2 and not word.isdigit()):
             return False
         is_word = _WORD.fullmatch(word) is not None
-        is_plain = is_word and (word.islower() or core[:-1].lstrip(_CLOSERS + "“‘«¿¡ ") == word)
+        is_plain = is_word and (word.islower() or before.lstrip(_CLOSERS + "“‘«¿¡ ") == word)
         is_year = word.isdigit() and len(word) > 3  # and no number in front of a month
         self._glued_to_name = not is_plain and not is_year
         return True
@@ -340,7 +340,7 @@ class SentenceSplitter:
             self._glued = 0
             return False
         mark = self._held[: self._glued].rstrip(_CLOSERS)[-1:]
-        ends_word = following.isspace() or following in ",;:!?…—–" if following else mark != "."
+        ends_word = following.isspace() or following in ",;:!?…—–*" if following else mark != "."
         ends_word = ends_word or (following == "." and mark != ".")  # no file or address has the other marks
         is_sentence = ends_word and (len(word) == 1 or word[1:].islower())
         if self._glued_to_name and not _COMMON_BEGINNING.fullmatch(word.lower()):
@@ -390,8 +390,11 @@ def _is_abbreviation(word_and_before: str, following: str) -> bool:
 
 
 def _is_caseless(before: str, following: str) -> bool:
-    """Whether both are letters of a script without capitals; no file or address is written in one."""
-    return has_no_case(before) and has_no_case(following) and not is_cjk(before)
+    """Whether a text ends, and what follows begins, with letters of a script without capitals; no file or address is
+    written in one.
+    """
+    letter = last_letter(before)
+    return has_no_case(letter) and has_no_case(following) and not is_cjk(letter)
 
 
 def _is_inside(text: str) -> bool:

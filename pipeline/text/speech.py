@@ -25,19 +25,26 @@ with digits among the letters."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("strikethrough")
 _FENCED = re.compile(r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:^[ \t]*~~~[^\n]*$|\Z)", re.DOTALL | re.MULTILINE)
 _NUMBERS = r"[1-9]\d{0,2}(?:\s*[,;–-]\s*\d{1,3})*"
+_NUMBERED = rf"\[{_NUMBERS}\](?:\s?[,;–-]?\s?\[{_NUMBERS}\])*"
+_SITE = r"\[(?:(?:[\w-]+\.)+[a-z]{2,}|sources?|link|quelle|来源|链接)\]\([^()\s]*\)"
 _AUTHOR_YEAR = r"[^\W\d_][^\[\]()\n]{1,60}?,? (?:19|20)\d\d[a-z]?"
 _CITATION = re.compile(
     rf"\s*(?:【[^【】\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\^?\](?!:)|\[citation:[^\[\]]*\]"
     r"|\[(?:doc|source|ref|webpage|search|result|来源|资料|文档)s?[\s:_-]?\d{1,3}\](?!\()|\[\d{1,3}†[^\[\]]*\]"
     r"|\[(?:note|注)\s?\d{1,3}\](?!\()|\[(?:citation needed|来源请求|需要引用)\]"
-    r"|(?::contentReference)?\[oaicite:\d+\](?:\{[^{}]*\})?|［\d{1,3}］|\^\[[^\[\]]{1,20}\]\^"
+    r"|(?::contentReference)?\[oaicite:\d+\](?:\{[^{}]*\})?|［\d{1,3}］|〔\d{1,3}〕|\^\[[^\[\]]{1,20}\]\^"
+    r"|\[cite(?:_start|_end|:[^\[\]\n]*)\]|\[(?:web|page|post|news|image|video|file):\d{1,3}\]|%\[\d{1,3}\]%"
+    r"|\[turn\d+[a-z]+\d+(?:\s*[,;]\s*turn\d+[a-z]+\d+)*\]|(?:(?<=[^\W\d_]{3})|\s)\^\d{1,3}(?:,\s?\d{1,3})*\^"
+    rf"|[(（](?:(?:see|cf\.?|sources?|refs?\.?|参见|详见|见|来源)[:：]?\s*)?{_NUMBERED}[)）]"
+    rf"|[(（]{_SITE}(?:[,;]\s*{_SITE})*[)）]"
     rf"|\[\[{_NUMBERS}\]\](?:\([^()\s]*\))?"
     rf"|\[{_AUTHOR_YEAR}(?:; {_AUTHOR_YEAR})*\](?!\()|\([^\W\d_][\w' -]{{1,40}} et al\.,? (?:19|20)\d\d[a-z]?\)"
     r"|\[@\w[\w:.;@ -]*\](?!\()|\ue200[^\ue200\ue201]*\ue201|cite(?:turn\d+[a-z]+\d+)+)"
-    rf"|(?P<before>\w*)(?P<marks>\s?(?:\[{_NUMBERS}\])+)(?![(:\w])",
+    rf"|(?P<before>\w*)(?P<marks>\s?{_NUMBERED})(?![(:\w])",
     re.IGNORECASE,
 )
-_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"
+_RAISED_TAG = re.compile(r"<(su[pb])>\[?(\d{1,3})\]?</\1>", re.IGNORECASE)
 _RAISED_CITATION = re.compile(
     rf"(?<=[.,;:!?。，！？])[{_RAISED}]+|⁽[{_RAISED}]+⁾|(?<=[^\W\d_]{{3}})"
     + "".join(f"(?<!{unit})" for unit in ("feet", "foot", "inch", "mile", "eter", "etre", "yard"))
@@ -64,8 +71,10 @@ _CLOSED_HEADING = re.compile(r"^([ \t]*#{1,6}[ \t].*?)[ \t]+#+[ \t]*$", re.MULTI
 _CALLOUT = re.compile(r"\[!(\w+)\]")
 _HIGHLIGHT = re.compile(r"(?<![\w=])==(?=[^\s=])(.+?)(?<=[^\s=])==(?![\w=])")
 _TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_UNSEEN = re.compile(r"<(script|style|pre)\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
-"""Elements of HTML whose words are code."""
+_UNSEEN = re.compile(
+    r"<(script|style|pre)\b[^>]*>.*?(?:</\1\s*>|\Z)|<ref\b[^>]*/>|<ref\b[^>]*>[^<]*</ref\s*>", re.DOTALL | re.IGNORECASE
+)
+"""Elements whose words are code, or a note."""
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•·▪◦‣][ \t]+(?:\[[ xX]\][ \t]+)?)+", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t|:+-]*-{2,}[ \t|:+-]*$", re.MULTILINE)
 _PRODUCT = re.compile(r"(?<=\d)\*(?=\d)")
@@ -102,7 +111,8 @@ def speakable(text: str) -> str:
     """What a voice should say of a text: no markup, code blocks or emoji; of an address only its host. May be empty."""
     text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text)))
     text = _CALLOUT.sub(r"\1", _CLOSED_HEADING.sub(r"\1", _REFERENCE.sub("", text)))
-    text = _EMOTICON.sub("", _RAISED_CITATION.sub("", _CITATION.sub(_without_citation, text)))
+    text = _RAISED_TAG.sub(_as_digits, _CITATION.sub(_without_citation, text))
+    text = _EMOTICON.sub("", _RAISED_CITATION.sub("", text))
     text = say_formulas(_KEYS_TOGETHER.sub(r"\1", text))
     text = _LINKED.sub(r"\1", _LINE_MARK.sub("", _RULE.sub("", text)))
     text = _HIGHLIGHT.sub(r"\1", _POWER.sub(_said_power, text))
@@ -120,8 +130,14 @@ def speakable(text: str) -> str:
 
 def _without_citation(match: re.Match[str]) -> str:
     if match["marks"] is None:
-        return ""
+        return " " if match[0].endswith("start]") else ""
     return match[0] if _NEEDS_NUMBER.fullmatch(match["before"]) else match["before"]
+
+
+def _as_digits(match: re.Match[str]) -> str:
+    """Raised or lowered digits for those in an element of HTML."""
+    digits = _RAISED if match[1].lower() == "sup" else _LOWERED
+    return "".join(digits[int(digit)] for digit in match[2])
 
 
 def _said_power(match: re.Match[str]) -> str:
