@@ -19,7 +19,15 @@ from urllib.parse import urlsplit
 from tests.benchmarks.portal_process import PortalProcess
 from tests.benchmarks.viewers import LONG_TEXT, Count, Viewer
 
-__all__ = ["FLOODS", "closed_sessions_mb", "gap_under_flood_ms", "main", "many_sockets_mb", "place_free_after_s"]
+__all__ = [
+    "FLOODS",
+    "closed_sessions_mb",
+    "gap_beside_ms",
+    "gap_under_flood_ms",
+    "main",
+    "many_sockets_mb",
+    "place_free_after_s",
+]
 
 TEXT, BINARY, PING = 1, 2, 9
 FLOOD_S = 12.0
@@ -113,18 +121,23 @@ async def gap_under_flood_ms(portal: PortalProcess, kind: str | None, seconds: f
 
     None floods with nothing: what the machine itself does at that time.
     """
+    flooding = ["flood", "--url", portal.socket_url, "--kind", str(kind), "--seconds", str(seconds)]
+    return await gap_beside_ms(portal, None if kind is None else ["tests.benchmarks.abuse", *flooding], seconds)
+
+
+async def gap_beside_ms(portal: PortalProcess, module: Sequence[str] | None, seconds: float = FLOOD_S) -> float:
+    """The same while `python -m MODULE ARGUMENTS` runs; without one, for so many seconds."""
     listener = Viewer(portal.socket_url, "websocket", None)
     await listener.open()
     await asyncio.sleep(1)
     await listener.say(LONG_TEXT * 2)
     await asyncio.sleep(2)
-    command = [sys.executable, "-m", "tests.benchmarks.abuse", "flood", "--url", portal.socket_url]
     listener.count = Count()
-    if kind is None:
+    if module is None:
         await asyncio.sleep(seconds)
     else:
-        flooding = await asyncio.create_subprocess_exec(*command, "--kind", kind, "--seconds", str(seconds))
-        await flooding.wait()
+        beside = await asyncio.create_subprocess_exec(sys.executable, "-m", *module)
+        await beside.wait()
     count = listener.count
     await listener.close()
     return count.longest_gap_ms

@@ -26,7 +26,7 @@ from portal.commands.environment import find_chromium
 from tests.benchmarks import in_browser
 from tests.benchmarks.figures import FIGURES, TALKING, Reading, as_dict, table
 from tests.benchmarks.material import moving_clip, photograph, preset_library
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from tests.benchmarks.portal_process import PortalProcess, free_port, running_portal
 
 __all__ = ["main"]
 
@@ -160,6 +160,21 @@ def abuse(bench: Bench) -> Iterator[Reading]:
         yield Reading(FIGURES["sockets_mb"], asyncio.run(abuse.many_sockets_mb(portal)))
     with running_portal(bench.data_dir, *MEASURING) as portal:
         yield Reading(FIGURES["closed_sessions_mb"], asyncio.run(abuse.closed_sessions_mb(portal)))
+
+
+def large(bench: Bench) -> Iterator[Reading]:
+    """What large and endless things cost others."""
+    from tests.benchmarks import large
+
+    with running_portal(bench.data_dir, *SPEAKING) as portal:
+        gap_ms, grown_mb = asyncio.run(large.beside_bodies(portal))
+        yield Reading(FIGURES["bodies_gap_ms"], gap_ms, "chunks are 40 ms apart")
+        yield Reading(FIGURES["bodies_mb"], grown_mb)
+        yield Reading(FIGURES["playlists_s"], asyncio.run(large.slowest_call_s(portal)))
+    port = free_port()
+    model = ("--llm", "openai", "--llm-model", "endless", "--llm-base-url", f"http://127.0.0.1:{port}/v1")
+    with running_portal(bench.data_dir, *MEASURING, *model) as portal:
+        yield Reading(FIGURES["line_mb"], asyncio.run(large.line_mb(portal, port, bench.seconds)))
 
 
 def memory(bench: Bench) -> Iterator[Reading]:
@@ -316,6 +331,7 @@ MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     capacity,
     joining,
     abuse,
+    large,
     memory,
     browser,
 )
