@@ -48,3 +48,10 @@ def test_the_notebook_is_stored_with_what_it_shows(path: Path) -> None:
 def test_the_notebooks_are_small() -> None:
     """Pictures and all: they are part of every clone."""
     assert sum(path.stat().st_size for path in NOTEBOOKS.iterdir() if path.is_file()) < MAX_BYTES
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_the_readme_says_how_to_open_them(name: str) -> None:
+    """What to install, and what to start."""
+    text = (NOTEBOOKS.parent / name).read_text(encoding="utf-8")
+    assert "pip install jupyterlab" in text and "jupyter lab notebooks" in text

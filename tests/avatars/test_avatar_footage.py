@@ -13,6 +13,7 @@ from PIL import Image
 
 from avatars.errors import BadMedia
 from avatars.media import clip_frames, probe, read_photo
+from tests.recordings import playlists
 
 pytestmark = pytest.mark.thorough
 
@@ -275,6 +276,19 @@ def test_what_is_not_taken_is_named(tmp_path: Path, head, named: str, way_out: s
         probe(tmp_path / "photo.jpg")
     assert named in refused.value.message
     assert way_out in refused.value.hint
+
+
+@pytest.mark.parametrize("suffix", ["", ".mp4", ".m3u8", ".ts"])
+@pytest.mark.parametrize("kind", sorted(playlists("")))
+def test_nothing_that_names_another_file_is_opened(tmp_path: Path, kind: str, suffix: str) -> None:
+    """A clip beside a playlist does not come in through it, whatever the playlist is called."""
+    clip = write_clip(tmp_path / "secret.mp4", grey_levels([60] * 10))
+    for target in (f"file://{clip}", str(clip), clip.name):
+        path = tmp_path / f"upload{suffix}"
+        path.write_text(playlists(target)[kind])
+        for look in (probe, lambda path: next(clip_frames(path)), read_photo):
+            with pytest.raises(BadMedia):
+                look(path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "bmp", "gif"])

@@ -69,17 +69,34 @@ async def test_markdown_is_drawn_and_nothing_in_it_runs(visit: Visitor) -> None:
     assert await page.run("window.hacked") is None
 
 
+NOTED_HELLOS = """
+    window.hellos = [];
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+        if (typeof data === 'string' && data.includes('"hello"')) hellos.push(JSON.parse(data).history);
+        send.call(this, data);
+    };
+"""
+
+
+async def test_stop_and_start_go_on_with_the_conversation(visit: Visitor) -> None:
+    """What stands on the page is what the next session knows."""
+    page = await visit("?transport=websocket", before=NOTED_HELLOS)
+    await page.start()
+    await page.say("remember this", "chat")
+    await page.until("vivavoce.stats().turnState === 'done'")
+    await page.page.click("#vv-stop")
+    await page.until("vivavoce.stats().state === 'idle'")
+    assert await page.page.inner_text(".vv-answer") != ""
+    await page.start()
+    _first, history = await page.run("hellos")
+    assert [remark["role"] for remark in history] == ["user", "assistant"]
+    assert history[0]["content"] == "remember this"
+
+
 async def test_a_reload_keeps_the_conversation_and_tells_it_to_the_new_session(visit: Visitor) -> None:
     """What was said is there again after a reload; the next session hears of it; a new conversation forgets it all."""
-    spy = """
-        window.hellos = [];
-        const send = WebSocket.prototype.send;
-        WebSocket.prototype.send = function (data) {
-            if (typeof data === 'string' && data.includes('"hello"')) hellos.push(JSON.parse(data).history);
-            send.call(this, data);
-        };
-    """
-    page = await visit("?transport=websocket", before=spy)
+    page = await visit("?transport=websocket", before=NOTED_HELLOS)
     await page.page.fill(".vv-composer textarea", "remember **this**")
     await page.page.keyboard.press("Enter")
     await page.until("vivavoce.stats().turnState === 'done'")

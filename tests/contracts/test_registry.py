@@ -9,6 +9,7 @@ import pytest
 from models.weights import WeightsFolder
 from pipeline import registry
 from pipeline.registry import BackendRow
+from pipeline.tts.http_voice import HttpVoice
 from portal.settings import Settings
 
 ROWS = [row for kind in registry.kinds() for row in registry.rows(kind)]
@@ -45,3 +46,14 @@ def test_its_settings_are_arguments_of_the_class(row: BackendRow) -> None:
     arguments = inspect.signature(registry.backend_class(row.kind, row.name)).parameters
     assert row.settings.keys() <= arguments.keys()
     assert all(hasattr(Settings(), setting) for setting in row.settings.values())
+
+
+@pytest.mark.parametrize("row", registry.rows("tts"), ids=lambda row: row.name)
+def test_an_online_voice_says_where_text_goes(row: BackendRow) -> None:
+    """In both languages, to whoever chooses it; one of this server says that text stays there."""
+    note = row.note
+    if row.online:
+        assert note is not None and "text goes to" in note.en.lower() and "文字会发送给" in note.zh
+    else:
+        assert not issubclass(registry.backend_class(row.kind, row.name), HttpVoice)
+        assert row.measuring or (note is not None and "does not leave" in note.en and "不会离开" in note.zh)

@@ -124,6 +124,20 @@ def test_a_shared_link_shows_the_portal(client: TestClient) -> None:
     assert "Click to try out" not in page and "iframeResizer.contentWindow" not in page and "manifest.json" not in page
 
 
+def test_the_page_has_an_icon_for_every_place(client: TestClient) -> None:
+    """A tab in three sizes, a screen of any size, and the home screen of a phone."""
+    icons = re.findall(r'<link rel="(icon|apple-touch-icon)" href="([^"]+)"', client.get("/").text)
+    assert sorted(place for place, _address in icons) == ["apple-touch-icon", "icon", "icon"]
+    answers = {address.rpartition(".")[2]: client.get(f"/{address}") for _place, address in icons}
+    assert {kind: answer.headers["content-type"].startswith("image/") for kind, answer in answers.items()} == {
+        "ico": True,
+        "svg": True,
+        "png": True,
+    }
+    sizes = answers["ico"].content
+    assert [sizes[6 + 16 * place] for place in range(sizes[4])] == [16, 32, 48]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

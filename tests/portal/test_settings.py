@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.transports.ice import IceServer
+from portal.backends import backend_options, new_engine
 from portal.settings import Settings, SettingsError, load_settings, option_name, surroundings, unknown_variables
 
 
@@ -92,6 +93,26 @@ def test_a_bad_value_names_option_and_remedy(given: dict[str, str], message: str
     with pytest.raises(SettingsError) as caught:
         load_settings(given)
     assert str(caught.value).startswith(message)
+
+
+def test_how_long_models_and_voices_are_waited_for_is_a_setting() -> None:
+    """Silence of a model, its thinking, and silence of a voice, each for itself."""
+    given = {"llm_timeout_s": "7", "llm_thinking_timeout_s": "1800", "tts_timeout_s": "5"}
+    settings = load_settings(given)
+    engine = new_engine(settings)
+    engine.executor.shutdown()
+    assert (engine._limits.wordless_s, engine._limits.speechless_s) == (1800, 5)
+    assert backend_options(settings)["llm", "openai"]["timeout_s"] == 7
+    for name in given:
+        with pytest.raises(SettingsError, match="greater than 0"):
+            load_settings({name: "0"})
+
+
+def test_nobody_need_ever_be_sent_away() -> None:
+    """For a page that nobody attends to: 0 means never, and less than that nothing."""
+    assert load_settings({"session_idle_timeout_s": "0"}).session_idle_timeout_s == 0
+    with pytest.raises(SettingsError, match="greater than or equal to 0"):
+        load_settings({"session_idle_timeout_s": "-1"})
 
 
 def test_a_bad_value_names_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

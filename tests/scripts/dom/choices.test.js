@@ -68,6 +68,17 @@ test("the viewer's choice is told once, with all three", () => {
   assert.deepEqual(changes, [{ tts: "auto", voice: "ann", lipsync: "viseme", speed: undefined }]);
 });
 
+test("where the text goes that is spoken is told beside the menu", () => {
+  const { panel, choices } = filled();
+  const told = () => panel.querySelector(".vv-told").textContent;
+  choices.fill({ ...CATALOGUE, tts: [AUTO, FIXED] }, { ...TEXTS, "told.auto": "Text goes to them." });
+  assert.equal(told(), "Text goes to them.");
+  const menu = panel.querySelector("[name=tts]");
+  menu.value = "fixed";
+  menu.dispatchEvent(new Event("change", { bubbles: true }));
+  assert.equal(told(), "");
+});
+
 test("online voices cannot be chosen while their service is away", async () => {
   const { panel, choices } = filled();
   await choices.look(async () => false);
