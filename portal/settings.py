@@ -30,7 +30,7 @@ from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.errors import BadRequest
 from pipeline.stream_address import parse_stream_address
-from pipeline.transports.ice import IceServer
+from pipeline.transports.ice import IceServer, turn_with_secret
 from pipeline.tts.speed import FASTEST, SLOWEST
 from portal.http.addresses import parse_address, parse_host_pattern, parse_networks, parse_origin, parse_root_path
 
@@ -311,6 +311,14 @@ class Settings(BaseSettings):
     turn_password: SecretStr = Field(
         SecretStr(""), description="password for the TURN servers; rather set VIVAVOCE_TURN_PASSWORD"
     )
+    turn_secret: SecretStr = Field(
+        SecretStr(""),
+        description="what the portal shares with the TURN servers instead of a password (coturn: static-auth-secret); "
+        "rather set VIVAVOCE_TURN_SECRET",
+    )
+    turn_lifetime_s: int = Field(
+        21_600, ge=300, description="seconds for which a viewer's TURN credentials are valid, with turn_secret"
+    )
     video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="bits per second of WebRTC video")
     jpeg_quality: int = Field(75, ge=10, le=95, description="JPEG quality of pictures over the WebSocket, 10 to 95")
 
@@ -449,17 +457,20 @@ class Settings(BaseSettings):
         """How many of `max_sessions` viewers from one address may have."""
         return self.sessions_per_address or math.ceil(0.75 * self.max_sessions)
 
-    @property
-    def ice_servers(self) -> tuple[IceServer, ...]:
-        """STUN and TURN servers for both ends of a connection."""
+    def ice_servers(self, now_unix_s: float) -> tuple[IceServer, ...]:
+        """STUN and TURN servers for both ends of a connection that begins now."""
         servers = []
         if self.stun_urls:
             servers.append(IceServer(self.stun_urls))
         if self.turn_urls:
-            servers.append(
-                IceServer(self.turn_urls, self.turn_username or None, self.turn_password.get_secret_value() or None)
-            )
+            servers.append(self._turn_server(now_unix_s))
         return tuple(servers)
+
+    def _turn_server(self, now_unix_s: float) -> IceServer:
+        if secret := self.turn_secret.get_secret_value():
+            expires_unix_s = int(now_unix_s) + self.turn_lifetime_s
+            return turn_with_secret(self.turn_urls, secret, self.turn_username or "vivavoce", expires_unix_s)
+        return IceServer(self.turn_urls, self.turn_username or None, self.turn_password.get_secret_value() or None)
 
     def with_secrets(self) -> bytes:
         """As one line of JSON, passwords and keys in clear: for a process of ours, never for a log."""

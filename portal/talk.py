@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Response
 
 from avatars.library import AvatarLibrary, presets
 from pipeline.engine import Engine
+from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
 from portal.admission import Admission
 from portal.api.allowances import OFFERS_EACH
@@ -66,10 +68,14 @@ class Talk:
             prepare_for=prepare_for,
         )
         loops = LoopCache(engine.executor)
+
+        def ice_servers() -> tuple[IceServer, ...]:
+            return settings.ice_servers(time.time())  # the time of day: the TURN server reads it, too
+
         transports = BackendTransports(
             loops,
             engine.executor,
-            ice_servers=settings.ice_servers,
+            ice_servers=ice_servers,
             bitrate_bps=settings.video_bitrate_bps,
             jpeg_quality=settings.jpeg_quality,
         )
@@ -80,7 +86,7 @@ class Talk:
             transports,
             recordings,
             engine.clock,
-            settings.ice_servers,
+            ice_servers,
             sockets=settings.max_sessions + SPARE_SOCKETS,
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
@@ -121,7 +127,7 @@ class Talk:
 
         return [
             self.socket.router,
-            sessions_router(self.programs, self.socket.ice_servers),
+            sessions_router(self.programs, self.socket.browser_ice_servers),
             watch_router(self.programs),
             recordings_router(self.recordings),
             backends_router(self.backends),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["IceServer"]
+__all__ = ["IceServer", "IceServers", "turn_with_secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +19,18 @@ class IceServer:
     "stun:host:port, turn:host:port?transport=udp"
     username: str | None = None
     credential: str | None = None
+
+
+IceServers = Callable[[], tuple[IceServer, ...]]
+"""Asked once per connection, because credentials may be valid for a short time only."""
+
+
+def turn_with_secret(urls: tuple[str, ...], secret: str, name: str, expires_unix_s: int) -> IceServer:
+    """A TURN server whose credentials end by themselves.
+
+    secret: what the portal and the TURN server share (coturn: `static-auth-secret`); viewers never see it.
+    name: appears in the TURN server's log. Source: draft-uberti-behave-turn-rest-00, section 2.2.
+    """
+    username = f"{expires_unix_s}:{name}"
+    digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
+    return IceServer(urls, username, base64.b64encode(digest).decode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class Shared:
     seating: Seating
     recordings: Recordings
     clock: Clock
-    ice_servers: Sequence[dict[str, object]]
+    ice_servers: Callable[[], list[dict[str, object]]]
     "as RTCPeerConnection takes them"
 
 
@@ -265,7 +265,7 @@ class Connection:
             "session": seat.session.id,
             "resumed": resumed,
             "token": self._shared.seating.seats.issue_token(seat),
-            "iceServers": self._shared.ice_servers,
+            "iceServers": self._shared.ice_servers(),
             "fps": FPS,
             "sampleRate": PLAYOUT_RATE_HZ,
             **_picture_facts(seat.session.bundle),

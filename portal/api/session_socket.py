@@ -5,13 +5,12 @@ docs/protocol.md is its reference. Here is decided who may connect; what is said
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from fastapi import APIRouter, WebSocket
 
 from pipeline.clock import Clock
-from pipeline.transports.ice import IceServer
+from pipeline.transports.ice import IceServer, IceServers
 from portal.api.allowances import OFFERS_EACH, SocketAllowances
 from portal.api.connection import Connection, Shared
 from portal.api.messages import error_message
@@ -35,7 +34,8 @@ ALL = "all"
 class SessionSocket:
     """Serves `/session` (mount `.router`). aclose() ends every session that was opened here.
 
-    ice_servers: sent to the browser as they are; it needs their credentials, so give short-lived ones.
+    ice_servers: sent to the browser as they are, with their credentials. Asked for each session that begins or is
+    resumed.
     sockets, sockets_each: most of them at one time, and most from one address. offers_each: most WebRTC offers from
     one address at once.
     """
@@ -46,7 +46,7 @@ class SessionSocket:
         transports: Transports,
         recordings: Recordings,
         clock: Clock,
-        ice_servers: Sequence[IceServer] = (),
+        ice_servers: IceServers = tuple,
         grace_s: float = GRACE_S,
         *,
         sockets: int = 512,
@@ -55,13 +55,16 @@ class SessionSocket:
     ) -> None:
         seats, self._allowances = Seats(sessions.close, clock, grace_s), SocketAllowances(clock, offers_each)
         self.seating = Seating(sessions, seats, transports, self._allowances)
-        self.ice_servers = [_browser_ice_server(server) for server in ice_servers]
-        "as RTCPeerConnection takes them"
-        self._shared = Shared(self.seating, recordings, clock, self.ice_servers)
+        self._ice_servers = ice_servers
+        self._shared = Shared(self.seating, recordings, clock, self.browser_ice_servers)
         self._sockets = Shares(sockets)
         self._sockets_each = Shares(sockets_each)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
+
+    def browser_ice_servers(self) -> list[dict[str, object]]:
+        """As RTCPeerConnection takes them."""
+        return [_browser_ice_server(server) for server in self._ice_servers()]
 
     async def aclose(self) -> None:
         await self.seating.seats.aclose()

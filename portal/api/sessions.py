@@ -5,7 +5,7 @@ docs/clients.md tells how it is used. Only opening one needs no token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -118,7 +118,7 @@ class PushView(BaseModel):
     trouble: str = Field(description="why the last connection ended; empty if none has")
 
 
-def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]) -> APIRouter:
+def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str, object]]]) -> APIRouter:
     """ice_servers: as RTCPeerConnection takes them."""
     router = APIRouter(prefix="/api/sessions", tags=["sessions"], route_class=ErrorRoute)
 
@@ -138,7 +138,7 @@ def sessions_router(programs: Programs, ice_servers: Sequence[dict[str, object]]
             gestures=[gesture.name for gesture in bundle.gestures],
             fps=FPS,
             sample_rate=PLAYOUT_RATE_HZ,
-            ice_servers=list(ice_servers),
+            ice_servers=ice_servers(),
             addresses=addresses,
         )
 

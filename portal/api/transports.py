@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 from pipeline import registry
 from pipeline.interfaces import Transport
 from pipeline.transports.frame_coding import SHARED_KEY_GAP, FrameCoding
-from pipeline.transports.ice import IceServer
+from pipeline.transports.ice import IceServers
 from pipeline.transports.loops import LoopCache
 from pipeline.types import FloatArray
 
@@ -53,7 +53,7 @@ class BackendTransports:
     loops: LoopCache
     "shared by all sessions"
     executor: Executor
-    ice_servers: Sequence[IceServer] = ()
+    ice_servers: IceServers = tuple
     bitrate_bps: int | None = None
     "of WebRTC video; None for a fit to the picture's size"
     jpeg_quality: int = 75
@@ -66,7 +66,7 @@ class BackendTransports:
             "webrtc",
             loops=self.loops,
             executor=self.executor,
-            ice_servers=self.ice_servers,
+            ice_servers=self.ice_servers(),
             bitrate_bps=self.bitrate_bps,
             coding=coding,
             local=local,

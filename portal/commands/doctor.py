@@ -5,6 +5,7 @@ Each check is a function from the settings to one Finding. None changes anything
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import importlib.util
 import json
@@ -14,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +28,7 @@ from models.weights import WeightsFolder
 from pipeline import registry
 from pipeline.ears.hearing import KINDS, chosen_names
 from pipeline.errors import BackendUnavailable
+from pipeline.transports.turn_probe import turn_trouble
 from portal.backends import backend_options, hearing_choice
 from portal.commands.environment import find_chromium
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all, unknown_variables
@@ -87,9 +90,9 @@ def report(settings: Settings, say: Callable[[str], None], checks: Sequence[Chec
 
 def check_python(_settings: Settings) -> Finding:
     detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if sys.version_info[:2] in ((3, 11), (3, 12)):
+    if (3, 11) <= sys.version_info[:2] <= (3, 14):
         return Finding("Python", State.OK, detail)
-    return Finding("Python", State.WARN, detail, "Tested with 3.11 and 3.12 only; use one of them if something fails.")
+    return Finding("Python", State.WARN, detail, "Made for 3.11 to 3.14; use one of them if something fails.")
 
 
 def check_environment(_settings: Settings) -> Finding:
@@ -272,17 +275,21 @@ def check_language_model(settings: Settings) -> Finding:
 
 
 def check_turn(settings: Settings) -> Finding:
-    """TURN servers answer a STUN binding request too, which needs no password."""
+    """Has each TURN server lend a relay, with the credentials that a viewer would get now."""
     if not settings.turn_urls:
         detail = "none set: viewers behind strict firewalls get the WebSocket instead of WebRTC"
         return Finding(
             "TURN", State.OK, detail, "For WebRTC everywhere: --turn-urls turn:HOST:3478 --turn-username ..."
         )
-    silent = [url for url in settings.turn_urls if not turn_answers(url)]
-    if silent:
-        remedy = "Check host, port and firewall (UDP 3478, TCP 5349 for turns:)."
-        return Finding("TURN", State.WARN, f"no answer from {', '.join(silent)}", remedy)
-    return Finding("TURN", State.OK, f"{', '.join(settings.turn_urls)} answers")
+    server = settings.ice_servers(time.time())[-1]
+    troubles = {url: asyncio.run(turn_trouble(url, server, CONNECT_TIMEOUT_S)) for url in server.urls}
+    if bad := [f"{url} {trouble}" for url, trouble in troubles.items() if trouble]:
+        remedy = (
+            "Check host, port and firewall (UDP 3478, TCP 5349 for turns:), the credentials, and with turn_secret "
+            "the clocks of both machines."
+        )
+        return Finding("TURN", State.WARN, "; ".join(bad), remedy)
+    return Finding("TURN", State.OK, f"relays by {', '.join(settings.turn_urls)}")
 
 
 def check_disk(settings: Settings) -> Finding:
@@ -362,26 +369,6 @@ def reachable(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> boo
     try:
         with socket.create_connection((host, port), timeout=timeout_s):
             return True
-    except OSError:
-        return False
-
-
-def turn_answers(url: str, timeout_s: float = CONNECT_TIMEOUT_S) -> bool:
-    """Whether something answers at a turn:, turns: or stun: URL (RFC 7065, RFC 8489 section 5)."""
-    scheme, _, rest = url.partition(":")
-    address, _, query = rest.partition("?")
-    host, _, port_text = address.rpartition(":") if ":" in address else (address, "", "")
-    port = int(port_text) if port_text.isdecimal() else (5349 if scheme == "turns" else 3478)
-    if scheme == "turns" or "transport=tcp" in query:
-        return reachable(host, port, timeout_s)
-    transaction = os.urandom(12)
-    binding_request = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + transaction
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.settimeout(timeout_s)
-            probe.connect((host, port))
-            probe.send(binding_request)
-            return probe.recv(2048)[8:20] == transaction
     except OSError:
         return False
 

@@ -388,7 +388,7 @@ class House:
             self.transports,
             cast(Any, self.recordings),
             self.clock,
-            ice_servers=[IceServer(("turn:turn.test",), "u", "c")],
+            ice_servers=lambda: (IceServer(("turn:turn.test",), "u", "c"),),
             sockets=30,
             sockets_each=12,
         )

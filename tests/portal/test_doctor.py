@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipeline.errors import BackendUnavailable
 from portal.commands import doctor
 from portal.commands.doctor import Finding, State
 from portal.settings import load_settings
+from tests.turn_server import shared_secret, turn_server
 
 NEURAL_PACKAGES = ("torch", "diffusers")
 
@@ -118,20 +119,13 @@ def test_a_silent_language_model_is_bad(settings, listener) -> None:
     assert doctor.check_language_model(silent).state is State.BAD
 
 
-def test_turn_servers_are_asked(settings) -> None:
-    """A server that answers a binding request is fine; one that does not is named."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        url = f"turn:127.0.0.1:{server.getsockname()[1]}?transport=udp"
-
-        def answer() -> None:
-            request, sender = server.recvfrom(2048)
-            server.sendto(b"\x01\x01\x00\x00" + request[4:20], sender)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert doctor.check_turn(settings(turn_urls=url)).state is State.OK
-        thread.join()
+def test_turn_servers_are_asked_for_a_relay(settings) -> None:
+    """With what a viewer would get, by password or by secret; a server that gives no relay is named with the reason."""
+    with turn_server(shared_secret("north", time.time())) as (url, server):
+        assert doctor.check_turn(settings(turn_urls=url, turn_secret="north")).state is State.OK
+        finding = doctor.check_turn(settings(turn_urls=url, turn_secret="south"))
+        assert (finding.state, f"{url} refuses" in finding.detail) == (State.WARN, True)
+    assert server.lent == 0
     silent = f"turn:127.0.0.1:{closed_port()}?transport=tcp"
     finding = doctor.check_turn(settings(turn_urls=silent))
     assert (finding.state, silent in finding.detail) == (State.WARN, True)

@@ -45,7 +45,7 @@ class Desk:
             partial(check_allowed, Settings(push_to=("rtmp://a.example/live",))),
             lambda address, _bundle: cast(Any, FakePush(address)),
         )
-        house.app.include_router(sessions_router(self.programs, house.socket.ice_servers))
+        house.app.include_router(sessions_router(self.programs, house.socket.browser_ice_servers))
         house.app.include_router(watch_router(self.programs))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=house.app), base_url="http://test")
         self.opened: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pipeline.transports.ice import IceServer
+from pipeline.transports.ice import IceServer, turn_with_secret
 from portal.backends import backend_options, new_engine
 from portal.settings import Settings, SettingsError, load_settings, option_name, surroundings, unknown_variables
 
@@ -169,17 +169,25 @@ def test_our_key_beats_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_ice_server_is_a_hidden_default() -> None:
     """Nothing outside is asked unless it was set."""
-    assert load_settings().ice_servers == ()
+    assert load_settings().ice_servers(0) == ()
 
 
 def test_stun_and_turn_become_ice_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists may be written with commas or spaces; TURN carries its credentials."""
     monkeypatch.setenv("VIVAVOCE_TURN_URLS", "turn:a:3478, turns:a:5349")
     settings = load_settings({"stun_urls": ["stun:b"], "turn_username": "me", "turn_password": "pw"})
-    assert settings.ice_servers == (
+    assert settings.ice_servers(0) == (
         IceServer(("stun:b",)),
         IceServer(("turn:a:3478", "turns:a:5349"), "me", "pw"),
     )
+
+
+def test_with_a_turn_secret_credentials_end_by_themselves() -> None:
+    """They are valid from now for turn_lifetime_s; the secret itself goes to nobody."""
+    settings = load_settings({"turn_urls": ["turn:a"], "turn_secret": "north", "turn_lifetime_s": 300})
+    (server,) = settings.ice_servers(1_800_000_000.9)
+    assert server == turn_with_secret(("turn:a",), "north", "vivavoce", 1_800_000_300)
+    assert "north" not in repr(server)
 
 
 def test_a_space_is_open_on_its_port_and_starts_with_the_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
