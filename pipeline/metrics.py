@@ -53,6 +53,9 @@ class EngineMetrics:
         self.registry = CollectorRegistry()
         self.sessions = Gauge("vivavoce_sessions", "Live sessions", registry=self.registry)
         self.turns = Counter("vivavoce_turns", "Turns by outcome", ["outcome"], registry=self.registry)
+        self.turn_errors = Counter(
+            "vivavoce_turn_errors", "What went wrong in turns, by the error's code", ["code"], registry=self.registry
+        )
         self.starved_pictures = Counter(
             "vivavoce_starved_pictures", "Idle pictures shown while late speech was waited for", registry=self.registry
         )

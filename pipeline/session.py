@@ -25,6 +25,7 @@ from pipeline.turn_context import Choice, TurnContext
 from pipeline.types import (
     AudioChunk,
     CutEvent,
+    ErrorEvent,
     FloatArray,
     ListenMode,
     MediaFrame,
@@ -470,6 +471,8 @@ class Session:
             if event in self._noticed:
                 return
             self._noticed.add(event)
+        if isinstance(event, ErrorEvent):
+            self._metrics.turn_errors.labels(event.code).inc()
         self._post(event)
 
     def _tell(self, events: Iterable[SessionEvent]) -> None:

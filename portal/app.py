@@ -26,12 +26,14 @@ from avatars.library import AvatarLibrary, presets
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.transports.loops import LoopCoding
+from portal.api.erasure import erasure_router
 from portal.api.health import health_router
 from portal.api.orders import Orders
 from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
 from portal.api.tools import Tools
 from portal.desk import Desk
+from portal.erasure import Erasure
 from portal.http.docs import add_docs
 from portal.http.door import front_door
 from portal.http.errors import answer_errors
@@ -176,7 +178,8 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         dependencies=[Depends(guard)],
     )
     answer_errors(app)
-    for router in (*home.talk.routers(), *home.desk.routers(), people_router()):
+    erasure = Erasure(home.desk.library, home.desk.queue, home.talk.sessions, home.talk.loops, home.talk.recordings)
+    for router in (*home.talk.routers(), *home.desk.routers(), erasure_router(erasure), people_router()):
         app.include_router(router)
     app.include_router(
         health_router(

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from avatars.library import AvatarLibrary
-from pipeline.clock import Clock
+from pipeline.clock import Clock, SystemClock
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
+from portal.api.export import export_router
 from portal.api.gestures import gestures_router
 from portal.api.health import find_trouble
 from portal.api.jobs import jobs_router
@@ -25,6 +26,7 @@ from portal.jobs.face_reports import FaceReports
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
+from portal.jobs.retention import ClipRetention
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
@@ -58,6 +60,10 @@ class Desk:
         async with AsyncExitStack() as stack:
             stack.callback(self.queue.close)
             await asyncio.to_thread(self.library.sweep)
+            if self.settings.clips_keep_s:
+                retention = ClipRetention(self.queue, SystemClock(), self.settings.clips_keep_s)
+                await retention.start()
+                stack.push_async_callback(retention.aclose)
             if self.settings.worker:
                 await self.worker.start()
                 stack.push_async_callback(self.worker.aclose)
@@ -67,6 +73,7 @@ class Desk:
         """Its part of the API."""
         return [
             avatars_router(self.library, self.queue, self.settings, self.uploads, self.shares),
+            export_router(self.library, self.queue),
             gestures_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             clips_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             jobs_router(self.queue, self.shares, self.library),

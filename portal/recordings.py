@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -65,6 +66,8 @@ class Recording:
     name: str
     "of its files, for people: who spoke, and when it began"
     session: RecordableSession
+    first_avatar: str
+    "id of the avatar that was shown when it began"
     recorder: Recorder
     on_end: Callable[[Recording], None]
     kept: asyncio.Event = field(default_factory=asyncio.Event)
@@ -130,7 +133,7 @@ class Recordings:
             longest_s=self._settings.recording_longest_s,
             check_room=room,
         )
-        recording = Recording(recording_id, name, session, recorder, on_end)
+        recording = Recording(recording_id, name, session, bundle.id, recorder, on_end)
         session.add_output(recorder, recorder.hear)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
@@ -155,6 +158,23 @@ class Recordings:
         if kind not in FILES or not VALID_ID.fullmatch(recording_id) or not path.is_file():
             raise no_such_recording(recording_id)
         return path
+
+    async def erase_all_of(self, avatar_id: str) -> int:
+        """Remove the recordings of an avatar; what is being recorded of it has to have ended. Returns how many."""
+        ending = [recording.kept for recording in self._keeping if _shows(recording, avatar_id)]
+        await asyncio.gather(*(kept.wait() for kept in ending))
+        return await asyncio.to_thread(self._erase_all_of, avatar_id)
+
+    def _erase_all_of(self, avatar_id: str) -> int:
+        erased = 0
+        for told in self._folder.glob("*/recording.json"):
+            with suppress(
+                OSError, ValueError
+            ):  # the sweep removed it, or a crash left half of it, which the sweep removes
+                if avatar_id in json.loads(told.read_text(encoding="utf-8")).get("avatars", ()):
+                    shutil.rmtree(told.parent)
+                    erased += 1
+        return erased
 
     def ownership(self, recording_id: str) -> Ownership | None:
         """Whose recording that is; None where there is none of that id. Raises OSError."""
@@ -205,7 +225,12 @@ class Recordings:
         if not (folder / "recording.mp4").is_file():  # there was no frame, or no room
             shutil.rmtree(folder, ignore_errors=True)
             return
-        told = {"name": recording.name, "duration_s": recording.recorder.duration_s, "entries": transcript.entries}
+        told = {
+            "name": recording.name,
+            "avatars": sorted({recording.first_avatar, recording.session.bundle.id}),
+            "duration_s": recording.recorder.duration_s,
+            "entries": transcript.entries,
+        }
         try:
             (folder / "recording.vtt").write_text(transcript.vtt(), encoding="utf-8")
             text = json.dumps(told, default=lambda entry: entry.fields(), ensure_ascii=False, indent=1)
@@ -235,6 +260,10 @@ class Recordings:
             room_bytes -= sum(file.stat().st_size for file in folder.glob("*"))
             if ended_at < oldest or (place and room_bytes < 0):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shows(recording: Recording, avatar_id: str) -> bool:
+    return avatar_id in (recording.first_avatar, recording.session.bundle.id)
 
 
 def no_such_recording(_recording_id: str) -> RecordingNotFound:

@@ -130,6 +130,13 @@ class SessionManager:
         async with self._preparing_what_lacks():
             await self.engine.swap_avatar(session, bundle)
 
+    async def close_all_of(self, avatar_id: str) -> int:
+        """End the sessions that show an avatar. Returns how many there were."""
+        showing = [found.session for found in self._open.values() if found.session.bundle.id == avatar_id]
+        for session in showing:
+            await self.close(session)
+        return len(showing)
+
     async def close(self, session: Session) -> None:
         """End a session, then give its place back. Idempotent."""
         found = self._open.pop(session.id, None)

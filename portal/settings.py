@@ -392,11 +392,15 @@ class Settings(BaseSettings):
         description="streaming servers to which programs may send their sessions, e.g. rtmp://a.rtmp.youtube.com/live2 "
         "(then all below it is allowed, whatever the key); default: none",
     )
+    audit: bool = Field(
+        True, description="write who changed what, and who logged in, to audit.jsonl in the data folder"
+    )
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest file that is taken, in bytes")
     keep_free_bytes: int = Field(
         500_000_000, ge=0, description="of the data folder's disk: uploads and jobs that would leave less are refused"
     )
     jobs_per_address: int = Field(12, ge=1, description="most jobs of one address that wait or run at one time")
+    clips_keep_s: float = Field(0.0, ge=0, description="seconds after which a made clip is removed; 0: never")
     clip_label: Literal["start", "always", "off"] = Field(
         "start",
         description="when the pictures of a made clip say that it is AI-generated: for the first 3 s, always, or off "

@@ -79,9 +79,7 @@ def turn_server(password: Password) -> Iterator[tuple[str, TurnServer]]:
     """Its address as a URL, and the server, which runs in a thread of its own."""
     loop = asyncio.new_event_loop()
     server = TurnServer(password)
-    transport, _ = loop.run_until_complete(
-        loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", 0))
-    )
+    transport, _ = loop.run_until_complete(loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", 0)))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

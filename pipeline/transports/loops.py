@@ -120,11 +120,11 @@ class LoopCache:
         # Shielded: one asker that gives up does not take the encoding from the others.
         return await asyncio.shield(task) if task is not None else loop
 
-    def forget(self, bundle: LoopPictures) -> None:
-        """Give up everything of a deleted or replaced avatar."""
-        for key in [key for key in self._loops if key[0] is bundle]:
+    def forget(self, avatar_id: str) -> None:
+        """Give up everything of an avatar that was erased."""
+        for key in [key for key in self._loops if key[0].id == avatar_id]:
             self._drop(key)
-        for key in [key for key in self._encodings if key[0] is bundle]:
+        for key in [key for key in self._encodings if key[0].id == avatar_id]:
             self._encodings.pop(key).cancel()
 
     async def aclose(self) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
+from portal.http.audit import AUDIT_FILE, Audited, AuditLog
 from portal.http.bodies import Bodies
 from portal.http.dear import DearReads, is_dear
 from portal.http.errors import error_response, internal_error
@@ -48,7 +49,10 @@ DENIAL = "websocket.http.response"
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     clock = SystemClock()
-    app = Packing(Bodies(Gate.of(app, settings, clock)))
+    app = Gate.of(app, settings, clock)
+    if settings.audit:
+        app = Audited(app, AuditLog(settings.data_dir / AUDIT_FILE))
+    app = Packing(Bodies(app))
     app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = BehindProxies(OneByOne(app), settings.trusted_proxies, settings.root_path)

@@ -142,6 +142,7 @@ async def test_a_voice_that_breaks_on_every_sentence_is_told_once_a_turn(scripte
         turn = room.session.say("This one breaks. So does this: it breaks. This breaks too.", mode="echo")
         await room.until(done(room, turn))
         assert len(room.all(ErrorEvent)) == errors
+    assert b'vivavoce_turn_errors_total{code="speech_failed"} 2.0' in room.engine.exposition()
 
 
 async def impatient(room: Room, small_bundle: AvatarBundle) -> None:

@@ -148,7 +148,7 @@ class TestLoopCache:
         bundle = make_bundle()
         await cache.wait(bundle, JPEG)
         await cache.wait(bundle, H264)
-        cache.forget(bundle)
+        cache.forget(bundle.id)
         assert cache.held_bytes == 0
 
     async def test_closing_ends_an_encoding(

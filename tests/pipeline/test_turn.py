@@ -19,7 +19,7 @@ def trouble(url: str, server: IceServer, timeout_s: float = 30) -> str:
 
 
 def test_credentials_are_those_of_the_rest_draft() -> None:
-    """The user name is the end of its time and a name; the password is base64 of HMAC-SHA1 of it (values by openssl)."""
+    """The user name is the end of its time and a name; the password is its HMAC-SHA1 in base64 (values by openssl)."""
     server = turn_with_secret(("turn:a",), "north", "vivavoce", 1_800_000_300)
     assert (server.urls, server.username) == (("turn:a",), "1800000300:vivavoce")
     assert server.credential == "HSk1JZ1t7AhFGV3Pda9QfqkM+ms="

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,6 +96,10 @@ class MemoryStore:
     def take(self, job_id: str) -> None:
         """As if a worker had begun it."""
         self._change(job_id, state="running", started_at=self.clock_s())
+
+    def finish(self, job_id: str, result: Mapping[str, object]) -> None:
+        """As if a worker had finished it."""
+        self._change(job_id, state="done", progress=1.0, result=result, finished_at=self.clock_s())
 
     def _change(self, job_id: str, **changes: Any) -> None:
         with self._lock:

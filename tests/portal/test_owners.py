@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -295,3 +297,27 @@ def test_without_a_login_nothing_is_hidden(two: TwoPeople, tmp_path: Path) -> No
     assert client.get(f"/api/recordings/{RECORDING}.mp4").status_code == 200
     assert client.patch("/api/avatars/annas", json={"name": "Ours"}).json()["owner"] == "anna"
     open_to_all.portal.desk.queue.close()
+
+
+def test_an_owner_takes_everything_of_an_avatar_along(two: TwoPeople) -> None:
+    """The bundle as it is, clips and jobs: of the one who asks only. Whom it is shared with does not get it."""
+    annas_clip = two.clip(
+        two.portal.desk.queue.submit(order_of_clip(avatar="annas", text="Hi.", speaker="Annas", owner="anna"))
+    )
+    bens_clip = two.clip(
+        two.portal.desk.queue.submit(order_of_clip(avatar="annas", text="Ho.", speaker="Annas", owner="ben"))
+    )
+    answer = two.ask("anna", "GET", "/api/avatars/annas/export")
+    assert answer.headers["content-disposition"] == 'attachment; filename="annas.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as export:
+        assert export.testzip() is None
+        manifest = two.portal.desk.library.path_of("annas") / "manifest.json"
+        assert export.read("avatar/manifest.json") == manifest.read_bytes()
+        names = export.namelist()
+        told = json.loads(export.read("jobs.json"))
+    assert f"clips/{annas_clip.id} {annas_clip.file_name}" in names
+    assert not [name for name in names if bens_clip.id in name]
+    assert bens_clip.id not in {job["id"] for job in told} and annas_clip.id in {job["id"] for job in told}
+    two.ask("anna", "PATCH", "/api/avatars/annas", json={"shared": True})
+    assert two.ask("ben", "GET", "/api/avatars/annas/export").status_code == 403
+    assert two.ask("vera", "GET", "/api/avatars/everybodys/export").status_code == 403

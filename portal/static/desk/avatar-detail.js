@@ -351,12 +351,12 @@ export class AvatarDetail {
   /** @param {AvatarView} avatar */
   deletion(avatar) {
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
-    /** @param {HTMLButtonElement} button */
-    const act = async (button) => {
+    /** @param {string} path */
+    const deleting = (path) => async (/** @type {HTMLButtonElement} */ button) => {
       this.#deleted = avatar.id;
       button.disabled = true;
       try {
-        await api("DELETE", `api/avatars/${avatar.id}`);
+        await api("DELETE", path);
         this.close();
       } catch (error) {
         if (!(error instanceof PortalError)) throw error;
@@ -366,7 +366,14 @@ export class AvatarDetail {
       button.disabled = false;
       await this.tab.reload();
     };
-    return make("footer", {}, note, askingBack(this.desk, { ask: "delete", question: "deleteAvatar", act }));
+    const path = `api/avatars/${avatar.id}`;
+    return make(
+      "footer",
+      {},
+      note,
+      askingBack(this.desk, { ask: "erase", question: "eraseAvatar", act: deleting(`${path}/everything`) }),
+      askingBack(this.desk, { ask: "delete", question: "deleteAvatar", act: deleting(path) }),
+    );
   }
 }
 

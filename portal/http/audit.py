@@ -1,0 +1,101 @@
+"""Who changed what, and when: a line of JSON for each request that changes something, and for each login."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.http.origins import HARMLESS
+from portal.http.people import PERSON, person_of
+from portal.http.proxies import address_of, path_below
+
+__all__ = ["AUDIT_FILE", "AuditLog", "Audited"]
+
+logger = logging.getLogger(__name__)
+
+AUDIT_FILE = "audit.jsonl"
+"In the data folder."
+FILE_BYTES = 10_000_000
+OLDER_FILES = 5
+DOORS = ("/login", "/logout")
+NAMED = ("avatar_id", "job_id", "name", "backend")
+"Of an address. Other parts of addresses are secrets (of sessions, watch links and recordings), and are left out."
+LONGEST = 80
+Now = Callable[[], datetime]
+
+
+class AuditLog:
+    """Lines in a file that is set aside at 10 MB; the five last ones are kept. Thread-safe.
+
+    What cannot be written (a full disk) is left out, and the log says so once: people's requests go on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = _Lines(path)
+
+    def write(self, line: dict[str, object]) -> None:
+        """line: JSON."""
+        text = json.dumps(line, ensure_ascii=True)  # one line, whatever people call their things
+        self._file.handle(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
+        self._file.close()  # until the next line, which may come in a week
+
+
+class _Lines(RotatingFileHandler):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8", delay=True)
+        self._failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging calls it
+        """logging's own way would write a traceback to stderr for each line."""
+        if not self._failed:
+            logger.warning("The audit log %s cannot be written; what follows is left out.", self.baseFilename)
+        self._failed = True
+
+
+class Audited:
+    """ASGI middleware around the Gate: notes what was asked, by whom, and how it was answered."""
+
+    def __init__(self, app: ASGIApp, log: AuditLog, now: Now = lambda: datetime.now(UTC)) -> None:
+        self._app = app
+        self._log = log
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in HARMLESS:
+            await self._app(scope, receive, send)
+            return
+        status = 0  # stays so if the connection broke before there was an answer
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            if (route := _route_of(scope)) is not None:
+                self._log.write(self._line(scope, route, status))
+
+    def _line(self, scope: Scope, route: str, status: int) -> dict[str, object]:
+        person = person_of(scope)
+        line: dict[str, object] = {"time": self._now().isoformat(timespec="milliseconds"), "address": address_of(scope)}
+        if PERSON in scope:
+            line |= {"person": person.name, "role": person.role.name.lower()}
+        line |= {"method": scope["method"], "route": route, "status": status}
+        named = scope.get("path_params", {})
+        return line | {name: str(named[name])[:LONGEST] for name in NAMED if name in named}
+
+
+def _route_of(scope: Scope) -> str | None:
+    """The address without what was asked for in it; None where there is nothing at that address."""
+    if "route" in scope:
+        return str(scope["route"].path)
+    path = path_below(scope)
+    return path if path in DOORS else None

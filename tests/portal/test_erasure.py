@@ -1,0 +1,122 @@
+"""Erasing an avatar: nothing that was made from it is left, and nothing of others is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+
+from avatars.library import AvatarLibrary
+from pipeline.transports.loops import LoopCoding
+from portal.api.erasure import erasure_router
+from portal.app import Portal
+from portal.erasure import Erasure
+from portal.http.errors import answer_errors
+from portal.jobs.face_reports import FaceReports
+from portal.jobs.orders import order_of_avatar, order_of_clip
+from portal.recordings import Recording, Recordings
+from portal.settings import load_settings
+from tests.portal.test_sessions import write_grey_avatar
+
+WITHIN_S = 30.0
+
+
+@dataclass
+class House:
+    portal: Portal
+    http: AsyncClient
+    folder: Path
+
+    @property
+    def library(self) -> AvatarLibrary:
+        return self.portal.desk.library
+
+    @property
+    def recordings(self) -> Recordings:
+        return self.portal.talk.recordings
+
+    def made_clip(self, avatar: str) -> str:
+        job = self.portal.desk.queue.submit(order_of_clip(avatar=avatar, text="Hello.", owner="max"))
+        clip = self.portal.desk.queue.folders.clip(job.id)
+        clip.parent.mkdir(exist_ok=True)
+        clip.write_bytes(b"a clip")
+        return job.id
+
+    def kept_files(self) -> set[str]:
+        """Everything in the data folder but the database and what belongs to the portal itself."""
+        folders = ("avatars", "clips", "recordings", "reports", "jobs")
+        return {
+            str(path.relative_to(self.folder))
+            for folder in folders
+            for path in (self.folder / folder).rglob("*")
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A portal with two avatars, sessions and recordings of it, and no worker."""
+    for avatar in ("ada", "grey"):
+        write_grey_avatar(tmp_path / "avatars" / avatar)
+    given = {"data_dir": tmp_path, "worker": False, "avatar": "grey", "llm": "echo", "tts": "beep", "lipsync": "flash"}
+    portal = Portal.build(load_settings({**given, "keep_free_bytes": 0, "max_sessions": 4}))
+    app = FastAPI()
+    answer_errors(app)
+    desk, talk = portal.desk, portal.talk
+    app.include_router(erasure_router(Erasure(desk.library, desk.queue, talk.sessions, talk.loops, talk.recordings)))
+    async with desk.running(), talk.running(), AsyncClient(transport=ASGITransport(app), base_url="http://t") as http:
+        yield House(portal, http, tmp_path)
+
+
+async def has_begun(recording: Recording) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while recording.recorder.duration_s == 0:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.02)
+
+
+async def test_nothing_of_it_is_left_and_all_of_others(house: House) -> None:
+    """The bundle, clips of any owner, an ended recording and a running one, uploads, the report, loops in memory."""
+    sessions, queue = house.portal.talk.sessions, house.portal.desk.queue
+    adas, greys = await sessions.open(avatar="ada"), await sessions.open(avatar="grey")
+    kept = house.recordings.begin(greys)
+    ended = house.recordings.begin(adas)
+    await has_begun(kept)
+    await has_begun(ended)
+    await house.recordings.end(adas)
+    running = house.recordings.begin(adas)
+    await has_begun(running)
+    await house.recordings.end(greys)
+    upload = house.folder / "upload.jpg"
+    upload.write_bytes(b"a photo")
+    queue.submit(order_of_avatar(upload, avatar="ada", name="Ada", file_name="ada.jpg", consent=True))
+    house.made_clip("ada")
+    other_clip = house.made_clip("grey")
+    FaceReports(house.folder).keep("ada", {"01.jpg": b"a face"})
+    for session in (adas, greys):
+        await house.portal.talk.loops.wait(session.bundle, LoopCoding("JPEG", 75))
+    others_bytes = house.portal.talk.loops.held_bytes // 2  # both loops are the same grey picture
+
+    answer = await house.http.delete("/api/avatars/ada/everything")
+
+    assert answer.json() == {"jobs": 2, "recordings": 2, "sessions": 1}
+    assert adas.closed and not greys.closed
+    assert "ada" not in house.library and "grey" in house.library
+    assert [job.id for job in queue.list(limit=None)] == [other_clip]
+    assert house.portal.talk.loops.held_bytes == others_bytes
+    assert house.recordings.path(kept.id, "mp4").is_file()
+    assert not [
+        name for name in house.kept_files() if "grey" not in name and other_clip not in name and kept.id not in name
+    ]
+
+
+async def test_an_avatar_that_is_not_there_is_told(house: House) -> None:
+    """And nothing happens."""
+    before = house.kept_files()
+    answer = await house.http.delete("/api/avatars/nobody/everything")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "avatar_not_found")
+    assert house.kept_files() == before
