@@ -165,6 +165,7 @@ class AvatarBundle:
     gestures: tuple[Gesture, ...] = ()
     "empty in a bundle as it is opened; see with_gestures()"
     _gesture_bundles: tuple[AvatarBundle, ...] = ()
+    _alone: AvatarBundle | None = None
 
     @classmethod
     def open(cls, path: Path) -> AvatarBundle:
@@ -268,7 +269,13 @@ class AvatarBundle:
             landmarks=np.concatenate([self.landmarks, *(clip.landmarks for clip in clips.values())]),
             gestures=tuple(gestures),
             _gesture_bundles=tuple(clips.values()),
+            _alone=self,
         )
+
+    @property
+    def without_gestures(self) -> AvatarBundle:
+        """The bundle as it was opened, of which with_gestures() made this one."""
+        return self._alone or self
 
     def loop_place_like(self, frame_index: int) -> int:
         """The place of the loop in which the face is most like that of a frame, by its landmarks in pixels."""

@@ -95,7 +95,7 @@ class Drawing:
     def _plan(self, spoken: SpeechSlice) -> _Planned:
         for gesture in spoken.gestures:
             self._context.begin_gesture(gesture)
-        place = self._context.playout.cursor.reserve()
+        place = self._context.playout.cursor.reserve(loop_only=self._context.lipsync.on_device)
         strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
         return _Planned(spoken, place, self._context.bundle.frame_index(place), strength)
 

@@ -13,21 +13,21 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from avatars.bundle import AvatarBundle
 from avatars.gestures import gestures_stamp, open_with_gestures
-from avatars.persona import read_persona
+from avatars.persona import Persona, read_persona
 from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
 from pipeline.capacity import USABLE_SHARE, DrawingCost
 from pipeline.clock import Clock, SystemClock
 from pipeline.device import DeviceWorker
 from pipeline.ears.hearing import Hearing, HearingChoice
-from pipeline.errors import AtCapacity, BackendUnavailable, SessionClosed
+from pipeline.errors import AtCapacity, BackendUnavailable, BadRequest, SessionClosed
 from pipeline.finishing import Finish
 from pipeline.gestures import Gestures
-from pipeline.interfaces import LipSync
+from pipeline.interfaces import LipSync, SpeechSynthesizer
 from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.playout import QUEUED_PICTURES, Playout
@@ -55,6 +55,11 @@ class _Appearance:
     loop: LoopPictures
     gestures: Gestures | None
     "None: it has none"
+
+
+def _voice_of(choice: Choice, own: Persona, tts: SpeechSynthesizer) -> str | None:
+    """own: the avatar's. None: the synthesizer's default."""
+    return choice.persona.voice or (own.voice if own.voice in tts.voices else None) or choice.voice
 
 
 def _appearance_of(bundle: AvatarBundle) -> _Appearance:
@@ -138,20 +143,64 @@ class Engine:
         session.start()
         return session
 
-    async def swap_avatar(self, session: Session, bundle: AvatarBundle) -> None:
-        """Go on as another avatar; what is being said is interrupted.
+    async def change(self, session: Session, choice: Choice | None = None, bundle: AvatarBundle | None = None) -> None:
+        """Go on with another choice, or as another avatar, or both. Whatever it raises leaves the session as it was.
 
-        Raises AvatarNotPrepared, NetworkMissing, BundleError, BackendUnavailable, SessionClosed (it ended meanwhile).
+        Another avatar interrupts what is being said; another choice interrupts nothing (see Session.change). A language
+        model stays. Call it again once it has returned, not before.
+
+        Raises BadRequest (no such voice), AtCapacity (no room for that lip-sync), SessionClosed (it ended meanwhile),
+        BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError.
         """
         if session.id not in self._shares:
             raise SessionClosed("The session has ended.", "Start a new one.")
         device, _share = self._shares[session.id]
-        await session.swap_avatar(await self.context_for(bundle, session.choice, session.playout, device))
+        choice, before = choice or session.choice, session.choice
+        if (choice.tts, choice.persona.voice) != (before.tts, before.persona.voice):
+            await self._check_voice(choice)
+        context = await self._changed(session, device, choice, bundle)
+        if session.id not in self._sessions:
+            self._shares.pop(session.id, None)
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        if bundle is not None:
+            await session.swap_avatar(context)
+        session.change(context, choice)
+
+    async def _changed(
+        self, session: Session, device: DeviceWorker, choice: Choice, bundle: AvatarBundle | None
+    ) -> TurnContext:
+        """device: where the session is drawn now."""
+        before = session.context
+        if choice.lipsync != session.choice.lipsync:
+            # Whoever stays in the picture is drawn as it is there: also without files that are gone meanwhile.
+            shown = _Appearance(before.bundle, before.loop, before.gestures) if bundle is None else None
+            opened = bundle or before.bundle.without_gestures
+            return await self._context_with_room(session.id, opened, choice, session.playout, shown)
+        if bundle is not None:
+            return await self.context_for(bundle, choice, session.playout, device)
+        own = await asyncio.to_thread(read_persona, before.bundle.path)
+        tts = await self.backends.get("tts", choice.tts)
+        persona, voice = choice.persona.over(own), _voice_of(choice, own, tts)
+        return replace(before, tts=tts, voice=voice, speed=choice.speed, persona=persona)
+
+    async def _check_voice(self, choice: Choice) -> None:
+        """Raises BadRequest: the synthesizer has no voice of that name. Raises as Backends.get() does."""
+        wanted = choice.persona.voice
+        tts = await self.backends.get("tts", choice.tts)
+        if wanted and wanted not in tts.voices:
+            raise BadRequest(
+                f"{choice.tts} has no voice '{wanted[:80]}'.", "GET /api/backends lists them.", cause="no_voice"
+            )
 
     async def context_for(
-        self, bundle: AvatarBundle, choice: Choice, playout: Playout | None = None, device: DeviceWorker | None = None
+        self,
+        bundle: AvatarBundle,
+        choice: Choice,
+        playout: Playout | None = None,
+        device: DeviceWorker | None = None,
+        shown: _Appearance | None = None,
     ) -> TurnContext:
-        """What a session of `choice` runs on; with `playout` and `device`, for a session that already has them.
+        """What a session of `choice` runs on; with the rest, for a session that already has it.
 
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError, SessionClosed (after
         aclose()).
@@ -164,13 +213,13 @@ class Engine:
         tts = await self.backends.get("tts", choice.tts)
         lipsync = await self.backends.get("lipsync", choice.lipsync, device)
         extractor = await self.backends.get("features", lipsync.features, device)
-        shown = await self._appearance(bundle)
+        shown = shown or await self._appearance(bundle)
         # Networks draw what was prepared for them: the frames of the loop.
         drawn_on = bundle if lipsync.on_device else shown.bundle
         return TurnContext(
             llm=llm,
             tts=tts,
-            voice=choice.persona.voice or (own.voice if own.voice in tts.voices else None) or choice.voice,
+            voice=_voice_of(choice, own, tts),
             speed=choice.speed,
             extractor=extractor,
             lipsync=lipsync,
@@ -211,9 +260,9 @@ class Engine:
             for session in self._sessions.values():
                 stack.push_async_callback(self.close_session, session)
 
-    def load(self, device: DeviceWorker) -> float:
-        """What the device's sessions need of its time if all speak at once, 0..1."""
-        return sum(share for taken, share in self._shares.values() if taken is device)
+    def load(self, device: DeviceWorker, besides: str = "") -> float:
+        """What the device's sessions, besides the one of that id, need of its time if all speak at once, 0..1."""
+        return sum(share for one, (taken, share) in self._shares.items() if taken is device and one != besides)
 
     def devices_for(self, choice: Choice) -> tuple[DeviceWorker, ...]:
         """Where its lip-sync may run. Raises UnknownBackend."""
@@ -224,11 +273,18 @@ class Engine:
     def _all_devices(self) -> tuple[DeviceWorker, ...]:
         return (self._own_device, *self.devices)
 
-    async def _context_with_room(self, session_id: str, bundle: AvatarBundle, choice: Choice) -> TurnContext:
-        """What the session will run on; its share of the device is taken."""
+    async def _context_with_room(
+        self,
+        session_id: str,
+        bundle: AvatarBundle,
+        choice: Choice,
+        playout: Playout | None = None,
+        shown: _Appearance | None = None,
+    ) -> TurnContext:
+        """What the session will run on; its share of the device is taken, and one that it had is given back."""
         while True:
             device = min(self.devices_for(choice), key=self.load)
-            context = await self.context_for(bundle, choice, device=device)
+            context = await self.context_for(bundle, choice, playout, device, shown)
             cost = await self._cost(context)
             self.backends.check_open()
             try:
@@ -242,7 +298,7 @@ class Engine:
 
     def _take_share(self, session_id: str, context: TurnContext, cost: DrawingCost) -> None:
         batch = min(QUEUED_PICTURES, context.device.largest_batch(context.lipsync))
-        share, load = cost.share(batch), self.load(context.device)
+        share, load = cost.share(batch), self.load(context.device, besides=session_id)
         if share > 1:
             self._costs.pop(context.lipsync, None)  # measured anew next time: the machine may have been busy
             raise BackendUnavailable(

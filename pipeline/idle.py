@@ -115,9 +115,9 @@ class LoopCursor:
         if self._laid and self._free < self._laid[-1].stop:
             self._cut(self._free)
 
-    def reserve(self) -> int:
-        """Place for the next spoken picture."""
-        if self._laid and not self._laid[-1].run.spoken_over and self._free < self._laid[-1].stop:
+    def reserve(self, loop_only: bool = False) -> int:
+        """Place for the next spoken picture. loop_only: no mouth can be drawn on gestures; one that is shown ends."""
+        if self._laid and self._free < self._laid[-1].stop and (loop_only or not self._laid[-1].run.spoken_over):
             self._cut(self._free)
         self._reserved = self._free
         return self._place(self._reserved)

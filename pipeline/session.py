@@ -120,6 +120,19 @@ class Session:
         return self._context.bundle
 
     @property
+    def context(self) -> TurnContext:
+        """What turns work with that begin from now on."""
+        return self._context
+
+    @property
+    def in_force(self) -> dict[str, object]:
+        """The backends, the voice (None: the synthesizer's default), its speed, and whose instructions count."""
+        choice, context = self.choice, self._context
+        persona = "session" if choice.persona.prompt else "avatar" if context.persona.prompt else "none"
+        voice = {"tts": choice.tts, "voice": context.voice, "speed": context.speed}
+        return {**voice, "lipsync": choice.lipsync, "persona": persona}
+
+    @property
     def gestures(self) -> tuple[str, ...]:
         """What the avatar can do beside talking, by name."""
         return self._context.gesture_names
@@ -324,6 +337,16 @@ class Session:
         self._context = context
         self.playout.swap_loop(context.loop, context.gestures)
 
+    def change(self, context: TurnContext, choice: Choice) -> None:
+        """Go on with other backends or another persona (context comes from Engine.change). Nothing is interrupted.
+
+        A voice and its speed hold from the next sentence on whose sound has not begun to be made; lip-sync and persona,
+        from the next turn on that has not begun.
+        """
+        self._context, self.choice = context, choice
+        for started in self._still_open():
+            started.turn.change_voice(context)
+
     def count_losses(self) -> None:
         """Bring the metrics up to date with what this session lost and sent."""
         self._losses.count(self.playout, self._transport)
@@ -334,6 +357,7 @@ class Session:
         return {
             "session": self.id,
             "avatar": self.bundle.id,
+            "choice": self.in_force,
             "pts": playout.number,
             "turn": self._ledger.last_turn,
             "state": str(self._ledger.state(self._ledger.last_turn) or "idle"),

@@ -119,6 +119,8 @@ class Turn:
         self.text = ""
         self.times = times or TurnTimes(context.clock)
         self._context = context
+        self._speaks_as = context
+        "has the voice and the speed of the next sentence"
         self._utterance = utterance
         self._emit = emit
         self._shows_unspoken = shows_unspoken
@@ -137,6 +139,10 @@ class Turn:
     def frames_sent(self) -> int:
         """How many frames were handed to the playout."""
         return self._drawing.frames_sent
+
+    def change_voice(self, context: TurnContext) -> None:
+        """Sentences whose sound has not begun to be made get the voice and the speed of this context."""
+        self._speaks_as = context
 
     def text_until(self, index: int, share: float) -> str:
         """The text up to that share of a sentence, in whole words: what was played by then."""
@@ -296,11 +302,12 @@ class Turn:
                     yield chunk
         elif text:
             polish = VoicePolish()
-            self._name_speed()
-            voice = speech_at(self._context.tts, text, self._context.voice, self._context.speed)
+            wanted = self._speaks_as
+            self._name_speed(wanted)
+            voice = speech_at(wanted.tts, text, wanted.voice, wanted.speed)
             async with aclosing(_each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
-                    self._name_substitute(chunk.voice)
+                    self._name_substitute(wanted.voice, chunk.voice)
                     yield await self._in_pool(polish.push, chunk)
 
     async def _slice(self) -> None:
@@ -339,9 +346,8 @@ class Turn:
         """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""
         return await asyncio.get_running_loop().run_in_executor(self._context.executor, function, *arguments)
 
-    def _name_substitute(self, voice: str) -> None:
+    def _name_substitute(self, wanted: str | None, voice: str) -> None:
         """Who chose a voice is told when another one speaks."""
-        wanted = self._context.voice
         if wanted and voice and voice != wanted:
             self._emit(
                 NoticeEvent(
@@ -351,13 +357,12 @@ class Turn:
                 )
             )
 
-    def _name_speed(self) -> None:
+    def _name_speed(self, wanted: TurnContext) -> None:
         """Who chose a speed is told when the voice cannot speak at it."""
-        wanted = self._context.speed
-        kept = kept_speed(self._context.tts, wanted)
-        if kept != wanted:
-            name = self._context.tts.name
-            message = f"The voice of {name} cannot speak {wanted:g} times as fast; it speaks {kept:g} times as fast."
+        name, speed = wanted.tts.name, wanted.speed
+        kept = kept_speed(wanted.tts, speed)
+        if kept != speed:
+            message = f"The voice of {name} cannot speak {speed:g} times as fast; it speaks {kept:g} times as fast."
             self._emit(NoticeEvent("speed_not_kept", message, "Choose another voice, or another speed."))
 
     def _notice(self, error: VivavoceError) -> None:

@@ -172,8 +172,13 @@ class Admission:
         if ticket.has_place:
             self._take_place(ticket)
             if ticket.settled:
-                for other in self._line:
-                    other.device_full &= other.wish.devices.isdisjoint(ticket.wish.devices)
+                self.room_made(ticket.wish.devices)
+        self._let_in()
+
+    def room_made(self, devices: frozenset[Hashable]) -> None:
+        """A session draws there no more, though it may keep its place: who was refused there may try again."""
+        for other in self._line:
+            other.device_full &= other.wish.devices.isdisjoint(devices)
         self._let_in()
 
     def _let_in(self) -> None:

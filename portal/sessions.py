@@ -7,14 +7,16 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared
 from avatars.library import AvatarLibrary
 from avatars.persona import Persona
 from pipeline.engine import Engine
+from pipeline.errors import SessionClosed, SpeechError
 from pipeline.session import Session
 from pipeline.turn_context import Choice
 from portal.admission import Admission, Wish
@@ -28,12 +30,18 @@ __all__ = ["SessionManager"]
 logger = logging.getLogger(__name__)
 
 
+async def _taken_on_trust(_tts: str, _voice: str, _session: str) -> None:
+    """No voice is tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class _OpenSession:
     session: Session
     identity: Mapping[str, str]
     ending: AsyncExitStack
     "closes the session, then gives its place back"
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    "one change after another, or the second would undo what the first changes"
 
 
 class SessionManager:
@@ -42,6 +50,8 @@ class SessionManager:
     idle_timeout_s: a session in which nobody said anything for so long is closed (a forgotten tab); 0: none ever.
     prepare_for: queues the preparation of an avatar (id) for a lip-sync backend, unless it is under way; blocks for
         milliseconds
+    try_voice: has a voice that needs a service (synthesizer, voice or "", session's id) say something, before a session
+        changes to it. Raises SpeechError
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class SessionManager:
         choice: Choice,
         idle_timeout_s: float,
         prepare_for: Callable[[str, str], Job],
+        try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust,
     ) -> None:
         self.engine = engine
         self.library = library
@@ -62,6 +73,7 @@ class SessionManager:
         self.choice = choice
         self._idle_timeout_s = idle_timeout_s
         self._prepare_for = prepare_for
+        self._try_voice = try_voice
         self._open: dict[str, _OpenSession] = {}
         self._reaper: asyncio.Task[None] | None = None
 
@@ -121,14 +133,30 @@ class SessionManager:
         found = self._open.get(session.id)
         return found.identity if found else {}
 
-    async def swap_avatar(self, session: Session, avatar: str, person: Person = ANYBODY) -> None:
-        """Go on as another avatar. person: see open().
+    async def change(self, session: Session, given: Mapping[str, Any], person: Person = ANYBODY) -> None:
+        """Go on as another avatar, with another voice, lip-sync or persona. A failure leaves the session as it was.
 
-        Raises AvatarNotFound, AvatarBeingPrepared, BundleError, QueueFull, DiskFull.
+        given: what is to change: avatar, tts, voice, speed, lipsync, prompt; None stands for what a session has that
+            asks for nothing. Another tts without a voice speaks with its default. person: see open().
+
+        Another avatar interrupts what is being said; for the rest see Session.change().
+
+        Raises BadRequest, SpeechError (the voice's service is down), SessionClosed, AtCapacity, UnknownBackend,
+        BackendUnavailable, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError, QueueFull, DiskFull.
         """
-        bundle = await asyncio.to_thread(self._open_for, person, avatar)
-        async with self._preparing_what_lacks():
-            await self.engine.swap_avatar(session, bundle)
+        found = self._open.get(session.id)
+        if found is None:
+            raise SessionClosed("The session has ended.", "Start a new one.")
+        async with found.changing:
+            before, choice = session.choice, self._changed(session.choice, given)
+            avatar = given.get("avatar")
+            bundle = await asyncio.to_thread(self._open_for, person, avatar) if avatar else None
+            if (choice.tts, choice.persona.voice) != (before.tts, before.persona.voice):
+                await self._check_speaks(session, choice)
+            async with self._preparing_what_lacks():
+                await self.engine.change(session, choice, bundle)
+            if choice.lipsync != before.lipsync:
+                self.admission.room_made(frozenset(self.engine.devices_for(before)))
 
     async def close_all_of(self, avatar_id: str) -> int:
         """End the sessions that show an avatar. Returns how many there were."""
@@ -154,13 +182,42 @@ class SessionManager:
 
     def choose(self, voice: str | None, lipsync: str | None, tts: str | None, speed: float | None = None) -> Choice:
         """The portal's choice of backends with a viewer's wishes."""
+        is_usual = tts in (None, self.choice.tts)  # another synthesizer lacks the portal's voice
         return replace(
             self.choice,
-            voice=voice or self.choice.voice,
+            voice=voice or (self.choice.voice if is_usual else None),
             lipsync=lipsync or self.choice.lipsync,
             tts=tts or self.choice.tts,
             speed=speed or self.choice.speed,
         )
+
+    def _changed(self, choice: Choice, given: Mapping[str, Any]) -> Choice:
+        voice, prompt = choice.persona.voice, choice.persona.prompt
+        if "voice" in given or "tts" in given:
+            voice = given.get("voice")
+        if "prompt" in given:
+            prompt = given["prompt"]
+        tts = (given["tts"] or self.choice.tts) if "tts" in given else choice.tts
+        lipsync = (given["lipsync"] or self.choice.lipsync) if "lipsync" in given else choice.lipsync
+        speed = (given["speed"] or self.choice.speed) if "speed" in given else choice.speed
+        wished = self.choose(voice, lipsync, tts, speed)
+        return replace(wished, persona=replace(choice.persona, voice=voice, prompt=prompt))
+
+    async def _check_speaks(self, session: Session, choice: Choice) -> None:
+        """A service's voice says something before a session depends on it. Raises SpeechError, BackendUnavailable."""
+        tts = await self.engine.backends.get("tts", choice.tts)
+        voice = choice.persona.voice
+        speaks = voice or next(iter(tts.voices), "")
+        if speaks not in tts.online_voices:
+            return
+        try:
+            await self._try_voice(choice.tts, voice or "", session.id)
+        except SpeechError as error:
+            raise SpeechError(
+                f"The voice cannot be had now: {error.message}",
+                f"The session keeps its voice. {error.hint}",
+                cause="kept",
+            ) from error
 
     @asynccontextmanager
     async def _opened(self, avatar: str, choice: Choice, address: str, person: Person) -> AsyncIterator[Session]:
@@ -171,6 +228,8 @@ class SessionManager:
             yield session
         finally:
             await self.engine.close_session(session)
+            if session.choice.lipsync != choice.lipsync:  # its place knows only where it began
+                self.admission.room_made(frozenset(self.engine.devices_for(session.choice)))
 
     def _open_for(self, person: Person, avatar: str) -> AvatarBundle:
         require_seen(self.library, person, avatar)

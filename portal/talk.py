@@ -58,6 +58,7 @@ class Talk:
     def build(cls, settings: Settings, library: AvatarLibrary, prepare_for: Callable[[str, str], Job]) -> Talk:
         """prepare_for: as SessionManager has it."""
         engine = new_engine(settings)
+        previews = VoicePreviews(engine.backends, settings.tts_timeout_s)
         sessions = SessionManager(
             engine,
             library,
@@ -66,6 +67,7 @@ class Talk:
             choice=default_choice(settings),
             idle_timeout_s=settings.session_idle_timeout_s,
             prepare_for=prepare_for,
+            try_voice=lambda tts, voice, session: previews.of(tts, voice, "en", session),
         )
         loops = LoopCache(engine.executor)
 
@@ -80,7 +82,6 @@ class Talk:
             jpeg_quality=settings.jpeg_quality,
         )
         recordings = Recordings(settings, engine.clock)
-        previews = VoicePreviews(engine.backends, settings.tts_timeout_s)
         socket = SessionSocket(
             sessions,
             transports,

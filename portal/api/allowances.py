@@ -16,6 +16,8 @@ REFUSALS, REFUSALS_PER_S = 30.0, 1.0
 OFFERS, OFFERS_PER_S = 3.0, 0.2
 """WebRTC offers of one session. The page sends one as it starts, and one on each network that it changes to."""
 OFFERS_EACH = 12
+CHANGES, CHANGES_PER_S = 5.0, 0.5
+"""Of one session by requests: each may load an avatar. A session socket has an allowance for all its messages."""
 OFFERS_REFILL_S = 10.0
 """An offer keeps the event loop busy for some 10 ms, in which no other viewer gets a picture."""
 
@@ -27,6 +29,7 @@ class SocketAllowances:
         self._greetings = AddressAllowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
         self._refusals = AddressAllowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
         self._offers = Allowance(clock, burst=OFFERS, per_s=OFFERS_PER_S)
+        self._changes = Allowance(clock, burst=CHANGES, per_s=CHANGES_PER_S)
         self._offers_each = AddressAllowance(clock, burst=offers_each, per_s=offers_each / OFFERS_REFILL_S)
 
     def charge_greeting(self, address: str) -> None:
@@ -38,6 +41,14 @@ class SocketAllowances:
     def explains_refusal(self, address: str) -> bool:
         """Whether a refusal is explained on an opened socket. That costs more than a refused handshake."""
         return not self._refusals.take(address)
+
+    def charge_change(self, session_id: str) -> None:
+        """Count a request to change a session. Raises TooOften."""
+        retry_s = self._changes.take(session_id)
+        if retry_s:
+            raise TooOften(
+                "This session is changed too often.", f"Wait {math.ceil(retry_s)} s, then try again.", retry_s
+            )
 
     def charge_offer(self, session_id: str, address: str) -> None:
         """Count a WebRTC offer of a session and its address, or what costs as much. Raises TooOften."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from avatars.bundle import AvatarBundle
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
@@ -21,7 +20,7 @@ from pipeline.transports.incoming import IncomingSound
 from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ
 from portal.api import messages
 from portal.api.lane import Lane
-from portal.api.seating import Seating
+from portal.api.seating import Seating, shown_facts
 from portal.api.seats import Outbox, Seat
 from portal.api.viewer_socket import ViewerSocket
 from portal.http.people import Person
@@ -216,8 +215,9 @@ class Connection:
             case messages.RecordSession():
                 await self._shared.recordings.end(seat.session)
             case messages.SwapAvatar(id=avatar_id):
-                await self._shared.seating.sessions.swap_avatar(seat.session, avatar_id, self._person)
-                self._answers.post({"type": "avatar", **_picture_facts(seat.session.bundle)})
+                await self._shared.seating.change(seat, {"avatar": avatar_id}, self._person)
+            case messages.Change():
+                await self._shared.seating.change(seat, messages.given(message), self._person)
 
     async def _greet(self, hello: messages.Hello) -> None:
         try:
@@ -268,7 +268,7 @@ class Connection:
             "iceServers": self._shared.ice_servers(),
             "fps": FPS,
             "sampleRate": PLAYOUT_RATE_HZ,
-            **_picture_facts(seat.session.bundle),
+            **shown_facts(seat.session),
         }
 
     @contextmanager
@@ -316,12 +316,3 @@ def _recording_facts(recording: Recording) -> messages.ServerMessage:
     if trouble is None:
         return {**facts, "state": "done"}
     return {**facts, "state": "failed", "code": trouble.code, "message": trouble.message, "hint": trouble.hint}
-
-
-def _picture_facts(bundle: AvatarBundle) -> messages.ServerMessage:
-    return {
-        "width": bundle.width,
-        "height": bundle.height,
-        "avatar": {"id": bundle.id, "name": bundle.name},
-        "gestures": [gesture.name for gesture in bundle.gestures],
-    }

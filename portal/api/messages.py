@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, assert_never
+from typing import Annotated, Any, Literal, TypeAlias, assert_never
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
@@ -41,6 +41,8 @@ __all__ = [
     "SOUND_KIND",
     "Bye",
     "Candidate",
+    "Change",
+    "ChoiceWish",
     "ClientMessage",
     "Gesture",
     "Hello",
@@ -64,6 +66,7 @@ __all__ = [
     "cost_of",
     "error_message",
     "event_message",
+    "given",
     "parse",
     "parse_sound",
 ]
@@ -95,19 +98,24 @@ class Remark(_Message):
     content: Annotated[str, Field(min_length=1, max_length=100_000)]
 
 
-class SessionWish(_Message):
-    """What a new session should be like. The portal chooses whatever is left out."""
+class ChoiceWish(_Message):
+    """What can also be changed while a session runs. null: as if it had not been asked for."""
 
-    avatar: _Name | None = None
     voice: _Name | None = None
     tts: _Name | None = None
     lipsync: _Name | None = None
     speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | None = None
     "of the voice, in times as fast as by itself"
-    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16)] | None = None
-    "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
     prompt: Annotated[str, Field(max_length=MOST_PROMPT_CHARACTERS)] | None = None
     "instructions to the language model, in the place of the avatar's own"
+
+
+class SessionWish(ChoiceWish):
+    """What a new session should be like. The portal chooses whatever is left out."""
+
+    avatar: _Name | None = None
+    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16)] | None = None
+    "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
     greeting: Annotated[str, Field(max_length=1000)] | None = None
     "spoken at the start, in the place of the avatar's own; empty for none"
     history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True)] = ()
@@ -186,6 +194,12 @@ class SwapAvatar(_Message):
     id: _Name
 
 
+class Change(ChoiceWish):
+    """Go on with another voice, lip-sync or persona. What is left out stays as it is."""
+
+    type: Literal["change"]
+
+
 class Gesture(_Message):
     """Show a gesture of the avatar; without a name, go back to the idle loop."""
 
@@ -242,6 +256,7 @@ ClientMessage = (
     | Seen
     | Listen
     | SwapAvatar
+    | Change
     | Gesture
     | Places
     | RecordSession
@@ -285,6 +300,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Hello: 10,
     MediaUse: 10,
     SwapAvatar: 10,
+    Change: 10,
     RecordSession: 10,
     Offer: 20,  # a peer connection takes 10 to 30 ms
 }
@@ -351,6 +367,7 @@ _KNOWN_TYPES = (
     "seen",
     "listen",
     "avatar",
+    "change",
     "gesture",
     "places",
     "record",
@@ -358,6 +375,11 @@ _KNOWN_TYPES = (
     "ping",
     "bye",
 )
+
+
+def given(wish: ChoiceWish) -> dict[str, Any]:
+    """What the message says is to change."""
+    return wish.model_dump(exclude_unset=True, exclude={"type"})
 
 
 def event_message(event: SessionEvent) -> ServerMessage:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from avatars.bundle import AvatarBundle
 from pipeline.clock import Clock
@@ -34,8 +34,10 @@ class TokenRefused(UnknownToken):
 class Program(Caller):
     """One session of a program. Its id may be known; its token is a secret."""
 
-    def __init__(self, seat: Seat, watchers: Watchers, clock: Clock) -> None:
+    def __init__(self, seat: Seat, watchers: Watchers, clock: Clock, person: Person) -> None:
+        """person: who has opened the session."""
         super().__init__(seat.session.id, seat)
+        self.person = person
         self.token = secrets.token_urlsafe(24)
         self.watch_token = secrets.token_urlsafe(24)
         "for those who may watch the session and nothing else"
@@ -99,7 +101,7 @@ class Programs:
     async def open(self, wish: SessionWish, address: str, person: Person) -> Program:
         """A program with a new session. Raises what Seating.new_seat() raises."""
         seat = await self._seating.new_seat(wish, address, person)
-        program = Program(seat, Watchers(seat.session, self._seating.transports), self._clock)
+        program = Program(seat, Watchers(seat.session, self._seating.transports), self._clock, person)
         self._callers.add(program)
         return program
 
@@ -115,6 +117,11 @@ class Programs:
             )
         program.attend()
         return program
+
+    async def change(self, program: Program, given: Mapping[str, Any]) -> None:
+        """See SessionManager.change(). Raises TooOften, and what that raises."""
+        self._seating.allowances.charge_change(program.id)
+        await self._seating.change(program.seat, given, program.person)
 
     def find_watched(self, watch_token: str) -> Program:
         """The program whose session may be watched with this token. Raises SessionNotFound."""

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from avatars.persona import Persona
 from pipeline.types import Message
 from portal.api.allowances import SocketAllowances
-from portal.api.messages import SessionWish
+from portal.api.messages import ServerMessage, SessionWish
 from portal.api.seats import LiveSession, Seat, Seats
 from portal.api.transports import Transports
 from portal.http.people import Person
 
-__all__ = ["Seating", "Sessions"]
+__all__ = ["Seating", "Sessions", "shown_facts"]
 
 
 class Sessions(Protocol):
@@ -34,7 +34,7 @@ class Sessions(Protocol):
         identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
     ) -> LiveSession: ...
-    async def swap_avatar(self, session: Any, avatar: str, person: Person) -> None: ...
+    async def change(self, session: Any, given: Mapping[str, Any], person: Person) -> None: ...
     async def close(self, session: Any) -> None: ...
 
 
@@ -81,3 +81,29 @@ class Seating:
             await self.seats.close(seat)
             raise
         return seat
+
+    async def change(self, seat: Seat, given: Mapping[str, Any], person: Person) -> None:
+        """Change a session as SessionManager.change() does. Whoever gets its messages learns what is in force then: of
+        another avatar by `avatar`, of what else was to change by `choice`, also where that could not be had.
+        """
+        has_changed = False
+        try:
+            await self.sessions.change(seat.session, given, person)
+            has_changed = True
+        finally:
+            if has_changed and given.get("avatar"):
+                seat.outbox.post({"type": "avatar", **shown_facts(seat.session)})
+            if given.keys() - {"avatar"}:
+                seat.outbox.post({"type": "choice", "changed": has_changed, "choice": seat.session.in_force})
+
+
+def shown_facts(session: LiveSession) -> ServerMessage:
+    """What is seen of a session, and what it talks with."""
+    bundle = session.bundle
+    return {
+        "width": bundle.width,
+        "height": bundle.height,
+        "avatar": {"id": bundle.id, "name": bundle.name},
+        "gestures": [gesture.name for gesture in bundle.gestures],
+        "choice": session.in_force,
+    }

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from pipeline.push import Push
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api.event_streams import EventStream
-from portal.api.messages import SessionWish
+from portal.api.messages import ChoiceWish, SessionWish, given
 from portal.api.programs import Program, Programs
 from portal.http.errors import ErrorRoute
 from portal.http.people import person_of
@@ -51,7 +51,7 @@ class ShownAvatar(BaseModel):
 class Addresses(BaseModel):
     """Paths on this server."""
 
-    session: str = Field(description="GET: its state; DELETE: end it")
+    session: str = Field(description="GET: its state; PATCH: change it; DELETE: end it")
     say: str
     ask: str
     interrupt: str
@@ -69,21 +69,37 @@ class OpenedSession(BaseModel):
     width: int = Field(description="px")
     height: int = Field(description="px")
     gestures: list[str] = Field(description="names of what the avatar can show beside its loop")
+    choice: InForce
     fps: int = Field(description="pictures per second")
     sample_rate: int = Field(description="of the sound, Hz")
     ice_servers: list[dict[str, object]] = Field(description="as RTCPeerConnection takes them")
     addresses: Addresses
 
 
+class InForce(BaseModel):
+    """What the session talks with."""
+
+    tts: str
+    voice: str | None = Field(description="null: the default of tts")
+    speed: float = Field(description="of the voice, in times as fast as by itself")
+    lipsync: str
+    persona: Literal["session", "avatar", "none"] = Field(description="whose instructions the language model has")
+
+
 class SessionView(BaseModel):
     id: str
     avatar: ShownAvatar
+    choice: InForce
     turn: int = Field(description="number of the last turn; 0 before the first")
     state: str = Field(
         description="of that turn: queued, thinking, speaking, done or interrupted; idle before the first"
     )
     media_s: float = Field(description="where the media clock is, in seconds")
     watchers: int = Field(description="how many watch it by WebRTC")
+
+
+class ChangeRequest(ChoiceWish):
+    avatar: str | None = Field(None, min_length=1, max_length=200, description="interrupts what is being said")
 
 
 class SayRequest(BaseModel):
@@ -136,6 +152,7 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
             width=bundle.width,
             height=bundle.height,
             gestures=[gesture.name for gesture in bundle.gestures],
+            choice=InForce.model_validate(program.session.in_force),
             fps=FPS,
             sample_rate=PLAYOUT_RATE_HZ,
             ice_servers=ice_servers(),
@@ -144,16 +161,19 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
 
     @router.get("/{session_id}")
     async def show_session(session_id: str, token: Token) -> SessionView:
+        return _session_view(programs.find(session_id, token))
+
+    @router.patch("/{session_id}")
+    async def change_session(session_id: str, wish: ChangeRequest, token: Token) -> SessionView:
+        """Go on as another avatar, with another voice, lip-sync or persona. What is left out stays. null: as if it
+        had not been asked for when the session was opened.
+
+        A voice and its speed hold from the next sentence on, lip-sync and prompt from the next turn on. If something
+        cannot be had, nothing changes.
+        """
         program = programs.find(session_id, token)
-        bundle, facts = program.session.bundle, program.session.stats()
-        return SessionView(
-            id=program.id,
-            avatar=ShownAvatar(id=bundle.id, name=bundle.name),
-            turn=facts["turn"],
-            state=facts["state"],
-            media_s=facts["pts"] / FPS,
-            watchers=len(program.watchers),
-        )
+        await programs.change(program, given(wish))
+        return _session_view(program)
 
     @router.delete("/{session_id}", status_code=204)
     async def end_session(session_id: str, token: Token) -> None:
@@ -220,6 +240,19 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
         programs.find(session_id, token).end_push()
 
     return router
+
+
+def _session_view(program: Program) -> SessionView:
+    bundle, facts = program.session.bundle, program.session.stats()
+    return SessionView(
+        id=program.id,
+        avatar=ShownAvatar(id=bundle.id, name=bundle.name),
+        choice=InForce.model_validate(program.session.in_force),
+        turn=facts["turn"],
+        state=facts["state"],
+        media_s=facts["pts"] / FPS,
+        watchers=len(program.watchers),
+    )
 
 
 def _push_view(push: Push | None) -> PushView:

@@ -3,7 +3,7 @@
  *
  * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
  * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
- * "error", "metrics", "transcript", "ears", "gesture", "place", "avatar", "recording" (messages of the session socket as they
+ * "error", "metrics", "transcript", "ears", "gesture", "place", "avatar", "choice", "recording" (messages of the session socket as they
  * are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the
  * first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the
  * viewer is back: start() again), "ended" (a PortalError).
@@ -28,6 +28,8 @@ import { Viewer } from "./viewer.js";
  * @typedef {import("./types/messages.d.ts").Welcome} Welcome
  *
  * @typedef {"idle" | "connecting" | "live" | "mending"} PlayerState
+ * What can be changed while a session runs; what is left out is as if it had not been asked for.
+ * @typedef {Pick<import("./session.js").Wish, "tts" | "voice" | "speed" | "lipsync" | "prompt" | "greeting">} Chosen
  * @typedef {import("./media-choice.js").Media} Media
  * @typedef {import("./media-choice.js").Reason} Reason
  *
@@ -46,6 +48,7 @@ import { Viewer } from "./viewer.js";
  *   recording: import("./types/messages.d.ts").Recorded,
  *   place: import("./types/messages.d.ts").Place,
  *   ears: import("./types/messages.d.ts").Ears, avatar: import("./types/messages.d.ts").Shown,
+ *   choice: import("./types/messages.d.ts").Chosen,
  *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
  *   ended: PortalError?,
  * }} PlayerEvents
@@ -96,6 +99,8 @@ export class Player extends Teller {
     this.welcome = null;
     /** @type {string?} id of an avatar that was asked for and is not there yet */
     this.wanted = null;
+    /** @type {Chosen[]} changes that were asked for and not answered yet */
+    this.changes = [];
     this.frameRate = new FrameRate();
     /** @type {number?} */
     this.firstFrameMs = null;
@@ -111,6 +116,7 @@ export class Player extends Teller {
     this.session = null;
     this.welcome = null;
     this.wanted = null;
+    this.changes = [];
     this.mediaChoice.forget();
     this.frameRate = new FrameRate();
     this.firstFrameMs = null;
@@ -251,8 +257,43 @@ export class Player extends Teller {
     this.session.send({ type: "avatar", id }); // without a socket it is asked for when there is one
   }
 
-  /** At a welcome: an avatar that was chosen while there was no socket, or whose answer was lost with one. */
+  /**
+   * Go on with another voice, lip-sync or persona. "choice" tells what became of it.
+   * @param {Chosen} chosen
+   */
+  change({ tts, voice, speed, lipsync, prompt, greeting }) {
+    const chosen = { tts, voice, speed, lipsync, prompt, greeting };
+    if (!this.session || isSame(chosen, this.changes.at(-1) ?? this.chosen)) return;
+    this.changes.push(chosen);
+    this.askFor(chosen); // without a socket it is asked for when there is one
+  }
+
+  /** @param {Chosen} chosen */
+  askFor({ tts, voice, speed, lipsync, prompt }) {
+    const wish = { tts, voice: voice ?? null, speed: speed ?? null, lipsync, prompt: prompt ?? null };
+    this.session?.send({ type: "change", ...wish });
+  }
+
+  /** What the session talks with, as far as that was asked for. */
+  get chosen() {
+    const { tts, voice, speed, lipsync, prompt, greeting } = this.session?.hello ?? {};
+    return { tts, voice, speed, lipsync, prompt, greeting };
+  }
+
+  /**
+   * A new session, after a restart of the server, is to begin with it.
+   * @param {import("./types/messages.d.ts").Chosen} message
+   */
+  takeChoice({ changed, choice }) {
+    const asked = this.changes.shift();
+    if (this.welcome) this.welcome.choice = choice;
+    if (changed && asked && this.session) Object.assign(this.session.hello, asked);
+  }
+
+  /** At a welcome: what was chosen while there was no socket, or whose answer was lost with one. */
   askForWanted() {
+    this.changes.splice(0, this.changes.length - 1);
+    if (this.changes.length) this.askFor(this.changes[0]);
     if (this.wanted === null) return;
     if (this.wanted === this.welcome?.avatar.id) this.wanted = null;
     else this.session?.send({ type: "avatar", id: this.wanted });
@@ -437,6 +478,9 @@ export class Player extends Teller {
       case "avatar":
         this.takeAvatar(message);
         break;
+      case "choice":
+        this.takeChoice(message);
+        break;
       case "ears":
         this.listening.learn(message.state);
         break;
@@ -485,11 +529,11 @@ export class Player extends Teller {
 
   /**
    * A new session, after a restart of the server, is to begin with it.
-   * @param {{avatar: AvatarName, gestures: string[]}} shown
+   * @param {Pick<Welcome, "avatar" | "gestures" | "choice">} shown
    */
-  takeAvatar({ avatar, gestures }) {
+  takeAvatar({ avatar, gestures, choice }) {
     if (!this.welcome || !this.session) return;
-    Object.assign(this.welcome, { avatar, gestures });
+    Object.assign(this.welcome, { avatar, gestures, choice });
     this.session.hello.avatar = avatar.id;
     if (this.wanted === avatar.id) this.wanted = null;
   }
@@ -508,12 +552,12 @@ export class Player extends Teller {
    * The same session on a new socket.
    * @param {Welcome} welcome
    */
-  resume({ avatar, gestures }) {
+  resume({ avatar, gestures, choice }) {
     const { media, session, welcome } = this;
     if (!media || !session || !welcome) return;
     const swapped = avatar.id !== welcome.avatar.id;
-    this.takeAvatar({ avatar, gestures });
-    if (swapped) this.tell("avatar", { type: "avatar", avatar, gestures });
+    this.takeAvatar({ avatar, gestures, choice });
+    if (swapped) this.tell("avatar", { type: "avatar", avatar, gestures, choice });
     this.askForWanted();
     this.setState(media.frames ? "live" : "connecting");
     this.mediaChoice.resume();
@@ -572,6 +616,14 @@ export class Player extends Teller {
     this.state = state;
     this.tell("state", state);
   }
+}
+
+/**
+ * @param {Chosen} one
+ * @param {Chosen} other
+ */
+function isSame(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other); // both have their fields in the same order
 }
 
 /**

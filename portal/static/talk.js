@@ -107,8 +107,9 @@ class TalkTab {
       wished: this.wishes,
       changed: (chosen) => {
         this.preview.stop();
-        this.keepWish({ ...chosen, ...this.persona.chosen() });
-        if (this.state.session !== "idle") this.toast(this.state.texts.nextStart);
+        const wished = { ...chosen, ...this.persona.chosen() };
+        this.keepWish(wished);
+        this.player.change(wished);
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
     });
@@ -188,6 +189,10 @@ class TalkTab {
     this.bindPage();
     this.news = new News(this.state, this, {
       begun: () => this.showBegun(),
+      putBack: () => {
+        this.choices.putBack(this.player.chosen);
+        this.keepWish(this.choices.chosen());
+      },
       toast: (text, forMs) => this.toast(text, forMs),
       note: (error, kind) => this.note(error, kind),
       start: () => void this.start().catch(() => {}), // "ended" tells why

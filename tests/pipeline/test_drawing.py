@@ -19,7 +19,7 @@ from pipeline.timeline import SpeechSlice
 from pipeline.turn_context import TurnContext
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 
-NETWORK = type("Network", (), {"name": "network", "max_batch": 16, "draws_rest": False})()
+NETWORK = type("Network", (), {"name": "network", "max_batch": 16, "on_device": True, "draws_rest": False})()
 
 
 class SlowDevice:

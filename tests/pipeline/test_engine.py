@@ -147,7 +147,7 @@ async def test_a_session_that_ended_meanwhile_cannot_be_given_another_avatar(sma
         session = await engine.open_session("one", small_bundle, MEASURED)
         await engine.close_session(session)
         with pytest.raises(SessionClosed):
-            await engine.swap_avatar(session, small_bundle)
+            await engine.change(session, bundle=small_bundle)
     finally:
         await engine.aclose()
 

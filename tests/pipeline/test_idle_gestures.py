@@ -113,3 +113,9 @@ def test_gestures_one_after_another_do_not_pile_up(cursor: LoopCursor) -> None:
         cursor.begin(wave())
         assert cursor.show_idle() == 10
     assert [cursor.show_idle() for _ in range(3)] == [11, 12, 8]
+
+
+def test_a_network_ends_a_gesture_that_others_could_speak_over(cursor: LoopCursor) -> None:
+    """The lip-sync of a session may change while one is shown."""
+    cursor.begin(wave())
+    assert [cursor.show_idle(), cursor.reserve(), cursor.reserve(loop_only=True)] == [10, 11, 8]

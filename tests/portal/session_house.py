@@ -74,6 +74,13 @@ class FakeSession:
         self.identity: dict[str, str] = {}
         self.events: Channel[SessionEvent] = Channel(1000)
         self.bundle: Any = avatar_of(avatar, 512, 640, gestures=["wave"])
+        self.in_force: dict[str, object] = {
+            "tts": "auto",
+            "voice": None,
+            "speed": 1.0,
+            "lipsync": "viseme",
+            "persona": "none",
+        }
         self.transport: FakeTransport | None = None
         self.said: list[tuple[str, str]] = []
         self.recalled: list[Message] = []
@@ -206,7 +213,13 @@ class FakeSessions:
         session.closed = True
         session.events.close()
 
-    async def swap_avatar(self, session: FakeSession, avatar: str, person: Person) -> None:
+    async def change(self, session: FakeSession, given: Mapping[str, Any], person: Person) -> None:
+        if given.get("voice") == "nobody's":
+            raise BadRequest("There is no such voice.", "Choose another.", cause="no_voice")
+        session.in_force = session.in_force | {name: given[name] for name in given if name in session.in_force}
+        avatar = given.get("avatar")
+        if avatar is None:
+            return
         if avatar == "nobody":
             raise AvatarNotFound("There is no avatar 'nobody'.")
         if avatar == "slow":

@@ -381,3 +381,28 @@ def test_a_slow_reader_misses_the_oldest_events() -> None:
     for number in range(EVENTS_BOUND + 5):
         followers.tell({"number": number})
     assert len(stream) == EVENTS_BOUND and stream.receive_nowait() == {"number": 5}
+
+
+async def test_it_changes_what_it_talks_with(desk: Desk) -> None:
+    """One PATCH for voice and avatar; the state says what is in force, and followers are told."""
+    opened = await desk.open(tts="beep")
+    session, stream = opened["addresses"]["session"], desk.programs.find(opened["id"], opened["token"]).followers.join()
+    answer = await desk.http.patch(session, json={"voice": "low", "speed": 1.5, "avatar": "cat"})
+    assert answer.status_code == 200, answer.text
+    in_force = {**opened["choice"], "voice": "low", "speed": 1.5}
+    assert (answer.json()["avatar"]["id"], answer.json()["choice"]) == ("cat", in_force)
+    assert (await desk.http.get(session)).json()["choice"] == in_force
+    told = [await stream.receive(), await stream.receive()]
+    assert [event["type"] for event in told] == ["avatar", "choice"] and told[1]["choice"] == in_force
+
+
+async def test_what_cannot_be_changed_is_refused(desk: Desk) -> None:
+    """Each in a form that says why; the session stays as it was. Who does it all the time has to wait."""
+    opened = await desk.open()
+    session = opened["addresses"]["session"]
+    assert code_of(await desk.http.patch(session, json={"voice": "nobody's"})) == "bad_request"
+    assert code_of(await desk.http.patch(session, json={"avatar": "nobody"})) == "avatar_not_found"
+    assert (await desk.http.patch(session, json={"speed": 9})).status_code == 400
+    assert (await desk.http.get(session)).json()["choice"] == opened["choice"]
+    answers = [await desk.http.patch(session, json={"speed": 1.0}) for _ in range(6)]
+    assert {answer.status_code for answer in answers} == {200, 429} and code_of(answers[-1]) == "too_often"

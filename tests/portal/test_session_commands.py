@@ -387,3 +387,33 @@ async def test_an_error_inside_a_turn_says_its_cause(house: House) -> None:
     house.session.events.offer(ErrorEvent.of(SpeechError("It is busy.", "Wait.", cause="busy")))
     facts = {"code": "speech_failed", "message": "It is busy.", "hint": "Wait.", "cause": "busy"}
     assert await viewer.hear("error") == {"type": "error", **facts}
+
+
+async def test_a_voice_is_changed_and_what_is_in_force_is_told(house: House) -> None:
+    """`choice` says it; null takes a wish back; what is left out stays; welcome and `avatar` say it too."""
+    viewer = await house.viewer()
+    welcome = await viewer.hello()
+    assert welcome["choice"]["tts"] == "auto"
+    viewer.tell("change", tts="beep", voice="low", speed=1.5)
+    told = await viewer.hear("choice")
+    assert told["changed"] is True
+    assert told["choice"] == {**welcome["choice"], "tts": "beep", "voice": "low", "speed": 1.5}
+    viewer.tell("change", voice=None)
+    assert (await viewer.hear("choice"))["choice"] == {**told["choice"], "voice": None}
+    viewer.tell("avatar", id="cat")
+    assert (await viewer.hear("avatar"))["choice"]["tts"] == "beep"
+
+
+async def test_a_voice_that_cannot_be_had_is_refused_and_what_stays_is_told(house: House) -> None:
+    """First the error, then what is in force; one that is no wish at all is an error alone."""
+    viewer = await house.viewer()
+    welcome = await viewer.hello()
+    viewer.tell("change", voice="nobody's")
+    heard = [await viewer.hear_any(), await viewer.hear_any()]
+    assert sorted(message["type"] for message in heard) == ["choice", "error"]
+    (refusal,) = (message for message in heard if message["type"] == "error")
+    (told,) = (message for message in heard if message["type"] == "choice")
+    assert (refusal["code"], refusal["cause"]) == ("bad_request", "no_voice")
+    assert told == {"type": "choice", "changed": False, "choice": welcome["choice"]}
+    viewer.tell("change", speed=9)
+    assert (await viewer.hear("error"))["code"] == "bad_request"

@@ -31,6 +31,7 @@ async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> N
         "height": 640,
         "avatar": {"id": "man", "name": "Man"},
         "gestures": ["wave"],
+        "choice": house.session.in_force,
     }
 
 

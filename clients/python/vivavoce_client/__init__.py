@@ -220,6 +220,13 @@ class AsyncSession:
         """Go on as another avatar; the event `avatar` comes when that is done."""
         await self._send("avatar", id=avatar)
 
+    async def change(self, **wishes: Any) -> None:
+        """Go on with another `tts`, `voice`, `speed`, `lipsync` or `prompt`; None takes a wish back.
+
+        The event `choice` says what is in force then.
+        """
+        await self._send("change", **wishes)
+
     def frames(self) -> AsyncIterator[Frame]:
         """25 frames per second until the session ends. For one reader; one that is slower misses the oldest."""
         return self._frames.all()
@@ -389,6 +396,10 @@ class Session:
     def swap_avatar(self, avatar: str) -> None:
         """See AsyncSession.swap_avatar()."""
         self._do(self._session.swap_avatar(avatar))
+
+    def change(self, **wishes: Any) -> None:
+        """See AsyncSession.change()."""
+        self._do(self._session.change(**wishes))
 
     def frames(self) -> Iterator[Frame]:
         """See AsyncSession.frames()."""

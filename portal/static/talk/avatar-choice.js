@@ -52,6 +52,17 @@ export class AvatarChoice {
     );
   }
 
+  /**
+   * The lip-sync of this session is to be another one, for which whoever is on show is being prepared.
+   * @param {Lacking} lacking
+   */
+  changeWhenPrepared({ lipsync, ...lacking }) {
+    this.opening.prepared({ lipsync, ...lacking }).then(
+      () => this.player.change({ ...this.player.chosen, lipsync }),
+      () => {}, // it has been told
+    );
+  }
+
   /** Whoever is on show is the choice, unless another is on the way. */
   chooseShown() {
     const { session, welcome, wanted } = this.player;

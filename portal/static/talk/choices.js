@@ -95,6 +95,19 @@ export class Choices {
   }
 
   /**
+   * What is in force is seen as the choice, whatever the menus say.
+   * @param {Chosen} chosen
+   */
+  putBack(chosen) {
+    this.wished = {};
+    this.wishedSpeed = chosen.speed;
+    for (const kind of KINDS) this.menu(kind).value = chosen[kind] ?? this.catalogue.defaults[kind] ?? "";
+    this.fillVoices();
+    this.menu("voice").value = chosen.voice ?? "";
+    this.fillSpeeds();
+  }
+
+  /**
    * @param {Catalogue} catalogue
    * @param {Texts} texts
    */

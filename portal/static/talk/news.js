@@ -26,9 +26,9 @@ import { lackingOf } from "./preparation.js";
  *   preparation: Preparation, stage: Stage, toasts: Toast, view: View, waterfall: Waterfall,
  * }} Parts
  *
- * begun: the chat has begun; toast: a notice over the picture; note: a notice or an error is told; start: begin a session
+ * begun: the chat has begun; putBack: the settings show what is in force; toast: a notice over the picture; note: a notice or an error is told; start: begin a session
  * @typedef {{
- *   begun: () => void, toast: (text: string, forMs?: number) => void,
+ *   begun: () => void, putBack: () => void, toast: (text: string, forMs?: number) => void,
  *   note: (error: ErrorView, kind: "notice" | "error") => void, start: () => void,
  * }} Page
  */
@@ -68,6 +68,10 @@ export class News {
       avatarChoice.chooseShown();
       if (state.isCutting) page.toast(state.texts.cut.replace("{avatar}", () => avatar.name));
       state.learn({ isCutting: false });
+    });
+    player.on("choice", ({ changed }) => {
+      if (!player.changes.length) page.putBack();
+      if (changed) page.toast(state.texts.changed);
     });
     player.on("renewed", () => {
       chat.newSession();
@@ -133,6 +137,7 @@ export class News {
   #takeRefusal(refusal) {
     const { avatarChoice, player } = this.parts;
     const lacking = lackingOf(refusal);
+    if (lacking && lacking.avatar === player.welcome?.avatar.id) return avatarChoice.changeWhenPrepared(lacking);
     if (lacking) return avatarChoice.swapWhenPrepared(lacking);
     this.page.note(refusal, "error");
     if (!player.wanted) this.state.learn({ isCutting: false });

@@ -83,6 +83,16 @@ export interface SwapAvatar {
   id: string;
 }
 
+/** What is left out stays as it is; null: as if it had not been asked for. */
+export interface Change {
+  type: "change";
+  voice?: string | null;
+  tts?: string | null;
+  lipsync?: string | null;
+  speed?: number | null;
+  prompt?: string | null;
+}
+
 export interface Gesture {
   type: "gesture";
   /** null: back to the idle loop */
@@ -130,6 +140,7 @@ export type ClientMessage =
   | Seen
   | Listen
   | SwapAvatar
+  | Change
   | Gesture
   | Places
   | RecordSession
@@ -142,6 +153,17 @@ export type ClientMessage =
 export interface AvatarName {
   id: string;
   name: string;
+}
+
+/** What a session talks with. */
+export interface InForce {
+  tts: string;
+  /** null: the default of tts */
+  voice: string | null;
+  speed: number;
+  lipsync: string;
+  /** Whose instructions the language model has. */
+  persona: "session" | "avatar" | "none";
 }
 
 export interface Welcome {
@@ -157,6 +179,7 @@ export interface Welcome {
   avatar: AvatarName;
   /** By name, what the avatar can be asked to show. */
   gestures: string[];
+  choice: InForce;
 }
 
 export interface Answer {
@@ -263,6 +286,15 @@ export interface Shown {
   type: "avatar";
   avatar: AvatarName;
   gestures: string[];
+  choice: InForce;
+}
+
+/** To `change`. */
+export interface Chosen {
+  type: "choice";
+  /** false: it could not be had, and an error says why. */
+  changed: boolean;
+  choice: InForce;
 }
 
 export interface Recorded {
@@ -306,6 +338,7 @@ export type ServerMessage =
   | Gestured
   | Place
   | Shown
+  | Chosen
   | Recorded
   | Waiting
   | Pong;

@@ -134,3 +134,12 @@ test("the slider goes as far as the voice, and a voice with one speed says so", 
   choose("auto");
   assert.equal(choices.chosen().speed, 2);
 });
+
+test("what is in force is put back into the menus, the server's own too", () => {
+  const { panel, choices } = filled({ wished: { voice: "ben", speed: 1.5 }, catalogue: { ...CATALOGUE, tts: [AUTO, SLOW] } });
+  panel.querySelector("[name=tts]").value = "slow";
+  choices.putBack({ tts: "auto", voice: "ann", lipsync: "viseme", speed: 0.8 });
+  assert.deepEqual(choices.chosen(), { tts: "auto", voice: "ann", lipsync: "viseme", speed: 0.8 });
+  choices.putBack({ tts: "auto" });
+  assert.deepEqual(choices.chosen(), { tts: "auto", voice: undefined, lipsync: "viseme", speed: undefined });
+});
