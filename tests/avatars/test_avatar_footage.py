@@ -12,6 +12,7 @@ from clips import grey_levels, moving_portrait, write_clip
 from PIL import Image
 
 from avatars.errors import BadMedia
+from avatars.footage import probe_footage
 from avatars.media import clip_frames, probe, read_photo
 from tests.recordings import playlists
 
@@ -56,12 +57,12 @@ def add_video(output, codec, size, rate: int = 25, **options):
 
 
 def test_a_cover_before_the_clip_is_passed_over(tmp_path: Path) -> None:
-    """Where a picture of its own comes first in a file, the clip behind it is read."""
+    """Where a picture of its own comes first in a file, the clip behind it is read, though it is smaller."""
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
-        cover = add_video(output, "mjpeg", 96)
+        cover = add_video(output, "mjpeg", 256)
         clip = add_video(output, "libx264", 128)
         cover.disposition = av.stream.Disposition.attached_pic
-        write_stream(output, [np.full((96, 96, 3), 250, np.uint8)], cover)
+        write_stream(output, [np.full((256, 256, 3), 250, np.uint8)], cover)
         write_stream(output, grey_levels([60] * 10, 128), clip)
     frames = list(clip_frames(tmp_path / "a.mp4"))
     assert probe(tmp_path / "a.mp4").width == 128
@@ -286,7 +287,7 @@ def test_nothing_that_names_another_file_is_opened(tmp_path: Path, kind: str, su
     for target in (f"file://{clip}", str(clip), clip.name):
         path = tmp_path / f"upload{suffix}"
         path.write_text(playlists(target)[kind])
-        for look in (probe, lambda path: next(clip_frames(path)), read_photo):
+        for look in (probe, lambda path: next(clip_frames(path)), read_photo, lambda path: probe_footage(path, "mp4")):
             with pytest.raises(BadMedia):
                 look(path)
 
