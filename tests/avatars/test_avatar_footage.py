@@ -56,6 +56,19 @@ def add_video(output, codec, size, rate: int = 25, **options):
     return stream
 
 
+def put_cover_first(path: Path) -> None:
+    """Tell of the cover before the tracks, as some programs do: it is the first stream then."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"moov") + 4
+    stop = start - 8 + int.from_bytes(data[start - 8 : start - 4], "big")
+    boxes, at = [], start
+    while at < stop:
+        boxes.append(bytes(data[at : (at := at + int.from_bytes(data[at : at + 4], "big"))]))
+    order = [b"mvhd", b"udta"]
+    data[start:stop] = b"".join(sorted(boxes, key=lambda box: order.index(box[4:8]) if box[4:8] in order else 2))
+    path.write_bytes(data)
+
+
 def test_a_cover_before_the_clip_is_passed_over(tmp_path: Path) -> None:
     """Where a picture of its own comes first in a file, the clip behind it is read, though it is smaller."""
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
@@ -64,6 +77,9 @@ def test_a_cover_before_the_clip_is_passed_over(tmp_path: Path) -> None:
         cover.disposition = av.stream.Disposition.attached_pic
         write_stream(output, [np.full((256, 256, 3), 250, np.uint8)], cover)
         write_stream(output, grey_levels([60] * 10, 128), clip)
+    put_cover_first(tmp_path / "a.mp4")
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        assert [stream.codec_context.name for stream in file.streams.video] == ["mjpeg", "h264"]
     frames = list(clip_frames(tmp_path / "a.mp4"))
     assert probe(tmp_path / "a.mp4").width == 128
     assert len(frames) == 10
