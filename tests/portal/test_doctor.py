@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from pipeline.errors import BackendUnavailable
 from portal.commands import doctor
 from portal.commands.doctor import Finding, State
 from portal.settings import load_settings
+from tests.certificates import NOW, operators_certificate
 from tests.turn_server import shared_secret, turn_server
 
 NEURAL_PACKAGES = ("torch", "diffusers")
@@ -101,6 +104,29 @@ def test_ears_that_are_set_up_say_where_speech_goes(settings, monkeypatch: pytes
     assert finding.state is State.OK
     assert "openai-transcription" in finding.detail
     assert "service" in finding.detail
+
+
+def test_the_signature_is_tried(settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that signs, one that will not for long, one that has expired; nothing is made by looking."""
+    assert doctor.check_signature(settings()).state is State.OK
+
+    def found(**given: object) -> Finding:
+        certificate = operators_certificate(**given)  # type: ignore[arg-type]
+        (tmp_path / "chain.pem").write_bytes(certificate.chain)
+        (tmp_path / "key.pem").write_bytes(certificate.key)
+        own = {"c2pa_certificate": tmp_path / "chain.pem", "c2pa_key": tmp_path / "key.pem"}
+        return doctor.check_signature(settings(**own))
+
+    if importlib.util.find_spec("c2pa") is not None:
+        here = doctor.check_signature(settings(c2pa=True))
+        assert here.state is State.OK and "others do not trust it" in here.detail
+        assert not (tmp_path / "c2pa").exists()
+        assert found().state is State.OK
+        assert found(expires=NOW + timedelta(days=20)).state is State.WARN
+        expired = found(begins=NOW - timedelta(days=9), expires=NOW - timedelta(days=1))
+        assert expired.state is State.WARN and "expired" in expired.detail and "--c2pa-key" in expired.remedy
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _name: None)
+    assert "fetch c2pa" in doctor.check_signature(settings(c2pa=True)).remedy
 
 
 def test_an_occupied_port_is_bad(settings, listener) -> None:

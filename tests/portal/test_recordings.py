@@ -20,10 +20,12 @@ from avatars.library import Ownership
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import BadRequest, SessionClosed
+from portal.api.connection import _recording_facts
 from portal.api.recordings import recordings_router
 from portal.errors import RecordingNotFound
 from portal.recordings import Recording, Recordings
 from portal.settings import Settings
+from tests.certificates import verdict_of
 from tests.pipeline.conftest import make_small_bundle
 from tests.session_room import MEASURED, Room, done
 
@@ -158,6 +160,31 @@ async def test_a_full_disk_is_told_and_the_session_goes_on(
     assert not room.session.closed
     with pytest.raises(RecordingNotFound):
         recordings.path(recording.id, "mp4")
+
+
+async def test_it_is_signed(room: Room, tmp_path: Path) -> None:
+    """Whatever ends it; C2PA's reader finds the signature in the file that is fetched."""
+    pytest.importorskip("c2pa")
+    recordings = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0, c2pa=True), ManualClock())
+    recording = recordings.begin(room.session)
+    await room.pass_time(1)
+    await room.engine.close_session(room.session)
+    await ended(recording)
+    assert recording.trouble is None and recording.unsigned is None
+    assert verdict_of(recordings.path(recording.id, "mp4")).state == "Valid"
+    assert seconds_of_sound(recordings.path(recording.id, "mp4")) > 0.9
+
+
+async def test_without_a_certificate_that_counts_it_is_kept_unsigned(room: Room, tmp_path: Path) -> None:
+    """The viewer is told why, and has the file."""
+    settings = Settings(data_dir=tmp_path / "data", keep_free_bytes=0, c2pa_certificate=tmp_path / "gone.pem")
+    recordings = Recordings(settings, ManualClock())
+    recording = recordings.begin(room.session)
+    await room.pass_time(1)
+    assert await recordings.end(room.session) is recording
+    assert seconds_of_sound(recordings.path(recording.id, "mp4")) > 0.9
+    facts = _recording_facts(recording)
+    assert facts["state"] == "done" and facts["code"] == "not_signed" and "certificate" in str(facts["message"])
 
 
 async def test_files_are_fetched_by_their_id_alone(room: Room, recordings: Recordings) -> None:

@@ -21,6 +21,7 @@ from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
+from tests.certificates import verdict_of
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 from tests.recordings import spoken, write_recording
@@ -187,3 +188,21 @@ def test_a_clip_shows_that_it_was_made_by_ai(bundle: AvatarBundle, tmp_path: Pat
     plain, labelled = first_picture("off"), first_picture("start")
     changed = np.abs(plain - labelled).max(axis=2) > 60
     assert changed.sum() > 200 and changed[: bundle.height // 2, : bundle.width // 2].sum() == 0
+
+
+def test_a_clip_is_signed_or_says_why_not(bundle: AvatarBundle, tmp_path: Path) -> None:
+    """With the certificate of this portal; one that is missing costs the signature, not the clip."""
+    pytest.importorskip("c2pa")
+
+    def made(**chosen: object) -> tuple[Path, list[str]]:
+        settings = Settings(data_dir=tmp_path, lipsync="flash", tts="beep", **chosen)  # type: ignore[arg-type]
+        output = tmp_path / "clip.mp4"
+        notices = render_clip(settings, bundle, output=output, work=tmp_path / "work", text="Hi.")
+        return output, [notice.code for notice in notices]
+
+    clip, codes = made(c2pa=True)
+    assert codes == [] and verdict_of(clip).state == "Valid"
+    clip, codes = made(c2pa_certificate=tmp_path / "gone.pem", c2pa_key=tmp_path / "gone.pem")
+    assert codes == ["not_signed"]
+    with av.open(str(clip)) as file:
+        assert len(list(file.decode(video=0))) > 10

@@ -27,7 +27,7 @@ export class RecordingControl {
   /**
    * @param {ParentNode} root the Talk tab
    * @param {Player} player
-   * @param {{began: () => void, fault: (error: ErrorView) => void}} page fault: why a recording has failed
+   * @param {{began: () => void, fault: (error: ErrorView) => void}} page fault: why a recording has failed, or has no signature
    */
   constructor(root, player, page) {
     this.player = player;
@@ -79,7 +79,7 @@ export class RecordingControl {
     this.#run(state === "on" ? { id, name, beganAt: performance.now() } : null);
     if (state === "on") this.page.began();
     if (state === "done") this.#link(id, name).isThere = true;
-    if (state === "failed") this.page.fault({ code, message, hint });
+    if (state === "failed" || message) this.page.fault({ code, message, hint });
     this.#showLinks();
   }
 

@@ -299,7 +299,7 @@ export interface Chosen {
 
 export interface Recorded {
   type: "recording";
-  /** failed: it has ended without files, and the code says why. */
+  /** failed: it has ended without files, and the code says why. done with a code: its file lacks the signature. */
   state: "on" | "done" | "failed";
   id: string;
   /** What its files are called, but for their endings. */
