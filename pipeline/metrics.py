@@ -71,6 +71,12 @@ class EngineMetrics:
             "vivavoce_dropped_sound_frames",
             "Frames whose sound was given up, because a viewer took nothing for seconds",
         )
+        self.webhooks = Counter(
+            "vivavoce_webhooks",
+            "Requests to webhooks by outcome: delivered, failed, dropped",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.stage_seconds = Histogram(
             "vivavoce_turn_stage_seconds",
             "From the question to each mark of a turn",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from pipeline.errors import BadRequest
 
-__all__ = ["SCHEMES", "host_of", "is_below", "parse_stream_address"]
+__all__ = ["SCHEMES", "host_of", "is_below", "lies_below", "parse_stream_address"]
 
 SCHEMES: Final = {"rtmp": 1935, "rtmps": 443}
 "with the ports that they have by themselves"
@@ -34,11 +35,11 @@ def host_of(address: str) -> str:
 
 def is_below(address: str, allowed: str) -> bool:
     """Whether an address is the allowed one, or on the same server below its path. Raises BadRequest."""
-    asked, base = parse_stream_address(address), parse_stream_address(allowed)
+    return lies_below(parse_stream_address(address), parse_stream_address(allowed), SCHEMES)
+
+
+def lies_below(asked: SplitResult, base: SplitResult, ports: Mapping[str, int]) -> bool:
+    """The same for addresses of any kind. ports: those that schemes have by themselves."""
     path, above = asked.path, base.path.rstrip("/")
-    is_same_server = (asked.scheme, asked.hostname, _port(asked)) == (base.scheme, base.hostname, _port(base))
-    return is_same_server and (path == above or path.startswith(f"{above}/")) and ".." not in path
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or SCHEMES[parts.scheme]
+    server, allowed = ((parts.scheme, parts.hostname, parts.port or ports[parts.scheme]) for parts in (asked, base))
+    return server == allowed and (path == above or path.startswith(f"{above}/")) and ".." not in path

@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from pipeline.errors import NotSigned
 from pipeline.transports.loops import LoopCoding
 from portal.api.erasure import erasure_router
 from portal.api.health import health_router
+from portal.api.jobs import view_of
 from portal.api.orders import Orders
 from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
@@ -43,9 +45,11 @@ from portal.http.kiosk import KioskGuard
 from portal.http.page_files import PageFiles
 from portal.http.server import bound_socket, server_config
 from portal.intake.submissions import ensure_presets
-from portal.jobs.records import PREPARE
+from portal.jobs.news import JobNews
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import PREPARE, Job
 from portal.livetalking.asr import asr_router
-from portal.livetalking.avatar_tasks import avatar_tasks_router
+from portal.livetalking.avatar_tasks import avatar_tasks_router, tell_of_task
 from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
@@ -54,6 +58,7 @@ from portal.talk import Talk
 from portal.ui.context import PageContext
 from portal.ui.stage import stage_router
 from portal.ui.texts_module import texts_module
+from portal.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from portal.ui.mcp_api import McpTools
@@ -75,6 +80,8 @@ class Portal:
     settings: Settings
     desk: Desk
     talk: Talk
+    news: JobNews
+    "told to webhooks"
     warmed: asyncio.Event
     "set once the default avatar is there, its loops are encoded and the backends loaded, or will not be"
     troubles: list[str]
@@ -84,16 +91,20 @@ class Portal:
     def build(cls, settings: Settings) -> Portal:
         desk = Desk.build(settings)
         talk = Talk.build(settings, desk.library, desk.prepare_for)
-        return cls(settings, desk, talk, asyncio.Event(), [])
+        news = JobNews(desk.queue, talk.engine.clock, partial(_tell_of_job, desk.queue, talk.webhooks))
+        return cls(settings, desk, talk, news, asyncio.Event(), [])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start everything; end it in reverse."""
         async with self.desk.running(), self.talk.running():
             warming = asyncio.create_task(self._warm_up(), name="warm-up")
+            if self.talk.webhooks.has_listeners:
+                await self.news.start()
             try:
                 yield
             finally:
+                await self.news.aclose()
                 warming.cancel()
                 await asyncio.gather(warming, return_exceptions=True)
 
@@ -151,6 +162,12 @@ class Portal:
         return await asyncio.to_thread(library.open, avatar)
 
 
+def _tell_of_job(queue: JobQueue, webhooks: Webhooks, job: Job) -> None:
+    if not job.active:
+        webhooks.tell("job.finished", view_of(queue, job).model_dump(mode="json"))
+    tell_of_task(webhooks, job)
+
+
 def _no_such_avatar(avatar: str, library: AvatarLibrary) -> AvatarNotFound:
     there = {preset.id for preset in presets()} | {summary.id for summary in library.list()}
     return AvatarNotFound(
@@ -206,7 +223,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         desk = home.desk
         app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, desk.uploads, settings))
         orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
-        app.include_router(avatar_tasks_router(orders, settings))
+        app.include_router(avatar_tasks_router(orders, settings, home.talk.webhooks))
         app.include_router(asr_router(home.talk.engine.hearing, settings.asr_language or None))
     if calls is not None:
         app.include_router(gradio_router(calls, settings.max_upload_bytes))

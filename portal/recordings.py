@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +29,7 @@ from pipeline.recorder import Recorder
 from pipeline.types import FloatArray
 from portal.certificates import clip_signer
 from portal.errors import RecordingNotFound
+from portal.webhooks import Tell, tell_nobody
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -89,7 +90,9 @@ class Recordings:
     first, when all together have more than `recordings_most_bytes`.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, tell: Tell = tell_nobody) -> None:
+        """tell: tells webhooks of recordings that are complete, or will not be."""
+        self._tell = tell
         self._settings = settings
         self._clock = clock
         self._folder = settings.data_dir / "recordings"
@@ -221,6 +224,7 @@ class Recordings:
             self._running.pop(recording.session.id, None)
             self._keeping.pop(recording, None)
             recording.kept.set()
+            self._tell(*_news_of(recording))
             recording.on_end(recording)
             await asyncio.to_thread(self._sweep)
 
@@ -279,6 +283,17 @@ class Recordings:
 
 def _shows(recording: Recording, avatar_id: str) -> bool:
     return avatar_id in (recording.first_avatar, recording.session.bundle.id)
+
+
+def _news_of(recording: Recording) -> tuple[str, Mapping[str, object]]:
+    facts = {"session": recording.session.id, "recording": recording.id, "name": recording.name}
+    trouble = recording.trouble
+    if trouble is not None:
+        return "recording.failed", {**facts, "code": trouble.code, "message": trouble.message}
+    files = {kind: f"/api/recordings/{recording.id}.{kind}" for kind in FILES}
+    unsigned = "" if recording.unsigned is None else recording.unsigned.message
+    duration_s = recording.recorder.duration_s
+    return "recording.ready", {**facts, "duration_s": duration_s, "files": files, "unsigned": unsigned}
 
 
 def no_such_recording(_recording_id: str) -> RecordingNotFound:

@@ -24,6 +24,7 @@ from portal.errors import AvatarBeingPrepared
 from portal.http.people import ANYBODY, Person
 from portal.jobs.records import Job
 from portal.owners import require_seen
+from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["SessionManager"]
 
@@ -52,6 +53,7 @@ class SessionManager:
         milliseconds
     try_voice: has a voice that needs a service (synthesizer, voice or "", session's id) say something, before a session
         changes to it. Raises SpeechError
+    tell: tells webhooks that a session was opened or closed
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class SessionManager:
         idle_timeout_s: float,
         prepare_for: Callable[[str, str], Job],
         try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust,
+        tell: Tell = tell_nobody,
     ) -> None:
         self.engine = engine
         self.library = library
@@ -74,6 +77,7 @@ class SessionManager:
         self._idle_timeout_s = idle_timeout_s
         self._prepare_for = prepare_for
         self._try_voice = try_voice
+        self._tell = tell
         self._open: dict[str, _OpenSession] = {}
         self._reaper: asyncio.Task[None] | None = None
 
@@ -117,6 +121,7 @@ class SessionManager:
             )
             session = await ending.enter_async_context(place)
             self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all())
+        self._tell("session.opened", _facts(session, identity))
         return session
 
     def get(self, session_id: str) -> Session | None:
@@ -170,6 +175,7 @@ class SessionManager:
         found = self._open.pop(session.id, None)
         if found is not None:
             await found.ending.aclose()
+            self._tell("session.closed", _facts(session, found.identity))
 
     async def aclose(self) -> None:
         """Close every session. Idempotent."""
@@ -251,3 +257,8 @@ class SessionManager:
                 if clock.now_s() - session.touched_s > self._idle_timeout_s:
                     logger.info("session %s was idle for %.0f s and is closed", session.id, self._idle_timeout_s)
                     await self.close(session)
+
+
+def _facts(session: Session, identity: Mapping[str, str]) -> Mapping[str, object]:
+    """What webhooks are told of it. identity: what the viewer says of who this is."""
+    return {"session": session.id, "avatar": session.bundle.id, "identity": dict(identity)}

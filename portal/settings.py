@@ -7,6 +7,7 @@ surroundings say (a Space, OPENAI_API_KEY), and is else the default written here
 
 from __future__ import annotations
 
+import base64
 import difflib
 import json
 import logging
@@ -32,7 +33,14 @@ from pipeline.errors import BadRequest
 from pipeline.stream_address import parse_stream_address
 from pipeline.transports.ice import IceServer, turn_with_secret
 from pipeline.tts.speed import FASTEST, SLOWEST
-from portal.http.addresses import parse_address, parse_host_pattern, parse_networks, parse_origin, parse_root_path
+from portal.http.addresses import (
+    parse_address,
+    parse_host_pattern,
+    parse_networks,
+    parse_origin,
+    parse_root_path,
+    parse_web_address,
+)
 
 __all__ = [
     "FILE_NAME",
@@ -142,6 +150,20 @@ def _fields(value: object) -> object:
     return fields
 
 
+def _web_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        parse_web_address(text)
+    return texts
+
+
+def _signs(secret: SecretStr) -> SecretStr:
+    """As _long_enough; after `whsec_` there has to be base64."""
+    text = _long_enough(secret).get_secret_value()
+    if text.startswith("whsec_"):
+        base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    return secret
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Folder = Annotated[AbsolutePath, AfterValidator(_folder)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -149,6 +171,7 @@ Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[Urls, AfterValidator(_origins)]
 Hosts = Annotated[Urls, AfterValidator(_hosts)]
+WebAddresses = Annotated[Urls, AfterValidator(_web_addresses)]
 StreamAddresses = Annotated[Urls, AfterValidator(_stream_addresses)]
 Networks = Annotated[Urls, AfterValidator(_networks)]
 UrlPath = Annotated[str, AfterValidator(parse_root_path)]
@@ -394,6 +417,25 @@ class Settings(BaseSettings):
     )
     audit: bool = Field(
         True, description="write who changed what, and who logged in, to audit.jsonl in the data folder"
+    )
+    webhook: WebAddresses = Field(
+        (),
+        description="addresses that are told, by POST requests, of sessions, turns, recordings and jobs, e.g. "
+        "https://example.org/hook; default: none",
+    )
+    webhook_secret: Annotated[SecretStr, AfterValidator(_signs)] = Field(
+        SecretStr(""),
+        description="what these requests are signed with, 32 bytes or more; rather set VIVAVOCE_WEBHOOK_SECRET",
+    )
+    webhook_networks: Networks = Field(
+        (),
+        description="private networks to which names of webhooks may lead, e.g. 10.0.0.0/8; addresses in digits and "
+        "names such as nas or nas.lan need none; default: none",
+    )
+    livetalking_notify: WebAddresses = Field(
+        (),
+        description="addresses below which clients of LiveTalking's API may have the state of their tasks sent "
+        "(notifyurl); default: none",
     )
     max_upload_bytes: int = Field(300_000_000, ge=1_000_000, description="largest file that is taken, in bytes")
     keep_free_bytes: int = Field(

@@ -31,6 +31,7 @@ from portal.recordings import Recordings
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.voice_previews import VoicePreviews
+from portal.webhooks import Webhooks
 
 __all__ = ["Talk"]
 
@@ -51,6 +52,7 @@ class Talk:
     recordings: Recordings
     previews: VoicePreviews
     programs: Programs
+    webhooks: Webhooks
     clients: Clients
     "of LiveTalking's API; none come unless it is on"
 
@@ -59,6 +61,7 @@ class Talk:
         """prepare_for: as SessionManager has it."""
         engine = new_engine(settings)
         previews = VoicePreviews(engine.backends, settings.tts_timeout_s)
+        webhooks = Webhooks(settings, engine.clock, lambda outcome: engine.metrics.webhooks.labels(outcome).inc())
         sessions = SessionManager(
             engine,
             library,
@@ -68,6 +71,7 @@ class Talk:
             idle_timeout_s=settings.session_idle_timeout_s,
             prepare_for=prepare_for,
             try_voice=lambda tts, voice, session: previews.of(tts, voice, "en", session),
+            tell=webhooks.tell,
         )
         loops = LoopCache(engine.executor)
 
@@ -81,7 +85,7 @@ class Talk:
             bitrate_bps=settings.video_bitrate_bps,
             jpeg_quality=settings.jpeg_quality,
         )
-        recordings = Recordings(settings, engine.clock)
+        recordings = Recordings(settings, engine.clock, webhooks.tell)
         socket = SessionSocket(
             sessions,
             transports,
@@ -91,6 +95,7 @@ class Talk:
             sockets=settings.max_sessions + SPARE_SOCKETS,
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
+            tell=webhooks.tell,
         )
         programs = Programs(
             socket.seating,
@@ -100,13 +105,17 @@ class Talk:
         )
         clients = Clients(socket.seating, settings.max_sessions)
         backends = BackendCatalogue(settings, engine.clock)
-        return cls(settings, engine, backends, sessions, loops, socket, recordings, previews, programs, clients)
+        return cls(
+            settings, engine, backends, sessions, loops, socket, recordings, previews, programs, webhooks, clients
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await self.engine.start()
             stack.push_async_callback(self.engine.aclose)
+            await self.webhooks.start()
+            stack.push_async_callback(self.webhooks.aclose)
             stack.push_async_callback(self.previews.aclose)
             await self.recordings.start()
             stack.push_async_callback(self.recordings.aclose)

@@ -17,10 +17,10 @@ from portal.jobs.queue import JobQueue, may_do_better
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
-__all__ = ["job_views", "jobs_router"]
+__all__ = ["job_views", "jobs_router", "view_of"]
 
 
-def _view(queue: JobQueue, job: Job) -> JobView:
+def view_of(queue: JobQueue, job: Job) -> JobView:
     """A job as the page and the API show it, and whether it can be run again."""
     gone = queue.gone(job)  # it looks for files: once
     return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
@@ -32,13 +32,13 @@ def job_views(
     """Jobs that they may see, the newest first, `limit` at most; of all kinds or of one."""
     # Others' jobs are left out before they are counted, or many of theirs would hide ours.
     jobs = queue.list(limit=limit if person.role is Role.ADMIN else None, kind=kind)
-    return [_view(queue, job) for job in seen_jobs(person, library, jobs)[:limit]]
+    return [view_of(queue, job) for job in seen_jobs(person, library, jobs)[:limit]]
 
 
 def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
-    view = partial(_view, queue)
+    view = partial(view_of, queue)
 
     @router.get("")
     def list_jobs(

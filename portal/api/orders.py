@@ -36,9 +36,17 @@ class Orders:
     shares: JobShares
 
     async def avatar(
-        self, scope: Scope, path: Path, file_name: str, wish: UploadForm, *, avatar_id: str = "", job_id: str = ""
+        self,
+        scope: Scope,
+        path: Path,
+        file_name: str,
+        wish: UploadForm,
+        *,
+        avatar_id: str = "",
+        job_id: str = "",
+        notify: str = "",
     ) -> Job:
-        """Queue the preparation of a stored upload. Ids: see submit_avatar().
+        """Queue the preparation of a stored upload. Ids, notify: see submit_avatar().
 
         Raises as submit_avatar() and Uploads.submit(), and TooMany.
         """
@@ -54,6 +62,7 @@ class Orders:
             owner=person_of(scope).name,
             avatar_id=avatar_id,
             job_id=job_id,
+            notify=notify,
             asker=address_of(scope),
         )
 

@@ -13,6 +13,7 @@ from portal.api.messages import ServerMessage, SessionWish
 from portal.api.seats import LiveSession, Seat, Seats
 from portal.api.transports import Transports
 from portal.http.people import Person
+from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["Seating", "Sessions", "shown_facts"]
 
@@ -46,6 +47,8 @@ class Seating:
     seats: Seats
     transports: Transports
     allowances: SocketAllowances
+    tell: Tell = tell_nobody
+    "tells webhooks of their turns"
 
     async def new_seat(
         self,
@@ -73,7 +76,7 @@ class Seating:
             identity=wish.identity or {},
             report=report,
         )
-        seat = Seat(session, self.transports)
+        seat = Seat(session, self.transports, self.tell)
         self.seats.add(seat)
         try:
             session.recall(Message(remark.role, remark.content) for remark in wish.history)

@@ -21,6 +21,8 @@ from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionE
 from portal.api.loop_places import LoopPlaces
 from portal.api.messages import ServerMessage, error_message, event_message
 from portal.api.transports import PeerTransport, Transports
+from portal.api.turn_news import TurnNews
+from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "Seat", "Seats", "UnknownToken"]
 
@@ -91,9 +93,12 @@ class Outbox:
 
 
 class Seat:
-    """One viewer's session, its events on their way to the viewer, and the transport of its frames."""
+    """One viewer's session, its events on their way to the viewer, and the transport of its frames.
 
-    def __init__(self, session: LiveSession, transports: Transports) -> None:
+    tell: tells webhooks of its turns.
+    """
+
+    def __init__(self, session: LiveSession, transports: Transports, tell: Tell = tell_nobody) -> None:
         self.session = session
         self.outbox = Outbox()
         self.token = ""
@@ -104,6 +109,7 @@ class Seat:
         self._peer: PeerTransport | None = None
         self._following: asyncio.Task[None] | None = None
         self._places: LoopPlaces | None = None
+        self._news = TurnNews(session.id, tell)
         self._posting = asyncio.create_task(self._post_events(), name=f"events-{session.id}")
 
     async def answer(self, offer_sdp: str, local: bool) -> str:
@@ -161,6 +167,7 @@ class Seat:
 
     async def _post_events(self) -> None:
         async for event in self.session.events:
+            self._news.take(event)
             self.outbox.post(event_message(event))
         self.outbox.post(error_message(SessionClosed("The session has ended.", "Press Start for a new one.")))
 

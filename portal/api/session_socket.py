@@ -23,6 +23,7 @@ from portal.http.limits import Shares, TooMany, TooOften
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.recordings import Recordings
+from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["GRACE_S", "SessionSocket"]
 
@@ -37,7 +38,7 @@ class SessionSocket:
     ice_servers: sent to the browser as they are, with their credentials. Asked for each session that begins or is
     resumed.
     sockets, sockets_each: most of them at one time, and most from one address. offers_each: most WebRTC offers from
-    one address at once.
+    one address at once. tell: tells webhooks of turns.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class SessionSocket:
         sockets: int = 512,
         sockets_each: int = 64,
         offers_each: int = OFFERS_EACH,
+        tell: Tell = tell_nobody,
     ) -> None:
         seats, self._allowances = Seats(sessions.close, clock, grace_s), SocketAllowances(clock, offers_each)
-        self.seating = Seating(sessions, seats, transports, self._allowances)
+        self.seating = Seating(sessions, seats, transports, self._allowances, tell)
         self._ice_servers = ice_servers
         self._shared = Shared(self.seating, recordings, clock, self.browser_ice_servers)
         self._sockets = Shares(sockets)

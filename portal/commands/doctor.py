@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,6 +36,8 @@ from portal.backends import backend_options, hearing_choice
 from portal.certificates import FOLDER as C2PA_FOLDER
 from portal.certificates import clip_signer, local_certificate
 from portal.commands.environment import find_chromium
+from portal.http.addresses import DEFAULT_PORTS, parse_address, parse_networks, parse_web_address
+from portal.http.outgoing import leads_inwards
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all, unknown_variables
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "report"]
@@ -355,6 +357,34 @@ def check_signature(settings: Settings) -> Finding:
     return Finding("Signature", State.OK, detail)
 
 
+def check_webhooks(settings: Settings) -> Finding:
+    """Whether they can be connected to, and whether who gets their requests can know that they are ours."""
+    addresses = (*settings.webhook, *settings.livetalking_notify)
+    if not addresses:
+        return Finding("Webhooks", State.OK, "none")
+    faults = [fault for address in addresses if (fault := _fault_of_webhook(address, settings.webhook_networks))]
+    if faults:
+        remedy = "Start that server or correct its address; private networks of names belong in --webhook-networks."
+        return Finding("Webhooks", State.WARN, "; ".join(faults), remedy)
+    if not settings.webhook_secret.get_secret_value():
+        return Finding("Webhooks", State.WARN, "they answer; requests are not signed", "Set VIVAVOCE_WEBHOOK_SECRET.")
+    return Finding("Webhooks", State.OK, "they answer; requests are signed")
+
+
+def _fault_of_webhook(address: str, networks: Collection[str]) -> str:
+    parts = parse_web_address(address)
+    host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
+    try:
+        found = {str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        return f"{host}: {error.strerror or error}"
+    allowed = parse_networks(networks)
+    inwards = [one for one in found if leads_inwards(host, one, allowed)]
+    if inwards and parse_address(host) is None:
+        return f"{host} leads to the private address {inwards[0]}"
+    return "" if reachable(host, port) else f"{host}:{port} does not answer"
+
+
 def check_port(settings: Settings) -> Finding:
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -395,6 +425,7 @@ CHECKS: tuple[Check, ...] = (
     check_avatars,
     check_worker,
     check_signature,
+    check_webhooks,
     check_port,
     check_browser,
 )

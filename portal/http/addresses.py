@@ -6,10 +6,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+from pipeline.stream_address import lies_below
 
 __all__ = [
     "Network",
+    "is_below_web",
+    "is_local_name",
     "is_path",
     "parse_address",
     "parse_host",
@@ -17,6 +21,7 @@ __all__ = [
     "parse_networks",
     "parse_origin",
     "parse_root_path",
+    "parse_web_address",
     "split_target",
 ]
 
@@ -28,6 +33,10 @@ HOST = re.compile(
 MOST_NAME_CHARS = 253
 ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 DEFAULT_PORTS = {"http": 80, "https": 443}
+OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
+"""Nobody can own a name below these: they are for a house or a company. Nor a name without a dot, but for those who run
+a top-level domain, who must not give it an address."""
+LEADS_UP = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def parse_origin(text: str) -> str:
@@ -71,6 +80,29 @@ def parse_host_pattern(text: str) -> str:
     wild = text.startswith("*.")
     name, _port = parse_host(_as_browsers_write(text[2:] if wild else text))
     return f"*.{name}" if wild else name
+
+
+def is_local_name(name: str) -> bool:
+    """Whether a name can only be one of this house, such as "nas" or "nas.lan"; small letters."""
+    return "." not in name or name.endswith(tuple(f".{domain}" for domain in OWN_DOMAINS))
+
+
+def parse_web_address(text: str) -> SplitResult:
+    """An address to which something is sent: http or https, with a host, without a password or a fragment.
+
+    Raises ValueError: it is none, or its path leads upwards.
+    """
+    parts = urlsplit(text)
+    plain = text.isascii() and text.isprintable() and not {" ", "\\", "#", "@"} & set(text)
+    if parts.scheme not in DEFAULT_PORTS or not plain or LEADS_UP.search(parts.path):
+        raise ValueError(f"'{text}' is no web address; write it like https://example.org/hook")
+    parse_host(parts.netloc)
+    return parts
+
+
+def is_below_web(address: str, allowed: str) -> bool:
+    """Whether a web address is the allowed one, or on the same server below its path. Raises ValueError."""
+    return lies_below(parse_web_address(address), parse_web_address(allowed), DEFAULT_PORTS)
 
 
 def parse_networks(texts: Collection[str]) -> tuple[Network, ...]:

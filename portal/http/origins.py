@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.http.addresses import parse_host, parse_host_pattern, parse_origin
+from portal.http.addresses import is_local_name, parse_host, parse_host_pattern, parse_origin
 from portal.http.errors import error_response
 from portal.http.proxies import asked_hosts, path_below
 
@@ -36,9 +36,6 @@ RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Location
 REMEMBERED_S = 600
 NO_NAME = ""
 "What stands in Host is not even a name."
-OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
-"""Nobody can own a name below these: they are for a house or a company. Nor a name without a dot, but for those who run
-a top-level domain, who must not give it an address."""
 
 
 class OriginGuard:
@@ -132,10 +129,10 @@ class OriginGuard:
         return None
 
     def _is_known(self, name: str) -> bool:
-        if "*" in self._names or name in self._names or "." not in name or _is_address(name):
+        if "*" in self._names or name in self._names or is_local_name(name) or _is_address(name):
             return True
         above = [name.split(".", place)[place] for place in range(1, name.count(".") + 1)]
-        return any(domain in OWN_DOMAINS or f"*.{domain}" in self._names for domain in above)
+        return any(f"*.{domain}" in self._names for domain in above)
 
 
 def _foreign() -> Response:

@@ -66,6 +66,7 @@ def submit_avatar(
     owner: str = "",
     avatar_id: str = "",
     job_id: str = "",
+    notify: str = "",
     asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
@@ -75,6 +76,7 @@ def submit_avatar(
     owner: name of the person whose avatar it will be; empty for everybody's.
     asker: see JobQueue.submit(). limits: of the look.
     framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
+    notify: address that is told of each change of the job's state; empty for none.
     avatar_id, job_id: those that the avatar and the job are to have; empty for fresh ones.
     Raises BadRequest (no consent, a framing that does not fit, an id that is taken or none), BadMedia, BadImport,
     QueueFull, DiskFull.
@@ -87,7 +89,7 @@ def submit_avatar(
         order = order_of_avatar(
             path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used, owner=owner
         )
-        return queue.submit(replace(order, id=job_id), asker)
+        return queue.submit(replace(order, id=job_id, notify=notify), asker)
 
     return _or_remove(path, submit)
 

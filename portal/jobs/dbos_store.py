@@ -275,6 +275,7 @@ def _attributes_of(order: JobOrder) -> dict[str, object]:
     attributes |= {"speaker": order.speaker} if order.speaker else {}
     attributes |= {"speech_s": order.speech_s} if order.speech_s else {}
     attributes |= {"owner": order.owner} if order.owner else {}
+    attributes |= {"notify": order.notify} if order.notify else {}
     return attributes
 
 
@@ -302,6 +303,7 @@ def _job_of(row: WorkflowStatus) -> Job:
         rank=max(0, (row.priority or 0) - ORDINARY),
         speech_s=float(attributes.get("speech_s", 0.0)),
         owner=attributes.get("owner", ""),
+        notify=attributes.get("notify", ""),
     )
 
 

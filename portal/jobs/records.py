@@ -82,6 +82,8 @@ class JobOrder:
     urgent: bool = False
     rank: int = 0
     "jobs of a lower rank come first, whenever they were ordered; given by the queue"
+    notify: str = ""
+    "address that is told of each change of its state; empty for none"
     joins: Joins = Joins.NOTHING
     speech_s: float = 0.0
     "of a clip, about; 0 for other kinds of job"
@@ -146,7 +148,9 @@ class Job:
     speech_s: float = 0.0
     "as in its order; 0 for clips of earlier versions"
     owner: str = ""
-    "as in its order; empty for jobs of earlier versions"
+    "as in its order; empty for jobs of earlier versions, as the next"
+    notify: str = ""
+    "as in its order"
 
     @property
     def file_name(self) -> str:

@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi import APIRouter, Request
@@ -27,11 +28,12 @@ from portal.intake.uploads import limited_form
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import PREPARE, Job
 from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
+from portal.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["avatar_tasks_router"]
+__all__ = ["avatar_tasks_router", "tell_of_task"]
 
 ARE_OFF = "Avatar tasks are off: LiveTalking does not ask whether the person shown agrees."
 MOST_LISTED = 500
@@ -54,13 +56,22 @@ class TaskWish(Body):
     avatar_id: Annotated[str, Field(min_length=1, max_length=64)]
     video_path: str | None = None
     "a file on the server"
-    notifyurl: str | None = None
+    notifyurl: Annotated[str, Field(max_length=2000)] | None = None
+    "told of each change of the task"
     task_id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
 
 
-def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
+def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     queue = orders.queue
+
+    def checked(wish: TaskWish) -> TaskWish:
+        """Raises BadRequest for what would let a caller reach further than this server's door."""
+        if wish.video_path:
+            raise BadRequest(f"video_path: {NO_SERVER_FILES}", "Send the clip in the field `video_file` of a form.")
+        if wish.notifyurl:
+            webhooks.check_notifiable(wish.notifyurl)
+        return wish
 
     def seen(task_id: str, request: Request) -> Job | None:
         """None: there is no such task, or it is somebody else's."""
@@ -73,11 +84,11 @@ def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
         if not settings.livetalking_avatars:
             raise BadRequest(ARE_OFF, "The operator can turn them on with livetalking_avatars.")
         if not request.headers.get("content-type", "").startswith("multipart/"):
-            _checked(parse(TaskWish, await request.body()))
+            checked(parse(TaskWish, await request.body()))
             raise BadRequest("There is no clip.", "Send it in the field `video_file` of a form.")
         async with limited_form(request, settings.max_upload_bytes, orders.uploads.places) as form:
             fields = {key: value for key, value in form.items() if isinstance(value, str) and value}
-            wish = _checked(parse(TaskWish, fields))
+            wish = checked(parse(TaskWish, fields))
             file = form.get("video_file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no clip.", "Send it in the field `video_file`.")
@@ -92,6 +103,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
             UploadForm(name=wish.avatar_id, consent="true", framing=""),
             avatar_id=wish.avatar_id,
             job_id=f"task-{wish.model}-{task_id}",
+            notify=wish.notifyurl or "",
         )
         return ok({"task_id": task_id})
 
@@ -121,13 +133,12 @@ def avatar_tasks_router(orders: Orders, settings: Settings) -> APIRouter:
     return router
 
 
-def _checked(wish: TaskWish) -> TaskWish:
-    """Raises BadRequest for what would let a caller reach further than this server's door."""
-    if wish.video_path:
-        raise BadRequest(f"video_path: {NO_SERVER_FILES}", "Send the clip in the field `video_file` of a form.")
-    if wish.notifyurl:
-        raise BadRequest("notifyurl: this server calls no addresses of callers.", "Ask GET /api/avatar/task/ID.")
-    return wish
+def tell_of_task(webhooks: Webhooks, job: Job) -> None:
+    """Send the task to the address that was named with it, as LiveTalking does at each change of its state."""
+    if not job.notify:
+        return
+    with suppress(BadRequest):  # the operator allows it no longer
+        webhooks.notify(job.notify, "task", _view(job))
 
 
 def _find(queue: JobQueue, task_id: str) -> Job | None:
@@ -157,7 +168,7 @@ def _view(job: Job) -> Mapping[str, object]:
         "status": STATUS[job.state],
         "progress": round(100 * job.progress),
         "error_msg": error,
-        "notify_url": "",
+        "notify_url": job.notify,
         "start_time": job.started_at,
         "end_time": job.finished_at,
         "duration": round(duration_s, 2),

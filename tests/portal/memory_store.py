@@ -43,6 +43,7 @@ class MemoryStore:
             rank=order.rank,
             speech_s=order.speech_s,
             owner=order.owner,
+            notify=order.notify,
         )
         with self._lock:
             return self._jobs.setdefault(job_id, job)

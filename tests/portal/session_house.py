@@ -259,9 +259,7 @@ class FakeRecordings:
     def begin(self, session: FakeSession, on_end: Callable[[Any], None], *, owner: str) -> Any:
         if session in self.running:
             raise BadRequest("This session is being recorded already.")
-        self.running[session] = SimpleNamespace(
-            id="r1", name="Woman - now", trouble=None, unsigned=None, on_end=on_end
-        )
+        self.running[session] = SimpleNamespace(id="r1", name="Woman - now", trouble=None, unsigned=None, on_end=on_end)
         return self.running[session]
 
     async def end(self, session: FakeSession) -> Any:

@@ -129,6 +129,18 @@ def test_the_signature_is_tried(settings, tmp_path: Path, monkeypatch: pytest.Mo
     assert "fetch c2pa" in doctor.check_signature(settings(c2pa=True)).remedy
 
 
+def test_webhooks_are_tried(settings, listener) -> None:
+    """One that answers, without and with a secret; one that is closed; a name of nobody."""
+    assert doctor.check_webhooks(settings()).state is State.OK
+    answers = f"http://127.0.0.1:{listener}/hook"
+    unsigned = doctor.check_webhooks(settings(webhook=answers))
+    assert unsigned.state is State.WARN and "VIVAVOCE_WEBHOOK_SECRET" in unsigned.remedy
+    assert doctor.check_webhooks(settings(webhook=answers, webhook_secret="x" * 32)).state is State.OK
+    closed = doctor.check_webhooks(settings(webhook=f"http://127.0.0.1:{closed_port()}/"))
+    assert closed.state is State.WARN and "does not answer" in closed.detail
+    assert doctor.check_webhooks(settings(webhook="https://nobody.invalid/")).state is State.WARN
+
+
 def test_an_occupied_port_is_bad(settings, listener) -> None:
     """A port in use is found before the server fails on it."""
     finding = doctor.check_port(settings(port=listener))

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from avatars.library import AvatarLibrary
+from pipeline.clock import ManualClock
 from portal.api.orders import Orders
 from portal.http.bodies import Bodies
 from portal.http.people import ANYBODY, PERSON, Person, Role
@@ -22,6 +23,7 @@ from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.livetalking.avatar_tasks import avatar_tasks_router
 from portal.settings import Settings
+from portal.webhooks import Webhooks
 from tests.clips import moving_portrait, write_clip
 from tests.portraits import portrait_bundle
 
@@ -43,7 +45,7 @@ def orders(tmp_path: Path, library: AvatarLibrary, queue: JobQueue) -> Orders:
 def served(orders: Orders, settings: Settings, person: Person = ANYBODY) -> TestClient:
     """person: who asks."""
     app = FastAPI()
-    app.include_router(avatar_tasks_router(orders, settings))
+    app.include_router(avatar_tasks_router(orders, settings, Webhooks(settings, ManualClock(), lambda _outcome: None)))
     bodies = Bodies(app)
 
     async def asked_by_person(scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +138,20 @@ def test_others_do_not_find_a_task_of_somebody_who_has_logged_in(
     assert anna.delete("/api/avatar/task/mine").json()["code"] == 0
 
 
+def test_an_address_that_the_operator_allows_is_kept_with_the_task(
+    tmp_path: Path, orders: Orders, clip: bytes, queue: JobQueue
+) -> None:
+    """To be told of each change, also after a restart; another one is refused."""
+    settings = Settings(data_dir=tmp_path, livetalking_avatars=True, livetalking_notify=("https://a.example/tasks",))
+    client = served(orders, settings)
+    assert ask(client, clip, task_id="mine", notifyurl="https://a.example/tasks/7")["code"] == 0
+    (job,) = queue.list()
+    assert job.notify == "https://a.example/tasks/7"
+    assert client.get("/api/avatar/task/mine").json()["data"]["notify_url"] == job.notify
+    refused = ask(client, clip, avatar_id="bea", notifyurl="https://b.example/tasks/7")
+    assert refused["code"] == -1 and "livetalking_notify" in refused["msg"] and len(queue.list()) == 1
+
+
 def test_a_pending_task_is_deleted(client: TestClient, clip: bytes, queue: JobQueue) -> None:
     """Its job and upload are gone, and its avatar may be asked for again; unknown ones have code 404."""
     ask(client, clip, task_id="mine")
@@ -164,7 +180,7 @@ def test_a_task_that_has_ended_stays(client: TestClient, clip: bytes, queue: Job
         ({"avatar_id": "../../etc"}, "is no id of an avatar"),
         ({"avatar_id": "woman"}, "There is an avatar 'woman' already"),
         ({"video_path": "/etc/passwd"}, "Files on the server"),
-        ({"notifyurl": "http://169.254.169.254/"}, "notifyurl"),
+        ({"notifyurl": "http://169.254.169.254/"}, "livetalking_notify"),
         ({"task_id": "../up"}, "task_id"),
     ],
 )

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from avatars.library import Ownership
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
-from pipeline.errors import BadRequest, SessionClosed
+from pipeline.errors import BadRequest, RenderError, SessionClosed
 from portal.api.connection import _recording_facts
 from portal.api.recordings import recordings_router
 from portal.errors import RecordingNotFound
@@ -185,6 +185,25 @@ async def test_without_a_certificate_that_counts_it_is_kept_unsigned(room: Room,
     assert seconds_of_sound(recordings.path(recording.id, "mp4")) > 0.9
     facts = _recording_facts(recording)
     assert facts["state"] == "done" and facts["code"] == "not_signed" and "certificate" in str(facts["message"])
+
+
+async def test_webhooks_are_told_when_its_files_are_there(room: Room, tmp_path: Path) -> None:
+    """With their addresses; or that there are none, and why."""
+    told: list[tuple[str, Mapping[str, object]]] = []
+    settings = Settings(data_dir=tmp_path / "data", keep_free_bytes=0)
+    recordings = Recordings(settings, ManualClock(), lambda event, facts: told.append((event, facts)))
+    recording = recordings.begin(room.session)
+    await room.pass_time(1)
+    await recordings.end(room.session)
+    ((event, facts),) = told
+    assert event == "recording.ready" and facts["session"] == "s1" and facts["unsigned"] == ""
+    assert facts["files"] == {kind: f"/api/recordings/{recording.id}.{kind}" for kind in ("mp4", "vtt", "json")}
+    assert facts["duration_s"] == recording.recorder.duration_s
+    told.clear()
+    broken = recordings.begin(room.session)
+    broken.recorder.trouble = RenderError("The disk is gone.")
+    await recordings.end(room.session)
+    assert [(event, facts["message"]) for event, facts in told] == [("recording.failed", "The disk is gone.")]
 
 
 async def test_files_are_fetched_by_their_id_alone(room: Room, recordings: Recordings) -> None:

@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,7 +65,15 @@ def write_grey_avatar(folder: Path) -> None:
 
 
 @pytest.fixture
-async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterator[SessionManager]:
+def told() -> list[tuple[str, Mapping[str, object]]]:
+    """What webhooks are told."""
+    return []
+
+
+@pytest.fixture
+async def manager(
+    tmp_path: Path, queued: list[tuple[str, str]], told: list[tuple[str, Mapping[str, object]]]
+) -> AsyncIterator[SessionManager]:
     """Two places, one avatar, a manual clock."""
 
     def prepare_for(avatar: str, backend: str) -> Any:
@@ -83,6 +91,7 @@ async def manager(tmp_path: Path, queued: list[tuple[str, str]]) -> AsyncIterato
         choice=Choice(llm="echo", tts="beep", lipsync="flash"),
         idle_timeout_s=IDLE_S,
         prepare_for=prepare_for,
+        tell=lambda event, facts: told.append((event, facts)),
     )
     await manager.start()
     yield manager
@@ -105,6 +114,27 @@ async def test_no_more_get_in_than_there_are_places(manager: SessionManager) -> 
     await asyncio.gather(manager.close(sessions[0]), manager.close(sessions[0]))
     assert manager.admission.taken == 1
     await manager.open()
+
+
+async def test_webhooks_are_told_of_sessions(
+    manager: SessionManager, told: list[tuple[str, Mapping[str, object]]]
+) -> None:
+    """Of each once as it opens and once as it closes, whatever closes it; nothing of one that never was."""
+    session = await manager.open(identity={"user": "u7"})
+    facts = {"session": session.id, "avatar": "grey", "identity": {"user": "u7"}}
+    assert told == [("session.opened", facts)]
+    await asyncio.gather(manager.close(session), manager.close(session))
+    assert told == [("session.opened", facts), ("session.closed", facts)]
+    told.clear()
+    with pytest.raises(AvatarNotFound):
+        await manager.open(avatar="nobody")
+    assert told == []
+    other = await manager.open()
+    await pass_time(manager, 2 * IDLE_S)
+    assert [(event, facts["session"]) for event, facts in told] == [
+        ("session.opened", other.id),
+        ("session.closed", other.id),
+    ]
 
 
 async def test_who_could_not_be_served_takes_no_place(manager: SessionManager) -> None:
