@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-__all__ = ["PRODUCER", "SOURCE_TYPE", "clip_marks"]
+from pipeline.types import ImageArray
+
+__all__ = ["PRODUCER", "SOURCE_TYPE", "clip_marks", "with_frame_mark"]
 
 PRODUCER: Final = "Vivavoce"
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -32,3 +34,10 @@ def clip_marks(clip: str, title: str) -> dict[str, str]:
         "DigitalSourceType": SOURCE_TYPE,
     }
     return {"title": title, **told} if title else told
+
+
+def with_frame_mark(pixels: ImageArray) -> ImageArray:
+    """A copy whose first row has even values only, as LiveTalking's pictures have. uint8 (h, w, 3 or 4)."""
+    marked = pixels.copy()
+    marked[0, :, :3] &= 0xFE
+    return marked

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from avatars.colour import bt709_frame, tag_bt709
 from pipeline.clip_alpha import PersonCutter
 from pipeline.clip_label import ClipLabel
-from pipeline.clip_marks import clip_marks
+from pipeline.clip_marks import clip_marks, with_frame_mark
 from pipeline.coded_frames import CodedFrames, Coding, fitted
 from pipeline.compositing import pixels_of
 from pipeline.errors import RenderError
@@ -103,14 +103,16 @@ class ClipWriter:
         title: str = "",
         coding: ClipCoding = MADE,
         cutter: PersonCutter | None = None,
+        frame_mark: bool = False,
     ) -> None:
         """width, height: of the pictures, even. label: drawn into them; title: in the metadata. cutter: gives pictures
-        their alpha, where `coding` takes it. Raises RenderError.
+        their alpha, where `coding` takes it. frame_mark: see with_frame_mark(). Raises RenderError.
         """
         self._output = output
         self._size = (width, height)
         self._label = label
         self._cutter = cutter
+        self._frame_mark = frame_mark
         self._staging = output.with_name(f".{secrets.token_hex(8)}.{coding.container}")
         with _write_errors_explained():
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +157,8 @@ class ClipWriter:
             pixels = self._cutter.cut(pixels, frame.loop_index)
         if self._label is not None:
             pixels = self._label.draw(pixels, self.frames)
-        return fitted(pixels, *self._size)
+        pixels = fitted(pixels, *self._size)
+        return with_frame_mark(pixels) if self._frame_mark else pixels
 
     def _finish(self) -> None:
         self._coded.finish()

@@ -61,11 +61,12 @@ class Recorder:
         *,
         label: ClipLabel | None = None,
         title: str = "",
+        frame_mark: bool = False,
         longest_s: float = 3600.0,
         check_room: Callable[[], None] = lambda: None,
     ) -> None:
-        """width, height: of the avatar's pictures. check_room: called once per second of the recording, which ends when
-        that raises a VivavoceError.
+        """width, height: of the avatar's pictures. label, title, frame_mark: see ClipWriter. check_room: called once
+        per second of the recording, which ends when that raises a VivavoceError.
 
         Raises RenderError: the file cannot be opened.
         """
@@ -73,7 +74,9 @@ class Recorder:
         self.over = asyncio.Event()
         self.trouble: VivavoceError | None = None
         self.pictures_dropped = 0
-        self._writer = ClipWriter(output, *even_size(width, height), label=label, title=title, coding=RECORDED)
+        self._writer = ClipWriter(
+            output, *even_size(width, height), label=label, title=title, coding=RECORDED, frame_mark=frame_mark
+        )
         self._longest = round(longest_s * FPS)
         self._check_room = check_room
         self._waiting: Channel[MediaFrame] = Channel(SOUND_BOUND)

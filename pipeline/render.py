@@ -33,12 +33,13 @@ async def render(
     *,
     label: ClipLabel | None = None,
     title: str = "",
+    frame_mark: bool = False,
 ) -> list[SessionEvent]:
     """Make a clip: an MP4, or by the name of `output` one with alpha, see alpha_coding().
 
     Returns the events of the turn (subtitles with their times among them).
     on_picture: called with the number of pictures written so far; an exception it raises (cancellation) ends the job.
-    label, title: see ClipWriter.
+    label, title, frame_mark: see ClipWriter.
     Raises RenderError: nothing could be spoken, the file could not be written, or nobody knows what is to be seen
     through.
     """
@@ -49,7 +50,9 @@ async def render(
     coding = alpha_coding(output)
     cutter = None if coding is None else PersonCutter(bundle)
     size = bundle.width, bundle.height
-    async with ClipWriter(output, *size, label=label, title=title, coding=coding or MADE, cutter=cutter) as writer:
+    async with ClipWriter(
+        output, *size, label=label, title=title, coding=coding or MADE, cutter=cutter, frame_mark=frame_mark
+    ) as writer:
         for _ in range(MARGIN_PICTURES):
             await writer.send(playout.release())
         turn = Turn(turn_id, context, utterance, events.append, shows_unspoken=False)

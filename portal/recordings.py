@@ -137,6 +137,7 @@ class Recordings:
             bundle.height,
             label=self._label(bundle),
             title=name,
+            frame_mark=self._settings.frame_mark,
             longest_s=self._settings.recording_longest_s,
             check_room=room,
         )

@@ -457,6 +457,11 @@ class Settings(BaseSettings):
         None, description="file with the certificate that signs, then those that vouch for it (PEM); turns c2pa on"
     )
     c2pa_key: AbsolutePath | None = Field(None, description="file with the key of that certificate (PEM, no password)")
+    frame_mark: bool = Field(
+        False,
+        description="clear the lowest bit of the first row of each picture of clips and recordings, as LiveTalking "
+        "does; hardly any coding keeps that, see docs/operating.md",
+    )
     recording: bool = Field(True, description="viewers may record their sessions and download the recording")
     recording_longest_s: float = Field(3600.0, ge=1, description="seconds after which a recording ends by itself")
     recordings_keep_s: float = Field(86_400.0, gt=0, description="seconds for which a recording can be downloaded")

@@ -130,6 +130,7 @@ async def _render(
             lambda count: progress(min(0.99, count / max(1.0, pictures))),
             label=_label(settings, bundle, text),
             title=f"{bundle.name} - {text[:TITLE_CHARACTERS]}" if text else bundle.name,
+            frame_mark=settings.frame_mark,
         )
     finally:
         await engine.aclose()
