@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
 from av import AudioFrame
 
 from avatars.bundle import AvatarBundle
+from pipeline.clock import ManualClock
+from pipeline.transports.loops import LoopCache
 from pipeline.transports.webrtc import WebRtcTransport
 from pipeline.types import SAMPLES_PER_PICTURE, LoopPosition, MediaFrame
 
@@ -169,3 +172,39 @@ def idle_frame(pts: int, bundle: AvatarBundle) -> MediaFrame:
     index = pts % len(bundle.loop)
     silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
     return MediaFrame(LoopPosition(bundle, index), silence, pts, loop_index=index)
+
+
+class Pair:
+    """A transport and its viewer."""
+
+    def __init__(self) -> None:
+        self.executor = GatedExecutor()
+        self.loops = LoopCache(GatedExecutor())
+        self.clock = ManualClock()
+        self.transport = WebRtcTransport(self.loops, self.executor, clock=self.clock)
+        self.viewer = Viewer()
+
+    async def send(self, *frames: MediaFrame) -> None:
+        """Each frame, and wait until its sound and, if nothing holds it back, its picture have arrived."""
+        for frame in frames:
+            sound, pictures = len(self.viewer.sound), len(self.viewer.pictures)
+            self.transport.send(frame)
+            await self.viewer.until(lambda heard=sound: len(self.viewer.sound) > heard)
+            if self.executor.is_open:
+                await self.viewer.until(lambda seen=pictures: len(self.viewer.pictures) > seen)
+
+    async def aclose(self) -> None:
+        await self.transport.aclose()
+        await self.viewer.aclose()
+        await self.loops.aclose()
+
+
+async def tasks_left() -> set[asyncio.Task[None]]:
+    """Tasks other than the test's that do not end by themselves (aiortc's ICE check loop sees an end after 20 ms)."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return (await asyncio.wait(others, timeout=5))[1] if others else set()
+
+
+def open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return sum(1 for _ in folder.iterdir()) if folder.exists() else 0

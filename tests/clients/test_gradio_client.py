@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -12,26 +11,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from avatars.library import presets
-from portal.http.people import Role, UsersFile
-from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import write_avatar
+from tests.benchmarks.portal_process import PortalProcess
 
 pytestmark = pytest.mark.thorough
 
 WITHIN_S = 180.0
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """With a login, and with a worker."""
-    data_dir = tmp_path_factory.mktemp("portal")
-    for preset in presets():  # else its worker would make them first
-        write_avatar(data_dir / "avatars" / preset.id, 90)
-    users = UsersFile(data_dir / "users.json")
-    users.set("vera", "vera", Role.VIEWER)
-    users.set("max", "max", Role.MAKER)
-    with running_portal(data_dir, "--gradio-api", "--tts", "beep", "--lipsync", "flash", "--llm", "echo") as process:
-        yield process
 
 
 def client_of(portal: PortalProcess, name: str, folder: Path) -> Client:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import av
 import httpx
 import pytest
 
-from portal.http.people import Role, UsersFile
-from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import write_avatar
+from tests.benchmarks.portal_process import PortalProcess
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -22,25 +20,10 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.types import CallToolResult, TextContent
 
-from avatars.library import presets
-
 pytestmark = [
     pytest.mark.thorough,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """With a login, and with a worker."""
-    data_dir = tmp_path_factory.mktemp("portal")
-    for preset in presets():  # else its worker would make them first
-        write_avatar(data_dir / "avatars" / preset.id, 90)
-    users = UsersFile(data_dir / "users.json")
-    users.set("vera", "vera", Role.VIEWER)
-    users.set("max", "max", Role.MAKER)
-    with running_portal(data_dir, "--gradio-api", "--tts", "beep", "--lipsync", "flash", "--llm", "echo") as process:
-        yield process
 
 
 def login(name: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from session_room import MEASURED, Room
+from transport_viewer import Pair
 
 from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
 from pipeline.clock import ManualClock
@@ -46,3 +47,10 @@ async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
     await session.attach(room.transport)
     yield room
     await engine.aclose()
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    pair = Pair()
+    yield pair
+    await pair.aclose()

@@ -1,9 +1,35 @@
-"""What tests of the session socket share."""
+"""What tests of the portal share: the session socket, the HTTP API, and the gate of the login."""
 
-from collections.abc import AsyncIterator
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from avatars.library import AvatarLibrary
+from pipeline.clock import ManualClock
+from portal.api.avatars import avatars_router
+from portal.api.backends import backends_router
+from portal.api.clips import clips_router
+from portal.api.health import health_router
+from portal.api.jobs import jobs_router
+from portal.backends import BackendCatalogue
+from portal.http.bodies import Bodies
+from portal.http.people import Role, UsersFile
+from portal.intake.uploads import Uploads
+from portal.jobs.opening import open_queue
+from portal.jobs.queue import JobQueue
+from portal.jobs.shares import JobShares
+from portal.settings import Settings
+from tests.portal.api_requests import MAX_UPLOAD_BYTES
+from tests.portal.login_gate import Opened, opened_gate
 from tests.portal.session_house import House, open_house
 
 
@@ -11,3 +37,52 @@ from tests.portal.session_house import House, open_house
 async def house() -> AsyncIterator[House]:
     async with open_house() as opened:
         yield opened
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
+    queue = open_queue(tmp_path, library, max_waiting=4)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: ManualClock) -> Iterator[TestClient]:
+    """The HTTP API over a real queue and library."""
+    choice = SimpleNamespace(llm="guide", tts="auto", lipsync="viseme")
+    sessions: Any = SimpleNamespace(admission=SimpleNamespace(taken=1, capacity=8), choice=choice)
+    settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
+    app = FastAPI()
+    uploads, shares = Uploads(settings.data_dir), JobShares(queue.active_askers, 50)
+    app.include_router(avatars_router(library, queue, settings, uploads, shares))
+    app.include_router(backends_router(BackendCatalogue(settings, clock)))
+    app.include_router(clips_router(library, queue, settings, uploads, shares))
+    app.include_router(jobs_router(queue, shares, library))
+    app.include_router(health_router(sessions, library, queue, version="1.2.3"))
+    with TestClient(Bodies(app)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def three_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a viewer, a maker and an admin, each with their name as password. Hashing takes its time."""
+    path = tmp_path_factory.mktemp("people") / "users.json"
+    users = UsersFile(path)
+    for name, role in (("vera", Role.VIEWER), ("max", Role.MAKER), ("ada", Role.ADMIN)):
+        users.set(name, name, role)
+    return path
+
+
+@pytest.fixture
+def users(three_people: Path, tmp_path: Path) -> UsersFile:
+    return UsersFile(Path(shutil.copy2(three_people, tmp_path)))
+
+
+@pytest.fixture
+def opened(tmp_path: Path, clock: ManualClock) -> Opened:
+    return partial(opened_gate, tmp_path, clock)

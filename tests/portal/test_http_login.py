@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import threading
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
 import jwt
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message
-from starlette.websockets import WebSocket
 
 from pipeline.clock import ManualClock
 from portal.app import Portal, create_app
 from portal.http import login
 from portal.http.door import front_door
 from portal.http.login import COOKIE, LONGEST_FORM_BYTES, TRIES_BURST, Gate
-from portal.http.people import Role, UsersError, UsersFile, person_of
+from portal.http.people import Role, UsersError, UsersFile
 from portal.http.proxies import BehindProxies
-from portal.settings import Settings, SettingsError, load_settings
+from tests.portal.login_gate import HTML, PASSWORD, PRODUCT, Opened, echo, log_in, settings_with
 
-PASSWORD = "open sesame"
-PRODUCT = "a secret of thirty-two bytes or more, for tests"
-HTML = {"Accept": "text/html"}
 PAGES = ("/", "/stage", "/docs")
 PRIVATE = (
     "/",
@@ -51,70 +42,6 @@ PRIVATE = (
     "/config",
     "/nothing",
 )
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture(scope="module")
-def three_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a viewer, a maker and an admin, each with their name as password. Hashing takes its time."""
-    path = tmp_path_factory.mktemp("people") / "users.json"
-    users = UsersFile(path)
-    for name, role in (("vera", Role.VIEWER), ("max", Role.MAKER), ("ada", Role.ADMIN)):
-        users.set(name, name, role)
-    return path
-
-
-@pytest.fixture
-def users(three_people: Path, tmp_path: Path) -> UsersFile:
-    return UsersFile(Path(shutil.copy2(three_people, tmp_path)))
-
-
-def settings_with(tmp_path: Path, values: Mapping[str, object]) -> Settings:
-    return Settings.model_validate({"data_dir": tmp_path, **values})
-
-
-async def echo(request: Request) -> JSONResponse:
-    person = person_of(request.scope)
-    return JSONResponse({"name": person.name, "role": person.role.name})
-
-
-async def echo_socket(socket: WebSocket) -> None:
-    await socket.accept()
-    await socket.send_json({"name": person_of(socket.scope).name})
-    await socket.close()
-
-
-Opened = Callable[..., TestClient]
-
-
-@pytest.fixture
-def opened(tmp_path: Path, clock: ManualClock) -> Opened:
-    """A gate before an application that says who asked. `proxied`: requests come through a proxy that we trust."""
-
-    def opened(proxied: bool = False, **values: object) -> TestClient:
-        app = Starlette(
-            routes=[
-                WebSocketRoute("/session", echo_socket),
-                Route("/{path:path}", echo, methods=["GET", "POST", "PATCH", "DELETE"]),
-            ]
-        )
-        gate = BehindProxies(Gate.of(app, settings_with(tmp_path, values), clock), ["10.0.0.1"])
-        address = ("10.0.0.1" if proxied else "203.0.113.5", 1234)
-        return TestClient(gate, base_url="https://portal", client=address, follow_redirects=False)
-
-    return opened
-
-
-def token(secret: str = PRODUCT, **claims: object) -> str:
-    return jwt.encode({"sub": "eve", "exp": time.time() + 600, **claims}, secret, "HS256")
-
-
-def log_in(client: TestClient, password: str = PASSWORD, **fields: str) -> int:
-    return client.post("/login", data={"password": password, **fields}).status_code
 
 
 def test_without_a_login_everybody_may_do_everything(tmp_path: Path) -> None:
@@ -305,30 +232,6 @@ def test_each_role_may_do_what_those_before_it_may(
             assert answer.json()["error"]["code"] == "not_allowed"
 
 
-def test_a_program_sends_its_password_with_each_request(opened: Opened, users: UsersFile, clock: ManualClock) -> None:
-    """Basic, as curl -u does. It is not slowed down, and a password that has changed is noticed in minutes."""
-    client = opened()
-    assert {client.get("/api/me", auth=("max", "max")).status_code for _ in range(2 * TRIES_BURST)} == {200}
-    with client.websocket_connect("/session", headers={"Authorization": "Basic bWF4Om1heA=="}) as socket:
-        assert socket.receive_json() == {"name": "max"}
-    assert client.get("/api/me", headers={"Authorization": "Basic ###"}).status_code == 401
-    users.set("max", "other", Role.MAKER)
-    asyncio.run(clock.advance(400.0))
-    assert client.get("/api/me", auth=("max", "max")).status_code == 401
-
-
-def test_a_program_loses_its_rights_with_its_person(opened: Opened, users: UsersFile) -> None:
-    """At once, though a password that was right is not hashed again with each request."""
-    client, max_ = opened(), ("max", "max")
-    assert client.get("/api/me", auth=max_).json()["role"] == "MAKER"
-    users.set("max", "max", Role.VIEWER)
-    assert client.get("/api/me", auth=max_).json()["role"] == "VIEWER"
-    users.set("max", "another", Role.VIEWER)
-    assert client.get("/api/me", auth=max_).status_code == 401
-    users.remove("max")
-    assert client.get("/api/me", auth=("max", "another")).status_code == 401
-
-
 class Hashing:
     """Instead of hashing: passwords wait to be tried until the test lets them."""
 
@@ -398,82 +301,6 @@ async def test_nothing_is_hashed_for_whoever_has_hung_up(
     assert hashing.tried.empty() and sent[0]["status"] == 401
 
 
-def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
-    """In the header, or in the address of a page, where it becomes a cookie that a frame keeps."""
-    client = opened(token_secret=PRODUCT)
-    bearer = {"Authorization": f"Bearer {token(role='maker')}"}
-    assert client.get("/api/me", headers=bearer).json() == {"name": "eve", "role": "MAKER"}
-    answer = client.get(f"/stage?view=stage&token={token()}&bg=", headers=HTML)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/stage?view=stage&bg=")
-    assert "SameSite=None; Partitioned; Secure" in answer.headers["set-cookie"]
-    assert client.get("/api/me").json() == {"name": "eve", "role": "VIEWER"}
-    with client.websocket_connect(f"/session?token={token(sub='adam')}") as socket:
-        assert socket.receive_json() == {"name": "adam"}
-
-
-@pytest.mark.parametrize("path", ["//evil.example/", "/%2fevil.example/"])
-def test_a_link_with_a_token_leads_to_no_other_website(opened: Opened, path: str) -> None:
-    """The token is taken out of the address, and what is left may look like another host."""
-    answer = opened(token_secret=PRODUCT).get(f"https://portal{path}?token={token()}", headers=HTML)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-
-
-def test_a_link_whose_token_is_too_old_leads_to_the_login(opened: Opened) -> None:
-    """The page says so, and the login leads to where the link did, without the token."""
-    client = opened(token_secret=PRODUCT, password=PASSWORD)
-    answer = client.get(f"/stage?token={token(exp=time.time() - 60)}&view=stage", headers=HTML)
-    assert answer.status_code == 401 and "no longer valid" in answer.text
-    assert 'name="next" value="/stage?view=stage"' in answer.text
-    wrong = client.post("/login", data={"password": "no"})
-    assert "The password is wrong." in wrong.text
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        token("another secret of thirty-two bytes or more"),
-        token(exp=time.time() - 60),
-        token(role="emperor"),
-        jwt.encode({"sub": "eve"}, PRODUCT, "HS256"),
-        jwt.encode({"exp": time.time() + 60}, PRODUCT, "HS256"),
-        jwt.encode({"sub": "eve", "exp": time.time() + 60, "role": "admin"}, "", "none"),
-        "nonsense",
-    ],
-)
-def test_a_token_that_is_not_valid_is_refused(opened: Opened, bad: str) -> None:
-    """Signed by somebody else, too old, for ever, of nobody, of no role, or not signed at all."""
-    client = opened(token_secret=PRODUCT)
-    answer = client.get("/api/me", headers={"Authorization": f"Bearer {bad}"})
-    assert answer.status_code == 401 and answer.json()["error"]["code"] == "wrong_password"
-
-
-def test_tokens_are_not_taken_where_none_are_set_up(opened: Opened) -> None:
-    """Whatever signed them, there is nothing here to check them with."""
-    client, forged = opened(password=PASSWORD), token("0" * 32)
-    assert client.get("/api/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
-    assert client.get(f"/api/me?token={forged}").status_code == 401
-
-
-def test_a_session_is_driven_with_its_own_token(opened: Opened, users: UsersFile) -> None:
-    """Who opens one has to log in. What drives it is the secret that came back, and the address checks that itself."""
-    client, session = opened(), {"Authorization": "Bearer of-the-session"}
-    assert client.post("/api/sessions").status_code == 401
-    assert client.post("/api/sessions", auth=("vera", "vera")).status_code == 200
-    assert client.post("/api/sessions/x/say", headers=session).status_code == 200
-    assert client.post("/api/watch/link/whep").status_code == 200
-    assert client.post("/api/sessions/../avatars", headers=session).status_code == 401
-
-
-def test_a_proxys_word_counts_from_that_proxy_only(opened: Opened, users: UsersFile) -> None:
-    """Whoever comes by another way could write the header too. A known name has its own role."""
-    told = {"login_header": "X-Forwarded-User", "login_header_role": "viewer"}
-    header = {"X-Forwarded-User": "olga"}
-    assert opened(proxied=True, **told).get("/api/me", headers=header).json() == {"name": "olga", "role": "VIEWER"}
-    assert opened(proxied=True, **told).get("/api/me", headers={"X-Forwarded-User": "ada"}).json()["role"] == "ADMIN"
-    assert opened(proxied=False, **told).get("/api/me", headers=header).status_code == 401
-    assert opened(proxied=True, **told).get("/api/me").status_code == 401
-
-
 def test_the_file_of_users_keeps_no_password_and_only_its_owner_reads_it(tmp_path: Path, users: UsersFile) -> None:
     """Two people with one password have nothing in common in it."""
     users.set("twin", "max", Role.MAKER)
@@ -505,10 +332,3 @@ def test_a_file_of_users_that_cannot_be_used_keeps_everybody_out(tmp_path: Path,
     assert settings_with(tmp_path, {}).needs_login
     with pytest.raises(UsersError, match="cannot be used"):
         opened()
-
-
-def test_a_short_secret_for_tokens_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """HS256 needs 32 bytes; the error says how to make them."""
-    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
-    with pytest.raises(SettingsError, match="32 bytes"):
-        load_settings({"token_secret": "short"})
