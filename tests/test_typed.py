@@ -1,4 +1,4 @@
-"""Tests have types. Modules that are excused from that are on a list which only gets shorter."""
+"""Product and tests have types. Tests that are excused from that are on a list which only gets shorter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.typed import MOST_EXCUSED, complaints, excused
 
 FAULT = "tests/portal/test_app.py:107: error: Incompatible return value type  [return-value]"
-
+FAULT_OF_THE_PRODUCT = "portal/app.py:12: error: Incompatible return value type  [return-value]"
 
 MANY = [f"n{number}" for number in range(MOST_EXCUSED + 1)]
 TOO_MANY = [FAULT.replace("test_app", name) for name in MANY], frozenset(f"tests.portal.{name}" for name in MANY)
@@ -19,10 +19,11 @@ TOO_MANY = [FAULT.replace("test_app", name) for name in MANY], frozenset(f"tests
     ("report", "on_list", "word"),
     [
         ([FAULT], frozenset(), "test_app.py:107"),
+        ([FAULT_OF_THE_PRODUCT], frozenset(), "app.py:12"),
         ([], frozenset({"tests.portal.test_app"}), "take it off the list"),
         (*TOO_MANY, "give the new ones types"),
     ],
-    ids=["a fault", "an excuse that is not needed", "a longer list"],
+    ids=["a fault", "a fault of the product", "an excuse that is not needed", "a longer list"],
 )
 def test_what_is_wrong_is_said(report: list[str], on_list: frozenset[str], word: str) -> None:
     """A fault of a module that is not excused, an excuse without a fault, and one excuse too many."""

@@ -1,4 +1,4 @@
-"""`python -m tests.typed`: mypy over the tests, and whether those that are excused from it still need that.
+"""`python -m tests.typed`: mypy over product and tests, and whether tests that are excused from it still need that.
 
 pyproject.toml lists modules whose faults are not reported. Here mypy runs without that list. So a module that has no
 fault any more is found, and has to leave the list.
@@ -21,9 +21,9 @@ __all__ = ["MOST_EXCUSED", "complaints", "excused"]
 ROOT = Path(__file__).resolve().parents[1]
 MOST_EXCUSED = 46
 """How many modules may be on the list. Lower it when the list gets shorter; it never rises."""
-_FAULT = re.compile(r"(tests/\S+)\.py:\d+: error: ")
-_TARGETS = ("modules", "packages")
-"What mypy looks at when nobody tells it: the program, not the tests."
+_FAULT = re.compile(r"(\S+)\.py:\d+: error: ")
+_TARGETS = {"modules": "--module", "packages": "--package"}
+"What mypy looks at when nobody tells it, which is the product -> the option that names one here."
 
 
 def excused(settings: Mapping[str, object]) -> frozenset[str]:
@@ -32,7 +32,7 @@ def excused(settings: Mapping[str, object]) -> frozenset[str]:
 
 
 def complaints(report: Iterable[str], on_list: frozenset[str]) -> Iterator[str]:
-    """What is wrong with the tests' types. report: the lines that mypy prints without the list."""
+    """What is wrong with the types. report: the lines that mypy prints without the list."""
     faulty: set[str] = set()
     for line in report:
         if fault := _FAULT.match(line):
@@ -53,13 +53,19 @@ def main() -> int:
         path = Path(folder) / "mypy.ini"
         with path.open("w", encoding="utf-8") as file:
             _without_list(settings).write(file)
-        report, trouble, status = api.run(["--config-file", str(path), "--package", "tests", *sys.argv[1:]])
+        report, trouble, status = api.run(["--config-file", str(path), *_looked_at(settings), *sys.argv[1:]])
     if status > 1:  # mypy itself failed: there is no report
         sys.stdout.write(report + trouble)
         return status
     wrong = list(complaints(report.splitlines(), excused(settings)))
-    sys.stdout.writelines(f"{line}\n" for line in wrong or ["The tests' types are right."])
+    sys.stdout.writelines(f"{line}\n" for line in wrong or ["The types are right."])
     return 1 if wrong else 0
+
+
+def _looked_at(settings: Mapping[str, object]) -> list[str]:
+    """Product and tests, as options."""
+    product = [word for name, option in _TARGETS.items() for one in _listed(settings[name]) for word in (option, one)]
+    return [*product, "--package", "tests"]
 
 
 def _without_list(settings: Mapping[str, object]) -> ConfigParser:
@@ -80,8 +86,11 @@ def _overrides(settings: Mapping[str, object]) -> list[Mapping[str, object]]:
 
 
 def _modules(override: Mapping[str, object]) -> list[str]:
-    found = override["module"]
-    return found if isinstance(found, list) else [str(found)]
+    return _listed(override["module"])
+
+
+def _listed(value: object) -> list[str]:
+    return value if isinstance(value, list) else [str(value)]
 
 
 def _value(value: object) -> str:

@@ -32,7 +32,7 @@ __all__ = ["BROWSERS", "Browser", "run_checks"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
-TYPE_CHECKS = (("mypy",), ("tests.typed",))
+TYPE_CHECKS = (("tests.typed",),)
 SCRIPT_CHECKS = (("tests.scripts",),)
 QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")
@@ -116,6 +116,19 @@ def run_checks(
     if pytest_arguments and pytest_arguments[0] == QUICK:
         more = (*QUICK_ONLY, *pytest_arguments[1:])
         return _run_all((_beside(TYPE_CHECKS, more), _others(more)), say, run)
+    if pytest_arguments:
+        return run(_pytest(pytest_arguments), _had(browsers, say))
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(_had, browsers, say)  # apt-get takes a minute, mostly of waiting
+
+        def in_browsers() -> Lane:
+            return Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, coming.result())
+
+        return _run_all((_beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run, last=in_browsers)
+
+
+def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, str]:
+    """Find browsers or install them: as environment variables. Of each that cannot be had that is said."""
     extra = {}
     for browser in browsers:
         path = browser.find() or browser.install(say)
@@ -123,10 +136,7 @@ def run_checks(
             extra[browser.variable] = str(path)
         else:
             say(_missing(browser))
-    if pytest_arguments:
-        return run(_pytest(pytest_arguments), extra)
-    in_browsers = Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, extra)
-    return _run_all((_beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run, last=in_browsers)
+    return extra
 
 
 def _beside(checks: Sequence[Sequence[str]], more: Sequence[str] = ()) -> Lane:
@@ -142,8 +152,10 @@ def _others(more: Sequence[str] = ()) -> Lane:
     return Lane({"other tests without a browser": _pytest((*OTHER_TESTS, *more))}, ONE_THREAD)
 
 
-def _run_all(lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Lane | None = None) -> int:
-    """Ruff, then the lanes at once, then the last one alone. Returns the exit status.
+def _run_all(
+    lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Callable[[], Lane] | None = None
+) -> int:
+    """Ruff, then the lanes at once, then the last one alone, which is made only then. Returns the exit status.
 
     What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
     mix.
@@ -166,8 +178,9 @@ def _run_all(lanes: Sequence[Lane], say: Callable[[str], None], run: Module, las
             kept.seek(0)
             say(f"--- another lane: {', '.join(lane.commands)}\n{kept.read().decode(errors='replace')}")
     if last is not None:
-        say(f"--- {', '.join(last.commands)}")
-        failed += last.failures(run)
+        alone = last()
+        say(f"--- {', '.join(alone.commands)}")
+        failed += alone.failures(run)
     say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
     return 1 if failed else 0
 
