@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,10 @@ def idle_frame(pts: int, bundle: AvatarBundle) -> MediaFrame:
     return MediaFrame(LoopPosition(bundle, index), silence, pts, loop_index=index)
 
 
+def has_grown(what: Sized, before: int) -> bool:
+    return len(what) > before
+
+
 class Pair:
     """A transport and its viewer."""
 
@@ -189,9 +194,9 @@ class Pair:
         for frame in frames:
             sound, pictures = len(self.viewer.sound), len(self.viewer.pictures)
             self.transport.send(frame)
-            await self.viewer.until(lambda heard=sound: len(self.viewer.sound) > heard)
+            await self.viewer.until(partial(has_grown, self.viewer.sound, sound))
             if self.executor.is_open:
-                await self.viewer.until(lambda seen=pictures: len(self.viewer.pictures) > seen)
+                await self.viewer.until(partial(has_grown, self.viewer.pictures, pictures))
 
     async def aclose(self) -> None:
         await self.transport.aclose()

@@ -115,7 +115,7 @@ def test_a_full_disk_is_found_before_the_download(
     serve: Serve, fetcher: Fetcher, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too little room is told in plain words, before a byte is written."""
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=100))
+    monkeypatch.setattr("models.download.shutil.disk_usage", lambda _path: SimpleNamespace(free=100))
     download = Download(serve(Behaviour()), target)
     with pytest.raises(DownloadFailed, match="disk is full"):
         fetcher.fetch(download, silent)

@@ -12,7 +12,6 @@ from transport_viewer import GatedExecutor, Pair, Viewer, idle_frame, open_files
 
 from avatars.bundle import AvatarBundle
 from pipeline.errors import BadSignalling
-from pipeline.transports import webrtc
 from pipeline.transports.candidates import MAX_CANDIDATES
 from pipeline.transports.loops import LoopCache
 from pipeline.transports.webrtc import WebRtcTransport
@@ -80,7 +79,9 @@ async def test_an_offer_of_very_many_lines_is_refused_before_it_is_parsed(monkey
     viewer = Viewer()
     offer = await viewer.offer() + "".join(f"a=ssrc:{number} cname:x\r\n" for number in range(1300))
     await viewer.aclose()
-    monkeypatch.setattr(webrtc.SessionDescription, "parse", lambda _sdp: pytest.fail("it was parsed"))
+    monkeypatch.setattr(
+        "pipeline.transports.webrtc.SessionDescription.parse", lambda _sdp: pytest.fail("it was parsed")
+    )
     with pytest.raises(BadSignalling, match="more than 600 lines"):
         await WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor()).answer(offer)
 
