@@ -4,6 +4,7 @@ AvatarError            (a VivavoceError: models/errors.py)
 ├── AvatarNotFound     no avatar of that id
 ├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
 ├── GestureNotFound    the avatar has no gesture of that name
+├── VoiceSampleNotFound  the avatar has no voice sample
 ├── NoRealMouths       the avatar is to speak with real mouths of its person, and has none
 ├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
@@ -31,6 +32,7 @@ __all__ = [
     "GestureNotFound",
     "NetworkMissing",
     "NoRealMouths",
+    "VoiceSampleNotFound",
 ]
 
 
@@ -59,6 +61,12 @@ class AvatarNotPrepared(AvatarError):
 
 class GestureNotFound(AvatarError):
     code = "gesture_not_found"
+    http_status = 404
+    retryable = False
+
+
+class VoiceSampleNotFound(AvatarError):
+    code = "voice_sample_not_found"
     http_status = 404
     retryable = False
 

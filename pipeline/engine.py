@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from avatars.bundle import AvatarBundle
 from avatars.gestures import gestures_stamp, open_with_gestures
 from avatars.persona import Persona, read_persona
+from avatars.voice_sample import read_voice_sample
 from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
 from pipeline.capacity import USABLE_SHARE, DrawingCost
@@ -34,6 +35,7 @@ from pipeline.playout import QUEUED_PICTURES, Playout
 from pipeline.quiet_loop import loop_of
 from pipeline.session import Session
 from pipeline.threads import compute_in_calling_thread
+from pipeline.tts.copied_voice import CopiedVoice, CopyingVoice
 from pipeline.turn_context import Choice, Limits, TurnContext
 from pipeline.types import FPS, LoopPictures
 
@@ -55,11 +57,6 @@ class _Appearance:
     loop: LoopPictures
     gestures: Gestures | None
     "None: it has none"
-
-
-def _voice_of(choice: Choice, own: Persona, tts: SpeechSynthesizer) -> str | None:
-    """own: the avatar's. None: the synthesizer's default."""
-    return choice.persona.voice or (own.voice if own.voice in tts.voices else None) or choice.voice
 
 
 def _appearance_of(bundle: AvatarBundle) -> _Appearance:
@@ -179,9 +176,19 @@ class Engine:
         if bundle is not None:
             return await self.context_for(bundle, choice, session.playout, device)
         own = await asyncio.to_thread(read_persona, before.bundle.path)
+        tts, voice = await self._voice(choice, own, before.bundle)
+        return replace(before, tts=tts, voice=voice, speed=choice.speed, persona=choice.persona.over(own))
+
+    async def _voice(
+        self, choice: Choice, own: Persona, bundle: AvatarBundle
+    ) -> tuple[SpeechSynthesizer, str | None]:
+        """Who speaks, and with which voice; None: the synthesizer's default. own: the avatar's persona."""
         tts = await self.backends.get("tts", choice.tts)
-        persona, voice = choice.persona.over(own), _voice_of(choice, own, tts)
-        return replace(before, tts=tts, voice=voice, speed=choice.speed, persona=persona)
+        named = choice.persona.voice or (own.voice if own.voice in tts.voices else None)
+        copies = not named and isinstance(tts, CopyingVoice)
+        if copies and await asyncio.to_thread(read_voice_sample, bundle.path) is not None:
+            return CopiedVoice(tts, bundle.path, otherwise=choice.voice), None
+        return tts, named or choice.voice
 
     async def _check_voice(self, choice: Choice) -> None:
         """Raises BadRequest: the synthesizer has no voice of that name. Raises as Backends.get() does."""
@@ -210,7 +217,7 @@ class Engine:
         made_from = await asyncio.to_thread(built.prepared_from, bundle)  # before a minute of loading
         own = await asyncio.to_thread(read_persona, bundle.path)
         llm = await self.backends.get("llm", choice.llm)
-        tts = await self.backends.get("tts", choice.tts)
+        tts, voice = await self._voice(choice, own, bundle)
         lipsync = await self.backends.get("lipsync", choice.lipsync, device)
         extractor = await self.backends.get("features", lipsync.features, device)
         shown = shown or await self._appearance(bundle)
@@ -219,7 +226,7 @@ class Engine:
         return TurnContext(
             llm=llm,
             tts=tts,
-            voice=_voice_of(choice, own, tts),
+            voice=voice,
             speed=choice.speed,
             extractor=extractor,
             lipsync=lipsync,

@@ -107,13 +107,13 @@ def hearing_choice(settings: Settings) -> HearingChoice:
     )
 
 
-def default_choice(settings: Settings, *, llm: str | None = None, voice: str | None = None) -> Choice:
+def default_choice(settings: Settings, *, llm: str | None = None) -> Choice:
     """The operator's choice of backends."""
     return Choice(
         llm=llm or settings.llm,
         tts=settings.tts,
         lipsync=settings.lipsync,
-        voice=voice or settings.voice or None,
+        voice=settings.voice or None,
         speed=settings.tts_speed,
         greets=settings.greeting,
     )

@@ -19,6 +19,7 @@ from portal.api.health import find_trouble
 from portal.api.jobs import jobs_router
 from portal.api.orders import Orders
 from portal.api.tools import Tools
+from portal.api.voice_samples import voice_samples_router
 from portal.intake.parked import ParkedUploads
 from portal.intake.submissions import ensure_parts
 from portal.intake.uploads import Uploads
@@ -75,6 +76,7 @@ class Desk:
             avatars_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             export_router(self.library, self.queue),
             gestures_router(self.library, self.queue, self.settings, self.uploads, self.shares),
+            voice_samples_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             clips_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             jobs_router(self.queue, self.shares, self.library),
         ]

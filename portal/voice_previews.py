@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import re
-import wave
 from collections import OrderedDict, defaultdict
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from pipeline import registry
+from pipeline.audio import wav_of
 from pipeline.backends import Backends
 from pipeline.errors import AskedTooOften, BadRequest, SpeechError
 from pipeline.interfaces import SpeechSynthesizer
@@ -178,9 +177,4 @@ async def _spoken(synthesizer: SpeechSynthesizer, sentence: str, voice: str | No
                 break
     if not parts:
         raise _silent("The voice gave no sound.")
-    samples = np.concatenate(parts)[: round(LONGEST_S * rate_hz)]
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, rate_hz, 0, "NONE", ""))
-        writer.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return file.getvalue()
+    return wav_of(np.concatenate(parts)[: round(LONGEST_S * rate_hz)], rate_hz)

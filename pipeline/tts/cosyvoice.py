@@ -6,11 +6,14 @@ header, and nothing in the answer says at which rate.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avatars.voice_sample import VoiceSample
 from pipeline.errors import SpeechError
-from pipeline.tts.http_voice import HttpVoice, PcmDecoder
+from pipeline.tts.copied_voice import CopyingVoice, sound_of
+from pipeline.tts.http_voice import PcmDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -21,7 +24,7 @@ MAX_RECORDING_BYTES = 10 * 2**20
 """Thirty seconds, which is the longest that CosyVoice takes, have 6 MB at 48 kHz and two channels."""
 
 
-class CosyVoice(HttpVoice):
+class CosyVoice(CopyingVoice):
     """A voice is a speaker that the model knows, or the path of a WAV file on this machine whose voice is copied."""
 
     name = "cosyvoice"
@@ -34,12 +37,25 @@ class CosyVoice(HttpVoice):
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         # Every version of the server takes GET with a form in its body, as its own client sends it; older ones no POST.
-        fields = {"tts_text": text, **{name: str(value) for name, value in self.options.items()}}
+        fields = self._form(text)
         if not voice.lower().endswith(".wav"):
             return client.build_request("GET", f"{self.base_url}/inference_sft", data={**fields, "spk_id": voice})
+        return self._copying(client, fields, _recording(voice))
+
+    def request_like(
+        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> httpx.Request:
+        return self._copying(client, {**self._form(text), "prompt_text": sample.transcript}, sound_of(sample))
+
+    def _form(self, text: str) -> dict[str, str]:
+        return {"tts_text": text, **{name: str(value) for name, value in self.options.items()}}
+
+    def _copying(self, client: httpx.AsyncClient, fields: Mapping[str, str], recording: bytes) -> httpx.Request:
+        """Without what is said in the recording, its voice is copied across languages."""
         kind = "zero_shot" if fields.get("prompt_text") else "cross_lingual"
-        files = {"prompt_wav": ("prompt.wav", _recording(voice), "audio/wav")}
-        return client.build_request("GET", f"{self.base_url}/inference_{kind}", data=fields, files=files)
+        told = {name: value for name, value in fields.items() if name != "prompt_text" or value}
+        files = {"prompt_wav": ("prompt.wav", recording, "audio/wav")}
+        return client.build_request("GET", f"{self.base_url}/inference_{kind}", data=told, files=files)
 
     def decoder(self) -> PcmDecoder:
         """The models named CosyVoice-300M speak at 22050 Hz, all later ones at 24000 Hz."""

@@ -6,9 +6,12 @@ https://docs.fish.audio/api-reference. Both send a WAV file in pieces; a server 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from avatars.voice_sample import VoiceSample
+from pipeline.tts.copied_voice import CopyingVoice, sound_of
 from pipeline.tts.http_voice import ANY_LANGUAGE, HttpVoice, WavDecoder
 
 if TYPE_CHECKING:
@@ -21,12 +24,9 @@ _S1: Final = frozenset({"en", "zh", "ja", "de", "fr", "es", "ko", "ar", "ru", "n
 """https://huggingface.co/fishaudio/openaudio-s1-mini"""
 
 
-class FishSpeech(HttpVoice):
+class _Fish(HttpVoice):
     """A voice is the id of a reference on the server; `default` sends none, and the model speaks as it likes."""
 
-    name = "fish-speech"
-    service_name = "The Fish-Speech server"
-    default_url = "http://127.0.0.1:8080"
     sample_rate = 44_100
     languages = ANY_LANGUAGE - {"lo"}
     "of S2: https://huggingface.co/fishaudio/s2-pro"
@@ -36,28 +36,37 @@ class FishSpeech(HttpVoice):
     "what asks for sound before all of it is made; the hosted service always sends it so"
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
-        return client.build_request(
-            "POST",
-            f"{self.base_url}/v1/tts",
-            headers=self._headers(),
-            json={
-                "text": text,
-                "format": "wav",
-                **self._streaming,
-                **({} if voice == "default" else {"reference_id": voice}),
-                **self.fields(speed),
-            },
-        )
+        reference = {} if voice == "default" else {"reference_id": voice}
+        return self._asking(client, text, {**reference, **self.fields(speed)})
 
     def decoder(self) -> WavDecoder:
         return WavDecoder()
+
+    def _asking(self, client: httpx.AsyncClient, text: str, fields: Mapping[str, object]) -> httpx.Request:
+        asked = {"text": text, "format": "wav", **self._streaming, **fields}
+        return client.build_request("POST", f"{self.base_url}/v1/tts", headers=self._headers(), json=asked)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
 
-class FishAudio(FishSpeech):
-    """The hosted service. The model is named in a header, not in the request."""
+class FishSpeech(_Fish, CopyingVoice):
+    """A server of your own. It is sent an avatar's voice sample with each sentence, and remembers it by its bytes."""
+
+    name = "fish-speech"
+    service_name = "The Fish-Speech server"
+    default_url = "http://127.0.0.1:8080"
+
+    def request_like(
+        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> httpx.Request:
+        options = {name: value for name, value in self.fields(speed).items() if name != "reference_id"}
+        reference = {"audio": base64.b64encode(sound_of(sample)).decode(), "text": sample.transcript}
+        return self._asking(client, text, {"use_memory_cache": "on", **options, "references": [reference]})
+
+
+class FishAudio(_Fish):
+    """The hosted service, which takes no recording in JSON. The model is named in a header, not in the request."""
 
     name = "fish-audio"
     service_name = "Fish Audio"

@@ -7,10 +7,12 @@ rate depends on the model (32 kHz up to v2, 24 or 48 kHz after it).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from avatars.voice_sample import VoiceSample
 from pipeline.text import detect_language
-from pipeline.tts.http_voice import HttpVoice, WavDecoder
+from pipeline.tts.copied_voice import CopyingVoice
+from pipeline.tts.http_voice import WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["GptSovits"]
 
 
-class GptSovits(HttpVoice):
+class GptSovits(CopyingVoice):
     """A voice is the path of a recording of 3 to 10 seconds, on the server. `options` say what it says."""
 
     name = "gpt-sovits"
@@ -28,26 +30,36 @@ class GptSovits(HttpVoice):
     languages = frozenset({"zh", "en", "ja", "ko"})
     sample_rate = 32_000
     speeds = (0.5, 2.0)
+    longest_sample_s: ClassVar[float] = 10.0
 
     def speed_fields(self, speed: float) -> Mapping[str, object]:
         return {"speed_factor": speed}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
-        return client.build_request(
-            "POST",
-            f"{self.base_url}/tts",
-            json={
-                "text": text,
-                "text_lang": detect_language(text),
-                "ref_audio_path": voice,
-                # The server refuses a request without it; `options` name the language of another recording.
-                "prompt_lang": "zh",
-                "media_type": "wav",
-                # True is "best quality" in older servers, and is still taken by new ones.
-                "streaming_mode": True,
-                **self.fields(speed),
-            },
-        )
+        # The server refuses a request without prompt_lang; `options` name the language of another recording.
+        return self._asking(client, text, {"ref_audio_path": voice, "prompt_lang": "zh", **self.fields(speed)})
+
+    def request_like(
+        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> httpx.Request:
+        spoken = detect_language(sample.transcript or text)
+        recording = {
+            "ref_audio_path": self.path_on_server(sample),
+            "prompt_lang": spoken if spoken in self.languages else "zh",
+            "prompt_text": sample.transcript,
+        }
+        return self._asking(client, text, {**self.fields(speed), **recording})
+
+    def _asking(self, client: httpx.AsyncClient, text: str, fields: Mapping[str, object]) -> httpx.Request:
+        asked = {
+            "text": text,
+            "text_lang": detect_language(text),
+            "media_type": "wav",
+            # True is "best quality" in older servers, and is still taken by new ones.
+            "streaming_mode": True,
+            **fields,
+        }
+        return client.build_request("POST", f"{self.base_url}/tts", json=asked)
 
     def decoder(self) -> WavDecoder:
         return WavDecoder()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from pipeline.types import AudioChunk, FloatArray
 if TYPE_CHECKING:
     import httpx2 as httpx
 
-__all__ = ["ANY_LANGUAGE", "HttpVoice", "PcmDecoder", "ServiceRefusal", "SoundDecoder", "WavDecoder"]
+__all__ = ["ANY_LANGUAGE", "Asking", "HttpVoice", "PcmDecoder", "ServiceRefusal", "SoundDecoder", "WavDecoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ MAX_SENTENCE_BYTES: Final = 64 * 2**20
 MAX_HEADER_BYTES: Final = 64 * 2**10
 ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES | OTHER_LANGUAGES)
 """Of a service that finds the language out by itself."""
+Asking: TypeAlias = "Callable[[httpx.AsyncClient], httpx.Request]"
+"""Makes the request for a sentence."""
 
 
 class SoundDecoder(Protocol):
@@ -235,16 +237,23 @@ class HttpVoice(ABC):
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
         chosen = voice or self.voices[0]
-        self._check_language(text, chosen)
+        asked = (text, chosen) if speed == 1 else (text, chosen, speed)
+        async with aclosing(self.spoken(text, chosen, lambda client: self.request(client, *asked))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def spoken(self, text: str, voice: str, asking: Asking) -> AsyncGenerator[AudioChunk, None]:
+        """What the service says to that request. Raises as synthesize() does."""
+        self._check_language(text, voice)
         start_sample = 0
         rate_hz = self.sample_rate
         if any(map(str.isalnum, text)):
-            pieces = asked_again(lambda: self._sound(text, chosen, speed), self._clock, once_more)
+            pieces = asked_again(lambda: self._sound(asking), self._clock, once_more)
             async with aclosing(pieces):
                 async for samples, rate_hz in pieces:
-                    yield AudioChunk(samples, rate_hz, start_sample, voice=chosen)
+                    yield AudioChunk(samples, rate_hz, start_sample, voice=voice)
                     start_sample += len(samples)
-        yield AudioChunk(np.zeros(0, np.float32), rate_hz, start_sample, final=True, voice=chosen)
+        yield AudioChunk(np.zeros(0, np.float32), rate_hz, start_sample, final=True, voice=voice)
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
@@ -259,14 +268,14 @@ class HttpVoice(ABC):
         named = language_name(language)
         raise LanguageNotSupported(f"The voice '{voice}' of {self.name} does not speak {named}.", "Use another voice.")
 
-    async def _sound(self, text: str, voice: str, speed: float) -> AsyncGenerator[tuple[FloatArray, int], None]:
+    async def _sound(self, asking: Asking) -> AsyncGenerator[tuple[FloatArray, int], None]:
         """The samples of one answer in pieces of at least CHUNK_S, but for the last, and their rate."""
         decoder = self.decoder()
         held: list[FloatArray] = []
         came = False
         left = MAX_SENTENCE_BYTES
         try:
-            async with aclosing(self._answer(text, voice, speed)) as pieces:
+            async with aclosing(self._answer(asking)) as pieces:
                 async for piece in pieces:
                     left -= len(piece)
                     if left < 0:
@@ -287,13 +296,12 @@ class HttpVoice(ABC):
             reason = f"{self.service_name} gave no sound for this sentence."
             raise SpeechError(reason, "Try another voice.", cause="silent")
 
-    async def _answer(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+    async def _answer(self, asking: Asking) -> AsyncGenerator[bytes, None]:
         import httpx2 as httpx
 
         client = self._service.client()
         try:
-            asked = (text, voice) if speed == 1 else (text, voice, speed)
-            response = await client.send(self.request(client, *asked), stream=True)
+            response = await client.send(asking(client), stream=True)
             try:
                 if response.status_code != 200:
                     status, asked_pause_s = response.status_code, _pause_s(response.headers.get("Retry-After", ""))

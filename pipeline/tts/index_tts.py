@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.tts.http_voice import HttpVoice, WavDecoder
+from avatars.voice_sample import VoiceSample
+from pipeline.tts.copied_voice import CopyingVoice
+from pipeline.tts.http_voice import WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["IndexTts"]
 
 
-class IndexTts(HttpVoice):
+class IndexTts(CopyingVoice):
     """A voice is the path of a recording on the server. `options` may set its emotion (`emo_control_method`, ...)."""
 
     name = "index-tts"
@@ -31,6 +33,11 @@ class IndexTts(HttpVoice):
         return client.build_request(
             "POST", f"{self.base_url}/tts_url", json={"text": text, "spk_audio_path": voice, **self.options}
         )
+
+    def request_like(
+        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> httpx.Request:
+        return self.request(client, text, self.path_on_server(sample))
 
     def decoder(self) -> WavDecoder:
         return WavDecoder()

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from avatars.voice_sample import VoiceSample
 from pipeline.text import detect_language
-from pipeline.tts.http_voice import HttpVoice, WavDecoder
+from pipeline.tts.copied_voice import CopyingVoice
+from pipeline.tts.http_voice import WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Xtts"]
 
 
-class Xtts(HttpVoice):
-    """A voice is the name of a speaker on the server: a file or a folder there."""
+class Xtts(CopyingVoice):
+    """A voice is the name of a speaker on the server: a file or a folder there, or the whole path of a WAV file."""
 
     name = "xtts"
     service_name = "The XTTS server"
@@ -42,6 +44,11 @@ class Xtts(HttpVoice):
                 **wished,
             },
         )
+
+    def request_like(
+        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> httpx.Request:
+        return self.request(client, text, self.path_on_server(sample))
 
     def decoder(self) -> WavDecoder:
         return WavDecoder()

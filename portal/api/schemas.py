@@ -12,6 +12,7 @@ from avatars.gestures import GestureSummary, gesture_file, gesture_names
 from avatars.library import AvatarSummary
 from avatars.media_limits import FPS
 from avatars.parts import networks_of, prepared_for
+from avatars.voice_sample import read_voice_sample
 from pipeline import registry
 from portal.backends import BackendChoice
 from portal.jobs.records import Job, JobFailure
@@ -44,7 +45,7 @@ class ErrorView(BaseModel):
 
 class JobView(BaseModel):
     id: str
-    kind: str = Field(description="prepare, clip, parts or gesture")
+    kind: str = Field(description="prepare, clip, parts, gesture or voice")
     name: str
     state: str = Field(description="queued, running, done, failed or cancelled")
     stage: str = Field(description="name of the step that it is in; empty before the first")
@@ -88,6 +89,7 @@ class AvatarView(BaseModel):
     prepared: dict[str, dict[str, object]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
     gestures: list[str] = Field(description="names of its gestures, which sessions can show")
+    voice_sample: float | None = Field(description="seconds of its voice sample; none: it has none")
     owner: str = Field(description="name of the person whose it is; empty: everybody's")
     shared: bool = Field(description="whether its owner lets everybody see it, and talk with it")
     changeable: bool = Field(description="whether you may change and delete it")
@@ -218,6 +220,7 @@ def avatar_view(
         prepared=prepared_for(folder),
         networks=networks_of(folder),
         gestures=gesture_names(folder),
+        voice_sample=None if (sample := read_voice_sample(folder)) is None else sample.seconds,
         owner=avatar.ownership.owner,
         shared=avatar.ownership.shared,
         changeable=changeable,

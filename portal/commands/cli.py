@@ -174,7 +174,6 @@ def _render(parsed: argparse.Namespace, settings: Settings) -> int:
             work=Path(work),
             text=parsed.text,
             audio=parsed.audio,
-            voice=settings.voice or None,
             progress=_show_progress,
         )
     for notice in notices:

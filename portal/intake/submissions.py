@@ -17,9 +17,11 @@ from avatars.face_formats import crop_parameters
 from avatars.gestures import MOST_GESTURES, gesture_name, gesture_names
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import VALID_ID, AvatarLibrary, presets
+from avatars.voice_sample import LONGEST_SAMPLE_S, check_length
 from models.errors import VivavoceError
 from pipeline import registry
 from pipeline.errors import BadRequest
+from pipeline.tts.copied_voice import CopyingVoice
 from portal.errors import JobNotFound
 from portal.intake.uploads import check_media, check_speech
 from portal.jobs.orders import (
@@ -30,6 +32,7 @@ from portal.jobs.orders import (
     order_of_parts,
     order_of_preset,
     order_of_test_clip,
+    order_of_voice_sample,
     title_of,
 )
 from portal.jobs.queue import JobQueue
@@ -48,6 +51,7 @@ __all__ = [
     "submit_gesture",
     "submit_parts",
     "submit_test_clip",
+    "submit_voice_sample",
 ]
 
 ROUNDING = 0.001
@@ -210,6 +214,47 @@ def submit_gesture(
             file_name=file_name,
             owner=bundle.owner,
         )
+        return queue.submit(order, asker)
+
+    return _or_remove(path, submit)
+
+
+def submit_voice_sample(
+    library: AvatarLibrary,
+    queue: JobQueue,
+    path: Path,
+    *,
+    avatar: str,
+    tts: str,
+    transcript: str,
+    consent: bool,
+    file_name: str = "",
+    asker: str = "",
+    limits: Limits = LONG_LOOK,
+) -> Job:
+    """Queue a stored recording as the voice sample of an avatar, in place of the one before.
+
+    tts: the voices that the portal uses; some take shorter samples than others.
+    transcript: see order_of_voice_sample().
+    The file is moved, removed or left as by submit_avatar().
+    Raises BadRequest (no consent), AvatarNotFound, UnsupportedMedia, BadMedia (too short, too long), QueueFull,
+    DiskFull.
+    """
+
+    def submit() -> Job:
+        bundle = library.open(avatar)
+        order = order_of_voice_sample(
+            path,
+            avatar=avatar,
+            avatar_name=bundle.name,
+            transcript=transcript,
+            consent=consent,
+            file_name=file_name,
+            owner=bundle.owner,
+        )
+        voices = registry.backend_class("tts", tts)
+        copies = issubclass(voices, CopyingVoice)
+        check_length(check_speech(path, limits), voices.longest_sample_s if copies else LONGEST_SAMPLE_S)
         return queue.submit(order, asker)
 
     return _or_remove(path, submit)

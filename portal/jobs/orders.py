@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from avatars.voice_sample import MOST_TRANSCRIPT_CHARACTERS
 from pipeline.errors import BadRequest
 from pipeline.text.scripts import width
-from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE, JobInputs, JobOrder, Joins
+from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE, VOICE_SAMPLE, JobInputs, JobOrder, Joins
 from portal.names import clean_file_name, clean_name
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "order_of_parts",
     "order_of_preset",
     "order_of_test_clip",
+    "order_of_voice_sample",
     "title_of",
 ]
 
@@ -86,6 +88,38 @@ def order_of_gesture(
         "consent": True,
     }
     return JobOrder(GESTURE, f"{avatar_name}: {gesture}", avatar, inputs, upload=upload, owner=owner)
+
+
+def order_of_voice_sample(
+    upload: Path,
+    *,
+    avatar: str,
+    avatar_name: str,
+    transcript: str,
+    consent: bool,
+    file_name: str = "",
+    owner: str = "",
+) -> JobOrder:
+    """The recording `upload` becomes the voice sample of an avatar. transcript: what is said in it, if that is known.
+
+    Raises BadRequest (no consent, the transcript is too long).
+    """
+    if not consent:
+        raise BadRequest(
+            "Nobody has confirmed that this voice may be copied.",
+            "Tick the box that says that the person who speaks agrees.",
+            cause="voice_consent",
+        )
+    words = " ".join(transcript.split())
+    if len(words) > MOST_TRANSCRIPT_CHARACTERS:
+        raise BadRequest(
+            f"The transcript has {len(words)} characters; a voice sample takes {MOST_TRANSCRIPT_CHARACTERS}.",
+            "Type what is said in the recording, and nothing else.",
+            cause="transcript",
+        )
+    name = clean_file_name(file_name or upload.name, limit=120)
+    inputs: JobInputs = {"avatar": avatar, "transcript": words, "file_name": name, "consent": True}
+    return JobOrder(VOICE_SAMPLE, avatar_name, avatar, inputs, upload=upload, owner=owner)
 
 
 def _require_consent(given: bool) -> None:

@@ -12,13 +12,26 @@ from typing import Required, TypedDict
 
 from portal.names import clip_file_name
 
-__all__ = ["CLIP", "GESTURE", "KINDS", "PARTS", "PREPARE", "Job", "JobFailure", "JobFolders", "JobOrder", "Joins"]
+__all__ = [
+    "CLIP",
+    "GESTURE",
+    "KINDS",
+    "PARTS",
+    "PREPARE",
+    "VOICE_SAMPLE",
+    "Job",
+    "JobFailure",
+    "JobFolders",
+    "JobOrder",
+    "Joins",
+]
 
 PREPARE = "prepare"
 CLIP = "clip"
 PARTS = "parts"
 GESTURE = "gesture"
-KINDS = (PREPARE, CLIP, PARTS, GESTURE)
+VOICE_SAMPLE = "voice"
+KINDS = (PREPARE, CLIP, PARTS, GESTURE, VOICE_SAMPLE)
 
 MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 "A larger upload is not kept for a retry."
@@ -57,6 +70,8 @@ class JobInputs(TypedDict, total=False):
     "its name"
     sound: bool
     "whether the gesture's own sound is to be heard"
+    transcript: str
+    "what is said in a voice sample; empty: it is recognised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,7 @@ class JobFailure:
 class Job:
     id: str
     kind: str
-    "prepare, clip, parts or gesture"
+    "prepare, clip, parts, gesture or voice"
     name: str
     "what the person called it"
     state: str

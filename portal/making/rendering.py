@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avatars.bundle import AvatarBundle
+from avatars.persona import Persona
 from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import ManualClock
 from pipeline.errors import NotSigned, RenderError
@@ -48,6 +50,7 @@ def render_clip(
     """Write `output` (an MP4; .webm and .mov are clips with alpha): an avatar speaks `text`, or the recording `audio`.
 
     Blocks; runs a loop of its own.
+    voice: asked for this clip; None: the avatar's own, else the portal's.
     A recording that lasts longer than longest_speech_s is refused. An avatar that is not prepared for the lip-sync is
     prepared first; `work` keeps what is finished of that.
     progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
@@ -119,7 +122,7 @@ async def _render(
     engine = new_engine(settings, ManualClock())
     await engine.start()
     try:
-        choice = default_choice(settings, llm="echo", voice=voice)
+        choice = replace(default_choice(settings, llm="echo"), persona=Persona(voice=voice))
         utterance = Utterance(text=text) if recording is None else Utterance(speech=recording.speech())
         duration_s = expected_duration_s(text or "") if recording is None else recording.facts.duration_s
         pictures = FPS * duration_s

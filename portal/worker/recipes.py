@@ -1,4 +1,4 @@
-"""What jobs do: preparing an avatar, also for a neural backend, a gesture of it, and making a clip.
+"""What jobs do: preparing an avatar, also for a neural backend, a gesture or a voice sample of it, and making a clip.
 
 Runs in the worker process only.
 """
@@ -21,9 +21,10 @@ from portal.intake.submissions import ensure_parts, submit_test_clip
 from portal.intake.uploads import MAX_SPEECH_S
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE
+from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE, VOICE_SAMPLE
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
+from portal.making.voice_samples import read_sample, write_sample
 from portal.worker.runner import JobFailed, JobWork, Recipe, Step
 
 __all__ = ["recipes"]
@@ -54,6 +55,7 @@ def recipes() -> tuple[Recipe, ...]:
                 Step("write_gesture", 2, _write_gesture),
             ),
         ),
+        Recipe(VOICE_SAMPLE, (Step("read_voice", 1, _read_voice), Step("write_voice", 2, _write_voice))),
     )
 
 
@@ -173,6 +175,18 @@ def _write_gesture(work: JobWork) -> dict[str, object]:
     sound_of = work.upload if work.inputs["sound"] else None
     write_gesture(work.folder, work.library.open(avatar), name, sound_of, work.progress)
     return {"avatar": avatar, "gesture": name}
+
+
+def _read_voice(work: JobWork) -> None:
+    read_sample(work.upload, work.folder, work.progress)
+
+
+def _write_voice(work: JobWork) -> dict[str, object]:
+    inputs = work.inputs
+    source = {"file": inputs["file_name"], "consent": inputs["consent"], "job": work.id}
+    avatar = work.library.open(inputs["avatar"])
+    sample = write_sample(work.settings, avatar, work.folder, inputs["transcript"], source)
+    return {"avatar": avatar.id, "transcript": sample.transcript}
 
 
 def _in_words(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from avatars.gestures import gesture_names
 from avatars.library import presets
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
+from avatars.voice_sample import read_voice_sample
 from portal.ui.error_texts import ERROR_TEXTS
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import Chromium, browser_fixture, faultless
@@ -26,6 +27,7 @@ from tests.browser.test_networks_page import answer_jobs
 from tests.clips import moving_portrait, write_clip
 from tests.foreign_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
+from tests.recordings import spoken, write_recording
 
 pytestmark = pytest.mark.browser
 
@@ -389,6 +391,42 @@ async def test_a_gesture_is_added_tried_and_deleted(page: Page, workshop: Portal
     await row.get_by_role("button", name="Yes, delete it").click()
     await expect(gestures).to_contain_text("It has no gesture yet.")
     assert gesture_names(bundle.path) == []
+    shutil.rmtree(bundle.path)
+
+
+async def test_a_voice_sample_is_added_put_right_and_deleted(
+    page: Page, workshop: PortalProcess, tmp_path: Path
+) -> None:
+    """In the closer look: a form that asks for consent, the job's progress, its words, and none any more."""
+    bundle = portrait_bundle(workshop.log.parent / "avatars" / "speaker", size=256)
+    recording = write_recording(tmp_path / "me.m4a", spoken(5.0)[None], "mp4", "aac")
+    await show(page, "avatars")
+    await page.locator("vivavoce-avatars [data-avatar=speaker]").click()
+    part = page.locator(".vv-detail .vv-voice-sample")
+    await expect(part).to_contain_text("It has no voice sample yet.")
+    await part.locator("summary").click()
+    form = part.locator("details form")
+    await form.get_by_role("button", name="Use this voice").click()
+    await expect(form.locator(".vv-note")).to_have_text("Choose a recording first.")
+    await form.locator("input[type=file]").set_input_files(recording)
+    await form.get_by_role("button", name="Use this voice").click()
+    await expect(form.locator(".vv-note")).to_have_text("Please confirm that the person who speaks agrees.")
+    await form.get_by_label("What is said in it").fill("Good morning.")
+    await form.get_by_label("The person who speaks agrees").check()
+    await form.get_by_role("button", name="Use this voice").click()
+    card = part.locator("article", has_text="5.0 s of speech")
+    await expect(card).to_be_visible(timeout=JOB_MS)
+    said = card.get_by_label("What is said in it")
+    await expect(said).to_have_value("Good morning.")
+    await said.fill("Good  evening.")
+    await card.get_by_role("button", name="Save the words").click()
+    await expect(said).to_have_value("Good evening.")
+    sample = read_voice_sample(bundle.path)
+    assert sample is not None and (sample.transcript, sample.source["consent"]) == ("Good evening.", True)
+    await card.get_by_role("button", name="Delete").click()
+    await card.get_by_role("button", name="Yes, delete it").click()
+    await expect(part).to_contain_text("It has no voice sample yet.")
+    assert read_voice_sample(bundle.path) is None
     shutil.rmtree(bundle.path)
 
 

@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_openai import FakeOpenAI
+from fake_voice_service import FakeVoiceService, pcm_tone, wav_tone
 from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
 from avatars.persona import Persona, write_persona
+from avatars.voice_sample import delete_voice_sample, keep_voice_sample
+from pipeline.engine import Engine
 from pipeline.errors import (
     LanguageModelError,
     LanguageNotSupported,
@@ -313,6 +316,26 @@ async def test_the_avatars_voice_goes_before_the_portals_and_behind_the_viewers(
     assert (await room.engine.context_for(small_bundle, wished)).voice == "viewer's"
     write_persona(small_bundle.path, Persona(voice="gone"))
     assert (await room.engine.context_for(small_bundle, choice)).voice == "portal's"
+
+
+async def test_an_avatar_with_a_voice_sample_speaks_like_it(room: Room, small_bundle: AvatarBundle) -> None:
+    """In a session, where the voice can copy one; a voice that somebody names goes before it."""
+    keep_voice_sample(small_bundle.path, wav_tone(0.2), 5.0, "Hello.", {"consent": True})
+    async with FakeVoiceService(lambda _request, _content: pcm_tone(0.3)).serving() as service:
+        options = {("tts", "cosyvoice"): {"base_url": service.base_url}}
+        engine = Engine(options, room.engine.clock)
+        await engine.start()
+        copying = replace(MEASURED, tts="cosyvoice", voice="英文男")
+        named = replace(copying, persona=Persona(voice="英文女"))
+        for choice, path in ((copying, "/inference_zero_shot"), (named, "/inference_sft")):
+            context = await engine.context_for(small_bundle, choice)
+            async for _chunk in context.tts.synthesize("Hello there.", context.voice):
+                pass
+            assert service.requests[-1][0].path == path
+        delete_voice_sample(small_bundle.path)
+        context = await engine.context_for(small_bundle, copying)
+        assert (type(context.tts).__name__, context.voice) == ("CosyVoice", "英文男")
+        await engine.aclose()
 
 
 async def test_an_interrupt_closes_the_request_of_the_model(room: Room, small_bundle: AvatarBundle) -> None:

@@ -43,6 +43,7 @@ TOLD_ELSEWHERE = (
         "render_failed",
         "session_not_found",
         "upload_too_large",
+        "voice_sample_not_found",
     }
     | {"no_real_mouths", "download_failed", "weights_damaged", "weights_error", "weights_missing", "wrong_architecture"}
 )

@@ -25,11 +25,12 @@ from pipeline.types import (
 )
 from portal.api import messages
 from portal.api.schemas import AvatarView, BackendView, ErrorView, GestureView, JobView
+from portal.api.voice_samples import VoiceSampleView
 
 TYPES = Path(__file__).parents[2] / "portal" / "static" / "types"
 COMMENT = re.compile(r"/\*\*.*?\*/", re.DOTALL)
 MODELS: list[type[BaseModel]] = [*get_args(messages.ClientMessage), messages.Remark]
-VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, GestureView, JobView]
+VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, GestureView, JobView, VoiceSampleView]
 EVENTS = {
     "Turn": TurnEvent(1, TurnState.DONE),
     "Hold": HoldEvent(1, held=True),

@@ -1,4 +1,4 @@
-/** The closer look at one avatar: what it is, what can be done with it, its gestures and its networks. */
+/** The closer look at one avatar: what it is, what can be done with it, its gestures, voice sample and networks. */
 
 import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -10,6 +10,7 @@ import { Gestures } from "./gestures.js";
 import { askingBack, jobFailure } from "./job-parts.js";
 import { movingPicture } from "./moving-picture.js";
 import { Networks } from "./networks.js";
+import { VoiceSample } from "./voice-sample.js";
 
 /**
  * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
@@ -22,10 +23,10 @@ import { Networks } from "./networks.js";
 const SAME_FACE = 0.5;
 
 /**
- * What the closer look tells of an avatar, but for gestures and networks, which follow by themselves.
+ * What the closer look tells of an avatar, but for the parts that follow by themselves.
  * @param {AvatarView} avatar
  */
-function toldOf({ prepared, networks, gestures, ...rest }) {
+function toldOf({ prepared, networks, gestures, voice_sample, ...rest }) {
   return JSON.stringify(rest);
 }
 
@@ -48,11 +49,13 @@ export class AvatarDetail {
     /** @type {AvatarView?} */
     this.current = null;
     this.gestures = new Gestures(desk);
+    this.voiceSample = new VoiceSample(desk);
     this.networks = new Networks(desk);
     closeBesideIt(dialog);
-    dialog.append(this.gestures.element, this.networks.element);
+    dialog.append(this.gestures.element, this.voiceSample.element, this.networks.element);
     dialog.onclose = () => {
       this.gestures.close();
+      this.voiceSample.close();
       this.networks.close();
     };
   }
@@ -61,6 +64,7 @@ export class AvatarDetail {
   open(avatar) {
     this.fill(avatar);
     this.gestures.open(avatar);
+    this.voiceSample.open(avatar);
     this.networks.open(avatar);
     this.dialog.showModal();
   }
@@ -81,6 +85,7 @@ export class AvatarDetail {
       // Only what has changed is built anew: a clip may be playing, or a question waiting for its answer.
       if (toldOf(now) !== toldOf(current)) this.fill(now);
       this.gestures.show(now);
+      this.voiceSample.show(now);
       this.networks.show(now);
       return;
     }
@@ -91,12 +96,13 @@ export class AvatarDetail {
   /** @param {JobView[]} jobs */
   showJobs(jobs) {
     this.gestures.showJobs(jobs);
+    this.voiceSample.showJobs(jobs);
     this.networks.showJobs(jobs);
     this.followTest(jobs);
   }
 
   /**
-   * All but gestures and networks, which stay as they are: somebody may be adding or adjusting one.
+   * All but gestures, voice sample and networks, which stay as they are: somebody may be adding or adjusting one.
    * @param {AvatarView} avatar
    */
   fill(avatar) {
@@ -110,7 +116,8 @@ export class AvatarDetail {
       seconds,
     })}`;
     const [gestures, networks] = [this.gestures.element, this.networks.element];
-    for (const part of [...this.dialog.children]) if (part !== gestures && part !== networks) part.remove();
+    const staying = [gestures, this.voiceSample.element, networks];
+    for (const part of [...this.dialog.children]) if (!staying.some((one) => one === part)) part.remove();
     gestures.before(
       make("header", {}, this.title(avatar), make("span", { class: "vv-soft" }, facts), close),
       this.uses(avatar),

@@ -11,7 +11,7 @@ import { jobName, openTab } from "./desk.js";
 const ASKED = "vivavoce.jobs";
 const MOST_ASKED = 20; // the oldest are forgotten: a job that was removed never ends
 /** @type {Record<JobView["kind"], "avatars" | "studio">} where the outcome is seen */
-const TAB_OF = { prepare: "avatars", parts: "avatars", gesture: "avatars", clip: "studio" };
+const TAB_OF = { prepare: "avatars", parts: "avatars", gesture: "avatars", voice: "avatars", clip: "studio" };
 
 class VivavoceJobNotice extends HTMLElement {
   #asked = restored(); // ids of jobs that have not ended, as far as this page knows

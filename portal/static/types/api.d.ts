@@ -40,7 +40,7 @@ export interface JobResult {
 
 export interface JobView {
   id: string;
-  kind: "prepare" | "clip" | "parts" | "gesture";
+  kind: "prepare" | "clip" | "parts" | "gesture" | "voice";
   name: string;
   state: JobState;
   stage: string;
@@ -106,6 +106,8 @@ export interface AvatarView {
   prepared: Record<string, Parameters>;
   networks: string[];
   gestures: string[];
+  /** seconds; null: it has none */
+  voice_sample: number | null;
   /** a person's name; empty: everybody's */
   owner: string;
   shared: boolean;
@@ -119,6 +121,12 @@ export interface GestureView {
   sound: boolean;
   poster: string | null;
   preview: string | null;
+}
+
+export interface VoiceSampleView {
+  seconds: number;
+  /** what is said in it; empty: not known */
+  transcript: string;
 }
 
 export interface PersonaView {

@@ -1,0 +1,120 @@
+"""Voices that speak like a recording: what services share that copy a voice, and such a voice as one avatar has it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from abc import abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+from avatars.voice_sample import LONGEST_SAMPLE_S, VoiceSample, read_voice_sample
+from pipeline.errors import SpeechError
+from pipeline.tts.http_voice import HttpVoice
+from pipeline.tts.speed import kept_speed, speech_at
+from pipeline.types import AudioChunk
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+__all__ = ["CopiedVoice", "CopyingVoice", "sound_of"]
+
+
+class CopyingVoice(HttpVoice):
+    """A service that can speak like a voice sample. Subclasses override request_like(), too."""
+
+    longest_sample_s: ClassVar[float] = LONGEST_SAMPLE_S
+
+    @abstractmethod
+    def request_like(
+        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> httpx.Request:
+        """What asks the service to say `text` like the sample. Raises SpeechError: it cannot be given the sample."""
+
+    async def synthesize_like(
+        self, text: str, sample: VoiceSample, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
+        """As synthesize(), in the voice of the sample. Raises SpeechError, LanguageNotSupported."""
+        if sample.seconds > self.longest_sample_s:
+            raise SpeechError(
+                f"{self.service_name} takes voice samples of {self.longest_sample_s:g} seconds at most; this one lasts "
+                f"{sample.seconds:.0f}.",
+                "Cut the voice sample of the avatar, or choose another voice.",
+                cause="sample_too_long",
+            )
+        speech = self.spoken(text, self.voices[0], lambda client: self.request_like(client, text, sample, speed))
+        async with aclosing(speech) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def path_on_server(self, sample: VoiceSample) -> str:
+        """Where a service that opens files itself finds the sample. Raises SpeechError: it runs elsewhere."""
+        if not _is_this_machine(self.base_url):
+            raise SpeechError(
+                f"{self.service_name} runs on another machine, and cannot read the avatar's voice sample.",
+                "Run it on this machine, or use CosyVoice or Fish-Speech, which are sent the sample.",
+                cause="sample_elsewhere",
+            )
+        return str(sample.sound.resolve())
+
+
+class CopiedVoice:
+    """A SpeechSynthesizer: one that copies voices, as an avatar with a voice sample has it.
+
+    It speaks like the sample unless a voice is named. The sample is looked up for each sentence, so one that is deleted
+    is heard no more.
+    """
+
+    def __init__(self, copying: CopyingVoice, avatar: Path, otherwise: str | None = None) -> None:
+        """avatar: its folder. otherwise: the voice where the sample is gone; None: the service's default."""
+        self.name = copying.name
+        self.sample_rate = copying.sample_rate
+        self.streaming = copying.streaming
+        self.phoneme_timing = copying.phoneme_timing
+        self.languages = copying.languages
+        self.voices = copying.voices
+        self.online_voices = copying.online_voices
+        self.speeds = copying.speeds
+        self._copying = copying
+        self._avatar = avatar
+        self._otherwise = otherwise
+
+    def load(self) -> None:
+        """It is loaded already: the engine has it, and closes it."""
+
+    async def synthesize(
+        self, text: str, voice: str | None = None, speed: float = 1.0
+    ) -> AsyncGenerator[AudioChunk, None]:
+        """Raises SpeechError, LanguageNotSupported."""
+        sample = None if voice else await asyncio.to_thread(read_voice_sample, self._avatar)
+        if sample is None:
+            speech = speech_at(self._copying, text, voice or self._otherwise, speed)
+        else:
+            speech = self._copying.synthesize_like(text, sample, kept_speed(self._copying, speed))
+        async with aclosing(speech) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def aclose(self) -> None:
+        """See load()."""
+
+
+def sound_of(sample: VoiceSample) -> bytes:
+    """The WAV file. It is read for each sentence: that takes less than a millisecond. Raises SpeechError."""
+    try:
+        return sample.sound.read_bytes()
+    except OSError as error:  # somebody has just replaced or deleted it
+        raise SpeechError(
+            "The avatar's voice sample cannot be read.", "Try again.", cause="sample_unreadable"
+        ) from error
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name of another machine
+        return False

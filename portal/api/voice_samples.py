@@ -1,0 +1,124 @@
+"""The voice sample of an avatar: look whether there is one, add it, say what it says, delete it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+
+from avatars.confined import Limits
+from avatars.library import AvatarLibrary
+from avatars.voice_sample import (
+    MOST_TRANSCRIPT_CHARACTERS,
+    VoiceSample,
+    change_transcript,
+    delete_voice_sample,
+    read_voice_sample,
+)
+from pipeline.errors import BadRequest
+from portal.api.schemas import JobView, form_body, job_view
+from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of
+from portal.intake.submissions import submit_voice_sample
+from portal.intake.uploads import Uploads, limited_form
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
+from portal.jobs.shares import JobShares
+
+if TYPE_CHECKING:
+    from portal.settings import Settings
+
+__all__ = ["VoiceSampleView", "voice_samples_router"]
+
+YES = frozenset({"1", "true", "yes", "on"})
+
+
+class VoiceSampleForm(BaseModel):
+    """The fields of a voice sample beside its `file`."""
+
+    consent: str = Field(description='"true": the person who speaks agrees that the avatar speaks with this voice')
+    transcript: str = Field(
+        "",
+        description="what is said in it; left out: it is recognised, where something here can",
+        max_length=MOST_TRANSCRIPT_CHARACTERS,
+    )
+
+
+class VoiceSampleView(BaseModel):
+    """The sound itself is given to voices only."""
+
+    seconds: float
+    transcript: str = Field(description="what is said in it; empty: not known")
+
+
+class TranscriptChange(BaseModel):
+    transcript: str = Field(description="what is said in it", max_length=MOST_TRANSCRIPT_CHARACTERS)
+
+
+def voice_samples_router(
+    library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
+) -> APIRouter:
+    router = APIRouter(prefix="/api/avatars/{avatar_id}/voice-sample", tags=["avatars"], route_class=ErrorRoute)
+
+    @router.get("")
+    def show_voice_sample(avatar_id: str) -> VoiceSampleView | None:
+        """null: it has none."""
+        library.summary(avatar_id)  # raises: there is no such avatar
+        sample = read_voice_sample(library.path_of(avatar_id))
+        return None if sample is None else _view(sample)
+
+    @router.post("", status_code=202, openapi_extra=form_body(VoiceSampleForm, file="file"))
+    async def add_voice_sample(avatar_id: str, request: Request) -> JobView:
+        """Queue a recording of 3 to 30 s as the voice sample: multipart fields `file`, `consent` ("true"),
+        `transcript`. It takes the place of the one before. Sessions that begin from then on speak like it, where their
+        voice can copy voices.
+        """
+        library.path_of(avatar_id)
+        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest(
+                    "There is no file in the form.", "Send the recording in the field 'file'.", cause="no_file"
+                )
+            path = await uploads.store(file)
+            fields = {key: str(form.get(key) or "") for key in VoiceSampleForm.model_fields}
+            file_name = file.filename or ""
+        submit = partial(
+            submit_voice_sample,
+            library,
+            queue,
+            path,
+            avatar=avatar_id,
+            tts=settings.tts,
+            transcript=fields["transcript"],
+            consent=fields["consent"].lower() in YES,
+            file_name=file_name,
+            asker=address_of(request.scope),
+        )
+
+        def ask(limits: Limits) -> Job:
+            return shares.asked_by(request.scope, partial(submit, limits=limits))
+
+        return job_view(await uploads.submit(ask, path, address_of(request.scope)))
+
+    @router.patch("")
+    def say_transcript(avatar_id: str, change: TranscriptChange) -> VoiceSampleView:
+        """Put right what was recognised. Sessions use it from their next sentence on."""
+        library.summary(avatar_id)  # raises: there is no such avatar
+        return _view(change_transcript(library.path_of(avatar_id), " ".join(change.transcript.split())))
+
+    @router.delete("", status_code=204)
+    def remove_voice_sample(avatar_id: str) -> Response:
+        """Sessions speak with another voice from their next sentence on."""
+        library.summary(avatar_id)  # raises: there is no such avatar
+        delete_voice_sample(library.path_of(avatar_id))
+        return Response(status_code=204)
+
+    return router
+
+
+def _view(sample: VoiceSample) -> VoiceSampleView:
+    return VoiceSampleView(seconds=sample.seconds, transcript=sample.transcript)
