@@ -270,6 +270,11 @@ class Settings(BaseSettings):
         description="more fields of each request to that server, by its own names: a table in the settings file, JSON "
         "elsewhere; no keys, for it is not kept secret",
     )
+    tts_avatars_folder: str = Field(
+        "",
+        description="where that server finds the folder `avatars` of the data folder, if it opens voice samples itself "
+        "and sees that folder under another path",
+    )
     asr: AsrName = Field(
         registry.AUTO, description="backend that recognises what viewers say; auto: the first that is installed here"
     )

@@ -14,6 +14,7 @@ _VOICE_SERVICE = {
     "voices": "tts_voices",
     "options": "tts_options",
 }
+_OPENS_SAMPLES = {**_VOICE_SERVICE, "avatars_folder": "tts_avatars_folder"}
 ROWS = (
     BackendRow(
         kind="tts",
@@ -93,7 +94,7 @@ ROWS = (
             "文字会发送给本站管理员选定的 GPT-SoVITS 服务。",
         ),
         online=True,
-        settings=_VOICE_SERVICE,
+        settings=_OPENS_SAMPLES,
     ),
     BackendRow(
         kind="tts",
@@ -141,7 +142,7 @@ ROWS = (
             "文字会发送给本站管理员选定的 XTTS 服务。",
         ),
         online=True,
-        settings=_VOICE_SERVICE,
+        settings=_OPENS_SAMPLES,
     ),
     BackendRow(
         kind="tts",
@@ -153,7 +154,7 @@ ROWS = (
             "文字会发送给本站管理员选定的 IndexTTS2 服务。",
         ),
         online=True,
-        settings=_VOICE_SERVICE,
+        settings=_OPENS_SAMPLES,
     ),
     BackendRow(
         kind="tts",

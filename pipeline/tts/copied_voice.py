@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from abc import abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from avatars.voice_sample import LONGEST_SAMPLE_S, VoiceSample, read_voice_sample
+from pipeline.clock import Clock
 from pipeline.errors import SpeechError
 from pipeline.tts.http_voice import HttpVoice
 from pipeline.tts.speed import kept_speed, speech_at
@@ -27,6 +28,23 @@ class CopyingVoice(HttpVoice):
     """A service that can speak like a voice sample. Subclasses override request_like(), too."""
 
     longest_sample_s: ClassVar[float] = LONGEST_SAMPLE_S
+
+    def __init__(
+        self,
+        base_url: str = "",
+        api_key: str = "",
+        model: str = "",
+        voices: Sequence[str] = (),
+        options: Mapping[str, object] | None = None,
+        timeout_s: float = 15.0,
+        clock: Clock | None = None,
+        avatars_folder: str = "",
+    ) -> None:
+        """avatars_folder: where a service that opens samples itself finds the folder of all avatars; empty: where it is
+        for us. The others: see HttpVoice.
+        """
+        super().__init__(base_url, api_key, model, voices, options, timeout_s, clock)
+        self._avatars_folder = avatars_folder.rstrip("/\\")
 
     @abstractmethod
     def request_like(
@@ -52,10 +70,12 @@ class CopyingVoice(HttpVoice):
 
     def path_on_server(self, sample: VoiceSample) -> str:
         """Where a service that opens files itself finds the sample. Raises SpeechError: it runs elsewhere."""
+        if self._avatars_folder:
+            return f"{self._avatars_folder}/{sample.sound.parent.name}/{sample.sound.name}"
         if not _is_this_machine(self.base_url):
             raise SpeechError(
                 f"{self.service_name} runs on another machine, and cannot read the avatar's voice sample.",
-                "Run it on this machine, or use CosyVoice or Fish-Speech, which are sent the sample.",
+                "Set --tts-avatars-folder to where it finds the folder of avatars, or use CosyVoice or Fish-Speech.",
                 cause="sample_elsewhere",
             )
         return str(sample.sound.resolve())

@@ -160,7 +160,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "error.speech_failed.recording": "这个音色的参考录音无法使用。",
         "hint.speech_failed.recording": "请换一个音色；管理员请检查 --tts-voices 中的路径，录音不要超过 30 秒。",
         "error.speech_failed.sample_elsewhere": "语音服务运行在另一台机器上，读不到数字人的声音样本。",
-        "hint.speech_failed.sample_elsewhere": "管理员请在本机运行该服务，或改用 CosyVoice 或 Fish-Speech。",
+        "hint.speech_failed.sample_elsewhere": "管理员请设置 `tts_avatars_folder`，或改用 CosyVoice 或 Fish-Speech。",
         "error.speech_failed.sample_too_long": "数字人的声音样本对这个语音服务来说太长。",
         "hint.speech_failed.sample_too_long": "请换一段 5 到 10 秒的声音样本，或换一个音色。",
         "error.speech_failed.sample_unreadable": "无法读取数字人的声音样本。",

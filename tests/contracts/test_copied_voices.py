@@ -158,6 +158,19 @@ async def test_a_service_on_another_machine_cannot_open_the_sample(name: str, tm
     assert caught.value.cause == "sample_elsewhere"
 
 
+async def test_a_service_that_sees_the_folder_elsewhere_is_told_its_own_path(tmp_path: Path) -> None:
+    """In a container, say, or over a shared folder; then it may run on any machine."""
+    avatar = tmp_path / "ada"
+    avatar.mkdir()
+    keep(avatar)
+    async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
+        voice = registry.create("tts", "index-tts", base_url=service.base_url, avatars_folder="/mnt/avatars/")
+        await said(CopiedVoice(voice, avatar))
+        await voice.aclose()
+    folder, _slash, name = json.loads(service.requests[0][1])["spk_audio_path"].rpartition("/")
+    assert (folder, (avatar / name).is_file()) == ("/mnt/avatars/ada", True)
+
+
 async def test_a_sample_that_a_service_finds_too_long_is_an_error_that_says_so(tmp_path: Path) -> None:
     """GPT-SoVITS takes ten seconds; others take this one."""
     keep(tmp_path, seconds=12.0)
