@@ -179,14 +179,11 @@ class Engine:
         tts, voice = await self._voice(choice, own, before.bundle)
         return replace(before, tts=tts, voice=voice, speed=choice.speed, persona=choice.persona.over(own))
 
-    async def _voice(
-        self, choice: Choice, own: Persona, bundle: AvatarBundle
-    ) -> tuple[SpeechSynthesizer, str | None]:
+    async def _voice(self, choice: Choice, own: Persona, bundle: AvatarBundle) -> tuple[SpeechSynthesizer, str | None]:
         """Who speaks, and with which voice; None: the synthesizer's default. own: the avatar's persona."""
         tts = await self.backends.get("tts", choice.tts)
         named = choice.persona.voice or (own.voice if own.voice in tts.voices else None)
-        copies = not named and isinstance(tts, CopyingVoice)
-        if copies and await asyncio.to_thread(read_voice_sample, bundle.path) is not None:
+        if not named and isinstance(tts, CopyingVoice) and await asyncio.to_thread(read_voice_sample, bundle.path):
             return CopiedVoice(tts, bundle.path, otherwise=choice.voice), None
         return tts, named or choice.voice
 
