@@ -183,8 +183,10 @@ class Engine:
         """Who speaks, and with which voice; None: the synthesizer's default. own: the avatar's persona."""
         tts = await self.backends.get("tts", choice.tts)
         named = choice.persona.voice or (own.voice if own.voice in tts.voices else None)
-        if not named and isinstance(tts, CopyingVoice) and await asyncio.to_thread(read_voice_sample, bundle.path):
-            return CopiedVoice(tts, bundle.path, otherwise=choice.voice), None
+        if not named and isinstance(tts, CopyingVoice):
+            sample = await asyncio.to_thread(read_voice_sample, bundle.path)
+            if sample is not None:
+                return CopiedVoice(tts, bundle.path, otherwise=choice.voice), None
         return tts, named or choice.voice
 
     async def _check_voice(self, choice: Choice) -> None:

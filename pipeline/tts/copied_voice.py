@@ -15,7 +15,6 @@ from avatars.voice_sample import LONGEST_SAMPLE_S, VoiceSample, read_voice_sampl
 from pipeline.clock import Clock
 from pipeline.errors import SpeechError
 from pipeline.tts.http_voice import HttpVoice
-from pipeline.tts.speed import kept_speed, speech_at
 from pipeline.types import AudioChunk
 
 if TYPE_CHECKING:
@@ -111,9 +110,9 @@ class CopiedVoice:
         """Raises SpeechError, LanguageNotSupported."""
         sample = None if voice else await asyncio.to_thread(read_voice_sample, self._avatar)
         if sample is None:
-            speech = speech_at(self._copying, text, voice or self._otherwise, speed)
+            speech = self._copying.synthesize(text, voice or self._otherwise, speed)
         else:
-            speech = self._copying.synthesize_like(text, sample, kept_speed(self._copying, speed))
+            speech = self._copying.synthesize_like(text, sample, speed)
         async with aclosing(speech) as chunks:
             async for chunk in chunks:
                 yield chunk
