@@ -1,4 +1,4 @@
-"""Push: an output that sends a session to a streaming server (RTMP), by a process of its own."""
+"""Push: an output that sends a session to a streaming server (RTMP, WHIP), by a process of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.clock import Clock
 from pipeline.coded_frames import even_size, fitted
 from pipeline.compositing import pixels_of
 from pipeline.push_child import HEADER, LIVE
-from pipeline.stream_address import host_of
+from pipeline.stream_address import host_of, is_whip
 from pipeline.types import FPS, MediaFrame
 
 __all__ = ["Push"]
@@ -37,7 +37,8 @@ STALLED_S: Final = 10.0
 COMPLETED_WITHIN_S: Final = 5.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
-CHILD: Final = "pipeline.push_child"
+RTMP_CHILD: Final = "pipeline.push_child"
+WHIP_CHILD: Final = "pipeline.transports.whip_child"
 
 
 class Push:
@@ -50,7 +51,7 @@ class Push:
     name = "push"
 
     def __init__(self, address: str, width: int, height: int, clock: Clock, label: ClipLabel | None = None) -> None:
-        """address: see parse_stream_address(); its end is a key that only the server should see. width, height: of the
+        """address: see parse_stream_address(); it holds a key that only the server should see. width, height: of the
         avatar's pictures. label: drawn into them.
 
         Raises BadRequest.
@@ -110,7 +111,7 @@ class Push:
     async def _push_once(self) -> None:
         """Returns when the connection has ended, or could not be made."""
         try:
-            process = start_child(CHILD)
+            process = start_child(WHIP_CHILD if is_whip(self._address) else RTMP_CHILD)
         except OSError as error:  # no memory, no room for another open file
             self.trouble = error.strerror or str(error)
             return
@@ -155,7 +156,7 @@ class Push:
         picture = np.ascontiguousarray(
             fitted(rgb[:height, :width] if rgb.shape[0] - height < 2 else rgb, width, height)
         )
-        process.stdin.write(HEADER.pack(frame.number, True))
+        process.stdin.write(HEADER.pack(frame.number))
         process.stdin.write(np.ascontiguousarray(frame.audio, np.float32).data)
         process.stdin.write(picture.data)
         process.stdin.flush()

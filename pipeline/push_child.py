@@ -1,4 +1,4 @@
-"""The process of a Push: takes frames from its input, codes them, and sends them to a streaming server.
+"""The process of a Push by RTMP: takes frames from its input, codes them, and sends them to a streaming server.
 
 It is a process of its own because FFmpeg may hold Python's interpreter lock while it connects, and because a server
 that reads slowly then holds up nobody else. Its input is one line of JSON ({address, width, height}) and then frames,
@@ -19,13 +19,13 @@ from av.error import FFmpegError
 
 from pipeline.coded_frames import CodedFrames, Coding
 from pipeline.transports.encoders import i420, tag_bt601
-from pipeline.types import FPS, SAMPLES_PER_PICTURE
+from pipeline.types import FPS, SAMPLES_PER_PICTURE, FloatArray, ImageArray
 
-__all__ = ["HEADER", "LIVE", "serve"]
+__all__ = ["FLAWED", "HEADER", "LIVE", "read_frame", "serve", "tell"]
 
 LIVE: Final = b"live\n"
-HEADER: Final = struct.Struct("<q?")
-"""Before each frame: its number, and whether its picture is there. Then its sound (float32), then its picture (RGB)."""
+HEADER: Final = struct.Struct("<q")
+"""Before each frame: its number. Then its sound (float32), then its picture (RGB)."""
 SOUND_BYTES: Final = 4 * SAMPLES_PER_PICTURE
 CODING: Final = Coding(
     i420,
@@ -52,22 +52,30 @@ def serve(frames: BinaryIO, answers: BinaryIO) -> int:
         with av.open(order["address"], "w", format="flv") as file:
             coded = CodedFrames(file, width, height, CODING)
             file.start_encoding()  # connects
-            _tell(answers, LIVE)
-            while len(header := frames.read(HEADER.size)) == HEADER.size:
-                number, has_picture = HEADER.unpack(header)
-                sound = np.frombuffer(frames.read(SOUND_BYTES), np.float32)
-                picture = None
-                if has_picture:
-                    picture = np.frombuffer(frames.read(3 * width * height), np.uint8).reshape(height, width, 3)
+            tell(answers, LIVE)
+            while (frame := read_frame(frames, width, height)) is not None:
+                number, sound, picture = frame
                 coded.write(picture, sound, number)
             coded.finish()
     except (FFmpegError, OSError) as error:
-        _tell(answers, f"{error.strerror or error}\n".encode())
+        tell(answers, f"{error.strerror or error}\n".encode())
         return FLAWED
     return 0
 
 
-def _tell(answers: BinaryIO, line: bytes) -> None:
+def read_frame(frames: BinaryIO, width: int, height: int) -> tuple[int, FloatArray, ImageArray] | None:
+    """Number, sound and picture of the next frame. Waits for it; None: there are no more."""
+    header = frames.read(HEADER.size)
+    sound = frames.read(SOUND_BYTES)
+    picture = frames.read(3 * width * height)
+    if len(picture) < 3 * width * height:
+        return None
+    (number,) = HEADER.unpack(header)
+    return number, np.frombuffer(sound, np.float32), np.frombuffer(picture, np.uint8).reshape(height, width, 3)
+
+
+def tell(answers: BinaryIO, line: bytes) -> None:
+    """Answer who started this process."""
     answers.write(line)
     answers.flush()
 

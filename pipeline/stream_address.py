@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.errors import BadRequest
 
-__all__ = ["SCHEMES", "host_of", "is_below", "lies_below", "parse_stream_address"]
+__all__ = ["SCHEMES", "WHIP", "host_of", "is_below", "is_whip", "lies_below", "parse_stream_address"]
 
-SCHEMES: Final = {"rtmp": 1935, "rtmps": 443}
+WHIP: Final = "whip+"
+SCHEMES: Final = {"rtmp": 1935, "rtmps": 443, f"{WHIP}http": 80, f"{WHIP}https": 443}
 "with the ports that they have by themselves"
 
 
@@ -23,9 +24,16 @@ def parse_stream_address(address: str) -> SplitResult:
         is_one = False
     if not is_one or not address.isascii() or not address.isprintable() or " " in address:
         raise BadRequest(
-            "This is no address of a streaming server.", "Write it like rtmp://server/app/key.", cause="stream"
+            "This is no address of a streaming server.",
+            "Write it like rtmp://server/app/key or whip+https://token@server/path.",
+            cause="stream",
         )
     return parts
+
+
+def is_whip(address: str) -> bool:
+    """Whether the stream goes there by WebRTC, with its offer over HTTP. Raises BadRequest."""
+    return parse_stream_address(address).scheme.startswith(WHIP)
 
 
 def host_of(address: str) -> str:
@@ -42,4 +50,4 @@ def lies_below(asked: SplitResult, base: SplitResult, ports: Mapping[str, int]) 
     """The same for addresses of any kind. ports: those that schemes have by themselves."""
     path, above = asked.path, base.path.rstrip("/")
     server, allowed = ((parts.scheme, parts.hostname, parts.port or ports[parts.scheme]) for parts in (asked, base))
-    return server == allowed and (path == above or path.startswith(f"{above}/")) and ".." not in path
+    return server == allowed and (path == above or path.startswith(f"{above}/")) and ".." not in unquote(path)

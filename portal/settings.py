@@ -418,7 +418,7 @@ class Settings(BaseSettings):
     push_to: StreamAddresses = Field(
         (),
         description="streaming servers to which programs may send their sessions, e.g. rtmp://a.rtmp.youtube.com/live2 "
-        "(then all below it is allowed, whatever the key); default: none",
+        "(then all below it is allowed, whatever the key) or whip+https://server/live; default: none",
     )
     audit: bool = Field(
         True, description="write who changed what, and who logged in, to audit.jsonl in the data folder"

@@ -115,6 +115,14 @@ class Viewer:
         await self.peer.setLocalDescription(await self.peer.createOffer())
         return _keep_codecs(self.peer.localDescription.sdp, self._codecs)
 
+    async def answer(self, offer_sdp: str) -> str:
+        """The answer to the offer of who sends."""
+        await self.peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+        for transceiver in self.peer.getTransceivers():
+            self._watch(transceiver.receiver, transceiver.kind)
+        await self.peer.setLocalDescription(await self.peer.createAnswer())
+        return str(self.peer.localDescription.sdp)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
             while not condition():

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 
 import av
 from aiortc import (
@@ -19,6 +20,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCRtpCodecCapability,
     RTCRtpSender,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.rtcconfiguration import RTCBundlePolicy
@@ -66,6 +68,8 @@ _AUDIO_QUEUE_FRAMES = 50
 
 class WebRtcTransport:
     """One viewer's peer connection. Make it, `answer()` the viewer's offer, then `send()` frames.
+
+    Or the other way round, for a server that takes a stream (WHIP): `offer()` it, then `accept()` the server's answer.
 
     ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address);
     executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; coding: shared with
@@ -122,28 +126,75 @@ class WebRtcTransport:
         Raises BadSignalling: no SDP, no video and audio that we can send, an offer answered before. Nothing is left
         open then.
         """
+        self._require_new()
+        async with self._attempt("The offer is no SDP that can be answered."):
+            return await self._negotiate(offer_sdp)
+
+    async def offer(self) -> str:
+        """The SDP that offers pictures and sound, with all our candidates. accept() the answer to it, or close this.
+
+        Raises BadSignalling: offered or answered before.
+        """
+        self._require_new()
+        peer, *transceivers = self._new_peer()
+        for transceiver in transceivers:
+            limit_gathering(transceiver, _GATHER_S)
+        await peer.setLocalDescription(await peer.createOffer())
+        sdp: str = peer.localDescription.sdp
+        return sdp
+
+    async def accept(self, answer_sdp: str) -> None:
+        """Connect by the answer to offer(). Raises BadSignalling; nothing is left open then."""
+        assert self._peer is not None, "offer() comes first"
+        async with self._attempt("The answer is no SDP that can be used."):
+            answer_sdp = self._read(answer_sdp, "answer")
+            await self._peer.setRemoteDescription(RTCSessionDescription(answer_sdp, "answer"))
+            self._start(self._prepare(self._peer, *self._peer.getTransceivers()))
+
+    def _require_new(self) -> None:
         if self._peer is not None or self.closed.is_set():
             raise BadSignalling("This connection has been offered already.", "Open a new one.")
+
+    @asynccontextmanager
+    async def _attempt(self, trouble: str) -> AsyncIterator[None]:
+        """Closes this if it has not started. Turns what a text of the other end raises into BadSignalling."""
         try:
-            return await self._negotiate(offer_sdp)
+            yield
         except BadSignalling:
             raise
         except Exception as error:
             # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong. Its words
             # are for who knows aiortc, and may be of any length.
-            logger.info("An offer cannot be answered: %s: %.200r", type(error).__name__, str(error))
-            raise BadSignalling("The offer is no SDP that can be answered.", _SDP_HINT) from error
+            logger.info("%s %s: %.200r", trouble, type(error).__name__, str(error))
+            raise BadSignalling(trouble, _SDP_HINT) from error
         finally:
             if not self._tasks:
                 await self.aclose()
 
     async def _negotiate(self, offer_sdp: str) -> str:
-        if not offer_sdp.strip() or len(offer_sdp) > _MAX_SDP_CHARS:
-            raise BadSignalling("The offer is empty or too long to be SDP.", _SDP_HINT)
-        offer_sdp = self._candidates.only_usable(offer_sdp)
-        if len(offer_sdp.splitlines()) > _MAX_SDP_LINES:  # some take the parser longer, the more there are before
-            raise BadSignalling(f"The offer has more than {_MAX_SDP_LINES} lines.", _SDP_HINT)
-        _check_offer(SessionDescription.parse(offer_sdp))
+        offer_sdp = self._read(offer_sdp, "offer")
+        peer, *transceivers = self._new_peer()
+        await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+        pictures = self._prepare(peer, *transceivers)
+        for transceiver in transceivers:
+            limit_gathering(transceiver, _GATHER_S)
+        await peer.setLocalDescription(await peer.createAnswer())
+        self._start(pictures)
+        sdp: str = peer.localDescription.sdp
+        return sdp
+
+    def _read(self, sdp: str, what: str) -> str:
+        """What is used of the other end's offer or answer. Raises BadSignalling, and what aiortc's parser raises."""
+        if not sdp.strip() or len(sdp) > _MAX_SDP_CHARS:
+            raise BadSignalling(f"The {what} is empty or too long to be SDP.", _SDP_HINT)
+        sdp = self._candidates.only_usable(sdp)
+        if len(sdp.splitlines()) > _MAX_SDP_LINES:  # some take the parser longer, the more there are before
+            raise BadSignalling(f"The {what} has more than {_MAX_SDP_LINES} lines.", _SDP_HINT)
+        _check_media(SessionDescription.parse(sdp), what)
+        return sdp
+
+    def _new_peer(self) -> tuple[RTCPeerConnection, RTCRtpTransceiver, RTCRtpTransceiver]:
+        """With the transceivers of its pictures and its sound."""
         peer = self._peer = RTCPeerConnection(self._configuration())
         peer.on("connectionstatechange", self._on_state)
         # Preferences count only on transceivers that are there before the remote description.
@@ -153,8 +204,10 @@ class WebRtcTransport:
         audio.setCodecPreferences(_capabilities("audio", ("opus",)))
         if self._microphone is not None:
             take_packets(audio.receiver, self._microphone.take)
+        return peer, video, audio
 
-        await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+    def _prepare(self, peer: RTCPeerConnection, video: RTCRtpTransceiver, audio: RTCRtpTransceiver) -> PictureStream:
+        """Once the other end's codecs are known, and before anything comes from there."""
         pictures = self._pictures = self._coding.pictures(negotiated_codec(video))
         on_remb = pictures.limit.on_remb if self._is_alone else _ignore
         observe_feedback(video.sender, pictures.want_key_frame, on_remb)
@@ -162,17 +215,15 @@ class WebRtcTransport:
         report_capture_time(audio.sender, self._audio.captured_ntp)
         limit_incoming(peer, self._clock)
         refuse_data(peer)
-        for transceiver in (video, audio):
-            limit_gathering(transceiver, _GATHER_S)
-        await peer.setLocalDescription(await peer.createAnswer())
+        return pictures
+
+    def _start(self, pictures: PictureStream) -> None:
         if self.closed.is_set():
             raise BadSignalling("The connection was closed while it was being made.", "Open a new one.")
         self._tasks = [
             asyncio.create_task(self._reap(), name="webrtc reaper"),
             asyncio.create_task(self._send_pictures(pictures), name="webrtc pictures"),
         ]
-        sdp: str = peer.localDescription.sdp
-        return sdp
 
     def _configuration(self) -> RTCConfiguration:
         return RTCConfiguration(
@@ -181,8 +232,9 @@ class WebRtcTransport:
                 RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
                 for server in self._ice_servers
             ],
-            # Not MAX_BUNDLE: aiortc 1.16 then stops the shared transport if the offer's media are in another order than
-            # ours. What the offer bundles shares one transport, and gathers once, with BALANCED too.
+            # Not MAX_BUNDLE: aiortc 1.16 then stops the shared transport if an offer's media are in another order than
+            # ours, and forgets an answer's candidates unless all its media have them. What both ends bundle shares one
+            # transport with BALANCED, too.
             bundlePolicy=RTCBundlePolicy.BALANCED,
         )
 
@@ -224,14 +276,14 @@ class WebRtcTransport:
         dropped = len(self._waiting.push((frame, captured_ntp)))
         self._pictures_dropped += dropped
         if dropped and not self._is_alone:
-            self._want_key_frame()
+            self.want_key_frame()
 
     def flush(self) -> None:
         """Forget what waits; a picture being encoded still goes out."""
         self._waiting.clear()
         self._audio.clear()
         if self._video.clear():
-            self._want_key_frame()
+            self.want_key_frame()
 
     async def aclose(self) -> None:
         """End the connection and everything that belongs to it. Idempotent."""
@@ -285,7 +337,8 @@ class WebRtcTransport:
             self._pictures_sent += 1
             self._bytes_sent += len(data)
 
-    def _want_key_frame(self) -> None:
+    def want_key_frame(self) -> None:
+        """One of the next pictures is one that a decoder can begin with."""
         if self._pictures is not None:
             self._pictures.want_key_frame()
 
@@ -295,7 +348,7 @@ class WebRtcTransport:
         state = self._peer.connectionState if self._peer is not None else "closed"
         logger.debug("A WebRTC viewer is %s.", state)
         if state == "connected":
-            self._want_key_frame()  # others may be in the middle of the stream
+            self.want_key_frame()  # others may be in the middle of the stream
             self.connected.set()
         elif state in ("failed", "closed"):
             self._close_soon()
@@ -311,17 +364,17 @@ def _ignore(_estimate_bps: int) -> None:
     """See PictureStream.limit."""
 
 
-def _check_offer(offer: SessionDescription) -> None:
+def _check_media(found: SessionDescription, what: str) -> None:
     """Refuse what aiortc would accept and then trip over, or answer without sending anything."""
-    if not {"audio", "video"} <= {media.kind for media in offer.media}:
-        raise BadSignalling("The offer has no video and audio to be sent.", "Offer to receive both.")
-    if len(offer.media) > _MAX_MEDIA:
-        raise BadSignalling(f"The offer has {len(offer.media)} media; at most {_MAX_MEDIA} are answered.", _SDP_HINT)
-    if not all(media.dtls and media.dtls.fingerprints for media in offer.media):
-        raise BadSignalling("The offer has no fingerprint to encrypt for.", _SDP_HINT)
-    mids = {media.rtp.muxId for media in offer.media}
-    if not all(mid in mids for group in offer.group if group.semantic == "BUNDLE" for mid in group.items):
-        raise BadSignalling("The offer bundles media that it does not have.", _SDP_HINT)
+    if not {"audio", "video"} <= {media.kind for media in found.media}:
+        raise BadSignalling(f"The {what} has no video and audio to be sent.", "Offer to receive both.")
+    if len(found.media) > _MAX_MEDIA:
+        raise BadSignalling(f"The {what} has {len(found.media)} media; at most {_MAX_MEDIA} are answered.", _SDP_HINT)
+    if not all(media.dtls and media.dtls.fingerprints for media in found.media):
+        raise BadSignalling(f"The {what} has no fingerprint to encrypt for.", _SDP_HINT)
+    mids = {media.rtp.muxId for media in found.media}
+    if not all(mid in mids for group in found.group if group.semantic == "BUNDLE" for mid in group.items):
+        raise BadSignalling(f"The {what} bundles media that it does not have.", _SDP_HINT)
 
 
 def _capabilities(kind: str, names: Sequence[str]) -> list[RTCRtpCodecCapability]:

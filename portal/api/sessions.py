@@ -123,7 +123,10 @@ class AskedTurn(BaseModel):
 
 
 class PushRequest(BaseModel):
-    to: str = Field(description="address of the streaming server with the key, e.g. rtmp://server/app/key")
+    to: str = Field(
+        description="address of the streaming server with the key, e.g. rtmp://server/app/key or "
+        "whip+https://token@server/path"
+    )
 
 
 class PushView(BaseModel):
@@ -225,7 +228,7 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
 
     @router.put("/{session_id}/push", status_code=202)
     async def push(session_id: str, wish: PushRequest, request: Request, token: Token) -> PushView:
-        """Send the session to a streaming server (RTMP, RTMPS) that the operator has allowed, in the place of another.
+        """Send the session to a streaming server (RTMP, WHIP) that the operator has allowed, in the place of another.
 
         If the connection breaks, it is made again and again. Nobody who watches notices.
         """

@@ -206,7 +206,8 @@ def _stream(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _configure_stream(parser: argparse.ArgumentParser) -> None:
-    text = "address of the streaming server with the key, e.g. rtmp://a.rtmp.youtube.com/live2/KEY"
+    text = "address of the streaming server with the key, e.g. rtmp://a.rtmp.youtube.com/live2/KEY or "
+    text += "whip+https://TOKEN@server/path"
     parser.add_argument("--to", required=True, metavar="URL", help=text)
     text = "a file of lines that the avatar speaks one after another; -: as they are typed or piped in"
     parser.add_argument("--text-from", type=argparse.FileType(encoding="utf-8"), metavar="FILE", help=text)
@@ -418,7 +419,7 @@ COMMANDS = (
     Command("setup", "Install what Vivavoce needs, and end.", _setup),
     Command("serve", "Start the portal and print its address.", _serve, keeps=True),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
-    Command("stream", "Send a speaking avatar to a streaming server (RTMP).", _stream, _configure_stream),
+    Command("stream", "Send a speaking avatar to a streaming server (RTMP, WHIP).", _stream, _configure_stream),
     Command(
         "prepare",
         "Make an avatar from a photo or a clip, and for neural backends.",

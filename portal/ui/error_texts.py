@@ -179,7 +179,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "error.bad_request.empty": "没有要说的内容。",
         "hint.bad_request.empty": "请输入文字，或选择录音。",
         "error.bad_request.stream": "这不是推流服务器的地址。",
-        "hint.bad_request.stream": "请写成 `rtmp://server/app/key` 的形式。",
+        "hint.bad_request.stream": "请写成 `rtmp://server/app/key` 或 `whip+https://token@server/path` 的形式。",
         "error.bad_request.push_not_allowed": "这里不允许推流到那台服务器。",
         "hint.bad_request.push_not_allowed": "管理员可以用 `push_to` 设置允许的服务器。",
         "error.bad_request.clip_too_long": "文字太长，一段视频放不下。",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from aiortc import RTCSessionDescription
-from transport_viewer import GatedExecutor, Pair, Viewer, idle_frame, open_files, tasks_left
+from transport_viewer import GatedExecutor, Pair, Viewer, idle_frame, open_files, speaking_frame, tasks_left
 
 from avatars.bundle import AvatarBundle
 from pipeline.errors import BadSignalling
@@ -112,6 +112,40 @@ async def test_the_order_of_media_in_the_offer_is_free(
     pair.viewer = Viewer(kinds=kinds)
     await pair.viewer.connect(pair.transport)
     await pair.send(idle_frame(0, make_bundle()))
+
+
+async def test_it_may_offer_to_who_takes_a_stream(pair: Pair, make_bundle: MakeBundle) -> None:
+    """The other end answers, and frames flow as ever; one connection over which all of it goes."""
+    offer = await pair.transport.offer()
+    assert offer.count("a=sendonly") == 2 and "a=group:BUNDLE" in offer
+    await pair.transport.accept(await pair.viewer.answer(offer))
+    async with asyncio.timeout(5):
+        await pair.transport.connected.wait()
+    await pair.send(idle_frame(0, make_bundle()), speaking_frame(1, make_bundle()))
+    with pytest.raises(BadSignalling):
+        await pair.transport.offer()
+    with pytest.raises(BadSignalling):
+        await pair.transport.answer(offer)
+
+
+@pytest.mark.parametrize("missing", ["all", "video", "fingerprint", "codec", "half"])
+async def test_an_answer_without_what_is_needed_is_refused(missing: str) -> None:
+    """In our own words; nothing is left open."""
+    viewer, transport = Viewer(), WebRtcTransport(LoopCache(GatedExecutor()), GatedExecutor())
+    answer = await viewer.answer(await transport.offer())
+    answer = {
+        "all": "v=0 of nothing",
+        "video": answer[: answer.index("m=audio")],
+        "fingerprint": "".join(line for line in answer.splitlines(True) if not line.startswith("a=fingerprint")),
+        "codec": answer.replace(" opus/48000/2", " X-NONE/48000/2"),
+        "half": answer[: len(answer) // 2],
+    }[missing]
+    with pytest.raises(BadSignalling) as caught:
+        await transport.accept(answer)
+    assert OWN_WORDS.fullmatch(caught.value.message)
+    assert transport.closed.is_set()
+    await viewer.aclose()
+    assert not await tasks_left()
 
 
 async def test_a_second_offer_is_refused(pair: Pair) -> None:

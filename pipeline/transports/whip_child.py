@@ -1,0 +1,109 @@
+"""The process of a Push by WHIP: takes frames from its input, and sends them to a streaming server by WebRTC.
+
+Its input and its answers are those of `pipeline/push_child.py`. In a process of its own, aiortc and a second coding of
+the pictures take no time from the event loop that serves viewers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from ipaddress import ip_address
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+
+from pipeline.errors import BadSignalling
+from pipeline.push_child import FLAWED, LIVE, read_frame, tell
+from pipeline.transports.aiortc_adapter import silent_after
+from pipeline.transports.ice import IceServer
+from pipeline.transports.loops import LoopCache
+from pipeline.transports.webrtc import WebRtcTransport
+from pipeline.transports.whip import WhipError, WhipServer, endpoint_of
+from pipeline.types import FPS, MediaFrame
+
+__all__ = ["serve"]
+
+KEY_GAP: Final = 2 * FPS
+"""Frames between pictures that a decoder can begin with: servers that make other streams of it do not ask for them."""
+UNANSWERED_CHECKS: Final = 2
+"""After so many the server is gone: within 13 s."""
+
+
+def serve(frames: BinaryIO, answers: BinaryIO) -> int:
+    """Returns the exit status."""
+    order = json.loads(frames.readline())
+    silent_after(UNANSWERED_CHECKS)
+    try:
+        asyncio.run(_push(order["address"], (order["width"], order["height"]), frames, answers))
+    except (WhipError, BadSignalling, OSError) as error:
+        words = error.message if isinstance(error, BadSignalling) else str(error)
+        tell(answers, f"{words}\n".encode())
+        return FLAWED
+    return 0
+
+
+async def _push(address: str, size: tuple[int, int], frames: BinaryIO, answers: BinaryIO) -> None:
+    """Until the input ends. Raises WhipError, BadSignalling."""
+    endpoint, token = endpoint_of(address)
+    async with AsyncExitStack() as stack:
+        coding = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="coding"))
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        server = WhipServer(http, endpoint, token)
+        transport = WebRtcTransport(
+            LoopCache(coding), coding, await _ice_servers(server), local=_is_this_machine(endpoint)
+        )
+        stack.push_async_callback(transport.aclose)
+        answer_sdp = await server.publish(await transport.offer())
+        stack.push_async_callback(server.end)
+        await transport.accept(answer_sdp)
+        await _connected(transport)
+        tell(answers, LIVE)
+        await _send(transport, size, frames)
+
+
+async def _ice_servers(server: WhipServer) -> tuple[IceServer, ...]:
+    with suppress(WhipError):  # not every server answers such a question; the offer will tell what is wrong
+        return await server.ice_servers()
+    return ()
+
+
+async def _connected(transport: WebRtcTransport) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in (transport.connected, transport.closed)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    if transport.closed.is_set():
+        raise WhipError("the server took the offer, but no connection for pictures and sound came about")
+
+
+async def _send(transport: WebRtcTransport, size: tuple[int, int], frames: BinaryIO) -> None:
+    key_due: int | None = None
+    while (frame := await asyncio.to_thread(read_frame, frames, *size)) is not None:
+        if transport.closed.is_set():
+            raise WhipError("the server has ended the connection, or is gone")
+        number, sound, picture = frame
+        if key_due is None or number >= key_due:
+            transport.want_key_frame()
+            key_due = number + KEY_GAP
+        transport.send(MediaFrame(picture, sound, number))
+
+
+def _is_this_machine(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    # Without the end of the interpreter: a thread may still wait for the input.
+    os._exit(serve(sys.stdin.buffer, sys.stdout.buffer))
