@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +22,7 @@ from websockets.asyncio.client import connect
 from tests.benchmarks.abuse import gap_beside_ms
 from tests.benchmarks.portal_process import PortalProcess
 
-__all__ = ["beside_bodies", "line_mb", "main", "slowest_call_s"]
+__all__ = ["bodies_mb", "gap_beside_bodies_ms", "line_mb", "main", "slowest_call_s"]
 
 BODIES_BYTES = 300_000_000
 PIECE = b"10000\r\n" + b" " * 65536 + b"\r\n"
@@ -51,20 +52,33 @@ async def post_bodies(url: str, total_bytes: int = BODIES_BYTES) -> None:
         requests += 1
 
 
-async def beside_bodies(portal: PortalProcess) -> tuple[float, float]:
-    """A viewer's longest gap in ms while they are posted, and by how many MB the portal has grown at most."""
-    posting = ["tests.benchmarks.large", "--url", portal.url]
-    return await _grown_mb(portal, gap_beside_ms(portal, posting))
+async def bodies_mb(portal: PortalProcess) -> float:
+    """By how many MB a portal without viewers has grown at most while they are posted."""
+
+    async def post() -> None:
+        await (await asyncio.create_subprocess_exec(sys.executable, "-m", *_posting(portal))).wait()
+
+    return await _grown_mb(portal, post())
 
 
-async def _grown_mb(portal: PortalProcess, work: Awaitable[float]) -> tuple[float, float]:
-    """What the work gives, and the most that the portal's memory had grown by meanwhile."""
+async def gap_beside_bodies_ms(portal: PortalProcess) -> float:
+    """A viewer's longest gap meanwhile."""
+    return await gap_beside_ms(portal, _posting(portal))
+
+
+def _posting(portal: PortalProcess) -> list[str]:
+    return ["tests.benchmarks.large", "--url", portal.url]
+
+
+async def _grown_mb(portal: PortalProcess, work: Awaitable[None]) -> float:
+    """The most that the portal's memory had grown by while something was done."""
     before = highest = portal.resident_mb()
     working = asyncio.ensure_future(work)
     while not working.done():
         await asyncio.wait([working], timeout=0.05)
         highest = max(highest, portal.resident_mb())
-    return working.result(), highest - before
+    await working
+    return highest - before
 
 
 @asynccontextmanager
@@ -87,7 +101,7 @@ async def endless_model(port: int) -> AsyncIterator[None]:
 async def line_mb(portal: PortalProcess, port: int, seconds: float) -> float:
     """By how many MB a portal has grown at most that asks such a model, at that port."""
 
-    async def ask() -> float:
+    async def ask() -> None:
         async with endless_model(port), connect(portal.socket_url, max_size=None, compression=None) as socket:
             await socket.send(json.dumps({"type": "hello"}))
             await socket.recv()
@@ -96,9 +110,8 @@ async def line_mb(portal: PortalProcess, port: int, seconds: float) -> float:
                 async with asyncio.timeout(seconds):
                     while True:
                         await socket.recv()
-            return seconds
 
-    return (await _grown_mb(portal, ask()))[1]
+    return await _grown_mb(portal, ask())
 
 
 async def slowest_call_s(portal: PortalProcess) -> float:

@@ -165,11 +165,13 @@ def abuse(bench: Bench) -> Iterator[Reading]:
 def large(bench: Bench) -> Iterator[Reading]:
     """What large and endless things cost others."""
     from tests.benchmarks import large
+    from tests.benchmarks.abuse import gap_beside_ms
 
     with running_portal(bench.data_dir, *SPEAKING) as portal:
-        gap_ms, grown_mb = asyncio.run(large.beside_bodies(portal))
-        yield Reading(FIGURES["bodies_gap_ms"], gap_ms, "chunks are 40 ms apart")
-        yield Reading(FIGURES["bodies_mb"], grown_mb)
+        yield Reading(FIGURES["bodies_mb"], asyncio.run(large.bodies_mb(portal)))
+        quiet_ms = asyncio.run(gap_beside_ms(portal, None, bench.seconds))
+        gap_ms = asyncio.run(large.gap_beside_bodies_ms(portal))
+        yield Reading(FIGURES["bodies_gap_ms"], gap_ms, f"{quiet_ms:.0f} ms without them")
         yield Reading(FIGURES["playlists_s"], asyncio.run(large.slowest_call_s(portal)))
     port = free_port()
     model = ("--llm", "openai", "--llm-model", "endless", "--llm-base-url", f"http://127.0.0.1:{port}/v1")
