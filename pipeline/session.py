@@ -18,10 +18,11 @@ from pipeline.ledger import TurnLedger
 from pipeline.listening import Listening
 from pipeline.llm.openai import SYSTEM_PROMPT
 from pipeline.metrics import EngineMetrics, Losses, TurnTimes
+from pipeline.outputs import Outputs
 from pipeline.playout import Playout
-from pipeline.tracing import trace_turn
 from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import Choice, TurnContext
+from pipeline.turn_marks import TurnMarks
 from pipeline.types import (
     AudioChunk,
     CutEvent,
@@ -30,7 +31,6 @@ from pipeline.types import (
     ListenMode,
     MediaFrame,
     Message,
-    MetricsEvent,
     NoticeEvent,
     SessionEvent,
     TurnEvent,
@@ -98,8 +98,8 @@ class Session:
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self._context = context
-        self._metrics = metrics
-        self._losses = Losses(metrics)
+        self._outputs = Outputs(session_id, context.playout, Losses(metrics))
+        self._marks = TurnMarks(session_id, context.clock, metrics, self._post)
         self._history = History(context.limits.history_tokens)
         self._questions_s: deque[float] = deque(maxlen=context.limits.questions_a_minute)
         self._asked: Channel[_Queued] = Channel(MAX_QUEUED_TURNS)
@@ -110,9 +110,6 @@ class Session:
         self._tasks: list[asyncio.Task[None]] = []
         self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
         self._closed = False
-        self._transport: Transport | None = None  # the one among the outputs that leads to the viewer
-        self._hearers: dict[Output, Callable[[FloatArray], None]] = {}  # outputs that take the viewer's sound too
-        self._closing: set[asyncio.Task[None]] = set()
         self._greeted = False  # or it is too late for a greeting
 
     @property
@@ -161,7 +158,7 @@ class Session:
         """Begin playout (idle pictures) and wait for something to say."""
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(self.playout.run(self._released, self._give_up), name=f"playout-{self.id}"),
+                asyncio.create_task(self.playout.run(self._released, self._outputs.give_up), name=f"playout-{self.id}"),
                 asyncio.create_task(self._converse(), name=f"session-{self.id}"),
             ]
 
@@ -222,8 +219,7 @@ class Session:
         """
         self.listening.hear(samples)
         if self.listening.is_on:
-            for hear in self._hearers.values():
-                hear(samples)
+            self._outputs.hear(samples)
 
     def hold(self) -> None:
         """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
@@ -251,15 +247,10 @@ class Session:
         """The viewer says how long after its release the first picture of a turn was seen there. The first report of a
         turn counts; what is not believable is cut.
         """
-        started = next((started for started in self._started if started.turn.id == turn_id), None)
-        released_s = None if started is None else started.turn.times.at_s("first_release")
-        if started is None or released_s is None or started.turn.times.at_s("first_seen") is not None:
-            return
-        started.turn.times.note("first_seen", released_s + min(max(0.0, delay_s), LONGEST_DELAY_S))
-        marks_ms = started.turn.times.marks_ms()
-        if not self._ledger.is_open(turn_id):  # its other marks are in the metrics already
-            self._metrics.observe_turn({"first_seen": marks_ms["first_seen"]})
-        self._emit(MetricsEvent(turn_id, marks_ms))
+        times = self._times_of(turn_id)
+        if times is not None:
+            believed_s = min(max(0.0, delay_s), LONGEST_DELAY_S)
+            self._marks.seen(turn_id, times, believed_s, ended=not self._ledger.is_open(turn_id))
 
     def begin_gesture(self, name: str) -> None:
         """Show a gesture of the avatar, while it speaks or not, from the next picture on that is not drawn yet.
@@ -301,18 +292,12 @@ class Session:
         if self._closed:
             await transport.aclose()
             raise SessionClosed("The session has ended.", "Start a new one.")
-        self.count_losses()
-        previous, self._transport = self._transport, transport
-        if previous is not transport:
-            self.playout.outputs = (*self._without(previous), transport)
-            if previous is not None:
-                await previous.aclose()
+        await self._outputs.attach(transport)
         self.greet()
 
     def detach(self) -> None:
         """Send frames nowhere; the media clock runs on. The transport is closed."""
-        if self._transport is not None:
-            self._give_up(self._transport)
+        self._outputs.detach()
 
     def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
         """Send frames there as well, from the next one on. The session closes it at its end, or when it fails.
@@ -322,14 +307,11 @@ class Session:
         """
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
-        self.playout.outputs = (*self.playout.outputs, output)
-        if hear is not None:
-            self._hearers[output] = hear
+        self._outputs.add(output, hear)
 
     def remove_output(self, output: Output) -> None:
         """Send no more frames there, and close it. No effect if it is none of the session's outputs."""
-        if output in self.playout.outputs:
-            self._give_up(output)
+        self._outputs.remove(output)
 
     async def swap_avatar(self, context: TurnContext) -> None:
         """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
@@ -349,7 +331,7 @@ class Session:
 
     def count_losses(self) -> None:
         """Bring the metrics up to date with what this session lost and sent."""
-        self._losses.count(self.playout, self._transport)
+        self._outputs.count_losses()
 
     def stats(self) -> dict[str, object]:
         """A snapshot for people and tests."""
@@ -364,7 +346,7 @@ class Session:
             "queued_pictures": len(playout.spoken),
             "starved_pictures": playout.starved_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
-            "transport": self._transport.name if self._transport else "none",
+            "transport": self._outputs.transport_name,
             "ears": self.listening.stats(),
         }
 
@@ -379,23 +361,7 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.events.close()
-        self.count_losses()
-        outputs, self.playout.outputs, self._transport = self.playout.outputs, (), None
-        await asyncio.gather(*(output.aclose() for output in outputs), *self._closing, return_exceptions=True)
-
-    def _without(self, output: Output | None) -> tuple[Output, ...]:
-        return tuple(other for other in self.playout.outputs if other is not output)
-
-    def _give_up(self, output: Output) -> None:
-        """Close an output apart from the clock, which does not wait for it; aclose() does."""
-        if output is self._transport:
-            self.count_losses()
-            self._transport = None
-        self.playout.outputs = self._without(output)
-        self._hearers.pop(output, None)
-        closing = asyncio.create_task(output.aclose(), name=f"close-{output.name}-{self.id}")
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        await self._outputs.aclose()
 
     def _ask(self, utterance: Utterance, question: str | None, speech_ended_s: float | None = None) -> int:
         if self._closed:
@@ -496,7 +462,7 @@ class Session:
                 return
             self._noticed.add(event)
         if isinstance(event, ErrorEvent):
-            self._metrics.turn_errors.labels(event.code).inc()
+            self._marks.failed(event.code)
         self._post(event)
 
     def _tell(self, events: Iterable[SessionEvent]) -> None:
@@ -505,28 +471,16 @@ class Session:
             self._post(event)
             if not isinstance(event, TurnEvent):
                 continue
-            if event.state is TurnState.SPEAKING:
-                self._note_speaking(event.turn)
+            times = self._times_of(event.turn)
+            if event.state is TurnState.SPEAKING and times is not None:
+                self._marks.sounds(event.turn, times)
             elif event.state in (TurnState.DONE, TurnState.INTERRUPTED):
-                self._note_end(event.turn, event.state)
+                self._marks.end(event.turn, event.state, times)
+                self.count_losses()
 
-    def _note_speaking(self, turn_id: int) -> None:
-        """A turn goes on after hold() with a second SPEAKING; only the first changes its marks."""
-        times = next(started.turn.times for started in self._started if started.turn.id == turn_id)
-        times.mark("first_release")
-        self._post(MetricsEvent(turn_id, times.marks_ms()))
-
-    def _note_end(self, turn_id: int, outcome: TurnState) -> None:
-        """What became of a turn, for whoever runs the portal: metrics, one line of the log, and a trace."""
-        self._metrics.turns.labels(str(outcome)).inc()
-        self.count_losses()
-        times = next((started.turn.times for started in self._started if started.turn.id == turn_id), None)
-        marks_ms = {} if times is None else times.marks_ms()  # None: it ended while it was waiting
-        self._metrics.observe_turn(marks_ms)
-        marks = " ".join(f"{name}={ms:.0f}ms" for name, ms in marks_ms.items())
-        logger.info("session %s turn %d %s %s", self.id, turn_id, outcome, marks)
-        if times is not None:
-            trace_turn(self.id, turn_id, str(outcome), times.start_s - self._context.clock.now_s(), marks_ms)
+    def _times_of(self, turn_id: int) -> TurnTimes | None:
+        """None of a turn that was never started, or ended a while ago."""
+        return next((started.turn.times for started in self._started if started.turn.id == turn_id), None)
 
     def _post(self, event: SessionEvent) -> None:
         self.events.push(event)

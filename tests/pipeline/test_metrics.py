@@ -145,7 +145,7 @@ async def test_starved_and_slipped_pictures_show_at_once(room: Room) -> None:
 
 async def test_the_log_has_one_line_for_each_turn(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     """With session, turn, outcome and marks; a turn that was interrupted while it waited has none."""
-    caplog.set_level(logging.INFO, "pipeline.session")
+    caplog.set_level(logging.INFO, "pipeline.turn_marks")
     first = room.session.say("one two three four five six seven eight", mode="echo")
     room.session.say("never begun", mode="echo")
     await room.until(lambda: (first, "speaking") in room.states)

@@ -1,0 +1,87 @@
+"""Outputs: where the frames of one session go. The session owns them, and here is where they are closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from pipeline.interfaces import Output, Transport
+from pipeline.metrics import Losses
+from pipeline.playout import Playout
+from pipeline.types import FloatArray
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """Made by the Session, which closes it. At most one of the outputs leads to the viewer: the transport.
+
+    playout: hands the frames to the outputs. losses: counts what was lost on the way.
+    """
+
+    def __init__(self, session_id: str, playout: Playout, losses: Losses) -> None:
+        self._session_id = session_id
+        self._playout = playout
+        self._losses = losses
+        self._transport: Transport | None = None
+        self._hearers: dict[Output, Callable[[FloatArray], None]] = {}  # outputs that take the viewer's sound too
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def transport_name(self) -> str:
+        """What carries the frames to the viewer; "none" while nothing does."""
+        return self._transport.name if self._transport else "none"
+
+    async def attach(self, transport: Transport) -> None:
+        """See Session.attach()."""
+        self.count_losses()
+        previous, self._transport = self._transport, transport
+        if previous is not transport:
+            self._playout.outputs = (*self._without(previous), transport)
+            if previous is not None:
+                await previous.aclose()
+
+    def detach(self) -> None:
+        """See Session.detach()."""
+        if self._transport is not None:
+            self.give_up(self._transport)
+
+    def add(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
+        """See Session.add_output()."""
+        self._playout.outputs = (*self._playout.outputs, output)
+        if hear is not None:
+            self._hearers[output] = hear
+
+    def remove(self, output: Output) -> None:
+        """See Session.remove_output()."""
+        if output in self._playout.outputs:
+            self.give_up(output)
+
+    def give_up(self, output: Output) -> None:
+        """Close an output apart from the clock, which does not wait for it; aclose() does."""
+        if output is self._transport:
+            self.count_losses()
+            self._transport = None
+        self._playout.outputs = self._without(output)
+        self._hearers.pop(output, None)
+        closing = asyncio.create_task(output.aclose(), name=f"close-{output.name}-{self._session_id}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def hear(self, samples: FloatArray) -> None:
+        """Hand the sound of the viewer's microphone to the outputs that take it."""
+        for hear in self._hearers.values():
+            hear(samples)
+
+    def count_losses(self) -> None:
+        """Bring the metrics up to date with what this session lost and sent."""
+        self._losses.count(self._playout, self._transport)
+
+    async def aclose(self) -> None:
+        """Close all of them. Idempotent."""
+        self.count_losses()
+        outputs, self._playout.outputs, self._transport = self._playout.outputs, (), None
+        await asyncio.gather(*(output.aclose() for output in outputs), *self._closing, return_exceptions=True)
+
+    def _without(self, output: Output | None) -> tuple[Output, ...]:
+        return tuple(other for other in self._playout.outputs if other is not output)
