@@ -84,6 +84,12 @@ export class Listening extends Teller {
     return this.microphone?.facts ?? null;
   }
 
+  /** For people and tests. level: dB, 0 is full scale; null: nothing is sent. */
+  stats() {
+    const level = this.isSending ? Math.round(20 * Math.log10(Math.max(this.level, 1e-5))) : null;
+    return { mode: this.mode, state: this.state, level, microphone: this.facts };
+  }
+
   /**
    * "open" and "hold" open the microphone, if it is not open. Throws a PortalError that names the reason.
    * @param {ListenMode} mode

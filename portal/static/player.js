@@ -1,62 +1,34 @@
 /**
- * The live player: one session, from start() to its end, and what is seen and heard of it.
- *
- * Events (CustomEvent, `detail` in brackets): "state" (idle, connecting, live or mending), "firstpicture",
- * "fallback" ({code, text}), "waiting" (place in the line for a place), "turn", "hold", "cut", "text", "subtitle", "notice",
- * "error", "metrics", "transcript", "ears", "gesture", "place", "avatar", "choice", "recording" (messages of the session socket as they
- * are), "latency" (ms from say() to sound), "blocked" (the browser wants a gesture before sound, or it paused the video; the
- * first gesture anywhere on the page does), "unblocked" (it sounds), "return" (the server had ended the session, and the
- * viewer is back: start() again), "ended" (a PortalError).
+ * The live player: one session, from start() to its end, and what is seen and heard of it. Its events are those of
+ * types/player.d.ts.
  */
 
 import { PortalError } from "./errors.js";
 import { FrameRate } from "./frame-rate.js";
 import { Listening } from "./listening.js";
 import { MediaChoice, REASONS } from "./media-choice.js";
-import { SessionSocket, stopped } from "./session.js";
+import { Reports } from "./reports.js";
+import { SessionSocket, noSession, stopped } from "./session.js";
 import { Subtitles } from "./subtitles.js";
 import { Teller } from "./teller.js";
 import { Viewer } from "./viewer.js";
 
 /**
  * @typedef {import("./types/messages.d.ts").AvatarName} AvatarName
+ * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
  * @typedef {import("./types/messages.d.ts").Hold} Hold
  * @typedef {import("./types/messages.d.ts").Mode} Mode
  * @typedef {import("./types/messages.d.ts").ServerMessage} ServerMessage
- * @typedef {import("./types/messages.d.ts").Subtitle} Subtitle
  * @typedef {import("./types/messages.d.ts").Turn} Turn
  * @typedef {import("./types/messages.d.ts").Welcome} Welcome
- *
- * @typedef {"idle" | "connecting" | "live" | "mending"} PlayerState
- * What can be changed while a session runs; what is left out is as if it had not been asked for.
- * @typedef {Pick<import("./session.js").Wish, "tts" | "voice" | "speed" | "lipsync" | "prompt" | "greeting">} Chosen
+ * @typedef {import("./types/player.d.ts").Chosen} Chosen
+ * @typedef {import("./types/player.d.ts").PlayerEvents} PlayerEvents
+ * @typedef {import("./types/player.d.ts").PlayerState} PlayerState
+ * @typedef {import("./types/player.d.ts").Start} Start
  * @typedef {import("./media-choice.js").Media} Media
- * @typedef {import("./media-choice.js").Reason} Reason
- *
- * What a session is started with. keep: for a screen that nobody looks after. Whatever ends the session but stop(),
- * another one is opened, however often and however long it takes; it does so only while the page is on show.
- * @typedef {import("./session.js").Wish & {transport?: string, keep?: boolean}} Start transport: auto, webrtc, websocket
- *
- * @typedef {{
- *   state: PlayerState, firstpicture: {transport: Media["name"]}, fallback: {code: Reason, text: string},
- *   waiting: import("./types/messages.d.ts").Waiting, turn: Turn, hold: Hold,
- *   cut: import("./types/messages.d.ts").Cut,
- *   text: import("./types/messages.d.ts").Text,
- *   subtitle: Subtitle, notice: import("./types/messages.d.ts").Notice, error: import("./types/messages.d.ts").Refusal,
- *   metrics: import("./types/messages.d.ts").Metrics, transcript: import("./types/messages.d.ts").Transcript,
- *   gesture: import("./types/messages.d.ts").Gestured,
- *   recording: import("./types/messages.d.ts").Recorded,
- *   place: import("./types/messages.d.ts").Place,
- *   ears: import("./types/messages.d.ts").Ears, avatar: import("./types/messages.d.ts").Shown,
- *   choice: import("./types/messages.d.ts").Chosen,
- *   welcome: Welcome, latency: number, blocked: void, unblocked: void, return: void, renewed: void,
- *   ended: PortalError?,
- * }} PlayerEvents
  */
 
 const MOST_CHARACTERS = 300000; // the session takes less and says so; much more would break the socket
-const LOOK_AGAIN_MS = 40; // a picture
-const REPORT_EVERY_MS = 10000;
 const ANSWERS_WITHIN_MS = 2000; // a session socket that lives
 const FAILED_FOR_MS = 10000; // then a session that is kept is tried again
 const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that refuse no avatar
@@ -77,10 +49,6 @@ export class Player extends Teller {
     this.transport = "auto";
     this.startedAt = 0; // as all times here: performance time, ms
     this.saidAt = 0;
-    /** @type {ReturnType<typeof setInterval> | undefined} */
-    this.reporter = undefined;
-    this.isBlocked = false; // sound waits for a gesture
-    this.isAway = false; // the session was ended by the server, and nobody has come back yet
     this.listening = new Listening(
       (message) => this.session?.send(message) ?? false,
       (data) => this.session?.sendSound(data) ?? false,
@@ -91,6 +59,12 @@ export class Player extends Teller {
       isLive: () => this.state === "live",
     });
     this.viewer = new Viewer();
+    this.reports = new Reports({
+      stats: () => this.stats(),
+      released: () => this.session?.mediaNow() ?? null,
+      seen: () => this.mediaNow(),
+      send: (message) => void this.session?.send(message),
+    });
     this.bind();
     // What follows belongs to one session: forget().
     /** @type {SessionSocket?} */
@@ -109,7 +83,6 @@ export class Player extends Teller {
     /** @type {Omit<Turn, "type">} */
     this.turn = { turn: 0, state: "idle" };
     this.subtitles = new Subtitles();
-    this.seenTurn = 0; // the last one whose first picture is reported, or waited for
   }
 
   forget() {
@@ -127,7 +100,7 @@ export class Player extends Teller {
     this.latencyMs = null;
     this.turn = { turn: 0, state: "idle" };
     this.subtitles.clear();
-    this.seenTurn = 0;
+    this.reports.forgetTurns();
   }
 
   bind() {
@@ -136,13 +109,17 @@ export class Player extends Teller {
     mediaChoice.on("picture", () => this.frameRate.note(performance.now(), mediaChoice.frames));
     mediaChoice.on("first", (transport) => this.seeFirst(transport));
     mediaChoice.on("sound", () => this.hearSound());
-    mediaChoice.on("stopped", () => this.block());
-    mediaChoice.on("playing", () => this.unblock());
+    mediaChoice.on("stopped", () => viewer.block());
+    mediaChoice.on("playing", () => viewer.unblock());
     mediaChoice.on("fallback", (fallback) => this.tell("fallback", fallback));
     mediaChoice.on("failed", (error) => this.fail(error));
-    viewer.on("gesture", () => this.takeGesture());
-    viewer.on("look", () => this.takeLook());
+    viewer.on("gesture", () => this.playBlocked());
+    viewer.on("look", () => {
+      this.playBlocked();
+      this.checkConnection();
+    });
     viewer.on("online", () => void this.checkConnection());
+    for (const type of /** @type {const} */ (["blocked", "unblocked", "return"])) viewer.on(type, () => this.tell(type));
   }
 
   get media() {
@@ -156,7 +133,6 @@ export class Player extends Teller {
   async start({ transport = "auto", keep = false, ...hello } = {}) {
     if (this.state !== "idle") this.stop();
     this.forget();
-    this.isAway = false;
     this.viewer.watch();
     this.startedAt = performance.now();
     this.transport = transport;
@@ -193,9 +169,7 @@ export class Player extends Teller {
       const message = "The text is too long.";
       throw new PortalError({ code: "bad_request", cause: "too_long", message, hint: "Send it in parts." });
     }
-    if (!this.session || !this.session.send({ type: "say", text, mode })) {
-      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
-    }
+    this.order({ type: "say", text, mode });
     this.expectAnswer();
   }
 
@@ -210,9 +184,7 @@ export class Player extends Teller {
    * @param {import("./listening.js").ListenChoice} [choice]
    */
   async listen(mode, choice) {
-    if (mode !== "off" && !this.session) {
-      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
-    }
+    if (mode !== "off" && !this.session) throw noSession();
     await this.listening.set(mode, choice);
   }
 
@@ -235,9 +207,7 @@ export class Player extends Teller {
    * @param {string | null} name null: go back to the idle loop
    */
   gesture(name) {
-    if (!this.session?.send({ type: "gesture", name })) {
-      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
-    }
+    this.order({ type: "gesture", name });
   }
 
   /**
@@ -245,9 +215,15 @@ export class Player extends Teller {
    * @param {boolean} on
    */
   record(on) {
-    if (!this.session?.send({ type: "record", on })) {
-      throw new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
-    }
+    this.order({ type: "record", on });
+  }
+
+  /**
+   * Throws a PortalError.
+   * @param {ClientMessage} message
+   */
+  order(message) {
+    if (!this.session?.send(message)) throw noSession();
   }
 
   /** @param {string} id */
@@ -299,6 +275,11 @@ export class Player extends Teller {
     else this.session?.send({ type: "avatar", id: this.wanted });
   }
 
+  /** Whether sound waits for a gesture. */
+  get isBlocked() {
+    return this.viewer.isBlocked;
+  }
+
   get isMending() {
     return this.state === "mending";
   }
@@ -308,9 +289,8 @@ export class Player extends Teller {
   }
 
   stop() {
-    this.isAway = false;
-    if (this.state === "idle") this.viewer.unwatch();
-    this.end(null);
+    if (this.state === "idle") this.viewer.leave();
+    else this.end(null);
   }
 
   get muted() {
@@ -363,7 +343,7 @@ export class Player extends Teller {
       latencyMs: rounded(this.latencyMs),
       turn: this.turn.turn,
       turnState: this.turn.state,
-      ears: earsOf(this.listening),
+      ears: this.listening.stats(),
       session: this.welcome ? this.welcome.session : null,
     };
   }
@@ -388,7 +368,7 @@ export class Player extends Teller {
   /** @param {Welcome} welcome */
   beginMedia({ iceServers }) {
     this.mediaChoice.begin(this.transport, iceServers);
-    this.reporter = setInterval(() => this.report(), REPORT_EVERY_MS);
+    this.reports.begin();
   }
 
   /** Whether the session socket lives; if not, it is mended. */
@@ -401,39 +381,8 @@ export class Player extends Teller {
     return false;
   }
 
-  // -- the viewer: gestures, and whether the page is on show
-
-  /** Sound is not allowed, or the video was paused (a call, its own window, a key of the keyboard). */
-  block() {
-    if (this.isBlocked) return;
-    this.isBlocked = true;
-    this.tell("blocked");
-  }
-
-  unblock() {
-    if (!this.isBlocked) return;
-    this.isBlocked = false;
-    this.tell("unblocked");
-  }
-
-  takeGesture() {
-    if (this.isAway) this.comeBack();
-    else if (this.isBlocked && this.media) this.media.play();
-  }
-
-  takeLook() {
-    this.takeGesture();
-    this.checkConnection();
-  }
-
-  /** Unless it was a press on Start, or something else that begins a session by itself. */
-  comeBack() {
-    setTimeout(() => {
-      if (!this.isAway || this.state !== "idle") return;
-      this.isAway = false;
-      this.viewer.unwatch();
-      this.tell("return");
-    });
+  playBlocked() {
+    if (this.isBlocked && this.media) this.media.play();
   }
 
   /** @param {Media["name"]} transport */
@@ -441,14 +390,6 @@ export class Player extends Teller {
     if (this.firstFrameMs === null) this.firstFrameMs = performance.now() - this.startedAt;
     this.setState("live");
     this.tell("firstpicture", { transport });
-  }
-
-  report() {
-    if (!this.session) return;
-    const { transport, fps, frames, firstFrameMs, avSkewMs } = this.stats();
-    const [released, played] = [this.session.mediaNow(), this.mediaNow()];
-    const delayMs = released === null || played === null ? null : Math.round((released - played) * 1000);
-    this.session.send({ type: "stats", transport, fps, frames, firstFrameMs, avSkewMs, delayMs });
   }
 
   // -- session
@@ -470,10 +411,7 @@ export class Player extends Teller {
         break;
       case "subtitle":
         this.subtitles.add(message);
-        if (message.turn > this.seenTurn) {
-          this.seenTurn = message.turn;
-          this.reportSeen(message, this.session);
-        }
+        this.reports.expect(message);
         break;
       case "avatar":
         this.takeAvatar(message);
@@ -495,20 +433,6 @@ export class Player extends Teller {
         return;
     }
     this.tell(message.type, message);
-  }
-
-  /**
-   * The first picture of a turn is on its way: once it is seen, the server is told how long that took.
-   * @param {Subtitle} subtitle its first
-   * @param {SessionSocket?} session
-   */
-  reportSeen(subtitle, session) {
-    const { start, turn } = subtitle;
-    if (!session || session !== this.session || turn !== this.seenTurn) return; // it is over
-    const [released, seen] = [session.mediaNow(), this.mediaNow()];
-    if (released === null || seen === null) return;
-    if (seen >= start) session.send({ type: "seen", turn, delayMs: Math.round((released - seen) * 1000) });
-    else setTimeout(() => this.reportSeen(subtitle, session), Math.max(LOOK_AGAIN_MS, (start - seen) * 1000));
   }
 
   /**
@@ -594,9 +518,7 @@ export class Player extends Teller {
   end(error) {
     if (this.state === "idle") return;
     this.dropMedia();
-    this.isBlocked = false;
-    this.isAway = error !== null && COMES_BACK.includes(error.code) && this.welcome !== null;
-    if (!this.isAway) this.viewer.unwatch();
+    this.viewer.leave(error !== null && COMES_BACK.includes(error.code) && this.welcome !== null);
     this.listening.drop();
     this.listening.adopt(null);
     if (this.session) this.session.close();
@@ -607,7 +529,7 @@ export class Player extends Teller {
   }
 
   dropMedia() {
-    clearInterval(this.reporter);
+    this.reports.end();
     this.mediaChoice.close();
   }
 
@@ -624,12 +546,4 @@ export class Player extends Teller {
  */
 function isSame(one, other) {
   return JSON.stringify(one) === JSON.stringify(other); // both have their fields in the same order
-}
-
-/**
- * What is known of the microphone and of who listens to it. level: dB, 0 is full scale; null: nothing is sent.
- * @param {Listening} listening
- */
-function earsOf({ facts, isSending, level, mode, state }) {
-  return { mode, state, level: isSending ? Math.round(20 * Math.log10(Math.max(level, 1e-5))) : null, microphone: facts };
 }

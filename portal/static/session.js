@@ -357,3 +357,7 @@ function passedOrOnline(ms) {
 export function stopped() {
   return new PortalError({ code: "stopped", message: "The session was stopped." });
 }
+
+export function noSession() {
+  return new PortalError({ code: "no_session", message: "There is no session.", hint: "Press Start." });
+}

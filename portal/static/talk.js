@@ -36,7 +36,7 @@ import { Waterfall } from "./talk/waterfall.js";
 import { talk as TEXTS } from "./texts.js";
 
 /**
- * @typedef {import("./player.js").Start} Start
+ * @typedef {import("./types/player.d.ts").Start} Start
  * @typedef {import("./talk/choices.js").Chosen & import("./talk/persona.js").PersonaWish} Engines
  * @typedef {import("./talk/ears.js").EarsWish} EarsWish
  * @typedef {Engines & import("./talk/view.js").ViewWish & {avatar?: string, muted?: boolean, ears?: EarsWish}} Wishes

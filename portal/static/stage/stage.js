@@ -23,7 +23,7 @@ import { Cutout } from "./cutout.js";
 import { withDefaults } from "./wish.js";
 
 /**
- * @typedef {import("../player.js").PlayerEvents} PlayerEvents
+ * @typedef {import("../types/player.d.ts").PlayerEvents} PlayerEvents
  * @typedef {{vivavoce?: unknown, text?: unknown, mode?: unknown, options?: unknown}} Command
  */
 

@@ -14,7 +14,7 @@ export function withDefaults(address, defaults = new URLSearchParams()) {
   const isOn = (name) => ["1", "true", ""].includes(query.get(name) ?? "no");
   /** @param {string} name @param {string[]} known the first is the default */
   const oneOf = (name, known) => known.find((value) => value === query.get(name)) ?? known[0];
-  /** @type {import("../player.js").Start} */
+  /** @type {import("../types/player.d.ts").Start} */
   const wish = Object.fromEntries(SESSION.filter((name) => query.get(name)).map((name) => [name, query.get(name)]));
   if (isOn("kiosk")) wish.keep = true;
   const background = query.get("bg") ?? "photo";

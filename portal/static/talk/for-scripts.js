@@ -2,11 +2,11 @@
 
 /**
  * @typedef {import("../player.js").Player} Player
- * @typedef {import("../player.js").PlayerEvents} PlayerEvents
+ * @typedef {import("../types/player.d.ts").PlayerEvents} PlayerEvents
  *
  * The element of the Talk tab, as far as scripts may use it.
  * @typedef {{
- *   player: Player, start: (options?: import("../player.js").Start) => Promise<void>, stop: () => void,
+ *   player: Player, start: (options?: import("../types/player.d.ts").Start) => Promise<void>, stop: () => void,
  *   say: (text: string, mode?: import("../types/messages.d.ts").Mode) => void, listen: (on: boolean) => Promise<void>,
  * }} Talk
  */
@@ -40,7 +40,7 @@ export function forScripts(talk) {
   talk.then((element) => (shown = element));
   return {
     stats: () => (shown ? shown.player.stats() : { ...NOTHING_YET }),
-    /** @param {import("../player.js").Start} [options] */
+    /** @param {import("../types/player.d.ts").Start} [options] */
     async start(options) {
       await (await talk).start(options);
       return this.stats();

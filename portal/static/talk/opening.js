@@ -5,7 +5,7 @@ import { lackingOf } from "./preparation.js";
 /**
  * @typedef {import("../errors.js").PortalError} PortalError
  * @typedef {import("../player.js").Player} Player
- * @typedef {import("../player.js").Start} Start
+ * @typedef {import("../types/player.d.ts").Start} Start
  * @typedef {import("./preparation.js").Lacking} Lacking
  * @typedef {import("./preparation.js").Preparation} Preparation
  */

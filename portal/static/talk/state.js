@@ -4,7 +4,7 @@
  */
 
 /**
- * @typedef {import("../player.js").PlayerState} PlayerState
+ * @typedef {import("../types/player.d.ts").PlayerState} PlayerState
  * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
  * @typedef {import("../types/api.d.ts").Catalogue} Catalogue
  * @typedef {import("../types/api.d.ts").Texts} Texts
