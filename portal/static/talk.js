@@ -4,9 +4,9 @@
  */
 
 import { Chat } from "./chat.js";
-import { find, make, translate } from "./dom.js";
+import { find, translate } from "./dom.js";
 import { told } from "./errors.js";
-import { language, recall, remember } from "./page.js";
+import { language } from "./page.js";
 import { Player } from "./player.js";
 import { beside, listOf } from "./server.js";
 import { Announcer } from "./talk/announcer.js";
@@ -16,6 +16,7 @@ import { AvatarPicker } from "./talk/avatar-picker.js";
 import { Choices } from "./talk/choices.js";
 import { Composer } from "./talk/composer.js";
 import { Controls } from "./talk/controls.js";
+import { ConversationBar } from "./talk/conversation-bar.js";
 import { EarsControl } from "./talk/ears.js";
 import { forScripts } from "./talk/for-scripts.js";
 import { GestureRow } from "./talk/gesture-row.js";
@@ -33,20 +34,17 @@ import { Toast } from "./talk/toast.js";
 import { View } from "./talk/view.js";
 import { VoicePreview } from "./talk/voice-preview.js";
 import { Waterfall } from "./talk/waterfall.js";
+import { Wishes } from "./talk/wishes.js";
 import { talk as TEXTS } from "./texts.js";
 
 /**
  * @typedef {import("./types/player.d.ts").Start} Start
- * @typedef {import("./talk/choices.js").Chosen & import("./talk/persona.js").PersonaWish} Engines
- * @typedef {import("./talk/ears.js").EarsWish} EarsWish
- * @typedef {Engines & import("./talk/view.js").ViewWish & {avatar?: string, muted?: boolean, ears?: EarsWish}} Wishes
  * @typedef {import("./types/api.d.ts").AvatarView} AvatarView
  * @typedef {import("./types/api.d.ts").Catalogue} Catalogue
  * @typedef {import("./types/api.d.ts").ErrorView} ErrorView
  * @typedef {import("./types/api.d.ts").Language} Language
  */
 
-const WISHES = "vivavoce.talk"; // what a viewer has chosen, kept for the next visit
 const LOOK_EVERY_MS = 100;
 const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // states that a screen reader tells
 const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
@@ -68,16 +66,13 @@ class TalkTab {
   /** @param {HTMLElement} element */
   constructor(element) {
     this.element = element;
-    /** @type {Wishes} the viewer's own choices, also of an earlier visit */
-    this.wishes = recall(WISHES);
+    this.wishes = new Wishes();
     this.state = new TalkState(() => this.show());
-    this.state.picked = this.wishes.avatar;
+    this.state.picked = this.wishes.now.avatar;
     this.state.texts = TEXTS[language()];
     // What is seen.
     this.status = find(element, "#vv-status", HTMLElement);
     this.settings = find(element, ".vv-settings", HTMLDetailsElement);
-    this.hello = find(element, ".vv-hello", HTMLElement);
-    this.bar = find(element, ".vv-chat-bar", HTMLElement);
     this.stage = new Stage(find(element, ".vv-frame", HTMLElement));
     this.toasts = new Toast(find(element, ".vv-toast", HTMLElement));
     this.announcer = new Announcer(find(element, ".vv-announcer", HTMLElement));
@@ -93,7 +88,7 @@ class TalkTab {
       },
       mute: () => {
         this.mute(!this.player.muted);
-        this.keepWish({ muted: this.player.muted });
+        this.wishes.keep({ muted: this.player.muted });
       },
     });
     this.gestures = new GestureRow(find(element, ".vv-gestures", HTMLElement), (name) => {
@@ -104,11 +99,11 @@ class TalkTab {
       chooses: () => this.state.session === "idle",
     });
     this.choices = new Choices(this.settings, {
-      wished: this.wishes,
+      wished: this.wishes.now,
       changed: (chosen) => {
         this.preview.stop();
         const wished = { ...chosen, ...this.persona.chosen() };
-        this.keepWish(wished);
+        this.wishes.keep(wished);
         this.player.change(wished);
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
@@ -121,10 +116,10 @@ class TalkTab {
       failed: () => this.toast(this.state.texts.voiceUnheard),
     });
     this.persona = new PersonaFields(this.settings, {
-      wished: this.wishes,
+      wished: this.wishes.now,
       avatar: () => this.state.choice,
       kept: ({ name }) => {
-        this.keepWish(this.persona.chosen());
+        this.wishes.keep(this.persona.chosen());
         this.toast(this.state.texts.personaKept.replace("{avatar}", () => name));
       },
       failed: (error) => this.note(error, "error"),
@@ -139,17 +134,22 @@ class TalkTab {
       edit: (text) => this.composer.edit(text),
     });
     this.chat.restore();
+    this.conversationBar = new ConversationBar(element, this.chat, {
+      anew: () => this.beginAnew(),
+      suggested: (text) => this.speaking.submit(text, this.composer.mode),
+      texts: () => this.state.texts,
+    });
     // What goes on.
     this.list = new AvatarList(() => this.takeList());
     const [video, canvas] = [find(element, "#vv-video", HTMLVideoElement), find(element, "#vv-canvas", HTMLCanvasElement)];
     this.player = new Player(video, canvas, socketUrl());
-    const ears = this.wishes.ears;
+    const ears = this.wishes.now.ears;
     this.ears = new EarsControl(
       element,
       this.player.listening,
       {
         wished: ears && typeof ears === "object" ? ears : {},
-        changed: (wish) => this.keepWish({ ears: wish }),
+        changed: (wish) => this.wishes.keep({ ears: wish }),
         listen: (mode, choice) => this.player.listen(mode, choice),
         isOpen: () => this.state.isLive,
         language,
@@ -175,23 +175,23 @@ class TalkTab {
       missed: () => this.list.read(),
     });
     this.speaking = new Speaking(this.state, this, {
-      begun: () => this.showBegun(),
+      begun: () => this.conversationBar.show(),
       toast: (text) => this.toast(text),
       note: (error) => this.note(error, "error"),
     });
     this.view = new View(this.settings, this.stage.frame, video, {
-      wished: this.wishes,
-      changed: (wish) => this.keepWish(wish),
+      wished: this.wishes.now,
+      changed: (wish) => this.wishes.keep(wish),
       loud: (volume) => (this.player.volume = volume),
     });
     this.panels = new Panels(this.settings, this.waterfall.panel, this.#left.signal);
-    this.mute(this.wishes.muted === true);
+    this.mute(this.wishes.now.muted === true);
     this.bindPage();
     this.news = new News(this.state, this, {
-      begun: () => this.showBegun(),
+      begun: () => this.conversationBar.show(),
       putBack: () => {
         this.choices.putBack(this.player.chosen);
-        this.keepWish(this.choices.chosen());
+        this.wishes.keep(this.choices.chosen());
       },
       toast: (text, forMs) => this.toast(text, forMs),
       note: (error, kind) => this.note(error, kind),
@@ -243,20 +243,11 @@ class TalkTab {
    * @param {string} id
    */
   pick(id) {
-    this.keepWish({ avatar: id });
+    this.wishes.keep({ avatar: id });
     this.avatarChoice.choose(id);
     this.preparation.forget();
     if (this.state.session !== "idle") this.avatarChoice.swap(id);
     else this.opening.current = null; // what waited for the other avatar waits no more
-  }
-
-  /**
-   * What is chosen holds for the next visit too.
-   * @param {Wishes} chosen
-   */
-  keepWish(chosen) {
-    Object.assign(this.wishes, chosen);
-    remember(WISHES, JSON.stringify(this.wishes));
   }
 
   /**
@@ -302,11 +293,6 @@ class TalkTab {
     });
     onShown.observe(element);
     left.signal.addEventListener("abort", () => onShown.disconnect());
-    find(element, ".vv-new", HTMLElement).onclick = () => this.beginAnew();
-    find(element, ".vv-export", HTMLElement).onclick = () => this.saveConversation();
-    for (const chip of element.querySelectorAll("button.vv-chip")) {
-      chip.addEventListener("click", () => this.speaking.submit(chip.textContent ?? "", this.composer.mode));
-    }
   }
 
   /** What is open is closed; else who speaks is interrupted. */
@@ -337,18 +323,9 @@ class TalkTab {
     const wasOpen = this.state.session !== "idle";
     this.stop();
     this.chat.clear();
-    this.showBegun();
+    this.conversationBar.show();
     if (wasOpen) this.start().catch(() => {}); // "ended" tells why
     this.takeFocus();
-  }
-
-  saveConversation() {
-    const { texts } = this.state;
-    const text = this.chat.conversation.exported(texts.you, texts.speaks);
-    const link = make("a", { download: `Vivavoce ${new Date().toISOString().slice(0, 10)}.md` });
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href)); // the download has begun
   }
 
   /**
@@ -415,12 +392,6 @@ class TalkTab {
     this.stage.showComing(state.comingLine, state.coming?.share ?? 0);
   }
 
-  /** The greeting, or what can be done with a conversation. */
-  showBegun() {
-    this.hello.hidden = this.chat.isBegun;
-    this.bar.hidden = !this.chat.isBegun;
-  }
-
   /**
    * A notice or an error is seen in the chat, and told.
    * @param {ErrorView} error
@@ -431,7 +402,7 @@ class TalkTab {
     const { cause, remedy, detail } = told(error, this.state.texts);
     const named = this.state.named(cause);
     this.chat.note({ code, cause: named, remedy, detail }, kind, WORTH_ANOTHER_TRY.includes(code));
-    this.showBegun();
+    this.conversationBar.show();
     this.announcer.tell(`${named} ${remedy}`);
   }
 
@@ -453,7 +424,7 @@ class TalkTab {
     this.waterfall.speak(texts);
     this.ears.speak(texts);
     this.recording.speak(texts);
-    this.showBegun();
+    this.conversationBar.show();
     if (!this.player.isBlocked) this.toasts.hide();
     else this.toast(texts.blocked, Infinity);
     this.choices.fill(this.state.catalogue, texts);
