@@ -27,7 +27,7 @@ class TurnMarks:
         self._post = post
 
     def sounds(self, turn_id: int, times: TurnTimes) -> None:
-        """A turn's frames are being released. It may begin again after hold(); only the first time changes its marks."""
+        """A turn's frames are released. It begins again after hold(); only the first time changes its marks."""
         times.mark("first_release")
         self._post(MetricsEvent(turn_id, times.marks_ms()))
 

@@ -7,178 +7,54 @@ surroundings say (a Space, OPENAI_API_KEY), and is else the default written here
 
 from __future__ import annotations
 
-import base64
-import difflib
 import json
 import logging
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from models.errors import VivavoceError
 from pipeline import registry
-from pipeline.errors import BadRequest
-from pipeline.stream_address import parse_stream_address
 from pipeline.transports.ice import IceServer, turn_with_secret
 from pipeline.tts.speed import FASTEST, SLOWEST
-from portal.http.addresses import (
-    parse_address,
-    parse_host_pattern,
-    parse_networks,
-    parse_origin,
-    parse_root_path,
-    parse_web_address,
+from portal.http.addresses import parse_address
+from portal.setting_sources import FILE_NAME, SettingsError, did_you_mean, is_in_container, read_file, surroundings
+from portal.setting_values import (
+    AbsolutePath,
+    AsrName,
+    Fields,
+    Folder,
+    Hosts,
+    LipSyncName,
+    LlmName,
+    LongSecret,
+    Names,
+    Networks,
+    Origins,
+    SigningSecret,
+    StreamAddresses,
+    TtsName,
+    UrlPath,
+    Urls,
+    WebAddresses,
+    absolute,
 )
 
-__all__ = [
-    "FILE_NAME",
-    "OPEN_TO_ALL",
-    "PREFIX",
-    "Settings",
-    "SettingsError",
-    "is_open_to_all",
-    "load_settings",
-    "option_name",
-    "unknown_variables",
-]
+__all__ = ["OPEN_TO_ALL", "Settings", "is_open_to_all", "load_settings", "option_name", "unknown_variables"]
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "VIVAVOCE_"
-SECRET_BYTES = 32
 OPEN_TO_ALL = (
     "Nobody has to log in: whoever reaches this port may talk, upload, and see and delete all avatars and clips. "
     "Set VIVAVOCE_PASSWORD, or add people with: python launch.py user NAME"
 )
 "Said to the operator where is_open_to_all()."
-FILE_NAME = "vivavoce.toml"
-CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
-CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
-"Docker's and Podman's own: a proxy in the next container, or the host's."
-
-
-class SettingsError(VivavoceError):
-    """A setting is unknown or has a value that cannot be used."""
-
-    code = "bad_settings"
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise ValueError(f"{path} is no folder")
-    return path
-
-
-def _split(value: object) -> object:
-    """Let a list be written as one string: `a, b c`."""
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-class _Named:
-    """Validator: the name of a registered backend of that kind, or another word that is taken."""
-
-    def __init__(self, kind: str, *words: str) -> None:
-        self._kind = kind
-        self._words = words
-
-    def __call__(self, name: str) -> str:
-        names = (*self._words, *registry.names(self._kind))
-        if name not in names:
-            raise ValueError(f"there is no such backend; choose one of: {', '.join(names)}")
-        return name
-
-
-def _long_enough(secret: SecretStr) -> SecretStr:
-    """HS256 is as safe as its secret is hard to guess (RFC 7518, 3.2)."""
-    if 0 < len(secret.get_secret_value().encode()) < SECRET_BYTES:
-        raise ValueError(
-            f"it must have {SECRET_BYTES} bytes or more; python -c 'import secrets; "
-            "print(secrets.token_urlsafe(32))' makes one"
-        )
-    return secret
-
-
-def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    parse_networks(texts)
-    return texts
-
-
-def _origins(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(parse_origin(text) for text in texts)
-
-
-def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(parse_host_pattern(text) for text in texts)
-
-
-def _stream_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        try:
-            parse_stream_address(text)
-        except BadRequest as error:
-            raise ValueError(f"{text} is no address of a streaming server; {error.hint}") from error
-    return texts
-
-
-def _fields(value: object) -> object:
-    """Let a table be written as one string of JSON, on the command line and in the environment."""
-    if not isinstance(value, str):
-        return value
-    try:
-        fields = json.loads(value)
-    except ValueError as error:
-        raise ValueError('it is no JSON; write it like {"speed": 1.1}') from error
-    if not isinstance(fields, dict):
-        raise ValueError('it is no JSON object; write it like {"speed": 1.1}')
-    return fields
-
-
-def _web_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        parse_web_address(text)
-    return texts
-
-
-def _signs(secret: SecretStr) -> SecretStr:
-    """As _long_enough; after `whsec_` there has to be base64."""
-    text = _long_enough(secret).get_secret_value()
-    if text.startswith("whsec_"):
-        base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    return secret
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Folder = Annotated[AbsolutePath, AfterValidator(_folder)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
-Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Origins = Annotated[Urls, AfterValidator(_origins)]
-Hosts = Annotated[Urls, AfterValidator(_hosts)]
-WebAddresses = Annotated[Urls, AfterValidator(_web_addresses)]
-StreamAddresses = Annotated[Urls, AfterValidator(_stream_addresses)]
-Networks = Annotated[Urls, AfterValidator(_networks)]
-UrlPath = Annotated[str, AfterValidator(parse_root_path)]
-LlmName = Annotated[str, AfterValidator(_Named("llm"))]
-TtsName = Annotated[str, AfterValidator(_Named("tts"))]
-LipSyncName = Annotated[str, AfterValidator(_Named("lipsync"))]
-AsrName = Annotated[str, AfterValidator(_Named("asr", registry.AUTO))]
 
 
 class Settings(BaseSettings):
@@ -374,7 +250,7 @@ class Settings(BaseSettings):
         description="file of the people who may log in, written by `launch.py user`; default: users.json in the data "
         "folder",
     )
-    token_secret: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+    token_secret: LongSecret = Field(
         SecretStr(""),
         description="what a product that embeds this portal signs its tokens with (JWT, HS256), 32 bytes or more; "
         "rather set VIVAVOCE_TOKEN_SECRET",
@@ -428,7 +304,7 @@ class Settings(BaseSettings):
         description="addresses that are told, by POST requests, of sessions, turns, recordings and jobs, e.g. "
         "https://example.org/hook; default: none",
     )
-    webhook_secret: Annotated[SecretStr, AfterValidator(_signs)] = Field(
+    webhook_secret: SigningSecret = Field(
         SecretStr(""),
         description="what these requests are signed with, 32 bytes or more; rather set VIVAVOCE_WEBHOOK_SECRET",
     )
@@ -577,11 +453,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         renamed = {"data_dir": os.environ["VIVAVOCE_DATA"]} if os.environ.get("VIVAVOCE_DATA") else {}
         above = {**renamed, **env_settings(), **init_settings()}
-        file = read_file(_file_for(above))
+        file = read_file(_file_for(above), settings_cls.model_fields)
         around = surroundings(
             os.environ,
             turn=bool(above.get("turn_urls") or file.get("turn_urls")),
-            is_container=any(Path(mark).exists() for mark in CONTAINER_MARKS),
+            is_container=is_in_container(),
         )
         return (
             init_settings,
@@ -597,60 +473,14 @@ def is_open_to_all(settings: Settings) -> bool:
     return not is_loopback and not settings.needs_login
 
 
-def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, object]:
-    """What the place we run in says: the weakest source, above the defaults only.
-
-    turn: whether a TURN server is set. A Space lets no UDP in: without TURN its viewers would wait for a fallback
-    each time.
-    """
-    values: dict[str, object] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
-    if "SPACE_ID" in environ:
-        values |= {
-            "host": "0.0.0.0",  # noqa: S104 - a Space lets only its proxy in
-            "port": environ.get("PORT", "7860"),
-            "open_browser": False,
-            # The Space's own page shows the portal in a frame; only its proxy can reach the port.
-            "allowed_origins": "https://huggingface.co",
-            "trusted_hosts": environ.get("SPACE_HOST", "*.hf.space"),
-            "trusted_proxies": "*",
-        }
-        if not turn:
-            values["transport"] = "websocket"
-    for name, variable in (("llm_api_key", "OPENAI_API_KEY"), ("llm_base_url", "OPENAI_BASE_URL")):
-        if environ.get(variable):
-            values[name] = environ[variable]
-    return values
-
-
-def read_file(path: Path) -> dict[str, object]:
-    """Values of a settings file, {} if there is none.
-
-    Raises SettingsError: unreadable, no TOML, unknown names.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(
-            f"The settings file {path} is no TOML: {error}.", 'Write lines like: tts = "hibari"'
-        ) from error
-    for name in values:
-        if name not in Settings.model_fields:
-            raise SettingsError(f"{path} has an unknown setting '{name}'.", _did_you_mean(name))
-    return values
-
-
 def _file_for(above: Mapping[str, Any]) -> Path:
     """The settings file, given what the stronger sources say."""
     if above.get("config"):
-        path = _absolute(Path(above["config"]))
+        path = absolute(Path(above["config"]))
         if not path.is_file():
             raise SettingsError(f"There is no settings file {path}.", "Correct --config (or VIVAVOCE_CONFIG).")
         return path
-    return _absolute(Path(above.get("data_dir") or Settings.model_fields["data_dir"].default)) / FILE_NAME
+    return absolute(Path(above.get("data_dir") or Settings.model_fields["data_dir"].default)) / FILE_NAME
 
 
 def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
@@ -660,7 +490,11 @@ def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
     """
     for variable in unknown_variables(os.environ):
         name = _setting_of(variable)
-        logger.warning("The environment variable %s is no setting and has no effect. %s", variable, _did_you_mean(name))
+        logger.warning(
+            "The environment variable %s is no setting and has no effect. %s",
+            variable,
+            did_you_mean(name, Settings.model_fields),
+        )
     given = dict(command_line or {})
     try:
         return Settings(**given)
@@ -690,11 +524,6 @@ def _origin(name: str, command_line: Mapping[str, object]) -> str:
         return f"The option --{option_name(name)}"
     variable = PREFIX + name.upper()
     return f"The environment variable {variable}" if os.environ.get(variable) else f"The setting '{name}'"
-
-
-def _did_you_mean(name: str) -> str:
-    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-    return f"Did you mean '{near[0]}'?" if near else "`python launch.py --help` lists the settings."
 
 
 def option_name(name: str) -> str:

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from pipeline.transports.ice import IceServer, turn_with_secret
 from portal.backends import backend_options, new_engine
-from portal.settings import Settings, SettingsError, load_settings, option_name, surroundings, unknown_variables
+from portal.setting_sources import SettingsError, surroundings
+from portal.settings import Settings, load_settings, option_name, unknown_variables
 
 
 @pytest.fixture(autouse=True)

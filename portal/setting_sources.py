@@ -1,0 +1,81 @@
+"""Where settings come from besides the command line and the environment: the settings file, and the surroundings."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from models.errors import VivavoceError
+
+__all__ = ["FILE_NAME", "SettingsError", "did_you_mean", "is_in_container", "read_file", "surroundings"]
+
+FILE_NAME = "vivavoce.toml"
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
+"Docker's and Podman's own: a proxy in the next container, or the host's."
+
+
+class SettingsError(VivavoceError):
+    """A setting is unknown or has a value that cannot be used."""
+
+    code = "bad_settings"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint for who wrote `name`, which is no setting. names: all that are."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"Did you mean '{near[0]}'?" if near else "`python launch.py --help` lists the settings."
+
+
+def read_file(path: Path, names: Iterable[str]) -> dict[str, object]:
+    """Values of a settings file, {} if there is none. names: of all settings.
+
+    Raises SettingsError: unreadable, no TOML, unknown names.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"The settings file {path} is no TOML: {error}.", 'Write lines like: tts = "hibari"'
+        ) from error
+    known = set(names)
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{path} has an unknown setting '{name}'.", did_you_mean(name, known))
+    return values
+
+
+def is_in_container() -> bool:
+    """Whether Docker or Podman runs us."""
+    return any(Path(mark).exists() for mark in CONTAINER_MARKS)
+
+
+def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, object]:
+    """What the place we run in says: the weakest source, above the defaults only.
+
+    turn: whether a TURN server is set. A Space lets no UDP in: without TURN its viewers would wait for a fallback
+    each time.
+    """
+    values: dict[str, object] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
+    if "SPACE_ID" in environ:
+        values |= {
+            "host": "0.0.0.0",  # noqa: S104 - a Space lets only its proxy in
+            "port": environ.get("PORT", "7860"),
+            "open_browser": False,
+            # The Space's own page shows the portal in a frame; only its proxy can reach the port.
+            "allowed_origins": "https://huggingface.co",
+            "trusted_hosts": environ.get("SPACE_HOST", "*.hf.space"),
+            "trusted_proxies": "*",
+        }
+        if not turn:
+            values["transport"] = "websocket"
+    for name, variable in (("llm_api_key", "OPENAI_API_KEY"), ("llm_base_url", "OPENAI_BASE_URL")):
+        if environ.get(variable):
+            values[name] = environ[variable]
+    return values

@@ -1,0 +1,157 @@
+"""What values settings take, beyond those that pydantic knows: paths, lists, names of backends, addresses.
+
+Each type reads a value as it is written on the command line, in the environment or in the settings file, and says in
+plain words what is wrong with one that cannot be used.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
+
+from pipeline import registry
+from pipeline.errors import BadRequest
+from pipeline.stream_address import parse_stream_address
+from portal.http.addresses import (
+    parse_host_pattern,
+    parse_networks,
+    parse_origin,
+    parse_root_path,
+    parse_web_address,
+)
+
+__all__ = [
+    "AbsolutePath",
+    "AsrName",
+    "Fields",
+    "Folder",
+    "Hosts",
+    "LipSyncName",
+    "LlmName",
+    "LongSecret",
+    "Names",
+    "Networks",
+    "Origins",
+    "SigningSecret",
+    "StreamAddresses",
+    "TtsName",
+    "UrlPath",
+    "Urls",
+    "WebAddresses",
+    "absolute",
+]
+
+SECRET_BYTES = 32
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root; `~` is the home folder."""
+    return path.expanduser().absolute()
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder")
+    return path
+
+
+def _split(value: object) -> object:
+    """Let a list be written as one string: `a, b c`."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+class _Named:
+    """Validator: the name of a registered backend of that kind, or another word that is taken."""
+
+    def __init__(self, kind: str, *words: str) -> None:
+        self._kind = kind
+        self._words = words
+
+    def __call__(self, name: str) -> str:
+        names = (*self._words, *registry.names(self._kind))
+        if name not in names:
+            raise ValueError(f"there is no such backend; choose one of: {', '.join(names)}")
+        return name
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    """HS256 is as safe as its secret is hard to guess (RFC 7518, 3.2)."""
+    if 0 < len(secret.get_secret_value().encode()) < SECRET_BYTES:
+        raise ValueError(
+            f"it must have {SECRET_BYTES} bytes or more; python -c 'import secrets; "
+            "print(secrets.token_urlsafe(32))' makes one"
+        )
+    return secret
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    parse_networks(texts)
+    return texts
+
+
+def _origins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(parse_origin(text) for text in texts)
+
+
+def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(parse_host_pattern(text) for text in texts)
+
+
+def _stream_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            parse_stream_address(text)
+        except BadRequest as error:
+            raise ValueError(f"{text} is no address of a streaming server; {error.hint}") from error
+    return texts
+
+
+def _web_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        parse_web_address(text)
+    return texts
+
+
+def _signs(secret: SecretStr) -> SecretStr:
+    """As _long_enough; after `whsec_` there has to be base64."""
+    text = _long_enough(secret).get_secret_value()
+    if text.startswith("whsec_"):
+        base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    return secret
+
+
+def _fields(value: object) -> object:
+    """Let a table be written as one string of JSON, on the command line and in the environment."""
+    if not isinstance(value, str):
+        return value
+    try:
+        fields = json.loads(value)
+    except ValueError as error:
+        raise ValueError('it is no JSON; write it like {"speed": 1.1}') from error
+    if not isinstance(fields, dict):
+        raise ValueError('it is no JSON object; write it like {"speed": 1.1}')
+    return fields
+
+
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
+Folder = Annotated[AbsolutePath, AfterValidator(_folder)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
+Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[Urls, AfterValidator(_origins)]
+Hosts = Annotated[Urls, AfterValidator(_hosts)]
+StreamAddresses = Annotated[Urls, AfterValidator(_stream_addresses)]
+Networks = Annotated[Urls, AfterValidator(_networks)]
+WebAddresses = Annotated[Urls, AfterValidator(_web_addresses)]
+UrlPath = Annotated[str, AfterValidator(parse_root_path)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_signs)]
+LlmName = Annotated[str, AfterValidator(_Named("llm"))]
+TtsName = Annotated[str, AfterValidator(_Named("tts"))]
+LipSyncName = Annotated[str, AfterValidator(_Named("lipsync"))]
+AsrName = Annotated[str, AfterValidator(_Named("asr", registry.AUTO))]
