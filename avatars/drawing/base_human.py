@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from mathutils import Vector
 from mathutils.bvhtree import BVHTree
 
-from avatars.drawing.scene import Array, add, smooth_shaded
+from avatars.drawing.scene import Array, Thing, add, smooth_shaded
 
 __all__ = ["BaseHuman", "Skin", "to_blender"]
 
@@ -24,10 +23,10 @@ Face = list[tuple[int, int]]
 "corners, each a vertex and a place in the texture"
 
 
-def to_blender(places: Any) -> Array:
+def to_blender(places: npt.ArrayLike) -> Array:
     """The same places (..., 3) in Blender's axes."""
-    places = np.asarray(places, np.float64)
-    return np.stack([places[..., 0], -places[..., 2], places[..., 1]], axis=-1)
+    ours = np.asarray(places, np.float64)
+    return np.stack([ours[..., 0], -ours[..., 2], ours[..., 1]], axis=-1)
 
 
 class BaseHuman:
@@ -83,7 +82,7 @@ class BaseHuman:
         """The vertices of a group, in their order."""
         return sorted({vertex for face in self.groups[group] for vertex, _ in face})
 
-    def add_mesh(self, name: str, vertices: Array, faces: list[Face], material: Any, *, finer: int = 0) -> Any:
+    def add_mesh(self, name: str, vertices: Array, faces: list[Face], material: Thing, *, finer: int = 0) -> Thing:
         """Some faces as an object, with their places in textures; `finer` times subdivided."""
         used = sorted({vertex for face in faces for vertex, _ in face})
         place = {vertex: index for index, vertex in enumerate(used)}

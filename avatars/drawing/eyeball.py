@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import bmesh
 import bpy
+import numpy.typing as npt
 
-from avatars.drawing.scene import linear, mesh_object, plain
+from avatars.drawing.scene import Thing, linear, mesh_object, plain
 
 __all__ = ["Iris", "add_eye"]
 
@@ -27,7 +27,7 @@ class Iris:
     "how far the eyes turn in"
 
 
-def add_eye(iris: Iris, place: Any, radius: float, side: int) -> None:
+def add_eye(iris: Iris, place: npt.ArrayLike, radius: float, side: int) -> None:
     """`place` in Blender's axes; `side` is 1 for the eye on the right of the picture, -1 for the other."""
     turned = (0, 0, math.radians(iris.converges_deg) * side)
     ball = bmesh.new()
@@ -47,7 +47,7 @@ def add_eye(iris: Iris, place: Any, radius: float, side: int) -> None:
     cornea.rotation_euler, cornea.visible_shadow = turned, False
 
 
-def _iris_material(iris: Iris, radius: float) -> Any:
+def _iris_material(iris: Iris, radius: float) -> Thing:
     material = plain("eye", "ffffff", 0.25, Specular_IOR_Level=0.3)
     tree = material.node_tree
     nodes, links = tree.nodes, tree.links
@@ -87,7 +87,7 @@ def _iris_material(iris: Iris, radius: float) -> Any:
     return material
 
 
-def _fibres(tree: Any, apart: Any, out: Any, radius: float, edge: float) -> Any:
+def _fibres(tree: Thing, apart: Thing, out: Thing, radius: float, edge: float) -> Thing:
     """How light the iris is, ray by ray; 1 outside of it."""
     nodes, links = tree.nodes, tree.links
     angle, polar, noise = (nodes.new(f"ShaderNode{kind}") for kind in ("Math", "CombineXYZ", "TexNoise"))
@@ -111,7 +111,7 @@ def _fibres(tree: Any, apart: Any, out: Any, radius: float, edge: float) -> Any:
     return chosen.outputs[0]
 
 
-def _clear() -> Any:
+def _clear() -> Thing:
     material = bpy.data.materials.new("cornea")
     material.use_nodes = True
     tree = material.node_tree

@@ -6,13 +6,13 @@ Strands are (n, k, 3): n of them with k points each, in MakeHuman's axes (see ba
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import bpy
 import numpy as np
+import numpy.typing as npt
 
 from avatars.drawing.base_human import BaseHuman, Skin, to_blender
-from avatars.drawing.scene import Array, add, linear, plain
+from avatars.drawing.scene import Array, Thing, add, linear, plain
 
 __all__ = ["EYES_UP", "add_brows", "add_hair", "add_lashes"]
 
@@ -98,7 +98,7 @@ def _along(u: Array, places: Array, at: float) -> Array:
     return np.array([np.interp(at, u[order], places[order, axis]) for axis in range(3)])
 
 
-def _hair_material(colour: str, roughness: float) -> Any:
+def _hair_material(colour: str, roughness: float) -> Thing:
     material = bpy.data.materials.new("hair")
     material.use_nodes = True
     tree = material.node_tree
@@ -112,7 +112,7 @@ def _hair_material(colour: str, roughness: float) -> Any:
     return material
 
 
-def _add_strands(strands: Array, material: Any, radius: float, tip: float) -> None:
+def _add_strands(strands: Array, material: Thing, radius: float, tip: float) -> None:
     """`tip` is the part of the radius that is left at the end. Roots are thin too, so that a hairline is soft."""
     count, points, _ = strands.shape
     curves = bpy.data.hair_curves.new("strands")
@@ -129,7 +129,7 @@ def _add_strands(strands: Array, material: Any, radius: float, tip: float) -> No
 def _roots(style: str, count: int, skin: Skin, rng: np.random.Generator) -> tuple[Array, Array]:
     """About `count` places on the scalp and their normals."""
 
-    def above(places: Array, margin: float) -> Any:
+    def above(places: Array, margin: float) -> npt.NDArray[np.bool_]:
         round_head = np.abs(np.arctan2(places[:, 0], places[:, 2] - _MIDDLE_Z))
         line = np.interp(round_head, np.radians(_ROUND_DEG), _HAIRLINES[style]) + EYES_UP
         on_head = (np.abs(places[:, 0]) < SCALP_OUT) & (places[:, 1] > SCALP_FROM)
@@ -182,7 +182,7 @@ def _grown(
     return guides
 
 
-def _add_short(style: str, material: Any, skin: Skin, rng: np.random.Generator) -> None:
+def _add_short(style: str, material: Thing, skin: Skin, rng: np.random.Generator) -> None:
     """Combed back and to one side, shorter on the sides."""
     roots, normals = _roots(style, 900, skin, rng)
     high = np.clip((roots[:, 1] - (EYES_UP + 0.25)) / 0.55, 0, 1)
@@ -199,7 +199,7 @@ def _add_short(style: str, material: Any, skin: Skin, rng: np.random.Generator) 
     _add_strands(_children(guides, 24, rng, 0.04, 0.5, 0.3), material, 0.0055, 0.3)
 
 
-def _add_curls(material: Any, skin: Skin, rng: np.random.Generator) -> None:
+def _add_curls(material: Thing, skin: Skin, rng: np.random.Generator) -> None:
     """Corkscrews that stand off the head on all sides."""
     roots, _ = _roots("curls", 900, skin, rng)
     lengths = 0.50 + 0.09 * rng.random(len(roots))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from avatars.drawing.base_human import BaseHuman, Skin, to_blender
 from avatars.drawing.eyeball import Iris, add_eye
 from avatars.drawing.hair import EYES_UP, add_brows, add_hair, add_lashes
-from avatars.drawing.scene import Array, area_light, backdrop, blend, camera, new_scene, plain, spot, tube
+from avatars.drawing.scene import Array, Thing, area_light, backdrop, blend, camera, new_scene, plain, spot, tube
 
 __all__ = ["PEOPLE", "Person", "build_person"]
 
@@ -181,7 +180,7 @@ def _measure(human: BaseHuman, vertices: Array) -> _Head:
     return _Head((left, right), radius, nose, low[np.argmax(low[:, 2])], skin)
 
 
-def _skin_material(person: Person, head: _Head, lips_mask: Path) -> Any:
+def _skin_material(person: Person, head: _Head, lips_mask: Path) -> Thing:
     material = plain(
         "skin",
         person.skin,
@@ -216,21 +215,21 @@ def _skin_material(person: Person, head: _Head, lips_mask: Path) -> Any:
     return material
 
 
-def _noise(tree: Any, scale: float, detail: float) -> Any:
+def _noise(tree: Thing, scale: float, detail: float) -> Thing:
     noise, geometry = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeNewGeometry")
     noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = scale, detail
     tree.links.new(geometry.outputs["Position"], noise.inputs["Vector"])
     return noise.outputs[0]
 
 
-def _scaled(tree: Any, value: Any, by: float) -> Any:
+def _scaled(tree: Thing, value: Thing, by: float) -> Thing:
     product = tree.nodes.new("ShaderNodeMath")
     product.operation, product.use_clamp, product.inputs[1].default_value = "MULTIPLY", True, by
     tree.links.new(value, product.inputs[0])
     return product.outputs[0]
 
 
-def _roughen(tree: Any, height: Any, strength: float, distance: float) -> None:
+def _roughen(tree: Thing, height: Thing, strength: float, distance: float) -> None:
     bump = tree.nodes.new("ShaderNodeBump")
     bump.inputs["Strength"].default_value, bump.inputs["Distance"].default_value = strength, distance
     tree.links.new(height, bump.inputs["Height"])

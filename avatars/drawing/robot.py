@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import bmesh
 import numpy as np
 
 from avatars.drawing.eyeball import Iris, add_eye
 from avatars.drawing.scene import (
+    Thing,
     area_light,
     backdrop,
     blend,
@@ -74,7 +74,7 @@ def _round(
     name: str,
     size: tuple[float, float, float],
     place: tuple[float, float, float],
-    material: Any,
+    material: Thing,
     power: float = 1.0,
     fineness: int = 96,
 ) -> None:
@@ -94,7 +94,7 @@ def _front(x: float, z: float) -> float:
     return float(FACE_PLACE[1] - FACE_SIZE[1] * max(0.0, 1 - across - up) ** (FACE_POWER / 2))
 
 
-def _add_face(rim: Any, *, shut: bool) -> None:
+def _add_face(rim: Thing, *, shut: bool) -> None:
     vinyl = _vinyl()
     width, depth, height = FACE_SIZE
     _round("rim", (width + 0.06, depth, height + 0.06), (0, -0.10, -0.03), rim, FACE_POWER, fineness=320)
@@ -113,13 +113,13 @@ def _add_face(rim: Any, *, shut: bool) -> None:
     _add_lips()
 
 
-def _vinyl() -> Any:
+def _vinyl() -> Thing:
     """The material of the face, with rosy cheeks."""
     vinyl = plain("face", FACE, 0.40, Subsurface_Weight=0.15, Subsurface_Scale=0.05)
     tree = vinyl.node_tree
     shader = tree.nodes["Principled BSDF"]
     shader.inputs["Subsurface Radius"].default_value = (1, 0.5, 0.3)
-    colour: Any = FACE
+    colour: Thing | str = FACE
     for side in (1, -1):
         cheek = (side * 0.56, _front(side * 0.56, -0.25), -0.25)
         colour = blend(tree, spot(tree, cheek, (0.24, 0.24, 0.24), 0.62), colour, BLUSH)
@@ -127,7 +127,7 @@ def _vinyl() -> Any:
     return vinyl
 
 
-def _add_lids(place: tuple[float, float, float], side: int, vinyl: Any, *, shut: bool) -> None:
+def _add_lids(place: tuple[float, float, float], side: int, vinyl: Thing, *, shut: bool) -> None:
     """Half shells just outside of the eye, turned about the line between its corners."""
     keeps: tuple[Callable[[float], bool], ...] = (lambda z: z > -1e-4, lambda z: z < 1e-4)
     for row, (keep, larger) in enumerate(zip(keeps, (1.075, 1.06), strict=True)):

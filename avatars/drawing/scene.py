@@ -6,8 +6,9 @@ Blender's axes: x to the right in the picture, y away from the camera, z up. Pla
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import bpy
 import numpy as np
@@ -17,6 +18,7 @@ from mathutils import Vector
 __all__ = [
     "Array",
     "Border",
+    "Thing",
     "add",
     "area_light",
     "backdrop",
@@ -36,6 +38,9 @@ Array = npt.NDArray[np.float64]
 Border = tuple[float, float, float, float]
 "left, bottom, right, top of what is rendered, in parts of the picture, counted from its lower left corner"
 
+Thing: TypeAlias = Any
+"what is Blender's: a mesh, a material, its tree of nodes, an output of one, an object. Blender publishes no types"
+
 LOOK = "AgX - Medium High Contrast"
 
 
@@ -51,7 +56,7 @@ def linear(colour: str) -> tuple[float, float, float, float]:
     return red, green, blue, 1.0
 
 
-def add(name: str, data: Any, place: Any = (0, 0, 0)) -> Any:
+def add(name: str, data: Thing, place: npt.ArrayLike = (0, 0, 0)) -> Thing:
     """A new object in the scene."""
     thing = bpy.data.objects.new(name, data)
     bpy.context.collection.objects.link(thing)
@@ -59,11 +64,11 @@ def add(name: str, data: Any, place: Any = (0, 0, 0)) -> Any:
     return thing
 
 
-def smooth_shaded(mesh: Any) -> None:
+def smooth_shaded(mesh: Thing) -> None:
     mesh.polygons.foreach_set("use_smooth", [True] * len(mesh.polygons))
 
 
-def mesh_object(name: str, shape: Any, material: Any, place: Any = (0, 0, 0)) -> Any:
+def mesh_object(name: str, shape: Thing, material: Thing, place: npt.ArrayLike = (0, 0, 0)) -> Thing:
     """A `bmesh` as a smooth object. It is used up."""
     mesh = bpy.data.meshes.new(name)
     shape.to_mesh(mesh)
@@ -73,7 +78,7 @@ def mesh_object(name: str, shape: Any, material: Any, place: Any = (0, 0, 0)) ->
     return add(name, mesh, place)
 
 
-def plain(name: str, colour: str, roughness: float, **inputs: float) -> Any:
+def plain(name: str, colour: str, roughness: float, **inputs: float) -> Thing:
     """A Principled material. `inputs` are its other inputs, with underscores for spaces."""
     material = bpy.data.materials.new(name)
     material.use_nodes = True
@@ -85,7 +90,7 @@ def plain(name: str, colour: str, roughness: float, **inputs: float) -> Any:
     return material
 
 
-def spot(tree: Any, centre: Any, radii: tuple[float, float, float], strength: float) -> Any:
+def spot(tree: Thing, centre: npt.ArrayLike, radii: tuple[float, float, float], strength: float) -> Thing:
     """A soft ellipsoid in space: a node's output that is `strength` in its middle and 0 outside."""
     nodes, links = tree.nodes, tree.links
     geometry = nodes.new("ShaderNodeNewGeometry")
@@ -104,7 +109,7 @@ def spot(tree: Any, centre: Any, radii: tuple[float, float, float], strength: fl
     return fall.outputs[0]
 
 
-def blend(tree: Any, share: Any, colour: Any, over: str) -> Any:
+def blend(tree: Thing, share: Thing, colour: Thing | str, over: str) -> Thing:
     """A node's output: `colour` (another output, or six hex digits) with a share of `over` on it."""
     mix = tree.nodes.new("ShaderNodeMix")
     mix.data_type = "RGBA"
@@ -117,7 +122,15 @@ def blend(tree: Any, share: Any, colour: Any, over: str) -> Any:
     return mix.outputs[2]
 
 
-def tube(name: str, places: Any, radius: float, material: Any, taper: Any = None, *, closed: bool = False) -> Any:
+def tube(
+    name: str,
+    places: Array | Sequence[Sequence[float]],
+    radius: float,
+    material: Thing,
+    taper: Array | Sequence[float] | None = None,
+    *,
+    closed: bool = False,
+) -> Thing:
     """A round rod along `places`; `taper` has the part of the radius at each."""
     curve = bpy.data.curves.new(name, "CURVE")
     curve.dimensions = "3D"
@@ -133,7 +146,7 @@ def tube(name: str, places: Any, radius: float, material: Any, taper: Any = None
 
 
 def area_light(
-    place: tuple[float, float, float], size: float, watts: float, colour: tuple[float, float, float], aim: Any
+    place: tuple[float, float, float], size: float, watts: float, colour: tuple[float, float, float], aim: npt.ArrayLike
 ) -> None:
     """A square lamp that looks at `aim`."""
     lamp = bpy.data.lights.new("lamp", "AREA")

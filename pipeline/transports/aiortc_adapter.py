@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from aioice import ice
 from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
@@ -89,7 +89,7 @@ def refuse_data(peer: RTCPeerConnection) -> None:
     if peer.sctp is None:
         return
 
-    async def never(*_capabilities: Any) -> None:
+    async def never(*_capabilities: object) -> None:
         """In place of RTCSctpTransport.start(): without a receiver, DTLS drops what comes."""
 
     peer.sctp.start = never  # type: ignore[method-assign, assignment]
@@ -109,7 +109,7 @@ def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:
         if datagrams.take():
             take_data(data, component)
 
-    def request_received(*request: Any) -> None:
+    def request_received(*request: object) -> None:
         if datagrams.take():
             take_request(*request)
 

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import gradio as gr
 from fastapi import APIRouter, Request
@@ -46,7 +46,7 @@ from portal.http.limits import Shares, TooMany
 from portal.http.proxies import address_of
 from portal.intake.uploads import limited_form
 
-__all__ = ["GradioCalls", "gradio_router"]
+__all__ = ["GradioCalls", "View", "gradio_router"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,11 @@ KEEP_ALIVE_S = 15.0
 CLIP = "api/clips/{}.mp4"
 "Address of a clip below the portal's, which Gradio's client asks for as the path of a file."
 
+View: TypeAlias = dict[str, Any]
+"an answer as JSON"
+Arguments: TypeAlias = list[Any]
+"of a call, in their order, as its caller sent them"
+
 
 class GradioCall:
     """One call, by the types of Gradio. Names, arguments and descriptions are what programs see."""
@@ -71,11 +76,11 @@ class GradioCall:
         self._scope = scope
         self._report = report
 
-    async def list_avatars(self) -> list[dict[str, Any]]:
+    async def list_avatars(self) -> list[View]:
         """List the avatars, the oldest first. `id` names an avatar elsewhere."""
         return [view.model_dump(mode="json") for view in await self._tools.list_avatars(self._scope)]
 
-    async def prepare_avatar(self, file: FileData, consent: bool, name: str = "", framing: str = "") -> dict[str, Any]:
+    async def prepare_avatar(self, file: FileData, consent: bool, name: str = "", framing: str = "") -> View:
         """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more.
 
         Args:
@@ -109,7 +114,7 @@ class GradioCall:
             mime_type="video/mp4",
         )
 
-    async def list_jobs(self, limit: int = 100) -> list[dict[str, Any]]:
+    async def list_jobs(self, limit: int = 100) -> list[View]:
         """List the jobs that make avatars and clips, the newest first.
 
         Args:
@@ -125,7 +130,7 @@ class Join(BaseModel):
     """What Gradio's client sends to begin a call. The rest of what it sends is of no use here."""
 
     fn_index: int
-    data: list[Any]
+    data: Arguments
     session_hash: str = Field(min_length=8, max_length=64)
 
 
@@ -161,7 +166,7 @@ class GradioCalls:
                 line.messages.close()
             await self.tools.parked.aclose()
 
-    def begin(self, scope: Scope, session_hash: str, name: str, data: list[Any]) -> str:
+    def begin(self, scope: Scope, session_hash: str, name: str, data: Arguments) -> str:
         """Begin a call; gives its id. What becomes of it is told to who follows. Raises TooMany."""
         hint = "Wait until one of them has ended."
         with ExitStack() as places:
@@ -214,7 +219,7 @@ class GradioCalls:
         yield _told(CloseStreamMessage())
 
     async def _result(
-        self, scope: Scope, line: _Line, call_id: str, name: str, data: list[Any]
+        self, scope: Scope, line: _Line, call_id: str, name: str, data: Arguments
     ) -> ProcessCompletedMessage:
         last: tuple[float, str] | None = None
 
@@ -249,11 +254,11 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
     names = {one["id"]: one["api_name"] for one in config["dependencies"]}
 
     @router.get("/config")
-    async def read_config(request: Request) -> dict[str, Any]:
+    async def read_config(request: Request) -> View:
         return {**config, "root": str(request.base_url).rstrip("/")}
 
     @router.get("/gradio_api/info")
-    async def read_info() -> dict[str, Any]:
+    async def read_info() -> View:
         return info
 
     @router.post("/gradio_api/upload")
@@ -285,14 +290,14 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
     return router
 
 
-def _description(tools: Tools) -> tuple[dict[str, Any], dict[str, Any]]:
+def _description(tools: Tools) -> tuple[View, View]:
     """What Gradio tells of the endpoints: the configuration that its clients need, and their documentation."""
     described = GradioCall(tools, {}, _told_to_nobody)
     with gr.Blocks(title="Vivavoce", analytics_enabled=False, mode="server") as blocks:
         for name in GradioCall.NAMES:
             api(getattr(described, name), api_name=name)
     blocks.config = blocks.get_config_file()
-    info: dict[str, Any] = blocks.get_api_info()
+    info: View = blocks.get_api_info()
     for name in GradioCall.NAMES:
         _description_of, arguments, _returns = get_function_description(getattr(described, name))
         for parameter in info["named_endpoints"][f"/{name}"]["parameters"]:

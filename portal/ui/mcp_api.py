@@ -8,7 +8,7 @@ would come from this machine's address, past the limits of addresses, and none c
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from mcp.server.fastmcp import Context, FastMCP
 from mcp.server.fastmcp.server import StreamableHTTPASGIApp
@@ -22,9 +22,12 @@ from portal.api.schemas import ClipRequest, UploadForm
 from portal.api.tools import Report, Tools
 from portal.http.limits import Shares, TooMany
 from portal.http.proxies import address_of
-from portal.ui.gradio_api import CALLS, CALLS_EACH
+from portal.ui.gradio_api import CALLS, CALLS_EACH, View
 
 __all__ = ["McpTools"]
+
+Call: TypeAlias = Context[Any, Any, Any]
+"of a tool; the three are the server's own, which the tools do not use"
 
 PATH = "/gradio_api/mcp"
 INSTRUCTIONS = (
@@ -66,19 +69,19 @@ class _Bounded:
 
 def _add_tools(server: FastMCP, tools: Tools) -> None:
     @server.tool()
-    async def list_avatars(ctx: Context[Any, Any, Any]) -> list[dict[str, Any]]:
+    async def list_avatars(ctx: Call) -> list[View]:
         """List the avatars, the oldest first: id, name, kind."""
         views = await tools.list_avatars(_request(ctx).scope)
         return [view.model_dump(mode="json", include={"id", "name", "kind"}) for view in views]
 
     @server.tool()
     async def prepare_avatar(
-        ctx: Context[Any, Any, Any],
+        ctx: Call,
         upload: Annotated[str, Field(description="what POST /gradio_api/upload answered for a photo or a clip")],
         consent: Annotated[bool, Field(description="true: the person shown agrees; ask, never assume it")],
         name: Annotated[str, Field(description="what the avatar is called; empty: the name of the file")] = "",
         framing: Annotated[str, Field(description='"x,y,width,height" of what is used, 0 to 1; empty: all')] = "",
-    ) -> dict[str, Any]:
+    ) -> View:
         """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more."""
         wish = UploadForm(name=name, consent="true" if consent else "", framing=framing)
         view = await tools.prepare_avatar(_request(ctx).scope, upload, wish, _report_to(ctx))
@@ -86,7 +89,7 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
 
     @server.tool()
     async def render_clip(
-        ctx: Context[Any, Any, Any],
+        ctx: Call,
         avatar: Annotated[str, Field(description="id of the avatar that speaks; see list_avatars")],
         text: Annotated[str, Field(description="what it says, up to 5000 characters")],
         voice: Annotated[str, Field(description="what it speaks with; empty: the portal's own voice")] = "",
@@ -100,20 +103,20 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
 
     @server.tool()
     async def list_jobs(
-        ctx: Context[Any, Any, Any],
+        ctx: Call,
         limit: Annotated[int, Field(description="how many at most", ge=1, le=500)] = 20,
-    ) -> list[dict[str, Any]]:
+    ) -> list[View]:
         """List the jobs that make avatars and clips, the newest first."""
         return [view.model_dump(mode="json") for view in await tools.list_jobs(_request(ctx).scope, limit)]
 
 
-def _request(ctx: Context[Any, Any, Any]) -> Request:
+def _request(ctx: Call) -> Request:
     request = ctx.request_context.request
     assert isinstance(request, Request)  # this server takes requests over HTTP only
     return request
 
 
-def _report_to(ctx: Context[Any, Any, Any]) -> Report:
+def _report_to(ctx: Call) -> Report:
     last = -1.0
 
     async def report(progress: float, step: str) -> None:
