@@ -108,12 +108,7 @@ def prepare_parts(
     for start in starts:
         progress(start / bundle.frame_count)
         if not _batch(batches, start).exists():
-            frames = range(start, min(start + BATCH_FRAMES, bundle.frame_count))
-            rows, masks, blind = _made(maker, frames, progress)
-            with stage_output(batches, _batch(batches, start).name) as output:
-                np.save(output / "rows.npy", rows)
-                np.savez_compressed(output / "masks.npz", *masks)
-                np.save(output / "blind.npy", blind)
+            _make_batch(maker, batches, start, progress)
     blind_frames = sum(int(np.load(_batch(batches, start) / "blind.npy").sum()) for start in starts)
     parts = write_parts(
         bundle,
@@ -125,6 +120,16 @@ def prepare_parts(
     )
     progress(1.0)
     return parts
+
+
+def _make_batch(maker: _Maker, batches: Path, start: int, progress: Callable[[float], None]) -> None:
+    """Make rows and masks of the frames from `start` on, and keep them. The batch appears whole or not at all."""
+    frames = range(start, min(start + BATCH_FRAMES, maker.bundle.frame_count))
+    rows, masks, blind = _made(maker, frames, progress)
+    with stage_output(batches, _batch(batches, start).name) as output:
+        np.save(output / "rows.npy", rows)
+        np.savez_compressed(output / "masks.npz", *masks)
+        np.save(output / "blind.npy", blind)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -332,60 +332,74 @@ def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        offsets = [0]
-        with (staging / "frames.bin").open("wb") as file:
-            for jpeg in contents.frames:
-                offsets.append(offsets[-1] + file.write(jpeg))
-            _sync(file.fileno())
-        tensors = {
-            **contents.tensors,
-            "frame_offsets": np.asarray(offsets, np.int64),
-            "loop": np.asarray(contents.loop, np.int32),
-            "boxes": np.asarray(contents.boxes, np.int32),
-            "masks": np.asarray(contents.masks, np.uint8),
-            "landmarks": np.asarray(contents.landmarks, np.float32),
-        }
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()}, staging / "tensors.safetensors"
-        )
-        if contents.poster:
-            (staging / "poster.jpg").write_bytes(contents.poster)
-        if contents.preview is not None:
-            shutil.copyfile(contents.preview, staging / "preview.mp4")
-        if contents.mattes:
-            (staging / "mattes.bin").write_bytes(contents.mattes)
-        for backend, network in contents.networks.items():
-            (staging / "parts").mkdir(exist_ok=True)
-            shutil.copyfile(network, staging / "parts" / f"{backend}.pth")
-        manifest = {
-            "format": BUNDLE_FORMAT,
-            "version": BUNDLE_VERSION,
-            "id": contents.id,
-            "name": contents.name,
-            "kind": contents.kind,
-            "fps": 25,
-            "width": contents.width,
-            "height": contents.height,
-            "frames": len(offsets) - 1,
-            "source": dict(contents.source),
-            "report": dict(contents.report),
-            "mouth": dict(contents.mouth),
-            **({} if contents.mouth_look is None else {"mouth_look": contents.mouth_look.to_json()}),
-        }
-        (staging / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-        staging.chmod(0o755)
+        _fill(staging, contents)
         AvatarBundle.open(staging)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.rename(retired / "bundle")
-            staging.rename(path)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            staging.rename(path)
+        _put_in_place(staging, path)
     except BaseException:  # whatever it was: half a bundle is of no use
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return AvatarBundle.open(path)
+
+
+def _fill(folder: Path, contents: BundleContents) -> None:
+    """Write the files of a bundle into an empty folder."""
+    offsets = _write_frames(folder / "frames.bin", contents.frames)
+    tensors = {
+        **contents.tensors,
+        "frame_offsets": np.asarray(offsets, np.int64),
+        "loop": np.asarray(contents.loop, np.int32),
+        "boxes": np.asarray(contents.boxes, np.int32),
+        "masks": np.asarray(contents.masks, np.uint8),
+        "landmarks": np.asarray(contents.landmarks, np.float32),
+    }
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / "tensors.safetensors")
+    if contents.poster:
+        (folder / "poster.jpg").write_bytes(contents.poster)
+    if contents.preview is not None:
+        shutil.copyfile(contents.preview, folder / "preview.mp4")
+    if contents.mattes:
+        (folder / "mattes.bin").write_bytes(contents.mattes)
+    for backend, network in contents.networks.items():
+        (folder / "parts").mkdir(exist_ok=True)
+        shutil.copyfile(network, folder / "parts" / f"{backend}.pth")
+    manifest = {
+        "format": BUNDLE_FORMAT,
+        "version": BUNDLE_VERSION,
+        "id": contents.id,
+        "name": contents.name,
+        "kind": contents.kind,
+        "fps": 25,
+        "width": contents.width,
+        "height": contents.height,
+        "frames": len(offsets) - 1,
+        "source": dict(contents.source),
+        "report": dict(contents.report),
+        "mouth": dict(contents.mouth),
+        **({} if contents.mouth_look is None else {"mouth_look": contents.mouth_look.to_json()}),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+    folder.chmod(0o755)
+
+
+def _write_frames(path: Path, frames: Iterable[bytes]) -> list[int]:
+    """One after the other; returns where each begins, and where the last one ends."""
+    offsets = [0]
+    with path.open("wb") as file:
+        for jpeg in frames:
+            offsets.append(offsets[-1] + file.write(jpeg))
+        _sync(file.fileno())
+    return offsets
+
+
+def _put_in_place(staging: Path, path: Path) -> None:
+    """Move a whole bundle to where it belongs; one that is there is replaced."""
+    if path.exists():
+        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+        path.rename(retired / "bundle")
+        staging.rename(path)
+        shutil.rmtree(retired, ignore_errors=True)
+    else:
+        staging.rename(path)
 
 
 def gesture_tensors(track: GestureTrack) -> dict[str, AnyArray]:

@@ -196,16 +196,34 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
                     await stack.enter_async_context(door.running())
             yield
 
-    guard = OwnersGuard(home.desk.library, home.desk.queue, home.talk.recordings)
     app = FastAPI(
         title="Vivavoce",
         version=VERSION,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(guard)],
+        dependencies=[Depends(OwnersGuard(home.desk.library, home.desk.queue, home.talk.recordings))],
     )
     answer_errors(app)
+    _add_api(app, home)
+    if settings.livetalking:
+        _add_livetalking(app, home, settings)
+    if calls is not None:
+        app.include_router(gradio_router(calls, settings.max_upload_bytes))
+    if assistants is not None:
+        app.router.routes.append(assistants.route)
+    files = PageFiles(STATIC, {"texts.js": texts_module()})
+    app.mount("/static", files, name="static")
+    context = _page_context(home, files, settings)
+    app.include_router(stage_router(context))
+    mount_page(app, context)
+    if settings.pages is not None:
+        app.router.default = Pages(settings.pages, app.router.default)
+    return front_door(KioskGuard(app) if settings.kiosk else app, settings)
+
+
+def _add_api(app: FastAPI, home: Portal) -> None:
+    """Our own API, and the pages that document it."""
     erasure = Erasure(home.desk.library, home.desk.queue, home.talk.sessions, home.talk.loops, home.talk.recordings)
     for router in (*home.talk.routers(), *home.desk.routers(), erasure_router(erasure), people_router()):
         app.include_router(router)
@@ -219,25 +237,25 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         )
     )
 
-    if settings.livetalking:
-        desk = home.desk
-        app.include_router(livetalking_router(home.talk.clients, home.talk.recordings, desk.uploads, settings))
-        orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
-        app.include_router(avatar_tasks_router(orders, settings, home.talk.webhooks))
-        app.include_router(asr_router(home.talk.engine.hearing, settings.asr_language or None))
-    if calls is not None:
-        app.include_router(gradio_router(calls, settings.max_upload_bytes))
-    if assistants is not None:
-        app.router.routes.append(assistants.route)
-
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:
         return FileResponse(STATIC / "icons" / "favicon.ico")  # asked for by what does not read the page
 
     add_docs(app)
-    files = PageFiles(STATIC, {"texts.js": texts_module()})
-    app.mount("/static", files, name="static")
-    context = PageContext(
+
+
+def _add_livetalking(app: FastAPI, home: Portal, settings: Settings) -> None:
+    """LiveTalking's API, for clients that were written for it."""
+    desk, talk = home.desk, home.talk
+    app.include_router(livetalking_router(talk.clients, talk.recordings, desk.uploads, settings))
+    orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
+    app.include_router(avatar_tasks_router(orders, settings, talk.webhooks))
+    app.include_router(asr_router(talk.engine.hearing, settings.asr_language or None))
+
+
+def _page_context(home: Portal, files: PageFiles, settings: Settings) -> PageContext:
+    """What the page is drawn from."""
+    return PageContext(
         library=home.desk.library,
         queue=home.desk.queue,
         settings=settings,
@@ -245,11 +263,6 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         backends=home.talk.backends,
         files=f"static/{files.version}",
     )
-    app.include_router(stage_router(context))
-    mount_page(app, context)
-    if settings.pages is not None:
-        app.router.default = Pages(settings.pages, app.router.default)
-    return front_door(KioskGuard(app) if settings.kiosk else app, settings)
 
 
 def _mcp_tools(tools: Tools) -> McpTools | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -60,22 +61,16 @@ def gestures_router(
         ("true"), `sound`. A gesture of the same name is replaced. Sessions that begin from then on have it.
         """
         library.path_of(avatar_id)
-        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise BadRequest("There is no file in the form.", "Send the clip in the field 'file'.", cause="no_file")
-            path = await uploads.store(file)
-            fields = {key: str(form.get(key) or "") for key in GestureForm.model_fields}
-            file_name = file.filename or ""
+        path, file_name, fields = await _handed_in(request, settings.max_upload_bytes, uploads)
         submit = partial(
             submit_gesture,
             library,
             queue,
             path,
             avatar=avatar_id,
-            name=fields["name"],
-            consent=fields["consent"].lower() in YES,
-            sound=fields["sound"].lower() in YES,
+            name=fields.name,
+            consent=fields.consent.lower() in YES,
+            sound=fields.sound.lower() in YES,
             file_name=file_name,
             asker=address_of(request.scope),
         )
@@ -110,3 +105,13 @@ def gestures_router(
         return Response(status_code=204)
 
     return router
+
+
+async def _handed_in(request: Request, max_upload_bytes: int, uploads: Uploads) -> tuple[Path, str, GestureForm]:
+    """A gesture's clip as it was stored, what its file was called, and the fields beside it. Raises BadRequest."""
+    async with limited_form(request, max_upload_bytes, uploads.places) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise BadRequest("There is no file in the form.", "Send the clip in the field 'file'.", cause="no_file")
+        fields = GestureForm(**{key: str(form.get(key) or "") for key in GestureForm.model_fields})
+        return await uploads.store(file), file.filename or "", fields

@@ -140,6 +140,15 @@ class PushView(BaseModel):
 def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str, object]]]) -> APIRouter:
     """ice_servers: as RTCPeerConnection takes them."""
     router = APIRouter(prefix="/api/sessions", tags=["sessions"], route_class=ErrorRoute)
+    _add_life(router, programs, ice_servers)
+    _add_speech(router, programs)
+    _add_watching(router, programs)
+    _add_pushing(router, programs)
+    return router
+
+
+def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], list[dict[str, object]]]) -> None:
+    """From a session's opening to its end."""
 
     @router.post("", status_code=201)
     async def open_session(wish: SessionWish, request: Request, response: Response) -> OpenedSession:
@@ -182,6 +191,10 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
     async def end_session(session_id: str, token: Token) -> None:
         await programs.close(programs.find(session_id, token))
 
+
+def _add_speech(router: APIRouter, programs: Programs) -> None:
+    """What the avatar says and does."""
+
     @router.post("/{session_id}/say", status_code=202)
     async def say(session_id: str, wish: SayRequest, token: Token) -> AskedTurn:
         """Speak a text as it is, after what is being said. Answers before anything is spoken; events tell the rest."""
@@ -207,6 +220,10 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
         else:
             session.begin_gesture(wish.name)
 
+
+def _add_watching(router: APIRouter, programs: Programs) -> None:
+    """Who follows the session, sees and hears it."""
+
     @router.get("/{session_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
     async def follow(session_id: str, token: Token) -> Response:
         """What happens in the session from now on: the messages that the session socket sends, one per event."""
@@ -226,6 +243,10 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
         """End the connection; the session goes on."""
         programs.find(session_id, token).watchers.leave(peer_id)
 
+
+def _add_pushing(router: APIRouter, programs: Programs) -> None:
+    """To which streaming server it is sent."""
+
     @router.put("/{session_id}/push", status_code=202)
     async def push(session_id: str, wish: PushRequest, request: Request, token: Token) -> PushView:
         """Send the session to a streaming server (RTMP, WHIP) that the operator has allowed, in the place of another.
@@ -241,8 +262,6 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
     @router.delete("/{session_id}/push", status_code=204)
     async def end_push(session_id: str, token: Token) -> None:
         programs.find(session_id, token).end_push()
-
-    return router
 
 
 def _session_view(program: Program) -> SessionView:

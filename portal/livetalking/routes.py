@@ -80,7 +80,16 @@ class RecordWish(OfSession):
 
 def livetalking_router(clients: Clients, recordings: Recordings, uploads: Uploads, settings: Settings) -> APIRouter:
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
-    openings = Openings()
+    _add_life(router, clients)
+    _add_speech(router, clients)
+    _add_recorded_speech(router, clients, uploads, settings.max_upload_bytes)
+    _add_recording(router, clients, recordings)
+    _add_admin(router, clients, recordings, settings)
+    return router
+
+
+def _add_life(router: APIRouter, clients: Clients) -> None:
+    """From a session's opening to its end."""
 
     @router.post("/offer")
     async def offer(request: Request) -> Response:
@@ -97,6 +106,21 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
         )
         return JSONResponse({"sdp": answer, "type": "answer", "sessionid": client.id})
 
+    @router.post("/close")
+    async def close(request: Request) -> Response:
+        """Ours: end the session now, rather than with its connection."""
+        await clients.close(clients.find(parse(OfSession, await request.body()).sessionid))
+        return ok()
+
+    @router.get("/sse")
+    async def events(sessionid: str = "") -> Response:
+        """Speech events of a session, as server-sent events."""
+        return EventStream(clients.find(sessionid).followers)
+
+
+def _add_speech(router: APIRouter, clients: Clients) -> None:
+    """What the avatar says and does."""
+
     @router.post("/human")
     async def human(request: Request) -> Response:
         """{sessionid, text, type: echo or chat, interrupt?, tts?}. Returns before anything is spoken."""
@@ -105,23 +129,6 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
         if asked.interrupt:
             client.interrupt()
         client.say(asked.text, asked.type, {"tts": asked.tts} if asked.tts else {})
-        return ok()
-
-    @router.post("/humanaudio")
-    async def human_audio(request: Request) -> Response:
-        """A form with `sessionid` and a recording in `file`, which is spoken."""
-        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
-            client, file = clients.find(str(form.get("sessionid", ""))), form.get("file")
-            if not isinstance(file, UploadFile):
-                raise BadRequest("There is no recording.", "Send it in the field `file`.")
-            path = await uploads.store(file)
-        address = address_of(request.scope)
-        told_s = await uploads.submit(partial(check_speech, path), path, address)
-        try:
-            client.speak(await openings.open(path, told_s, address, request.is_disconnected))
-        except BaseException:  # a client that hangs up too: nothing else removes the upload
-            path.unlink(missing_ok=True)
-            raise
         return ok()
 
     @router.post("/interrupt_talk")
@@ -147,6 +154,32 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
             return failed(f"This avatar has {len(gestures)} action clips. They are counted from {FIRST_ACTION}.")
         return ok()
 
+
+def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, max_upload_bytes: int) -> None:
+    """What it says of a recording."""
+    openings = Openings()
+
+    @router.post("/humanaudio")
+    async def human_audio(request: Request) -> Response:
+        """A form with `sessionid` and a recording in `file`, which is spoken."""
+        async with limited_form(request, max_upload_bytes, uploads.places) as form:
+            client, file = clients.find(str(form.get("sessionid", ""))), form.get("file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no recording.", "Send it in the field `file`.")
+            path = await uploads.store(file)
+        address = address_of(request.scope)
+        told_s = await uploads.submit(partial(check_speech, path), path, address)
+        try:
+            client.speak(await openings.open(path, told_s, address, request.is_disconnected))
+        except BaseException:  # a client that hangs up too: nothing else removes the upload
+            path.unlink(missing_ok=True)
+            raise
+        return ok()
+
+
+def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) -> None:
+    """What is recorded of a session."""
+
     @router.post("/record")
     async def record(request: Request) -> Response:
         """{sessionid, type: start_record or end_record}. Once it has ended its file is at /record/{sessionid}."""
@@ -169,16 +202,9 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
             return PlainTextResponse(error.message, status_code=404)
         return FileResponse(path, media_type="video/mp4", filename=f"{sessionid}.mp4")
 
-    @router.post("/close")
-    async def close(request: Request) -> Response:
-        """Ours: end the session now, rather than with its connection."""
-        await clients.close(clients.find(parse(OfSession, await request.body()).sessionid))
-        return ok()
 
-    @router.get("/sse")
-    async def events(sessionid: str = "") -> Response:
-        """Speech events of a session, as server-sent events."""
-        return EventStream(clients.find(sessionid).followers)
+def _add_admin(router: APIRouter, clients: Clients, recordings: Recordings, settings: Settings) -> None:
+    """For the operator's own pages."""
 
     @router.get("/api/admin/config")
     async def admin_config() -> Response:
@@ -196,8 +222,6 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
                 ]
             }
         )
-
-    return router
 
 
 def _voice(named: str | None) -> str | None:
