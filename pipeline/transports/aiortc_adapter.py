@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aioice import ice
 from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
@@ -109,7 +109,7 @@ def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:
         if datagrams.take():
             take_data(data, component)
 
-    def request_received(*request: object) -> None:
+    def request_received(*request: Any) -> None:
         if datagrams.take():
             take_request(*request)
 
