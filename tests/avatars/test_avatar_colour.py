@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -23,6 +26,10 @@ from pipeline.clip_writer import ClipWriter
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
 
 pytestmark = pytest.mark.thorough
+
+Colours = npt.NDArray[np.float64]
+"R'G'B' or linear light (..., 3)"
+Curve = Callable[[Colours], Colours]
 
 TOLERANCE = 3
 PATCHES = np.array(
@@ -44,28 +51,28 @@ LUMA = {5: (0.299, 0.114), 6: (0.299, 0.114), 1: (0.2126, 0.0722), 9: (0.2627, 0
 P3_CHROMATICITIES = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 
 
-def linear(srgb):
+def linear(srgb: npt.ArrayLike) -> Colours:
     part = np.asarray(srgb, float) / 255
     return np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
 
 
-def srgb_curve(light):
+def srgb_curve(light: Colours) -> Colours:
     light = np.clip(light, 0, 1)
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def light_in(space, srgb=PATCHES):
+def light_in(space: str, srgb: npt.ArrayLike = PATCHES) -> Colours:
     """Linear light of sRGB colours in the primaries of another space, 0..1."""
     return linear(srgb) @ (np.linalg.inv(TO_XYZ[space]) @ TO_XYZ["bt709"]).T
 
 
-def pq_curve(light):
+def pq_curve(light: Colours) -> Colours:
     """1.0 is the white of a usual screen, 203 nits."""
     power = np.clip(light * 203 / 10_000, 0, 1) ** (2610 / 16384)
     return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
 
 
-def hlg_curve(light):
+def hlg_curve(light: Colours) -> Colours:
     """The same on a display of 1,000 nits."""
     shown = light * 203 / 1000
     luminance = shown @ np.array(TO_XYZ["bt2020"][1])
@@ -74,21 +81,21 @@ def hlg_curve(light):
     return np.where(scene <= 1 / 12, np.sqrt(3 * np.maximum(scene, 0)), bright)
 
 
-def as_patches(values, height=PATCH_PX):
+def as_patches(values: npt.ArrayLike, height: int = PATCH_PX) -> npt.NDArray[Any]:
     """Colours (n, 3) as a row of plain squares (height, n * 32, 3)."""
     return np.repeat(np.repeat(np.asarray(values)[None], height, 0), PATCH_PX, 1)
 
 
-def seen(rgb, height=PATCH_PX):
+def seen(rgb: npt.NDArray[Any], height: int = PATCH_PX) -> Colours:
     """The colours in the middle of each square."""
     return rgb[height // 2, PATCH_PX // 2 :: PATCH_PX].astype(float)
 
 
-def assert_colours(rgb, wanted=PATCHES, height=PATCH_PX) -> None:
+def assert_colours(rgb: npt.NDArray[Any], wanted: Colours = PATCHES, height: int = PATCH_PX) -> None:
     assert np.abs(seen(rgb, height) - wanted).max() <= TOLERANCE, (seen(rgb, height) - wanted).round().tolist()
 
 
-def save_png(path, values, chunks=(), **options):
+def save_png(path: Path, values: npt.ArrayLike, chunks: Iterable[tuple[bytes, bytes]] = (), **options: object) -> Path:
     """A PNG of patches with further chunks before its data."""
     Image.fromarray(np.round(as_patches(values, 64)).astype(np.uint8)).save(path, "PNG", **options)
     data = path.read_bytes()
@@ -100,8 +107,15 @@ def save_png(path, values, chunks=(), **options):
 
 
 def write_coded_clip(
-    path, coded, matrix: int = 1, full: bool = False, size=None, deep: bool = False, tags=None, sampling: str = "444"
-):
+    path: Path,
+    coded: Colours,
+    matrix: int = 1,
+    full: bool = False,
+    size: tuple[int, int] | None = None,
+    deep: bool = False,
+    tags: tuple[int, int, int, int] | None = None,
+    sampling: str = "444",
+) -> Path:
     """A lossless clip of two pictures: R'G'B' (n, 3) in 0..1, turned into YUV by the formulas of the standards.
 
     sampling: 444, 422 or 420, how often colour is sampled; cameras write 420.
@@ -123,6 +137,7 @@ def write_coded_clip(
     pixels = f"yuv{sampling}p10le" if deep else f"yuv{sampling}p"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("ffv1", rate=25)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         context = stream.codec_context
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags or (2, 2, 2, 0)
@@ -144,7 +159,9 @@ def write_coded_clip(
 @pytest.mark.parametrize(
     ("suffix", "options"), [("png", {}), ("jpg", {"quality": 98, "subsampling": 0}), ("webp", {"lossless": True})]
 )
-def test_a_display_p3_photo_is_shown_in_its_own_colours(tmp_path: Path, suffix: str, options) -> None:
+def test_a_display_p3_photo_is_shown_in_its_own_colours(
+    tmp_path: Path, suffix: str, options: Mapping[str, Any]
+) -> None:
     """The wide colours of a phone's photo are converted by its profile, in every format that carries one."""
     coded = np.round(255 * light_in("p3") ** (1 / 2.2))
     path = tmp_path / f"photo.{suffix}"
@@ -198,7 +215,7 @@ def test_png_that_is_srgb_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("curve", "transfer"), [(srgb_curve, 13), (pq_curve, 16), (hlg_curve, 18)])
-def test_png_by_code_points(tmp_path: Path, curve, transfer: int) -> None:
+def test_png_by_code_points(tmp_path: Path, curve: Curve, transfer: int) -> None:
     """A PNG with a cICP chunk is converted by it, HDR included."""
     coded = 255 * curve(light_in("bt2020"))
     path = save_png(tmp_path / "a.png", coded, [(b"cICP", bytes([9, transfer, 0, 1]))])
@@ -220,7 +237,7 @@ def test_avif_by_code_points(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("profile", [b"no profile at all", matrix_profile(P3_CHROMATICITIES, 2.2)[:150]])
-def test_a_damaged_profile_is_passed_over(tmp_path: Path, profile) -> None:
+def test_a_damaged_profile_is_passed_over(tmp_path: Path, profile: bytes) -> None:
     """Viewers show such a photo as it is; so do we."""
     path = tmp_path / "a.png"
     Image.fromarray(as_patches(PATCHES, 64).astype(np.uint8)).save(path, icc_profile=profile)
@@ -256,7 +273,9 @@ def test_transparency_outlives_the_conversion(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("chroma", ["444", "420"])
-def test_clips_by_their_matrix_and_range(tmp_path: Path, name: str, matrix: int, options, chroma: str) -> None:
+def test_clips_by_their_matrix_and_range(
+    tmp_path: Path, name: str, matrix: int, options: Mapping[str, Any], chroma: str
+) -> None:
     """A clip's YUV is undone as it was made: by its tags, and without them by its size."""
     path = write_coded_clip(tmp_path / "a.mkv", PATCHES / 255, matrix, sampling=chroma, **options)
     height = options.get("size", (0, 64))[1]
@@ -276,7 +295,7 @@ def test_clips_by_their_matrix_and_range(tmp_path: Path, name: str, matrix: int,
     ],
 )
 def test_clips_of_wide_colours_and_hdr(
-    tmp_path: Path, space: str, curve, primaries: int, transfer: int, matrix: int, chroma: str
+    tmp_path: Path, space: str, curve: Curve, primaries: int, transfer: int, matrix: int, chroma: str
 ) -> None:
     """Wide primaries are converted; of HLG and PQ, what is no brighter than a usual screen's white looks as meant."""
     coded = curve(np.maximum(light_in(space), 0))
@@ -305,7 +324,7 @@ STRONG = np.array(
     ],
 )
 def test_strong_colours_of_a_tagged_clip(
-    tmp_path: Path, space: str, curve, primaries: int, transfer: int, matrix: int, chroma: str
+    tmp_path: Path, space: str, curve: Curve, primaries: int, transfer: int, matrix: int, chroma: str
 ) -> None:
     """Colours at the edge of what a screen can show are as near as skins are."""
     wanted = np.minimum(STRONG, 229) if transfer in (16, 18) else STRONG  # brighter HDR is drawn together on purpose
@@ -319,7 +338,7 @@ def test_strong_colours_of_a_tagged_clip(
 
 
 @pytest.mark.parametrize(("curve", "transfer"), [(hlg_curve, 18), (pq_curve, 16)])
-def test_hdr_lights_keep_their_shape_and_skins_their_level(tmp_path: Path, curve, transfer: int) -> None:
+def test_hdr_lights_keep_their_shape_and_skins_their_level(tmp_path: Path, curve: Curve, transfer: int) -> None:
     """Up to level 235 nothing changes; above, brighter stays brighter up to 1,000 nits, in its own hue."""
     greys = np.repeat(linear(np.array([60.0, 128, 180, 220, 235]))[:, None], 3, 1)
     lights = np.repeat(np.array([1.0, 1.5, 2.5, 4.9])[:, None], 3, 1)
@@ -341,6 +360,7 @@ def test_grey_clips_by_their_range(tmp_path: Path, full: bool) -> None:
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("ffv1", rate=25)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = picture.shape[1], 64, "gray"
         stream.codec_context.color_range = 2 if full else 1
         for _ in range(2):
@@ -360,7 +380,7 @@ def test_an_unknown_matrix_is_refused_by_name(tmp_path: Path) -> None:
 # what we write
 
 
-def decoded_as_tagged(path):
+def decoded_as_tagged(path: Path) -> Colours:
     """The colours of the first picture by the tags in the file, in floating point, after checking the tags."""
     with av.open(str(path)) as file:
         context = file.streams.video[0].codec_context
@@ -368,7 +388,7 @@ def decoded_as_tagged(path):
         assert int(context.color_range) == 1
         frame = next(file.decode(video=0))
     planes = [
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].astype(float)
+        np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].astype(float)
         for plane in frame.planes
     ]
     luma = (planes[0] - 16) / 219
@@ -400,11 +420,11 @@ def test_made_clips_are_coded_and_tagged_as_bt709(tmp_path: Path) -> None:
 def test_a_coded_frame_is_within_a_rounding(tmp_path: Path) -> None:
     """The conversion itself costs less than one level of luma and chroma."""
     frame = bt709_frame(as_patches(PATCHES, 64).astype(np.uint8))
-    luma = np.frombuffer(frame.planes[0], np.uint8).reshape(64, -1)[32, 16 : PATCH_PX * len(PATCHES) : PATCH_PX]
+    luma = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(64, -1)[32, 16 : PATCH_PX * len(PATCHES) : PATCH_PX]
     assert np.abs(luma - (16 + 219 * (PATCHES / 255) @ [0.2126, 0.7152, 0.0722])).max() < 1
 
 
-def lab_as_srgb(lightness, a, b):
+def lab_as_srgb(lightness: float, a: float, b: float) -> Colours:
     """CIE Lab (D50) as sRGB in floating point."""
     y = (lightness + 16) / 116
     f = np.array([y + a / 500, y, y - b / 200])
@@ -417,7 +437,7 @@ def lab_as_srgb(lightness, a, b):
     return 255 * srgb_curve(np.array(from_d50) @ xyz)
 
 
-def cmyk_profile(magenta_lab):
+def cmyk_profile(magenta_lab: tuple[int, int, int]) -> bytes:
     """A tiny ICC profile of a printer: a table with two steps an ink, in which pure magenta has that colour."""
     grid = []
     for cyan, magenta, yellow, black in np.ndindex(2, 2, 2, 2):

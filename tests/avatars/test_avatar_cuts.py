@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from clips import ScriptedAnalyzer, face_at, moving_portrait, write_clip
 from portraits import portrait
 
 from avatars.bundle import decode_jpeg
 from avatars.cuts import face_changes, scene_cuts, small_picture
+from avatars.detect import Face
 from avatars.library import AvatarLibrary
 from avatars.prepare import Upload, find_faces, make_loop, read_source, report_strip, write
 from avatars.workspace import FrameFile
@@ -18,14 +22,15 @@ from avatars.workspace import FrameFile
 pytestmark = pytest.mark.thorough
 
 SIDE = 192
+Image = npt.NDArray[np.uint8]
 
 
-def swaying(name, count):
+def swaying(name: str, count: int) -> tuple[list[Image], npt.NDArray[np.float32]]:
     """A drawn person with landmarks, swaying by a few pixels."""
     picture, landmarks = portrait(name, SIDE)
     shifts = [round(4 * np.sin(index / 4)) for index in range(count)]
     pictures = [np.roll(picture, shift, axis=1) for shift in shifts]
-    return pictures, np.stack([landmarks + np.float32([shift, 0, 0]) for shift in shifts])
+    return pictures, np.stack([landmarks + np.array([shift, 0, 0], np.float32) for shift in shifts])
 
 
 def test_movement_is_no_cut() -> None:
@@ -42,7 +47,7 @@ def test_another_scene_is_a_cut() -> None:
     one, _ = swaying("woman", 20)
     other = [255 - picture for picture in one]
     found = scene_cuts([small_picture(picture) for picture in (*one, *other)])
-    assert (found.cuts, found.foreign) == ({20}, frozenset())
+    assert (found.cuts, found.foreign) == (frozenset({20}), frozenset())
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -69,7 +74,7 @@ def test_another_face_in_the_same_place_is_a_cut() -> None:
     assert not face_changes([small_picture(one) for one in blinking], of_woman, SIDE, [True] * 20)
 
 
-def prepared(tmp_path: Path, pictures, answers):
+def prepared(tmp_path: Path, pictures: Sequence[Image], answers: Sequence[list[Face]]) -> Path:
     work = tmp_path / "work"
     clip = write_clip(tmp_path / "clip.mp4", pictures)
     read_source(Upload(clip, "clip-1", "Clip"), work, lambda _part: None)
@@ -85,7 +90,7 @@ def test_a_black_picture_in_the_middle_is_never_shown(tmp_path: Path) -> None:
     library = AvatarLibrary(tmp_path / "avatars")
     work = prepared(tmp_path, pictures, [[face_at()]] * 20 + [[]] + [[face_at()]] * 19)
     bundle = library.open(write(work, library, lambda _part: None))
-    report, _ = report_strip(work)
+    report: Any = report_strip(work)[0]
     assert decode_jpeg(next(FrameFile(work / "read_source").read(20, 21))).mean() < 10
     assert report["used"] == [0, 40]
     assert "foreign" in report["concerns"] and any("not shown" in words for words in report["words"])
@@ -95,6 +100,6 @@ def test_a_black_picture_in_the_middle_is_never_shown(tmp_path: Path) -> None:
 def test_a_cut_to_another_person_ends_the_stretch(tmp_path: Path) -> None:
     """Although the face is in the same place, only the longer part is used, and the report says so."""
     work = prepared(tmp_path, swaying("woman", 28)[0] + swaying("man", 35)[0], [[face_at()]])
-    report, _ = report_strip(work)
+    report: Any = report_strip(work)[0]
     assert report["used"] == [28, 63]
     assert "cuts" in report["concerns"] and any("cut" in words for words in report["words"])

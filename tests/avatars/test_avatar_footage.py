@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 from clips import grey_levels, moving_portrait, write_clip
 from PIL import Image
 
@@ -18,14 +23,16 @@ from tests.recordings import playlists
 
 pytestmark = pytest.mark.thorough
 
+Picture = npt.NDArray[np.uint8]
 
-def striped(shift, side: int = 128):
+
+def striped(shift: int, side: int = 128) -> Picture:
     """Upright bars, moved to the right: what shows combs best."""
     row = ((np.arange(side) - shift) // 16 % 2 * 180 + 30).astype(np.uint8)
     return np.repeat(np.repeat(row[None, :, None], side, 0), 3, 2)
 
 
-def woven(count, side: int = 128):
+def woven(count: int, side: int = 128) -> list[Picture]:
     """Pictures of two half-pictures taken at different times: even rows of one, odd rows of the next."""
     pictures = []
     for index in range(count):
@@ -35,13 +42,13 @@ def woven(count, side: int = 128):
     return pictures
 
 
-def combing(rgb):
+def combing(rgb: Picture) -> float:
     """How much rows differ from their neighbours' mean, against how much every other row differs."""
     grey = rgb[..., 1].astype(float)
-    return np.abs(grey[1:-1] - (grey[:-2] + grey[2:]) / 2).mean()
+    return float(np.abs(grey[1:-1] - (grey[:-2] + grey[2:]) / 2).mean())
 
 
-def write_stream(output, pictures, stream) -> None:
+def write_stream(output: OutputContainer, pictures: Iterable[Picture], stream: VideoStream) -> None:
     for index, rgb in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
         frame.pts = index
@@ -49,8 +56,9 @@ def write_stream(output, pictures, stream) -> None:
     output.mux(stream.encode(None))
 
 
-def add_video(output, codec, size, rate: int = 25, **options):
+def add_video(output: OutputContainer, codec: str, size: int, rate: int = 25, **options: object) -> VideoStream:
     stream = output.add_stream(codec, rate=rate, options={key: str(value) for key, value in options.items()})
+    assert isinstance(stream, VideoStream)
     stream.width = stream.height = size
     stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     return stream
@@ -61,11 +69,17 @@ def put_cover_first(path: Path) -> None:
     data = bytearray(path.read_bytes())
     start = data.index(b"moov") + 4
     stop = start - 8 + int.from_bytes(data[start - 8 : start - 4], "big")
-    boxes, at = [], start
+    boxes: list[bytes] = []
+    at = start
     while at < stop:
         boxes.append(bytes(data[at : (at := at + int.from_bytes(data[at : at + 4], "big"))]))
     order = [b"mvhd", b"udta"]
-    data[start:stop] = b"".join(sorted(boxes, key=lambda box: order.index(box[4:8]) if box[4:8] in order else 2))
+
+    def place(box: bytes) -> int:
+        return order.index(box[4:8]) if box[4:8] in order else 2
+
+    in_order: list[bytes] = sorted(boxes, key=place)
+    data[start:stop] = b"".join(in_order)
     path.write_bytes(data)
 
 
@@ -147,7 +161,7 @@ def test_pixels_that_are_not_square_are_widened(tmp_path: Path, suffix: str) -> 
 @pytest.mark.parametrize("flagged", [True, False])
 def test_half_pictures_are_made_whole(tmp_path: Path, flagged: bool) -> None:
     """Interlaced clips come without combs, whether or not the flag is set."""
-    options = {"flags": "+ildct+ilme", "x264-params": "tff=1"} if flagged else {}
+    options: dict[str, Any] = {"flags": "+ildct+ilme", "x264-params": "tff=1"} if flagged else {}
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
         stream = add_video(output, "libx264", 128, crf=4, **options)
         write_stream(output, woven(20), stream)
@@ -214,7 +228,7 @@ def test_a_clip_without_a_length_is_read(tmp_path: Path) -> None:
         ("matroska", "libx264", {}),
     ],
 )
-def test_many_containers_are_taken(tmp_path: Path, container: str, codec: str, options) -> None:
+def test_many_containers_are_taken(tmp_path: Path, container: str, codec: str, options: dict[str, str]) -> None:
     """Clips of cameras, phones, discs and old programs are read, whatever they are called."""
     path = tmp_path / "upload"
     with av.open(str(path), "w", format=container, options=options) as output:
@@ -226,7 +240,7 @@ def test_many_containers_are_taken(tmp_path: Path, container: str, codec: str, o
 
 
 @pytest.mark.parametrize(("suffix", "options"), [("gif", {}), ("png", {}), ("webp", {"lossless": True}), ("avif", {})])
-def test_moving_pictures_are_clips(tmp_path: Path, suffix: str, options) -> None:
+def test_moving_pictures_are_clips(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
     """GIF, animated PNG, WebP and AVIF move: each picture is shown for its time."""
     levels = [40, 100, 160, 220]
     first, *others = (Image.fromarray(picture) for picture in grey_levels(levels))
@@ -286,7 +300,7 @@ def test_a_gif_of_one_picture_is_a_photo(tmp_path: Path) -> None:
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "playlist", "clip itself"),
     ],
 )
-def test_what_is_not_taken_is_named(tmp_path: Path, head, named: str, way_out: str) -> None:
+def test_what_is_not_taken_is_named(tmp_path: Path, head: bytes, named: str, way_out: str) -> None:
     """Each kind of file that people try is refused by its name, with what to do instead."""
     (tmp_path / "photo.jpg").write_bytes(head + bytes(300))
     with pytest.raises(BadMedia) as refused:
@@ -333,7 +347,8 @@ def test_a_clip_that_begins_late_is_as_long_as_it_is(tmp_path: Path) -> None:
     """A piece of a long recording keeps the recording's times: they are no length."""
     times_s = [3600 + index / 25 for index in range(10)]
     path = write_clip(tmp_path / "a.mkv", grey_levels([60] * 10), times_s=times_s)
-    assert probe(path).duration_s < 1
+    duration_s = probe(path).duration_s
+    assert duration_s is not None and duration_s < 1
     assert len(list(clip_frames(path))) == 10
 
 

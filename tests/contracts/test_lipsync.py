@@ -1,12 +1,15 @@
 """What every lip-sync backend promises, whichever it is."""
 
 import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from portraits import portrait_bundle
 
+from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
 from avatars.parts import BackendParts, parts_path, write_parts
 from models.visemes import MOUTH_SHAPES
@@ -16,6 +19,10 @@ from pipeline.registry import create, names, rows
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
 
 pytestmark = pytest.mark.thorough
+
+Options = Mapping[str, Mapping[str, object]]
+Rows = Mapping[str, npt.NDArray[np.generic]]
+Changed = Callable[[Rows], Rows]
 
 WINDOWS = {
     "visemes_around": [
@@ -29,9 +36,9 @@ NEURAL = tuple(row.name for row in rows("lipsync") if row.weights)
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory):
+def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     """Constructor arguments by backend: tiny weights for networks, no time for the null device."""
-    made = {"null": {"wait": lambda _seconds: None}}
+    made: dict[str, dict[str, object]] = {"null": {"wait": lambda _seconds: None}}
     if importlib.util.find_spec("torch"):
         from neural_avatars import write_weights
 
@@ -41,16 +48,16 @@ def options(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(params=names("lipsync"))
-def backend(request: pytest.FixtureRequest, options):
+def backend(request: pytest.FixtureRequest, options: Options) -> Iterator[LipSync]:
     if request.param in NEURAL:
         pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
-    made = create("lipsync", request.param, **options.get(request.param, {}))
+    made: LipSync = create("lipsync", request.param, **options.get(request.param, {}))
     made.load("cpu")
     yield made
     made.close()
 
 
-def windows(backend):
+def windows(backend: LipSync) -> Sequence[npt.NDArray[np.float32]]:
     if backend.name not in NEURAL:
         return WINDOWS[backend.features]
     from neural_avatars import WINDOW_SHAPES
@@ -60,7 +67,7 @@ def windows(backend):
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory):
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Sequence[AvatarBundle]:
     """Two avatars whose boxes differ in size."""
     tmp_path = tmp_path_factory.mktemp("avatars")
     return [
@@ -70,7 +77,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def requests(backend, bundles):
+def requests(backend: LipSync, bundles: Sequence[AvatarBundle]) -> Sequence[LipSyncRequest]:
     """Requests that mix avatars, frames and mouths."""
     if backend.name in NEURAL:
         from neural_avatars import add_parts
@@ -85,7 +92,7 @@ def requests(backend, bundles):
     ]
 
 
-def test_it_is_a_lipsync(backend) -> None:
+def test_it_is_a_lipsync(backend: LipSync) -> None:
     """Name, features and batch size are there to be read; the features are a registered extractor."""
     assert isinstance(backend, LipSync)
     assert backend.name in names("lipsync")
@@ -93,7 +100,9 @@ def test_it_is_a_lipsync(backend) -> None:
     assert backend.max_batch >= 1
 
 
-def test_one_patch_a_request_in_order_inside_its_avatar(backend, bundles, requests) -> None:
+def test_one_patch_a_request_in_order_inside_its_avatar(
+    backend: LipSync, bundles: Sequence[AvatarBundle], requests: Sequence[LipSyncRequest]
+) -> None:
     """Requests may mix avatars: each answer is RGB uint8 for a box, with its mask, inside its own avatar's frame."""
     patches = backend.infer(requests)
     assert len(patches) == len(requests)
@@ -106,7 +115,7 @@ def test_one_patch_a_request_in_order_inside_its_avatar(backend, bundles, reques
         assert patch.mask is None or patch.mask.shape == (y1 - y0, x1 - x0)
 
 
-def test_the_same_request_gives_the_same_patch(backend, requests) -> None:
+def test_the_same_request_gives_the_same_patch(backend: LipSync, requests: Sequence[LipSyncRequest]) -> None:
     """Nothing is remembered from one picture to the next."""
     first = backend.infer(requests[:1])[0].pixels.copy()
     backend.infer(requests[1:])
@@ -124,7 +133,7 @@ def test_the_same_request_gives_the_same_patch(backend, requests) -> None:
     ids=["missing", "of another size", "of another type"],
 )
 def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(
-    backend, bundles, tmp_path: Path, changed
+    backend: LipSync, tmp_path: Path, changed: Changed
 ) -> None:
     """What another program wrote in their place is told as damage, with the remedy, when the avatar is chosen."""
     from neural_avatars import add_parts
@@ -141,7 +150,7 @@ def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(
         assert caught.value.hint == f"Prepare the avatar for {backend.name} again."
 
 
-def test_a_batch_equals_its_requests_one_by_one(backend, requests) -> None:
+def test_a_batch_equals_its_requests_one_by_one(backend: LipSync, requests: Sequence[LipSyncRequest]) -> None:
     """Batching changes no pixel; those of a network, which adds in another order then, by one level at most."""
     together = backend.infer(requests)
     for request, patch in zip(requests, together, strict=True):
@@ -149,7 +158,7 @@ def test_a_batch_equals_its_requests_one_by_one(backend, requests) -> None:
         assert np.abs(alone - patch.pixels).max() <= (1 if backend.name in NEURAL else 0)
 
 
-def test_a_patch_belongs_to_whoever_asked(backend, requests) -> None:
+def test_a_patch_belongs_to_whoever_asked(backend: LipSync, requests: Sequence[LipSyncRequest]) -> None:
     """Drawing on a patch changes neither the avatar nor later patches."""
     patch = backend.infer(requests[:1])[0]
     before = patch.pixels.copy()
@@ -157,12 +166,12 @@ def test_a_patch_belongs_to_whoever_asked(backend, requests) -> None:
     assert (backend.infer(requests[:1])[0].pixels == before).all()
 
 
-def test_no_requests_no_patches(backend) -> None:
+def test_no_requests_no_patches(backend: LipSync) -> None:
     """An empty batch is answered by an empty list."""
     assert backend.infer([]) == []
 
 
-def test_close_may_be_called_twice(backend) -> None:
+def test_close_may_be_called_twice(backend: LipSync) -> None:
     """Closing again does nothing."""
     backend.close()
     backend.close()

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -24,18 +24,18 @@ pytestmark = pytest.mark.thorough
 class Doubling(torch.nn.Module):
     """Something to compile: it knows batches of three as another case."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * x if len(x) == 3 else x + x
 
 
 @pytest.fixture
-def compiling(monkeypatch: pytest.MonkeyPatch):
+def compiling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Says by which of torch's backends networks are compiled: none but `eager` needs a compiler."""
     of_torch = torch.nn.Module.compile
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
 
-    def by(backend) -> None:
+    def by(backend: str) -> None:
         monkeypatch.setattr(torch.nn.Module, "compile", lambda network: of_torch(network, backend=backend))
 
     by("eager")
@@ -43,11 +43,12 @@ def compiling(monkeypatch: pytest.MonkeyPatch):
     torch._dynamo.reset()
 
 
-def compilations():
-    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+def compilations() -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
-def test_nothing_is_compiled_after_a_network_is_compiled_whole(compiling) -> None:
+@pytest.mark.usefixtures("compiling")
+def test_nothing_is_compiled_after_a_network_is_compiled_whole() -> None:
     """Every batch size has been drawn once, whatever the sizes are that torch takes for one case."""
     network = Doubling()
     drawn = []
@@ -59,7 +60,9 @@ def test_nothing_is_compiled_after_a_network_is_compiled_whole(compiling) -> Non
     assert compilations() == before >= 3
 
 
-def test_a_network_that_cannot_be_compiled_draws_as_it_is(compiling, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_that_cannot_be_compiled_draws_as_it_is(
+    compiling: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
     """Without a compiler the operator is told the cause and the remedy; nothing is compiled later either."""
     compiling("inductor")
     network = Doubling()
@@ -71,11 +74,12 @@ def test_a_network_that_cannot_be_compiled_draws_as_it_is(compiling, caplog: pyt
     assert (network(torch.ones(2, 4)) == 2).all()
 
 
-def test_batches_that_do_not_fit_are_not_compiled(compiling) -> None:
+@pytest.mark.usefixtures("compiling")
+def test_batches_that_do_not_fit_are_not_compiled() -> None:
     """The device is too small for the largest batches: those that fit are compiled, and it is used."""
     network = Doubling()
 
-    def draw(size) -> None:
+    def draw(size: int) -> None:
         if size > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         network(torch.zeros(size, 4))
@@ -86,12 +90,12 @@ def test_batches_that_do_not_fit_are_not_compiled(compiling) -> None:
     assert compilations() == before > 0
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize(
     ("name", "largest"),
     [("wav2lip96", 9), pytest.param("musetalk15", 3, marks=pytest.mark.slow)],
 )
 def test_no_batch_of_a_turn_is_compiled(
-    compiling,
     name: str,
     largest: int,
     make_bundle: Callable[..., AvatarBundle],

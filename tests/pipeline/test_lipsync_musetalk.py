@@ -5,8 +5,9 @@ import pytest
 
 pytest.importorskip("torch", reason="a neural backend; pip install -e .[neural]")
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from neural_avatars import add_parts, write_weights
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory):
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     for backend in ("musetalk15", "musetalk10"):
         write_weights(folder, backend)
@@ -32,14 +33,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def backend(weights):
+def backend(weights: Path) -> MuseTalk15LipSync:
     made = MuseTalk15LipSync(weights)
     made.load("cpu")
     return made
 
 
 @pytest.fixture
-def requests(backend, make_bundle: Callable[..., AvatarBundle]):
+def requests(backend: MuseTalk15LipSync, make_bundle: Callable[..., AvatarBundle]) -> Sequence[LipSyncRequest]:
     bundle = make_bundle(frames=3)
     add_parts(bundle, "musetalk15")
     windows = np.random.default_rng(4).normal(0, 1, (3, 50, 384)).astype(np.float32)
@@ -47,7 +48,9 @@ def requests(backend, make_bundle: Callable[..., AvatarBundle]):
     return [LipSyncRequest(parts, frame, FeatureWindow(windows[i], i), 0.0) for i, frame in enumerate((2, 0, 1))]
 
 
-def test_the_networks_get_latents_and_audio_with_positions(backend, weights, requests) -> None:
+def test_the_networks_get_latents_and_audio_with_positions(
+    backend: MuseTalk15LipSync, weights: Path, requests: Sequence[LipSyncRequest]
+) -> None:
     """A patch is what the UNet and the decoder make of the frame's latents and the window plus its positions."""
     unet = load_musetalk_unet(weights / "musetalkV15/unet.pth", weights / "musetalkV15/musetalk.json")
     vae = load_musetalk_vae(weights / "sd-vae-ft-mse")
@@ -61,20 +64,26 @@ def test_the_networks_get_latents_and_audio_with_positions(backend, weights, req
         assert patch.box == tuple(request.state.boxes[request.frame_index])
 
 
-def test_other_speech_moves_the_mouth(backend, requests) -> None:
+def test_other_speech_moves_the_mouth(backend: MuseTalk15LipSync, requests: Sequence[LipSyncRequest]) -> None:
     """The same face with another window is another picture."""
     first, second = (LipSyncRequest(requests[0].state, 0, request.window, 0.0) for request in requests[:2])
     one, other = (patch.pixels for patch in backend.infer([first, second]))
     assert (one != other).any()
 
 
-def test_the_versions_differ_in_weights_and_in_how_speech_begins_and_ends(weights) -> None:
+def test_the_versions_differ_in_weights_and_in_how_speech_begins_and_ends(weights: Path) -> None:
     """1.5 pads the edges of a sentence's features with zeros, 1.0 repeats them; each finds its own file."""
     assert (MuseTalk15LipSync(weights).features, MuseTalk10LipSync(weights).features) == ("whisper15", "whisper10")
 
 
 @pytest.mark.parametrize(("precision", "levels"), [("fp16", 0.2), ("bf16", 1.6)])
-def test_half_precision_draws_nearly_the_same(weights, backend, requests, precision: str, levels: float) -> None:
+def test_half_precision_draws_nearly_the_same(
+    weights: Path,
+    backend: MuseTalk15LipSync,
+    requests: Sequence[LipSyncRequest],
+    precision: Literal["fp16", "bf16"],
+    levels: float,
+) -> None:
     """Either half, by choice, is near fp32 (measured: 0.14 and 1.08 levels)."""
     half = MuseTalk15LipSync(weights, precision=precision)
     half.load("cpu")
@@ -82,7 +91,7 @@ def test_half_precision_draws_nearly_the_same(weights, backend, requests, precis
         assert np.abs(exact.pixels.astype(int) - rough.pixels).mean() < levels
 
 
-def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_draws_is_compiled_by_choice_only(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """compiled hands the UNet and the decoder to torch.compile; the encoder, which no picture needs, is left."""
     compiled = []
     monkeypatch.setattr(MuseTalk15LipSync, "max_batch", 1)
@@ -94,12 +103,12 @@ def test_what_draws_is_compiled_by_choice_only(weights, monkeypatch: pytest.Monk
 
 
 def test_a_batch_that_does_not_fit_is_told_so_that_it_can_be_halved(
-    backend, requests, monkeypatch: pytest.MonkeyPatch
+    backend: MuseTalk15LipSync, requests: Sequence[LipSyncRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device's own error becomes DeviceOutOfMemory, and a smaller batch is drawn afterwards."""
     fits = torch.nn.Conv2d.forward
 
-    def full(self, x):
+    def full(self: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         if len(x) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return fits(self, x)
@@ -111,7 +120,7 @@ def test_a_batch_that_does_not_fit_is_told_so_that_it_can_be_halved(
 
 
 def test_an_avatar_prepared_for_the_other_version_is_refused(
-    weights, requests, make_bundle: Callable[..., AvatarBundle]
+    weights: Path, make_bundle: Callable[..., AvatarBundle]
 ) -> None:
     """Boxes and masks differ between the versions: 1.0 does not take what 1.5 was given."""
     bundle = make_bundle("other")
