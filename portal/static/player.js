@@ -3,6 +3,7 @@
  * types/player.d.ts.
  */
 
+import { Changes } from "./changes.js";
 import { PortalError } from "./errors.js";
 import { FrameRate } from "./frame-rate.js";
 import { Listening } from "./listening.js";
@@ -21,7 +22,6 @@ import { Viewer } from "./viewer.js";
  * @typedef {import("./types/messages.d.ts").ServerMessage} ServerMessage
  * @typedef {import("./types/messages.d.ts").Turn} Turn
  * @typedef {import("./types/messages.d.ts").Welcome} Welcome
- * @typedef {import("./types/player.d.ts").Chosen} Chosen
  * @typedef {import("./types/player.d.ts").PlayerEvents} PlayerEvents
  * @typedef {import("./types/player.d.ts").PlayerState} PlayerState
  * @typedef {import("./types/player.d.ts").Start} Start
@@ -59,6 +59,7 @@ export class Player extends Teller {
       isLive: () => this.state === "live",
     });
     this.viewer = new Viewer();
+    this.changes = new Changes(() => this.session);
     this.reports = new Reports({
       stats: () => this.stats(),
       released: () => this.session?.mediaNow() ?? null,
@@ -71,10 +72,6 @@ export class Player extends Teller {
     this.session = null;
     /** @type {Welcome?} */
     this.welcome = null;
-    /** @type {string?} id of an avatar that was asked for and is not there yet */
-    this.wanted = null;
-    /** @type {Chosen[]} changes that were asked for and not answered yet */
-    this.changes = [];
     this.frameRate = new FrameRate();
     /** @type {number?} */
     this.firstFrameMs = null;
@@ -88,8 +85,7 @@ export class Player extends Teller {
   forget() {
     this.session = null;
     this.welcome = null;
-    this.wanted = null;
-    this.changes = [];
+    this.changes.forget();
     this.mediaChoice.forget();
     this.frameRate = new FrameRate();
     this.firstFrameMs = null;
@@ -149,7 +145,7 @@ export class Player extends Teller {
     try {
       this.welcome = await session.open({ ...hello, wait: true });
       this.setState("connecting"); // no longer waiting in line
-      this.askForWanted();
+      this.changes.askAgain(this.welcome.avatar.id);
       const live = this.live();
       this.beginMedia(this.welcome);
       await live;
@@ -224,55 +220,6 @@ export class Player extends Teller {
    */
   order(message) {
     if (!this.session?.send(message)) throw noSession();
-  }
-
-  /** @param {string} id */
-  swapAvatar(id) {
-    if (!this.session) return;
-    this.wanted = id;
-    this.session.send({ type: "avatar", id }); // without a socket it is asked for when there is one
-  }
-
-  /**
-   * Go on with another voice, lip-sync or persona. "choice" tells what became of it.
-   * @param {Chosen} chosen
-   */
-  change({ tts, voice, speed, lipsync, prompt, greeting }) {
-    const chosen = { tts, voice, speed, lipsync, prompt, greeting };
-    if (!this.session || isSame(chosen, this.changes.at(-1) ?? this.chosen)) return;
-    this.changes.push(chosen);
-    this.askFor(chosen); // without a socket it is asked for when there is one
-  }
-
-  /** @param {Chosen} chosen */
-  askFor({ tts, voice, speed, lipsync, prompt }) {
-    const wish = { tts, voice: voice ?? null, speed: speed ?? null, lipsync, prompt: prompt ?? null };
-    this.session?.send({ type: "change", ...wish });
-  }
-
-  /** What the session talks with, as far as that was asked for. */
-  get chosen() {
-    const { tts, voice, speed, lipsync, prompt, greeting } = this.session?.hello ?? {};
-    return { tts, voice, speed, lipsync, prompt, greeting };
-  }
-
-  /**
-   * A new session, after a restart of the server, is to begin with it.
-   * @param {import("./types/messages.d.ts").Chosen} message
-   */
-  takeChoice({ changed, choice }) {
-    const asked = this.changes.shift();
-    if (this.welcome) this.welcome.choice = choice;
-    if (changed && asked && this.session) Object.assign(this.session.hello, asked);
-  }
-
-  /** At a welcome: what was chosen while there was no socket, or whose answer was lost with one. */
-  askForWanted() {
-    this.changes.splice(0, this.changes.length - 1);
-    if (this.changes.length) this.askFor(this.changes[0]);
-    if (this.wanted === null) return;
-    if (this.wanted === this.welcome?.avatar.id) this.wanted = null;
-    else this.session?.send({ type: "avatar", id: this.wanted });
   }
 
   /** Whether sound waits for a gesture. */
@@ -417,7 +364,8 @@ export class Player extends Teller {
         this.takeAvatar(message);
         break;
       case "choice":
-        this.takeChoice(message);
+        if (this.welcome) this.welcome.choice = message.choice;
+        this.changes.answered(message.changed);
         break;
       case "ears":
         this.listening.learn(message.state);
@@ -427,7 +375,7 @@ export class Player extends Teller {
         break;
       case "error":
         if (message.code === "backend_unavailable" && this.listening.state === "off") this.listening.drop();
-        if (!OF_AN_ANSWER.includes(message.code)) this.wanted = null;
+        if (!OF_AN_ANSWER.includes(message.code)) this.changes.refused();
         break;
       case "pong":
         return;
@@ -458,8 +406,7 @@ export class Player extends Teller {
   takeAvatar({ avatar, gestures, choice }) {
     if (!this.welcome || !this.session) return;
     Object.assign(this.welcome, { avatar, gestures, choice });
-    this.session.hello.avatar = avatar.id;
-    if (this.wanted === avatar.id) this.wanted = null;
+    this.changes.shown(avatar.id);
   }
 
   hearSound() {
@@ -482,7 +429,7 @@ export class Player extends Teller {
     const swapped = avatar.id !== welcome.avatar.id;
     this.takeAvatar({ avatar, gestures, choice });
     if (swapped) this.tell("avatar", { type: "avatar", avatar, gestures, choice });
-    this.askForWanted();
+    this.changes.askAgain(welcome.avatar.id);
     this.setState(media.frames ? "live" : "connecting");
     this.mediaChoice.resume();
     this.listening.begin();
@@ -498,7 +445,7 @@ export class Player extends Teller {
     this.welcome = welcome;
     this.forgetTurns();
     this.setState("connecting");
-    this.askForWanted();
+    this.changes.askAgain(welcome.avatar.id);
     this.tell("renewed");
     this.beginMedia(welcome);
     this.listening.begin();
@@ -538,12 +485,4 @@ export class Player extends Teller {
     this.state = state;
     this.tell("state", state);
   }
-}
-
-/**
- * @param {Chosen} one
- * @param {Chosen} other
- */
-function isSame(one, other) {
-  return JSON.stringify(one) === JSON.stringify(other); // both have their fields in the same order
 }

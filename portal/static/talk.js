@@ -104,7 +104,7 @@ class TalkTab {
         this.preview.stop();
         const wished = { ...chosen, ...this.persona.chosen() };
         this.wishes.keep(wished);
-        this.player.change(wished);
+        this.player.changes.change(wished);
       },
       reachable: async () => (await listOf("online.json"))?.reachable ?? true,
     });
@@ -190,7 +190,7 @@ class TalkTab {
     this.news = new News(this.state, this, {
       begun: () => this.conversationBar.show(),
       putBack: () => {
-        this.choices.putBack(this.player.chosen);
+        this.choices.putBack(this.player.changes.chosen);
         this.wishes.keep(this.choices.chosen());
       },
       toast: (text, forMs) => this.toast(text, forMs),

@@ -35,7 +35,7 @@ async def test_a_voice_is_changed_while_an_answer_is_spoken(visit: Visitor) -> N
     await page.run(NOTE_CHOICES)
     await page.say("one two three. four five six. seven eight nine. ten eleven twelve.")
     await page.until("vivavoce.stats().turnState === 'speaking'")
-    await page.run(f"{TAB}.player.change({{ ...{TAB}.player.chosen, voice: 'beep' }})")
+    await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, voice: 'beep' }})")
     await page.until("choices.length === 1")
     assert await page.run("[choices[0].changed, choices[0].choice.voice]") == [True, "beep"]
     assert await page.run("document.querySelector('.vv-settings [name=voice]').value") == "beep"
@@ -52,10 +52,10 @@ async def test_a_voice_that_cannot_be_had_is_told_and_the_menus_go_back(visit: V
     """The session goes on as it was."""
     page = await visit("?transport=websocket")
     await page.start()
-    await page.run(f"{TAB}.player.change({{ ...{TAB}.player.chosen, voice: 'nobody' }})")
+    await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, voice: 'nobody' }})")
     await page.page.wait_for_selector(".vv-error")
-    await page.until(f"{TAB}.player.changes.length === 0")
+    await page.until(f"{TAB}.player.changes.unanswered.length === 0")
     assert await page.run("document.querySelector('.vv-settings [name=voice]').value") == ""
-    assert await page.run(f"{TAB}.player.chosen.voice") is None
+    assert await page.run(f"{TAB}.player.changes.chosen.voice") is None
     await page.say("one two three.")
     await page.until("vivavoce.stats().turnState === 'done'")

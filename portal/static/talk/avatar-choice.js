@@ -41,7 +41,7 @@ export class AvatarChoice {
    */
   swap(id) {
     this.state.learn({ isCutting: this.state.isTalking });
-    this.player.swapAvatar(id);
+    this.player.changes.swapAvatar(id);
   }
 
   /** @param {Lacking} lacking */
@@ -58,15 +58,15 @@ export class AvatarChoice {
    */
   changeWhenPrepared({ lipsync, ...lacking }) {
     this.opening.prepared({ lipsync, ...lacking }).then(
-      () => this.player.change({ ...this.player.chosen, lipsync }),
+      () => this.player.changes.change({ ...this.player.changes.chosen, lipsync }),
       () => {}, // it has been told
     );
   }
 
   /** Whoever is on show is the choice, unless another is on the way. */
   chooseShown() {
-    const { session, welcome, wanted } = this.player;
-    if (!session || !welcome || wanted || this.state.coming) return;
+    const { changes, session, welcome } = this.player;
+    if (!session || !welcome || changes.wanted || this.state.coming) return;
     this.choose(welcome.avatar.id);
   }
 

@@ -70,7 +70,7 @@ export class News {
       state.learn({ isCutting: false });
     });
     player.on("choice", ({ changed }) => {
-      if (!player.changes.length) page.putBack();
+      if (!player.changes.unanswered.length) page.putBack();
       if (changed) page.toast(state.texts.changed);
     });
     player.on("renewed", () => {
@@ -140,7 +140,7 @@ export class News {
     if (lacking && lacking.avatar === player.welcome?.avatar.id) return avatarChoice.changeWhenPrepared(lacking);
     if (lacking) return avatarChoice.swapWhenPrepared(lacking);
     this.page.note(refusal, "error");
-    if (!player.wanted) this.state.learn({ isCutting: false });
+    if (!player.changes.wanted) this.state.learn({ isCutting: false });
     avatarChoice.chooseShown();
     if (refusal.code === "avatar_not_found") avatarChoice.miss();
   }
