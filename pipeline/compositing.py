@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.types import FacePatch, ImageArray, Picture
+from pipeline.morphing import moved
+from pipeline.types import FacePatch, FloatArray, ImageArray, Picture
 
 __all__ = ["Dissolve", "compose", "pixels_of"]
 
@@ -21,15 +22,20 @@ def pixels_of(picture: Picture) -> ImageArray:
 
 @dataclass(frozen=True, slots=True)
 class Dissolve:
-    """One picture on its way to another of the same size. A LazyPicture."""
+    """One picture on its way to another of the same size, the face of both at one place. A LazyPicture."""
 
     before: Picture
     after: Picture
     share: float
     "of `after`, 0..1"
+    face_before: FloatArray
+    "(n, 2) px, points of the face in it"
+    face_after: FloatArray
 
     def frame(self) -> ImageArray:
-        before, after = pixels_of(self.before), pixels_of(self.after)
+        between = self.face_before + np.float32(self.share) * (self.face_after - self.face_before)
+        before = moved(pixels_of(self.before), self.face_before, between)
+        after = moved(pixels_of(self.after), self.face_after, between)
         return np.asarray(cv2.addWeighted(after, self.share, before, 1 - self.share, 0.0), np.uint8)
 
 

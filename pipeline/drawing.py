@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from pipeline.channel import Channel
 from pipeline.compositing import compose
 from pipeline.finishing import Finish, finish
 from pipeline.metrics import TurnTimes
-from pipeline.playout import QUEUED_PICTURES, DrawnFrame, Subtitle
+from pipeline.playout import QUEUED_PICTURES
+from pipeline.redrawing import Anew, DrawnFrame, Subtitle
 from pipeline.timeline import SpeechSlice
 from pipeline.turn_context import TurnContext
 from pipeline.types import FacePatch, ImageArray, LipSyncRequest
@@ -30,6 +32,8 @@ class _Planned:
     """A picture of speech, and where in the avatar's loop it is going to be shown."""
 
     spoken: SpeechSlice
+    reserved: int
+    "the place, as LoopCursor.place_of() knows it"
     loop_index: int
     frame_index: int
     strength: float
@@ -97,7 +101,8 @@ class Drawing:
             self._context.begin_gesture(gesture)
         place = self._context.playout.cursor.reserve(loop_only=self._context.lipsync.on_device)
         strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
-        return _Planned(spoken, place, self._context.bundle.frame_index(place), strength)
+        reserved = self._context.playout.cursor.reserved
+        return _Planned(spoken, reserved, place, self._context.bundle.frame_index(place), strength)
 
     def _drawn(self, planned: list[_Planned]) -> list[_Requested]:
         context, ahead = self._context, self._ahead + len(self._requested)
@@ -133,7 +138,7 @@ class Drawing:
         images = await loop.run_in_executor(self._context.executor, _compose_all, self._context, planned, patches)
         self._times.mark("first_frame")
         for one, image in zip(planned, images, strict=True):
-            await self._context.playout.spoken.send(self._frame(one, image))
+            await self._context.playout.take(self._frame(one, image))
             self.frames_sent += 1
             self._composing -= 1
 
@@ -144,10 +149,24 @@ class Drawing:
             audio=spoken.audio,
             turn=self._turn,
             loop_index=planned.loop_index,
+            anew=None if self._context.lipsync.on_device else Anew(planned.reserved, partial(self._draw_anew, planned)),
             sentence=spoken.sentence,
             played_share=spoken.played_share,
             subtitle=Subtitle(spoken.text, spoken.duration_s, spoken.voiced) if spoken.text else None,
         )
+
+    async def _draw_anew(self, planned: _Planned, place: int, wanted_s: float) -> ImageArray:
+        """The same picture of speech at another place of the loop, or on a gesture. Raises what the backend raises."""
+        context = self._context
+        moved = replace(planned, loop_index=place, frame_index=context.bundle.frame_index(place))
+        patches: list[FacePatch] = []
+        if planned.strength:
+            window = planned.spoken.window
+            request = LipSyncRequest(context.lipsync_state, moved.frame_index, window, wanted_s, urgent=True)
+            patches = [await context.device.draw(context.lipsync, [request])[0]]
+        loop = asyncio.get_running_loop()
+        (image,) = await loop.run_in_executor(context.executor, _compose_all, context, [moved], patches)
+        return image
 
     def _forget_requested(self) -> None:
         """What the device has not begun, it need not draw."""

@@ -86,6 +86,11 @@ class Gestures:
         filmed = gesture is not None and gesture.name in self._sounds
         return _GesturePicture(self._bundle if filmed else self._loop, self._bundle.frame_index(place))
 
+    def face(self, place: int) -> FloatArray:
+        """(n, 2) px: points of the face in the picture of a place."""
+        points: FloatArray = self._bundle.landmarks[self._bundle.frame_index(place), ::8, :2]
+        return points
+
     def sound(self, place: int) -> FloatArray | None:
         """(SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ; None: silence."""
         gesture = self.at(place)
@@ -121,6 +126,7 @@ class GestureShow:
         self._place = 0  # of the last frame
         self._picture: Picture | None = None  # of the last frame
         self._before: Picture | None = None  # what is being dissolved
+        self._before_face: FloatArray = np.zeros((0, 2), np.float32)
         self._dissolved = 0
         self._heard: int | None = None  # place whose sound was released last; None: it made none
         self._hushed = False
@@ -144,7 +150,7 @@ class GestureShow:
         if events:
             self._begin_dissolve()
         audio = self._with_sound(frame)
-        picture = self._dissolving(frame.picture)
+        picture = self._dissolving(frame.picture, frame.loop_index)
         self._shown, self._place, self._picture = gesture, frame.loop_index, picture
         speaking = frame.speaking or audio is not frame.audio
         return replace(frame, picture=picture, audio=audio, speaking=speaking, events=(*frame.events, *events))
@@ -152,14 +158,19 @@ class GestureShow:
     def _begin_dissolve(self) -> None:
         before = self._picture
         if isinstance(before, Dissolve):  # so that dissolves never stack up
-            before = before.after if before.share >= 0.5 else before.before
+            is_nearly_there = before.share >= 0.5
+            self._before_face = before.face_after if is_nearly_there else before.face_before
+            before = before.after if is_nearly_there else before.before
+        elif before is not None:
+            self._before_face = self._gestures.face(self._place)
         self._before, self._dissolved = before, 0
 
-    def _dissolving(self, picture: Picture) -> Picture:
+    def _dissolving(self, picture: Picture, place: int) -> Picture:
         if self._before is None:
             return picture
         self._dissolved += 1
-        mixed = Dissolve(self._before, picture, self._dissolved / (DISSOLVED_PICTURES + 1))
+        share = self._dissolved / (DISSOLVED_PICTURES + 1)
+        mixed = Dissolve(self._before, picture, share, self._before_face, self._gestures.face(place))
         if self._dissolved == DISSOLVED_PICTURES:
             self._before = None
         return mixed

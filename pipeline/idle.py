@@ -9,6 +9,8 @@ __all__ = ["GestureRun", "LoopCursor"]
 
 KEPT_RUNS = 4
 """Gestures of which it is remembered where they were: more than can be told apart within the pictures drawn ahead."""
+REDRAWN_AFTER = 3
+"""Spoken pictures that are shown as they were drawn when a gesture is asked for; those after them are drawn anew."""
 SWAY_PICTURES = 12
 """Half a second: how far a head moves back, and then forth, while its speech is held."""
 
@@ -71,7 +73,9 @@ class LoopCursor:
     goes on where it is most like the gesture's last picture.
 
     Spoken pictures are drawn ahead of time, so their places are reserved when they are drawn; idle pictures take the
-    place after the one shown last. When speech runs dry in mid-turn the last place is held: a still head for a few
+    place after the one shown last. A gesture that begins or ends soon changes the places of pictures that are drawn
+    already: place_of() says where they are now.
+    When speech runs dry in mid-turn the last place is held: a still head for a few
     pictures is not noticed, a jump back is. Speech that is held may take seconds to go on, and that a head stands still
     for so long is noticed: it sways, and is back at its place when the speech goes on.
     """
@@ -82,6 +86,8 @@ class LoopCursor:
         self._length = length
         self._shown = -1
         self._reserved: int | None = None
+        self._lifted = 0
+        "added to all counts since the first, so that there is room to move back"
         self._sway: _Sway | None = None
         self._laid: list[_Laid] = []
         "the newest last; at most KEPT_RUNS"
@@ -94,15 +100,17 @@ class LoopCursor:
         """Place of the picture shown last (-1 before the first)."""
         return self._place(self._shown) if self._shown >= 0 else -1
 
-    def begin(self, run: GestureRun) -> None:
-        """Show a gesture from the next picture on that has no place yet. It ends one that is shown, or is to be."""
+    def begin(self, run: GestureRun, *, soon: bool = False) -> None:
+        """Show a gesture from the next picture on that has no place yet. It ends one that is shown, or is to be.
+
+        soon: also in the place of pictures that are drawn already, but for the next few.
+        """
         self._waiting = None
         if not run.spoken_over and self._reserved is not None:
             self._waiting = run
             return
-        start = self._free
-        if self._laid and start < self._laid[-1].stop:
-            self._cut(start)
+        start = self._soon if soon else self._free
+        self._make_way(start)
         if len(self._laid) == KEPT_RUNS:
             self._shift = self._laid.pop(0).shift
         laid = _Laid(run, start, start)
@@ -110,10 +118,11 @@ class LoopCursor:
         self._laid.append(laid)
 
     def end(self) -> None:
-        """Go on with the loop, if a gesture is shown or is to be, from the next picture on that has no place yet."""
+        """Go on with the loop, if a gesture is shown or is to be; also in the place of pictures that are drawn already,
+        but for the next few.
+        """
         self._waiting = None
-        if self._laid and self._free < self._laid[-1].stop:
-            self._cut(self._free)
+        self._make_way(self._soon)
 
     def reserve(self, loop_only: bool = False) -> int:
         """Place for the next spoken picture. loop_only: no mouth can be drawn on gestures; one that is shown ends."""
@@ -121,6 +130,15 @@ class LoopCursor:
             self._cut(self._free)
         self._reserved = self._free
         return self._place(self._reserved)
+
+    @property
+    def reserved(self) -> int:
+        """Names the place that was reserved last: see place_of()."""
+        return (0 if self._reserved is None else self._reserved) - self._lifted
+
+    def place_of(self, reserved: int) -> int:
+        """Where the picture is to be shown now for which that place was reserved."""
+        return self._place(reserved + self._lifted)
 
     def show_spoken(self, index: int) -> None:
         """A spoken picture that was drawn for `index` is shown now."""
@@ -152,6 +170,7 @@ class LoopCursor:
         whole_loops = -(-(SWAY_PICTURES - min(ahead, 0) - self._shown) // self._length)
         lifted = max(0, whole_loops) * self._length
         self._shown += lifted
+        self._lifted += lifted
         for laid in self._laid:
             laid.start, laid.stop = laid.start + lifted, laid.stop + lifted
         self._sway = _Sway(self._shown + ahead)
@@ -183,6 +202,11 @@ class LoopCursor:
         """The count of the next picture that has no place yet."""
         return 1 + (self._shown if self._reserved is None else max(self._reserved, self._shown))
 
+    @property
+    def _soon(self) -> int:
+        """The count of the next picture that can still be drawn anew in time. Held speech is left as it was drawn."""
+        return self._free if self._sway is not None else min(self._free, self._shown + 1 + REDRAWN_AFTER)
+
     def _place(self, count: int) -> int:
         for laid in reversed(self._laid):
             if count >= laid.stop:
@@ -190,6 +214,14 @@ class LoopCursor:
             if count >= laid.start:
                 return laid.run.place + count - laid.start
         return (count + self._shift) % self._length
+
+    def _make_way(self, start: int) -> None:
+        """Nothing but the loop is shown from `start` on."""
+        while self._laid and start < self._laid[-1].stop:
+            is_gone = self._laid[-1].start >= start
+            self._cut(start)
+            if not is_gone:
+                break
 
     def _cut(self, stop: int) -> None:
         """The gesture that was laid last ends before `stop`, or is forgotten if none of its pictures has a place."""

@@ -15,12 +15,12 @@ from pipeline.gestures import Gestures, GestureShow
 from pipeline.idle import GestureRun, LoopCursor
 from pipeline.interfaces import Output
 from pipeline.ledger import TurnLedger
+from pipeline.redrawing import DrawnFrame, Redrawing, Subtitle
 from pipeline.types import (
     FPS,
     PLAYOUT_RATE_HZ,
     SAMPLES_PER_PICTURE,
     FloatArray,
-    ImageArray,
     LoopPictures,
     LoopPosition,
     MediaFrame,
@@ -49,28 +49,6 @@ LEAD_PICTURES = 3
 """Held speech goes on at least 100 ms before the place where it was cut, so that no sound is lost."""
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 SILENCE.setflags(write=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Subtitle:
-    text: str
-    duration_s: float
-    spoken: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnFrame:
-    """A drawn picture on its way to its moment."""
-
-    picture: ImageArray
-    audio: FloatArray
-    turn: int
-    loop_index: int
-    sentence: int
-    "index of the sentence within the turn"
-    played_share: float
-    "share of the sentence that has been played once this frame is, 0..1"
-    subtitle: Subtitle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +121,8 @@ class Playout:
         self.outputs: tuple[Output, ...] = ()
         "each gets every frame; the session adds them, and closes those that are taken away"
         self.starved_pictures = 0
+        self.unspoken_pictures = 0
+        "of speech, that were shown with the mouth at rest: a gesture began, and they were not drawn anew in time"
         self.slipped_s = 0.0
         self.viewer_delay_s = 0.0
         "how long it takes until what is released now is played at the viewer, as far as that is known"
@@ -166,6 +146,7 @@ class Playout:
         self._recent: deque[_Released] = deque(maxlen=REMEMBERED_PICTURES)
         "spoken frames that were released last; kept while a turn is open"
         self._subtitle: Subtitle | None = None
+        self._redrawing = Redrawing(self._waiting, self._place_of, self.due_s)
 
     @property
     def number(self) -> int:
@@ -183,13 +164,23 @@ class Playout:
         self._show = None if gestures is None else GestureShow(gestures)
         self.cursor = LoopCursor(len(loop.loop))
 
-    def begin_gesture(self, run: GestureRun) -> None:
-        """Show a gesture, from the next picture on that is not drawn yet. It takes the place of one that is shown."""
-        self.cursor.begin(run)
+    def begin_gesture(self, run: GestureRun, *, soon: bool = False) -> None:
+        """Show a gesture, from the next picture on that is not drawn yet. It takes the place of one that is shown.
+
+        soon: also in the place of pictures that wait, but for the next few. They are drawn anew.
+        """
+        self.cursor.begin(run, soon=soon)
+        self._redrawing.look()
 
     def end_gesture(self) -> None:
-        """Go back to the loop, from the next picture on that is not drawn yet. Idempotent."""
+        """Go back to the loop within the next few pictures. Those that wait are drawn anew. Idempotent."""
         self.cursor.end()
+        self._redrawing.look()
+
+    async def take(self, drawn: DrawnFrame) -> None:
+        """The next spoken frame; waits for room."""
+        await self.spoken.send(drawn)
+        self._redrawing.look()  # a gesture may have begun while it was drawn
 
     @property
     def reached(self) -> Played:
@@ -235,7 +226,7 @@ class Playout:
         self._hold = _Hold(self._reached_number)
         lost = self._remembered_from(self._hold.reached_number - LEAD_PICTURES)
         first = lost[0].drawn if lost else self._first_waiting
-        self.cursor.sway(None if first is None else first.loop_index)
+        self.cursor.sway(None if first is None else self._place_of(first))
 
     def note_reached(self, media_s: float) -> None:
         """While speech is held: the viewer says which second of the media clock was played last there."""
@@ -259,7 +250,7 @@ class Playout:
             self._again.extendleft(released.drawn for released in reversed(again[1:]))
             self._again.appendleft(again[0].again())
         first = self._first_waiting
-        self.cursor.sway(None if first is None else first.loop_index)
+        self.cursor.sway(None if first is None else self._place_of(first))
         self.cursor.come_back()
         self._hold.resumed = True
         self._volume = _Volume(now=0.0)
@@ -276,6 +267,7 @@ class Playout:
         self._hush_gesture()
         self.spoken.clear()
         self._again.clear()
+        self._redrawing.clear()
         self._recent.clear()
         self._hold = None
         self._volume = _Volume()
@@ -295,6 +287,15 @@ class Playout:
         error; it gets no more frames, and is the caller's to close.
         """
         self._start_s = self._clock.now_s() - self._number / FPS
+        try:
+            await self._release_all(on_release, on_failure)
+        finally:
+            await self._redrawing.aclose()
+
+    async def _release_all(
+        self, on_release: Callable[[MediaFrame], None], on_failure: Callable[[Output], None]
+    ) -> None:
+        assert self._start_s is not None, "run() sets it"
         while True:
             due_s = self._start_s + self._number / FPS
             await self._clock.sleep_until(due_s)
@@ -352,6 +353,10 @@ class Playout:
     def _first_waiting(self) -> DrawnFrame | None:
         return self._again[0] if self._again else self.spoken.peek()
 
+    def _waiting(self) -> list[DrawnFrame]:
+        """Spoken frames, the next one first."""
+        return [drawn for drawn in (*self._again, *self.spoken.waiting()) if self.ledger.is_open(drawn.turn)]
+
     def _remembered_from(self, number: int) -> list[_Released]:
         return [released for released in self._recent if released.number >= number]
 
@@ -359,10 +364,25 @@ class Playout:
         if self._show is not None:
             self._show.hush()
 
+    def _place_of(self, drawn: DrawnFrame) -> int:
+        """Where it is to be shown now."""
+        return drawn.loop_index if drawn.anew is None else self.cursor.place_of(drawn.anew.reserved)
+
+    def _placed(self, drawn: DrawnFrame) -> DrawnFrame:
+        """The frame as it is to be shown now; where it has not been drawn anew in time, with the mouth at rest."""
+        place, anew = self._place_of(drawn), drawn.anew
+        image = None if anew is None else self._redrawing.picture(anew, place)
+        if place == drawn.loop_index or self._gestures is None:
+            return drawn
+        if image is None:
+            self.unspoken_pictures += 1
+        return replace(drawn, picture=self._gestures.picture(place) if image is None else image, loop_index=place)
+
     def _fade_out(self, drawn: DrawnFrame | None) -> None:
         """Show this frame next, fading to silence, if its voice sounds. It is left where it waits."""
         if drawn is not None and drawn.turn == self.played.turn:
             self._volume.wanted = 0.0
+            drawn = self._placed(drawn)
             self._fading = replace(drawn, audio=self._volume.applied(drawn.audio))
 
     def _flush(self) -> None:
@@ -376,8 +396,10 @@ class Playout:
             self._hold = None
             self.cursor.go_on()
         while (drawn := self._again.popleft() if self._again else self.spoken.receive_nowait()) is not None:
+            placed = self._placed(drawn)
+            self._redrawing.forget(drawn)
             if self.ledger.is_open(drawn.turn):
-                return drawn
+                return placed
         return None
 
     def _idle(self) -> MediaFrame:

@@ -253,14 +253,14 @@ class Session:
             self._marks.seen(turn_id, times, believed_s, ended=not self._ledger.is_open(turn_id))
 
     def begin_gesture(self, name: str) -> None:
-        """Show a gesture of the avatar, while it speaks or not, from the next picture on that is not drawn yet.
+        """Show a gesture of the avatar, while it speaks or not, within the next few pictures.
 
         It takes the place of one that is shown. A network cannot speak over gestures: with one the gesture waits until
         nobody speaks, and ends where speech begins. Raises GestureNotFound, SessionClosed.
         """
         if self._closed:
             raise SessionClosed("The session has ended.", "Start a new one.")
-        self._context.begin_gesture(name)
+        self._context.begin_gesture(name, soon=True)
         self._asked_s = self._context.clock.now_s()
 
     def end_gesture(self) -> None:

@@ -81,9 +81,11 @@ class TurnContext:
     def gesture_names(self) -> tuple[str, ...]:
         return () if self.gestures is None else self.gestures.names
 
-    def begin_gesture(self, name: str) -> None:
-        """Show a gesture of the avatar. Raises GestureNotFound."""
+    def begin_gesture(self, name: str, *, soon: bool = False) -> None:
+        """Show a gesture of the avatar, from the next picture on that is drawn; soon: also in the place of those that
+        are drawn already. Raises GestureNotFound.
+        """
         if self.gestures is None:
             raise GestureNotFound(f"This avatar has no gesture {name[:80]!r}.", "Add one to the avatar.")
         # Networks draw what was prepared for them: the frames of the loop.
-        self.playout.begin_gesture(self.gestures.run(name, spoken_over=not self.lipsync.on_device))
+        self.playout.begin_gesture(self.gestures.run(name, spoken_over=not self.lipsync.on_device), soon=soon)

@@ -46,6 +46,8 @@ class Room:
 
     def _busy(self) -> bool:
         names = {task.get_name() for task in asyncio.all_tasks()}
+        if "pictures-drawn-anew" in names:
+            return True
         drawing = any(name.startswith("turn-") and name.endswith("-draw") for name in names)
         if self.clock.sleepers > 1:  # beside the playout: a turn waits for time to pass, to ask a model again
             return False

@@ -119,3 +119,43 @@ def test_a_network_ends_a_gesture_that_others_could_speak_over(cursor: LoopCurso
     """The lip-sync of a session may change while one is shown."""
     cursor.begin(wave())
     assert [cursor.show_idle(), cursor.reserve(), cursor.reserve(loop_only=True)] == [10, 11, 8]
+
+
+def test_a_gesture_that_is_to_be_shown_soon_takes_the_places_of_pictures_that_are_drawn(cursor: LoopCursor) -> None:
+    """All but the next three are somewhere else now: on the gesture, and on the loop after it."""
+    names = []
+    for _ in range(8):
+        cursor.reserve()
+        names.append(cursor.reserved)
+    cursor.begin(wave(), soon=True)
+    now = [cursor.place_of(name) for name in names]
+    assert now == [2, 3, 4, 10, 11, 12, 8, 9]
+    for place in now:
+        cursor.show_spoken(place)
+    assert cursor.reserve() == 0
+
+
+def test_a_gesture_ends_in_the_pictures_that_are_drawn(cursor: LoopCursor) -> None:
+    """Three more of it are shown; one that was to begin later never does."""
+    cursor.begin(wave(9))
+    names = []
+    for _ in range(6):
+        cursor.reserve()
+        names.append(cursor.reserved)
+    cursor.begin(wave())
+    cursor.end()
+    assert [cursor.place_of(name) for name in names] == [10, 11, 12, 8, 9, 0]
+
+
+def test_pictures_of_held_speech_stay_where_they_were_drawn(cursor: LoopCursor) -> None:
+    """However the head sways meanwhile, their names lead to the same places; a gesture comes after them."""
+    places, names = [], []
+    for _ in range(5):
+        places.append(cursor.reserve())
+        names.append(cursor.reserved)
+    cursor.show_spoken(places[0])
+    cursor.sway(places[1])
+    for _ in range(30):
+        cursor.show_idle()
+    cursor.begin(wave(), soon=True)
+    assert [cursor.place_of(name) for name in names] == places

@@ -1,5 +1,6 @@
 """Gestures of an avatar in a session: shown, heard, spoken over, and joined with what is shown around them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
@@ -12,11 +13,13 @@ from avatars.errors import GestureNotFound
 from avatars.gestures import delete_gesture
 from pipeline.clock import ManualClock
 from pipeline.compositing import Dissolve, pixels_of
+from pipeline.drawing import Drawing
 from pipeline.engine import Engine
 from pipeline.errors import SessionClosed
 from pipeline.gestures import DISSOLVED_PICTURES
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
+from pipeline.playout import QUEUED_PICTURES
 from pipeline.types import GestureEvent, LoopPosition, MediaFrame, Message, NoticeEvent, SubtitleEvent, TextEvent
 
 PICTURES = 12
@@ -79,6 +82,51 @@ async def test_lips_are_drawn_on_a_gesture(room: Room) -> None:
         loud = float(np.sqrt(np.mean(frame.audio**2))) > 0.01
         assert (pixels_of(frame.picture)[32, 32].tolist() == [255] * 3) == loud
         assert level(frame) == WHITE
+
+
+async def test_a_gesture_that_is_asked_for_in_mid_speech_begins_within_four_pictures(room: Room) -> None:
+    """Whatever is drawn ahead: it is drawn anew, with its mouth. No sound is lost, and the sentence is told once."""
+    turn = room.session.say("one two three four five six seven eight", mode="echo")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    async with asyncio.timeout(20):
+        while len(room.session.playout.spoken) < QUEUED_PICTURES - 2:  # noqa: ASYNC110 - threads draw ahead
+            await asyncio.sleep(0.001)
+    asked = room.session.playout.number
+    room.session.begin_gesture("wave")
+    await room.pass_time(0.4)
+    room.session.end_gesture()
+    ended = room.session.playout.number
+    await room.until(done(room, turn))
+    shown = [frame for frame in frames(room) if frame.speaking]
+    on_gesture = [frame for frame in shown if frame.loop_index >= 6]
+    assert on_gesture[0].number - asked == 3 and on_gesture[-1].number - ended <= 3
+    assert room.session.playout.unspoken_pictures == 0
+    for frame in shown:
+        if isinstance(frame.picture, Dissolve):
+            continue
+        loud = float(np.sqrt(np.mean(frame.audio**2))) > 0.01
+        assert (pixels_of(frame.picture)[32, 32] > 200).all() == loud, "the mouth is white where there is sound"
+    assert len(shown) == 40 and sum(frame.audio.any() for frame in shown) == 24
+    assert len(room.all(SubtitleEvent)) == 1
+
+
+async def test_pictures_that_cannot_be_drawn_anew_have_the_mouth_at_rest(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gesture is shown all the same, and the turn goes on."""
+
+    async def fail(*_any: object) -> None:
+        raise RuntimeError("the device is away")
+
+    monkeypatch.setattr(Drawing, "_draw_anew", fail)
+    turn = room.session.say("one two three four five six seven eight", mode="echo")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(0.2)
+    room.session.begin_gesture("wave")
+    await room.until(done(room, turn))
+    assert room.session.playout.unspoken_pictures > 0
+    assert sum(frame.loop_index >= 6 for frame in frames(room)) == PICTURES
+    assert (turn, "interrupted") not in room.states
 
 
 async def test_a_tag_in_a_text_starts_a_gesture_with_its_sentence(room: Room) -> None:
