@@ -141,6 +141,8 @@ class Gesture:
     frame_count: int
     track: GestureTrack | None
     "None: it makes no sound"
+    is_idle: bool = False
+    "the avatar shows it by itself while nobody speaks, and nobody asks for it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +258,7 @@ class AvatarBundle:
                 raise BundleError(
                     f"The gesture '{name}' does not fit the avatar '{self.id}'.", "Delete the gesture and add it again."
                 )
-            gestures.append(Gesture(name, first_frame, clip.frame_count, _track_of(clip)))
+            gestures.append(Gesture(name, first_frame, clip.frame_count, _track_of(clip), clip.is_idle))
             first_frame += clip.frame_count
         masks = self.masks
         if len(masks) > 1:
@@ -298,6 +300,16 @@ class AvatarBundle:
     def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
         """In silence its frames are shown as they are."""
         return frame
+
+    @property
+    def gesture_names(self) -> list[str]:
+        """Gestures that can be asked for: not those that it shows by itself."""
+        return [gesture.name for gesture in self.gestures if not gesture.is_idle]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is the bundle of a gesture that the avatar shows by itself."""
+        return self.manifest["source"].get("idle", False) is True
 
     @property
     def has_sound(self) -> bool:

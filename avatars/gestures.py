@@ -1,4 +1,4 @@
-"""Gestures: named clips of an avatar beside its loop, such as a wave or a nod.
+"""Gestures: named clips of an avatar beside its loop, such as a wave or a nod. Some it shows by itself while idle.
 
 Each is a bundle of its own in the folder `gestures/` of the avatar's bundle, with pictures and boxes of the avatar's
 size, landmarks, and the sound of the clip where it is to be heard. The name of the folder is the gesture's, in
@@ -53,6 +53,7 @@ class GestureSummary:
     name: str
     pictures: int
     has_sound: bool
+    is_idle: bool
     modified_s: float
     "when it was made, in seconds since the epoch"
 
@@ -87,7 +88,7 @@ def gesture_summaries(avatar: Path) -> list[GestureSummary]:
         except (BundleError, OSError) as error:  # OSError: somebody deletes it just now
             logger.warning("The gesture '%s' in %s is left out: %s", name, avatar, error)
             continue
-        summaries.append(GestureSummary(name, clip.frame_count, clip.has_sound, modified_s))
+        summaries.append(GestureSummary(name, clip.frame_count, clip.has_sound, clip.is_idle, modified_s))
     return summaries
 
 

@@ -90,6 +90,8 @@ class SourceRecord(TypedDict, total=False):
     imported: ImportRecord
     prepared: str
     "ISO 8601, UTC"
+    idle: bool
+    "of a gesture: the avatar shows it by itself"
 
 
 class DecodedRecord(TypedDict):

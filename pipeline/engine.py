@@ -7,6 +7,7 @@ much of each device its sessions need. Sessions own everything else.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 from collections import OrderedDict
@@ -102,6 +103,7 @@ class Engine:
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
+        self._seeds = itertools.count()
 
     @property
     def sessions(self) -> Mapping[str, Session]:
@@ -235,7 +237,7 @@ class Engine:
             gestures=shown.gestures,
             device=device,
             executor=self.executor,
-            playout=playout or Playout(shown.loop, self.clock, shown.gestures),
+            playout=playout or Playout(shown.loop, self.clock, shown.gestures, next(self._seeds)),
             clock=self.clock,
             finish=self._finish,
             limits=self._limits,

@@ -55,18 +55,24 @@ class Gestures:
         self._sounds = {
             gesture.name: _sound_of(gesture.track, gesture.frame_count)
             for gesture in bundle.gestures
-            if gesture.track is not None
+            if gesture.track is not None and not gesture.is_idle
         }
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._by_name)
+        """Those that can be asked for."""
+        return tuple(name for name, gesture in self._by_name.items() if not gesture.is_idle)
+
+    @property
+    def idle_names(self) -> tuple[str, ...]:
+        """Those that the avatar shows by itself."""
+        return tuple(name for name, gesture in self._by_name.items() if gesture.is_idle)
 
     def run(self, name: str, *, spoken_over: bool) -> GestureRun:
         """What the cursor is told. Raises GestureNotFound."""
         gesture = self._by_name.get(name)
         if gesture is None:
-            known = ", ".join(self._by_name)
+            known = ", ".join(self.names)
             raise GestureNotFound(
                 f"This avatar has no gesture {name[:80]!r}.", f"It has: {known}." if known else "Add one to the avatar."
             )
@@ -137,18 +143,17 @@ class GestureShow:
 
     def joined(self, frame: MediaFrame) -> MediaFrame:
         """The frame with what a gesture adds: its sound while nobody speaks, a dissolve at its ends, its events."""
-        if not self._gestures.names:
-            return frame
         gesture = self._gestures.at(frame.loop_index)
         begins = gesture is not None and (gesture is not self._shown or frame.loop_index < self._place - 1)
-        events: list[GestureEvent] = []
-        if self._shown is not None and (begins or gesture is None):
-            events.append(GestureEvent(self._shown.name, begins=False))
-        if gesture is not None and begins:
-            events.append(GestureEvent(gesture.name, begins=True))
-            self._hushed = False
-        if events:
+        ends = self._shown is not None and (begins or gesture is None)
+        if begins or ends:
             self._begin_dissolve()
+        self._hushed = self._hushed and not begins
+        events = [
+            GestureEvent(told.name, begins=is_new)
+            for told, is_new in ((self._shown if ends else None, False), (gesture if begins else None, True))
+            if told is not None and not told.is_idle
+        ]
         audio = self._with_sound(frame)
         picture = self._dissolving(frame.picture, frame.loop_index)
         self._shown, self._place, self._picture = gesture, frame.loop_index, picture

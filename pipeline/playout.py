@@ -13,6 +13,7 @@ from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.gestures import Gestures, GestureShow
 from pipeline.idle import GestureRun, LoopCursor
+from pipeline.idle_clips import IdleClips
 from pipeline.interfaces import Output
 from pipeline.ledger import TurnLedger
 from pipeline.redrawing import DrawnFrame, Redrawing, Subtitle
@@ -114,7 +115,8 @@ class Playout:
     reports to it what it has the playout do.
     """
 
-    def __init__(self, loop: LoopPictures, clock: Clock, gestures: Gestures | None = None) -> None:
+    def __init__(self, loop: LoopPictures, clock: Clock, gestures: Gestures | None = None, seed: int = 0) -> None:
+        """seed: of the order in which the avatar shows its idle clips."""
         self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
         self.cursor = LoopCursor(len(loop.loop))
@@ -130,6 +132,8 @@ class Playout:
         self._loop = loop
         self._gestures = gestures
         self._show = None if gestures is None else GestureShow(gestures)
+        self._seed = seed
+        self._idle_clips = IdleClips(() if gestures is None else gestures.idle_names, seed)
         self._clock = clock
         self._number = 0
         self._spoken_number = -HELD_PICTURES - 1
@@ -162,6 +166,7 @@ class Playout:
         """Show another avatar from the next picture on."""
         self._loop, self._gestures = loop, gestures
         self._show = None if gestures is None else GestureShow(gestures)
+        self._idle_clips = IdleClips(() if gestures is None else gestures.idle_names, self._seed)
         self.cursor = LoopCursor(len(loop.loop))
 
     def begin_gesture(self, run: GestureRun, *, soon: bool = False) -> None:
@@ -412,11 +417,19 @@ class Playout:
             self.cursor.release()
         elif self.played.turn == speaking_turn:  # its voice has begun, and what follows is late
             self.starved_pictures += 1
+        self._begin_idle_clip()
         index = self.cursor.show_idle()
         picture: Picture = LoopPosition(self._loop, index)
         if self._gestures is not None and index >= len(self._loop.loop):
             picture = self._gestures.picture(index)
         return MediaFrame(picture, SILENCE, self._number, loop_index=index)
+
+    def _begin_idle_clip(self) -> None:
+        """An avatar to which nothing happens for a while shows one of its idle clips. Speech ends it."""
+        if self.ledger.has_open or self._hold is not None or self.cursor.shown >= len(self._loop.loop):
+            self._idle_clips.interrupted()
+        elif (name := self._idle_clips.due()) is not None and self._gestures is not None:
+            self.cursor.begin(self._gestures.run(name, spoken_over=False))
 
     def _faded(self, drawn: DrawnFrame) -> MediaFrame:
         """It counts for no turn: its turn has ended, or will release it again."""

@@ -8,7 +8,9 @@ from avatars.bundle import AvatarBundle, BundleContents, GestureTrack, encode_jp
 from avatars.gestures import keep_gesture
 
 
-def give_gesture(avatar: AvatarBundle, name: str = "wave", pictures: int = 8, hums: bool = False) -> None:
+def give_gesture(
+    avatar: AvatarBundle, name: str = "wave", pictures: int = 8, hums: bool = False, idle: bool = False
+) -> None:
     """Add a gesture to an avatar on disk; sessions that begin from now on have it."""
     tone = 8000 * np.sin(np.arange(pictures * 640) * 2 * np.pi * 400 / 16_000)
     track = GestureTrack(tone.astype(np.int16), 16_000, -15.3)
@@ -23,6 +25,7 @@ def give_gesture(avatar: AvatarBundle, name: str = "wave", pictures: int = 8, hu
         masks=avatar.masks[:1],
         landmarks=np.repeat(avatar.landmarks[:1], pictures, axis=0),
         loop=np.arange(pictures, dtype=np.int32),
+        source={"idle": True} if idle else {},
         tensors=gesture_tensors(track) if hums else {},
     )
     keep_gesture(avatar.path, name, contents)

@@ -41,6 +41,7 @@ class GestureForm(BaseModel):
     name: str = Field(description="letters and digits of any script, at most 24")
     consent: str = Field(description='"true": the person shown agrees')
     sound: str = Field("", description='"true": its own sound is heard while the avatar says nothing')
+    idle: str = Field("", description='"true": the avatar shows it by itself, without sound, while nobody speaks')
 
 
 def gestures_router(
@@ -58,7 +59,7 @@ def gestures_router(
     @router.post("", status_code=202, openapi_extra=form_body(GestureForm, file="file"))
     async def add_gesture(avatar_id: str, request: Request) -> JobView:
         """Queue the preparation of a clip of 1 to 10 s as a gesture: multipart fields `file`, `name`, `consent`
-        ("true"), `sound`. A gesture of the same name is replaced. Sessions that begin from then on have it.
+        ("true"), `sound`, `idle`. A gesture of the same name is replaced. Sessions that begin from then on have it.
         """
         library.path_of(avatar_id)
         path, file_name, fields = await _handed_in(request, settings.max_upload_bytes, uploads)
@@ -71,6 +72,7 @@ def gestures_router(
             name=fields.name,
             consent=fields.consent.lower() in YES,
             sound=fields.sound.lower() in YES,
+            idle=fields.idle.lower() in YES,
             file_name=file_name,
             asker=address_of(request.scope),
         )

@@ -88,7 +88,7 @@ class AvatarView(BaseModel):
     report_pictures: list[str] = Field(description="URLs of the report's strip of pictures")
     prepared: dict[str, dict[str, object]] = Field(description="lip-sync backend -> what it was prepared with for it")
     networks: list[str] = Field(description="lip-sync backends for which it has a network of its own")
-    gestures: list[str] = Field(description="names of its gestures, which sessions can show")
+    gestures: list[str] = Field(description="names of its gestures, also of those that it shows by itself")
     voice_sample: float | None = Field(description="seconds of its voice sample; none: it has none")
     owner: str = Field(description="name of the person whose it is; empty: everybody's")
     shared: bool = Field(description="whether its owner lets everybody see it, and talk with it")
@@ -99,6 +99,7 @@ class GestureView(BaseModel):
     name: str
     seconds: float
     sound: bool = Field(description="whether its own sound is heard while the avatar says nothing")
+    idle: bool = Field(description="whether the avatar shows it by itself while nobody speaks; nobody can ask for it")
     poster: str | None = Field(description="URL of a still")
     preview: str | None = Field(description="URL of a small clip of it; none for gestures of earlier versions")
 
@@ -235,6 +236,7 @@ def gesture_view(gesture: GestureSummary, avatar_id: str, folder: Path) -> Gestu
         name=gesture.name,
         seconds=gesture.pictures / FPS,
         sound=gesture.has_sound,
+        idle=gesture.is_idle,
         poster=f"{base}/poster.jpg{stamp}" if gesture_file(folder, gesture.name, "poster.jpg") else None,
         preview=f"{base}/preview.mp4{stamp}" if gesture_file(folder, gesture.name, "preview.mp4") else None,
     )

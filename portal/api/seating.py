@@ -107,6 +107,6 @@ def shown_facts(session: LiveSession) -> ServerMessage:
         "width": bundle.width,
         "height": bundle.height,
         "avatar": {"id": bundle.id, "name": bundle.name},
-        "gestures": [gesture.name for gesture in bundle.gestures],
+        "gestures": bundle.gesture_names,
         "choice": session.in_force,
     }

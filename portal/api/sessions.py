@@ -163,7 +163,7 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
             avatar=ShownAvatar(id=bundle.id, name=bundle.name),
             width=bundle.width,
             height=bundle.height,
-            gestures=[gesture.name for gesture in bundle.gestures],
+            gestures=bundle.gesture_names,
             choice=InForce.model_validate(program.session.in_force),
             fps=FPS,
             sample_rate=PLAYOUT_RATE_HZ,

@@ -178,13 +178,14 @@ def submit_gesture(
     name: str,
     consent: bool,
     sound: bool = False,
+    idle: bool = False,
     file_name: str = "",
     asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
     """Queue the preparation of a stored clip as a gesture of an avatar; one of the same name is replaced.
 
-    sound: its own is to be heard. The file is moved, removed or left as by submit_avatar().
+    sound, idle: see order_of_gesture(). The file is moved, removed or left as by submit_avatar().
     Raises BadRequest (no consent, no name, too many gestures), AvatarNotFound, BadMedia, QueueFull, DiskFull.
     """
 
@@ -210,6 +211,7 @@ def submit_gesture(
             avatar_name=bundle.name,
             gesture=gesture,
             sound=sound,
+            idle=idle,
             consent=consent,
             file_name=file_name,
             owner=bundle.owner,

@@ -71,11 +71,13 @@ def order_of_gesture(
     avatar_name: str,
     gesture: str,
     sound: bool,
+    idle: bool = False,
     consent: bool,
     file_name: str = "",
     owner: str = "",
 ) -> JobOrder:
-    """The preparation of the clip `upload` as a gesture of an avatar. sound: its own is to be heard.
+    """The preparation of the clip `upload` as a gesture of an avatar. sound: its own is to be heard. idle: the avatar
+    shows it by itself, and then without its sound.
 
     Raises BadRequest (no consent).
     """
@@ -83,7 +85,8 @@ def order_of_gesture(
     inputs: JobInputs = {
         "avatar": avatar,
         "gesture": gesture,
-        "sound": sound,
+        "sound": sound and not idle,
+        "idle": idle,
         "file_name": clean_file_name(file_name or upload.name, limit=120),
         "consent": True,
     }

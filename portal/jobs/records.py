@@ -70,6 +70,8 @@ class JobInputs(TypedDict, total=False):
     "its name"
     sound: bool
     "whether the gesture's own sound is to be heard"
+    idle: bool
+    "whether the avatar shows the gesture by itself"
     transcript: str
     "what is said in a voice sample; empty: it is recognised"
 

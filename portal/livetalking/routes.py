@@ -145,7 +145,7 @@ def _add_speech(router: APIRouter, clients: Clients) -> None:
         """0 and 1: idle and speaking, which come by themselves. From 2 on: the avatar's gestures by their names."""
         asked = parse(AudioType, await request.body())
         session = clients.find(asked.sessionid).session
-        gestures = [gesture.name for gesture in session.bundle.gestures]
+        gestures = session.bundle.gesture_names
         if asked.audiotype in (0, 1):
             session.end_gesture()
         elif 0 <= asked.audiotype - FIRST_ACTION < len(gestures):

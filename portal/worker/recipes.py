@@ -162,6 +162,8 @@ def _prepare_parts(work: JobWork) -> dict[str, object]:
 def _read_gesture(work: JobWork) -> None:
     inputs = work.inputs
     source: SourceRecord = {"file": inputs["file_name"], "consent": inputs["consent"], "job": work.id}
+    if inputs.get("idle"):
+        source["idle"] = True
     upload = Upload(path=work.upload, avatar_id=inputs["avatar"], name=inputs["gesture"], source=source)
     read_gesture(upload, work.folder, work.progress)
 

@@ -64,8 +64,7 @@ class FakeTransport:
 
 def avatar_of(avatar: str, width: int, height: int, gestures: Iterable[str] = ()) -> SimpleNamespace:
     """What is needed here of a bundle."""
-    named = tuple(SimpleNamespace(name=name) for name in gestures)
-    return SimpleNamespace(id=avatar, name=avatar.title(), width=width, height=height, gestures=named)
+    return SimpleNamespace(id=avatar, name=avatar.title(), width=width, height=height, gesture_names=list(gestures))
 
 
 class FakeSession:

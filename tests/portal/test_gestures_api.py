@@ -22,6 +22,7 @@ from portal.api.jobs import jobs_router
 from portal.http.bodies import Bodies
 from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
+from portal.jobs.orders import order_of_gesture
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import GESTURE
 from portal.jobs.shares import JobShares
@@ -111,6 +112,26 @@ def test_a_gesture_is_asked_for_made_shown_and_deleted(
     assert client.get("/api/avatars/ada").json()["gestures"] == []
 
 
+def test_a_clip_that_the_avatar_shows_by_itself(
+    client: TestClient, clip: Path, queue: JobQueue, library: AvatarLibrary, tmp_path: Path
+) -> None:
+    """It is listed as such, makes no sound, and no session can ask for it."""
+    job = ask(client, clip, name="look", idle="true", sound="true").json()
+    recipe = next(one for one in recipes() if one.kind == GESTURE)
+    order = order_of_gesture(
+        clip, avatar="ada", avatar_name="Ada", gesture="look", sound=True, idle=True, consent=True, file_name="me.mp4"
+    )
+    inputs = order.inputs
+    assert (inputs["idle"], inputs["sound"]) == (True, False)
+    work = JobWork(job["id"], inputs, Settings(data_dir=tmp_path), queue.folders, library, lambda _part: None)
+    for step in recipe.steps:
+        step.run(work)
+    (listed,) = client.get("/api/avatars/ada/gestures").json()
+    assert (listed["name"], listed["idle"], listed["sound"]) == ("look", True, False)
+    whole = open_with_gestures(library.open("ada"))
+    assert whole.gesture_names == [] and [gesture.is_idle for gesture in whole.gestures] == [True]
+
+
 @pytest.mark.parametrize(
     ("fields", "cause"),
     [({"name": ""}, "gesture_name"), ({"name": "a]b"}, "gesture_name"), ({"consent": ""}, "consent")],
@@ -141,7 +162,7 @@ def test_a_gesture_of_an_earlier_version_is_listed_without_a_clip(client: TestCl
     give_gesture(library.open("ada"), "挥 手", 50, hums=True)
     give_gesture(library.open("ada"), "torn")
     (library.path_of("ada") / "gestures" / "torn" / "frames.bin").write_bytes(b"")
-    wanted = {"name": "挥 手", "seconds": 2.0, "sound": True, "poster": None, "preview": None}
+    wanted = {"name": "挥 手", "seconds": 2.0, "sound": True, "idle": False, "poster": None, "preview": None}
     assert client.get("/api/avatars/ada/gestures").json() == [wanted]
 
 

@@ -106,7 +106,7 @@ export class Gestures {
    * @param {AvatarView} avatar
    * @param {GestureView} gesture
    */
-  #row(avatar, { name, seconds, sound, poster, preview }) {
+  #row(avatar, { name, seconds, sound, idle, poster, preview }) {
     const { desk } = this;
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
     const picture = make("div", { class: "vv-gesture-picture" });
@@ -128,7 +128,8 @@ export class Gestures {
         button.disabled = false;
       }
     };
-    const facts = desk.t(sound ? "gestureSounds" : "gestureLength", { seconds: seconds.toFixed(1) });
+    const kind = idle ? "gestureIdles" : sound ? "gestureSounds" : "gestureLength";
+    const facts = desk.t(kind, { seconds: seconds.toFixed(1) });
     const actions = make(
       "span",
       { class: "vv-actions" },
@@ -157,6 +158,7 @@ class GestureForm {
     this.name = make("input", { type: "text", name: "gesture", maxLength: 24, autocomplete: "off" });
     this.name.placeholder = desk.t("gesturePlaceholder");
     this.sound = make("input", { type: "checkbox", name: "sound" });
+    this.idle = make("input", { type: "checkbox", name: "idle" });
     this.consent = make("input", { type: "checkbox", name: "consent" });
     this.submit = make("button", { type: "submit", class: "vv-button" }, desk.t("gestureMake"));
     this.note = make("div", { class: "vv-note", role: "alert", hidden: true });
@@ -166,6 +168,7 @@ class GestureForm {
       zone,
       make("label", { class: "vv-field" }, make("span", {}, desk.t("gestureName")), this.name),
       make("label", { class: "vv-tick" }, this.sound, make("span", {}, desk.t("gestureSound"))),
+      make("label", { class: "vv-tick" }, this.idle, make("span", {}, desk.t("gestureIdle"))),
       make("label", { class: "vv-tick" }, this.consent, make("span", {}, desk.t("gestureConsent"))),
       this.submit,
       this.note,
@@ -187,6 +190,7 @@ class GestureForm {
     body.append("file", this.drop.file);
     body.append("name", this.name.value);
     body.append("sound", String(this.sound.checked));
+    body.append("idle", String(this.idle.checked));
     body.append("consent", "true");
     await desk.attempt(form, async () => {
       await api("POST", `api/avatars/${this.avatar.id}/gestures`, body, (part) => {

@@ -119,6 +119,8 @@ export interface GestureView {
   name: string;
   seconds: number;
   sound: boolean;
+  /** The avatar shows it by itself. */
+  idle: boolean;
   poster: string | null;
   preview: string | null;
 }
