@@ -167,11 +167,11 @@ class Connection:
         said = self._lane.take_back(messages.Say)
         if self._greeting:
             return
-        session = self._seated().session
+        seat = self._seated()
         for say in said:  # so that each of these turns is reported, as queued and as interrupted
             with self._faults_answered():
-                session.say(say.text, say.mode)
-        session.interrupt()
+                seat.say(say.text, say.mode, say.event)
+        seat.session.interrupt()
 
     async def _leave(self) -> None:
         if not self._greeting:
@@ -203,8 +203,8 @@ class Connection:
                     await seat.use_websocket(self._socket.send_bytes)
                 else:
                     await seat.leave_websocket()
-            case messages.Say(text=text, mode=mode):
-                seat.session.say(text, mode)
+            case messages.Say(text=text, mode=mode, event=event):
+                seat.say(text, mode, event)
             case messages.RecordSession(on=True):
                 recording = self._shared.recordings.begin(
                     seat.session,

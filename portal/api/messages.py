@@ -5,12 +5,22 @@ Pure: a message in, one of the models below out, or BadRequest. docs/protocol.md
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, assert_never
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, assert_never
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
 
 from avatars.persona import MOST_PROMPT_CHARACTERS
 from models.errors import VivavoceError
@@ -37,6 +47,7 @@ from portal.errors import AvatarBeingPrepared
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "MOST_EVENT_CHARACTERS",
     "SOUND_HEADER",
     "SOUND_KIND",
     "Bye",
@@ -51,6 +62,7 @@ __all__ = [
     "MediaUse",
     "MessageTooLarge",
     "Offer",
+    "OwnEvent",
     "Ping",
     "Places",
     "Reached",
@@ -69,6 +81,7 @@ __all__ = [
     "given",
     "parse",
     "parse_sound",
+    "small_json",
 ]
 
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -77,6 +90,10 @@ SOUND_HEADER = struct.Struct("<BBHI")
 SOUND_KIND = 2
 SHORTEST_SOUND_MS, LONGEST_SOUND_MS = 10, 120
 
+MOST_EVENT_CHARACTERS = 2000
+"""Of what is sent along with a text, as JSON."""
+JSON = TypeVar("JSON")
+
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _IdentityKey = Annotated[str, Field(min_length=1, max_length=64)]
 _IdentityValue = Annotated[str, Field(max_length=4096)]
@@ -84,6 +101,20 @@ _IdentityValue = Annotated[str, Field(max_length=4096)]
 
 class MessageTooLarge(BadRequest):
     code = "too_large"
+
+
+def small_json(value: JSON) -> JSON:
+    """As it is. It is kept with each event that waits, and in memory may be thirty times as large as on the wire.
+
+    Raises ValueError.
+    """
+    if len(json.dumps(value)) > MOST_EVENT_CHARACTERS:
+        raise ValueError(f"has more than {MOST_EVENT_CHARACTERS} characters as JSON")
+    return value
+
+
+OwnEvent = Annotated[JsonValue, AfterValidator(small_json)]
+"""What comes back with `speech`, whatever it is."""
 
 
 class _Message(BaseModel):
@@ -157,6 +188,8 @@ class Say(_Message):
     type: Literal["say"]
     text: str
     mode: Literal["chat", "echo"] = "chat"
+    event: OwnEvent = None
+    "comes back when the speech begins, and when it has ended"
 
 
 class Interrupt(_Message):

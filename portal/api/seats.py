@@ -18,6 +18,7 @@ from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Output, Transport
 from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionEvent
+from portal.api.event_points import EventPoints
 from portal.api.loop_places import LoopPlaces
 from portal.api.messages import ServerMessage, error_message, event_message
 from portal.api.transports import PeerTransport, Transports
@@ -102,6 +103,7 @@ class Seat:
         self.session = session
         self.outbox = Outbox()
         self.token = ""
+        self.points = EventPoints()
         self.occupant: object | None = None
         "the socket that speaks for this seat now"
         self._transports = transports
@@ -111,6 +113,15 @@ class Seat:
         self._places: LoopPlaces | None = None
         self._news = TurnNews(session.id, tell)
         self._posting = asyncio.create_task(self._post_events(), name=f"events-{session.id}")
+
+    def say(self, text: str, mode: str, event: object = None, *, interrupts: bool = True) -> int:
+        """Have it spoken or answered. event: comes back when the speech begins and ends; None: nothing does.
+
+        Returns the turn's id. Raises what Session.say() raises.
+        """
+        turn = self.session.say(text, mode, interrupts=interrupts)
+        self.points.expect(turn, event)
+        return turn
 
     async def answer(self, offer_sdp: str, local: bool) -> str:
         """Answer a WebRTC offer. Frames go to the new peer once it is connected; what carries them until then goes on.
@@ -169,6 +180,8 @@ class Seat:
         async for event in self.session.events:
             self._news.take(event)
             self.outbox.post(event_message(event))
+            for told in self.points.of(event):
+                self.outbox.post(told)
         self.outbox.post(error_message(SessionClosed("The session has ended.", "Press Start for a new one.")))
 
     async def _follow(self, peer: PeerTransport) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from pipeline.push import Push
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api.event_streams import EventStream
-from portal.api.messages import ChoiceWish, SessionWish, given
+from portal.api.messages import ChoiceWish, OwnEvent, SessionWish, given
 from portal.api.programs import Program, Programs
 from portal.http.errors import ErrorRoute
 from portal.http.people import person_of
@@ -104,6 +104,7 @@ class ChangeRequest(ChoiceWish):
 
 class SayRequest(BaseModel):
     text: str = Field(description="is spoken as it is, after what is being said; at most 10,000 characters")
+    event: OwnEvent = Field(None, description="any JSON of your own; comes back with `speech` among the events")
 
 
 class GestureRequest(BaseModel):
@@ -115,6 +116,7 @@ class GestureRequest(BaseModel):
 class AskRequest(BaseModel):
     text: str = Field(description="is answered by the language model; at most 10,000 characters")
     interrupts: bool = Field(True, description="false: the answer comes after what is being said")
+    event: OwnEvent = Field(None, description="as for say")
 
 
 class AskedTurn(BaseModel):
@@ -198,13 +200,13 @@ def _add_speech(router: APIRouter, programs: Programs) -> None:
     @router.post("/{session_id}/say", status_code=202)
     async def say(session_id: str, wish: SayRequest, token: Token) -> AskedTurn:
         """Speak a text as it is, after what is being said. Answers before anything is spoken; events tell the rest."""
-        return AskedTurn(turn=programs.find(session_id, token).session.say(wish.text, "echo"))
+        return AskedTurn(turn=programs.find(session_id, token).seat.say(wish.text, "echo", wish.event))
 
     @router.post("/{session_id}/ask", status_code=202)
     async def ask(session_id: str, wish: AskRequest, token: Token) -> AskedTurn:
         """Let the language model answer a text, and speak its answer."""
-        session = programs.find(session_id, token).session
-        return AskedTurn(turn=session.say(wish.text, "chat", interrupts=wish.interrupts))
+        seat = programs.find(session_id, token).seat
+        return AskedTurn(turn=seat.say(wish.text, "chat", wish.event, interrupts=wish.interrupts))
 
     @router.post("/{session_id}/interrupt", status_code=204)
     async def interrupt(session_id: str, token: Token) -> None:

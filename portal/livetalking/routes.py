@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from portal.api.event_streams import EventStream
-from portal.api.messages import SessionWish
+from portal.api.messages import SessionWish, small_json
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import Uploads, check_speech, limited_form
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["livetalking_router"]
 
-MOST_EXTRA_CHARACTERS = 2000
-"""Of what a client has sent along with the events of its speech, as JSON."""
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
 FIRST_ACTION = 2
 """The number of the first action clip in LiveTalking."""
@@ -50,19 +47,12 @@ class Offer(Body):
     "action clips as files on the server"
 
 
-def _small(extra: dict[str, object]) -> dict[str, object]:
-    """As it is. It is kept with each event that waits, and in memory may be thirty times as large as on the wire."""
-    if len(json.dumps(extra)) > MOST_EXTRA_CHARACTERS:
-        raise ValueError(f"has more than {MOST_EXTRA_CHARACTERS} characters as JSON")
-    return extra
-
-
 class Human(Body):
     sessionid: SessionId
     text: str
     type: Literal["echo", "chat"]
     interrupt: bool = False
-    tts: Annotated[dict[str, object], AfterValidator(_small)] | None = None
+    tts: Annotated[dict[str, object], AfterValidator(small_json)] | None = None
     "sent along with the speech events"
 
 

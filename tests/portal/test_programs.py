@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import BadRequest
 from pipeline.stream_address import host_of
-from pipeline.types import TextEvent
+from pipeline.types import TextEvent, TurnEvent, TurnState
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router, watch_router
@@ -406,3 +406,19 @@ async def test_what_cannot_be_changed_is_refused(desk: Desk) -> None:
     assert (await desk.http.get(session)).json()["choice"] == opened["choice"]
     answers = [await desk.http.patch(session, json={"speed": 1.0}) for _ in range(6)]
     assert {answer.status_code for answer in answers} == {200, 429} and code_of(answers[-1]) == "too_often"
+
+
+async def test_its_own_event_comes_back_with_its_text(desk: Desk) -> None:
+    """Over the stream of events, at the beginning and at the end."""
+    opened = await desk.open()
+    stream = desk.programs.find(opened["id"], opened["token"]).followers.join()
+    assert (await desk.post("say", text="Hello.", event={"slide": 3})).status_code == 202
+    for state in (TurnState.SPEAKING, TurnState.INTERRUPTED):
+        desk.house.session.events.offer(TurnEvent(1, state))
+    told = [await stream.receive() for _ in range(5)]
+    speech = [event for event in told if event["type"] == "speech"]
+    assert [(event["event"], event["begins"], event["outcome"]) for event in speech] == [
+        ({"slide": 3}, True, ""),
+        ({"slide": 3}, False, "interrupted"),
+    ]
+    assert (await desk.post("ask", text="Hello?", event="x" * 3000)).status_code == 400

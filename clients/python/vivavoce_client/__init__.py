@@ -182,13 +182,16 @@ class AsyncSession:
             await asyncio.gather(self._reading, return_exceptions=True)
         self._end(PortalError("session_closed", "The session has ended."))
 
-    async def say(self, text: str) -> Turn:
-        """Speak a text as it is, after what is being said. Returns when it waits to be spoken. Raises PortalError."""
-        return await self._ask(text, "echo")
+    async def say(self, text: str, event: object = None) -> Turn:
+        """Speak a text as it is, after what is being said. Returns when it waits to be spoken. Raises PortalError.
 
-    async def ask(self, text: str) -> Turn:
-        """Let the language model answer; what is being said is interrupted. Raises PortalError."""
-        return await self._ask(text, "chat")
+        event: any JSON; the message `speech` brings it back when the speech begins, and when it has ended.
+        """
+        return await self._ask(text, "echo", event)
+
+    async def ask(self, text: str, event: object = None) -> Turn:
+        """Let the language model answer; what is being said is interrupted. event: see say(). Raises PortalError."""
+        return await self._ask(text, "chat", event)
 
     async def speak(self, pieces: AsyncIterable[str] | Iterable[str]) -> None:
         """Speak a text that comes in pieces, such as the stream of a language model, sentence by sentence.
@@ -241,11 +244,11 @@ class AsyncSession:
         except InvalidStatus as error:
             raise _refusal_of(bytes(error.response.body)) from error
 
-    async def _ask(self, text: str, mode: str) -> Turn:
+    async def _ask(self, text: str, mode: str, event: object) -> Turn:
         async with self._asking:  # the portal queues turns in the order in which it was asked
             self._asked = asyncio.get_running_loop().create_future()
             try:
-                await self._send("say", text=text, mode=mode)
+                await self._send("say", text=text, mode=mode, event=event)
                 async with asyncio.timeout(ANSWERED_WITHIN_S):
                     return await self._asked
             finally:
@@ -369,13 +372,13 @@ class Session:
             self._do(self._session.aclose())
             self._stop()
 
-    def say(self, text: str) -> Turn:
+    def say(self, text: str, event: object = None) -> Turn:
         """See AsyncSession.say()."""
-        return self._do(self._session.say(text))
+        return self._do(self._session.say(text, event))
 
-    def ask(self, text: str) -> Turn:
+    def ask(self, text: str, event: object = None) -> Turn:
         """See AsyncSession.ask()."""
-        return self._do(self._session.ask(text))
+        return self._do(self._session.ask(text, event))
 
     def speak(self, pieces: Iterable[str]) -> None:
         """See AsyncSession.speak(). The pieces are made in another thread."""

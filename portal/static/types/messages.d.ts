@@ -50,6 +50,8 @@ export interface Say {
   type: "say";
   text: string;
   mode: Mode;
+  /** Any JSON; it comes back with `speech`. */
+  event?: unknown;
 }
 
 export interface Interrupt {
@@ -226,6 +228,17 @@ export interface Subtitle {
   spoken: boolean;
 }
 
+/** Of a text that was said with an event. */
+export interface Speech {
+  type: "speech";
+  turn: number;
+  event: unknown;
+  /** false: it has ended, or never began. */
+  begins: boolean;
+  /** At its end. */
+  outcome: "" | "done" | "interrupted";
+}
+
 export interface Notice {
   type: "notice";
   code: string;
@@ -330,6 +343,7 @@ export type ServerMessage =
   | Cut
   | Text
   | Subtitle
+  | Speech
   | Notice
   | Refusal
   | Metrics

@@ -15,6 +15,7 @@ import type {
   Recorded,
   Refusal,
   Shown,
+  Speech,
   Subtitle,
   Text,
   Transcript,
@@ -52,6 +53,7 @@ export type PlayerEvents = {
   notice: Notice;
   place: Place;
   recording: Recorded;
+  speech: Speech;
   subtitle: Subtitle;
   text: Text;
   transcript: Transcript;

@@ -1,0 +1,76 @@
+"""What a caller sends along with a text comes back when its speech begins, and when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from pipeline.types import SubtitleEvent, TextEvent, TurnEvent, TurnState
+from portal.api.event_points import EventPoints
+from portal.api.messages import MOST_EVENT_CHARACTERS
+from tests.portal.session_house import House, open_house
+
+
+def told(points: EventPoints, turn: int, *states: TurnState) -> list[tuple[object, object, object]]:
+    return [
+        (message["event"], message["begins"], message["outcome"])
+        for state in states
+        for message in points.of(TurnEvent(turn, state))
+    ]
+
+
+def test_it_comes_back_at_the_beginning_and_at_the_end() -> None:
+    """Once each, also when speech was held and went on; other turns and other events tell nothing."""
+    points = EventPoints()
+    points.expect(1, {"page": 7})
+    points.expect(2, None)
+    states = (TurnState.QUEUED, TurnState.THINKING, TurnState.SPEAKING, TurnState.SPEAKING, TurnState.DONE)
+    assert told(points, 1, *states) == [({"page": 7}, True, ""), ({"page": 7}, False, "done")]
+    assert told(points, 1, TurnState.DONE) == told(points, 2, *states) == []
+    assert not [*points.of(TextEvent(1, "a")), *points.of(SubtitleEvent(1, "a", 0, 1))]
+
+
+def test_what_never_began_has_an_end_all_the_same() -> None:
+    """Whoever waits for it learns that nothing will come."""
+    points = EventPoints()
+    points.expect(3, "three")
+    assert told(points, 3, TurnState.QUEUED, TurnState.INTERRUPTED) == [("three", False, "interrupted")]
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    async with open_house() as one:
+        yield one
+
+
+async def test_a_viewer_gets_it_over_the_socket(house: House) -> None:
+    """Any JSON, as it was; more than a note is refused, and a text without one tells nothing more than before."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    event: Any = {"slide": 3, "parts": ["a", None, 1.5]}
+    viewer.tell("say", text="One.", mode="echo", event=event)
+    assert (await viewer.hear("turn"))["state"] == "queued"
+    for state in (TurnState.SPEAKING, TurnState.DONE):
+        house.session.events.offer(TurnEvent(1, state))
+    heard = [await viewer.hear_any() for _ in range(4)]
+    assert [message["type"] for message in heard] == ["turn", "speech", "turn", "speech"]
+    assert heard[1] == {"type": "speech", "turn": 1, "event": event, "begins": True, "outcome": ""}
+    assert (heard[3]["event"], heard[3]["outcome"]) == (event, "done")
+    viewer.tell("say", text="Two.", mode="echo", event="x" * MOST_EVENT_CHARACTERS)
+    assert (await viewer.hear("error"))["code"] == "bad_request"
+
+
+async def test_what_is_interrupted_while_an_avatar_loads_has_its_end(house: House) -> None:
+    """The text waits behind the avatar, and never reaches a voice."""
+    viewer = await house.viewer()
+    await viewer.hello()
+    viewer.tell("avatar", id="slow")
+    viewer.tell("say", text="One.", mode="echo", event="one")
+    viewer.tell("interrupt")
+    assert (await viewer.hear("turn"))["state"] == "queued"
+    house.session.events.offer(TurnEvent(1, TurnState.INTERRUPTED))
+    await viewer.hear("turn")
+    assert (await viewer.hear("speech"))["outcome"] == "interrupted"
+    house.sessions.loaded.set()
