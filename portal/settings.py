@@ -8,21 +8,20 @@ surroundings say (a Space, OPENAI_API_KEY), and is else the default written here
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline import registry
 from pipeline.transports.ice import IceServer, turn_with_secret
 from pipeline.tts.speed import FASTEST, SLOWEST
 from portal.http.addresses import parse_address
-from portal.setting_sources import FILE_NAME, SettingsError, did_you_mean, is_in_container, read_file, surroundings
+from portal.setting_sources import FILE_NAME, SettingsError, is_in_container, read_file, surroundings
 from portal.setting_values import (
     AbsolutePath,
     AsrName,
@@ -44,9 +43,7 @@ from portal.setting_values import (
     absolute,
 )
 
-__all__ = ["OPEN_TO_ALL", "Settings", "is_open_to_all", "load_settings", "option_name", "unknown_variables"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["OPEN_TO_ALL", "PREFIX", "Settings", "is_open_to_all", "option_name"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "VIVAVOCE_"
@@ -481,49 +478,6 @@ def _file_for(above: Mapping[str, Any]) -> Path:
             raise SettingsError(f"There is no settings file {path}.", "Correct --config (or VIVAVOCE_CONFIG).")
         return path
     return absolute(Path(above.get("data_dir") or Settings.model_fields["data_dir"].default)) / FILE_NAME
-
-
-def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from every source; `command_line` holds only what was given there.
-
-    Raises SettingsError naming the setting, where it was set, and what it takes.
-    """
-    for variable in unknown_variables(os.environ):
-        name = _setting_of(variable)
-        logger.warning(
-            "The environment variable %s is no setting and has no effect. %s",
-            variable,
-            did_you_mean(name, Settings.model_fields),
-        )
-    given = dict(command_line or {})
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        reason = problem["msg"].removeprefix("Value error, ")
-        raise SettingsError(
-            f"{_origin(name, given)} cannot be {problem['input']!r}: {reason[:1].lower()}{reason[1:]}.",
-            f"{name}: {Settings.model_fields[name].description}.",
-        ) from error
-
-
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Environment variables that look like settings and are none."""
-    known = {*Settings.model_fields, "data"}
-    return sorted(key for key in environ if key.startswith(PREFIX) and _setting_of(key) not in known)
-
-
-def _setting_of(variable: str) -> str:
-    return variable.removeprefix(PREFIX).lower()
-
-
-def _origin(name: str, command_line: Mapping[str, object]) -> str:
-    """Where a value that failed came from, as a person would look for it."""
-    if name in command_line:
-        return f"The option --{option_name(name)}"
-    variable = PREFIX + name.upper()
-    return f"The environment variable {variable}" if os.environ.get(variable) else f"The setting '{name}'"
 
 
 def option_name(name: str) -> str:

@@ -24,7 +24,8 @@ from models.errors import VivavoceError
 from pipeline import registry
 from portal.disk import require_writable
 from portal.logs import begin_logging
-from portal.settings import Settings, load_settings, option_name
+from portal.setting_loading import load_settings
+from portal.settings import Settings, option_name
 
 if TYPE_CHECKING:
     from avatars.bundle import AvatarBundle

@@ -38,7 +38,8 @@ from portal.certificates import clip_signer, local_certificate
 from portal.commands.environment import find_chromium
 from portal.http.addresses import DEFAULT_PORTS, parse_address, parse_networks, parse_web_address
 from portal.http.outgoing import leads_inwards
-from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all, unknown_variables
+from portal.setting_loading import unknown_variables
+from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "report"]
 

@@ -29,7 +29,7 @@ from pipeline.audio import resample_file
 from pipeline.features.whisper import Whisper15Extractor
 from pipeline.registry import create
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FloatArray
-from portal.settings import load_settings
+from portal.setting_loading import load_settings
 from tests.benchmarks.lip_sync_accuracy import SENTENCES
 from tests.tiny_whisper import BESIDE_WHISPER
 

@@ -22,7 +22,7 @@ from pipeline import registry
 from pipeline.errors import BackendUnavailable
 from portal.commands import doctor
 from portal.commands.doctor import Finding, State
-from portal.settings import load_settings
+from portal.setting_loading import load_settings
 from tests.certificates import NOW, operators_certificate
 from tests.turn_server import shared_secret, turn_server
 

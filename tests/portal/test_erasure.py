@@ -20,7 +20,7 @@ from portal.http.errors import answer_errors
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import order_of_avatar, order_of_clip
 from portal.recordings import Recording, Recordings
-from portal.settings import load_settings
+from portal.setting_loading import load_settings
 from tests.portal.test_sessions import write_grey_avatar
 
 WITHIN_S = 30.0

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 from portal.http.audit import AuditLog
 from portal.http.door import front_door
 from portal.http.people import Role, UsersFile
-from portal.settings import Settings, load_settings
+from portal.setting_loading import load_settings
+from portal.settings import Settings
 
 PASSWORD = "correct horse"
 

@@ -12,8 +12,8 @@ import pytest
 from pipeline.clock import ManualClock
 from portal.http.login import TRIES_BURST
 from portal.http.people import Role, UsersFile
+from portal.setting_loading import load_settings
 from portal.setting_sources import SettingsError
-from portal.settings import load_settings
 from tests.portal.login_gate import HTML, PASSWORD, PRODUCT, Opened, token
 
 

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from pipeline.transports.ice import IceServer, turn_with_secret
 from portal.backends import backend_options, new_engine
+from portal.setting_loading import load_settings, unknown_variables
 from portal.setting_sources import SettingsError, surroundings
-from portal.settings import Settings, load_settings, option_name, unknown_variables
+from portal.settings import Settings, option_name
 
 
 @pytest.fixture(autouse=True)

@@ -27,8 +27,9 @@ from portal.jobs.news import JobNews
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder
 from portal.livetalking.avatar_tasks import tell_of_task
+from portal.setting_loading import load_settings
 from portal.setting_sources import SettingsError
-from portal.settings import Settings, load_settings
+from portal.settings import Settings
 from portal.webhooks import PAUSES_S, WAITING_BOUND, Webhooks
 from tests.portal.memory_store import MemoryStore
 from tests.web_receiver import Received, receiving, until
