@@ -58,6 +58,7 @@ from portal.talk import Talk
 from portal.ui.context import PageContext
 from portal.ui.stage import stage_router
 from portal.ui.texts_module import texts_module
+from portal.ui.watch import watch_page_router
 from portal.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     app.mount("/static", files, name="static")
     context = _page_context(home, files, settings)
     app.include_router(stage_router(context))
+    if settings.watch_links and not settings.kiosk:
+        app.include_router(watch_page_router(context.files))
     mount_page(app, context)
     if settings.pages is not None:
         app.router.default = Pages(settings.pages, app.router.default)

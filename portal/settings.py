@@ -288,6 +288,11 @@ class Settings(BaseSettings):
         description="folder of pages that were written for LiveTalking, served as they are; their scripts may do what "
         "the portal's own page may",
     )
+    watch_links: bool = Field(
+        False,
+        description="let viewers copy a link on which others watch their session, without taking part; "
+        "not with --kiosk",
+    )
     push_to: StreamAddresses = Field(
         (),
         description="streaming servers to which programs may send their sessions, e.g. rtmp://a.rtmp.youtube.com/live2 "

@@ -94,6 +94,7 @@ class Talk:
             ice_servers,
             sockets=settings.max_sessions + SPARE_SOCKETS,
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
+            watch_links=settings.watch_links and not settings.kiosk,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
             tell=webhooks.tell,
         )

@@ -47,6 +47,8 @@ class Shared:
     clock: Clock
     ice_servers: Callable[[], list[dict[str, object]]]
     "as RTCPeerConnection takes them"
+    watch_links: bool
+    "viewers are told how others may watch their session"
 
 
 class Connection:
@@ -268,6 +270,7 @@ class Connection:
             "iceServers": self._shared.ice_servers(),
             "fps": FPS,
             "sampleRate": PLAYOUT_RATE_HZ,
+            "watch": seat.watchers.token if self._shared.watch_links else "",
             **shown_facts(seat.session),
         }
 

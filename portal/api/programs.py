@@ -14,7 +14,6 @@ from portal.api.callers import Caller, Callers, first_of
 from portal.api.messages import SessionWish
 from portal.api.seating import Seating
 from portal.api.seats import Seat, UnknownToken
-from portal.api.watchers import Watchers
 from portal.errors import SessionNotFound
 from portal.http.people import Person
 
@@ -34,14 +33,11 @@ class TokenRefused(UnknownToken):
 class Program(Caller):
     """One session of a program. Its id may be known; its token is a secret."""
 
-    def __init__(self, seat: Seat, watchers: Watchers, clock: Clock, person: Person) -> None:
+    def __init__(self, seat: Seat, clock: Clock, person: Person) -> None:
         """person: who has opened the session."""
         super().__init__(seat.session.id, seat)
         self.person = person
         self.token = secrets.token_urlsafe(24)
-        self.watch_token = secrets.token_urlsafe(24)
-        "for those who may watch the session and nothing else"
-        self.watchers = watchers
         self.push: Push | None = None
         "to a streaming server"
         self._clock = clock
@@ -70,12 +66,8 @@ class Program(Caller):
         while self._clock.now_s() - self._attended_s < UNATTENDED_S:
             await self._clock.sleep_until(self._clock.now_s() + LOOKED_EVERY_S)
             is_pushed = self.push is not None and self.push.state == "live"
-            if is_pushed or len(self.watchers) or len(self.followers):
+            if is_pushed or len(self.seat.watchers) or len(self.followers):
                 self.attend()
-
-    async def aclose(self) -> None:
-        await self.watchers.aclose()
-        await super().aclose()
 
 
 class Programs:
@@ -101,7 +93,7 @@ class Programs:
     async def open(self, wish: SessionWish, address: str, person: Person) -> Program:
         """A program with a new session. Raises what Seating.new_seat() raises."""
         seat = await self._seating.new_seat(wish, address, person)
-        program = Program(seat, Watchers(seat.session, self._seating.transports), self._clock, person)
+        program = Program(seat, self._clock, person)
         self._callers.add(program)
         return program
 
@@ -123,24 +115,22 @@ class Programs:
         self._seating.allowances.charge_change(program.id)
         await self._seating.change(program.seat, given, program.person)
 
-    def find_watched(self, watch_token: str) -> Program:
-        """The program whose session may be watched with this token. Raises SessionNotFound."""
-        for program in self._callers.all():
-            if secrets.compare_digest(program.watch_token.encode(), watch_token.encode()):
-                return program
-        raise SessionNotFound("There is nothing to watch here.", "The session has ended; ask for another link.")
+    def find_watched(self, watch_token: str) -> Seat:
+        """Of a program or of a viewer: the seat that may be watched with this token. Raises SessionNotFound."""
+        seat = self._seating.seats.watched(watch_token)
+        if seat is None:
+            raise SessionNotFound("There is nothing to watch here.", "The session has ended; ask for another link.")
+        return seat
 
-    async def watch(
-        self, program: Program, offer_sdp: str, address: str, *, local: bool, is_guest: bool
-    ) -> tuple[str, str]:
+    async def watch(self, seat: Seat, offer_sdp: str, address: str, *, local: bool, is_guest: bool) -> tuple[str, str]:
         """Send the session's pictures and sound to one more watcher. Returns the connection's id, and the SDP answer.
 
         is_guest: they have only the link to watch it.
 
         Raises TooOften, and what Watchers.join() raises.
         """
-        self._seating.allowances.charge_offer(f"{program.id} {address}", address)
-        return await program.watchers.join(offer_sdp, local=local, is_guest=is_guest)
+        self._seating.allowances.charge_offer(f"{seat.session.id} {address}", address)
+        return await seat.watchers.join(offer_sdp, local=local, is_guest=is_guest)
 
     def push(self, program: Program, to: str, address: str) -> Push:
         """Send the session's pictures and sound to a streaming server as well.

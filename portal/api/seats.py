@@ -23,6 +23,7 @@ from portal.api.loop_places import LoopPlaces
 from portal.api.messages import ServerMessage, error_message, event_message
 from portal.api.transports import PeerTransport, Transports
 from portal.api.turn_news import TurnNews
+from portal.api.watchers import Watchers
 from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "Seat", "Seats", "UnknownToken"]
@@ -106,6 +107,7 @@ class Seat:
         self.points = EventPoints()
         self.occupant: object | None = None
         "the socket that speaks for this seat now"
+        self.watchers = Watchers(session, transports)
         self._transports = transports
         self._transport: Transport | None = None
         self._peer: PeerTransport | None = None
@@ -172,6 +174,7 @@ class Seat:
     async def aclose(self) -> None:
         """Close everything but the session itself."""
         self._posting.cancel()
+        await self.watchers.aclose()
         await self._forget_peer()
         if self._transport is not None:
             await self._let_go(self._transport)
@@ -266,6 +269,11 @@ class Seats:
         if waiting is not None:
             waiting.cancel()
         return seat
+
+    def watched(self, watch_token: str) -> Seat | None:
+        """The seat whose session may be watched with this token; None: there is none, or it has ended."""
+        asked = watch_token.encode()
+        return next((one for one in self._seats if secrets.compare_digest(one.watchers.token.encode(), asked)), None)
 
     async def vacate(self, seat: Seat, occupant: object, *, for_good: bool) -> None:
         """The occupant is gone. for_good: end the session now; otherwise keep the seat for the grace time.

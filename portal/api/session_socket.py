@@ -38,7 +38,7 @@ class SessionSocket:
     ice_servers: sent to the browser as they are, with their credentials. Asked for each session that begins or is
     resumed.
     sockets, sockets_each: most of them at one time, and most from one address. offers_each: most WebRTC offers from
-    one address at once. tell: tells webhooks of turns.
+    one address at once. watch_links: viewers may let others watch their session. tell: tells webhooks of turns.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class SessionSocket:
         sockets: int = 512,
         sockets_each: int = 64,
         offers_each: int = OFFERS_EACH,
+        watch_links: bool = False,
         tell: Tell = tell_nobody,
     ) -> None:
         seats, self._allowances = Seats(sessions.close, clock, grace_s), SocketAllowances(clock, offers_each)
         self.seating = Seating(sessions, seats, transports, self._allowances, tell)
         self._ice_servers = ice_servers
-        self._shared = Shared(self.seating, recordings, clock, self.browser_ice_servers)
+        self._shared = Shared(self.seating, recordings, clock, self.browser_ice_servers, watch_links)
         self._sockets = Shares(sockets)
         self._sockets_each = Shares(sockets_each)
         self.router = APIRouter()

@@ -18,6 +18,7 @@ from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api.event_streams import EventStream
 from portal.api.messages import ChoiceWish, OwnEvent, SessionWish, given
 from portal.api.programs import Program, Programs
+from portal.api.seats import Seat
 from portal.http.errors import ErrorRoute
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
@@ -238,12 +239,12 @@ def _add_watching(router: APIRouter, programs: Programs) -> None:
         The answer's `Location` ends the connection by DELETE. Up to 16 may watch a session.
         """
         program = programs.find(session_id, token)
-        return await _answer(programs, program, request, _addresses(request, program).whep, is_guest=False)
+        return await _answer(programs, program.seat, request, _addresses(request, program).whep, is_guest=False)
 
     @router.delete("/{session_id}/whep/{peer_id}", status_code=204)
     async def stop_watching(session_id: str, peer_id: str, token: Token) -> None:
         """End the connection; the session goes on."""
-        programs.find(session_id, token).watchers.leave(peer_id)
+        programs.find(session_id, token).seat.watchers.leave(peer_id)
 
 
 def _add_pushing(router: APIRouter, programs: Programs) -> None:
@@ -275,7 +276,7 @@ def _session_view(program: Program) -> SessionView:
         turn=facts["turn"],
         state=facts["state"],
         media_s=facts["pts"] / FPS,
-        watchers=len(program.watchers),
+        watchers=len(program.seat.watchers),
     )
 
 
@@ -298,8 +299,8 @@ def watch_router(programs: Programs) -> APIRouter:
     @router.post("/{watch_token}/whep", **WHEP)
     async def watch(watch_token: str, request: Request) -> Response:
         """WHEP: watch somebody else's session, as `/api/sessions/{session_id}/whep` does for who opened it."""
-        program = programs.find_watched(watch_token)
-        return await _answer(programs, program, request, _addresses(request, program).watch, is_guest=True)
+        seat = programs.find_watched(watch_token)
+        return await _answer(programs, seat, request, _watch_address(request, seat), is_guest=True)
 
     @router.delete("/{watch_token}/whep/{peer_id}", status_code=204)
     async def stop_watching(watch_token: str, peer_id: str) -> None:
@@ -308,17 +309,24 @@ def watch_router(programs: Programs) -> APIRouter:
     return router
 
 
-async def _answer(programs: Programs, program: Program, request: Request, address: str, *, is_guest: bool) -> Response:
+async def _answer(programs: Programs, seat: Seat, request: Request, address: str, *, is_guest: bool) -> Response:
     """To a WHEP offer; `address` is where it came."""
     offer = (await request.body()).decode("utf-8", "replace")
     scope = request.scope
-    peer_id, answer = await programs.watch(program, offer, address_of(scope), local=is_local(scope), is_guest=is_guest)
+    peer_id, answer = await programs.watch(seat, offer, address_of(scope), local=is_local(scope), is_guest=is_guest)
     return Response(answer, 201, {"Location": f"{address}/{peer_id}"}, SDP)
 
 
+def _watch_address(request: Request, seat: Seat) -> str:
+    return f"{_api(request)}/watch/{seat.watchers.token}/whep"
+
+
+def _api(request: Request) -> str:
+    return f"{request.scope.get('root_path', '')}/api"
+
+
 def _addresses(request: Request, program: Program) -> Addresses:
-    api = f"{request.scope.get('root_path', '')}/api"
-    session = f"{api}/sessions/{program.id}"
+    session = f"{_api(request)}/sessions/{program.id}"
     parts = ("say", "ask", "interrupt", "gesture", "events", "whep", "push")
     below = {name: f"{session}/{name}" for name in parts}
-    return Addresses(session=session, watch=f"{api}/watch/{program.watch_token}/whep", **below)
+    return Addresses(session=session, watch=_watch_address(request, program.seat), **below)

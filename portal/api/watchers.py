@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
+from pipeline.interfaces import Output
 from pipeline.transports.frame_coding import FrameCoding
-from portal.api.seats import LiveSession
+from pipeline.types import FloatArray
 from portal.api.transports import PeerTransport, Transports
 from portal.errors import PeerNotFound
 from portal.http.limits import TooMany
 
-__all__ = ["MOST_WATCHERS", "Watchers"]
+__all__ = ["MOST_GUESTS", "MOST_WATCHERS", "Watched", "Watchers"]
 
 MOST_WATCHERS: Final = 16
 """Of one session."""
@@ -20,10 +22,20 @@ MOST_GUESTS: Final = 12
 """Of these, such as have only the link. Whoever has opened the session finds a place, whatever others do with it."""
 
 
+class Watched(Protocol):
+    """What is needed here of pipeline.session.Session."""
+
+    def greet(self) -> None: ...
+    def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None: ...
+    def remove_output(self, output: Output) -> None: ...
+
+
 class Watchers:
     """Those of one session."""
 
-    def __init__(self, session: LiveSession, transports: Transports) -> None:
+    def __init__(self, session: Watched, transports: Transports) -> None:
+        self.token = secrets.token_urlsafe(24)
+        "secret: for those who may watch the session and nothing else"
         self._session = session
         self._transports = transports
         self._coding: FrameCoding | None = None

@@ -62,7 +62,7 @@ KEPT_LOGIN_S = 300.0
 "Programs send the password with each request. One that was right is not hashed again for so long."
 LONGEST_FORM_BYTES = 4096
 
-OPEN = ("/healthz", "/favicon.ico", "/embed.js")
+OPEN = ("/healthz", "/favicon.ico", "/embed.js", "/watch")
 "What anybody may read: nothing in it is anybody's. So is all below OPEN_FILES: the scripts of the page."
 OPEN_FILES = "/static/"
 FOR_ADMINS = ("/metrics", "/api/admin/")

@@ -198,6 +198,11 @@ export class Player extends Teller {
     return this.welcome?.gestures ?? [];
   }
 
+  /** By which others may watch this session; "": the operator does not allow it. */
+  get watchToken() {
+    return this.welcome?.watch ?? "";
+  }
+
   /**
    * Show a gesture of the avatar. "gesture" tells when it begins and ends.
    * @param {string | null} name null: go back to the idle loop

@@ -33,6 +33,7 @@ import { liveLine } from "./talk/status.js";
 import { Toast } from "./talk/toast.js";
 import { View } from "./talk/view.js";
 import { VoicePreview } from "./talk/voice-preview.js";
+import { WatchLink } from "./talk/watch-link.js";
 import { Waterfall } from "./talk/waterfall.js";
 import { Wishes } from "./talk/wishes.js";
 import { talk as TEXTS } from "./texts.js";
@@ -123,6 +124,10 @@ class TalkTab {
         this.toast(this.state.texts.personaKept.replace("{avatar}", () => name));
       },
       failed: (error) => this.note(error, "error"),
+    });
+    this.watchLink = new WatchLink(this.settings, {
+      texts: () => this.state.texts,
+      toast: (text) => this.toast(text),
     });
     this.waterfall = new Waterfall(find(element, ".vv-timing", HTMLDetailsElement));
     this.composer = new Composer(find(element, ".vv-composer", HTMLFormElement), {
@@ -378,6 +383,7 @@ class TalkTab {
     if (isOther && ANNOUNCED.includes(label)) this.announcer.tell(state.line);
     this.gestures.show(state.isLive ? this.player.gestures : []);
     this.recording.show(state.isLive && state.catalogue.defaults.recording === true);
+    this.watchLink.show(state.isLive ? this.player.watchToken : "");
     this.controls.show(state.isAtRest, session !== "idle", state.isLive && state.isTalking);
     this.look();
   }

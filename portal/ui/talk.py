@@ -109,6 +109,11 @@ MARKUP = f"""
               <button type="button" class="vv-apart" data-t="apart" disabled></button>
             </div>
           </div>
+          <div class="vv-share" hidden>
+            <button type="button" data-t="watchLink"></button>
+            <input type="url" readonly hidden data-t-title="watchLink">
+            <p class="vv-told" data-t="watchHint"></p>
+          </div>
           <p class="vv-model"></p>
           <details class="vv-persona">
             <summary data-t="persona"></summary>

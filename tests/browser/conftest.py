@@ -58,7 +58,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     data_dir = tmp_path_factory.mktemp("portal")
     for avatar_id, level in (("alpha", 90), ("beta", 60)):
         write_avatar(data_dir / "avatars" / avatar_id, level)
-    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--max-sessions", "3") as process:
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--max-sessions", "3", "--watch-links") as process:
         yield process
 
 

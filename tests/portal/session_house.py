@@ -390,7 +390,7 @@ class Viewer:
 
 
 class House:
-    def __init__(self) -> None:
+    def __init__(self, *, watch_links: bool = False) -> None:
         self.clock = ManualClock()
         self.sessions = FakeSessions()
         self.transports = FakeTransports()
@@ -403,6 +403,7 @@ class House:
             ice_servers=lambda: (IceServer(("turn:turn.test",), "u", "c"),),
             sockets=30,
             sockets_each=12,
+            watch_links=watch_links,
         )
         self.app = FastAPI()
         self.app.include_router(self.socket.router)
@@ -433,8 +434,8 @@ class House:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
-    house = House()
+async def open_house(*, watch_links: bool = False) -> AsyncIterator[House]:
+    house = House(watch_links=watch_links)
     try:
         yield house
     finally:

@@ -221,7 +221,7 @@ async def test_many_may_watch_but_only_the_program_may_speak(desk: Desk) -> None
 async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
     """One who leaves makes room; an offer that cannot be answered takes none."""
     await desk.open()
-    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).watchers
+    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
     with pytest.raises(BadRequest):
         await watchers.join("no sdp", local=True)
     ids = [(await watchers.join("v=0", local=True))[0] for _ in range(MOST_WATCHERS)]
@@ -236,12 +236,33 @@ async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
 async def test_guests_leave_places_for_whoever_opened_the_session(desk: Desk) -> None:
     """They have the link only, and anybody may have that."""
     await desk.open()
-    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).watchers
+    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
     for _ in range(MOST_GUESTS):
         await watchers.join("v=0", local=True, is_guest=True)
     with pytest.raises(TooMany, match="12 watch"):
         await watchers.join("v=0", local=True, is_guest=True)
     await watchers.join("v=0", local=True)
+
+
+async def test_a_session_of_the_page_is_watched_where_the_operator_allows_it() -> None:
+    """By the token of its welcome. That opens nothing else, and is worth nothing after the session."""
+    async with open_house(watch_links=True) as house:
+        desk = Desk(house)
+        viewer = await house.viewer()
+        token = (await viewer.hello())["watch"]
+        address = f"/api/watch/{token}/whep"
+        answer = await desk.http.post(address, content="v=0")
+        assert answer.status_code == 201 and answer.headers["location"].startswith(f"{address}/")
+        assert desk.watching() == [house.transports.made[-1]]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await desk.http.post("/api/sessions/s1/say", json={"text": "Hi."}, headers=headers)).status_code == 404
+        for unknown in ("x", "é", "x" * 5000):
+            assert (await desk.http.post(f"/api/watch/{unknown}/whep", content="v=0")).status_code == 404
+        viewer.tell("bye")
+        await house.settle()
+        assert house.transports.made[-1].closed.is_set()
+        assert (await desk.http.post(address, content="v=0")).status_code == 404
+        await desk.http.aclose()
 
 
 async def test_offers_come_at_the_pace_of_all_others(desk: Desk) -> None:

@@ -27,6 +27,7 @@ async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> N
         "iceServers": [{"urls": ["turn:turn.test"], "username": "u", "credential": "c"}],
         "fps": 25,
         "sampleRate": 48000,
+        "watch": "",
         "width": 512,
         "height": 640,
         "avatar": {"id": "man", "name": "Man"},

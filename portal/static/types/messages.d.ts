@@ -176,6 +176,8 @@ export interface Welcome {
   iceServers: RTCIceServer[];
   fps: number;
   sampleRate: number;
+  /** By which others may watch the session; empty: the operator does not allow it. */
+  watch: string;
   width: number;
   height: number;
   avatar: AvatarName;

@@ -1,0 +1,49 @@
+"""The page at `/watch`, for those who were given a link to watch a session. portal/static/watch does the rest.
+
+The secret of the link stands behind its `#`, so the page is the same for everybody, and no log has the secret.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from portal.http.headers import page_policy
+
+__all__ = ["watch_page_router"]
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
+<meta name="color-scheme" content="dark">
+<meta name="robots" content="noindex">
+<title>Vivavoce</title>
+<link rel="icon" href="static/logo.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{files}/watch/watch.css">
+<script type="module" src="{files}/watch/watch.js"></script>
+</head>
+<body><main data-state="connecting">
+<video playsinline></video>
+<span class="vv-watch-label" data-t="disclosure"></span>
+<div class="vv-watch-foot">
+<p class="vv-watch-status" role="status"></p>
+<button type="button" data-t="watch.sound" hidden></button>
+</div>
+</main></body>
+</html>
+"""
+
+
+def watch_page_router(files: str) -> APIRouter:
+    """files: address of the page's own files, below the page's."""
+    router = APIRouter()
+    page = _PAGE.format(files=files)
+    headers = {"Content-Security-Policy": page_policy(page), "Cache-Control": "no-cache"}
+
+    @router.get("/watch", include_in_schema=False)
+    def watch() -> HTMLResponse:
+        return HTMLResponse(page, headers=headers)
+
+    return router

@@ -1,0 +1,51 @@
+"""A link to watch, from the settings of a session to the page of somebody else, in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from tests.browser.conftest import LONG, Visitor
+
+pytestmark = pytest.mark.browser
+SHARE = ".vv-share"
+
+
+async def plays(page: Page) -> None:
+    """Until the page shows pictures that change."""
+    await page.wait_for_function("document.querySelector('main').dataset.state === 'live'", timeout=20_000)
+    shown = await page.evaluate("document.querySelector('video').currentTime")
+    await page.wait_for_function(f"document.querySelector('video').currentTime > {shown} + 0.5", timeout=20_000)
+
+
+async def test_others_watch_a_session_by_its_link(visit: Visitor, browser: Browser) -> None:
+    """They see and hear it with the link alone, and are told when it is over; the session goes on when they leave."""
+    mine = await visit("?transport=websocket")
+    assert not await mine.page.is_visible(SHARE)
+    await mine.start()
+    await mine.page.click(".vv-settings summary")
+    await mine.page.click(f"{SHARE} button")
+    link = await mine.page.input_value(f"{SHARE} input")
+    assert re.fullmatch(rf"{mine.portal.url}/watch#[\w-]{{20,}}", link)
+    toast = await mine.page.text_content(".vv-toast")
+    assert toast and "link" in toast
+    await mine.say(LONG)
+    context = await browser.new_context(locale="zh-CN")
+    try:
+        other = await context.new_page()
+        await other.goto(link)
+        await plays(other)
+        assert await other.text_content(".vv-watch-label") == "AI 数字人"
+        sound = "document.querySelector('video').srcObject.getAudioTracks().filter((track) => !track.muted).length"
+        assert await other.evaluate(sound) == 1
+        await other.reload()
+        await plays(other)
+        await mine.page.click("#vv-stop")
+        await other.wait_for_function("document.querySelector('main').dataset.state === 'over'", timeout=60_000)
+        assert "会话已经结束" in (await other.text_content(".vv-watch-status") or "")
+    finally:
+        await context.close()
+    assert not await mine.page.is_visible(SHARE)
+    assert mine.faults == []
