@@ -58,7 +58,7 @@ def checks(tools: bool) -> Sequence[tuple[object, ...]]:
     if not tools:
         return (unit,)
     return (
-        (MODULES / "eslint" / "bin" / "eslint.js", "--config", HERE / "eslint.config.js", "portal/static", HERE),
+        (MODULES / "eslint" / "bin" / "eslint.js", "--config", HERE / "eslint.config.js", "portal/static", "clients/js", HERE, HERE.parent / "clients"),
         (MODULES / "typescript" / "bin" / "tsc", "--project", HERE),
         unit,
     )

@@ -36,7 +36,7 @@ export default [
   },
   { files: ["**/pcm-worklet.js", "portal/static/microphone-worklet.js"], languageOptions: { globals: globals.audioWorklet } },
   {
-    files: ["**/tests/scripts/**"],
+    files: ["**/tests/scripts/**", "**/tests/clients/**"],
     languageOptions: { globals: { ...globals.browser, ...globals.node } },
     rules: { "no-restricted-properties": "off", "require-await": "off" },
   },

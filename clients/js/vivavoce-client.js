@@ -1,0 +1,467 @@
+/**
+ * Drive an avatar of a Vivavoce portal from JavaScript: let it speak, ask it, and get its pictures and sound. For Node.js
+ * 22 and later, Deno, Bun and browsers; needs no other package.
+ *
+ *     import { Session } from "./vivavoce-client.js";
+ *
+ *     const session = await Session.open("http://127.0.0.1:7860", { avatar: "mira" });
+ *     await session.finished(await session.say("Hello there."));
+ *     await session.close();
+ *
+ * It speaks the portal's session socket (docs/protocol.md of the portal). A page of another website may use it where the
+ * portal allows that website (`--allowed-origins`).
+ */
+
+/**
+ * What a session should be like; the portal chooses whatever is left out.
+ * @typedef {object} Wish
+ * @property {string} [avatar]
+ * @property {string} [voice]
+ * @property {string} [tts]
+ * @property {string} [lipsync]
+ * @property {number} [speed]
+ * @property {string} [prompt]
+ * @property {string} [greeting]
+ * @property {{role: "user" | "assistant", content: string}[]} [history] what was said in an earlier session
+ * @property {Record<string, string>} [identity]
+ * @property {boolean} [wait] wait in line if all places are taken
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {boolean} [media] whether pictures and sound are wanted (true); without them only events come
+ * @property {Record<string, string>} [headers] sent as the connection is made, such as Authorization where the portal has
+ *     a login. Not in browsers, which let no script do that
+ */
+
+/**
+ * What the portal said when the session was opened.
+ * @typedef {object} Welcome
+ * @property {string} session
+ * @property {{id: string, name: string}} avatar
+ * @property {string[]} gestures
+ * @property {number} width
+ * @property {number} height
+ * @property {number} fps
+ * @property {number} sampleRate
+ */
+
+/**
+ * 40 ms: one picture and its sound.
+ * @typedef {object} Frame
+ * @property {number} timeS on the session's media clock
+ * @property {boolean} speaking
+ * @property {Uint8Array<ArrayBuffer>} jpeg the picture as it came; the last one again if none came with this frame
+ * @property {Float32Array<ArrayBuffer>} sound mono at 48 kHz, -1 to 1, 1920 samples
+ */
+
+/**
+ * A message of the portal, such as {type: "subtitle", text: "..."}.
+ * @typedef {{type: string, [field: string]: any}} PortalEvent
+ */
+
+export const SAMPLE_RATE_HZ = 48_000;
+const FRAMES_BOUND = 50; // that wait for frames(), 2 s; beyond it the oldest is dropped
+const EVENTS_BOUND = 1000; // that wait for events(); beyond it the oldest is dropped
+const MOST_WAITING = 4; // sentences of speak() that wait in the portal, which takes eight at most
+const ANSWERED_WITHIN_MS = 15_000;
+const OPENED_WITHIN_MS = 120_000; // a network may have to be loaded first
+
+const HEADER_BYTES = 16; // kind, flags, sequence number, bytes of sound, microseconds on the media clock
+const MEDIA_KIND = 1;
+const SPEAKING = 1;
+const HAS_PICTURE = 2;
+const SAMPLES = 1920;
+const REFUSALS = ["bad_request", "too_often", "too_large", "session_closed"]; // of a text; faults of a turn are others
+const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？；\n])\s*/;
+
+/** The portal refused something, or the connection broke: `code` for programs, `hint` the remedy. */
+export class PortalError extends Error {
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {string} [hint]
+   */
+  constructor(code, message, hint = "") {
+    super(`${message} ${hint}`.trim());
+    this.name = "PortalError";
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+const SILENT = new PortalError("connection_lost", "The portal does not answer.", "Open a new session.");
+
+/** One question and its answer, or one text that is spoken as it is. It changes while the session goes on. */
+export class Turn {
+  /** @param {number} number */
+  constructor(number) {
+    this.number = number;
+    /** @type {"queued" | "thinking" | "speaking" | "done" | "interrupted"} */
+    this.state = "queued";
+    /** What the language model has answered so far; empty for a text that is spoken as it is. */
+    this.text = "";
+    /** @type {PortalError[]} what went wrong on the way */
+    this.errors = [];
+  }
+
+  get over() {
+    return this.state === "done" || this.state === "interrupted";
+  }
+}
+
+/** One session of an avatar, from Session.open() to close(). */
+export class Session {
+  /** @type {Welcome} */
+  welcome = /** @type {any} */ (null); // it is there before anybody has the session
+  #socket;
+  /** @type {PromiseWithResolvers<void>?} until it is open */
+  #opening = Promise.withResolvers();
+  /** @type {Latest<Frame>} */
+  #frames = new Latest(FRAMES_BOUND);
+  /** @type {Latest<PortalEvent>} */
+  #events = new Latest(EVENTS_BOUND);
+  /** @type {Map<number, {turn: Turn, ended: PromiseWithResolvers<void>}>} those that have not ended */
+  #turns = new Map();
+  /** @type {PromiseWithResolvers<Turn>?} */
+  #asked = null;
+  /** @type {Promise<unknown>} what was asked before */
+  #asking = Promise.resolve();
+  /** @type {Uint8Array<ArrayBuffer>} */
+  #jpeg = new Uint8Array();
+  /** @type {PortalError?} why it has ended */
+  #fault = null;
+
+  /**
+   * Rejects with a PortalError: no place, no such avatar, a login is needed, nobody is there.
+   * @param {string} url of the portal, e.g. http://127.0.0.1:7860, or below a path of a proxy
+   * @param {Wish & Options} [options]
+   * @returns {Promise<Session>}
+   */
+  static async open(url, { media = true, headers, ...wish } = {}) {
+    const session = new Session(socketTo(url, headers), wish);
+    try {
+      await session.#opened(wish.wait ? undefined : OPENED_WITHIN_MS);
+      if (media) session.#send("media", { use: "websocket" });
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  /**
+   * See Session.open().
+   * @private
+   * @param {WebSocket} socket
+   * @param {Wish} wish
+   */
+  constructor(socket, wish) {
+    this.#socket = socket;
+    socket.onopen = () => this.#send("hello", wish);
+    socket.onmessage = ({ data }) => {
+      if (typeof data === "string") this.#take(JSON.parse(data));
+      else this.#takeMedia(data);
+    };
+    socket.onclose = ({ code, reason }) => this.#end(broken(code, reason));
+    socket.onerror = () => {}; // "close" follows
+  }
+
+  /** End the session. Idempotent. */
+  async close() {
+    this.#end(new PortalError("session_closed", "The session has ended."));
+    const socket = this.#socket;
+    if (socket.readyState === WebSocket.CLOSED) return;
+    const closed = new Promise((done) => socket.addEventListener("close", done, { once: true }));
+    if (socket.readyState === WebSocket.OPEN) socket.send('{"type": "bye"}');
+    socket.close();
+    await closed;
+  }
+
+  /** @param {number} [withinMs] */
+  async #opened(withinMs) {
+    const opening = this.#opening;
+    const late = withinMs && setTimeout(() => opening?.reject(SILENT), withinMs);
+    try {
+      await opening?.promise;
+    } finally {
+      clearTimeout(late);
+      this.#opening = null;
+    }
+  }
+
+  /**
+   * Speak a text as it is, after what is being said. Resolves when it waits to be spoken; rejects with a PortalError.
+   * @param {string} text
+   * @returns {Promise<Turn>}
+   */
+  say(text) {
+    return this.#ask(text, "echo");
+  }
+
+  /**
+   * Let the language model answer; what is being said is interrupted. Rejects with a PortalError.
+   * @param {string} text
+   * @returns {Promise<Turn>}
+   */
+  ask(text) {
+    return this.#ask(text, "chat");
+  }
+
+  /**
+   * Speak a text that comes in pieces, such as the stream of a language model, sentence by sentence. Resolves when the
+   * last sentence waits to be spoken; rejects with a PortalError.
+   * @param {AsyncIterable<string> | Iterable<string>} pieces
+   * @returns {Promise<void>}
+   */
+  async speak(pieces) {
+    /** @type {Turn[]} */
+    const turns = [];
+    for await (const sentence of sentences(pieces)) {
+      const first = turns.length >= MOST_WAITING && turns.shift();
+      if (first) await this.finished(first);
+      turns.push(await this.say(sentence));
+    }
+  }
+
+  /**
+   * Wait until a turn is done or interrupted. Rejects with a PortalError if the session ends before.
+   * @param {Turn} turn
+   * @returns {Promise<Turn>}
+   */
+  async finished(turn) {
+    await this.#turns.get(turn.number)?.ended.promise;
+    if (!turn.over) throw this.#fault ?? new PortalError("bad_request", "This turn is none of this session's.");
+    return turn;
+  }
+
+  /** Stop speaking, and forget what waits to be spoken. */
+  interrupt() {
+    this.#send("interrupt");
+  }
+
+  /**
+   * Show one of the avatar's gestures (`welcome.gestures`).
+   * @param {string | null} [name] null: back to the idle loop
+   */
+  gesture(name = null) {
+    this.#send("gesture", { name });
+  }
+
+  /**
+   * Go on as another avatar; the event `avatar` comes when that is done.
+   * @param {string} avatar id
+   */
+  swapAvatar(avatar) {
+    this.#send("avatar", { id: avatar });
+  }
+
+  /**
+   * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest.
+   * @returns {AsyncIterableIterator<Frame>}
+   */
+  frames() {
+    return this.#frames.all();
+  }
+
+  /**
+   * The portal's messages until the session ends. For one reader; one that is slower misses the oldest.
+   * @returns {AsyncIterableIterator<PortalEvent>}
+   */
+  events() {
+    return this.#events.all();
+  }
+
+  /**
+   * @param {string} text
+   * @param {"echo" | "chat"} mode
+   */
+  #ask(text, mode) {
+    const before = this.#asking; // the portal queues turns in the order in which it was asked
+    const asking = before.then(() => this.#askNow(text, mode));
+    this.#asking = asking.catch(() => {});
+    return asking;
+  }
+
+  /**
+   * @param {string} text
+   * @param {"echo" | "chat"} mode
+   */
+  async #askNow(text, mode) {
+    const asked = (this.#asked = Promise.withResolvers());
+    const late = setTimeout(() => asked.reject(SILENT), ANSWERED_WITHIN_MS);
+    try {
+      this.#send("say", { text, mode });
+      return await asked.promise;
+    } finally {
+      clearTimeout(late);
+      this.#asked = null;
+    }
+  }
+
+  /**
+   * @param {string} type
+   * @param {object} [fields]
+   */
+  #send(type, fields) {
+    if (this.#fault) throw this.#fault;
+    this.#socket.send(JSON.stringify({ type, ...fields }));
+  }
+
+  /** @param {ArrayBuffer} data */
+  #takeMedia(data) {
+    const view = new DataView(data);
+    if (view.byteLength < HEADER_BYTES || view.getUint8(0) !== MEDIA_KIND) return;
+    const flags = view.getUint8(1);
+    const soundBytes = view.getUint32(4, true);
+    const timeS = Number(view.getBigInt64(8, true)) / 1e6;
+    const pictureAt = HEADER_BYTES + soundBytes;
+    if (flags & HAS_PICTURE) this.#jpeg = new Uint8Array(data, pictureAt);
+    if (!this.#jpeg.length) return;
+    const sound = new Float32Array(SAMPLES);
+    for (let place = 0; place < soundBytes / 2; place += 1) {
+      sound[place] = view.getInt16(HEADER_BYTES + 2 * place, true) / 32768;
+    }
+    this.#frames.put({ timeS, speaking: Boolean(flags & SPEAKING), jpeg: this.#jpeg, sound });
+  }
+
+  /** @param {PortalEvent} message */
+  #take(message) {
+    if (!this.welcome) {
+      if (message.type === "error") this.#opening?.reject(errorOf(message));
+      if (message.type !== "welcome") return;
+      this.welcome = /** @type {any} */ (message);
+      this.#opening?.resolve();
+      return;
+    }
+    if (message.type === "turn") this.#takeTurn(message.turn, message.state);
+    if (message.type === "text") {
+      const open = this.#turns.get(message.turn);
+      if (open) open.turn.text += message.delta;
+    }
+    if (message.type === "error") this.#takeError(errorOf(message));
+    this.#events.put(message);
+  }
+
+  /**
+   * @param {number} number
+   * @param {Turn["state"]} state
+   */
+  #takeTurn(number, state) {
+    if (state === "queued") {
+      const turn = new Turn(number);
+      this.#turns.set(number, { turn, ended: Promise.withResolvers() });
+      this.#asked?.resolve(turn);
+      return;
+    }
+    const open = this.#turns.get(number);
+    if (!open) return;
+    open.turn.state = state;
+    if (!open.turn.over) return;
+    this.#turns.delete(number);
+    open.ended.resolve();
+  }
+
+  /** @param {PortalError} error */
+  #takeError(error) {
+    if (REFUSALS.includes(error.code)) {
+      this.#asked?.reject(error);
+      return;
+    }
+    const [first] = this.#turns.values(); // the one that is at work
+    first?.turn.errors.push(error);
+  }
+
+  /** @param {PortalError} fault */
+  #end(fault) {
+    if (this.#fault) return;
+    this.#fault = fault;
+    this.#opening?.reject(fault);
+    this.#asked?.reject(fault);
+    this.#frames.end();
+    this.#events.end();
+    for (const { ended } of this.#turns.values()) ended.resolve();
+    this.#turns.clear();
+  }
+}
+
+/**
+ * What waits for one reader, with a bound: beyond it the oldest is dropped.
+ * @template Item
+ */
+class Latest {
+  /** @type {Item[]} */
+  #items = [];
+  #bound;
+  #ended = false;
+  #changed = () => {};
+
+  /** @param {number} bound */
+  constructor(bound) {
+    this.#bound = bound;
+  }
+
+  /** @param {Item} item */
+  put(item) {
+    this.#items.push(item);
+    if (this.#items.length > this.#bound) this.#items.shift();
+    this.#changed();
+  }
+
+  end() {
+    this.#ended = true;
+    this.#changed();
+  }
+
+  /** @returns {AsyncGenerator<Item, undefined, undefined>} */
+  async *all() {
+    while (true) {
+      const item = this.#items.shift();
+      if (item !== undefined) yield item;
+      else if (this.#ended) return;
+      else await new Promise((changed) => (this.#changed = () => changed(null)));
+    }
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {Record<string, string>} [headers]
+ */
+function socketTo(url, headers) {
+  const portal = new URL(url);
+  if (!["http:", "https:"].includes(portal.protocol)) {
+    throw new TypeError(`${url} is no address of a portal; write it like http://127.0.0.1:7860`);
+  }
+  const scheme = portal.protocol === "https:" ? "wss" : "ws";
+  const address = `${scheme}://${portal.host}${portal.pathname.replace(/\/$/, "")}/session`;
+  // Browsers take protocols there, Node.js and others options as well.
+  const socket = headers ? new WebSocket(address, /** @type {any} */ ({ headers })) : new WebSocket(address);
+  socket.binaryType = "arraybuffer";
+  return socket;
+}
+
+/** @param {AsyncIterable<string> | Iterable<string>} pieces */
+async function* sentences(pieces) {
+  let rest = "";
+  for await (const piece of pieces) {
+    const whole = (rest + piece).split(SENTENCE_END);
+    rest = whole.pop() ?? "";
+    yield* whole.filter((sentence) => sentence.trim());
+  }
+  if (rest.trim()) yield rest;
+}
+
+/** @param {PortalEvent} message */
+function errorOf({ code, message, hint }) {
+  return new PortalError(String(code ?? ""), String(message ?? ""), String(hint ?? ""));
+}
+
+/**
+ * @param {number} code
+ * @param {string} reason
+ */
+function broken(code, reason) {
+  const why = reason || `code ${code}`;
+  return new PortalError("connection_lost", `There is no connection to the portal (${why}).`, "Open a new session.");
+}

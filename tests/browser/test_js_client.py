@@ -1,0 +1,72 @@
+"""clients/js on a page of another website, in a real Chromium."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.benchmarks.portal_process import running_portal
+from tests.browser.conftest import MEASURING, write_avatar
+
+pytestmark = pytest.mark.browser
+
+CLIENT = Path(__file__).parents[2] / "clients" / "js"
+TALK = """async (portal) => {
+    const { Session } = await import("./vivavoce-client.js");
+    try {
+        const session = await Session.open(portal, { avatar: "alpha" });
+        const turn = await session.say("Hello there.");
+        for await (const frame of session.frames()) {
+            if (!frame.speaking) continue;
+            const picture = await createImageBitmap(new Blob([frame.jpeg], { type: "image/jpeg" }));
+            await session.finished(turn);
+            await session.close();
+            return [turn.state, picture.width === session.welcome.width, frame.sound.some((sample) => sample)];
+        }
+    } catch (error) {
+        return error.code;
+    }
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def website() -> Iterator[str]:
+    """Another origin, which serves the client."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=CLIENT))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_a_page_of_another_website_talks_where_it_is_allowed(browser: Browser, tmp_path: Path) -> None:
+    """It gets pictures and sound. The same page at an origin that is not allowed gets no session."""
+    write_avatar(tmp_path / "avatars" / "alpha", 90)
+    with (
+        website() as allowed,
+        website() as other,
+        running_portal(tmp_path, "--avatar", "alpha", *MEASURING, "--allowed-origins", allowed) as portal,
+    ):
+        page = await browser.new_page()
+        try:
+            await page.goto(f"{allowed}/package.json")
+            assert await page.evaluate(TALK, portal.url) == ["done", True, True]
+            await page.goto(f"{other}/package.json")
+            assert await page.evaluate(TALK, portal.url) == "connection_lost"
+        finally:
+            await page.close()
