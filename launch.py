@@ -113,7 +113,13 @@ C2PA = PackageList(
     disk_bytes=150_000_000,
     terms="c2pa: signs clips and recordings. MIT or Apache-2.0.\nc2pa：为视频和录像签名，采用 MIT 或 Apache-2.0。",
 )
-WHEN_ASKED_FOR = (*VOICES, EARS, C2PA)
+CAMERA = PackageList(
+    "camera",
+    disk_bytes=20_000_000,
+    terms="camera: pyvirtualcam is under the GPL, version 2. It runs as a program of its own.\n"
+    "camera：pyvirtualcam 采用 GPL 第 2 版许可，作为独立程序运行。",
+)
+WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA)
 "What `fetch` installs by name."
 STUDIO = PackageList("studio", disk_bytes=500_000_000)
 NOTEBOOKS = PackageList("notebooks", disk_bytes=200_000_000)

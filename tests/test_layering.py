@@ -44,6 +44,7 @@ CONFINED = {
     "py3langid": ("pipeline/text/languages.py",),
     "markdown_it": ("pipeline/text/speech.py",),
     "espeakng_loader": ("pipeline/tts/espeak_child.py",),
+    "pyvirtualcam": ("pipeline/camera_child.py",),
     "dbos": ("portal/jobs/dbos_store.py",),
 }
 "Package -> where alone it may be imported."

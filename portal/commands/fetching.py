@@ -1,4 +1,4 @@
-"""`python launch.py fetch NAME...`: brings weights of neural backends, and other extras: voices, ears, c2pa."""
+"""`python launch.py fetch NAME...`: brings weights of neural backends, and extras: voices, ears, c2pa, camera."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from models.download import Fetcher, Unreachable, download_of, hub_endpoint, ope
 from models.errors import DownloadFailed, WeightsDamaged, WeightsError, WeightsMissing
 from models.weights import Part, WeightFile, WeightsFolder, known_manifest
 from pipeline import registry
+from pipeline.camera import CAMERA, camera_lacks
 from pipeline.ears.hearing import KINDS
 from pipeline.errors import BackendUnavailable, UnknownBackend
 from portal.disk import require_writable
@@ -52,7 +53,7 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA)]
+    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA, CAMERA)]
     networks = [name for name in names if name not in extras]
     status = max((_look_at(name, lambda text: write(text + "\n")) for name in extras), default=0)
     if not networks:
@@ -70,7 +71,7 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
 
 
 def _look_at(name: str, say: Callable[[str], None]) -> int:
-    """Whether a voice, the ears or the signature can be used now that launch.py has installed their packages.
+    """Whether what was asked for can be used now that launch.py has installed its packages.
 
     Gives the exit status.
     """
@@ -78,6 +79,11 @@ def _look_at(name: str, say: Callable[[str], None]) -> int:
         is_there = importlib.util.find_spec("c2pa") is not None
         say("Clips and recordings can be signed: --c2pa" if is_there else "The package c2pa-python is missing.")
         return 0 if is_there else 1
+    if name == CAMERA:
+        lack = camera_lacks()
+        ready = "The camera is ready: python launch.py stream --to camera"
+        say(ready if lack is None else f"Not ready yet: {lack.reason}.\n  -> {lack.hint}")
+        return 0 if lack is None else 1
     needed = [(kind, registry.names(kind)[0]) for kind in KINDS] if name == EARS else [("tts", name)]
     try:
         for kind, backend in needed:

