@@ -253,7 +253,7 @@ def _add_livetalking(app: FastAPI, home: Portal, settings: Settings) -> None:
     app.include_router(livetalking_router(talk.clients, talk.recordings, desk.uploads, settings))
     orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
     app.include_router(avatar_tasks_router(orders, settings, talk.webhooks))
-    app.include_router(asr_router(talk.engine.hearing, settings.asr_language or None))
+    app.include_router(asr_router(talk.engine.hearing, settings.asr_language or None, talk.engine.clock))
 
 
 def _page_context(home: Portal, files: PageFiles, settings: Settings) -> PageContext:

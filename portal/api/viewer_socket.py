@@ -119,6 +119,11 @@ class ViewerSocket:
             self._closing_since_s = self._clock.now_s()
             self._closing = asyncio.create_task(self._close(code, reason), name="closing a session socket")
 
+    async def closed(self) -> None:
+        """Return when what abandon() began is done."""
+        if self._closing is not None:
+            await self._closing
+
     async def keep_deadlines(self) -> None:
         """Run until cancelled: end a connection in which a send hangs, or on which nobody asks for a session."""
         while True:

@@ -9,14 +9,17 @@ from typing import Protocol
 import numpy as np
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
-from starlette.websockets import WebSocketDisconnect
 
 from models.errors import VivavoceError
+from pipeline.clock import Clock
 from pipeline.ears.hearing import Senses
 from pipeline.ears.utterance import LONGEST_S
 from pipeline.errors import BadRequest
 from pipeline.types import LISTEN_RATE_HZ
-from portal.http.limits import Shares, TooMany
+from portal.api.allowances import SocketAllowances
+from portal.api.viewer_socket import ViewerSocket
+from portal.http.errors import told
+from portal.http.limits import Shares, TooMany, TooOften
 from portal.http.proxies import address_of
 from portal.livetalking.answers import Body
 
@@ -27,8 +30,11 @@ SILENT_S = 60.0
 SOCKETS, SOCKETS_EACH = 32, 4
 """Open at one time: of all addresses, and of one."""
 ALL = "all"
-BROKEN = 1011
-"""How the socket is closed after an error, which was told before."""
+COST = 0.25
+"""Of a message, in the measure of the session socket: 800 at once, then 80 a second. Pages of LiveTalking send one for
+each 60 ms of sound; programs may send a whole recording at once."""
+BROKEN, SILENT = 1011, 1000
+"""How the socket is closed: after an error, which was told before, and when nothing is said any more."""
 
 
 class Hearing(Protocol):
@@ -45,10 +51,11 @@ class Told(Body):
     is_speaking: bool
 
 
-def asr_router(hearing: Hearing, language: str | None) -> APIRouter:
+def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRouter:
     """language: what is spoken, ISO 639-1; None: found out."""
     router = APIRouter()
     sockets, sockets_each = Shares(SOCKETS), Shares(SOCKETS_EACH)
+    allowances = SocketAllowances(clock)
 
     def one_of(shares: Shares, whose: str) -> AbstractContextManager[None]:
         if not whose:  # a program on the same machine
@@ -58,38 +65,50 @@ def asr_router(hearing: Hearing, language: str | None) -> APIRouter:
     @router.websocket("/api/asr")
     async def recognise(socket: WebSocket) -> None:
         """Binary messages are PCM16 at 16 kHz, mono; {"is_speaking": false} ends what is said."""
-        address = address_of(socket.scope)
-        await socket.accept()
+        address, speaker = address_of(socket.scope), ViewerSocket(socket, clock)
+        try:
+            allowances.charge_greeting(address)
+        except TooOften as error:
+            await speaker.deny(told(error))
+            return
+        if not await speaker.accept():
+            return
+        deadlines = asyncio.create_task(speaker.keep_deadlines(), name="deadlines of a socket that is listened to")
         try:
             with one_of(sockets, ALL), one_of(sockets_each, address):
-                await _listen(socket, hearing, language, address or ALL)
+                await _listen(speaker, hearing, language, address or ALL)
         except VivavoceError as error:
-            await socket.send_json({"code": -1, "msg": f"{error.message} {error.hint}".strip()})
-            await socket.close(BROKEN)
+            await speaker.send_json({"code": -1, "msg": f"{error.message} {error.hint}".strip()})
+            speaker.abandon(BROKEN, "See the last message.")
         except TimeoutError:
-            await socket.close()
-        except WebSocketDisconnect:
-            pass  # nobody is there any more
+            speaker.abandon(SILENT, "Nothing was said.")
+        finally:
+            await speaker.closed()
+            deadlines.cancel()
 
     return router
 
 
-async def _listen(socket: WebSocket, hearing: Hearing, language: str | None, asker: str) -> None:
-    """One utterance after another. Raises VivavoceError, TimeoutError, WebSocketDisconnect."""
+async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None, asker: str) -> None:
+    """One utterance after another, until the speaker is gone. Raises VivavoceError, TimeoutError."""
     sound = bytearray()
+    messages = speaker.messages()
     while True:
         async with asyncio.timeout(SILENT_S):
-            message = await socket.receive()
-        if message["type"] == "websocket.disconnect":
+            message = await anext(messages, None)
+        if message is None:
             return
-        if message.get("bytes") is not None:
-            sound += message["bytes"]
+        await speaker.pay(COST)
+        if isinstance(message, bytes):
+            if not message:
+                raise BadRequest("A message of sound is empty.", "Send PCM16 at 16 kHz, mono.")
+            sound += message
             if len(sound) > 2 * LONGEST_S * LISTEN_RATE_HZ:
                 raise BadRequest(f"That lasts longer than {LONGEST_S:.0f} seconds.", "Say it in parts.")
-        elif not _speaks(message["text"]):
+        elif not _speaks(message):
             text = await _text_of(bytes(sound), hearing, language, asker)
             sound.clear()
-            await socket.send_json({"text": text, "mode": "2pass-offline", "is_final": True, "timestamp": None})
+            await speaker.send_json({"text": text, "mode": "2pass-offline", "is_final": True, "timestamp": None})
 
 
 def _speaks(message: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import MutableMapping
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +12,15 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+from pipeline.clock import ManualClock
 from pipeline.ears.utterance import LONGEST_S
 from pipeline.errors import BackendUnavailable, RecognitionError
 from pipeline.types import FloatArray, Transcript
+from portal.api.allowances import GREETINGS
+from portal.api.viewer_socket import FLOODED
 from portal.livetalking.asr import SOCKETS_EACH, asr_router
 
 BEGIN = {"is_speaking": True, "mode": "2pass", "chunk_size": [5, 10, 5], "wav_name": "h5", "wav_format": "pcm"}
@@ -40,9 +46,9 @@ class Ears:
         return Transcript(f"{len(samples) / 16_000:.2f} s at {np.abs(samples).max():.2f}", language or "")
 
 
-def served(ears: Ears) -> TestClient:
+def served(ears: Ears, clock: ManualClock | None = None) -> TestClient:
     app = FastAPI()
-    app.include_router(asr_router(ears, "zh"))
+    app.include_router(asr_router(ears, "zh", clock or ManualClock()))
     return TestClient(app, client=("203.0.113.5", 4000))
 
 
@@ -123,3 +129,51 @@ def test_an_address_has_so_many_sockets() -> None:
     with client.websocket_connect("/api/asr") as socket:
         socket.send_json({"is_speaking": False})
         assert socket.receive_json() == final("")
+
+
+def test_empty_messages_are_no_sound() -> None:
+    """They would never fill a recording, and cost as much as others."""
+    with served(Ears()).websocket_connect("/api/asr") as socket:
+        socket.send_bytes(b"")
+        assert "empty" in socket.receive_json()["msg"]
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_json()
+
+
+async def test_who_floods_waits_and_is_then_sent_away() -> None:
+    """Beyond 800 messages at once they come at 80 a second; after five seconds of waiting the socket is closed."""
+    clock = ManualClock()
+    taken = 0
+    closed_with: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken += 1
+        return {"type": "websocket.connect"} if taken == 1 else {"type": "websocket.receive", "bytes": b"xx"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "websocket.close":
+            closed_with.append(message["code"])
+
+    app = FastAPI()
+    app.include_router(asr_router(Ears(), "zh", clock))
+    scope = {"type": "websocket", "path": "/api/asr", "headers": [], "client": ("203.0.113.5", 1), "query_string": b""}
+    serving = asyncio.create_task(app(scope, receive, send))
+    for _ in range(10_000):
+        if serving.done():
+            break
+        await clock.advance(0.05)
+    await serving
+    assert closed_with == [FLOODED]
+    assert 800 < taken < 1500
+
+
+async def test_handshakes_are_counted_before_they_are_taken() -> None:
+    """An address that connects again and again is refused as for a request, which costs less."""
+    client = served(Ears())
+    for _ in range(round(GREETINGS)):
+        with client.websocket_connect("/api/asr"):
+            pass
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/api/asr"):
+        pass
+    assert refused.value.status_code == 429
