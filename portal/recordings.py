@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from pipeline.recorder import Recorder
 from pipeline.types import FloatArray
 from portal.certificates import clip_signer
 from portal.errors import RecordingNotFound
+from portal.http.limits import Allowance, TooOften
 from portal.webhooks import Tell, tell_nobody
 
 if TYPE_CHECKING:
@@ -42,7 +44,11 @@ FILES = ("mp4", "vtt", "json")
 OWNER = "owner.txt"
 "Beside them: the name of the person whose recording it is. There is none where nobody had logged in."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
-SWEEP_S = 600.0
+SWEEP_S = 60.0
+MOST_KEPT = 1000
+"Recordings that are kept, whatever their size: each sweep looks at all of them."
+BEGUN, BEGUN_PER_S = 3.0, 0.05
+"Recordings of one session: three at once, then one in twenty seconds."
 UNWRITTEN = "the recording ends here"
 UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
@@ -87,7 +93,7 @@ class Recordings:
     """All recordings of this process, below `<data_dir>/recordings`, each in a folder of its own.
 
     A session has one at a time. Files are removed `recordings_keep_s` seconds after their end, or sooner, the oldest
-    first, when all together have more than `recordings_most_bytes`.
+    first, when all together have more than `recordings_most_bytes` or are more than MOST_KEPT.
     """
 
     def __init__(self, settings: Settings, clock: Clock, tell: Tell = tell_nobody) -> None:
@@ -97,6 +103,7 @@ class Recordings:
         self._clock = clock
         self._folder = settings.data_dir / "recordings"
         self._signer = clip_signer(settings)
+        self._begun = Allowance(clock, burst=BEGUN, per_s=BEGUN_PER_S)
         self._running: dict[str, Recording] = {}  # by session
         self._keeping: dict[Recording, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -125,6 +132,12 @@ class Recordings:
             raise BadRequest("Recording is switched off here.", "Ask the operator: the setting is `recording`.")
         if session.id in self._running:
             raise BadRequest("This session is being recorded already.", "End that recording first.")
+        if wait_s := self._begun.take(session.id):
+            raise TooOften(
+                "Recordings of this session are begun too often.",
+                f"Wait {math.ceil(wait_s)} s, then try again.",
+                wait_s,
+            )
         room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
         room()
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
@@ -227,7 +240,6 @@ class Recordings:
             recording.kept.set()
             self._tell(*_news_of(recording))
             recording.on_end(recording)
-            await asyncio.to_thread(self._sweep)
 
     def _complete(self, recording: Recording) -> None:
         folder = self._folder / recording.id
@@ -275,11 +287,18 @@ class Recordings:
         """
         running = {recording.id for recording in tuple(self._keeping)}
         oldest, room_bytes = time.time() - self._settings.recordings_keep_s, self._settings.recordings_most_bytes
-        ended = [(folder.stat().st_mtime, folder) for folder in self._folder.glob("*") if folder.name not in running]
-        for place, (ended_at, folder) in enumerate(sorted(ended, reverse=True)):
-            room_bytes -= sum(file.stat().st_size for file in folder.glob("*"))
-            if ended_at < oldest or (place and room_bytes < 0):
+        ended = sorted(self._ended(running), reverse=True)
+        for place, (ended_at, size_bytes, folder) in enumerate(ended):
+            room_bytes -= size_bytes
+            if ended_at < oldest or (place and (room_bytes < 0 or place >= MOST_KEPT)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _ended(self, running: set[str]) -> Iterator[tuple[float, int, Path]]:
+        """When it ended (Unix time), how much it takes, and where it is."""
+        for folder in self._folder.glob("*"):
+            if folder.name not in running:
+                with suppress(FileNotFoundError):  # erased meanwhile
+                    yield folder.stat().st_mtime, sum(file.stat().st_size for file in folder.glob("*")), folder
 
 
 def _shows(recording: Recording, avatar_id: str) -> bool:

@@ -23,6 +23,7 @@ from pipeline.errors import BadRequest, RenderError, SessionClosed
 from portal.api.connection import _recording_facts
 from portal.api.recordings import recordings_router
 from portal.errors import RecordingNotFound
+from portal.http.limits import TooOften
 from portal.recordings import Recording, Recordings
 from portal.settings import Settings
 from tests.certificates import verdict_of
@@ -252,3 +253,37 @@ def test_all_together_have_a_bound_and_the_oldest_go(tmp_path: Path) -> None:
     os.utime(tmp_path / "recordings" / "newest")
     recordings._sweep()
     assert [folder.name for folder in (tmp_path / "recordings").iterdir()] == ["newest"]
+
+
+def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones, too: whoever makes thousands would make each look at them long."""
+    monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
+    for age_s in range(6):
+        folder = tmp_path / "recordings" / f"age-{age_s}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - age_s,) * 2)
+    recordings = Recordings(Settings(data_dir=tmp_path), ManualClock())
+    recordings._sweep()
+    assert {folder.name for folder in (tmp_path / "recordings").iterdir()} == {"age-0", "age-1", "age-2"}
+
+
+def test_two_sweeps_at_the_same_moment_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one of them has removed, the other does not miss."""
+    (tmp_path / "recordings" / "here").mkdir(parents=True)
+    real = Path.glob
+
+    def with_one_that_is_gone(self: Path, pattern: str) -> list[Path]:
+        return [*real(self, pattern), *([self / "gone"] if self.name == "recordings" else [])]
+
+    monkeypatch.setattr(Path, "glob", with_one_that_is_gone)
+    Recordings(Settings(data_dir=tmp_path), ManualClock())._sweep()
+    assert (tmp_path / "recordings" / "here").is_dir()
+
+
+async def test_a_session_begins_recordings_at_the_pace_of_people(room: Room, recordings: Recordings) -> None:
+    """Three at once; the next one is refused with the time to wait."""
+    for _ in range(3):
+        recordings.begin(room.session)
+        await recordings.end(room.session)
+    with pytest.raises(TooOften, match="too often"):
+        recordings.begin(room.session)
