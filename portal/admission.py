@@ -1,8 +1,8 @@
 """Admission: who gets a place, and the line of viewers who wait for one.
 
-A place is one of the server's, it counts for the viewer's address, and its session needs room on a device. The first
-two are counted here. Whether a device has room is known only once a session is being opened there, which may take a
-minute, so a place is taken first and given back if the device refuses.
+A place is one of the server's, it counts for the viewer's address and name, and its session needs room on a device.
+The first two are counted here. Whether a device has room is known only once a session is being opened there, which may
+take a minute, so a place is taken first and given back if the device refuses.
 
 Places are handed over, not fought for: whoever gives one back decides in the same step who has it next.
 """
@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from pipeline.errors import AtCapacity
 from portal.errors import AddressFull
+from portal.http.proxies import network_of
 
 __all__ = ["LINE_BOUND", "LINE_BOUND_EACH", "Admission", "Ticket", "Wish"]
 
@@ -28,18 +30,28 @@ LINE_BOUND_EACH = 10
 """Of these, viewers from one address."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wish:
     """What a place is wanted for.
 
     lipsync: viewers who want the same are let in in the order in which they came
     devices: those that could draw it
     address: who asks, as limits count; "" if that is not known, and then the limit of addresses does not apply
+    person: name of who has logged in; "" for nobody
     """
 
     lipsync: str
     devices: frozenset[Hashable]
     address: str = ""
+    person: str = ""
+
+    @cached_property
+    def counts_for(self) -> tuple[tuple[str, str], ...]:
+        """Each of these has no more than an address may have: whoever has one login, or one IPv6 network of /48, could
+        otherwise come from many addresses and take all places.
+        """
+        named = (("address", self.address), ("network", network_of(self.address)), ("person", self.person))
+        return tuple((kind, name) for kind, name in named if name)
 
 
 class Ticket:
@@ -76,7 +88,7 @@ class Admission:
         self._line_bound_each = line_each
         self._line: list[Ticket] = []  # in the order of coming; a ticket stays until its session is open
         self._taken = 0
-        self._taken_by: Counter[str] = Counter()
+        self._taken_by: Counter[tuple[str, str]] = Counter()
 
     @property
     def taken(self) -> int:
@@ -201,9 +213,9 @@ class Admission:
                 f"All {self.capacity} places are taken.",
                 "Try again in a minute; the operator can raise --max-sessions.",
             )
-        if self._address_is_full(wish.address):
+        if self._has_its_share(wish):
             return AddressFull(
-                "Viewers from this address have as many places as one address may have.",
+                "Viewers from this address, or with this name, have as many places as one may have.",
                 "Close another page; the operator can raise --sessions-per-address.",
             )
         return None
@@ -212,17 +224,17 @@ class Admission:
         """Whether a ticket that came before must be served first. What is full for one may have room for another, so
         only the same wish counts; and a viewer who waits for a place of the own address lets all others pass.
         """
-        return other.wish.lipsync == wish.lipsync and (other.has_place or not self._address_is_full(other.wish.address))
+        return other.wish.lipsync == wish.lipsync and (other.has_place or not self._has_its_share(other.wish))
 
-    def _address_is_full(self, address: str) -> bool:
-        return bool(address) and self._taken_by[address] >= self.places_each
+    def _has_its_share(self, wish: Wish) -> bool:
+        return any(self._taken_by[one] >= self.places_each for one in wish.counts_for)
 
     def _join(self, ticket: Ticket) -> None:
-        address = ticket.wish.address
         if len(self._line) >= self._line_bound:
             raise _line_is_full(f"{len(self._line)} viewers")
-        if address and [other.wish.address for other in self._line].count(address) >= self._line_bound_each:
-            raise _line_is_full(f"{self._line_bound_each} viewers from this address")
+        waiting = Counter(one for other in self._line for one in other.wish.counts_for)
+        if any(waiting[one] >= self._line_bound_each for one in ticket.wish.counts_for):
+            raise _line_is_full(f"{self._line_bound_each} viewers from this address, or with this name,")
         self._line.append(ticket)
 
     def _step_out(self, ticket: Ticket) -> None:
@@ -235,14 +247,13 @@ class Admission:
     def _give_place(self, ticket: Ticket) -> None:
         ticket.has_place = True
         self._taken += 1
-        self._taken_by[ticket.wish.address] += 1
+        self._taken_by.update(ticket.wish.counts_for)
 
     def _take_place(self, ticket: Ticket) -> None:
         ticket.has_place = False
         self._taken -= 1
-        self._taken_by[ticket.wish.address] -= 1
-        if not self._taken_by[ticket.wish.address]:
-            del self._taken_by[ticket.wish.address]
+        self._taken_by.subtract(ticket.wish.counts_for)
+        self._taken_by = +self._taken_by  # only those who have a place are kept
 
 
 def _line_is_full(waiting: str) -> AtCapacity:

@@ -114,7 +114,7 @@ class SessionManager:
         """
         choice = self.choose(voice, lipsync, tts, speed)
         choice = replace(choice, persona=replace(persona, voice=voice))
-        wish = Wish(choice.lipsync, frozenset(self.engine.devices_for(choice)), address)
+        wish = Wish(choice.lipsync, frozenset(self.engine.devices_for(choice)), address, person.name)
         async with AsyncExitStack() as ending:
             place = self.admission.place(
                 wish, lambda: self._opened(avatar or self.default_avatar, choice, address, person), report

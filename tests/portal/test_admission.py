@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.errors import AtCapacity
 from portal.admission import Admission, Ticket, Wish
+from portal.errors import AddressFull
 
 CAPACITY, EACH, LINE, LINE_EACH = 3, 1, 5, 3
 DEVICE_OF = {"small": "cpu", "large": "gpu", "huge": "gpu"}
@@ -272,3 +273,27 @@ async def test_nobody_waits_who_did_not_ask_for_it() -> None:
     with pytest.raises(AtCapacity, match="device"):
         await sessions.hold("third", leaves, wait=False)
     assert (sessions.admission.taken, sessions.admission.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "whose",
+    [
+        [{"address": "203.0.113.1", "person": "vic"}, {"address": "198.51.100.7", "person": "vic"}],
+        [{"address": "2001:db8:1:1::/64"}, {"address": "2001:db8:1:2::/64"}],
+    ],
+    ids=["one name", "one network"],
+)
+def test_a_name_or_a_network_takes_no_more_than_an_address(whose: list[dict[str, str]]) -> None:
+    """Whoever comes from many addresses leaves places to others, and in the line as well."""
+    admission = Admission(capacity=4, places_each=2, line=4, line_each=1)
+    wishes = [Wish("cpu", frozenset(), **one) for one in whose]
+    mine = [admission.ask(wish, wait=False) for wish in wishes]
+    for wish in wishes:
+        with pytest.raises(AddressFull):
+            admission.ask(wish, wait=False)
+    waiting = admission.ask(wishes[0], wait=True)
+    with pytest.raises(AtCapacity):
+        admission.ask(wishes[1], wait=True)
+    assert admission.ask(Wish("cpu", frozenset(), "192.0.2.9", "max"), wait=False).has_place
+    admission.leave(mine[1])
+    assert waiting.has_place
