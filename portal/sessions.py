@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -21,14 +21,16 @@ from pipeline.session import Session
 from pipeline.turn_context import Choice
 from portal.admission import Admission, Wish
 from portal.errors import AvatarBeingPrepared
-from portal.http.people import ANYBODY, Person
+from portal.http.people import ANYBODY, Person, UsersError
 from portal.jobs.records import Job
 from portal.owners import require_seen
 from portal.webhooks import Tell, tell_nobody
 
-__all__ = ["SessionManager"]
+__all__ = ["DEPARTED_LOOK_S", "SessionManager"]
 
 logger = logging.getLogger(__name__)
+
+DEPARTED_LOOK_S = 5.0
 
 
 async def _taken_on_trust(_tts: str, _voice: str, _session: str) -> None:
@@ -41,6 +43,8 @@ class _OpenSession:
     identity: Mapping[str, str]
     ending: AsyncExitStack
     "closes the session, then gives its place back"
+    listed: str = ""
+    "the name of its viewer, if it was in the file of people"
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     "one change after another, or the second would undo what the first changes"
 
@@ -54,6 +58,7 @@ class SessionManager:
     try_voice: has a voice that needs a service (synthesizer, voice or "", session's id) say something, before a session
         changes to it. Raises SpeechError
     tell: tells webhooks that a session was opened or closed
+    names: those in the file of people, now. Sessions of people who are taken out of it are closed. Raises UsersError
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class SessionManager:
         prepare_for: Callable[[str, str], Job],
         try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust,
         tell: Tell = tell_nobody,
+        names: Callable[[], Container[str]] = frozenset,
     ) -> None:
         self.engine = engine
         self.library = library
@@ -78,12 +84,15 @@ class SessionManager:
         self._prepare_for = prepare_for
         self._try_voice = try_voice
         self._tell = tell
+        self._names = names
         self._open: dict[str, _OpenSession] = {}
-        self._reaper: asyncio.Task[None] | None = None
+        self._reapers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        if self._reaper is None and self._idle_timeout_s:
-            self._reaper = asyncio.create_task(self._reap_idle(), name="session-reaper")
+        if not self._reapers:
+            self._reapers.append(asyncio.create_task(self._reap_departed(), name="reaper-of-departed"))
+            if self._idle_timeout_s:
+                self._reapers.append(asyncio.create_task(self._reap_idle(), name="session-reaper"))
 
     async def open(
         self,
@@ -120,7 +129,8 @@ class SessionManager:
                 wish, lambda: self._opened(avatar or self.default_avatar, choice, address, person), report
             )
             session = await ending.enter_async_context(place)
-            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all())
+            listed = person.name if person.name in self._names() else ""
+            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all(), listed)
         self._tell("session.opened", _facts(session, identity))
         return session
 
@@ -179,10 +189,10 @@ class SessionManager:
 
     async def aclose(self) -> None:
         """Close every session. Idempotent."""
-        if self._reaper is not None:
-            self._reaper.cancel()
-            await asyncio.gather(self._reaper, return_exceptions=True)
-            self._reaper = None
+        for reaper in self._reapers:
+            reaper.cancel()
+        await asyncio.gather(*self._reapers, return_exceptions=True)
+        self._reapers.clear()
         for found in tuple(self._open.values()):
             await self.close(found.session)
 
@@ -248,6 +258,21 @@ class SessionManager:
         except AvatarNotPrepared as error:
             job = await asyncio.to_thread(self._prepare_for, error.avatar, error.backend)
             raise AvatarBeingPrepared(error.avatar, error.backend, job.id) from error
+
+    async def _reap_departed(self) -> None:
+        """The gate asks at a request; a session goes on without one, and has to be looked at by itself."""
+        clock = self.engine.clock
+        while True:
+            await clock.sleep_until(clock.now_s() + DEPARTED_LOOK_S)
+            try:
+                names = self._names()
+            except UsersError as error:  # a file that is being written by hand: the next look may read it
+                logger.error("Nobody knows who may still be here: %s", error)
+                continue
+            for found in tuple(self._open.values()):
+                if found.listed and found.listed not in names:
+                    logger.info("session %s is closed: its viewer was removed", found.session.id)
+                    await self.close(found.session)
 
     async def _reap_idle(self) -> None:
         clock = self.engine.clock

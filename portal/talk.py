@@ -24,6 +24,7 @@ from portal.api.sessions import sessions_router, watch_router
 from portal.api.transports import BackendTransports
 from portal.api.voice_previews import voice_previews_router
 from portal.backends import BackendCatalogue, default_choice, new_engine
+from portal.http.people import UsersFile
 from portal.jobs.records import Job
 from portal.livetalking.clients import Clients
 from portal.pushes import check_allowed, new_push
@@ -72,6 +73,7 @@ class Talk:
             prepare_for=prepare_for,
             try_voice=lambda tts, voice, session: previews.of(tts, voice, "en", session),
             tell=webhooks.tell,
+            names=UsersFile(settings.users_path).names,
         )
         loops = LoopCache(engine.executor)
 

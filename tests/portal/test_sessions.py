@@ -25,7 +25,8 @@ from pipeline.turn_context import Choice
 from portal.admission import Admission
 from portal.api.session_socket import SessionSocket
 from portal.errors import AddressFull, AvatarBeingPrepared
-from portal.sessions import SessionManager
+from portal.http.people import Person, Role
+from portal.sessions import DEPARTED_LOOK_S, SessionManager
 from tests.portal.session_house import FakeRecordings, FakeTransports, Viewer
 
 IDLE_S = 60.0
@@ -421,3 +422,26 @@ async def test_a_session_that_has_ended_is_not_changed(manager: SessionManager) 
     await manager.close(session)
     with pytest.raises(SessionClosed):
         await manager.change(session, {"speed": 1.0})
+
+
+async def test_sessions_of_a_removed_person_end(manager: SessionManager) -> None:
+    """Those of others go on, also of people who came by a token with a name that no file has."""
+    listed = {"eve", "max"}
+    guarded = SessionManager(
+        manager.engine,
+        manager.library,
+        Admission(capacity=3, places_each=3),
+        default_avatar="grey",
+        choice=manager.choice,
+        idle_timeout_s=0,
+        prepare_for=manager._prepare_for,
+        names=lambda: listed,
+    )
+    await guarded.start()
+    eves, maxs, guests = [await guarded.open(person=Person(name, Role.VIEWER)) for name in ("eve", "max", "guest")]
+    await pass_time(guarded, 3 * DEPARTED_LOOK_S)
+    assert not any(session.closed for session in (eves, maxs, guests))
+    listed.remove("eve")
+    await pass_time(guarded, DEPARTED_LOOK_S)
+    assert eves.closed and not maxs.closed and not guests.closed
+    await guarded.aclose()
