@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import GestureNotFound
@@ -16,7 +18,10 @@ from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, Speech
 from pipeline.playout import Playout
 from pipeline.types import LoopPictures
 
-__all__ = ["Choice", "Limits", "TurnContext"]
+__all__ = ["Change", "Choice", "Limits", "TurnContext"]
+
+Change: TypeAlias = Mapping[str, Any]
+"What is to change in a session that runs: avatar, tts, voice, speed, lipsync, prompt. What is not named stays."
 
 
 @dataclass(frozen=True, slots=True)

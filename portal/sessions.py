@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotPrepared
@@ -18,7 +17,7 @@ from avatars.persona import Persona
 from pipeline.engine import Engine
 from pipeline.errors import SessionClosed, SpeechError
 from pipeline.session import Session
-from pipeline.turn_context import Choice
+from pipeline.turn_context import Change, Choice
 from portal.admission import Admission, Wish
 from portal.errors import AvatarBeingPrepared
 from portal.http.people import ANYBODY, Person, UsersError
@@ -148,7 +147,7 @@ class SessionManager:
         found = self._open.get(session.id)
         return found.identity if found else {}
 
-    async def change(self, session: Session, given: Mapping[str, Any], person: Person = ANYBODY) -> None:
+    async def change(self, session: Session, given: Change, person: Person = ANYBODY) -> None:
         """Go on as another avatar, with another voice, lip-sync or persona. A failure leaves the session as it was.
 
         given: what is to change: avatar, tts, voice, speed, lipsync, prompt; None stands for what a session has that
@@ -207,7 +206,7 @@ class SessionManager:
             speed=speed or self.choice.speed,
         )
 
-    def _changed(self, choice: Choice, given: Mapping[str, Any]) -> Choice:
+    def _changed(self, choice: Choice, given: Change) -> Choice:
         voice, prompt = choice.persona.voice, choice.persona.prompt
         if "voice" in given or "tts" in given:
             voice = given.get("voice")

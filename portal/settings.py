@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -475,14 +475,14 @@ def is_open_to_all(settings: Settings) -> bool:
     return not is_loopback and not settings.needs_login
 
 
-def _file_for(above: Mapping[str, Any]) -> Path:
+def _file_for(above: Mapping[str, object]) -> Path:
     """The settings file, given what the stronger sources say."""
     if above.get("config"):
-        path = absolute(Path(above["config"]))
+        path = absolute(Path(str(above["config"])))
         if not path.is_file():
             raise SettingsError(f"There is no settings file {path}.", "Correct --config (or VIVAVOCE_CONFIG).")
         return path
-    return absolute(Path(above.get("data_dir") or Settings.model_fields["data_dir"].default)) / FILE_NAME
+    return absolute(Path(str(above.get("data_dir") or Settings.model_fields["data_dir"].default))) / FILE_NAME
 
 
 def option_name(name: str) -> str:

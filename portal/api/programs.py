@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from avatars.bundle import AvatarBundle
 from pipeline.clock import Clock
 from pipeline.errors import SessionClosed
 from pipeline.push import Push
+from pipeline.turn_context import Change
 from portal.api.callers import Caller, Callers, first_of
 from portal.api.messages import SessionWish
 from portal.api.seating import Seating
@@ -110,7 +111,7 @@ class Programs:
         program.attend()
         return program
 
-    async def change(self, program: Program, given: Mapping[str, Any]) -> None:
+    async def change(self, program: Program, given: Change) -> None:
         """See SessionManager.change(). Raises TooOften, and what that raises."""
         self._seating.allowances.charge_change(program.id)
         await self._seating.change(program.seat, given, program.person)

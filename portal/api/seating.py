@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from avatars.persona import Persona
+from pipeline.turn_context import Change
 from pipeline.types import Message
 from portal.api.allowances import SocketAllowances
 from portal.api.messages import ServerMessage, SessionWish
@@ -35,7 +36,7 @@ class Sessions(Protocol):
         identity: Mapping[str, str],
         report: Callable[[int], Awaitable[None]] | None,
     ) -> LiveSession: ...
-    async def change(self, session: Any, given: Mapping[str, Any], person: Person) -> None: ...
+    async def change(self, session: Any, given: Change, person: Person) -> None: ...
     async def close(self, session: Any) -> None: ...
 
 
@@ -85,7 +86,7 @@ class Seating:
             raise
         return seat
 
-    async def change(self, seat: Seat, given: Mapping[str, Any], person: Person) -> None:
+    async def change(self, seat: Seat, given: Change, person: Person) -> None:
         """Change a session as SessionManager.change() does. Whoever gets its messages learns what is in force then: of
         another avatar by `avatar`, of what else was to change by `choice`, also where that could not be had.
         """
