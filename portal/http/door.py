@@ -110,7 +110,8 @@ class SocketsAnswered:
 
 
 class RangesAnswered:
-    """ASGI middleware: a Range that cannot be served is refused in the form of our errors.
+    """ASGI middleware: a Range that cannot be served is refused in the form of our errors, and several of them at once
+    are answered with the whole file: each would be read by itself.
 
     Starlette's FileResponse answers a plain text of its own, past every exception handler.
     """
@@ -119,7 +120,10 @@ class RangesAnswered:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not Headers(scope=scope).get("range"):
+        wanted = Headers(scope=scope).get("range", "") if scope["type"] == "http" else ""
+        if "," in wanted:
+            scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+        if not wanted or "," in wanted:
             await self._app(scope, receive, send)
             return
         refused = False

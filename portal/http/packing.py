@@ -5,61 +5,112 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections import OrderedDict
+from collections.abc import Hashable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Packing"]
+from portal.http.errors import error_response
+from portal.http.proxies import path_below
+
+__all__ = ["PackedOnce", "Packing", "is_worth_packing", "takes_gzip"]
 
 WORTH_PACKING_BYTES = 1000
 PACKING = 6
 "Of gzip's 1 to 9: what is above costs time and hardly saves."
-FILES = ("/static/", "/assets/")
+OWN_FILES, FILES = "/static/", "/assets/"
+"PageFiles packs the first itself; the second are Gradio's."
+LONGEST_PATH = 200
+"Of a file of the page. Gradio looks for any name on the disk; one that is too long for it would be an error of ours."
 KEPT_BYTES = 16 * 2**20
-"All files of the page take 3 MB. Beyond that the one that was asked for longest ago is packed anew when it is wanted."
+"All of Gradio's files take 6 MB. Beyond that, what was asked for longest ago is packed anew when it is wanted."
 PACKED_TYPES = ("text/", "application/javascript", "application/json", "image/svg+xml")
 
 
-class Packing:
-    """ASGI middleware. The largest file of the page takes 0.1 s to pack, and anybody may ask for it at any time."""
+class PackedOnce:
+    """Packs one body at a time, each when it is first wanted, and keeps KEPT_BYTES of them.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._at_once = GZipMiddleware(app, minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+    The largest takes 0.3 s. Anybody may ask for all of them at once, and opening a session needs a thread, too.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_file = scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith(FILES)
-        if not is_file or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
-            await self._at_once(scope, receive, send)
-            return
-        messages: list[Message] = []
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._one = asyncio.Lock()
 
-        async def collect(message: Message) -> None:
-            messages.append(message)
+    def get(self, key: Hashable) -> bytes | None:
+        """What is kept already."""
+        return self._kept.get(key)
 
-        await self._app(scope, receive, collect)
-        start, body = messages[0], b"".join(message.get("body", b"") for message in messages[1:])
-        headers = MutableHeaders(raw=start["headers"])
-        headers.add_vary_header("Accept-Encoding")
-        if start["status"] == 200 and len(body) >= WORTH_PACKING_BYTES and _is_worth_it(headers):
-            body = await self._packed((scope["path"], headers.get("etag", "")), body)
-            headers["Content-Encoding"] = "gzip"
-            headers["Content-Length"] = str(len(body))
-        await send({**start, "headers": headers.raw})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _packed(self, key: tuple[str, str], body: bytes) -> bytes:
-        packed = self._kept.pop(key, None)
-        if packed is None:
-            packed = await asyncio.to_thread(gzip.compress, body, PACKING)
-        if key[1]:  # without a mark of its state nobody knows when it has changed
+    async def of(self, key: Hashable, body: bytes) -> bytes:
+        """The body, packed. key: the same for the same body only."""
+        async with self._one:
+            packed = self._kept.pop(key, None)
+            if packed is None:
+                packed = await asyncio.to_thread(gzip.compress, body, PACKING)
             self._kept[key] = packed
             while sum(map(len, self._kept.values())) > KEPT_BYTES:
                 self._kept.popitem(last=False)
         return packed
 
 
-def _is_worth_it(headers: Headers) -> bool:
-    return "content-encoding" not in headers and headers.get("content-type", "").startswith(PACKED_TYPES)
+class Packing:
+    """ASGI middleware. A file of the page has one address only, so that nobody has it packed again by another."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._at_once = GZipMiddleware(app, minimum_size=WORTH_PACKING_BYTES, compresslevel=PACKING)
+        self._packed = PackedOnce()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = path_below(scope) if scope["type"] == "http" else ""
+        if path.startswith((OWN_FILES, FILES)) and not _is_plain(path):
+            missing = error_response("not_found", "There is no such file.", "Reload the page.", status=404)
+            await missing(scope, receive, send)
+        elif path.startswith(FILES) and scope["method"] == "GET" and takes_gzip(Headers(scope=scope)):
+            await self._file(path, scope, receive, send)
+        else:
+            await self._at_once(scope, receive, send)
+
+    async def _file(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message = {}
+        parts: list[bytes] = []
+        packed: bytes | None = None
+
+        async def collect(message: Message) -> None:
+            nonlocal start, packed
+            if message["type"] == "http.response.start":
+                start, packed = message, self._packed.get(_key(path, message)) if message["status"] == 200 else None
+            elif packed is None:
+                parts.append(message.get("body", b""))
+
+        await self._app(scope, receive, collect)
+        body = b"".join(parts)
+        headers = MutableHeaders(raw=start["headers"])
+        headers.add_vary_header("Accept-Encoding")
+        if packed is None and start["status"] == 200 and "etag" in headers and is_worth_packing(headers, body):
+            packed = await self._packed.of(_key(path, start), body)
+        if packed is not None:
+            headers["Content-Encoding"] = "gzip"
+            headers["Content-Length"] = str(len(packed))
+        await send({**start, "headers": headers.raw})
+        await send({"type": "http.response.body", "body": body if packed is None else packed})
+
+
+def _key(path: str, start: Message) -> tuple[str, str]:
+    """Of a file in a state. Without a mark of that nobody knows when it has changed."""
+    return path, Headers(raw=start["headers"]).get("etag", "")
+
+
+def is_worth_packing(headers: Headers, body: bytes) -> bool:
+    is_text = headers.get("content-type", "").startswith(PACKED_TYPES)
+    return is_text and len(body) >= WORTH_PACKING_BYTES and "content-encoding" not in headers
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it leads to a file by the shortest way."""
+    return len(path) <= LONGEST_PATH and "\\" not in path and not {"", ".", ".."} & set(path.split("/")[1:])
+
+
+def takes_gzip(asked: Headers) -> bool:
+    return "gzip" in asked.get("accept-encoding", "")

@@ -3,63 +3,105 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import get_route_path  # type: ignore[attr-defined]  # it is missing in __all__
-from starlette.staticfiles import NotModifiedResponse, StaticFiles
-from starlette.types import Scope
+from starlette.staticfiles import NotModifiedResponse
+from starlette.types import Receive, Scope, Send
+
+from portal.http.packing import PackedOnce, is_worth_packing, takes_gzip
 
 __all__ = ["PageFiles"]
 
 MARK = "v-"
 KEPT = "public, max-age=31536000, immutable"
 ASKED_ANEW = "no-cache"
+PIECE_BYTES = 64 * 1024
+"Sent at a time, so that who does not read holds no copy of a whole file."
 
 
-class PageFiles(StaticFiles):
-    """Every file is at `/static/VERSION/NAME`, where browsers keep it, and at `/static/NAME`, where they ask each time.
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    tag: str
+    media_type: str
+
+
+class PageFiles:
+    """ASGI application. Every file is at `/static/VERSION/NAME`, where browsers keep it, and at `/static/NAME`, where
+    they ask each time.
 
     The version is made from the contents of all files when the portal starts. The address of another version leads to
     the file as it is now: a page that was loaded before an update may still ask for one.
+
+    They take 3 MB and stay in memory, so that asking for one costs nobody a thread or a look at the disk. Each is
+    packed once. A file that changes while the portal runs is given as it was.
 
     made: name -> a script that is no file.
     """
 
     def __init__(self, directory: Path, made: Mapping[str, str]) -> None:
-        super().__init__(directory=directory)
-        self._made = {name: text.encode() for name, text in made.items()}
-        self.version = MARK + _digest(directory, self._made)
+        paths = (path for path in directory.rglob("*") if path.is_file())
+        bodies = {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
+        bodies |= {name: text.encode() for name, text in made.items()}
+        self._files = {name: _file(name, body) for name, body in bodies.items()}
+        self._packed = PackedOnce()
+        self.version = MARK + _digest(bodies)
 
-    def get_path(self, scope: Scope) -> str:
-        first, _, rest = get_route_path(scope).removeprefix("/").partition("/")
-        return super().get_path({**scope, "path": f"{scope['root_path']}/{rest}"} if first == self.version else scope)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises HTTPException, which the application tells: there is no such file, or it is not to be read."""
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        else:
+            await (await self._answer(scope))(scope, receive, send)
 
-    async def get_response(self, path: str, scope: Scope) -> Response:
+    async def _answer(self, scope: Scope) -> Response:
         asked = get_route_path(scope).removeprefix("/")
         first, _, rest = asked.partition("/")
         if first.startswith(MARK) and first != self.version:
             return RedirectResponse(f"{scope['root_path']}/{rest}", headers={"Cache-Control": ASKED_ANEW})
-        made = self._made.get(path)
-        response = await super().get_response(path, scope) if made is None else _script(made, scope)
-        response.headers["Cache-Control"] = KEPT if first == self.version else ASKED_ANEW
-        return response
+        is_kept = first == self.version
+        file = self._files.get(rest if is_kept else asked)
+        if file is None:
+            raise HTTPException(404)
+        return await self._given(file, KEPT if is_kept else ASKED_ANEW, Headers(scope=scope))
+
+    async def _given(self, file: _File, cached: str, asked: Headers) -> Response:
+        whole = _InPieces(file.body, media_type=file.media_type, headers={"ETag": file.tag, "Cache-Control": cached})
+        if file.tag in asked.get("if-none-match", ""):
+            return NotModifiedResponse(whole.headers)
+        if not takes_gzip(asked) or not is_worth_packing(whole.headers, file.body):
+            return whole
+        packed = await self._packed.of(file.tag, file.body)
+        headers = {"ETag": file.tag, "Cache-Control": cached, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return _InPieces(packed, media_type=file.media_type, headers=headers)
 
 
-def _script(body: bytes, scope: Scope) -> Response:
+class _InPieces(Response):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for begin in range(0, len(self.body), PIECE_BYTES):
+            piece = self.body[begin : begin + PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _file(name: str, body: bytes) -> _File:
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    response = Response(body, media_type="text/javascript", headers={"ETag": tag})
-    is_known = tag in Headers(scope=scope).get("if-none-match", "")
-    return NotModifiedResponse(response.headers) if is_known else response
+    return _File(body, tag, mimetypes.guess_type(name)[0] or "text/plain")
 
 
-def _digest(directory: Path, made: Mapping[str, bytes]) -> str:
-    paths = (path for path in directory.rglob("*") if path.is_file())
-    files = {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
+def _digest(bodies: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for name, content in sorted({**files, **made}.items()):
-        digest.update(f"{name} {len(content)}\n".encode())
-        digest.update(content)
+    for name, body in sorted(bodies.items()):
+        digest.update(f"{name} {len(body)}\n".encode())
+        digest.update(body)
     return digest.hexdigest()[:12]

@@ -46,8 +46,6 @@ DESCRIPTION = "A portrait or a short clip becomes a live talking avatar."
 EVALUATING = "'unsafe-eval'"
 "Gradio's HTML component makes every template into a Function, also one without anything to fill in."
 PAGES_KEPT = 16
-LONGEST_PATH = 200
-"Of a file of Gradio's, which looks for any name on the disk: one that is too long for it would be an error of ours."
 READING = {"Allow": "GET, HEAD"}
 
 
@@ -93,7 +91,7 @@ class PageServer:
 
     async def _answer(self, scope: Scope) -> ASGIApp:
         path = get_route_path(scope)
-        is_file = path == THEME or (path.startswith(ASSETS) and len(path) <= LONGEST_PATH)
+        is_file = path == THEME or path.startswith(ASSETS)
         if path not in ("", "/") and not is_file:
             return error_response("not_found", "There is nothing at this address.", "See /docs.", status=404)
         if scope["method"] not in ("GET", "HEAD"):

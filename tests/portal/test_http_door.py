@@ -383,6 +383,13 @@ def test_a_range_that_is_none_is_refused_in_our_form(client: TestClient, method:
     assert (part.status_code, part.headers["content-length"]) == (206, "3")
 
 
+def test_many_ranges_of_a_file_are_the_whole_of_it(client: TestClient) -> None:
+    """Each would be looked for and read by itself."""
+    whole = client.get("/favicon.ico")
+    many = client.get("/favicon.ico", headers={"Range": "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 200, 2))})
+    assert (many.status_code, many.content) == (200, whole.content)
+
+
 def test_a_socket_at_another_address_is_closed(client: TestClient) -> None:
     """There is one, /session. Why is told in our form, with our headers."""
     with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/none"):

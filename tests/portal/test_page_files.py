@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from portal.http.packing import Packing
 from portal.http.page_files import PageFiles
 
 FOREVER = "public, max-age=31536000, immutable"
@@ -19,6 +23,20 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "talk").mkdir()
     (tmp_path / "talk" / "stage.js").write_text("stage();")
     return tmp_path
+
+
+@pytest.fixture
+def packings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what is packed."""
+    sizes: list[int] = []
+    real = gzip.compress
+
+    def noted(body: bytes, level: int) -> bytes:
+        sizes.append(len(body))
+        return real(body, level)
+
+    monkeypatch.setattr("portal.http.packing.gzip.compress", noted)
+    return sizes
 
 
 def served(files: PageFiles, below: str = "") -> TestClient:
@@ -77,3 +95,47 @@ def test_nothing_outside_the_folder_is_given(folder: Path) -> None:
     for address in ("../secret.js", f"{files.version}/../../secret.js", f"{files.version}/..%2f..%2fsecret.js"):
         assert client.get(f"/static/{address}").status_code == 404
     assert client.get(f"/static/{files.version}").status_code == 404
+
+
+@pytest.mark.parametrize("below", ["/static", "/assets"])
+def test_a_file_is_packed_once_however_its_address_is_spelled(folder: Path, packings: list[int], below: str) -> None:
+    """Of our own files and of Gradio's: what is no plain path, or a very long one, leads nowhere."""
+    text = "stage();" * 1000
+    (folder / "talk" / "stage.js").write_text(text)
+    routes = [Mount("/static", PageFiles(folder, {})), Mount("/assets", StaticFiles(directory=folder))]
+    client = TestClient(Packing(Starlette(routes=routes)), headers={"accept-encoding": "gzip"})
+    for spelled in ("a/../talk", "talk/.", ".//talk", "talk/b/..", "a/" * 200 + "../" * 200 + "talk"):
+        # as it is sent: the client would take the dots out
+        answer = client.get(f"{below}/" + spelled.replace(".", "%2e") + "/stage.js")
+        assert answer.status_code == 404, spelled
+    for _ in range(3):
+        answer = client.get(f"{below}/talk/stage.js")
+        assert answer.text == text and answer.headers["content-encoding"] == "gzip"
+        assert "accept-encoding" in answer.headers["vary"].lower()
+    assert client.get(f"{below}/talk/stage.js", headers={"accept-encoding": "identity"}).text == text
+    assert packings == [len(text)]
+
+
+def test_files_of_the_page_are_given_as_they_were_at_the_start(folder: Path) -> None:
+    """From memory: asking for them costs no look at the disk. A range of one is the whole of it."""
+    client = served(PageFiles(folder, {}))
+    (folder / "talk" / "stage.js").unlink()
+    answer = client.get("/static/talk/stage.js", headers={"range": "bytes=0-1,2-3"})
+    assert (answer.status_code, answer.text) == (200, "stage();")
+    assert client.post("/static/talk/stage.js").status_code == 405
+
+
+async def test_who_does_not_read_holds_a_piece_of_a_file(folder: Path) -> None:
+    """A large file is sent in pieces, each when the one before it is gone."""
+    (folder / "large.js").write_bytes(bytes(1_000_000))
+    sizes: list[int] = []
+
+    async def send(message: Message) -> None:
+        sizes.append(len(message.get("body", b"")))
+
+    async def nothing() -> Message:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "path": "/static/large.js", "root_path": "/static", "headers": []}
+    await PageFiles(folder, {})(scope, nothing, send)
+    assert sum(sizes) == 1_000_000 and max(sizes) <= 65_536
