@@ -105,7 +105,8 @@ export class VoiceSample {
   #card(place, { seconds, transcript }) {
     const { desk } = this;
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
-    const words = make("textarea", { name: "said", rows: 2, maxLength: MOST_CHARACTERS, value: transcript });
+    const words = make("textarea", { name: "said", rows: 2, maxLength: MOST_CHARACTERS });
+    words.value = transcript;
     const save = make("button", { type: "submit", class: "vv-quiet" }, desk.t("transcriptSave"));
     const said = make("label", { class: "vv-field" }, make("span", {}, desk.t("transcript")), words);
     const form = make("form", { noValidate: true }, said, save, note);
