@@ -95,7 +95,14 @@ class Listening:
             if recognizer.online:
                 self._tell(NoticeEvent("heard_by_service", recognizer.note.en if recognizer.note else ""))
             if self._ears is None:
-                self._ears = Ears(self._hearing, self._clock, self.take_heard, self._echo_canceller(), self._asker)
+                self._ears = Ears(
+                    self._hearing,
+                    self._clock,
+                    self.take_heard,
+                    self._echo_canceller(),
+                    self._asker,
+                    lambda: self._avatar is not Avatar.SILENT,
+                )
                 self._ears.start()
         if self._ears is not None:
             self._ears.listen(mode, language)

@@ -56,11 +56,11 @@ class WebRtcCanceller:
         self._played = np.concatenate([self._played, self._reference.take(len(samples), arrived_s)])
         whole = len(self._microphone) - len(self._microphone) % _PIECE
         cleaned = [
-            self._cleaned(self._microphone[at : at + _PIECE], self._played[at : at + _PIECE])
-            for at in range(0, whole, _PIECE)
+            np.asarray(processor.process(self._microphone[start:end], self._played[start:end]), np.float32)
+            for processor, start, end in self._runs(whole)
         ]
         self._microphone, self._played = self._microphone[whole:].copy(), self._played[whole:].copy()
-        return np.concatenate(cleaned).astype(np.float32, copy=False) if cleaned else np.zeros(0, np.float32)
+        return np.concatenate(cleaned) if cleaned else np.zeros(0, np.float32)
 
     def skip(self, count: int) -> None:
         """So many samples of the microphone were lost before those that cancel() is given next."""
@@ -71,8 +71,14 @@ class WebRtcCanceller:
         self._reference.restart()
         self._microphone = self._played = np.zeros(0, np.float32)
 
-    def _cleaned(self, heard: FloatArray, played: FloatArray) -> FloatArray:
-        self._silent_for = 0 if played.any() else self._silent_for + _PIECE
-        # What the echo canceller has learned of the room stays, and serves when the avatar speaks again.
-        processor = self._with_echo if self._silent_for < _LINGERS else self._noise_only
-        return np.asarray(processor.process(heard, played))
+    def _runs(self, whole: int) -> list[tuple[Any, int, int]]:
+        """(processor, start, end): which has which of the first `whole` samples. Mostly one has all of them."""
+        runs: list[tuple[Any, int, int]] = []
+        for at in range(0, whole, _PIECE):
+            end = at + _PIECE
+            self._silent_for = 0 if self._played[at:end].any() else self._silent_for + _PIECE
+            # What the echo canceller has learned of the room stays, and serves when the avatar speaks again.
+            processor = self._with_echo if self._silent_for < _LINGERS else self._noise_only
+            start = runs.pop()[1] if runs and runs[-1][0] is processor else at
+            runs.append((processor, start, end))
+        return runs

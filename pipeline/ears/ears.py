@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +32,6 @@ from pipeline.ears.utterance import (
 )
 from pipeline.errors import EarsBusy, RecognitionError
 from pipeline.interfaces import VoiceActivityStream
-from pipeline.streams import items_and_pauses
 from pipeline.types import LISTEN_RATE_HZ, EarsEvent, EarsState, FloatArray, ListenMode, Transcript
 
 __all__ = ["BACKLOG_S", "Canceller", "Ears"]
@@ -48,6 +46,8 @@ SILENT_MICROPHONE_S = 1.0
 """A microphone that sends nothing for so long in the middle of an utterance was unplugged: that is silence."""
 COMPLETE = 0.5
 """Probability from which a pause is taken for the end of a turn."""
+UNHURRIED_S = 0.1
+"""Sound that is looked at in one go while nobody speaks: each go costs a way to another thread and back."""
 MOST_SAID = 4
 """Utterances of one session that may wait for their words."""
 MOST_PARTS = 4
@@ -113,7 +113,8 @@ class Ears:
     """start() before use; aclose() undoes it, twice if need be. listen() says when anything is heard at all.
 
     report is called on the event loop with what is heard, in order. canceller is used on a thread of `hearing`.
-    asker: with whom others take turns at the recogniser.
+    asker: with whom others take turns at the recogniser. is_hurried: whether speech has to be noticed at once, because
+    the avatar is to be interrupted by it.
     """
 
     def __init__(
@@ -123,16 +124,20 @@ class Ears:
         report: Callable[[Heard], None],
         canceller: Canceller | None = None,
         asker: str = "",
+        is_hurried: Callable[[], bool] = lambda: True,
     ) -> None:
         self._hearing = hearing
         self._clock = clock
         self._report = report
         self._canceller = canceller
         self._asker = asker
+        self._is_hurried = is_hurried
         self._inbox: deque[_Sound | _Mode] = deque()
         self._inbox_samples = 0
         self._lost_samples = 0  # before the oldest sound in the inbox
         self._arrived = asyncio.Event()
+        self._came_s = 0.0  # clock time of the newest sound
+        self._watching: asyncio.Task[None] | None = None  # that a microphone goes on sending
         self._senses: Senses | None = None
         self._stream: VoiceActivityStream | None = None
         self._framer = AudioFramer(WINDOW_SAMPLES)
@@ -175,12 +180,14 @@ class Ears:
         """The next (n,) float32 at LISTEN_RATE_HZ. Never waits: too much is dropped, the oldest first."""
         if not len(samples) or not self.is_on:
             return
-        self._inbox.append(_Sound(samples, self._clock.now_s()))
+        self._came_s = self._clock.now_s()
+        self._inbox.append(_Sound(samples, self._came_s))
         self._inbox_samples += len(samples)
         most_s = BACKLOG_S if self._senses else LOADING_BACKLOG_S
         while self._inbox_samples > most_s * LISTEN_RATE_HZ:
             self._drop_oldest()
-        if self._inbox_samples >= WINDOW_SAMPLES:
+        hurried = self._finder.utterance is not None or self._is_hurried()
+        if self._inbox_samples >= (WINDOW_SAMPLES if hurried else UNHURRIED_S * LISTEN_RATE_HZ):
             self._arrived.set()
 
     def stats(self) -> dict[str, object]:
@@ -200,7 +207,7 @@ class Ears:
         """Stop, without words for what was being said. Idempotent."""
         tasks, self._tasks = self._tasks, []
         early = [said.early for said in self._said.clear()] + [self._early.task if self._early else None]
-        running = [*tasks, *(run for run in early if run is not None)]
+        running = [*tasks, *(run for run in (*early, self._watching) if run is not None)]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -215,51 +222,45 @@ class Ears:
         self._dropped_samples += len(oldest.samples)
         self._lost_samples += len(oldest.samples)
 
-    async def _arrivals(self) -> AsyncIterator[_Mode | list[_Sound]]:
-        """What was asked for and heard, in order; sound in one list up to the next change of mode."""
+    def _take_sound(self) -> _Sound:
+        """All that was heard up to the next change of mode, as one piece."""
+        pieces: list[FloatArray] = []
+        arrived_s, lost, self._lost_samples = 0.0, self._lost_samples, 0
+        while self._inbox and isinstance(piece := self._inbox[0], _Sound):
+            pieces.append(piece.samples)
+            arrived_s = piece.arrived_s
+            self._inbox.popleft()
+        samples = np.concatenate(pieces)
+        self._inbox_samples -= len(samples)
+        return _Sound(samples, arrived_s, lost)
+
+    async def _listen_on(self) -> None:
+        """Serve what was asked for and heard, in order."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             while self._inbox:
-                if isinstance(self._inbox[0], _Mode):
-                    yield self._take_mode()
-                else:
-                    yield self._take_sound()
-
-    def _take_mode(self) -> _Mode:
-        mode = self._inbox.popleft()
-        assert isinstance(mode, _Mode)
-        return mode
-
-    def _take_sound(self) -> list[_Sound]:
-        pieces: list[_Sound] = []
-        while self._inbox and isinstance(piece := self._inbox[0], _Sound):
-            pieces.append(piece)
-            self._inbox.popleft()
-        self._inbox_samples -= sum(len(piece.samples) for piece in pieces)
-        pieces[0] = replace(pieces[0], lost=self._lost_samples)
-        self._lost_samples = 0
-        return pieces
-
-    async def _listen_on(self) -> None:
-        def patience_s() -> float | None:
-            return SILENT_MICROPHONE_S if self._finder.utterance and self._mode == "open" else None
-
-        async with aclosing(items_and_pauses(self._arrivals(), patience_s, self._clock)) as arrivals:
-            async for item in arrivals:
                 try:
-                    if isinstance(item, _Mode):
-                        await self._switch(item)
+                    if isinstance(asked := self._inbox[0], _Mode):
+                        self._inbox.popleft()
+                        await self._switch(asked)
                     else:
-                        await self._take(item or [self._silence()])
+                        await self._take(self._take_sound())
                 except VivavoceError as error:  # of loading: the viewer may try again
                     self._fall_silent(error)
                 except Exception:  # nobody foresaw it: the session goes on without ears
                     logger.exception("ears failed")
                     self._fall_silent(RecognitionError("Listening failed.", "Switch the microphone off and on again."))
 
-    def _silence(self) -> _Sound:
-        return _Sound(np.zeros(round(SILENT_MICROPHONE_S * LISTEN_RATE_HZ), np.float32), self._clock.now_s())
+    async def _watch(self, utterance: Utterance) -> None:
+        """While it goes on: hear silence where the microphone sends nothing."""
+        while self._finder.utterance is utterance:
+            now_s, due_s = self._clock.now_s(), self._came_s + SILENT_MICROPHONE_S
+            if now_s >= due_s:
+                if self._mode == "open":
+                    self.hear(np.zeros(round(SILENT_MICROPHONE_S * LISTEN_RATE_HZ), np.float32))
+                due_s = now_s + SILENT_MICROPHONE_S
+            await self._clock.sleep_until(due_s)
 
     async def _switch(self, wanted: _Mode) -> None:
         if wanted.mode != "off" and self._senses is None:
@@ -285,28 +286,26 @@ class Ears:
         self._report(Failed(error))
         self._tell_state()
 
-    async def _take(self, pieces: Sequence[_Sound]) -> None:
+    async def _take(self, sound: _Sound) -> None:
         if self._mode == "off" or self._senses is None:
             return
-        self._heard_samples += sum(len(piece.samples) for piece in pieces)
+        self._heard_samples += len(sound.samples)
         loop = asyncio.get_running_loop()
-        for window, probability in await loop.run_in_executor(self._senses.executor, self._look, pieces):
-            await self._go_on(self._finder.push(window, probability), pieces[-1].arrived_s)
+        for window, probability in await loop.run_in_executor(self._senses.executor, self._look, sound):
+            await self._go_on(self._finder.push(window, probability), sound.arrived_s)
 
-    def _look(self, pieces: Sequence[_Sound]) -> list[tuple[FloatArray, float]]:
+    def _look(self, sound: _Sound) -> list[tuple[FloatArray, float]]:
         """On a thread: windows of 32 ms, each with the probability that somebody speaks in it."""
         assert self._stream is not None
-        windows: list[FloatArray] = []
-        for piece in pieces:
-            windows += self._framer.push(self._cleaned(piece))
+        windows = self._framer.push(self._cleaned(sound))
         return [(window, self._stream.push(window)) for window in windows]
 
-    def _cleaned(self, piece: _Sound) -> FloatArray:
+    def _cleaned(self, sound: _Sound) -> FloatArray:
         if self._canceller is None:
-            return piece.samples
-        if piece.lost:
-            self._canceller.skip(piece.lost)
-        return self._canceller.cancel(piece.samples, piece.arrived_s)
+            return sound.samples
+        if sound.lost:
+            self._canceller.skip(sound.lost)
+        return self._canceller.cancel(sound.samples, sound.arrived_s)
 
     # -- utterances --
 
@@ -315,6 +314,9 @@ class Ears:
         if utterance is None or step is Step.NOTHING:
             return
         if step is Step.BEGAN:
+            if self._watching is not None:
+                self._watching.cancel()
+            self._watching = asyncio.create_task(self._watch(utterance), name="ears-watch")
             self._report(SpeechBegan(arrived_s - utterance.speech_s))
             self._tell_state()
         if step in (Step.BEGAN, Step.GOES_ON):

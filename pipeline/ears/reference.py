@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.clock import Clock
 from pipeline.types import FPS, PLAYOUT_RATE_HZ, FloatArray, MediaFrame
@@ -27,8 +28,8 @@ JUMPED_S = 0.5
 """A microphone's sound was lost, or the session's clock slipped: the reference is moved at once."""
 EARLY_S = 0.03
 """Sound may arrive late, never early: so much too early means that what came before was late."""
-LOOKS = 100
-"""Pieces of the microphone's sound (2 to 4 s) after which a drift is believed."""
+BELIEVED_AFTER_S = 2.0
+"""Of the microphone's sound, in which a drift was seen each time."""
 
 _DECIMATION = PLAYOUT_RATE_HZ // REFERENCE_RATE_HZ
 _FRAME_SAMPLES = REFERENCE_RATE_HZ // FPS
@@ -60,13 +61,13 @@ class EchoReference:
         self._tail = np.zeros(_TAPS - 1, np.float32)
         self._taps = _low_pass()
         self._place: int | None = None  # of what take() gives next
-        self._looks = 0
+        self._watched = 0  # samples of the microphone since the reference was last found in its place
         self._least = 0
 
     def send(self, frame: MediaFrame) -> None:
         sound = np.concatenate([self._tail, frame.audio])
         self._tail = sound[-(_TAPS - 1) :]
-        samples = np.convolve(sound, self._taps, "valid")[::_DECIMATION] if sound.any() else None
+        samples = sliding_window_view(sound, _TAPS)[::_DECIMATION] @ self._taps if sound.any() else None
         with self._lock:
             self._end = (frame.number + 1) * _FRAME_SAMPLES
             self._released_s = self._clock.now_s()
@@ -86,7 +87,7 @@ class EchoReference:
         """
         with self._lock:
             due = self._due(arrived_s) - count
-            place = due if self._place is None else self._kept_in_step(self._place, due)
+            place = due if self._place is None else self._kept_in_step(self._place, due, count)
             self._place = place + count
             places = np.arange(place, place + count)
             samples = self._ring[places % len(self._ring)].copy()
@@ -103,21 +104,21 @@ class EchoReference:
         """The next take() begins a new stream: nobody listened for a while, nobody knows for how long."""
         with self._lock:
             self._place = None
-            self._looks = 0
+            self._watched = 0
 
     def _due(self, at_s: float) -> int:
         """Place of the sample that a reference without any delay has reached at that clock time."""
         since_s = at_s - self._released_s - max(0.0, self._delay_s() - LEAD_S)
         return self._end - _FRAME_SAMPLES + round(since_s * REFERENCE_RATE_HZ)
 
-    def _kept_in_step(self, place: int, due: int) -> int:
+    def _kept_in_step(self, place: int, due: int, count: int) -> int:
         off = due - place
-        self._least = off if self._looks == 0 else min(self._least, off)
-        self._looks += 1
+        self._least = min(self._least, off) if self._watched else off
+        self._watched += count
         has_jumped = off > JUMPED_S * REFERENCE_RATE_HZ or off < -EARLY_S * REFERENCE_RATE_HZ
-        if has_jumped or self._looks >= LOOKS:
+        if has_jumped or self._watched >= BELIEVED_AFTER_S * REFERENCE_RATE_HZ:
             moved = off if has_jumped else self._least
-            self._looks = 0
+            self._watched = 0
             if has_jumped or abs(moved) > WANDERED_S * REFERENCE_RATE_HZ:
                 return place + moved
         return place

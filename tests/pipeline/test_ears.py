@@ -177,6 +177,27 @@ async def test_a_microphone_that_falls_silent_in_mid_word_was_unplugged(house: H
     assert len(house.all(Words)) == 1
 
 
+async def test_where_nobody_speaks_and_nothing_is_hurried_sound_is_looked_at_in_longer_pieces(house: House) -> None:
+    """A tenth of a second at a time, until somebody begins to speak; what is heard is the same."""
+    canceller, heard, hurried = Canceller(), [], [False]
+    ears = Ears(house.hearing, house.clock, heard.append, canceller, is_hurried=lambda: hurried[0])
+    ears.start()
+    ears.listen("open")
+    await house.settled()
+
+    async def goes(sound: FloatArray) -> int:
+        before = len(canceller.told)
+        for piece in pieces(sound):
+            ears.hear(piece)
+            await house.settled()
+        return len(canceller.told) - before
+
+    assert await goes(quiet(1)) == 10
+    hurried[0] = True
+    assert await goes(quiet(1)) == 25
+    await ears.aclose()
+
+
 async def test_sound_that_nobody_has_time_for_is_dropped_and_counted(house: House) -> None:
     """Of three seconds that arrive at once the first is dropped; while networks are loaded, ten seconds wait."""
     await house.listen("open")
@@ -305,7 +326,7 @@ class Canceller(SameSound):
 
 
 async def test_a_canceller_hears_all_sound_with_its_time(house: House) -> None:
-    """It gets each piece as it arrived, and what it gives back is what is listened to."""
+    """It gets what has arrived, and what it gives back is what is listened to."""
     canceller, heard = Canceller(), []
     ears = Ears(house.hearing, house.clock, heard.append, canceller)
     ears.start()
@@ -315,7 +336,7 @@ async def test_a_canceller_hears_all_sound_with_its_time(house: House) -> None:
         ears.hear(piece)
         await house.settled()
     await ears.aclose()
-    assert canceller.told == [("restart", 0)] + [("cancel", 5.0)] * 50
+    assert canceller.told == [("restart", 0)] + [("cancel", 5.0)] * 25
     assert [type(event) for event in heard] == [EarsEvent]
 
 

@@ -25,7 +25,7 @@ async def hear(room: Room, sound: FloatArray) -> None:
         room.session.hear(piece)
         await room.pass_time(PICTURE_S)
         async with asyncio.timeout(PATIENCE_S):
-            while room.session.stats()["ears"]["waiting_ms"] >= 32:  # noqa: ASYNC110 - a thread looks at it
+            while room.session.stats()["ears"]["waiting_ms"] >= 100:  # noqa: ASYNC110 - a thread looks at it
                 await asyncio.sleep(0.001)
 
 
