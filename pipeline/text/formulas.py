@@ -8,10 +8,11 @@ __all__ = ["said_formula", "say_formulas"]
 
 MAX_SAID_CHARACTERS = 80
 _FORMULA = re.compile(
-    r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)"
+    r"\$\$(.{1,400}?)\$\$|\\\[(.{1,400}?)\\\]|\\\((.{1,400}?)\\\)"
     r"|(?<![\w$\\])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\w$])",
     re.DOTALL,
 )
+"""Bounded: else each opening mark without its closing one would be followed to the end of the text."""
 _SYMBOLS = {
     **dict.fromkeys(("times", "cdot", "ast"), " × "),
     **dict.fromkeys(("le", "leq"), " ≤ "),
@@ -37,7 +38,7 @@ _WRAPPED = re.compile(
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _ROOT = re.compile(r"\\sqrt\s*\{([^{}]*)\}")
-_POWER = re.compile(r"\s*\^\s*(?:\{\s*(-?\w{1,3}|\\circ)\s*\}|(\w|\\circ))")
+_POWER = re.compile(r"(?:(?<!\s)\s+)?\^\s*(?:\{\s*(-?\w{1,3}|\\circ)\s*\}|(\w|\\circ))")
 _INDEX = re.compile(r"_\{?([A-Za-z0-9]+)\}?")
 _COMMAND = re.compile(r"\\([A-Za-z]+|[,;:! %{}|])\s?")
 _UNSAID = re.compile(r"[\\{}_&]|\^(?!-?\w)")

@@ -40,7 +40,7 @@ _BOUNDARY_MARKS = frozenset(_CLOSERS + _ENDS + _CLAUSES + "\n").union(
 _PLAIN = re.compile(rf"[^\s`~$\\(\[{{{re.escape(_CLOSERS + _ENDS + _CLAUSES)}]+")
 """Within a run of these no sentence ends, and nothing begins that is not text."""
 _FENCE = "```"
-_FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:[-*+>]|\d+[.)])?[ \t]*\Z")
+_FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*+(?:(?:[-*+>]|\d+[.)])[ \t]*)?\Z")
 """What may stand before the marks of a block of code that has lines of its own."""
 
 _TITLES = re.compile(
@@ -75,7 +75,7 @@ _COMMON_BEGINNING = re.compile(
     r"the|this|that|these|those|there|then|they|he|she|it|we|you|but|and|so|if|when|what|how|why"
 )
 """First words of sentences that are no part of a name: "at 9.The gate", "with Bob.He", against "Math.Floor"."""
-_LAST_TOKEN = re.compile(r"\S*\Z")
+_LAST_TOKEN = re.compile(r"(?<!\S)\S*\Z")
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _SENTENCE_WORD = re.compile(r"[^\W\d_][^\W\d_]*(?:['’][^\W\d_]+)?")
 _OPEN_FORMULA = re.compile(r"(?<![\w$\\])\$(?=[^\s\d$])[^$\n]*\Z")

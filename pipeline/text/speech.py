@@ -18,6 +18,8 @@ from pipeline.text.formulas import say_formulas
 
 __all__ = ["speakable"]
 
+MOST_CHARACTERS = 1000
+"""Of a text; what is beyond is not said. Five times the longest sentence that is ever cut."""
 MAX_WORD_CHARS = 60
 """Longer runs of letters (hashes, keys, the tail of an address) are not words: no voice can say them; nor shorter ones
 with digits among the letters."""
@@ -25,11 +27,11 @@ with digits among the letters."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("strikethrough")
 _FENCED = re.compile(r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:^[ \t]*~~~[^\n]*$|\Z)", re.DOTALL | re.MULTILINE)
 _NUMBERS = r"[1-9]\d{0,2}(?:\s*[,;–-]\s*\d{1,3})*"
-_NUMBERED = rf"\[{_NUMBERS}\](?:\s?[,;–-]?\s?\[{_NUMBERS}\])*"
+_NUMBERED = rf"\[{_NUMBERS}\](?:\s?(?:[,;–-]\s?)?\[{_NUMBERS}\])*"
 _SITE = r"\[(?:(?:[\w-]+\.)+[a-z]{2,}|sources?|link|quelle|来源|链接)\]\([^()\s]*\)"
-_AUTHOR_YEAR = r"[^\W\d_][^\[\]()\n]{1,60}?,? (?:19|20)\d\d[a-z]?"
+_AUTHOR_YEAR = r"[^\W\d_][^\[\]();\n]{1,60}?,? (?:19|20)\d\d[a-z]?"
 _CITATION = re.compile(
-    rf"\s*(?:【[^【】\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\^?\](?!:)|\[citation:[^\[\]]*\]"
+    rf"(?:(?<!\s)\s+)?(?:【[^【】†\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\^?\](?!:)|\[citation:[^\[\]]*\]"
     r"|\[(?:doc|source|ref|webpage|search|result|来源|资料|文档)s?[\s:_-]?\d{1,3}\](?!\()|\[\d{1,3}†[^\[\]]*\]"
     r"|\[(?:note|注)\s?\d{1,3}\](?!\()|\[(?:citation needed|来源请求|需要引用)\]"
     r"|(?::contentReference)?\[oaicite:\d+\](?:\{[^{}]*\})?|［\d{1,3}］|〔\d{1,3}〕|\^\[[^\[\]]{1,20}\]\^"
@@ -40,7 +42,7 @@ _CITATION = re.compile(
     rf"|\[\[{_NUMBERS}\]\](?:\([^()\s]*\))?"
     rf"|\[{_AUTHOR_YEAR}(?:; {_AUTHOR_YEAR})*\](?!\()|\([^\W\d_][\w' -]{{1,40}} et al\.,? (?:19|20)\d\d[a-z]?\)"
     r"|\[@\w[\w:.;@ -]*\](?!\()|\ue200[^\ue200\ue201]*\ue201|cite(?:turn\d+[a-z]+\d+)+)"
-    rf"|(?P<before>\w*)(?P<marks>\s?{_NUMBERED})(?![(:\w])",
+    rf"|(?P<before>(?:(?<!\w)\w+)?)(?P<marks>\s?{_NUMBERED})(?![(:\w])",
     re.IGNORECASE,
 )
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"
@@ -54,7 +56,7 @@ _RAISED_CITATION = re.compile(
 _EMOTICON = re.compile(r"(?<!\S)(?::[a-z][a-z0-9_+-]{1,30}:|[:;=]['’]?-?[()DPpO/|])(?=\s|$|[.,!?])")
 _KEYS_TOGETHER = re.compile(r"<([A-Za-z]\w*(?:[+-]\w+)+)>")
 _NEEDS_NUMBER = re.compile(
-    r"press|choose|select|enter|type|hit|dial|key|button|option|number|see|in|from|to|by|of|with|and|or|use|\w*[按选择入见键]",
+    r"press|choose|select|enter|type|hit|dial|key|button|option|number|see|in|from|to|by|of|with|and|or|use|(?<!\w)\w*[按选择入见键]",
     re.IGNORECASE,
 )
 """After these words a number in brackets is no citation: "Press [1]"."""
@@ -63,26 +65,26 @@ _LINKED = re.compile(r"!?\[([^\[\]]+)\]\[[^\[\]]*\]")
 _LINK_TAIL = re.compile(r"\]\([^)\s]*\)?")
 _LINK_HEAD = re.compile(r"!?\[(?=[^\[\]]*\Z)")
 _URL = re.compile(
-    r"(?:https?|ftp|wss?)://(?:[^\s/?#@<>()]*@)?(?:www\.)?([^\s/?#:<>()\"'，。！？；、]+)[^\s<>\"'，。！？；、）】]*|mailto:"
+    r"(?:https?|ftp|wss?)://(?:[^\s/?#@<>()]*@)?(?:www\.)?([^\s/?#:<>()\"'，。！？；、]++)[^\s<>\"'，。！？；、）】]*|mailto:"
     r"|data:[\w/+.-]+;base64,[\w+/=]*",
     re.IGNORECASE,
 )
-_CLOSED_HEADING = re.compile(r"^([ \t]*#{1,6}[ \t].*?)[ \t]+#+[ \t]*$", re.MULTILINE)
+_CLOSED_HEADING = re.compile(r"^([ \t]*#{1,6}[ \t].*?)(?<![ \t])[ \t]+#+[ \t]*$", re.MULTILINE)
 _CALLOUT = re.compile(r"\[!(\w+)\]")
-_HIGHLIGHT = re.compile(r"(?<![\w=])==(?=[^\s=])(.+?)(?<=[^\s=])==(?![\w=])")
+_HIGHLIGHT = re.compile(r"(?<![\w=])==(?=[^\s=])(.{1,200}?)(?<=[^\s=])==(?![\w=])")
 _TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _UNSEEN = re.compile(
-    r"<(script|style|pre)\b[^>]*>.*?(?:</\1\s*>|\Z)|<ref\b[^>]*/>|<ref\b[^>]*>[^<]*</ref\s*>", re.DOTALL | re.IGNORECASE
+    r"<(script|style|pre)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<ref\b[^<>]*>(?:(?<=/>)|[^<]*</ref\s*>)", re.DOTALL | re.IGNORECASE
 )
 """Elements whose words are code, or a note."""
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•·▪◦‣][ \t]+(?:\[[ xX]\][ \t]+)?)+", re.MULTILINE)
-_RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t|:+-]*-{2,}[ \t|:+-]*$", re.MULTILINE)
+_RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^(?=[ \t|:+-]*--)[ \t|:+-]+$", re.MULTILINE)
 _PRODUCT = re.compile(r"(?<=\d)\*(?=\d)")
 _POWER = re.compile(r"(?<=[A-Za-z0-9)])(?:\^|\*\*(?=\d))\{?(-?\w{1,3})\}?\^?(?![\w*])")
 _ARROW = re.compile(r"(?<!\S)(?:<?-{1,3}>|<?={1,3}>|<-{1,3})(?=\s)")
 _STRONG = re.compile(r"\*\*|__|~~|`+")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])|(?<!\w)_(?=\w)|(?<=\w|[.,!?])_(?!\w)")
-_PIPE = re.compile(r"[ \t]*\|+[ \t]*")
+_PIPE = re.compile(r"(?:(?<![ \t])[ \t]+)?\|+[ \t]*")
 _LONG_WORD = re.compile(
     rf"[A-Za-z0-9+/=_-]{{{MAX_WORD_CHARS + 1},}}"
     r"|\b(?=(?:[A-Za-z]*\d){3})(?=\d*[A-Za-z])[A-Za-z0-9]{20,}(?![A-Za-z0-9])"
@@ -91,7 +93,7 @@ _LONG_WORD = re.compile(
 )
 _KEYS = str.maketrans({"⌘": " Command ", "⌥": " Option ", "⇧": " Shift ", "⌃": " Control ", "⌫": " Backspace "})
 _REPEATED = re.compile(r"([!?！？,，;；:：、~])\1+|(。)。+")
-_BEFORE_MARK = re.compile(r"\s+([,.!?;:，。！？；：、](?:\s|$))")
+_BEFORE_MARK = re.compile(r"(?<!\s)\s+([,.!?;:，。！？；：、](?:\s|$))")
 _SPOKEN_SYMBOLS = frozenset("°©®™№℃℉%‰$€£¥₩₹+=<>±×÷−√≈≠≤≥∞&@#")
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f\u20e3")
 _KEPT_JOINERS = re.compile(r"(?<=[\u0600-\u0dff\u1000-\u109f\u1780-\u17ff])[\u200c\u200d](?=\w)")
@@ -108,8 +110,12 @@ _ELEMENT = re.compile(
 
 
 def speakable(text: str) -> str:
-    """What a voice should say of a text: no markup, code blocks or emoji; of an address only its host. May be empty."""
-    text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text)))
+    """What a voice should say of a sentence: no markup, code blocks or emoji; of an address its host. May be empty.
+
+    It is called where others wait, so each pattern here works in step with the length of the text (tests hold them to
+    it), and no more than MOST_CHARACTERS of that are looked at.
+    """
+    text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text[:MOST_CHARACTERS])))
     text = _CALLOUT.sub(r"\1", _CLOSED_HEADING.sub(r"\1", _REFERENCE.sub("", text)))
     text = _RAISED_TAG.sub(_as_digits, _CITATION.sub(_without_citation, text))
     text = _EMOTICON.sub("", _RAISED_CITATION.sub("", text))
