@@ -284,6 +284,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """
     give_pictures_back()
     let_the_loop_in()
+    settings = settings.model_copy(update={"max_connections": connections_that_fit(settings.max_connections)})
     with bound_socket(settings.host, settings.port) as listener:
         portal = Portal.build(settings)
         # It takes seconds. Ctrl-C ends them here; a loop would put it off, and then be torn down with many tracebacks.
@@ -297,7 +298,7 @@ async def _serve(
     server = uvicorn.Server(
         server_config(
             app,
-            most_connections=connections_that_fit(settings.max_connections),
+            most_connections=settings.max_connections,
             framed_by=settings.allowed_origins,
         )
     )

@@ -22,7 +22,7 @@ from portal.http.headers import SafeHeaders
 from portal.http.limits import AddressAllowance
 from portal.http.login import Gate
 from portal.http.origins import HARMLESS, OriginGuard
-from portal.http.pacing import OneByOne
+from portal.http.pacing import OneByOne, OwnShare
 from portal.http.packing import Packing
 from portal.http.proxies import BehindProxies, address_of
 
@@ -55,7 +55,8 @@ def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     app = Packing(Bodies(app))
     app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
-    app = BehindProxies(OneByOne(app), settings.trusted_proxies, settings.root_path)
+    app = OwnShare(OneByOne(app), settings.max_connections)
+    app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
 
 

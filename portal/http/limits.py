@@ -18,7 +18,17 @@ from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.http.proxies import network_of
 
-__all__ = ["WIDER", "AddressAllowance", "Allowance", "Shares", "TooMany", "TooOften", "Turns", "Turnstile"]
+__all__ = [
+    "WIDER",
+    "AddressAllowance",
+    "AddressShares",
+    "Allowance",
+    "Shares",
+    "TooMany",
+    "TooOften",
+    "Turns",
+    "Turnstile",
+]
 
 Result = TypeVar("Result")
 
@@ -137,12 +147,20 @@ class Shares:
     def has(self, key: str) -> bool:
         return key in self._taken
 
+    def has_all(self, key: str) -> bool:
+        """Whether there is none left for it."""
+        return self._taken[key] >= self._most_each
+
     def take(self, key: str) -> bool:
         """Whether there was one left; give() brings it back."""
-        if self._taken[key] >= self._most_each:
+        if self.has_all(key):
             return False
-        self._taken[key] += 1
+        self.add(key)
         return True
+
+    def add(self, key: str) -> None:
+        """Count one more, also where there is none left; give() brings it back."""
+        self._taken[key] += 1
 
     def give(self, key: str) -> None:
         self._taken[key] -= 1
@@ -158,6 +176,28 @@ class Shares:
             yield
         finally:
             self.give(key)
+
+
+class AddressShares(Shares):
+    """Shares of addresses. A /48 network of IPv6 addresses has WIDER times as many as each of them."""
+
+    def __init__(self, most_each: int) -> None:
+        super().__init__(most_each)
+        self._networks = Shares(WIDER * most_each)
+
+    def has_all(self, key: str) -> bool:
+        network = network_of(key)
+        return super().has_all(key) or (bool(network) and self._networks.has_all(network))
+
+    def add(self, key: str) -> None:
+        super().add(key)
+        if network := network_of(key):
+            self._networks.add(network)
+
+    def give(self, key: str) -> None:
+        super().give(key)
+        if network := network_of(key):
+            self._networks.give(network)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,7 @@
-"""Requests begin one after another, so that live sessions have their turn between any two of them."""
+"""Requests begin one after another, so that live sessions have their turn between any two of them.
+
+And while connections are few, no address has more of them at work than its share.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.http.limits import Turns
+from portal.http.errors import told
+from portal.http.limits import AddressShares, TooMany, Turns
 from portal.http.proxies import address_of
 
-__all__ = ["OneByOne"]
+__all__ = ["OneByOne", "OwnShare"]
+
+SHARE, PLENTY = 1 / 8, 1 / 2
+"""Of all connections: what an address may have at work once so many of all are at work. Before that it may have more: a
+class of thirty behind one address opens its pages with 200."""
 
 
 class OneByOne:
@@ -31,3 +39,37 @@ class OneByOne:
             async with self._turns.of(address_of(scope)), self._one:
                 await asyncio.sleep(0)  # everybody else's turn
         await self._app(scope, receive, send)
+
+
+class OwnShare:
+    """ASGI middleware behind BehindProxies: whoever asks for much and reads it slowly leaves connections for others.
+
+    most: all connections that the server takes. Sockets are counted, too.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._plenty = most * PLENTY
+        self._shares = AddressShares(max(1, int(most * SHARE)))
+        self._at_work = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        address = address_of(scope)
+        if self._at_work >= self._plenty and self._shares.has_all(address):
+            await _refusal()(scope, receive, send)
+            return
+        self._shares.add(address)
+        self._at_work += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._at_work -= 1
+            self._shares.give(address)
+
+
+def _refusal() -> ASGIApp:
+    error = TooMany("Your address has many connections at work already.", "Wait until some of them have ended.")
+    return told(error, {"Connection": "close"})

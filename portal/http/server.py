@@ -34,6 +34,8 @@ HEAD_S = 20.0
 "From connecting, or from the last answer, to the end of the next request's headers. uvicorn ends idle ones after 5."
 UNREAD_S = 300.0
 "A video that is paused is not read either; its player comes back for the rest."
+UNREAD_FULL_S = 5.0
+"The same, when a newcomer finds all connections at work."
 SOCKET_MESSAGE_BYTES = 1 << 20
 SHUTDOWN_S = 1
 ACCEPTED_AT_ONCE, KNOCKING = 16, 2048
@@ -127,6 +129,8 @@ class Connections:
         self.most = most
         self._waiting: dict[PatientHttp, None] = {}
         self._unread: deque[PatientHttp] = deque()
+        self._held_up: dict[PatientHttp, float] = {}
+        "whose answers are not read, the longest first, and since when by the clock of their loop"
         self._one_is_read = False
         "in this turn of the event loop"
 
@@ -136,13 +140,29 @@ class Connections:
     def leave(self, connection: PatientHttp) -> None:
         self._waiting.pop(connection, None)
 
+    def hold_up(self, connection: PatientHttp) -> None:
+        """What it is sent is not read from now on."""
+        self._held_up[connection] = connection.loop.time()
+
+    def flow_on(self, connection: PatientHttp) -> None:
+        """It is read again, or the connection has ended."""
+        self._held_up.pop(connection, None)
+
     def make_room(self) -> bool:
-        """End the connection that has waited longest; False if all are at work."""
-        longest = next(iter(self._waiting), None)
+        """End the connection that has waited longest for a request, or else the one whose answer has been unread
+        longest; False if all are at work.
+        """
+        longest = next(iter(self._waiting), None) or self._longest_held_up()
         if longest is None:
             return False
         longest.give_up()
         return True
+
+    def _longest_held_up(self) -> PatientHttp | None:
+        longest = next(iter(self._held_up), None)
+        if longest is None or longest.loop.time() - self._held_up[longest] < UNREAD_FULL_S:
+            return None
+        return longest
 
     def may_read(self, connection: PatientHttp) -> bool:
         """Whether it may read what has come now. If not, its read_on() is called when its turn has come."""
@@ -267,12 +287,11 @@ class PatientHttp(H11Protocol):
         super().pause_writing()
         if self._unread is None:
             self._unread = self.loop.call_later(UNREAD_S, self.give_up)
+            self._register.hold_up(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        self._flow_on()
 
     def give_up(self) -> None:
         """End it at once: closing in order would wait for the other end to read."""
@@ -303,6 +322,10 @@ class PatientHttp(H11Protocol):
     def _let_go(self) -> None:
         self._handed_over = True
         self._stop_waiting()
+        self._flow_on()
+
+    def _flow_on(self) -> None:
+        self._register.flow_on(self)
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from pipeline.clock import ManualClock
-from portal.http.limits import WIDER, AddressAllowance, Allowance, Shares, TooMany, TooOften, Turnstile
+from portal.http.limits import WIDER, AddressAllowance, AddressShares, Allowance, Shares, TooMany, TooOften, Turnstile
 
 
 async def test_a_burst_is_granted_and_then_a_steady_rate() -> None:
@@ -54,6 +54,19 @@ def test_shares_are_had_and_brought_back() -> None:
     for key in ("a", "b"):
         shares.give(key)
     assert len(shares) == 0
+
+
+def test_a_network_has_a_share_of_its_own() -> None:
+    """A /48 of IPv6 addresses has four times what one of them has; others have theirs all the same."""
+    shares = AddressShares(2)
+    near = [f"2001:db8:1:{n:x}::/64" for n in range(10)]
+    assert sum(shares.take(address) for address in near for _ in range(3)) == 2 * WIDER
+    assert not shares.take(near[-1]) and shares.take("2001:db8:2::/64") and shares.take("203.0.113.1")
+    shares.give(near[0])
+    assert shares.take(near[-1])
+    for address in (near[0], *near[1:4], *near[1:4], near[-1], "2001:db8:2::/64", "203.0.113.1"):
+        shares.give(address)
+    assert len(shares) == 0 and sum(shares.take(address) for address in near) == 2 * WIDER
 
 
 async def test_a_turnstile_lets_one_through_at_a_time_and_few_wait() -> None:

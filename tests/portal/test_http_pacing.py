@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from portal.http.pacing import OneByOne
+from portal.http.pacing import OneByOne, OwnShare
 
 
 class Desk:
@@ -71,3 +71,44 @@ async def test_who_gives_up_leaves_its_turn_to_the_next() -> None:
         task.cancel()
     await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
     assert len(desk.answered) == 5
+
+
+async def test_an_address_leaves_connections_for_others() -> None:
+    """Of 80 it may have as many as it likes while half of them are free, sockets as well; then no more than ten."""
+    go_on = asyncio.Event()
+    statuses: list[int] = []
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        statuses.append(200)
+
+    async def nothing() -> Message:
+        return {"type": "http.request"}
+
+    async def sending(message: Message) -> None:
+        if "status" in message:
+            statuses.append(message["status"])
+
+    app = OwnShare(slow, 80)
+
+    def ask(address: str, times: int) -> list[asyncio.Task[None]]:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": (address, 1)}
+        return [asyncio.create_task(app(scope, nothing, sending)) for _ in range(times)]
+
+    tasks = ask("203.0.113.1", 45)
+    await asyncio.sleep(0.0)
+    assert statuses == [429] * 5
+    tasks += ask("203.0.113.2", 12)
+    await asyncio.sleep(0.0)
+    assert statuses == [429] * 7
+    tasks += [task for n in range(100) for task in ask(f"2001:db8:1:{n:x}::1", 1)]
+    await asyncio.sleep(0.0)
+    assert statuses == [429] * 67
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert statuses[67:] == [200] * 90
+    go_on.clear()
+    tasks = ask("203.0.113.1", 12)
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert statuses[-12:] == [200] * 12

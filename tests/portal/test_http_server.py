@@ -80,6 +80,7 @@ class Line:
         malformed = PlainTextResponse("no request", 400)
         self.protocol = PatientHttp(config, state, {}, register=register, malformed=malformed)
         self.timers: list[Timer] = []
+        self.now_s = 0.0
         real = self.protocol.loop
         self.protocol.loop = self  # type: ignore[assignment]
         self.create_task, self.call_soon = real.create_task, real.call_soon
@@ -89,6 +90,9 @@ class Line:
     def call_later(self, delay_s: float, action: Callable[[], object]) -> Timer:
         self.timers.append(Timer(delay_s, action))
         return self.timers[-1]
+
+    def time(self) -> float:
+        return self.now_s
 
     def running(self, delay_s: float) -> list[Timer]:
         return [timer for timer in self.timers if timer.delay_s == delay_s and not timer.cancelled]
@@ -161,6 +165,34 @@ async def test_who_has_waited_longest_makes_room() -> None:
         await line.answered()
         line.protocol.connection_lost(None)
     assert not state.connections and not register.make_room()
+
+
+async def test_who_reads_nothing_makes_room_when_all_are_at_work() -> None:
+    """The one that has not read for longest, after five seconds; one that reads again is left alone."""
+    register, state, go_on = Connections(3), ServerState(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+
+    lines = [Line(register, state, slow) for _ in range(3)]
+    for line in lines:
+        await asyncio.sleep(0)  # one is read per turn of the loop
+        line.protocol.data_received(REQUEST + b"\r\n")
+        line.protocol.pause_writing()
+    lines[0].protocol.resume_writing()
+    for line in lines:
+        line.now_s = 4.0
+    assert Line(register, state).wire.ended == "aborted"
+    for line in lines:
+        line.now_s = 5.0
+    newcomer = Line(register, state)
+    assert [line.wire.ended for line in (*lines, newcomer)] == ["", "aborted", "", ""]
+    for line in (*lines, newcomer):
+        line.protocol.connection_lost(None)
+    assert not register.make_room()
+    go_on.set()
+    for line in lines:
+        await line.answered()
 
 
 async def test_connections_are_read_one_per_turn_of_the_loop() -> None:
