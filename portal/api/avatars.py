@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
-from starlette.datastructures import UploadFile
 
 from avatars.bundle import encode_jpeg
 from avatars.errors import AvatarNotFound
@@ -28,7 +27,7 @@ from portal.http.limits import Turnstile
 from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of
 from portal.intake.submissions import chosen_parameters, submit_parts, submit_test_clip
-from portal.intake.uploads import Uploads, limited_form
+from portal.intake.uploads import Uploads
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
@@ -152,16 +151,9 @@ def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> Non
         `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
-        async with limited_form(request, max_upload_bytes, orders.uploads.places) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise BadRequest(
-                    "There is no file in the form.", "Send the photo or clip in the field 'file'.", cause="no_file"
-                )
-            path = await orders.uploads.store(file)
-            wish = UploadForm(**{key: str(form.get(key) or "") for key in UploadForm.model_fields})
-            file_name = file.filename or ""
-        return job_view(await orders.avatar(request.scope, path, file_name, wish))
+        handed_in = await orders.uploads.handed_in(request, max_upload_bytes, "the photo or clip")
+        wish = UploadForm(**{key: handed_in.texts.get(key, "") for key in UploadForm.model_fields})
+        return job_view(await orders.avatar(request.scope, handed_in.path, handed_in.file_name, wish))
 
 
 def _add_persona(router: APIRouter, library: AvatarLibrary) -> None:

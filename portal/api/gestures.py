@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
-from starlette.datastructures import UploadFile
 
 from avatars.confined import Limits
 from avatars.errors import GestureNotFound
 from avatars.gestures import delete_gesture, gesture_file, gesture_summaries
 from avatars.library import AvatarLibrary
-from pipeline.errors import BadRequest
 from portal.api.schemas import GestureView, JobView, form_body, gesture_view, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_gesture
-from portal.intake.uploads import Uploads, limited_form
+from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["gestures_router"]
 
-YES = frozenset({"1", "true", "yes", "on"})
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 "A browser may keep the picture, but asks: a gesture can be replaced by another of its name."
 
@@ -62,25 +58,25 @@ def gestures_router(
         ("true"), `sound`, `idle`. A gesture of the same name is replaced. Sessions that begin from then on have it.
         """
         library.path_of(avatar_id)
-        path, file_name, fields = await _handed_in(request, settings.max_upload_bytes, uploads)
+        handed_in = await uploads.handed_in(request, settings.max_upload_bytes, "the clip")
         submit = partial(
             submit_gesture,
             library,
             queue,
-            path,
+            handed_in.path,
             avatar=avatar_id,
-            name=fields.name,
-            consent=fields.consent.lower() in YES,
-            sound=fields.sound.lower() in YES,
-            idle=fields.idle.lower() in YES,
-            file_name=file_name,
+            name=handed_in.texts.get("name", ""),
+            consent=handed_in.is_on("consent"),
+            sound=handed_in.is_on("sound"),
+            idle=handed_in.is_on("idle"),
+            file_name=handed_in.file_name,
             asker=address_of(request.scope),
         )
 
         def ask(limits: Limits) -> Job:
             return shares.asked_by(request.scope, partial(submit, limits=limits))
 
-        return job_view(await uploads.submit(ask, path, address_of(request.scope)))
+        return job_view(await uploads.submit(ask, handed_in.path, address_of(request.scope)))
 
     @router.get("/{name}/poster.jpg")
     def poster(avatar_id: str, name: str) -> FileResponse:
@@ -107,13 +103,3 @@ def gestures_router(
         return Response(status_code=204)
 
     return router
-
-
-async def _handed_in(request: Request, max_upload_bytes: int, uploads: Uploads) -> tuple[Path, str, GestureForm]:
-    """A gesture's clip as it was stored, what its file was called, and the fields beside it. Raises BadRequest."""
-    async with limited_form(request, max_upload_bytes, uploads.places) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise BadRequest("There is no file in the form.", "Send the clip in the field 'file'.", cause="no_file")
-        fields = GestureForm(**{key: str(form.get(key) or "") for key in GestureForm.model_fields})
-        return await uploads.store(file), file.filename or "", fields

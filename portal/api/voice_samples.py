@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from starlette.datastructures import UploadFile
 
 from avatars.confined import Limits
 from avatars.library import AvatarLibrary
@@ -18,12 +17,11 @@ from avatars.voice_sample import (
     delete_voice_sample,
     read_voice_sample,
 )
-from pipeline.errors import BadRequest
 from portal.api.schemas import JobView, form_body, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_voice_sample
-from portal.intake.uploads import Uploads, limited_form
+from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from portal.settings import Settings
 
 __all__ = ["VoiceSampleView", "voice_samples_router"]
-
-YES = frozenset({"1", "true", "yes", "on"})
 
 
 class VoiceSampleForm(BaseModel):
@@ -77,32 +73,24 @@ def voice_samples_router(
         voice can copy voices.
         """
         library.path_of(avatar_id)
-        async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise BadRequest(
-                    "There is no file in the form.", "Send the recording in the field 'file'.", cause="no_file"
-                )
-            path = await uploads.store(file)
-            fields = {key: str(form.get(key) or "") for key in VoiceSampleForm.model_fields}
-            file_name = file.filename or ""
+        handed_in = await uploads.handed_in(request, settings.max_upload_bytes, "the recording")
         submit = partial(
             submit_voice_sample,
             library,
             queue,
-            path,
+            handed_in.path,
             avatar=avatar_id,
             tts=settings.tts,
-            transcript=fields["transcript"],
-            consent=fields["consent"].lower() in YES,
-            file_name=file_name,
+            transcript=handed_in.texts.get("transcript", ""),
+            consent=handed_in.is_on("consent"),
+            file_name=handed_in.file_name,
             asker=address_of(request.scope),
         )
 
         def ask(limits: Limits) -> Job:
             return shares.asked_by(request.scope, partial(submit, limits=limits))
 
-        return job_view(await uploads.submit(ask, path, address_of(request.scope)))
+        return job_view(await uploads.submit(ask, handed_in.path, address_of(request.scope)))
 
     @router.patch("")
     def say_transcript(avatar_id: str, change: TranscriptChange) -> VoiceSampleView:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +31,7 @@ from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
 from portal.http.bodies import UploadPlaces, allow_body
 from portal.http.limits import AddressAllowance, TooOften, Turns
 
-__all__ = ["MAX_SPEECH_S", "Uploads", "check_media", "check_speech", "limited_form"]
+__all__ = ["MAX_SPEECH_S", "HandedIn", "Uploads", "check_media", "check_speech", "limited_form"]
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ WASTED_S, WASTED_PER_S = 16.0, 0.05
 """Of a processor, on looks at files of one address that came to nothing: two files at once, then one in three
 minutes."""
 NOT_STORED = "the upload was not stored"
+YES = frozenset({"1", "true", "yes", "on"})
 
 
 @asynccontextmanager
@@ -77,6 +79,22 @@ async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -
     except (MultiPartException, HTTPException) as error:
         cause = error.message if isinstance(error, MultiPartException) else error.detail
         raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A form with a file, after it has been read."""
+
+    path: Path
+    "where its file is kept"
+    file_name: str
+    "what the file was called"
+    texts: Mapping[str, str]
+    "its other fields"
+
+    def is_on(self, name: str) -> bool:
+        """Whether a field says yes; one that is left out does not."""
+        return self.texts.get(name, "").lower() in YES
 
 
 class Uploads:
@@ -107,6 +125,18 @@ class Uploads:
         self._turns = Turns()
         "of addresses whose uploads wait or are looked at"
         self._wasted = AddressAllowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
+
+    async def handed_in(self, request: Request, max_bytes: int, what: str) -> HandedIn:
+        """Read a form, and store what is in its field `file`. what: that, for the hint to who sends none.
+
+        Raises BadRequest (cause no_file), and what limited_form() and store() raise.
+        """
+        async with limited_form(request, max_bytes, self.places) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise BadRequest("There is no file in the form.", f"Send {what} in the field 'file'.", cause="no_file")
+            texts = {name: text for name, text in form.items() if isinstance(text, str)}
+            return HandedIn(await self.store(file), file.filename or "", texts)
 
     async def store(self, upload: UploadFile) -> Path:
         """Write an upload to a file of our own naming.
