@@ -11,7 +11,6 @@ import logging
 import re
 import secrets
 import shutil
-import unicodedata
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.parse import quote, unquote
 from avatars.bundle import AvatarBundle, BundleContents, write_bundle
 from avatars.disk import disk_full_explained
 from avatars.errors import BundleError, GestureNotFound
+from avatars.written import in_one_way
 
 __all__ = [
     "LONGEST_GESTURE_S",
@@ -60,7 +60,7 @@ class GestureSummary:
 
 def gesture_name(text: str) -> str | None:
     """What a gesture is called: letters and digits of any script, spaces, - and _; None where that is no name."""
-    name = " ".join(unicodedata.normalize("NFC", text[:200]).lower().split())
+    name = " ".join(in_one_way(text).lower().split())
     return name if len(name) <= MOST_NAME_CHARACTERS and _NAME.fullmatch(name) else None
 
 

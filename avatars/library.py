@@ -10,7 +10,6 @@ import secrets
 import shutil
 import threading
 import time
-import unicodedata
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from avatars.errors import AvatarNotFound, BundleError
 from avatars.mouth_look import MouthLook
 from avatars.real_mouths import mouth_of, with_mouth
 from avatars.records import Manifest
+from avatars.written import in_one_way
 
 __all__ = ["AvatarLibrary", "AvatarSummary", "Ownership", "Preset", "presets"]
 
@@ -247,7 +247,7 @@ class AvatarLibrary:
 
     def new_id(self, name: str) -> str:
         """A fresh id for an avatar of that name: readable where the name has Latin letters, and never used before."""
-        plain = unicodedata.normalize("NFKD", name[:200]).encode("ascii", "ignore").decode().lower()
+        plain = in_one_way(name, "NFKD").encode("ascii", "ignore").decode().lower()
         slug = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_SLUG].strip("-") or "avatar"
         while (avatar_id := f"{slug}-{secrets.token_hex(3)}") in self:
             continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from avatars.written import in_one_way
+
 __all__ = ["clean_file_name", "clean_name", "clip_file_name"]
 
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
@@ -25,7 +27,7 @@ def clean_name(raw: str, *, limit: int = 60) -> str:
     """One line without hidden characters or doubled spaces, cut at `limit` characters; may be empty."""
     seen = "".join(
         " " if character in _BLANK or unicodedata.category(character) in _HIDDEN else character
-        for character in unicodedata.normalize("NFC", raw)
+        for character in in_one_way(raw)
     )
     whole = re.sub(r"\s+", " ", seen).strip(" .")
     return whole if len(whole) <= limit else whole[: limit - 1].strip() + "…"
@@ -33,7 +35,7 @@ def clean_name(raw: str, *, limit: int = 60) -> str:
 
 def clean_file_name(raw: str, *, limit: int = 60) -> str:
     """The same of the name of a file, without the folders that some clients send along."""
-    return clean_name(re.split(r"[/\\]", raw.rstrip("/\\"))[-1], limit=limit)
+    return clean_name(raw.rstrip("/\\").replace("\\", "/").rpartition("/")[2], limit=limit)
 
 
 def clip_file_name(speaker: str, title: str) -> str:

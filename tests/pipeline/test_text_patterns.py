@@ -7,10 +7,8 @@ import itertools
 import pkgutil
 import random
 import re
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType, ModuleType
+from types import ModuleType
 
 import pytest
 
@@ -18,11 +16,10 @@ import pipeline.text
 import pipeline.tts
 from pipeline.text import speakable
 from pipeline.text.speech import MOST_CHARACTERS
+from tests.little_work import little_work
 
 CHARACTERS = 8000
 """So many that work which grows with the square of them takes seconds."""
-MOST_CPU_S = 0.3
-"""Of the processor, for one such text. Every pattern takes less than a tenth of it, on a slow machine."""
 OTHER_MODULES = ("portal.names", "pipeline.llm.tokens", "pipeline.llm.echo", "pipeline.llm.guide", "avatars.gestures")
 BEGINNINGS = ("", "(", "[", "(see ", "# ", "<", "$")
 ENDS = ("", "x", "x\n", " <")
@@ -33,26 +30,6 @@ SIGNS = (
     *("\\(", "\\)", "\\[", "\\frac{", "\\text{a}", "\\begin{align}", "$$", "**", "~~~", "```", "--", "- ", "==", "# "),
     *("<script>", "<ref ", "</b>", "<a b ", "http://", "data:a", "](", "[[", "[^1]", "^1", "&amp;", "<think", "||"),
 )
-
-
-class TooMuchWork(Exception):
-    """A pattern was still at it when its time was over."""
-
-
-@contextmanager
-def little_work() -> Iterator[None]:
-    """Raises TooMuchWork in code that takes more than MOST_CPU_S of the processor; waiting costs nothing."""
-
-    def give_up(number: int, frame: FrameType | None) -> None:
-        raise TooMuchWork
-
-    before = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_CPU_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
 
 
 def modules() -> Iterator[ModuleType]:

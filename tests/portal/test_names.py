@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from avatars.gestures import gesture_name
+from avatars.written import in_one_way
 from portal.names import clean_file_name, clean_name, clip_file_name
+from tests.little_work import little_work
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,19 @@ def test_a_long_name_is_cut() -> None:
     """A name of 300 characters is cut to its limit, and shows it."""
     assert clean_name("x" * 300) == "x" * 59 + "…"
     assert clean_name("x" * 60) == "x" * 60
+
+
+def test_a_name_of_accents_alone_takes_no_time() -> None:
+    """Normalizing sorts the accents of a letter, and its work grows with their square: 256 kB took 15 s, in which
+    nobody else was served. Now the beginning of a name is looked at.
+    """
+    accents = "a" + "\u0301\u0323" * 32_000
+    with little_work():
+        assert len(clean_name(accents)) <= 60
+        assert len(clean_file_name(accents + ".png", limit=120)) <= 120
+        assert clip_file_name(accents, accents).endswith(".mp4")
+        assert gesture_name(accents) is None
+        in_one_way(accents, "NFKD")
 
 
 @pytest.mark.parametrize(
