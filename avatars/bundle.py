@@ -8,6 +8,7 @@ A bundle is a directory, written once, atomically, and immutable from then on:
     poster.jpg            a still for galleries
     preview.mp4           a short moving preview (optional)
     mattes.bin            where the person is in each frame, and what is behind (optional); see `avatars.mattes`
+    cutout.webp           a still of the person alone; made when it is first wanted if there are mattes only
     parts/                <backend>.pth, a network that was trained for this avatar; and what `avatars.parts` adds later
     gestures/             a bundle for each gesture; see `avatars.gestures`
 
@@ -329,6 +330,11 @@ class AvatarBundle:
     def mattes_path(self) -> Path:
         """Where its mattes are, if it has any."""
         return self.path / "mattes.bin"
+
+    @property
+    def cutout_path(self) -> Path:
+        """Where the still of the person alone is, once it has been made."""
+        return self.path / "cutout.webp"
 
     @property
     def preview_path(self) -> Path | None:

@@ -1,4 +1,5 @@
 """The mattes of an avatar: how much of each pixel of each of its frames is the person, and what is behind them.
+And the still of the person alone, which is made by them once.
 
 They are one file of the bundle, `mattes.bin`, which a page fetches as it is:
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,10 +26,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avatars.bundle import decode_jpeg, encode_jpeg
+from avatars.bundle import AvatarBundle, decode_jpeg, encode_jpeg
+from avatars.disk import disk_full_explained
 from avatars.errors import BundleError
 
-__all__ = ["Mattes", "MattesMaker", "cut_out"]
+__all__ = ["Mattes", "MattesMaker", "cut_out", "keep_cutout"]
 
 ImageArray = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int32]
@@ -107,6 +110,21 @@ class Mattes:
         if not done:
             raise BundleError("A picture could not be encoded as WebP.", "Try again; the memory may have been full.")
         return data.tobytes()
+
+
+def keep_cutout(bundle: AvatarBundle) -> None:
+    """Make cutout.webp of an avatar whose mattes are known, and keep it in its bundle.
+
+    Raises BundleError (damaged), DiskFull.
+    """
+    mattes = Mattes.open(bundle.mattes_path)
+    if mattes is None:
+        return
+    still = mattes.still(bundle.frame(0))
+    with disk_full_explained(), tempfile.TemporaryDirectory(prefix=".cutout.", dir=bundle.path) as place:
+        made = Path(place) / bundle.cutout_path.name
+        made.write_bytes(still)
+        made.replace(bundle.cutout_path)  # whole, or not there
 
 
 class MattesMaker:

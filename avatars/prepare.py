@@ -35,7 +35,7 @@ from avatars.layers import Layers
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import enliven
 from avatars.matte import matte_by_alpha, person_matte
-from avatars.mattes import Mattes, MattesMaker
+from avatars.mattes import Mattes, MattesMaker, keep_cutout
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.records import DecodedRecord
@@ -170,7 +170,8 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         networks=source.foreign.networks(),
     )
     with disk_full_explained():
-        write_bundle(contents, library.path_of(source.avatar_id))
+        bundle = write_bundle(contents, library.path_of(source.avatar_id))
+    keep_cutout(bundle)
     progress(1.0)
     return source.avatar_id
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from avatars.bundle import encode_jpeg
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
-from avatars.mattes import Mattes
+from avatars.mattes import keep_cutout
 from avatars.parts_preview import draw_preview
 from avatars.persona import MOST_PROMPT_CHARACTERS, read_persona, write_persona
 from pipeline.errors import BadRequest
@@ -185,14 +185,15 @@ def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReport
         """Where the person is in each frame, and what is behind, if that is known. The format: docs/stage.md."""
         return _file(library.path_of(avatar_id) / "mattes.bin", "application/octet-stream")
 
-    @router.get("/{avatar_id}/cutout.webp", response_class=Response)
-    def cutout(avatar_id: str) -> Response:
+    cutouts = Turnstile(PREVIEWS_WAITING)
+
+    @router.get("/{avatar_id}/cutout.webp")
+    async def cutout(avatar_id: str) -> FileResponse:
         """The person without the background, if it is known what that is."""
-        bundle = library.open(avatar_id)
-        found = Mattes.open(bundle.mattes_path)
-        if found is None:
-            raise _missing(avatar_id)
-        return Response(found.still(bundle.frame(0)), media_type="image/webp", headers=ASK_AGAIN)
+        path = library.path_of(avatar_id) / "cutout.webp"
+        if not path.is_file() and path.with_name("mattes.bin").is_file():  # an older version has made the avatar
+            await cutouts.run(partial(_keep_cutout, library, avatar_id))
+        return _file(path, "image/webp")
 
     @router.get("/{avatar_id}/report/{name}")
     def report_picture(avatar_id: str, name: str) -> FileResponse:
@@ -230,6 +231,12 @@ def _add_jobs(
             return encode_jpeg(picture)
 
         return Response(await previews.run(draw), media_type="image/jpeg")
+
+
+def _keep_cutout(library: AvatarLibrary, avatar_id: str) -> None:
+    bundle = library.open(avatar_id)
+    if not bundle.cutout_path.is_file():  # else somebody before us in the line has made it
+        keep_cutout(bundle)
 
 
 def _file(path: Path, media_type: str) -> FileResponse:

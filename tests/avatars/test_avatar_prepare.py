@@ -101,6 +101,7 @@ def test_a_photo_has_mattes_and_its_own_alpha_counts_most(tmp_path: Path, librar
     for name, file in (("found", save(tmp_path / "a.png", rgb)), ("given", tmp_path / "b.png")):
         bundle = prepare_avatar(Upload(file, name, name), library, lambda _stage, _part: None)
         mattes = Mattes.open(bundle.mattes_path)
+        assert bundle.cutout_path.is_file() is (mattes is not None)
         assert mattes is not None and len(mattes.of_frame) == bundle.frame_count
         seen[name] = mattes.matte(0)
         assert np.abs(bundle.frame(0).astype(int) - mattes.background)[seen[name] == 0].mean() < 2

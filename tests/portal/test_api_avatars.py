@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from avatars.bundle import AvatarBundle
-from avatars.mattes import MattesMaker
+from avatars.mattes import Mattes, MattesMaker
 from avatars.parts import parts_path
 from portal.jobs.orders import order_of_clip, order_of_parts
 from portal.jobs.queue import JobQueue
@@ -23,8 +23,13 @@ from tests.portraits import plain_parts
 pytestmark = pytest.mark.thorough
 
 
-def test_the_person_of_an_avatar_can_be_had_alone(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
-    """Where its mattes are known there are URLs of them and of a still with alpha; elsewhere there are none."""
+def test_the_person_of_an_avatar_can_be_had_alone(
+    client: TestClient, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its mattes are known there are URLs of them and of a still with alpha; elsewhere there are none.
+
+    The still is made once.
+    """
     bundle = make_bundle("ada")
     (plain,) = client.get("/api/avatars").json()
     assert (plain["mattes"], plain["cutout"]) == (None, None)
@@ -41,6 +46,9 @@ def test_the_person_of_an_avatar_can_be_had_alone(client: TestClient, make_bundl
     assert still.headers["content-type"] == "image/webp"
     shown = cv2.imdecode(np.frombuffer(still.content, np.uint8), cv2.IMREAD_UNCHANGED)
     assert shown is not None and shown[..., 3].max() == 0
+    monkeypatch.setattr(Mattes, "still", lambda *_given: pytest.fail("made again"))
+    assert client.get(avatar["cutout"]).content == still.content
+    assert sorted(path.name for path in bundle.path.glob("*cutout*")) == ["cutout.webp"]
 
 
 def test_avatars_are_listed_shown_and_deleted(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
