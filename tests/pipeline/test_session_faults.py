@@ -83,6 +83,7 @@ class TalkingModel:
 
 
 class TalkingVoice:
+    name = "talking"
     sample_rate = 48_000
 
     def __init__(self, streams: Streams) -> None:
@@ -443,6 +444,7 @@ async def test_a_stage_that_fails_is_told_and_what_was_drawn_is_played_first(
 class CarelessVoice:
     """Forgets to say which chunk is the last; says nothing at all of "silence"."""
 
+    name = "test"
     sample_rate = 24_000
 
     async def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[AudioChunk, None]:
