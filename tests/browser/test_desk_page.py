@@ -37,8 +37,11 @@ TABS = ("talk", "avatars", "studio", "jobs")
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """A portal on its first start: it is making our own characters when the page opens."""
-    with running_portal(tmp_path_factory.mktemp("workshop"), "--tts", "beep") as process:
+    """A portal on its first start: it is making two of our own characters when the page opens."""
+    data_dir = tmp_path_factory.mktemp("workshop")
+    for preset in presets()[1:-1]:
+        portrait_bundle(data_dir / "avatars" / preset.id)
+    with running_portal(data_dir, "--tts", "beep") as process:
         yield process
 
 

@@ -1,16 +1,29 @@
-"""Networks chosen as lip-sync on the page, in a real Chromium: random weights and few channels, all else as it is."""
+"""Networks as lip-sync on the page, in a real Chromium: random weights and few channels, all else as it is.
+
+Chosen for an avatar that is prepared for none, for one that is prepared for each, and for foreign avatars, each on the
+network that it was made for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from neural_avatars import write_weights
+from foreign_folders import livetalking_musetalk, livetalking_ultralight, livetalking_wav2lip, musetalk, openavatarchat
+from foreign_folders import zipped as zip_of
+from neural_avatars import add_parts, write_weights
+from tiny_ultralight import write_ultralight_network
 
+from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import prepare_preset
 from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import Visit, Visitor, held_jobs, note
+from tests.browser.test_desk_page import show, upload
+from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
 
@@ -33,17 +46,49 @@ WATCH_THE_MOUTH = """() => {
 """How much Mira's mouth, which is at that place of her picture, differs from one look to the next."""
 MOVED = 20
 """Of 255; a breath makes 1, networks with random weights make 100."""
+NETWORKS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight")
+MADE_MS = 120_000
+
+
+def with_its_network(folder: Path) -> Path:
+    return livetalking_ultralight(folder, network=write_ultralight_network(folder.with_suffix(".pth")))
+
+
+PROJECTS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "LiveTalking Wav2Lip": (livetalking_wav2lip, "wav2lip96"),
+    "LiveTalking Ultralight": (with_its_network, "ultralight"),
+    "LiveTalking MuseTalk": (livetalking_musetalk, "musetalk15"),
+    "MuseTalk": (musetalk, "musetalk15"),
+    "OpenAvatarChat": (openavatarchat, "musetalk15"),
+}
 
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """With weights of two networks, a preset that is prepared for none of them, and a worker."""
+    """With weights of all networks, and with a worker; a busy machine's speed is no matter.
+
+    Mira is prepared for no network, and Nora, who looks like her, for each. The worker has no other preset to make.
+    """
     data_dir = tmp_path_factory.mktemp("neural")
-    prepare_preset(presets()[0], AvatarLibrary(data_dir / "avatars"))
-    for backend in ("wav2lip96", "musetalk15"):
+    library = AvatarLibrary(data_dir / "avatars")
+    mira, *others = presets()
+    nora = twin(prepare_preset(mira, library), "nora")
+    for preset in others:
+        portrait_bundle(library.root / preset.id)
+    for backend in NETWORKS:
         write_weights(data_dir / "weights", backend)
-    with running_portal(data_dir, "--tts", "beep", "--llm", "echo") as process:
+        add_parts(nora, backend, feather_px=8)
+    with running_portal(data_dir, "--tts", "beep", "--llm", "echo", "--no-measure-speed") as process:
         yield process
+
+
+def twin(bundle: AvatarBundle, avatar_id: str) -> AvatarBundle:
+    """The same avatar under another id."""
+    path = Path(shutil.copytree(bundle.path, bundle.path.with_name(avatar_id)))
+    manifest = path / "manifest.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**told, "id": avatar_id, "name": avatar_id.title()}))
+    return AvatarBundle.open(path)
 
 
 async def choose(page: Visit, lipsync: str) -> None:
@@ -98,10 +143,37 @@ async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
     assert not await page.run("document.querySelectorAll('.vv-note').length")
 
 
-async def test_a_network_without_weights_cannot_be_chosen(visit: Visitor) -> None:
-    """It is in the menu, and below it with the command that fetches what it lacks."""
-    page = await visit()
-    option = ".vv-settings option[value=wav2lip256]"
-    assert await page.run(f"document.querySelector('{option}').disabled")
-    lacking = str(await page.run("document.querySelector('.vv-lacking').textContent"))
-    assert "launch.py fetch wav2lip256" in lacking and "at the portal's next start" in lacking
+@pytest.mark.parametrize("lipsync", NETWORKS)
+async def test_a_turn_on_each_network(visit: Visitor, lipsync: str) -> None:
+    """Chosen in the picker, it starts, is heard, and moves the mouth while it is."""
+    page = await visit("?transport=websocket")
+    await page.page.click(".vv-avatar[data-id=nora]")
+    await choose(page, lipsync)
+    await page.page.click("#vv-start")
+    await page.until("vivavoce.stats().state === 'live'", within_s=60)
+    await page.run(WATCH_THE_MOUTH)
+    await page.until("mouth.resting.length > 25")
+    assert await page.run("Math.max(...mouth.resting)") < MOVED
+    await page.say(WORDS)
+    await page.until("probe.onsets.length > 5", within_s=60)
+    await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5", within_s=60)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+async def test_a_foreign_avatar_is_dropped_on_the_page_and_talks(visit: Visitor, project: str, tmp_path: Path) -> None:
+    """Imported by a job, prepared for its network when that is chosen, heard, and its mouth seen to move."""
+    make, lipsync = PROJECTS[project]
+    visited = await visit("?transport=websocket")
+    page = visited.page
+    await upload(page, zip_of(make(tmp_path / "avatar")), project)
+    card = page.locator(".vv-gallery .vv-avatar", has_text=project)
+    await card.wait_for(timeout=MADE_MS)
+    await show(page, "talk")
+    await page.click(f"#vv-talk .vv-avatar:has-text('{project}')")
+    await choose(visited, lipsync)
+    await page.click("#vv-start")
+    await visited.until("vivavoce.stats().state === 'live'", within_s=120)
+    await visited.run(WATCH_THE_MOUTH)
+    await visited.say(WORDS)
+    await visited.until("probe.onsets.length > 5", within_s=60)
+    await visited.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5", within_s=60)

@@ -104,9 +104,13 @@ async def test_what_is_not_ready_is_listed_with_the_command_that_gets_it(visit: 
         await page.page.click(".vv-settings summary")
         disabled = "document.querySelectorAll(':is([name=tts], [name=lipsync]) option:disabled')"
         options = await page.run(f"[...{disabled}].map((option) => option.text)")
-        assert f"MuseTalk 1.5 · {word}" in options
+        assert {f"MuseTalk 1.5 · {word}", f"Wav2Lip 256 · {word}"} <= set(options)
         await page.page.click(".vv-lacking summary")
         assert await page.page.is_visible("text=python launch.py fetch musetalk15")
+        lacking = str(await page.run("document.querySelector('.vv-lacking').textContent"))
+        assert "launch.py fetch wav2lip256" in lacking
+        if query == "?lang=en":
+            assert "at the portal's next start" in lacking
         items = await page.run("document.querySelectorAll('.vv-lacking li').length")
         assert items == len(options)
 
