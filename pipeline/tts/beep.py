@@ -32,7 +32,7 @@ class BeepSynthesizer:
     languages = frozenset(
         {"ar", "de", "el", "en", "es", "fr", "he", "hi", "it", "ja", "ko", "nl", "pt", "ru", "th", "zh"}
     )
-    voices = ("beep",)
+    voices: tuple[str, ...] = ("beep",)
     online_voices: frozenset[str] = frozenset()
     speeds = ONE_SPEED
 

@@ -80,7 +80,7 @@ def has_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Whether pyvirtualcam is installed, as far as is asked."""
 
     def say(has: bool) -> None:
-        monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: object() if has else None)
+        monkeypatch.setattr("pipeline.camera.importlib.util.find_spec", lambda _name: object() if has else None)
 
     return say
 
@@ -110,7 +110,7 @@ def test_a_device_of_others_is_told(
     has_package(True)
     for folder in ("sys/module/v4l2loopback", "sys/devices/virtual/video4linux/video0", "dev/video0"):
         (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(module.os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr("pipeline.camera.os.access", lambda _path, _mode: False)
     lack = camera_lacks("linux", tmp_path)
     assert lack is not None and "video0" in lack.reason and "-aG video" in lack.hint
 

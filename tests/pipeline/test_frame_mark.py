@@ -35,7 +35,7 @@ async def written(path: Path, coding: ClipCoding, *, frame_mark: bool) -> tuple[
             await writer.send(MediaFrame(picture, silence, number))
         await writer.finish()
     with av.open(str(path)) as file:
-        return pictures, [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        return pictures, [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in file.decode(video=0)]
 
 
 async def test_it_is_in_the_first_row_alone(tmp_path: Path) -> None:

@@ -291,7 +291,9 @@ async def test_pictures_that_speech_was_late_for_are_in_the_metrics(small_bundle
         assert bench.states(turn)[-1] == "done"
         starved = bench.session.playout.starved_pictures
         assert starved > 0
-        assert f"vivavoce_starved_pictures_total {float(starved)}" in bench.session._metrics.exposition().decode()
+        assert (
+            f"vivavoce_starved_pictures_total {float(starved)}" in bench.session._marks._metrics.exposition().decode()
+        )
 
 
 class BrokenTransport(MemoryTransport):

@@ -180,7 +180,13 @@ async def test_a_long_recording_is_signed_in_little_memory(tmp_path: Path) -> No
     certificate = operators_certificate()
     for name, content in (("chain.pem", certificate.chain), ("key.pem", certificate.key)):
         (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "-c", SIGN_AND_MEASURE, clip, tmp_path / "chain.pem", tmp_path / "key.pem"]
+    command = [
+        sys.executable,
+        "-c",
+        SIGN_AND_MEASURE,
+        str(clip),
+        *(str(tmp_path / name) for name in ("chain.pem", "key.pem")),
+    ]
     taken_mb = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout  # noqa: ASYNC221
     assert int(taken_mb) < 40
     assert verdict_of(clip).faults == {"signingCredential.untrusted"}

@@ -96,7 +96,7 @@ def test_a_sample_is_asked_for_made_put_right_and_deleted(
     assert sample.source == {"file": "me.m4a", "consent": True, "job": job["id"]}
     with wave.open(io.BytesIO(sample.sound.read_bytes())) as wav:
         assert (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) == (1, 2, SAMPLE_RATE_HZ)
-        sound = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").astype(np.float32) / 32768
+        sound = (np.frombuffer(wav.readframes(wav.getnframes()), "<i2") / 32768).astype(np.float32)
     assert len(sound) / SAMPLE_RATE_HZ == pytest.approx(5.0, abs=0.1)
     assert speech_dbfs(sound, SAMPLE_RATE_HZ) == pytest.approx(SPEECH_DBFS, abs=2.0)
     assert client.get("/api/avatars/ada").json()["voice_sample"] == pytest.approx(5.0, abs=0.1)

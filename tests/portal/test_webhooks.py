@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from portal.setting_sources import SettingsError
 from portal.settings import Settings
 from portal.webhooks import PAUSES_S, WAITING_BOUND, Webhooks
 from tests.portal.memory_store import MemoryStore
-from tests.web_receiver import Received, receiving, until
+from tests.web_receiver import Received, WebReceiver, receiving, until
 
 SECRET = "a secret of more than thirty-two bytes"
 AT_S = 1_800_000_000.25
@@ -63,6 +64,11 @@ async def house(timeout_s: float = 5.0, **chosen: Any) -> AsyncIterator[House]:
     finally:
         await made.webhooks.aclose()
         await made.webhooks.aclose()
+
+
+def waits_after(tries: int, receiver: WebReceiver, here: House) -> bool:
+    """Whether so many tries were made, and the pause after the last of them has begun."""
+    return len(receiver.received) == tries and here.clock.sleepers == 1
 
 
 def types_of(received: list[Received]) -> list[str]:
@@ -109,7 +115,7 @@ async def test_what_fails_is_sent_again_later_under_its_id() -> None:
         here.webhooks.tell("turn.started", {})
         here.webhooks.tell("turn.ended", {})
         for tries, pause_s in ((1, 1.0), (2, 5.0)):
-            await until(lambda tries=tries: len(receiver.received) == tries and here.clock.sleepers == 1)
+            await until(partial(waits_after, tries, receiver, here))
             await here.clock.advance(pause_s - 0.01)
             assert len(receiver.received) == tries
             await here.clock.advance(0.01)
@@ -125,7 +131,7 @@ async def test_it_is_given_up_after_four_tries() -> None:
         here.webhooks.tell("turn.started", {})
         here.webhooks.tell("turn.ended", {})
         for tries, pause_s in enumerate(PAUSES_S, 1):
-            await until(lambda tries=tries: len(receiver.received) == tries and here.clock.sleepers == 1)
+            await until(partial(waits_after, tries, receiver, here))
             await here.clock.advance(pause_s)
         await until(lambda: here.outcomes["delivered"] == 1)
     assert here.outcomes == {"failed": 1, "delivered": 1}
@@ -164,7 +170,7 @@ async def test_a_hanging_receiver_keeps_nobody_waiting(caplog: pytest.LogCapture
             here.webhooks.tell("turn.started", {"turn": number})
         await until(lambda: here.outcomes["delivered"] == 20)
         for tries, pause_s in enumerate(PAUSES_S, 1):
-            await until(lambda tries=tries: len(hanging.received) == tries and here.clock.sleepers == 1)
+            await until(partial(waits_after, tries, hanging, here))
             await here.clock.advance(pause_s)
         await until(lambda: here.outcomes["failed"] == 1)
     assert "no answer within 0.1 s" in caplog.text and "127.0.0.1" in caplog.text and "/key" not in caplog.text
