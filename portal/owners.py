@@ -10,12 +10,19 @@ from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, Ownership
 from portal.http.people import Person, Role
 
-__all__ = ["may_change", "no_such_avatar", "require_seen", "sees"]
+__all__ = ["may_change", "no_such_avatar", "owner_sees", "require_seen", "sees"]
 
 
 def sees(person: Person, whose: Ownership) -> bool:
     """Whether a thing is there for them at all: their own, everybody's, or shared with everybody."""
     return whose.shared or may_change(person, whose)
+
+
+def owner_sees(owner: str, whose: Ownership) -> bool:
+    """Whether somebody's order may still use a thing, whoever looks at the order now. They count as no admin: nobody
+    knows what people who are not here may do.
+    """
+    return sees(Person(owner, Role.MAKER), whose)
 
 
 def may_change(person: Person, whose: Ownership) -> bool:

@@ -31,9 +31,10 @@ from portal.intake.uploads import Uploads
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import CLIP
 from portal.jobs.shares import JobShares
 from portal.names import clean_name
-from portal.owners import may_change, sees
+from portal.owners import may_change, owner_sees, sees
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -116,7 +117,7 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
         if not name and (change.name is not None or (change.mouth is None and change.shared is None)):
             raise BadRequest("The name is empty.", "Type a name for the avatar.", cause="no_name")
         if change.shared is not None:
-            _share(library, avatar_id, shared=change.shared)
+            _share(library, queue, avatar_id, shared=change.shared)
         if change.mouth is not None:
             library.draw_mouth(avatar_id, change.mouth)
         if name:
@@ -134,13 +135,21 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
         return Response(status_code=204)
 
 
-def _share(library: AvatarLibrary, avatar_id: str, *, shared: bool) -> None:
-    """Raises AvatarNotFound, and BadRequest: it belongs to nobody who could share it."""
+def _share(library: AvatarLibrary, queue: JobQueue, avatar_id: str, *, shared: bool) -> None:
+    """Share it, or take it back: clips of it that others wait for are then not made.
+
+    Raises AvatarNotFound, and BadRequest: it belongs to nobody who could share it.
+    """
     if not library.summary(avatar_id).ownership.owner:
         raise BadRequest(
             "This avatar belongs to everybody.", "It was made without a login, and cannot be shared.", cause="no_owner"
         )
     library.share(avatar_id, shared=shared)
+    whose = library.summary(avatar_id).ownership
+    for job in queue.active(avatar_id, CLIP):
+        if not owner_sees(job.owner, whose):
+            with suppress(JobNotFound):
+                queue.cancel(job.id)
 
 
 def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> None:

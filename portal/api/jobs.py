@@ -14,8 +14,9 @@ from portal.http.errors import ErrorRoute
 from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue, may_do_better
-from portal.jobs.records import Job
+from portal.jobs.records import CLIP, Job
 from portal.jobs.shares import JobShares
+from portal.owners import require_seen
 
 __all__ = ["job_views", "jobs_router", "view_of"]
 
@@ -55,7 +56,10 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
 
     @router.post("/{job_id}/retry", status_code=202)
     def retry_job(job_id: str, request: Request) -> JobView:
-        """Run a failed or cancelled job again from its first step."""
+        """Run a failed or cancelled job again from its first step. A clip needs an avatar that its owner still sees."""
+        job, person = queue.get(job_id), person_of(request.scope)
+        if job.kind == CLIP:
+            require_seen(library, person if job.owner == person.name else Person(job.owner, Role.MAKER), job.avatar)
         return view(shares.asked_by(request.scope, partial(queue.retry, job_id, address_of(request.scope))))
 
     @router.delete("/{job_id}")

@@ -239,6 +239,34 @@ def test_what_is_shared_can_be_used_and_not_changed(two: TwoPeople) -> None:
     assert gesture_names(two.portal.desk.library.path_of("annas")) == []
 
 
+def test_no_clip_is_made_with_an_avatar_that_was_taken_back(two: TwoPeople) -> None:
+    """Orders that wait are cancelled, and nobody runs one of them again for whom the avatar is not there. Its owner's
+    go on.
+    """
+
+    def share(shared: bool) -> None:
+        assert two.ask("anna", "PATCH", "/api/avatars/annas", json={"shared": shared}).status_code == 200
+
+    def order(name: str) -> str:
+        job: str = two.ask(name, "POST", "/api/clips", json={"avatar": "annas", "text": f"{name}'s words"}).json()["id"]
+        return job
+
+    share(True)
+    cancelled, waits, annas, adas = order("ben"), order("ben"), order("anna"), order("ada")
+    assert two.ask("ben", "DELETE", f"/api/jobs/{cancelled}").json()["state"] == "cancelled"
+    share(False)
+    states = {job: two.portal.desk.queue.get(job).state for job in (waits, annas)}
+    assert states == {waits: "cancelled", annas: "queued"}
+    for job in (cancelled, waits):
+        for name in ("ben", "ada"):  # an admin cannot have it made for somebody who does not see it
+            refused = two.ask(name, "POST", f"/api/jobs/{job}/retry")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "avatar_not_found")
+        assert two.portal.desk.queue.get(job).state == "cancelled"
+    assert two.ask("ada", "POST", f"/api/jobs/{adas}/retry").status_code == 202  # an admin sees every avatar
+    share(True)
+    assert two.ask("ben", "POST", f"/api/jobs/{waits}/retry").status_code == 202
+
+
 def test_what_is_everybodys_stays_so(two: TwoPeople) -> None:
     """Avatars without an owner are changed by every maker, as before, and cannot be taken away from the others."""
     assert two.ask("ben", "PATCH", "/api/avatars/everybodys", json={"name": "Ours"}).json()["name"] == "Ours"
