@@ -21,7 +21,7 @@ from portal.http.origins import HARMLESS
 from portal.http.people import Person, Role, person_of
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import GESTURE, PARTS, PREPARE, Job
+from portal.jobs.records import GESTURE, PARTS, Job
 from portal.owners import may_change, no_such_avatar, sees
 from portal.recordings import Recordings, no_such_recording
 
@@ -70,8 +70,8 @@ class OwnersGuard:
         if whose is not None:
             return whose
         # An upload that was refused has no avatar, but pictures of its face report.
-        jobs = (job for job in self._queue.list(limit=None, kind=PREPARE) if job.avatar == avatar_id)
-        return next((Ownership(job.owner) for job in jobs), None)
+        job = self._queue.job_of_report(avatar_id)
+        return None if job is None else Ownership(job.owner)
 
     def _of_job(self, job_id: str) -> Ownership | None:
         try:

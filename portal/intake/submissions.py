@@ -36,7 +36,7 @@ from portal.jobs.orders import (
     title_of,
 )
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job
+from portal.jobs.records import PREPARE, Job
 from portal.making.avatar_parts import check_preparable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def submit_avatar(
     def submit() -> Job:
         used = _framing(framing)
         check_media(path, limits)
-        avatar = _free_id(library, queue, avatar_id) if avatar_id else library.new_id(title_of(name, file_name))
+        avatar = _free_id(library, queue, avatar_id, owner) if avatar_id else library.new_id(title_of(name, file_name))
         order = order_of_avatar(
             path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used, owner=owner
         )
@@ -98,8 +98,11 @@ def submit_avatar(
     return _or_remove(path, submit)
 
 
-def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str) -> str:
-    """Raises BadRequest: no avatar can be made under that id."""
+def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: str) -> str:
+    """Raises BadRequest: no avatar can be made under that id.
+
+    A job of somebody else that came to nothing keeps its id: there may be a report of it, and it may be run again.
+    """
     if not VALID_ID.fullmatch(avatar_id):
         raise BadRequest(
             f"{avatar_id!r} is no id of an avatar.", "Use small letters, digits and hyphens, 64 at most.", cause="id"
@@ -108,6 +111,9 @@ def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str) -> str:
         raise BadRequest(f"There is an avatar {avatar_id!r} already.", "Choose another id, or delete it.", cause="id")
     if queue.active(avatar_id):
         raise BadRequest(f"An avatar {avatar_id!r} is being made.", "Wait for it, or choose another id.", cause="id")
+    failed = (job for job in queue.list(limit=None, kind=PREPARE) if job.avatar == avatar_id and job.state != "done")
+    if any(job.owner != owner for job in failed):
+        raise BadRequest(f"The id {avatar_id!r} is taken.", "Choose another one.", cause="id")
     return avatar_id
 
 

@@ -121,6 +121,15 @@ class JobQueue:
             return "avatar"
         return "upload" if job.uploaded and self.folders.upload(job.id) is None else ""
 
+    def job_of_report(self, avatar: str) -> Job | None:
+        """The job that made the face report of an avatar, or of an upload of that id that was refused."""
+        job_id = FaceReports(self.folders.data_dir).job_of(avatar)
+        if job_id is None:
+            return None
+        jobs = [job for job in self.list(limit=None, kind=PREPARE) if job.avatar == avatar]
+        # Earlier versions did not write down which it was. The oldest was there before others could take the id.
+        return next((job for job in jobs if job.id == job_id), None) if job_id else next(iter(jobs[::-1]), None)
+
     def may_go_on(self, kind: str, avatar: str) -> bool:
         """Whether the upload of a cancelled job is kept, so that the job can be run again after all.
 
@@ -199,7 +208,7 @@ class JobQueue:
         with self._admitting:  # nobody runs it again meanwhile
             was_running = self.get(job_id).state == "running"
             job = self.cancel(job_id)
-            if job.kind == PREPARE and job.state != "done":
+            if job.state != "done" and (of_report := self.job_of_report(job.avatar)) and of_report.id == job_id:
                 FaceReports(self.folders.data_dir).delete(job.avatar)
             if was_running:
                 self.folders.abandon(job_id)

@@ -95,7 +95,7 @@ def _find_faces(work: JobWork) -> None:
 
 def _keep_report(work: JobWork) -> dict[str, object]:
     report, pictures = report_strip(work.folder)
-    FaceReports(work.settings.data_dir).keep(work.inputs["avatar"], pictures)
+    FaceReports(work.settings.data_dir).keep(work.inputs["avatar"], pictures, work.id)
     return report
 
 

@@ -96,7 +96,7 @@ async def test_nothing_of_it_is_left_and_all_of_others(house: House) -> None:
     queue.submit(order_of_avatar(upload, avatar="ada", name="Ada", file_name="ada.jpg", consent=True))
     house.made_clip("ada")
     other_clip = house.made_clip("grey")
-    FaceReports(house.folder).keep("ada", {"01.jpg": b"a face"})
+    FaceReports(house.folder).keep("ada", {"01.jpg": b"a face"}, "a job")
     for session in (adas, greys):
         await house.portal.talk.loops.wait(session.bundle, LoopCoding("JPEG", 75))
     others_bytes = house.portal.talk.loops.held_bytes // 2  # both loops are the same grey picture

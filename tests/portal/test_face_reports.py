@@ -18,17 +18,18 @@ def strip(content: bytes, pictures: int = 2) -> dict[str, bytes]:
 def test_a_strip_kept_again_replaces_the_one_before(tmp_path: Path) -> None:
     """The step that keeps it may run twice."""
     reports = FaceReports(tmp_path)
-    reports.keep("ada", strip(b"one"))
-    reports.keep("ada", strip(b"two", 1))
+    reports.keep("ada", strip(b"one"), "first")
+    reports.keep("ada", strip(b"two", 1), "second")
     assert reports.pictures("ada") == ["strip-00.jpg"]
     assert reports.path("ada", "strip-00.jpg").read_bytes() == b"two"
+    assert reports.job_of("ada") == "second" and reports.job_of("bea") is None
 
 
 def test_a_full_disk_leaves_no_half_strip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second picture does not fit: neither is kept, and the strip from before stays."""
     reports = FaceReports(tmp_path)
     pictures = strip(b"one")
-    reports.keep("ada", pictures)
+    reports.keep("ada", pictures, "first")
     write = Path.write_bytes
 
     def write_one(path: Path, content: bytes) -> int:
@@ -39,6 +40,6 @@ def test_a_full_disk_leaves_no_half_strip(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "write_bytes", write_one)
     for avatar_id in ("ada", "new"):
         with pytest.raises(OSError, match="space"):
-            reports.keep(avatar_id, pictures)
+            reports.keep(avatar_id, pictures, "second")
     assert len(reports.pictures("ada")) == 2 and reports.pictures("new") == []
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["ada"]

@@ -85,7 +85,7 @@ def two(tmp_path: Path, make_bundle: Callable[..., AvatarBundle]) -> Iterator[Tw
     own(annas, "anna")
     make_bundle("bens")
     own(make_bundle("bens"), "ben")
-    two = TwoPeople(tmp_path, livetalking=True, lipsync="flash", tts="beep", llm="echo")
+    two = TwoPeople(tmp_path, livetalking=True, livetalking_avatars=True, lipsync="flash", tts="beep", llm="echo")
     queue = two.portal.desk.queue
     upload = tmp_path / "photo.png"
     upload.write_bytes(b"a photo")
@@ -99,7 +99,7 @@ def two(tmp_path: Path, make_bundle: Callable[..., AvatarBundle]) -> Iterator[Tw
         "test": two.clip(queue.submit(order_of_test_clip("annas", "Annas", "anna"))),
     }
     two.things = {kind: job.id for kind, job in made.items()}
-    FaceReports(tmp_path).keep("refused", {"0.jpg": b"a face"})
+    FaceReports(tmp_path).keep("refused", {"0.jpg": b"a face"}, made["prepare"].id)
     folder = tmp_path / "recordings" / RECORDING
     folder.mkdir(parents=True)
     (folder / "recording.mp4").write_bytes(b"a recording")
@@ -202,6 +202,40 @@ def test_an_owner_has_what_is_theirs(two: TwoPeople) -> None:
         assert two.ask("ben", "GET", path).status_code == 404, path
     assert two.ask("anna", "DELETE", f"/api/jobs/{two.things['clip']}").status_code == 200
     assert two.ask("anna", "DELETE", "/api/avatars/annas").status_code == 204
+
+
+@pytest.mark.parametrize("version", ["today", "earlier"])
+def test_a_report_is_theirs_whose_upload_was_refused(two: TwoPeople, tmp_path: Path, version: str) -> None:
+    """Whoever else has a job of the same id: it shows them nothing of it, and takes nothing away with it."""
+    if version == "earlier":
+        (tmp_path / "reports" / "refused" / "job.txt").unlink()
+    upload = tmp_path / "bens.png"
+    upload.write_bytes(b"another photo")
+    queue, picture = two.portal.desk.queue, "/api/avatars/refused/report/0.jpg"
+    bens = queue.submit(order_of_avatar(upload, avatar="refused", name="B", consent=True, owner="ben"), "203.0.113.2")
+    assert two.ask("ben", "GET", picture).status_code == 404
+    assert two.ask("anna", "GET", picture).content == b"a face"
+    assert two.ask("ben", "DELETE", f"/api/jobs/{bens.id}").json()["state"] == "cancelled"
+    assert two.ask("ben", "DELETE", f"/api/jobs/{bens.id}").status_code == 200
+    assert two.ask("anna", "GET", picture).content == b"a face"
+    two.ask("anna", "DELETE", f"/api/jobs/{two.things['prepare']}")
+    assert two.ask("anna", "DELETE", f"/api/jobs/{two.things['prepare']}").status_code == 200
+    assert not (tmp_path / "reports" / "refused").exists()
+
+
+def test_an_id_stays_theirs_whose_job_came_to_nothing(two: TwoPeople) -> None:
+    """A task of LiveTalking's API names the id. Its owner may use it again."""
+    picture = (two.portal.desk.library.path_of("everybodys") / "poster.jpg").read_bytes()
+    two.portal.desk.queue.cancel(two.things["prepare"])
+
+    def asked(name: str) -> str:
+        form = {"model": "musetalk", "avatar_id": "refused"}
+        answer = two.ask(name, "POST", "/api/avatar/task", data=form, files={"video_file": picture})
+        told: str = answer.json()["msg"]
+        return told
+
+    assert "The id 'refused' is taken." in asked("ben")
+    assert asked("anna") == "ok"
 
 
 def test_what_is_shared_can_be_used_and_not_changed(two: TwoPeople) -> None:
