@@ -17,7 +17,7 @@ from portal.api.orders import Orders
 from portal.api.schemas import ClipRequest, JobView, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
-from portal.intake.uploads import Uploads, limited_form
+from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 
@@ -42,7 +42,7 @@ def clips_router(
         if request.headers.get("content-type", "").startswith("application/json"):
             wish = _parse(await request.body())
         else:
-            async with limited_form(request, settings.max_upload_bytes, uploads.places) as form:
+            async with uploads.form(request, settings.max_upload_bytes) as form:
                 fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None

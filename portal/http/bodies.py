@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers
@@ -12,9 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import VivavoceError
+from pipeline.clock import Clock
 from portal.errors import UploadTooLarge
 from portal.http.errors import told
-from portal.http.limits import Shares, TooMany
+from portal.http.limits import AddressShares, Shares, TooMany
 from portal.http.proxies import address_of
 
 __all__ = ["FIELDS_BYTES", "Bodies", "UploadPlaces", "allow_body"]
@@ -27,6 +29,10 @@ FIELDS_BYTES = 256 * 1024
 QUIET_S = 30.0
 PROGRESS_BYTES = 4096
 "Less than this in QUIET_S is silence. A slow phone sends more, and a whole upload may take as long as it likes."
+PRESSED_BYTES, MOST_PRESSED_BYTES = 64 * 1024, 16 * 2**20
+"""The same of an upload while others wait for its place: at first, doubled with each further QUIET_S, and at most."""
+PRESSED_S = 120.0
+"So long after somebody was refused it is taken that somebody waits."
 
 UPLOADS_EACH = 4
 UPLOADS = 16
@@ -41,10 +47,17 @@ class BodyStopped(VivavoceError):
     http_status = 408
 
 
-def allow_body(scope: Scope, most_bytes: int, refusal: VivavoceError) -> None:
-    """Let the body of this request be larger than FIELDS_BYTES; to be called before it is read. Behind Bodies only."""
+def allow_body(
+    scope: Scope, most_bytes: int, refusal: VivavoceError, floor_bytes: Callable[[], int] | None = None
+) -> None:
+    """Let the body of this request be larger than FIELDS_BYTES; to be called before it is read. Behind Bodies only.
+
+    floor_bytes: how much has to come in QUIET_S by now; else PROGRESS_BYTES.
+    """
     body: _Body = scope[BODY]
     body.most_bytes, body.too_large = most_bytes, refusal
+    if floor_bytes is not None:
+        body.floor_bytes = floor_bytes
 
 
 class Bodies:
@@ -82,10 +95,17 @@ class Bodies:
 
 
 class UploadPlaces:
-    """Uploads that come in at one time: so many for each address, so many in all. Each may fill a disk for a while."""
+    """Uploads that come in at one time: so many for each address, so many in all. Each may fill a disk for a while.
 
-    def __init__(self, each: int = UPLOADS_EACH, most: int = UPLOADS, most_first: int = FIRST_UPLOADS) -> None:
-        self._each = Shares(each)
+    While others wait for a place, those under way have to come faster and faster.
+    """
+
+    def __init__(
+        self, clock: Clock, each: int = UPLOADS_EACH, most: int = UPLOADS, most_first: int = FIRST_UPLOADS
+    ) -> None:
+        self._clock = clock
+        self._pressed_from_s = self._pressed_to_s = -math.inf
+        self._each = AddressShares(each)
         self._first, self._further = Shares(most_first), Shares(most)
 
     @contextmanager
@@ -94,13 +114,26 @@ class UploadPlaces:
         hint = "Wait until one of them has ended."
         address = address_of(scope)
         room = self._further if self._each.has(address) else self._first
-        with (
-            self._each.held(
-                address, TooMany("There are several uploads from your address already.", hint, cause="uploads")
-            ),
-            room.held("", TooMany("The portal takes several uploads already.", hint, cause="uploads")),
-        ):
-            yield
+        of_address = TooMany("There are several uploads from your address already.", hint, cause="uploads")
+        with self._each.held(address, of_address):
+            if room.has_all(""):
+                self._press()
+            with room.held("", TooMany("The portal takes several uploads already.", hint, cause="uploads")):
+                yield
+
+    def floor_bytes(self) -> int:
+        """How much of an upload has to come in QUIET_S by now."""
+        now_s = self._clock.now_s()
+        if now_s >= self._pressed_to_s:
+            return PROGRESS_BYTES
+        doublings = int((now_s - self._pressed_from_s) / QUIET_S)
+        return min(MOST_PRESSED_BYTES, PRESSED_BYTES << min(doublings, 30))
+
+    def _press(self) -> None:
+        now_s = self._clock.now_s()
+        if now_s >= self._pressed_to_s:
+            self._pressed_from_s = now_s
+        self._pressed_to_s = now_s + PRESSED_S
 
 
 class _Body:
@@ -112,6 +145,7 @@ class _Body:
             f"The request is larger than {FIELDS_BYTES // 1024} KiB.", "Send a file as multipart/form-data."
         )
         self.refusal: VivavoceError | None = None
+        self.floor_bytes: Callable[[], int] = lambda: PROGRESS_BYTES
         self._receive = receive
         self._declared_bytes = int(declared_bytes) if declared_bytes.isdecimal() else 0
         self._quiet_s = quiet_s
@@ -144,7 +178,7 @@ class _Body:
         if self._bytes > self.most_bytes:
             return self._refuse(self.too_large)
         self._is_complete = not message.get("more_body", False)
-        if self._progress_bytes >= PROGRESS_BYTES:
+        if self._progress_bytes >= self.floor_bytes():
             self._progress_bytes, self._until_s = 0, loop.time() + self._quiet_s
         return message
 

@@ -5,41 +5,34 @@ from __future__ import annotations
 import math
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from avatars.confined import LONG_LOOK, QUICK_LOOK, TOOK_TOO_LONG, Limits, run_confined
-from avatars.disk import disk_full_explained, require_room
+from avatars.disk import disk_full_explained
 from avatars.errors import BadMedia
 from avatars.pieces import family_of
 from models.errors import VivavoceError
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
-from portal.errors import QueueFull, UnsupportedMedia, UploadTooLarge
-from portal.http.bodies import UploadPlaces, allow_body
+from portal.errors import QueueFull, UnsupportedMedia
+from portal.http.bodies import UploadPlaces
 from portal.http.limits import AddressAllowance, TooOften, Turns
+from portal.intake.forms import NOT_STORED, Spool, limited_form
 
-__all__ = ["MAX_SPEECH_S", "HandedIn", "Uploads", "check_media", "check_speech", "limited_form"]
+__all__ = ["MAX_SPEECH_S", "HandedIn", "Uploads", "check_media", "check_speech"]
 
 T = TypeVar("T")
 
-FORM_OVERHEAD_BYTES = 64 * 1024
-"Fields, boundaries and part headers beside the file itself."
-PLAIN_FORM_BYTES = 64 * 1024
-"Of a form without a file, and of each field: a text in Chinese, percent-encoded, has 45 kB at most."
-UTF_8 = (b"utf-8", b"utf8")
 MAX_SPEECH_S = 600.0
 LOOKED_AT = 2
 "At a time, each for as long as an honest file takes, of the families that are not doubted."
@@ -52,33 +45,7 @@ MAX_SLOW = 8
 WASTED_S, WASTED_PER_S = 16.0, 0.05
 """Of a processor, on looks at files of one address that came to nothing: two files at once, then one in three
 minutes."""
-NOT_STORED = "the upload was not stored"
 YES = frozenset({"1", "true", "yes", "on"})
-
-
-@asynccontextmanager
-async def limited_form(request: Request, max_bytes: int, places: UploadPlaces) -> AsyncIterator[FormData]:
-    """The form of a request with at most one file; its temporary files are gone at the end.
-
-    A larger one is refused as soon as that is known: by its declared length, or in the middle of reading. Raises
-    BadRequest, TooMany, DiskFull.
-    """
-    kind, options = parse_options_header(request.headers.get("content-type"))
-    if options.get(b"charset", b"utf-8").lower() not in UTF_8:  # some codecs take minutes, in everybody's thread
-        raise BadRequest("The form is not in UTF-8.", "Send it as multipart/form-data in UTF-8.")
-    too_large = UploadTooLarge(
-        f"The upload is larger than {max_bytes // 2**20} MB.",
-        "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
-    )
-    is_multipart = kind.startswith(b"multipart/")
-    allow_body(request.scope, max_bytes + FORM_OVERHEAD_BYTES if is_multipart else PLAIN_FORM_BYTES, too_large)
-    try:
-        with places.taken(request.scope), disk_full_explained(NOT_STORED):
-            async with request.form(max_files=1, max_fields=16, max_part_size=PLAIN_FORM_BYTES) as form:
-                yield form
-    except (MultiPartException, HTTPException) as error:
-        cause = error.message if isinstance(error, MultiPartException) else error.detail
-        raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +77,10 @@ class Uploads:
 
     def __init__(self, data_dir: Path, keep_free_bytes: int = 0, clock: Clock | None = None) -> None:
         """keep_free_bytes: of the disk, which no upload may take."""
-        self.places = UploadPlaces()
-        self._keep_free_bytes = keep_free_bytes
-        self._folder = data_dir / "uploads"
         self._clock = clock or SystemClock()
+        self.places = UploadPlaces(self._clock)
+        self._folder = data_dir / "uploads"
+        self._spool = Spool(self._folder, keep_free_bytes)
         self._quick_lane = anyio.CapacityLimiter(LOOKED_AT)
         self._doubtful_lane, self._slow_lane = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         self._threads = anyio.CapacityLimiter(LOOKED_AT + 2)
@@ -126,12 +93,18 @@ class Uploads:
         "of addresses whose uploads wait or are looked at"
         self._wasted = AddressAllowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
 
+    def form(
+        self, request: Request, max_bytes: int, look: Callable[[str, str], object] | None = None
+    ) -> AbstractAsyncContextManager[FormData]:
+        """As limited_form()."""
+        return limited_form(request, max_bytes, self.places, self._spool, look)
+
     async def handed_in(self, request: Request, max_bytes: int, what: str) -> HandedIn:
         """Read a form, and store what is in its field `file`. what: that, for the hint to who sends none.
 
-        Raises BadRequest (cause no_file), and what limited_form() and store() raise.
+        Raises BadRequest (cause no_file), and what form() and store() raise.
         """
-        async with limited_form(request, max_bytes, self.places) as form:
+        async with self.form(request, max_bytes) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", f"Send {what} in the field 'file'.", cause="no_file")
@@ -221,7 +194,7 @@ class Uploads:
     def _copy(self, upload: UploadFile) -> Path:
         # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.
         path = self._folder / secrets.token_hex(8)
-        require_room(self._folder, self._keep_free_bytes + (upload.size or 0), NOT_STORED)
+        self._spool.require_room(upload.size or 0)
         with disk_full_explained(NOT_STORED):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:

@@ -24,7 +24,6 @@ from portal.api.owners import seen_jobs
 from portal.api.schemas import UploadForm
 from portal.errors import JobNotFound
 from portal.http.people import person_of
-from portal.intake.uploads import limited_form
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import PREPARE, Job
 from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
@@ -86,7 +85,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
         if not request.headers.get("content-type", "").startswith("multipart/"):
             checked(parse(TaskWish, await request.body()))
             raise BadRequest("There is no clip.", "Send it in the field `video_file` of a form.")
-        async with limited_form(request, settings.max_upload_bytes, orders.uploads.places) as form:
+        async with orders.uploads.form(request, settings.max_upload_bytes) as form:
             fields = {key: value for key, value in form.items() if isinstance(value, str) and value}
             wish = checked(parse(TaskWish, fields))
             file = form.get("video_file")

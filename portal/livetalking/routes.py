@@ -19,7 +19,7 @@ from portal.api.event_streams import EventStream
 from portal.api.messages import SessionWish, small_json
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
-from portal.intake.uploads import Uploads, check_speech, limited_form
+from portal.intake.uploads import Uploads, check_speech
 from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
 from portal.livetalking.clients import Client, Clients
 from portal.livetalking.openings import Openings
@@ -151,8 +151,16 @@ def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, 
 
     @router.post("/humanaudio")
     async def human_audio(request: Request) -> Response:
-        """A form with `sessionid` and a recording in `file`, which is spoken."""
-        async with limited_form(request, max_upload_bytes, uploads.places) as form:
+        """A form with `sessionid` and a recording in `file`, which is spoken.
+
+        Where the session is told first, and is none, the recording is not read.
+        """
+
+        def look(name: str, text: str) -> None:
+            if name == "sessionid":
+                clients.find(text)
+
+        async with uploads.form(request, max_upload_bytes, look) as form:
             client, file = clients.find(str(form.get("sessionid", ""))), form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no recording.", "Send it in the field `file`.")

@@ -44,7 +44,6 @@ from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Shares, TooMany
 from portal.http.proxies import address_of
-from portal.intake.uploads import limited_form
 
 __all__ = ["GradioCalls", "View", "gradio_router"]
 
@@ -264,7 +263,7 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
     @router.post("/gradio_api/upload")
     async def upload(request: Request) -> list[str]:
         """One file in the field `files`; answers with what stands for it in a call."""
-        async with limited_form(request, max_upload_bytes, tools.orders.uploads.places) as form:
+        async with tools.orders.uploads.form(request, max_upload_bytes) as form:
             file = form.get("files")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send one in the field 'files'.", cause="no_file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 from starlette.types import Message
 
+from pipeline.clock import ManualClock
 from pipeline.errors import BadRequest
 from portal.http.bodies import FIELDS_BYTES, PROGRESS_BYTES, Bodies, UploadPlaces, allow_body
 from portal.http.errors import answer_errors
@@ -115,7 +117,7 @@ def test_only_so_many_uploads_come_in_at_one_time() -> None:
     """One address has its share, whatever others do; all together no more than the portal takes. Who has none yet finds
     a place longer than who has some.
     """
-    places = UploadPlaces(each=2, most=1, most_first=2)
+    places = UploadPlaces(ManualClock(), each=2, most=1, most_first=2)
     here, there, elsewhere = ({"client": (f"203.0.113.{number}", 1)} for number in (1, 2, 3))
     with places.taken(here), places.taken(here):
         with pytest.raises(TooMany, match="your address"), places.taken(here):
@@ -129,3 +131,54 @@ def test_only_so_many_uploads_come_in_at_one_time() -> None:
             pass
     with places.taken(here):
         pass
+
+
+def test_a_network_leaves_places_for_others() -> None:
+    """A /48 of IPv6 addresses has four times what an address has, however many addresses it has."""
+    places = UploadPlaces(ManualClock())
+    with ExitStack() as held:
+        near = [{"client": (f"2001:db8:5:{n:x}::1", 1)} for n in range(48)]
+        for scope in near[:16]:
+            held.enter_context(places.taken(scope))
+        with pytest.raises(TooMany, match="your address"), places.taken(near[16]):
+            pass
+        for n in range(32):
+            held.enter_context(places.taken({"client": (f"203.0.113.{n}", 1)}))
+
+
+async def test_uploads_have_to_come_faster_while_others_wait() -> None:
+    """The floor doubles while somebody is refused again and again, up to a bound, and falls when nobody waits."""
+    clock = ManualClock()
+    places = UploadPlaces(clock, most_first=1)
+    floors = [places.floor_bytes()]
+    with places.taken({"client": ("203.0.113.1", 1)}):
+        for _ in range(12):
+            with pytest.raises(TooMany), places.taken({"client": ("203.0.113.2", 1)}):
+                pass
+            floors.append(places.floor_bytes())
+            await clock.advance(30.0)
+    assert floors == [4096, *(2**n for n in range(16, 25)), 2**24, 2**24, 2**24]
+    await clock.advance(120.0)
+    assert places.floor_bytes() == 4096
+
+
+async def test_an_upload_below_the_floor_ends() -> None:
+    """Although something comes all the time: progress is what the floor asks for."""
+    sent: list[Message] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        allow_body(scope, 10**9, BadRequest("Too much.", "Less."), lambda: 10**6)
+        while (await receive())["type"] == "http.request":
+            pass
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": bytes(PROGRESS_BYTES), "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+    async with asyncio.timeout(20):
+        await Bodies(app, quiet_s=0.05)(scope, receive, send)
+    assert sent[0]["status"] == 408

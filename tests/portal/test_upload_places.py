@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from avatars.library import AvatarLibrary
+from pipeline.clock import ManualClock
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.http.bodies import Bodies, UploadPlaces
@@ -20,7 +21,7 @@ from portal.settings import Settings
 def test_both_kinds_of_upload_take_the_same_places(tmp_path: Path, library: AvatarLibrary) -> None:
     """Where none is left, neither a photo nor a recording is taken."""
     settings, queue, uploads = Settings(data_dir=tmp_path), open_queue(tmp_path, library), Uploads(tmp_path)
-    uploads.places = UploadPlaces(each=0)
+    uploads.places = UploadPlaces(ManualClock(), each=0)
     shares = JobShares(queue.active_askers, 50)
     app = FastAPI()
     app.include_router(avatars_router(library, queue, settings, uploads, shares))

@@ -1,0 +1,124 @@
+"""Forms that are handed in, with at most one file: limited while they are read, their files in the data folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+
+from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from avatars.disk import disk_full_explained, require_room
+from pipeline.errors import BadRequest
+from portal.errors import UploadTooLarge
+from portal.http.bodies import UploadPlaces, allow_body
+
+__all__ = ["NOT_STORED", "Spool", "limited_form"]
+
+FORM_OVERHEAD_BYTES = 64 * 1024
+"Fields, boundaries and part headers beside the file itself."
+PLAIN_FORM_BYTES = 64 * 1024
+"Of a form without a file, and of each field: a text in Chinese, percent-encoded, has 45 kB at most."
+UTF_8 = (b"utf-8", b"utf8")
+ROOM_EVERY_BYTES = 4 * 2**20
+"Of a file that comes in: so often it is looked whether the disk has room."
+NOT_STORED = "the upload was not stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Where files lie while they come in, without a name, so that nothing is left of them whatever happens."""
+
+    folder: Path
+    keep_free_bytes: int
+    "of the disk, which no upload may take"
+
+    def require_room(self, further_bytes: int) -> None:
+        """Raises DiskFull."""
+        require_room(self.folder, self.keep_free_bytes + further_bytes, NOT_STORED)
+
+
+@asynccontextmanager
+async def limited_form(
+    request: Request,
+    max_bytes: int,
+    places: UploadPlaces,
+    spool: Spool,
+    look: Callable[[str, str], object] | None = None,
+) -> AsyncIterator[FormData]:
+    """The form of a request with at most one file; its temporary files are gone at the end.
+
+    A larger one is refused as soon as that is known: by its declared length, or in the middle of reading.
+    look(name, text) is called for each field as it comes; what it raises ends the reading.
+
+    Raises BadRequest, TooMany, DiskFull, and what look() raises.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"utf-8").lower() not in UTF_8:  # some codecs take minutes, in everybody's thread
+        raise BadRequest("The form is not in UTF-8.", "Send it as multipart/form-data in UTF-8.")
+    too_large = UploadTooLarge(
+        f"The upload is larger than {max_bytes // 2**20} MB.",
+        "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
+    )
+    is_multipart = kind.startswith(b"multipart/")
+    most_bytes = max_bytes + FORM_OVERHEAD_BYTES if is_multipart else PLAIN_FORM_BYTES
+    allow_body(request.scope, most_bytes, too_large, places.floor_bytes)
+    try:
+        with places.taken(request.scope), disk_full_explained(NOT_STORED):
+            form = await (_Parser(request, spool, look).parse() if kind == b"multipart/form-data" else request.form())
+            try:
+                yield form
+            finally:
+                await form.close()
+    except (MultiPartException, HTTPException) as error:
+        cause = error.message if isinstance(error, MultiPartException) else error.detail
+        raise BadRequest(f"The form cannot be read: {cause}", "Send it as multipart/form-data.") from error
+
+
+class _Parser(MultiPartParser):
+    def __init__(self, request: Request, spool: Spool, look: Callable[[str, str], object] | None) -> None:
+        super().__init__(
+            request.headers,
+            request.stream(),
+            max_files=1,
+            max_fields=16,
+            max_part_size=PLAIN_FORM_BYTES,
+        )
+        self._spool = spool
+        self._look = look
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        part = self._current_part
+        if part.file is not None:  # Starlette's would go to the system's folder, which may be in memory
+            self._spool.folder.mkdir(parents=True, exist_ok=True)
+            file = SpooledTemporaryFile(max_size=self.spool_max_size, dir=str(self._spool.folder))  # noqa: SIM115 - closed with the form
+            self._files_to_close_on_error.append(file)
+            part.file = _Spooled(file, part.file, self._spool)
+
+    def on_part_end(self) -> None:
+        super().on_part_end()
+        name, text = self.items[-1]
+        if self._look is not None and isinstance(text, str):
+            self._look(name, text)
+
+
+class _Spooled(UploadFile):
+    def __init__(self, file: SpooledTemporaryFile[bytes], told: UploadFile, spool: Spool) -> None:
+        super().__init__(file, size=0, filename=told.filename, headers=told.headers)  # type: ignore[arg-type]
+        self._spool = spool
+        self._unchecked_bytes = ROOM_EVERY_BYTES
+
+    async def write(self, data: bytes) -> None:
+        self._unchecked_bytes += len(data)
+        if self._unchecked_bytes >= ROOM_EVERY_BYTES:
+            self._unchecked_bytes = 0
+            await run_in_threadpool(self._spool.require_room, ROOM_EVERY_BYTES)
+        await super().write(data)
