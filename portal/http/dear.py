@@ -17,21 +17,34 @@ from portal.http.proxies import address_of, path_below
 __all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "is_dear"]
 
 DEAR: Final = frozenset(
-    ("/", "/healthz", "/openapi.json", "/api/avatars", "/api/backends", "/api/jobs", "/choices.json"),
+    ("/", "/healthz", "/metrics", "/openapi.json", "/choices.json", "/watch", "/config", "/gradio_api/info")
 )
 """What takes 5 ms of a processor or more to read, growing with the lists. A page asks for five of these as it opens,
-and for the jobs once a second while one is under way and somebody looks."""
+and for the jobs once a second while one is under way and somebody looks. So is all of the API that tells of lists."""
+API: Final = "/api/"
+OF_ONE: Final = ("/api/sessions/", "/api/watch/", "/api/jobs/", "/api/avatar/task/", "/api/backends/tts/")
+"""Of the API, what tells of one thing that is held in memory or found by its id; it is asked for often. Voices
+are spoken first for one at a time (`voice_previews.py`)."""
+SMALL: Final = ("/api/me", "/api/admin/config")
 DEAR_AT_A_TIME = 2
 """Over all addresses, and one beside them that a monitor asks for. They are made in a thread, and many threads would
 leave the event loop a small part of a core."""
 LONGEST_REST_S = 0.03
-MONITORED: Final = "/healthz"
+MONITORED: Final = ("/healthz", "/metrics")
 DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
 "Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
 
 
 def is_dear(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["method"] in HARMLESS and path_below(scope) in DEAR
+    if scope["type"] != "http" or scope["method"] not in HARMLESS:
+        return False
+    path = path_below(scope)
+    return path in DEAR or (path.startswith(API) and not path.startswith(OF_ONE) and not _is_small(path))
+
+
+def _is_small(path: str) -> bool:
+    """A picture, a clip or another file of the API is sent from the disk as it is."""
+    return path in SMALL or "." in path.rpartition("/")[2]
 
 
 class _Line:
@@ -62,7 +75,7 @@ class DearReads:
             await self._app(scope, receive, send)
             return
         address = address_of(scope)
-        line = self._line_of_monitors if path_below(scope) == MONITORED else self._line
+        line = self._line_of_monitors if path_below(scope) in MONITORED else self._line
         if len(line.turns) >= DEAR_WAITING or line.turns.wanted(address) >= DEAR_WAITING_EACH:
             await _too_many()(scope, receive, send)
             return

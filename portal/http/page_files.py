@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -91,6 +92,7 @@ class _InPieces(Response):
         for begin in range(0, len(self.body), PIECE_BYTES):
             piece = self.body[begin : begin + PIECE_BYTES]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # everybody else's turn
         await send({"type": "http.response.body", "body": b""})
 
 

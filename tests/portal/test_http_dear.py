@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
 from portal.http import dear
-from portal.http.dear import DEAR_AT_A_TIME, LONGEST_REST_S, DearReads
+from portal.http.dear import DEAR_AT_A_TIME, LONGEST_REST_S, DearReads, is_dear
 
 GREEDY, MODEST, QUIET = "203.0.113.1", "203.0.113.2", "203.0.113.3"
 
@@ -143,3 +143,29 @@ async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
     kitchen.go_on.set()
     await asyncio.wait_for(alone, 10)
     assert sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "dear"),
+    [
+        ("/api/avatars", True),
+        ("/api/avatars/mira", True),
+        ("/api/avatars/mira/gestures", True),
+        ("/api/avatars/mira/export", True),
+        ("/api/avatar/tasks", True),
+        ("/metrics", True),
+        ("/api/anything-new", True),
+        ("/api/avatars/mira/poster.jpg", False),
+        ("/api/avatars/mira/cutout.webp", False),
+        ("/api/clips/x.mp4", False),
+        ("/api/jobs/x", False),
+        ("/api/sessions/x/events", False),
+        ("/api/me", False),
+        ("/static/talk.js", False),
+        ("/nothing", False),
+    ],
+)
+def test_what_tells_of_lists_is_dear_and_files_are_not(path: str, dear: bool) -> None:
+    """By its kind: an address of the API that is new counts as dear until somebody says otherwise."""
+    assert is_dear(scope_of(QUIET, path)) is dear
+    assert not is_dear({**scope_of(QUIET, path), "method": "POST"})
