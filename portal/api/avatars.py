@@ -20,7 +20,7 @@ from avatars.parts_preview import draw_preview
 from avatars.persona import MOST_PROMPT_CHARACTERS, read_persona, write_persona
 from pipeline.errors import BadRequest
 from portal.api.orders import Orders
-from portal.api.schemas import AvatarView, JobView, UploadForm, avatar_view, form_body, job_view
+from portal.api.schemas import MOST_NAME, AvatarView, JobView, UploadForm, avatar_view, checked, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
@@ -47,7 +47,7 @@ ASK_AGAIN = {"Cache-Control": "no-cache"}
 
 
 class PartsRequest(BaseModel):
-    backend: str = Field(description="the lip-sync backend that the avatar is prepared for")
+    backend: str = Field(max_length=MOST_NAME, description="the lip-sync backend that the avatar is prepared for")
     parameters: dict[str, object] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
 
 
@@ -161,7 +161,8 @@ def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> Non
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
         handed_in = await orders.uploads.handed_in(request, max_upload_bytes, "the photo or clip")
-        wish = UploadForm(**{key: handed_in.texts.get(key, "") for key in UploadForm.model_fields})
+        with handed_in.or_removed():
+            wish = checked(UploadForm, {key: handed_in.texts.get(key, "") for key in UploadForm.model_fields})
         return job_view(await orders.avatar(request.scope, handed_in.path, handed_in.file_name, wish))
 
 

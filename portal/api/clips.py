@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from avatars.library import AvatarLibrary
-from pipeline.errors import BadRequest
 from portal.api.orders import Orders
-from portal.api.schemas import ClipRequest, JobView, form_body, job_view
+from portal.api.schemas import ClipRequest, JobView, checked, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.intake.uploads import Uploads
@@ -40,13 +38,13 @@ def clips_router(
         """Queue a clip: JSON {avatar, text, voice, name}, or a form with these and a recording in `audio`."""
         audio: Path | None = None
         if request.headers.get("content-type", "").startswith("application/json"):
-            wish = _parse(await request.body())
+            wish = checked(ClipRequest, await request.body())
         else:
             async with uploads.form(request, settings.max_upload_bytes) as form:
                 fields = {key: str(form.get(key) or "") for key in ClipRequest.model_fields}
+                wish = checked(ClipRequest, fields)
                 file = form.get("audio")
                 audio = await uploads.store(file) if isinstance(file, UploadFile) else None
-                wish = ClipRequest(**fields)
         return job_view(await orders.clip(request.scope, wish, audio))
 
     @router.get("/{job_id}.mp4")
@@ -63,12 +61,3 @@ def clips_router(
             return f"{job_id}.mp4"
 
     return router
-
-
-def _parse(body: bytes) -> ClipRequest:
-    try:
-        return ClipRequest.model_validate_json(body)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise BadRequest(f"The request is malformed: {where} {fault['msg']}", "Send {avatar, text}.") from error

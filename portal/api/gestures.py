@@ -13,7 +13,7 @@ from avatars.confined import Limits
 from avatars.errors import GestureNotFound
 from avatars.gestures import delete_gesture, gesture_file, gesture_summaries
 from avatars.library import AvatarLibrary
-from portal.api.schemas import GestureView, JobView, form_body, gesture_view, job_view
+from portal.api.schemas import MOST_NAME, GestureView, JobView, form_body, gesture_view, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_gesture
@@ -34,10 +34,16 @@ ASK_AGAIN = {"Cache-Control": "no-cache"}
 class GestureForm(BaseModel):
     """The fields of a gesture beside its `file`."""
 
-    name: str = Field(description="letters and digits of any script, at most 24")
-    consent: str = Field(description='"true": the person shown agrees')
-    sound: str = Field("", description='"true": its own sound is heard while the avatar says nothing')
-    idle: str = Field("", description='"true": the avatar shows it by itself, without sound, while nobody speaks')
+    name: str = Field(max_length=MOST_NAME, description="letters and digits of any script, at most 24")
+    consent: str = Field(max_length=MOST_NAME, description='"true": the person shown agrees')
+    sound: str = Field(
+        "", max_length=MOST_NAME, description='"true": its own sound is heard while the avatar says nothing'
+    )
+    idle: str = Field(
+        "",
+        max_length=MOST_NAME,
+        description='"true": the avatar shows it by itself, without sound, while nobody speaks',
+    )
 
 
 def gestures_router(

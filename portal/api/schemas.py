@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from avatars.face_formats import face_format, parameters_of
 from avatars.gestures import GestureSummary, gesture_file, gesture_names
@@ -14,7 +16,9 @@ from avatars.media_limits import FPS
 from avatars.parts import networks_of, prepared_for
 from avatars.voice_sample import read_voice_sample
 from pipeline import registry
+from pipeline.errors import BadRequest
 from portal.backends import BackendChoice
+from portal.jobs.orders import MAX_TEXT_CHARACTERS
 from portal.jobs.records import Job, JobFailure
 
 __all__ = [
@@ -29,10 +33,18 @@ __all__ = [
     "UploadForm",
     "avatar_view",
     "backend_view",
+    "checked",
     "form_body",
     "gesture_view",
     "job_view",
 ]
+
+
+M = TypeVar("M", bound=BaseModel)
+MOST_NAME = 1000
+"Characters of a name, an id or another short text of a request. What is longer is nobody's wish, and is kept nowhere."
+MOST_TEXT = 100_000
+"The same of a text that is spoken. Its own limit, which is lower, has an error that says what to do."
 
 
 class ErrorView(BaseModel):
@@ -121,18 +133,20 @@ class BackendView(BaseModel):
 
 
 class ClipRequest(BaseModel):
-    avatar: str
-    text: str
-    voice: str | None = None
-    name: str = ""
+    avatar: str = Field(max_length=MOST_NAME)
+    text: str = Field(max_length=MOST_TEXT, description=f"at most {MAX_TEXT_CHARACTERS:,} characters")
+    voice: str | None = Field(None, max_length=MOST_NAME)
+    name: str = Field("", max_length=MOST_NAME, description="default: its text")
 
 
 class UploadForm(BaseModel):
     """The fields of an upload beside its `file`."""
 
-    name: str = Field("", description="default: the file's name")
-    consent: str = Field(description='"true": the person shown agrees')
-    framing: str = Field("", description='"x,y,width,height" in parts of the picture; default: all of it')
+    name: str = Field("", max_length=MOST_NAME, description="default: the file's name")
+    consent: str = Field(max_length=MOST_NAME, description='"true": the person shown agrees')
+    framing: str = Field(
+        "", max_length=MOST_NAME, description='"x,y,width,height" in parts of the picture; default: all of it'
+    )
 
 
 class SessionCounts(BaseModel):
@@ -148,6 +162,16 @@ class HealthView(BaseModel):
     avatars: int
     backends: dict[str, str] = Field(description="what is in use: llm, tts, lipsync")
     problems: list[str] = Field(description="what is wrong, in words for a person; empty when all is well")
+
+
+def checked(model: type[M], given: bytes | Mapping[str, object]) -> M:
+    """What a request says, as JSON or as fields, by the rules of `model`. Raises BadRequest."""
+    try:
+        return model.model_validate_json(given) if isinstance(given, bytes) else model.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise BadRequest(f"The request is malformed: {where} {fault['msg']}", "See /docs.") from error
 
 
 def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:

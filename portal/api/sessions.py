@@ -18,6 +18,7 @@ from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api.event_streams import EventStream
 from portal.api.messages import ChoiceWish, OwnEvent, SessionWish, given
 from portal.api.programs import Program, Programs
+from portal.api.schemas import MOST_NAME, MOST_TEXT
 from portal.api.seats import Seat
 from portal.http.errors import ErrorRoute
 from portal.http.people import person_of
@@ -104,7 +105,9 @@ class ChangeRequest(ChoiceWish):
 
 
 class SayRequest(BaseModel):
-    text: str = Field(description="is spoken as it is, after what is being said; at most 10,000 characters")
+    text: str = Field(
+        max_length=MOST_TEXT, description="is spoken as it is, after what is being said; at most 10,000 characters"
+    )
     event: OwnEvent = Field(None, description="any JSON of your own; comes back with `speech` among the events")
 
 
@@ -115,7 +118,7 @@ class GestureRequest(BaseModel):
 
 
 class AskRequest(BaseModel):
-    text: str = Field(description="is answered by the language model; at most 10,000 characters")
+    text: str = Field(max_length=MOST_TEXT, description="is answered by the language model; at most 10,000 characters")
     interrupts: bool = Field(True, description="false: the answer comes after what is being said")
     event: OwnEvent = Field(None, description="as for say")
 
@@ -127,8 +130,9 @@ class AskedTurn(BaseModel):
 
 class PushRequest(BaseModel):
     to: str = Field(
+        max_length=MOST_NAME * 4,
         description="address of the streaming server with the key, e.g. rtmp://server/app/key or "
-        "whip+https://token@server/path"
+        "whip+https://token@server/path",
     )
 
 

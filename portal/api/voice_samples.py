@@ -17,7 +17,7 @@ from avatars.voice_sample import (
     delete_voice_sample,
     read_voice_sample,
 )
-from portal.api.schemas import JobView, form_body, job_view
+from portal.api.schemas import MOST_NAME, JobView, form_body, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_voice_sample
@@ -35,7 +35,10 @@ __all__ = ["VoiceSampleView", "voice_samples_router"]
 class VoiceSampleForm(BaseModel):
     """The fields of a voice sample beside its `file`."""
 
-    consent: str = Field(description='"true": the person who speaks agrees that the avatar speaks with this voice')
+    consent: str = Field(
+        max_length=MOST_NAME,
+        description='"true": the person who speaks agrees that the avatar speaks with this voice',
+    )
     transcript: str = Field(
         "",
         description="what is said in it; left out: it is recognised, where something here can",

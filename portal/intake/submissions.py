@@ -124,7 +124,8 @@ def _framing(text: str) -> list[float] | None:
         x, y, width, height = (float(number) for number in text.split(","))
     except ValueError:
         x = y = width = height = math.nan
-    within = min(x, y) >= 0 and min(width, height) > 0 and max(x + width, y + height) <= 1 + ROUNDING
+    is_finite = all(map(math.isfinite, (x, y, width, height)))
+    within = is_finite and min(x, y) >= 0 and min(width, height) > 0 and max(x + width, y + height) <= 1 + ROUNDING
     if not within:
         raise BadRequest(
             f"The framing {text[:80]!r} is no part of the picture.",

@@ -59,6 +59,15 @@ class HandedIn:
     texts: Mapping[str, str]
     "its other fields"
 
+    @contextmanager
+    def or_removed(self) -> Iterator[None]:
+        """The file goes when the block raises."""
+        try:
+            yield
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+
     def is_on(self, name: str) -> bool:
         """Whether a field says yes; one that is left out does not."""
         return self.texts.get(name, "").lower() in YES

@@ -38,7 +38,7 @@ from starlette.types import Scope
 from models.errors import VivavoceError
 from pipeline.channel import Channel
 from pipeline.errors import BadRequest
-from portal.api.schemas import ClipRequest, UploadForm
+from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
@@ -89,7 +89,7 @@ class GradioCall:
             framing: "x,y,width,height" of what is used, in parts of the picture from 0 to 1; empty: all of it
 
         """
-        wish = UploadForm(name=name, consent="true" if consent else "", framing=framing)
+        wish = checked(UploadForm, {"name": name, "consent": "true" if consent else "", "framing": framing})
         view = await self._tools.prepare_avatar(self._scope, file.path, wish, self._report)
         return view.model_dump(mode="json")
 
@@ -103,7 +103,7 @@ class GradioCall:
             name: what the clip is called; empty: its text
 
         """
-        wish = ClipRequest(avatar=avatar, text=text, voice=voice, name=name)
+        wish = checked(ClipRequest, {"avatar": avatar, "text": text, "voice": voice, "name": name})
         job = await self._tools.render_clip(self._scope, wish, self._report)
         path = CLIP.format(job.id)
         return FileData(

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.api.schemas import ClipRequest, UploadForm
+from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.http.limits import Shares, TooMany
 from portal.http.proxies import address_of
@@ -83,7 +83,7 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
         framing: Annotated[str, Field(description='"x,y,width,height" of what is used, 0 to 1; empty: all')] = "",
     ) -> View:
         """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more."""
-        wish = UploadForm(name=name, consent="true" if consent else "", framing=framing)
+        wish = checked(UploadForm, {"name": name, "consent": "true" if consent else "", "framing": framing})
         view = await tools.prepare_avatar(_request(ctx).scope, upload, wish, _report_to(ctx))
         return view.model_dump(mode="json", include={"id", "name", "kind"})
 
@@ -97,7 +97,7 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
     ) -> dict[str, str]:
         """Make a clip in which an avatar speaks a text, and wait for it. Answers with the address of an MP4 file."""
         request = _request(ctx)
-        wish = ClipRequest(avatar=avatar, text=text, voice=voice, name=name)
+        wish = checked(ClipRequest, {"avatar": avatar, "text": text, "voice": voice, "name": name})
         job = await tools.render_clip(request.scope, wish, _report_to(ctx))
         return {"job": job.id, "url": f"{request.base_url}api/clips/{job.id}.mp4", "file_name": job.file_name}
 

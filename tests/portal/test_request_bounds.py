@@ -1,0 +1,77 @@
+"""What a request says is bounded, whichever field it is in, so that nothing of it makes lists and files large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.errors import BadRequest
+from portal.app import Portal, create_app
+from portal.intake.submissions import _framing
+from portal.settings import Settings
+from tests.portal.api_requests import PHOTO, error_of
+
+
+def unbounded(schema: Mapping[str, Any], parts: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Where in a schema there is a text of any length."""
+    if name := schema.get("$ref"):
+        yield from unbounded(parts[name.rpartition("/")[2]], parts, where)
+    bounds = {"maxLength", "enum", "const", "pattern"} & set(schema)
+    if schema.get("type") == "string" and schema.get("format") != "binary" and not bounds:
+        yield where
+    for name, inner in schema.get("properties", {}).items():
+        yield from unbounded(inner, parts, f"{where}.{name}")
+    inner_ones = [*schema.get("anyOf", ()), *schema.get("prefixItems", ()), schema.get("items")]
+    for inner in (*inner_ones, schema.get("additionalProperties")):
+        if isinstance(inner, dict):
+            yield from unbounded(inner, parts, where)
+
+
+def test_every_text_of_a_request_has_a_bound(tmp_path: Path) -> None:
+    """By what the API says of itself, so a new field is among them. An offer is SDP: its body's size is its bound."""
+    settings = Settings.model_validate({"data_dir": tmp_path, "worker": False, "keep_free_bytes": 0})
+    portal = Portal.build(settings)
+    app: Any = create_app(settings, portal)
+    while not hasattr(app, "openapi"):
+        app = vars(app)["_app"]
+    api = app.openapi()
+    portal.desk.queue.close()
+    bodies = {
+        f"{method} {path}": media["schema"]
+        for path, methods in api["paths"].items()
+        for method, route in methods.items()
+        for kind, media in route.get("requestBody", {}).get("content", {}).items()
+        if kind != "application/sdp"
+    }
+    assert "post /api/clips" in bodies and len(bodies) > 10
+    parts = api["components"]["schemas"]
+    assert [place for where, schema in bodies.items() for place in unbounded(schema, parts, where)] == []
+
+
+@pytest.mark.parametrize("field", ["avatar", "text", "voice", "name"])
+def test_a_clip_with_an_endless_text_is_refused(client: TestClient, field: str) -> None:
+    """As JSON and as a form, whose fields have a bound of their own. The error does not repeat the text."""
+    wish = {"avatar": "ada", "text": "Hi.", field: "x" * 200_000}
+    for answer, status in ((client.post("/api/clips", json=wish), 400), (client.post("/api/clips", data=wish), 413)):
+        assert len(answer.content) < 1000 and error_of(answer, status)
+    fields = {"avatar": "ada", "text": "Hi.", "voice": "x" * 20_000}
+    assert "voice" in error_of(client.post("/api/clips", data=fields), 400)["message"]
+
+
+def test_an_upload_with_an_endless_framing_leaves_no_file(client: TestClient, tmp_path: Path) -> None:
+    """The form is looked at after its file was stored."""
+    fields = {"consent": "true", "framing": "1" * 50_000}
+    answer = client.post("/api/avatars", files={"file": ("me.png", PHOTO.read_bytes())}, data=fields)
+    assert error_of(answer, 400)["code"] == "bad_request"
+    assert not [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("framing", ["0.1,nan,0.5,nan", "nan,0,1,1", "0,0,inf,1", "0,0,1", "-0.1,0,1,1"])
+def test_a_framing_is_numbers_within_the_picture(framing: str) -> None:
+    """Not-a-number hides from comparisons."""
+    with pytest.raises(BadRequest, match="no part of the picture"):
+        _framing(framing)
