@@ -7,10 +7,11 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 from fastapi import FastAPI
+from pydantic import Field, TypeAdapter
 
 from avatars.errors import AvatarNotFound, GestureNotFound
 from avatars.persona import Persona
@@ -31,9 +32,12 @@ from pipeline.types import (
     TurnState,
 )
 from portal.admission import Admission, Wish
+from portal.api.server_messages import ServerSays
 from portal.api.session_socket import SessionSocket
 from portal.errors import AvatarBeingPrepared
 from portal.http.people import Person
+
+SERVER_GRAMMAR: TypeAdapter[ServerSays] = TypeAdapter(Annotated[ServerSays, Field(discriminator="type")])
 
 
 class FakeTransport:
@@ -357,8 +361,10 @@ class Viewer:
         return message
 
     async def hear_any(self) -> dict[str, Any]:
-        """The next message."""
-        return cast(dict[str, Any], json.loads((await self.hear_raw())["text"]))
+        """The next message, which is one of those that are described."""
+        text = (await self.hear_raw())["text"]
+        SERVER_GRAMMAR.validate_json(text, strict=True, extra="forbid")
+        return cast(dict[str, Any], json.loads(text))
 
     async def hello(self, **fields: Any) -> dict[str, Any]:
         self.tell("hello", **fields)
