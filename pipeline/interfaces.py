@@ -235,14 +235,14 @@ class SpeechRecognizer(Protocol):
 
 @runtime_checkable
 class Output(Protocol):
-    """Takes the MediaFrames of a session: a transport, later a recording or a stream.
+    """Takes the MediaFrames of a session: a transport, a recording, a push and the like.
 
     One clock serves all outputs of a session, so neither method ever waits. What an output cannot take at once waits in
     its own bounded queue, and the output says what it gives up when that is full.
     """
 
     name: str
-    "for people: webrtc, websocket or memory"
+    "for people, e.g. webrtc or recording"
 
     def send(self, frame: MediaFrame) -> None:
         """Take one frame. Called 25 times a second, numbers rising. Whatever it raises ends this output only."""
