@@ -17,6 +17,7 @@ from pipeline.types import (
     HoldEvent,
     MetricsEvent,
     NoticeEvent,
+    SessionEvent,
     SubtitleEvent,
     TextEvent,
     TranscriptEvent,
@@ -31,7 +32,7 @@ TYPES = Path(__file__).parents[2] / "portal" / "static" / "types"
 COMMENT = re.compile(r"/\*\*.*?\*/", re.DOTALL)
 MODELS: list[type[BaseModel]] = [*get_args(messages.ClientMessage), messages.Remark]
 VIEWS: list[type[BaseModel]] = [AvatarView, BackendView, ErrorView, GestureView, JobView, VoiceSampleView]
-EVENTS = {
+EVENTS: dict[str, SessionEvent] = {
     "Turn": TurnEvent(1, TurnState.DONE),
     "Hold": HoldEvent(1, held=True),
     "Cut": CutEvent(1, 2),
