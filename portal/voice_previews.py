@@ -20,7 +20,7 @@ from pipeline.polish import VoicePolish
 from pipeline.tts.auto import AutoSynthesizer
 from pipeline.tts.http_voice import HttpVoice
 from pipeline.types import FloatArray
-from portal.http.limits import Shares
+from portal.http.limits import AddressShares
 
 __all__ = ["SENTENCES", "VoicePreviews", "language_for"]
 
@@ -88,7 +88,7 @@ class VoicePreviews:
         self._backends = backends
         self._patience_s = patience_s
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_A_TIME))
-        self._shares = Shares(MOST_EACH)
+        self._shares = AddressShares(MOST_EACH)
         self._making: dict[tuple[str, str, str], _Making] = {}
         self._kept: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
 

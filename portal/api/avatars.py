@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["avatar_views", "avatars_router"]
 
 PREVIEWS_WAITING = 20
+CUTOUTS_WAITING = 200
+"A class of thirty may open its pages at the same moment. The first of them has it made."
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 "A browser may keep pictures, but asks: an avatar's id can come back with another face."
 
@@ -195,7 +197,7 @@ def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReport
         """Where the person is in each frame, and what is behind, if that is known. The format: docs/stage.md."""
         return _file(library.path_of(avatar_id) / "mattes.bin", "application/octet-stream")
 
-    cutouts = Turnstile(PREVIEWS_WAITING)
+    cutouts = Turnstile(CUTOUTS_WAITING)
 
     @router.get("/{avatar_id}/cutout.webp")
     async def cutout(avatar_id: str) -> FileResponse:

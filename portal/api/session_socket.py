@@ -19,7 +19,7 @@ from portal.api.seats import Seats
 from portal.api.transports import Transports
 from portal.api.viewer_socket import ViewerSocket
 from portal.http.errors import told
-from portal.http.limits import Shares, TooMany, TooOften
+from portal.http.limits import AddressShares, Shares, TooMany, TooOften
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.recordings import Recordings
@@ -61,7 +61,7 @@ class SessionSocket:
         self._ice_servers = ice_servers
         self._shared = Shared(self.seating, recordings, clock, self.browser_ice_servers, watch_links)
         self._sockets = Shares(sockets)
-        self._sockets_each = Shares(sockets_each)
+        self._sockets_each = AddressShares(sockets_each)
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
 

@@ -19,7 +19,7 @@ from pipeline.types import LISTEN_RATE_HZ
 from portal.api.allowances import SocketAllowances
 from portal.api.viewer_socket import ViewerSocket
 from portal.http.errors import told
-from portal.http.limits import Shares, TooMany, TooOften
+from portal.http.limits import AddressShares, Shares, TooMany, TooOften
 from portal.http.proxies import address_of
 from portal.livetalking.answers import Body
 
@@ -54,7 +54,7 @@ class Told(Body):
 def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRouter:
     """language: what is spoken, ISO 639-1; None: found out."""
     router = APIRouter()
-    sockets, sockets_each = Shares(SOCKETS), Shares(SOCKETS_EACH)
+    sockets, sockets_each = Shares(SOCKETS), AddressShares(SOCKETS_EACH)
     allowances = SocketAllowances(clock)
 
     def one_of(shares: Shares, whose: str) -> AbstractContextManager[None]:

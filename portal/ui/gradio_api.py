@@ -42,7 +42,7 @@ from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
-from portal.http.limits import Shares, TooMany
+from portal.http.limits import AddressShares, Shares, TooMany
 from portal.http.proxies import address_of
 
 __all__ = ["GradioCalls", "View", "gradio_router"]
@@ -150,7 +150,7 @@ class GradioCalls:
         self._unread_s = unread_s
         self._lines: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._each, self._all = Shares(CALLS_EACH), Shares(CALLS)
+        self._each, self._all = AddressShares(CALLS_EACH), Shares(CALLS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

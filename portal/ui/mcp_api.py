@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
-from portal.http.limits import Shares, TooMany
+from portal.http.limits import AddressShares, Shares, TooMany
 from portal.http.proxies import address_of
 from portal.ui.gradio_api import CALLS, CALLS_EACH, View
 
@@ -59,7 +59,7 @@ class _Bounded:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._each, self._all = Shares(CALLS_EACH), Shares(CALLS)
+        self._each, self._all = AddressShares(CALLS_EACH), Shares(CALLS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         full = TooMany("Too many calls are under way already.", "Wait until one of them has ended.")

@@ -131,6 +131,21 @@ def test_an_address_has_so_many_sockets() -> None:
         assert socket.receive_json() == final("")
 
 
+def test_a_network_has_so_many_sockets_at_a_time() -> None:
+    """A /48 of IPv6 addresses has four times what one of them has; whoever is elsewhere has room."""
+    app = served(Ears()).app
+    with ExitStack() as stack:
+        for n in range(4 * SOCKETS_EACH):
+            client = TestClient(app, client=(f"2001:db8:5:{n:x}::1", 1))
+            stack.enter_context(client.websocket_connect("/api/asr"))
+        near, far = (TestClient(app, client=(address, 1)) for address in ("2001:db8:5:ff::1", "2001:db8:6::1"))
+        with near.websocket_connect("/api/asr") as refused:
+            assert refused.receive_json()["code"] == -1
+        with far.websocket_connect("/api/asr") as socket:
+            socket.send_json({"is_speaking": False})
+            assert socket.receive_json() == final("")
+
+
 def test_empty_messages_are_no_sound() -> None:
     """They would never fill a recording, and cost as much as others."""
     with served(Ears()).websocket_connect("/api/asr") as socket:
