@@ -44,8 +44,6 @@ __all__ = ["avatar_views", "avatars_router"]
 PREVIEWS_WAITING = 20
 CUTOUTS_WAITING = 200
 "A class of thirty may open its pages at the same moment. The first of them has it made."
-ASK_AGAIN = {"Cache-Control": "no-cache"}
-"A browser may keep pictures, but asks: an avatar's id can come back with another face."
 
 
 class PartsRequest(BaseModel):
@@ -93,7 +91,7 @@ def avatars_router(
     reports = FaceReports(settings.data_dir)
     _add_avatars(router, library, queue, reports)
     _add_upload(router, Orders(library, queue, uploads, shares), settings.max_upload_bytes)
-    _add_persona(router, library)
+    _add_persona(router, library, kiosk=settings.kiosk)
     _add_pictures(router, library, reports)
     _add_jobs(router, library, queue, settings, shares)
     return router
@@ -168,19 +166,22 @@ def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> Non
         return job_view(await orders.avatar(request.scope, handed_in.path, handed_in.file_name, wish))
 
 
-def _add_persona(router: APIRouter, library: AvatarLibrary) -> None:
+def _add_persona(router: APIRouter, library: AvatarLibrary, *, kiosk: bool) -> None:
     @router.get("/{avatar_id}/persona")
-    def persona(avatar_id: str) -> PersonaView:
-        library.summary(avatar_id)  # raises: there is no such avatar
-        return PersonaView(**asdict(read_persona(library.path_of(avatar_id))))
+    def persona(avatar_id: str, request: Request) -> PersonaView:
+        """Its instructions are for those who may change it; for others, `prompt` is null."""
+        person, whose = person_of(request.scope), library.summary(avatar_id).ownership
+        view = PersonaView(**asdict(read_persona(library.path_of(avatar_id))))
+        is_theirs = not kiosk and person.role >= Role.MAKER and may_change(person, whose)
+        return view if is_theirs else view.model_copy(update={"prompt": None})
 
     @router.patch("/{avatar_id}/persona")
-    def change_persona(avatar_id: str, change: PersonaView) -> PersonaView:
+    def change_persona(avatar_id: str, change: PersonaView, request: Request) -> PersonaView:
         """What is left out stays. Sessions that begin from now on have it."""
         library.summary(avatar_id)  # raises: there is no such avatar
         folder = library.path_of(avatar_id)
         write_persona(folder, replace(read_persona(folder), **change.model_dump(exclude_unset=True)))
-        return persona(avatar_id)
+        return persona(avatar_id, request)
 
 
 def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReports) -> None:
@@ -254,7 +255,7 @@ def _keep_cutout(library: AvatarLibrary, avatar_id: str) -> None:
 def _file(path: Path, media_type: str) -> FileResponse:
     if not path.is_file():
         raise _missing(path.parent.name)
-    return FileResponse(path, media_type=media_type, headers=ASK_AGAIN)
+    return FileResponse(path, media_type=media_type)
 
 
 def _missing(avatar_id: str) -> AvatarNotFound:

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["gestures_router"]
 
-ASK_AGAIN = {"Cache-Control": "no-cache"}
-"A browser may keep the picture, but asks: a gesture can be replaced by another of its name."
-
 
 class GestureForm(BaseModel):
     """The fields of a gesture beside its `file`."""
@@ -100,7 +97,7 @@ def gestures_router(
             raise GestureNotFound(
                 f"The avatar has no gesture {name[:80]!r} with a {file}.", f"See GET /api/avatars/{avatar_id}/gestures."
             )
-        return FileResponse(path, media_type=media_type, headers=ASK_AGAIN)
+        return FileResponse(path, media_type=media_type)
 
     @router.delete("/{name}", status_code=204)
     def remove_gesture(avatar_id: str, name: str) -> Response:

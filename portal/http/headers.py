@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from portal.http.proxies import path_below
+
 __all__ = ["SafeHeaders", "inline_scripts", "page_policy"]
 
 POLICY = "Content-Security-Policy"
@@ -26,6 +28,11 @@ CLOSED = {
 INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 
+OF_SOMEBODY = "private, no-cache"
+"""Clips, recordings and pictures have owners. A cache on the way must not hand them to others, and a browser asks each
+time: whoever has logged out has them no longer, and an avatar's id can come back with another face."""
+
+
 class SafeHeaders:
     """ASGI middleware, the outermost. framed_by: origins whose pages may show ours in a frame, besides our own.
 
@@ -40,7 +47,10 @@ class SafeHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def safe_send(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                self.complete(MutableHeaders(scope=message))
+                headers = MutableHeaders(scope=message)
+                self.complete(headers)
+                if path_below(scope).startswith("/api/"):
+                    headers.setdefault("Cache-Control", OF_SOMEBODY)
             await send(message)
 
         await self._app(scope, receive, safe_send)

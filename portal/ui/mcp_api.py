@@ -7,7 +7,7 @@ would come from this machine's address, past the limits of addresses, and none c
 # Without annotations as strings: the SDK reads those of functions inside a function.
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Annotated, Any, TypeAlias
 
 from mcp.server.fastmcp import Context, FastMCP
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
+from portal.http.errors import told
 from portal.http.limits import AddressShares, Shares, TooMany
 from portal.http.proxies import address_of
 from portal.ui.gradio_api import CALLS, CALLS_EACH, View
@@ -55,7 +56,7 @@ class McpTools:
 
 
 class _Bounded:
-    """Requests wait for their job, so an address has so many at a time and no more. Raises TooMany."""
+    """Requests wait for their job, so an address has so many at a time; more are answered 429."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -63,7 +64,13 @@ class _Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         full = TooMany("Too many calls are under way already.", "Wait until one of them has ended.")
-        with self._each.held(address_of(scope), full), self._all.held("", full):
+        with ExitStack() as places:
+            try:
+                places.enter_context(self._each.held(address_of(scope), full))
+                places.enter_context(self._all.held("", full))
+            except TooMany as error:
+                await told(error)(scope, receive, send)
+                return
             await self._app(scope, receive, send)
 
 

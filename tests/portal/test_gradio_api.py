@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from avatars.bundle import AvatarBundle
 from avatars.library import presets
@@ -25,6 +26,7 @@ from portal.intake.parked import PARKED, PARKED_EACH, PARKED_S, ParkedUploads
 from portal.jobs.records import Job, JobFailure
 from portal.settings import Settings
 from portal.ui.gradio_api import CALLS_EACH, GradioCalls
+from portal.ui.mcp_api import _Bounded
 from tests.portal.test_http_door import GRADIO
 
 pytestmark = pytest.mark.thorough
@@ -198,6 +200,31 @@ async def test_calls_of_one_address_have_a_bound(portal: Portal) -> None:
             again.begin(SCOPE, HASH, "list_jobs", [0])  # refused at once, and never read
             await asyncio.gather(*again._tasks)
     assert not again._lines
+
+
+async def test_an_assistant_with_too_many_calls_is_told() -> None:
+    """As every other limit tells it, and a place that was given back is free again."""
+    ended, answers = asyncio.Event(), list[Message]()
+
+    async def tool(scope: Scope, receive: Receive, send: Send) -> None:
+        await ended.wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    bounded = _Bounded(tool)
+    calls = [asyncio.create_task(bounded(SCOPE, receive, send)) for _ in range(CALLS_EACH)]
+    await asyncio.sleep(0)
+    await bounded(SCOPE, receive, send)
+    assert answers[0]["status"] == 429
+    assert json.loads(answers[1]["body"])["error"]["code"] == TooMany.code
+    ended.set()
+    await asyncio.gather(*calls)
+    await bounded(SCOPE, receive, send)
+    assert len(answers) == 2
 
 
 async def test_parked_uploads_have_bounds(tmp_path: Path) -> None:

@@ -301,6 +301,35 @@ def test_no_clip_is_made_with_an_avatar_that_was_taken_back(two: TwoPeople) -> N
     assert two.ask("ben", "POST", f"/api/jobs/{waits}/retry").status_code == 202
 
 
+def test_no_cache_hands_a_thing_of_somebody_to_others(two: TwoPeople) -> None:
+    """Clips, recordings and pictures are for the browser that asked, which asks again; so is an error about them."""
+    for path in (
+        f"/api/clips/{two.things['clip']}.mp4",
+        f"/api/recordings/{RECORDING}.mp4",
+        "/api/avatars/annas/poster.jpg",
+        "/api/avatars/refused/report/0.jpg",
+        "/api/avatars/annas",
+        "/api/avatars/nobodys/poster.jpg",
+    ):
+        assert two.ask("anna", "GET", path).headers["cache-control"] == "private, no-cache", path
+
+
+def test_instructions_are_read_by_who_may_change_them(two: TwoPeople, tmp_path: Path) -> None:
+    """Viewers see the greeting and the voice, and so does everybody at a kiosk."""
+    own = {"prompt": "You are Anna's.", "greeting": "Hi.", "voice": "v"}
+    shown = {**own, "prompt": None}
+    for avatar, sharing in (("annas", {"shared": True}), ("everybodys", None)):
+        where = f"/api/avatars/{avatar}/persona"
+        assert two.ask("anna", "PATCH", where, json=own).json() == own
+        if sharing:
+            two.ask("anna", "PATCH", f"/api/avatars/{avatar}", json=sharing)
+        seen = {name: two.ask(name, "GET", where).json() for name in ROLES}
+        assert seen == {"anna": own, "ada": own, "vera": shown, "ben": shown if sharing else own}
+    kiosk = TwoPeople(tmp_path, token_secret="", kiosk=True)
+    assert kiosk.client.get("/api/avatars/annas/persona").json() == shown
+    kiosk.portal.desk.queue.close()
+
+
 def test_what_is_everybodys_stays_so(two: TwoPeople) -> None:
     """Avatars without an owner are changed by every maker, as before, and cannot be taken away from the others."""
     assert two.ask("ben", "PATCH", "/api/avatars/everybodys", json={"name": "Ours"}).json()["name"] == "Ours"
