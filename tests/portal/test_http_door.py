@@ -294,14 +294,14 @@ def test_uploads_are_described(client: TestClient) -> None:
 
 
 def test_the_page_and_its_scripts_are_small_on_the_wire(client: TestClient) -> None:
-    """HTML and our own scripts and styles: 150 kB at most for who takes gzip."""
+    """HTML and our own scripts and styles: 120 kB at most for who takes gzip."""
     static = Path(__file__).parents[2] / "portal" / "static"
     own = [file for file in static.rglob("*") if file.suffix in (".js", ".css") and "vendor" not in file.parts]
     total_bytes = 0
     for path in ("/", *(f"/static/{file.relative_to(static).as_posix()}" for file in own)):
         with client.stream("GET", path, headers={"accept-encoding": "gzip"}) as answer:
             total_bytes += sum(len(piece) for piece in answer.iter_raw())
-    assert 20_000 < total_bytes <= 150_000
+    assert 20_000 < total_bytes <= 120_000
 
 
 async def test_changes_come_at_a_human_pace() -> None:

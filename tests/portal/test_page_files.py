@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from portal.http.packing import Packing
-from portal.http.page_files import PageFiles
+from portal.http.page_files import PageFiles, as_served
 
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -127,7 +127,7 @@ def test_files_of_the_page_are_given_as_they_were_at_the_start(folder: Path) -> 
 
 async def test_who_does_not_read_holds_a_piece_of_a_file(folder: Path) -> None:
     """A large file is sent in pieces, each when the one before it is gone."""
-    (folder / "large.js").write_bytes(bytes(1_000_000))
+    (folder / "large.css").write_bytes(bytes(1_000_000))
     sizes: list[int] = []
 
     async def send(message: Message) -> None:
@@ -136,6 +136,14 @@ async def test_who_does_not_read_holds_a_piece_of_a_file(folder: Path) -> None:
     async def nothing() -> Message:
         return {"type": "http.request"}
 
-    scope = {"type": "http", "method": "GET", "path": "/static/large.js", "root_path": "/static", "headers": []}
+    scope = {"type": "http", "method": "GET", "path": "/static/large.css", "root_path": "/static", "headers": []}
     await PageFiles(folder, {})(scope, nothing, send)
     assert sum(sizes) == 1_000_000 and max(sizes) <= 65_536
+
+
+def test_our_scripts_are_served_without_comments_and_others_as_they_are() -> None:
+    """Names and texts stay; what others made is small already, and keeps the notices of its licence."""
+    script = b'/** @type {string} */\nconst name = "a // b";\n\n  // says it\n  say(`x /* y */`);\n'
+    assert as_served("talk/name.js", script) == b'const name="a // b";say(`x /* y */`);'
+    assert as_served("vendor/marked.js", script) == script
+    assert as_served("page.css", script) == script

