@@ -147,7 +147,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.nothing_spoken": "请输入文字，而不只是符号或表情。",
         "error.speech_failed": "有一句话没能合成语音。",
         "hint.speech_failed": "请检查网络后再试一次，或换一个音色。",
-        "error.speech_failed.kept": "所选的声音现在无法使用，会话仍用原来的声音。",
+        "error.speech_failed.kept": "所选的音色现在无法使用，会话仍用原来的音色。",
         "hint.speech_failed.kept": "请稍后再试，或换一个音色。",
         "error.speech_failed.busy": "语音服务繁忙，暂时无法朗读。",
         "hint.speech_failed.busy": "请过一会儿再试，或换一种语音。",
@@ -412,7 +412,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "error.recording_damaged": "录音有损坏，其中一部分无法读取，已被跳过。",
         "hint.recording_damaged": "如需完整的声音，请重新导出或重新录制。",
         "error.face_too_large": "人脸比口型模型的输出大得多，嘴部会显得模糊。",
-        "hint.face_too_large": "请换一张人脸占比更小的图片，或用 `--sharpen 0.5` 启动。",
+        "hint.face_too_large": "请换一张人脸占比更小的图片，或请管理员用 `--sharpen 0.5` 启动。",
         "error.face_not_parsed": "有些画面没能分割出人脸，它们的遮罩改用面部关键点生成。",
         "hint.face_not_parsed": "如果嘴部边缘不自然，请换一张更清晰的正面照片。",
         # the machine
