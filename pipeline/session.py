@@ -98,6 +98,8 @@ class Session:
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self._context = context
+        self.avatars_shown = {context.bundle.id}
+        "ids of this avatar and of those before it"
         self._outputs = Outputs(session_id, context.playout, Losses(metrics))
         self._marks = TurnMarks(session_id, context.clock, metrics, self._post)
         self._history = History(context.limits.history_tokens)
@@ -317,6 +319,7 @@ class Session:
         """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
         self.interrupt()
         self._context = context
+        self.avatars_shown.add(context.bundle.id)
         self.playout.swap_loop(context.loop, context.gestures)
 
     def change(self, context: TurnContext, choice: Choice) -> None:

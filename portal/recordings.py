@@ -57,6 +57,7 @@ class RecordableSession(Protocol):
     """What is needed here of pipeline.session.Session."""
 
     id: str
+    avatars_shown: set[str]
 
     @property
     def bundle(self) -> AvatarBundle: ...
@@ -74,8 +75,6 @@ class Recording:
     name: str
     "of its files, for people: who spoke, and when it began"
     session: RecordableSession
-    first_avatar: str
-    "id of the avatar that was shown when it began"
     recorder: Recorder
     on_end: Callable[[Recording], None]
     kept: asyncio.Event = field(default_factory=asyncio.Event)
@@ -154,7 +153,7 @@ class Recordings:
             longest_s=self._settings.recording_longest_s,
             check_room=room,
         )
-        recording = Recording(recording_id, name, session, bundle.id, recorder, on_end)
+        recording = Recording(recording_id, name, session, recorder, on_end)
         session.add_output(recorder, recorder.hear)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
@@ -181,9 +180,11 @@ class Recordings:
         return path
 
     async def erase_all_of(self, avatar_id: str) -> int:
-        """Remove the recordings of an avatar; what is being recorded of it has to have ended. Returns how many."""
-        ending = [recording.kept for recording in self._keeping if _shows(recording, avatar_id)]
-        await asyncio.gather(*(kept.wait() for kept in ending))
+        """End and remove the recordings of sessions that have shown an avatar. Returns how many."""
+        ending = [recording for recording in self._keeping if avatar_id in recording.session.avatars_shown]
+        for recording in ending:
+            recording.session.remove_output(recording.recorder)
+        await asyncio.gather(*(recording.kept.wait() for recording in ending))
         return await asyncio.to_thread(self._erase_all_of, avatar_id)
 
     def _erase_all_of(self, avatar_id: str) -> int:
@@ -259,7 +260,7 @@ class Recordings:
         transcript = recording.recorder.transcript
         told = {
             "name": recording.name,
-            "avatars": sorted({recording.first_avatar, recording.session.bundle.id}),
+            "avatars": sorted(recording.session.avatars_shown),
             "duration_s": recording.recorder.duration_s,
             "entries": transcript.entries,
         }
@@ -299,10 +300,6 @@ class Recordings:
             if folder.name not in running:
                 with suppress(FileNotFoundError):  # erased meanwhile
                     yield folder.stat().st_mtime, sum(file.stat().st_size for file in folder.glob("*")), folder
-
-
-def _shows(recording: Recording, avatar_id: str) -> bool:
-    return avatar_id in (recording.first_avatar, recording.session.bundle.id)
 
 
 def _news_of(recording: Recording) -> tuple[str, Mapping[str, object]]:

@@ -362,11 +362,11 @@ async def test_the_mouth_of_an_avatar_is_told_and_changed(page: Page, workshop: 
     await show(page, "avatars")
     await page.locator("vivavoce-avatars [data-avatar=vera]").click()
     detail = page.locator(".vv-detail")
-    await expect(detail).to_contain_text("Speaks with real mouths")
+    await expect(detail).to_contain_text("Speaks with the person's real mouth")
     await detail.get_by_text("Paint the mouth").click()
     await expect(detail).to_contain_text("Painted because you want it so")
     await detail.get_by_text("Use the real mouths").click()
-    await expect(detail).to_contain_text("Speaks with real mouths")
+    await expect(detail).to_contain_text("Speaks with the person's real mouth")
     assert (await page.request.delete(f"{workshop.url}/api/avatars/vera")).status == 204
 
 

@@ -120,3 +120,16 @@ async def test_an_avatar_that_is_not_there_is_told(house: House) -> None:
     answer = await house.http.delete("/api/avatars/nobody/everything")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "avatar_not_found")
     assert house.kept_files() == before
+
+
+async def test_a_session_that_has_gone_on_as_another_avatar_loses_its_recording(house: House) -> None:
+    """The session itself goes on: it does not show the erased avatar any more."""
+    sessions = house.portal.talk.sessions
+    session = await sessions.open(avatar="ada")
+    recording = house.recordings.begin(session)
+    await has_begun(recording)
+    await sessions.change(session, {"avatar": "grey"})
+    answer = await house.http.delete("/api/avatars/ada/everything")
+    assert answer.json() == {"jobs": 0, "recordings": 1, "sessions": 0}
+    assert not session.closed and house.recordings.of(session) is None
+    assert not list((house.folder / "recordings").iterdir())
