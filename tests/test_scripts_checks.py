@@ -14,9 +14,12 @@ class Runs:
 
     def __init__(self, failing: str = "") -> None:
         self.calls: list[str] = []
+        self.served: list[str] = []
         self._failing = failing
 
-    def __call__(self, *arguments: object, folder: Path = scripts.ROOT) -> int:
+    def __call__(self, *arguments: object, folder: Path = scripts.ROOT, served: Path | None = None) -> int:
+        if served is not None:
+            self.served = sorted(path.relative_to(served).as_posix() for path in served.rglob("*.js"))
         self.calls.append(" ".join(map(str, arguments)))
         return int(bool(self._failing) and self._failing in self.calls[-1])
 
@@ -35,6 +38,7 @@ def test_lint_types_and_all_unit_tests_run(monkeypatch: pytest.MonkeyPatch) -> N
     lint, types, unit = runs.calls
     assert "eslint" in lint and "tsc" in types
     assert set(unit.split()) >= {str(path) for path in scripts.HERE.glob("*/*.test.js")}
+    assert {"player.js", "talk/state.js"} <= set(runs.served)
 
 
 @pytest.mark.parametrize("failing", ["eslint", "tsc", "--test"])
