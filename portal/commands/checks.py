@@ -1,8 +1,8 @@
 """`python launch.py test`: everything that CI runs.
 
 Ruff comes first, since it fails fastest. Types, scripts and the tests without a browser run in two lanes at once, each
-a sequence of commands. Then come the tests in browsers, in two lanes as well, with nothing else beside them: some
-measure how sound and picture keep time. Most of a test in a browser is waiting, for what is said in its own time.
+a sequence of commands. The tests in browsers come last, with the machine to themselves: they measure how sound and
+picture keep time. Beside two lanes that yielded to them, tests of both kinds missed their deadlines on two slow cores.
 
 `python launch.py test quick` leaves out whatever takes long, for a person who is editing: two to three minutes.
 """
@@ -41,18 +41,7 @@ BESIDE = ("tests/pipeline", "tests/portal")
 "Folders with a lane of their own. What is neither here nor in a browser is in another."
 OTHER_TESTS = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
 BESIDE_TESTS = (*BESIDE, *NOT_SLOW)
-IN_BROWSERS = "tests/browser"
-OWN_PORTALS = tuple(
-    f"{IN_BROWSERS}/test_{name}.py"
-    for name in (
-        *("cutout_page", "desk_page", "first_start_page", "jobs_feed", "login_page", "networks_page", "neural_page"),
-        *("pcm_ring", "player", "restart_page"),
-    )
-)
-"""Modules in browsers with a lane of their own: their tests start portals of their own, or need none. The others share
-one portal, one Firefox and its speaker."""
-BROWSER_TESTS = (IN_BROWSERS, *(f"--ignore={module}" for module in OWN_PORTALS), *NOT_SLOW)
-OWN_PORTALS_TESTS = (*OWN_PORTALS, *NOT_SLOW)
+BROWSER_TESTS = ("tests/browser", *NOT_SLOW)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 "In lanes without a browser: libraries that use all cores would only wait for each other there."
 TEST_TIMEOUT_S = 300
@@ -132,12 +121,8 @@ def run_checks(
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(_had, browsers, say)  # apt-get takes a minute, mostly of waiting
 
-        def in_browsers() -> Sequence[Lane]:
-            tests = {
-                "tests in browsers": BROWSER_TESTS,
-                "tests in browsers with portals of their own": OWN_PORTALS_TESTS,
-            }
-            return [Lane({name: _pytest(which)}, coming.result()) for name, which in tests.items()]
+        def in_browsers() -> Lane:
+            return Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, coming.result())
 
         return _run_all((_beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run, last=in_browsers)
 
@@ -168,27 +153,18 @@ def _others(more: Sequence[str] = ()) -> Lane:
 
 
 def _run_all(
-    lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Callable[[], Sequence[Lane]] | None = None
+    lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Callable[[], Lane] | None = None
 ) -> int:
-    """Ruff, then the lanes at once, then the last ones at once, which are made only then. Returns the exit status."""
+    """Ruff, then the lanes at once, then the last one alone, which is made only then. Returns the exit status.
+
+    What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
+    mix.
+    """
     failed = []
     for check in FIRST_CHECKS:
         say(f"--- {' '.join(check)}")
         if run(check, {}) != 0:
             failed.append(" ".join(check))
-    failed += _at_once(lanes, say, run)
-    if last is not None:
-        failed += _at_once(last(), say, run)
-    say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
-    return 1 if failed else 0
-
-
-def _at_once(lanes: Sequence[Lane], say: Callable[[str], None], run: Module) -> list[str]:
-    """Run the lanes, whatever fails; gives the names of what failed.
-
-    What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
-    mix.
-    """
     first, *others = lanes
     say(f"--- {len(lanes)} lanes at once. This one: {', '.join(first.commands)}")
     with ThreadPoolExecutor(len(others)) as pool, ExitStack() as stack:
@@ -196,12 +172,17 @@ def _at_once(lanes: Sequence[Lane], say: Callable[[str], None], run: Module) -> 
         for lane in others:
             kept = stack.enter_context(tempfile.TemporaryFile())
             beside.append((lane, kept, pool.submit(lane.failures, run, kept)))
-        failed = first.failures(run)
+        failed += first.failures(run)
         for lane, kept, outcome in beside:
             failed += outcome.result()
             kept.seek(0)
             say(f"--- another lane: {', '.join(lane.commands)}\n{kept.read().decode(errors='replace')}")
-    return failed
+    if last is not None:
+        alone = last()
+        say(f"--- {', '.join(alone.commands)}")
+        failed += alone.failures(run)
+    say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
+    return 1 if failed else 0
 
 
 def _pytest(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from portal.commands.checks import (
     BROWSER_TESTS,
     FIRST_CHECKS,
     OTHER_TESTS,
-    OWN_PORTALS_TESTS,
     QUICK_ONLY,
     ROOT,
     SCRIPT_CHECKS,
@@ -43,9 +42,6 @@ def test_processes_of_the_tests_keep_their_bytecode(
     assert run_module(["timeit", "-n1", "-r1", "import sys; assert not sys.dont_write_bytecode"], {}) == 0
     assert run_module(["timeit", "-n1", "-r1", "import sys; assert sys.warnoptions == ['error']"], {}) == 0
     capfd.readouterr()
-
-
-IN_BROWSERS = {BROWSER_TESTS, OWN_PORTALS_TESTS}
 
 
 class Runs:
@@ -86,26 +82,26 @@ def test_everything_is_run_once() -> None:
     assert tuple(runs.calls[:2]) == FIRST_CHECKS
     others = runs.calls[2:]
     assert {call for call in others if call[0] != "pytest"} == {*TYPE_CHECKS, *SCRIPT_CHECKS}
-    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS, OWN_PORTALS_TESTS}
-    assert len(others) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 4
-    assert sum(text.count("1 passed") for text in said) == 2
+    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
+    assert len(others) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 3
+    assert sum(text.count("1 passed") for text in said) == 1
     assert said[-1] == "All of it passed."
 
 
 def test_the_tests_in_browsers_know_their_browser() -> None:
-    """It alone is given to them: their portals compute as they do elsewhere."""
+    """It alone is given to them: its portals compute as they do elsewhere."""
     runs = Runs()
     check(runs)
-    given = [extra for call, extra in zip(runs.calls, runs.extra, strict=True) if call[2:] in IN_BROWSERS]
-    assert given == 2 * [{"CHROMIUM": "/bin/chromium"}]
+    (in_browsers,) = [index for index, call in enumerate(runs.calls) if call[2:] == BROWSER_TESTS]
+    assert runs.extra[in_browsers] == {"CHROMIUM": "/bin/chromium"}
 
 
-def test_the_tests_in_browsers_come_last() -> None:
-    """Some measure how sound and picture keep time, so nothing that computes all the time runs beside them."""
+def test_the_tests_in_browsers_come_last_and_alone() -> None:
+    """They measure how sound and picture keep time, so nothing of ours may take the processor from them."""
     runs = Runs()
     check(runs)
-    assert {call[2:] for call in runs.calls[-2:]} == IN_BROWSERS
-    assert runs.under_way_at_last <= 2
+    assert runs.calls[-1][2:] == BROWSER_TESTS
+    assert runs.under_way_at_last == 1
 
 
 def test_a_browser_is_fetched_while_other_tests_run() -> None:
@@ -125,17 +121,13 @@ def test_a_browser_is_fetched_while_other_tests_run() -> None:
     assert runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
 
 
-@pytest.mark.parametrize(
-    ("rest", "others"), [(OTHER_TESTS, (BESIDE_TESTS, BROWSER_TESTS)), (BROWSER_TESTS, (OWN_PORTALS_TESTS,))]
-)
-def test_every_test_is_in_one_run(
-    pytestconfig: pytest.Config, rest: Sequence[str], others: Sequence[Sequence[str]]
-) -> None:
-    """The lanes are all there are: what nobody names is among the rest, which leaves out what others name."""
-    left_out = {argument.partition("=")[2] for argument in rest if argument.startswith("--ignore=")}
-    elsewhere = {argument for run in others for argument in run if argument.startswith("tests")}
-    assert left_out == elsewhere
-    assert all((pytestconfig.rootpath / path).exists() for path in (rest[0], *elsewhere))
+def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
+    """The lanes are all there are: a folder that nobody names is among the other tests."""
+    tests = pytestconfig.rootpath / "tests"
+    left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
+    elsewhere = {argument for run in (BESIDE_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
+    assert OTHER_TESTS[0] == "tests" and left_out == elsewhere
+    assert all((tests.parent / folder).is_dir() for folder in elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +139,6 @@ def test_every_test_is_in_one_run(
         (OTHER_TESTS[1], "other tests without a browser"),
         (BESIDE_TESTS[0], "tests of pipeline and portal"),
         (BROWSER_TESTS[0], "tests in browsers"),
-        (OWN_PORTALS_TESTS[0], "tests in browsers with portals of their own"),
     ],
 )
 def test_any_failure_fails_the_whole(failing, name: str) -> None:
@@ -155,7 +146,7 @@ def test_any_failure_fails_the_whole(failing, name: str) -> None:
     runs, said = Runs(failing), []
     assert check(runs, say=said.append) == 1
     assert said[-1] == f"Failed: {name}"
-    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS, OWN_PORTALS_TESTS}
+    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
 
 
 def test_arguments_choose_tests() -> None:
