@@ -273,6 +273,7 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await show(page, "studio")
     form = page.locator("vivavoce-studio form")
     await expect(form.locator("[name=avatar]").first).to_be_checked(timeout=JOB_MS)
+    await form.locator(f"label:has([value={presets()[0].id}])").click()
     await form.locator("textarea").fill("One two three four five.")
     await form.locator("[type=submit]").click()
     job = page.locator("vivavoce-studio .vv-job", has_text="One two three")
