@@ -42,6 +42,7 @@ class LiveSession(Protocol):
     """What is needed here of pipeline.session.Session."""
 
     id: str
+    avatars_shown: set[str]
     events: Channel[SessionEvent]
 
     @property
