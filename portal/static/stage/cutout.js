@@ -98,7 +98,7 @@ export class Cutout {
     const { player, scissors } = this;
     const mattes = this.#mattes;
     const at = player.pictureNow();
-    const place = at === null ? null : this.#places.at(at);
+    const place = at === null || !mattes ? null : this.#places.at(at, mattes.places.length);
     if (!mattes || !scissors || place === null || !player.media) return;
     const isOther = player.welcome?.avatar.id !== this.#avatar; // it is still on its way
     const whole = isOther || !mattes.has(place);

@@ -21,11 +21,15 @@ export class Places {
 
   /**
    * @param {number} mediaS seconds on the media clock
+   * @param {number} loop how many places the avatar's loop has; those of gestures come after it
    * @returns {number?} null before anything is known
    */
-  at(mediaS) {
+  at(mediaS, loop) {
     const number = Math.floor(mediaS * FPS + 0.01); // times of pictures are rounded
     const run = this.#runs.findLast((one) => one.number <= number) ?? this.#runs[0];
-    return run ? Math.max(0, run.place + run.step * Math.max(0, number - run.number)) : null;
+    if (!run) return null;
+    const place = Math.max(0, run.place + run.step * Math.max(0, number - run.number));
+    // The message that the loop begins anew may come later than its first picture.
+    return run.place < loop && place >= loop ? place % loop : place;
   }
 }
