@@ -15,15 +15,13 @@ from portal.api.schemas import ClipRequest, UploadForm
 from portal.http.people import person_of
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_avatar, submit_clip
-from portal.intake.uploads import Uploads
+from portal.intake.uploads import YES, Uploads
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 from portal.owners import require_seen
 
 __all__ = ["Orders"]
-
-AGREED = frozenset({"1", "true", "yes", "on"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Orders:
             path,
             name=wish.name,
             file_name=file_name,
-            consent=wish.consent.lower() in AGREED,
+            consent=wish.consent.lower() in YES,
             framing=wish.framing,
             owner=person_of(scope).name,
             avatar_id=avatar_id,

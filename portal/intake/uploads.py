@@ -29,7 +29,7 @@ from portal.http.bodies import UploadPlaces
 from portal.http.limits import AddressAllowance, TooOften, Turns
 from portal.intake.forms import NOT_STORED, Spool, limited_form
 
-__all__ = ["MAX_SPEECH_S", "HandedIn", "Uploads", "check_media", "check_speech"]
+__all__ = ["MAX_SPEECH_S", "YES", "HandedIn", "Uploads", "check_media", "check_speech"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ WASTED_S, WASTED_PER_S = 16.0, 0.05
 """Of a processor, on looks at files of one address that came to nothing: two files at once, then one in three
 minutes."""
 YES = frozenset({"1", "true", "yes", "on"})
+"How a form says that a box was ticked, in small letters."
 
 
 @dataclass(frozen=True, slots=True)
