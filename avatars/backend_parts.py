@@ -26,7 +26,7 @@ from avatars.importers.crops import GivenMasks, boxes_of, given_masks
 from avatars.latents import FaceEncoder
 from avatars.parts import PARTS_VERSION, BackendParts, bundle_fingerprint, write_parts
 from avatars.workspace import stage_output
-from models.arrays import AnyArray
+from models.arrays import AnyArray, ImageArray
 
 __all__ = ["BATCH_FRAMES", "blindness_warning", "prepare_parts", "softness_warning"]
 
@@ -41,7 +41,6 @@ FROM_LANDMARKS = "masks_from_landmarks"
 LEAST_SEEN = 0.1
 "of what the landmarks' mask shows; a parser that shows less than this has not seen the face"
 
-ImageArray = npt.NDArray[np.uint8]
 Rows = AnyArray
 
 

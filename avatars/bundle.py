@@ -21,35 +21,34 @@ import json
 import logging
 import mmap
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from avatars.bundle_versions import BUNDLE_FORMAT, BUNDLE_VERSION, manifest_of_today, tensors_of_today
+from avatars.bundle_versions import manifest_of_today, tensors_of_today
 from avatars.errors import BundleError
-from avatars.mouth_look import MouthLook
 from avatars.records import Manifest
-from models.arrays import AnyArray
+from models.arrays import AnyArray, FloatArray, ImageArray, IntArray
 
 __all__ = [
     "JPEG_QUALITY",
     "AvatarBundle",
-    "BundleContents",
+    "BundleFiles",
     "Gesture",
     "GestureTrack",
     "decode_jpeg",
     "encode_jpeg",
-    "gesture_tensors",
-    "write_bundle",
 ]
 
 logger = logging.getLogger(__name__)
@@ -58,9 +57,7 @@ JPEG_QUALITY = 92
 SOUND, SOUND_RATE_HZ, SOUND_LEVEL_DBFS = "gesture/sound", "gesture/sound_rate_hz", "gesture/sound_level_dbfs"
 """Tensors of a gesture that makes a sound."""
 
-IntArray = npt.NDArray[np.int32]
-FloatArray = npt.NDArray[np.float32]
-ImageArray = npt.NDArray[np.uint8]
+Derived = TypeVar("Derived")
 
 
 def encode_jpeg(rgb: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
@@ -81,44 +78,6 @@ def decode_jpeg(data: bytes | memoryview) -> ImageArray:
         return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
     except ValueError as error:
         raise BundleError("A frame of the avatar is damaged.", "Delete the avatar and prepare it again.") from error
-
-
-@dataclass(frozen=True, slots=True)
-class BundleContents:
-    """Everything that write_bundle() needs."""
-
-    id: str
-    name: str
-    kind: str
-    "still or clip"
-    frames: Iterable[bytes]
-    "JPEGs, all of one size"
-    width: int
-    height: int
-    boxes: IntArray
-    "(n, 4) int32 x0, y0, x1, y1 of the mouth box of each frame; all of one size, inside the picture"
-    masks: ImageArray
-    "(1, h, w) or (n, h, w) uint8 feathered weight of the patch, the size of the boxes"
-    landmarks: FloatArray
-    "(n, 478, 3) float32 FaceMesh points in pixels of the frame (z in the same scale)"
-    loop: IntArray
-    "(m,) int32 frame indices in playing order; the last joins the first without a jump"
-    source: Mapping[str, object] = field(default_factory=dict)
-    "where it came from: file name, size, frames, consent, licence"
-    report: Mapping[str, object] = field(default_factory=dict)
-    "the face report of the preparation"
-    mouth: Mapping[str, object] = field(default_factory=dict)
-    "how `viseme` draws its mouth, and why (real_mouths.RealMouths.to_json); empty where nobody has looked"
-    mouth_look: MouthLook | None = None
-    "the inside of a drawn character's mouth; None where `viseme` judges it by the light"
-    tensors: Mapping[str, AnyArray] = field(default_factory=dict)
-    "'<backend>/<name>' -> array"
-    poster: bytes = b""
-    preview: Path | None = None
-    mattes: bytes = b""
-    "what Mattes.to_bytes() gives; empty where nobody knows what is the person"
-    networks: Mapping[str, Path] = field(default_factory=dict)
-    "lip-sync backend -> file of the network that was trained for this avatar"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -146,6 +105,15 @@ class Gesture:
     "the avatar shows it by itself while nobody speaks, and nobody asks for it"
 
 
+@dataclass(frozen=True, slots=True)
+class BundleFiles:
+    """Which files a bundle was read from: equal for all that were read from the same. It holds none of them open."""
+
+    path: Path
+    stamps: tuple[tuple[int, int], ...]
+    "inode and time of manifests: the avatar's own, then those of its gestures"
+
+
 @dataclass(frozen=True, eq=False)
 class AvatarBundle:
     """An opened bundle. Compared by identity; safe to share between sessions and threads (read only)."""
@@ -165,10 +133,13 @@ class AvatarBundle:
     backend_tensors: Mapping[str, AnyArray]
     _offsets: npt.NDArray[np.int64]
     _frames: mmap.mmap
+    _stamp: tuple[int, int]
     gestures: tuple[Gesture, ...] = ()
     "empty in a bundle as it is opened; see with_gestures()"
     _gesture_bundles: tuple[AvatarBundle, ...] = ()
     _alone: AvatarBundle | None = None
+    _derived: weakref.WeakValueDictionary[object, Any] = field(default_factory=weakref.WeakValueDictionary, init=False)
+    _deriving: Lock = field(default_factory=Lock, init=False)
 
     @classmethod
     def open(cls, path: Path) -> AvatarBundle:
@@ -177,7 +148,9 @@ class AvatarBundle:
         Raises BundleError: missing or damaged files, a foreign format, a later version.
         """
         try:
-            manifest = manifest_of_today(json.loads((path / "manifest.json").read_text(encoding="utf-8")), path.name)
+            with (path / "manifest.json").open("rb") as file:
+                state = os.fstat(file.fileno())
+                manifest = manifest_of_today(json.loads(file.read().decode()), path.name)
             tensors = tensors_of_today(manifest["version"], load_file(path / "tensors.safetensors"))
             with (path / "frames.bin").open("rb") as file:
                 frames = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -197,6 +170,7 @@ class AvatarBundle:
                 backend_tensors=tensors,
                 _offsets=tensors.pop("frame_offsets"),
                 _frames=frames,
+                _stamp=(state.st_ino, state.st_mtime_ns),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             logger.warning("The avatar at %s cannot be read: %s: %s", path, type(error).__name__, error)
@@ -204,8 +178,26 @@ class AvatarBundle:
                 f"The files of the avatar '{path.name}' cannot be read.",
                 "Delete it and make it again; the server's log says what is wrong with them.",
             ) from error
+        named = all(isinstance(said, str) for said in (bundle.id, bundle.name, bundle.kind))
+        sized = all(isinstance(said, int | float) and said > 0 for said in (bundle.width, bundle.height, bundle.fps))
+        if not named or not sized:
+            raise BundleError(
+                f"The manifest of the avatar '{path.name}' is damaged.", "Delete the avatar and make it again."
+            )
         bundle._check()
         return bundle
+
+    @cached_property
+    def files(self) -> BundleFiles:
+        return BundleFiles(self.path, (self._stamp, *(clip._stamp for clip in self._gesture_bundles)))
+
+    def derived(self, make: Callable[[AvatarBundle], Derived]) -> Derived:
+        """What `make` makes of it, made once for all who have it at the same time. It lives as long as they keep it."""
+        with self._deriving:
+            made: Derived | None = self._derived.get(make)
+            if made is None:
+                made = self._derived[make] = make(self)
+            return made
 
     @property
     def owner(self) -> str:
@@ -342,99 +334,8 @@ class AvatarBundle:
         return path if path.exists() else None
 
 
-def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
-    """Write a bundle directory in one step: it appears whole under `path`, or not at all. Replaces an older one.
-
-    Raises BundleError, OSError (disk full: nothing is left behind).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        _fill(staging, contents)
-        AvatarBundle.open(staging)
-        _put_in_place(staging, path)
-    except BaseException:  # whatever it was: half a bundle is of no use
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    return AvatarBundle.open(path)
-
-
-def _fill(folder: Path, contents: BundleContents) -> None:
-    """Write the files of a bundle into an empty folder."""
-    offsets = _write_frames(folder / "frames.bin", contents.frames)
-    tensors = {
-        **contents.tensors,
-        "frame_offsets": np.asarray(offsets, np.int64),
-        "loop": np.asarray(contents.loop, np.int32),
-        "boxes": np.asarray(contents.boxes, np.int32),
-        "masks": np.asarray(contents.masks, np.uint8),
-        "landmarks": np.asarray(contents.landmarks, np.float32),
-    }
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / "tensors.safetensors")
-    if contents.poster:
-        (folder / "poster.jpg").write_bytes(contents.poster)
-    if contents.preview is not None:
-        shutil.copyfile(contents.preview, folder / "preview.mp4")
-    if contents.mattes:
-        (folder / "mattes.bin").write_bytes(contents.mattes)
-    for backend, network in contents.networks.items():
-        (folder / "parts").mkdir(exist_ok=True)
-        shutil.copyfile(network, folder / "parts" / f"{backend}.pth")
-    manifest = {
-        "format": BUNDLE_FORMAT,
-        "version": BUNDLE_VERSION,
-        "id": contents.id,
-        "name": contents.name,
-        "kind": contents.kind,
-        "fps": 25,
-        "width": contents.width,
-        "height": contents.height,
-        "frames": len(offsets) - 1,
-        "source": dict(contents.source),
-        "report": dict(contents.report),
-        "mouth": dict(contents.mouth),
-        **({} if contents.mouth_look is None else {"mouth_look": contents.mouth_look.to_json()}),
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-    folder.chmod(0o755)
-
-
-def _write_frames(path: Path, frames: Iterable[bytes]) -> list[int]:
-    """One after the other; returns where each begins, and where the last one ends."""
-    offsets = [0]
-    with path.open("wb") as file:
-        for jpeg in frames:
-            offsets.append(offsets[-1] + file.write(jpeg))
-        _sync(file.fileno())
-    return offsets
-
-
-def _put_in_place(staging: Path, path: Path) -> None:
-    """Move a whole bundle to where it belongs; one that is there is replaced."""
-    if path.exists():
-        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-        path.rename(retired / "bundle")
-        staging.rename(path)
-        shutil.rmtree(retired, ignore_errors=True)
-    else:
-        staging.rename(path)
-
-
-def gesture_tensors(track: GestureTrack) -> dict[str, AnyArray]:
-    """How the bundle of a gesture keeps its sound."""
-    return {
-        SOUND: track.samples,
-        SOUND_RATE_HZ: np.array([track.rate_hz], np.int32),
-        SOUND_LEVEL_DBFS: np.array([track.level_dbfs], np.float32),
-    }
-
-
 def _track_of(clip: AvatarBundle) -> GestureTrack | None:
     kept = clip.backend_tensors
     if SOUND not in kept:
         return None
     return GestureTrack(kept[SOUND], int(kept[SOUND_RATE_HZ][0]), float(kept[SOUND_LEVEL_DBFS][0]))
-
-
-def _sync(descriptor: int) -> None:
-    os.fsync(descriptor)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from av.codec.context import CodecContext
 from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
@@ -24,6 +23,7 @@ from PIL import Image, ImageCms
 from avatars.errors import BadMedia
 from avatars.filtering import filter_row, form_of
 from avatars.light import CURVES, D50, HDR_CURVES, PRIMARIES, LightMap, light_map, xyz_d50
+from models.arrays import ImageArray
 
 __all__ = [
     "CODE_POINTS_WITHIN",
@@ -40,7 +40,6 @@ __all__ = [
     "to_srgb",
 ]
 
-ImageArray = npt.NDArray[np.uint8]
 
 # Code points of ITU-T H.273; FFmpeg counts as it does.
 UNSPECIFIED: Final = 2

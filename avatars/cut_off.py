@@ -8,7 +8,7 @@ from typing import Final
 
 from avatars.signatures import first_bytes
 
-__all__ = ["lacks_last_page", "matroska_share", "tells_frames"]
+__all__ = ["lacks_last_page", "matroska_share", "tells_frames", "wav_share"]
 
 SEGMENT: Final = b"\x18\x53\x80\x67"
 "id of the element of a Matroska or WebM file that all but its first element lie in"
@@ -30,6 +30,14 @@ def matroska_share(path: Path) -> float:
     there, told = path.stat().st_size, begin + length + size
     is_unknown = size == (1 << 7 * length) - 1  # of what is written while it is recorded
     return 1.0 if is_unknown or not told else min(1.0, there / told)
+
+
+def wav_share(path: Path) -> float:
+    """The part of a WAV file's sound that is there, 1.0 also where its header does not tell."""
+    head = first_bytes(path)
+    begin = head.find(b"data") + 8
+    there, told = path.stat().st_size - begin, int.from_bytes(head[begin - 4 : begin], "little")
+    return there / told if 7 < begin <= len(head) and told > there > 0 else 1.0
 
 
 def lacks_last_page(path: Path) -> bool:

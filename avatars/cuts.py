@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import ImageArray
+
 __all__ = ["LONGEST_FLASH", "SceneCuts", "face_changes", "scene_cuts", "small_picture"]
 
-ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating]
 
 SMALL_SIDE_PX: Final = 192

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from avatars.errors import FaceFinderMissing
 from avatars.network_files import network_file
+from models.arrays import FloatArray, ImageArray
 
 if TYPE_CHECKING:
     from mediapipe import Image
@@ -57,8 +58,6 @@ PIECES_WITHOUT_A_FACE = (3, 5)
 PICTURE_MS = 40
 "The landmarker wants a time with each picture of a clip. Only the order matters."
 
-FloatArray = npt.NDArray[np.float32]
-ImageArray = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 
@@ -115,7 +114,7 @@ class FaceAnalyzer(Protocol):
 class MediaPipeFaceAnalyzer:
     """MediaPipe's landmarker with irises. Faces that are too small for its detector are found in pieces of the picture.
 
-    Raises ImportError when mediapipe is not installed, AvatarError when the file of its networks is damaged.
+    Raises FaceFinderMissing when mediapipe cannot be loaded, AvatarError when the file of its networks is damaged.
     """
 
     def __init__(self, *, tracking: bool, max_faces: int = 4, min_confidence: float = 0.4) -> None:
@@ -221,18 +220,21 @@ class MediaPipeFaceAnalyzer:
 
 
 def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking: bool) -> FaceLandmarker:
-    from mediapipe.tasks.python import BaseOptions, vision
+    try:
+        from mediapipe.tasks.python import BaseOptions, vision
 
-    return vision.FaceLandmarker.create_from_options(
-        vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_buffer=networks, delegate=BaseOptions.Delegate.CPU),
-            running_mode=vision.RunningMode.VIDEO if tracking else vision.RunningMode.IMAGE,
-            num_faces=max_faces,
-            min_face_detection_confidence=min_confidence,
-            min_face_presence_confidence=min_confidence,
-            min_tracking_confidence=min_confidence,
+        return vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_buffer=networks, delegate=BaseOptions.Delegate.CPU),
+                running_mode=vision.RunningMode.VIDEO if tracking else vision.RunningMode.IMAGE,
+                num_faces=max_faces,
+                min_face_detection_confidence=min_confidence,
+                min_face_presence_confidence=min_confidence,
+                min_tracking_confidence=min_confidence,
+            )
         )
-    )
+    except (ImportError, OSError) as error:  # its shared library needs EGL and GLES, even where no GPU draws
+        raise FaceFinderMissing(error) from error
 
 
 def _image(rgb: ImageArray) -> Image:

@@ -12,6 +12,7 @@ AvatarError            (a VivavoceError: models/errors.py)
 ├── BadImport          a foreign avatar that is damaged, hostile or of no layout that we know
 ├── BadParameters      parameters of boxes and masks that do not fit, or leave nothing of a face
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
+├── FaceFinderMissing  MediaPipe cannot be loaded, most often because the system lacks a library
 └── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "BadParameters",
     "BundleError",
     "DiskFull",
+    "FaceFinderMissing",
     "FaceNotFound",
     "GestureNotFound",
     "NetworkMissing",
@@ -36,20 +38,13 @@ __all__ = [
 ]
 
 
-class AvatarError(VivavoceError):
-    code = "avatar_error"
+class AvatarError(VivavoceError, code="avatar_error"): ...
 
 
-class AvatarNotFound(AvatarError):
-    code = "avatar_not_found"
-    http_status = 404
-    retryable = False
+class AvatarNotFound(AvatarError, code="avatar_not_found", http_status=404, retryable=False): ...
 
 
-class AvatarNotPrepared(AvatarError):
-    code = "avatar_not_prepared"
-    http_status = 409
-
+class AvatarNotPrepared(AvatarError, code="avatar_not_prepared", http_status=409):
     def __init__(self, avatar: str, backend: str) -> None:
         super().__init__(
             f"The avatar '{avatar}' is not prepared for {backend} yet.",
@@ -59,28 +54,16 @@ class AvatarNotPrepared(AvatarError):
         self.backend = backend
 
 
-class GestureNotFound(AvatarError):
-    code = "gesture_not_found"
-    http_status = 404
-    retryable = False
+class GestureNotFound(AvatarError, code="gesture_not_found", http_status=404, retryable=False): ...
 
 
-class VoiceSampleNotFound(AvatarError):
-    code = "voice_sample_not_found"
-    http_status = 404
-    retryable = False
+class VoiceSampleNotFound(AvatarError, code="voice_sample_not_found", http_status=404, retryable=False): ...
 
 
-class NoRealMouths(AvatarError):
-    code = "no_real_mouths"
-    http_status = 409
-    retryable = False
+class NoRealMouths(AvatarError, code="no_real_mouths", http_status=409, retryable=False): ...
 
 
-class NetworkMissing(AvatarError):
-    code = "network_missing"
-    http_status = 409
-
+class NetworkMissing(AvatarError, code="network_missing", http_status=409):
     def __init__(self, avatar: str, backend: str) -> None:
         super().__init__(
             f"The avatar '{avatar}' has no network of its own for {backend}.",
@@ -89,34 +72,27 @@ class NetworkMissing(AvatarError):
         )
 
 
-class BundleError(AvatarError):
-    code = "bundle_damaged"
+class BundleError(AvatarError, code="bundle_damaged"): ...
 
 
-class DiskFull(AvatarError):
-    code = "disk_full"
-    http_status = 507
+class DiskFull(AvatarError, code="disk_full", http_status=507): ...
 
 
-class BadImport(AvatarError):
-    code = "bad_import"
-    http_status = 422
-    retryable = False
+class BadImport(AvatarError, code="bad_import", http_status=422, retryable=False): ...
 
 
-class BadMedia(AvatarError):
-    code = "bad_media"
-    http_status = 422
-    retryable = False
+class BadMedia(AvatarError, code="bad_media", http_status=422, retryable=False): ...
 
 
-class BadParameters(AvatarError):
-    code = "bad_parameters"
-    http_status = 400
-    retryable = False
+class BadParameters(AvatarError, code="bad_parameters", http_status=400, retryable=False): ...
 
 
-class FaceNotFound(AvatarError):
-    code = "no_face"
-    http_status = 422
-    retryable = False
+class FaceFinderMissing(AvatarError, code="face_finder_missing", http_status=503):
+    def __init__(self, reason: object) -> None:
+        super().__init__(
+            f"No face can be found: MediaPipe cannot be loaded ({reason}).",
+            "The operator has to install what is missing. On Debian and Ubuntu: apt install libegl1 libgles2",
+        )
+
+
+class FaceNotFound(AvatarError, code="no_face", http_status=422, retryable=False): ...

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.geometry import LEFT_EYE, RIGHT_EYE
-from models.arrays import AnyArray
+from models.arrays import AnyArray, FloatArray, ImageArray
 
 __all__ = ["Eye", "Eyelids", "measured_eyes"]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 Ring = tuple[int, ...]
 
 UPPER, LOWER = slice(1, 8), slice(15, 8, -1)

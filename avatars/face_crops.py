@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from models.arrays import AnyArray
+from models.arrays import AnyArray, IntArray, Landmarks
 
 __all__ = [
     "RANGES",
@@ -26,8 +25,6 @@ __all__ = [
     "wav2lip_boxes",
 ]
 
-Landmarks = npt.NDArray[np.floating]
-IntArray = npt.NDArray[np.int32]
 Box = tuple[int, int, int, int]
 
 PARSING_MODES = ("raw", "jaw", "neck")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -16,16 +16,9 @@ import cv2
 import numpy as np
 
 from avatars.errors import BadParameters, FaceNotFound
-from avatars.face_crops import (
-    Box,
-    CropParameters,
-    IntArray,
-    Landmarks,
-    musetalk_boxes,
-    ultralight_boxes,
-    wav2lip_boxes,
-)
-from avatars.face_masks import Mask, parsed_mask, pasted_mask, pasted_whole_mask
+from avatars.face_crops import Box, CropParameters, musetalk_boxes, ultralight_boxes, wav2lip_boxes
+from avatars.face_masks import parsed_mask, pasted_mask, pasted_whole_mask
+from models.arrays import IntArray, Landmarks, Mask
 from models.outside import imported, outside_rows
 
 __all__ = [
@@ -91,18 +84,8 @@ MUSETALK15 = FaceFormat(
     rows="latents",
     parsed=True,
 )
-MUSETALK10 = FaceFormat(
-    name="musetalk10",
-    side_px=256,
-    boxes=musetalk_boxes,
-    mask=parsed_mask,
-    parameters=_OF_MUSETALK,
-    # MuseTalk 1.0 knows neither the margin nor the modes of masks.
-    defaults=CropParameters(extra_margin=0, parsing_mode="raw"),
-    interpolation=cv2.INTER_LANCZOS4,
-    rows="latents",
-    parsed=True,
-)
+# MuseTalk 1.0 knows neither the margin nor the modes of masks.
+MUSETALK10 = replace(MUSETALK15, name="musetalk10", defaults=CropParameters(extra_margin=0, parsing_mode="raw"))
 WAV2LIP256 = FaceFormat(name="wav2lip256", side_px=256, boxes=wav2lip_boxes, mask=pasted_mask, parameters=_OF_WAV2LIP)
 WAV2LIP96 = FaceFormat(name="wav2lip96", side_px=96, boxes=wav2lip_boxes, mask=pasted_mask, parameters=_OF_WAV2LIP)
 ULTRALIGHT = FaceFormat(

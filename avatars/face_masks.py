@@ -23,6 +23,7 @@ from avatars.geometry import (
     UPPER_LIP_OUTER,
     mouth_mask,
 )
+from models.arrays import Landmarks, Mask
 
 __all__ = [
     "PARSE_PX",
@@ -37,8 +38,6 @@ __all__ = [
     "pasted_whole_mask",
 ]
 
-Landmarks = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.uint8]
 
 PARSE_PX = 512
 "side of the picture that MuseTalk's face parser looks at; its sizes count in these pixels"

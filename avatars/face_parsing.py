@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from avatars.face_crops import Box
+from models.arrays import ImageArray
 from models.weights import WeightsFolder
 
 if TYPE_CHECKING:
     from models.bisenet import BiSeNet
 
 __all__ = ["FaceParser", "cut_out", "find_face_parser"]
-
-ImageArray = npt.NDArray[np.uint8]
 
 
 def find_face_parser(weights: Path, device: str = "cpu") -> FaceParser | None:

@@ -24,11 +24,10 @@ from avatars.source import counted
 from avatars.stages import ClipFace, Found, Source, StillFace
 from avatars.tracking import FaceStatus, Track, follow
 from avatars.workspace import FrameFile, PhotoFile
+from models.arrays import FloatArray, ImageArray
 
 __all__ = ["find_in_clip", "find_in_photo", "refuse_if_unusable"]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 SMALLEST_FACE = 0.18
 "height of the face in parts of the picture below which a photo is cut closer to it"

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.filter import Graph
@@ -26,11 +25,11 @@ from avatars.errors import BadMedia
 from avatars.filtering import filter_row, form_of, pulled
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_CLIP_S, USED_CLIP_S, MediaInfo, check_size, even_size
 from avatars.signatures import READABLE
+from models.arrays import ImageArray
 
 __all__ = ["footage_frames", "probe_footage"]
 
 T = TypeVar("T")
-ImageArray = npt.NDArray[np.uint8]
 
 WHOLE_CLIP: Final = 0.8
 "a clip that gives less than this part of the length in its header has lost its end"

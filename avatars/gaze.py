@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.eyelids import Eye, measured_eyes
 from avatars.geometry import LEFT_IRIS, RIGHT_IRIS
+from models.arrays import FloatArray, ImageArray
 
 __all__ = ["Gaze"]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 _REACH_RIGHT, _REACH_DOWN = 0.045, 0.018
 "how far an iris moves for a gaze of 1, in widths of its eye: to the side 6 degrees, up or down 2"

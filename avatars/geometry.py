@@ -90,45 +90,57 @@ def interocular(landmarks: Points) -> float:
 
 def face_scale(landmarks: Points) -> float:
     """One IOD in px, steady when the head turns: half from the eyes in depth, half from the height of the face."""
-    eyes = np.linalg.norm(landmarks[_OUTER_CORNERS[1]] - landmarks[_OUTER_CORNERS[0]])
-    height = np.linalg.norm(landmarks[CHIN_TIP] - landmarks[FACE_TOP])
-    return float(0.5 * eyes + 0.5 * height / _FACE_HEIGHT_IOD)
+    return float(_face_scales(landmarks))
+
+
+def _face_scales(landmarks: Points) -> npt.NDArray[np.float64]:
+    """The face_scale() of each of landmarks (..., 478, 3)."""
+    eyes = np.linalg.norm(landmarks[..., _OUTER_CORNERS[1], :] - landmarks[..., _OUTER_CORNERS[0], :], axis=-1)
+    height = np.linalg.norm(landmarks[..., CHIN_TIP, :] - landmarks[..., FACE_TOP, :], axis=-1)
+    return np.asarray(0.5 * eyes + 0.5 * height / _FACE_HEIGHT_IOD)
 
 
 def face_axes(landmarks: Points) -> npt.NDArray[np.float64]:
-    """The head's axes (3, 3) as rows: towards its right in the picture, down the face, away from the viewer."""
+    """The head's axes (..., 3, 3) as rows: towards its right in the picture, down the face, away from the viewer.
+
+    landmarks: (..., 478, 3) px.
+    """
     points = np.asarray(landmarks, np.float64)
-    across = points[_OUTER_CORNERS[1]] - points[_OUTER_CORNERS[0]]
-    across /= np.linalg.norm(across)
-    down = points[CHIN_TIP] - points[FACE_TOP]
-    down -= across * (down @ across)
-    down /= np.linalg.norm(down)
-    return np.stack([across, down, np.cross(across, down)])
+    across = _normalized(points[..., _OUTER_CORNERS[1], :] - points[..., _OUTER_CORNERS[0], :])
+    down = points[..., CHIN_TIP, :] - points[..., FACE_TOP, :]
+    down = _normalized(down - across * (down * across).sum(axis=-1, keepdims=True))
+    return np.stack([across, down, np.cross(across, down)], axis=-2)
+
+
+def _normalized(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Vectors (..., 3) of length 1."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
-    """Landmarks (478, 3) in the head's own frame: origin between the eyes, unit IOD, turned to face the viewer."""
+    """Landmarks (..., 478, 3) in the head's own frame: origin between the eyes, unit IOD, turned to face the viewer."""
     points = np.asarray(landmarks, np.float64)
-    origin = points[list(_EYE_CORNERS)].mean(axis=0)
-    turned: npt.NDArray[np.float64] = (points - origin) @ face_axes(points).T / face_scale(points)
-    return turned
+    origin = points[..., list(_EYE_CORNERS), :].mean(axis=-2, keepdims=True)
+    turned = (points - origin) @ np.swapaxes(face_axes(points), -1, -2)
+    return np.asarray(turned / _face_scales(points)[..., None, None])
 
 
 def fit_affine_camera(
     model: Points, picture: Points, weights: npt.NDArray[np.floating] | None = None
 ) -> npt.NDArray[np.float64]:
-    """The affine camera (2, 4) that maps points (n, 3) of the head's frame onto points (n, 2) of a picture.
+    """The affine cameras (..., 2, 4) that map points (n, 3) of the head's frame onto points (..., n, 2) of pictures.
 
     Least squares over the points given; it needs no depth of the picture, so it follows turning heads and heads that
     were moved by a smooth distortion of a photo alike. Project with `points @ camera[:, :3].T + camera[:, 3]`.
     """
     design = np.column_stack([model, np.ones(len(model))])
-    target = np.asarray(picture, np.float64)
+    seen = np.asarray(picture, np.float64)
+    target = np.moveaxis(seen, -2, 0).reshape(len(model), -1)  # all pictures at once: each of their axes is a column
     if weights is not None:
         root = np.sqrt(np.asarray(weights, np.float64))[:, None]
         design, target = design * root, target * root
     solution, *_ = np.linalg.lstsq(design, target, rcond=None)
-    return np.ascontiguousarray(solution.T)
+    return np.ascontiguousarray(solution.T.reshape(*seen.shape[:-2], 2, 4))
 
 
 def eye_rings(landmarks: Points) -> tuple[Points, Points]:

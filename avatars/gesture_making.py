@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avatars.bundle import AvatarBundle, BundleContents, GestureTrack, decode_jpeg, encode_jpeg, gesture_tensors
+from avatars.bundle import AvatarBundle, GestureTrack, decode_jpeg, encode_jpeg
+from avatars.bundle_writing import BundleContents, gesture_tensors
 from avatars.confined import Confined
 from avatars.errors import BadMedia
 from avatars.geometry import mouth_boxes
@@ -27,11 +28,10 @@ from avatars.source import Upload, counted
 from avatars.stages import ClipFace, Found, Source
 from avatars.tracking import smooth
 from avatars.workspace import FrameFile
+from models.arrays import FloatArray, ImageArray
 
 __all__ = ["read_gesture", "write_gesture"]
 
-FloatArray = npt.NDArray[np.float32]
-ImageArray = npt.NDArray[np.uint8]
 Progress = Callable[[float], None]
 
 _EYE_CORNERS: Final = (33, 263)

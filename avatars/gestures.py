@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote, unquote
 
-from avatars.bundle import AvatarBundle, BundleContents, write_bundle
+from avatars.bundle import AvatarBundle
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.disk import disk_full_explained
-from avatars.errors import BundleError, GestureNotFound
+from avatars.errors import AvatarNotFound, BundleError, GestureNotFound
 from avatars.written import in_one_way
 
 __all__ = [
@@ -115,10 +116,15 @@ def open_with_gestures(bundle: AvatarBundle) -> AvatarBundle:
 def keep_gesture(avatar: Path, name: str, contents: BundleContents) -> None:
     """Write a gesture of the avatar in this folder, in place of one of the same name.
 
-    Raises BundleError, DiskFull: nothing is left behind.
+    Raises BundleError, AvatarNotFound (it was deleted meanwhile), DiskFull: nothing is left behind.
     """
-    with disk_full_explained():
-        write_bundle(contents, _place(avatar, name))
+    try:
+        with disk_full_explained():
+            write_bundle(contents, _place(avatar, name))
+    except (OSError, BundleError) as error:
+        if avatar.is_dir():
+            raise
+        raise AvatarNotFound(f"The avatar '{avatar.name}' was deleted meanwhile.", "Choose another one.") from error
 
 
 def delete_gesture(avatar: Path, name: str) -> None:

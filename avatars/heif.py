@@ -16,7 +16,6 @@ from typing import BinaryIO, Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.codec.context import CodecContext
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -26,10 +25,10 @@ from PIL import Image
 from avatars.colour import FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, FramePainter, PhotoColours, to_srgb
 from avatars.errors import BadMedia
 from avatars.media_limits import MAX_PHOTO_PIXELS, MediaInfo, check_size, fit_within
+from models.arrays import ImageArray
 
 __all__ = ["probe_heif", "read_heif"]
 
-ImageArray = npt.NDArray[np.uint8]
 
 MAX_META_BYTES: Final = 8 * 2**20
 "of what describes the pictures in a file; it may hold a colour profile"

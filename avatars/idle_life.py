@@ -20,11 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.media_limits import FPS
+from models.arrays import FloatArray, IntArray
 
 __all__ = ["BLINK", "LEAST_LOOP_S", "MOTIONS", "IdleLife", "idle_life"]
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
 
 MOTIONS = ("right", "down", "roll", "yaw", "pitch", "zoom", "breath")
 """What a pose is made of, in this order: right, down, yaw, pitch (of a dome) and breath in head heights, roll in

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["Layers"]
+from models.arrays import FloatArray, ImageArray
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
+__all__ = ["Layers", "spread"]
+
 
 _SOLVED = (0.1, 0.5)
 """Between these parts of the person, a pixel's colour of the person goes from what is next to it to what the picture
@@ -28,9 +27,9 @@ class Layers:
         self._whole = matte == 1
         self._matte = np.round(255 * matte).astype(np.uint8)
         share = matte[..., None]
-        behind = _spread(picture, (matte == 0).astype(np.float32))
+        behind = spread(picture, (matte == 0).astype(np.float32))
         self._background = np.where(share == 0, picture, np.round(behind)).astype(np.uint8)
-        nearby = _spread(picture, self._whole.astype(np.float32))
+        nearby = spread(picture, self._whole.astype(np.float32))
         low, high = _SOLVED
         trust = np.clip((share - low) / (high - low), 0, 1)
         solved = (picture - (1 - share) * self._background) / np.maximum(share, low)
@@ -62,8 +61,8 @@ class Layers:
         return np.asarray(cv2.add(seen, colours), np.uint8)
 
 
-def _spread(picture: ImageArray | FloatArray, known: FloatArray) -> FloatArray:
-    """The picture's colours where `known` (h, w) is 1, and elsewhere those of the nearest such places, ever softer."""
+def spread(picture: ImageArray | FloatArray, known: FloatArray) -> FloatArray:
+    """A picture's colours (h, w, 3) where `known` (h, w) is 1; elsewhere those of the nearest such places, softened."""
     height, width = known.shape
     total = picture * known[..., None]
     if min(height, width) > _SMALLEST_PX:
@@ -71,7 +70,7 @@ def _spread(picture: ImageArray | FloatArray, known: FloatArray) -> FloatArray:
         fewer = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
         sums = np.asarray(cv2.resize(total, half, interpolation=cv2.INTER_AREA), np.float32)
         smaller = np.asarray(sums / np.maximum(fewer, 1e-4)[..., None], np.float32)
-        coarse = _spread(smaller, np.asarray(np.minimum(1, 4 * fewer), np.float32))
+        coarse = spread(smaller, np.asarray(np.minimum(1, 4 * fewer), np.float32))
         rest = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     else:
         rest = np.broadcast_to(total.sum(axis=(0, 1)) / max(float(known.sum()), 1e-4), total.shape)

@@ -228,6 +228,8 @@ class AvatarLibrary:
                     staging.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
                     os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
                     staging.replace(path)
+            except FileNotFoundError as error:  # it was deleted since its manifest was read
+                raise _not_found(avatar_id) from error
             except BaseException:  # whatever it was: what was begun must not lie beside the manifest
                 staging.unlink(missing_ok=True)
                 raise
@@ -282,6 +284,8 @@ def _summary(path: Path) -> AvatarSummary | None:
     manifest_path = path / "manifest.json"
     try:
         manifest = manifest_of_today(json.loads(manifest_path.read_text(encoding="utf-8")), path.name)
+        if manifest["width"] < 1 or manifest["height"] < 1:
+            raise ValueError("a picture without pixels")
         poster, preview, mattes = path / "poster.jpg", path / "preview.mp4", path / "mattes.bin"
         return AvatarSummary(
             id=path.name,

@@ -12,18 +12,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.eyelids import Eyelids
 from avatars.gaze import Gaze
 from avatars.geometry import CHIN_TIP, FACE_TOP
 from avatars.idle_life import IdleLife
 from avatars.layers import Layers
+from models.arrays import FloatArray, ImageArray
 
 __all__ = ["HeadMotion", "enlarged", "enliven"]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 SUPERSAMPLING = 2
 GRID = 48

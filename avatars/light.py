@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import ImageArray
+
 __all__ = ["CURVES", "D50", "HDR_CURVES", "PRIMARIES", "LightMap", "light_map", "xyz_d50"]
 
-ImageArray = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Curve = Callable[[Floats], Floats]
 

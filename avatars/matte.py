@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
 from avatars.network_files import network_file
+from models.arrays import FloatArray, ImageArray
 
-__all__ = ["matte_by_alpha", "person_matte"]
+__all__ = ["PersonFinder", "matte_by_alpha", "person_matte"]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 _NETWORK = "u2netp.onnx"
 _SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
@@ -26,18 +24,43 @@ _LEAST_FACE = 0.9
 _LEAST_BACKGROUND = 0.01
 
 
-def person_matte(picture: ImageArray, landmarks: FloatArray) -> FloatArray | None:
-    """How much of each pixel of a picture, uint8 RGB (h, w, 3), is the person: float32 (h, w), 0 to 1.
+class PersonFinder:
+    """The network that tells a person from what is behind, loaded once.
 
-    `landmarks` (478, 3) px say which person. None if the network sees another thing than that face, or no background.
-    Takes half a second of CPU. Raises AvatarError if the network's file is damaged.
+    Raises AvatarError if the network's file is damaged.
     """
-    height, width = picture.shape[:2]
-    seen = cv2.resize(_seen(picture), (width, height), interpolation=cv2.INTER_CUBIC)
-    matte: FloatArray = np.clip((seen - _NOTHING) / (_ALL - _NOTHING), 0, 1).astype(np.float32)
-    face = _face(landmarks, width, height)
-    matte = _connected(matte, face)
-    return matte if _is_of(face, matte) else None
+
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        network = network_file(_NETWORK, _SHA256, "a person cannot be told from the background")
+        self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+    def matte(self, picture: ImageArray, landmarks: FloatArray) -> FloatArray | None:
+        """How much of each pixel of a picture, uint8 RGB (h, w, 3), is the person: float32 (h, w), 0 to 1.
+
+        `landmarks` (478, 3) px say which person. None if the network sees another thing than that face, or no
+        background. Takes half a second of CPU.
+        """
+        height, width = picture.shape[:2]
+        seen = cv2.resize(self._seen(picture), (width, height), interpolation=cv2.INTER_CUBIC)
+        matte: FloatArray = np.clip((seen - _NOTHING) / (_ALL - _NOTHING), 0, 1).astype(np.float32)
+        face = _face(landmarks, width, height)
+        matte = _connected(matte, face)
+        return matte if _is_of(face, matte) else None
+
+    def _seen(self, picture: ImageArray) -> FloatArray:
+        """What the network says: float32 (320, 320), 0 to 1."""
+        small = cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+        normal = (small / max(float(small.max()), 1.0) - _MEAN) / _DEVIATION
+        given = {self._session.get_inputs()[0].name: normal.transpose(2, 0, 1)[None]}
+        seen = np.asarray(self._session.run(None, given)[0], np.float32)[0, 0]
+        return np.asarray((seen - seen.min()) / max(float(np.ptp(seen)), 1e-6), np.float32)
+
+
+def person_matte(picture: ImageArray, landmarks: FloatArray) -> FloatArray | None:
+    """As PersonFinder.matte(), for one picture. Raises AvatarError if the network's file is damaged."""
+    return PersonFinder().matte(picture, landmarks)
 
 
 def matte_by_alpha(alpha: ImageArray, landmarks: FloatArray) -> FloatArray | None:
@@ -61,19 +84,6 @@ def _face(landmarks: FloatArray, width: int, height: int) -> ImageArray:
 def _is_of(face: ImageArray, matte: FloatArray) -> bool:
     """Whether a matte keeps the face and leaves out something."""
     return bool(face.any() and matte[face > 0].mean() >= _LEAST_FACE and (matte == 0).mean() >= _LEAST_BACKGROUND)
-
-
-def _seen(picture: ImageArray) -> FloatArray:
-    """What the network says: float32 (320, 320), 0 to 1."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    network = network_file(_NETWORK, _SHA256, "a person cannot be told from the background")
-    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    small = cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-    normal = (small / max(float(small.max()), 1.0) - _MEAN) / _DEVIATION
-    given = {session.get_inputs()[0].name: normal.transpose(2, 0, 1)[None]}
-    seen = np.asarray(session.run(None, given)[0], np.float32)[0, 0]
-    return np.asarray((seen - seen.min()) / max(float(np.ptp(seen)), 1e-6), np.float32)
 
 
 def _connected(matte: FloatArray, face: ImageArray) -> FloatArray:

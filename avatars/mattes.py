@@ -24,16 +24,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle, decode_jpeg, encode_jpeg
 from avatars.disk import disk_full_explained
 from avatars.errors import BundleError
+from models.arrays import ImageArray, IntArray
 
-__all__ = ["Mattes", "MattesMaker", "cut_out", "keep_cutout"]
+__all__ = ["Mattes", "MattesMaker", "cut_out", "keep_cutout", "matte_size"]
 
-ImageArray = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int32]
 
 _VERSION = 1
 _LENGTH = struct.Struct("<I")
@@ -103,6 +101,13 @@ class Mattes:
         large = cv2.resize(sure, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.round(large), np.uint8)
 
+    def person_throughout(self) -> ImageArray:
+        """uint8 (h, w), of the mattes' own size: the person's share of each pixel in whatever frame is shown."""
+        least = _grey(self.jpegs[0])
+        for jpeg in self.jpegs[1:]:
+            cv2.min(least, _grey(jpeg), dst=least)
+        return least
+
     def still(self, first_frame: ImageArray) -> bytes:
         """The person of the first frame, uint8 RGB (height, width, 3), as a WebP with alpha."""
         rgba = cut_out(first_frame, self.matte(0), self.background)
@@ -110,6 +115,12 @@ class Mattes:
         if not done:
             raise BundleError("A picture could not be encoded as WebP.", "Try again; the memory may have been full.")
         return data.tobytes()
+
+
+def matte_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height in px of the mattes of pictures of that size."""
+    scale = min(1.0, _SIDE_PX / max(height, width))
+    return round(width * scale), round(height * scale)
 
 
 def keep_cutout(bundle: AvatarBundle) -> None:
@@ -138,9 +149,7 @@ class MattesMaker:
     def add(self, matte: ImageArray) -> None:
         """uint8 (h, w) of the next frame."""
         height, width = matte.shape
-        scale = min(1.0, _SIDE_PX / max(height, width))
-        size = (round(width * scale), round(height * scale))
-        small = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.uint8)
+        small = np.asarray(cv2.resize(matte, matte_size(width, height), interpolation=cv2.INTER_AREA), np.uint8)
         if self._kept is None or cv2.absdiff(small, self._kept).max() > _ALIKE:
             self._kept = small
             done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])

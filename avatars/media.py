@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from avatars.errors import BadMedia
 from avatars.footage import footage_frames, probe_footage
 from avatars.heif import probe_heif, read_heif
@@ -20,10 +17,9 @@ from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, MediaInfo
 from avatars.photos import animation_frames, picture_alpha, probe_picture, read_picture
 from avatars.pieces import check_pieces
 from avatars.signatures import READABLE, container_of, first_bytes, is_heif, refuse_by_name
+from models.arrays import ImageArray
 
 __all__ = ["clip_frames", "probe", "read_alpha", "read_photo"]
-
-ImageArray = npt.NDArray[np.uint8]
 
 
 def probe(path: Path) -> MediaInfo:

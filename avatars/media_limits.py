@@ -7,9 +7,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.errors import BadMedia
+from models.arrays import ImageArray
 
 __all__ = [
     "FPS",
@@ -26,7 +26,6 @@ __all__ = [
     "too_large",
 ]
 
-ImageArray = npt.NDArray[np.uint8]
 
 FPS: Final = 25
 MAX_SIDE_PX: Final = 1280

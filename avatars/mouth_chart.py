@@ -23,11 +23,11 @@ from avatars.geometry import (
     canonical_points,
     fit_affine_camera,
 )
+from models.arrays import Landmarks
 
 __all__ = ["LOOSE_POINTS", "PINS", "POINTS", "MouthChart", "affine", "opening_of", "places", "width_of"]
 
 Array = npt.NDArray[np.float64]
-Landmarks = npt.NDArray[np.floating]
 
 _LOOSE_JAW = (152, 148, 377, 176, 400, 150, 379, 172, 397, 58, 288, 200, 18, 175)
 LOOSE_POINTS = (*_LOOSE_JAW, 205, 425, 207, 427, 212, 432, 202, 422, 214, 434)
@@ -94,12 +94,12 @@ class MouthChart:
     def of(cls, landmarks: Landmarks) -> MouthChart:
         """landmarks: (n, 478, 3) px of consecutive frames."""
         found = np.asarray(landmarks, np.float64)
-        canonical = np.stack([canonical_points(points) for points in found])
+        canonical = canonical_points(found)
         gaps = (canonical[:, LOWER_LIP_INNER, 1] - canonical[:, UPPER_LIP_INNER, 1]).max(axis=1)
         most_closed = np.argsort(gaps, kind="stable")[: max(1, len(gaps) // 3)]
         rest = np.median(canonical[most_closed], axis=0)
         anchors = list(_ANCHORS)
-        cameras = _steady(np.stack([fit_affine_camera(rest[anchors], points[anchors, :2]) for points in found]))
+        cameras = _steady(fit_affine_camera(rest[anchors], found[:, anchors, :2]))
         scales = np.linalg.svd(cameras[:, :, :3], compute_uv=False).mean(axis=1)
         flat = (cameras[:, :, :3] / scales[:, None, None]).mean(axis=0)
         origin = rest[list(LIP_CORNERS[:2])].mean(axis=0)
@@ -108,16 +108,16 @@ class MouthChart:
         design = np.column_stack([(fitted - origin) @ flat.T, np.ones(len(fitted))])
         seen = fitted @ cameras[:, :, :3].transpose(0, 2, 1) + cameras[:, None, :, 3]
         to_px = np.ascontiguousarray((np.linalg.pinv(design) @ seen).transpose(0, 2, 1))
-        to_chart = [cv2.invertAffineTransform(matrix) for matrix in to_px]
-        kept = [affine(back, points[:, :2]) for back, points in zip(to_chart, found, strict=True)]
+        kept = found[:, [*POINTS, *PINS], :2] - to_px[:, None, :, 2]
+        kept = kept @ np.linalg.inv(to_px[:, :, :2]).transpose(0, 2, 1)
         return cls(
             rest=rest,
             origin=origin,
             flat=flat,
             to_px=to_px,
-            points=np.stack([points[list(POINTS)] for points in kept]),
-            pins=np.stack([points[list(PINS)] for points in kept]).mean(axis=0),
-            pose=np.stack([_pose_deg(points) for points in found]),
+            points=np.ascontiguousarray(kept[:, : len(POINTS)]),
+            pins=kept[:, len(POINTS) :].mean(axis=0),
+            pose=_pose_deg(found),
             px_per_iod=float(np.median(scales)),
         )
 
@@ -131,6 +131,6 @@ def _steady(cameras: Array) -> Array:
 
 
 def _pose_deg(points: Array) -> Array:
-    across, down = points[263] - points[33], points[152] - points[10]
-    angles: Array = np.array([np.arctan2(axis[2], np.hypot(axis[0], axis[1])) for axis in (across, down)], np.float64)
-    return np.asarray(np.rad2deg(angles).reshape(2))
+    """(n, 478, 3) -> (n, 2)."""
+    axes = np.stack([points[:, 263] - points[:, 33], points[:, 152] - points[:, 10]], axis=1)
+    return np.asarray(np.rad2deg(np.arctan2(axes[..., 2], np.hypot(axes[..., 0], axes[..., 1]))))

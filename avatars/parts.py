@@ -26,7 +26,7 @@ from avatars.bundle import AvatarBundle
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
 from avatars.face_formats import face_formats
-from models.arrays import AnyArray
+from models.arrays import AnyArray, IntArray, Mask
 
 __all__ = [
     "PARTS_VERSION",
@@ -43,9 +43,6 @@ __all__ = [
 PARTS_VERSION = "1"
 STALE_S = 3600.0
 "hidden files of writers that were killed are removed once nobody has touched them for so long"
-
-IntArray = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.uint8]
 
 
 class _Slice(Protocol):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.face_crops import CropParameters
 from avatars.face_formats import mask_from_landmarks
 from avatars.importers.crops import boxes_of
+from models.arrays import ImageArray
 
 __all__ = ["draw_preview"]
 
-ImageArray = npt.NDArray[np.uint8]
 
 _BOX_RGB, _MASK_RGB = (80, 220, 120), (230, 60, 60)
 _MASK_STRENGTH = 0.5

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, ImageSequence
 
 from avatars.colour import CODE_POINTS_WITHIN, PhotoColours, colours_of, to_srgb
 from avatars.errors import BadMedia
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_PHOTO_PIXELS, MediaInfo, check_size, fit_within, too_large
 from avatars.signatures import READABLE, first_bytes, is_picture
+from models.arrays import ImageArray
 
 __all__ = ["animation_frames", "picture_alpha", "probe_picture", "read_picture"]
 
-ImageArray = npt.NDArray[np.uint8]
 
 PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF")
 MOVING_FORMATS: Final = ("GIF", "PNG", "WEBP", "AVIF")

@@ -3,6 +3,7 @@
     read_source   decode the upload: a photo as pixels, a clip or a foreign avatar as JPEGs at 25 a second   -> Source
     find_faces    follow the face, choose what is used, make the face report and its strip of pictures      -> Found
     make_loop     a still comes alive, a clip becomes ping-pong; boxes, real mouths, poster, preview        -> Loop
+    cut_out       if asked for, where the person is in each picture of a clip; make_loop knows of stills -> mattes
     write         the bundle, into the library
 
 `stages` says what they hand to each other and how it is kept: a stage whose result is in the working directory loads
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, decode_jpeg, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
+from avatars.clip_mattes import mattes_of_clip
 from avatars.confined import run_confined
 from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.disk import disk_full_explained
@@ -34,13 +37,14 @@ from avatars.importers.crops import kept_crops
 from avatars.layers import Layers
 from avatars.library import AvatarLibrary, Preset
 from avatars.life import enliven
-from avatars.matte import matte_by_alpha, person_matte
+from avatars.matte import PersonFinder, matte_by_alpha, person_matte
 from avatars.mattes import Mattes, MattesMaker, keep_cutout
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.records import DecodedRecord
 from avatars.source import Upload, counted, decode_source, decoding_limits
 from avatars.stages import (
+    CUT_OUT,
     FIND_FACES,
     MAKE_LOOP,
     READ_SOURCE,
@@ -60,12 +64,14 @@ from avatars.stages import (
 )
 from avatars.tracking import ping_pong, smooth
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile, stage_output
+from models.arrays import FloatArray, ImageArray
 
 __all__ = [
     "STAGES",
     "AnalyzerFactory",
     "Progress",
     "Upload",
+    "cut_out",
     "find_faces",
     "make_loop",
     "prepare_avatar",
@@ -76,7 +82,6 @@ __all__ = [
     "write",
 ]
 
-FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[float], None]
 AnalyzerFactory = Callable[[bool], FaceAnalyzer]
 "called with True for the pictures of a clip in their order, False for a photo"
@@ -139,6 +144,24 @@ def make_loop(work: Path, progress: Progress) -> Loop:
     return Loop.load(work, source, found)
 
 
+def cut_out(work: Path, progress: Progress) -> None:
+    """Find the person in each picture of a clip's loop, where that was asked for. A still's are known already.
+
+    Raises AvatarError: the network's file is damaged.
+    """
+    source, found = Source.load(work), Found.load(work)
+    if source.kind == "clip" and source.cutout and not (work / CUT_OUT).exists():
+        loop = Loop.load(work, source, found)
+
+        def pictures(frames: Sequence[int]) -> Iterator[ImageArray]:
+            return map(decode_jpeg, loop.frames.at(loop.shown[frames].tolist()))
+
+        with stage_output(work, CUT_OUT) as output:
+            mattes = mattes_of_clip(pictures, loop.landmarks, PersonFinder().matte, progress)
+            save_mattes(output, mattes, loop.order)
+    progress(1.0)
+
+
 def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
     """Put the bundle into the library; returns its id.
 
@@ -189,6 +212,7 @@ def prepare_avatar(upload: Upload, library: AvatarLibrary, progress: Callable[[s
         read_source(upload, work, lambda part: progress(READ_SOURCE, part))
         find_faces(work, lambda part: progress(FIND_FACES, part))
         make_loop(work, lambda part: progress(MAKE_LOOP, part))
+        cut_out(work, lambda part: progress(CUT_OUT, part))
         return library.open(write(work, library, lambda part: progress(WRITE, part)))
 
 
@@ -241,6 +265,7 @@ def _source_of(upload: Upload, decoded: DecodedRecord, output: Path) -> Source:
         pictures=PhotoFile(output) if is_still else FrameFile(output),
         foreign=ForeignFiles(output),
         mouth_look=upload.mouth_look,
+        cutout=upload.cutout,
     )
 
 

@@ -9,15 +9,14 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.bundle import GestureTrack, encode_jpeg
 from avatars.colour import bt709_frame, tag_bt709
 from avatars.media_limits import FPS, even_size
+from models.arrays import ImageArray
 
 __all__ = ["encode_gesture_preview", "encode_preview", "make_poster"]
 
-ImageArray = npt.NDArray[np.uint8]
 
 POSTER_SIDE_PX = 512
 PREVIEW_SIDE_PX = 320

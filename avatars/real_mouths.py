@@ -23,7 +23,7 @@ from avatars.errors import NoRealMouths
 from avatars.geometry import LIPS
 from avatars.mouth_chart import MouthChart, opening_of, places, width_of
 from avatars.records import MouthRecord
-from models.arrays import AnyArray
+from models.arrays import AnyArray, IntArray
 
 __all__ = [
     "CHART_IOD",
@@ -48,7 +48,6 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
 
 REAL_MOUTHS_VERSION: Final = 1
 EXEMPLARS: Final = "viseme/exemplars"

@@ -9,13 +9,13 @@ from enum import StrEnum
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.geometry import CHIN_TIP, LEFT_EYE, LIPS, RIGHT_EYE, face_scale, mouth_box
 from avatars.media_limits import FPS, even_size
 from avatars.records import FaceReportRecord
 from avatars.tracking import MIN_FACE_PX, FaceStatus, Track
+from models.arrays import FloatArray, ImageArray
 
 __all__ = [
     "Concern",
@@ -26,8 +26,6 @@ __all__ = [
     "report_of",
 ]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 STRIP_LENGTH = 12
 STRIP_SIDE_PX = 320

@@ -1,14 +1,14 @@
-"""Reading recordings: any common file as the sound of one person who speaks. Untrusted input, read by FFmpeg alone.
+"""Reading recordings: any common file as the sound of one person who speaks. Untrusted input.
 
 Only the forms in FORMATS are opened, whatever a file is called, and none of them can lead to another file or address.
 What a header says of the length is not believed: seconds are counted as they come. What is damaged is left out.
 
-FFmpeg rather than libsndfile, which gives up an MP3 for a single damaged kilobyte and cannot read M4A or WebM.
+WAV, FLAC and MP3 are read by libsndfile (`plain_sound`) while they are whole. All else is read by FFmpeg: libsndfile
+gives up an MP3 for a single damaged kilobyte, and cannot read M4A or WebM.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,19 +16,20 @@ from typing import Any, Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
 from avatars.confined import Emit, Limits
-from avatars.cut_off import lacks_last_page, matroska_share, tells_frames
+from avatars.cut_off import lacks_last_page, matroska_share, tells_frames, wav_share
 from avatars.errors import BadMedia
 from avatars.pieces import check_pieces
+from avatars.plain_sound import NotPlain, plain_pieces
 from avatars.signatures import first_bytes, is_recording
+from avatars.sound_energies import FAINTEST_DBFS, Energies
+from models.arrays import AnyArray, FloatArray
 
 __all__ = ["READABLE", "READING", "SpeechFacts", "check_sound", "speech_facts", "speech_pieces"]
 
-FloatArray = npt.NDArray[np.float32]
 
 FORMATS: Final = (
     "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,adts,ac3,eac3,dts,loas,amr,ape,wv,tta,dsf,voc,asf,"
@@ -53,24 +54,6 @@ TELLS_LENGTH: Final = ("aiff", "flac", "mov", "ape", "tta")
 BELIEVED_S: Final = 3600.0
 "Programs that do not know the length yet write the largest that there can be."
 
-FRAMES_HZ: Final = 50
-"of the short stretches that energy is measured in"
-VOICE_BAND_HZ: Final = (100.0, 4000.0)
-FLOOR_PERCENTILE: Final = 20
-"of a channel's energies: what is always there is hum and hiss, not speech"
-AGREEING: Final = 0.5
-"correlation with the best channel from which a channel is mixed with it: a mix of two that disagree cancels"
-MUCH_FAINTER: Final = 0.1
-"of the best channel's energy: what is below would only make the mix softer"
-SPOKEN_S: Final = 0.2
-"The level exceeded for so long in all is that of speech; what is louder for a moment is a click."
-WORD_S: Final = 0.1
-"What can be heard for less than that in all is no word."
-ACTIVE_RANGE_DB: Final = 25.0
-"Stretches further below that are pauses."
-FAINTEST_DBFS: Final = -60.0
-"Below this there is nothing to hear, however loud it is made."
-
 
 @dataclass(frozen=True, slots=True)
 class SpeechFacts:
@@ -89,6 +72,8 @@ class SpeechFacts:
     "constant part of each channel, which is no sound"
     ends_early: bool = False
     "the file is cut off, and nobody knows how much is missing"
+    is_plain: bool = False
+    "it was read whole by libsndfile"
 
 
 def check_sound(emit: Emit, path: Path, longest_s: float) -> float:
@@ -119,12 +104,21 @@ def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
 
     Raises BadMedia: unreadable, longer than `longest_s`, or silent. A task for avatars.confined.
     """
-    decoder = _Decoder(path, longest_s)
-    energies: _Energies | None = None
+    check_pieces(path)
+    try:
+        facts = _facts(emit, path, longest_s, is_plain=True)
+    except NotPlain:
+        facts = _facts(emit, path, longest_s, is_plain=False)
+    return asdict(facts)
+
+
+def _facts(emit: Emit, path: Path, longest_s: float, *, is_plain: bool) -> SpeechFacts:
+    decoder = _Decoder(path, longest_s, is_plain=is_plain)
+    energies: Energies | None = None
     told_s = 0.0
     for piece in decoder.pieces():
         if energies is None:
-            energies = _Energies(len(piece), decoder.rate_hz)
+            energies = Energies(len(piece), decoder.rate_hz)
         energies.push(piece)
         if decoder.read_s >= told_s + 1:
             told_s = decoder.read_s
@@ -145,7 +139,7 @@ def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
             "Check the microphone and its level, then record it again.",
             cause="silent",
         )
-    facts = SpeechFacts(
+    return SpeechFacts(
         decoder.rate_hz,
         decoder.read_s,
         decoder.lost_s,
@@ -153,34 +147,43 @@ def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
         tuple(weights.tolist()),
         energies.offsets(),
         ends_early=first_bytes(path).startswith(b"OggS") and lacks_last_page(path),
+        is_plain=is_plain,
     )
-    return asdict(facts)
 
 
 def speech_pieces(emit: Emit, path: Path, facts: SpeechFacts) -> None:
     """Emit the mono sound of a recording as float32, in pieces of half a second. A task for avatars.confined."""
     weights, offsets = np.array(facts.weights, np.float32), np.array(facts.offsets, np.float32)
     # It counts what it has read once more: a file may be exchanged while it is read.
-    for piece in _Decoder(path, facts.duration_s + 1, facts.rate_hz).pieces():
-        same = len(piece) == len(weights)
-        mono = weights @ (piece - offsets[:, None]) if same else piece.mean(axis=0)
-        emit(np.ascontiguousarray(mono, np.float32).tobytes())
+    decoder = _Decoder(path, facts.duration_s + 1, facts.rate_hz, is_plain=facts.is_plain)
+    try:
+        for piece in decoder.pieces():
+            same = len(piece) == len(weights)
+            mono = weights @ (piece - offsets[:, None]) if same else piece.mean(axis=0)
+            emit(np.ascontiguousarray(mono, np.float32).tobytes())
+    except NotPlain as error:  # it was when it was looked at
+        raise _unreadable(path) from error
 
 
 class _Decoder:
     """The sound of a file, read once from its beginning."""
 
-    def __init__(self, path: Path, longest_s: float, rate_hz: int = 0) -> None:
+    def __init__(self, path: Path, longest_s: float, rate_hz: int = 0, *, is_plain: bool) -> None:
+        """is_plain: read it by libsndfile; pieces() then raises NotPlain where it is not whole."""
         self.rate_hz = rate_hz
         "of the pieces; by itself that of the first frame, if it is not very high"
         self.read_s = 0.0
         self.lost_s = 0.0
         self._path = path
         self._longest_s = longest_s
+        self._is_plain = is_plain
         self._resampler: tuple[object, av.AudioResampler] | None = None
 
     def pieces(self) -> Iterator[FloatArray]:
         """(channels, n) of PIECE_S or a little more; of the last one less. Channels may change in mid-course."""
+        if self._is_plain:
+            yield from self._plain_pieces()
+            return
         held: list[FloatArray] = []
         with _opened(self._path) as file:
             for part in self._parts(file):
@@ -193,6 +196,13 @@ class _Decoder:
                     held = []
         if held:
             yield np.concatenate(held, axis=1)
+
+    def _plain_pieces(self) -> Iterator[FloatArray]:
+        for rate_hz, piece in plain_pieces(self._path, PIECE_S, HIGHEST_RATE_HZ):
+            self.rate_hz = rate_hz
+            self.read_s += piece.shape[1] / rate_hz
+            _check_length(self.read_s, self._longest_s)
+            yield _playable(piece)
 
     def _parts(self, file: InputContainer) -> Iterator[FloatArray]:
         for frame in self._frames(file):
@@ -240,72 +250,7 @@ class _Decoder:
         channels = frame.layout.nb_channels
         parts = [part.to_ndarray().reshape(-1, channels).T for part in self._resampler[1].resample(frame)]
         whole = np.concatenate(parts, axis=1) if parts else np.zeros((channels, 0), np.float32)
-        return np.clip(np.nan_to_num(whole), -LOUDEST, LOUDEST)  # recordings in float may hold anything
-
-
-class _Energies:
-    """What each channel of a recording holds, in stretches of 20 ms, in the band of voices."""
-
-    def __init__(self, channels: int, rate_hz: int) -> None:
-        self._length = max(1, rate_hz // FRAMES_HZ)
-        self._channels = channels
-        bins_hz = np.fft.rfftfreq(self._length, 1 / rate_hz)
-        low, high = VOICE_BAND_HZ
-        self._band = (bins_hz >= low) & (bins_hz <= high)
-        self._rest = np.zeros((channels, 0), np.float32)
-        self._powers: list[FloatArray] = []
-        self._agreement = np.zeros((channels, channels))
-        self._sums, self._samples = np.zeros(channels), 0
-
-    def push(self, piece: FloatArray) -> None:
-        if len(piece) != self._channels:  # the layout changed; what came before decides
-            return
-        self._sums += piece.sum(axis=1, dtype=np.float64)
-        self._samples += piece.shape[1]
-        held = np.concatenate([self._rest, piece], axis=1)
-        whole = held.shape[1] // self._length * self._length
-        self._rest = held[:, whole:]
-        frames = held[:, :whole].reshape(self._channels, -1, self._length)
-        # Parseval: twice the power in the bins, each of which stands for its mirror too, over the length squared.
-        bins = np.fft.rfft(frames, axis=2)[:, :, self._band] * (math.sqrt(2) / self._length)
-        self._powers.append(np.sum(np.abs(bins) ** 2, axis=2))
-        self._agreement += np.einsum("ifb,jfb->ij", bins, bins.conj()).real
-
-    def weights(self) -> npt.NDArray[np.float64]:
-        """(channels,) of a mono mix: the channel with most speech, and those that agree with it."""
-        energy = np.maximum(np.diag(self._agreement), 1e-12)
-        best = int(np.argmax(self._speech()))
-        agreement = self._agreement[best] / np.sqrt(energy * energy[best])
-        mixed = (agreement >= AGREEING) & (energy >= MUCH_FAINTER * energy[best])
-        mixed[best] = True
-        return np.where(mixed, 1 / mixed.sum(), 0.0)
-
-    def level_dbfs(self, weights: npt.NDArray[np.float64]) -> float:
-        """RMS of the mix where somebody speaks."""
-        powers = np.sort(self._all_powers() @ weights)[::-1] if self._powers else np.zeros(0)
-        audible = powers[powers >= 10 ** (FAINTEST_DBFS / 10)]  # one word may be all there is in a long silence
-        if len(audible) < WORD_S * FRAMES_HZ:
-            return -math.inf
-        speech = audible[min(round(SPOKEN_S * FRAMES_HZ), len(audible) // 4)]
-        active = audible[audible >= speech * 10 ** (-ACTIVE_RANGE_DB / 10)]
-        return 10 * math.log10(float(np.mean(np.minimum(active, speech))))
-
-    def offsets(self) -> tuple[float, ...]:
-        return tuple((self._sums / max(1, self._samples)).tolist())
-
-    def _speech(self) -> npt.NDArray[np.float64]:
-        """(channels,) energy that comes and goes; all of it where none does."""
-        powers = self._all_powers()
-        if not len(powers):
-            return self._sums * 0
-        floor = np.percentile(powers, FLOOR_PERCENTILE, axis=0)
-        speech: npt.NDArray[np.float64] = np.maximum(powers - 2 * floor, 0).mean(axis=0)
-        everything: npt.NDArray[np.float64] = powers.mean(axis=0)
-        return speech if speech.max() > 0.01 * everything.max() else everything
-
-    def _all_powers(self) -> npt.NDArray[np.float64]:
-        """float64 (stretches, channels), in the order in which the stretches were heard."""
-        return np.concatenate(self._powers, axis=1).T.astype(np.float64)
+        return _playable(whole)
 
 
 def _opened(path: Path) -> InputContainer:
@@ -324,16 +269,19 @@ def _opened(path: Path) -> InputContainer:
     return file
 
 
+def _playable(piece: AnyArray) -> FloatArray:
+    """float32: recordings in float may hold anything."""
+    playable: FloatArray = np.clip(np.nan_to_num(piece), -LOUDEST, LOUDEST)
+    return playable
+
+
 def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
     """How long the recording is by its header; 0 where that is not known."""
     stream = file.streams.audio[0]
     told_s = float((stream.duration or 0) * (stream.time_base or 0))
     match file.format.name.split(",")[0]:
         case "wav":  # FFmpeg gives the length of what is there
-            head = first_bytes(path)
-            begin = head.find(b"data") + 8
-            there, told = path.stat().st_size - begin, int.from_bytes(head[begin - 4 : begin], "little")
-            told_s = read_s * told / there if 7 < begin <= len(head) and told > there > 0 else 0.0
+            told_s = read_s / wav_share(path)
         case "matroska":
             told_s = read_s / (matroska_share(path) or 1.0)
         case "mp3" if tells_frames(path):

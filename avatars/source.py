@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from avatars.bundle import encode_jpeg
 from avatars.confined import Emit, Limits
@@ -20,10 +19,10 @@ from avatars.media_limits import FPS, MAX_SIDE_PX
 from avatars.mouth_look import MouthLook
 from avatars.records import DecodedRecord, SourceRecord
 from avatars.workspace import FrameFile, PhotoFile
+from models.arrays import ImageArray
 
 __all__ = ["Upload", "check_source", "counted", "decode_source", "decoding_limits"]
 
-ImageArray = npt.NDArray[np.uint8]
 Progress = Callable[[float], None]
 
 PHOTO_SIDE_PX: Final = 4096
@@ -50,6 +49,8 @@ class Upload:
     "the inside of a drawn mouth; None judges it by the light in the picture"
     framing: Sequence[float] | None = None
     "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
+    cutout: bool = False
+    "whether the person is cut out of a clip; of a photo they are in any case"
     side_px: int = MAX_SIDE_PX
     "longer side of the avatar's picture at most: what a live picture costs grows with its square"
     source: SourceRecord = field(default_factory=SourceRecord)

@@ -3,7 +3,8 @@
     Source   of read_source/: source.json; a photo (PhotoFile) or a clip (FrameFile); what a foreign avatar came with
     Found    of find_faces/: report.json and its strip; picture.npy, landmarks.npy, closed.npy, alpha.npy of a still, or
              track.npz
-    Loop     of make_loop/: loop.npz, mouths.npz, mattes.bin, poster.jpg, preview.mp4, and the frames of a still
+    Loop     of make_loop/: loop.npz, mouths.npz, poster.jpg, preview.mp4, and the frames and mattes.bin of a still
+    mattes   of cut_out/: mattes.bin of a clip, if they were asked for
 
 A stage's directory is its checkpoint: `workspace.stage_output` lets it appear whole or not at all, and a stage whose
 directory is there does nothing. That holds in a job and on the command line alike. The job queue notes finished steps
@@ -27,8 +28,10 @@ from avatars.mouth_look import MouthLook, look_of
 from avatars.real_mouths import NOT_LOOKED_AT, RealMouths
 from avatars.records import Agreement, FaceReportRecord, SourceRecord
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile, read_json, write_json
+from models.arrays import FloatArray, ImageArray, IntArray
 
 __all__ = [
+    "CUT_OUT",
     "FIND_FACES",
     "MAKE_LOOP",
     "READ_SOURCE",
@@ -47,15 +50,13 @@ __all__ = [
     "save_mouths",
 ]
 
-ImageArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
 
 READ_SOURCE: Final = "read_source"
 FIND_FACES: Final = "find_faces"
 MAKE_LOOP: Final = "make_loop"
+CUT_OUT: Final = "cut_out"
 WRITE: Final = "write"
-STAGES: Final = (READ_SOURCE, FIND_FACES, MAKE_LOOP, WRITE)
+STAGES: Final = (READ_SOURCE, FIND_FACES, MAKE_LOOP, CUT_OUT, WRITE)
 
 _SOURCE: Final = "source.json"
 _REPORT: Final = "report.json"
@@ -91,6 +92,8 @@ class Source:
     "what an avatar of another project came with; empty for any other upload"
     mouth_look: MouthLook | None = None
     "of a drawn character that brings its own"
+    cutout: bool = False
+    "whether the person is to be cut out of the pictures of a clip"
 
     @property
     def crops_of(self) -> str | None:
@@ -100,7 +103,13 @@ class Source:
 
     def save(self, directory: Path) -> None:
         """All but the pictures, which are there already."""
-        known = {"id": self.avatar_id, "name": self.name, "side_px": self.side_px, "kind": self.kind}
+        known = {
+            "id": self.avatar_id,
+            "name": self.name,
+            "side_px": self.side_px,
+            "kind": self.kind,
+            "cutout": self.cutout,
+        }
         look = {} if self.mouth_look is None else {"mouth_look": self.mouth_look.to_json()}
         write_json(directory / _SOURCE, {**known, **look, "frames": self.frame_count, "source": dict(self.facts)})
 
@@ -119,6 +128,7 @@ class Source:
             pictures=PhotoFile(directory) if known["kind"] == "still" else FrameFile(directory),
             foreign=ForeignFiles(directory),
             mouth_look=look_of(known),
+            cutout=known.get("cutout", False),  # versions before 2026-11-30 noted nothing
         )
 
 
@@ -278,15 +288,15 @@ def load_mouths(work: Path) -> RealMouths:
 
 
 def save_mattes(directory: Path, mattes: Mattes | None, order: IntArray) -> None:
-    """Into the directory of make_loop, where there are any; `order` in which the frames are played."""
+    """Into the directory of a stage, where there are any; `order` in which the frames are played."""
     if mattes is not None:
         (directory / _MATTES).write_bytes(mattes.to_bytes(order))
 
 
 def load_mattes(work: Path) -> bytes:
     """As the bundle keeps them. A preparation that an older version has begun has none, and many an avatar has none."""
-    file = work / MAKE_LOOP / _MATTES
-    return file.read_bytes() if file.exists() else b""
+    files = (work / stage / _MATTES for stage in (MAKE_LOOP, CUT_OUT))
+    return next((file.read_bytes() for file in files if file.exists()), b"")
 
 
 def poster_file(directory: Path) -> Path:

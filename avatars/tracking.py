@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatars.detect import Face
+from models.arrays import FloatArray
 
 __all__ = [
     "LONGEST_GAP",
@@ -26,7 +27,6 @@ __all__ = [
     "smooth",
 ]
 
-FloatArray = npt.NDArray[np.float32]
 
 MIN_FACE_PX = 60.0
 "a face lower than this from forehead to chin gives no sharp mouth"

@@ -6,7 +6,6 @@ new sample has a new name, so nobody ever reads the sound of one with the words 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from avatars.disk import disk_full_explained
+from avatars.disk import disk_full_explained, read_object, write_object
 from avatars.errors import BadMedia, VoiceSampleNotFound
 
 __all__ = [
@@ -77,20 +76,19 @@ def read_voice_sample(avatar: Path) -> VoiceSample | None:
     says so.
     """
     try:
-        with (avatar / FILE).open("rb") as file:
-            told = json.loads(file.read(MOST_FILE_BYTES))
+        told = read_object(avatar / FILE, MOST_FILE_BYTES)
         name, source = str(told["sound"]), told.get("source")
         if not _SOUND.fullmatch(name) or not (avatar / name).is_file():  # no name leads out of the folder
             raise ValueError(f"there is no sound {name[:80]!r}")
         return VoiceSample(
             avatar / name,
-            float(told["seconds"]),
+            float(str(told["seconds"])),
             str(told.get("transcript", ""))[:MOST_TRANSCRIPT_CHARACTERS],
             source if isinstance(source, dict) else {},
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("the voice sample of %s is not used: %s", avatar.name, error)
         return None
 
@@ -145,14 +143,7 @@ def _write(avatar: Path, sample: VoiceSample) -> None:
         "transcript": sample.transcript,
         "source": dict(sample.source),
     }
-    staging = avatar / f".voice-sample.{secrets.token_hex(4)}"
-    try:
-        with disk_full_explained():
-            staging.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
-            staging.replace(avatar / FILE)
-    except BaseException:  # whatever it was: half a file is of no use
-        staging.unlink(missing_ok=True)
-        raise
+    write_object(avatar / FILE, told)
 
 
 def _not_found() -> VoiceSampleNotFound:

@@ -19,12 +19,11 @@ import numpy.typing as npt
 
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarError
+from models.arrays import FloatArray, ImageArray
 
 __all__ = ["ForeignFiles", "FrameFile", "PhotoFile", "read_json", "stage_output", "write_json"]
 
-ImageArray = npt.NDArray[np.uint8]
 ByteArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 
 @contextmanager

@@ -1,21 +1,18 @@
 """Downloads of weights: resumed where they stopped, checked to the last byte, never half a file under the final name.
 
-What has come of `unet.pth` lies in `unet.pth.part`, with a note (`unet.pth.part.json`) of which file it is a part of:
-its checksum if that is known, else the server's ETag. A part is only ever continued with the same file, and a checksum
-that the hub once stated must hold, wherever the rest comes from.
+See `download_part.py` for what lies on the disk meanwhile.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -23,12 +20,12 @@ from typing import Literal
 
 import httpx
 
+from models.download_part import Download, Identity
 from models.errors import DownloadFailed
 from models.weights import WeightFile
 
 __all__ = [
     "Checked",
-    "Download",
     "Fetcher",
     "ServerBusy",
     "Unreachable",
@@ -60,40 +57,6 @@ class Unreachable(DownloadFailed):
 
 class ServerBusy(DownloadFailed):
     """The server is there, and again and again says that it cannot or will not now; it may have other files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """One file to be fetched."""
-
-    url: str
-    target: Path
-    size_bytes: int | None = None
-    sha256: str = ""
-    token: str = ""
-    "sent to this server, and not to others it leads to"
-
-    @property
-    def part(self) -> Path:
-        return self.target.with_name(self.target.name + ".part")
-
-    @property
-    def note(self) -> Path:
-        return self.target.with_name(self.target.name + ".part.json")
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """Which version of a file a part belongs to. Without checksum and ETag nothing can be resumed."""
-
-    sha256: str = ""
-    etag: str = ""
-    size_bytes: int | None = None
-
-    def continues(self, other: _Identity) -> bool:
-        if self.sha256 and other.sha256:
-            return self.sha256 == other.sha256
-        return bool(self.etag) and self.etag == other.etag
 
 
 class _Interrupted(Exception):
@@ -174,7 +137,7 @@ class Fetcher:
         except OSError as error:
             raise _explain_disk(error, download) from error
 
-    def _bring(self, download: Download, progress: Progress) -> _Identity:
+    def _bring(self, download: Download, progress: Progress) -> Identity:
         """Attempt until the part is whole. Only what is more than ever came before counts as progress."""
         failures = most = 0
         while True:
@@ -193,17 +156,17 @@ class Fetcher:
             except (_Interrupted, httpx.TransportError) as error:
                 if isinstance(error, _Restart):
                     download.part.unlink(missing_ok=True)
-                have = _kept_bytes(download, _read_note(download))
+                have = download.kept_bytes(download.read_note())
                 failures, most = (1, have) if have > most else (failures + 1, most)
                 if failures > len(PAUSES_S):
                     raise _explain_connection(error, download) from error
                 asked_s = error.wait_s if isinstance(error, _Busy) else 0.0
                 self._pause(max(PAUSES_S[failures - 1], asked_s))
 
-    def _attempt(self, download: Download, progress: Progress) -> _Identity:
+    def _attempt(self, download: Download, progress: Progress) -> Identity:
         """Ask for what is missing and take it."""
-        noted = _read_note(download)
-        have = _kept_bytes(download, noted)
+        noted = download.read_note()
+        have = download.kept_bytes(noted)
         headers = {"Authorization": f"Bearer {download.token}"} if download.token else {}
         if have:
             headers["Range"] = f"bytes={have}-"
@@ -224,7 +187,7 @@ class Fetcher:
             total = _total_bytes(response)
             _check_size(download, identity.size_bytes, total, have)
             with download.part.open("ab" if have else "wb") as part:
-                _write_note(download, identity)  # once nothing is left of what the note before was about
+                download.write_note(identity)  # once nothing is left of what the note before was about
                 progress(have, total)
                 for chunk in response.iter_raw():  # as it comes: what a chunk size holds back is lost in a cut
                     part.write(chunk)
@@ -290,14 +253,14 @@ def _check_size(download: Download, published: int | None, total: int | None, ha
         raise OSError(errno.ENOSPC, f"{(total - have) / 1e9:.1f} GB are needed, {free_bytes / 1e9:.1f} GB are free")
 
 
-def _put_in_place(download: Download, identity: _Identity) -> Checked:
+def _put_in_place(download: Download, identity: Identity) -> Checked:
     """Check the whole part and give it its name."""
-    found_bytes = _size(download.part)
+    found_bytes = download.part_bytes
     expected = download.sha256 or identity.sha256
     expected_bytes = identity.size_bytes if download.size_bytes is None else download.size_bytes
     wrong_size = expected_bytes is not None and found_bytes != expected_bytes
     if wrong_size or (expected and sha256_of(download.part) != expected):
-        _discard(download)
+        download.discard()
         raise DownloadFailed(
             f"What came from {download.url} ({found_bytes} bytes) is not the published file: its "
             f"{'size' if wrong_size else 'checksum'} is wrong. It was thrown away.",
@@ -312,7 +275,7 @@ def _put_in_place(download: Download, identity: _Identity) -> Checked:
     return "nothing" if expected_bytes is None else "size"
 
 
-def _identity(response: httpx.Response, download: Download, noted: _Identity) -> _Identity:
+def _identity(response: httpx.Response, download: Download, noted: Identity) -> Identity:
     """Which file the answer is, or has to be: what was published or stated once is not forgotten.
 
     Raises DownloadFailed: the server says that it has another one.
@@ -329,7 +292,7 @@ def _identity(response: httpx.Response, download: Download, noted: _Identity) ->
     linked = _stated(response, "X-Linked-Size", r"(\d+)")
     published = int(linked) if linked and download.size_bytes is None else download.size_bytes
     size_bytes = _total_bytes(response) if published is None else published
-    return _Identity(known or stated, "" if etag.startswith("W/") else etag, size_bytes)
+    return Identity(known or stated, "" if etag.startswith("W/") else etag, size_bytes)
 
 
 def _stated(response: httpx.Response, header: str, pattern: str) -> str:
@@ -350,40 +313,11 @@ def _total_bytes(response: httpx.Response) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _kept_bytes(download: Download, noted: _Identity) -> int:
-    """How much has come of the file that is wanted."""
-    wanted = _Identity(download.sha256 or noted.sha256, noted.etag)
-    return _size(download.part) if noted.continues(wanted) else 0
-
-
-def _discard(download: Download) -> None:
-    download.part.unlink(missing_ok=True)
-    download.note.unlink(missing_ok=True)
-
-
-def _read_note(download: Download) -> _Identity:
-    """What the part belongs to; nothing if that cannot be told."""
-    try:
-        content = json.loads(download.note.read_text(encoding="utf-8"))
-        return _Identity(str(content["sha256"]), str(content["etag"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return _Identity()
-
-
-def _write_note(download: Download, identity: _Identity) -> None:
-    content = {"sha256": identity.sha256, "etag": identity.etag}
-    download.note.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
 def _explain_connection(error: Exception, download: Download) -> DownloadFailed:
     host = httpx.URL(download.url).host
     if isinstance(error, _Busy):
         return ServerBusy(f"{host} does not send {download.target.name} now: {error}.", f"Wait some minutes. {AGAIN}")
-    if _size(download.part):
+    if download.part_bytes:
         return Unreachable(f"The connection to {host} breaks again and again: {error}.", AGAIN)
     return Unreachable(
         f"{host} cannot be reached: {error}.",

@@ -31,6 +31,7 @@ class VivavoceError(Exception):
     """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs.
 
     `cause`: which of several a code stands for, for who tells it in another language; stable, often empty.
+    A class says what differs from its base: `class NotThere(VivavoceError, code="not_there", http_status=404): ...`
     """
 
     code = "error"
@@ -38,6 +39,12 @@ class VivavoceError(Exception):
     "of an answer that tells it; 500 means that the fault is ours"
     retryable = True
     "whether the same request may turn out better at another time; False: what was given is at fault"
+
+    def __init_subclass__(cls, *, code: str = "", http_status: int = 0, retryable: bool | None = None) -> None:
+        super().__init_subclass__()
+        cls.code = code or cls.code
+        cls.http_status = http_status or cls.http_status
+        cls.retryable = cls.retryable if retryable is None else retryable
 
     def __init__(self, message: str, hint: str = "", *, cause: str = "") -> None:
         super().__init__(message)
@@ -58,21 +65,16 @@ def kinds_of_errors() -> Iterator[type[VivavoceError]]:
         waiting += kind.__subclasses__()
 
 
-class WeightsError(VivavoceError):
-    code = "weights_error"
+class WeightsError(VivavoceError, code="weights_error"): ...
 
 
-class WeightsMissing(WeightsError):
-    code = "weights_missing"
+class WeightsMissing(WeightsError, code="weights_missing"): ...
 
 
-class WeightsDamaged(WeightsError):
-    code = "weights_damaged"
+class WeightsDamaged(WeightsError, code="weights_damaged"): ...
 
 
-class WrongArchitecture(WeightsError):
-    code = "wrong_architecture"
+class WrongArchitecture(WeightsError, code="wrong_architecture"): ...
 
 
-class DownloadFailed(WeightsError):
-    code = "download_failed"
+class DownloadFailed(WeightsError, code="download_failed"): ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["finite"]
+__all__ = ["as_pixels", "finite"]
 
 
 def finite(values: Tensor) -> Tensor:
@@ -16,3 +16,8 @@ def finite(values: Tensor) -> Tensor:
     if not torch.isfinite(values.sum()):
         raise FloatingPointError("the network's output is not finite")
     return values
+
+
+def as_pixels(drawn: Tensor) -> Tensor:
+    """0..1 as uint8 levels: cut off, not rounded, as Wav2Lip and Ultralight do it. Raises as finite()."""
+    return finite(drawn.float()).mul_(255).to(torch.uint8)

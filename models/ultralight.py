@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.arrays import FloatArray, ImageArray
 from models.errors import WrongArchitecture
-from models.finite import finite
+from models.finite import as_pixels
 from models.state_dicts import load_network, plausible_width, read_state_dict
 
 __all__ = ["AUDIO_SHAPE", "CROP_PX", "INNER_PX", "Ultralight", "draw", "load_ultralight", "network_input"]
@@ -219,19 +218,17 @@ def network_input(crops: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def draw(
-    network: Ultralight, crops: Tensor | npt.NDArray[np.uint8], audio: Tensor | npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
+def draw(network: Ultralight, crops: Tensor | ImageArray, audio: Tensor | FloatArray) -> ImageArray:
     """(n, 168, 168, 3) uint8 RGB crops and (n, 16, 32, 32) HuBERT windows -> the crops with their inner 160 px drawn.
 
-    Both inputs may be anywhere; the network's device and dtype are used. Colours are cut off, not rounded, as the
-    original does. Raises torch.OutOfMemoryError, FloatingPointError (what was drawn is not finite).
+    Both inputs may be anywhere; the network's device and dtype are used. Raises torch.OutOfMemoryError, and as
+    as_pixels().
     """
     weight = next(network.parameters())
     pictures = torch.as_tensor(crops, device=weight.device)
     heard = torch.as_tensor(audio, device=weight.device).to(weight.dtype)
-    drawn = finite(network(network_input(pictures).to(weight.dtype), heard).float()).mul_(255).to(torch.uint8)
+    drawn = as_pixels(network(network_input(pictures).to(weight.dtype), heard))
     whole = pictures.clone()
     whole[:, BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = drawn.flip(1).permute(0, 2, 3, 1)
-    rgb: npt.NDArray[np.uint8] = whole.cpu().numpy()
+    rgb: ImageArray = whole.cpu().numpy()
     return rgb

@@ -16,13 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from models.arrays import FloatArray, ImageArray
 from models.errors import WrongArchitecture
-from models.finite import finite
+from models.finite import as_pixels
 from models.state_dicts import load_network, plausible_width, read_state_dict
 
 __all__ = ["MEL_BANDS", "MEL_COLUMNS", "Side", "Wav2Lip", "draw", "load_wav2lip", "network_input"]
@@ -213,17 +212,15 @@ def network_input(faces: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def draw(
-    network: Wav2Lip, faces: Tensor | npt.NDArray[np.uint8], mels: Tensor | npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
+def draw(network: Wav2Lip, faces: Tensor | ImageArray, mels: Tensor | FloatArray) -> ImageArray:
     """(n, side, side, 3) uint8 RGB faces and (n, 80, 16) mels -> (n, side, side, 3) uint8 RGB, mouths as they speak.
 
-    Both inputs may be anywhere; the network's device and dtype are used. Colours are cut off, not rounded, as the
-    originals do. Raises torch.OutOfMemoryError, FloatingPointError (what was drawn is not finite).
+    Both inputs may be anywhere; the network's device and dtype are used. Raises torch.OutOfMemoryError, and as
+    as_pixels().
     """
     weight = next(network.parameters())
     pictures = network_input(torch.as_tensor(faces, device=weight.device)).to(weight.dtype)
     speech = torch.as_tensor(mels, device=weight.device).to(weight.dtype)[:, None]
-    drawn = finite(network(speech, pictures).float()).mul_(255).to(torch.uint8)
-    rgb: npt.NDArray[np.uint8] = drawn.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    drawn = as_pixels(network(speech, pictures))
+    rgb: ImageArray = drawn.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return rgb

@@ -6,8 +6,6 @@ Everything is float32 mono (n,) in [-1, 1]. Only numpy is imported here; soxr co
 from __future__ import annotations
 
 import importlib.util
-import io
-import wave
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,7 +30,6 @@ __all__ = [
     "raised",
     "resample_file",
     "speech_dbfs",
-    "wav_of",
 ]
 
 FADE_MS = 20.0
@@ -136,15 +133,6 @@ def resample_file(samples: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
     import soxr
 
     return np.asarray(soxr.resample(samples, from_hz, to_hz), np.float32)
-
-
-def wav_of(samples: FloatArray, sample_rate: int) -> bytes:
-    """A WAV file of 16-bit samples; what is beyond [-1, 1] is cut off."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, sample_rate, 0, "NONE", ""))
-        writer.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return file.getvalue()
 
 
 # -- loudness --

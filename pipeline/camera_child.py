@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
-from pipeline.push_child import FLAWED, LIVE, read_frame, tell
+from pipeline.push_child import FLAWED, LIVE, read_frame, tell, tell_trouble
 from pipeline.types import FPS, ImageArray
 
 __all__ = ["PictureSink", "serve"]
@@ -49,8 +49,7 @@ def serve(frames: BinaryIO, answers: BinaryIO, open_sink: Callable[[int, int], P
         finally:
             camera.close()
     except (RuntimeError, ImportError, OSError) as error:
-        words = " ".join(str(error).split())  # of several lines, only the first would be read
-        tell(answers, f"{words}\n".encode())
+        tell_trouble(answers, "camera", str(error))
         return FLAWED
     return 0
 

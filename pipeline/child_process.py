@@ -15,10 +15,13 @@ PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "
 "of the environment; the rest may hold keys and passwords, which a child has no use for"
 
 
-def start_child(module: str) -> subprocess.Popen[bytes]:
-    """`python -m module`, with pipes to its input and from its output. Raises OSError."""
+def start_child(module: str, *, niceness: int = 0) -> subprocess.Popen[bytes]:
+    """`python -m module`, with pipes to its input and from its output. Raises OSError.
+
+    niceness: how far behind this process it stands where both want the processor.
+    """
     root = str(Path(__file__).resolve().parents[1])
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -26,6 +29,10 @@ def start_child(module: str) -> subprocess.Popen[bytes]:
         env={"PYTHONPATH": root, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
         start_new_session=True,  # Ctrl-C is for us: it ends when its input closes
     )
+    if niceness:
+        with suppress(ProcessLookupError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+    return process
 
 
 def end_child(process: subprocess.Popen[bytes]) -> None:

@@ -23,7 +23,8 @@ class PersonCutter:
         if mattes is None:
             raise RenderError(
                 f"It is not known which part of '{bundle.name}' is the person, so the clip cannot be transparent.",
-                "Make the avatar again from a photo, or write an MP4.",
+                "Make the avatar again (of a clip, with its background cut out), or make an MP4.",
+                cause="no_alpha",
             )
         self._bundle, self._mattes = bundle, mattes
 

@@ -13,14 +13,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
-from pipeline.types import FPS
+from pipeline.types import FPS, ImageArray
 
 __all__ = ["START_S", "ClipLabel", "label_language"]
 
-ImageArray = npt.NDArray[np.uint8]
 Corner = tuple[int, int]
 
 FOLDER: Final = Path(__file__).with_name("labels")

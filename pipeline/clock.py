@@ -31,6 +31,10 @@ class SystemClock:
         await asyncio.sleep(max(0.0, when_s - self.now_s()))
 
 
+SAME_TIME_S = 1e-9
+"""Times that differ by less are the same one: 25 steps of 0.04 s add up to a little more or less than a second."""
+
+
 class ManualClock:
     """A clock that moves only when told to: `advance(seconds)` wakes sleepers in order of their times."""
 
@@ -59,13 +63,13 @@ class ManualClock:
         """Move time forward, letting each sleeper run at its own moment."""
         target = self._now_s + seconds
         await _settle()
-        while self._sleepers and self._sleepers[0][0] <= target:
+        while self._sleepers and self._sleepers[0][0] <= target + SAME_TIME_S:
             when_s, _, future = heapq.heappop(self._sleepers)
             self._now_s = max(self._now_s, when_s)
             if not future.done():
                 future.set_result(None)
             await _settle()
-        self._now_s = target
+        self._now_s = max(self._now_s, target)
 
 
 async def _settle() -> None:

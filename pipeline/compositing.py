@@ -57,7 +57,7 @@ def compose(frame: ImageArray, patch: FacePatch, strength: float = 1.0) -> Image
     if pixels.shape[:2] != region.shape[:2]:
         pixels = np.asarray(cv2.resize(pixels, (x1 - x0, y1 - y0)), np.uint8)
     if patch.mask is None:
-        region[:] = pixels
+        region[:] = pixels if strength == 1 else cv2.addWeighted(pixels, strength, region, 1 - strength, 0)
         return frame
     if patch.mask.shape != region.shape[:2]:
         raise ValueError(f"The mask is {patch.mask.shape} but its box holds {region.shape[:2]}.")

@@ -152,13 +152,21 @@ class DeviceWorker:
             self._changed.notify()
 
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            results = self._perform(batch)
-            assert self._loop is not None
-            try:
-                self._loop.call_soon_threadsafe(_settle, results)
-            except RuntimeError:  # the loop has closed while we worked: nobody waits any more
-                return
+        while self._has_worked():
+            pass
+
+    def _has_worked(self) -> bool:
+        """Do the next work. A method of its own, so that a thread that waits for work holds nothing of the last."""
+        batch = self._next_batch()
+        if batch is None:
+            return False
+        results = self._perform(batch)
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_settle, results)
+        except RuntimeError:  # the loop has closed while we worked: nobody waits any more
+            return False
+        return True
 
     def _next_batch(self) -> list[_Work] | None:
         with self._changed:
@@ -176,12 +184,15 @@ class DeviceWorker:
         first = self._waiting[0]
         if first.backend is None:
             return [first]
+        # The first may be urgent, and then it comes before all ordinary pictures. Only where it would make the earliest
+        # of these late, which could still be in time, does that one go before it.
         ordinary = next((work for work in self._waiting if work.later and work.backend is not None), None)
         fitting = ordinary and self._fitting(first, ordinary)
         if ordinary is not None and fitting == 0:
             first, fitting = ordinary, self._fitting(ordinary, ordinary)
         assert first.backend is not None
         largest = self.largest_batch(first.backend)
+        # Never urgent ones together with others: their pictures would wait for the end of the larger batch.
         alike = (work for work in self._waiting if work.backend is first.backend and work.later == first.later)
         return list(itertools.islice(alike, min(largest, fitting or largest)))
 
@@ -197,6 +208,7 @@ class DeviceWorker:
         left_s = ordinary.deadline_s - COMPOSING_S - self._now_s()
         if left_s < own.drawing_s(1):
             return None
+        # A batch that the ordinary one is in may take all of the time. One before it has to leave the time to draw it.
         return cost.pictures_within(left_s if first is ordinary else left_s - own.drawing_s(1))
 
     def _perform(self, batch: list[_Work]) -> list[_Result]:

@@ -10,7 +10,10 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
+from zlib import crc32
 
+from avatars.bundle import AvatarBundle
+from pipeline.acting import Acting, Expression
 from pipeline.channel import Channel
 from pipeline.compositing import compose
 from pipeline.finishing import Finish, finish
@@ -27,6 +30,25 @@ FIRST_BATCH = 2
 """One picture alone would have been shown before the next is drawn, when others begin to speak at the same time."""
 
 
+class _Frame:
+    """The avatar's frame of one picture: decoded once, for the backend that reads it and for composing after that."""
+
+    def __init__(self, bundle: AvatarBundle, index: int) -> None:
+        self._bundle, self._index = bundle, index
+        self._pixels: ImageArray | None = None
+
+    def read(self) -> ImageArray:
+        """Raises BundleError."""
+        if self._pixels is None:
+            self._pixels = self._bundle.frame(self._index)
+        return self._pixels
+
+    def take(self) -> ImageArray:
+        """The caller owns it, and may draw on it. Nothing is kept: pictures wait long. Raises BundleError."""
+        pixels, self._pixels = self.read(), None
+        return pixels
+
+
 @dataclass(frozen=True, slots=True)
 class _Planned:
     """A picture of speech, and where in the avatar's loop it is going to be shown."""
@@ -36,8 +58,10 @@ class _Planned:
     "the place, as LoopCursor.place_of() knows it"
     loop_index: int
     frame_index: int
+    frame: _Frame
     strength: float
     "how far the drawn mouth shows; at 0 it is not drawn"
+    expression: Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +86,8 @@ class Drawing:
         self._requested: deque[_Requested] = deque()
         self._begun = False
         self._composing = 0  # pictures that are drawn and not yet handed over
+        # The same text in the same turn of an avatar looks the same whenever it is spoken, and however.
+        self._acting = Acting(crc32(f"{context.bundle.id} {turn}".encode()))
 
     async def run(self, pictures: Channel[SpeechSlice]) -> None:
         """Returns when the last frame is handed over. Raises what the backend raised."""
@@ -102,7 +128,10 @@ class Drawing:
         place = self._context.playout.cursor.reserve(loop_only=self._context.lipsync.on_device)
         strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
         reserved = self._context.playout.cursor.reserved
-        return _Planned(spoken, reserved, place, self._context.bundle.frame_index(place), strength)
+        expression = self._acting.next(spoken.stress, spoken.left)
+        index = self._context.bundle.frame_index(place)
+        frame = _Frame(self._context.bundle, index)
+        return _Planned(spoken, reserved, place, index, frame, strength, expression)
 
     def _drawn(self, planned: list[_Planned]) -> list[_Requested]:
         context, ahead = self._context, self._ahead + len(self._requested)
@@ -113,6 +142,7 @@ class Drawing:
                 one.spoken.window,
                 context.playout.due_s(ahead + place),
                 urgent=not self._begun,
+                read_frame=one.frame.read,
             )
             for place, one in enumerate(planned)
             if one.strength
@@ -158,7 +188,8 @@ class Drawing:
     async def _draw_anew(self, planned: _Planned, place: int, wanted_s: float) -> ImageArray:
         """The same picture of speech at another place of the loop, or on a gesture. Raises what the backend raises."""
         context = self._context
-        moved = replace(planned, loop_index=place, frame_index=context.bundle.frame_index(place))
+        index = context.bundle.frame_index(place)
+        moved = replace(planned, loop_index=place, frame_index=index, frame=_Frame(context.bundle, index))
         patches: list[FacePatch] = []
         if planned.strength:
             window = planned.spoken.window
@@ -186,10 +217,13 @@ def _results(patches: list[asyncio.Future[FacePatch]]) -> list[FacePatch]:
 def _compose_all(context: TurnContext, batch: list[_Planned], patches: list[FacePatch]) -> list[ImageArray]:
     drawn = iter(patches)
     wanted = Finish() if context.lipsync.draws_rest else context.finish
-    frames = [context.bundle.frame(planned.frame_index) for planned in batch]
+    frames = [planned.frame.take() for planned in batch]
     images: list[ImageArray] = []
     for frame, planned in zip(frames, batch, strict=True):
         patch = finish(next(drawn), frame, wanted) if planned.strength else None
         image = context.loop.quieted(frame, planned.frame_index, 1 - planned.strength)
-        images.append(compose(image, patch, planned.strength) if patch is not None else image)
+        spoken = compose(image, patch, planned.strength) if patch is not None else image
+        if context.face is not None:
+            spoken = context.face.show(spoken, planned.frame_index, planned.expression)
+        images.append(spoken)
     return images

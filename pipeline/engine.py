@@ -15,6 +15,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from avatars.bundle import AvatarBundle
 from avatars.gestures import gestures_stamp, open_with_gestures
@@ -32,7 +33,9 @@ from pipeline.gestures import Gestures
 from pipeline.interfaces import LipSync, SpeechSynthesizer
 from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
+from pipeline.moving_face import MovingFace, moving_face_of
 from pipeline.playout import QUEUED_PICTURES, Playout
+from pipeline.question_pace import QuestionPaces
 from pipeline.quiet_loop import loop_of
 from pipeline.session import Session
 from pipeline.threads import compute_in_calling_thread
@@ -58,13 +61,16 @@ class _Appearance:
     loop: LoopPictures
     gestures: Gestures | None
     "None: it has none"
+    face: MovingFace | None
+    "None: it does not act"
 
 
-def _appearance_of(bundle: AvatarBundle) -> _Appearance:
+def _appearance_of(bundle: AvatarBundle, acting: bool) -> _Appearance:
     """Reads files, and brings the sound of gestures to the rate of playing: call it in a thread."""
     whole = open_with_gestures(bundle)
     loop = loop_of(whole)
-    return _Appearance(whole, loop, Gestures(whole, loop) if whole.gestures else None)
+    gestures = Gestures(whole, loop) if whole.gestures else None
+    return _Appearance(whole, loop, gestures, moving_face_of(whole) if acting else None)
 
 
 class Engine:
@@ -76,6 +82,7 @@ class Engine:
     measure  whether sessions are admitted by what drawing is measured to cost
     limits   how long turns wait, and how much a session may ask
     hearing  what listens to viewers who speak
+    acting   whether heads nod and raise their brows with what they say
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Engine:
         measure: bool = True,
         limits: Limits | None = None,
         hearing: HearingChoice | None = None,
+        acting: bool = False,
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
@@ -97,7 +105,9 @@ class Engine:
         self.hearing = Hearing(self.backends, options or {}, hearing or HearingChoice())
         self._finish = finish or Finish()
         self._measure = measure
+        self._acting = acting
         self._limits = limits or Limits()
+        self._questions = QuestionPaces(self.clock, self._limits.questions_a_minute)
         self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[object]] = OrderedDict()
         self._appearances: OrderedDict[tuple[AvatarBundle, Hashable], _Appearance] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
@@ -136,7 +146,8 @@ class Engine:
         SessionClosed (after aclose()).
         """
         context = await self._context_with_room(session_id, bundle, choice)
-        session = Session(session_id, context, choice, self.metrics, self.hearing, asker)
+        questions = self._questions.take(asker)
+        session = Session(session_id, context, choice, self.metrics, self.hearing, asker, questions)
         self._sessions[session_id] = session
         self.metrics.sessions.set(len(self._sessions))
         session.start()
@@ -172,7 +183,7 @@ class Engine:
         before = session.context
         if choice.lipsync != session.choice.lipsync:
             # Whoever stays in the picture is drawn as it is there: also without files that are gone meanwhile.
-            shown = _Appearance(before.bundle, before.loop, before.gestures) if bundle is None else None
+            shown = _Appearance(before.bundle, before.loop, before.gestures, before.face) if bundle is None else None
             opened = bundle or before.bundle.without_gestures
             return await self._context_with_room(session.id, opened, choice, session.playout, shown)
         if bundle is not None:
@@ -235,6 +246,7 @@ class Engine:
             bundle=shown.bundle,
             loop=shown.loop,
             gestures=shown.gestures,
+            face=shown.face,
             device=device,
             executor=self.executor,
             playout=playout or Playout(shown.loop, self.clock, shown.gestures, next(self._seeds)),
@@ -247,12 +259,30 @@ class Engine:
     def exposition(self) -> bytes:
         """The metrics up to now in Prometheus' text format. Call it on the event loop, which the sessions belong to."""
         for session in self._sessions.values():
-            session.count_losses()
+            session.outputs.count_losses()
+        self.metrics.tasks.set(len(asyncio.all_tasks()))
         return self.metrics.exposition()
+
+    @property
+    def avatars(self) -> set[Path]:
+        """Where the avatars are, or were, of which something is kept for sessions to come."""
+        kept = (
+            *(bundle for bundle, _stamp in self._appearances),
+            *(bundle for _lipsync, bundle, _from in self._states),
+        )
+        return {bundle.path for bundle in kept}
+
+    def forget(self, avatar: Path) -> None:
+        """Keep nothing of an avatar that was deleted; sessions that show it go on. avatar: where it was."""
+        for shown in [key for key in self._appearances if key[0].path == avatar]:
+            del self._appearances[shown]
+        for state in [key for key in self._states if key[1].path == avatar]:
+            del self._states[state]
 
     async def close_session(self, session: Session) -> None:
         """End a session. Idempotent."""
-        self._sessions.pop(session.id, None)
+        if self._sessions.pop(session.id, None) is not None:
+            self._questions.give(session.asker, session.questions)
         self._shares.pop(session.id, None)
         self.metrics.sessions.set(len(self._sessions))
         await session.aclose()
@@ -342,10 +372,10 @@ class Engine:
         return cost
 
     async def _appearance(self, bundle: AvatarBundle) -> _Appearance:
-        """The same object until its gestures change, because encoded loops are kept by it."""
+        """What sessions of it share, made once until its gestures change."""
         stamp = await asyncio.to_thread(gestures_stamp, bundle.path)
         if (bundle, stamp) not in self._appearances:
-            made = await asyncio.to_thread(_appearance_of, bundle)
+            made = await asyncio.to_thread(_appearance_of, bundle, self._acting)
             self._appearances.setdefault((bundle, stamp), made)  # another session may have been faster
         shown = self._appearances[bundle, stamp]
         self._appearances.move_to_end((bundle, stamp))

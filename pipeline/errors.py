@@ -9,6 +9,7 @@ VivavoceError                 the root: models/errors.py
 ├── SessionClosed             the session has ended
 ├── BadRequest                malformed or unknown message, oversized text
 │   └── BadSignalling         an SDP offer or an ICE candidate that cannot be used
+├── NoUdpPort                 no port is free for another WebRTC connection
 ├── AskedTooOften             a session asks the language model more often than it may
 ├── SpeechError               the speech synthesizer failed or hung on a sentence
 │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
@@ -34,6 +35,7 @@ __all__ = [
     "LanguageModelError",
     "LanguageNotSupported",
     "NetworkOverflow",
+    "NoUdpPort",
     "NotSigned",
     "RecognitionError",
     "RenderError",
@@ -43,78 +45,59 @@ __all__ = [
 ]
 
 
-class BackendUnavailable(VivavoceError):
+class BackendUnavailable(VivavoceError, code="backend_unavailable", http_status=503):
     """Raised when a backend is chosen, never in the middle of a turn."""
-
-    code = "backend_unavailable"
-    http_status = 503
 
     def __init__(self, name: str, reason: str = "", hint: str = "") -> None:
         super().__init__(f"The backend '{name}' cannot run here{': ' + reason if reason else ''}.", hint)
         self.name = name
 
 
-class UnknownBackend(VivavoceError):
-    code = "unknown_backend"
+class UnknownBackend(VivavoceError, code="unknown_backend", http_status=404): ...
 
 
-class DeviceOutOfMemory(VivavoceError):
-    code = "device_out_of_memory"
+class DeviceOutOfMemory(VivavoceError, code="device_out_of_memory"): ...
 
 
-class NetworkOverflow(VivavoceError):
-    code = "network_overflow"
+class NetworkOverflow(VivavoceError, code="network_overflow"): ...
 
 
-class AtCapacity(VivavoceError):
-    code = "at_capacity"
-    http_status = 503
+class AtCapacity(VivavoceError, code="at_capacity", http_status=503): ...
 
 
-class SessionClosed(VivavoceError):
-    code = "session_closed"
+class SessionClosed(VivavoceError, code="session_closed", http_status=410): ...
 
 
-class BadRequest(VivavoceError):
-    code = "bad_request"
-    http_status = 400
-    retryable = False
+class BadRequest(VivavoceError, code="bad_request", http_status=400, retryable=False): ...
 
 
-class BadSignalling(BadRequest):
-    code = "bad_signalling"
+class BadSignalling(BadRequest, code="bad_signalling"): ...
 
 
-class AskedTooOften(VivavoceError):
-    code = "too_often"
-    http_status = 429
+class NoUdpPort(VivavoceError, code="no_udp_port", http_status=503):
+    """Nobody has lost anything: the session goes on over its socket."""
 
 
-class SpeechError(VivavoceError):
-    code = "speech_failed"
-    http_status = 502
+class AskedTooOften(VivavoceError, code="too_often", http_status=429): ...
 
 
-class LanguageNotSupported(SpeechError):
-    code = "language_not_supported"
+class SpeechError(VivavoceError, code="speech_failed", http_status=502): ...
 
 
-class RecognitionError(VivavoceError):
+class LanguageNotSupported(SpeechError, code="language_not_supported"): ...
+
+
+class RecognitionError(VivavoceError, code="recognition_failed"):
     """The conversation goes on: the next utterance may be recognised."""
 
-    code = "recognition_failed"
+
+class EarsBusy(RecognitionError, code="ears_busy"): ...
 
 
-class EarsBusy(RecognitionError):
-    code = "ears_busy"
-
-
-class LanguageModelError(VivavoceError):
+class LanguageModelError(VivavoceError, code="language_model_failed"):
     """message and hint are for a viewer, who neither knows nor should know where the model runs; `detail` is for the
     log. retryable: whether the same question may be answered a moment later.
     """
-
-    code = "language_model_failed"
 
     def __init__(self, message: str, hint: str = "", detail: str = "", *, retryable: bool = True) -> None:
         super().__init__(message, hint)
@@ -122,17 +105,17 @@ class LanguageModelError(VivavoceError):
         self.retryable = retryable
 
 
-class NotSigned(VivavoceError):
+class NotSigned(VivavoceError, code="not_signed"):
     """The file itself is as good as without any signature; it is kept."""
 
-    code = "not_signed"
+
+class NotMarked(VivavoceError, code="not_marked"):
+    """The sound of a file has no mark; the file itself is as good as without, and is kept."""
 
 
-class RenderError(VivavoceError):
+class RenderError(VivavoceError, code="render_failed"):
     """`code` where something has a code of its own: what the voice could not do, say, is told as in a session."""
 
-    code = "render_failed"
-
-    def __init__(self, message: str, hint: str = "", code: str = code, *, cause: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", code: str = "", *, cause: str = "") -> None:
         super().__init__(message, hint, cause=cause)
-        self.code = code
+        self.code = code or self.code

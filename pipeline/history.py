@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.types import Message
 
-__all__ = ["Exchange", "History"]
+__all__ = ["Exchange", "History", "Standing"]
 
 MESSAGE_TOKENS = 7
 """What a message costs besides its text: its role and its frame."""
@@ -39,6 +39,18 @@ class Exchange:
     @property
     def tokens(self) -> int:
         return tokens_of(self.question) + tokens_of(self.answer) + 2 * MESSAGE_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a conversation would go on from, if it broke off now."""
+
+    history: tuple[Message, ...]
+    "of an answer that is being spoken, what has been played"
+    played: str | None
+    "that, of whatever is being said; empty if nothing of it has been played yet; None: nothing is being said"
+    has_begun: bool
+    "anything was asked or spoken"
 
 
 class History:
@@ -79,14 +91,16 @@ class History:
             elif exchange is not None:
                 self.answer(exchange, f"{exchange.answer} {message.content}".strip())
 
-    def messages(self) -> tuple[Message, ...]:
+    def messages(self, played: Mapping[Exchange, str] | None = None) -> tuple[Message, ...]:
+        """played: other answers than those that are noted, of some exchanges."""
+        played = played or {}
         messages: list[Message] = []
         asked: list[str] = []
         for exchange in self._exchanges:
             if exchange.question not in asked[-1:]:  # asked again, because nothing came
                 asked.append(exchange.question)
-            if exchange.answer:
-                messages += [Message("user", "\n\n".join(asked)), Message("assistant", exchange.answer)]
+            if answer := played.get(exchange, exchange.answer):
+                messages += [Message("user", "\n\n".join(asked)), Message("assistant", answer)]
                 asked = []
         if asked:
             messages.append(Message("user", "\n\n".join(asked)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from models.errors import VivavoceError
@@ -34,7 +35,7 @@ from pipeline.types import (
     TranscriptEvent,
 )
 
-__all__ = ["Conversation", "Listening"]
+__all__ = ["Listening", "SpokenTo"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ NOTHING_SAID = TranscriptEvent("", final=True, language="")
 EARS_BUSY = NoticeEvent("ears_busy", "What was said before is still being recognised.", "Say it again in a moment.")
 
 
-class Conversation(Protocol):
+class SpokenTo(Protocol):
     """What a viewer's speech changes. A Session is one."""
 
     def say(self, text: str, mode: str = "chat", *, speech_ended_s: float | None = None) -> int:
@@ -57,59 +58,56 @@ class Conversation(Protocol):
         """See Session.resume()."""
         ...
 
-    def add_output(self, output: Output) -> None:
-        """See Session.add_output()."""
-        ...
 
-
+@dataclass(eq=False)
 class Listening:
-    """Made by the Session, which closes it. Nothing runs before listen() first switches the microphone on.
+    """Made by the Session, which closes it. Nothing runs before listen() first switches the microphone on."""
 
-    playout: of the avatar that is spoken to. tell: takes events for the viewer, in order. asker: see Recognition.
-    """
+    conversation: SpokenTo
+    playout: Playout
+    "of the avatar that is spoken to"
+    add_output: Callable[[Output], None]
+    "has its frames sent to another output"
+    hearing: Hearing
+    clock: Clock
+    tell: Callable[[SessionEvent], None]
+    "takes events for the viewer, in order"
+    asker: str
+    "see Recognition"
+    speech_began_s: float = field(init=False)
+    "clock time at which the viewer last began to speak; at first that of the beginning"
+    hears_speech: bool = field(default=False, init=False)
+    "whether the viewer speaks, or words are being looked for in what was said"
+    _barge_in: BargeIn = field(init=False)
+    _ears: Ears | None = field(default=None, init=False)
+    "from the first time that somebody switches the microphone on"
 
-    def __init__(
-        self,
-        conversation: Conversation,
-        playout: Playout,
-        hearing: Hearing,
-        clock: Clock,
-        tell: Callable[[SessionEvent], None],
-        asker: str,
-    ) -> None:
-        self._conversation = conversation
-        self._playout = playout
-        self._hearing = hearing
-        self._clock = clock
-        self._tell = tell
-        self._asker = asker
-        self._barge_in = BargeIn(hearing.choice.barge_in)
-        self._ears: Ears | None = None  # from the first time that somebody switches the microphone on
-        self.speech_began_s = clock.now_s()
-        "clock time at which the viewer last began to speak; at first that of the beginning"
+    def __post_init__(self) -> None:
+        self.speech_began_s = self.clock.now_s()
+        self._barge_in = BargeIn(self.hearing.choice.barge_in)
 
     def listen(self, mode: ListenMode, language: str | None = None) -> None:
         """See Session.listen(). Raises BackendUnavailable, SessionClosed."""
         if mode != "off":
-            recognizer = self._hearing.recognizer()
+            recognizer = self.hearing.recognizer()
             if recognizer.online:
-                self._tell(NoticeEvent("heard_by_service", recognizer.note.en if recognizer.note else ""))
+                self.tell(NoticeEvent("heard_by_service", recognizer.note.en if recognizer.note else ""))
             if self._ears is None:
                 self._ears = Ears(
-                    self._hearing,
-                    self._clock,
+                    self.hearing,
+                    self.clock,
                     self.take_heard,
                     self._echo_canceller(),
-                    self._asker,
+                    self.asker,
                     lambda: self._avatar is not Avatar.SILENT,
                 )
                 self._ears.start()
         if self._ears is not None:
             self._ears.listen(mode, language)
         if mode == "hold":
-            self._react(self._barge_in.pressed(self._avatar, self._clock.now_s()))
+            self._react(self._barge_in.pressed(self._avatar, self.clock.now_s()))
         else:
-            self._barge_in.released(self._clock.now_s())
+            self._barge_in.released(self.clock.now_s())
 
     @property
     def is_on(self) -> bool:
@@ -123,11 +121,12 @@ class Listening:
 
     def take_heard(self, heard: Heard) -> None:
         """What the ears report. Words become the next question; speech over the avatar may hold it."""
-        now_s = self._clock.now_s()
-        sounded_s = self._playout.sounded_s
+        now_s = self.clock.now_s()
+        sounded_s = self.playout.sounded_s
         match heard:
             case EarsEvent(state):
-                self._tell(heard)
+                self.hears_speech = state in (EarsState.HEARING, EarsState.RECOGNISING)
+                self.tell(heard)
                 if state is EarsState.OFF:
                     self._react(self._barge_in.switched_off())
             case SpeechBegan():
@@ -140,18 +139,18 @@ class Listening:
             case Words():
                 self._take_words(heard)
             case NoWords(busy):
-                self._tell(NOTHING_SAID)
+                self.tell(NOTHING_SAID)
                 self._react(self._barge_in.no_words(newest=busy))
                 if busy:
-                    self._tell(EARS_BUSY)
+                    self.tell(EARS_BUSY)
             case Failed(error):
-                self._tell(NOTHING_SAID)
+                self.tell(NOTHING_SAID)
                 self._react(self._barge_in.no_words())
-                self._tell(ErrorEvent.of(error))
+                self.tell(ErrorEvent.of(error))
 
     def time_passes(self) -> None:
         """Call it 25 times a second: what is held does not wait for words for ever."""
-        self._react(self._barge_in.passes(self._clock.now_s()))
+        self._react(self._barge_in.passes(self.clock.now_s()))
 
     def interrupted(self) -> None:
         """All that was being said has ended, whatever the reason."""
@@ -168,43 +167,43 @@ class Listening:
 
     @property
     def _avatar(self) -> Avatar:
-        if self._playout.sounds:
+        if self.playout.sounds:
             return Avatar.SPEAKING
-        return Avatar.THINKING if self._playout.ledger.has_open else Avatar.SILENT
+        return Avatar.THINKING if self.playout.ledger.has_open else Avatar.SILENT
 
     def _take_words(self, words: Words) -> None:
         reaction, speech_ended_s = self._barge_in.words(words.final)
         if reaction is Reaction.IGNORE:
             if words.final:
-                self._tell(NOTHING_SAID)
+                self.tell(NOTHING_SAID)
             return
-        self._tell(TranscriptEvent(words.text, words.final, words.language))
+        self.tell(TranscriptEvent(words.text, words.final, words.language))
         if reaction is not Reaction.ASK:
             return
         try:
-            self._conversation.say(words.text, speech_ended_s=speech_ended_s)
+            self.conversation.say(words.text, speech_ended_s=speech_ended_s)
         except VivavoceError as error:  # too many questions, say: the viewer reads it as if it had been typed
-            self._tell(ErrorEvent.of(error))
-            self._conversation.resume()
+            self.tell(ErrorEvent.of(error))
+            self.conversation.resume()
 
     def _react(self, reaction: Reaction | None) -> None:
         """Do what the rules of interruption say about speech; words are _take_words()'s."""
         match reaction:
             case Reaction.DUCK:
-                self._playout.duck()
+                self.playout.volume.duck()
             case Reaction.FULL_VOLUME:
-                self._playout.full_volume()
+                self.playout.volume.restore()
             case Reaction.HOLD:
-                self._conversation.hold()
+                self.conversation.hold()
             case Reaction.RESUME:
-                self._conversation.resume()
+                self.conversation.resume()
 
     def _echo_canceller(self) -> WebRtcCanceller | None:
-        reference = EchoReference(self._clock, lambda: self._playout.viewer_delay_s)
+        reference = EchoReference(self.clock, lambda: self.playout.viewer_delay_s)
         try:
             canceller = WebRtcCanceller(reference)
         except BackendUnavailable as error:  # the viewer's browser has one of its own
             logger.warning("The avatar may hear itself: %s", error)
             return None
-        self._conversation.add_output(reference)
+        self.add_output(reference)
         return canceller

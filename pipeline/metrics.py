@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from pipeline.clock import Clock
 from pipeline.interfaces import Transport
@@ -52,6 +52,7 @@ class EngineMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.sessions = Gauge("vivavoce_sessions", "Live sessions", registry=self.registry)
+        self.tasks = Gauge("vivavoce_tasks", "Tasks of the event loop", registry=self.registry)
         self.turns = Counter("vivavoce_turns", "Turns by outcome", ["outcome"], registry=self.registry)
         self.turn_errors = Counter(
             "vivavoce_turn_errors", "What went wrong in turns, by the error's code", ["code"], registry=self.registry
@@ -77,6 +78,13 @@ class EngineMetrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.kept_sessions = Counter(
+            "vivavoce_kept_sessions",
+            "Sessions kept for other portals, by outcome: written, failed; claimed: one of another portal goes on here",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.node = Info("vivavoce_node", "Which of several portals this is", registry=self.registry)
         self.stage_seconds = Histogram(
             "vivavoce_turn_stage_seconds",
             "From the question to each mark of a turn",

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
+from pipeline.errors import SessionClosed
 from pipeline.interfaces import Output, Transport
 from pipeline.metrics import Losses
 from pipeline.playout import Playout
 from pipeline.types import FloatArray
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "TakesOutputs"]
+
+
+class TakesOutputs(Protocol):
+    """What is needed of Outputs by those who only bring and take outputs."""
+
+    def add(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
+        """See Outputs.add()."""
+        ...
+
+    def remove(self, output: Output) -> None:
+        """See Outputs.remove()."""
+        ...
+
+    def detach(self) -> None:
+        """See Outputs.detach()."""
+        ...
 
 
 class Outputs:
@@ -26,6 +44,7 @@ class Outputs:
         self._transport: Transport | None = None
         self._hearers: dict[Output, Callable[[FloatArray], None]] = {}  # outputs that take the viewer's sound too
         self._closing: set[asyncio.Task[None]] = set()
+        self._ending = False
 
     @property
     def transport_name(self) -> str:
@@ -34,6 +53,9 @@ class Outputs:
 
     async def attach(self, transport: Transport) -> None:
         """See Session.attach()."""
+        if self._ending:
+            await transport.aclose()
+            raise SessionClosed("The session has ended.", "Start a new one.")
         self.count_losses()
         previous, self._transport = self._transport, transport
         if previous is not transport:
@@ -42,18 +64,26 @@ class Outputs:
                 await previous.aclose()
 
     def detach(self) -> None:
-        """See Session.detach()."""
+        """Send frames to the viewer no more; the media clock runs on. The transport is closed."""
         if self._transport is not None:
             self.give_up(self._transport)
 
     def add(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
-        """See Session.add_output()."""
+        """Send frames there as well, from the next one on. It is closed at the session's end, or when it fails.
+
+        hear: called with the sound of the viewer's microphone while that is on, as Session.hear() gets it, and as long
+            as the output is one of the session's.
+
+        Raises SessionClosed.
+        """
+        if self._ending:
+            raise SessionClosed("The session has ended.", "Start a new one.")
         self._playout.outputs = (*self._playout.outputs, output)
         if hear is not None:
             self._hearers[output] = hear
 
     def remove(self, output: Output) -> None:
-        """See Session.remove_output()."""
+        """Send no more frames there, and close it. No effect if it is none of the session's outputs."""
         if output in self._playout.outputs:
             self.give_up(output)
 
@@ -76,6 +106,10 @@ class Outputs:
     def count_losses(self) -> None:
         """Bring the metrics up to date with what this session lost and sent."""
         self._losses.count(self._playout, self._transport)
+
+    def refuse_more(self) -> None:
+        """Take no further outputs: the session is ending. What is there gets frames until aclose()."""
+        self._ending = True
 
     async def aclose(self) -> None:
         """Close all of them. Idempotent."""

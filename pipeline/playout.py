@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.arrays import FloatArray
 from pipeline.channel import Channel
 from pipeline.clock import Clock
-from pipeline.gestures import Gestures, GestureShow
+from pipeline.gestures import Gestures
 from pipeline.idle import GestureRun, LoopCursor
-from pipeline.idle_clips import IdleClips
 from pipeline.interfaces import Output
 from pipeline.ledger import TurnLedger
-from pipeline.redrawing import DrawnFrame, Redrawing, Subtitle
-from pipeline.types import (
-    FPS,
-    PLAYOUT_RATE_HZ,
-    SAMPLES_PER_PICTURE,
-    FloatArray,
-    LoopPictures,
-    LoopPosition,
-    MediaFrame,
-    Picture,
-    SubtitleEvent,
-)
+from pipeline.redrawing import DrawnFrame, Redrawing
+from pipeline.showing import Showing
+from pipeline.spoken_frames import Played, SpokenFrames
+from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, LoopPictures, MediaFrame, SubtitleEvent
 
-__all__ = ["QUEUED_PICTURES", "DrawnFrame", "Played", "Playout", "Subtitle"]
+__all__ = ["QUEUED_PICTURES", "Playout", "Volume"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,44 +33,12 @@ HELD_PICTURES = 50
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
 DUCKED = 0.25
 """-12 dB: loud enough to follow, quiet enough to be spoken over."""
-REMEMBERED_PICTURES = 15
-"""600 ms of what was released can be released again: what a viewer's buffers hold, and a little before it."""
 SOUND_LINGERS_S = 0.3
 """In the room, in pauses between words, and in buffers that nobody knows of."""
 LEAD_PICTURES = 3
 """Held speech goes on at least 100 ms before the place where it was cut, so that no sound is lost."""
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 SILENCE.setflags(write=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """How far the speech has come that was released."""
-
-    turn: int = 0
-    sentence: int = 0
-    share: float = 0.0
-    "of the sentence, 0..1"
-
-
-@dataclass(frozen=True, slots=True)
-class _Released:
-    """A spoken frame that was released a moment ago."""
-
-    drawn: DrawnFrame
-    number: int
-    before: Played
-    "how far the speech had come before it"
-    subtitle: Subtitle | None
-    "of the sentence that it belongs to"
-
-    def again(self) -> DrawnFrame:
-        """The frame, to be released once more as the first of all: with a subtitle for the rest of its sentence."""
-        before, drawn = self.before, self.drawn
-        if self.subtitle is None or (before.turn, before.sentence) != (drawn.turn, drawn.sentence):
-            return drawn
-        rest_s = self.subtitle.duration_s * (1 - before.share)
-        return replace(drawn, subtitle=replace(self.subtitle, duration_s=rest_s))
 
 
 @dataclass(slots=True)
@@ -92,11 +51,19 @@ class _Hold:
 
 
 @dataclass(slots=True)
-class _Volume:
+class Volume:
     """A volume that never jumps: it changes within the first 20 ms of the next sound."""
 
     now: float = 1.0
     wanted: float = 1.0
+
+    def duck(self) -> None:
+        """Speak more quietly from the next frame on, until restore(), resume() or interrupt(). Idempotent."""
+        self.wanted = DUCKED
+
+    def restore(self) -> None:
+        """Speak as loud as the voice is. Idempotent."""
+        self.wanted = 1.0
 
     def applied(self, audio: FloatArray) -> FloatArray:
         """audio: (n,) samples, of at least 20 ms."""
@@ -119,7 +86,6 @@ class Playout:
         """seed: of the order in which the avatar shows its idle clips."""
         self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
-        self.cursor = LoopCursor(len(loop.loop))
         self.outputs: tuple[Output, ...] = ()
         "each gets every frame; the session adds them, and closes those that are taken away"
         self.starved_pictures = 0
@@ -128,12 +94,10 @@ class Playout:
         self.slipped_s = 0.0
         self.viewer_delay_s = 0.0
         "how long it takes until what is released now is played at the viewer, as far as that is known"
-        self.played = Played()
-        self._loop = loop
-        self._gestures = gestures
-        self._show = None if gestures is None else GestureShow(gestures)
-        self._seed = seed
-        self._idle_clips = IdleClips(() if gestures is None else gestures.idle_names, seed)
+        self.volume = Volume()
+        "of what is spoken from now on"
+        self._shown = Showing(loop, gestures, seed)
+        self._frames = SpokenFrames(self.spoken, self.ledger)
         self._clock = clock
         self._number = 0
         self._spoken_number = -HELD_PICTURES - 1
@@ -143,14 +107,13 @@ class Playout:
         self._fading: DrawnFrame | None = None
         self._questions: list[str] = []  # since the last frame; a session counts how many may be asked
         self._flushing = False
-        self._volume = _Volume()
         self._hold: _Hold | None = None
-        self._again: deque[DrawnFrame] = deque()
-        "to be released once more, before what is in `spoken`; never more frames than are remembered"
-        self._recent: deque[_Released] = deque(maxlen=REMEMBERED_PICTURES)
-        "spoken frames that were released last; kept while a turn is open"
-        self._subtitle: Subtitle | None = None
-        self._redrawing = Redrawing(self._waiting, self._place_of, self.due_s)
+        self._redrawing = Redrawing(self._frames.waiting, self._shown.place_of, self.due_s)
+
+    @property
+    def cursor(self) -> LoopCursor:
+        """Where the loop and its gestures are, and which places are reserved."""
+        return self._shown.cursor
 
     @property
     def number(self) -> int:
@@ -164,10 +127,7 @@ class Playout:
 
     def swap_loop(self, loop: LoopPictures, gestures: Gestures | None = None) -> None:
         """Show another avatar from the next picture on."""
-        self._loop, self._gestures = loop, gestures
-        self._show = None if gestures is None else GestureShow(gestures)
-        self._idle_clips = IdleClips(() if gestures is None else gestures.idle_names, self._seed)
-        self.cursor = LoopCursor(len(loop.loop))
+        self._shown.swap(loop, gestures)
 
     def begin_gesture(self, run: GestureRun, *, soon: bool = False) -> None:
         """Show a gesture, from the next picture on that is not drawn yet. It takes the place of one that is shown.
@@ -190,8 +150,7 @@ class Playout:
     @property
     def reached(self) -> Played:
         """How far the speech has come that was played at the viewer."""
-        lost = self._remembered_from(self._reached_number)
-        return lost[0].before if lost else self.played
+        return self._frames.played_before(self._reached_number)
 
     @property
     def holds(self) -> bool:
@@ -209,14 +168,6 @@ class Playout:
         """How long voices have sounded in this session."""
         return self._sounded_pictures / FPS
 
-    def duck(self) -> None:
-        """Speak more quietly from the next frame on, until full_volume(), resume() or interrupt(). Idempotent."""
-        self._volume.wanted = DUCKED
-
-    def full_volume(self) -> None:
-        """Speak as loud as the voice is. Idempotent."""
-        self._volume.wanted = 1.0
-
     def hold(self) -> None:
         """Silence within 20 ms of sound, but nothing is forgotten. Idle pictures follow. Idempotent.
 
@@ -225,13 +176,13 @@ class Playout:
         if self.holds:
             return
         if self._hold is None:
-            self._fade_out(self._first_waiting)
+            self._fade_out(self._frames.first)
             self._flush()
-        self._hush_gesture()
+        self._shown.hush()
+        # Where the viewer's own sound stops is not known here: it is guessed by the delay until note_reached() tells.
         self._hold = _Hold(self._reached_number)
-        lost = self._remembered_from(self._hold.reached_number - LEAD_PICTURES)
-        first = lost[0].drawn if lost else self._first_waiting
-        self.cursor.sway(None if first is None else self._place_of(first))
+        first = self._frames.first_from(self._hold.reached_number - LEAD_PICTURES)
+        self.cursor.sway(None if first is None else self._shown.place_of(first))
 
     def note_reached(self, media_s: float) -> None:
         """While speech is held: the viewer says which second of the media clock was played last there."""
@@ -246,20 +197,13 @@ class Playout:
         """
         if self._hold is None or self._hold.resumed:
             return []
-        lost = self._remembered_from(self._hold.reached_number - LEAD_PICTURES)
-        for _ in lost:
-            self._recent.pop()
-        again = [released for released in lost if self.ledger.is_open(released.drawn.turn)]
-        if again:
-            self.played = again[0].before
-            self._again.extendleft(released.drawn for released in reversed(again[1:]))
-            self._again.appendleft(again[0].again())
-        first = self._first_waiting
-        self.cursor.sway(None if first is None else self._place_of(first))
+        again = self._frames.rewind(self._hold.reached_number - LEAD_PICTURES)
+        first = self._frames.first
+        self.cursor.sway(None if first is None else self._shown.place_of(first))
         self.cursor.come_back()
         self._hold.resumed = True
-        self._volume = _Volume(now=0.0)
-        return [released.drawn.turn for released in again]
+        self.volume = Volume(now=0.0)
+        return again
 
     def interrupt(self) -> None:
         """Silence within 20 ms of sound: the next queued frame of a voice that sounds fades out, the rest is forgotten.
@@ -268,14 +212,12 @@ class Playout:
         are not shown either.
         """
         if self._hold is None:
-            self._fade_out(self._first_waiting)
-        self._hush_gesture()
-        self.spoken.clear()
-        self._again.clear()
+            self._fade_out(self._frames.first)
+        self._shown.hush()
+        self._frames.clear()
         self._redrawing.clear()
-        self._recent.clear()
         self._hold = None
-        self._volume = _Volume()
+        self.volume = Volume()
         self._flush()
         self.cursor.release()
 
@@ -293,25 +235,21 @@ class Playout:
         """
         self._start_s = self._clock.now_s() - self._number / FPS
         try:
-            await self._release_all(on_release, on_failure)
+            while True:
+                # Counted from the beginning and not from the frame before, so that what one wait is late the next one
+                # makes up: the clock does not drift against the sound that has been sent.
+                due_s = self._start_s + self._number / FPS
+                await self._clock.sleep_until(due_s)
+                late_s = self._clock.now_s() - due_s
+                if late_s > CATCH_UP_S:
+                    self._start_s += late_s
+                    self.slipped_s += late_s
+                frame = self.release()
+                on_release(frame)
+                for output in self._send(frame):
+                    on_failure(output)
         finally:
             await self._redrawing.aclose()
-
-    async def _release_all(
-        self, on_release: Callable[[MediaFrame], None], on_failure: Callable[[Output], None]
-    ) -> None:
-        assert self._start_s is not None, "run() sets it"
-        while True:
-            due_s = self._start_s + self._number / FPS
-            await self._clock.sleep_until(due_s)
-            late_s = self._clock.now_s() - due_s
-            if late_s > CATCH_UP_S:
-                self._start_s += late_s
-                self.slipped_s += late_s
-            frame = self.release()
-            on_release(frame)
-            for output in self._send(frame):
-                on_failure(output)
 
     def release(self) -> MediaFrame:
         """The frame that is due now."""
@@ -322,10 +260,9 @@ class Playout:
             frame = self._spoken(drawn)
         else:
             frame = self._idle()
-        if self._show is not None:
-            silent, frame = frame, self._show.joined(frame)
-            if frame.audio is not silent.audio:  # a gesture is heard
-                self._sounded_number = self._number
+        silent, frame = frame, self._shown.joined(frame)
+        if frame.audio is not silent.audio:  # a gesture is heard
+            self._sounded_number = self._number
         self._number += 1
         if self._questions:
             frame = replace(frame, questions=tuple(self._questions))
@@ -354,41 +291,22 @@ class Playout:
             return self._hold.reached_number
         return self._number - round(self.viewer_delay_s * FPS)
 
-    @property
-    def _first_waiting(self) -> DrawnFrame | None:
-        return self._again[0] if self._again else self.spoken.peek()
-
-    def _waiting(self) -> list[DrawnFrame]:
-        """Spoken frames, the next one first."""
-        return [drawn for drawn in (*self._again, *self.spoken.waiting()) if self.ledger.is_open(drawn.turn)]
-
-    def _remembered_from(self, number: int) -> list[_Released]:
-        return [released for released in self._recent if released.number >= number]
-
-    def _hush_gesture(self) -> None:
-        if self._show is not None:
-            self._show.hush()
-
-    def _place_of(self, drawn: DrawnFrame) -> int:
-        """Where it is to be shown now."""
-        return drawn.loop_index if drawn.anew is None else self.cursor.place_of(drawn.anew.reserved)
-
     def _placed(self, drawn: DrawnFrame) -> DrawnFrame:
         """The frame as it is to be shown now; where it has not been drawn anew in time, with the mouth at rest."""
-        place, anew = self._place_of(drawn), drawn.anew
-        image = None if anew is None else self._redrawing.picture(anew, place)
-        if place == drawn.loop_index or self._gestures is None:
+        place, anew = self._shown.place_of(drawn), drawn.anew
+        if place == drawn.loop_index or (at_rest := self._shown.gesture_picture(place)) is None:
             return drawn
+        image = None if anew is None else self._redrawing.picture(anew, place)
         if image is None:
             self.unspoken_pictures += 1
-        return replace(drawn, picture=self._gestures.picture(place) if image is None else image, loop_index=place)
+        return replace(drawn, picture=at_rest if image is None else image, loop_index=place)
 
     def _fade_out(self, drawn: DrawnFrame | None) -> None:
         """Show this frame next, fading to silence, if its voice sounds. It is left where it waits."""
-        if drawn is not None and drawn.turn == self.played.turn:
-            self._volume.wanted = 0.0
+        if drawn is not None and drawn.turn == self._frames.played.turn:
+            self.volume.wanted = 0.0
             drawn = self._placed(drawn)
-            self._fading = replace(drawn, audio=self._volume.applied(drawn.audio))
+            self._fading = replace(drawn, audio=self.volume.applied(drawn.audio))
 
     def _flush(self) -> None:
         # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
@@ -400,7 +318,7 @@ class Playout:
                 return None
             self._hold = None
             self.cursor.go_on()
-        while (drawn := self._again.popleft() if self._again else self.spoken.receive_nowait()) is not None:
+        while (drawn := self._frames.take()) is not None:
             placed = self._placed(drawn)
             self._redrawing.forget(drawn)
             if self.ledger.is_open(drawn.turn):
@@ -410,26 +328,15 @@ class Playout:
     def _idle(self) -> MediaFrame:
         speaking_turn = self.ledger.speaking_turn
         if not self.ledger.has_open:
-            self._recent.clear()
+            self._frames.forget_released()
         if self._hold is not None:
             pass  # what waits is not late, and its places are kept
         elif not speaking_turn:
             self.cursor.release()
-        elif self.played.turn == speaking_turn:  # its voice has begun, and what follows is late
+        elif self._frames.played.turn == speaking_turn:  # its voice has begun, and what follows is late
             self.starved_pictures += 1
-        self._begin_idle_clip()
-        index = self.cursor.show_idle()
-        picture: Picture = LoopPosition(self._loop, index)
-        if self._gestures is not None and index >= len(self._loop.loop):
-            picture = self._gestures.picture(index)
+        index, picture = self._shown.idle(nothing_happens=not self.ledger.has_open and self._hold is None)
         return MediaFrame(picture, SILENCE, self._number, loop_index=index)
-
-    def _begin_idle_clip(self) -> None:
-        """An avatar to which nothing happens for a while shows one of its idle clips. Speech ends it."""
-        if self.ledger.has_open or self._hold is not None or self.cursor.shown >= len(self._loop.loop):
-            self._idle_clips.interrupted()
-        elif (name := self._idle_clips.due()) is not None and self._gestures is not None:
-            self.cursor.begin(self._gestures.run(name, spoken_over=False))
 
     def _faded(self, drawn: DrawnFrame) -> MediaFrame:
         """It counts for no turn: its turn has ended, or will release it again."""
@@ -439,10 +346,7 @@ class Playout:
 
     def _spoken(self, drawn: DrawnFrame) -> MediaFrame:
         self.cursor.show_spoken(drawn.loop_index)
-        if drawn.subtitle is not None:
-            self._subtitle = drawn.subtitle
-        self._recent.append(_Released(drawn, self._number, self.played, self._subtitle))
-        self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
+        self._frames.released(drawn, self._number)
         if drawn.audio.any():
             self._sounded_pictures += 1
             self._sounded_number = self._number
@@ -454,7 +358,7 @@ class Playout:
             events = (SubtitleEvent(drawn.turn, drawn.subtitle.text, start_s, end_s, drawn.subtitle.spoken),)
         return MediaFrame(
             drawn.picture,
-            self._volume.applied(drawn.audio),
+            self.volume.applied(drawn.audio),
             self._number,
             speaking=True,
             turn=drawn.turn,

@@ -21,7 +21,7 @@ from pipeline.clip_label import ClipLabel
 from pipeline.clock import Clock
 from pipeline.coded_frames import even_size, fitted
 from pipeline.compositing import pixels_of
-from pipeline.push_child import HEADER, LIVE
+from pipeline.push_child import HEADER, LIVE, TROUBLES
 from pipeline.stream_address import host_of, is_whip
 from pipeline.types import FPS, MediaFrame
 
@@ -38,6 +38,8 @@ STALLED_S: Final = 10.0
 COMPLETED_WITHIN_S: Final = 5.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
+NICENESS: Final = 5
+"""Of a stream's process: whoever talks with the avatar comes first."""
 RTMP_CHILD: Final = "pipeline.push_child"
 WHIP_CHILD: Final = "pipeline.transports.whip_child"
 CAMERA_CHILD: Final = "pipeline.camera_child"
@@ -52,9 +54,17 @@ class Push:
 
     name = "push"
 
-    def __init__(self, address: str, width: int, height: int, clock: Clock, label: ClipLabel | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        width: int,
+        height: int,
+        clock: Clock,
+        label: ClipLabel | None = None,
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
         """address: see parse_stream_address(), or CAMERA; it may hold a key that only the server should see. width,
-        height: of the avatar's pictures. label: drawn into them.
+        height: of the avatar's pictures. label: drawn into them. tell: is called when `state` has changed.
 
         Raises BadRequest.
         """
@@ -67,10 +77,13 @@ class Push:
         self.frames_dropped = 0
         self.trouble = ""
         "why the last connection could not be made, or ended; for people"
+        self.trouble_code = ""
+        "the same for programs, one of TROUBLES; empty as long as there is none"
         self._address = address
         self._size = even_size(width, height)
         self._clock = clock
         self._label = label
+        self._tell = tell
         self._waiting: Channel[MediaFrame] = Channel(FRAMES_BOUND)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="push")
         self._pushing = asyncio.create_task(self._keep_pushing(), name=f"push to {self.host}")
@@ -96,35 +109,43 @@ class Push:
         self._pushing.cancel()
         await asyncio.gather(self._pushing, return_exceptions=True)
         self._thread.shutdown(wait=False)
-        self.state = "closed"
+        self._become("closed")
 
     async def _keep_pushing(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            self.state, before = "connecting", self.connections
+            before = self.connections
+            self._become("connecting")
             await self._push_once()
             if self._waiting.closed:
                 return
-            self.state = "waiting"
+            self._become("waiting")
             pause_s = FIRST_PAUSE_S if self.connections > before else min(2 * pause_s, LONGEST_PAUSE_S)
             logger.warning("The stream to %s is interrupted: %s. Next try in %.0f s.", self.host, self.trouble, pause_s)
             await self._clock.sleep_until(self._clock.now_s() + pause_s)
 
+    def _note(self, code: str, words: str) -> None:
+        self.trouble_code, self.trouble = code, words
+
+    def _become(self, state: str) -> None:
+        self.state = state
+        self._tell()
+
     async def _push_once(self) -> None:
         """Returns when the connection has ended, or could not be made."""
         try:
-            process = start_child(_child_for(self._address))
+            process = start_child(_child_for(self._address), niceness=NICENESS)
         except OSError as error:  # no memory, no room for another open file
-            self.trouble = error.strerror or str(error)
+            self._note("failed", error.strerror or str(error))
             return
         try:
             async with asyncio.timeout(CONNECTED_WITHIN_S):
                 answer = await self._in_thread(self._connect, process)
             if answer != LIVE:
-                self.trouble = _words(answer)
+                self._note(*_trouble_of(answer))
                 return
             self.connections += 1
-            self.state = "live"
+            self._become("live")
             self.connected.set()
             async for frame in self._waiting:
                 async with asyncio.timeout(STALLED_S):
@@ -132,11 +153,11 @@ class Push:
             async with asyncio.timeout(COMPLETED_WITHIN_S):
                 await self._in_thread(_complete, process)
         except TimeoutError:
-            self.trouble = "the server takes nothing"
+            self._note("silent", "the server takes nothing")
         except AvatarError as error:
-            self.trouble = error.message
+            self._note("damaged", error.message)
         except OSError:  # the process has ended, and says why
-            self.trouble = _words(await self._in_thread(_last_words, process))
+            self._note(*_trouble_of(await self._in_thread(_last_words, process)))
         finally:
             self._waiting.clear()
             end_child(process)
@@ -186,5 +207,9 @@ def _last_words(process: subprocess.Popen[bytes]) -> bytes:
     return b""
 
 
-def _words(answer: bytes) -> str:
-    return answer.decode("utf-8", "replace").strip()[:200] or "the process that sends it has ended"
+def _trouble_of(answer: bytes) -> tuple[str, str]:
+    """Its code and its words, from what tell_trouble() has written; a process that was killed wrote nothing."""
+    code, _, words = answer.decode("utf-8", "replace").strip().partition(" ")
+    if code in TROUBLES and words:
+        return code, words[:200]
+    return "failed", "the process that sends it has ended"

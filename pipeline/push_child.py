@@ -2,11 +2,13 @@
 
 It is a process of its own because FFmpeg may hold Python's interpreter lock while it connects, and because a server
 that reads slowly then holds up nobody else. Its input is one line of JSON ({address, width, height}) and then frames,
-until the input closes. It answers with one line: LIVE once the server has taken the connection, or else what is wrong.
+until the input closes. It answers LIVE once the server has taken the connection. When something goes wrong, it answers
+with a line that tell_trouble() makes.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -17,13 +19,19 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from pipeline.coded_frames import CodedFrames, Coding
+from pipeline.coded_frames import LIVE_AAC, CodedFrames, Coding
 from pipeline.transports.encoders import i420, tag_bt601
 from pipeline.types import FPS, SAMPLES_PER_PICTURE, FloatArray, ImageArray
 
-__all__ = ["FLAWED", "HEADER", "LIVE", "read_frame", "serve", "tell"]
+__all__ = ["FLAWED", "HEADER", "LIVE", "TROUBLES", "read_frame", "serve", "tell", "tell_trouble"]
 
 LIVE: Final = b"live\n"
+TROUBLES: Final = ("unreachable", "refused", "no_media", "silent", "lost", "camera", "damaged", "failed")
+"""What may go wrong with a stream, for programs and for a page that has words of its own for it."""
+UNREACHABLE: Final = frozenset(
+    # FFmpeg says EIO of a name that nobody knows.
+    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EIO}
+)
 HEADER: Final = struct.Struct("<q")
 """Before each frame: its number. Then its sound (float32), then its picture (RGB)."""
 SOUND_BYTES: Final = 4 * SAMPLES_PER_PICTURE
@@ -34,12 +42,14 @@ CODING: Final = Coding(
         "preset": "superfast",
         "tune": "zerolatency",
         "profile": "main",
-        "crf": "21",
+        "crf": "23",
+        "x264-params": "aq-mode=0",  # adaptive quantization: time, and nothing to be seen on a portrait
         "maxrate": "4M",
         "bufsize": "4M",
         "g": str(2 * FPS),  # platforms want a key frame every 2 to 4 s
         "threads": "1",
     },
+    sound_encoder=LIVE_AAC,
 )
 FLAWED: Final = 1
 
@@ -48,17 +58,20 @@ def serve(frames: BinaryIO, answers: BinaryIO) -> int:
     """Returns the exit status."""
     order = json.loads(frames.readline())
     width, height = order["width"], order["height"]
+    is_live = False
     try:
         with av.open(order["address"], "w", format="flv") as file:
             coded = CodedFrames(file, width, height, CODING)
             file.start_encoding()  # connects
             tell(answers, LIVE)
+            is_live = True
             while (frame := read_frame(frames, width, height)) is not None:
                 number, sound, picture = frame
                 coded.write(picture, sound, number)
             coded.finish()
     except (FFmpegError, OSError) as error:
-        tell(answers, f"{error.strerror or error}\n".encode())
+        before = "unreachable" if error.errno in UNREACHABLE else "refused"
+        tell_trouble(answers, "lost" if is_live else before, str(error.strerror or error))
         return FLAWED
     return 0
 
@@ -78,6 +91,11 @@ def tell(answers: BinaryIO, line: bytes) -> None:
     """Answer who started this process."""
     answers.write(line)
     answers.flush()
+
+
+def tell_trouble(answers: BinaryIO, code: str, words: str) -> None:
+    """Say why there is no stream. code: one of TROUBLES. words: for people; of several lines they become one."""
+    tell(answers, f"{code} {' '.join(words.split())}\n".encode())
 
 
 if __name__ == "__main__":

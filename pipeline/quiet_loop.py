@@ -5,10 +5,9 @@ Without it, such an avatar would go on mouthing while it says nothing.
 
 from __future__ import annotations
 
-from threading import Lock
-
-from avatars.bundle import AvatarBundle, IntArray
+from avatars.bundle import AvatarBundle, BundleFiles
 from avatars.real_mouths import has_real_mouths
+from models.arrays import IntArray
 from pipeline.compositing import compose
 from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.types import ImageArray, LoopPictures
@@ -22,14 +21,20 @@ def loop_of(bundle: AvatarBundle) -> LoopPictures:
 
 
 class QuietLoop:
-    """See LoopPictures. Thread-safe; a picture costs 4 ms more than the bundle's own. Holds 3 to 10 MB once used."""
+    """See LoopPictures. Thread-safe; a picture of 512x384 costs 0.6 ms more than the bundle's own.
+
+    Once used it holds a PersonalFace, the same as the lip-sync of that bundle.
+    """
 
     def __init__(self, bundle: AvatarBundle) -> None:
         self.id = bundle.id
         self.width, self.height = bundle.width, bundle.height
         self._bundle = bundle
-        self._lock = Lock()
         self._face: PersonalFace | None = None
+
+    @property
+    def files(self) -> BundleFiles:
+        return self._bundle.files
 
     @property
     def loop(self) -> IntArray:
@@ -42,14 +47,13 @@ class QuietLoop:
         return self.quieted(self._bundle.frame(frame_index), frame_index)
 
     def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
-        return compose(frame, self._resting.quiet(frame_index), strength) if strength else frame
+        return compose(frame, self._resting.quiet(frame_index, lambda: frame), strength) if strength else frame
 
     def jpeg(self, frame_index: int) -> None:
         """The bundle holds the frames as they were filmed only."""
 
     @property
     def _resting(self) -> PersonalFace:
-        with self._lock:
-            if self._face is None:
-                self._face = PersonalFace(self._bundle)
-            return self._face
+        if self._face is None:
+            self._face = self._bundle.derived(PersonalFace)
+        return self._face

@@ -9,27 +9,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from models.arrays import FloatArray
 from models.errors import VivavoceError
 from pipeline.audio import StreamResampler
 from pipeline.channel import Channel
-from pipeline.clip_label import ClipLabel
-from pipeline.clip_writer import RECORDED, ClipWriter
-from pipeline.coded_frames import even_size
+from pipeline.clip_writer import ClipWriter
 from pipeline.errors import RenderError
 from pipeline.transcript import Transcript
-from pipeline.types import (
-    FPS,
-    LISTEN_RATE_HZ,
-    PLAYOUT_RATE_HZ,
-    SAMPLES_PER_PICTURE,
-    FloatArray,
-    MediaFrame,
-    SubtitleEvent,
-)
+from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, MediaFrame, SubtitleEvent
 
 __all__ = ["PICTURES_BOUND", "SOUND_BOUND", "Recorder"]
 
@@ -54,29 +44,16 @@ class Recorder:
     name = "recording"
 
     def __init__(
-        self,
-        output: Path,
-        width: int,
-        height: int,
-        *,
-        label: ClipLabel | None = None,
-        title: str = "",
-        frame_mark: bool = False,
-        longest_s: float = 3600.0,
-        check_room: Callable[[], None] = lambda: None,
+        self, writer: ClipWriter, *, longest_s: float = 3600.0, check_room: Callable[[], None] = lambda: None
     ) -> None:
-        """width, height: of the avatar's pictures. label, title, frame_mark: see ClipWriter. check_room: called once
-        per second of the recording, which ends when that raises a VivavoceError.
-
-        Raises RenderError: the file cannot be opened.
+        """writer: of the file, as RECORDED; it is ours to close. check_room: called once per second of the recording,
+        which ends when that raises a VivavoceError.
         """
         self.transcript = Transcript()
         self.over = asyncio.Event()
         self.trouble: VivavoceError | None = None
         self.pictures_dropped = 0
-        self._writer = ClipWriter(
-            output, *even_size(width, height), label=label, title=title, coding=RECORDED, frame_mark=frame_mark
-        )
+        self._writer = writer
         self._longest = round(longest_s * FPS)
         self._check_room = check_room
         self._waiting: Channel[MediaFrame] = Channel(SOUND_BOUND)

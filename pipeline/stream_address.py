@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -15,11 +16,15 @@ SCHEMES: Final = {"rtmp": 1935, "rtmps": 443, f"{WHIP}http": 80, f"{WHIP}https":
 "with the ports that they have by themselves"
 
 
+SERVER: Final = re.compile(r"([^@\[\]]*@)?(\[[0-9a-fA-F:.]+\]|[^@:\[\]]+)(:\d+)?")
+"""[user@]host[:port]. Python and FFmpeg read a bracket elsewhere as different servers."""
+
+
 def parse_stream_address(address: str) -> SplitResult:
     """FFmpeg would write to files and by other protocols as well. Raises BadRequest."""
     try:
         parts = urlsplit(address)
-        is_one = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+        is_one = parts.scheme in SCHEMES and bool(SERVER.fullmatch(parts.netloc)) and parts.port != 0
     except ValueError:
         is_one = False
     if not is_one or not address.isascii() or not address.isprintable() or " " in address:

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.audio import FADE_MS, AudioFramer, StreamResampler, fade_in, fade_out
 from pipeline.interfaces import FeatureStream
 from pipeline.rest import is_loud, mouth_weight
+from pipeline.stress import AHEAD_PICTURES, Stress
 from pipeline.text import language_of_script
 from pipeline.types import (
     FEATURE_RATE_HZ,
@@ -50,6 +51,10 @@ class SpeechSlice:
     "False: silence, in which the text is to be read"
     mouth: float = 1.0
     "how far a network's mouth shows, 0..1: see pipeline.rest"
+    stress: float = 0.0
+    "how strong a stress is that comes right after it, 0..1: see pipeline.stress"
+    left: int = AHEAD_PICTURES
+    "pictures of the sentence after this one, as far as they are known; AHEAD_PICTURES at most"
     gestures: tuple[str, ...] = ()
     "that begin with this picture, by name"
 
@@ -72,6 +77,7 @@ class SentenceTimeline:
         self._framer = AudioFramer()
         self._audio: deque[FloatArray] = deque()
         self._loud: list[bool] = []
+        self._stress = Stress()
         self._taken_s = 0.0  # of the sentence; the resamplers hold a few ms of it back
         self._samples = 0  # at PLAYOUT_RATE_HZ, handed on
         self._feature_samples = 0
@@ -121,6 +127,7 @@ class SentenceTimeline:
         frames = self._framer.push(played)
         self._audio.extend(frames)
         self._loud += map(is_loud, frames)
+        self._stress.hear(frames)
         return played
 
     def _feature_copy(
@@ -139,8 +146,11 @@ class SentenceTimeline:
         self._pictures += 1
         total_s = self._duration_s()
         first = self._pictures == 1
+        left = len(self._loud) - self._pictures if self._complete else AHEAD_PICTURES
         return SpeechSlice(
             mouth=mouth_weight(self._loud, self._pictures - 1, self._complete),
+            stress=self._stress.at(self._pictures - 1),
+            left=min(left, AHEAD_PICTURES),
             window=window,
             audio=self._audio.popleft(),
             sentence=self._index,

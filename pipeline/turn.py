@@ -37,15 +37,7 @@ from pipeline.text.tags import GestureTag, GestureTags
 from pipeline.timeline import SentenceTimeline, SpeechSlice, expected_duration_s
 from pipeline.tts.speed import kept_speed, speech_at
 from pipeline.turn_context import TurnContext
-from pipeline.types import (
-    FPS,
-    AudioChunk,
-    ErrorEvent,
-    Message,
-    NoticeEvent,
-    SessionEvent,
-    TextEvent,
-)
+from pipeline.types import FPS, AudioChunk, ErrorEvent, Message, NoticeEvent, SessionEvent, TextEvent
 
 __all__ = ["Turn", "Utterance"]
 

@@ -15,6 +15,7 @@ from pipeline.device import DeviceWorker
 from pipeline.finishing import Finish
 from pipeline.gestures import Gestures
 from pipeline.interfaces import FeatureExtractor, LanguageModel, LipSync, SpeechSynthesizer
+from pipeline.moving_face import MovingFace
 from pipeline.playout import Playout
 from pipeline.types import LoopPictures
 
@@ -81,6 +82,8 @@ class TurnContext:
     "the viewer's wishes, and where they say nothing the avatar's own"
     gestures: Gestures | None = None
     "of the avatar; None: it has none"
+    face: MovingFace | None = None
+    "what nods and raises its brows with the voice; None: nothing does"
 
     @property
     def gesture_names(self) -> tuple[str, ...]:

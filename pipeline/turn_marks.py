@@ -19,7 +19,7 @@ class TurnMarks:
     """Made by the Session. post: takes events for the viewer, in order."""
 
     def __init__(
-        self, session_id: str, clock: Clock, metrics: EngineMetrics, post: Callable[[SessionEvent], None]
+        self, session_id: str, clock: Clock, metrics: EngineMetrics, post: Callable[[SessionEvent], object]
     ) -> None:
         self._session_id = session_id
         self._clock = clock

@@ -7,7 +7,9 @@ start at 0 when a session's playout starts. Inside a turn, speech time starts at
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -23,6 +25,7 @@ __all__ = [
     "PLAYOUT_RATE_HZ",
     "SAMPLES_PER_PICTURE",
     "AudioChunk",
+    "AvatarFiles",
     "CutEvent",
     "EarsEvent",
     "EarsState",
@@ -130,7 +133,7 @@ class FacePatch:
     box: tuple[int, int, int, int]
     "x0, y0, x1, y1 in pixels of the frame, x1 and y1 exclusive"
     mask: ImageArray | None
-    "uint8 (y1 - y0, x1 - x0), 255 where the patch covers the frame; None: pasted as it is (measuring backends)"
+    "uint8 (y1 - y0, x1 - x0), 255 where the patch covers the frame; None: it covers it everywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class LipSyncRequest:
     "clock time at which the picture is wanted; the device worker serves the earliest first"
     urgent: bool = False
     "a turn's first picture, which somebody waits for: served before all that are not"
+    read_frame: Callable[[], ImageArray] | None = None
+    "gives the frame's pixels, to be read only while this is drawn; None: a backend decodes the frame if it needs it"
 
 
 class LazyPicture(Protocol):
@@ -160,10 +165,19 @@ Picture: TypeAlias = ImageArray | LazyPicture
 """pipeline.compositing.pixels_of() gives its pixels."""
 
 
+class AvatarFiles(Protocol):
+    """Which files pictures were read from: equal, and of the same hash, for the same files."""
+
+    @property
+    def path(self) -> Path:
+        """Where the avatar is, or was."""
+        ...
+
+
 class LoopPictures(Protocol):
     """What an avatar shows while it says nothing. An AvatarBundle is one: it shows its frames as they are.
 
-    Compared by identity, and the same object for as long as the pictures are the same: encoded loops are kept by it.
+    Its pictures are those of any other with the same `files`: encoded loops are kept by them.
     """
 
     @property
@@ -171,6 +185,8 @@ class LoopPictures(Protocol):
         """The avatar's."""
         ...
 
+    @property
+    def files(self) -> AvatarFiles: ...
     @property
     def width(self) -> int: ...
     @property

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from pipeline.errors import AtCapacity
-from portal.errors import AddressFull
+from portal.errors import AddressFull, PortalStops
 from portal.http.proxies import network_of
 
 __all__ = ["LINE_BOUND", "LINE_BOUND_EACH", "Admission", "Ticket", "Wish"]
@@ -84,6 +84,8 @@ class Admission:
     ) -> None:
         self.capacity = capacity
         self.places_each = places_each
+        self.is_closed = False
+        "nobody gets a place any more"
         self._line_bound = line
         self._line_bound_each = line_each
         self._line: list[Ticket] = []  # in the order of coming; a ticket stays until its session is open
@@ -150,7 +152,7 @@ class Admission:
         refusal = self._refusal(wish, self._line)
         if refusal is None:
             self._give_place(ticket)
-        elif wait:
+        elif wait and not self.is_closed:
             self._join(ticket)
         else:
             raise refusal
@@ -204,6 +206,8 @@ class Admission:
 
     def _refusal(self, wish: Wish, ahead: Iterable[Ticket]) -> AtCapacity | None:
         """Why there is no place for this wish, behind those `ahead`; None if there is one."""
+        if self.is_closed:
+            return PortalStops()
         if any(self._goes_first(other, wish) for other in ahead):
             return AtCapacity(
                 "Others wait for this already.", "Say hello with wait: true to wait behind them.", cause="line"

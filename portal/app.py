@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse
 from starlette.types import ASGIApp
@@ -26,24 +25,24 @@ from avatars.errors import AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary, presets
 from models.errors import VivavoceError
 from pipeline import registry
-from pipeline.errors import NotSigned
+from pipeline.errors import NotMarked, NotSigned
 from pipeline.transports.loops import LoopCoding
 from portal.api.erasure import erasure_router
-from portal.api.health import health_router
+from portal.api.health import health_router, stopping_router
 from portal.api.jobs import view_of
 from portal.api.orders import Orders
 from portal.api.owners import OwnersGuard
 from portal.api.people import people_router
 from portal.api.tools import Tools
-from portal.certificates import clip_signer
+from portal.clip_finish import ClipFinish
 from portal.desk import Desk
-from portal.erasure import Erasure
+from portal.erasure import Erasure, ErasureNotes
 from portal.http.docs import add_docs
 from portal.http.door import front_door
 from portal.http.errors import answer_errors
 from portal.http.kiosk import KioskGuard
 from portal.http.page_files import PageFiles
-from portal.http.server import bound_socket, server_config
+from portal.http.server import Server, bound_socket, server_config
 from portal.intake.submissions import ensure_presets
 from portal.jobs.news import JobNews
 from portal.jobs.queue import JobQueue
@@ -54,8 +53,10 @@ from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
+from portal.stopping import Stopping
 from portal.talk import Talk
 from portal.ui.context import PageContext
+from portal.ui.page_scripts import BUNDLES
 from portal.ui.stage import stage_router
 from portal.ui.texts_module import texts_module
 from portal.ui.watch import watch_page_router
@@ -83,6 +84,7 @@ class Portal:
     talk: Talk
     news: JobNews
     "told to webhooks"
+    stopping: Stopping
     warmed: asyncio.Event
     "set once the default avatar is there, its loops are encoded and the backends loaded, or will not be"
     troubles: list[str]
@@ -93,7 +95,7 @@ class Portal:
         desk = Desk.build(settings)
         talk = Talk.build(settings, desk.library, desk.prepare_for)
         news = JobNews(desk.queue, talk.engine.clock, partial(_tell_of_job, desk.queue, talk.webhooks))
-        return cls(settings, desk, talk, news, asyncio.Event(), [])
+        return cls(settings, desk, talk, news, Stopping(talk.drain), asyncio.Event(), [])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,6 +107,7 @@ class Portal:
             try:
                 yield
             finally:
+                await self.stopping.aclose()
                 await self.news.aclose()
                 warming.cancel()
                 await asyncio.gather(warming, return_exceptions=True)
@@ -130,12 +133,12 @@ class Portal:
             self.warmed.set()
 
     def _check_signature(self) -> None:
-        signer = clip_signer(self.settings)
         try:
-            if signer is not None:
-                signer.check()
+            ClipFinish(self.settings).check()
         except NotSigned as error:
             self.troubles.append(f"Clips and recordings will have no signature. {error}")
+        except NotMarked as error:
+            self.troubles.append(f"Clips and recordings will have no mark in their sound. {error}")
 
     async def _warm_up_engine(self, bundle: AvatarBundle) -> None:
         if self.settings.ears_preload:
@@ -156,7 +159,7 @@ class Portal:
         while avatar not in library:
             being_made = await asyncio.to_thread(self.desk.queue.active, avatar, PREPARE)
             if not being_made and avatar not in library:  # it may have been finished since
-                raise _no_such_avatar(avatar, library)
+                raise _no_such_avatar(avatar, library, self.desk.queue)
             if clock.now_s() >= until_s:
                 raise AvatarNotFound(f"The avatar '{avatar}' is still not made.", "See the list of jobs; one makes it.")
             await clock.sleep_until(clock.now_s() + LOOK_S)
@@ -169,11 +172,14 @@ def _tell_of_job(queue: JobQueue, webhooks: Webhooks, job: Job) -> None:
     tell_of_task(webhooks, job)
 
 
-def _no_such_avatar(avatar: str, library: AvatarLibrary) -> AvatarNotFound:
+def _no_such_avatar(avatar: str, library: AvatarLibrary, queue: JobQueue) -> AvatarNotFound:
+    failure = next((job.error for job in queue.list(limit=None, kind=PREPARE) if job.avatar == avatar), None)
+    if failure is not None:
+        return AvatarNotFound(f"The avatar '{avatar}' could not be made. {failure.message}", failure.hint)
     there = {preset.id for preset in presets()} | {summary.id for summary in library.list()}
     return AvatarNotFound(
         f"There is no avatar '{avatar}', and none of that id is being made.",
-        f"Choose another with --avatar: {', '.join(sorted(there - {avatar}))}. If its job has failed, see its error.",
+        f"Choose another with --avatar: {', '.join(sorted(there - {avatar}))}",
     )
 
 
@@ -184,6 +190,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     from portal.ui.mount import mount_page
 
     home = portal or Portal.build(settings)
+    erasure = _erasure_of(home)
     tools = home.desk.tools(home.talk.engine.clock) if settings.gradio_api and not settings.kiosk else None
     calls = GradioCalls(tools) if tools is not None else None
     assistants = _mcp_tools(tools) if tools is not None else None
@@ -192,6 +199,7 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(home.running())
+            await stack.enter_async_context(erasure.following())
             for door in (calls, assistants):
                 if door is not None:
                     await stack.enter_async_context(door.running())
@@ -206,14 +214,14 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
         dependencies=[Depends(OwnersGuard(home.desk.library, home.desk.queue, home.talk.recordings))],
     )
     answer_errors(app)
-    _add_api(app, home)
+    _add_api(app, home, erasure)
     if settings.livetalking:
         _add_livetalking(app, home, settings)
     if calls is not None:
         app.include_router(gradio_router(calls, settings.max_upload_bytes))
     if assistants is not None:
         app.router.routes.append(assistants.route)
-    files = PageFiles(STATIC, {"texts.js": texts_module()})
+    files = PageFiles(STATIC, {"texts.js": texts_module()}, BUNDLES)
     app.mount("/static", files, name="static")
     context = _page_context(home, files, settings)
     app.include_router(stage_router(context))
@@ -225,20 +233,28 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
     return front_door(KioskGuard(app) if settings.kiosk else app, settings)
 
 
-def _add_api(app: FastAPI, home: Portal) -> None:
+def _erasure_of(home: Portal) -> Erasure:
+    desk, talk, notes = home.desk, home.talk, ErasureNotes(home.settings.data_dir)
+    return Erasure(desk.library, desk.queue, talk.sessions, talk.memory, talk.recordings, talk.keeper, notes)
+
+
+def _add_api(app: FastAPI, home: Portal, erasure: Erasure) -> None:
     """Our own API, and the pages that document it."""
-    erasure = Erasure(home.desk.library, home.desk.queue, home.talk.sessions, home.talk.loops, home.talk.recordings)
-    for router in (*home.talk.routers(), *home.desk.routers(), erasure_router(erasure), people_router()):
+    desk, talk = home.desk, home.talk
+    for router in (*talk.routers(), *desk.routers(), erasure_router(erasure), people_router()):
         app.include_router(router)
     app.include_router(
         health_router(
-            home.talk.sessions,
-            home.desk.library,
-            home.desk.queue,
+            talk.sessions,
+            desk.library,
+            desk.queue,
             version=VERSION,
-            trouble=home.desk.find_trouble,
+            node=home.settings.node,
+            trouble=desk.find_trouble,
+            is_stopping=lambda: home.stopping.has_begun,
         )
     )
+    app.include_router(stopping_router(home.stopping.begin))
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:
@@ -250,7 +266,11 @@ def _add_api(app: FastAPI, home: Portal) -> None:
 def _add_livetalking(app: FastAPI, home: Portal, settings: Settings) -> None:
     """LiveTalking's API, for clients that were written for it."""
     desk, talk = home.desk, home.talk
-    app.include_router(livetalking_router(talk.clients, talk.recordings, desk.uploads, settings))
+    app.include_router(
+        livetalking_router(
+            talk.clients, talk.recordings, desk.uploads, desk.library, talk.socket.browser_ice_servers, settings
+        )
+    )
     orders = Orders(desk.library, desk.queue, desk.uploads, desk.shares)
     app.include_router(avatar_tasks_router(orders, settings, talk.webhooks))
     app.include_router(asr_router(talk.engine.hearing, settings.asr_language or None, talk.engine.clock))
@@ -295,21 +315,24 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 async def _serve(
     settings: Settings, portal: Portal, app: ASGIApp, listener: socket.socket, say: Callable[[str], None]
 ) -> int:
-    server = uvicorn.Server(
-        server_config(
-            app,
-            most_connections=settings.max_connections,
-            framed_by=settings.allowed_origins,
-        )
-    )
-    announcing = asyncio.create_task(_announce(settings, portal, say), name="announce")
+    config = server_config(app, most_connections=settings.max_connections, framed_by=settings.allowed_origins)
+    server = Server(config, portal.stopping.begin)
+    beside = [
+        asyncio.create_task(_announce(settings, portal, say), name="announce"),
+        asyncio.create_task(_end_when_over(server, portal.stopping), name="end"),
+    ]
     try:
         await server.serve(sockets=[listener])
     finally:
-        announcing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await announcing
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     return 0 if server.started else 1
+
+
+async def _end_when_over(server: Server, stopping: Stopping) -> None:
+    await stopping.over.wait()
+    server.end()
 
 
 async def _announce(settings: Settings, portal: Portal, say: Callable[[str], None]) -> None:

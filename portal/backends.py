@@ -93,7 +93,14 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
     )
     devices = find_devices(settings.device)
     return Engine(
-        backend_options(settings), clock, devices, finish, settings.measure_speed, limits, hearing_choice(settings)
+        backend_options(settings),
+        clock,
+        devices,
+        finish,
+        settings.measure_speed,
+        limits,
+        hearing_choice(settings),
+        settings.acting,
     )
 
 
@@ -151,7 +158,13 @@ def backend_options(settings: Settings) -> BackendOptions:
 
 
 def _arguments(row: BackendRow, settings: Settings) -> dict[str, object]:
-    """A setting that is empty is left out, so that the backend's own default counts."""
+    """A setting that is empty is left out, so that the backend's own default counts.
+
+    The many services that speak share their settings. These are of the one that the operator chose: a viewer who asks
+    for another one must not have its key sent there.
+    """
+    if row.kind == "tts" and "api_key" in row.settings and row.name != settings.tts:
+        return {}
     given = {argument: getattr(settings, setting) for argument, setting in row.settings.items()}
     plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
     return {name: value for name, value in plain.items() if value not in ("", (), {})}

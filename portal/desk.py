@@ -15,7 +15,7 @@ from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.api.export import export_router
 from portal.api.gestures import gestures_router
-from portal.api.health import find_trouble
+from portal.api.health import ActiveJobs, find_trouble
 from portal.api.jobs import jobs_router
 from portal.api.orders import Orders
 from portal.api.tools import Tools
@@ -48,8 +48,14 @@ class Desk:
 
     @classmethod
     def build(cls, settings: Settings) -> Desk:
+        """Opens the database of jobs; nothing else is started. Raises as open_queue()."""
         library = AvatarLibrary(settings.data_dir / "avatars")
-        queue = open_queue(settings.data_dir, library, keep_free_bytes=settings.keep_free_bytes)
+        queue = open_queue(
+            settings.data_dir,
+            library,
+            database_url=settings.database_url.get_secret_value(),
+            keep_free_bytes=settings.keep_free_bytes,
+        )
         uploads, shares = (
             Uploads(settings.data_dir, settings.keep_free_bytes),
             JobShares(queue.active_askers, settings.jobs_per_address),
@@ -93,6 +99,6 @@ class Desk:
         """
         return ensure_parts(self.library, self.queue, self.settings, avatar=avatar, backend=backend)
 
-    def find_trouble(self) -> list[str]:
+    def find_trouble(self, active: ActiveJobs) -> list[str]:
         """What is wrong now with the data folder and with the work on jobs, for the operator."""
-        return find_trouble(self.settings.data_dir, self.queue, self.worker.trouble)
+        return find_trouble(self.settings.data_dir, active, self.worker.trouble)

@@ -13,10 +13,8 @@ __all__ = ["FolderNotWritable", "require_writable"]
 DATA_FOLDER = "Give this user the right to, or choose another folder with --data-dir (or VIVAVOCE_DATA)."
 
 
-class FolderNotWritable(VivavoceError):
+class FolderNotWritable(VivavoceError, code="folder_not_writable"):
     """A folder that we have to keep things in takes none."""
-
-    code = "folder_not_writable"
 
 
 def require_writable(folder: Path, name: str = "data folder", remedy: str = DATA_FOLDER) -> None:

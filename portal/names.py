@@ -38,11 +38,11 @@ def clean_file_name(raw: str, *, limit: int = 60) -> str:
     return clean_name(raw.rstrip("/\\").replace("\\", "/").rpartition("/")[2], limit=limit)
 
 
-def clip_file_name(speaker: str, title: str) -> str:
+def clip_file_name(speaker: str, title: str, ending: str = "mp4") -> str:
     """What a clip is called on the disk of the person who downloads it, such as "Sunny - Hi everyone.mp4".
 
-    Fits into the 255 bytes of a file's name, whatever the script.
+    ending: of the name, without its dot. Fits into the 255 bytes of a file's name, whatever the script.
     """
     parts = [clean_name(_NOT_IN_FILE_NAMES.sub(" ", part), limit=48) for part in (speaker, _RECORDING.sub("", title))]
     name = " - ".join(part for part in parts if part) or "Clip"
-    return name.encode()[:MAX_FILE_NAME_BYTES].decode(errors="ignore").strip(" .") + ".mp4"
+    return name.encode()[:MAX_FILE_NAME_BYTES].decode(errors="ignore").strip(" .") + f".{ending}"

@@ -10,7 +10,7 @@ from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, Ownership
 from portal.http.people import Person, Role
 
-__all__ = ["may_change", "no_such_avatar", "owner_sees", "require_seen", "sees"]
+__all__ = ["may_change", "may_erase", "no_such_avatar", "owner_sees", "require_seen", "sees"]
 
 
 def sees(person: Person, whose: Ownership) -> bool:
@@ -28,6 +28,13 @@ def owner_sees(owner: str, whose: Ownership) -> bool:
 def may_change(person: Person, whose: Ownership) -> bool:
     """Whether they may rename, prepare or delete it. An owner and admins may; everybody what is everybody's."""
     return person.role is Role.ADMIN or whose.owner in ("", person.name)
+
+
+def may_erase(person: Person, whose: Ownership) -> bool:
+    """Whether they may erase it with everything that was made from it, also by others. What is everybody's has no owner
+    who could ask for that, so only admins may.
+    """
+    return person.role is Role.ADMIN or (bool(whose.owner) and may_change(person, whose))
 
 
 def require_seen(library: AvatarLibrary, person: Person, avatar_id: str) -> None:

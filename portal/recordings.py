@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,14 +24,16 @@ from avatars.disk import disk_full_explained, require_room
 from avatars.library import Ownership
 from models.errors import VivavoceError
 from pipeline.clip_label import ClipLabel, label_language
+from pipeline.clip_writer import RECORDED, ClipWriter
 from pipeline.clock import Clock
-from pipeline.errors import BadRequest, NotSigned, SessionClosed
-from pipeline.interfaces import Output
+from pipeline.coded_frames import even_size
+from pipeline.errors import BadRequest, NotMarked, NotSigned, SessionClosed
+from pipeline.outputs import TakesOutputs
 from pipeline.recorder import Recorder
-from pipeline.types import FloatArray
-from portal.certificates import clip_signer
+from pipeline.threads import background_thread
+from portal.clip_finish import ClipFinish
 from portal.errors import RecordingNotFound
-from portal.http.limits import Allowance, TooOften
+from portal.http.limits import Allowance, SessionAllowance
 from portal.webhooks import Tell, tell_nobody
 
 if TYPE_CHECKING:
@@ -45,10 +48,14 @@ OWNER = "owner.txt"
 "Beside them: the name of the person whose recording it is. There is none where nobody had logged in."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
 SWEEP_S = 60.0
+STANDS_STILL_S = 300.0
+"""After so long without a further picture an unfinished recording is what a crash has left."""
 MOST_KEPT = 1000
 "Recordings that are kept, whatever their size: each sweep looks at all of them."
 BEGUN, BEGUN_PER_S = 3.0, 0.05
 "Recordings of one session: three at once, then one in twenty seconds."
+BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
+"Recordings of one address, and of one person, in all their sessions: leaving and coming again brings no new ones."
 UNWRITTEN = "the recording ends here"
 UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
@@ -63,8 +70,8 @@ class RecordableSession(Protocol):
     def bundle(self) -> AvatarBundle: ...
     @property
     def closed(self) -> bool: ...
-    def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None: ...
-    def remove_output(self, output: Output) -> None: ...
+    @property
+    def outputs(self) -> TakesOutputs: ...
 
 
 @dataclass(eq=False)
@@ -79,8 +86,8 @@ class Recording:
     on_end: Callable[[Recording], None]
     kept: asyncio.Event = field(default_factory=asyncio.Event)
     "set once its files are there, or will not be"
-    unsigned: NotSigned | None = None
-    "why its file has no signature, where it should have one"
+    unsigned: NotMarked | NotSigned | None = None
+    "why its file lacks the signature, or the mark in its sound, that it should have"
 
     @property
     def trouble(self) -> VivavoceError | None:
@@ -91,8 +98,9 @@ class Recording:
 class Recordings:
     """All recordings of this process, below `<data_dir>/recordings`, each in a folder of its own.
 
-    A session has one at a time. Files are removed `recordings_keep_s` seconds after their end, or sooner, the oldest
-    first, when all together have more than `recordings_most_bytes` or are more than MOST_KEPT.
+    A session has one at a time. Files are removed `recordings_keep_s` seconds after their end. They are removed sooner
+    when all together have more than `recordings_most_bytes` or are more than MOST_KEPT: the oldest ones of whoever has
+    most.
     """
 
     def __init__(self, settings: Settings, clock: Clock, tell: Tell = tell_nobody) -> None:
@@ -101,8 +109,15 @@ class Recordings:
         self._settings = settings
         self._clock = clock
         self._folder = settings.data_dir / "recordings"
-        self._signer = clip_signer(settings)
-        self._begun = Allowance(clock, burst=BEGUN, per_s=BEGUN_PER_S)
+        self._finish = ClipFinish(settings)
+        self._finishing = background_thread("recordings")  # marking the sound of an hour takes minutes
+        self._begun = SessionAllowance(
+            clock,
+            "You begin recordings too often.",
+            Allowance(clock, burst=BEGUN, per_s=BEGUN_PER_S),
+            burst=BEGUN_EACH,
+            per_s=BEGUN_EACH_PER_S,
+        )
         self._running: dict[str, Recording] = {}  # by session
         self._keeping: dict[Recording, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -117,13 +132,16 @@ class Recordings:
         on_end: Callable[[Recording], None] = lambda _recording: None,
         *,
         owner: str = "",
+        address: str = "",
     ) -> Recording:
         """Record a session from the next frame on.
 
         on_end: called once its files are there, or will not be (see `trouble`), whatever ended it.
         owner: name of the person whose it is; empty for everybody's.
+        address: who asks, as limits count; "" if that is not known.
 
-        Raises BadRequest (it is recorded already, recording is switched off), SessionClosed, DiskFull, RenderError.
+        Raises BadRequest (it is recorded already, recording is switched off), TooOften, SessionClosed, DiskFull,
+        RenderError.
         """
         if session.closed:  # before anything is made for it
             raise SessionClosed("The session has ended.", "Start a new one.")
@@ -131,30 +149,25 @@ class Recordings:
             raise BadRequest("Recording is switched off here.", "Ask the operator: the setting is `recording`.")
         if session.id in self._running:
             raise BadRequest("This session is being recorded already.", "End that recording first.")
-        if wait_s := self._begun.take(session.id):
-            raise TooOften(
-                "Recordings of this session are begun too often.",
-                f"Wait {math.ceil(wait_s)} s, then try again.",
-                wait_s,
-            )
+        self._begun.charge(session.id, address, owner)
         room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
         room()
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
         if owner:  # before there is anything to be seen
             self._note_owner(recording_id, owner)
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
-        recorder = Recorder(
+        writer = ClipWriter(
             self._folder / recording_id / "recording.mp4",
-            bundle.width,
-            bundle.height,
+            *even_size(bundle.width, bundle.height),
             label=self._label(bundle),
             title=name,
+            coding=RECORDED,
+            clip_id=sha256(recording_id.encode()).hexdigest()[:16],  # the id itself opens the recording
             frame_mark=self._settings.frame_mark,
-            longest_s=self._settings.recording_longest_s,
-            check_room=room,
         )
+        recorder = Recorder(writer, longest_s=self._settings.recording_longest_s, check_room=room)
         recording = Recording(recording_id, name, session, recorder, on_end)
-        session.add_output(recorder, recorder.hear)
+        session.outputs.add(recorder, recorder.hear)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
         return recording
@@ -168,7 +181,7 @@ class Recordings:
         recording = self._running.get(session.id)
         if recording is None:
             raise BadRequest("This session is not being recorded.", "Begin a recording first.")
-        session.remove_output(recording.recorder)
+        session.outputs.remove(recording.recorder)
         await recording.kept.wait()
         return recording
 
@@ -183,7 +196,7 @@ class Recordings:
         """End and remove the recordings of sessions that have shown an avatar. Returns how many."""
         ending = [recording for recording in self._keeping if avatar_id in recording.session.avatars_shown]
         for recording in ending:
-            recording.session.remove_output(recording.recorder)
+            recording.session.outputs.remove(recording.recorder)
         await asyncio.gather(*(recording.kept.wait() for recording in ending))
         return await asyncio.to_thread(self._erase_all_of, avatar_id)
 
@@ -222,6 +235,7 @@ class Recordings:
         for recording in tuple(self._keeping):
             await recording.recorder.aclose()
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        self._finishing.shutdown(wait=False)
 
     def _note_owner(self, recording_id: str, owner: str) -> None:
         folder = self._folder / recording_id
@@ -233,8 +247,8 @@ class Recordings:
         """Wait for a recording's end, whatever brings it, then sign it and write its transcript."""
         try:
             await recording.recorder.over.wait()
-            recording.session.remove_output(recording.recorder)
-            await asyncio.to_thread(self._complete, recording)
+            recording.session.outputs.remove(recording.recorder)
+            await asyncio.get_running_loop().run_in_executor(self._finishing, self._complete, recording)
         finally:
             self._running.pop(recording.session.id, None)
             self._keeping.pop(recording, None)
@@ -248,11 +262,9 @@ class Recordings:
             shutil.rmtree(folder, ignore_errors=True)
             return
         try:
-            if self._signer is not None:
-                self._signer.sign(folder / "recording.mp4")
-        except NotSigned as error:
-            logger.warning("a recording is not signed: %s", error)
-            recording.unsigned = error
+            for lack in self._finish.finish(folder / "recording.mp4"):
+                logger.warning("a recording lacks something: %s", lack)
+                recording.unsigned = lack
         finally:
             self._write_transcript(folder, recording)  # last: it shows that all is there
 
@@ -287,19 +299,59 @@ class Recordings:
         The newest stays, whatever its size: somebody has just been told its address.
         """
         running = {recording.id for recording in tuple(self._keeping)}
-        oldest, room_bytes = time.time() - self._settings.recordings_keep_s, self._settings.recordings_most_bytes
-        ended = sorted(self._ended(running), reverse=True)
-        for place, (ended_at, size_bytes, folder) in enumerate(ended):
-            room_bytes -= size_bytes
-            if ended_at < oldest or (place and (room_bytes < 0 or place >= MOST_KEPT)):
-                shutil.rmtree(folder, ignore_errors=True)
+        oldest = time.time() - self._settings.recordings_keep_s
+        kept: list[_Kept] = []
+        for recording in self._ended(running):
+            if recording.ended_at < oldest:
+                recording.remove()
+            else:
+                kept.append(recording)
+        kept.sort(key=lambda recording: recording.ended_at)
+        self._make_room(kept)
 
-    def _ended(self, running: set[str]) -> Iterator[tuple[float, int, Path]]:
-        """When it ended (Unix time), how much it takes, and where it is."""
+    def _make_room(self, kept: list[_Kept]) -> None:
+        """kept: oldest first. Of whoever has most the oldest go first, so that nobody drives others' recordings out."""
+        numbers = Counter(recording.owner for recording in kept)
+        sizes_bytes: Counter[str] = Counter()
+        for recording in kept:
+            sizes_bytes[recording.owner] += recording.size_bytes
+        for most, taken in ((MOST_KEPT, numbers), (self._settings.recordings_most_bytes, sizes_bytes)):
+            while len(kept) > 1 and taken.total() > most:
+                owner = taken.most_common(1)[0][0]
+                leaving = next((recording for recording in kept[:-1] if recording.owner == owner), kept[0])
+                leaving.remove()
+                kept.remove(leaving)
+                numbers[leaving.owner] -= 1
+                sizes_bytes[leaving.owner] -= leaving.size_bytes
+
+    def _ended(self, running: set[str]) -> Iterator[_Kept]:
         for folder in self._folder.glob("*"):
-            if folder.name not in running:
+            if folder.name not in running and not _grows(folder):
                 with suppress(FileNotFoundError):  # erased meanwhile
-                    yield folder.stat().st_mtime, sum(file.stat().st_size for file in folder.glob("*")), folder
+                    size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
+                    ownership = self.ownership(folder.name) or Ownership()
+                    yield _Kept(folder.stat().st_mtime, size_bytes, folder, ownership.owner)
+
+
+def _grows(folder: Path) -> bool:
+    """Whether another portal with this data folder is just making it: its unfinished file, which is hidden, grows."""
+    with suppress(FileNotFoundError):  # finished just now
+        return any(time.time() - file.stat().st_mtime < STANDS_STILL_S for file in folder.glob(".*"))
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A recording that has ended, or what a crash has left of one."""
+
+    ended_at: float
+    "seconds since the epoch"
+    size_bytes: int
+    folder: Path
+    owner: str
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _news_of(recording: Recording) -> tuple[str, Mapping[str, object]]:

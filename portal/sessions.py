@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
 
 from avatars.bundle import AvatarBundle
@@ -20,9 +20,9 @@ from pipeline.session import Session
 from pipeline.turn_context import Change, Choice
 from portal.admission import Admission, Wish
 from portal.errors import AvatarBeingPrepared
-from portal.http.people import ANYBODY, Person, UsersError
+from portal.http.people import ANYBODY, LoginState, Person, require_stay
 from portal.jobs.records import Job
-from portal.owners import require_seen
+from portal.owners import no_such_avatar, require_seen
 from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["DEPARTED_LOOK_S", "SessionManager"]
@@ -42,55 +42,37 @@ class _OpenSession:
     identity: Mapping[str, str]
     ending: AsyncExitStack
     "closes the session, then gives its place back"
-    listed: str = ""
-    "the name of its viewer, if it was in the file of people"
+    person: Person
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     "one change after another, or the second would undo what the first changes"
 
 
+@dataclass(eq=False)
 class SessionManager:
-    """Sessions from their opening to their end. Admission decides who gets in.
+    """Sessions from their opening to their end. Admission decides who gets in."""
 
-    idle_timeout_s: a session in which nobody said anything for so long is closed (a forgotten tab); 0: none ever.
-    prepare_for: queues the preparation of an avatar (id) for a lip-sync backend, unless it is under way; blocks for
-        milliseconds
-    try_voice: has a voice that needs a service (synthesizer, voice or "", session's id) say something, before a session
-        changes to it. Raises SpeechError
-    tell: tells webhooks that a session was opened or closed
-    names: those in the file of people, now. Sessions of people who are taken out of it are closed. Raises UsersError
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        library: AvatarLibrary,
-        admission: Admission,
-        *,
-        default_avatar: str,
-        choice: Choice,
-        idle_timeout_s: float,
-        prepare_for: Callable[[str, str], Job],
-        try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust,
-        tell: Tell = tell_nobody,
-        names: Callable[[], Container[str]] = frozenset,
-    ) -> None:
-        self.engine = engine
-        self.library = library
-        self.admission = admission
-        self.default_avatar = default_avatar
-        self.choice = choice
-        self._idle_timeout_s = idle_timeout_s
-        self._prepare_for = prepare_for
-        self._try_voice = try_voice
-        self._tell = tell
-        self._names = names
-        self._open: dict[str, _OpenSession] = {}
-        self._reapers: list[asyncio.Task[None]] = []
+    engine: Engine
+    library: AvatarLibrary
+    admission: Admission
+    _: KW_ONLY
+    default_avatar: str
+    choice: Choice
+    idle_timeout_s: float
+    "a session in which nobody said anything for so long is closed (a forgotten tab); 0: none ever"
+    prepare_for: Callable[[str, str], Job]
+    "queues the preparation of an avatar (id) for a lip-sync backend, unless it is under way; blocks for milliseconds"
+    try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust
+    """has a voice that needs a service (synthesizer, voice or "", session's id) say something, before a session changes
+    to it; raises SpeechError"""
+    tell: Tell = tell_nobody
+    "tells webhooks that a session was opened or closed"
+    _open: dict[str, _OpenSession] = field(default_factory=dict, init=False)
+    _reapers: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def start(self) -> None:
         if not self._reapers:
             self._reapers.append(asyncio.create_task(self._reap_departed(), name="reaper-of-departed"))
-            if self._idle_timeout_s:
+            if self.idle_timeout_s:
                 self._reapers.append(asyncio.create_task(self._reap_idle(), name="session-reaper"))
 
     async def open(
@@ -110,13 +92,13 @@ class SessionManager:
         """A started session; None means the portal's default.
 
         persona: what the viewer wishes of it; `voice` is the viewer's wish for one.
-        address: who asks, as limits count; "" if that is not known, and then it is not limited. Sessions of one address
-            share its turn at the recogniser.
-        person: who has logged in; avatars that they may not see are not found.
+        address: who asks, as limits count; "" if that is not known, and then it is not limited.
+        person: who has logged in; avatars that they may not see are not found. Sessions of one person, or of one
+            address where nobody logs in, share turns at the recogniser and the voices, and how often they may ask.
         identity: who the client says that it is. It is kept for identity_of() and proves nothing.
         report: wait in line if all places are taken, and call this with the position whenever it has changed.
 
-        Raises AtCapacity, AddressFull, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError,
+        Raises LoginNeeded, AtCapacity, AddressFull, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError,
         BackendUnavailable, UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be
         prepared now.
         """
@@ -128,9 +110,13 @@ class SessionManager:
                 wish, lambda: self._opened(avatar or self.default_avatar, choice, address, person), report
             )
             session = await ending.enter_async_context(place)
-            listed = person.name if person.name in self._names() else ""
-            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all(), listed)
-        self._tell("session.opened", _facts(session, identity))
+            require_stay(person)  # who waits in line may be removed meanwhile
+            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all(), person)
+        async with AsyncExitStack() as unless_given:  # a viewer who leaves meanwhile leaves nobody who could end it
+            unless_given.push_async_callback(self.close, session)
+            await self._end_if_erased(session)
+            unless_given.pop_all()
+        self.tell("session.opened", _facts(session, identity))
         return session
 
     def get(self, session_id: str) -> Session | None:
@@ -167,8 +153,10 @@ class SessionManager:
             bundle = await asyncio.to_thread(self._open_for, person, avatar) if avatar else None
             if (choice.tts, choice.persona.voice) != (before.tts, before.persona.voice):
                 await self._check_speaks(session, choice)
-            async with self._preparing_what_lacks():
+            async with self._loading(bundle or session.bundle):
                 await self.engine.change(session, choice, bundle)
+            if bundle is not None:
+                await self._end_if_erased(session)
             if choice.lipsync != before.lipsync:
                 self.admission.room_made(frozenset(self.engine.devices_for(before)))
 
@@ -179,12 +167,21 @@ class SessionManager:
             await self.close(session)
         return len(showing)
 
+    async def _end_if_erased(self, session: Session) -> None:
+        """Whoever erases an avatar ends the sessions that show it then. A session that loaded it meanwhile is not among
+        them, and looks by itself. Raises AvatarNotFound.
+        """
+        avatar_id = session.bundle.id
+        if not await asyncio.to_thread(session.bundle.path.exists):
+            await self.close(session)
+            raise no_such_avatar(avatar_id)
+
     async def close(self, session: Session) -> None:
         """End a session, then give its place back. Idempotent."""
         found = self._open.pop(session.id, None)
         if found is not None:
             await found.ending.aclose()
-            self._tell("session.closed", _facts(session, found.identity))
+            self.tell("session.closed", _facts(session, found.identity))
 
     async def aclose(self) -> None:
         """Close every session. Idempotent."""
@@ -226,7 +223,7 @@ class SessionManager:
         if speaks not in tts.online_voices:
             return
         try:
-            await self._try_voice(choice.tts, voice or "", session.id)
+            await self.try_voice(choice.tts, voice or "", session.id)
         except SpeechError as error:
             raise SpeechError(
                 f"The voice cannot be had now: {error.message}",
@@ -237,8 +234,9 @@ class SessionManager:
     @asynccontextmanager
     async def _opened(self, avatar: str, choice: Choice, address: str, person: Person) -> AsyncIterator[Session]:
         bundle = await asyncio.to_thread(self._open_for, person, avatar)
-        async with self._preparing_what_lacks():
-            session = await self.engine.open_session(secrets.token_hex(8), bundle, choice, address)
+        async with self._loading(bundle):
+            asker = f"person {person.name}" if person.name else address
+            session = await self.engine.open_session(secrets.token_hex(8), bundle, choice, asker)
         try:
             yield session
         finally:
@@ -251,11 +249,16 @@ class SessionManager:
         return self.library.open(avatar)
 
     @asynccontextmanager
-    async def _preparing_what_lacks(self) -> AsyncIterator[None]:
+    async def _loading(self, bundle: AvatarBundle) -> AsyncIterator[None]:
+        """What an avatar lacks to be shown is prepared. Raises AvatarNotFound: it was deleted while it was read."""
         try:
             yield
+        except FileNotFoundError as error:
+            if await asyncio.to_thread(bundle.path.exists):
+                raise
+            raise no_such_avatar(bundle.id) from error
         except AvatarNotPrepared as error:
-            job = await asyncio.to_thread(self._prepare_for, error.avatar, error.backend)
+            job = await asyncio.to_thread(self.prepare_for, error.avatar, error.backend)
             raise AvatarBeingPrepared(error.avatar, error.backend, job.id) from error
 
     async def _reap_departed(self) -> None:
@@ -263,23 +266,18 @@ class SessionManager:
         clock = self.engine.clock
         while True:
             await clock.sleep_until(clock.now_s() + DEPARTED_LOOK_S)
-            try:
-                names = self._names()
-            except UsersError as error:  # a file that is being written by hand: the next look may read it
-                logger.error("Nobody knows who may still be here: %s", error)
-                continue
             for found in tuple(self._open.values()):
-                if found.listed and found.listed not in names:
-                    logger.info("session %s is closed: its viewer was removed", found.session.id)
+                if found.person.login_state() is LoginState.REVOKED:
+                    logger.info("session %s is closed: its viewer's login was revoked", found.session.id)
                     await self.close(found.session)
 
     async def _reap_idle(self) -> None:
         clock = self.engine.clock
         while True:
-            await clock.sleep_until(clock.now_s() + self._idle_timeout_s / 4)
+            await clock.sleep_until(clock.now_s() + self.idle_timeout_s / 4)
             for session in [found.session for found in self._open.values()]:
-                if clock.now_s() - session.touched_s > self._idle_timeout_s:
-                    logger.info("session %s was idle for %.0f s and is closed", session.id, self._idle_timeout_s)
+                if clock.now_s() - session.touched_s > self.idle_timeout_s:
+                    logger.info("session %s was idle for %.0f s and is closed", session.id, self.idle_timeout_s)
                     await self.close(session)
 
 

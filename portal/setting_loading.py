@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from portal.setting_sources import SettingsError, did_you_mean
 from portal.settings import PREFIX, Settings, option_name
@@ -36,8 +36,14 @@ def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
         reason = problem["msg"].removeprefix("Value error, ")
+        # A secret that cannot be used may still be nearly the right one: it goes into no log.
+        refused = (
+            "cannot be used"
+            if Settings.model_fields[name].annotation is SecretStr
+            else f"cannot be {problem['input']!r}"
+        )
         raise SettingsError(
-            f"{_origin(name, given)} cannot be {problem['input']!r}: {reason[:1].lower()}{reason[1:]}.",
+            f"{_origin(name, given)} {refused}: {reason[:1].lower()}{reason[1:]}.",
             f"{name}: {Settings.model_fields[name].description}.",
         ) from error
 

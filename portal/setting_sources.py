@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.errors import VivavoceError
 
-__all__ = ["FILE_NAME", "SettingsError", "did_you_mean", "is_in_container", "read_file", "surroundings"]
+__all__ = ["FILE_NAME", "SettingsError", "did_you_mean", "has_turn", "is_in_container", "read_file", "surroundings"]
 
 FILE_NAME = "vivavoce.toml"
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
@@ -17,10 +17,8 @@ CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
 "Docker's and Podman's own: a proxy in the next container, or the host's."
 
 
-class SettingsError(VivavoceError):
+class SettingsError(VivavoceError, code="bad_settings"):
     """A setting is unknown or has a value that cannot be used."""
-
-    code = "bad_settings"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -54,6 +52,11 @@ def read_file(path: Path, names: Iterable[str]) -> dict[str, object]:
 def is_in_container() -> bool:
     """Whether Docker or Podman runs us."""
     return any(Path(mark).exists() for mark in CONTAINER_MARKS)
+
+
+def has_turn(values: Mapping[str, object]) -> bool:
+    """Whether these values name a TURN server, or who lends one."""
+    return bool(values.get("turn_urls")) or values.get("turn_service", "none") != "none"
 
 
 def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, object]:

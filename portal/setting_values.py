@@ -10,6 +10,7 @@ import base64
 import json
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
@@ -18,9 +19,11 @@ from pipeline import registry
 from pipeline.errors import BadRequest
 from pipeline.stream_address import parse_stream_address
 from portal.http.addresses import (
+    parse_address,
     parse_host_pattern,
     parse_networks,
     parse_origin,
+    parse_ports,
     parse_root_path,
     parse_web_address,
 )
@@ -28,6 +31,7 @@ from portal.http.addresses import (
 __all__ = [
     "AbsolutePath",
     "AsrName",
+    "DatabaseUrl",
     "Fields",
     "Folder",
     "Hosts",
@@ -37,12 +41,15 @@ __all__ = [
     "Names",
     "Networks",
     "Origins",
+    "PortRange",
     "SigningSecret",
     "StreamAddresses",
     "TtsName",
+    "UrlPart",
     "UrlPath",
     "Urls",
     "WebAddresses",
+    "WebRtcAddress",
     "absolute",
 ]
 
@@ -89,6 +96,15 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _postgres(secret: SecretStr) -> SecretStr:
+    """What it says is never repeated: there is a password in it."""
+    if secret.get_secret_value():
+        parts = urlsplit(secret.get_secret_value())
+        if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
+            raise ValueError("it must be written like postgresql://USER:PASSWORD@HOST:5432/DATABASE")
+    return secret
+
+
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     parse_networks(texts)
     return texts
@@ -115,6 +131,28 @@ def _web_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         parse_web_address(text)
     return texts
+
+
+def _webrtc_address(text: str) -> str:
+    """A name is not looked up: candidates are addresses."""
+    if text:
+        address = parse_address(text)
+        if address is None or address.is_unspecified or address.is_loopback or address.is_multicast:
+            raise ValueError(f"'{text}' is no address that viewers could reach; write it in digits, like 203.0.113.7")
+    return text
+
+
+def _url_part(text: str) -> str:
+    """Whatever it names, it leads to no other address."""
+    if not all(sign.isascii() and (sign.isalnum() or sign in "_-") for sign in text):
+        raise ValueError("it may have letters, digits, _ and - only")
+    return text
+
+
+def _port_range(text: str) -> str:
+    if text:
+        parse_ports(text)
+    return text
 
 
 def _signs(secret: SecretStr) -> SecretStr:
@@ -148,8 +186,12 @@ Hosts = Annotated[Urls, AfterValidator(_hosts)]
 StreamAddresses = Annotated[Urls, AfterValidator(_stream_addresses)]
 Networks = Annotated[Urls, AfterValidator(_networks)]
 WebAddresses = Annotated[Urls, AfterValidator(_web_addresses)]
+WebRtcAddress = Annotated[str, AfterValidator(_webrtc_address)]
+PortRange = Annotated[str, AfterValidator(_port_range)]
+UrlPart = Annotated[str, AfterValidator(_url_part)]
 UrlPath = Annotated[str, AfterValidator(parse_root_path)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signs)]
 LlmName = Annotated[str, AfterValidator(_Named("llm"))]
 TtsName = Annotated[str, AfterValidator(_Named("tts"))]

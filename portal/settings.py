@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,26 +18,19 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline import registry
-from pipeline.transports.ice import IceServer, turn_with_secret
-from pipeline.tts.speed import FASTEST, SLOWEST
 from portal.http.addresses import parse_address
-from portal.setting_sources import FILE_NAME, SettingsError, is_in_container, read_file, surroundings
+from portal.reach_settings import ReachSettings
+from portal.setting_sources import FILE_NAME, SettingsError, has_turn, is_in_container, read_file, surroundings
 from portal.setting_values import (
     AbsolutePath,
-    AsrName,
-    Fields,
+    DatabaseUrl,
     Folder,
     Hosts,
-    LipSyncName,
-    LlmName,
     LongSecret,
-    Names,
     Networks,
     Origins,
     SigningSecret,
     StreamAddresses,
-    TtsName,
     UrlPath,
     Urls,
     WebAddresses,
@@ -45,7 +39,6 @@ from portal.setting_values import (
 
 __all__ = ["OPEN_TO_ALL", "PREFIX", "Settings", "is_open_to_all", "option_name"]
 
-ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "VIVAVOCE_"
 OPEN_TO_ALL = (
     "Nobody has to log in: whoever reaches this port may talk, upload, and see and delete all avatars and clips. "
@@ -54,143 +47,12 @@ OPEN_TO_ALL = (
 "Said to the operator where is_open_to_all()."
 
 
-class Settings(BaseSettings):
+class Settings(ReachSettings):
     """How this portal runs. Descriptions are the help texts of the command line; `option` renames an option."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
     )
-
-    config: AbsolutePath | None = Field(
-        None, description=f"settings file to read; default: {FILE_NAME} in the data folder"
-    )
-    data_dir: AbsolutePath = Field(
-        ROOT / "data", description="folder for avatars, clips, jobs and weights; VIVAVOCE_DATA sets it too"
-    )
-
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines connect")
-    port: int = Field(7860, ge=1, le=65535, description="TCP port to listen on")
-    open_browser: bool = Field(
-        True, description="open the page in a browser when the portal is ready", json_schema_extra={"option": "browser"}
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least serious events that are logged"
-    )
-
-    avatar: str = Field("", description="id of the avatar that is shown first; default: the first preset")
-    lipsync: LipSyncName = Field(registry.names("lipsync")[0], description="backend that draws the mouth")
-    tts: TtsName = Field(
-        registry.names("tts")[0],
-        description="backend that speaks; auto: English here, other languages by edge (online) or, offline, here too",
-    )
-    voice: str = Field("", description="voice of that backend; default: its first")
-
-    llm: LlmName = Field(
-        registry.names("llm")[0], description="backend that answers; openai: any server with OpenAI's interface"
-    )
-    llm_base_url: str = Field(
-        "", description="address of the language model's server, e.g. http://127.0.0.1:11434/v1 (Ollama)"
-    )
-    llm_api_key: SecretStr = Field(
-        SecretStr(""),
-        description="key for that server; VIVAVOCE_LLM_API_KEY in the environment keeps it out of lists of processes",
-    )
-    llm_model: str = Field("", description="name of the language model, as that server calls it")
-    llm_timeout_s: float = Field(
-        60.0,
-        gt=0,
-        description="seconds after which a language model that sends nothing, not even a keep-alive, is given up",
-    )
-    llm_thinking_timeout_s: float = Field(
-        600.0, gt=0, description="seconds that the language model may think before its first or next word"
-    )
-    llm_history_tokens: int = Field(
-        4_000,
-        ge=300,
-        description="about how many tokens of the conversation are sent with each question; the oldest are left out "
-        "first. Keep it well below what the model can take in",
-    )
-    llm_history_characters: int | None = Field(
-        None,
-        ge=1_000,
-        description="the earlier way to set llm_history_tokens: three characters count as one token",
-    )
-    llm_questions_a_minute: int = Field(
-        30, ge=1, description="questions that one viewer may ask the language model per minute"
-    )
-    tts_speed: float = Field(
-        1.0,
-        ge=SLOWEST,
-        le=FASTEST,
-        description="how fast voices speak, in times as fast as they do by themselves: 0.5 to 2; viewers may change it",
-    )
-    tts_timeout_s: float = Field(
-        20.0, gt=0, description="seconds without sound from the voice after which a sentence is given up"
-    )
-    tts_base_url: str = Field(
-        "", description="address of the voice's server, e.g. http://127.0.0.1:8880/v1, for a voice that is a service"
-    )
-    tts_api_key: SecretStr = Field(
-        SecretStr(""),
-        description="key for that server; VIVAVOCE_TTS_API_KEY in the environment keeps it out of lists of processes",
-    )
-    tts_model: str = Field("", description="name of the voice's model, as that server calls it")
-    tts_voices: Names = Field(
-        (), description="voices of that server that the page offers, separated by commas; the first is the default"
-    )
-    tts_options: Fields = Field(
-        {},
-        description="more fields of each request to that server, by its own names: a table in the settings file, JSON "
-        "elsewhere; no keys, for it is not kept secret",
-    )
-    tts_avatars_folder: str = Field(
-        "",
-        description="where that server finds the folder `avatars` of the data folder, if it opens voice samples itself "
-        "and sees that folder under another path",
-    )
-    asr: AsrName = Field(
-        registry.AUTO, description="backend that recognises what viewers say; auto: the first that is installed here"
-    )
-    asr_base_url: str = Field(
-        "", description="address of the recogniser's server, e.g. http://127.0.0.1:8000/v1, if it is a service"
-    )
-    asr_api_key: SecretStr = Field(
-        SecretStr(""),
-        description="key for that server; VIVAVOCE_ASR_API_KEY in the environment keeps it out of lists of processes",
-    )
-    asr_model: str = Field(
-        "",
-        description="its model: a folder with a Whisper of CTranslate2 for faster-whisper, a file for whisper, a name "
-        "for a service; default: base, whisper-1 of a service",
-    )
-    asr_language: str = Field(
-        "",
-        pattern="^([a-z]{2,3})?$",
-        description="language of viewers who do not say what they speak, such as en or zh; default: found out, which "
-        "takes longer",
-    )
-    ears_silence_ms: int = Field(
-        1200,
-        ge=200,
-        le=2500,
-        description="milliseconds of silence that end what a viewer says; where the end-of-turn network hears an end, "
-        "200 do",
-    )
-    ears_preload: bool = Field(
-        False,
-        description="load what recognises speech at the start, not when a viewer first switches the microphone on: 4 "
-        "seconds of processor time and 300 MB",
-    )
-    barge_in: bool = Field(
-        True, description="let viewers interrupt the avatar by speaking; off: what they say over it is not heard"
-    )
-    llm_system_prompt: str = Field(
-        "", description="instructions to the language model: who the avatar is and how it should answer"
-    )
-    llm_tools: Names = Field(
-        (), description="Python functions that the language model may call, as package.module:function"
-    )
-    greeting: bool = Field(True, description="let avatars that have a greeting speak it when a session begins")
 
     max_sessions: int = Field(8, ge=1, description="most viewers at one time")
     sessions_per_address: int = Field(
@@ -199,29 +61,6 @@ class Settings(BaseSettings):
     session_idle_timeout_s: float = Field(
         900.0, ge=0, description="seconds after which a session in which nobody speaks ends; 0: never"
     )
-
-    transport: Literal["auto", "webrtc", "websocket"] = Field(
-        "auto",
-        description="how pictures and sound travel; auto: by WebRTC, or by the WebSocket where WebRTC cannot connect",
-    )
-    stun_urls: Urls = Field((), description="STUN servers, e.g. stun:stun.example.org:3478; default: none")
-    turn_urls: Urls = Field(
-        (), description="TURN servers, e.g. turn:turn.example.org:3478?transport=udp; default: none"
-    )
-    turn_username: str = Field("", description="user name for the TURN servers")
-    turn_password: SecretStr = Field(
-        SecretStr(""), description="password for the TURN servers; rather set VIVAVOCE_TURN_PASSWORD"
-    )
-    turn_secret: SecretStr = Field(
-        SecretStr(""),
-        description="what the portal shares with the TURN servers instead of a password (coturn: static-auth-secret); "
-        "rather set VIVAVOCE_TURN_SECRET",
-    )
-    turn_lifetime_s: int = Field(
-        21_600, ge=300, description="seconds for which a viewer's TURN credentials are valid, with turn_secret"
-    )
-    video_bitrate_bps: int = Field(1_000_000, ge=100_000, le=20_000_000, description="bits per second of WebRTC video")
-    jpeg_quality: int = Field(75, ge=10, le=95, description="JPEG quality of pictures over the WebSocket, 10 to 95")
 
     allowed_origins: Origins = Field(
         (),
@@ -299,7 +138,7 @@ class Settings(BaseSettings):
         "(then all below it is allowed, whatever the key) or whip+https://server/live; default: none",
     )
     audit: bool = Field(
-        True, description="write who changed what, and who logged in, to audit.jsonl in the data folder"
+        True, description="write who changed what to audit.jsonl, and who logged in or was refused to audit_tried.jsonl"
     )
     webhook: WebAddresses = Field(
         (),
@@ -340,6 +179,11 @@ class Settings(BaseSettings):
         None, description="file with the certificate that signs, then those that vouch for it (PEM); turns c2pa on"
     )
     c2pa_key: AbsolutePath | None = Field(None, description="file with the key of that certificate (PEM, no password)")
+    sound_mark: bool = Field(
+        False,
+        description="mark the sound of clips and recordings so that AudioSeal's detector knows it; needs "
+        "`launch.py fetch audioseal`",
+    )
     frame_mark: bool = Field(
         False,
         description="clear the lowest bit of the first row of each picture of clips and recordings, as LiveTalking "
@@ -352,6 +196,29 @@ class Settings(BaseSettings):
         4_000_000_000,
         ge=0,
         description="of all recordings together: beyond that, the oldest are removed",
+    )
+    database_url: DatabaseUrl = Field(
+        SecretStr(""),
+        description="Postgres in which jobs are kept, so that workers on several machines may run them, as "
+        "postgresql://USER:PASSWORD@HOST:5432/DATABASE; rather set VIVAVOCE_DATABASE_URL; default: a file in the data "
+        "folder",
+    )
+    sessions_keep_s: float = Field(
+        600.0,
+        ge=0,
+        description="with database_url: seconds for which a session is kept there when its portal is lost or stops, so "
+        "that its viewer goes on at another one; 0: sessions are never kept there",
+    )
+    drain_s: float = Field(
+        30.0,
+        ge=0,
+        description="seconds for which a portal that is told to stop (SIGTERM) lets answers be heard to their end; 0: "
+        "it cuts them off",
+    )
+    node_name: str = Field(
+        "",
+        max_length=100,
+        description="what this portal is called among several of one database; default: the host name",
     )
     worker: bool = Field(
         True, description="let the portal start the worker process that runs jobs; off: run `launch.py worker` yourself"
@@ -380,6 +247,9 @@ class Settings(BaseSettings):
     measure_speed: bool = Field(
         True, description="measure how fast networks draw here, and refuse sessions for which the devices are too slow"
     )
+    acting: bool = Field(
+        True, description="heads nod and raise their brows on stressed words; --no-acting: only lips follow the voice"
+    )
     match_colour: bool = Field(
         False, description="match the colours of mouths that a network drew to the frame around them"
     )
@@ -396,24 +266,14 @@ class Settings(BaseSettings):
         return self.weights_dir or self.data_dir / "weights"
 
     @property
+    def node(self) -> str:
+        """What this portal is called among several; "" where there is no database that they could share."""
+        return (self.node_name or socket.gethostname()) if self.database_url.get_secret_value() else ""
+
+    @property
     def places_each(self) -> int:
         """How many of `max_sessions` viewers from one address may have."""
         return self.sessions_per_address or math.ceil(0.75 * self.max_sessions)
-
-    def ice_servers(self, now_unix_s: float) -> tuple[IceServer, ...]:
-        """STUN and TURN servers for both ends of a connection that begins now."""
-        servers = []
-        if self.stun_urls:
-            servers.append(IceServer(self.stun_urls))
-        if self.turn_urls:
-            servers.append(self._turn_server(now_unix_s))
-        return tuple(servers)
-
-    def _turn_server(self, now_unix_s: float) -> IceServer:
-        if secret := self.turn_secret.get_secret_value():
-            expires_unix_s = int(now_unix_s) + self.turn_lifetime_s
-            return turn_with_secret(self.turn_urls, secret, self.turn_username or "vivavoce", expires_unix_s)
-        return IceServer(self.turn_urls, self.turn_username or None, self.turn_password.get_secret_value() or None)
 
     def with_secrets(self) -> bytes:
         """As one line of JSON, passwords and keys in clear: for a process of ours, never for a log."""
@@ -437,13 +297,6 @@ class Settings(BaseSettings):
     def signs_clips(self) -> bool:
         return self.c2pa or self.c2pa_certificate is not None or self.c2pa_key is not None
 
-    @property
-    def history_tokens(self) -> int:
-        """The bound on a conversation, whichever of its two settings was used."""
-        if self.llm_history_characters is None:
-            return self.llm_history_tokens
-        return self.llm_history_characters // 3
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -458,7 +311,7 @@ class Settings(BaseSettings):
         file = read_file(_file_for(above), settings_cls.model_fields)
         around = surroundings(
             os.environ,
-            turn=bool(above.get("turn_urls") or file.get("turn_urls")),
+            turn=has_turn({**file, **above}),
             is_container=is_in_container(),
         )
         return (

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from fastapi import APIRouter, Response
 
@@ -14,6 +13,7 @@ from avatars.library import AvatarLibrary, presets
 from pipeline.engine import Engine
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
+from pipeline.transports.turn_service import LentServers
 from portal.admission import Admission
 from portal.api.allowances import OFFERS_EACH
 from portal.api.backends import backends_router
@@ -23,12 +23,15 @@ from portal.api.session_socket import SessionSocket
 from portal.api.sessions import sessions_router, watch_router
 from portal.api.transports import BackendTransports
 from portal.api.voice_previews import voice_previews_router
+from portal.avatar_memory import AvatarMemory
 from portal.backends import BackendCatalogue, default_choice, new_engine
-from portal.http.people import UsersFile
+from portal.jobs.dbos_database import PostgresDatabase
 from portal.jobs.records import Job
 from portal.livetalking.clients import Clients
-from portal.pushes import check_allowed, new_push
+from portal.pushes import Pushes
 from portal.recordings import Recordings
+from portal.session_keeper import NoKeeper, SessionKeeper
+from portal.session_table import SessionTable
 from portal.sessions import SessionManager
 from portal.settings import Settings
 from portal.voice_previews import VoicePreviews
@@ -49,6 +52,8 @@ class Talk:
     backends: BackendCatalogue
     sessions: SessionManager
     loops: LoopCache
+    memory: AvatarMemory
+    keeper: SessionKeeper | NoKeeper
     socket: SessionSocket
     recordings: Recordings
     previews: VoicePreviews
@@ -56,11 +61,15 @@ class Talk:
     webhooks: Webhooks
     clients: Clients
     "of LiveTalking's API; none come unless it is on"
+    lent: LentServers | None
+    "TURN servers of a company"
 
     @classmethod
     def build(cls, settings: Settings, library: AvatarLibrary, prepare_for: Callable[[str, str], Job]) -> Talk:
         """prepare_for: as SessionManager has it."""
         engine = new_engine(settings)
+        if settings.node:
+            engine.metrics.node.info({"name": settings.node})
         previews = VoicePreviews(engine.backends, settings.tts_timeout_s)
         webhooks = Webhooks(settings, engine.clock, lambda outcome: engine.metrics.webhooks.labels(outcome).inc())
         sessions = SessionManager(
@@ -73,17 +82,22 @@ class Talk:
             prepare_for=prepare_for,
             try_voice=lambda tts, voice, session: previews.of(tts, voice, "en", session),
             tell=webhooks.tell,
-            names=UsersFile(settings.users_path).names,
         )
         loops = LoopCache(engine.executor)
+        keeper = _keeper(settings, engine, sessions.admission)
+
+        lender = settings.turn_lender()
+        lent = LentServers(lender, settings.turn_lifetime_s, engine.clock) if lender else None
 
         def ice_servers() -> tuple[IceServer, ...]:
-            return settings.ice_servers(time.time())  # the time of day: the TURN server reads it, too
+            own = settings.ice_servers(time.time())  # the time of day: the TURN server reads it, too
+            return own + (lent.servers() if lent else ())
 
         transports = BackendTransports(
             loops,
             engine.executor,
             ice_servers=ice_servers,
+            reach=settings.reach,
             bitrate_bps=settings.video_bitrate_bps,
             jpeg_quality=settings.jpeg_quality,
         )
@@ -93,42 +107,65 @@ class Talk:
             transports,
             recordings,
             engine.clock,
+            Pushes(settings, engine.clock),
             ice_servers,
             sockets=settings.max_sessions + SPARE_SOCKETS,
             sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
             watch_links=settings.watch_links and not settings.kiosk,
             offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
             tell=webhooks.tell,
+            keeper=keeper,
         )
-        programs = Programs(
-            socket.seating,
-            engine.clock,
-            partial(check_allowed, settings),
-            partial(new_push, settings, engine.clock),
-        )
+        programs = Programs(socket.seating, engine.clock)
         clients = Clients(socket.seating, settings.max_sessions)
         backends = BackendCatalogue(settings, engine.clock)
         return cls(
-            settings, engine, backends, sessions, loops, socket, recordings, previews, programs, webhooks, clients
+            settings,
+            engine,
+            backends,
+            sessions,
+            loops,
+            AvatarMemory(engine, loops),
+            keeper,
+            socket,
+            recordings,
+            previews,
+            programs,
+            webhooks,
+            clients,
+            lent,
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        """Sessions may be opened inside the block. What was started last is closed first."""
         async with AsyncExitStack() as stack:
             await self.engine.start()
             stack.push_async_callback(self.engine.aclose)
             await self.webhooks.start()
             stack.push_async_callback(self.webhooks.aclose)
             stack.push_async_callback(self.previews.aclose)
+            if self.lent is not None:
+                await self.lent.start()
+                stack.push_async_callback(self.lent.aclose)
             await self.recordings.start()
             stack.push_async_callback(self.recordings.aclose)
+            await self.keeper.start()
+            stack.push_async_callback(self.keeper.aclose)
             await self.sessions.start()
             stack.push_async_callback(self.sessions.aclose)
             stack.push_async_callback(self.socket.aclose)
             stack.push_async_callback(self.programs.aclose)
             stack.push_async_callback(self.clients.aclose)
             stack.push_async_callback(self.loops.aclose)
+            await self.memory.start()
+            stack.push_async_callback(self.memory.aclose)
             yield
+
+    async def drain(self) -> None:
+        """Open no more sessions, and have those that there are leave when answers were heard; `drain_s` at most."""
+        self.sessions.admission.is_closed = True
+        await self.socket.drain(self.settings.drain_s)
 
     def routers(self) -> list[APIRouter]:
         """Its part of the API."""
@@ -147,3 +184,17 @@ class Talk:
             voice_previews_router(self.previews),
             metrics,
         ]
+
+
+def _keeper(settings: Settings, engine: Engine, admission: Admission) -> SessionKeeper | NoKeeper:
+    url = settings.database_url.get_secret_value()
+    if not url or not settings.sessions_keep_s:
+        return NoKeeper()
+    return SessionKeeper(
+        SessionTable(PostgresDatabase(url)),
+        engine.clock,
+        settings.sessions_keep_s,
+        name=settings.node,
+        load=lambda: (admission.taken, admission.capacity),
+        count=lambda outcome, sessions: engine.metrics.kept_sessions.labels(outcome).inc(sessions),
+    )

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from avatars.plain_sound import wav_of
 from pipeline import registry
-from pipeline.audio import wav_of
 from pipeline.backends import Backends
 from pipeline.errors import AskedTooOften, BadRequest, SpeechError
 from pipeline.interfaces import SpeechSynthesizer

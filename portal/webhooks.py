@@ -1,45 +1,33 @@
 """Webhooks: addresses of the operator that are told what happens here, by POST requests of JSON.
 
-Each address has a line of its own, in order. Nothing that happens waits for one: beyond the bound the oldest is dropped
-and counted. What is not taken is sent again, later and under the same id. Requests are signed as Standard Webhooks
-(standardwebhooks.com) has it, for which there are libraries in many languages.
+Each address has a line of its own (webhook_line.py). Nothing that happens waits for one: beyond the bound the oldest is
+dropped and counted. What is not taken is sent again, later and under the same id. Requests are signed as Standard
+Webhooks (standardwebhooks.com) has it, for which there are libraries in many languages.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
-import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
-from pipeline.http_service import RETRYABLE
-from portal.http.addresses import is_below_web, parse_web_address
-from portal.http.outgoing import NotPosted, Poster
+from portal.http.addresses import is_below_web
+from portal.http.outgoing import Poster
+from portal.webhook_line import WebhookLine, WebhookRequest, WebhookSender
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["LAST_S", "PAUSES_S", "WAITING_BOUND", "Tell", "Webhooks", "signature_of", "tell_nobody"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["LAST_S", "Tell", "Webhooks", "tell_nobody"]
 
 Tell = Callable[[str, Mapping[str, object]], None]
 """The type of an event, and its facts. Never waits."""
-WAITING_BOUND: Final = 1000
-"""Requests that may wait for one address. Of more, the oldest is dropped."""
-PAUSES_S: Final = (1.0, 5.0, 20.0)
-"""Before what was not taken is sent again; then it is given up."""
 LAST_S: Final = 2.0
 """How long what waits may take when the portal ends."""
 
@@ -68,9 +56,9 @@ class Webhooks:
         self._poster = Poster(settings.webhook_networks, timeout_s)
         self._wall_s = wall_s
         self._last_s = last_s
-        sender = _Sender(self._poster, settings.webhook_secret.get_secret_value(), clock, count, wall_s)
-        self._told = {address: _Line(sender) for address in settings.webhook}
-        self._allowed = {address: _Line(sender) for address in settings.livetalking_notify}
+        sender = WebhookSender(self._poster, settings.webhook_secret.get_secret_value(), clock, count, wall_s)
+        self._told = {address: WebhookLine(sender) for address in settings.webhook}
+        self._allowed = {address: WebhookLine(sender) for address in settings.livetalking_notify}
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -88,10 +76,10 @@ class Webhooks:
         if not self._told:
             return
         at = datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="milliseconds")
-        body = json.dumps({"type": event, "timestamp": at, "data": dict(facts)}, default=str).encode()
+        body = _as_json({"type": event, "timestamp": at, "data": dict(facts)})
         request_id = f"msg_{secrets.token_hex(12)}"
         for address, line in self._told.items():
-            line.put(_Request(request_id, event, address, body))
+            line.put(WebhookRequest(request_id, event, _subject_of(facts), address, body))
 
     def check_notifiable(self, address: str) -> None:
         """Raises BadRequest: a caller may not have anything sent there."""
@@ -99,8 +87,9 @@ class Webhooks:
 
     def notify(self, address: str, event: str, facts: Mapping[str, object]) -> None:
         """Send facts as they are to an address that a caller has named. Never waits. Raises BadRequest."""
-        body = json.dumps(dict(facts), default=str).encode()
-        self._line_to(address).put(_Request(f"msg_{secrets.token_hex(12)}", event, address, body))
+        body = _as_json(dict(facts))
+        request_id = f"msg_{secrets.token_hex(12)}"
+        self._line_to(address).put(WebhookRequest(request_id, event, _subject_of(facts), address, body))
 
     async def aclose(self) -> None:
         """Send what waits, for a moment; then drop it. Idempotent."""
@@ -114,7 +103,7 @@ class Webhooks:
         self._tasks = []
         await self._poster.aclose()
 
-    def _line_to(self, address: str) -> _Line:
+    def _line_to(self, address: str) -> WebhookLine:
         try:
             found = next((line for base, line in self._allowed.items() if is_below_web(address, base)), None)
         except ValueError as error:
@@ -126,74 +115,11 @@ class Webhooks:
         return found
 
 
-def signature_of(secret: str, request_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`. secret: any text, or `whsec_` and the key in base64."""
-    key = base64.b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
-    signed = f"{request_id}.{timestamp}.".encode() + body
-    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+def _subject_of(facts: Mapping[str, object]) -> str:
+    """The session, job or task that facts are about; "" for anything else."""
+    return str(next((facts[key] for key in ("session", "id", "task_id") if key in facts), ""))
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    id: str
-    event: str
-    address: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """Sends one request, several times if need be."""
-
-    poster: Poster
-    secret: str
-    clock: Clock
-    count: Callable[[str], None]
-    wall_s: Callable[[], float]
-
-    async def send(self, request: _Request) -> None:
-        for pause_s in (*PAUSES_S, None):
-            fault, passes = await self._try(request)
-            if not fault:
-                self.count("delivered")
-                return
-            if pause_s is None or not passes:
-                break
-            await self.clock.sleep_until(self.clock.now_s() + pause_s)
-        # Not the whole address: its path may be a secret.
-        host = parse_web_address(request.address).hostname
-        logger.warning("the webhook at %s has not taken %s: %s", host, request.event, fault)
-        self.count("failed")
-
-    async def _try(self, request: _Request) -> tuple[str, bool]:
-        """What went wrong, nothing if it went well; and whether another try may help."""
-        timestamp = int(self.wall_s())
-        headers = {"webhook-id": request.id, "webhook-timestamp": str(timestamp)}
-        if self.secret:
-            headers["webhook-signature"] = signature_of(self.secret, request.id, timestamp, request.body)
-        try:
-            status = await self.poster.post(request.address, request.body, headers)
-        except NotPosted as error:
-            return str(error), True
-        if 200 <= status < 300:
-            return "", True
-        return f"it answered {status}", status in RETRYABLE
-
-
-class _Line:
-    """What waits for one address."""
-
-    def __init__(self, sender: _Sender) -> None:
-        self._sender = sender
-        self._waiting: Channel[_Request] = Channel(WAITING_BOUND)
-
-    def put(self, request: _Request) -> None:
-        for _dropped in self._waiting.push(request):
-            self._sender.count("dropped")
-
-    async def run(self) -> None:
-        async for request in self._waiting:
-            await self._sender.send(request)
-
-    def close(self) -> None:
-        self._waiting.close()
+def _as_json(facts: Mapping[str, object]) -> bytes:
+    """UTF-8: in ASCII an emoji takes three times as much."""
+    return json.dumps(facts, default=str, ensure_ascii=False).encode(errors="replace")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
-from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.library import AvatarLibrary
 from portal.commands.environment import apt_offers_firefox, find_chromium, find_firefox
 
@@ -49,7 +51,15 @@ def library(tmp_path: Path) -> AvatarLibrary:
 
 
 def pytest_configure() -> None:
-    """Without torch the tests of networks are skipped; in CI, which has to install it, nothing runs then."""
+    """Without torch the tests of networks are skipped; in CI, which has to install it, nothing runs then.
+
+    Examples of Hypothesis are the same in every run, and may take their time: whether a change passes is no matter of
+    luck, nor of how busy the machine is.
+    """
+    settings.register_profile(
+        "certain", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("certain")
     if os.environ.get("CI") == "true" and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError("torch is missing: run `python launch.py test`, which installs it")
 

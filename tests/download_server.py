@@ -9,12 +9,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from models.download import (
-    PAUSES_S,
-    Download,
-    Fetcher,
-    ServerBusy,
-)
+from models.download import PAUSES_S, Fetcher, ServerBusy
+from models.download_part import Download
 
 __all__ = ["CONTENT", "SHA256", "Behaviour", "Handler", "Serve", "interrupted", "silent"]
 

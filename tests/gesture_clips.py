@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatars.bundle import AvatarBundle, BundleContents, GestureTrack, encode_jpeg, gesture_tensors
+from avatars.bundle import AvatarBundle, GestureTrack, encode_jpeg
+from avatars.bundle_writing import BundleContents, gesture_tensors
 from avatars.gestures import keep_gesture
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.geometry import mouth_boxes, mouth_mask
 from avatars.library import Preset, presets
 from avatars.parts import BackendParts, write_parts

@@ -13,6 +13,10 @@ from pipeline.types import SessionEvent, TurnEvent
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 
 
+MOST_LOOKS = 500
+"""For a picture that may not come before the clock has moved."""
+
+
 class Room:
     """An engine on a manual clock with one session, everything it told, and the frames it sent."""
 
@@ -20,6 +24,7 @@ class Room:
         self.engine, self.session, self.clock = engine, session, clock
         self.told: list[SessionEvent] = []
         self.transport = MemoryTransport(keep=10_000)
+        self._looks = 0  # for a picture, while something else sleeps on the clock
 
     @property
     def states(self) -> list[tuple[int, str]]:
@@ -49,9 +54,14 @@ class Room:
         if "pictures-drawn-anew" in names:
             return True
         drawing = any(name.startswith("turn-") and name.endswith("-draw") for name in names)
-        if self.clock.sleepers > 1:  # beside the playout: a turn waits for time to pass, to ask a model again
+        if not drawing or len(self.session.playout.spoken):
+            self._looks = 0
             return False
-        return drawing and not len(self.session.playout.spoken)
+        if self.clock.sleepers <= 1:  # the playout only
+            return True
+        # Either a turn waits for time to pass, to ask a model again, or it has patience with what will come at once.
+        self._looks += 1
+        return self._looks < MOST_LOOKS
 
 
 def done(room: Room, turn: int) -> Callable[[], bool]:

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["receiver"]
+from portal.commands.portal_process import free_port
+
+__all__ = ["STREAM_PORT", "receiver"]
+
+STREAM_PORT = free_port()
+"""Of the one to which the portal of the tests in browsers may send; a test that needs it starts it."""
 
 RECEIVER = """
 import av, sys

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from portraits import portrait_bundle
 
-from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.geometry import canonical_points, face_axes, face_scale, mouth_boxes, mouth_mask
 from avatars.real_mouths import RealMouths, find_real_mouths
 from models.visemes import MOUTH_SHAPES, VISEMES

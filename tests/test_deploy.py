@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from avatars.errors import FaceFinderMissing
 from pipeline.metrics import EngineMetrics
 from portal.settings import Settings
 
@@ -39,7 +40,7 @@ def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
     assert asked <= known
 
 
-@pytest.mark.parametrize("name", ["vivavoce.service", "compose.yaml"])
+@pytest.mark.parametrize("name", ["vivavoce.service", "vivavoce-worker.service", "compose.yaml"])
 def test_they_set_settings_that_exist(name: str) -> None:
     """The portal warns of an unknown variable and goes on without it, so a wrong name would be noticed late."""
     named = {found.lower() for found in VARIABLE.findall((DEPLOY / name).read_text(encoding="utf-8"))}
@@ -51,3 +52,26 @@ def test_nginx_lets_uploads_of_the_portals_size_in() -> None:
     """Its own bound is one megabyte, and it would answer in its own words."""
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", (DEPLOY / "nginx.conf").read_text(encoding="utf-8"))
     assert int(megabytes) * 1_000_000 >= Settings.model_fields["max_upload_bytes"].default
+
+
+def test_a_fresh_server_gets_the_libraries_that_finding_faces_needs() -> None:
+    """Without them no avatar can be made, and a server, a Space or a slim image has neither."""
+    (packages,) = re.findall(r"apt install (.+)", FaceFinderMissing("").hint)
+    for place in (
+        "docs/deploying.md",
+        "docs/zh/deploying.md",
+        "README.md",
+        "README.zh.md",
+        "Dockerfile",
+        "packages.txt",
+    ):
+        named = re.findall(r"[\w-]+", (DEPLOY.parent / place).read_text(encoding="utf-8"))
+        assert {*packages.split()} <= {*named}, place
+
+
+def test_no_alert_sounds_once_the_last_viewer_has_left() -> None:
+    """What happened counts for five more minutes; shared among no sessions, a single late picture would be too much."""
+    rules = (DEPLOY / "alerts.yaml").read_text(encoding="utf-8")
+    assert len(re.findall(r"vivavoce_sessions", rules)) == len(
+        re.findall(r"clamp_min\(sum\(vivavoce_sessions\), 1\)", rules)
+    )

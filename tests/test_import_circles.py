@@ -14,6 +14,7 @@ LATE_BY_COST = {
     "launch.py": "has only the standard library before there is an environment",
     "pipeline/registry.py": "settings read its table at each start, and face formats bring OpenCV along",
     "portal/app.py": "MCP is an extra",
+    "portal/commands/arguments.py": "`--help` answers without the library of avatars",
     "portal/commands/cli.py": "its parts each load what one command needs: `--help` answers at once",
     "portal/intake/uploads.py": "what decodes media is loaded when media come",
 }

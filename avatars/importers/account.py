@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from avatars.face_formats import FACE_FORMATS
 from avatars.records import Agreement, ImportRecord, SourceRecord
 from avatars.stages import Source
+from models.arrays import FloatArray
 
 __all__ = [
     "AGREES",
@@ -19,7 +19,6 @@ __all__ = [
     "source_with_agreement",
 ]
 
-FloatArray = npt.NDArray[np.float32]
 
 AGREES: Final = 0.5
 "overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"

@@ -20,13 +20,10 @@ from avatars.face_crops import RANGES, CropParameters
 from avatars.face_formats import crop_parameters, face_boxes, face_format
 from avatars.importers.account import AGREES
 from avatars.stages import Found, Loop, Source
-from models.arrays import AnyArray
+from models.arrays import AnyArray, FloatArray, IntArray, Mask
 
 __all__ = ["GivenMasks", "boxes_of", "given_boxes", "given_masks", "kept_crops", "parameters_for", "whole_boxes"]
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.uint8]
 
 BOXES: Final = "{}/boxes"
 MASKS: Final = "{}/masks"

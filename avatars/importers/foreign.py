@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Final, Protocol, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from avatars.errors import BadImport
 from avatars.importers.folder import ForeignFolder
 from avatars.importers.safe_pickle import read_pickle, shown
 from avatars.media_limits import MAX_CLIP_PIXELS, MIN_SIDE_PX
-from models.arrays import AnyArray
+from models.arrays import AnyArray, FloatArray, ImageArray, Mask
 
 __all__ = [
     "COORDS",
@@ -30,7 +29,6 @@ __all__ = [
     "Box",
     "ForeignAvatar",
     "ForeignReader",
-    "Mask",
     "Pictures",
     "boxes_of",
     "check_size",
@@ -46,10 +44,7 @@ __all__ = [
     "written_pictures",
 ]
 
-ImageArray = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-FloatArray = npt.NDArray[np.float32]
 
 COORDS: Final = "coords.pkl"
 FULL_IMAGES: Final = "full_imgs"

@@ -20,9 +20,7 @@ from avatars.importers.foreign import (
     MAX_PICTURE_BYTES,
     MIXED,
     Box,
-    FloatArray,
     ForeignAvatar,
-    Mask,
     Pictures,
     boxes_of,
     coords_in,
@@ -34,6 +32,7 @@ from avatars.importers.foreign import (
     match,
     written_pictures,
 )
+from models.arrays import FloatArray, Mask
 
 __all__ = ["MASK_COORDS", "MuseTalkReader", "avatar_of"]
 

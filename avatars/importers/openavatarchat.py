@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from avatars.errors import BadImport
 from avatars.importers.folder import ForeignFolder
@@ -21,10 +20,10 @@ from avatars.importers.foreign import (
     written_pictures,
 )
 from avatars.importers.musetalk import MASK_COORDS, avatar_of
+from models.arrays import ImageArray
 
 __all__ = ["OpenAvatarChatReader"]
 
-ImageArray = npt.NDArray[np.uint8]
 
 FRAMES: Final = "frames.pkl"
 MASKS: Final = "masks.pkl"

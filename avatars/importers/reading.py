@@ -28,12 +28,12 @@ from avatars.importers.openavatarchat import OpenAvatarChatReader
 from avatars.media_limits import FPS, MAX_SIDE_PX, USED_CLIP_S, fit_within
 from avatars.records import DecodedRecord, ImportRecord, SourceRecord
 from avatars.workspace import ForeignFiles, FrameFile, PhotoFile
+from models.arrays import ImageArray
 
 __all__ = ["check_import", "is_import", "open_foreign", "read_import"]
 
 logger = logging.getLogger(__name__)
 
-ImageArray = npt.NDArray[np.uint8]
 
 READERS: Final[tuple[ForeignReader, ...]] = (
     OpenAvatarChatReader(),

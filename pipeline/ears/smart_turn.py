@@ -6,17 +6,13 @@ The network is Daily's smart-turn-v3.2 (BSD-2), a file of pipecat-ai. Its input 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from models.whisper_mel import log_mel_spectrogram
-from pipeline.ears.packaged import PackagedFile, missing_packages, onnx_session
-from pipeline.errors import BackendUnavailable
+from pipeline.ears.packaged import PackagedFile, PackagedNetwork
 from pipeline.types import LISTEN_RATE_HZ, FloatArray
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 __all__ = ["SmartTurn"]
 
@@ -29,32 +25,18 @@ _HEARD_SAMPLES: Final = 8 * LISTEN_RATE_HZ
 _VARIANCE_FLOOR: Final = 1e-7
 
 
-class SmartTurn:
+class SmartTurn(PackagedNetwork):
     """0.1 s of one thread per pause. It may be wrong in the middle of a sentence, so it is never the only rule."""
 
     name = "smart-turn"
-
-    def __init__(self) -> None:
-        """Raises BackendUnavailable."""
-        if missing := missing_packages("onnxruntime", NETWORK.package):
-            raise BackendUnavailable(self.name, *missing)
-        self._session: InferenceSession | None = None
-
-    def load(self) -> None:
-        """Raises BackendUnavailable: the file is damaged or another one."""
-        self._session = onnx_session(NETWORK, self.name)
+    file = NETWORK
 
     def probability(self, samples: FloatArray) -> float:
         """Call load() before."""
-        assert self._session is not None, "load() comes first"
         heard = np.zeros(_HEARD_SAMPLES, np.float32)
         last = samples[-_HEARD_SAMPLES:]
         if len(last):
             heard[-len(last) :] = last
         heard = (heard - heard.mean()) / np.sqrt(heard.var() + np.float32(_VARIANCE_FLOOR))
-        (probability,) = self._session.run(None, {"input_features": log_mel_spectrogram(heard)[None]})
+        (probability,) = self.session.run(None, {"input_features": log_mel_spectrogram(heard)[None]})
         return float(probability.reshape(-1)[0])
-
-    async def aclose(self) -> None:
-        """Idempotent."""
-        self._session = None

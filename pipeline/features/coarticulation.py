@@ -36,6 +36,7 @@ FUTURE_MS = (_CENTRE + _AFTER + _FUTURE_STEPS) * STEP_MS - PICTURE_MS
 _CLOSURE_SEEN = 0.45
 """A press that peaks above this is a closure, and is shown; the renderer seals lips between 0.25 and 0.7."""
 _OPENING = [MOUTH_PARAMETERS.index("jaw"), MOUTH_PARAMETERS.index("open")]
+_WIDTH, _ROUND = MOUTH_PARAMETERS.index("width"), MOUTH_PARAMETERS.index("round")
 _PRESS, _FV = MOUTH_PARAMETERS.index("press"), MOUTH_PARAMETERS.index("fv")
 
 
@@ -58,9 +59,11 @@ def _kernels() -> FloatArray:
 class Coarticulator:
     """Steps in, pictures out; the state of one sentence, which rest precedes."""
 
-    def __init__(self, press_gain: float, fv_gain: float) -> None:
-        """The gains make up for what blending takes from short contacts of the lips."""
-        self._press_gain, self._fv_gain = press_gain, fv_gain
+    def __init__(self, press_gain: float, fv_gain: float, round_gain: float = 1.0) -> None:
+        """The gains make up for what is lost: press and fv where contacts of the lips are short, round (with narrowing)
+        where a network is not sure of rounded lips.
+        """
+        self._press_gain, self._fv_gain, self._round_gain = press_gain, fv_gain, round_gain
         self._kernels = _kernels()
         self._steps = rest_steps(_PAST_STEPS)
         self._mouths = np.zeros((0, len(MOUTH_PARAMETERS) + 1), np.float32)
@@ -80,13 +83,15 @@ class Coarticulator:
         return self._sample()
 
     def _blend(self, views: FloatArray) -> FloatArray:
-        """(n, past + future, N_COLUMNS) -> (n, 9) at the boundary in each view; press and fv are not yet clipped."""
+        """(n, past + future, N_COLUMNS) -> (n, 9) at the boundary in each view; nothing is clipped yet."""
         influence = self._kernels @ views
         pull = influence[:, : len(MOUTH_PARAMETERS), :-1] * DOMINANCE.T
         mouth = (pull * MOUTH_SHAPES.T).sum(axis=2) / pull.sum(axis=2)
         mouth[:, _OPENING] *= influence[:, -1, -1:]
         mouth[:, _PRESS] *= self._press_gain
         mouth[:, _FV] *= self._fv_gain
+        mouth[:, _ROUND] *= self._round_gain
+        mouth[:, _WIDTH] *= np.where(mouth[:, _WIDTH] < 0, self._round_gain, 1)
         # Twice the share of speech around: a sentence begins and ends with the mouth fully in speech.
         speech = 2 * (1 - influence[:, -2, REST]) - 0.1
         return np.concatenate([mouth, speech[:, None]], axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureCount
+from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureStream, PlainExtractor
 from pipeline.types import AudioChunk, FeatureWindow, FloatArray
 
 __all__ = ["SILENCE_DBFS", "LoudnessExtractor", "LoudnessStream"]
@@ -12,31 +12,21 @@ __all__ = ["SILENCE_DBFS", "LoudnessExtractor", "LoudnessStream"]
 SILENCE_DBFS = -120.0
 
 
-class LoudnessExtractor:
+class LoudnessExtractor(PlainExtractor):
     """data is float32 (1,): RMS in dB below full scale, SILENCE_DBFS for digital silence."""
 
     name = "loudness"
     lookahead_ms = 0.0
-    on_device = False
-
-    def load(self, device: str) -> None:
-        """Nothing to load."""
 
     def stream(self) -> LoudnessStream:
         return LoudnessStream()
 
-    def close(self) -> None:
-        """Nothing to close."""
 
-
-class LoudnessStream:
+class LoudnessStream(PictureStream):
     """See FeatureStream."""
 
-    def __init__(self) -> None:
-        self.reset()
-
     def reset(self) -> None:
-        self._count = PictureCount()
+        super().reset()
         self._rest: FloatArray = np.zeros(0, np.float32)
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.wav2lip_mel import BANDS, COLUMN_SAMPLES, HOP_SAMPLES, mel_columns, pre_emphasised
-from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureCount
+from pipeline.features.pictures import FEATURE_SAMPLES_PER_PICTURE, PictureStream, PlainExtractor
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArray
 
 __all__ = ["MelExtractor", "MelStream"]
@@ -23,7 +23,7 @@ def _first_column(picture: int) -> int:
     return picture * FEATURE_SAMPLES_PER_PICTURE // HOP_SAMPLES
 
 
-class MelExtractor:
+class MelExtractor(PlainExtractor):
     """data is float32 (80, 16): 80 bands, 16 columns from the picture's beginning on, 12.5 ms each.
 
     After a sentence comes silence (columns of -4), as it would live; the original, which makes no picture whose
@@ -32,26 +32,16 @@ class MelExtractor:
 
     name = "mel"
     lookahead_ms = (_WINDOW_SAMPLES - FEATURE_SAMPLES_PER_PICTURE) * 1000 / FEATURE_RATE_HZ
-    on_device = False
-
-    def load(self, device: str) -> None:
-        """Nothing to load."""
 
     def stream(self) -> MelStream:
         return MelStream()
 
-    def close(self) -> None:
-        """Nothing to close."""
 
-
-class MelStream:
+class MelStream(PictureStream):
     """See FeatureStream."""
 
-    def __init__(self) -> None:
-        self.reset()
-
     def reset(self) -> None:
-        self._count = PictureCount()
+        super().reset()
         self._next_picture = 0
         self._last_sample = 0.0
         self._emphasised: npt.NDArray[np.float64] = np.zeros(_HALF_COLUMN_SAMPLES)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pipeline.types import FEATURE_RATE_HZ, FPS, AudioChunk, FeatureWindow, FloatArray
 
-__all__ = ["FEATURE_SAMPLES_PER_PICTURE", "PictureCount"]
+__all__ = ["FEATURE_SAMPLES_PER_PICTURE", "PictureCount", "PictureStream", "PlainExtractor"]
 
 FEATURE_SAMPLES_PER_PICTURE = FEATURE_RATE_HZ // FPS  # 640
 
@@ -41,3 +41,25 @@ class PictureCount:
         windows = [FeatureWindow(row, i) for i, row in enumerate(rows, start=self._pictures)]
         self._pictures += len(windows)
         return windows
+
+
+class PictureStream:
+    """A FeatureStream, as far as it counts. Subclasses also begin in reset() what they keep of a sentence."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._count = PictureCount()
+
+
+class PlainExtractor:
+    """A FeatureExtractor that computes: it runs no network."""
+
+    on_device = False
+
+    def load(self, device: str) -> None:
+        """Nothing to load."""
+
+    def close(self) -> None:
+        """Nothing to close."""

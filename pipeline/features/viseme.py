@@ -26,6 +26,7 @@ class _Source(Protocol):
 
     press_gain: float
     fv_gain: float
+    round_gain: float
 
     def push(self, chunk: AudioChunk) -> FloatArray:
         """(n, N_COLUMNS) steps that no later audio can change."""
@@ -39,7 +40,7 @@ class _Source(Protocol):
 class _Timing:
     """Steps from phoneme timing. A chunk may tell of sounds beyond its end; one without timing adds nothing."""
 
-    press_gain, fv_gain = 1.5, 1.5
+    press_gain, fv_gain, round_gain = 1.5, 1.5, 1.0
 
     def __init__(self) -> None:
         self._sounds: list[TimedSound] = []
@@ -83,7 +84,7 @@ def _whole_ms(ms: float) -> int:
 class _FromSound:
     """Steps from the network; louder speech opens the mouth wider, and music, which is held, hardly at all."""
 
-    press_gain, fv_gain = 2.0, 1.8
+    press_gain, fv_gain, round_gain = 1.6, 1.8, 1.7
     _GAIN, _GAIN_AT_PEAK, _GAIN_SLOPE, _GAIN_RANGE = 1.18, 1.08, 0.22, (0.55, 1.2)
 
     _MUSIC, _SPEECH, _GAIN_OF_MUSIC = 0.11, 0.145, 0.25
@@ -109,7 +110,7 @@ class _Sentence:
 
     def __init__(self, source: _Source) -> None:
         self._source = source
-        self._coarticulator = Coarticulator(source.press_gain, source.fv_gain)
+        self._coarticulator = Coarticulator(source.press_gain, source.fv_gain, source.round_gain)
 
     def push(self, chunk: AudioChunk) -> FloatArray:
         return self._coarticulator.push(self._source.push(chunk))

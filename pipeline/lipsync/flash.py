@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from avatars.bundle import AvatarBundle
+from pipeline.lipsync.plain import PlainLipSync
 from pipeline.types import FacePatch, LipSyncRequest
 
 __all__ = ["LOUD_DBFS", "FlashLipSync"]
@@ -17,20 +18,12 @@ __all__ = ["LOUD_DBFS", "FlashLipSync"]
 LOUD_DBFS = -40.0
 
 
-class FlashLipSync:
+class FlashLipSync(PlainLipSync):
     """Fills the box white in each picture whose own 40 ms of audio is louder than LOUD_DBFS, else black."""
 
     name = "flash"
     features = "loudness"
     max_batch = 8
-    on_device = False
-    draws_rest = True
-
-    def load(self, device: str) -> None:
-        """Nothing to load."""
-
-    def prepared_from(self, bundle: AvatarBundle) -> None:
-        """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
         return bundle
@@ -43,6 +36,3 @@ class FlashLipSync:
             level = 255 if float(request.window.data[0]) > LOUD_DBFS else 0
             patches.append(FacePatch(np.full((y1 - y0, x1 - x0, 3), level, np.uint8), (x0, y0, x1, y1), None))
         return patches
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -32,14 +32,20 @@ MOVING = tuple(sorted({*LIPS, *JAW, *CHIN, *CHEEKS}))
 JAW_DROP_IOD = 0.150
 "how far the lower lip follows a jaw parameter of 1"
 _CHIN_FOLLOWS = 0.80
-_LIP_WIDER, _LIP_NARROWER = 0.12, 0.27
+_LIP_WIDER, _LIP_NARROWER = 0.12, 0.32
 _TUCK_RAISES_JAW, _SEAL_RAISES_JAW = 0.60, 0.45
 "lips that meet lips or teeth bring the jaw up with them"
-_F_STRIP = 0.026
+_F_STRIP = 0.016
 "height of the strip of upper teeth that f and v show above the tucked lower lip"
+_ROLLED_IN = 0.70
+"part of the lower lip that f and v hide behind the upper teeth"
 _USUAL_HALF_WIDTH = 0.285
 _LARGEST_NARROWING = 0.22
 _SMILE_STRAIGHTENS = 0.40
+_ROUNDING_LEVELS = 0.85
+"part of a raised or hanging corner that rounded lips bring to the height of their middle"
+_ROUNDING_LOWERS = 0.030
+"how far below that the corners of rounded lips are: half-way between lips that are apart, so that they make an O"
 
 
 def positions(landmarks: tuple[int, ...]) -> npt.NDArray[np.intp]:
@@ -78,7 +84,7 @@ class MouthShape:
         """Places (n, 3) of the MOVING landmarks for the eight parameters of `models.visemes.MOUTH_PARAMETERS`."""
         jaw, opening, width, rounding, press, fv, teeth, _tongue = (float(value) for value in parameters)
         sealed = float(smoothstep(press, 0.25, 0.70))
-        tucked = float(smoothstep(fv, 0.25, 0.85)) * (1 - sealed)
+        tucked = float(smoothstep(fv, 0.20, 0.70)) * (1 - sealed)
         jaw *= 1 - _TUCK_RAISES_JAW * tucked - _SEAL_RAISES_JAW * sealed
         amounts = np.array([jaw, opening, max(width, 0.0), min(width, 0.0), rounding, press, fv, teeth])
         points = self.neutral + (amounts @ self._moves).reshape(self.neutral.shape)
@@ -125,9 +131,9 @@ class MouthShape:
         self.middle_x = float(corners[:, 0].mean())
         half = 0.5 * (corners[1, 0] - corners[0, 0])
         across = np.clip((neutral[:, 0] - self.middle_x) / half, -1.6, 1.6)
-        self._bump = np.maximum(0, 1 - across**2) ** 0.75
+        self._bump = np.maximum(0, 1 - across**2) ** 0.9
         "1 at the middle of the mouth, 0 at its corners and beyond"
-        self._hang = np.maximum(0, 1 - np.abs(across) ** 3) ** 0.75
+        self._hang = np.maximum(0, 1 - np.abs(across) ** 2.6) ** 0.95
         "the same for the lower lip under a dropped jaw, which hangs like a U"
         corner_y = corners[:, 1].mean()
         chin_y = neutral[positions((CHIN_TIP,))[0], 1]
@@ -171,7 +177,8 @@ class MouthShape:
         wider[:, 0] = _LIP_WIDER * sideways
         wider[:, 1] = -0.012 * corner
         narrower[:, 0] = _LIP_NARROWER * sideways
-        rounding[:, 1] = -0.012 * upper_outer + 0.020 * upper_inner * bump + 0.020 * lower_outer
+        rounding[:, 1] = -0.016 * upper_outer + 0.020 * upper_inner * bump + 0.024 * lower_outer
+        rounding[:, 1] += self._levelled(lips)
         rounding[:, 2] = -0.05 * lips * (0.3 + 0.7 * bump)
         press[:, 1] = bump * (0.020 * upper_outer + 0.004 * upper_inner - 0.026 * lower_outer - 0.004 * lower_inner)
         fv[:, 1] = -0.012 * upper * bump - 0.022 * self._under_lip
@@ -179,11 +186,19 @@ class MouthShape:
         teeth[:, 1] = 0.010 * lower * bump - 0.014 * upper * bump
         return moves.reshape(8, -1)
 
+    def _levelled(self, lips: Array) -> Array:
+        """How far each point of the lips moves down for the corners to be where those of an O are."""
+        left, right = self.neutral[positions((61, 291))]
+        middle_y = self.neutral[self._upper_inner[5], 1]
+        across = np.clip(2 * (self.neutral[:, 0] - self.middle_x) / (right[0] - left[0]), -1, 1)
+        raised = middle_y - np.where(across < 0, left[1], right[1])
+        return np.asarray(lips * (_ROUNDING_LEVELS * raised + _ROUNDING_LOWERS) * across**2)
+
     def _close(self, points: Array, sealed: float, tucked: float) -> None:
         """Bilabials seal the lips whatever the jaw does; f and v tuck the lower lip under the upper teeth. In place."""
         gap = points[self._lower_inner, 1] - points[self._upper_inner, 1]
         wanted = np.maximum(gap, 0) * (1 - sealed)
-        strip = _F_STRIP * self._bump[self._lower_inner] ** 0.6
+        strip = _F_STRIP * self._bump[self._lower_inner] ** 0.5
         wanted += tucked * (strip - wanted)
         change = gap - wanted
         lower_share = 0.72 + 0.28 * tucked
@@ -191,6 +206,6 @@ class MouthShape:
         points[self._lower_inner, 1] -= lower_share * change
         points[self._upper_inner, 1] += (1 - lower_share) * change
         points[self._upper_outer[1:-1], 1] += 0.75 * (1 - lower_share) * change[1:-1]
-        rolled_in = 0.92 * lower_share * change + 0.40 * tucked * thickness
+        rolled_in = 0.92 * lower_share * change + _ROLLED_IN * tucked * thickness
         points[self._lower_outer[1:-1], 1] -= rolled_in[1:-1]
         points[:, 1] -= 0.55 * lower_share * change.max() * self._under_lip

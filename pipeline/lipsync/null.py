@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 
 from avatars.bundle import AvatarBundle
 from pipeline.lipsync.flash import FlashLipSync
+from pipeline.lipsync.plain import PlainLipSync
 from pipeline.types import FacePatch, LipSyncRequest
 
 __all__ = ["NullLipSync"]
 
 
-class NullLipSync:
+class NullLipSync(PlainLipSync):
     """A batch of n pictures takes batch_ms + n * picture_ms, as on a GPU: the processor is free meanwhile.
 
     wait  takes seconds and returns when they have passed; injected by tests
@@ -25,7 +26,6 @@ class NullLipSync:
     features = "loudness"
     max_batch = 16
     on_device = True
-    draws_rest = True
 
     def __init__(
         self, batch_ms: float = 5.0, picture_ms: float = 3.0, wait: Callable[[float], object] = time.sleep
@@ -33,12 +33,6 @@ class NullLipSync:
         self._batch_ms, self._picture_ms = batch_ms, picture_ms
         self._wait = wait
         self._mouth = FlashLipSync()
-
-    def load(self, device: str) -> None:
-        """Nothing to load."""
-
-    def prepared_from(self, bundle: AvatarBundle) -> None:
-        """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
         return self._mouth.prepare(bundle)
@@ -48,6 +42,3 @@ class NullLipSync:
         if requests:
             self._wait((self._batch_ms + len(requests) * self._picture_ms) / 1000)
         return self._mouth.infer(requests)
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -7,6 +7,7 @@ of its own, so that the deformation bases are made once for the avatar and serve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +17,6 @@ import numpy.typing as npt
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
 from avatars.geometry import (
-    LIPS,
     LOWER_LIP_INNER,
     NOSE_BASE,
     SKULL,
@@ -24,9 +24,14 @@ from avatars.geometry import (
     canonical_points,
     fit_affine_camera,
 )
+from avatars.mouth_chart import affine
 from avatars.mouth_look import look_of
 from models.visemes import MOUTH_SHAPES, VISEMES
-from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening, MouthPalette
+from pipeline.lipsync.affine import affine_fits, then
+from pipeline.lipsync.detail import between_lips, detail_around, detail_of
+from pipeline.lipsync.folds import SkinFolds
+from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening
+from pipeline.lipsync.mouth_palette import MouthPalette
 from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
 from pipeline.lipsync.warp import ChartGrid, MouthWarp
 from pipeline.types import FacePatch
@@ -40,6 +45,7 @@ Image = npt.NDArray[np.uint8]
 _ANCHORS = (*SKULL, *NOSE_BASE, 132, 361, 58, 288, 61, 291, 61, 291, 0, 37, 267, 205, 425, 50, 280, 36, 266)
 "Points that place the head in a frame; those named twice count twice, so that the mouth stays where it is."
 _UPPER, _LOWER = positions(UPPER_LIP_INNER), positions(LOWER_LIP_INNER)
+_LEFT, _RIGHT = positions((61, 291))
 _OPEN_SMILE_IOD = 0.03
 "a face at rest that shows this much between its lips keeps its own teeth"
 _TEETH_LIGHT, _TEETH_COLOUR, _TEETH_SHARE = 0.72, 0.36, 0.35
@@ -54,8 +60,6 @@ _OPEN_MOUTHS = tuple(MOUTH_SHAPES[VISEMES.index(viseme)] for viseme in ("E", "ih
 "mouths that show what is between the lips, by which its sharpness is judged"
 _MOST_DETAIL = 1.1
 "the detail between the lips, as part of that of the face, above which the interior is made softer"
-_RIM_PX = 7
-"the outline of a face counts as background within half of this"
 _SOFTER, _LEAST_SOFTNESS_PX = 1.06, 0.5
 "the least step to a softer interior, and where it starts"
 _MOST_SOFTNESS_IOD = 0.03
@@ -108,10 +112,10 @@ class SpeakingFace:
         neutral = self._shape.neutral
         middle = neutral[positions((61, 291))].mean(axis=0)
         chart, skull = (neutral - middle) @ to_chart.T, (rest[list(SKULL)] - middle) @ to_chart.T
-        self._to_px = _affine_fits(chart, neutral @ self._cameras[:, :, :3].transpose(0, 2, 1) + self._translations())
+        self._to_px = affine_fits(chart, neutral @ self._cameras[:, :, :3].transpose(0, 2, 1) + self._translations())
         self._to_chart = np.stack([cv2.invertAffineTransform(matrix) for matrix in self._to_px])
         corners = np.array([[x, y] for x in (0, self._width) for y in (0, self._height)], np.float64)
-        covered = np.concatenate([_apply(matrix, corners) for matrix in self._to_chart])
+        covered = np.concatenate([affine(matrix, corners) for matrix in self._to_chart])
         self._warp = MouthWarp(chart, skull, ChartGrid.covering(covered))
 
         self._sources = in_box[:, list(MOVING)]
@@ -122,6 +126,7 @@ class SpeakingFace:
 
         seam = chart[_UPPER]
         frame = bundle.frame(0)
+        self._folds = self._folds_of(frame, landmarks[0]) if bundle.manifest.get("kind") == "still" else None
         palette, look = MouthPalette.in_light_of(frame, landmarks[0]), look_of(bundle.manifest)
         self._palette = palette if look is None else palette.looking(look)
         self._keeps_teeth = steady_smile and self._shows_teeth(frame, landmarks[0])
@@ -130,7 +135,7 @@ class SpeakingFace:
         self._columns, self._rows = np.ascontiguousarray(x), np.ascontiguousarray(y)
         self._kept: dict[int, _Region] = {}
         self._kept_bytes = 0
-        self._interior = self._in_keeping_with(_detail_around(frame, landmarks[0]), seam)
+        self._interior = self._in_keeping_with(detail_around(frame, landmarks[0]), seam)
 
     @property
     def nbytes(self) -> int:
@@ -147,14 +152,30 @@ class SpeakingFace:
         )
         return self._warp.nbytes + self._kept_bytes + sum(array.nbytes for array in arrays)
 
-    def patch(self, frame_index: int, parameters: npt.NDArray[np.floating], activity: float) -> FacePatch:
+    def patch(
+        self,
+        frame_index: int,
+        parameters: npt.NDArray[np.floating],
+        activity: float,
+        read_frame: Callable[[], Image] | None = None,
+    ) -> FacePatch:
         """What draw() gives, ready to be pasted into the frame."""
         x0, y0, x1, y1 = (int(edge) for edge in self.bundle.boxes[frame_index])
-        return FacePatch(self.draw(frame_index, parameters, activity), (x0, y0, x1, y1), self.bundle.mask(frame_index))
+        pixels = self.draw(frame_index, parameters, activity, read_frame)
+        return FacePatch(pixels, (x0, y0, x1, y1), self.bundle.mask(frame_index))
 
-    def draw(self, frame_index: int, parameters: npt.NDArray[np.floating], activity: float) -> Image:
-        """The frame's box, uint8 RGB, speaking `parameters` (8,); the untouched pixels where activity is 0."""
-        region = self._region(frame_index)
+    def draw(
+        self,
+        frame_index: int,
+        parameters: npt.NDArray[np.floating],
+        activity: float,
+        read_frame: Callable[[], Image] | None = None,
+    ) -> Image:
+        """The frame's box, uint8 RGB, speaking `parameters` (8,); the untouched pixels where activity is 0.
+
+        read_frame: gives the frame's pixels, where somebody needs them besides; None: they are decoded here
+        """
+        region = self._region(frame_index, read_frame)
         if activity < _REST:
             return region.pixels.copy()
         patch, _opening = self._speaking(region, self._interior, frame_index, parameters, min(1.0, float(activity)))
@@ -177,14 +198,29 @@ class SpeakingFace:
         )
         below_seam = self._below_seam(opening)
         x, y = self._came_from(frame_index, target, source, below_seam)
-        self._keep_off_teeth(frame_index, x, y, below_seam, source)
-        patch = cv2.remap(region.pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
-            np.uint8, copy=False
-        )
+        pixels = self._with_folds(region.pixels, frame_index, source, target)
+        lips = self._off_teeth(frame_index, x, y, below_seam, source)
+        patch = _sampled(pixels, x, y)
+        if lips is not None:
+            where, lower = lips
+            _mix(patch[where], _sampled(pixels, np.ascontiguousarray(x[where]), lower), below_seam[where])
         self._fill(patch, region, interior, opening, parameters, activity, float(self._openness[frame_index]))
         if activity < _FADE:  # lips have hardly moved: what was painted and sharpness come and go unseen
             cv2.addWeighted(patch, activity / _FADE, region.pixels, 1 - activity / _FADE, 0, dst=patch)
         return patch, opening
+
+    def _folds_of(self, frame: Image, landmarks: Array) -> SkinFolds | None:
+        to_px = self._to_px[0].copy()
+        to_px[:, 2] += self.bundle.boxes[0, :2]
+        return SkinFolds.of(frame, landmarks, to_px, float(self._scales[0]), self.bundle.boxes[0].astype(np.float64))
+
+    def _with_folds(self, pixels: Image, frame_index: int, source: Array, target: Array) -> Image:
+        """The box as it was filmed, with the folds that the target's mouth leaves of it."""
+        if self._folds is None:
+            return pixels
+        wide, wanted = (float(np.linalg.norm(points[_RIGHT] - points[_LEFT])) for points in (source, target))
+        narrower_iod = (wide - wanted) / float(self._scales[frame_index])
+        return self._folds.moved(pixels, self._to_chart[frame_index], narrower_iod)
 
     def _in_keeping_with(self, face_detail: float, seam: Array) -> MouthInterior:
         """A painted interior that is no sharper than the face around it, as far as softness can make it so.
@@ -198,7 +234,7 @@ class SpeakingFace:
             if self._keeps_teeth:
                 return interior
             mouths = (self._speaking(self._region(0), interior, 0, mouth, 1.0) for mouth in _OPEN_MOUTHS)
-            detail = np.mean([_detail(patch, _between_lips(opening, patch)) for patch, opening in mouths])
+            detail = np.mean([detail_of(patch, between_lips(opening, patch)) for patch, opening in mouths])
             too_much = float(detail) / max(_MOST_DETAIL * face_detail, 1e-3)
             if too_much <= 1 or softness_px >= _MOST_SOFTNESS_IOD * scale:
                 return interior
@@ -212,10 +248,10 @@ class SpeakingFace:
     def _came_from(self, frame_index: int, target: Array, source: Array, below_seam: Field) -> tuple[Field, Field]:
         """Where in the frame's box each pixel of the patch comes from: x and y, float32 (h, w)."""
         to_px, to_chart = self._to_px[frame_index], self._to_chart[frame_index]
-        moves = self._warp.backward(_apply(to_chart, target), _apply(to_chart, source))
+        moves = self._warp.backward(affine(to_chart, target), affine(to_chart, source))
         cells_to_px = (self._warp.grid.cell * to_px[:, :2].T).astype(np.float32)
         moves = (moves.reshape(-1, 2) @ cells_to_px).reshape(moves.shape)
-        px_to_grid = _compose(self._warp.grid.from_chart(), to_chart)
+        px_to_grid = then(self._warp.grid.from_chart(), to_chart)
         flow = cv2.warpAffine(
             moves,
             px_to_grid,
@@ -253,17 +289,30 @@ class SpeakingFace:
         np.clip(weight, 0, 1, out=weight)
         return weight
 
-    def _keep_off_teeth(self, frame_index: int, x: Field, y: Field, below_seam: Field, source: Array) -> None:
-        """Lips never take pixels from between the lips of the source, so that a closing smile leaves no white line."""
+    def _off_teeth(
+        self, frame_index: int, x: Field, y: Field, below_seam: Field, source: Array
+    ) -> tuple[tuple[slice, slice], Field] | None:
+        """Lips never take pixels from between the lips of the source, so that a closing smile leaves no white line.
+
+        Changes y to where the upper lip comes from, also where the lips meet. Returns the rows and columns of that and
+        where the lower lip comes from in them, or None if the source shows nothing between its lips.
+        """
         if self._openness[frame_index] == 0:
-            return
+            return None
         columns = np.arange(self._width, dtype=np.float32)
         upper, lower = (_inside(source[contour], columns) for contour in (_UPPER, _LOWER))
         top, bottom = max(0, int(np.nanmin(upper)) - 2), min(self._height, int(np.nanmax(lower)) + 3)
         reach = slice(max(0, top - (bottom - top) // 2), min(self._height, bottom + 2 * (bottom - top)))
         column = np.clip(np.rint(x[reach]), 0, self._width - 1).astype(np.intp)
-        above = below_seam[reach] < 0.5
-        y[reach] = np.where(above, np.fmin(y[reach], upper[column]), np.fmax(y[reach], lower[column]))
+        below = np.fmax(y[reach], lower[column])
+        y[reach] = np.where(below_seam[reach] < 1, np.fmin(y[reach], upper[column]), below)
+        meets = (below_seam[reach] > 0) & (below_seam[reach] < 1) & ~np.isnan(lower[column])
+        rows, across = np.flatnonzero(meets.any(axis=1)), np.flatnonzero(meets.any(axis=0))
+        if not len(rows):
+            return None
+        first, last, mouth = int(rows[0]), int(rows[-1]) + 1, slice(int(across[0]), int(across[-1]) + 1)
+        where = slice(reach.start + first, reach.start + last), mouth
+        return where, np.ascontiguousarray(below[first:last, mouth])
 
     def _fill(
         self,
@@ -283,7 +332,7 @@ class SpeakingFace:
         if meeting > 0.01:
             _draw_lip_line(patch, opening, self._palette.cavity, 0.55 * meeting)
 
-    def _region(self, frame_index: int) -> _Region:
+    def _region(self, frame_index: int, read_frame: Callable[[], Image] | None = None) -> _Region:
         """The decoded box of a frame. As many as fit into the budget are kept, the others decoded again and again.
 
         Loops are read round and round: forgetting the least recently used would forget each just before its next use.
@@ -291,7 +340,8 @@ class SpeakingFace:
         if frame_index in self._kept:
             return self._kept[frame_index]
         x0, y0, x1, y1 = (int(edge) for edge in self.bundle.boxes[frame_index])
-        pixels = np.ascontiguousarray(self.bundle.frame(frame_index)[y0:y1, x0:x1])
+        frame = self.bundle.frame(frame_index) if read_frame is None else read_frame()
+        pixels = frame[y0:y1, x0:x1].copy()
         region = _Region(pixels, self._own_teeth(frame_index) if self._keeps_teeth else None)
         if self._kept_bytes + region.nbytes <= _KEPT_BYTES:
             self._kept[frame_index] = region
@@ -319,42 +369,14 @@ class SpeakingFace:
         return cv2.GaussianBlur(inner, (0, 0), soft).astype(np.float32) * np.float32(1 / 255)
 
 
-def _detail(picture: Image, where: npt.NDArray[np.bool_]) -> float:
-    """How strong the strongest edges are in a part of a picture: 90th percentile of the Laplacian; 0 of no part."""
-    edges = np.abs(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F))
-    return float(np.percentile(edges[where], 90)) if where.any() else 0.0
+def _sampled(pixels: Image, x: Field, y: Field) -> Image:
+    return np.asarray(cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _detail_around(frame: Image, landmarks: Array) -> float:
-    """The detail of a face without its mouth and its outline."""
-    face, lips = np.zeros(frame.shape[:2], np.uint8), np.zeros(frame.shape[:2], np.uint8)
-    for mask, points in ((face, landmarks[:468, :2]), (lips, landmarks[list(LIPS), :2])):
-        cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.float32)).round().astype(np.int32), 1)
-    margin = np.ones((_RIM_PX, _RIM_PX), np.uint8)
-    return _detail(frame, (cv2.erode(face, margin) > 0) & (cv2.dilate(lips, margin) == 0))
-
-
-def _between_lips(opening: MouthOpening, patch: Image) -> npt.NDArray[np.bool_]:
-    """The opening without a rim of a pixel."""
-    mask = np.zeros(patch.shape[:2], np.uint8)
-    ring = np.concatenate([opening.upper, opening.lower[::-1]])
-    cv2.fillPoly(mask, [ring.round().astype(np.int32)], 1)
-    return np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0)
-
-
-def _apply(matrix: Array, points: Array) -> Array:
-    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
-
-
-def _compose(second: Array, first: Array) -> Array:
-    """The affine map (2, 3) that does `first`, then `second`."""
-    return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
-
-
-def _affine_fits(points: Array, images: Array) -> Array:
-    """Affine maps (n, 2, 3) that take points (m, 2) nearest to each of images (n, m, 2), by least squares."""
-    design = np.column_stack([points, np.ones(len(points))])
-    return np.ascontiguousarray((np.linalg.pinv(design) @ images).transpose(0, 2, 1))
+def _mix(upper: Image, lower: Image, below_seam: Field) -> None:
+    """Into `upper` (h, w, 3), in place: the lower lip where its share (h, w) says so, so that no stairs show."""
+    share = cv2.merge([below_seam] * 3)
+    np.copyto(upper, upper + share * (lower.astype(np.float32) - upper), casting="unsafe")
 
 
 def _inside(contour: Array, columns: Field) -> Field:

@@ -14,14 +14,7 @@ from avatars.errors import NetworkMissing
 from avatars.face_formats import ULTRALIGHT
 from avatars.parts import BackendParts, network_path
 from pipeline.lipsync.patches import RowFormat, file_stamp, open_parts, parts_stamp, patches_of, rows_of, windows_of
-from pipeline.lipsync.torch_device import (
-    Precision,
-    TorchDevice,
-    drawing_told,
-    find_weights,
-    open_device,
-    weights_told,
-)
+from pipeline.lipsync.torch_device import Precision, TorchDevice, drawing_told, find_weights, open_device, weights_told
 from pipeline.types import FacePatch, LipSyncRequest
 
 if TYPE_CHECKING:

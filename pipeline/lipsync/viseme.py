@@ -14,13 +14,14 @@ from avatars.bundle import AvatarBundle
 from avatars.real_mouths import has_real_mouths
 from pipeline.features.visemes_around import PICTURES_AFTER
 from pipeline.lipsync.personal_face import PersonalFace
+from pipeline.lipsync.plain import PlainLipSync
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.types import FacePatch, LipSyncRequest
 
 __all__ = ["VisemeLipSync"]
 
 
-class VisemeLipSync:
+class VisemeLipSync(PlainLipSync):
     """Draws real mouths where the avatar has them; otherwise warps lips, chin and cheeks, and paints the rest.
 
     Windows are those of `visemes_around`: rows of the eight parameters of `models.visemes.MOUTH_PARAMETERS`, then
@@ -32,18 +33,10 @@ class VisemeLipSync:
     name = "viseme"
     features = "visemes_around"
     max_batch = 4
-    on_device = False
-    draws_rest = True
-
-    def load(self, device: str) -> None:
-        """Nothing to load: the renderer has no weights."""
-
-    def prepared_from(self, bundle: AvatarBundle) -> None:
-        """The bundle, which never changes, is all there is."""
 
     def prepare(self, bundle: AvatarBundle) -> SpeakingFace | PersonalFace:
         """Takes 0.1 to 0.6 s of CPU, for a still as for a clip of 700 frames."""
-        return PersonalFace(bundle) if has_real_mouths(bundle) else SpeakingFace(bundle)
+        return bundle.derived(PersonalFace) if has_real_mouths(bundle) else SpeakingFace(bundle)
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
         return [self._draw(request) for request in requests]
@@ -53,8 +46,5 @@ class VisemeLipSync:
         rows = np.atleast_2d(request.window.data)
         now = len(rows) - 1 - PICTURES_AFTER if len(rows) > 1 else 0
         if isinstance(face, PersonalFace):
-            return face.patch(request.frame_index, rows, now)
-        return face.patch(request.frame_index, rows[now, :8], float(rows[now, 8]))
-
-    def close(self) -> None:
-        """Nothing to close."""
+            return face.patch(request.frame_index, rows, now, request.read_frame)
+        return face.patch(request.frame_index, rows[now, :8], float(rows[now, 8]), request.read_frame)

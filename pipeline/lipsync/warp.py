@@ -26,19 +26,18 @@ from avatars.geometry import (
 )
 from models.arrays import AnyArray
 from pipeline.lipsync.mouth_shape import positions, smoothstep
+from pipeline.lipsync.thin_plate import basis
 
-__all__ = ["ChartGrid", "MouthWarp"]
+__all__ = ["FALLOFF_IOD", "ChartGrid", "MouthWarp", "inside_face", "rings_round"]
 
 Array = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
 
 _UPPER_LAYER = tuple(sorted({*UPPER_LIP_OUTER, *UPPER_LIP_INNER[1:-1], *CHEEKS, *JAW}))
 _LOWER_LAYER = tuple(sorted({*LOWER_LIP_OUTER, *LOWER_LIP_INNER[1:-1], *CHEEKS, *JAW, *CHIN}))
-_STIFFNESS = 2e-5
-"regularisation of the splines, in the kernel's unit (IOD squared)"
 _PIN_RINGS_IOD = (0.21, 0.33)
 "splines are pinned at these distances outside the jaw"
-_FALLOFF_IOD = (0.12, 0.29)
+FALLOFF_IOD = (0.12, 0.29)
 "movement fades between these distances outside the face: necks, collars and hair stay as they were filmed"
 _INVERSIONS = 6
 
@@ -67,6 +66,10 @@ class ChartGrid:
         y, x = np.mgrid[: self.rows, : self.columns]
         return np.column_stack([self.left + self.cell * x.ravel(), self.top + self.cell * y.ravel()])
 
+    def to_chart(self) -> Array:
+        """The affine map (2, 3) from grid coordinates to chart coordinates."""
+        return np.array([[self.cell, 0, self.left], [0, self.cell, self.top]])
+
     def from_chart(self) -> Array:
         """The affine map (2, 3) from chart coordinates to grid coordinates."""
         scale = 1 / self.cell
@@ -82,15 +85,14 @@ class MouthWarp:
         self._neutral = neutral
         jaw = neutral[positions(JAW)]
         middle = neutral[positions((61, 291))].mean(axis=0)
-        outward = jaw - middle
-        outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-        pins = np.concatenate([jaw + ring * outward for ring in _PIN_RINGS_IOD])
+        pins = rings_round(jaw, middle)
+        # Of the lower layer only what lies below the seam is seen: the base of the nose need not stay in place there.
         moved_by_lower_lip = np.isin(SKULL, NOSE_BASE)
         nodes = grid.nodes()
-        held = _inside_face(nodes, np.concatenate([neutral, skull]))[:, None]
+        held = inside_face(nodes, np.concatenate([neutral, skull]))[:, None]
         upper_pins, lower_pins = np.concatenate([pins, skull]), np.concatenate([pins, skull[~moved_by_lower_lip]])
-        self._upper: Field = _basis(nodes, neutral[positions(_UPPER_LAYER)], upper_pins) * held
-        self._lower: Field = _basis(nodes, neutral[positions(_LOWER_LAYER)], lower_pins) * held
+        self._upper: Field = basis(nodes, neutral[positions(_UPPER_LAYER)], upper_pins) * held
+        self._lower: Field = basis(nodes, neutral[positions(_LOWER_LAYER)], lower_pins) * held
         self._upper_points, self._lower_points = positions(_UPPER_LAYER), positions(_LOWER_LAYER)
         y, x = np.mgrid[: grid.rows, : grid.columns].astype(np.float32)
         self._places = np.ascontiguousarray(np.dstack([x, y]))
@@ -132,30 +134,15 @@ def _sample(image: AnyArray, places: Field) -> AnyArray:
     return sampled
 
 
-def _inside_face(nodes: Array, landmarks: Array) -> Field:
+def rings_round(jaw: Array, middle: Array) -> Array:
+    """Places outside a jaw (n, 2), seen from the `middle` (2,) of the mouth, that stay as they were filmed."""
+    outward = jaw - middle
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    return np.concatenate([jaw + ring * outward for ring in _PIN_RINGS_IOD])
+
+
+def inside_face(nodes: Array, landmarks: Array) -> Field:
     """Weight of each node: 1 in the face, falling to exactly 0 outside of it."""
     outline = cv2.convexHull(landmarks.astype(np.float32))
     distance = np.array([-cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in nodes])
-    return (1 - smoothstep(distance, *_FALLOFF_IOD)).astype(np.float32)
-
-
-def _kernel(a: Array, b: Array) -> Array:
-    """Thin-plate kernel r^2 log r between points (n, 2) and (m, 2)."""
-    squared = ((a[:, None, :] - b[None]) ** 2).sum(axis=-1) + 1e-12
-    return np.asarray(0.5 * squared * np.log(squared))
-
-
-def _basis(nodes: Array, movable: Array, pinned: Array) -> Field:
-    """float32 (nodes, movable): displacement of each node for a unit displacement of each movable point.
-
-    Thin-plate spline with affine part (Bookstein 1989), slightly stiffened; pinned points do not move.
-    """
-    points = np.concatenate([movable, pinned])
-    count = len(points)
-    affine = np.column_stack([np.ones(count), points])
-    system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _kernel(points, points) + _STIFFNESS * np.eye(count)
-    system[:count, count:], system[count:, :count] = affine, affine.T
-    inverse = np.linalg.inv(system)[:, : len(movable)]
-    design = np.concatenate([_kernel(nodes, points), np.ones((len(nodes), 1)), nodes], axis=1)
-    return np.ascontiguousarray(design @ inverse, np.float32)
+    return (1 - smoothstep(distance, *FALLOFF_IOD)).astype(np.float32)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pipeline.rows.row import Label
+
 __all__ = ["GREETINGS", "TOPICS", "UNKNOWN", "Answer", "Topic"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    en: str
-    zh: str
+class Answer(Label):
+    """What the guide says."""
 
 
 @dataclass(frozen=True, slots=True)

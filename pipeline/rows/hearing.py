@@ -22,12 +22,7 @@ ROWS = (
         label=Label("Smart Turn · whether a pause is the end", "Smart Turn · 判断是否说完"),
         packages=("pipecat-ai",),
     ),
-    BackendRow(
-        kind="endpoint",
-        name="silence",
-        path="pipeline.ears.silence:SilenceEndpoint",
-        label=Label("Silence alone", "仅按停顿时长"),
-    ),
+    BackendRow("endpoint", "silence", "pipeline.ears.silence:SilenceEndpoint", Label("Silence alone", "仅按停顿时长")),
     BackendRow(
         kind="asr",
         name="faster-whisper",

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.rows.row import BackendRow, Label
+from pipeline.rows.row import BackendRow, Label, for_measuring
 
 __all__ = ["ROWS"]
 
 ROWS = (
-    BackendRow(
-        kind="llm",
-        name="guide",
-        path="pipeline.llm.guide:GuideLanguageModel",
-        label=Label("Guide · built in", "向导 · 内置"),
-    ),
+    BackendRow("llm", "guide", "pipeline.llm.guide:GuideLanguageModel", Label("Guide · built in", "向导 · 内置")),
     BackendRow(
         kind="llm",
         name="openai",
@@ -28,11 +23,5 @@ ROWS = (
             "tools": "llm_tools",
         },
     ),
-    BackendRow(
-        kind="llm",
-        name="echo",
-        path="pipeline.llm.echo:EchoLanguageModel",
-        label=Label("Echo · for measuring", "Echo · 测量用"),
-        measuring=True,
-    ),
+    for_measuring("llm", "echo", "pipeline.llm.echo:EchoLanguageModel", "Echo"),
 )

@@ -2,64 +2,56 @@
 
 from __future__ import annotations
 
-from pipeline.rows.row import BackendRow, Label, same
+from pipeline.rows.row import BackendRow, Label, for_measuring, same
 
 __all__ = ["ROWS"]
 
 _WEIGHTS = {"weights": "weights_folder"}
 _NETWORK = {**_WEIGHTS, "precision": "precision", "compiled": "compile_networks"}
+
+
+def _features_of_network(name: str, path: str, label: Label, weights: str) -> BackendRow:
+    return BackendRow("features", name, path, label, weights=weights, packages=("torch",), settings=_WEIGHTS)
+
+
+def _network(name: str, path: str, called: str, features: str, *packages: str) -> BackendRow:
+    """A network has weights of its own name, and so has the FaceFormat that avatars are prepared by."""
+    return BackendRow(
+        "lipsync",
+        name,
+        path,
+        same(called),
+        features=features,
+        weights=name,
+        face_format=f"avatars.face_formats:{name.upper()}",
+        packages=("torch", *packages),
+        settings=_NETWORK,
+    )
+
+
 ROWS = (
-    BackendRow(
-        kind="features",
-        name="viseme",
-        path="pipeline.features.viseme:VisemeExtractor",
-        label=Label("Mouth shapes", "口型"),
-    ),
+    BackendRow("features", "viseme", "pipeline.features.viseme:VisemeExtractor", Label("Mouth shapes", "口型")),
     BackendRow(
         kind="features",
         name="visemes_around",
         path="pipeline.features.visemes_around:VisemesAround",
         label=Label("Mouth shapes of several pictures", "多帧口型"),
     ),
-    BackendRow(
-        kind="features",
-        name="loudness",
-        path="pipeline.features.loudness:LoudnessExtractor",
-        label=Label("Loudness", "响度"),
+    BackendRow("features", "loudness", "pipeline.features.loudness:LoudnessExtractor", Label("Loudness", "响度")),
+    BackendRow("features", "mel", "pipeline.features.mel:MelExtractor", Label("Mel spectrogram", "梅尔频谱")),
+    _features_of_network(
+        "whisper15",
+        "pipeline.features.whisper:Whisper15Extractor",
+        Label("Whisper for MuseTalk 1.5", "Whisper（用于 MuseTalk 1.5）"),
+        "musetalk15",
     ),
-    BackendRow(
-        kind="features",
-        name="mel",
-        path="pipeline.features.mel:MelExtractor",
-        label=Label("Mel spectrogram", "梅尔频谱"),
+    _features_of_network(
+        "whisper10",
+        "pipeline.features.whisper:Whisper10Extractor",
+        Label("Whisper for MuseTalk 1.0", "Whisper（用于 MuseTalk 1.0）"),
+        "musetalk10",
     ),
-    BackendRow(
-        kind="features",
-        name="whisper15",
-        path="pipeline.features.whisper:Whisper15Extractor",
-        label=Label("Whisper for MuseTalk 1.5", "Whisper（用于 MuseTalk 1.5）"),
-        weights="musetalk15",
-        packages=("torch",),
-        settings=_WEIGHTS,
-    ),
-    BackendRow(
-        kind="features",
-        name="whisper10",
-        path="pipeline.features.whisper:Whisper10Extractor",
-        label=Label("Whisper for MuseTalk 1.0", "Whisper（用于 MuseTalk 1.0）"),
-        weights="musetalk10",
-        packages=("torch",),
-        settings=_WEIGHTS,
-    ),
-    BackendRow(
-        kind="features",
-        name="hubert",
-        path="pipeline.features.hubert:HubertExtractor",
-        label=same("HuBERT"),
-        weights="ultralight",
-        packages=("torch",),
-        settings=_WEIGHTS,
-    ),
+    _features_of_network("hubert", "pipeline.features.hubert:HubertExtractor", same("HuBERT"), "ultralight"),
     BackendRow(
         kind="lipsync",
         name="viseme",
@@ -67,76 +59,18 @@ ROWS = (
         label=Label("Viseme · built in", "Viseme · 内置"),
         features="visemes_around",
     ),
-    BackendRow(
-        kind="lipsync",
-        name="flash",
-        path="pipeline.lipsync.flash:FlashLipSync",
-        label=Label("Flash · for measuring", "Flash · 测量用"),
+    for_measuring("lipsync", "flash", "pipeline.lipsync.flash:FlashLipSync", "Flash", features="loudness"),
+    _network("musetalk15", "pipeline.lipsync.musetalk:MuseTalk15LipSync", "MuseTalk 1.5", "whisper15", "diffusers"),
+    _network("musetalk10", "pipeline.lipsync.musetalk:MuseTalk10LipSync", "MuseTalk 1.0", "whisper10", "diffusers"),
+    _network("wav2lip256", "pipeline.lipsync.wav2lip:Wav2Lip256LipSync", "Wav2Lip 256", "mel"),
+    _network("wav2lip96", "pipeline.lipsync.wav2lip:Wav2Lip96LipSync", "Wav2Lip 96", "mel"),
+    _network("ultralight", "pipeline.lipsync.ultralight:UltralightLipSync", "Ultralight", "hubert"),
+    for_measuring(
+        "lipsync",
+        "null",
+        "pipeline.lipsync.null:NullLipSync",
+        "Null",
         features="loudness",
-        measuring=True,
-    ),
-    BackendRow(
-        kind="lipsync",
-        name="musetalk15",
-        path="pipeline.lipsync.musetalk:MuseTalk15LipSync",
-        label=same("MuseTalk 1.5"),
-        features="whisper15",
-        weights="musetalk15",
-        face_format="avatars.face_formats:MUSETALK15",
-        packages=("torch", "diffusers"),
-        settings=_NETWORK,
-    ),
-    BackendRow(
-        kind="lipsync",
-        name="musetalk10",
-        path="pipeline.lipsync.musetalk:MuseTalk10LipSync",
-        label=same("MuseTalk 1.0"),
-        features="whisper10",
-        weights="musetalk10",
-        face_format="avatars.face_formats:MUSETALK10",
-        packages=("torch", "diffusers"),
-        settings=_NETWORK,
-    ),
-    BackendRow(
-        kind="lipsync",
-        name="wav2lip256",
-        path="pipeline.lipsync.wav2lip:Wav2Lip256LipSync",
-        label=same("Wav2Lip 256"),
-        features="mel",
-        weights="wav2lip256",
-        face_format="avatars.face_formats:WAV2LIP256",
-        packages=("torch",),
-        settings=_NETWORK,
-    ),
-    BackendRow(
-        kind="lipsync",
-        name="wav2lip96",
-        path="pipeline.lipsync.wav2lip:Wav2Lip96LipSync",
-        label=same("Wav2Lip 96"),
-        features="mel",
-        weights="wav2lip96",
-        face_format="avatars.face_formats:WAV2LIP96",
-        packages=("torch",),
-        settings=_NETWORK,
-    ),
-    BackendRow(
-        kind="lipsync",
-        name="ultralight",
-        path="pipeline.lipsync.ultralight:UltralightLipSync",
-        label=same("Ultralight"),
-        features="hubert",
-        weights="ultralight",
-        face_format="avatars.face_formats:ULTRALIGHT",
-        packages=("torch",),
-        settings=_NETWORK,
-    ),
-    BackendRow(
-        kind="lipsync",
-        name="null",
-        path="pipeline.lipsync.null:NullLipSync",
-        label=Label("Null · for measuring", "Null · 测量用"),
-        features="loudness",
-        measuring=True,
         settings={"batch_ms": "null_batch_ms", "picture_ms": "null_picture_ms"},
     ),
 )

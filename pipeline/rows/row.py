@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
-__all__ = ["BackendRow", "Label", "same"]
+__all__ = ["BackendRow", "Label", "for_measuring", "same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Label:
     zh: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class BackendRow:
     """A backend, as it can be listed without being imported."""
 
@@ -27,6 +27,7 @@ class BackendRow:
     path: str
     "where its class is: `module:Class`"
     label: Label
+    _: KW_ONLY
     note: Label | None = None
     "what a viewer should know who chooses it, e.g. that what is spoken goes to a service"
     features: str = ""
@@ -50,3 +51,11 @@ class BackendRow:
 def same(text: str) -> Label:
     """A name that is the same in both languages."""
     return Label(text, text)
+
+
+def for_measuring(
+    kind: str, name: str, path: str, called: str, *, features: str = "", settings: Mapping[str, str] | None = None
+) -> BackendRow:
+    """A backend that the page offers to those who measure."""
+    label = Label(f"{called} · for measuring", f"{called} · 测量用")
+    return BackendRow(kind, name, path, label, features=features, measuring=True, settings=settings or {})

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.rows.row import BackendRow, Label, same
+from pipeline.rows.row import BackendRow, for_measuring, same
 
 __all__ = ["ROWS"]
 
 ROWS = (
-    BackendRow(
-        kind="transport",
-        name="webrtc",
-        path="pipeline.transports.webrtc:WebRtcTransport",
-        label=same("WebRTC"),
-    ),
-    BackendRow(
-        kind="transport",
-        name="websocket",
-        path="pipeline.transports.websocket:WebSocketTransport",
-        label=same("WebSocket"),
-    ),
-    BackendRow(
-        kind="transport",
-        name="memory",
-        path="pipeline.transports.memory:MemoryTransport",
-        label=Label("Memory · for measuring", "Memory · 测量用"),
-        measuring=True,
-    ),
+    BackendRow("transport", "webrtc", "pipeline.transports.webrtc:WebRtcTransport", same("WebRTC")),
+    BackendRow("transport", "websocket", "pipeline.transports.websocket:WebSocketTransport", same("WebSocket")),
+    for_measuring("transport", "memory", "pipeline.transports.memory:MemoryTransport", "Memory"),
 )

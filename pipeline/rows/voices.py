@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.rows.row import BackendRow, Label
+from collections.abc import Mapping
+
+from pipeline.rows.row import BackendRow, Label, for_measuring, same
 
 __all__ = ["ROWS"]
 
@@ -15,6 +17,38 @@ _VOICE_SERVICE = {
     "options": "tts_options",
 }
 _OPENS_SAMPLES = {**_VOICE_SERVICE, "avatars_folder": "tts_avatars_folder"}
+
+
+def _on_own_server(name: str, path: str, called: str, settings: Mapping[str, str] = _VOICE_SERVICE) -> BackendRow:
+    """A voice that the operator runs on a server of theirs."""
+    return BackendRow(
+        "tts",
+        name,
+        path,
+        Label(f"{called} · a server of your own", f"{called} · 自建服务"),
+        note=Label(
+            f"Text goes to the {called} server that this page's operator chose.",
+            f"文字会发送给本站管理员选定的 {called} 服务。",
+        ),
+        online=True,
+        settings=settings,
+    )
+
+
+def _of_company(name: str, path: str, called: Label, company: Label, service: Label | None = None) -> BackendRow:
+    """A voice on the servers of a company. service: what the note calls these, where it says more than the label."""
+    told = service or company
+    return BackendRow(
+        "tts",
+        name,
+        path,
+        Label(f"{called.en} · online: text goes to {company.en}", f"{called.zh} · 在线：文字会发送给{company.zh}"),
+        note=Label(f"Online: text goes to {told.en}.", f"使用在线语音，文字会发送给{told.zh}。"),
+        online=True,
+        settings=_VOICE_SERVICE,
+    )
+
+
 ROWS = (
     BackendRow(
         kind="tts",
@@ -84,134 +118,48 @@ ROWS = (
         online=True,
         settings=_VOICE_SERVICE,
     ),
-    BackendRow(
-        kind="tts",
-        name="gpt-sovits",
-        path="pipeline.tts.gpt_sovits:GptSovits",
-        label=Label("GPT-SoVITS · a server of your own", "GPT-SoVITS · 自建服务"),
-        note=Label(
-            "Text goes to the GPT-SoVITS server that this page's operator chose.",
-            "文字会发送给本站管理员选定的 GPT-SoVITS 服务。",
-        ),
-        online=True,
-        settings=_OPENS_SAMPLES,
+    _on_own_server("gpt-sovits", "pipeline.tts.gpt_sovits:GptSovits", "GPT-SoVITS", _OPENS_SAMPLES),
+    _on_own_server("cosyvoice", "pipeline.tts.cosyvoice:CosyVoice", "CosyVoice"),
+    _on_own_server("fish-speech", "pipeline.tts.fish:FishSpeech", "Fish-Speech"),
+    _of_company(
+        "fish-audio",
+        "pipeline.tts.fish:FishAudio",
+        same("Fish Audio"),
+        Label("Fish Audio", " Fish Audio"),
+        Label("Fish Audio (fish.audio)", " Fish Audio（fish.audio）"),
     ),
-    BackendRow(
-        kind="tts",
-        name="cosyvoice",
-        path="pipeline.tts.cosyvoice:CosyVoice",
-        label=Label("CosyVoice · a server of your own", "CosyVoice · 自建服务"),
-        note=Label(
-            "Text goes to the CosyVoice server that this page's operator chose.",
-            "文字会发送给本站管理员选定的 CosyVoice 服务。",
-        ),
-        online=True,
-        settings=_VOICE_SERVICE,
+    _on_own_server("xtts", "pipeline.tts.xtts:Xtts", "XTTS", _OPENS_SAMPLES),
+    _on_own_server("index-tts", "pipeline.tts.index_tts:IndexTts", "IndexTTS2", _OPENS_SAMPLES),
+    _of_company(
+        "elevenlabs", "pipeline.tts.elevenlabs:ElevenLabs", same("ElevenLabs"), Label("ElevenLabs", " ElevenLabs")
     ),
-    BackendRow(
-        kind="tts",
-        name="fish-speech",
-        path="pipeline.tts.fish:FishSpeech",
-        label=Label("Fish-Speech · a server of your own", "Fish-Speech · 自建服务"),
-        note=Label(
-            "Text goes to the Fish-Speech server that this page's operator chose.",
-            "文字会发送给本站管理员选定的 Fish-Speech 服务。",
-        ),
-        online=True,
-        settings=_VOICE_SERVICE,
+    _of_company(
+        "azure",
+        "pipeline.tts.azure:AzureSpeech",
+        Label("Azure AI Speech", "Azure 语音"),
+        Label("Microsoft", "微软"),
+        Label("Microsoft (Azure AI Speech)", "微软（Azure 语音服务）"),
     ),
-    BackendRow(
-        kind="tts",
-        name="fish-audio",
-        path="pipeline.tts.fish:FishAudio",
-        label=Label("Fish Audio · online: text goes to Fish Audio", "Fish Audio · 在线：文字会发送给 Fish Audio"),
-        note=Label(
-            "Online: text goes to Fish Audio (fish.audio).",
-            "使用在线语音，文字会发送给 Fish Audio（fish.audio）。",
-        ),
-        online=True,
-        settings=_VOICE_SERVICE,
+    _of_company(
+        "qwen-tts",
+        "pipeline.tts.qwen_tts:QwenTts",
+        Label("Qwen-TTS", "千问语音合成"),
+        Label("Alibaba Cloud", "阿里云"),
+        Label("Alibaba Cloud (DashScope)", "阿里云百炼"),
     ),
-    BackendRow(
-        kind="tts",
-        name="xtts",
-        path="pipeline.tts.xtts:Xtts",
-        label=Label("XTTS · a server of your own", "XTTS · 自建服务"),
-        note=Label(
-            "Text goes to the XTTS server that this page's operator chose.",
-            "文字会发送给本站管理员选定的 XTTS 服务。",
-        ),
-        online=True,
-        settings=_OPENS_SAMPLES,
+    _of_company(
+        "doubao",
+        "pipeline.tts.doubao:Doubao",
+        Label("Doubao", "豆包语音"),
+        Label("Volcano Engine", "火山引擎"),
+        Label("ByteDance (Volcano Engine)", "火山引擎"),
     ),
-    BackendRow(
-        kind="tts",
-        name="index-tts",
-        path="pipeline.tts.index_tts:IndexTts",
-        label=Label("IndexTTS2 · a server of your own", "IndexTTS2 · 自建服务"),
-        note=Label(
-            "Text goes to the IndexTTS2 server that this page's operator chose.",
-            "文字会发送给本站管理员选定的 IndexTTS2 服务。",
-        ),
-        online=True,
-        settings=_OPENS_SAMPLES,
+    _of_company(
+        "tencent",
+        "pipeline.tts.tencent:TencentSpeech",
+        Label("Tencent Cloud", "腾讯云语音合成"),
+        Label("Tencent", "腾讯云"),
+        Label("Tencent Cloud", "腾讯云"),
     ),
-    BackendRow(
-        kind="tts",
-        name="elevenlabs",
-        path="pipeline.tts.elevenlabs:ElevenLabs",
-        label=Label("ElevenLabs · online: text goes to ElevenLabs", "ElevenLabs · 在线：文字会发送给 ElevenLabs"),
-        note=Label(
-            "Online: text goes to ElevenLabs.",
-            "使用在线语音，文字会发送给 ElevenLabs。",
-        ),
-        online=True,
-        settings=_VOICE_SERVICE,
-    ),
-    BackendRow(
-        kind="tts",
-        name="azure",
-        path="pipeline.tts.azure:AzureSpeech",
-        label=Label("Azure AI Speech · online: text goes to Microsoft", "Azure 语音 · 在线：文字会发送给微软"),
-        note=Label(
-            "Online: text goes to Microsoft (Azure AI Speech).",
-            "使用在线语音，文字会发送给微软（Azure 语音服务）。",
-        ),
-        online=True,
-        settings=_VOICE_SERVICE,
-    ),
-    BackendRow(
-        kind="tts",
-        name="qwen-tts",
-        path="pipeline.tts.qwen_tts:QwenTts",
-        label=Label("Qwen-TTS · online: text goes to Alibaba Cloud", "千问语音合成 · 在线：文字会发送给阿里云"),
-        note=Label("Online: text goes to Alibaba Cloud (DashScope).", "使用在线语音，文字会发送给阿里云百炼。"),
-        online=True,
-        settings=_VOICE_SERVICE,
-    ),
-    BackendRow(
-        kind="tts",
-        name="doubao",
-        path="pipeline.tts.doubao:Doubao",
-        label=Label("Doubao · online: text goes to Volcano Engine", "豆包语音 · 在线：文字会发送给火山引擎"),
-        note=Label("Online: text goes to ByteDance (Volcano Engine).", "使用在线语音，文字会发送给火山引擎。"),
-        online=True,
-        settings=_VOICE_SERVICE,
-    ),
-    BackendRow(
-        kind="tts",
-        name="tencent",
-        path="pipeline.tts.tencent:TencentSpeech",
-        label=Label("Tencent Cloud · online: text goes to Tencent", "腾讯云语音合成 · 在线：文字会发送给腾讯云"),
-        note=Label("Online: text goes to Tencent Cloud.", "使用在线语音，文字会发送给腾讯云。"),
-        online=True,
-        settings=_VOICE_SERVICE,
-    ),
-    BackendRow(
-        kind="tts",
-        name="beep",
-        path="pipeline.tts.beep:BeepSynthesizer",
-        label=Label("Beep · for measuring", "Beep · 测量用"),
-        measuring=True,
-    ),
+    for_measuring("tts", "beep", "pipeline.tts.beep:BeepSynthesizer", "Beep"),
 )

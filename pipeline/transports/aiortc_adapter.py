@@ -2,25 +2,34 @@
 an upgrade that breaks it.
 
 aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded, nor to
-say when the content of such a packet was captured, nor to bound how long it waits for STUN and TURN servers or how much
-a peer may send, nor to get the packets of a microphone ahead of its jitter buffer.
+say when the content of such a packet was due, nor to bound how long it waits for STUN and TURN servers or how much
+a peer may send, nor to get the packets of a microphone ahead of its jitter buffer, nor to say which ports it may use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
 from aioice import ice
-from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc import (
+    RTCDtlsTransport,
+    RTCPeerConnection,
+    RTCRtpCodecParameters,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+)
 from aiortc.clock import current_ntp_time
+from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     AnyRtcpPacket,
     RtcpPsfbPacket,
+    RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSrPacket,
     RtpPacket,
@@ -29,16 +38,21 @@ from aiortc.rtp import (
 
 from pipeline.clock import Clock
 from pipeline.transports.budget import Budget
+from pipeline.transports.host_sockets import place_sockets
+from pipeline.transports.ice import Reach
 from pipeline.transports.incoming_opus import RtpPiece
+from pipeline.types import FPS
 
 __all__ = [
-    "limit_gathering",
+    "DueTimes",
+    "gather_by",
     "limit_incoming",
     "negotiated_codec",
-    "ntp_time",
     "observe_feedback",
+    "observe_loss",
     "refuse_data",
-    "report_capture_time",
+    "repeat_packets",
+    "report_due_time",
     "silent_after",
     "take_packets",
 ]
@@ -54,11 +68,17 @@ KEY_FRAMES, KEY_FRAMES_PER_S = 5, 2
 _KEY_FRAME_WISHES: Final = (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
 
 
-def limit_gathering(transceiver: RTCRtpTransceiver, seconds: float) -> None:
-    """Wait no longer than that for servers that do not answer (aioice waits 5 s); host candidates need no wait."""
-    connection = transceiver.receiver.transport.transport.iceGatherer._connection
-    gather = partial(connection.get_component_candidates, timeout=seconds)  # type: ignore[arg-type]
-    connection.get_component_candidates = gather  # type: ignore[method-assign]
+def gather_by(transceivers: Iterable[RTCRtpTransceiver], seconds: float, reach: Reach) -> None:
+    """Say how candidates of a peer are found. Call it once.
+
+    seconds: how long servers that do not answer are waited for (aioice waits 5 s); host candidates need no wait.
+    """
+    # Of what is bundled, all transceivers have the same connection.
+    for connection in {one.receiver.transport.transport.iceGatherer._connection for one in transceivers}:
+        if reach != Reach():
+            place_sockets(connection, reach)
+        gather = partial(connection.get_component_candidates, timeout=seconds)  # type: ignore[arg-type]
+        connection.get_component_candidates = gather  # type: ignore[method-assign]
 
 
 def limit_incoming(peer: RTCPeerConnection, clock: Clock) -> None:
@@ -162,23 +182,74 @@ def observe_feedback(sender: RTCRtpSender, on_key_frame: Callable[[], None], on_
     sender._handle_rtcp_packet = observed  # type: ignore[method-assign]
 
 
-def ntp_time() -> int:
-    """Now, as the 64-bit NTP time of RTCP sender reports."""
-    return current_ntp_time()
+def observe_loss(sender: RTCRtpSender, on_report: Callable[[float], None]) -> None:
+    """Report which share of the sender's packets did not reach the viewer, 0..1, of those since the report before."""
+    handle = sender._handle_rtcp_packet
+
+    async def observed(packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == sender._ssrc:
+                    on_report(report.fraction_lost / 256)
+        await handle(packet)
+
+    sender._handle_rtcp_packet = observed  # type: ignore[method-assign]
 
 
-def report_capture_time(sender: RTCRtpSender, captured: Callable[[], int]) -> None:
-    """Let sender reports say when the content of the last packet became due, not when the packet was sent.
+def repeat_packets(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
+    """Send each packet once more just before the next one, while that is wanted. For a track of one packet a frame.
+
+    A receiver that had the first one drops the second.
+    """
+    next_frame = sender._next_encoded_frame
+    newest: int | None = None
+
+    async def repeating(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        nonlocal newest
+        frame = await next_frame(codec)
+        history = sender._RTCRtpSender__rtp_history  # type: ignore[attr-defined]
+        if newest is None and history:
+            newest = next(iter(history.values())).sequence_number
+        if newest is not None:
+            if wanted():
+                await sender._retransmit(newest)
+            if frame is not None:
+                newest = (newest + 1) % 2**16
+        return frame
+
+    # aiortc calls this by name for each packet that it sends, and keeps the last 128.
+    sender._next_encoded_frame = repeating  # type: ignore[method-assign]
+
+
+class DueTimes:
+    """When frames are due, as the 64-bit NTP times of RTCP sender reports.
+
+    The first one is due when it is asked for. All others are counted from it, 25 in a second. So whatever is late here,
+    and whoever sets the clock of this machine, moves no sound against its picture.
+    """
+
+    def __init__(self) -> None:
+        self._start_ntp: int | None = None
+
+    def of(self, number: int) -> int:
+        since = number * 2**32 // FPS
+        if self._start_ntp is None:
+            self._start_ntp = current_ntp_time() - since
+        return (self._start_ntp + since) % 2**64
+
+
+def report_due_time(sender: RTCRtpSender, due_ntp: Callable[[], int]) -> None:
+    """Let sender reports say when the content of the last packet was due, not when the packet was sent.
 
     A player lines up sound and picture by these reports; stamped at sending, the time that encoding takes would become
-    a skew. captured: NTP time of the packet that the track gave last, 0 if none.
+    a skew. due_ntp: NTP time of the packet that the track gave last, 0 if none.
     """
     send = sender._send_rtcp
 
     async def stamped(packets: list[AnyRtcpPacket]) -> None:
         for packet in packets:
-            if isinstance(packet, RtcpSrPacket) and captured():
-                packet.sender_info.ntp_timestamp = captured()
+            if isinstance(packet, RtcpSrPacket) and due_ntp():
+                packet.sender_info.ntp_timestamp = due_ntp()
         await send(packets)
 
     # aiortc calls this by name about once a second.

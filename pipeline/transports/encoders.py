@@ -42,6 +42,9 @@ MAX_BITRATE_BPS = 4_000_000
 _BITS_PER_PIXEL = 0.153  # 1 Mbit/s at 512x512, 25 fps: 46-47 dB on a talking head
 _NEVER = 100_000  # pictures between key frames: they come on demand only
 _VP8_STEP = 0.25  # of the bit rate
+_FINEST_H264, _FINEST_VP8 = 20, 10
+"""The finest quantizers of live pictures. A portrait of 512x512 comes out at 45.4 and 46.0 dB, its idle loop at 44.7
+and 46.1. What is finer than the loop beside it is not seen, and costs twice the packets."""
 _SILENT_RUN = 25  # pictures of encoded silence after which coder and decoder have both come to rest
 _BT601 = 5  # AVCOL_SPC_BT470BG: what OpenCV's I420 conversion computes
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -179,6 +182,7 @@ class H264Encoder(_LibavEncoder):
         if self._crf is None:
             # Opened at the buffer's rate: only then does x264 follow bit_rate in a running context.
             context.bit_rate = self._nominal_bps
+            context.qmin = _FINEST_H264
             options["bufsize"] = str(self._nominal_bps // 2)
         else:
             options["crf"] = str(self._crf)
@@ -210,7 +214,7 @@ class Vp8Encoder(_LibavEncoder):
         context = _video_context("libvpx", width, height)
         context.bit_rate = self._opened_bps = target_bps
         context.gop_size = _NEVER
-        context.qmin, context.qmax = 2, 56
+        context.qmin, context.qmax = 2 if self._crf is not None else _FINEST_VP8, 56
         rate = str(target_bps)
         options = {
             "deadline": "realtime",

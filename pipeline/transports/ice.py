@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["IceServer", "IceServers", "turn_with_secret"]
+__all__ = ["IceServer", "IceServers", "Reach", "turn_with_secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,16 @@ class IceServer:
 
 IceServers = Callable[[], tuple[IceServer, ...]]
 """Asked once per connection, because credentials may be valid for a short time only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where viewers reach this machine, if that is not simply by its own addresses and any port."""
+
+    address: str = ""
+    "IPv4 or IPv6, which a router maps to one of this machine's own; offered beside these"
+    ports: range | None = None
+    "UDP ports that sockets for viewers may have; None: any"
 
 
 def turn_with_secret(urls: tuple[str, ...], secret: str, name: str, expires_unix_s: int) -> IceServer:

@@ -12,16 +12,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 from avatars.errors import AvatarError
-from pipeline.transports.encoders import (
-    H264Encoder,
-    VideoEncoder,
-    Vp8Encoder,
-    default_bitrate_bps,
-    encode_jpeg,
-)
-from pipeline.types import LoopPictures
+from pipeline.transports.encoders import H264Encoder, VideoEncoder, Vp8Encoder, default_bitrate_bps, encode_jpeg
+from pipeline.types import AvatarFiles, LoopPictures
 
 __all__ = ["KEY_PICTURES", "EncodedLoop", "LoopCache", "LoopCoding", "LoopReplay"]
 
@@ -60,6 +56,9 @@ class EncodedLoop:
     size_bytes: int
 
 
+_Key: TypeAlias = tuple[AvatarFiles, LoopCoding]
+
+
 class LoopReplay:
     """Decides whether a viewer's decoder can be fed from a loop now. Holds no pixels and no clock."""
 
@@ -85,6 +84,8 @@ class LoopReplay:
 class LoopCache:
     """Encoded loops of the avatars in use, shared by all sessions, the least recently used given up first.
 
+    A loop that is encoded keeps nothing else of its avatar, and none of its files open.
+
     executor: runs the encoding, a few pictures at a time, one loop after another, so that live pictures get through;
     bound_bytes: of encoded pictures kept. A loop that would not fit by itself is not cached at all.
     """
@@ -93,8 +94,8 @@ class LoopCache:
         self._executor = executor
         self._bound_bytes = bound_bytes
         self._held_bytes = 0
-        self._loops: OrderedDict[tuple[LoopPictures, LoopCoding], EncodedLoop | None] = OrderedDict()
-        self._encodings: dict[tuple[LoopPictures, LoopCoding], asyncio.Task[EncodedLoop | None]] = {}
+        self._loops: OrderedDict[_Key, EncodedLoop | None] = OrderedDict()
+        self._encodings: dict[_Key, asyncio.Task[EncodedLoop | None]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
 
@@ -103,28 +104,37 @@ class LoopCache:
         """Bytes of encoded pictures kept now."""
         return self._held_bytes
 
+    @property
+    def avatars(self) -> set[Path]:
+        """Where the avatars are of which something is kept, or were."""
+        return {files.path for files, _coding in (*self._loops, *self._encodings)}
+
     def get(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
-        """The loop if it is there. If not, None, and its encoding is started for later askers."""
-        key = (bundle, coding)
+        """The loop if it is there. If not, None, and its encoding is started for later askers.
+
+        Nothing is kept of an avatar that was deleted while it is shown.
+        """
+        key = (bundle.files, coding)
         if key in self._loops:
             self._loops.move_to_end(key)
             return self._loops[key]
-        if not self._closed and key not in self._encodings:
-            self._encodings[key] = asyncio.create_task(self._encode(key), name=f"loop {bundle.id} {coding.codec}")
+        if not self._closed and key not in self._encodings and bundle.files.path.exists():
+            encoding = self._encode(bundle, coding)
+            self._encodings[key] = asyncio.create_task(encoding, name=f"loop {bundle.id} {coding.codec}")
         return None
 
     async def wait(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
         """The loop once it is encoded (warming up). None if it cannot be: damaged frames, larger than the bound."""
         loop = self.get(bundle, coding)
-        task = self._encodings.get((bundle, coding))
+        task = self._encodings.get((bundle.files, coding))
         # Shielded: one asker that gives up does not take the encoding from the others.
         return await asyncio.shield(task) if task is not None else loop
 
-    def forget(self, avatar_id: str) -> None:
-        """Give up everything of an avatar that was erased."""
-        for key in [key for key in self._loops if key[0].id == avatar_id]:
+    def forget(self, avatar: Path) -> None:
+        """Give up everything of an avatar that was deleted. avatar: where it was."""
+        for key in [key for key in self._loops if key[0].path == avatar]:
             self._drop(key)
-        for key in [key for key in self._encodings if key[0].id == avatar_id]:
+        for key in [key for key in self._encodings if key[0].path == avatar]:
             self._encodings.pop(key).cancel()
 
     async def aclose(self) -> None:
@@ -138,8 +148,8 @@ class LoopCache:
         self._loops.clear()
         self._held_bytes = 0
 
-    async def _encode(self, key: tuple[LoopPictures, LoopCoding]) -> EncodedLoop | None:
-        bundle, coding = key
+    async def _encode(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
+        key = (bundle.files, coding)
         try:
             async with self._one_at_a_time:
                 loop = await self._in_pieces(bundle, coding)
@@ -167,14 +177,14 @@ class LoopCache:
         every = 1 if coding.codec == "JPEG" else KEY_PICTURES
         return EncodedLoop(tuple(pictures), frozenset(range(0, len(pictures), every)), size_bytes)
 
-    def _keep(self, key: tuple[LoopPictures, LoopCoding], loop: EncodedLoop | None) -> None:
+    def _keep(self, key: _Key, loop: EncodedLoop | None) -> None:
         # None is kept too, so that a loop that cannot be had is not tried again 25 times a second.
         self._loops[key] = loop
         self._held_bytes += loop.size_bytes if loop else 0
         while self._held_bytes > self._bound_bytes:
             self._drop(next(iter(self._loops)))
 
-    def _drop(self, key: tuple[LoopPictures, LoopCoding]) -> None:
+    def _drop(self, key: _Key) -> None:
         loop = self._loops.pop(key)
         self._held_bytes -= loop.size_bytes if loop else 0
 

@@ -10,7 +10,7 @@ QUEUE_PICTURES = 5
 """Pictures that may wait in a transport: 200 ms. Beyond that a picture is dropped and counted, its audio is kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TransportStats:
     """Counts since the transport was made."""
 

@@ -24,17 +24,17 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self._time_base = Fraction(1, clock_hz)
         self._packets: Channel[tuple[av.Packet[av.stream.Stream], int]] = Channel(bound)
-        self._captured_ntp = 0
+        self._due_ntp = 0
 
-    def captured_ntp(self) -> int:
-        """NTP time at which the content of the packet given last became due, 0 before the first."""
-        return self._captured_ntp
+    def due_ntp(self) -> int:
+        """NTP time at which the content of the packet given last was due, 0 before the first."""
+        return self._due_ntp
 
-    def put(self, data: bytes, pts: int, captured_ntp: int) -> None:
+    def put(self, data: bytes, pts: int, due_ntp: int) -> None:
         packet = av.Packet(data)
         packet.pts = pts
         packet.time_base = self._time_base
-        self._packets.push((packet, captured_ntp))
+        self._packets.push((packet, due_ntp))
 
     @property
     def full(self) -> bool:
@@ -48,7 +48,7 @@ class PacketTrack(MediaStreamTrack):
         if self.readyState != "live":
             self._packets.close()
         try:
-            packet, self._captured_ntp = await self._packets.receive()
+            packet, self._due_ntp = await self._packets.receive()
         except ChannelClosed:
             raise MediaStreamError from None
         return packet

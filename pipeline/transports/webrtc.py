@@ -2,7 +2,7 @@
 
 Sound goes out at once; a picture follows as soon as it is encoded, a few milliseconds later, or at once when it is
 replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, and RTCP reports tie both to the moment at
-which that frame was handed over, so the viewer's player lines them up whatever the encoding took.
+which that frame was due, so the viewer's player lines them up whatever was late here.
 """
 
 from __future__ import annotations
@@ -29,22 +29,25 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 from avatars.errors import AvatarError
 from pipeline.channel import Channel
 from pipeline.clock import Clock, SystemClock
-from pipeline.errors import BadSignalling
+from pipeline.errors import BadSignalling, NoUdpPort
 from pipeline.transports.aiortc_adapter import (
-    limit_gathering,
+    DueTimes,
+    gather_by,
     limit_incoming,
     negotiated_codec,
-    ntp_time,
     observe_feedback,
+    observe_loss,
     refuse_data,
-    report_capture_time,
+    repeat_packets,
+    report_due_time,
     take_packets,
 )
 from pipeline.transports.candidates import CandidateFilter
 from pipeline.transports.frame_coding import FrameCoding, PictureStream
-from pipeline.transports.ice import IceServer
+from pipeline.transports.ice import IceServer, Reach
 from pipeline.transports.incoming_opus import OpusMicrophone
 from pipeline.transports.loops import LoopCache
+from pipeline.transports.repeats import SoundRepeats
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
 from pipeline.transports.tracks import PacketTrack
 from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, MediaFrame
@@ -71,13 +74,14 @@ class WebRtcTransport:
 
     Or the other way round, for a server that takes a stream (WHIP): `offer()` it, then `accept()` the server's answer.
 
-    ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address);
-    executor: encodes live pictures; bitrate_bps: of live pictures, None for a fit to their size; coding: shared with
-    other viewers of the session, and closed by somebody else (None: its own); codecs: in order of preference, the first
-    that the offer has is used; local: viewers are on this machine, so that its loopback addresses are among those that
-    packets may be sent to; hear: takes what the viewer's microphone hears, (n,) float32 at LISTEN_RATE_HZ, if the offer
-    has sound to send (None: it is not wanted). `connected` is set once media flows, `closed` at the end: by aclose(), a
-    viewer who left or failed, or one who did not connect within CONNECT_TIMEOUT_S.
+    ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address); reach: by
+    which address and ports the other end reaches us; executor: encodes live pictures; bitrate_bps: of live pictures,
+    None for a fit to their size; coding: shared with other viewers of the session, and closed by somebody else (None:
+    its own); codecs: in order of preference, the first that the offer has is used; local: viewers are on this machine,
+    so that its loopback addresses are among those that packets may be sent to; hear: takes what the viewer's microphone
+    hears, (n,) float32 at LISTEN_RATE_HZ, if the offer has sound to send (None: it is not wanted). `connected` is set
+    once media flows, `closed` at the end: by aclose(), a viewer who left or failed, or one who did not connect within
+    CONNECT_TIMEOUT_S.
     Before `connected` frames are not kept.
     """
 
@@ -89,6 +93,7 @@ class WebRtcTransport:
         executor: Executor,
         ice_servers: Sequence[IceServer] = (),
         *,
+        reach: Reach = Reach(),  # noqa: B008 - it cannot change
         bitrate_bps: int | None = None,
         coding: FrameCoding | None = None,
         codecs: Sequence[str] = ("H264", "VP8"),
@@ -99,6 +104,7 @@ class WebRtcTransport:
         self._is_alone = coding is None
         self._coding = coding or FrameCoding(loops, executor, bitrate_bps)
         self._ice_servers = tuple(ice_servers)
+        self._reach = reach
         self._codecs = tuple(codecs)
         self._clock = clock or SystemClock()
         self._microphone = OpusMicrophone(hear, self._clock) if hear is not None else None
@@ -108,6 +114,7 @@ class WebRtcTransport:
         self._peer: RTCPeerConnection | None = None
         self._video = PacketTrack("video", _VIDEO_CLOCK_HZ, QUEUE_PICTURES)
         self._audio = PacketTrack("audio", PLAYOUT_RATE_HZ, _AUDIO_QUEUE_FRAMES)
+        self._due = DueTimes()
         self._tasks: list[asyncio.Task[None]] = []
         self._closer: asyncio.Task[None] | None = None
         self._candidates = CandidateFilter(local=local)
@@ -123,8 +130,8 @@ class WebRtcTransport:
     async def answer(self, offer_sdp: str) -> str:
         """The SDP answer to a viewer's offer, with our host candidates (and those of ICE servers, if any are set).
 
-        Raises BadSignalling: no SDP, no video and audio that we can send, an offer answered before. Nothing is left
-        open then.
+        Raises BadSignalling: no SDP, no video and audio that we can send, an offer answered before. Raises NoUdpPort.
+        Nothing is left open then.
         """
         self._require_new()
         async with self._attempt("The offer is no SDP that can be answered."):
@@ -133,12 +140,11 @@ class WebRtcTransport:
     async def offer(self) -> str:
         """The SDP that offers pictures and sound, with all our candidates. accept() the answer to it, or close this.
 
-        Raises BadSignalling: offered or answered before.
+        Raises BadSignalling: offered or answered before. Raises NoUdpPort.
         """
         self._require_new()
         peer, *transceivers = self._new_peer()
-        for transceiver in transceivers:
-            limit_gathering(transceiver, _GATHER_S)
+        gather_by(transceivers, _GATHER_S, self._reach)
         await peer.setLocalDescription(await peer.createOffer())
         sdp: str = peer.localDescription.sdp
         return sdp
@@ -160,7 +166,7 @@ class WebRtcTransport:
         """Closes this if it has not started. Turns what a text of the other end raises into BadSignalling."""
         try:
             yield
-        except BadSignalling:
+        except (BadSignalling, NoUdpPort):
             raise
         except Exception as error:
             # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong. Its words
@@ -176,8 +182,7 @@ class WebRtcTransport:
         peer, *transceivers = self._new_peer()
         await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
         pictures = self._prepare(peer, *transceivers)
-        for transceiver in transceivers:
-            limit_gathering(transceiver, _GATHER_S)
+        gather_by(transceivers, _GATHER_S, self._reach)
         await peer.setLocalDescription(await peer.createAnswer())
         self._start(pictures)
         sdp: str = peer.localDescription.sdp
@@ -211,8 +216,12 @@ class WebRtcTransport:
         pictures = self._pictures = self._coding.pictures(negotiated_codec(video))
         on_remb = pictures.limit.on_remb if self._is_alone else _ignore
         observe_feedback(video.sender, pictures.want_key_frame, on_remb)
-        report_capture_time(video.sender, self._video.captured_ntp)
-        report_capture_time(audio.sender, self._audio.captured_ntp)
+        repeats = SoundRepeats(self._clock)
+        observe_loss(video.sender, repeats.on_report)
+        observe_loss(audio.sender, repeats.on_report)
+        repeat_packets(audio.sender, repeats.wanted)
+        report_due_time(video.sender, self._video.due_ntp)
+        report_due_time(audio.sender, self._audio.due_ntp)
         limit_incoming(peer, self._clock)
         refuse_data(peer)
         return pictures
@@ -266,14 +275,14 @@ class WebRtcTransport:
         if not self.connected.is_set() or self.closed.is_set():
             return
         sound = self._coding.sound(frame)
-        captured_ntp = ntp_time()
+        due_ntp = self._due.of(frame.number)
         self._audio_dropped += self._audio.full
-        self._audio.put(sound, frame.number * SAMPLES_PER_PICTURE, captured_ntp)
+        self._audio.put(sound, frame.number * SAMPLES_PER_PICTURE, due_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
         # The newest pictures are the ones worth showing. Those that are dropped are not encoded yet, so the decoder
         # misses none. Where others share the stream, they may be encoded all the same.
-        dropped = len(self._waiting.push((frame, captured_ntp)))
+        dropped = len(self._waiting.push((frame, due_ntp)))
         self._pictures_dropped += dropped
         if dropped and not self._is_alone:
             self.want_key_frame()
@@ -322,7 +331,7 @@ class WebRtcTransport:
         )
 
     async def _send_pictures(self, pictures: PictureStream) -> None:
-        async for frame, captured_ntp in self._waiting:
+        async for frame, due_ntp in self._waiting:
             data = None
             if not self._video.full:  # losing an encoded picture would leave the decoder without its reference
                 try:
@@ -333,7 +342,7 @@ class WebRtcTransport:
                 self._pictures_dropped += 1
                 pictures.want_key_frame()
                 continue
-            self._video.put(data, frame.number * _VIDEO_TICKS, captured_ntp)
+            self._video.put(data, frame.number * _VIDEO_TICKS, due_ntp)
             self._pictures_sent += 1
             self._bytes_sent += len(data)
 

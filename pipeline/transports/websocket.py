@@ -7,7 +7,7 @@ import logging
 import struct
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.channel import Channel
 from pipeline.compositing import pixels_of
@@ -59,8 +59,7 @@ class WebSocketTransport:
         self._waiting: Channel[_Waiting] = Channel(_AUDIO_QUEUE_FRAMES)
         self._writer: asyncio.Task[None] | None = None
         self._sequence = 0
-        self._frames_sent = self._pictures_sent = self._replayed = self._bytes_sent = 0
-        self._pictures_dropped = self._audio_dropped = 0
+        self._counts = TransportStats()
         self.closed = asyncio.Event()
 
     def send(self, frame: MediaFrame) -> None:
@@ -69,7 +68,7 @@ class WebSocketTransport:
             return
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="websocket transport")
-        self._audio_dropped += len(self._waiting.push(_Waiting(frame, frame.picture)))
+        self._counts.audio_dropped += len(self._waiting.push(_Waiting(frame, frame.picture)))
         self._drop_old_pictures()
 
     def flush(self) -> None:
@@ -85,22 +84,14 @@ class WebSocketTransport:
             await asyncio.gather(self._writer, return_exceptions=True)
 
     def stats(self) -> TransportStats:
-        return TransportStats(
-            frames_sent=self._frames_sent,
-            pictures_sent=self._pictures_sent,
-            pictures_replayed=self._replayed,
-            pictures_dropped=self._pictures_dropped,
-            audio_dropped=self._audio_dropped,
-            bytes_sent=self._bytes_sent,
-            connected=not self.closed.is_set(),
-        )
+        return replace(self._counts, connected=not self.closed.is_set())
 
     def _drop_old_pictures(self) -> None:
         # The oldest pictures go: what is shown next should be as new as possible, and sound must not wait for them.
         with_picture = [waiting for waiting in self._waiting.waiting() if waiting.picture is not None]
         for waiting in with_picture[: max(0, len(with_picture) - QUEUE_PICTURES)]:
             waiting.picture = None
-            self._pictures_dropped += 1
+            self._counts.pictures_dropped += 1
 
     async def _write(self) -> None:
         async for waiting in self._waiting:
@@ -112,9 +103,9 @@ class WebSocketTransport:
                 logger.info("The media socket is gone: %r", error)
                 await self.aclose()
                 return
-            self._frames_sent += 1
-            self._pictures_sent += bool(jpeg)
-            self._bytes_sent += len(message)
+            self._counts.frames_sent += 1
+            self._counts.pictures_sent += bool(jpeg)
+            self._counts.bytes_sent += len(message)
 
     def _message(self, frame: MediaFrame, jpeg: bytes) -> bytes:
         audio = pcm16(frame.audio) if frame.audio.any() else b""
@@ -131,7 +122,7 @@ class WebSocketTransport:
             # Before the loop is encoded, a bundle's own JPEGs are larger than need be, but there.
             ready = loop.pictures[picture.index] if loop else pictures.jpeg(pictures.frame_index(picture.index))
             if ready is not None:
-                self._replayed += 1
+                self._counts.pictures_replayed += 1
                 return ready
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._live, picture)
 

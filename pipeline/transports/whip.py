@@ -29,7 +29,11 @@ ICE_URL: Final = re.compile(r"(?:stun|turns?):[\w.-]{1,253}(?::\d{1,5})?(?:\?tra
 
 
 class WhipError(Exception):
-    """The server does not take the stream; the text is for people."""
+    """The server does not take the stream; the text is for people. code: one of TROUBLES (push_child.py)."""
+
+    def __init__(self, words: str, code: str = "refused") -> None:
+        super().__init__(words)
+        self.code = code
 
 
 def endpoint_of(address: str) -> tuple[str, str]:
@@ -102,7 +106,8 @@ class WhipServer:
                         if len(body) > MOST_BYTES:
                             raise WhipError("the server's answer is too long")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise WhipError(str(error) or f"the server cannot be reached ({type(error).__name__})") from error
+                words = str(error) or f"the server cannot be reached ({type(error).__name__})"
+                raise WhipError(words, "unreachable") from error
             if answer.status_code not in REDIRECTS:
                 return answer, body
             url = _next(answer)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 
 from pipeline.errors import BadSignalling
-from pipeline.push_child import FLAWED, LIVE, read_frame, tell
+from pipeline.push_child import FLAWED, LIVE, read_frame, tell, tell_trouble
 from pipeline.transports.aiortc_adapter import silent_after
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
@@ -42,8 +42,8 @@ def serve(frames: BinaryIO, answers: BinaryIO) -> int:
     try:
         asyncio.run(_push(order["address"], (order["width"], order["height"]), frames, answers))
     except (WhipError, BadSignalling, OSError) as error:
-        words = error.message if isinstance(error, BadSignalling) else str(error)
-        tell(answers, f"{words}\n".encode())
+        code = error.code if isinstance(error, WhipError) else "refused"
+        tell_trouble(answers, code, error.message if isinstance(error, BadSignalling) else str(error))
         return FLAWED
     return 0
 
@@ -81,14 +81,14 @@ async def _connected(transport: WebRtcTransport) -> None:
         for wait in waits:
             wait.cancel()
     if transport.closed.is_set():
-        raise WhipError("the server took the offer, but no connection for pictures and sound came about")
+        raise WhipError("the server took the offer, but no connection for pictures and sound came about", "no_media")
 
 
 async def _send(transport: WebRtcTransport, size: tuple[int, int], frames: BinaryIO) -> None:
     key_due: int | None = None
     while (frame := await asyncio.to_thread(read_frame, frames, *size)) is not None:
         if transport.closed.is_set():
-            raise WhipError("the server has ended the connection, or is gone")
+            raise WhipError("the server has ended the connection, or is gone", "lost")
         number, sound, picture = frame
         if key_due is None or number >= key_due:
             transport.want_key_frame()

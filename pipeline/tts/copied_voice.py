@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from avatars.voice_sample import LONGEST_SAMPLE_S, VoiceSample, read_voice_sample
-from pipeline.clock import Clock
 from pipeline.errors import SpeechError
 from pipeline.tts.http_voice import HttpVoice
 from pipeline.types import AudioChunk
@@ -24,32 +22,18 @@ __all__ = ["CopiedVoice", "CopyingVoice", "sound_of"]
 
 
 class CopyingVoice(HttpVoice):
-    """A service that can speak like a voice sample. Subclasses override request_like(), too."""
+    """A service that can speak like a voice sample. Those that are sent samples override request_like()."""
 
     longest_sample_s: ClassVar[float] = LONGEST_SAMPLE_S
 
-    def __init__(
-        self,
-        base_url: str = "",
-        api_key: str = "",
-        model: str = "",
-        voices: Sequence[str] = (),
-        options: Mapping[str, object] | None = None,
-        timeout_s: float = 15.0,
-        clock: Clock | None = None,
-        avatars_folder: str = "",
-    ) -> None:
-        """avatars_folder: where a service that opens samples itself finds the folder of all avatars; empty: where it is
-        for us. The others: see HttpVoice.
-        """
-        super().__init__(base_url, api_key, model, voices, options, timeout_s, clock)
-        self._avatars_folder = avatars_folder.rstrip("/\\")
-
-    @abstractmethod
     def request_like(
         self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
     ) -> httpx.Request:
-        """What asks the service to say `text` like the sample. Raises SpeechError: it cannot be given the sample."""
+        """What asks the service to say `text` like the sample. Raises SpeechError: it cannot be given the sample.
+
+        Here for services whose voices are files that they open themselves.
+        """
+        return self.request(client, text, self.path_on_server(sample))
 
     async def synthesize_like(
         self, text: str, sample: VoiceSample, speed: float = 1.0
@@ -69,8 +53,8 @@ class CopyingVoice(HttpVoice):
 
     def path_on_server(self, sample: VoiceSample) -> str:
         """Where a service that opens files itself finds the sample. Raises SpeechError: it runs elsewhere."""
-        if self._avatars_folder:
-            return f"{self._avatars_folder}/{sample.sound.parent.name}/{sample.sound.name}"
+        if self.avatars_folder:
+            return f"{self.avatars_folder}/{sample.sound.parent.name}/{sample.sound.name}"
         if not _is_this_machine(self.base_url):
             raise SpeechError(
                 f"{self.service_name} runs on another machine, and cannot read the avatar's voice sample.",

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.text import detect_language, load_languages
+from pipeline.tts.voice_names import require_voice
 from pipeline.types import AudioChunk, FloatArray
 
 if TYPE_CHECKING:
@@ -143,8 +144,7 @@ class EdgeSynthesizer:
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis closes the connection at once."""
-        if voice is not None and voice not in self.voices:
-            raise SpeechError(f"edge has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
+        require_voice(self.name, self.voices, voice)
         chosen = _voice_for(detect_language(text), voice)
         decoder = Mp3Decoder()
         start_sample = 0

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import logging
 import re
 import threading
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.text import detect_language, load_languages
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
+from pipeline.tts.voice_names import require_voice
+from pipeline.tts.voice_thread import VoiceThread
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
 if TYPE_CHECKING:
@@ -28,15 +28,18 @@ __all__ = ["HibariSynthesizer"]
 
 logger = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
-
 SAMPLE_RATE = 24_000
 _SEED = 0
 """The breath in the voice is random noise; with a fixed seed the same sentence always sounds the same."""
 _AUDIBLE = 0.003  # -50 dBFS
 MAX_PIECE_PHONEMES = 240
-"""Nobody waits for more than one such piece of each other speaker: some 15 s of speech, 0.2 s of work. A sentence of
-200 letters seldom has more, but one of digits has 1,900: hibari itself cuts at commas only."""
+"""Some 15 s of speech, 0.2 s of work, for which all others wait. A sentence of 200 letters seldom has more, but one of
+digits has 1,900: hibari itself cuts at commas only."""
+CUT_PHONEMES = 120
+"""What is longer is cut into pieces of this length, so that whoever has hard things read holds others up the less."""
+MOST_PHONEMES = 960
+"""Of a sentence: a minute. A sign may be read as a whole word, and 200 of them as two minutes; what is beyond is shown
+as a subtitle only."""
 _CLAUSE_END = re.compile(r"(?<=[,;:—]) ")
 _RUN = re.compile(r"\S+")
 _PART_OF_RUN = re.compile(r"[^\W\d_A-Z]+|[A-Z]+[^\W\d_A-Z]*|\d+|.")
@@ -65,8 +68,8 @@ class HibariSynthesizer:
         if importlib.util.find_spec("hibari") is None:
             raise BackendUnavailable(self.name, "the package hibari-tts is missing", "pip install hibari-tts")
         # One thread: hibari's text front end is not made for several, and the network's working memory grows with the
-        # sentence. Speakers take turns by the piece; who was interrupted leaves the queue without being worked for.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        # sentence.
+        self._thread = VoiceThread(self.name)
         self._loading = threading.Lock()
         self._loaded: dict[str, Hibari] = {}
         self._voices: tuple[str, ...] | None = None
@@ -94,10 +97,10 @@ class HibariSynthesizer:
                 f"The voice 'hibari' speaks English only, this is '{language}'.",
                 "Choose the voice 'edge' for other languages; it needs a network connection.",
             )
-        pieces = await self._in_turn(partial(self._phonemize, text, voice))
+        pieces = await self._thread.run(partial(self._phonemize, text, voice))
         start_sample = 0
         for index, piece in enumerate(pieces):
-            samples, phonemes = await self._in_turn(partial(self._speak, piece, voice, speed))
+            samples, phonemes = await self._thread.run(partial(self._speak, piece, voice, speed))
             final = index == len(pieces) - 1
             yield AudioChunk(
                 samples, SAMPLE_RATE, start_sample, phonemes=phonemes, final=final, voice=voice or self.voices[0]
@@ -108,16 +111,12 @@ class HibariSynthesizer:
 
     async def aclose(self) -> None:
         """The piece at work is finished, nothing after it."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _in_turn(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._thread.close()
 
     def _voice(self, name: str | None) -> Hibari:
         """The loaded hibari.Hibari of a voice. Raises SpeechError."""
         name = name or self.voices[0]
-        if name not in self.voices:
-            raise SpeechError(f"hibari has no voice '{name}' here.", f"Choose one of: {', '.join(self.voices)}.")
+        require_voice(self.name, self.voices, name)
         with self._loading:
             if name not in self._loaded:
                 self._loaded[name] = _load(name)
@@ -130,7 +129,7 @@ class HibariSynthesizer:
         except Exception as error:  # a port of rules for any text; what trips it must cost one sentence, not a turn
             raise SpeechError("hibari cannot read this sentence.", "Put it in other words.") from error
         short = (part for piece in pieces for part in _short_pieces(piece))
-        return [piece for piece in short if any(map(str.isalpha, piece))]
+        return list(_within_a_minute(piece for piece in short if any(map(str.isalpha, piece))))
 
     def _speak(self, piece: str, voice: str | None, speed: float) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
         from hibari import dsp
@@ -152,13 +151,23 @@ class HibariSynthesizer:
 
 def _short_pieces(piece: str) -> Iterator[str]:
     """Phonemes cut after a clause, else between words, else anywhere, so that none is longer than a piece may be."""
-    while len(piece) > MAX_PIECE_PHONEMES:
-        head = piece[: MAX_PIECE_PHONEMES + 1]
+    is_long = len(piece) > MAX_PIECE_PHONEMES
+    while is_long and len(piece) > CUT_PHONEMES:
+        head = piece[: CUT_PHONEMES + 1]
         clauses = [match.end() for match in _CLAUSE_END.finditer(head)]
-        at = clauses[-1] if clauses else head.rfind(" ") + 1 or MAX_PIECE_PHONEMES
+        at = clauses[-1] if clauses else head.rfind(" ") + 1 or CUT_PHONEMES
         yield piece[:at].rstrip()
         piece = piece[at:]
     yield piece
+
+
+def _within_a_minute(pieces: Iterable[str]) -> Iterator[str]:
+    spoken = 0
+    for piece in pieces:
+        spoken += len(piece)
+        if spoken > MOST_PHONEMES:
+            return
+        yield piece
 
 
 def _giving_memory_back() -> object:

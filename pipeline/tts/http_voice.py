@@ -29,6 +29,7 @@ from pipeline.http_service import (
 from pipeline.retries import asked_again
 from pipeline.text import LANGUAGE_NAMES, OTHER_LANGUAGES, detect_language, language_name, load_languages
 from pipeline.tts.speed import ONE_SPEED
+from pipeline.tts.voice_names import require_voice
 from pipeline.types import AudioChunk, FloatArray
 
 if TYPE_CHECKING:
@@ -166,11 +167,13 @@ class HttpVoice(ABC):
         options: Mapping[str, object] | None = None,
         timeout_s: float = 15.0,
         clock: Clock | None = None,
+        avatars_folder: str = "",
     ) -> None:
         """Empty arguments mean the backend's own defaults.
 
         voices: those of the service that are offered, the default first; options: fields that are added to each request
-        as they are, by the service's own names; timeout_s: longest time without any sound.
+        as they are, by the service's own names; timeout_s: longest time without any sound; avatars_folder: where
+        a service that opens voice samples itself finds the folder of all avatars, empty: where it is for us.
 
         Raises BackendUnavailable: there is no address or no key, or a package is missing.
         """
@@ -190,6 +193,7 @@ class HttpVoice(ABC):
         if self.key_form and ":" not in api_key:
             remedy = f"Set VIVAVOCE_TTS_API_KEY={self.key_form}."
             raise BackendUnavailable(self.name, f"its key is not {self.key_form}", remedy)
+        self.avatars_folder = avatars_folder.rstrip("/\\")
         self._clock = clock or SystemClock()
 
     @abstractmethod
@@ -234,8 +238,7 @@ class HttpVoice(ABC):
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
         """A cancelled synthesis closes the connection at once. Raises SpeechError, LanguageNotSupported."""
-        if voice is not None and voice not in self.voices:
-            raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
+        require_voice(self.name, self.voices, voice)
         chosen = voice or self.voices[0]
         asked = (text, chosen) if speed == 1 else (text, chosen, speed)
         async with aclosing(self.spoken(text, chosen, lambda client: self.request(client, *asked))) as chunks:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avatars.voice_sample import VoiceSample
 from pipeline.tts.copied_voice import CopyingVoice
 from pipeline.tts.http_voice import WavDecoder
 
@@ -33,11 +32,6 @@ class IndexTts(CopyingVoice):
         return client.build_request(
             "POST", f"{self.base_url}/tts_url", json={"text": text, "spk_audio_path": voice, **self.options}
         )
-
-    def request_like(
-        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
-    ) -> httpx.Request:
-        return self.request(client, text, self.path_on_server(sample))
 
     def decoder(self) -> WavDecoder:
         return WavDecoder()

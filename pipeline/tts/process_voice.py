@@ -6,7 +6,6 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ClassVar, Final
 
@@ -15,6 +14,8 @@ import numpy as np
 from pipeline.errors import BackendUnavailable, SpeechError
 from pipeline.text import load_languages
 from pipeline.tts.speaking_process import SpeakingProcess
+from pipeline.tts.voice_names import require_voice
+from pipeline.tts.voice_thread import VoiceThread
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
 __all__ = ["ProcessVoice", "pcm_samples", "short_pieces"]
@@ -40,8 +41,7 @@ class ProcessVoice(ABC):
 
     def __init__(self) -> None:
         self._process = SpeakingProcess(self.name, self.module)
-        # One thread: it only waits for the process, and speakers take turns by the piece.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        self._thread = VoiceThread(self.name)  # it only waits for the process
 
     @abstractmethod
     def choose(self, text: str, voice: str | None) -> str:
@@ -73,14 +73,12 @@ class ProcessVoice(ABC):
 
         Raises SpeechError, LanguageNotSupported.
         """
-        if voice is not None and voice not in self.voices:
-            raise SpeechError(f"{self.name} has no voice '{voice}'.", f"Choose one of: {', '.join(self.voices)}.")
+        require_voice(self.name, self.voices, voice)
         chosen = self.choose(text, voice)
         pieces = list(short_pieces(self.readable(text)))
         start_sample = 0
         for index, piece in enumerate(pieces):
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._thread, partial(self._process.speak, piece, chosen, speed))
+            answer = await self._thread.run(partial(self._process.speak, piece, chosen, speed))
             samples, phonemes = self.understood(answer)
             final = index == len(pieces) - 1
             yield AudioChunk(samples, self.sample_rate, start_sample, phonemes=phonemes, final=final, voice=chosen)
@@ -91,7 +89,7 @@ class ProcessVoice(ABC):
 
     async def aclose(self) -> None:
         """End the process, and with it what is being spoken. Idempotent."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
         await asyncio.to_thread(self._process.close)
 
 

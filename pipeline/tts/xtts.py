@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from avatars.voice_sample import VoiceSample
 from pipeline.text import detect_language
 from pipeline.tts.copied_voice import CopyingVoice
 from pipeline.tts.http_voice import WavDecoder
@@ -44,11 +43,6 @@ class Xtts(CopyingVoice):
                 **wished,
             },
         )
-
-    def request_like(
-        self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
-    ) -> httpx.Request:
-        return self.request(client, text, self.path_on_server(sample))
 
     def decoder(self) -> WavDecoder:
         return WavDecoder()

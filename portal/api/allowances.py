@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from pipeline.clock import Clock
-from portal.http.limits import AddressAllowance, Allowance, TooOften
+from portal.http.limits import AddressAllowance, Allowance, SessionAllowance, TooOften
 
 __all__ = ["GREETINGS", "OFFERS_EACH", "REFUSALS", "SocketAllowances"]
 
@@ -16,8 +14,12 @@ REFUSALS, REFUSALS_PER_S = 30.0, 1.0
 OFFERS, OFFERS_PER_S = 3.0, 0.2
 """WebRTC offers of one session. The page sends one as it starts, and one on each network that it changes to."""
 OFFERS_EACH = 12
-CHANGES, CHANGES_PER_S = 5.0, 0.5
-"""Of one session by requests: each may load an avatar. A session socket has an allowance for all its messages."""
+PUSHES_EACH, PUSHES_EACH_PER_S = 12.0, 0.1
+"""Streams to streaming servers that one address, and one person, may begin: each starts a process."""
+CHANGES, CHANGES_PER_S = 10.0, 0.5
+"""Of one session: another avatar may take 0.2 s of work on the thread that draws for all."""
+CHANGES_EACH, CHANGES_EACH_PER_S = 20.0, 1.0
+"""The same in all sessions of one address, and of one person."""
 OFFERS_REFILL_S = 10.0
 """An offer keeps the event loop busy for some 10 ms, in which no other viewer gets a picture."""
 
@@ -28,9 +30,21 @@ class SocketAllowances:
     def __init__(self, clock: Clock, offers_each: int = OFFERS_EACH) -> None:
         self._greetings = AddressAllowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
         self._refusals = AddressAllowance(clock, burst=REFUSALS, per_s=REFUSALS_PER_S)
-        self._offers = Allowance(clock, burst=OFFERS, per_s=OFFERS_PER_S)
-        self._changes = Allowance(clock, burst=CHANGES, per_s=CHANGES_PER_S)
-        self._offers_each = AddressAllowance(clock, burst=offers_each, per_s=offers_each / OFFERS_REFILL_S)
+        offers = Allowance(clock, burst=OFFERS, per_s=OFFERS_PER_S)
+        changes = Allowance(clock, burst=CHANGES, per_s=CHANGES_PER_S)
+        self._offers = SessionAllowance(
+            clock,
+            "Connections of this session are made too often.",
+            offers,
+            burst=offers_each,
+            per_s=offers_each / OFFERS_REFILL_S,
+        )
+        self._changes = SessionAllowance(
+            clock, "This session is changed too often.", changes, burst=CHANGES_EACH, per_s=CHANGES_EACH_PER_S
+        )
+        self._pushes = SessionAllowance(
+            clock, "Streams are begun too often.", offers, burst=PUSHES_EACH, per_s=PUSHES_EACH_PER_S
+        )
 
     def charge_greeting(self, address: str) -> None:
         """Count a new socket, or a new session, of an address. Raises TooOften."""
@@ -42,22 +56,14 @@ class SocketAllowances:
         """Whether a refusal is explained on an opened socket. That costs more than a refused handshake."""
         return not self._refusals.take(address)
 
-    def charge_change(self, session_id: str) -> None:
-        """Count a request to change a session. Raises TooOften."""
-        retry_s = self._changes.take(session_id)
-        if retry_s:
-            raise TooOften(
-                "This session is changed too often.", f"Wait {math.ceil(retry_s)} s, then try again.", retry_s
-            )
+    def charge_change(self, session_id: str, address: str, person: str) -> None:
+        """Count a change of a session that may load files. Raises TooOften."""
+        self._changes.charge(session_id, address, person)
 
     def charge_offer(self, session_id: str, address: str) -> None:
         """Count a WebRTC offer of a session and its address, or what costs as much. Raises TooOften."""
-        retry_s = self._offers.take(session_id)
-        if not retry_s and address:
-            retry_s = self._offers_each.take(address)
-        if retry_s:
-            raise TooOften(
-                "Connections of this session are made too often.",
-                f"Wait {math.ceil(retry_s)} s, then try again.",
-                retry_s,
-            )
+        self._offers.charge(session_id, address)
+
+    def charge_push(self, session_id: str, address: str, person: str) -> None:
+        """Count a stream to a streaming server that a session begins. Raises TooOften."""
+        self._pushes.charge(f"{session_id} push", address, person)

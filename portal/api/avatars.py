@@ -34,7 +34,7 @@ from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP
 from portal.jobs.shares import JobShares
 from portal.names import clean_name
-from portal.owners import may_change, owner_sees, sees
+from portal.owners import may_change, may_erase, owner_sees, sees
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -80,8 +80,15 @@ def _view(
     person: Person, avatar: AvatarSummary, library: AvatarLibrary, queue: JobQueue, reports: FaceReports
 ) -> AvatarView:
     test_clip = queue.folders.clip(id_of_test_clip(avatar.id))
-    changeable = person.role >= Role.MAKER and may_change(person, avatar.ownership)
-    return avatar_view(avatar, library.path_of(avatar.id), reports.pictures(avatar.id), test_clip, changeable)
+    makes, whose = person.role >= Role.MAKER, avatar.ownership
+    return avatar_view(
+        avatar,
+        library.path_of(avatar.id),
+        reports.pictures(avatar.id),
+        test_clip,
+        changeable=makes and may_change(person, whose),
+        erasable=makes and may_erase(person, whose),
+    )
 
 
 def avatars_router(
@@ -158,6 +165,7 @@ def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> Non
         """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
 
         `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
+        `cutout` ("true") cuts the person out of a clip, too, for a transparent stage and for clips with alpha.
         A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
         """
         handed_in = await orders.uploads.handed_in(request, max_upload_bytes, "the photo or clip")

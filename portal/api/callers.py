@@ -11,9 +11,10 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Generic, TypeVar
 
+from portal.api.event_messages import ServerMessage
 from portal.api.event_streams import Event, Followers
-from portal.api.messages import ServerMessage
-from portal.api.seats import LiveSession, Seat, Seats
+from portal.api.live_session import LiveSession
+from portal.api.seats import Seat, Seats
 
 __all__ = ["Caller", "Callers", "first_of"]
 

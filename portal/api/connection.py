@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,25 +17,30 @@ from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
 from pipeline.transports.incoming import IncomingSound
+from pipeline.turn_context import Change
 from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ
 from portal.api import messages
+from portal.api.event_messages import ServerMessage, error_message
 from portal.api.lane import Lane
+from portal.api.outbox import Outbox
 from portal.api.seating import Seating, shown_facts
-from portal.api.seats import Outbox, Seat
+from portal.api.seats import SUPERSEDED, Seat, UnknownToken
+from portal.api.sound_messages import Sound, SpokenSound, parse_sound
 from portal.api.viewer_socket import ViewerSocket
-from portal.http.people import Person
+from portal.http.limits import Allowance
+from portal.http.people import Person, require_entry, require_stay
 from portal.recordings import Recording, Recordings
 
-__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SUPERSEDED", "Connection", "Shared"]
+__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "Connection", "Shared"]
 
 logger = logging.getLogger(__name__)
 
-GREETED_WITHIN_S = 15.0
+GREETED_WITHIN_S = 12.0
 """So long a new socket may be without a hello."""
 EXPIRES_S = 600.0
 """So long a socket may be without a session after a hello that was refused, a bye, or the session's own end."""
-SUPERSEDED = 4000
-"""Close code of a socket whose session was resumed on another one."""
+SPEECH_AHEAD_S, SPEECH_PER_S = 60.0, 2.0
+"""Sound to be spoken that costs nothing: at once, and a second. What an interrupt has thrown away was sent as well."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Connection:
         self._greeting = False  # a hello is being answered
         self._in_line = False  # it waits for a place
         self._microphone = IncomingSound(LISTEN_RATE_HZ, shared.clock)
+        self._free_speech = Allowance(shared.clock, burst=SPEECH_AHEAD_S, per_s=SPEECH_PER_S)
         self._answers = Outbox()
         self._delivery: asyncio.Task[None] | None = None  # of the seat's events
         self._lane = Lane(self._obey)
@@ -93,9 +99,16 @@ class Connection:
             if self._seat is not None:
                 await self._shared.seating.seats.vacate(self._seat, self, for_good=self._socket.for_good)
 
-    async def give_up_seat(self) -> None:
-        """Another socket speaks for the session now. The other end of this one may be dead."""
-        self._socket.abandon(SUPERSEDED, "The session goes on elsewhere.")
+    @property
+    def has_seat(self) -> bool:
+        """Whether there is a session, which decides how long the socket is there."""
+        return self._seat is not None
+
+    async def dismiss(self, code: int, reason: str, error: ServerMessage | None = None) -> None:
+        """See Occupant. The other end may be dead, and then the telling takes until that is noticed."""
+        if error is not None:
+            await self._socket.send_json(error)
+        self._socket.abandon(code, reason)
         await self._break_off()
 
     async def _take(self, raw: str | bytes) -> None:
@@ -111,17 +124,27 @@ class Connection:
                 await self._route(message)
 
     async def _take_sound(self, raw: bytes) -> None:
-        """Hand on a piece of the microphone's sound. It costs nothing unless it comes faster than it can be spoken."""
-        sound: messages.Sound | None = None
+        """Hand on a piece of sound. It costs nothing unless it comes faster than it can be spoken."""
+        is_free = False
         with self._faults_answered():
-            sound = messages.parse_sound(raw)
-        samples = None if sound is None else self._microphone.take(sound.position, sound.samples)
-        if samples is None:
+            sound = parse_sound(raw)
+            is_free = self._take_speech(sound) if isinstance(sound, SpokenSound) else self._hear(sound)
+        if not is_free:
             await self._socket.pay(messages.cost_of(raw, None))
             return
+        await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
+
+    def _hear(self, sound: Sound) -> bool:
+        samples = self._microphone.take(sound.position, sound.samples)
+        if samples is None:
+            return False
         if self._seat is not None and self._seat.occupant is self:  # sound on its way to a session that is over is lost
             self._seat.session.hear(samples)
-        await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
+        return True
+
+    def _take_speech(self, sound: SpokenSound) -> bool:
+        weight_s = self._seated().sounds.take(sound)
+        return weight_s is not None and not self._free_speech.take("", weight_s)
 
     async def _route(self, message: messages.ClientMessage) -> None:
         """Serve what is quick; put what may take long into its lane."""
@@ -166,13 +189,13 @@ class Connection:
 
     def _interrupt(self) -> None:
         """Stop at once, also what was said before and still waits behind a slow command."""
-        said = self._lane.take_back(messages.Say)
+        said: list[messages.Say | messages.Speak] = self._lane.take_back((messages.Say, messages.Speak))
         if self._greeting:
             return
         seat = self._seated()
-        for say in said:  # so that each of these turns is reported, as queued and as interrupted
+        for message in said:  # so that each of these turns is reported, as queued and as interrupted
             with self._faults_answered():
-                seat.say(say.text, say.mode, say.event)
+                _speak(seat, message)
         seat.session.interrupt()
 
     async def _leave(self) -> None:
@@ -189,6 +212,7 @@ class Connection:
             if isinstance(message, messages.Hello):
                 await self._greet(message)
             else:
+                require_stay(self._person)
                 await self._serve(self._seated(), message)
 
     async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
@@ -205,67 +229,93 @@ class Connection:
                     await seat.use_websocket(self._socket.send_bytes)
                 else:
                     await seat.leave_websocket()
-            case messages.Say(text=text, mode=mode, event=event):
-                seat.say(text, mode, event)
+            case messages.Say() | messages.Speak():
+                _speak(seat, message)
             case messages.RecordSession(on=True):
                 recording = self._shared.recordings.begin(
                     seat.session,
                     lambda ended: seat.outbox.post(_recording_facts(ended)),
                     owner=self._person.name,
+                    address=self._address,
                 )
                 self._answers.post({"type": "recording", "state": "on", "id": recording.id, "name": recording.name})
             case messages.RecordSession():
                 await self._shared.recordings.end(seat.session)
+            case messages.SendStream(to=None):
+                seat.end_push()
+            case messages.SendStream(to=str(to)):
+                self._shared.seating.push(seat, to, self._address, self._person)
             case messages.SwapAvatar(id=avatar_id):
-                await self._shared.seating.change(seat, {"avatar": avatar_id}, self._person)
+                await self._change(seat, {"avatar": avatar_id})
             case messages.Change():
-                await self._shared.seating.change(seat, messages.given(message), self._person)
+                await self._change(seat, messages.given(message))
+
+    async def _change(self, seat: Seat, given: Change) -> None:
+        if given.keys() & {"avatar", "lipsync"}:  # what else changes costs no more than its message
+            self._shared.seating.allowances.charge_change(seat.session.id, self._address, self._person.name)
+        await self._shared.seating.change(seat, given, self._person)
 
     async def _greet(self, hello: messages.Hello) -> None:
         try:
+            require_entry(self._person)
             if hello.token is not None:
-                await self._sit(await self._resume(hello.token), resumed=True)
+                await self._come_back(hello, hello.token)
             else:
                 await self._sit(await self._new_seat(hello), resumed=False)
         finally:
-            self._greeting = False
+            self._greeting = self._in_line = False
             if self._seat is None:
                 self._expect_hello(EXPIRES_S)
 
+    async def _come_back(self, hello: messages.Hello, token: str) -> None:
+        """To the seat that the token leads to, or with what another node has left of it."""
+        try:
+            seat = await self._resume(token)
+        except UnknownToken:
+            seat, cut_at = await self._shared.seating.restored_seat(
+                token, self._address, self._person, self._report_of(hello)
+            )
+            await self._sit(seat, resumed=False, restored={"cut": cut_at})
+        else:
+            await self._sit(seat, resumed=True)
+
     async def _new_seat(self, hello: messages.Hello) -> Seat:
         """A seat with a new session. Raises what Seating.new_seat() raises."""
-        try:
-            report = self._report_waiting if hello.wait else None
-            return await self._shared.seating.new_seat(hello, self._address, self._person, report)
-        finally:
-            self._in_line = False
+        return await self._shared.seating.new_seat(hello, self._address, self._person, self._report_of(hello))
+
+    def _report_of(self, hello: messages.Hello) -> Callable[[int], Awaitable[None]] | None:
+        return self._report_waiting if hello.wait else None
 
     async def _report_waiting(self, position: int) -> None:
         self._in_line = True
         await self._socket.send_json({"type": "waiting", "place": position})
 
     async def _resume(self, token: str) -> Seat:
-        seat = self._seat = self._shared.seating.seats.redeem(token)
+        seat = self._seat = self._shared.seating.seats.redeem(token, self._person.name)
         stale, seat.occupant = seat.occupant, self
-        if isinstance(stale, Connection):  # its other end is dead, which the server has not noticed yet
-            await stale.give_up_seat()
+        if stale is not None:  # its other end is dead, which the server has not noticed yet
+            await stale.dismiss(SUPERSEDED, "The session goes on elsewhere.")
             await seat.leave_websocket()
         return seat
 
-    async def _sit(self, seat: Seat, *, resumed: bool) -> None:
-        """Welcome the viewer; from then on the seat's events are delivered here."""
+    async def _sit(self, seat: Seat, *, resumed: bool, restored: ServerMessage | None = None) -> None:
+        """Welcome the viewer; from then on the seat's events are delivered here. restored: of a session that goes on
+        where one of another node broke off, what was lost.
+        """
         seat.occupant = self
         self._seat = seat
-        if await self._socket.send_json(self._welcome(seat, resumed=resumed)):
+        self._in_line = False
+        if await self._socket.send_json(self._welcome(seat, resumed=resumed, restored=restored)):
             self._delivery = asyncio.create_task(seat.outbox.deliver(self._send), name=f"deliver-{seat.session.id}")
         else:  # nobody holds the token, so nobody can come back
             await self._shared.seating.seats.close(seat)
 
-    def _welcome(self, seat: Seat, *, resumed: bool) -> messages.ServerMessage:
+    def _welcome(self, seat: Seat, *, resumed: bool, restored: ServerMessage | None) -> ServerMessage:
         return {
             "type": "welcome",
             "session": seat.session.id,
             "resumed": resumed,
+            "restored": restored,
             "token": self._shared.seating.seats.issue_token(seat),
             "iceServers": self._shared.ice_servers(),
             "fps": FPS,
@@ -280,13 +330,13 @@ class Connection:
         try:
             yield
         except VivavoceError as error:
-            self._answers.post(messages.error_message(error))
+            self._answers.post(error_message(error))
         except Exception:  # the border of a message: whatever it is, the viewer has to learn of it
             logger.exception("session socket: a message could not be served")
             fault = VivavoceError("Something went wrong in the server.", "The server's log has the details.")
-            self._answers.post(messages.error_message(fault))
+            self._answers.post(error_message(fault))
 
-    async def _send(self, event: messages.ServerMessage) -> bool:
+    async def _send(self, event: ServerMessage) -> bool:
         """An event of the seat. Whoever has the last ones of a session that has ended must leave after a while."""
         if self._seat is not None and self._seat.session.closed and self._socket.expires_s is None:
             self._expect_hello(EXPIRES_S)
@@ -312,9 +362,16 @@ class Connection:
         await self._lane.clear()
 
 
-def _recording_facts(recording: Recording) -> messages.ServerMessage:
+def _speak(seat: Seat, message: messages.Say | messages.Speak) -> None:
+    if isinstance(message, messages.Say):
+        seat.say(message.text, message.mode, message.event)
+    else:
+        seat.speak(message.rate, message.event)
+
+
+def _recording_facts(recording: Recording) -> ServerMessage:
     """What a viewer is told of a recording that has ended."""
-    facts: messages.ServerMessage = {"type": "recording", "id": recording.id, "name": recording.name}
+    facts: ServerMessage = {"type": "recording", "id": recording.id, "name": recording.name}
     state = "done" if recording.trouble is None else "failed"
     told = recording.trouble or recording.unsigned
     if told is None:

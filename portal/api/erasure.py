@@ -18,6 +18,7 @@ class ErasedView(BaseModel):
 
 
 def erasure_router(erasure: Erasure) -> APIRouter:
+    """See `portal/erasure.py`."""
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
 
     @router.delete("/{avatar_id}/everything")

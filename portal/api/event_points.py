@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.types import SessionEvent, TurnEvent, TurnState
-from portal.api.messages import ServerMessage
+from portal.api.event_messages import ServerMessage
 
 __all__ = ["EventPoints"]
 

@@ -61,7 +61,7 @@ def _files(avatar_id: str, library: AvatarLibrary, queue: JobQueue, jobs: Sequen
     for name in reports.pictures(avatar_id):
         yield f"face-report/{name}", reports.path(avatar_id, name)
     for job in jobs:
-        if (clip := queue.folders.clip(job.id)).is_file():
+        if clip := queue.folders.made_clip(job.id):
             yield f"clips/{job.id} {job.file_name}", clip
 
 

@@ -9,17 +9,16 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from avatars.confined import Limits
 from avatars.errors import GestureNotFound
 from avatars.gestures import delete_gesture, gesture_file, gesture_summaries
 from avatars.library import AvatarLibrary
+from portal.api.orders import ordered
 from portal.api.schemas import MOST_NAME, GestureView, JobView, form_body, gesture_view, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_gesture
 from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ class GestureForm(BaseModel):
 def gestures_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
+    """Of one avatar: what it can be asked to show, and what it shows by itself while nobody speaks."""
     router = APIRouter(prefix="/api/avatars/{avatar_id}/gestures", tags=["gestures"], route_class=ErrorRoute)
 
     @router.get("")
@@ -62,24 +62,8 @@ def gestures_router(
         """
         library.path_of(avatar_id)
         handed_in = await uploads.handed_in(request, settings.max_upload_bytes, "the clip")
-        submit = partial(
-            submit_gesture,
-            library,
-            queue,
-            handed_in.path,
-            avatar=avatar_id,
-            name=handed_in.texts.get("name", ""),
-            consent=handed_in.is_on("consent"),
-            sound=handed_in.is_on("sound"),
-            idle=handed_in.is_on("idle"),
-            file_name=handed_in.file_name,
-            asker=address_of(request.scope),
-        )
-
-        def ask(limits: Limits) -> Job:
-            return shares.asked_by(request.scope, partial(submit, limits=limits))
-
-        return job_view(await uploads.submit(ask, handed_in.path, address_of(request.scope)))
+        submit = partial(submit_gesture, library, queue, handed_in, avatar_id, asker=address_of(request.scope))
+        return job_view(await ordered(request.scope, uploads, shares, handed_in.path, submit))
 
     @router.get("/{name}/poster.jpg")
     def poster(avatar_id: str, name: str) -> FileResponse:

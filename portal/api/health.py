@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from avatars.library import AvatarLibrary
 from portal.api.schemas import HealthView, SessionCounts
+from portal.errors import DatabaseUnreachable
 from portal.http.errors import ErrorRoute
+from portal.http.login import NotAllowed
+from portal.http.people import person_of
+from portal.http.proxies import is_local
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
 from portal.sessions import SessionManager
 
-__all__ = ["find_trouble", "health_router"]
+__all__ = ["ActiveJobs", "JobsLook", "find_trouble", "health_router", "stopping_router"]
 
 LITTLE_BYTES = 100 * 2**20
 WORKER_COMES_S = 60.0
 "A job that has waited for longer while none ran waits for a worker that does not come."
+JOBS_WITHIN_S = 2.0
+"Balancers take a node out that does not answer. So health does not wait for a database that is silent."
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveJobs:
+    """The jobs that wait and run. trouble: why nobody knows; there are none then."""
+
+    jobs: Sequence[Job]
+    trouble: str = ""
+
+
+class JobsLook:
+    """Asks the queue which jobs wait and run, for a bounded time.
+
+    A database that is silent holds its caller for as long as the network takes to give it up. So one thread at a time
+    asks, and whoever comes meanwhile waits for the same answer.
+    """
+
+    def __init__(self, queue: JobQueue, within_s: float = JOBS_WITHIN_S) -> None:
+        self._queue = queue
+        self._within_s = within_s
+        self._asking: asyncio.Future[ActiveJobs] | None = None
+
+    async def take(self) -> ActiveJobs:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(asyncio.to_thread(self._active))
+        done, _ = await asyncio.wait((self._asking,), timeout=self._within_s)
+        return self._asking.result() if done else ActiveJobs((), "The database of jobs does not answer.")
+
+    def _active(self) -> ActiveJobs:
+        try:
+            return ActiveJobs(self._queue.active())
+        except DatabaseUnreachable as error:
+            return ActiveJobs((), error.message)
 
 
 def health_router(
@@ -29,22 +71,31 @@ def health_router(
     queue: JobQueue,
     *,
     version: str,
-    trouble: Callable[[], list[str]] = list,
+    node: str = "",
+    trouble: Callable[[ActiveJobs], list[str]] = lambda _active: [],
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> APIRouter:
-    """trouble: what is wrong now although people can talk; see find_trouble()."""
+    """node: which of several portals this is. trouble: what is wrong now although people can talk (find_trouble()).
+
+    is_stopping: whether it takes no new sessions, because it ends when answers have been heard.
+    """
     router = APIRouter(tags=["health"], route_class=ErrorRoute)
+    look = JobsLook(queue)
 
     @router.get("/healthz")
-    def health(response: Response) -> HealthView:
-        """With status 503 when nobody can talk, because there is no avatar; else with 200."""
-        choice, avatars, found = sessions.choice, len(library.list()), trouble()
-        if not avatars:
+    async def health(response: Response) -> HealthView:
+        """With status 503 when no session can begin: there is no avatar, or the portal is about to stop. Else 200."""
+        choice, stops = sessions.choice, is_stopping()
+        active = ActiveJobs(()) if stops else await look.take()  # at the end no request is waited for
+        avatars, found = len(await asyncio.to_thread(library.list)), await asyncio.to_thread(trouble, active)
+        if stops or not avatars:
             response.status_code = 503
         return HealthView(
-            status="down" if not avatars else "degraded" if found else "ok",
+            status="stopping" if stops else "down" if not avatars else "degraded" if found else "ok",
             version=version,
+            node=node,
             sessions=SessionCounts(live=sessions.admission.taken, capacity=sessions.admission.capacity),
-            jobs=_counts(queue),
+            jobs=_counts(active.jobs),
             avatars=avatars,
             backends={"llm": choice.llm, "tts": choice.tts, "lipsync": choice.lipsync},
             problems=([] if avatars else ["There is no avatar yet, so nobody can talk."]) + found,
@@ -53,8 +104,25 @@ def health_router(
     return router
 
 
+def stopping_router(stop: Callable[[], object]) -> APIRouter:
+    """stop: has the portal end when answers have been heard; returns at once."""
+    router = APIRouter(prefix="/api/admin", tags=["health"], route_class=ErrorRoute)
+
+    @router.post("/stop", status_code=202)
+    async def stop_portal(request: Request) -> None:
+        """As SIGTERM does: take no new sessions, send viewers away when they have heard their answer, then end.
+
+        Where nobody has to log in, only who is on the portal's machine may ask for it.
+        """
+        if not person_of(request.scope).logged_in and not is_local(request.scope):
+            raise NotAllowed("Where nobody logs in, only the portal's machine may stop it.", "Set up a login.")
+        stop()
+
+    return router
+
+
 def find_trouble(
-    data_dir: Path, queue: JobQueue, worker: str = "", clock_s: Callable[[], float] = time.time
+    data_dir: Path, active: ActiveJobs, worker: str = "", clock_s: Callable[[], float] = time.time
 ) -> list[str]:
     """What is wrong with the data folder and with the work on jobs. worker: why its process does not run.
 
@@ -68,20 +136,20 @@ def find_trouble(
         found.append("The data folder cannot be written to.")
     if worker:
         found.append(worker)
-    elif _nobody_works(queue, clock_s()):
+        return found
+    if active.trouble:
+        found.append(active.trouble)
+    elif _nobody_works(active.jobs, clock_s()):
         found.append("Jobs wait, and no worker runs them.")
     return found
 
 
-def _counts(queue: JobQueue) -> dict[str, int]:
-    """How many jobs wait and run."""
-    active = queue.active()
+def _counts(active: Sequence[Job]) -> dict[str, int]:
     running = sum(job.state == "running" for job in active)
     return {"queued": len(active) - running, "running": running}
 
 
-def _nobody_works(queue: JobQueue, now_s: float) -> bool:
-    active = queue.active()
+def _nobody_works(active: Sequence[Job], now_s: float) -> bool:
     if not active or any(job.state == "running" for job in active):
         return False
     return now_s - min(job.created_at for job in active) > WORKER_COMES_S

@@ -14,7 +14,7 @@ from portal.http.errors import ErrorRoute
 from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue, may_do_better
-from portal.jobs.records import CLIP, Job
+from portal.jobs.records import CLIP, KINDS, Job
 from portal.jobs.shares import JobShares
 from portal.owners import require_seen
 
@@ -37,6 +37,7 @@ def job_views(
 
 
 def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> APIRouter:
+    """Jobs of all kinds: look at them, run them again, cancel and forget them."""
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
     view = partial(view_of, queue)
@@ -45,7 +46,7 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
     def list_jobs(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
-        kind: Annotated[str | None, Query(pattern="^(prepare|clip|parts|gesture)$")] = None,
+        kind: Annotated[str | None, Query(pattern=f"^({'|'.join(KINDS)})$")] = None,
     ) -> list[JobView]:
         """The newest first. Where people log in: those that you may see."""
         return job_views(person_of(request.scope), library, queue, limit, kind)

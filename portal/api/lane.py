@@ -33,11 +33,11 @@ class Lane:
         if self._work is None:
             self._work = asyncio.create_task(self._obey_all(), name="commands of a viewer")
 
-    def take_back(self, kind: type[Kind]) -> list[Kind]:
-        """Remove the waiting commands of a kind, and return them in order."""
+    def take_back(self, kinds: type[Kind] | tuple[type[Kind], ...]) -> list[Kind]:
+        """Remove the waiting commands of these kinds, and return them in order."""
         taken: list[Kind] = []
         for command in self._waiting.clear():
-            if isinstance(command, kind):
+            if isinstance(command, kinds):
                 taken.append(command)
             else:
                 self._waiting.offer(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.types import MediaFrame
-from portal.api.messages import ServerMessage
+from portal.api.event_messages import ServerMessage
 
 __all__ = ["LoopPlaces"]
 

@@ -1,4 +1,4 @@
-"""The grammar of the session socket: what a client may send, parsed and checked, and how events are sent to it.
+"""The grammar of the session socket: what a client may send, parsed and checked. `event_messages` are what it is sent.
 
 Pure: a message in, one of the models below out, or BadRequest. docs/protocol.md is the reference.
 """
@@ -6,50 +6,19 @@ Pure: a message in, one of the models below out, or BadRequest. docs/protocol.md
 from __future__ import annotations
 
 import json
-import struct
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, assert_never
+from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    JsonValue,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
 from avatars.persona import MOST_PROMPT_CHARACTERS
-from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from pipeline.tts.speed import FASTEST, SLOWEST
-from pipeline.types import (
-    LISTEN_RATE_HZ,
-    CutEvent,
-    EarsEvent,
-    ErrorEvent,
-    FloatArray,
-    GestureEvent,
-    HoldEvent,
-    ListenMode,
-    MetricsEvent,
-    NoticeEvent,
-    SessionEvent,
-    SubtitleEvent,
-    TextEvent,
-    TranscriptEvent,
-    TurnEvent,
-)
-from portal.errors import AvatarBeingPrepared
+from pipeline.types import ListenMode
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "MOST_EVENT_CHARACTERS",
-    "SOUND_HEADER",
-    "SOUND_KIND",
+    "MOST_REMARK_CHARACTERS",
     "Bye",
     "Candidate",
     "Change",
@@ -70,25 +39,18 @@ __all__ = [
     "Remark",
     "Say",
     "Seen",
-    "ServerMessage",
+    "SendStream",
     "SessionWish",
-    "Sound",
+    "Speak",
     "Stats",
     "SwapAvatar",
     "cost_of",
-    "error_message",
-    "event_message",
     "given",
     "parse",
-    "parse_sound",
     "small_json",
 ]
 
 MAX_MESSAGE_BYTES = 256 * 1024
-SOUND_HEADER = struct.Struct("<BBHI")
-"""kind, flags (none yet), sequence number, place of the first sample in the microphone's stream; then the samples."""
-SOUND_KIND = 2
-SHORTEST_SOUND_MS, LONGEST_SOUND_MS = 10, 120
 
 MOST_EVENT_CHARACTERS = 2000
 """Of what is sent along with a text, as JSON."""
@@ -99,8 +61,7 @@ _IdentityKey = Annotated[str, Field(min_length=1, max_length=64)]
 _IdentityValue = Annotated[str, Field(max_length=4096)]
 
 
-class MessageTooLarge(BadRequest):
-    code = "too_large"
+class MessageTooLarge(BadRequest, code="too_large"): ...
 
 
 def small_json(value: JSON) -> JSON:
@@ -122,11 +83,14 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+MOST_REMARK_CHARACTERS = 100_000
+
+
 class Remark(_Message):
     """One entry of an earlier conversation."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[str, Field(min_length=1, max_length=100_000)]
+    content: Annotated[str, Field(min_length=1, max_length=MOST_REMARK_CHARACTERS)]
 
 
 class ChoiceWish(_Message):
@@ -192,6 +156,16 @@ class Say(_Message):
     "comes back when the speech begins, and when it has ended"
 
 
+class Speak(_Message):
+    """Speak sound that the client sends in binary messages, as soon as its turn is queued."""
+
+    type: Literal["speak"]
+    rate: Annotated[int, Field(ge=8000, le=48_000)]
+    "of the sound, Hz"
+    event: OwnEvent = None
+    "as for say"
+
+
 class Interrupt(_Message):
     type: Literal["interrupt"]
 
@@ -254,6 +228,14 @@ class RecordSession(_Message):
     on: bool
 
 
+class SendStream(_Message):
+    """Send the session to a streaming server that the operator has allowed, or no longer."""
+
+    type: Literal["push"]
+    to: Annotated[str, Field(min_length=1, max_length=800)] | None = None
+    "its address with the key, such as rtmp://server/app/key; None: end that"
+
+
 class Stats(_Message):
     """What the client sees, for the server's log and for its idea of what was played."""
 
@@ -284,6 +266,7 @@ ClientMessage = (
     | Candidate
     | MediaUse
     | Say
+    | Speak
     | Interrupt
     | Reached
     | Seen
@@ -293,24 +276,12 @@ ClientMessage = (
     | Gesture
     | Places
     | RecordSession
+    | SendStream
     | Stats
     | Ping
     | Bye
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """A binary message: a piece of what the viewer's microphone hears."""
-
-    position: int
-    "of its first sample in the microphone's stream, modulo 2**32"
-    samples: FloatArray
-    "(n,) float32 at LISTEN_RATE_HZ"
-
-
-ServerMessage: TypeAlias = dict[str, object]
-"""What is sent to a client, before it becomes JSON."""
 
 _ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
@@ -329,12 +300,14 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Places: 2,
     None: 2,  # not understood, or sound that comes too fast
     Say: 4,
+    Speak: 4,
     Bye: 5,
     Hello: 10,
     MediaUse: 10,
     SwapAvatar: 10,
     Change: 10,
     RecordSession: 10,
+    SendStream: 10,
     Offer: 20,  # a peer connection takes 10 to 30 ms
 }
 CHEAP_BYTES = 8192
@@ -362,22 +335,6 @@ def parse(text: str) -> ClientMessage:
         raise BadRequest("The message is not valid UTF-8 text.", "Send JSON objects as text.") from error
 
 
-def parse_sound(data: bytes) -> Sound:
-    """Parse one binary message. Raises BadRequest (another kind, no whole samples, too short or too long)."""
-    hint = "See docs/protocol.md for the binary messages."
-    if len(data) < SOUND_HEADER.size or data[0] != SOUND_KIND:
-        raise BadRequest(f"Of binary messages only sound (kind {SOUND_KIND}) is understood.", hint)
-    _, _, _, position = SOUND_HEADER.unpack_from(data)
-    count, odd = divmod(len(data) - SOUND_HEADER.size, 2)
-    if odd or not SHORTEST_SOUND_MS <= 1000 * count / LISTEN_RATE_HZ <= LONGEST_SOUND_MS:
-        raise BadRequest(
-            f"Sound comes as {SHORTEST_SOUND_MS} to {LONGEST_SOUND_MS} ms of 16-bit samples at {LISTEN_RATE_HZ} Hz.",
-            hint,
-        )
-    samples = np.frombuffer(data, "<i2", offset=SOUND_HEADER.size).astype(np.float32) / np.float32(32768)
-    return Sound(position, samples)
-
-
 def _explain(error: ValidationError) -> str:
     """The first fault in one line. Never echoes the input: it may be large or private."""
     first = error.errors(include_input=False, include_url=False)[0]
@@ -395,6 +352,7 @@ _KNOWN_TYPES = (
     "candidate",
     "media",
     "say",
+    "speak",
     "interrupt",
     "reached",
     "seen",
@@ -404,6 +362,7 @@ _KNOWN_TYPES = (
     "gesture",
     "places",
     "record",
+    "push",
     "stats",
     "ping",
     "bye",
@@ -413,46 +372,3 @@ _KNOWN_TYPES = (
 def given(wish: ChoiceWish) -> dict[str, Any]:
     """What the message says is to change."""
     return wish.model_dump(exclude_unset=True, exclude={"type"})
-
-
-def event_message(event: SessionEvent) -> ServerMessage:
-    """One session event as the client gets it."""
-    match event:
-        case TurnEvent(turn, state):
-            return {"type": "turn", "turn": turn, "state": state.value}
-        case HoldEvent(turn, held):
-            return {"type": "hold", "turn": turn, "held": held}
-        case CutEvent(turn, played):
-            return {"type": "cut", "turn": turn, "played": played}
-        case GestureEvent(name, begins):
-            return {"type": "gesture", "name": name, "begins": begins}
-        case TextEvent(turn, delta):
-            return {"type": "text", "turn": turn, "delta": delta}
-        case SubtitleEvent(turn, text, start_s, end_s, spoken):
-            times = {"start": start_s, "end": end_s}
-            return {"type": "subtitle", "turn": turn, "text": text, **times, "spoken": spoken}
-        case NoticeEvent(code, message, hint):
-            return {"type": "notice", "code": code, "message": message, "hint": hint}
-        case ErrorEvent(code, message, hint, cause):
-            return {"type": "error", "code": code, "message": message, "hint": hint, "cause": cause}
-        case MetricsEvent(turn, stages_ms):
-            return {"type": "metrics", "turn": turn, "stages": stages_ms}
-        case TranscriptEvent(text, final, language):
-            return {"type": "transcript", "text": text, "final": final, "language": language}
-        case EarsEvent(state):
-            return {"type": "ears", "state": state.value}
-        case _:
-            assert_never(event)
-
-
-def error_message(error: VivavoceError) -> ServerMessage:
-    sent: ServerMessage = {
-        "type": "error",
-        "code": error.code,
-        "message": error.message,
-        "hint": error.hint,
-        "cause": error.cause,
-    }
-    if isinstance(error, AvatarBeingPrepared):
-        sent |= {"avatar": error.avatar, "lipsync": error.backend, "job": error.job}
-    return sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,21 @@ from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 from portal.owners import require_seen
 
-__all__ = ["Orders"]
+__all__ = ["Orders", "ordered"]
+
+
+async def ordered(scope: Scope, uploads: Uploads, shares: JobShares, path: Path, submit: Callable[..., Job]) -> Job:
+    """Queue what submit() makes of a stored upload, as a job of the sender of a request, within an address's share.
+
+    submit: takes `limits` of the look at the upload, and removes it if it refuses.
+
+    Raises as submit() and Uploads.submit(), and TooMany.
+    """
+
+    def ask(limits: Limits) -> Job:
+        return shares.asked_by(scope, partial(submit, limits=limits))
+
+    return await uploads.submit(ask, path, address_of(scope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,7 @@ class Orders:
             file_name=file_name,
             consent=wish.consent.lower() in YES,
             framing=wish.framing,
+            cutout=wish.cutout.lower() in YES,
             owner=person_of(scope).name,
             avatar_id=avatar_id,
             job_id=job_id,
@@ -64,10 +80,7 @@ class Orders:
             asker=address_of(scope),
         )
 
-        def ask(limits: Limits) -> Job:
-            return self.shares.asked_by(scope, partial(submit, limits=limits))
-
-        return await self.uploads.submit(ask, path, address_of(scope))
+        return await ordered(scope, self.uploads, self.shares, path, submit)
 
     async def clip(self, scope: Scope, wish: ClipRequest, audio: Path | None = None) -> Job:
         """Queue a clip, of the stored recording `audio` if it is given. Raises as submit_clip(), and TooMany.
@@ -84,6 +97,7 @@ class Orders:
             audio=audio,
             voice=wish.voice or None,
             name=wish.name,
+            clip_format=wish.format,
             owner=person.name,
             asker=address_of(scope),
         )

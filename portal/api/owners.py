@@ -22,13 +22,15 @@ from portal.http.people import Person, Role, person_of
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import GESTURE, PARTS, Job
-from portal.owners import may_change, no_such_avatar, sees
+from portal.owners import may_change, may_erase, no_such_avatar, sees
 from portal.recordings import Recordings, no_such_recording
 
 __all__ = ["OwnersGuard", "seen_jobs"]
 
 LOOKS = frozenset({"/api/avatars/{avatar_id}/parts/preview"})
 "Routes that only show something, although their method is one of those that change."
+ERASES = "/api/avatars/{avatar_id}/everything"
+"Takes along what other people have made."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,13 @@ class OwnersGuard:
         if person.role is Role.ADMIN:
             return
         scope = connection.scope
-        reads = scope["type"] == "websocket" or scope["method"] in HARMLESS or scope["route"].path in LOOKS
+        route = scope["route"].path
+        reads = scope["type"] == "websocket" or scope["method"] in HARMLESS or route in LOOKS
         for parameter, kind in self._kinds.items():
             if parameter in named:
-                await run_in_threadpool(_check, person, kind, named[parameter], reads)
+                whose = await run_in_threadpool(_check, person, kind, named[parameter], reads)
+                if route == ERASES and not may_erase(person, whose):
+                    raise NotAllowed("This avatar is everybody's: others' clips would go, too.", "Ask an admin.")
 
     def _of_avatar(self, avatar_id: str) -> Ownership | None:
         whose = self._library.ownership(avatar_id)
@@ -97,12 +102,13 @@ def _is_of_its_avatar(job: Job) -> bool:
     return job.kind in (PARTS, GESTURE) or job.id == id_of_test_clip(job.avatar)
 
 
-def _check(person: Person, kind: _Kind, thing_id: str, reads: bool) -> None:
+def _check(person: Person, kind: _Kind, thing_id: str, reads: bool) -> Ownership:
     whose = kind.whose(thing_id)
     if whose is None or not sees(person, whose):
         raise kind.missing(thing_id)
     if not reads and not may_change(person, whose):
         raise NotAllowed("This belongs to somebody else, who has shared it.", "Ask them, or make your own.")
+    return whose
 
 
 def _no_such_job(job_id: str) -> JobNotFound:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from portal.http.errors import ErrorRoute
-from portal.http.people import PERSON, person_of
+from portal.http.people import person_of
 
 __all__ = ["PersonView", "people_router"]
 
@@ -29,6 +29,6 @@ def people_router() -> APIRouter:
         """Who you are to this portal, and what you may do: viewer (talk), maker (and make avatars and clips), admin."""
         person = person_of(request.scope)
         role: Literal["viewer", "maker", "admin"] = person.role.name.lower()  # type: ignore[assignment]
-        return PersonView(name=person.name, role=role, login=PERSON in request.scope)
+        return PersonView(name=person.name, role=role, login=person.logged_in)
 
     return router

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Final
 
-from avatars.bundle import AvatarBundle
 from pipeline.clock import Clock
-from pipeline.errors import SessionClosed
 from pipeline.push import Push
 from pipeline.turn_context import Change
 from portal.api.callers import Caller, Callers, first_of
@@ -39,8 +36,6 @@ class Program(Caller):
         super().__init__(seat.session.id, seat)
         self.person = person
         self.token = secrets.token_urlsafe(24)
-        self.push: Push | None = None
-        "to a streaming server"
         self._clock = clock
         self._attended_s = clock.now_s()
 
@@ -48,46 +43,23 @@ class Program(Caller):
         """A request for this session came."""
         self._attended_s = self._clock.now_s()
 
-    def start_push(self, push: Push) -> None:
-        """Send the session there, from now on; one push takes the place of the one before it. Raises SessionClosed."""
-        self.end_push()
-        self.session.add_output(push)
-        self.push = push
-
-    def end_push(self) -> None:
-        """Idempotent."""
-        push, self.push = self.push, None
-        if push is not None:
-            self.session.remove_output(push)
-
     async def until_over(self) -> None:
         await first_of(super().until_over(), self._until_unattended())
 
     async def _until_unattended(self) -> None:
         while self._clock.now_s() - self._attended_s < UNATTENDED_S:
             await self._clock.sleep_until(self._clock.now_s() + LOOKED_EVERY_S)
-            is_pushed = self.push is not None and self.push.state == "live"
+            push = self.seat.push
+            is_pushed = push is not None and push.state == "live"
             if is_pushed or len(self.seat.watchers) or len(self.followers):
                 self.attend()
 
 
 class Programs:
-    """All sessions of programs in this process.
+    """All sessions of programs in this process."""
 
-    check_push: raises BadRequest if a program may not send its session to that address.
-    new_push: connects to a streaming server.
-    """
-
-    def __init__(
-        self,
-        seating: Seating,
-        clock: Clock,
-        check_push: Callable[[str], None],
-        new_push: Callable[[str, AvatarBundle], Push],
-    ) -> None:
+    def __init__(self, seating: Seating, clock: Clock) -> None:
         self._seating = seating
-        self._check_push = check_push
-        self._new_push = new_push
         self._clock = clock
         self._callers: Callers[Program] = Callers(seating.seats)
 
@@ -111,9 +83,9 @@ class Programs:
         program.attend()
         return program
 
-    async def change(self, program: Program, given: Change) -> None:
-        """See SessionManager.change(). Raises TooOften, and what that raises."""
-        self._seating.allowances.charge_change(program.id)
+    async def change(self, program: Program, given: Change, address: str) -> None:
+        """See SessionManager.change(). address: who asks, as limits count. Raises TooOften, and what that raises."""
+        self._seating.allowances.charge_change(program.id, address, program.person.name)
         await self._seating.change(program.seat, given, program.person)
 
     def find_watched(self, watch_token: str) -> Seat:
@@ -131,20 +103,11 @@ class Programs:
         Raises TooOften, and what Watchers.join() raises.
         """
         self._seating.allowances.charge_offer(f"{seat.session.id} {address}", address)
-        return await seat.watchers.join(offer_sdp, local=local, is_guest=is_guest)
+        return await seat.watchers.join(offer_sdp, local=local, is_guest=is_guest, address=address)
 
     def push(self, program: Program, to: str, address: str) -> Push:
-        """Send the session's pictures and sound to a streaming server as well.
-
-        address: who asks, as limits count. Raises BadRequest, TooOften, SessionClosed.
-        """
-        self._check_push(to)
-        self._seating.allowances.charge_offer(f"{program.id} push", address)  # each starts a process
-        if program.session.closed:  # before anything is made for it
-            raise SessionClosed("The session has ended.", "Open a new one.")
-        push = self._new_push(to, program.session.bundle)
-        program.start_push(push)
-        return push
+        """See Seating.push()."""
+        return self._seating.push(program.seat, to, address, program.person)
 
     async def close(self, program: Program) -> None:
         """End the session. Idempotent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field, ValidationError
@@ -105,6 +105,7 @@ class AvatarView(BaseModel):
     owner: str = Field(description="name of the person whose it is; empty: everybody's")
     shared: bool = Field(description="whether its owner lets everybody see it, and talk with it")
     changeable: bool = Field(description="whether you may change and delete it")
+    erasable: bool = Field(description="whether you may erase it with everything made from it, also by others")
 
 
 class GestureView(BaseModel):
@@ -137,6 +138,11 @@ class ClipRequest(BaseModel):
     text: str = Field(max_length=MOST_TEXT, description=f"at most {MAX_TEXT_CHARACTERS:,} characters")
     voice: str | None = Field(None, max_length=MOST_NAME)
     name: str = Field("", max_length=MOST_NAME, description="default: its text")
+    format: Literal["mp4", "webm", "mov"] = Field(
+        "mp4",
+        description="webm (VP9) and mov (ProRes 4444) show the person alone, with alpha, where it is known which part "
+        "of the avatar's picture that is: where `mattes` is not null. mp4 shows the whole picture",
+    )
 
 
 class UploadForm(BaseModel):
@@ -147,6 +153,11 @@ class UploadForm(BaseModel):
     framing: str = Field(
         "", max_length=MOST_NAME, description='"x,y,width,height" in parts of the picture; default: all of it'
     )
+    cutout: str = Field(
+        default="",
+        max_length=MOST_NAME,
+        description='"true": the person is cut out of a clip, too; default: of photos only',
+    )
 
 
 class SessionCounts(BaseModel):
@@ -155,8 +166,12 @@ class SessionCounts(BaseModel):
 
 
 class HealthView(BaseModel):
-    status: str = Field(description="ok; degraded: people can talk, but see problems; down: nobody can")
+    status: str = Field(
+        description="ok; degraded: people can talk, but see problems; down: nobody can; stopping: it takes no new "
+        "sessions, and ends when answers have been heard"
+    )
     version: str
+    node: str = Field(description="which of several portals this is; empty where there is only one")
     sessions: SessionCounts
     jobs: dict[str, int]
     avatars: int
@@ -164,17 +179,19 @@ class HealthView(BaseModel):
     problems: list[str] = Field(description="what is wrong, in words for a person; empty when all is well")
 
 
-def checked(model: type[M], given: bytes | Mapping[str, object]) -> M:
-    """What a request says, as JSON or as fields, by the rules of `model`. Raises BadRequest."""
+def checked(model: type[M], given: bytes | Mapping[str, object], hint: str = "See /docs.") -> M:
+    """What a request says, as JSON or as fields, by the rules of `model`. Raises BadRequest, with that hint."""
     try:
         return model.model_validate_json(given) if isinstance(given, bytes) else model.model_validate(given)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        raise BadRequest(f"The request is malformed: {where} {fault['msg']}", "See /docs.") from error
+        what = f"{where}: {fault['msg']}" if where else fault["msg"]
+        raise BadRequest(f"The request is malformed: {what}.", hint) from error
 
 
 def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
+    """retryable, gone: see JobView, and view_of() of `portal/api/jobs.py`, which finds them out."""
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -218,9 +235,9 @@ def backend_view(choice: BackendChoice) -> BackendView:
 
 
 def avatar_view(
-    avatar: AvatarSummary, folder: Path, pictures: list[str], test_clip: Path, changeable: bool
+    avatar: AvatarSummary, folder: Path, pictures: list[str], test_clip: Path, *, changeable: bool, erasable: bool
 ) -> AvatarView:
-    """`folder` of the avatar; `pictures` of its face report; `changeable`: by who looks at it."""
+    """`folder` of the avatar; `pictures` of its face report; `changeable`, `erasable`: by who looks at it."""
     base = f"/api/avatars/{avatar.id}"
     # Pictures of an id may change (a preset made anew): the time keeps a browser from showing the old one.
     stamp, imported = f"?t={avatar.modified_s:.0f}", avatar.source.get("imported")
@@ -249,6 +266,7 @@ def avatar_view(
         owner=avatar.ownership.owner,
         shared=avatar.ownership.shared,
         changeable=changeable,
+        erasable=erasable,
     )
 
 

@@ -9,106 +9,83 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from avatars.bundle import AvatarBundle
-from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
-from pipeline.interfaces import Output, Transport
-from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionEvent
+from pipeline.interfaces import Transport
+from pipeline.push import Push
+from pipeline.types import SubtitleEvent, TurnEvent
+from portal.api.event_messages import ServerMessage, error_message, event_message
 from portal.api.event_points import EventPoints
+from portal.api.live_session import LiveSession
 from portal.api.loop_places import LoopPlaces
-from portal.api.messages import ServerMessage, error_message, event_message
+from portal.api.outbox import Outbox
+from portal.api.restoring import state_of
+from portal.api.spoken_sounds import SpokenSounds
 from portal.api.transports import PeerTransport, Transports
 from portal.api.turn_news import TurnNews
 from portal.api.watchers import Watchers
+from portal.session_keeper import Keeper, KeptState, NoKeeper
 from portal.webhooks import Tell, tell_nobody
 
-__all__ = ["OUTBOX_BOUND", "LiveSession", "Outbox", "Seat", "Seats", "UnknownToken"]
+__all__ = ["SUPERSEDED", "Seat", "Seats", "UnknownToken", "unknown_token"]
 
 logger = logging.getLogger(__name__)
 
-OUTBOX_BOUND = 512
-"""Messages that may wait for a slow or absent viewer. When it is full the oldest is dropped; no session waits."""
+SUPERSEDED = 4000
+"""Close code of a socket whose session goes on without it."""
 
 
-class UnknownToken(BadRequest):
-    code = "unknown_token"
+class UnknownToken(BadRequest, code="unknown_token"): ...
 
 
-class LiveSession(Protocol):
-    """What is needed here of pipeline.session.Session."""
-
-    id: str
-    avatars_shown: set[str]
-    events: Channel[SessionEvent]
-
-    @property
-    def bundle(self) -> AvatarBundle: ...
-    @property
-    def in_force(self) -> dict[str, object]: ...
-    @property
-    def closed(self) -> bool: ...
-    def recall(self, told: Iterable[Message]) -> None: ...
-    def say(self, text: str, mode: str = "chat", *, interrupts: bool = True) -> int: ...
-    def speak(self, speech: AsyncIterator[AudioChunk]) -> int: ...
-    def interrupt(self) -> None: ...
-    def begin_gesture(self, name: str) -> None: ...
-    def end_gesture(self) -> None: ...
-    def note_reached(self, media_s: float) -> None: ...
-    def note_seen(self, turn_id: int, delay_s: float) -> None: ...
-    def note_delay(self, delay_s: float) -> None: ...
-    def listen(self, mode: ListenMode, language: str | None = None) -> None: ...
-    def hear(self, samples: FloatArray) -> None: ...
-    async def attach(self, transport: Transport) -> None: ...
-    def detach(self) -> None: ...
-    def greet(self) -> None: ...
-    def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None: ...
-    def remove_output(self, output: Output) -> None: ...
-    def stats(self) -> dict[str, Any]: ...
+def unknown_token() -> UnknownToken:
+    return UnknownToken(
+        "This token does not lead to a session (any more).", "Send hello without a token for a new session."
+    )
 
 
-class Outbox:
-    """Messages on their way to a viewer, in order. post() never waits."""
+class Occupant(Protocol):
+    """The socket that speaks for a seat."""
 
-    def __init__(self) -> None:
-        self._messages: Channel[ServerMessage] = Channel(OUTBOX_BOUND)
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def post(self, message: ServerMessage) -> None:
-        self._messages.push(message)
-
-    async def deliver(self, send: Callable[[ServerMessage], Awaitable[bool]]) -> None:
-        """Send what waits and what comes, until send() returns False because nobody is there.
-
-        The message that could not be sent stays for the next viewer; so does one whose sending is cancelled.
-        """
-        while await self._messages.ready():
-            message = self._messages.peek()
-            if message is None or not await send(message):
-                return
-            if self._messages.peek() is message:
-                self._messages.receive_nowait()
+    async def dismiss(self, code: int, reason: str, error: ServerMessage | None = None) -> None:
+        """Close, with nothing more to do with the session. error: is told first."""
+        ...
 
 
 class Seat:
     """One viewer's session, its events on their way to the viewer, and the transport of its frames.
 
-    tell: tells webhooks of its turns.
+    tell: tells webhooks of its turns. owner: the name of who has logged in, "" for nobody; nobody else can come back
+    to it. identity: what the viewer's hello said of who this is. keeper: is told when there is something new to keep.
     """
 
-    def __init__(self, session: LiveSession, transports: Transports, tell: Tell = tell_nobody) -> None:
+    def __init__(
+        self,
+        session: LiveSession,
+        transports: Transports,
+        tell: Tell = tell_nobody,
+        *,
+        owner: str = "",
+        identity: Mapping[str, str] = MappingProxyType({}),
+        keeper: Keeper = NoKeeper(),  # noqa: B008 - it has no state
+    ) -> None:
         self.session = session
+        self.owner = owner
+        self._identity = identity
+        self._keeper = keeper
         self.outbox = Outbox()
         self.token = ""
         self.points = EventPoints()
-        self.occupant: object | None = None
+        self.sounds = SpokenSounds(session.speak)
+        self.occupant: Occupant | None = None
         "the socket that speaks for this seat now"
         self.watchers = Watchers(session, transports)
+        self.push: Push | None = None
+        "to a streaming server"
         self._transports = transports
         self._transport: Transport | None = None
         self._peer: PeerTransport | None = None
@@ -123,6 +100,15 @@ class Seat:
         Returns the turn's id. Raises what Session.say() raises.
         """
         turn = self.session.say(text, mode, interrupts=interrupts)
+        self.points.expect(turn, event)
+        return turn
+
+    def speak(self, rate_hz: int, event: object = None) -> int:
+        """Have the sound spoken that `sounds` takes from now on, after what is being said. event: as for say().
+
+        Returns the turn's id. Raises what Session.speak() raises.
+        """
+        turn = self.sounds.begin(rate_hz)
         self.points.expect(turn, event)
         return turn
 
@@ -164,13 +150,42 @@ class Seat:
         if transport is not None and transport is not self._peer:
             await self._let_go(transport)
 
+    def kept(self) -> KeptState:
+        """What another node would need to go on with the session."""
+        return KeptState(self.token, self.owner, self.session.bundle.id, state_of(self.session, self._identity))
+
     def report_places(self, on: bool) -> None:
         """Report which place of the loop each frame shows, beginning with the next one; or no longer."""
         if self._places is not None:
-            self.session.remove_output(self._places)
+            self.session.outputs.remove(self._places)
         self._places = LoopPlaces(self.outbox.post) if on else None
         if self._places is not None:
-            self.session.add_output(self._places)
+            self.session.outputs.add(self._places)
+
+    def start_push(self, new: Callable[[Callable[[], None]], Push]) -> Push:
+        """Send the session to a streaming server, in the place of another; `push` messages tell how that goes.
+
+        new: makes it, of what is to be called when its state has changed. Raises BadRequest, SessionClosed.
+        """
+        if self.session.closed:  # before anything is made for it
+            raise SessionClosed("The session has ended.", "Open a new one.")
+        push = new(lambda: self._tell_of(push))
+        self.end_push()
+        self.session.outputs.add(push)
+        self.push = push
+        self._tell_of(push)
+        return push
+
+    def end_push(self) -> None:
+        """Idempotent."""
+        push, self.push = self.push, None
+        if push is not None:
+            self.session.outputs.remove(push)
+            self.outbox.post({**_push_facts(push), "state": "closed"})
+
+    def _tell_of(self, push: Push) -> None:
+        if push is self.push:
+            self.outbox.post(_push_facts(push))
 
     async def aclose(self) -> None:
         """Close everything but the session itself."""
@@ -183,9 +198,13 @@ class Seat:
     async def _post_events(self) -> None:
         async for event in self.session.events:
             self._news.take(event)
+            self.sounds.note(event)
             self.outbox.post(event_message(event))
             for told in self.points.of(event):
                 self.outbox.post(told)
+            if isinstance(event, TurnEvent | SubtitleEvent):  # a sentence, or a turn, has ended or begun
+                self._keeper.changed(self.session.id)
+        self._keeper.forget(self.session.id)
         self.outbox.post(error_message(SessionClosed("The session has ended.", "Press Start for a new one.")))
 
     async def _follow(self, peer: PeerTransport) -> None:
@@ -224,27 +243,46 @@ class Seat:
             await peer.aclose()
 
     async def _let_go(self, transport: Transport) -> None:
-        self.session.detach()
+        self.session.outputs.detach()
         self._transport = None
         await transport.aclose()
+
+
+def _push_facts(push: Push) -> ServerMessage:
+    return {
+        "type": "push",
+        "state": push.state,
+        "host": push.host,
+        "connections": push.connections,
+        "framesDropped": push.frames_dropped,
+        "trouble": push.trouble,
+        "code": push.trouble_code,
+    }
 
 
 class Seats:
     """All seats of this process, and the tokens that lead back to them.
 
     close: ends a session. grace_s: how long a seat without a socket waits for its viewer; then its session ends.
+    keeper: keeps what sessions need to go on at another node.
     """
 
-    def __init__(self, close: Callable[[Any], Awaitable[None]], clock: Clock, grace_s: float) -> None:
+    def __init__(self, close: Callable[[Any], Awaitable[None]], clock: Clock, grace_s: float, keeper: Keeper) -> None:
+        self.keeper = keeper
         self._close_session = close
         self._clock = clock
         self._grace_s = grace_s
         self._seats: set[Seat] = set()
         self._by_token: dict[str, Seat] = {}
         self._empty: dict[Seat, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._seats)
+
+    def __iter__(self) -> Iterator[Seat]:
+        """Those of now, whatever becomes of them meanwhile."""
+        return iter(tuple(self._seats))
 
     def add(self, seat: Seat) -> None:
         self._seats.add(seat)
@@ -254,18 +292,19 @@ class Seats:
         self._by_token.pop(seat.token, None)
         seat.token = secrets.token_urlsafe(24)
         self._by_token[seat.token] = seat
+        self.keeper.keep(seat.session.id, seat.kept, lambda: self._part_soon(seat))
         return seat.token
 
-    def redeem(self, token: str) -> Seat:
-        """The seat that the token leads to.
+    def redeem(self, token: str, owner: str) -> Seat:
+        """The seat that the token leads to. owner: the name of who asks.
 
-        Raises UnknownToken: it was used before, its seat is gone, or it never was one.
+        Raises UnknownToken: it was used before, its seat is gone or another person's, or it never was one.
         """
-        seat = self._by_token.pop(token, None)
-        if seat is None:
-            raise UnknownToken(
-                "This token does not lead to a session (any more).", "Send hello without a token for a new session."
-            )
+        seat = self._by_token.get(token)
+        if seat is not None and seat.owner == owner:
+            del self._by_token[token]
+        else:
+            raise unknown_token()
         waiting = self._empty.pop(seat, None)
         if waiting is not None:
             waiting.cancel()
@@ -276,7 +315,7 @@ class Seats:
         asked = watch_token.encode()
         return next((one for one in self._seats if secrets.compare_digest(one.watchers.token.encode(), asked)), None)
 
-    async def vacate(self, seat: Seat, occupant: object, *, for_good: bool) -> None:
+    async def vacate(self, seat: Seat, occupant: Occupant, *, for_good: bool) -> None:
         """The occupant is gone. for_good: end the session now; otherwise keep the seat for the grace time.
 
         No effect if another socket has taken over.
@@ -299,12 +338,34 @@ class Seats:
         waiting = self._empty.pop(seat, None)
         if waiting is not None and waiting is not asyncio.current_task():
             waiting.cancel()
+        self.keeper.forget(seat.session.id)
         await seat.aclose()
         await self._close_session(seat.session)
 
+    async def part(self, seat: Seat, code: int, reason: str, error: ServerMessage | None = None) -> None:
+        """End the seat's session here, leave what is kept of it to other nodes, and dismiss its socket. Idempotent."""
+        self.keeper.let_go(seat.session.id)
+        occupant, seat.occupant = seat.occupant, None
+        dismissing = [] if occupant is None else [occupant.dismiss(code, reason, error)]
+        await asyncio.gather(self.close(seat), *dismissing)
+
     async def aclose(self) -> None:
+        """End all sessions here; what is kept of them is left to other nodes."""
+        await self.keeper.aclose()
         for seat in tuple(self._seats):
             await self.close(seat)
+        await asyncio.gather(*self._leaving)
+
+    def _part_soon(self, seat: Seat) -> None:
+        """The session goes on elsewhere, or must not go on."""
+        error = error_message(
+            SessionClosed("The session goes on elsewhere, or its avatar was deleted.", "Press Start.")
+        )
+        parting = asyncio.create_task(
+            self.part(seat, SUPERSEDED, "The session does not go on here.", error), name=f"part-{seat.session.id}"
+        )
+        self._leaving.add(parting)
+        parting.add_done_callback(self._leaving.discard)
 
     async def _wait_and_close(self, seat: Seat) -> None:
         await self._clock.sleep_until(self._clock.now_s() + self._grace_s)

@@ -58,12 +58,21 @@ class _Shown(_Told):
     choice: InForce
 
 
+class Restored(_Told):
+    """The session goes on where another one broke off, whose machine is gone."""
+
+    cut: str | None
+    "the last words that were played of an answer; empty: none of it was; null: nothing was being said"
+
+
 class Welcome(_Shown):
     """The session is open."""
 
     type: Literal["welcome"]
     session: str
     resumed: bool
+    restored: Restored | None
+    "null: it is the same session, or one that begins"
     token: str
     "greets for the same session after the socket broke; for one use"
     iceServers: list[IceServer]
@@ -217,6 +226,24 @@ class Recorded(_Told):
     hint: str = ""
 
 
+class Streamed(_Told):
+    """How it goes to send the session to a streaming server."""
+
+    type: Literal["push"]
+    state: Literal["connecting", "live", "waiting", "closed"]
+    "waiting: for the next try"
+    host: str
+    connections: Count
+    "how often the server has taken the connection"
+    framesDropped: Count
+    "because the server took them too slowly"
+    trouble: str
+    "why the last connection ended, or could not be made; empty if none has"
+    code: str
+    """the same for programs: unreachable, refused (it does not take the key, or the stream), no_media (WHIP: no way for
+    pictures), silent (it takes nothing), lost, camera, damaged (the avatar is), failed (inside the portal), or empty"""
+
+
 class Notice(_Told):
     """Something to know that is nobody's mistake."""
 
@@ -267,6 +294,7 @@ ServerSays = (
     | Gestured
     | Place
     | Recorded
+    | Streamed
     | Notice
     | Refusal
     | Pong

@@ -5,40 +5,43 @@ docs/protocol.md is its reference. Here is decided who may connect; what is said
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from fastapi import APIRouter, WebSocket
 
 from pipeline.clock import Clock
 from pipeline.transports.ice import IceServer, IceServers
 from portal.api.allowances import OFFERS_EACH, SocketAllowances
 from portal.api.connection import Connection, Shared
-from portal.api.messages import error_message
-from portal.api.seating import Seating, Sessions
+from portal.api.draining import RESTART, RESTART_REASON, drain
+from portal.api.event_messages import error_message
+from portal.api.open_sockets import OpenSockets
+from portal.api.seating import Seating, Sessions, Streams
 from portal.api.seats import Seats
 from portal.api.transports import Transports
 from portal.api.viewer_socket import ViewerSocket
+from portal.errors import PortalStops
 from portal.http.errors import told
-from portal.http.limits import AddressShares, Shares, TooMany, TooOften
+from portal.http.limits import TooMany, TooOften
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.recordings import Recordings
+from portal.session_keeper import Keeper, NoKeeper
 from portal.webhooks import Tell, tell_nobody
 
 __all__ = ["GRACE_S", "SessionSocket"]
 
 GRACE_S = 30.0
 """How long a session outlives its broken socket."""
-ALL = "all"
 
 
 class SessionSocket:
     """Serves `/session` (mount `.router`). aclose() ends every session that was opened here.
 
+    streams: to which streaming servers sessions may be sent.
     ice_servers: sent to the browser as they are, with their credentials. Asked for each session that begins or is
     resumed.
-    sockets, sockets_each: most of them at one time, and most from one address. offers_each: most WebRTC offers from
+    sockets, sockets_each: see OpenSockets. offers_each: most WebRTC offers from
     one address at once. watch_links: viewers may let others watch their session. tell: tells webhooks of turns.
+    keeper: keeps what sessions need to go on at another node.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class SessionSocket:
         transports: Transports,
         recordings: Recordings,
         clock: Clock,
+        streams: Streams,
         ice_servers: IceServers = tuple,
         grace_s: float = GRACE_S,
         *,
@@ -55,13 +59,15 @@ class SessionSocket:
         offers_each: int = OFFERS_EACH,
         watch_links: bool = False,
         tell: Tell = tell_nobody,
+        keeper: Keeper = NoKeeper(),  # noqa: B008 - it has no state
     ) -> None:
-        seats, self._allowances = Seats(sessions.close, clock, grace_s), SocketAllowances(clock, offers_each)
-        self.seating = Seating(sessions, seats, transports, self._allowances, tell)
+        seats, self._allowances = Seats(sessions.close, clock, grace_s, keeper), SocketAllowances(clock, offers_each)
+        self.seating = Seating(sessions, seats, transports, self._allowances, streams, tell)
         self._ice_servers = ice_servers
         self._shared = Shared(self.seating, recordings, clock, self.browser_ice_servers, watch_links)
-        self._sockets = Shares(sockets)
-        self._sockets_each = AddressShares(sockets_each)
+        self._open = OpenSockets(sockets, sockets_each)
+        self._connections: set[Connection] = set()
+        self._is_draining = False
         self.router = APIRouter()
         self.router.add_api_websocket_route("/session", self._serve)
 
@@ -69,11 +75,22 @@ class SessionSocket:
         """As RTCPeerConnection takes them."""
         return [_browser_ice_server(server) for server in self._ice_servers()]
 
+    async def drain(self, within_s: float) -> None:
+        """Take nobody in any more, and have those leave who are here; see draining.drain()."""
+        self._is_draining = True
+        for connection in tuple(self._connections):
+            if not connection.has_seat:  # it waits in line, or its avatar is being loaded: elsewhere it may be quicker
+                await connection.dismiss(RESTART, RESTART_REASON)
+        await drain(self.seating.seats, self._shared.clock, within_s)
+
     async def aclose(self) -> None:
         await self.seating.seats.aclose()
 
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self._shared.clock)
+        if self._is_draining:  # as an answer to the handshake, by which a proxy knows to try another node
+            await viewer.deny(told(PortalStops()))
+            return
         address = address_of(socket.scope)
         try:
             self._allowances.charge_greeting(address)
@@ -85,16 +102,20 @@ class SessionSocket:
             return
         if await viewer.accept():
             try:
-                with self._one_of(self._sockets, ALL), self._one_of(self._sockets_each, address):
-                    person, local = person_of(socket.scope), is_local(socket.scope)
-                    await Connection(self._shared, viewer, address, person, local=local).run()
+                person, local = person_of(socket.scope), is_local(socket.scope)
+                with self._open.one(viewer, address, person.name):
+                    await self._run(Connection(self._shared, viewer, address, person, local=local))
             except TooMany as error:
                 await viewer.refuse(error_message(error))
 
-    def _one_of(self, sockets: Shares, whose: str) -> AbstractContextManager[None]:
-        if not whose:
-            return nullcontext()
-        return sockets.held(whose, TooMany("Too many pages are connected.", "Close another, or try again in a minute."))
+    async def _run(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        try:
+            if self._is_draining:  # since the handshake
+                await connection.dismiss(RESTART, RESTART_REASON)
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
 
 
 def _browser_ice_server(server: IceServer) -> dict[str, object]:

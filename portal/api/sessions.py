@@ -142,6 +142,7 @@ class PushView(BaseModel):
     connections: int = Field(description="how often the server has taken the connection")
     frames_dropped: int = Field(description="because the server took them too slowly")
     trouble: str = Field(description="why the last connection ended; empty if none has")
+    code: str = Field(description="the same for programs, see `push` in docs/protocol.md; empty if none has")
 
 
 def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str, object]]]) -> APIRouter:
@@ -183,7 +184,7 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
         return _session_view(programs.find(session_id, token))
 
     @router.patch("/{session_id}")
-    async def change_session(session_id: str, wish: ChangeRequest, token: Token) -> SessionView:
+    async def change_session(session_id: str, wish: ChangeRequest, token: Token, request: Request) -> SessionView:
         """Go on as another avatar, with another voice, lip-sync or persona. What is left out stays. null: as if it
         had not been asked for when the session was opened.
 
@@ -191,7 +192,7 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
         cannot be had, nothing changes.
         """
         program = programs.find(session_id, token)
-        await programs.change(program, given(wish))
+        await programs.change(program, given(wish), address_of(request.scope))
         return _session_view(program)
 
     @router.delete("/{session_id}", status_code=204)
@@ -264,11 +265,11 @@ def _add_pushing(router: APIRouter, programs: Programs) -> None:
 
     @router.get("/{session_id}/push")
     async def show_push(session_id: str, token: Token) -> PushView:
-        return _push_view(programs.find(session_id, token).push)
+        return _push_view(programs.find(session_id, token).seat.push)
 
     @router.delete("/{session_id}/push", status_code=204)
     async def end_push(session_id: str, token: Token) -> None:
-        programs.find(session_id, token).end_push()
+        programs.find(session_id, token).seat.end_push()
 
 
 def _session_view(program: Program) -> SessionView:
@@ -286,13 +287,14 @@ def _session_view(program: Program) -> SessionView:
 
 def _push_view(push: Push | None) -> PushView:
     if push is None:
-        return PushView(state="closed", host="", connections=0, frames_dropped=0, trouble="")
+        return PushView(state="closed", host="", connections=0, frames_dropped=0, trouble="", code="")
     return PushView(
         state=push.state,
         host=push.host,
         connections=push.connections,
         frames_dropped=push.frames_dropped,
         trouble=push.trouble,
+        code=push.trouble_code,
     )
 
 

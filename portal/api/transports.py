@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline import registry
 from pipeline.interfaces import Transport
 from pipeline.transports.frame_coding import SHARED_KEY_GAP, FrameCoding
-from pipeline.transports.ice import IceServers
+from pipeline.transports.ice import IceServers, Reach
 from pipeline.transports.loops import LoopCache
 from pipeline.types import FloatArray
 
@@ -54,6 +54,7 @@ class BackendTransports:
     "shared by all sessions"
     executor: Executor
     ice_servers: IceServers = tuple
+    reach: Reach = field(default_factory=Reach)
     bitrate_bps: int | None = None
     "of WebRTC video; None for a fit to the picture's size"
     jpeg_quality: int = 75
@@ -67,6 +68,7 @@ class BackendTransports:
             loops=self.loops,
             executor=self.executor,
             ice_servers=self.ice_servers(),
+            reach=self.reach,
             bitrate_bps=self.bitrate_bps,
             coding=coding,
             local=local,

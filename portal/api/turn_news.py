@@ -19,6 +19,7 @@ class TurnNews:
         "the turn that is heard now; 0: silence"
 
     def take(self, event: SessionEvent) -> None:
+        """What is told of a turn follows from its states, and from when its voice is held and goes on."""
         match event:
             case TurnEvent(turn, TurnState.THINKING):
                 self._begun.add(turn)

@@ -10,11 +10,19 @@ from fastapi import WebSocket, WebSocketDisconnect
 from starlette.responses import Response
 
 from pipeline.clock import Clock
-from portal.api.messages import ServerMessage
+from portal.api.event_messages import ServerMessage
 from portal.http.limits import Allowance
 from portal.http.websockets import abort_of
 
-__all__ = ["ALLOWANCE", "ALLOWANCE_PER_S", "FLOODED", "PATIENCE_S", "SEND_WITHIN_S", "ViewerSocket"]
+__all__ = [
+    "ALLOWANCE",
+    "ALLOWANCE_PER_S",
+    "FLOODED",
+    "PATIENCE_S",
+    "SEND_WITHIN_S",
+    "TRY_AGAIN_LATER",
+    "ViewerSocket",
+]
 
 SEND_WITHIN_S = 8.0
 """If a viewer receives nothing for so long, nobody is there any more: the connection is aborted."""

@@ -20,6 +20,7 @@ CLIENT_HAS_LEFT: Final = 499
 
 
 def voice_previews_router(previews: VoicePreviews) -> APIRouter:
+    """A short sentence of a voice, to choose one by."""
     router = APIRouter(prefix="/api/backends/tts", tags=["backends"], route_class=ErrorRoute)
 
     @router.get("/{name}/preview", response_class=Response)

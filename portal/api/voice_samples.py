@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from avatars.confined import Limits
 from avatars.library import AvatarLibrary
 from avatars.voice_sample import (
     MOST_TRANSCRIPT_CHARACTERS,
@@ -17,13 +16,13 @@ from avatars.voice_sample import (
     delete_voice_sample,
     read_voice_sample,
 )
+from portal.api.orders import ordered
 from portal.api.schemas import MOST_NAME, JobView, form_body, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_voice_sample
 from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job
 from portal.jobs.shares import JobShares
 
 if TYPE_CHECKING:
@@ -60,6 +59,7 @@ class TranscriptChange(BaseModel):
 def voice_samples_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
+    """Of one avatar, which has one sample or none. Its sound leaves the server for the voice that copies it only."""
     router = APIRouter(prefix="/api/avatars/{avatar_id}/voice-sample", tags=["avatars"], route_class=ErrorRoute)
 
     @router.get("")
@@ -78,22 +78,9 @@ def voice_samples_router(
         library.path_of(avatar_id)
         handed_in = await uploads.handed_in(request, settings.max_upload_bytes, "the recording")
         submit = partial(
-            submit_voice_sample,
-            library,
-            queue,
-            handed_in.path,
-            avatar=avatar_id,
-            tts=settings.tts,
-            transcript=handed_in.texts.get("transcript", ""),
-            consent=handed_in.is_on("consent"),
-            file_name=handed_in.file_name,
-            asker=address_of(request.scope),
+            submit_voice_sample, library, queue, handed_in, avatar_id, settings.tts, asker=address_of(request.scope)
         )
-
-        def ask(limits: Limits) -> Job:
-            return shares.asked_by(request.scope, partial(submit, limits=limits))
-
-        return job_view(await uploads.submit(ask, handed_in.path, address_of(request.scope)))
+        return job_view(await ordered(request.scope, uploads, shares, handed_in.path, submit))
 
     @router.patch("")
     def say_transcript(avatar_id: str, change: TranscriptChange) -> VoiceSampleView:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from pipeline.interfaces import Output
+from pipeline.outputs import TakesOutputs
 from pipeline.transports.frame_coding import FrameCoding
-from pipeline.types import FloatArray
 from portal.api.transports import PeerTransport, Transports
 from portal.errors import PeerNotFound
 from portal.http.limits import TooMany
@@ -26,12 +26,19 @@ class Watched(Protocol):
     """What is needed here of pipeline.session.Session."""
 
     def greet(self) -> None: ...
-    def add_output(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None: ...
-    def remove_output(self, output: Output) -> None: ...
+    @property
+    def outputs(self) -> TakesOutputs: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Watcher:
+    peer: PeerTransport
+    address: str
+    "who asked, as limits count; an empty one is an address like any other"
 
 
 class Watchers:
-    """Those of one session."""
+    """Those of one session. Whoever has made an offer and not connected yet makes room for others when it is full."""
 
     def __init__(self, session: Watched, transports: Transports) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -39,45 +46,45 @@ class Watchers:
         self._session = session
         self._transports = transports
         self._coding: FrameCoding | None = None
-        self._peers: dict[str, PeerTransport] = {}
+        self._watchers: dict[str, _Watcher] = {}  # the oldest first
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._joining = 0
 
     def __len__(self) -> int:
-        return len(self._peers)
+        return len(self._watchers)
 
-    async def join(self, offer_sdp: str, *, local: bool, is_guest: bool = False) -> tuple[str, str]:
+    async def join(self, offer_sdp: str, *, local: bool, is_guest: bool = False, address: str = "") -> tuple[str, str]:
         """The id of a new connection, and the answer to its offer.
 
-        local: the watcher is on this machine. is_guest: they have only the link.
+        local: the watcher is on this machine. is_guest: they have only the link. address: who asks, as limits count.
 
         Raises TooMany, BadSignalling, SessionClosed.
         """
         most = MOST_GUESTS if is_guest else MOST_WATCHERS
-        if len(self._peers) + self._joining >= most:
+        if len(self._watchers) + self._joining >= most and not self._made_room():
             raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
         self._coding = self._coding or self._transports.shared_coding()
         peer = self._transports.webrtc(local=local, hear=None, coding=self._coding)
         self._joining += 1
         try:
             answer = await peer.answer(offer_sdp)
-            self._session.add_output(peer)
+            self._session.outputs.add(peer)
         except BaseException:  # a watcher who hangs up too: nobody else knows of this peer
             await peer.aclose()
             raise
         finally:
             self._joining -= 1
         peer_id = secrets.token_hex(8)
-        self._peers[peer_id] = peer
+        self._watchers[peer_id] = _Watcher(peer, address)
         self._leaving[peer_id] = asyncio.create_task(self._follow(peer_id, peer), name=f"watcher-{peer_id}")
         return peer_id, answer
 
     def leave(self, peer_id: str) -> None:
         """End a connection. Raises PeerNotFound."""
-        peer = self._peers.get(peer_id)
-        if peer is None:
+        watcher = self._watchers.get(peer_id)
+        if watcher is None:
             raise PeerNotFound("There is no such connection.", "It has ended already.")
-        self._forget(peer_id, peer)
+        self._forget(peer_id, watcher.peer)
         self._leaving.pop(peer_id).cancel()
 
     async def aclose(self) -> None:
@@ -87,9 +94,9 @@ class Watchers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._leaving.clear()
-        for peer_id, peer in tuple(self._peers.items()):
-            self._forget(peer_id, peer)
-            await peer.aclose()
+        for peer_id, watcher in tuple(self._watchers.items()):
+            self._forget(peer_id, watcher.peer)
+            await watcher.peer.aclose()
         if self._coding is not None:
             self._coding.close()
 
@@ -108,6 +115,15 @@ class Watchers:
         self._forget(peer_id, peer)
         del self._leaving[peer_id]
 
+    def _made_room(self) -> bool:
+        """Whether a watcher who has not connected had to go: the oldest of the address that has most of them."""
+        idle = {name: one.address for name, one in self._watchers.items() if not one.peer.connected.is_set()}
+        if not idle:
+            return False
+        ((most, _count),) = Counter(idle.values()).most_common(1)
+        self.leave(next(name for name, address in idle.items() if address == most))
+        return True
+
     def _forget(self, peer_id: str, peer: PeerTransport) -> None:
-        del self._peers[peer_id]
-        self._session.remove_output(peer)
+        del self._watchers[peer_id]
+        self._session.outputs.remove(peer)

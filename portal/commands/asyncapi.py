@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -19,6 +19,7 @@ CLIENT_MESSAGES: tuple[type[BaseModel], ...] = get_args(ClientMessage)
 SERVER_MESSAGES: tuple[type[BaseModel], ...] = get_args(ServerSays)
 BINARY = {
     "Microphone": "A piece of what the viewer's microphone hears: 8 bytes of header, then 16-bit mono PCM at 16 kHz.",
+    "Speech": "A piece of what a turn of `speak` says: 8 bytes of header, then 16-bit mono PCM at the rate it named.",
     "Media": "One picture with its sound, while media goes over the socket: 16 bytes of header, PCM at 48 kHz, JPEG.",
 }
 "Their bytes are described in docs/protocol.md."
@@ -29,7 +30,7 @@ def asyncapi_text() -> str:
     return json.dumps(_description(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _description() -> dict[str, Any]:
+def _description() -> dict[str, object]:
     models = (*CLIENT_MESSAGES, *SERVER_MESSAGES)
     _, schemas = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
@@ -53,14 +54,16 @@ def _description() -> dict[str, Any]:
             }
         },
         "operations": {
-            "clientSays": _operation("receive", [*(model.__name__ for model in CLIENT_MESSAGES), "Microphone"]),
+            "clientSays": _operation(
+                "receive", [*(model.__name__ for model in CLIENT_MESSAGES), "Microphone", "Speech"]
+            ),
             "serverSays": _operation("send", [*(model.__name__ for model in SERVER_MESSAGES), "Media"]),
         },
         "components": {"messages": messages, "schemas": schemas["$defs"]},
     }
 
 
-def _operation(action: str, names: Iterable[str]) -> dict[str, Any]:
+def _operation(action: str, names: Iterable[str]) -> dict[str, object]:
     """action: seen from the server, as AsyncAPI has it."""
     channel = "#/channels/session"
     return {
@@ -70,12 +73,12 @@ def _operation(action: str, names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _text_message(model: type[BaseModel]) -> dict[str, Any]:
+def _text_message(model: type[BaseModel]) -> dict[str, object]:
     (name,) = get_args(model.model_fields["type"].annotation)
     return {"name": name, "payload": {"$ref": f"#/components/schemas/{model.__name__}"}}
 
 
-def _binary_message(summary: str) -> dict[str, Any]:
+def _binary_message(summary: str) -> dict[str, object]:
     return {
         "summary": summary,
         "contentType": "application/octet-stream",

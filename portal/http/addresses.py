@@ -20,6 +20,7 @@ __all__ = [
     "parse_host_pattern",
     "parse_networks",
     "parse_origin",
+    "parse_ports",
     "parse_root_path",
     "parse_web_address",
     "split_target",
@@ -32,6 +33,7 @@ HOST = re.compile(
 )
 MOST_NAME_CHARS = 253
 ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
+FIRST_FREE_PORT, LAST_PORT = 1024, 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
 """Nobody can own a name below these: they are for a house or a company. Nor a name without a dot, but for those who run
@@ -115,6 +117,16 @@ def parse_networks(texts: Collection[str]) -> tuple[Network, ...]:
             except ValueError as error:
                 raise ValueError(f"'{text}' is no address and no network such as 10.0.0.0/8") from error
     return tuple(networks)
+
+
+def parse_ports(text: str) -> range:
+    """Ports that need no rights, "40000-40999" -> range(40000, 41000). Raises ValueError: no such range."""
+    first, dash, last = text.partition("-")
+    if dash and all(part.isascii() and part.isdecimal() and len(part) <= 5 for part in (first, last)):
+        ports = range(int(first), int(last) + 1)
+        if ports and ports[0] >= FIRST_FREE_PORT and ports[-1] <= LAST_PORT:
+            return ports
+    raise ValueError(f"'{text}' is no range of ports from {FIRST_FREE_PORT} to {LAST_PORT}; write it like 40000-40999")
 
 
 def parse_root_path(text: str) -> str:

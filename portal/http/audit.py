@@ -1,4 +1,7 @@
-"""Who changed what, and when: a line of JSON for each request that changes something, and for each login."""
+"""Who changed what, and when: a line of JSON for each request that changes something, and for each login.
+
+What was refused, and who came and went, has a file of its own: anybody can make many such lines.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,15 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.origins import HARMLESS
-from portal.http.people import PERSON, person_of
+from portal.http.people import person_of
 from portal.http.proxies import address_of, path_below
 
-__all__ = ["AUDIT_FILE", "AuditLog", "Audited"]
+__all__ = ["AUDIT_FILE", "TRIED_FILE", "AuditLog", "Audited"]
 
 logger = logging.getLogger(__name__)
 
-AUDIT_FILE = "audit.jsonl"
-"In the data folder."
+AUDIT_FILE, TRIED_FILE = "audit.jsonl", "audit_tried.jsonl"
+"In the data folder: what was done; what was refused, and who logged in, out, or tried to."
 FILE_BYTES = 10_000_000
 OLDER_FILES = 5
 DOORS = ("/login", "/logout")
@@ -31,19 +34,20 @@ Now = Callable[[], datetime]
 
 
 class AuditLog:
-    """Lines in a file that is set aside at 10 MB; the five last ones are kept. Thread-safe.
+    """Lines in two files of a folder. Each is set aside at 10 MB; the five last ones are kept. Thread-safe.
 
     What cannot be written (a full disk) is left out, and the log says so once: people's requests go on.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = _Lines(path)
+    def __init__(self, folder: Path) -> None:
+        self._done, self._tried = _Lines(folder / AUDIT_FILE), _Lines(folder / TRIED_FILE)
 
-    def write(self, line: dict[str, object]) -> None:
-        """line: JSON."""
+    def write(self, line: dict[str, object], *, is_done: bool) -> None:
+        """line: JSON. is_done: it changed something; others cannot drive it out."""
         text = json.dumps(line, ensure_ascii=True)  # one line, whatever people call their things
-        self._file.handle(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
-        self._file.close()  # until the next line, which may come in a week
+        file = self._done if is_done else self._tried
+        file.handle(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
+        file.close()  # until the next line, which may come in a week
 
 
 class _Lines(RotatingFileHandler):
@@ -81,12 +85,13 @@ class Audited:
             await self._app(scope, receive, noting)
         finally:
             if (route := _route_of(scope)) is not None:
-                self._log.write(self._line(scope, route, status))
+                is_done = 200 <= status < 400 and route not in DOORS
+                self._log.write(self._line(scope, route, status), is_done=is_done)
 
     def _line(self, scope: Scope, route: str, status: int) -> dict[str, object]:
         person = person_of(scope)
         line: dict[str, object] = {"time": self._now().isoformat(timespec="milliseconds"), "address": address_of(scope)}
-        if PERSON in scope:
+        if person.logged_in:
             line |= {"person": person.name, "role": person.role.name.lower()}
         line |= {"method": scope["method"], "route": route, "status": status}
         named = scope.get("path_params", {})

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import VivavoceError
@@ -19,7 +20,7 @@ from portal.http.errors import told
 from portal.http.limits import AddressShares, Shares, TooMany
 from portal.http.proxies import address_of
 
-__all__ = ["FIELDS_BYTES", "Bodies", "UploadPlaces", "allow_body"]
+__all__ = ["FIELDS_BYTES", "Bodies", "UploadPlaces", "allow_body", "refuse_body_as"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,8 @@ FIRST_UPLOADS = 48
 "Room for one upload of an address that has none, when a few addresses have taken all other places and never end."
 
 
-class BodyStopped(VivavoceError):
+class BodyStopped(VivavoceError, code="request_timeout", http_status=408):
     """Nothing more of a body came."""
-
-    code = "request_timeout"
-    http_status = 408
 
 
 def allow_body(
@@ -58,6 +56,14 @@ def allow_body(
     body.most_bytes, body.too_large = most_bytes, refusal
     if floor_bytes is not None:
         body.floor_bytes = floor_bytes
+
+
+def refuse_body_as(scope: Scope, answer: Callable[[VivavoceError], Response]) -> None:
+    """Have the refusal of this request's body told in the form of another API. Does nothing where Bodies is not in
+    front.
+    """
+    if BODY in scope:
+        scope[BODY].answer = answer
 
 
 class Bodies:
@@ -91,7 +97,9 @@ class Bodies:
         if body.refusal is not None and not begun:
             logger.info("%s %s: %s", scope["method"], scope["path"], body.refusal.message)
             error = body.refusal
-            await told(error, {"Connection": "close"})(scope, receive, send)
+            answer = told(error) if body.answer is None else body.answer(error)
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
 
 
 class UploadPlaces:
@@ -146,6 +154,7 @@ class _Body:
         )
         self.refusal: VivavoceError | None = None
         self.floor_bytes: Callable[[], int] = lambda: PROGRESS_BYTES
+        self.answer: Callable[[VivavoceError], Response] | None = None
         self._receive = receive
         self._declared_bytes = int(declared_bytes) if declared_bytes.isdecimal() else 0
         self._quiet_s = quiet_s

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
-from portal.http.audit import AUDIT_FILE, Audited, AuditLog
+from portal.http.audit import Audited, AuditLog
 from portal.http.bodies import Bodies
 from portal.http.dear import DearReads, is_dear
 from portal.http.errors import error_response, internal_error
-from portal.http.headers import SafeHeaders
+from portal.http.headers import OwnersOnly, SafeHeaders, ShortRedirects
 from portal.http.limits import AddressAllowance
 from portal.http.login import Gate
 from portal.http.origins import HARMLESS, OriginGuard
@@ -49,14 +49,15 @@ DENIAL = "websocket.http.response"
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
     clock = SystemClock()
+    app = PrintablePaths(app)
     app = Gate.of(app, settings, clock)
     if settings.audit:
-        app = Audited(app, AuditLog(settings.data_dir / AUDIT_FILE))
+        app = Audited(app, AuditLog(settings.data_dir))
     app = Packing(Bodies(app))
     app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = OwnShare(OneByOne(app), settings.max_connections)
-    app = BehindProxies(app, settings.trusted_proxies, settings.root_path)
+    app = BehindProxies(OwnersOnly(ShortRedirects(app)), settings.trusted_proxies, settings.root_path)
     return SafeHeaders(LastResort(app), framed_by=settings.allowed_origins)
 
 
@@ -82,6 +83,22 @@ class LastResort:
             logger.exception("%s %s could not be served", scope["method"], scope["path"])
             if not begun:  # else the server ends the connection, where the answer is not complete
                 await internal_error()(scope, receive, send)
+
+
+class PrintablePaths:
+    """ASGI middleware: nothing lies at an address with a NUL or another control character in it. File systems and
+    databases refuse such names each in a way of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and any(ord(one) < ord(" ") for one in scope["path"]):
+            refusal = error_response("not_found", "There is nothing at this address.", "Check it.", status=404)
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class SocketsAnswered:

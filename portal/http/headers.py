@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from portal.http.errors import error_response
 from portal.http.proxies import path_below
 
-__all__ = ["SafeHeaders", "inline_scripts", "page_policy"]
+__all__ = ["OwnersOnly", "SafeHeaders", "ShortRedirects", "inline_scripts", "page_policy"]
 
 POLICY = "Content-Security-Policy"
 # A browser shows a picture, a clip or a JSON text that is opened by itself in a small document of its own.
@@ -33,6 +34,10 @@ OF_SOMEBODY = "private, no-cache"
 time: whoever has logged out has them no longer, and an avatar's id can come back with another face."""
 
 
+LONGEST_REDIRECT = 2000
+"""Characters of an address that an answer leads to."""
+
+
 class SafeHeaders:
     """ASGI middleware, the outermost. framed_by: origins whose pages may show ours in a frame, besides our own.
 
@@ -49,8 +54,6 @@ class SafeHeaders:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 self.complete(headers)
-                if path_below(scope).startswith("/api/"):
-                    headers.setdefault("Cache-Control", OF_SOMEBODY)
             await send(message)
 
         await self._app(scope, receive, safe_send)
@@ -63,6 +66,49 @@ class SafeHeaders:
         headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(self), payment=(), usb=()"
         if self._alone:  # of browsers that do not know frame-ancestors; it cannot name others
             headers["X-Frame-Options"] = "SAMEORIGIN"
+
+
+class OwnersOnly:
+    """ASGI middleware, behind what tells the path below which the portal is seen: what the API answers is private."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def private_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("Cache-Control", OF_SOMEBODY)
+            await send(message)
+
+        is_owned = scope["type"] == "http" and path_below(scope).startswith("/api/")
+        await self._app(scope, receive, private_send if is_owned else send)
+
+
+class ShortRedirects:
+    """ASGI middleware: no answer repeats a long address.
+
+    Proxies take a few kilobytes of headers. A longer head counts as a failure of this portal, for all its viewers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = False
+
+        async def short_send(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                refused = len(MutableHeaders(scope=message).get("Location", "")) > LONGEST_REDIRECT
+                if refused:
+                    too_long = error_response(
+                        "address_too_long", "The address is too long.", "Ask for less.", status=414
+                    )
+                    await too_long(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        await self._app(scope, receive, short_send if scope["type"] == "http" else send)
 
 
 def page_policy(html: str, *, connect: Iterable[str] = (), script: Iterable[str] = (), worker: str = "'self'") -> str:

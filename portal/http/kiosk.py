@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.http.errors import error_response
@@ -10,8 +12,18 @@ from portal.http.proxies import path_below
 
 __all__ = ["KioskGuard"]
 
-OPEN = ("/api/avatars", "/api/backends", "/api/recordings")
-"What the stage view reads. Recordings are found by those who know their ids; jobs and clips are nobody's business."
+OPEN = re.compile(
+    r"""/api/ (?:
+        avatars (?: /[^/]+ (?: /persona | /poster\.jpg | /preview\.mp4 | /mattes\.bin | /cutout\.webp
+            | /gestures (?: /[^/]+ (?: /poster\.jpg | /preview\.mp4 ) )?
+        )? )?
+        | backends (?: /tts/[^/]+/preview )?
+        | recordings/[^/]+
+    ) /?""",
+    re.VERBOSE,
+)
+"""What the stage view reads. What is not named is closed, so that a new address is closed too: an avatar's export, its
+face report and voice sample, jobs and clips are nobody's business. Recordings are found by those who know their ids."""
 
 
 class KioskGuard:
@@ -33,4 +45,4 @@ class KioskGuard:
         path = path_below(scope)
         if not path.startswith("/api/"):
             return True
-        return scope["method"] in HARMLESS and path.startswith(OPEN)
+        return scope["method"] in HARMLESS and OPEN.fullmatch(path) is not None

@@ -8,9 +8,10 @@ whoever has one of those has 65,536 keys.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ __all__ = [
     "AddressAllowance",
     "AddressShares",
     "Allowance",
+    "AskerShares",
+    "SessionAllowance",
     "Shares",
     "TooMany",
     "TooOften",
@@ -39,22 +42,16 @@ STRANGERS = "?"
 "Shared by all who come when the table is full."
 
 
-class TooOften(VivavoceError):
+class TooOften(VivavoceError, code="too_often", http_status=429):
     """Somebody asks for the same thing too often. `retry_s`: when it may be asked for again, in seconds."""
-
-    code = "too_often"
-    http_status = 429
 
     def __init__(self, message: str, hint: str, retry_s: float) -> None:
         super().__init__(message, hint)
         self.retry_s = retry_s
 
 
-class TooMany(VivavoceError):
+class TooMany(VivavoceError, code="too_many", http_status=429):
     """Somebody has as much of something as one address may have at one time."""
-
-    code = "too_many"
-    http_status = 429
 
 
 @dataclass(slots=True)
@@ -124,14 +121,43 @@ class AddressAllowance:
 
     def take(self, address: str, amount: float = 1.0) -> float:
         """As Allowance.take(). What an address has no right to is not taken from its neighbours."""
-        wait_s, network = self._addresses.take(address, amount), network_of(address)
-        return self._networks.take(network, amount) if network and not wait_s else wait_s
+        # The network first: whoever has used up all of its own would otherwise fill the table with fresh addresses.
+        network = network_of(address)
+        if network and (wait_s := self._networks.take(network, amount)):
+            return wait_s
+        wait_s = self._addresses.take(address, amount)
+        if network and wait_s:
+            self._networks.charge(network, -amount)
+        return wait_s
 
     def charge(self, address: str, amount: float) -> None:
         """As Allowance.charge()."""
         self._addresses.charge(address, amount)
         if network := network_of(address):
             self._networks.charge(network, amount)
+
+
+class SessionAllowance:
+    """How often something may be done: in each session by `sessions`, and by each person and address in all of theirs.
+
+    refusal: says that it is done too often.
+    """
+
+    def __init__(self, clock: Clock, refusal: str, sessions: Allowance, *, burst: float, per_s: float) -> None:
+        self._refusal = refusal
+        self._sessions = sessions
+        self._people = Allowance(clock, burst=burst, per_s=per_s)
+        self._addresses = AddressAllowance(clock, burst=burst, per_s=per_s)
+
+    def charge(self, session: str, address: str, person: str = "") -> None:
+        """Count it once. Raises TooOften. address, person: "" for nobody's, which is not limited."""
+        wait_s = self._sessions.take(session)
+        if address and not wait_s:
+            wait_s = self._addresses.take(address)
+        if person and not wait_s:
+            wait_s = self._people.take(person)
+        if wait_s:
+            raise TooOften(self._refusal, f"Wait {math.ceil(wait_s)} s, then try again.", wait_s)
 
 
 class Shares:
@@ -198,6 +224,27 @@ class AddressShares(Shares):
         super().give(key)
         if network := network_of(key):
             self._networks.give(network)
+
+
+class AskerShares:
+    """So many of a thing for each address, and as many for each person, who may have many addresses."""
+
+    def __init__(self, most_each: int) -> None:
+        self._addresses = AddressShares(most_each)
+        self._people = Shares(most_each)
+
+    @contextmanager
+    def held(self, address: str, person: str, refusal: VivavoceError) -> Iterator[None]:
+        """Have one for as long as the block runs. address, person: "" for nobody's, which is not limited.
+
+        Raises `refusal` if there is none left.
+        """
+        with ExitStack() as held:
+            if address:
+                held.enter_context(self._addresses.held(address, refusal))
+            if person:
+                held.enter_context(self._people.held(person, refusal))
+            yield
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ import logging
 import os
 import secrets
 import time
+import unicodedata
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +34,19 @@ from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.http.errors import internal_error, told
 from portal.http.limits import AddressAllowance, TooOften, Turns
-from portal.http.login_page import login_page
+from portal.http.login_page import login_page, other_login_page
 from portal.http.origins import HARMLESS
-from portal.http.people import PERSON, Person, Role, UsersError, UsersFile, is_password
+from portal.http.people import (
+    ANYBODY,
+    PERSON,
+    LoginNeeded,
+    LoginState,
+    Person,
+    Role,
+    UsersError,
+    UsersFile,
+    is_password,
+)
 from portal.http.proxies import address_of, path_below, was_passed_on
 
 if TYPE_CHECKING:
@@ -43,7 +54,7 @@ if TYPE_CHECKING:
 
     from portal.settings import Settings
 
-__all__ = ["COOKIE", "Gate", "LoginNeeded", "NotAllowed", "WrongPassword", "require"]
+__all__ = ["COOKIE", "Gate", "NotAllowed", "WrongPassword", "require"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +72,8 @@ KEPT_LOGINS = 256
 KEPT_LOGIN_S = 300.0
 "Programs send the password with each request. One that was right is not hashed again for so long."
 LONGEST_FORM_BYTES = 4096
+LONGEST_GIVEN_NAME = 256
+"In a token or the header of a proxy; an address of e-mail has up to 254."
 
 OPEN = ("/healthz", "/favicon.ico", "/embed.js", "/watch")
 "What anybody may read: nothing in it is anybody's. So is all below OPEN_FILES: the scripts of the page."
@@ -87,25 +100,12 @@ TOOLS = ("/gradio_api/queue/join", "/gradio_api/mcp")
 "Where each of the tools for programs is asked for (`portal/api/tools.py`). A tool that is for makers asks require()."
 
 
-class LoginNeeded(VivavoceError):
-    """Nobody is known to be behind the request."""
-
-    code = "login_needed"
-    http_status = 401
-
-
-class WrongPassword(VivavoceError):
+class WrongPassword(VivavoceError, code="wrong_password", http_status=401):
     """There is nobody of that name and password, or a token is not valid."""
 
-    code = "wrong_password"
-    http_status = 401
 
-
-class NotAllowed(VivavoceError):
+class NotAllowed(VivavoceError, code="not_allowed", http_status=403):
     """Somebody's role does not go as far."""
-
-    code = "not_allowed"
-    http_status = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,7 @@ class Gate:
         self._trying = asyncio.Semaphore(TRIED_AT_A_TIME)
         self._logins: OrderedDict[bytes, _Login] = OrderedDict()
         "by the digest of what a program sent"
+        self._anybody = replace(ANYBODY, login_state=self._login_of_anybody)
 
     @classmethod
     def of(cls, app: ASGIApp, settings: Settings, clock: Clock) -> Gate:
@@ -162,8 +163,11 @@ class Gate:
         return cls(app, users, keys, settings.data_dir, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._is_closed = self._is_closed or self._users.exists()
-        if not self._is_closed or scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        if self._login_of_anybody() is LoginState.VALID:
+            scope[PERSON] = self._anybody
             await self._app(scope, receive, send)
             return
         answer: Response | None
@@ -183,7 +187,7 @@ class Gate:
         """What is said here; None lets the request pass, with who asks in its scope."""
         path = path_below(scope)
         if scope["type"] == "http" and scope["method"] == "POST" and path in ("/login", "/logout"):
-            return _logged_out(scope) if path == "/logout" else await self._log_in(scope, receive)
+            return self._log_out(scope) if path == "/logout" else await self._log_in(scope, receive)
         if path in OPEN or path.startswith((OPEN_FILES, *OF_A_SESSION)):
             return None
         person, token = await self._who(scope)
@@ -193,7 +197,12 @@ class Gate:
             return RedirectResponse(scope.get("root_path", "") + "/", 303)
         require(person, role_for(scope))
         scope[PERSON] = person
-        return _came_with_token(scope, token) if token and _wants_page(scope) else None
+        if not token or not _wants_page(scope):
+            return None
+        now = self._cookie_person(Headers(scope=scope))
+        if now is not None and now.name != person.name and _is_link_of_another_website(scope):
+            return other_login_page(scope, now.name, person.name, scope["path"] + _query(scope), _without_token(scope))
+        return _came_with_token(scope, token)
 
     async def _who(self, scope: Scope) -> tuple[Person | None, str]:
         """Who asks, and the token in the address by which they came, if any. Raises WrongPassword, TooOften."""
@@ -207,10 +216,13 @@ class Gate:
             for token in parse_qs(_query(scope)[1:]).get("token", [])[:1]:
                 return self._by_token(token), token
         if self._keys.header and was_passed_on(scope) and (name := headers.get(self._keys.header, "").strip()):
-            return self._users.person(name) or Person(name, self._keys.header_role), ""
+            return self._by_header(name), ""
+        return self._cookie_person(headers), ""
+
+    def _cookie_person(self, headers: Headers) -> Person | None:
         # Other websites of this host name leave cookies here too, and in forms that http.cookies does not read.
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
-        return (self._by_cookie(cookie) if cookie else None), ""
+        return self._by_cookie(cookie) if cookie else None
 
     async def _by_basic(self, scope: Scope, given: str) -> Person:
         digest = hmac.digest(self._secret, given.encode(), "sha256")
@@ -237,9 +249,9 @@ class Gate:
             raise TooOften("Too many passwords were tried from this address.", "Wait a minute, then try again.", wait_s)
         shared = self._keys.password
         if shared and hmac.compare_digest(password.encode(), shared.encode()):
-            return Person("", Role.ADMIN)
+            return self._admin()
         is_right = bool(self._users.names()) and await self._is_right(address_of(scope), name, password, is_gone)
-        person = self._users.person(name) if is_right else None
+        person = self._person(name) if is_right and name else None
         if person is None:
             raise WrongPassword("The name or the password is wrong.", "Try again, or ask whoever runs this portal.")
         return person
@@ -264,10 +276,10 @@ class Gate:
             raise WrongPassword("This portal takes no tokens.", "Log in with a password.")
         try:
             claims = jwt.decode(token, self._keys.token_secret, [ALGORITHM], options={"require": ["exp", "sub"]})
-            if not (name := str(claims["sub"]).strip()):
-                raise ValueError("it names nobody")
-            return Person(name, Role.named(str(claims.get("role", "viewer"))))
-        except (jwt.InvalidTokenError, ValueError) as error:
+            name, role = _name(str(claims["sub"])), Role.named(str(claims.get("role", "viewer")))
+            ends_s = self._clock.now_s() + float(claims["exp"]) - time.time()
+            return Person(name, role, login_state=lambda: self._login_until(ends_s))
+        except (jwt.InvalidTokenError, ValueError, OverflowError) as error:
             hint = "Get a new one from where you came from."
             raise WrongPassword(f"The token is not valid: {error}.", hint, cause="token") from error
 
@@ -282,9 +294,51 @@ class Gate:
             return None
         return self._person(name)
 
+    def _by_header(self, name: str) -> Person:
+        """Raises WrongPassword: the proxy's word is no name."""
+        try:
+            name = _name(name)
+        except ValueError as error:
+            raise WrongPassword(f"The login header is not valid: {error}.", "Ask whoever runs this portal.") from error
+
+        def named_now() -> Person:
+            return self._users.person(name) or Person(name, self._keys.header_role)
+
+        person = named_now()
+        return replace(person, login_state=lambda: self._login_if(lambda: named_now() == person))
+
     def _person(self, name: str) -> Person | None:
         """Without a name: whoever knows the shared password."""
-        return self._users.person(name) if name else Person("", Role.ADMIN)
+        if not name:
+            return self._admin()
+        person, key = self._users.person(name), self._key_of(name)
+        if person is None:
+            return None
+
+        def is_unchanged() -> bool:
+            return self._users.person(name) == person and self._key_of(name) == key
+
+        return replace(person, login_state=lambda: self._login_if(is_unchanged))
+
+    def _admin(self) -> Person:
+        """Who knows the shared password, which is the same for as long as the portal runs."""
+        return Person("", Role.ADMIN)
+
+    def _login_of_anybody(self) -> LoginState:
+        """Of who comes while nobody has to log in: it ends with the first person in the file."""
+        self._is_closed = self._is_closed or self._users.exists()
+        return LoginState.REVOKED if self._is_closed else LoginState.VALID
+
+    def _login_until(self, ends_s: float) -> LoginState:
+        """Of who came by a token. It is a ticket to come in: what has begun goes on after its end."""
+        return LoginState.VALID if self._clock.now_s() < ends_s else LoginState.EXPIRED
+
+    def _login_if(self, is_unchanged: Callable[[], bool]) -> LoginState:
+        try:
+            return LoginState.VALID if is_unchanged() else LoginState.REVOKED
+        except UsersError as error:  # it may be written by hand at this moment: nobody comes in, and nobody has to go
+            logger.error("Nobody knows who may still be here: %s", error)
+            return LoginState.EXPIRED
 
     @cached_property
     def _secret(self) -> bytes:
@@ -312,9 +366,17 @@ class Gate:
             person = await self._by_password(scope, name, password, request.is_disconnected)
         except (WrongPassword, TooOften) as error:
             return self._page(scope, error, after)
+        scope[PERSON] = person  # for the audit log
         claims = {"name": person.name, "key": self._key_of(person.name), "exp": time.time() + LOGGED_IN_S}
         answer = RedirectResponse(after, 303)
         answer.headers["set-cookie"] = _cookie(scope, jwt.encode(claims, self._secret, ALGORITHM), LOGGED_IN_S)
+        return answer
+
+    def _log_out(self, scope: Scope) -> Response:
+        if (person := self._cookie_person(Headers(scope=scope))) is not None:
+            scope[PERSON] = person
+        answer = RedirectResponse(scope.get("root_path", "") + "/", 303)
+        answer.headers["set-cookie"] = _cookie(scope, "", 0)
         return answer
 
     def _refusal(self, scope: Scope, error: VivavoceError) -> Response:
@@ -374,6 +436,12 @@ def _wants_page(scope: Scope) -> bool:
     return is_read and "text/html" in Headers(scope=scope).get("accept", "")
 
 
+def _is_link_of_another_website(scope: Scope) -> bool:
+    """Whether a link on another website has filled the whole window; frames are for websites that are allowed."""
+    headers = Headers(scope=scope)
+    return headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-dest") == "document"
+
+
 def _came_with_token(scope: Scope, token: str) -> Response:
     """The page's later requests cannot carry the token in their address, so it becomes a cookie.
 
@@ -381,12 +449,6 @@ def _came_with_token(scope: Scope, token: str) -> Response:
     """
     answer = RedirectResponse(_inside(scope, _without_token(scope)), 303)
     answer.headers["set-cookie"] = _cookie(scope, token, LOGGED_IN_S, framed=True)
-    return answer
-
-
-def _logged_out(scope: Scope) -> Response:
-    answer = RedirectResponse(scope.get("root_path", "") + "/", 303)
-    answer.headers["set-cookie"] = _cookie(scope, "", 0)
     return answer
 
 
@@ -408,6 +470,16 @@ def _without_token(scope: Scope) -> str:
     others = [pair for pair in parse_qsl(_query(scope)[1:], keep_blank_values=True) if pair[0] != "token"]
     path: str = scope["path"]
     return path + (f"?{urlencode(others)}" if others else "")
+
+
+def _name(given: str) -> str:
+    """Of somebody in no file, as others give it. It is written to logs and databases. Raises ValueError."""
+    name = given.strip()
+    if not name:
+        raise ValueError("it names nobody")
+    if len(name) > LONGEST_GIVEN_NAME or any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
+        raise ValueError(f"a name has up to {LONGEST_GIVEN_NAME} characters, and none that controls a screen")
+    return name
 
 
 def _inside(scope: Scope, wanted: str) -> str:

@@ -11,8 +11,9 @@ from starlette.types import Scope
 
 from models.errors import VivavoceError
 from portal.http.headers import page_policy
+from portal.http.page_frame import framed_page
 
-__all__ = ["login_page"]
+__all__ = ["login_page", "other_login_page"]
 
 TEXTS = {
     "en": {
@@ -24,6 +25,11 @@ TEXTS = {
         "alone": "The password is wrong.",
         "token": "This link is no longer valid. Log in, or open it again from where you came from.",
         "too_often": "Too many attempts. Wait a minute, then try again.",
+        "other_title": "Continue as somebody else?",
+        "other": "You are logged in as {now}. This link logs you in as {then}.",
+        "nobody": "an admin",
+        "go_on": "Continue as {then}",
+        "stay": "Keep my login",
     },
     "zh": {
         "title": "登录 Vivavoce",
@@ -34,35 +40,32 @@ TEXTS = {
         "alone": "密码不正确。",
         "token": "此链接已失效。请登录，或从原来的网站重新打开。",
         "too_often": "尝试次数过多，请稍等一分钟再试。",
+        "other_title": "要换一个身份吗？",
+        "other": "你现在以“{now}”的身份登录，打开此链接会改用“{then}”的身份。",
+        "nobody": "管理员",
+        "go_on": "以“{then}”的身份继续",
+        "stay": "保持现在的身份",
     },
 }
-PAGE = """<!doctype html>
-<html lang="{lang}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<link rel="icon" href="{root}/static/logo.svg" type="image/svg+xml">
-<style>
-  :root {{ --ground: #f5f5f8; --card: #fff; --ink: #1b1c25; --line: #c9c9d6; --accent: #4a46cf; --bad: #b3261e; }}
-  @media (prefers-color-scheme: dark) {{
-    :root {{ --ground: #0e0f14; --card: #171922; --ink: #ececf3; --line: #4a4e60; --accent: #8f8bff; --bad: #ff8a80; }}
-  }}
-  body {{ display: grid; place-items: center; min-height: 100vh; margin: 0; background: var(--ground);
-    color: var(--ink); font: 16px/1.5 system-ui, "PingFang SC", "Microsoft YaHei", sans-serif; }}
-  main {{ width: min(340px, calc(100vw - 64px)); padding: 32px; border-radius: 18px; background: var(--card); }}
-  img {{ display: block; }}
-  h1 {{ margin: 12px 0 20px; font-size: 20px; }}
-  label {{ display: block; margin-bottom: 14px; font-size: 14px; }}
-  input {{ display: block; box-sizing: border-box; width: 100%; margin-top: 4px; padding: 10px 12px; font: inherit;
-    color: inherit; background: transparent; border: 1px solid var(--line); border-radius: 10px; }}
-  button {{ width: 100%; padding: 11px; font: inherit; font-weight: 600; color: var(--card); cursor: pointer;
-    background: var(--accent); border: 0; border-radius: 999px; }}
-  p {{ color: var(--bad); font-size: 14px; }}
-</style>
-</head>
-<body>
+STYLE = """<style>
+  :root { --ground: #f5f5f8; --card: #fff; --ink: #1b1c25; --line: #c9c9d6; --accent: #4a46cf; --bad: #b3261e; }
+  @media (prefers-color-scheme: dark) {
+    :root { --ground: #0e0f14; --card: #171922; --ink: #ececf3; --line: #4a4e60; --accent: #8f8bff; --bad: #ff8a80; }
+  }
+  body { display: grid; place-items: center; min-height: 100vh; margin: 0; background: var(--ground);
+    color: var(--ink); font: 16px/1.5 system-ui, "PingFang SC", "Microsoft YaHei", sans-serif; }
+  main { width: min(340px, calc(100vw - 64px)); padding: 32px; border-radius: 18px; background: var(--card); }
+  img { display: block; }
+  h1 { margin: 12px 0 20px; font-size: 20px; }
+  label { display: block; margin-bottom: 14px; font-size: 14px; }
+  input { display: block; box-sizing: border-box; width: 100%; margin-top: 4px; padding: 10px 12px; font: inherit;
+    color: inherit; background: transparent; border: 1px solid var(--line); border-radius: 10px; }
+  button { width: 100%; padding: 11px; font: inherit; font-weight: 600; color: var(--card); cursor: pointer;
+    background: var(--accent); border: 0; border-radius: 999px; }
+  p { color: var(--bad); font-size: 14px; }
+  a { display: block; margin-top: 14px; color: var(--accent); }
+</style>"""
+BODY = """<body>
 <main>
 <img src="{root}/static/logo.svg" alt="" width="40" height="40">
 <h1>{title}</h1>
@@ -73,9 +76,16 @@ PAGE = """<!doctype html>
 <button>{enter}</button>
 </form>
 </main>
-</body>
-</html>
-"""
+</body>"""
+OTHER_BODY = """<body>
+<main>
+<img src="{root}/static/logo.svg" alt="" width="40" height="40">
+<h1>{title}</h1>
+<p>{words}</p>
+<a href="{address}">{go_on}</a>
+<a href="{without}">{stay}</a>
+</main>
+</body>"""
 FIELD = '<label>{label}<input name="{name}" {kind}{focus}></label>'
 KINDS = {
     "name": 'autocomplete="username"',
@@ -86,26 +96,57 @@ TROUBLE = '<p role="alert">{text}</p>'
 
 def login_page(scope: Scope, error: VivavoceError, after: str, *, asks_name: bool) -> Response:
     """error: why nobody is let in yet; after: where to go then; asks_name: there are people with names."""
-    headers = Headers(scope=scope)
-    code = "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
-    texts = TEXTS[code]
+    code, texts = _texts(scope)
     fields = [
         FIELD.format(label=texts[name], name=name, kind=KINDS[name], focus=" autofocus" if first else "")
         for name, first in ((("name", True), ("password", False)) if asks_name else (("password", True),))
     ]
     # That somebody has to log in is what the page says anyway.
     trouble = "" if error.code == "login_needed" else TROUBLE.format(text=_words(error, texts, asks_name=asks_name))
-    page = PAGE.format(
-        lang="zh-CN" if code == "zh" else "en",
-        root=html.escape(scope.get("root_path", "")),
+    root, title = html.escape(scope.get("root_path", "")), texts["title"]
+    body = BODY.format(
+        root=root,
+        title=title,
         after=html.escape(after),
         fields="\n".join(fields),
         trouble=trouble,
-        **{key: texts[key] for key in ("title", "enter")},
+        enter=texts["enter"],
     )
+    return _answer(body, error.http_status, title, code, root)
+
+
+def other_login_page(scope: Scope, now: str, then: str, address: str, without: str) -> Response:
+    """A link would log somebody in as another person.
+
+    now, then: the names, "" for an admin without one. address: of the link, as the browser asked for it; followed from
+    this page it is no other website's any more. without: the same without the token.
+    """
+    code, texts = _texts(scope)
+    names = {"now": html.escape(now or texts["nobody"]), "then": html.escape(then)}
+    root, title = html.escape(scope.get("root_path", "")), texts["other_title"]
+    body = OTHER_BODY.format(
+        root=root,
+        title=title,
+        words=texts["other"].format(**names),
+        address=html.escape(address),
+        without=html.escape(without),
+        go_on=texts["go_on"].format(**names),
+        stay=texts["stay"],
+    )
+    return _answer(body, 403, title, code, root)
+
+
+def _texts(scope: Scope) -> tuple[str, Mapping[str, str]]:
+    """The language of the browser, "zh" or "en", and the words in it."""
+    code = "zh" if Headers(scope=scope).get("accept-language", "").lower().startswith("zh") else "en"
+    return code, TEXTS[code]
+
+
+def _answer(body: str, status: int, title: str, code: str, root: str) -> Response:
+    page = framed_page(STYLE, body, title=title, lang="zh-CN" if code == "zh" else "en", root=f"{root}/")
     policy = page_policy(page).replace("form-action 'none'", "form-action 'self'")
     extra = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Vary": "Accept-Language"}
-    return HTMLResponse(page, error.http_status, extra)
+    return HTMLResponse(page, status, extra)
 
 
 def _words(error: VivavoceError, texts: Mapping[str, str], *, asks_name: bool) -> str:

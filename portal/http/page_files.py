@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rjsmin import jsmin
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from starlette.staticfiles import NotModifiedResponse
 from starlette.types import Receive, Scope, Send
 
 from portal.http.packing import PackedOnce, is_worth_packing, takes_gzip
+from portal.http.page_bundle import bundled
 
 __all__ = ["PageFiles", "as_served"]
 
@@ -47,13 +49,17 @@ class PageFiles:
     They take 3 MB and stay in memory, so that asking for one costs nobody a thread or a look at the disk. Each is
     packed once. A file that changes while the portal runs is given as it was.
 
-    made: name -> a script that is no file.
+    made: name -> a script that is no file. bundles: name -> the scripts that one of that name does the work of.
     """
 
-    def __init__(self, directory: Path, made: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, made: Mapping[str, str], bundles: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> None:
         paths = (path for path in directory.rglob("*") if path.is_file())
         bodies = {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
         bodies |= {name: text.encode() for name, text in made.items()}
+        scripts = {name: body.decode() for name, body in bodies.items() if _is_own_script(name)}
+        bodies |= {name: bundled(scripts, entries).encode() for name, entries in bundles.items()}
         bodies = {name: as_served(name, body) for name, body in bodies.items()}
         self._files = {name: _file(name, body) for name, body in bodies.items()}
         self._packed = PackedOnce()
@@ -105,10 +111,14 @@ def as_served(name: str, body: bytes) -> bytes:
 
     Names stay, so that a visitor's report of a fault can be read.
     """
-    if not name.endswith(".js") or name.startswith(VENDORED):
+    if not _is_own_script(name):
         return body
     small: str = jsmin(body.decode())
     return small.encode()
+
+
+def _is_own_script(name: str) -> bool:
+    return name.endswith(".js") and not name.startswith(VENDORED)
 
 
 def _file(name: str, body: bytes) -> _File:

@@ -13,15 +13,29 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.types import Scope
 
 from models.errors import VivavoceError
 
-__all__ = ["ANYBODY", "PERSON", "Person", "Role", "UsersError", "UsersFile", "hashed", "is_password", "person_of"]
+__all__ = [
+    "ANYBODY",
+    "PERSON",
+    "LoginNeeded",
+    "LoginState",
+    "Person",
+    "Role",
+    "UsersError",
+    "UsersFile",
+    "hashed",
+    "is_password",
+    "person_of",
+    "require_entry",
+    "require_stay",
+]
 
 PERSON = "vivavoce.person"
 "Key of a scope: who asks, where the portal wants to know; see person_of()."
@@ -50,16 +64,55 @@ class Role(enum.IntEnum):
             raise ValueError(f"there is no role {name!r}; roles are viewer, maker and admin") from None
 
 
+class LoginState(enum.Enum):
+    """What has become of a login since it was checked."""
+
+    VALID = enum.auto()
+    EXPIRED = enum.auto()
+    "it lets nobody in any more; what began with it may go on"
+    REVOKED = enum.auto()
+    "the person was removed, or has another role or password: what began with it ends"
+
+
+def _valid() -> LoginState:
+    return LoginState.VALID
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who asks. name: "" for one without, such as whoever knows the shared password."""
 
     name: str
     role: Role
+    logged_in: bool = True
+    "False where the portal asks nobody who they are"
+    login_state: Callable[[], LoginState] = field(default=_valid, compare=False, repr=False)
+    """What has become of the login. A request is checked at the gate. What outlives the request, such as a socket or a
+    session, has to ask again."""
 
 
-ANYBODY = Person("", Role.ADMIN)
+class LoginNeeded(VivavoceError, code="login_needed", http_status=401):
+    """Nobody is known to be behind the request, or their login holds no more."""
+
+
+ANYBODY = Person("", Role.ADMIN, logged_in=False)
 "Who asks where the portal does not want to know."
+
+
+def require_entry(person: Person) -> None:
+    """For what begins now. Raises LoginNeeded: their login has expired or was revoked."""
+    if person.login_state() is not LoginState.VALID:
+        raise _login_over()
+
+
+def require_stay(person: Person) -> None:
+    """For what goes on. Raises LoginNeeded: their login was revoked."""
+    if person.login_state() is LoginState.REVOKED:
+        raise _login_over()
+
+
+def _login_over() -> LoginNeeded:
+    return LoginNeeded("Your login has ended.", "Reload the page and log in.")
 
 
 def person_of(scope: Scope) -> Person:
@@ -68,10 +121,8 @@ def person_of(scope: Scope) -> Person:
     return person
 
 
-class UsersError(VivavoceError):
+class UsersError(VivavoceError, code="bad_settings"):
     """The file of users cannot be read or written, or a name or role in it cannot be used."""
-
-    code = "bad_settings"
 
 
 @dataclass(frozen=True, slots=True)

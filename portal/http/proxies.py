@@ -35,12 +35,15 @@ ASKED_HOSTS = "vivavoce.asked_hosts"
 "Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
 PASSED_ON = "vivavoce.passed_on"
 "Key of a scope: a trusted proxy has sent this; see was_passed_on()."
+FORWARDED_HERE = "vivavoce.forwarded_here"
+"Key of a scope: the request came with what proxies write, whoever has written it; see is_local()."
 MOST_PROXIES = 20
 "Addresses that are read of a chain, from its near end. Real chains have two or three; a header has room for thousands."
 FORWARDED_PART = re.compile(r'(?<![a-z])([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
 FORWARDED = frozenset(
     (b"forwarded", *(b"x-forwarded-" + name for name in (b"for", b"host", b"proto", b"prefix", b"port", b"server")))
 )
+WRITTEN_BY_PROXIES = FORWARDED | {b"via", b"x-real-ip", b"x-client-ip"}
 SECURE = {"http": "https", "https": "https", "ws": "wss", "wss": "wss"}
 PLAIN = {"http": "http", "https": "http", "ws": "ws", "wss": "ws"}
 SITES_NET = 48
@@ -72,7 +75,12 @@ def path_below(scope: Scope) -> str:
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether who asks is on this machine. A proxy on it that tells us who asked it makes nobody so."""
+    """Whether who asks is on this machine, and has come to us without a proxy.
+
+    What a proxy tells of its visitor makes nobody so: visitors write such headers, too, and some proxies tell nothing.
+    """
+    if scope.get(FORWARDED_HERE):
+        return False
     client = scope.get("client")
     address = parse_address(client[0]) if client else None
     return address is not None and address.is_loopback
@@ -113,6 +121,7 @@ class BehindProxies:
         root_path = self._root_path
         asked = {**scope, ASKED_HOSTS: tuple(filter(None, headers.getlist("host")))}
         asked["headers"] = [header for header in scope["headers"] if header[0] not in FORWARDED]  # read once, here
+        asked[FORWARDED_HERE] = any(name in WRITTEN_BY_PROXIES for name, _ in scope["headers"])
         client = scope.get("client")
         if client and self._trusts(client[0]):
             told = _Told.by(headers)

@@ -11,10 +11,12 @@ import asyncio
 import errno
 import os
 import re
+import signal
 import socket
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import h11
@@ -28,7 +30,7 @@ from portal.http.errors import error_response
 from portal.http.headers import SafeHeaders
 from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
 
-__all__ = ["ACCEPTED_AT_ONCE", "AddressTaken", "Connections", "PatientHttp", "bound_socket", "server_config"]
+__all__ = ["ACCEPTED_AT_ONCE", "AddressTaken", "Connections", "PatientHttp", "Server", "bound_socket", "server_config"]
 
 HEAD_S = 20.0
 "From connecting, or from the last answer, to the end of the next request's headers. uvicorn ends idle ones after 5."
@@ -48,10 +50,8 @@ CRUMBS, CRUMB_BYTES = 256, 512
 """Beyond so many chunks of a body they must be of so many bytes on average. Programs send 8 KiB and more in each."""
 
 
-class AddressTaken(VivavoceError):
+class AddressTaken(VivavoceError, code="address_taken"):
     """The portal cannot listen where it was told to."""
-
-    code = "address_taken"
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -116,6 +116,29 @@ def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[
         backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+
+
+class Server(uvicorn.Server):
+    """Told to stop by SIGTERM, it does what it was given first. The second SIGTERM, and Ctrl-C, end it at once.
+
+    drain: begins that; return at once. end() when it is done.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._loop = asyncio.get_running_loop()
+        self._was_told = False
+
+    def end(self) -> None:
+        super().handle_exit(signal.SIGTERM, None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGTERM and not self._was_told:
+            self._was_told = True
+            self._loop.call_soon_threadsafe(self._drain)
+        else:
+            super().handle_exit(sig, frame)
 
 
 class Connections:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from avatars.bundle import AvatarBundle
 from avatars.confined import LONG_LOOK, TOOK_TOO_LONG, Limits
-from avatars.errors import BadParameters
+from avatars.errors import AvatarNotFound, BadParameters
 from avatars.face_crops import CropParameters, UnknownParameter
 from avatars.face_formats import crop_parameters
 from avatars.gestures import MOST_GESTURES, gesture_name, gesture_names
@@ -23,7 +23,7 @@ from pipeline import registry
 from pipeline.errors import BadRequest
 from pipeline.tts.copied_voice import CopyingVoice
 from portal.errors import JobNotFound
-from portal.intake.uploads import check_media, check_speech
+from portal.intake.uploads import HandedIn, check_media, check_speech
 from portal.jobs.orders import (
     id_of_test_clip,
     order_of_avatar,
@@ -36,7 +36,7 @@ from portal.jobs.orders import (
     title_of,
 )
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import PREPARE, Job
+from portal.jobs.records import MP4, PREPARE, Job, JobOrder
 from portal.making.avatar_parts import check_preparable
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def submit_avatar(
     file_name: str,
     consent: bool,
     framing: str = "",
+    cutout: bool = False,
     owner: str = "",
     avatar_id: str = "",
     job_id: str = "",
@@ -80,6 +81,7 @@ def submit_avatar(
     owner: name of the person whose avatar it will be; empty for everybody's.
     asker: see JobQueue.submit(). limits: of the look.
     framing: "x,y,width,height" of what is used of a photo or clip, in parts of the picture; empty for all of it.
+    cutout: the person is cut out of a clip, too.
     notify: address that is told of each change of the job's state; empty for none.
     avatar_id, job_id: those that the avatar and the job are to have; empty for fresh ones.
     Raises BadRequest (no consent, a framing that does not fit, an id that is taken or none), BadMedia, BadImport,
@@ -89,19 +91,32 @@ def submit_avatar(
     def submit() -> Job:
         used = _framing(framing)
         check_media(path, limits)
-        avatar = _free_id(library, queue, avatar_id, owner) if avatar_id else library.new_id(title_of(name, file_name))
+        avatar = avatar_id or library.new_id(title_of(name, file_name))
         order = order_of_avatar(
-            path, avatar=avatar, name=name, consent=consent, file_name=file_name, framing=used, owner=owner
+            path,
+            avatar=avatar,
+            name=name,
+            consent=consent,
+            file_name=file_name,
+            framing=used,
+            cutout=cutout,
+            owner=owner,
         )
-        return queue.submit(replace(order, id=job_id, notify=notify), asker)
+        return queue.submit(replace(order, id=job_id, notify=notify), asker, check_id)
+
+    def check_id() -> None:
+        if avatar_id:
+            _check_free(library, queue, avatar_id, owner)
 
     return _or_remove(path, submit)
 
 
-def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: str) -> str:
-    """Raises BadRequest: no avatar can be made under that id.
+def _check_free(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: str) -> None:
+    """Raises BadRequest: no avatar can be made under that id. Whether one is being made is for the store to find out,
+    which other portals ask as well.
 
-    A job of somebody else that came to nothing keeps its id: there may be a report of it, and it may be run again.
+    The id of somebody else's job stays taken, whatever became of the avatar. There may be a report of it, it may be run
+    again, and clips and recordings of theirs go by that id: whoever erases the new avatar would erase them.
     """
     if not VALID_ID.fullmatch(avatar_id):
         raise BadRequest(
@@ -109,12 +124,9 @@ def _free_id(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: str
         )
     if avatar_id in library:
         raise BadRequest(f"There is an avatar {avatar_id!r} already.", "Choose another id, or delete it.", cause="id")
-    if queue.active(avatar_id):
-        raise BadRequest(f"An avatar {avatar_id!r} is being made.", "Wait for it, or choose another id.", cause="id")
-    failed = (job for job in queue.list(limit=None, kind=PREPARE) if job.avatar == avatar_id and job.state != "done")
-    if any(job.owner != owner for job in failed):
+    earlier = (job for job in queue.list(limit=None, kind=PREPARE) if job.avatar == avatar_id)
+    if any(job.owner != owner and (job.owner or job.state != "done") for job in earlier):
         raise BadRequest(f"The id {avatar_id!r} is taken.", "Choose another one.", cause="id")
-    return avatar_id
 
 
 def _framing(text: str) -> list[float] | None:
@@ -144,60 +156,70 @@ def submit_clip(
     audio: Path | None = None,
     voice: str | None = None,
     name: str = "",
+    clip_format: str = MP4,
     owner: str = "",
     asker: str = "",
     limits: Limits = LONG_LOOK,
 ) -> Job:
     """Queue a clip. A stored recording `audio` is moved, removed or left as by submit_avatar().
 
-    owner: whose clip it will be. asker: see JobQueue.submit(). limits: of the look at it.
-    Raises BadRequest, AvatarNotFound, UnsupportedMedia, QueueFull, TooMany, DiskFull.
+    clip_format: one of CLIP_TYPES. owner: whose clip it will be. asker: see JobQueue.submit(). limits: of the look at
+    it.
+    Raises BadRequest (one with alpha: nobody knows what of the avatar is the person), AvatarNotFound, UnsupportedMedia,
+    QueueFull, TooMany, DiskFull.
     """
 
     def submit() -> Job:
         if not avatar:
             raise BadRequest("No avatar was chosen.", "Choose who should speak.", cause="no_avatar")
-        speaker = library.open(avatar).name
+        bundle = library.open(avatar)
+        if clip_format != MP4 and not bundle.mattes_path.is_file():
+            raise BadRequest(
+                f"It is not known which part of '{bundle.name}' is the person, so the clip cannot be transparent.",
+                "Make the avatar again (for a clip, tick 'Cut out the background'), or choose MP4.",
+                cause="no_alpha",
+            )
         audio_s = 0.0 if audio is None else check_speech(audio, limits)
-        return queue.submit(
-            order_of_clip(
-                avatar=avatar,
-                text=text,
-                audio=audio,
-                audio_s=audio_s,
-                voice=voice,
-                name=name,
-                speaker=speaker,
-                owner=owner,
-            ),
-            asker,
+        order = order_of_clip(
+            avatar=avatar,
+            text=text,
+            audio=audio,
+            audio_s=audio_s,
+            voice=voice,
+            name=name,
+            speaker=bundle.name,
+            owner=owner,
+            clip_format=clip_format,
         )
+        return _submit(library, queue, order, asker)
 
     return submit() if audio is None else _or_remove(audio, submit)
 
 
+def _submit(library: AvatarLibrary, queue: JobQueue, order: JobOrder, asker: str) -> Job:
+    """Queue what is made for an avatar. Raises AvatarNotFound: it was deleted meanwhile; nothing is left of the order.
+
+    Whoever erases an avatar removes it, then its jobs. A job that came after that look would keep its upload for ever.
+    """
+    job = queue.submit(order, asker)
+    if order.avatar not in library:
+        queue.delete(job.id)
+        raise AvatarNotFound(f"There is no avatar {order.avatar!r} any more.", "Choose one of the gallery.")
+    return job
+
+
 def submit_gesture(
-    library: AvatarLibrary,
-    queue: JobQueue,
-    path: Path,
-    *,
-    avatar: str,
-    name: str,
-    consent: bool,
-    sound: bool = False,
-    idle: bool = False,
-    file_name: str = "",
-    asker: str = "",
-    limits: Limits = LONG_LOOK,
+    library: AvatarLibrary, queue: JobQueue, form: HandedIn, avatar: str, *, asker: str, limits: Limits
 ) -> Job:
     """Queue the preparation of a stored clip as a gesture of an avatar; one of the same name is replaced.
 
-    sound, idle: see order_of_gesture(). The file is moved, removed or left as by submit_avatar().
+    form: with `name`, `consent`, and `sound` and `idle` (see order_of_gesture()). asker, limits, and what becomes of
+    the file: see submit_avatar().
     Raises BadRequest (no consent, no name, too many gestures), AvatarNotFound, BadMedia, QueueFull, DiskFull.
     """
 
     def submit() -> Job:
-        bundle, gesture = library.open(avatar), gesture_name(name)
+        bundle, gesture = library.open(avatar), gesture_name(form.texts.get("name", ""))
         if gesture is None:
             raise BadRequest(
                 "The gesture needs a name of letters and digits, 24 at most.",
@@ -211,62 +233,42 @@ def submit_gesture(
                 "Delete one of them first.",
                 cause="many_gestures",
             )
-        check_media(path, limits)
+        check_media(form.path, limits)
         order = order_of_gesture(
-            path,
-            avatar=avatar,
-            avatar_name=bundle.name,
-            gesture=gesture,
-            sound=sound,
-            idle=idle,
-            consent=consent,
-            file_name=file_name,
-            owner=bundle.owner,
+            form.path,
+            bundle,
+            gesture,
+            sound=form.is_on("sound"),
+            idle=form.is_on("idle"),
+            consent=form.is_on("consent"),
+            file_name=form.file_name,
         )
-        return queue.submit(order, asker)
+        return _submit(library, queue, order, asker)
 
-    return _or_remove(path, submit)
+    return _or_remove(form.path, submit)
 
 
 def submit_voice_sample(
-    library: AvatarLibrary,
-    queue: JobQueue,
-    path: Path,
-    *,
-    avatar: str,
-    tts: str,
-    transcript: str,
-    consent: bool,
-    file_name: str = "",
-    asker: str = "",
-    limits: Limits = LONG_LOOK,
+    library: AvatarLibrary, queue: JobQueue, form: HandedIn, avatar: str, tts: str, *, asker: str, limits: Limits
 ) -> Job:
     """Queue a stored recording as the voice sample of an avatar, in place of the one before.
 
-    tts: the voices that the portal uses; some take shorter samples than others.
-    transcript: see order_of_voice_sample().
-    The file is moved, removed or left as by submit_avatar().
+    form: with `consent` and `transcript` (see order_of_voice_sample()). tts: the voices that the portal uses; some take
+    shorter samples than others. asker, limits, and what becomes of the file: see submit_avatar().
     Raises BadRequest (no consent), AvatarNotFound, UnsupportedMedia, BadMedia (too short, too long), QueueFull,
     DiskFull.
     """
 
     def submit() -> Job:
         bundle = library.open(avatar)
-        order = order_of_voice_sample(
-            path,
-            avatar=avatar,
-            avatar_name=bundle.name,
-            transcript=transcript,
-            consent=consent,
-            file_name=file_name,
-            owner=bundle.owner,
-        )
+        words = form.texts.get("transcript", "")
+        order = order_of_voice_sample(form.path, bundle, words, consent=form.is_on("consent"), file_name=form.file_name)
         voices = registry.backend_class("tts", tts)
         copies = issubclass(voices, CopyingVoice)
-        check_length(check_speech(path, limits), voices.longest_sample_s if copies else LONGEST_SAMPLE_S)
-        return queue.submit(order, asker)
+        check_length(check_speech(form.path, limits), voices.longest_sample_s if copies else LONGEST_SAMPLE_S)
+        return _submit(library, queue, order, asker)
 
-    return _or_remove(path, submit)
+    return _or_remove(form.path, submit)
 
 
 def submit_test_clip(queue: JobQueue, avatar: str, name: str, asker: str = "", *, owner: str = "") -> Job:
@@ -305,7 +307,7 @@ def submit_parts(
     boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
     order = order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join, owner=bundle.owner)
-    return queue.submit(order, asker)
+    return _submit(library, queue, order, asker)
 
 
 def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:

@@ -65,7 +65,7 @@ class HandedIn:
         """The file goes when the block raises."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # whatever it was: nobody else knows of the file
             self.path.unlink(missing_ok=True)
             raise
 

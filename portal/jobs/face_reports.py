@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from avatars.errors import AvatarNotFound
+from avatars.library import VALID_ID
 
 __all__ = ["FaceReports"]
 
@@ -38,6 +39,8 @@ class FaceReports:
 
     def pictures(self, avatar_id: str) -> list[str]:
         """Names of the pictures, in order; none for an id without a report."""
+        if not VALID_ID.fullmatch(avatar_id):
+            return []
         return sorted(path.name for path in (self._root / avatar_id).glob("*.jpg"))
 
     def job_of(self, avatar_id: str) -> str | None:

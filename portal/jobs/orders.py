@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from avatars.bundle import AvatarBundle
 from avatars.voice_sample import MOST_TRANSCRIPT_CHARACTERS
 from pipeline.errors import BadRequest
 from pipeline.text.scripts import width
-from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE, VOICE_SAMPLE, JobInputs, JobOrder, Joins
+from portal.jobs.records import CLIP, GESTURE, MP4, PARTS, PREPARE, VOICE_SAMPLE, JobInputs, JobOrder, Joins
 from portal.names import clean_file_name, clean_name
 
 __all__ = [
@@ -43,12 +44,14 @@ def order_of_avatar(
     consent: bool,
     file_name: str = "",
     framing: Sequence[float] | None = None,
+    cutout: bool = False,
     owner: str = "",
 ) -> JobOrder:
     """The preparation of `upload` as the avatar of the fresh id `avatar`.
 
     owner: of the job and of the avatar, as of every order here; empty for everybody's.
     framing: x, y, width, height of what is used of it, in parts of the picture.
+    cutout: the person is cut out of a clip, as of every photo.
     Raises BadRequest (no consent).
     """
     _require_consent(consent)
@@ -60,21 +63,13 @@ def order_of_avatar(
         "file_name": shown_name,
         "consent": True,
         "framing": framing,
+        "cutout": cutout,
     }
     return JobOrder(PREPARE, title, avatar, inputs, upload=upload, owner=owner)
 
 
 def order_of_gesture(
-    upload: Path,
-    *,
-    avatar: str,
-    avatar_name: str,
-    gesture: str,
-    sound: bool,
-    idle: bool = False,
-    consent: bool,
-    file_name: str = "",
-    owner: str = "",
+    upload: Path, bundle: AvatarBundle, gesture: str, *, sound: bool, idle: bool, consent: bool, file_name: str = ""
 ) -> JobOrder:
     """The preparation of the clip `upload` as a gesture of an avatar. sound: its own is to be heard. idle: the avatar
     shows it by itself, and then without its sound.
@@ -83,25 +78,18 @@ def order_of_gesture(
     """
     _require_consent(consent)
     inputs: JobInputs = {
-        "avatar": avatar,
+        "avatar": bundle.id,
         "gesture": gesture,
         "sound": sound and not idle,
         "idle": idle,
         "file_name": clean_file_name(file_name or upload.name, limit=120),
         "consent": True,
     }
-    return JobOrder(GESTURE, f"{avatar_name}: {gesture}", avatar, inputs, upload=upload, owner=owner)
+    return JobOrder(GESTURE, f"{bundle.name}: {gesture}", bundle.id, inputs, upload=upload, owner=bundle.owner)
 
 
 def order_of_voice_sample(
-    upload: Path,
-    *,
-    avatar: str,
-    avatar_name: str,
-    transcript: str,
-    consent: bool,
-    file_name: str = "",
-    owner: str = "",
+    upload: Path, bundle: AvatarBundle, transcript: str, *, consent: bool, file_name: str = ""
 ) -> JobOrder:
     """The recording `upload` becomes the voice sample of an avatar. transcript: what is said in it, if that is known.
 
@@ -121,8 +109,8 @@ def order_of_voice_sample(
             cause="transcript",
         )
     name = clean_file_name(file_name or upload.name, limit=120)
-    inputs: JobInputs = {"avatar": avatar, "transcript": words, "file_name": name, "consent": True}
-    return JobOrder(VOICE_SAMPLE, avatar_name, avatar, inputs, upload=upload, owner=owner)
+    inputs: JobInputs = {"avatar": bundle.id, "transcript": words, "file_name": name, "consent": True}
+    return JobOrder(VOICE_SAMPLE, bundle.name, bundle.id, inputs, upload=upload, owner=bundle.owner)
 
 
 def _require_consent(given: bool) -> None:
@@ -150,8 +138,11 @@ def order_of_clip(
     name: str = "",
     speaker: str = "",
     owner: str = "",
+    clip_format: str = MP4,
 ) -> JobOrder:
     """A clip of `avatar`, called `speaker`, speaking `text` or the recording `audio` of `audio_s` seconds.
+
+    clip_format: one of CLIP_TYPES.
 
     Raises BadRequest (neither or both, empty or too long).
     """
@@ -167,7 +158,7 @@ def order_of_clip(
             cause="clip_too_long",
         )
     title = clean_name(name) or clean_name(words) or "Clip"
-    inputs: JobInputs = {"avatar": avatar, "text": words or None, "voice": voice}
+    inputs: JobInputs = {"avatar": avatar, "text": words or None, "voice": voice, "format": clip_format}
     speech_s = audio_s if audio is not None else LETTER_S * width(words)
     return JobOrder(CLIP, title, avatar, inputs, upload=audio, speaker=speaker, speech_s=speech_s, owner=owner)
 

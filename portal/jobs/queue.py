@@ -6,7 +6,7 @@ is the store of jobs (`store.py`) and the files below the data folder, which are
     jobs/<id>/upload         what was uploaded; kept, while it is small, after a failure, and a recording also after its
                              clip was cancelled, so that the job can be run again
     jobs/<id>/work/          what the steps hand on to each other; removed at the end
-    clips/<id>.mp4           results of clip jobs
+    clips/<id>.mp4           results of clip jobs, or .webm or .mov
 
 Methods block for milliseconds: call them from a thread, not on the event loop.
 """
@@ -17,9 +17,9 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from avatars.disk import disk_full_explained, require_room
@@ -30,6 +30,7 @@ from portal.http.limits import TooMany
 from portal.jobs.askers import Askers
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
+from portal.jobs.shares import person_key
 from portal.jobs.store import JobStore
 
 __all__ = ["MAX_SPEECH_EACH_S", "JobQueue", "may_do_better"]
@@ -58,34 +59,32 @@ def _fails_the_same_way_again(code: str) -> bool:
     return code in _WITHOUT_A_CLASS or any(kind.code == code and not kind.retryable for kind in kinds_of_errors())
 
 
+@dataclass(eq=False)
 class JobQueue:
     """Decides which jobs are taken, which may be run again, and what becomes of their files. The rest is the store's.
 
-    Thread-safe. avatars: ids of those that are there; keep_free_bytes: of the disk, below which no job is taken.
+    Thread-safe.
     """
 
-    def __init__(
-        self,
-        store: JobStore,
-        folders: JobFolders,
-        avatars: Container[str],
-        *,
-        max_waiting: int = 50,
-        keep_free_bytes: int = 0,
-    ) -> None:
-        self.store = store
-        self.folders = folders
-        self._avatars = avatars
-        self._max_waiting = max_waiting
-        self._keep_free_bytes = keep_free_bytes
-        self._listeners: list[Callable[[], object]] = []
-        self._askers = Askers(folders.data_dir / "askers.json")
-        self._admitting = threading.Lock()
-        "held from the look whether there is room until the job is in the store, so that a place is given once"
+    store: JobStore
+    folders: JobFolders
+    avatars: Container[str]
+    "ids of those that are there"
+    _: KW_ONLY
+    max_waiting: int = 50
+    keep_free_bytes: int = 0
+    "of the disk, below which no job is taken"
+    _listeners: Sequence[Callable[[], object]] = field(default=(), init=False)
+    _askers: Askers = field(init=False)
+    _admitting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    "held from the look whether there is room until the job is in the store, so that a place is given once"
+
+    def __post_init__(self) -> None:
+        self._askers = Askers(self.folders.data_dir / "askers.json")
 
     def on_submit(self, listener: Callable[[], object]) -> None:
         """Have `listener` called, in the submitting thread, each time there is new work."""
-        self._listeners.append(listener)
+        self._listeners = (*self._listeners, listener)
 
     def close(self) -> None:
         self.store.close()
@@ -106,8 +105,11 @@ class JobQueue:
         return [job for job in jobs if avatar is None or job.avatar == avatar]
 
     def active_askers(self) -> Sequence[str]:
-        """Who asked for the jobs that wait or run: an address for each job that somebody asked for."""
-        return [asker for job in self.active() if (asker := self._askers.of(job.id))]
+        """Who asked for the jobs that wait or run: for each job that somebody asked for an address, and its owner as
+        person_key() has them.
+        """
+        asked = [(asker, job.owner) for job in self.active() if (asker := self._askers.of(job.id))]
+        return [address for address, _owner in asked] + [person_key(owner) for _address, owner in asked if owner]
 
     def retryable(self, job: Job) -> bool:
         """Whether retry() may help: it ended without a result, nothing that it needs is gone, and it may do better."""
@@ -117,7 +119,7 @@ class JobQueue:
         """What keeps a job that ended without a result from being run again: "avatar", "upload", or nothing ("")."""
         if job.active or job.state == "done":
             return ""
-        if job.kind != PREPARE and job.avatar not in self._avatars:
+        if job.kind != PREPARE and job.avatar not in self.avatars:
             return "avatar"
         return "upload" if job.uploaded and self.folders.upload(job.id) is None else ""
 
@@ -136,18 +138,20 @@ class JobQueue:
         A recording for a clip is: it costs work to make. A photo is not: people who take one back do not expect us to
         keep it.
         """
-        return kind == CLIP and avatar in self._avatars
+        return kind == CLIP and avatar in self.avatars
 
     # -- changing
 
-    def submit(self, order: JobOrder, asker: str = "") -> Job:
+    def submit(self, order: JobOrder, asker: str = "", check: Callable[[], None] = lambda: None) -> Job:
         """Let a job wait for the worker, or give back the one that the order joins. The order's upload is moved.
 
         asker: an address. Jobs of several askers are taken in turn: a first job of somebody never waits for the many of
         somebody else. Empty for the portal's own, which have their turn as a newcomer's.
+        check: called while nobody else submits; raises what keeps the job from being taken.
 
         Joining takes no place, so it works in a full queue. Raises QueueFull, TooMany (the asker has ordered very long
-        clips), DiskFull; nothing is left of the upload.
+        clips), BadRequest (there is a job of that id already), DiskFull, and what `check` raises; nothing is left of
+        the upload.
         """
         with self._admitting, disk_full_explained("the job was not taken"):
             under_way = self._joined_by(order)
@@ -155,7 +159,10 @@ class JobQueue:
                 return under_way
             self._check_room()
             self._check_speech(order, asker)
+            check()
             job_id = order.id or _new_id()
+            if order.id and order.upload is not None and self._is_taken(order.id):
+                raise BadRequest(f"There is a job {order.id!r} already.", "Choose another id, or leave it out.")
             with nullcontext() if order.upload is None else self._taken_over(job_id, order.upload):
                 job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order.kind, asker)))
             self._note(job, asker)
@@ -214,19 +221,19 @@ class JobQueue:
                 self.folders.abandon(job_id)
             else:
                 self.folders.clear(job_id)
-            self.folders.clip(job_id).unlink(missing_ok=True)
+            self.folders.remove_clip(job_id)
             # Last: on a full disk the database can only be written once the files are gone.
             self.store.delete(job_id)
 
     # -- for the owner of the worker
 
-    def in_hand(self) -> Iterator[tuple[str, Job | None]]:
-        """What a worker has begun and not left yet, by id; None for a job that was removed meanwhile.
+    def in_hand(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, Job | None]]:
+        """What workers have begun and not left yet, or of these `ids`; None for a job that was removed meanwhile.
 
         Cancelled ones are among them until the worker has noticed; so are those that a killed worker had in hand.
         """
-        ids = self.folders.in_hand()
-        jobs = {job.id: job for job in self.store.list(ids=ids)}
+        ids = self.folders.in_hand() if ids is None else ids
+        jobs = {job.id: job for job in self.store.those(ids)}
         return ((job_id, jobs.get(job_id)) for job_id in ids)
 
     @disk_full_explained("the job was not given up")
@@ -236,9 +243,22 @@ class JobQueue:
             job = self.get(job_id)
             if job.active:
                 self.store.fail(job_id, failure)
-            self.folders.clear(job_id, keep_upload=job.active or self.may_go_on(job.kind, job.avatar))
+            self.leave(job_id, keep_upload=job.active or self.may_go_on(job.kind, job.avatar))
             return
-        self.folders.clear(job_id)
+        self.leave(job_id)
+
+    def leave(self, job_id: str, *, keep_upload: bool = False) -> None:
+        """Remove what a job that a worker had in hand left behind; with `keep_upload` all but a small upload.
+
+        A clip may have been completed after somebody cancelled or removed the job. It goes, too, or nobody could ever
+        see or remove it.
+        """
+        with suppress(JobNotFound):
+            if self.get(job_id).state != "cancelled":
+                self.folders.clear(job_id, keep_upload=keep_upload)
+                return
+        self.folders.remove_clip(job_id)
+        self.folders.clear(job_id, keep_upload=keep_upload)
 
     # -- inside
 
@@ -249,6 +269,12 @@ class JobQueue:
         if newest is None or order.joins is Joins.ANY or newest.parameters == order.parameters:
             return newest
         return None
+
+    def _is_taken(self, job_id: str) -> bool:
+        with suppress(JobNotFound):
+            self.store.get(job_id)
+            return True
+        return False
 
     def _rank_of_next(self, kind: str, asker: str) -> int:
         """One behind the last job of the same asker, and no better than that of the first in the line.
@@ -261,9 +287,9 @@ class JobQueue:
 
     def _check_room(self) -> None:
         waiting = sum(job.state == "queued" for job in self.active())
-        if waiting >= self._max_waiting:
+        if waiting >= self.max_waiting:
             raise QueueFull(f"{waiting} jobs are waiting already.", "Try again when some of them are done.")
-        require_room(self.folders.data_dir, self._keep_free_bytes, "the job was not taken")
+        require_room(self.folders.data_dir, self.keep_free_bytes, "the job was not taken")
 
     def _check_speech(self, order: JobOrder, asker: str) -> None:
         if not asker or not order.speech_s:
@@ -283,8 +309,8 @@ class JobQueue:
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:
         """The upload is the job's while the block runs, and after it ended well; else nothing is left of it."""
         home = self.folders.home(job_id)
+        home.mkdir(parents=True)  # raises where there is one already, which is another job's and stays
         try:
-            home.mkdir(parents=True)
             shutil.move(upload, home / "upload")
             yield
         except BaseException:  # whatever ended the block, an upload without a job is nobody's

@@ -8,14 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Required, TypedDict
+from typing import Final, Required, TypedDict
 
 from portal.names import clip_file_name
 
 __all__ = [
     "CLIP",
+    "CLIP_TYPES",
     "GESTURE",
     "KINDS",
+    "LONG_CLIPS",
+    "MP4",
     "PARTS",
     "PREPARE",
     "VOICE_SAMPLE",
@@ -24,6 +27,7 @@ __all__ = [
     "JobFolders",
     "JobOrder",
     "Joins",
+    "line_of",
 ]
 
 PREPARE = "prepare"
@@ -32,6 +36,17 @@ PARTS = "parts"
 GESTURE = "gesture"
 VOICE_SAMPLE = "voice"
 KINDS = (PREPARE, CLIP, PARTS, GESTURE, VOICE_SAMPLE)
+
+MP4 = "mp4"
+CLIP_TYPES: Final[Mapping[str, str]] = {MP4: "video/mp4", "webm": "video/webm", "mov": "video/quicktime"}
+"""Formats of clips, by how their files' names end, and their media types. All but MP4 show the person alone."""
+
+LONG_CLIPS = "long-clip"
+"The line of clips that take minutes to make."
+LONG_CLIP_S = 60.0
+"Seconds of speech from which a clip counts as long."
+ALPHA_WORK = 10.0
+"How many times the work of an MP4 a clip with alpha counts as. Once it was seen to take 13 times as long."
 
 MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 "A larger upload is not kept for a retry."
@@ -61,6 +76,8 @@ class JobInputs(TypedDict, total=False):
     file_name: str
     consent: bool
     framing: Sequence[float] | None
+    cutout: bool
+    "whether the person is cut out of a clip; jobs of earlier versions have none, and leave the background"
     preset: str
     text: str | None
     voice: str | None
@@ -74,6 +91,8 @@ class JobInputs(TypedDict, total=False):
     "whether the avatar shows the gesture by itself"
     transcript: str
     "what is said in a voice sample; empty: it is recognised"
+    format: str
+    "of a clip, one of CLIP_TYPES; jobs of earlier versions have none, and are MP4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,11 @@ class JobOrder:
     def backend(self) -> str:
         """Lip-sync backend that the avatar is prepared for; empty for other kinds of job."""
         return str(self.inputs.get("backend", ""))
+
+    @property
+    def format(self) -> str:
+        """Of a clip, one of CLIP_TYPES."""
+        return self.inputs.get("format", MP4)
 
     @property
     def parameters(self) -> Mapping[str, object]:
@@ -168,15 +192,28 @@ class Job:
     "as in its order; empty for jobs of earlier versions, as the next"
     notify: str = ""
     "as in its order"
+    format: str = MP4
+    "of a clip, as in its order; means nothing for other kinds of job"
 
     @property
     def file_name(self) -> str:
         """What its clip is called when it is downloaded; empty for other kinds of job."""
-        return clip_file_name(self.speaker, self.name.removeprefix(f"{self.speaker}: ")) if self.kind == "clip" else ""
+        if self.kind != CLIP:
+            return ""
+        return clip_file_name(self.speaker, self.name.removeprefix(f"{self.speaker}: "), self.format)
 
     @property
     def active(self) -> bool:
         return self.state in ("queued", "running")
+
+
+def line_of(job: Job | JobOrder) -> str:
+    """The line in which a job waits. One job of each line is worked on at a time.
+
+    Long clips have a line of their own: whoever orders one must not keep everybody's few words waiting for it.
+    """
+    work_s = job.speech_s * (1.0 if job.format == MP4 else ALPHA_WORK)
+    return LONG_CLIPS if job.kind == CLIP and work_s > LONG_CLIP_S else job.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +231,17 @@ class JobFolders:
     def upload(self, job_id: str) -> Path | None:
         return next(iter(sorted(self.home(job_id).glob("upload*"))), None)
 
-    def clip(self, job_id: str) -> Path:
-        return self.data_dir / "clips" / f"{job_id}.mp4"
+    def clip(self, job_id: str, ending: str = MP4) -> Path:
+        """Where the job's clip lies once it is made. ending: one of CLIP_TYPES."""
+        return self.data_dir / "clips" / f"{job_id}.{ending}"
+
+    def made_clip(self, job_id: str) -> Path | None:
+        """The job's clip, whatever its format; None if there is none."""
+        return next((path for ending in CLIP_TYPES if (path := self.clip(job_id, ending)).is_file()), None)
+
+    def remove_clip(self, job_id: str) -> None:
+        for ending in CLIP_TYPES:
+            self.clip(job_id, ending).unlink(missing_ok=True)
 
     def in_hand(self) -> list[str]:
         """Ids of the jobs that a worker has begun and not left yet: their `work` is there."""

@@ -1,18 +1,23 @@
 """Where jobs are kept, and where a worker gets them from: what the queue asks of either, whatever database it is.
 
-`dbos_store.py` is the implementation that is used (DBOS on SQLite). Another one, on Postgres for instance, is a second
-file beside it and a line in `opening.py`; `tests/portal/test_jobs_store.py` is the contract that it has to keep.
+`dbos_store.py` and `dbos_source.py` are the implementations that are used (DBOS, on SQLite or Postgres). Another one
+is a file beside them and a line in `opening.py`; `tests/portal/test_jobs_store.py` is the contract that it has to keep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.errors import BadRequest
 from portal.jobs.records import Job, JobFailure, JobInputs, JobOrder
 
-__all__ = ["JobSource", "JobStore", "TakenJob"]
+__all__ = ["JobSource", "JobStore", "TakenJob", "being_made"]
+
+
+def being_made(avatar: str) -> BadRequest:
+    return BadRequest(f"An avatar {avatar!r} is being made.", "Wait for it, or choose another id.", cause="id")
 
 
 class JobStore(Protocol):
@@ -20,7 +25,7 @@ class JobStore(Protocol):
 
     Thread-safe. Calls block for milliseconds: make them from a thread, not on the event loop. The portal and the worker
     have an object each, in two processes, and see the same jobs. Writing raises DiskFull or the database's own error
-    when there is no room.
+    when there is no room; all of them raise DatabaseUnreachable.
     """
 
     def add(self, job_id: str, order: JobOrder) -> Job:
@@ -30,19 +35,17 @@ class JobStore(Protocol):
 
         If that id is there already, its job is given back and nothing changes. So it is, where the order joins others,
         with a job that another process has added for the same kind, avatar and backend at the same moment.
+
+        Raises BadRequest: it would make an avatar that another job under way makes.
         """
 
     def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
 
-    def list(
-        self,
-        *,
-        limit: int | None = None,
-        kind: str | None = None,
-        ids: Collection[str] | None = None,
-        active: bool = False,
-    ) -> list[Job]:
+    def those(self, ids: Collection[str]) -> Sequence[Job]:
+        """The jobs of these ids that are there, in the order of list()."""
+
+    def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:
         """The newest first, those of one moment by id; None is all of them. active: only those that wait or run."""
 
     def report(self, job_id: str, step: str, progress: float) -> bool:
@@ -78,11 +81,15 @@ class TakenJob:
 
 
 class JobSource(Protocol):
-    """Where a worker process gets its jobs from. One process per data folder asks for one, and has it to its end."""
+    """Where a worker process gets its jobs from. It asks for one, and has it to its end."""
 
     def serve(self, kinds: Mapping[str, Callable[[TakenJob], object]]) -> None:
         """From now on have waiting jobs done in threads, one at a time of each kind; returns at once.
 
         What the callable gives is the result of the job. Jobs that a killed worker had in hand are taken up first, each
-        at the step in which it was; one that takes its worker down every time ends as failed. Raises DiskFull.
+        at the step in which it was; one that takes its worker down every time ends as failed. Raises DiskFull,
+        DatabaseUnreachable, WorkerLeftOut.
         """
+
+    def leave(self) -> None:
+        """Tell other workers, where there are some, that this one ends: they take up what it has in hand at once."""

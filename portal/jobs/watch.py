@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import JobFailure
+from portal.jobs.records import Job, JobFailure
 
 __all__ = ["CANCEL_GRACE_S", "JobWatch"]
 
@@ -12,10 +14,19 @@ CANCEL_GRACE_S = 5.0
 
 
 class JobWatch:
-    """Looks at the jobs of one worker process. Its methods block for milliseconds."""
+    """Looks at the jobs of one worker process. Its methods block for milliseconds.
 
-    def __init__(self, queue: JobQueue, silence_s: float) -> None:
+    in_hand: the jobs that this worker has, as JobQueue.in_hand() gives them; without it, all that anybody has.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        silence_s: float,
+        in_hand: Callable[[], Iterable[tuple[str, Job | None]]] | None = None,
+    ) -> None:
         self._queue = queue
+        self._in_hand = in_hand or queue.in_hand
         self._silence_s = silence_s
         self._seen: dict[str, tuple[object, float]] = {}
         "the last report of each job in hand, and when it was first seen; None for a job that nobody wants any more"
@@ -24,13 +35,13 @@ class JobWatch:
     def begin(self) -> None:
         """Tidy up after a worker that is gone, before there is another one."""
         self._seen.clear()
-        self._overdue = {job_id for job_id, job in self._queue.in_hand() if job is None or not job.active}
+        self._overdue = {job_id for job_id, job in self._in_hand() if job is None or not job.active}
         self.end()
 
     def overdue(self, now_s: float) -> bool:
         """Whether the worker has to be ended for one of its jobs."""
         seen: dict[str, tuple[object, float]] = {}
-        for job_id, job in self._queue.in_hand():
+        for job_id, job in self._in_hand():
             report = (job.reported_at, job.step) if job is not None and job.active else None
             before = self._seen.get(job_id)
             since_s = before[1] if before is not None and before[0] == report else now_s

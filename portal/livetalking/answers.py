@@ -9,12 +9,13 @@ from typing import TypeVar
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.errors import VivavoceError
-from pipeline.errors import BadRequest
+from portal.api.schemas import checked
+from portal.http.bodies import refuse_body_as
 
 __all__ = ["NO_SERVER_FILES", "Body", "LiveTalkingRoute", "failed", "ok", "parse"]
 
@@ -37,10 +38,11 @@ class LiveTalkingRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            refuse_body_as(request.scope, _told)
             try:
                 return await handle(request)
             except VivavoceError as error:
-                return failed(error.message if not error.hint else f"{error.message} {error.hint}")
+                return _told(error)
             except ClientDisconnect:
                 return failed("The request ended too early.")  # to nobody
             except Exception:  # the border of a request: whatever it is, the caller has to be told
@@ -58,11 +60,10 @@ def failed(message: str, code: int = -1) -> JSONResponse:
     return JSONResponse({"code": code, "msg": message})
 
 
+def _told(error: VivavoceError) -> JSONResponse:
+    return failed(error.message if not error.hint else f"{error.message} {error.hint}")
+
+
 def parse(model: type[M], body: bytes | Mapping[str, object]) -> M:
     """Raises BadRequest."""
-    try:
-        return model.model_validate_json(body) if isinstance(body, bytes) else model.model_validate(body)
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise BadRequest(f"The request is malformed: {where + ': ' if where else ''}{fault['msg']}.") from error
+    return checked(model, body, hint="")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -19,17 +18,17 @@ from pipeline.types import LISTEN_RATE_HZ
 from portal.api.allowances import SocketAllowances
 from portal.api.viewer_socket import ViewerSocket
 from portal.http.errors import told
-from portal.http.limits import AddressShares, Shares, TooMany, TooOften
+from portal.http.limits import AskerShares, Shares, TooMany, TooOften
+from portal.http.people import Person, person_of, require_stay
 from portal.http.proxies import address_of
 from portal.livetalking.answers import Body
 
 __all__ = ["SOCKETS_EACH", "Hearing", "asr_router"]
 
 SILENT_S = 60.0
-"""After so long without a message the socket is closed."""
+"""After so long without any sound the socket is closed."""
 SOCKETS, SOCKETS_EACH = 32, 4
-"""Open at one time: of all addresses, and of one."""
-ALL = "all"
+"""Open at one time: of all, and of one address or person."""
 COST = 0.25
 """Of a message, in the measure of the session socket: 800 at once, then 80 a second. Pages of LiveTalking send one for
 each 60 ms of sound; programs may send a whole recording at once."""
@@ -54,18 +53,14 @@ class Told(Body):
 def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRouter:
     """language: what is spoken, ISO 639-1; None: found out."""
     router = APIRouter()
-    sockets, sockets_each = Shares(SOCKETS), AddressShares(SOCKETS_EACH)
+    sockets, sockets_each = Shares(SOCKETS), AskerShares(SOCKETS_EACH)
     allowances = SocketAllowances(clock)
-
-    def one_of(shares: Shares, whose: str) -> AbstractContextManager[None]:
-        if not whose:  # a program on the same machine
-            return nullcontext()
-        return shares.held(whose, TooMany("Too many are being listened to.", "Try again in a minute."))
+    refusal = TooMany("Too many are being listened to.", "Try again in a minute.")
 
     @router.websocket("/api/asr")
     async def recognise(socket: WebSocket) -> None:
         """Binary messages are PCM16 at 16 kHz, mono; {"is_speaking": false} ends what is said."""
-        address, speaker = address_of(socket.scope), ViewerSocket(socket, clock)
+        address, person, speaker = address_of(socket.scope), person_of(socket.scope), ViewerSocket(socket, clock)
         try:
             allowances.charge_greeting(address)
         except TooOften as error:
@@ -75,8 +70,8 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
             return
         deadlines = asyncio.create_task(speaker.keep_deadlines(), name="deadlines of a socket that is listened to")
         try:
-            with one_of(sockets, ALL), one_of(sockets_each, address):
-                await _listen(speaker, hearing, language, address or ALL)
+            with sockets_each.held(address, person.name, refusal), sockets.held("", refusal):
+                await _listen(speaker, hearing, language, address, person)
         except VivavoceError as error:
             await speaker.send_json({"code": -1, "msg": f"{error.message} {error.hint}".strip()})
             speaker.abandon(BROKEN, "See the last message.")
@@ -89,12 +84,14 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
     return router
 
 
-async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None, asker: str) -> None:
+async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None, asker: str, person: Person) -> None:
     """One utterance after another, until the speaker is gone. Raises VivavoceError, TimeoutError."""
     sound = bytearray()
     messages = speaker.messages()
+    loop = asyncio.get_running_loop()
+    sounded_s = loop.time()
     while True:
-        async with asyncio.timeout(SILENT_S):
+        async with asyncio.timeout_at(sounded_s + SILENT_S):
             message = await anext(messages, None)
         if message is None:
             return
@@ -103,11 +100,14 @@ async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None,
             if not message:
                 raise BadRequest("A message of sound is empty.", "Send PCM16 at 16 kHz, mono.")
             sound += message
+            sounded_s = loop.time()
             if len(sound) > 2 * LONGEST_S * LISTEN_RATE_HZ:
                 raise BadRequest(f"That lasts longer than {LONGEST_S:.0f} seconds.", "Say it in parts.")
         elif not _speaks(message):
+            require_stay(person)
             text = await _text_of(bytes(sound), hearing, language, asker)
             sound.clear()
+            sounded_s = loop.time()
             await speaker.send_json({"text": text, "mode": "2pass-offline", "is_final": True, "timestamp": None})
 
 

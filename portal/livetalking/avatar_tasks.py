@@ -21,12 +21,13 @@ from starlette.responses import Response
 from pipeline.errors import BadRequest
 from portal.api.orders import Orders
 from portal.api.owners import seen_jobs
-from portal.api.schemas import UploadForm
+from portal.api.schemas import MOST_NAME, UploadForm
 from portal.errors import JobNotFound
 from portal.http.people import person_of
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import PREPARE, Job
 from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
+from portal.livetalking.avatar_names import own_id
 from portal.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TaskWish(Body):
 
     model: Literal["musetalk", "wav2lip"]
     avatar_id: Annotated[str, Field(min_length=1, max_length=64)]
-    video_path: str | None = None
+    video_path: Annotated[str, Field(max_length=MOST_NAME)] | None = None
     "a file on the server"
     notifyurl: Annotated[str, Field(max_length=2000)] | None = None
     "told of each change of the task"
@@ -61,6 +62,7 @@ class TaskWish(Body):
 
 
 def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) -> APIRouter:
+    """Tasks that make avatars, as LiveTalking has them. Each is one of our jobs, and takes no file of the server."""
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     queue = orders.queue
 
@@ -100,7 +102,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
             path,
             file_name,
             UploadForm(name=wish.avatar_id, consent="true", framing=""),
-            avatar_id=wish.avatar_id,
+            avatar_id=own_id(wish.avatar_id),
             job_id=f"task-{wish.model}-{task_id}",
             notify=wish.notifyurl or "",
         )
@@ -163,7 +165,7 @@ def _view(job: Job) -> Mapping[str, object]:
     return {
         "task_id": task_id,
         "model_type": model,
-        "avatar_id": job.avatar,
+        "avatar_id": job.name if own_id(job.name) == job.avatar else job.avatar,
         "status": STATUS[job.state],
         "progress": round(100 * job.progress),
         "error_msg": error,

@@ -2,20 +2,25 @@
 
 The session of such a client ends with its peer connection, as in LiveTalking, or when it asks for that. The id is a
 random UUID that only this client knows, so whoever sends it may speak for the session.
+
+Ids were numbers in older versions of LiveTalking, and pages written for those send `parseInt(sessionid)`. So a UUID
+here begins with a number that no other one has, and that number is as good as the whole.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from pipeline.errors import AtCapacity
 from pipeline.recording import Recording
 from portal.api.callers import Caller, Callers, first_of
+from portal.api.event_messages import ServerMessage
 from portal.api.event_streams import Event
-from portal.api.messages import ServerMessage, SessionWish
+from portal.api.messages import SessionWish
 from portal.api.seating import Seating
 from portal.api.seats import Seat
 from portal.errors import SessionNotFound
@@ -26,12 +31,15 @@ __all__ = ["Client", "Clients"]
 
 logger = logging.getLogger(__name__)
 
+NUMBER_DIGITS: Final = 15
+"Of the number that a UUID begins with: as many as JavaScript keeps. 14 of them are random."
+
 
 class Client(Caller):
     """One client's session, and the recordings that it has yet to speak."""
 
     def __init__(self, seat: Seat) -> None:
-        super().__init__(str(uuid.uuid4()), seat)
+        super().__init__(_new_id(), seat)
         self.recording = ""
         "id of the last one"
         self._speech = SpeechEvents()
@@ -91,11 +99,17 @@ class Clients(Callers[Client]):
         self._places = places
 
     def find(self, client_id: str) -> Client:
-        """Raises SessionNotFound, in LiveTalking's words."""
+        """By its UUID, or by the number that this begins with. Raises SessionNotFound, in LiveTalking's words."""
         client = self.get(client_id)
+        if client is None and len(client_id) == NUMBER_DIGITS and client_id.isdecimal():
+            client = next((one for one in self.all() if one.id.startswith(client_id)), None)
         if client is None:
             raise SessionNotFound("session not found")
         return client
+
+    def charge(self, address: str) -> None:
+        """For what costs as much as the beginning of a session. Raises TooOften."""
+        self._seating.allowances.charge_greeting(address)
 
     async def open(
         self, sdp: str, wish: SessionWish, *, address: str, person: Person, local: bool
@@ -119,3 +133,10 @@ class Clients(Callers[Client]):
         self.add(client)
         logger.info("session %s: a client of LiveTalking's API", seat.session.id)
         return client, answer
+
+
+def _new_id() -> str:
+    """A UUID of version 4, in hexadecimal digits without hyphens: a decimal number of 15 digits, then a letter."""
+    begins = secrets.randbelow(9 * 10**11) + 10**11  # no zero in front, which parseInt() would drop
+    number = f"{begins}4{secrets.randbelow(100):02}"  # the 4 is the version
+    return f"{number}{secrets.choice('abcdef')}{secrets.choice('89ab')}{secrets.token_hex(8)[1:]}"

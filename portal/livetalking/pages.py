@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 __all__ = ["Pages"]
 
 POLICY: Final = (
-    "default-src 'self' https: data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' https: ws: wss: blob:; "
-    "object-src 'none'; base-uri 'self'"
+    "default-src 'self' http: https: data: blob: 'unsafe-inline' 'unsafe-eval'; "
+    "connect-src 'self' http: https: ws: wss: blob:; object-src 'none'; base-uri 'self'"
 )
-"""Such pages have scripts within them, and libraries from elsewhere. The operator has chosen them."""
+"""Such pages have scripts within them, and use libraries and streaming servers elsewhere, by plain HTTP as well, which
+browsers refuse where the page has come by HTTPS. The operator has chosen them."""
 LONGEST_PATH = 500
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,14 +14,17 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from portal.api.event_streams import EventStream
 from portal.api.messages import SessionWish, small_json
+from portal.api.schemas import MOST_TEXT
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import Uploads, check_speech
 from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
+from portal.livetalking.avatar_names import find_avatar
 from portal.livetalking.clients import Client, Clients
 from portal.livetalking.openings import Openings
 from portal.recordings import Recordings
@@ -33,23 +37,25 @@ __all__ = ["livetalking_router"]
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
 FIRST_ACTION = 2
 """The number of the first action clip in LiveTalking."""
+MOST_SDP = 65_536
+"Characters; a browser's offer has 5,000 to 20,000."
 
 SessionId = Annotated[str, BeforeValidator(str), Field(max_length=100)]
 
 
 class Offer(Body):
-    sdp: Annotated[str, Field(min_length=1)]
+    sdp: Annotated[str, Field(min_length=1, max_length=MOST_SDP)]
     type: Literal["offer"]
     avatar: Annotated[str, Field(max_length=200)] | None = None
     refaudio: Annotated[str, Field(max_length=200)] | None = None
     "the voice; LiveTalking takes a file on the server as well"
-    custom_config: str | None = None
+    custom_config: Annotated[str, Field(max_length=MOST_TEXT)] | None = None
     "action clips as files on the server"
 
 
 class Human(Body):
     sessionid: SessionId
-    text: str
+    text: Annotated[str, Field(max_length=MOST_TEXT)]
     type: Literal["echo", "chat"]
     interrupt: bool = False
     tts: Annotated[dict[str, object], AfterValidator(small_json)] | None = None
@@ -68,9 +74,21 @@ class RecordWish(OfSession):
     type: Literal["start_record", "end_record"]
 
 
-def livetalking_router(clients: Clients, recordings: Recordings, uploads: Uploads, settings: Settings) -> APIRouter:
+IceServers = Callable[[], list[dict[str, object]]]
+"""As RTCPeerConnection takes them."""
+
+
+def livetalking_router(
+    clients: Clients,
+    recordings: Recordings,
+    uploads: Uploads,
+    library: AvatarLibrary,
+    ice_servers: IceServers,
+    settings: Settings,
+) -> APIRouter:
+    """What LiveTalking answers, but for tasks and recognition."""
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
-    _add_life(router, clients)
+    _add_life(router, clients, library, ice_servers)
     _add_speech(router, clients)
     _add_recorded_speech(router, clients, uploads, settings.max_upload_bytes)
     _add_recording(router, clients, recordings)
@@ -78,7 +96,7 @@ def livetalking_router(clients: Clients, recordings: Recordings, uploads: Upload
     return router
 
 
-def _add_life(router: APIRouter, clients: Clients) -> None:
+def _add_life(router: APIRouter, clients: Clients, library: AvatarLibrary, ice_servers: IceServers) -> None:
     """From a session's opening to its end."""
 
     @router.post("/offer")
@@ -87,14 +105,22 @@ def _add_life(router: APIRouter, clients: Clients) -> None:
         asked = parse(Offer, await request.body())
         if asked.custom_config and asked.custom_config not in ("[]", "{}"):
             raise BadRequest(NO_SERVER_FILES, "Leave custom_config out, and add gestures to the avatar.")
+        person = person_of(request.scope)
+        avatar = await asyncio.to_thread(find_avatar, library, person, asked.avatar) if asked.avatar else None
         client, answer = await clients.open(
             asked.sdp,
-            SessionWish(avatar=asked.avatar or None, voice=_voice(asked.refaudio)),
+            SessionWish(avatar=avatar, voice=_voice(asked.refaudio)),
             address=address_of(request.scope),
-            person=person_of(request.scope),
+            person=person,
             local=is_local(request.scope),
         )
         return JSONResponse({"sdp": answer, "type": "answer", "sessionid": client.id})
+
+    @router.get("/ice_servers")
+    async def show_ice_servers(request: Request) -> Response:
+        """Ours: what to make the peer connection with. Credentials of a relay may end after a while."""
+        clients.charge(address_of(request.scope))
+        return ok({"iceServers": ice_servers()})
 
     @router.post("/close")
     async def close(request: Request) -> Response:
@@ -184,7 +210,8 @@ def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) 
         asked = parse(RecordWish, await request.body())
         client = clients.find(asked.sessionid)
         if asked.type == "start_record":
-            client.recording = recordings.begin(client.session, owner=person_of(request.scope).name).id
+            owner, address = person_of(request.scope).name, address_of(request.scope)
+            client.recording = recordings.begin(client.session, owner=owner, address=address).id
         else:
             ended = await recordings.end(client.session)
             if ended.trouble is not None:

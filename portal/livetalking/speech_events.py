@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from portal.api.messages import ServerMessage
+from portal.api.event_messages import ServerMessage
 
 __all__ = ["SpeechEvent", "SpeechEvents"]
 

@@ -13,14 +13,14 @@ from avatars.bundle import AvatarBundle
 from avatars.persona import Persona
 from pipeline.clip_label import ClipLabel, label_language
 from pipeline.clock import ManualClock
-from pipeline.errors import NotSigned, RenderError
+from pipeline.errors import RenderError
 from pipeline.recording import Recording, open_recording
 from pipeline.render import render
 from pipeline.timeline import expected_duration_s
 from pipeline.turn import Utterance
 from pipeline.types import FPS, ErrorEvent, NoticeEvent
 from portal.backends import default_choice, new_engine
-from portal.certificates import clip_signer
+from portal.clip_finish import ClipFinish
 from portal.making.avatar_parts import check_preparable, is_prepared, prepare_for_backend
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ def render_clip(
         recording = asyncio.run(open_recording(audio, longest_speech_s, lambda _seconds: progress(0.0)))
     if is_prepared(bundle, settings.lipsync):
         notices = asyncio.run(_render(settings, bundle, output, text, recording, voice, progress))
-        return [*notices, *_sign(settings, output)]
+        return [*notices, *_finish(settings, output)]
 
     def rendering(share: float) -> None:
         progress(PREPARING_SHARE + (1 - PREPARING_SHARE) * share)
 
     notices = _prepare(settings, bundle, work, lambda share: progress(PREPARING_SHARE * share))
     notices += asyncio.run(_render(settings, bundle, output, text, recording, voice, rendering))
-    return [*notices, *_sign(settings, output)]
+    return [*notices, *_finish(settings, output)]
 
 
 class _MadeMeanwhile(Exception):
@@ -93,15 +93,9 @@ def _prepare(
         return []
 
 
-def _sign(settings: Settings, clip: Path) -> list[NoticeEvent]:
-    """A clip that cannot be signed is kept as it is, and the notice says why."""
-    signer = clip_signer(settings)
-    try:
-        if signer is not None:
-            signer.sign(clip)
-    except NotSigned as error:
-        return [NoticeEvent(error.code, error.message, error.hint)]
-    return []
+def _finish(settings: Settings, clip: Path) -> list[NoticeEvent]:
+    """A clip that cannot be marked or signed is kept, and the notices say why."""
+    return [NoticeEvent(lack.code, lack.message, lack.hint) for lack in ClipFinish(settings).finish(clip)]
 
 
 def _label(settings: Settings, bundle: AvatarBundle, text: str | None) -> ClipLabel | None:

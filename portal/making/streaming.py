@@ -59,7 +59,7 @@ async def _stream(
         stack.push_async_callback(engine.aclose)
         session = await engine.open_session("stream", bundle, default_choice(settings))
         push = new_push(settings, engine.clock, address, bundle)
-        session.add_output(push)
+        session.outputs.add(push)
         reporting = asyncio.create_task(_report(push, say))
         stack.callback(reporting.cancel)
         if lines is None:

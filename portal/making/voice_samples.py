@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from avatars.bundle import AvatarBundle
+from avatars.plain_sound import wav_of
 from avatars.voice_sample import (
     MOST_TRANSCRIPT_CHARACTERS,
     SAMPLE_RATE_HZ,
@@ -18,7 +19,7 @@ from avatars.voice_sample import (
     check_length,
     keep_voice_sample,
 )
-from pipeline.audio import resample_file, wav_of
+from pipeline.audio import resample_file
 from pipeline.backends import Backends
 from pipeline.ears.hearing import Hearing
 from pipeline.errors import BackendUnavailable, RecognitionError

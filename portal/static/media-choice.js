@@ -10,6 +10,7 @@
 import { PortalError } from "./errors.js";
 import { AudioOutput, SocketMedia } from "./socket-media.js";
 import { Teller } from "./teller.js";
+import { waysOf } from "./ways.js";
 import { WebRtcMedia } from "./webrtc.js";
 
 /**
@@ -39,6 +40,7 @@ export const REASONS = {
   stalled: "the WebRTC pictures stopped",
   forbidden: "this browser plays no video before a click",
   refused: "the server could not answer over WebRTC",
+  no_port: "the server has no port left for WebRTC",
 };
 
 /**
@@ -74,6 +76,8 @@ export class MediaChoice extends Teller {
     this.lookedAt = 0; // as all times here: performance time, ms
     this.lastPictureAt = 0;
     // What follows belongs to one session: forget().
+    /** @type {import("./ways.js").Ways?} of its last peer */
+    this.ways = null;
     /** @type {Media?} */
     this.media = null;
     /** @type {Reason?} */
@@ -84,10 +88,16 @@ export class MediaChoice extends Teller {
   }
 
   forget() {
+    this.ways = null;
     this.media = null;
     this.reason = null;
     this.earlierFrames = 0;
     this.fallbackMs = null;
+  }
+
+  /** Which ways to the server there are, and which one is used; also after a session that showed nothing. */
+  get connection() {
+    return waysOf(this.ways, this.media?.name ?? null, this.reason === "unsupported" ? "unsupported" : "forced");
   }
 
   /** Pictures that were shown in this session. */
@@ -153,6 +163,12 @@ export class MediaChoice extends Teller {
     media.answer(sdp).catch(() => this.missPictures(media, "refused"));
   }
 
+  /** The server has no port for the peer that it was offered. */
+  refuse() {
+    const { media } = this;
+    if (media?.name === "webrtc") this.missPictures(media, "no_port");
+  }
+
   /** @param {ArrayBuffer} data pictures and sound that came over the session socket */
   push(data) {
     if (this.media instanceof SocketMedia) this.media.push(data);
@@ -170,6 +186,7 @@ export class MediaChoice extends Teller {
   leave() {
     this.close();
     this.earlierFrames = this.frames;
+    if (this.media?.shown) this.ways = null;
     this.media = null;
   }
 
@@ -189,6 +206,7 @@ export class MediaChoice extends Teller {
     const media = new WebRtcMedia(this.video, this.iceServers, (message) => this.link.send(message));
     media.on("failed", (reason) => this.missPictures(media, reason));
     media.on("connected", () => this.awaitFirst(media));
+    this.ways = media.ways;
     this.adopt(media);
     clearTimeout(this.patience);
     this.patience = setTimeout(() => this.missPictures(media, "no_answer"), ANSWER_WITHIN_MS);

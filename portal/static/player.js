@@ -379,6 +379,7 @@ export class Player extends Teller {
         if (message.final && message.text) this.expectAnswer();
         break;
       case "error":
+        if (message.code === "no_udp_port") return this.mediaChoice.refuse(); // "fallback" says why
         if (message.code === "backend_unavailable" && this.listening.state === "off") this.listening.drop();
         if (!OF_AN_ANSWER.includes(message.code)) this.changes.refused();
         break;
@@ -451,7 +452,7 @@ export class Player extends Teller {
     this.forgetTurns();
     this.setState("connecting");
     this.changes.askAgain(welcome.avatar.id);
-    this.tell("renewed");
+    this.tell("renewed", welcome.restored ?? null);
     this.beginMedia(welcome);
     this.listening.begin();
   }

@@ -3,7 +3,7 @@
  *
  * Events: "message" (detail: a JSON message), "media" (detail: ArrayBuffer), "lost" (the socket broke and is being
  * mended), "resumed" (detail: welcome of the same session), "renewed" (detail: welcome of a new session, the old one
- * is gone), "ended" (detail: the error that ended it).
+ * is gone; `restored` says whether it goes on where that broke off), "ended" (detail: the error that ended it).
  */
 
 import { PortalError, errorOf } from "./errors.js";
@@ -282,7 +282,7 @@ export class SessionSocket extends Teller {
       // A page that is not on show takes no place from others.
       if (this.keep && !this.token) await shown();
       try {
-        return await this.greet(this.token ? { type: "hello", token: this.token } : this.newHello());
+        return await this.greet(this.token ? { type: "hello", token: this.token, wait: true } : this.newHello());
       } catch (thrown) {
         const error = /** @type {PortalError} */ (thrown);
         if (error.code === "unknown_token") {

@@ -15,6 +15,7 @@ import { AvatarList } from "./talk/avatar-list.js";
 import { AvatarPicker } from "./talk/avatar-picker.js";
 import { Choices } from "./talk/choices.js";
 import { Composer } from "./talk/composer.js";
+import { ConnectionPanel } from "./talk/connection.js";
 import { Controls } from "./talk/controls.js";
 import { ConversationBar } from "./talk/conversation-bar.js";
 import { EarsControl } from "./talk/ears.js";
@@ -30,6 +31,7 @@ import { Speaking } from "./talk/speaking.js";
 import { Stage } from "./talk/stage.js";
 import { TalkState } from "./talk/state.js";
 import { liveLine } from "./talk/status.js";
+import { StreamingControl } from "./talk/streaming.js";
 import { Toast } from "./talk/toast.js";
 import { View } from "./talk/view.js";
 import { VoicePreview } from "./talk/voice-preview.js";
@@ -130,6 +132,7 @@ class TalkTab {
       toast: (text) => this.toast(text),
     });
     this.waterfall = new Waterfall(find(element, ".vv-timing", HTMLDetailsElement));
+    this.connection = new ConnectionPanel(this.settings);
     this.composer = new Composer(find(element, ".vv-composer", HTMLFormElement), {
       typed: (text, mode) => this.speaking.submit(text, mode),
       keeps: () => this.state.isNobodyThere,
@@ -165,6 +168,10 @@ class TalkTab {
     this.recording = new RecordingControl(element, this.player, {
       began: () => this.toast(this.state.texts.recordingOn),
       fault: (error) => this.note(error, "error"),
+    });
+    this.streaming = new StreamingControl(this.settings, this.player, {
+      fault: (error) => this.note(error, "error"),
+      tell: (text) => this.announcer.tell(text),
     });
     this.preparation = new Preparation(() => this.state.learn({ coming: this.preparation.coming }));
     this.opening = new Opening(this.player, this.preparation, {
@@ -383,6 +390,7 @@ class TalkTab {
     if (isOther && ANNOUNCED.includes(label)) this.announcer.tell(state.line);
     this.gestures.show(state.isLive ? this.player.gestures : []);
     this.recording.show(state.isLive && state.catalogue.defaults.recording === true);
+    this.streaming.show(state.isLive && state.catalogue.defaults.push === true);
     this.watchLink.show(state.isLive ? this.player.watchToken : "");
     this.controls.show(state.isAtRest, session !== "idle", state.isLive && state.isTalking);
     this.look();
@@ -395,6 +403,7 @@ class TalkTab {
     if (this.status.textContent !== line) this.status.textContent = line;
     this.stage.showSubtitle(this.player.subtitle);
     this.recording.tick();
+    this.connection.show(this.player.mediaChoice.connection);
     this.stage.showComing(state.comingLine, state.coming?.share ?? 0);
   }
 
@@ -428,8 +437,10 @@ class TalkTab {
     translate(this.element, texts);
     this.chat.speak(texts);
     this.waterfall.speak(texts);
+    this.connection.speak(texts);
     this.ears.speak(texts);
     this.recording.speak(texts);
+    this.streaming.speak(texts);
     this.conversationBar.show();
     if (!this.player.isBlocked) this.toasts.hide();
     else this.toast(texts.blocked, Infinity);

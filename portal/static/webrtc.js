@@ -10,6 +10,7 @@ import { Hush } from "./hush.js";
 import { Skews } from "./skews.js";
 import { SoundTrim } from "./sound-trim.js";
 import { Teller } from "./teller.js";
+import { Ways } from "./ways.js";
 
 /**
  * @typedef {import("./types/messages.d.ts").ClientMessage} ClientMessage
@@ -67,6 +68,7 @@ export class WebRtcMedia extends Teller {
     this.speech = null;
     this.stream = new MediaStream();
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.ways = new Ways(this.pc);
     this.onPause = () => {
       if (this.video.srcObject === this.stream) this.tell("stopped");
     };
@@ -283,21 +285,16 @@ export class WebRtcMedia extends Teller {
   }
 
   async inbound() {
-    /** @type {{audio?: Inbound, video?: Inbound}} */
-    const found = {};
-    if (this.closed) return found;
-    for (const report of (await this.pc.getStats()).values()) {
-      if (report.type !== "inbound-rtp") continue;
-      if (report.kind === "audio") found.audio = report;
-      else found.video = report;
-    }
-    return found;
+    return this.closed ? {} : inboundOf(await this.pc.getStats());
   }
 
   async readStats() {
     const { before } = this;
-    const { audio, video } = await this.inbound();
-    if (!audio || !video || this.closed) return;
+    const stats = await this.pc.getStats();
+    if (this.closed) return;
+    this.ways.read(stats);
+    const { audio, video } = inboundOf(stats);
+    if (!audio || !video) return;
     this.before = { audio, video };
     this.delayMs = delayBetween(before.video, video) ?? this.delayMs;
     if (!audio.estimatedPlayoutTimestamp || !video.estimatedPlayoutTimestamp) return;
@@ -313,6 +310,18 @@ export class WebRtcMedia extends Teller {
   tell(type, detail) {
     if (!this.closed) super.tell(type, detail);
   }
+}
+
+/** @param {RTCStatsReport} stats */
+function inboundOf(stats) {
+  /** @type {{audio?: Inbound, video?: Inbound}} */
+  const found = {};
+  for (const report of stats.values()) {
+    if (report.type !== "inbound-rtp") continue;
+    if (report.kind === "audio") found.audio = report;
+    else found.video = report;
+  }
+  return found;
 }
 
 /**

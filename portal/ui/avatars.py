@@ -36,6 +36,7 @@ _MARKUP = """
     </fieldset>
     <label class="vv-field"><span data-t="name"></span>
       <input type="text" name="name" maxlength="60" autocomplete="off" data-t-placeholder="namePlaceholder"></label>
+    <label class="vv-tick vv-cutout" hidden><input type="checkbox" name="cutout"><span data-t="cutout"></span></label>
     <label class="vv-tick"><input type="checkbox" name="consent"><span data-t="consent"></span></label>
     <button type="submit" disabled class="vv-primary" data-t="make"></button>
     <div class="vv-note" role="alert" hidden></div>

@@ -42,21 +42,24 @@ from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
-from portal.http.limits import AddressShares, Shares, TooMany
+from portal.http.limits import AskerShares, Shares, TooMany
+from portal.http.people import person_of
 from portal.http.proxies import address_of
+from portal.jobs.records import CLIP_TYPES, MP4
 
 __all__ = ["GradioCalls", "View", "gradio_router"]
 
 logger = logging.getLogger(__name__)
 
 CALLS_EACH, CALLS = 20, 200
-"Calls of one address and of all that wait for their result, or whose result waits to be read; more are refused."
+"""Calls of one address or person, and of all, that wait for their result, or whose result waits to be read. More are
+refused, but where all are taken a result that nobody reads makes room."""
 UNREAD_S = 60.0
 "A result that nobody has read after so long is forgotten. A clip or an avatar is kept all the same."
 MESSAGES = 100
 "Of calls that one client has under way. Beyond it there is no news of progress."
 KEEP_ALIVE_S = 15.0
-CLIP = "api/clips/{}.mp4"
+CLIP = "api/clips/{}.{}"
 "Address of a clip below the portal's, which Gradio's client asks for as the path of a file."
 
 View: TypeAlias = dict[str, Any]
@@ -79,7 +82,9 @@ class GradioCall:
         """List the avatars, the oldest first. `id` names an avatar elsewhere."""
         return [view.model_dump(mode="json") for view in await self._tools.list_avatars(self._scope)]
 
-    async def prepare_avatar(self, file: FileData, consent: bool, name: str = "", framing: str = "") -> View:
+    async def prepare_avatar(
+        self, file: FileData, consent: bool, name: str = "", framing: str = "", cutout: bool = False
+    ) -> View:
         """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more.
 
         Args:
@@ -87,30 +92,36 @@ class GradioCall:
             consent: true: the person shown agrees; without that nothing is made
             name: what the avatar is called; empty: the name of the file
             framing: "x,y,width,height" of what is used, in parts of the picture from 0 to 1; empty: all of it
+            cutout: true: the person is cut out of a clip, which takes longer; out of photos always
 
         """
-        wish = checked(UploadForm, {"name": name, "consent": "true" if consent else "", "framing": framing})
+        ticked = {"consent": "true" if consent else "", "cutout": "true" if cutout else ""}
+        wish = checked(UploadForm, {"name": name, "framing": framing, **ticked})
         view = await self._tools.prepare_avatar(self._scope, file.path, wish, self._report)
         return view.model_dump(mode="json")
 
-    async def render_clip(self, avatar: str, text: str, voice: str = "", name: str = "") -> FileData:
-        """Make a clip in which an avatar speaks a text, and wait until it is made. The result is an MP4 file.
+    async def render_clip(
+        self, avatar: str, text: str, voice: str = "", name: str = "", clip_format: str = MP4
+    ) -> FileData:
+        """Make a clip in which an avatar speaks a text, and wait until it is made. The result is its file.
 
         Args:
             avatar: id of the avatar that speaks; see /list_avatars
             text: what it says, up to 5000 characters
             voice: what it speaks with; empty: the portal's own voice
             name: what the clip is called; empty: its text
+            clip_format: mp4; or webm or mov, which show the person alone, with alpha
 
         """
-        wish = checked(ClipRequest, {"avatar": avatar, "text": text, "voice": voice, "name": name})
+        asked = {"avatar": avatar, "text": text, "voice": voice, "name": name, "format": clip_format}
+        wish = checked(ClipRequest, asked)
         job = await self._tools.render_clip(self._scope, wish, self._report)
-        path = CLIP.format(job.id)
+        path = CLIP.format(job.id, job.format)
         return FileData(
             path=path,
             url=f"{Request(self._scope).base_url}{path}",
             orig_name=job.file_name,
-            mime_type="video/mp4",
+            mime_type=CLIP_TYPES[job.format],
         )
 
     async def list_jobs(self, limit: int = 100) -> list[View]:
@@ -140,6 +151,18 @@ class _Line:
     messages: Channel[EventMessage] = field(default_factory=lambda: Channel(MESSAGES))
     unread: dict[str, asyncio.Event] = field(default_factory=dict)
     "id of a call -> set once its result has been read"
+    places: dict[str, ExitStack] = field(default_factory=dict)
+    "id of a call -> what it holds"
+    working: int = 0
+    "calls that have no result yet"
+
+    def give_up(self) -> None:
+        """Whoever follows it is told that there is no more."""
+        self.messages.close()
+        for places in self.places.values():
+            places.close()
+        for read in self.unread.values():
+            read.set()
 
 
 class GradioCalls:
@@ -148,9 +171,10 @@ class GradioCalls:
     def __init__(self, tools: Tools, unread_s: float = UNREAD_S) -> None:
         self.tools = tools
         self._unread_s = unread_s
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[tuple[str, str], _Line] = {}
+        "by the person's name and the hash that their client has chosen: nobody reads the results of others"
         self._tasks: set[asyncio.Task[None]] = set()
-        self._each, self._all = AddressShares(CALLS_EACH), Shares(CALLS)
+        self._each, self._all = AskerShares(CALLS_EACH), Shares(CALLS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -167,35 +191,54 @@ class GradioCalls:
 
     def begin(self, scope: Scope, session_hash: str, name: str, data: Arguments) -> str:
         """Begin a call; gives its id. What becomes of it is told to who follows. Raises TooMany."""
-        hint = "Wait until one of them has ended."
-        with ExitStack() as places:
-            mine = TooMany(f"{CALLS_EACH} calls from your address are under way already.", hint)
-            places.enter_context(self._each.held(address_of(scope), mine))
-            places.enter_context(self._all.held("", TooMany(f"{CALLS} calls are under way already.", hint)))
-            held = places.pop_all()
         call_id = secrets.token_hex(16)
-        line = self._lines.setdefault(session_hash, _Line())
+        held = self._places(scope)
+        key = (person_of(scope).name, session_hash)
+        line = self._lines.setdefault(key, _Line())
         line.unread[call_id] = asyncio.Event()
+        line.places[call_id] = held
+        line.working += 1
 
         async def carry_out() -> None:
             with held:
                 line.messages.offer(ProcessStartsMessage(event_id=call_id))
-                line.messages.push(await self._result(scope, line, call_id, name, data))
+                result = await self._result(scope, line, call_id, name, data)
+                line.working -= 1
+                line.messages.push(result)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._unread_s):
                         await line.unread[call_id].wait()
-                del line.unread[call_id]
-                if not line.unread and self._lines.get(session_hash) is line:
-                    del self._lines[session_hash]
+                del line.unread[call_id], line.places[call_id]
+                if not line.unread and self._lines.get(key) is line:
+                    del self._lines[key]
 
         task = asyncio.create_task(carry_out(), name=f"call of {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return call_id
 
-    def follow(self, session_hash: str) -> AsyncIterator[str]:
+    def _places(self, scope: Scope) -> ExitStack:
+        """What a call holds, to be closed once it has ended and its result was read. Raises TooMany."""
+        hint = "Wait until one of them has ended."
+        mine = TooMany(f"{CALLS_EACH} calls of yours are under way already.", hint)
+        with ExitStack() as places:
+            places.enter_context(self._each.held(address_of(scope), person_of(scope).name, mine))
+            if self._all.has_all(""):
+                self._make_room()
+            places.enter_context(self._all.held("", TooMany(f"{CALLS} calls are under way already.", hint)))
+            return places.pop_all()
+
+    def _make_room(self) -> None:
+        """Give up the oldest line whose results only wait to be read, if there is one."""
+        for key, line in self._lines.items():
+            if not line.working:
+                del self._lines[key]
+                line.give_up()
+                return
+
+    def follow(self, scope: Scope, session_hash: str) -> AsyncIterator[str]:
         """Server-sent events about a client's calls, until it has none. Raises JobNotFound: it has none now."""
-        line = self._lines.get(session_hash)
+        line = self._lines.get((person_of(scope).name, session_hash))
         if line is None:
             raise JobNotFound("No call of yours is under way.", "Begin one first; a result is kept for a minute.")
         return self._events(line)
@@ -277,14 +320,17 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
         return {"event_id": calls.begin(request.scope, wish.session_hash, names[wish.fn_index], wish.data)}
 
     @router.get("/gradio_api/queue/data")
-    async def follow(session_hash: str) -> Response:
+    async def follow(request: Request, session_hash: str) -> Response:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(calls.follow(session_hash), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            calls.follow(request.scope, session_hash), media_type="text/event-stream", headers=headers
+        )
 
     @router.get("/gradio_api/file=api/clips/{clip}")
     async def fetch(request: Request, clip: str) -> Response:
         """A clip is served at its own address."""
-        return RedirectResponse(request.url_for("fetch_clip", job_id=clip.removesuffix(".mp4")).path, 307)
+        job_id, _, ending = clip.rpartition(".")
+        return RedirectResponse(request.url_for("fetch_clip", job_id=job_id, ending=ending).path, 307)
 
     return router
 

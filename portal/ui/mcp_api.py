@@ -21,9 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.http.errors import told
-from portal.http.limits import AddressShares, Shares, TooMany
+from portal.http.limits import AskerShares, Shares, TooMany
+from portal.http.people import person_of
 from portal.http.proxies import address_of
-from portal.ui.gradio_api import CALLS, CALLS_EACH, View
+from portal.jobs.records import MP4
+from portal.ui.gradio_api import CALLS, CALLS_EACH, CLIP, View
 
 __all__ = ["McpTools"]
 
@@ -56,17 +58,17 @@ class McpTools:
 
 
 class _Bounded:
-    """Requests wait for their job, so an address has so many at a time; more are answered 429."""
+    """Requests wait for their job, so an address and a person have so many at a time; more are answered 429."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._each, self._all = AddressShares(CALLS_EACH), Shares(CALLS)
+        self._each, self._all = AskerShares(CALLS_EACH), Shares(CALLS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         full = TooMany("Too many calls are under way already.", "Wait until one of them has ended.")
         with ExitStack() as places:
             try:
-                places.enter_context(self._each.held(address_of(scope), full))
+                places.enter_context(self._each.held(address_of(scope), person_of(scope).name, full))
                 places.enter_context(self._all.held("", full))
             except TooMany as error:
                 await told(error)(scope, receive, send)
@@ -88,9 +90,11 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
         consent: Annotated[bool, Field(description="true: the person shown agrees; ask, never assume it")],
         name: Annotated[str, Field(description="what the avatar is called; empty: the name of the file")] = "",
         framing: Annotated[str, Field(description='"x,y,width,height" of what is used, 0 to 1; empty: all')] = "",
+        cutout: Annotated[bool, Field(description="true: the person is cut out of a clip; of photos always")] = False,
     ) -> View:
         """Make an avatar of a photo or a clip, and wait until it is made. Takes a minute or more."""
-        wish = checked(UploadForm, {"name": name, "consent": "true" if consent else "", "framing": framing})
+        ticked = {"consent": "true" if consent else "", "cutout": "true" if cutout else ""}
+        wish = checked(UploadForm, {"name": name, "framing": framing, **ticked})
         view = await tools.prepare_avatar(_request(ctx).scope, upload, wish, _report_to(ctx))
         return view.model_dump(mode="json", include={"id", "name", "kind"})
 
@@ -101,12 +105,15 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
         text: Annotated[str, Field(description="what it says, up to 5000 characters")],
         voice: Annotated[str, Field(description="what it speaks with; empty: the portal's own voice")] = "",
         name: Annotated[str, Field(description="what the clip is called; empty: its text")] = "",
+        clip_format: Annotated[str, Field(description="mp4; or webm or mov: the person alone, with alpha")] = MP4,
     ) -> dict[str, str]:
-        """Make a clip in which an avatar speaks a text, and wait for it. Answers with the address of an MP4 file."""
+        """Make a clip in which an avatar speaks a text, and wait for it. Answers with the address of its file."""
         request = _request(ctx)
-        wish = checked(ClipRequest, {"avatar": avatar, "text": text, "voice": voice, "name": name})
+        asked = {"avatar": avatar, "text": text, "voice": voice, "name": name, "format": clip_format}
+        wish = checked(ClipRequest, asked)
         job = await tools.render_clip(request.scope, wish, _report_to(ctx))
-        return {"job": job.id, "url": f"{request.base_url}api/clips/{job.id}.mp4", "file_name": job.file_name}
+        url = f"{request.base_url}{CLIP.format(job.id, job.format)}"
+        return {"job": job.id, "url": url, "file_name": job.file_name}
 
     @server.tool()
     async def list_jobs(

@@ -45,6 +45,7 @@ ICONS = """
 DESCRIPTION = "A portrait or a short clip becomes a live talking avatar."
 EVALUATING = "'unsafe-eval'"
 "Gradio's HTML component makes every template into a Function, also one without anything to fill in."
+THEME_MARK = re.compile(r'"theme_hash":\s*"(\w+)"')
 PAGES_KEPT = 16
 READING = {"Allow": "GET, HEAD"}
 
@@ -67,19 +68,21 @@ def mount_page(app: FastAPI, context: PageContext) -> None:
         """Whether the online voices can be had now."""
         return {"reachable": await online.are_reachable()}
 
-    app.router.default = PageServer(carrier, f"api/avatars/{context.sessions.default_avatar}/poster.jpg")
+    app.router.default = PageServer(carrier, f"api/avatars/{context.sessions.default_avatar}/poster.jpg", page.early)
 
 
 class PageServer:
     """ASGI application: the page at `/` and the files of Gradio's frontend; all else is answered here with an error.
 
-    gradio: its application; picture: address, below the page's, of what is shown where a link to the page is shared.
+    gradio: its application; picture: address, below the page's, of what is shown where a link to the page is shared;
+    early: what the browser is to know before Gradio's scripts run.
     Up to PAGES_KEPT finished pages are kept, one for each address by which the portal is asked, the least used dropped.
     """
 
-    def __init__(self, gradio: ASGIApp, picture: str) -> None:
+    def __init__(self, gradio: ASGIApp, picture: str, early: str = "") -> None:
         self._gradio = gradio
         self._picture = picture
+        self._early = early
         self._pages: OrderedDict[str, tuple[str, str]] = OrderedDict()
         "address -> the page and its policy"
 
@@ -143,7 +146,9 @@ class PageServer:
         return b"".join(parts).decode()
 
     def _finished(self, drawn: str, address: str) -> tuple[str, str]:
-        page = FOREIGN.sub("", drawn).replace("</head>", f"{ICONS}{_preview(address, self._picture)}</head>", 1)
+        theme = [f'<link rel="preload" as="style" href="theme.css?v={mark}">' for mark in THEME_MARK.findall(drawn)]
+        head = f"{self._early}{''.join(theme)}{ICONS}{_preview(address, self._picture)}</head>"
+        page = FOREIGN.sub("", drawn).replace("</head>", head, 1)
         host = URL(address).netloc
         return page, page_policy(page, script=[EVALUATING], connect=[f"ws://{host}", f"wss://{host}"])
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gradio as gr
 
 from portal.ui.avatars import build_avatars_tab
 from portal.ui.context import PageContext
+from portal.ui.gradio_files import wanted_files
 from portal.ui.jobs import build_jobs_tab
+from portal.ui.page_scripts import PAGE_SCRIPT
 from portal.ui.studio import build_studio_tab
 from portal.ui.talk import build_talk_tab
 
@@ -27,19 +30,13 @@ _FONT = [
 ]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
-# Addresses are relative, so that the page also works below a proxy's path. The other tabs' scripts come with the page
-# too: what a tab would fetch when it is first opened might find the server away, and nothing would fetch it again.
+# Addresses are relative, so that the page also works below a proxy's path. Gradio puts this into the page after its own
+# styles, which ours may so change, and long after the page has come: `early` tells the browser of it before.
 _HEAD = """
 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <meta name="color-scheme" content="light dark">
 <link rel="stylesheet" href="{files}/styles.css">
 <link rel="stylesheet" href="{files}/desk/desk.css">
-<script type="module" src="{files}/header.js"></script>
-<script type="module" src="{files}/talk.js"></script>
-<script type="module" src="{files}/desk/avatars.js"></script>
-<script type="module" src="{files}/desk/studio.js"></script>
-<script type="module" src="{files}/desk/jobs.js"></script>
-<script type="module" src="{files}/desk/job-notice.js"></script>
 """
 
 _HEADER = """
@@ -70,6 +67,8 @@ class Page:
     blocks: gr.Blocks
     mount: dict[str, object] = field(default_factory=dict)
     "keywords for gr.mount_gradio_app"
+    early: str = ""
+    "belongs into the head of the HTML"
 
 
 def build_page(context: PageContext) -> Page:
@@ -91,7 +90,22 @@ def build_page(context: PageContext) -> Page:
         "footer_links": [],
         "ssr_mode": False,
     }
-    return Page(blocks, mount)
+    return Page(blocks, mount, _early(context.files))
+
+
+def _early(files: str) -> str:
+    """All that the page will want, named at once: our script, which waits for its elements; styles, which only lie
+    ready; Gradio's files; and what the Talk tab asks for first.
+    """
+    later = wanted_files(Path(gr.__file__).parent / "templates" / "frontend")
+    lines = [f'<script type="module" src="{files}/{PAGE_SCRIPT}"></script>']
+    lines += [f'<link rel="preload" as="style" href="{files}/{name}">' for name in ("styles.css", "desk/desk.css")]
+    lines += [f'<link rel="modulepreload" href="assets/{name}">' for name in later if name.endswith(".js")]
+    lines += [
+        f'<link rel="preload" as="style" href="assets/{name}" crossorigin>' for name in later if name.endswith(".css")
+    ]
+    lines += [f'<link rel="preload" as="fetch" href="{name}" crossorigin>' for name in ("choices.json", "api/avatars")]
+    return "\n".join(lines)
 
 
 def _theme() -> gr.themes.Base:

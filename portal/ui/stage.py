@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
 from portal.http.headers import page_policy
+from portal.http.page_frame import framed_page
 from portal.ui.context import PageContext
 from portal.ui.talk import MARKUP
 
@@ -18,29 +19,18 @@ __all__ = ["stage_router"]
 
 EMBED = Path(__file__).resolve().parent.parent / "static" / "stage" / "embed.js"
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
-<meta name="color-scheme" content="light dark">
-<title>Vivavoce</title>
-<link rel="icon" href="static/logo.svg" type="image/svg+xml">
-<link rel="stylesheet" href="{files}/styles.css">
+_HEAD = """<link rel="stylesheet" href="{files}/styles.css">
 <link rel="stylesheet" href="{files}/stage/stage.css">
 <script type="module" src="{files}/talk.js"></script>
-<script type="module" src="{files}/stage/stage.js"></script>
-</head>
-<body class="vv-alone" data-defaults="{defaults}">{markup}</body>
-</html>
-"""
+<script type="module" src="{files}/stage/stage.js"></script>"""
 
 
 def stage_router(context: PageContext) -> APIRouter:
     """`/stage` and `/embed.js`; of a kiosk also `/`."""
     router = APIRouter()
     is_kiosk = context.settings.kiosk
-    page = _PAGE.format(files=context.files, markup=MARKUP, defaults="kiosk=1" if is_kiosk else "")
+    body = f'<body class="vv-alone" data-defaults="{"kiosk=1" if is_kiosk else ""}">{MARKUP}</body>'
+    page = framed_page(_HEAD.format(files=context.files), body)
 
     def stage(request: Request) -> HTMLResponse:
         host = request.url.netloc

@@ -1,4 +1,4 @@
-"""The Studio tab: text or a recording and an avatar become an MP4. Behaviour in static/desk/studio.js."""
+"""The Studio tab: text or a recording and an avatar become a clip. Behaviour in static/desk/studio.js."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _MARKUP = f"""
 <section class="vv-card vv-order">
   <h2 id="vv-studio-title" data-t="studioTitle"></h2>
   <form novalidate>
-    <fieldset class="vv-speakers"><legend data-t="speaker"></legend><div></div></fieldset>
+    <fieldset class="vv-speakers"><legend data-t="speaker"></legend><div></div>
+      <p class="vv-empty" hidden></p></fieldset>
     <div class="vv-switch" role="radiogroup" aria-labelledby="vv-studio-title">
       <label><input type="radio" name="source" value="text" checked><span data-t="fromText"></span></label>
       <label><input type="radio" name="source" value="audio"><span data-t="fromAudio"></span></label>
@@ -31,6 +32,12 @@ _MARKUP = f"""
       <span class="vv-drop-empty"><strong data-t="dropAudio"></strong><small data-t="dropAudioHint"></small></span>
       <span class="vv-drop-chosen" hidden></span>
     </label>
+    <label class="vv-field"><span data-t="format"></span><select name="format" aria-describedby="vv-format-note">
+      <option value="mp4" data-t="format.mp4"></option>
+      <option value="webm" data-t="format.webm"></option>
+      <option value="mov" data-t="format.mov"></option>
+    </select></label>
+    <small id="vv-format-note" hidden></small>
     <button type="submit" disabled class="vv-primary" data-t="makeClip"></button>
     <small data-t="clipsMarked"></small>
     <div class="vv-note" role="alert" hidden></div>

@@ -114,6 +114,12 @@ MARKUP = f"""
             <input type="url" readonly hidden data-t-title="watchLink">
             <p class="vv-told" data-t="watchHint"></p>
           </div>
+          <div class="vv-stream" hidden>
+            <label><span data-t="streamTo"></span><input name="stream" maxlength="800"
+              placeholder="rtmp://server/app/key" autocomplete="off" autocapitalize="off" spellcheck="false"></label>
+            <button type="button"></button>
+            <p class="vv-told"></p>
+          </div>
           <p class="vv-model"></p>
           <details class="vv-persona">
             <summary data-t="persona"></summary>
@@ -136,6 +142,11 @@ MARKUP = f"""
               <option value="zh">中文</option>
               <option value="" data-t="micSpokenAny"></option></select></label>
           </fieldset>
+          <details class="vv-connection">
+            <summary data-t="connection"></summary>
+            <p class="vv-no-ways" data-t="noWays"></p>
+            <ul></ul>
+          </details>
           <details class="vv-lacking" hidden><summary></summary><ul></ul></details>
         </div>
       </details>
@@ -191,6 +202,7 @@ def catalogue(context: PageContext) -> dict[str, object]:
             "lipsync": settings.lipsync,
             "transport": settings.transport,
             "recording": settings.recording,
+            "push": bool(settings.push_to) and not settings.kiosk,
             "llm": settings.llm,
             "model": settings.llm_model if settings.llm == "openai" else "",
         },

@@ -9,37 +9,27 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from portal.http.headers import page_policy
+from portal.http.page_frame import framed_page
 
 __all__ = ["watch_page_router"]
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
-<meta name="color-scheme" content="dark">
-<meta name="robots" content="noindex">
-<title>Vivavoce</title>
-<link rel="icon" href="static/logo.svg" type="image/svg+xml">
+_HEAD = """<meta name="robots" content="noindex">
 <link rel="stylesheet" href="{files}/watch/watch.css">
-<script type="module" src="{files}/watch/watch.js"></script>
-</head>
-<body><main data-state="connecting">
+<script type="module" src="{files}/watch/watch.js"></script>"""
+_BODY = """<body><main data-state="connecting">
 <video playsinline></video>
 <span class="vv-watch-label" data-t="disclosure"></span>
 <div class="vv-watch-foot">
 <p class="vv-watch-status" role="status"></p>
 <button type="button" data-t="watch.sound" hidden></button>
 </div>
-</main></body>
-</html>
-"""
+</main></body>"""
 
 
 def watch_page_router(files: str) -> APIRouter:
     """files: address of the page's own files, below the page's."""
     router = APIRouter()
-    page = _PAGE.format(files=files)
+    page = framed_page(_HEAD.format(files=files), _BODY, scheme="dark")
     headers = {"Content-Security-Policy": page_policy(page), "Cache-Control": "no-cache"}
 
     @router.get("/watch", include_in_schema=False)

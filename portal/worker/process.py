@@ -43,7 +43,9 @@ class WorkerProcess:
         self._command = tuple(command) or (sys.executable, "-m", "portal.worker.child")
         self._settings = settings
         self._queue = queue
-        self._watch = JobWatch(queue, settings.job_silence_s)
+        # Of several workers each watches itself: what is in hand may be another one's.
+        is_one_of_many = bool(settings.database_url.get_secret_value())
+        self._watch = JobWatch(queue, settings.job_silence_s, tuple if is_one_of_many else None)
         self._wanted = asyncio.Event()
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -88,8 +90,9 @@ class WorkerProcess:
                 await self._wanted.wait()
             status = await self._run_once()
         except Exception as error:  # noqa: BLE001 - a full disk, a locked database, no room for a process: all pass
-            self.trouble = f"No worker process can be started: {type(error).__name__}: {error}"
-            logger.warning("%s", self.trouble)
+            # Strangers read it in /healthz, and the text of a database's error may have values of the statement in it.
+            self.trouble = f"No worker process can be started ({type(error).__name__}); see the server's log."
+            logger.warning("no worker process can be started: %s: %s", type(error).__name__, error)
             return False
         if status != 0:
             self.trouble = f"The worker process ended with status {status}."

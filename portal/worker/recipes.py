@@ -9,11 +9,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from avatars.disk import require_room
 from avatars.errors import FaceNotFound
 from avatars.gesture_making import read_gesture, write_gesture
 from avatars.importers.account import import_words
 from avatars.library import presets
-from avatars.prepare import Upload, find_faces, make_loop, preset_upload, read_source, report_strip, write
+from avatars.prepare import Upload, cut_out, find_faces, make_loop, preset_upload, read_source, report_strip, write
 from avatars.records import SourceRecord
 from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
@@ -21,11 +22,11 @@ from portal.intake.submissions import ensure_parts, submit_test_clip
 from portal.intake.uploads import MAX_SPEECH_S
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import CLIP, GESTURE, PARTS, PREPARE, VOICE_SAMPLE
+from portal.jobs.records import CLIP, GESTURE, MP4, PARTS, PREPARE, VOICE_SAMPLE
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
 from portal.making.voice_samples import read_sample, write_sample
-from portal.worker.runner import JobFailed, JobWork, Recipe, Step
+from portal.worker.job_work import JobFailed, JobWork, Recipe, Step
 
 __all__ = ["recipes"]
 
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """All kinds of job. Weights are shares of the CPU time of a typical photo."""
+    """All kinds of job. Weights are shares of the CPU time of a typical photo; that of `cut_out`, of a clip."""
     return (
         Recipe(
             PREPARE,
@@ -41,6 +42,7 @@ def recipes() -> tuple[Recipe, ...]:
                 Step("read_source", 1, _read_source),
                 Step("find_faces", 5, _find_faces),
                 Step("make_loop", 8, _make_loop),
+                Step("cut_out", 6, _cut_out),
                 Step("write", 1, _write),
             ),
             then=_go_on,
@@ -77,6 +79,7 @@ def _upload_of(work: JobWork) -> Upload:
         avatar_id=work.inputs["avatar"],
         name=work.inputs["name"],
         framing=work.inputs.get("framing"),  # jobs of an older Vivavoce have none
+        cutout=work.inputs.get("cutout", False),
         source=source,
     )
 
@@ -101,6 +104,10 @@ def _keep_report(work: JobWork) -> dict[str, object]:
 
 def _make_loop(work: JobWork) -> None:
     make_loop(work.folder, work.progress)
+
+
+def _cut_out(work: JobWork) -> None:
+    cut_out(work.folder, work.progress)
 
 
 def _write(work: JobWork) -> dict[str, object]:
@@ -136,18 +143,24 @@ def _passed_over(avatar: str) -> Iterator[None]:
 
 def _render(work: JobWork) -> dict[str, object]:
     """One step, as _prepare_parts, with which it begins where an avatar lacks what the lip-sync needs."""
+    clip = work.folders.clip(work.id, work.inputs.get("format", MP4))
+
+    def progress(part: float) -> None:
+        require_room(clip.parent, work.settings.keep_free_bytes, "the clip was not made")  # ProRes takes 5 MB a second
+        work.progress(part)
+
     notices = render_clip(
         work.settings,
         work.library.open(work.inputs["avatar"]),
-        output=work.folders.clip(work.id),
+        output=clip,
         work=work.folder,
         text=work.inputs["text"],
         audio=None if work.inputs["text"] else work.upload,
         voice=work.inputs["voice"],
         longest_speech_s=MAX_SPEECH_S,
-        progress=work.progress,
+        progress=progress,
     )
-    return {"clip": f"/api/clips/{work.id}.mp4", **_in_words(notices)}
+    return {"clip": f"/api/clips/{clip.name}", **_in_words(notices)}
 
 
 def _prepare_parts(work: JobWork) -> dict[str, object]:

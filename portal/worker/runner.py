@@ -1,4 +1,6 @@
-"""The worker: a process of low priority that runs jobs. One per data folder; the portal never runs a job itself.
+"""The worker: a process of low priority that runs jobs; the portal never runs a job itself.
+
+A data folder has one. Where jobs are in Postgres it may have many, on any machine that sees the folder.
 
 It is crash-only. Nothing is done at the end of the process that its next start does not do as well, so ending it with a
 signal, by pulling the plug or by `kill -9` is the ordinary way: each finished step is recorded, the rest is run again.
@@ -7,40 +9,40 @@ signal, by pulling the plug or by `kill -9` is the ordinary way: each finished s
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import secrets
 import shutil
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
 from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
+from portal.errors import DatabaseUnreachable, JobNotFound, OtherCode, WorkerLeftOut
 from portal.jobs.opening import open_queue, open_source
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import JobFolders, JobInputs
-from portal.jobs.store import TakenJob
+from portal.jobs.store import JobSource, TakenJob
+from portal.jobs.watch import JobWatch
+from portal.worker.job_work import JobCancelled, JobFailed, JobWork, Recipe, Step
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
 __all__ = [
-    "JobCancelled",
-    "JobFailed",
     "JobRunner",
-    "JobWork",
     "Occupation",
-    "Recipe",
-    "Step",
+    "clear_after_the_dead",
     "leave",
     "run_worker",
 ]
@@ -54,136 +56,106 @@ REPORT_INTERVAL_S = 0.5
 "Progress is written, and a cancellation noticed, this often."
 STALE_S = 3600.0
 "A file of an upload or a job whose request died before its job was queued."
+CLEARED_S = 60.0
+"After the end of a job no worker that lives has its files in hand any more."
+LOOK_S = 1.5
+"between two looks at whether a job holds this worker up"
+ONLY_WORKER = "worker"
+"Name of the one worker of a data folder: when it starts again, it takes up what it left when it was killed."
 KEPT_JOBS = 500
 "Finished ones, besides those whose clips are there: only a person deletes what was made."
 
 
-class JobFailed(Exception):
-    """A step's failure. Its `data` is kept as JSON and becomes a JobFailure in the portal."""
-
-    def __init__(
-        self, code: str, message: str, hint: str, report: Mapping[str, object] | None = None, cause: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.data = {"code": code, "message": message, "hint": hint, "report": report, "cause": cause}
-
-
-class JobCancelled(Exception):
-    """Raised through a running step by its progress callback."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobWork:
-    """What a step is given."""
-
-    id: str
-    inputs: JobInputs
-    settings: Settings
-    folders: JobFolders
-    library: AvatarLibrary
-    progress: Callable[[float], None]
-    "takes 0..1 of this step; raises when the job was cancelled, so call it often"
-
-    @property
-    def upload(self) -> Path:
-        """The uploaded file. Raises JobFailed when it is gone."""
-        path = self.folders.upload(self.id)
-        if path is None:
-            raise JobFailed("upload_gone", "The uploaded file is gone.", "Upload it again.")
-        return path
-
-    @property
-    def folder(self) -> Path:
-        """Where steps hand files on. What a step puts there it puts there whole, by renaming."""
-        path = self.folders.work(self.id)
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A part of a job: safe to run twice, never run again once it has returned."""
-
-    name: str
-    weight: float
-    "its share of the whole time"
-    run: Callable[[JobWork], object]
-    "gives JSON; that of the last step is the result of the job"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a kind of job is done."""
-
-    kind: str
-    steps: Sequence[Step]
-    then: Callable[[JobWork, JobQueue], None] = lambda work, queue: None
-    "what to submit after success; may be called twice"
-
-
 class Occupation:
-    """Counts the jobs in hand, so that the process can tell when it has been idle."""
+    """Knows the jobs in hand, so that the process can tell when it has been idle, and which of them hangs."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._busy = 0
+        self._jobs: list[str] = []
+
+    @property
+    def jobs(self) -> list[str]:
+        """Ids of the jobs in hand."""
+        with self._changed:
+            return [*self._jobs]
 
     @contextmanager
-    def occupied(self) -> Iterator[None]:
+    def occupied(self, job_id: str) -> Iterator[None]:
         with self._changed:
-            self._busy += 1
+            self._jobs.append(job_id)
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._busy -= 1
+                self._jobs.remove(job_id)
                 self._changed.notify_all()
 
     def wait_idle(self, seconds: float) -> None:
         """Return once nothing has been in hand for so long."""
         with self._changed:
-            while self._changed.wait_for(lambda: self._busy > 0, timeout=seconds):
-                self._changed.wait_for(lambda: self._busy == 0)
+            while self._changed.wait_for(lambda: self._jobs, timeout=seconds):
+                self._changed.wait_for(lambda: not self._jobs)
 
 
-def run_worker(settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: float | None = None) -> int:
+def run_worker(
+    settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: float | None = None, is_one_of_many: bool = False
+) -> int:
     """Run jobs until the process is ended, or for `idle_exit_s` there was none. Gives the exit status.
 
-    Status 75 ("try again later"): another worker has this data folder, or its disk is full.
+    is_one_of_many: it shares the data folder with other workers, if jobs are in Postgres.
+
+    Status 75 ("try again later"): another worker has this data folder, its disk is full, the database is away, or this
+    worker must not have jobs from it. Status 78 ("configuration"): its code is not the portal's, so starting it again
+    does not help.
     """
     import filelock
 
     lower_priority()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(settings.data_dir / "worker.lock")
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT_S)
-    except filelock.Timeout:
-        logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
-        return 75
+    database_url = settings.database_url.get_secret_value()
+    lock, name = filelock.FileLock(settings.data_dir / "worker.lock"), ONLY_WORKER
+    if database_url and is_one_of_many:
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    else:
+        try:
+            lock.acquire(timeout=LOCK_TIMEOUT_S)
+        except filelock.Timeout:
+            logger.error(
+                "Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir
+            )
+            return 75
     library = AvatarLibrary(settings.data_dir / "avatars")
-    queue = open_queue(settings.data_dir, library)
+    queue = open_queue(settings.data_dir, library, database_url=database_url, worker=name)
     occupation = Occupation()
+    source = open_source(settings.data_dir, database_url, name, _end_as_left_out)
     try:
         with disk_full_explained("jobs cannot be run"):
             runner = JobRunner(settings, queue, library, occupation)
-            open_source(settings.data_dir).serve({recipe.kind: partial(runner.run, recipe) for recipe in recipes})
+            source.serve({recipe.kind: partial(runner.run, recipe) for recipe in recipes})
             library.sweep()
             _sweep(queue)
-    except DiskFull as error:
-        logger.error("%s", error)
-        leave(75)
-    try:
+        if database_url:
+            threading.Thread(target=_keep_clear, args=(queue,), name="clear", daemon=True).start()
+            watch = JobWatch(queue, settings.job_silence_s, lambda: queue.in_hand(occupation.jobs))
+            threading.Thread(target=_end_when_held_up, args=(watch, source), name="watch", daemon=True).start()
+            logger.info("The worker %s takes jobs from the database.", name)
         if idle_exit_s is None:
             threading.Event().wait()
         else:
             # A job may be left unfinished: one whose end could not be written. The next start takes it up.
             occupation.wait_idle(idle_exit_s)
+    except (DiskFull, DatabaseUnreachable) as error:
+        logger.error("%s", error)
+        leave(75)
+    except WorkerLeftOut as error:
+        logger.error("%s", error)
+        leave(_status_of(error))
     except KeyboardInterrupt:
-        logger.info("Stopped. What was under way goes on at the next start.")
+        logger.info("Stopped. What was under way goes on at the next start, or at another worker.")
+        source.leave()
         leave(130)
+    source.leave()
     return 0
 
 
@@ -191,6 +163,33 @@ def leave(status: int) -> NoReturn:
     """End the process at once: an ordinary exit would wait for the threads of jobs, and so for the job in hand."""
     logging.shutdown()
     os._exit(status)
+
+
+def _end_as_left_out(reason: WorkerLeftOut) -> None:
+    logger.error("%s", reason)
+    leave(_status_of(reason))
+
+
+def _status_of(reason: WorkerLeftOut) -> int:
+    return 78 if isinstance(reason, OtherCode) else 75
+
+
+def _end_when_held_up(watch: JobWatch, source: JobSource) -> None:
+    """Look at our own jobs, as the portal does it with its one worker where jobs are in SQLite."""
+    while not _is_held_up(watch):
+        time.sleep(LOOK_S)
+    logger.warning("A job holds this worker up: it ends, and its other jobs go on elsewhere.")
+    watch.end()
+    source.leave()
+    leave(75)
+
+
+def _is_held_up(watch: JobWatch) -> bool:
+    try:
+        return watch.overdue(time.monotonic())
+    except Exception as error:  # noqa: BLE001 - the next look will work, or this worker ends as cut off
+        logger.debug("The jobs in hand cannot be looked at: %s", error)
+        return False
 
 
 def lower_priority() -> None:
@@ -218,7 +217,7 @@ class JobRunner:
         whole = sum(step.weight for step in recipe.steps)
         before = 0.0
         result: object = None
-        with self._occupation.occupied(), _tidied(self._queue, job.id, kept_when_cancelled):
+        with self._occupation.occupied(job.id), _tidied(self._queue, job.id, kept_when_cancelled):
             # While this folder exists, the owner of this process knows that the job is in hand.
             folders.work(job.id).mkdir(parents=True, exist_ok=True)
             for step in recipe.steps:
@@ -251,6 +250,9 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
     except Exception as error:  # the border of a job: whatever goes wrong in it, its page has to show something
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
+        if isinstance(error, OSError) and error.errno == errno.EROFS:
+            remedy = "The operator has to make it writable again; then try again."
+            raise JobFailed("disk_read_only", "The data folder cannot be written to.", remedy) from error
         logger.exception("job %s failed in %s", work.id, step.name)
         # The page has its own words for this code. These are for people who read the API or the log.
         message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
@@ -271,16 +273,18 @@ def _recorded_or_left() -> Iterator[None]:
         raise
 
 
+@dataclass(slots=True)
 class _Reporter:
     """Progress callback of one step: throttled; raises JobCancelled once the job is no longer wanted."""
 
-    def __init__(self, queue: JobQueue, job_id: str, step: str, start: float, share: float) -> None:
-        self._queue = queue
-        self._job_id = job_id
-        self._step = step
-        self._start = start
-        self._share = share
-        self._due = 0.0
+    queue: JobQueue
+    job_id: str
+    step: str
+    start: float
+    "how much of the job is done before the step, 0..1"
+    share: float
+    "of the job that the step is"
+    _due: float = field(default=0.0, init=False)
 
     def begin(self) -> None:
         self._write(0.0)
@@ -291,9 +295,9 @@ class _Reporter:
 
     def _write(self, fraction: float) -> None:
         self._due = time.monotonic() + REPORT_INTERVAL_S
-        progress = round(self._start + self._share * min(max(fraction, 0.0), 1.0), 3)
-        if not self._queue.store.report(self._job_id, self._step, progress):
-            raise JobCancelled(self._job_id)
+        progress = round(self.start + self.share * min(max(fraction, 0.0), 1.0), 3)
+        if not self.queue.store.report(self.job_id, self.step, progress):
+            raise JobCancelled(self.job_id)
 
 
 @contextmanager
@@ -302,25 +306,57 @@ def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool
     try:
         yield
     except Exception as error:  # whatever it was, the job is over; it is raised again
-        queue.folders.clear(job_id, keep_upload=not isinstance(error, JobCancelled) or kept_when_cancelled())
+        if not isinstance(error, JobCancelled):
+            queue.leave(job_id, keep_upload=True)
+        elif not _is_wanted(queue, job_id):
+            queue.leave(job_id, keep_upload=kept_when_cancelled())
         raise
-    except BaseException:  # DBOS says in this way that a job was cancelled
-        queue.folders.clear(job_id, keep_upload=kept_when_cancelled())
+    except BaseException:  # DBOS says in this way that a job was cancelled, or is somebody else's by now
+        if not _is_wanted(queue, job_id):
+            queue.leave(job_id, keep_upload=kept_when_cancelled())
         raise
-    queue.folders.clear(job_id)
+    queue.leave(job_id)
+
+
+def _is_wanted(queue: JobQueue, job_id: str) -> bool:
+    """Whether a job that is no longer ours is to be done all the same: it waits again, or another worker has it."""
+    try:
+        return queue.get(job_id).active
+    except JobNotFound:
+        return False
+
+
+def _keep_clear(queue: JobQueue) -> NoReturn:
+    while True:
+        try:
+            clear_after_the_dead(queue)
+        except Exception as error:  # noqa: BLE001 - the next time will do
+            logger.debug("What dead workers left cannot be removed: %s", error)
+        time.sleep(CLEARED_S)
+
+
+def clear_after_the_dead(queue: JobQueue) -> None:
+    """Remove what workers that are gone had in hand of jobs that nobody wants; a living one takes a second for that."""
+    for job_id, job in queue.in_hand():
+        if job is not None and job.finished_at is not None and time.time() - job.finished_at > CLEARED_S:
+            kept = job.state == "failed" or queue.may_go_on(job.kind, job.avatar)
+            queue.leave(job_id, keep_upload=kept)
 
 
 def _sweep(queue: JobQueue) -> None:
     """Remove files that no job owns, and the oldest of very many finished jobs that left no clip behind."""
     jobs = queue.list(limit=None)
-    without_result = [job for job in jobs if not job.active and not queue.folders.clip(job.id).exists()]
+    without_result = [job for job in jobs if not job.active and not queue.folders.made_clip(job.id)]
     for job in without_result[KEPT_JOBS:]:
-        queue.delete(job.id)
+        with suppress(JobNotFound):  # another worker sweeps at the same time
+            queue.delete(job.id)
     owned = {job.id for job in jobs}
     data_dir = queue.folders.data_dir
     unfinished_files = (folder.glob(".*") for folder in (data_dir / "clips", data_dir / "reports"))
     for path in chain((data_dir / "jobs").glob("*"), (data_dir / "uploads").glob("*"), *unfinished_files):
         if path.name not in owned and time.time() - path.lstat().st_mtime > STALE_S:
+            if path.parent.name == "jobs":  # a worker was killed while it had this removed job in hand
+                queue.folders.remove_clip(path.name)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -14,7 +14,7 @@ from portraits import portrait
 
 from avatars import detect, network_files
 from avatars.detect import MediaPipeFaceAnalyzer
-from avatars.errors import AvatarError
+from avatars.errors import AvatarError, FaceFinderMissing
 from pipeline.types import ImageArray
 
 pytestmark = pytest.mark.thorough
@@ -44,6 +44,20 @@ def test_a_face_is_found_where_it_is(stills: MediaPipeFaceAnalyzer, name: str) -
     assert abs(face.yaw_deg) < 8
     assert abs(face.pitch_deg) < 8
     assert abs(face.roll_deg) < 8
+
+
+def test_a_system_without_its_libraries_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MediaPipe's shared library needs EGL and GLES, which a fresh server lacks."""
+    from mediapipe.tasks.python import vision
+
+    def lacking(_options: object) -> None:
+        raise OSError("libGLESv2.so.2: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(vision.FaceLandmarker, "create_from_options", lacking)
+    with pytest.raises(FaceFinderMissing) as told:
+        MediaPipeFaceAnalyzer(tracking=False)
+    assert "libGLESv2.so.2" in told.value.message
+    assert "apt install libegl1 libgles2" in told.value.hint
 
 
 def test_roll_is_measured(stills: MediaPipeFaceAnalyzer) -> None:

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,21 @@ def test_only_what_is_there_is_renamed(library: AvatarLibrary, make_bundle: Call
     with pytest.raises(BundleError):
         library.rename("damaged", "Me")
     assert damaged.read_text() == "["
+
+
+def test_an_avatar_that_is_deleted_while_it_is_renamed_is_not_there(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes between the reading and the writing of its manifest."""
+    bundle = make_bundle("ada")
+
+    def gone_meanwhile(*_data: object, **_options: object) -> str:
+        shutil.rmtree(bundle.path)
+        return "{}"
+
+    monkeypatch.setattr("avatars.library.json.dumps", gone_meanwhile)
+    with pytest.raises(AvatarNotFound):
+        library.rename("ada", "Me")
 
 
 def with_mouths(bundle: AvatarBundle, why_not: str = "") -> None:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from avatars import prepare
 from avatars.bundle import decode_jpeg
+from avatars.detect import Face
 from avatars.errors import BadMedia, DiskFull, FaceNotFound
 from avatars.library import AvatarLibrary, presets
 from avatars.mattes import Mattes
@@ -26,6 +27,7 @@ from avatars.media import read_photo
 from avatars.mouth_look import look_of
 from avatars.prepare import (
     Upload,
+    cut_out,
     find_faces,
     make_loop,
     prepare_avatar,
@@ -286,22 +288,57 @@ def test_writing_twice_makes_one_avatar(photo, tmp_path: Path, library: AvatarLi
     assert [path.name for path in library.root.iterdir()] == ["photo-1"]
 
 
+def test_of_a_clip_it_is_known_in_each_picture_where_the_person_is(tmp_path: Path, library: AvatarLibrary) -> None:
+    """The face is opaque wherever it has moved to, and what is beside the head is not. There is a still with alpha."""
+    picture, points = portrait("woman", 256)
+    moved = [round(6 * np.sin(index / 4)) for index in range(40)]
+    filmed = [
+        np.concatenate([picture[:, :1].repeat(8 + x, 1), picture, picture[:, -1:].repeat(8 - x, 1)], 1) for x in moved
+    ]
+    upload = Upload(write_clip(tmp_path / "sway.mp4", filmed), "sway-1", "Sway", cutout=True)
+    faces = [[Face.from_landmarks(points + np.array([8 + x, 0, 0], np.float32))] for x in moved]
+    work = tmp_path / "work"
+    prepared(upload, work, faces)
+    cut_out(work, ignore)
+    bundle = library.open(write(work, library, ignore))
+    mattes = Mattes.open(bundle.mattes_path)
+    assert mattes is not None
+    for frame in range(0, bundle.frame_count, 5):
+        matte = mattes.matte(frame)
+        x, y = bundle.landmarks[frame, 1, :2].astype(int)
+        assert matte[y, x] == 255 and matte[4:12, 4:12].max() == 0
+    assert bundle.cutout_path.is_file()
+
+
+def test_nobody_is_cut_out_of_a_clip_unless_that_was_asked_for(
+    clip, tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take more than all the rest of the preparation: no network runs, and the bundle has no mattes."""
+    monkeypatch.setattr(prepare, "PersonFinder", lambda: pytest.fail("the network was loaded"))
+    work, told = tmp_path / "work", []
+    prepared(clip, work, [[face_at()]])
+    cut_out(work, told.append)
+    bundle = library.open(write(work, library, ignore))
+    assert told == [1.0] and not bundle.mattes_path.exists() and not bundle.cutout_path.exists()
+
+
 class Cancelled(Exception):
     """Raised by the progress of a cancelled job."""
 
 
-@pytest.mark.parametrize("stage", ["read_source", "find_faces", "make_loop", "write"])
+@pytest.mark.parametrize("stage", ["read_source", "find_faces", "make_loop", "cut_out", "write"])
 def test_a_cancelled_stage_leaves_nothing(clip, photo, tmp_path: Path, library: AvatarLibrary, stage: str) -> None:
     """What progress raises ends the stage, and nothing half-made is left behind."""
 
     def cancel(_part) -> None:
         raise Cancelled
 
-    work = tmp_path / "work"
+    work, filmed = tmp_path / "work", replace(clip, cutout=True)
     steps = {
-        "read_source": lambda progress: read_source(photo if stage == "make_loop" else clip, work, progress),
+        "read_source": lambda progress: read_source(photo if stage == "make_loop" else filmed, work, progress),
         "find_faces": lambda progress: find_faces(work, progress, scripted([face_at()])),
         "make_loop": lambda progress: make_loop(work, progress),
+        "cut_out": lambda progress: cut_out(work, progress),
         "write": lambda progress: write(work, library, progress),
     }
     for name, step in steps.items():

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avatars.bundle import AvatarBundle, BundleContents, decode_jpeg, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, decode_jpeg, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.errors import BundleError
 
 

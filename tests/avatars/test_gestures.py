@@ -12,9 +12,10 @@ from clips import SIDE, ScriptedAnalyzer, face_at, moving_portrait, write_clip
 from gesture_clips import give_gesture
 from portraits import portrait, portrait_bundle
 
+from avatars import bundle_writing
 from avatars.bundle import AvatarBundle
 from avatars.detect import Face
-from avatars.errors import BadMedia, GestureNotFound
+from avatars.errors import AvatarNotFound, BadMedia, GestureNotFound
 from avatars.gesture_making import read_gesture, write_gesture
 from avatars.gestures import (
     delete_gesture,
@@ -174,3 +175,24 @@ def test_a_damaged_gesture_is_left_out(ada: AvatarBundle, caplog: pytest.LogCapt
 def test_names_of_gestures(text: str, name: str | None) -> None:
     """Letters and digits of any script; nothing that would end a tag or lead to another folder."""
     assert gesture_name(text) == name
+
+
+def test_a_gesture_of_an_avatar_that_was_deleted_meanwhile_leaves_nothing(
+    ada: AvatarBundle, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its files are written, and when they are about to be put in their place."""
+    library.delete("ada")
+    with pytest.raises(AvatarNotFound):
+        give_gesture(ada, "wave", 4)
+    assert not list(library.root.iterdir())
+    again = portrait_bundle(library.root / "ada", size=SIDE, shifts=(0, 1, 2))
+    put_in_place = bundle_writing._put_in_place
+
+    def deleted_meanwhile(staging: Path, path: Path) -> None:
+        library.delete("ada")
+        put_in_place(staging, path)
+
+    monkeypatch.setattr(bundle_writing, "_put_in_place", deleted_meanwhile)
+    with pytest.raises(AvatarNotFound):
+        give_gesture(again, "wave", 4)
+    assert not list(library.root.iterdir())

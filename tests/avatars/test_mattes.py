@@ -90,3 +90,10 @@ def test_the_matte_of_a_size_that_is_large_is_kept_smaller() -> None:
     mattes = maker.made(np.zeros((1024, 768, 3), np.uint8))
     assert b'"width":288,"height":384' in mattes.to_bytes(np.zeros(1, np.int32))
     assert mattes.matte(0).shape == (1024, 768)
+
+
+def test_what_is_the_person_throughout_is_so_in_every_frame() -> None:
+    """Of a disc that moves, the middle that all its places share."""
+    throughout = made(50, 60, 70).person_throughout()
+    shared = np.minimum(disc(50), disc(70))
+    assert np.abs(throughout.astype(int) - shared).max() < 24

@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from avatars.errors import BadMedia
-from avatars.sound import FAINTEST_DBFS, SpeechFacts, check_sound, speech_facts, speech_pieces
+from avatars.sound import SpeechFacts, check_sound, speech_facts, speech_pieces
+from avatars.sound_energies import FAINTEST_DBFS
 from tests.recordings import RATE_HZ, playlists, spoken, write_recording
 
 pytestmark = pytest.mark.thorough

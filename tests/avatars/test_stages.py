@@ -116,9 +116,10 @@ def test_a_preparation_that_an_older_version_has_begun_goes_on(tmp_path: Path) -
     assert (found.face.first, found.face.stop, found.face.shown.tolist()) == (1, 5, [0, 1, 2, 3, 4])
     assert list(loop_of(source, found.face).jpegs()) == [b"jpeg 2", b"jpeg 3", b"jpeg 4"]
     known = json.loads((tmp_path / READ_SOURCE / "source.json").read_text())
-    del known["frames"]
+    del known["frames"], known["cutout"]
     (tmp_path / READ_SOURCE / "source.json").write_text(json.dumps(known | {"kind": "still"}))
-    assert Source.load(tmp_path).frame_count == 1
+    old = Source.load(tmp_path)
+    assert (old.frame_count, old.cutout) == (1, False)
 
 
 @pytest.mark.parametrize("notes", ["[]", '{"id": "ad'], ids=["no object", "cut off"])

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 from tests.benchmarks.viewers import LONG_TEXT, Count, Viewer
 
 __all__ = [

@@ -21,9 +21,9 @@ from playwright.async_api import Page
 from pipeline.audio import resample_file
 from pipeline.types import LISTEN_RATE_HZ
 from portal.commands.environment import find_chromium
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.benchmarks.in_browser import page_of, start, until
 from tests.benchmarks.material import preset_library
-from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.microphone import spoken
 
 __all__ = ["CONVERSING", "Conversation", "converse"]

@@ -1,4 +1,4 @@
-"""The figures of the README: what is measured, the target, and what LiveTalking costs for the same work here."""
+"""The figures of docs/benchmarks.md: what is measured, the target, and LiveTalking's cost for the same work here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ FIGURES: dict[str, Figure] = {
     "paste_ms": Figure("paste-back with feathered mask, 512x512, CPU", "ms", 0.3, peer="0.53-0.57"),
     "whisper_ms": Figure("whisper features per picture while speaking, CPU", "ms", 6, peer="38-44, in silence too"),
     "whisper_cosine": Figure(
-        "whisper features streamed, against 30 s encoded at once: cosine, mean of 5 states", "", 0.97, True, peer=".79"
+        "whisper features streamed, against 30 s encoded at once: cosine, mean of 5 states", "", 0.97, True, peer="0.73"
     ),
     "musetalk_path_ms": Figure("everything but the network, MuseTalk path, CPU per picture", "ms", 11.6, peer="44-49"),
     "idle_neural": Figure("one idle viewer of a MuseTalk session, WebRTC", "% core", 6, peer="87-101"),
@@ -75,6 +75,16 @@ FIGURES: dict[str, Figure] = {
         "text sent -> first sound, network of 20 ms per picture", "ms", 200, peer="1180, free network"
     ),
     "late_pictures": Figure("8 sessions, network of 5 ms per batch + 3 ms per picture: late pictures", "", 0, peer="-"),
+    "recording_core": Figure("a speaking session that records, WebRTC: added CPU", "% core", 6),
+    "recording_late": Figure("the same: pictures that were late because of it", "", 0),
+    "recorded_skew_ms": Figure("sound against picture in the last minute of a recording, without sign", "ms", 20),
+    "gesture_ms": Figure("gesture asked for -> its first picture at the viewer, nobody speaks, slowest", "ms", 200),
+    "gesture_speaking_ms": Figure("the same while the avatar speaks, slowest", "ms", 200),
+    "gesture_begin": Figure("jump of a landmark where a gesture begins, against a blink's", "times", 1),
+    "gesture_end": Figure("the same where it ends", "times", 1),
+    "swap_ms": Figure("change to another avatar, both in memory -> its first picture, slowest", "ms", 300),
+    "swap_gap_ms": Figure("the same: silence added to an answer that another viewer hears", "ms", 40),
+    "clients_kept": Figure("100 sessions of LiveTalking's clients: places, descriptors, tasks left", "", 0),
     "photo_s": Figure("photo -> avatar, CPU", "s", 6),
     "clip_s": Figure("10 s of 704x1216 clip -> avatar, CPU", "s", 60),
     "session_mb": Figure("added memory per session", "MB", 30, peer="35-60 (after 124 for the first)"),
@@ -86,9 +96,17 @@ FIGURES: dict[str, Figure] = {
     "bodies_mb": Figure("added memory, 300 MB of JSON posted", "MB", 50),
     "playlists_s": Figure("slowest answer to others while 40 playlists are posted as recordings", "s", 1),
     "line_mb": Figure("added memory, a language model's line that never ends", "MB", 50),
+    "watcher_core": Figure("second to tenth viewer of one speaking session by WHEP, each", "% core", 2.5),
+    "stream_core": Figure("RTMP push of a speaking session, added CPU: encoding process and portal", "% core", 10),
+    "cutout_bytes": Figure("transparent stage over WebSocket, a minute of speech: added bytes", "%", 15),
+    "picture_lines": Figure("a Python script from its imports to the first picture saved", "lines", 15),
+    "page_kb": Figure("page: HTML, our scripts and styles, compressed", "kB", 120),
+    "page_s": Figure("page, interactive on a slow phone (1.6 Mbit/s, CPU x4)", "s", 3.5),
     "closed_sessions_mb": Figure("added memory, 50 WebRTC sessions that came and left", "MB", 60),
     "closure_phonemes": Figure("p/b/m closures recalled, phoneme timing", "", 0.9, True),
     "closure_audio": Figure("p/b/m closures recalled, from audio alone", "", 0.8, True),
+    "tuck_phonemes": Figure("f/v seen at the upper teeth, phoneme timing", "", 0.7, True),
+    "tuck_audio": Figure("f/v seen at the upper teeth, from audio alone", "", 0.7, True),
     "lip_lag": Figure("best lag of the lips from audio alone, pictures without sign", "", 1),
     "lip_correlation": Figure("correlation of the lips from audio alone", "", 0.55, True),
     "personal_build_s": Figure("real mouths: chosen and ready to draw, after tracking, CPU", "s", 3),
@@ -96,12 +114,15 @@ FIGURES: dict[str, Figure] = {
     "personal_mb": Figure("real mouths: memory of an avatar", "MB", 10),
     "personal_closures": Figure("real mouths: p/b/m seen shut", "", 0.98, True),
     "personal_correlation": Figure("real mouths: correlation of seen with wanted opening", "", 0.9, True),
+    "personal_jaw": Figure("real mouths: correlation of the chin's drop with the opening of the mouth", "", 0.6, True),
     "personal_mouth_jerk": Figure("real mouths: jerk of the mouth, against the person's own", "", 1.2),
     "idle_mouth_jerk": Figure("real mouths: jerk of the idle mouth, against the person's own", "", 0.2),
     "personal_skin_jerk": Figure("real mouths: jerk of the skin round it, against the person's own", "", 1.2),
     "personal_sharpness": Figure("real mouths: sharpness, against the person's own (at least 0.7)", "", 1.2),
     "still_repeat_s": Figure("stills: idle motion repeats after", "s", 60, True),
     "still_background": Figure("stills: largest change outside the person while it moves", "levels", 0),
+    "acting_background": Figure("stills: largest change outside the person while it nods with its speech", "levels", 0),
+    "acting_ms": Figure("nods and brows, CPU per picture of speech", "ms", 1.5),
     "still_sharpness": Figure(
         "stills: sharpness in the mouth, of the face's; the worst portrait (at least 0.7)", "", 1.2
     ),
@@ -112,6 +133,7 @@ TALKING = {
     "personal_mb": "memory_mb",
     "personal_closures": "closures_seen",
     "personal_correlation": "opening_correlation",
+    "personal_jaw": "jaw_correlation",
     "personal_mouth_jerk": "mouth_jerk",
     "idle_mouth_jerk": "idle_mouth_jerk",
     "personal_skin_jerk": "skin_jerk",

@@ -3,27 +3,26 @@
     python -m tests.benchmarks.idle_stills OUT [--portrait NAME=FILE ...]
 
 Each portrait has two rows: as it was before there was a matte, where what is near the head moves along, and as it is.
+A further row has its eyes: as they are, looking four ways, and half closed. Where they do not move, it has none.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avatars.detect import MediaPipeFaceAnalyzer
-from avatars.geometry import CHIN_TIP, FACE_TOP
+from avatars.eyelids import Eyelids
+from avatars.gaze import Gaze
+from avatars.geometry import CHIN_TIP, FACE_TOP, LEFT_EYE, RIGHT_EYE
 from avatars.idle_life import IdleLife, idle_life
 from avatars.layers import Layers
 from avatars.life import enliven
 from avatars.matte import person_matte
 from avatars.media_limits import FPS
-from pipeline.threads import compute_in_calling_thread
-from tests.benchmarks.still_sheets import brought, kinds_of_portraits
+from tests.benchmarks.still_sheets import asked_portraits, tile
 
 __all__ = ["IdleFigures", "measure_idle", "outside_person", "repeat_s"]
 
@@ -36,6 +35,9 @@ MARGIN = 0.03
 EVERY = 7
 "of the frames of a loop, each so many-th is drawn to be measured"
 TILE_PX = 320
+EYES_PX = (300, 120)
+GAZES = ((0.75, 0.2), (-0.8, 0.1), (-0.45, -0.3), (0.4, 0.35))
+"where a still looks while it rests (`avatars/idle_life.py`): right and down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,22 @@ def idle_rows(picture: Image, landmarks: Points) -> Image:
     return np.vstack(rows)
 
 
+def gaze_row(picture: Image, landmarks: Points) -> Image | None:
+    """The eyes as they are, looking four ways, and half closed; None where they do not move."""
+    gaze = Gaze(picture, landmarks)
+    if not gaze.moves:
+        return None
+    half_closed, _landmarks = Eyelids(*gaze.at(*GAZES[0])).at(0.5)
+    pictures = [picture, *(gaze.at(*way)[0] for way in GAZES), half_closed]
+    corners = landmarks[[LEFT_EYE[0], RIGHT_EYE[8]], :2]  # the outer ones
+    middle, apart = corners.mean(axis=0), float(np.linalg.norm(corners[1] - corners[0]))
+    scale = EYES_PX[0] / (1.4 * apart)
+    shift = np.array(EYES_PX) / 2 - scale * middle
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    tiles = [cv2.warpAffine(one, matrix, EYES_PX, flags=cv2.INTER_CUBIC) for one in pictures]
+    return np.asarray(np.hstack(tiles), np.uint8)
+
+
 def _layers(picture: Image, landmarks: Points) -> Layers | None:
     matte = person_matte(picture, landmarks)
     return None if matte is None else Layers(picture, matte)
@@ -102,29 +120,21 @@ def _tiles(picture: Image, landmarks: Points) -> Image:
     """The head, and below it the side of its hair, four times as large."""
     top, chin = landmarks[FACE_TOP, :2], landmarks[CHIN_TIP, :2]
     size = float(np.linalg.norm(chin - top))
-    middle = (top + chin) / 2
+    middle, hair = (top + chin) / 2, (top + chin) / 2 + size * np.array([0.6, -0.25])
     return np.vstack(
-        [_tile(picture, middle, 1.1 * size), _tile(picture, middle + size * np.array([0.6, -0.25]), 0.3 * size)]
+        [
+            tile(picture, middle, 1.1 * size, TILE_PX),
+            tile(picture, hair, 0.3 * size, TILE_PX),
+        ]
     )
 
 
-def _tile(picture: Image, centre: npt.NDArray[np.floating], half: float) -> Image:
-    scale = TILE_PX / (2 * half)
-    matrix = np.array([[scale, 0, TILE_PX / 2 - scale * centre[0]], [0, scale, TILE_PX / 2 - scale * centre[1]]])
-    return np.asarray(cv2.warpAffine(picture, matrix, (TILE_PX, TILE_PX), flags=cv2.INTER_CUBIC), np.uint8)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.idle_stills")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--portrait", action="append", default=[], metavar="NAME=FILE")
-    wanted = parser.parse_args(arguments)
-    compute_in_calling_thread()
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
-        portraits = brought(wanted.portrait, analyzer) or kinds_of_portraits()
+    out, portraits = asked_portraits("idle_stills", arguments)
     for name, (picture, landmarks) in portraits.items():
-        cv2.imwrite(str(wanted.out / f"{name}-idle.png"), idle_rows(picture, landmarks)[..., ::-1])
+        cv2.imwrite(str(out / f"{name}-idle.png"), idle_rows(picture, landmarks)[..., ::-1])
+        if (eyes := gaze_row(picture, landmarks)) is not None:
+            cv2.imwrite(str(out / f"{name}-gaze.png"), eyes[..., ::-1])
         before, now = (measure_idle(picture, landmarks, with_matte) for with_matte in (False, True))
         print(
             f"{name}: background {before.background:.0f} -> {now.background:.0f} levels, {now.repeat_s:.0f} s",

@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, Route, async_playwright
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 
 __all__ = [
     "DEAF",

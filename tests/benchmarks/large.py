@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import httpx
 from websockets.asyncio.client import connect
 
+from portal.commands.portal_process import PortalProcess
 from tests.benchmarks.abuse import gap_beside_ms
-from tests.benchmarks.portal_process import PortalProcess
 
 __all__ = ["bodies_mb", "gap_beside_bodies_ms", "line_mb", "main", "slowest_call_s"]
 

@@ -5,6 +5,8 @@ motion, by the real extractor and the real renderer; MediaPipe's landmarker meas
 are apart (aperture, in parts of the distance of the outer eye corners). Reported per driver:
 
 closures     p, b and m during which some picture shows lips that are shut (within 20 ms of the sound)
+f and v      f and v during which some picture shows a lower lip that is thinner than at rest beside a small gap: at the
+             upper teeth
 vowels shut  long vowels during which no picture shows open lips: what a mouth that hardly moves would be punished for
 correlation  of the aperture with the openness of the phoneme that sounds, without coarticulation, softened by a picture
 best lag     the shift, in pictures, at which that correlation is highest; positive: the mouth is late
@@ -20,6 +22,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +30,28 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
 from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
-from models.visemes import CLOSED, MOUTH_PARAMETERS, MOUTH_SHAPES, VISEMES, TimedSound, viseme_labels, visemes_of
+from models.visemes import (
+    CLOSED,
+    MOUTH_PARAMETERS,
+    MOUTH_SHAPES,
+    TUCKED,
+    VISEMES,
+    TimedSound,
+    viseme_labels,
+    visemes_of,
+)
 from pipeline.audio import resample_file
 from pipeline.compositing import compose
 from pipeline.lipsync.mouth_shape import JAW_DROP_IOD
 from pipeline.lipsync.viseme import VisemeLipSync
 from pipeline.registry import create
-from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, LipSyncRequest
+from pipeline.types import FEATURE_RATE_HZ, PICTURE_MS, AudioChunk, FeatureWindow, LipSyncRequest, Phoneme
 from tests.portraits import portrait_bundle
 
 __all__ = ["DRIVERS", "SENTENCES", "TARGETS", "SyncAccuracy", "measure"]
 
 Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
 
 DRIVERS = ("phonemes", "audio")
 TARGETS = {"phonemes": 0.90, "audio": 0.80}
@@ -65,6 +78,8 @@ SENTENCES = (
 
 _SHUT_LEVEL = 0.25
 _CLOSURE_MARGIN_S = 0.020
+_TUCKED_LIP, _TUCKED_GAP_IOD = 0.85, 0.06
+"part of its thickness at rest that a lower lip at the upper teeth shows at most, and the gap beside it"
 _LONG_VOWEL_S = 0.060
 _LAGS = range(-8, 9)
 _VOWELS = frozenset(VISEMES.index(name) for name in ("aa", "E", "ih", "oh"))
@@ -78,6 +93,9 @@ class SyncAccuracy:
     pictures: int
     closures: int
     closures_seen: int
+    tucks: int
+    tucks_seen: int
+    "of all f and v"
     vowels: int
     vowels_shut: int
     correlation: float
@@ -98,8 +116,9 @@ class SyncAccuracy:
 
     def __str__(self) -> str:
         return (
-            f"{self.driver:9} closures {self.closures_seen}/{self.closures} ({self.closure_recall:.2f}), vowels shut "
-            f"{self.vowels_shut}/{self.vowels}, correlation {self.correlation:.2f} (best {self.best_correlation:.2f} "
+            f"{self.driver:9} closures {self.closures_seen}/{self.closures} ({self.closure_recall:.2f}), "
+            f"f and v {self.tucks_seen}/{self.tucks}, vowels shut {self.vowels_shut}/{self.vowels}, "
+            f"correlation {self.correlation:.2f} (best {self.best_correlation:.2f} "
             f"at lag {self.best_lag_pictures:+d} pictures), {self.pictures} pictures"
         )
 
@@ -142,31 +161,46 @@ class _Screen:
         self._lipsync = VisemeLipSync()
         self._face = self._lipsync.prepare(self._bundle)
 
-    def apertures(self, windows: Sequence[FeatureWindow]) -> Array:
-        """Aperture of each picture; NaN where no face was found."""
-        with MediaPipeFaceAnalyzer(tracking=True, max_faces=1) as detector:
-            return np.array([self._aperture(detector, window) for window in windows])
+    @cached_property
+    def rest_lip(self) -> float:
+        """Thickness of the lower lip at rest."""
+        with MediaPipeFaceAnalyzer(tracking=False, max_faces=1) as detector:
+            return self._lips(detector, self._bundle.frame(0))[1]
 
-    def _aperture(self, detector: FaceAnalyzer, window: FeatureWindow) -> float:
+    def lips(self, windows: Sequence[FeatureWindow]) -> Array:
+        """(n, 2) of each picture: aperture, thickness of the lower lip; NaN where no face was found."""
+        with MediaPipeFaceAnalyzer(tracking=True, max_faces=1) as detector:
+            return np.array([self._lips(detector, self._spoken(window)) for window in windows])
+
+    def _spoken(self, window: FeatureWindow) -> Image:
         patch = self._lipsync.infer([LipSyncRequest(self._face, 0, window, 0.0)])[0]
-        picture = compose(self._bundle.frame(0), patch)
+        return compose(self._bundle.frame(0), patch)
+
+    @staticmethod
+    def _lips(detector: FaceAnalyzer, picture: Image) -> tuple[float, float]:
         faces = detector.analyse(picture)
         if not faces:
-            return float("nan")
+            return float("nan"), float("nan")
         points = faces[0].landmarks[:, :2]
-        gaps = [np.linalg.norm(points[a] - points[b]) for a, b in ((82, 87), (13, 14), (312, 317))]
-        return float(np.mean(gaps) / np.linalg.norm(points[33] - points[263]))
+
+        def apart(*pairs: tuple[int, int]) -> float:
+            return float(np.mean([np.linalg.norm(points[a] - points[b]) for a, b in pairs]))
+
+        iod = apart((33, 263))
+        return apart((82, 87), (13, 14), (312, 317)) / iod, apart((87, 84), (14, 17), (317, 314)) / iod
 
 
 def _accuracy(driver: str, spoken: Sequence[AudioChunk], screen: _Screen) -> SyncAccuracy:
     extractor = create("features", "visemes_around")
     extractor.load("cpu")
     stream = extractor.stream()
-    seen, told = [], []
+    seen, told, tucks = [], [], []
     for chunk in spoken:
         heard = chunk if driver == "phonemes" else replace(chunk, phonemes=None)
         windows = [*stream.push(heard), *stream.flush()]
-        seen.append(screen.apertures(windows))
+        lips = screen.lips(windows)
+        seen.append(lips[:, 0])
+        tucks += _tucks(chunk, lips, screen.rest_lip)
         told.append(_openness(chunk, len(windows)))
     every = np.concatenate(seen)
     low, high = np.nanpercentile(every, (3, 95))
@@ -184,6 +218,8 @@ def _accuracy(driver: str, spoken: Sequence[AudioChunk], screen: _Screen) -> Syn
         len(every),
         len(closures),
         sum(closures),
+        len(tucks),
+        sum(tucks),
         len(vowels),
         sum(vowels),
         correlations[0],
@@ -205,13 +241,26 @@ def _openness(chunk: AudioChunk, pictures: int) -> Array:
 
 def _closures(chunk: AudioChunk, aperture: Array, shut_below: float) -> list[bool]:
     """Per p, b and m: whether the lips meet."""
-    found = []
-    for sound in chunk.phonemes or ():
-        if visemes_of(sound.ipa) == (CLOSED,):
-            first = max(0, int(np.floor((sound.start_s - _CLOSURE_MARGIN_S) * 1000 / PICTURE_MS)))
-            stop = int(np.ceil((sound.end_s + _CLOSURE_MARGIN_S) * 1000 / PICTURE_MS))
-            found.append(bool(np.nanmin(aperture[first:stop]) < shut_below))
-    return found
+    return [
+        bool(np.nanmin(aperture[_pictures_of(sound)]) < shut_below)
+        for sound in chunk.phonemes or ()
+        if visemes_of(sound.ipa) == (CLOSED,)
+    ]
+
+
+def _tucks(chunk: AudioChunk, lips: Array, rest_lip: float) -> list[bool]:
+    """Per f and v: whether the lower lip is seen at the upper teeth."""
+    aperture, lower_lip = lips.T
+    tucked = (lower_lip < _TUCKED_LIP * rest_lip) & (aperture < _TUCKED_GAP_IOD)
+    return [
+        bool(tucked[_pictures_of(sound)].any()) for sound in chunk.phonemes or () if visemes_of(sound.ipa) == (TUCKED,)
+    ]
+
+
+def _pictures_of(sound: Phoneme) -> slice:
+    """Those in which a contact of the lips may be seen."""
+    first = max(0, int(np.floor((sound.start_s - _CLOSURE_MARGIN_S) * 1000 / PICTURE_MS)))
+    return slice(first, int(np.ceil((sound.end_s + _CLOSURE_MARGIN_S) * 1000 / PICTURE_MS)))
 
 
 def _vowels(chunk: AudioChunk, aperture: Array, shut_below: float) -> list[bool]:

@@ -23,8 +23,8 @@ from PIL import Image
 from playwright.async_api import CDPSession, Page, async_playwright
 
 from portal.commands.environment import find_chromium
+from portal.commands.portal_process import running_portal
 from tests.benchmarks.in_browser import FLAGS
-from tests.benchmarks.portal_process import running_portal
 
 __all__ = ["main"]
 

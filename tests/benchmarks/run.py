@@ -1,4 +1,4 @@
-"""`python launch.py bench [--json FILE] [--only NAME ...] [--quick]`: measure the figures of the README.
+"""`python launch.py bench [--json FILE] [--only NAME ...] [--quick]`: measure the figures of docs/benchmarks.md.
 
 CPU figures are CPU time of the process that does the work, so that other load on the machine counts little; times at a
 viewer are wall time, and are honest on a quiet machine only. The table says which machine it was.
@@ -15,18 +15,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from avatars.bundle import AvatarBundle
 from pipeline.types import FPS
 from portal.commands.environment import find_chromium
+from portal.commands.portal_process import free_port, running_portal
 from tests.benchmarks import in_browser
-from tests.benchmarks.figures import FIGURES, TALKING, Reading, as_dict, table
-from tests.benchmarks.material import moving_clip, photograph, preset_library
-from tests.benchmarks.portal_process import PortalProcess, free_port, running_portal
+from tests.benchmarks.bench import Bench, both, cost, median, resident_while, viewers_told
+from tests.benchmarks.drawn import lips, mouths, preparation, renderer, stills
+from tests.benchmarks.figures import FIGURES, Reading, as_dict, table
+from tests.benchmarks.material import moving_clip, preset_library
 
 __all__ = ["main"]
 
@@ -34,104 +34,30 @@ MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worke
 SPEAKING = ("--tts", "hibari", "--lipsync", "viseme", "--llm", "echo", "--no-worker", "--max-sessions", "32")
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What every measurement is given."""
-
-    data_dir: Path
-    quick: bool
-    minutes: float = 10
-    "of a spoken conversation"
-    talking: Path | None = None
-    "a clip of a person who talks"
-
-    @property
-    def seconds(self) -> float:
-        return 6 if self.quick else 20
-
-    @property
-    def rounds(self) -> int:
-        return 3 if self.quick else 9
-
-
-def renderer(bench: Bench) -> Iterator[Reading]:
-    """Decode a frame of the loop, draw the mouth of a spoken sentence, blend it in: CPU of one thread."""
-    from tests.benchmarks.rendering import cpu_ms_a_picture
-
-    yield Reading(FIGURES["render_ms"], cpu_ms_a_picture(bench.data_dir))
-
-
-def mouths(bench: Bench) -> Iterator[Reading]:
-    """Speech drawn with real mouths of a person, against that person; needs --talking."""
-    from avatars.detect import MediaPipeFaceAnalyzer
-    from tests.benchmarks.talking_sheets import avatar_of, measure, spoken_windows
-
-    if bench.talking is None:
-        for name in TALKING:
-            yield Reading(FIGURES[name], None, "needs --talking CLIP, of a person who talks")
-        return
-    bundle = avatar_of(bench.talking, bench.data_dir / "talking")
-    with MediaPipeFaceAnalyzer(tracking=False, max_faces=1) as analyzer:
-        found, _pictures = measure(bundle, spoken_windows(), analyzer)
-    painted = {
-        "personal_mouth_jerk": found.painted_mouth_jerk,
-        "personal_skin_jerk": found.painted_skin_jerk,
-        "personal_sharpness": found.painted_sharpness,
-    }
-    for name, field in TALKING.items():
-        note = f"painted: {painted[name]:.2f}" if name in painted else ""
-        yield Reading(FIGURES[name], getattr(found, field), note)
-
-
-def stills(bench: Bench) -> Iterator[Reading]:
-    """Photos and drawings: how they idle, and the mouths that are painted into them."""
-    from avatars.detect import MediaPipeFaceAnalyzer
-    from pipeline.lipsync.speaking_face import SpeakingFace
-    from tests.benchmarks.idle_stills import measure_idle
-    from tests.benchmarks.still_sheets import kinds_of_portraits, measure_mouth, still_avatar
-
-    portraits = kinds_of_portraits()
-    idle = {name: measure_idle(*portraits[name]) for name in ("drawn", "drawn_man", "open_smile")}
-    yield Reading(FIGURES["still_repeat_s"], min(found.repeat_s for found in idle.values()))
-    yield Reading(FIGURES["still_background"], max(found.background for found in idle.values()))
-    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
-        sharpness = {
-            name: measure_mouth(SpeakingFace(still_avatar(bench.data_dir / name, *portrait)), analyzer).sharpness
-            for name, portrait in portraits.items()
-        }
-    worst = max(sharpness, key=sharpness.__getitem__)
-    note = f"{worst}; the least is {min(sharpness.values()):.2f}"
-    yield Reading(FIGURES["still_sharpness"], sharpness[worst], note)
-
-
-def preparation(bench: Bench) -> Iterator[Reading]:
-    """CPU time of a process that prepares an avatar, from upload to bundle."""
-    for name, upload in (("photo_s", photograph(bench.data_dir)), ("clip_s", moving_clip(bench.data_dir, 704, 1216))):
-        command = [sys.executable, "-m", "tests.benchmarks.preparing", str(upload), str(bench.data_dir / "prepared")]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        yield Reading(FIGURES[name], float(done.stdout.split()[-1]))
-
-
 def idle(bench: Bench) -> Iterator[Reading]:
     for transport in ("webrtc", "websocket"):
         with running_portal(bench.data_dir, *SPEAKING) as portal:
-            percent, seen = _cost(portal, transport, 1, bench.seconds)
+            percent, seen = cost(portal, transport, 1, bench.seconds)
             yield Reading(FIGURES[f"idle_{transport}"], percent, f"{min(seen['fps']):.1f} fps")
 
 
 def speaking(bench: Bench) -> Iterator[Reading]:
     with running_portal(bench.data_dir, *SPEAKING) as portal:
-        percent, seen = _cost(portal, "webrtc", 1, bench.seconds, "--speak")
+        percent, seen = cost(portal, "webrtc", 1, bench.seconds, "--speak")
         yield Reading(FIGURES["speaking_webrtc"], percent, f"{min(seen['fps']):.1f} fps")
 
 
 def capacity(bench: Bench) -> Iterator[Reading]:
-    """The most viewers who all speak at once and all get 24 pictures a second."""
+    """The most viewers who all speak at once and all get 24 pictures a second.
+
+    The program that watches runs on the same cores, and the note says what it takes of them.
+    """
     held, notes = 0, []
     for viewers in (4, 6, 8, 10, 12):
         with running_portal(bench.data_dir, *SPEAKING) as portal:
-            percent, seen = _cost(portal, "webrtc", viewers, bench.seconds, "--speak")
-        notes.append(f"{viewers}: {min(seen['fps']):.1f} fps, {percent:.0f} % core in all")
+            percent, seen = cost(portal, "webrtc", viewers, bench.seconds, "--speak")
+        watching = f"{seen['own_core_percent']:.0f} % for watching"
+        notes.append(f"{viewers}: {min(seen['fps']):.1f} fps, {percent:.0f} % core in all, {watching}")
         if min(seen["fps"]) < 24:
             break
         held = viewers
@@ -140,7 +66,7 @@ def capacity(bench: Bench) -> Iterator[Reading]:
 
 def joining(bench: Bench) -> Iterator[Reading]:
     with running_portal(bench.data_dir, *SPEAKING) as portal:
-        seen = _viewers(portal, "visits", "websocket", "--seconds", str(2 * bench.seconds))
+        seen = viewers_told(portal, "visits", "websocket", "--seconds", str(2 * bench.seconds))
         note = f"{seen['visits']} visits; chunks are 40 ms apart"
         yield Reading(FIGURES["join_gap_ms"], seen["longest_gap_ms"], note)
 
@@ -179,6 +105,92 @@ def large(bench: Bench) -> Iterator[Reading]:
         yield Reading(FIGURES["line_mb"], asyncio.run(large.line_mb(portal, port, bench.seconds)))
 
 
+def live(bench: Bench) -> Iterator[Reading]:
+    """Recordings, gestures, another avatar, and clients of LiveTalking's API."""
+    from tests.benchmarks import production
+    from tests.browser.conftest import write_avatar
+    from tests.gesture_clips import give_gesture
+
+    yield from _recording_costs(bench)
+    for name, level in (("alpha", 90), ("beta", 60)):
+        give_gesture(AvatarBundle.open(write_avatar(bench.data_dir / "avatars" / name, level)), "wave", 12)
+    grey = ("--avatar", "alpha", "--keep-free-bytes", "0")
+    with running_portal(bench.data_dir, *MEASURING, *grey) as portal:
+        skews_ms = asyncio.run(production.recorded_skews_ms(portal, 30 if bench.quick else 60 * bench.minutes))
+        last_minute = skews_ms[-300:]
+        note = f"{len(skews_ms)} beeps; first minute {statistics.median(skews_ms[:300]):+.1f} ms"
+        yield Reading(FIGURES["recorded_skew_ms"], abs(statistics.median(last_minute)), note)
+    with running_portal(bench.data_dir, *MEASURING, *grey, "--tts", "hibari") as portal:
+        for name, speaks in (("gesture_ms", False), ("gesture_speaking_ms", True)):
+            waits_ms = asyncio.run(production.gesture_ms(portal, 2 * bench.rounds, speaking=speaks))
+            note = f"{len(waits_ms)} times, median {statistics.median(waits_ms):.0f}"
+            yield Reading(FIGURES[name], max(waits_ms), note)
+        rounds = min(2 * bench.rounds, production.MOST_SWAPS)
+        swaps = asyncio.run(production.swaps_ms(portal, ("alpha", "beta"), rounds))
+        note = f"{len(swaps.waits_ms)} times, median {statistics.median(swaps.waits_ms):.0f}"
+        yield Reading(FIGURES["swap_ms"], max(swaps.waits_ms), note)
+        added_ms = max(0.0, swaps.silence_ms - swaps.usual_silence_ms)
+        note = f"longest silence {swaps.silence_ms:.0f} ms, {swaps.usual_silence_ms:.0f} ms without a change"
+        yield Reading(FIGURES["swap_gap_ms"], added_ms, note)
+    yield from _gesture_ends(bench)
+    left, sessions = asyncio.run(production.kept_of_clients(bench.data_dir / "clients"))
+    note = f"of {sessions}: {', '.join(f'{name} {count}' for name, count in left.items())}"
+    yield Reading(FIGURES["clients_kept"], max(left.values()), note)
+
+
+def reach(bench: Bench) -> Iterator[Reading]:
+    """Watchers, a stream, a transparent stage, a script, and the page on a slow phone."""
+    from tests.benchmarks import reach as ways
+
+    with running_portal(bench.data_dir, *SPEAKING) as portal:
+        each, one, many = asyncio.run(ways.watcher_percent(portal, bench.seconds))
+        yield Reading(FIGURES["watcher_core"], each, f"one: {one:.1f}, ten: {many:.1f}")
+        mattes, places_s, media_s = asyncio.run(ways.cutout_bytes(portal, bench.seconds))
+        note = f"{mattes / 1000:.0f} kB once, then {100 * places_s / media_s:.2f} % of {media_s / 1000:.0f} kB/s"
+        yield Reading(FIGURES["cutout_bytes"], 100 * (mattes + 60 * places_s) / (60 * media_s), note)
+    port = free_port()
+    with running_portal(bench.data_dir, *SPEAKING, "--push-to", f"rtmp://127.0.0.1:{port}/live") as portal:
+        spent = asyncio.run(ways.stream_cost(portal, port, bench.data_dir / "stream.flv", bench.seconds))
+        note = f"process {spent.process:.1f}, portal {spent.portal:.1f}"
+        yield Reading(FIGURES["stream_core"], spent.process + spent.portal, note)
+    page = Path(__file__).parents[2] / "docs" / "clients.md"
+    yield Reading(FIGURES["picture_lines"], ways.lines_to_a_picture(page.read_text(encoding="utf-8")))
+    chromium = find_chromium()
+    if chromium is None:
+        return
+    with running_portal(bench.data_dir, *MEASURING) as portal:
+        loads = [asyncio.run(ways.page_load(portal, chromium)) for _ in range(3)]
+        yield Reading(FIGURES["page_kb"], loads[0].own_kb, f"everything: {loads[0].all_kb:.0f} kB")
+        yield median("page_s", [load.interactive_s for load in loads])
+
+
+def _recording_costs(bench: Bench) -> Iterator[Reading]:
+    from tests.benchmarks.production import late_pictures
+
+    costs, late = [], []
+    for more in ((), ("--record",)):
+        with running_portal(bench.data_dir, *SPEAKING) as portal:
+            percent, seen = cost(portal, "webrtc", 1, bench.seconds, "--speak", *more)
+            costs.append(percent)
+            late.append(late_pictures(portal))
+    note = f"{costs[0]:.1f} without, {costs[1]:.1f} with; {min(seen['fps']):.1f} fps"
+    yield Reading(FIGURES["recording_core"], costs[1] - costs[0], note)
+    yield Reading(FIGURES["recording_late"], max(0.0, late[1] - late[0]), f"{late[0]:g} without, {late[1]:g} with")
+
+
+def _gesture_ends(bench: Bench) -> Iterator[Reading]:
+    from tests.benchmarks.gesture_ends import jumps_px
+
+    if bench.talking is None:
+        for name in ("gesture_begin", "gesture_end"):
+            yield Reading(FIGURES[name], None, "needs --talking CLIP, of a person who talks")
+        return
+    jumps = jumps_px(bench.talking, bench.data_dir / "lively")
+    note = f"px: {{:.1f}}, loop {jumps.loop:.1f}"
+    yield Reading(FIGURES["gesture_begin"], jumps.begins / jumps.loop, note.format(jumps.begins))
+    yield Reading(FIGURES["gesture_end"], jumps.ends / jumps.loop, note.format(jumps.ends))
+
+
 def memory(bench: Bench) -> Iterator[Reading]:
     clip = moving_clip(bench.data_dir, 1280, 720)
     subprocess.run(
@@ -187,11 +199,11 @@ def memory(bench: Bench) -> Iterator[Reading]:
         capture_output=True,
     )
     with running_portal(bench.data_dir, *SPEAKING) as portal:
-        resident = [_resident_while(portal, viewers, bench.seconds / 2) for viewers in (1, 5)]
+        resident = [resident_while(portal, viewers, bench.seconds / 2) for viewers in (1, 5)]
         yield Reading(FIGURES["session_mb"], (resident[1] - resident[0]) / 4, "speaking, WebRTC, mean of 4")
     with running_portal(bench.data_dir, *SPEAKING) as portal:
-        before = _resident_while(portal, 1, bench.seconds / 2)
-        after = _resident_while(portal, 1, bench.seconds / 2, "--avatar", "clip720")
+        before = resident_while(portal, 1, bench.seconds / 2)
+        after = resident_while(portal, 1, bench.seconds / 2, "--avatar", "clip720")
         yield Reading(FIGURES["avatar_mb"], max(0.0, after - before))
 
 
@@ -202,16 +214,16 @@ def browser(bench: Bench) -> Iterator[Reading]:
             yield Reading(FIGURES[name], None, "no Chromium here")
         return
     with running_portal(bench.data_dir, *MEASURING) as portal:
-        yield _median("first_picture_ms", asyncio.run(in_browser.first_picture_ms(portal, chromium, bench.rounds)))
-        yield _median("fallback_ms", asyncio.run(in_browser.fallback_ms(portal, chromium, 3)))
-        yield from _both("sound_beep_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
-        yield from _both("silence_ms", lambda query: in_browser.interrupt_ms(portal, chromium, query, bench.rounds))
+        yield median("first_picture_ms", asyncio.run(in_browser.first_picture_ms(portal, chromium, bench.rounds)))
+        yield median("fallback_ms", asyncio.run(in_browser.fallback_ms(portal, chromium, 3)))
+        yield from both("sound_beep_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
+        yield from both("silence_ms", lambda query: in_browser.interrupt_ms(portal, chromium, query, bench.rounds))
         seconds = 15 if bench.quick else 60
         for name, query in (("skew_webrtc_ms", ""), ("skew_websocket_ms", "?transport=websocket")):
             skew, pairs = asyncio.run(in_browser.skew_ms(portal, chromium, query, seconds))
             yield Reading(FIGURES[name], abs(skew), f"{skew:+.0f} ms, {pairs} beeps")
     with running_portal(bench.data_dir, *SPEAKING) as portal:
-        yield from _both("sound_hibari_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
+        yield from both("sound_hibari_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
 
 
 def listening(bench: Bench) -> Iterator[Reading]:
@@ -258,20 +270,6 @@ def conversation(bench: Bench) -> Iterator[Reading]:
     yield Reading(FIGURES["frozen_s"], found.frozen_s, note)
 
 
-def lips(_bench: Bench) -> Iterator[Reading]:
-    """An independent detector looks at rendered pictures."""
-    from tests.benchmarks.lip_sync_accuracy import measure
-
-    for accuracy in measure():
-        kind = "phonemes" if accuracy.driver == "phonemes" else "audio"
-        yield Reading(
-            FIGURES[f"closure_{kind}"], accuracy.closure_recall, f"{accuracy.closures_seen} of {accuracy.closures}"
-        )
-        if kind == "audio":
-            yield Reading(FIGURES["lip_lag"], abs(accuracy.best_lag_pictures))
-            yield Reading(FIGURES["lip_correlation"], accuracy.correlation)
-
-
 def neural(bench: Bench) -> Iterator[Reading]:
     """Everything around the networks; networks themselves are random and tiny, or replaced by their time."""
     from tests.benchmarks.neural import null_device, paste_ms, tiny_musetalk_avatar, whisper_ms_a_picture
@@ -287,10 +285,10 @@ def neural(bench: Bench) -> Iterator[Reading]:
     weights = tiny_musetalk_avatar(bundle, bench.data_dir)
     network = ("--lipsync", "musetalk15", "--weights", str(weights), "--no-measure-speed")
     with running_portal(bench.data_dir, *SPEAKING, *network) as portal:
-        percent, seen = _cost(portal, "webrtc", 1, bench.seconds)
+        percent, seen = cost(portal, "webrtc", 1, bench.seconds)
         yield Reading(FIGURES["idle_neural"], percent, f"{min(seen['fps']):.1f} fps")
     with running_portal(bench.data_dir, *SPEAKING, *_null(0, 0)) as portal:
-        percent, seen = _cost(portal, "webrtc", 1, bench.seconds, "--speak")
+        percent, seen = cost(portal, "webrtc", 1, bench.seconds, "--speak")
         around_ms = 10 * percent / FPS
         note = f"portal {around_ms:.1f} + whisper {whisper_ms:.1f}; {min(seen['fps']):.1f} fps"
         yield Reading(FIGURES["musetalk_path_ms"], around_ms + whisper_ms, note)
@@ -299,7 +297,7 @@ def neural(bench: Bench) -> Iterator[Reading]:
         yield Reading(FIGURES["sound_null_ms"], None, "no Chromium here")
         return
     with running_portal(bench.data_dir, *MEASURING, *_null(0, 20)) as portal:
-        yield from _both("sound_null_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
+        yield from both("sound_null_ms", lambda query: in_browser.sound_ms(portal, chromium, query, bench.rounds))
 
 
 def _whisper_cosine(folder: Path) -> Reading:
@@ -334,71 +332,11 @@ MEASUREMENTS: tuple[Callable[[Bench], Iterator[Reading]], ...] = (
     joining,
     abuse,
     large,
+    live,
+    reach,
     memory,
     browser,
 )
-
-
-def _both(name: str, measure: Callable[[str], Any]) -> Iterator[Reading]:
-    """One reading over both transports: the slower median counts, both are told."""
-    medians = {
-        transport: statistics.median(asyncio.run(measure(query)))
-        for transport, query in (("WebRTC", ""), ("WebSocket", "?transport=websocket"))
-    }
-    note = ", ".join(f"{transport} {value:.0f}" for transport, value in medians.items())
-    yield Reading(FIGURES[name], max(medians.values()), note)
-
-
-def _median(name: str, values: Sequence[float]) -> Reading:
-    return Reading(FIGURES[name], statistics.median(values), f"{min(values):.0f} to {max(values):.0f}")
-
-
-def _cost(
-    portal: PortalProcess, transport: str, viewers: int, seconds: float, *more: str
-) -> tuple[float, dict[str, Any]]:
-    """CPU of the portal in percent of a core while viewers watch, and what they saw."""
-    options = ("--viewers", str(viewers), "--seconds", str(seconds), *more)
-    with _viewing(portal, "watch", transport, *options) as process:
-        assert process.stdout is not None
-        _line(process, "counting")
-        began = (portal.cpu_s(), time.monotonic())
-        _line(process, "counted")
-        ended = (portal.cpu_s(), time.monotonic())
-        seen = _result(process)
-    return 100 * (ended[0] - began[0]) / (ended[1] - began[1]), seen
-
-
-def _resident_while(portal: PortalProcess, viewers: int, seconds: float, *more: str) -> float:
-    options = ("--viewers", str(viewers), "--seconds", str(seconds), "--speak", *more)
-    with _viewing(portal, "watch", "webrtc", *options) as process:
-        _line(process, "counting")
-        _line(process, "counted")
-        resident_mb = portal.resident_mb()
-        _result(process)
-    return resident_mb
-
-
-def _viewers(portal: PortalProcess, what: str, transport: str, *options: str) -> dict[str, Any]:
-    with _viewing(portal, what, transport, *options) as process:
-        return _result(process)
-
-
-def _viewing(portal: PortalProcess, what: str, transport: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.benchmarks.viewers", what, "--url", portal.socket_url]
-    return subprocess.Popen(
-        [*command, "--transport", transport, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def _line(process: subprocess.Popen[str], expected: str) -> None:
-    assert process.stdout is not None
-    if process.stdout.readline().strip() != expected:
-        raise RuntimeError(f"the viewers did not get to '{expected}'")
-
-
-def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, _ = process.communicate("\n", timeout=300)
-    return dict(json.loads(output.splitlines()[-1]))
 
 
 def machine() -> str:

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.geometry import LIPS, LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings, mouth_boxes, mouth_mask
 from avatars.library import presets
@@ -38,7 +39,16 @@ from pipeline.threads import compute_in_calling_thread
 from pipeline.types import FacePatch
 from tests.portraits import portrait
 
-__all__ = ["MouthFigures", "brought", "kinds_of_portraits", "measure_mouth", "mouth_row", "still_avatar"]
+__all__ = [
+    "MouthFigures",
+    "asked_portraits",
+    "brought",
+    "kinds_of_portraits",
+    "measure_mouth",
+    "mouth_row",
+    "still_avatar",
+    "tile",
+]
 
 Image = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
@@ -117,7 +127,7 @@ def mouth_row(face: SpeakingFace) -> Image:
     centre = landmarks[list(LIPS), :2].mean(axis=0)
     half = 0.62 * float(np.linalg.norm(landmarks[263, :2] - landmarks[33, :2]))
     pictures = [face.bundle.frame(0), *(spoken(face, mouth) for mouth in MOUTHS)]
-    return np.hstack([_tile(picture, centre, half) for picture in pictures])
+    return np.hstack([tile(picture, centre, half, TILE_PX) for picture in pictures])
 
 
 def measure_mouth(face: SpeakingFace, analyzer: FaceAnalyzer) -> MouthFigures:
@@ -181,10 +191,13 @@ def _luma(picture: Image) -> npt.NDArray[np.float32]:
     return np.asarray(picture @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
 
 
-def _tile(picture: Image, centre: Points, half: float) -> Image:
-    scale = TILE_PX / (2 * half)
-    matrix = np.array([[scale, 0, TILE_PX / 2 - scale * centre[0]], [0, scale, TILE_PX / 2 - scale * centre[1]]])
-    return np.asarray(cv2.warpAffine(picture, matrix, (TILE_PX, TILE_PX), flags=cv2.INTER_CUBIC), np.uint8)
+def tile(
+    picture: Image, centre: npt.NDArray[np.floating], half: float, side_px: int, interpolation: int = cv2.INTER_CUBIC
+) -> Image:
+    """The square around a place, `half` px of the picture to each side, at side_px."""
+    scale = side_px / (2 * half)
+    matrix = np.array([[scale, 0, side_px / 2 - scale * centre[0]], [0, scale, side_px / 2 - scale * centre[1]]])
+    return np.asarray(cv2.warpAffine(picture, matrix, (side_px, side_px), flags=interpolation), np.uint8)
 
 
 def _darker(picture: Image, landmarks: Points) -> Image:
@@ -237,6 +250,18 @@ def brought(files: list[str], analyzer: FaceAnalyzer) -> dict[str, tuple[Image, 
         picture = np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         brought[name] = (picture, analyzer.analyse(picture)[0].landmarks)
     return brought
+
+
+def asked_portraits(name: str, arguments: list[str] | None) -> tuple[Path, dict[str, tuple[Image, Points]]]:
+    """The folder for the sheets of a program, and of whom they are, by what was asked for on the command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.benchmarks.{name}")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--portrait", action="append", default=[], metavar="NAME=FILE")
+    wanted = parser.parse_args(arguments)
+    compute_in_calling_thread()
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        return wanted.out, brought(wanted.portrait, analyzer) or kinds_of_portraits()
 
 
 def main(arguments: list[str] | None = None) -> None:

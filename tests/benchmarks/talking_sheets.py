@@ -21,6 +21,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -59,6 +60,8 @@ SENTENCES = (
 LOOK_PX, LOOK_IOD = 80, (-0.58, -0.36, 0.58, 0.84)
 "pixels to the distance of the eyes, and the part of the chart that is measured"
 SHUT_IOD = 0.025
+APART = 5
+"pictures between two of which the chins are compared"
 TILE_PX, PICTURES_IN_A_ROW, ROWS = 150, 8, 3
 PRESS, ACTIVITY = MOUTH_PARAMETERS.index("press"), len(MOUTH_PARAMETERS)
 FULLY_DRAWN = 0.3
@@ -78,6 +81,12 @@ class TalkingFigures:
     "part of the p, b and m whose lips are seen shut"
     opening_correlation: float
     "of the openings seen with those that were wanted"
+    jaw_correlation: float
+    "of how much the chin drops in a while with how much the mouth opens meanwhile, both as seen"
+    real_jaw_correlation: float
+    jaw_drop: float
+    "how much the chin drops, as a part of that"
+    real_jaw_drop: float
     mouth_jerk: float
     skin_jerk: float
     sharpness: float
@@ -151,6 +160,20 @@ class _Look:
                 found.append(float("nan"))
         return np.array(found)
 
+    def chin_drops(self, flat: Array) -> Array:
+        """(n - APART,) IOD: how much lower the skin of the chin is than in the picture APART before.
+
+        By optical flow: a face detector sees chins where the mouth lets it expect them.
+        """
+        chins = self._chart.points[:, places((148, 152, 377))].reshape(-1, 2).mean(axis=0)
+        x, y = ((chins - LOOK_IOD[:2]) * LOOK_PX).round().astype(int).tolist()
+        near = np.s_[y - LOOK_PX // 16 : y + LOOK_PX // 16, x - LOOK_PX // 6 : x + LOOK_PX // 6]
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        levels, still = flat.astype(np.uint8), np.zeros((*flat.shape[1:], 2), np.float32)
+        pairs = zip(levels[:-APART], levels[APART:], strict=True)
+        flows = [np.asarray(flow.calc(one, other, still.copy()))[near] for one, other in pairs]
+        return np.array([float(np.median(one[..., 1])) for one in flows]) / LOOK_PX
+
 
 def measure(
     bundle: AvatarBundle, windows: Windows, analyzer: FaceAnalyzer
@@ -184,7 +207,10 @@ def measure(
 
     look = _Look(bundle, frames)
     flat = {name: look.flat(many) for name, many in pictures.items()}
-    seen = look.openings(pictures["personal"], analyzer)
+    seen, real_seen = (look.openings(pictures[name], analyzer) for name in ("personal", "real"))
+    jaw, real_jaw = (
+        _follows(look.chin_drops(flat[name]), many) for name, many in (("personal", seen), ("real", real_seen))
+    )
     wanted = np.array([personal.steering.course(rows[:, :8])[PICTURES_BEFORE, 0] for rows in windows])
     speaks = np.array([rows[PICTURES_BEFORE, ACTIVITY] > FULLY_DRAWN for rows in windows])
     pressed = [rows[PICTURES_BEFORE, PRESS] > 0.5 for rows in windows]
@@ -194,6 +220,10 @@ def measure(
         memory_mb=personal.nbytes / 2**20,
         closures_seen=_closures_seen(seen, pressed),
         opening_correlation=_correlation(seen[speaks], wanted[speaks]),
+        jaw_correlation=jaw[0],
+        real_jaw_correlation=real_jaw[0],
+        jaw_drop=jaw[1],
+        real_jaw_drop=real_jaw[1],
         mouth_jerk=_jerk(flat["personal"], look.mouth) / _jerk(flat["real"], look.mouth),
         skin_jerk=_jerk(flat["personal"], look.skin) / _jerk(flat["real"], look.skin),
         sharpness=_detail(flat["personal"], look.mouth) / _detail(flat["real"], look.mouth),
@@ -207,7 +237,7 @@ def measure(
 
 def _drawn(face: PersonalFace, frames: Sequence[int], windows: Windows, real: Sequence[Image]) -> list[Image]:
     return [
-        compose(picture.copy(), face.patch(frame, rows, PICTURES_BEFORE))
+        compose(picture.copy(), face.patch(frame, rows, PICTURES_BEFORE, partial(np.asarray, picture)))
         for frame, rows, picture in zip(frames, windows, real, strict=True)
     ]
 
@@ -223,6 +253,13 @@ def _detail(flat: Array, where: npt.NDArray[np.bool_]) -> float:
 def _correlation(seen: Array, wanted: Array) -> float:
     known = ~np.isnan(seen)
     return float(np.asarray(np.corrcoef(seen[known], wanted[known]))[0, 1])
+
+
+def _follows(drops: Array, openings: Array) -> tuple[float, float]:
+    """Correlation and slope of how much chins drop (n - APART,) with how much mouths (n,) open."""
+    opens = openings[APART:] - openings[:-APART]
+    known = ~np.isnan(opens)
+    return _correlation(drops, opens), float(np.polyfit(opens[known], drops[known], 1)[0])
 
 
 def _closures_seen(seen: Array, pressed: Sequence[bool]) -> float:

@@ -74,6 +74,9 @@ class Viewer:
     async def say(self, text: str) -> None:
         await self._send(type="say", text=text, mode="echo")
 
+    async def record(self) -> None:
+        await self._send(type="record", on=True)
+
     async def hang_up(self) -> None:
         """After a hello that was refused."""
         if self._socket is not None:
@@ -141,13 +144,16 @@ class Viewer:
 
 
 async def watch(
-    url: str, transport: str, viewers: int, seconds: float, avatar: str | None, speak: bool
+    url: str, transport: str, viewers: int, seconds: float, avatar: str | None, speak: bool, record: bool
 ) -> dict[str, Any]:
     """Hold `viewers` sessions; tell when counting starts and ends by lines on stdout, so that the caller reads CPU."""
     crowd = [Viewer(url, transport, avatar) for _ in range(viewers)]
     for viewer in crowd:
         await viewer.open()
     await asyncio.sleep(24)  # past the first seconds: loops of a minute encoded, jitter settled
+    if record:
+        for viewer in crowd:
+            await viewer.record()
     if speak:
         for viewer in crowd:
             await viewer.say(LONG_TEXT * 3)
@@ -155,9 +161,9 @@ async def watch(
     for viewer in crowd:
         viewer.count = Count()
     _tell("counting")
-    began_s = time.monotonic()
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)
-    took_s = time.monotonic() - began_s
+    took_s, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu_s
     _tell("counted")
     counts = [viewer.count for viewer in crowd]
     sys.stdin.readline()
@@ -169,6 +175,7 @@ async def watch(
         "kbit_per_s": [round(count.bytes * 8 / took_s / 1000) for count in counts],
         "longest_gap_ms": max(count.longest_gap_ms for count in counts),
         "took_s": took_s,
+        "own_core_percent": 100 * cpu_s / took_s,
     }
 
 
@@ -207,9 +214,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--avatar")
     parser.add_argument("--speak", action="store_true")
+    parser.add_argument("--record", action="store_true")
     given = parser.parse_args(argv)
     if given.what == "watch":
-        work = watch(given.url, given.transport, given.viewers, given.seconds, given.avatar, given.speak)
+        crowd = (given.transport, given.viewers, given.seconds, given.avatar, given.speak, given.record)
+        work = watch(given.url, *crowd)
     else:
         work = join_and_leave(given.url, given.transport, given.seconds, given.avatar)
     print(json.dumps(asyncio.run(work)))

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from playwright.async_api import Page
 
-from avatars.bundle import BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.mattes import MattesMaker
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, SIZE, Chromium, plain_page, write_avatar
 
 pytestmark = pytest.mark.browser
@@ -130,11 +131,11 @@ async def test_a_page_is_seen_behind_the_person_and_not_through_it(
     query = f"avatar=walker&bg=transparent&transport={transport}"
     async with framed(one_chromium, cutting_portal, query) as page:
         stage = page.frames[1]
-        await stage.wait_for_function("() => window.vivavoce?.stats().state === 'live'", timeout=30000)
+        await stage.wait_for_function("() => window.vivavoce?.stats().state === 'live'", timeout=60000)
         await stage.wait_for_function("() => document.body.dataset.cutout === 'on'")
         assert await stage.evaluate("vivavoce.stats().transport") == transport
         await stage.evaluate(KEEP_WORST)
-        await stage.wait_for_function("() => misfits.length > 50", timeout=30000)
+        await stage.wait_for_function("() => misfits.length > 50", timeout=60000)
         idle = await seen(page)
         await stage.evaluate("vivavoce.say('one two three four five six seven eight', 'echo')")
         await stage.wait_for_function("() => vivavoce.stats().turnState === 'speaking'")
@@ -185,7 +186,7 @@ async def test_what_is_fetched_for_it_is_little(one_chromium: Chromium, cutting_
     asked: list[str] = []
     async with framed(one_chromium, cutting_portal, "avatar=walker&bg=transparent&transport=websocket") as page:
         page.on("request", lambda request: asked.append(request.url))
-        await page.frames[1].wait_for_function("() => window.vivavoce?.stats().frames > 25", timeout=30000)
+        await page.frames[1].wait_for_function("() => window.vivavoce?.stats().frames > 25", timeout=60000)
         for text in ("one", "two"):
             await page.frames[1].evaluate("(text) => vivavoce.say(text, 'echo')", text)
             await page.frames[1].wait_for_function("() => vivavoce.stats().turnState === 'done'")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -15,56 +14,20 @@ from playwright.async_api import FilePayload, Page, expect
 
 from avatars import prepare
 from avatars.bundle import encode_jpeg
-from avatars.gestures import gesture_names
 from avatars.library import presets
 from avatars.media import read_photo
 from avatars.media_limits import fit_within
-from avatars.voice_sample import read_voice_sample
+from portal.commands.portal_process import PortalProcess
 from portal.ui.error_texts import ERROR_TEXTS
-from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import Chromium, browser_fixture, faultless
+from tests.alpha_clips import alphas
+from tests.browser.conftest import Chromium, browser_fixture
+from tests.browser.desk_tabs import JOB_MS, TABS, show, upload
 from tests.browser.test_networks_page import answer_jobs
 from tests.clips import moving_portrait, write_clip
 from tests.foreign_folders import musetalk, zipped
 from tests.portraits import portrait_bundle
-from tests.recordings import spoken, write_recording
 
 pytestmark = pytest.mark.browser
-
-JOB_MS = 90_000
-TABS = ("talk", "avatars", "studio", "jobs")
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """A portal on its first start: it is making two of our own characters when the page opens."""
-    data_dir = tmp_path_factory.mktemp("workshop")
-    for preset in presets()[1:-1]:
-        portrait_bundle(data_dir / "avatars" / preset.id)
-    with running_portal(data_dir, "--tts", "beep") as process:
-        yield process
-
-
-@browser_fixture()
-async def page(one_chromium: Chromium, workshop: PortalProcess) -> AsyncIterator[Page]:
-    async with one_chromium.page() as page, faultless(page):
-        await page.goto(workshop.url)
-        yield page
-
-
-async def show(page: Page, tab: str) -> None:
-    await page.get_by_role("tab").nth(TABS.index(tab)).click()
-    await page.wait_for_selector(f"vivavoce-{tab}")
-
-
-async def upload(page: Page, file: Path, name: str) -> None:
-    await show(page, "avatars")
-    form = page.locator("vivavoce-avatars form")
-    await form.locator("input[type=file]").set_input_files(file)
-    await form.locator("[name=name]").fill(name)
-    await form.locator("[name=consent]").check()
-    await form.locator("[type=submit]").click()
-
 
 SCRIPTS_ARE_THERE = """Promise.all(
     ["talk", "avatars", "studio", "jobs"].map((tab) => customElements.whenDefined(`vivavoce-${tab}`))
@@ -74,11 +37,17 @@ TALK_BOXES = """() => [...document.querySelectorAll("vivavoce-talk, vivavoce-tal
     .map((part) => [part.className, part.getBoundingClientRect().toJSON()])"""
 
 
+@browser_fixture()
+async def page(one_chromium: Chromium, workshop: PortalProcess) -> AsyncIterator[Page]:
+    async with one_chromium.at(workshop.url) as page:
+        yield page
+
+
 async def test_looking_at_the_other_tabs_leaves_talk_as_it_was(page: Page) -> None:
     """Its elements have the same places and sizes before and after: what styles the others styles nothing else."""
     await page.wait_for_selector("#vv-start:not([disabled])", timeout=JOB_MS)
     await expect(page.locator("vivavoce-talk .vv-avatar")).to_have_count(len(presets()), timeout=JOB_MS)
-    look = page.locator("link[href*='desk/desk.css']")
+    look = page.locator("link[rel=stylesheet][href*='desk/desk.css']")
     await look.evaluate("link => (link.disabled = true)")
     before = await page.evaluate(TALK_BOXES)
     await look.evaluate("link => (link.disabled = false)")
@@ -108,7 +77,13 @@ def wave_of_a_second() -> bytes:
     return sound.getvalue()
 
 
-STAGES = ("reading the upload", "finding the face", "bringing it to life", "saving the avatar")
+STAGES = (
+    "reading the upload",
+    "finding the face",
+    "bringing it to life",
+    "telling the person from the background",
+    "saving the avatar",
+)
 
 
 def small_photo(folder: Path) -> Path:
@@ -185,6 +160,29 @@ async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: P
     await expect(card).to_be_visible(timeout=JOB_MS)
     (made,) = [one for one in await (await page.request.get(f"{page.url}api/avatars")).json() if one["name"] == "wide"]
     assert made["width"] == made["height"] and 0.3 < made["face"][0] + made["face"][2] / 2 < 0.7
+
+
+async def test_the_person_is_cut_out_of_a_clip_where_that_is_ticked(page: Page, tmp_path: Path) -> None:
+    """There is a box for a clip, which is empty at first, and none for a photo."""
+    await show(page, "avatars")
+    form = page.locator("vivavoce-avatars form").first
+    box, file = form.get_by_label("Cut out the background"), form.locator("input[type=file]")
+    clip = write_clip(tmp_path / "me.mp4", moving_portrait(30, 256))
+    await expect(box).to_be_hidden()
+    await file.set_input_files(clip)
+    await expect(box).to_be_visible()
+    await expect(box).not_to_be_checked()
+    await file.set_input_files(small_photo(tmp_path))
+    await expect(box).to_be_hidden()
+    await file.set_input_files(clip)
+    await box.check()
+    await upload(page, clip, "Nell")
+    card = page.locator("vivavoce-avatars .vv-avatar", has_text="Nell")
+    await expect(card).to_be_visible(timeout=JOB_MS)
+    (made,) = [one for one in await (await page.request.get(f"{page.url}api/avatars")).json() if one["name"] == "Nell"]
+    assert made["kind"] == "clip" and made["mattes"]
+    await expect(box).to_be_hidden()
+    await expect(box).not_to_be_checked()
 
 
 async def test_a_zipped_foreign_avatar_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
@@ -273,7 +271,7 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await show(page, "studio")
     form = page.locator("vivavoce-studio form")
     await expect(form.locator("[name=avatar]").first).to_be_checked(timeout=JOB_MS)
-    await form.locator(f"label:has([value={presets()[0].id}])").click()
+    await form.locator(f"label:has([value={presets()[0].id}])").click(timeout=JOB_MS)
     await form.locator("textarea").fill("One two three four five.")
     await form.locator("[type=submit]").click()
     job = page.locator("vivavoce-studio .vv-job", has_text="One two three")
@@ -301,6 +299,35 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await expect(row).to_have_count(0)
 
 
+async def test_a_transparent_clip_is_made_in_the_studio(page: Page, workshop: PortalProcess, tmp_path: Path) -> None:
+    """WebM keeps the avatar's alpha; of an avatar of which nobody knows what the person is, there is MP4 only."""
+    await show(page, "studio")
+    form = page.locator("vivavoce-studio form")
+    for preset in presets()[:2]:
+        await expect(form.locator(f"label:has([value={preset.id}])")).to_be_visible(timeout=JOB_MS)
+    note = page.locator("#vv-format-note")
+    await form.locator(f"label:has([value={presets()[1].id}])").click()
+    await expect(form.locator("option[value=webm]")).to_have_js_property("disabled", True)
+    await expect(note).to_contain_text("only MP4 can be made")
+    await form.locator(f"label:has([value={presets()[0].id}])").click()
+    await expect(note).to_contain_text("MP4 cannot be transparent")
+    await form.locator("[name=format]").select_option("webm")
+    await expect(note).to_be_hidden()
+    await form.locator("textarea").fill("See through.")
+    await form.locator("[type=submit]").click()
+    job = page.locator("vivavoce-studio .vv-job", has_text="See through")
+    await expect(job.locator("video")).to_be_visible(timeout=JOB_MS)
+    await page.wait_for_function("() => document.querySelector('vivavoce-studio video').videoWidth > 1")
+    link = job.get_by_text("Download")
+    assert await link.get_attribute("download") == f"{presets()[0].names['en']} - See through.webm"
+    answer = await page.request.get(str(await link.evaluate("link => link.href")))
+    clip = tmp_path / "clip.webm"
+    clip.write_bytes(await answer.body())
+    assert answer.headers["content-type"] == "video/webm"
+    alpha = alphas(clip)
+    assert len(alpha) > 10 and alpha[:, :4, -4:].max() < 15 and alpha[:, alpha.shape[1] // 2 :].max() > 240
+
+
 async def test_a_cancelled_clip_of_a_recording_can_be_taken_up_again(page: Page, workshop: PortalProcess) -> None:
     """It stays in the Studio with a way to go on; nothing of it looks as if it were running."""
     avatars = await (await page.request.get(f"{workshop.url}/api/avatars")).json()
@@ -325,131 +352,6 @@ async def test_a_cancelled_clip_of_a_recording_can_be_taken_up_again(page: Page,
     await show(page, "studio")
     await job.get_by_text("Try again").click()
     await expect(job.locator("video")).to_be_visible(timeout=JOB_MS)
-
-
-async def test_an_avatar_is_renamed_and_goes_to_the_other_tabs(page: Page, workshop: PortalProcess) -> None:
-    """From its details: another name, a talk with it, a clip of it, and the form for another picture of it."""
-    portrait_bundle(workshop.log.parent / "avatars" / "grace", "woman", shifts=(0, 1, 2))
-    await show(page, "avatars")
-    card = page.locator("vivavoce-avatars [data-avatar=grace]")
-    detail = page.locator(".vv-detail")
-    await card.click()
-    await detail.get_by_text("Rename").click()
-    await detail.locator("[name=name]").fill("小美")
-    await detail.locator("[name=name]").press("Enter")
-    await expect(detail.locator("h2")).to_have_text("小美")
-    await expect(card).to_contain_text("小美")
-    await detail.get_by_text("Make a clip").click()
-    await expect(page.locator("vivavoce-studio [name=avatar][value=grace]")).to_be_checked()
-    await show(page, "avatars")
-    await card.click()
-    await page.evaluate("document.addEventListener('vivavoce:talk-with', ({ detail }) => (window.asked = detail))")
-    await detail.get_by_text("Talk with it").click()
-    await expect(page.locator("vivavoce-talk")).to_be_visible()
-    await page.wait_for_function("window.asked === 'grace'")
-    await show(page, "avatars")
-    await card.click()
-    await detail.get_by_text("Make it again").click()
-    await expect(page.locator("vivavoce-avatars form [name=name]").first).to_have_value("小美")
-    assert (await page.request.delete(f"{workshop.url}/api/avatars/grace")).status == 204
-
-
-async def test_the_mouth_of_an_avatar_is_told_and_changed(page: Page, workshop: PortalProcess) -> None:
-    """Its details say whether it speaks with real mouths; a press paints them instead, and another brings them back."""
-    bundle = portrait_bundle(workshop.log.parent / "avatars" / "vera", "woman", shifts=(0, 1, 2))
-    manifest = json.loads((bundle.path / "manifest.json").read_text())
-    (bundle.path / "manifest.json").write_text(json.dumps({**manifest, "mouth": {"version": 1, "why_not": ""}}))
-    await show(page, "avatars")
-    await page.locator("vivavoce-avatars [data-avatar=vera]").click()
-    detail = page.locator(".vv-detail")
-    await expect(detail).to_contain_text("Speaks with the person's real mouth")
-    await detail.get_by_text("Paint the mouth").click()
-    await expect(detail).to_contain_text("Painted because you want it so")
-    await detail.get_by_text("Use the real mouths").click()
-    await expect(detail).to_contain_text("Speaks with the person's real mouth")
-    assert (await page.request.delete(f"{workshop.url}/api/avatars/vera")).status == 204
-
-
-async def test_a_gesture_is_added_tried_and_deleted(page: Page, workshop: PortalProcess, tmp_path: Path) -> None:
-    """In the closer look: a form, the job's progress, the gesture in the list, a clip that plays, and none any more."""
-    bundle = portrait_bundle(workshop.log.parent / "avatars" / "waver", size=256)
-    await show(page, "avatars")
-    await page.locator("vivavoce-avatars [data-avatar=waver]").click()
-    gestures = page.locator(".vv-detail .vv-gesture-list")
-    await expect(gestures).to_contain_text("It has no gesture yet.")
-    form = gestures.locator("form")
-    await gestures.locator("summary").click()
-    await form.get_by_role("button", name="Add it").click()
-    await expect(form.locator(".vv-note")).to_have_text("Choose a clip first.")
-    await form.locator("input[type=file]").set_input_files(write_clip(tmp_path / "me.mp4", moving_portrait(30, 256)))
-    await form.get_by_label("Name of the gesture").fill("Wave")
-    await form.get_by_label("The person shown agrees to this gesture.").check()
-    await form.get_by_role("button", name="Add it").click()
-    row = gestures.locator("[data-gesture=wave]")
-    await expect(row).to_be_visible(timeout=JOB_MS)
-    await expect(gestures.locator("[data-state]")).to_have_count(0)
-    await expect(row).to_contain_text("1.2 s")
-    await row.get_by_role("button", name="Try it").click()
-    await page.wait_for_function("document.querySelector('.vv-gesture video').currentTime > 0.2")
-    await row.get_by_role("button", name="Delete").click()
-    await row.get_by_role("button", name="Yes, delete it").click()
-    await expect(gestures).to_contain_text("It has no gesture yet.")
-    assert gesture_names(bundle.path) == []
-    shutil.rmtree(bundle.path)
-
-
-async def test_a_voice_sample_is_added_put_right_and_deleted(
-    page: Page, workshop: PortalProcess, tmp_path: Path
-) -> None:
-    """In the closer look: a form that asks for consent, the job's progress, its words, and none any more."""
-    bundle = portrait_bundle(workshop.log.parent / "avatars" / "speaker", size=256)
-    recording = write_recording(tmp_path / "me.m4a", spoken(5.0)[None], "mp4", "aac")
-    await show(page, "avatars")
-    await page.locator("vivavoce-avatars [data-avatar=speaker]").click()
-    part = page.locator(".vv-detail .vv-voice-sample")
-    await expect(part).to_contain_text("It has no voice sample yet.")
-    await part.locator("summary").click()
-    form = part.locator("details form")
-    await form.get_by_role("button", name="Use this voice").click()
-    await expect(form.locator(".vv-note")).to_have_text("Choose a recording first.")
-    await form.locator("input[type=file]").set_input_files(recording)
-    await form.get_by_role("button", name="Use this voice").click()
-    await expect(form.locator(".vv-note")).to_have_text("Please confirm that the person who speaks agrees.")
-    await form.get_by_label("What is said in it").fill("Good morning.")
-    await form.get_by_label("The person who speaks agrees").check()
-    await form.get_by_role("button", name="Use this voice").click()
-    card = part.locator("article", has_text="5.0 s of speech")
-    await expect(card).to_be_visible(timeout=JOB_MS)
-    said = card.get_by_label("What is said in it")
-    await expect(said).to_have_value("Good morning.")
-    await said.fill("Good  evening.")
-    await card.get_by_role("button", name="Save the words").click()
-    await expect(said).to_have_value("Good evening.")
-    sample = read_voice_sample(bundle.path)
-    assert sample is not None and (sample.transcript, sample.source["consent"]) == ("Good evening.", True)
-    await card.get_by_role("button", name="Delete").click()
-    await card.get_by_role("button", name="Yes, delete it").click()
-    await expect(part).to_contain_text("It has no voice sample yet.")
-    assert read_voice_sample(bundle.path) is None
-    shutil.rmtree(bundle.path)
-
-
-async def test_a_clip_that_is_no_gesture_is_explained_in_its_avatar(
-    page: Page, workshop: PortalProcess, tmp_path: Path
-) -> None:
-    """What is refused at once stands at the form: here a name with a bracket, which no tag could have."""
-    bundle = portrait_bundle(workshop.log.parent / "avatars" / "waver", size=256)
-    await show(page, "avatars")
-    await page.locator("vivavoce-avatars [data-avatar=waver]").click()
-    gestures = page.locator(".vv-detail .vv-gesture-list")
-    await gestures.locator("summary").click()
-    form = gestures.locator("form")
-    await form.locator("input[type=file]").set_input_files(write_clip(tmp_path / "me.mp4", moving_portrait(30, 256)))
-    await form.get_by_label("Name of the gesture").fill("a]b")
-    await form.get_by_label("The person shown agrees to this gesture.").check()
-    await form.get_by_role("button", name="Add it").click()
-    await expect(form.locator(".vv-note")).to_contain_text("The gesture needs a name of letters and digits")
-    shutil.rmtree(bundle.path)
 
 
 async def test_a_job_without_its_avatar_says_so(page: Page, workshop: PortalProcess) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Route
 
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import JOBS, MEASURING, plain_page, write_avatar
 
 pytestmark = pytest.mark.browser
@@ -82,7 +82,7 @@ async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: 
     """When no job makes one, the page says so, and where one is made; typing says it too."""
     async with plain_page(browser, portal.url) as page:
         await page.route(JOBS, lambda route: route.fulfill(json=[]))
-        await page.wait_for_selector(".vv-state:has-text('No avatar')", timeout=15_000)
+        await page.wait_for_selector(".vv-state:has-text('No avatar')")
         assert "under Avatars" in await page.inner_text("#vv-status")
         assert "under Avatars" in await page.inner_text(".vv-preparing")
         await page.fill(".vv-composer textarea", "hello there")
@@ -105,10 +105,10 @@ async def test_the_first_avatars_are_waited_for(browser: Browser, portal: Portal
         assert await text.input_value() == "hello there"
         assert not await page.locator(".vv-note, .vv-asked").count()
         write_avatar(avatars / "mira", 90)
-        await page.wait_for_selector("#vv-start:not([disabled])", timeout=15_000)
+        await page.wait_for_selector("#vv-start:not([disabled])")
         assert await page.inner_text(".vv-state") == "Ready"
         assert not await page.locator(".vv-toast.vv-on").count()
         write_avatar(avatars / "theo", 60)
-        await page.wait_for_selector("#vv-talk .vv-avatar[data-id=theo]", timeout=15_000)
+        await page.wait_for_selector("#vv-talk .vv-avatar[data-id=theo]")
         await text.press("Enter")
-        await page.wait_for_selector(".vv-answer:has-text('hello there')", timeout=15_000)
+        await page.wait_for_selector(".vv-answer:has-text('hello there')")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import note, plain_page, until_noted
 
 PREFIX = "/some/where"
@@ -57,21 +57,19 @@ async def reverse_proxy(port: int) -> AsyncIterator[int]:
 
 async def use_every_tab(page: Page) -> None:
     """Talk: a session starts and says something. The others show what they have."""
-    await page.wait_for_selector("#vv-start:not([disabled])", timeout=30_000)
+    await page.wait_for_selector("#vv-start:not([disabled])")
     await page.click("#vv-start")
-    await page.wait_for_function("vivavoce.stats().state === 'live'", timeout=20_000)
+    await page.wait_for_function("vivavoce.stats().state === 'live'")
     await note(page, ".vv-subtitle")
     await page.evaluate("vivavoce.say('hello there', 'echo')")
     await until_noted(page, ".vv-subtitle", "hello")
     await page.get_by_role("tab", name="Avatars").click()
-    await page.wait_for_selector(".vv-gallery img", timeout=10_000)
+    await page.wait_for_selector(".vv-gallery img")
     await page.wait_for_function("[...document.querySelectorAll('.vv-gallery img')].every((img) => img.naturalWidth)")
     await page.get_by_role("tab", name="Studio").click()
-    await page.wait_for_selector(".vv-speakers img", timeout=10_000)
+    await page.wait_for_selector(".vv-speakers img")
     await page.get_by_role("tab", name="Jobs").click()
-    await page.wait_for_selector(
-        "vivavoce-jobs tbody tr", timeout=10_000
-    )  # our own characters, which nobody makes here
+    await page.wait_for_selector("vivavoce-jobs tbody tr")  # our own characters, which nobody makes here
 
 
 @pytest.mark.browser
@@ -110,6 +108,6 @@ async def test_the_description_of_the_api_is_drawn(browser: Browser, portal: Por
         page.on("request", lambda request: asked.append(request.url))
         await page.add_init_script(LISTEN)
         await page.goto(f"{portal.url}/docs")
-        await page.wait_for_selector(".opblock-summary-path", timeout=20_000)
+        await page.wait_for_selector(".opblock-summary-path")
         assert await page.evaluate("refusals") == []
     assert all(url.startswith((portal.url, "data:", "about:")) for url in asked)

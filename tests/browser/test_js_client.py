@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from tests.benchmarks.portal_process import running_portal
+from portal.commands.portal_process import running_portal
 from tests.browser.conftest import MEASURING, write_avatar
 
 pytestmark = pytest.mark.browser

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from portal.commands.portal_process import PortalProcess, running_portal
 from portal.http.people import Role, UsersFile
-from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, write_avatar
 
 READY_MS = 30_000

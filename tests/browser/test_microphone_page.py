@@ -182,8 +182,9 @@ async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, qu
     await page.start()
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().ears.state === 'hearing'", within_s=90)
-    await page.until("document.querySelector('.vv-asked:not(.vv-pending)')", within_s=150)
-    assert "weather like in london" in (await page.page.inner_text(".vv-asked")).lower()
+    # It is played again and again: where the machine stood still in the middle of one, the next is heard whole.
+    asked = "[...document.querySelectorAll('.vv-asked:not(.vv-pending)')].map((one) => one.innerText.toLowerCase())"
+    await page.until(f"{asked}.some((text) => text.includes('weather like in london'))", within_s=150)
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().turnState === 'done'", within_s=60)
     assert (await page.stats())["ears"]["microphone"] is None
@@ -206,7 +207,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     await page.until("holds.length >= 2", within_s=120)
     (held, turn, _), (goes_on, same, sounds) = (await page.run("holds"))[:2]
     assert (held, goes_on, same) == (True, False, turn)
-    await page.until(f"probe.onsets.length > {sounds + 3}", within_s=30)
+    await page.until(f"probe.onsets.length > {sounds + 3}")
     stats = await page.stats()
     assert (stats["turn"], stats["turnState"]) == (turn, "speaking")
     assert not any(await page.run("words"))

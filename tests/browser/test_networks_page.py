@@ -12,8 +12,8 @@ from neural_avatars import write_weights
 from playwright.async_api import Locator, Page, expect
 
 from avatars.library import presets
-from tests.benchmarks.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import Chromium, browser_fixture, faultless, held_jobs
+from portal.commands.portal_process import PortalProcess, running_portal
+from tests.browser.conftest import Chromium, browser_fixture, held_jobs
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
@@ -43,8 +43,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
 
 @browser_fixture()
 async def page(one_chromium: Chromium, portal: PortalProcess) -> AsyncIterator[Page]:
-    async with one_chromium.page() as page, faultless(page):
-        await page.goto(portal.url)
+    async with one_chromium.at(portal.url) as page:
         yield page
 
 
@@ -291,11 +290,12 @@ async def test_a_test_clip_that_came_to_nothing_says_why(page: Page) -> None:
     await expect(test).not_to_contain_text("No voice spoke.")
 
 
-async def test_an_empty_gallery_tells_only_of_what_is_being_made(page: Page) -> None:
-    """That the first ones are on their way is said while a job makes one."""
+@pytest.mark.parametrize(("tab", "place"), [(1, ".vv-gallery-part"), (2, ".vv-speakers")])
+async def test_where_there_is_no_avatar_it_is_told_what_is_being_made(page: Page, tab: int, place: str) -> None:
+    """That the first ones are on their way is said while a job makes one, in the gallery and in the Studio."""
     await page.route("**/api/avatars", lambda route: route.fulfill(json=[]))
-    await page.get_by_role("tab").nth(1).click()
-    empty = page.locator(".vv-gallery-part .vv-empty")
+    await page.get_by_role("tab").nth(tab).click()
+    empty = page.locator(f"{place} .vv-empty")
     await expect(empty).to_have_text("There is no avatar yet.")
     await answer_jobs(page, id="first", kind="prepare", state="running", error=None, retryable=False)
     await expect(empty).to_have_text("There is no avatar yet. The first ones are being made.")

@@ -20,9 +20,9 @@ from tiny_ultralight import write_ultralight_network
 from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import prepare_preset
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import Visit, Visitor, held_jobs, note
-from tests.browser.test_desk_page import show, upload
+from tests.browser.desk_tabs import show, upload
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser
@@ -110,15 +110,15 @@ async def test_a_turn_on_a_network_chosen_on_the_page(visit: Visitor, lipsync: s
     await choose(page, lipsync)
     await note(page.page, ".vv-coming")
     await page.page.click("#vv-start")
-    await page.until("vivavoce.stats().state === 'live'", within_s=60)
+    await page.until("vivavoce.stats().state === 'live'")
     assert set(await page.run("noted['.vv-coming']")) == {"", coming}
     assert await page.page.is_hidden(".vv-coming")
     await page.run(WATCH_THE_MOUTH)
     await page.until("mouth.resting.length > 25")
     assert await page.run("Math.max(...mouth.resting)") < MOVED
     await page.say(WORDS)
-    await page.until("probe.onsets.length > 5", within_s=30)
-    await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 8", within_s=30)
+    await page.until("probe.onsets.length > 5")
+    await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 8")
 
 
 async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
@@ -127,11 +127,11 @@ async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
     await choose(page, "musetalk15")
     async with held_jobs(page.page, page.portal.url):
         await page.page.click("#vv-start")
-        await page.page.wait_for_selector(".vv-coming progress", timeout=20_000)
+        await page.page.wait_for_selector(".vv-coming progress")
         assert await page.page.inner_text(".vv-coming") == "正在为 MuseTalk 1.5 准备 Mira…"
         assert await page.page.inner_text(".vv-state") == "准备中"
         await page.page.click("#vv-stop")
-        await page.page.wait_for_selector("#vv-start", timeout=5_000)
+        await page.page.wait_for_selector("#vv-start")
         assert await page.page.is_hidden(".vv-coming")
     await page.page.wait_for_function(
         "fetch('api/jobs?kind=parts').then((jobs) => jobs.json())"
@@ -150,13 +150,13 @@ async def test_a_turn_on_each_network(visit: Visitor, lipsync: str) -> None:
     await page.page.click(".vv-avatar[data-id=nora]")
     await choose(page, lipsync)
     await page.page.click("#vv-start")
-    await page.until("vivavoce.stats().state === 'live'", within_s=60)
+    await page.until("vivavoce.stats().state === 'live'")
     await page.run(WATCH_THE_MOUTH)
     await page.until("mouth.resting.length > 25")
     assert await page.run("Math.max(...mouth.resting)") < MOVED
     await page.say(WORDS)
-    await page.until("probe.onsets.length > 5", within_s=60)
-    await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5", within_s=60)
+    await page.until("probe.onsets.length > 5")
+    await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5")
 
 
 @pytest.mark.parametrize("project", PROJECTS)
@@ -175,5 +175,5 @@ async def test_a_foreign_avatar_is_dropped_on_the_page_and_talks(visit: Visitor,
     await visited.until("vivavoce.stats().state === 'live'", within_s=120)
     await visited.run(WATCH_THE_MOUTH)
     await visited.say(WORDS)
-    await visited.until("probe.onsets.length > 5", within_s=60)
-    await visited.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5", within_s=60)
+    await visited.until("probe.onsets.length > 5")
+    await visited.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5")

@@ -376,6 +376,16 @@ async def test_who_pressed_stop_is_not_brought_back(page: Page) -> None:
     assert await page.evaluate("told") == ["ended session_closed"]
 
 
+async def test_a_server_without_a_free_port_is_believed_at_once(page: Page) -> None:
+    """Nobody waits for an answer that will not come, and the reason is told once."""
+    await played(page)
+    refusal = "JSON.stringify({ type: 'error', code: 'no_udp_port', message: 'taken' })"
+    await page.evaluate("player.media.shown = false; player.addEventListener('error', () => told.push('error'))")
+    await page.evaluate(f"player.session.socket.onmessage({{ data: {refusal} }})")
+    await page.clock.run_for(100)
+    assert await page.evaluate("told") == ["websocket no_port"]
+
+
 DEAD_SOCKET = "player.session.socket.send = () => {};"
 
 

@@ -44,7 +44,7 @@ async def test_a_session_is_recorded_and_downloaded(visit: Visitor) -> None:
     await page.until(f"{MARK}.checkVisibility() && {MARK}.textContent.startsWith('Recording 0:0')")
     assert await page.page.get_attribute("#vv-record", "aria-pressed") == "true"
     await page.say(WORDS)
-    await page.until("vivavoce.stats().turnState === 'done'", within_s=30)
+    await page.until("vivavoce.stats().turnState === 'done'")
     await page.page.click("#vv-record")
     await page.until(f"{LINK}?.checkVisibility() && !{MARK}.checkVisibility()")
     name, mp4 = await downloaded(page, "mp4")
@@ -65,7 +65,7 @@ async def test_a_recording_that_ends_with_its_session_is_there(visit: Visitor) -
     await page.until(f"{MARK}.textContent.startsWith('正在录制 0:0')")
     await page.until(f"{MARK}.textContent >= '正在录制 0:01'")
     await page.page.click("#vv-stop")
-    await page.until(f"{LINK}?.checkVisibility() && !{MARK}.checkVisibility()", within_s=30)
+    await page.until(f"{LINK}?.checkVisibility() && !{MARK}.checkVisibility()")
     assert "字幕" in await page.page.inner_text(".vv-recordings")
     assert look_into((await downloaded(page, "mp4"))[1])[0] >= 20
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, Chromium, Visitor, plain_page, write_avatar
 
 pytestmark = pytest.mark.browser
@@ -140,19 +140,32 @@ async def test_a_page_of_another_origin_talks_to_it_in_firefox(
         await talk_to_element(page)
 
 
+async def talk_to_frame(page: Page) -> None:
+    """Start, say and interrupt by messages to the frame; what happens is told in the same way."""
+    await page.wait_for_function("saw('ready', () => true)")
+    await page.evaluate("(tell({ vivavoce: 'start' }), 0)")
+    await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=60000)
+    await page.evaluate("(text) => tell({ vivavoce: 'say', text, mode: 'echo' })", WORDS)
+    await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
+    await page.evaluate("(tell({ vivavoce: 'interrupt' }), 0)")
+    await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
+
+
+async def test_a_frame_in_a_page_of_another_origin_takes_messages(
+    one_chromium: Chromium, embedded_portal: PortalProcess, elsewhere: str
+) -> None:
+    """Without the element."""
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?frame&portal={embedded_portal.url}") as page:
+        await talk_to_frame(page)
+
+
 @pytest.mark.firefox
 async def test_a_frame_in_a_page_of_another_origin_takes_messages_in_firefox(
     one_firefox: Browser, embedded_portal: PortalProcess, elsewhere: str
 ) -> None:
-    """Without the element, the frame takes commands by postMessage and tells what happens in the same way."""
+    """Without the element."""
     async with plain_page(one_firefox, f"{elsewhere}/?frame&portal={embedded_portal.url}") as page:
-        await page.wait_for_function("saw('ready', () => true)")
-        await page.evaluate("(tell({ vivavoce: 'start' }), 0)")
-        await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=60000)
-        await page.evaluate("(text) => tell({ vivavoce: 'say', text, mode: 'echo' })", WORDS)
-        await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
-        await page.evaluate("(tell({ vivavoce: 'interrupt' }), 0)")
-        await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
+        await talk_to_frame(page)
 
 
 async def test_a_page_that_the_portal_does_not_know_gets_no_frame(

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from playwright.async_api import Browser, Route
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import LONG, Visitor, note, plain_page, until_noted, write_avatar
 
 pytestmark = pytest.mark.browser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import NO_UDP, WORDS, Visit, Visitor, note, plain_page, until_noted
 
 pytestmark = pytest.mark.browser

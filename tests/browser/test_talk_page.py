@@ -1,6 +1,6 @@
 """The Talk tab in a real Chromium, with voices that beep and mouths that flash.
 
-Figures of time are given wide bounds: they tell that something works, not how fast; `launch.py bench` measures.
+They tell that something works, not how fast: `launch.py bench` measures.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import urllib.request
 
 import pytest
 
-from tests.benchmarks.portal_process import PortalProcess
-from tests.browser.conftest import LONG, NO_UDP, WORDS, Visitor, note, until_noted
+from portal.commands.portal_process import PortalProcess
+from tests.browser.conftest import LONG, NO_UDP, WITHIN_S, WORDS, Visitor, note, until_noted
 
 pytestmark = pytest.mark.browser
 
@@ -28,8 +28,8 @@ def live_sessions(portal: PortalProcess) -> int:
         return int(json.load(answer)["sessions"]["live"])
 
 
-async def free_again(portal: PortalProcess, within_s: float = 5) -> bool:
-    """Whether every session ends; by default well before the grace of a broken socket would be over."""
+async def free_again(portal: PortalProcess, within_s: float = 20) -> bool:
+    """Whether every session ends; by default before the grace of a broken socket would be over, which is 30 s."""
     for _ in range(round(10 * within_s)):
         if not await asyncio.to_thread(live_sessions, portal):
             return True
@@ -41,9 +41,8 @@ async def free_again(portal: PortalProcess, within_s: float = 5) -> bool:
 async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, query: str, transport: str) -> None:
     """Start brings pictures; say is heard, moves the mouth, brings subtitles and text; then there is silence again."""
     page = await visit(query)
-    stats = await page.start()
-    assert stats["transport"] == transport
-    assert 0 < stats["firstFrameMs"] < 5000
+    stats = await page.start(transport)
+    assert 0 < stats["firstFrameMs"] < 1000 * WITHIN_S
     await page.until("vivavoce.stats().fps > 15")
     assert not await page.run("probe.onsets.length")
     await note(page.page, ".vv-subtitle")
@@ -56,7 +55,7 @@ async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, 
     await page.until("probe.silences.length > 0")
     await page.until("document.querySelector('.vv-subtitle').textContent === ''")
     stats = await page.stats()
-    assert 0 < stats["latencyMs"] < 2000
+    assert 0 < stats["latencyMs"] < 1000 * WITHIN_S
     assert stats["reasonCode"] == ("forced" if transport == "websocket" else None)
 
 
@@ -64,9 +63,9 @@ async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, 
 async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transport: str) -> None:
     """Over ten seconds, beeps sound when the mouth flashes; the page's own figure agrees."""
     page = await visit(query)
-    await page.start()
+    await page.start(transport)
     await page.say(LONG)
-    await page.until("probe.flashes.length > 45", within_s=30)
+    await page.until("vivavoce.stats().turnState === 'done'")
     skews = await page.run("probe.skews()")
     assert len(skews) > 25
     tap_ms = 40 if transport == "webrtc" else 0  # what the probe's own ears add to the sound of a video element
@@ -78,7 +77,7 @@ async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transpo
 async def test_interrupt_silences(visit: Visitor, query: str, transport: str) -> None:
     """Interrupt ends the sound of a long answer, and the turn says so."""
     page = await visit(query)
-    await page.start()
+    await page.start(transport)
     await page.say(LONG)
     await page.until("probe.onsets.length > 3")
     before = await page.run("probe.silences.length")
@@ -86,8 +85,10 @@ async def test_interrupt_silences(visit: Visitor, query: str, transport: str) ->
     await page.run("window.interruptedAt = performance.now()")
     await page.until(f"probe.silences.length > {before}")
     await page.until("vivavoce.stats().turnState === 'interrupted'")
+    # What the speaker had by then has been heard, and told by the probe.
+    await page.until("performance.now() - interruptedAt > 500")
     heard = await page.run("probe.onsets.length")
-    await page.until("performance.now() - interruptedAt > 1000")
+    await page.until("performance.now() - interruptedAt > 1500")
     assert await page.run("probe.onsets.length") == heard
     assert await page.run("document.querySelector('.vv-subtitle').textContent") == ""
 
@@ -127,7 +128,6 @@ async def test_a_peer_that_never_connects_is_given_up(visit: Visitor) -> None:
     stats = await page.start()
     assert stats["transport"] == "websocket"
     assert stats["reasonCode"] in ("no_picture", "failed", "unsupported")
-    assert stats["firstFrameMs"] < 8000
 
 
 async def test_a_stall_in_mid_turn_moves_the_turn_to_the_websocket(visit: Visitor) -> None:
@@ -139,7 +139,7 @@ async def test_a_stall_in_mid_turn_moves_the_turn_to_the_websocket(visit: Visito
         };
         """
     )
-    await page.start()
+    await page.start("webrtc")
     await page.say(LONG)
     await page.until("probe.onsets.length > 3")
     await page.run("peer.getReceivers().forEach(({ track }) => track.stop())")
@@ -163,7 +163,7 @@ async def test_a_broken_socket_is_mended_with_its_turn(visit: Visitor, query: st
         };
         """,
     )
-    stats = await page.start()
+    stats = await page.start(transport)
     await page.say(LONG)
     await page.until("probe.onsets.length > 3")
     await page.run("(window.old = socket, Object.getPrototypeOf(WebSocket).prototype.close.call(socket, 3001))")

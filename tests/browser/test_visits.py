@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import Chromium, Visitor
 
 pytestmark = pytest.mark.browser

@@ -24,7 +24,7 @@ async def plays(page: Page) -> None:
     """Until the page shows pictures that change."""
     await is_in(page, "live")
     shown_s = await page.evaluate("document.querySelector('video').currentTime")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await page.evaluate("document.querySelector('video').currentTime") < shown_s + 0.5:  # noqa: ASYNC110 - another process plays
             await asyncio.sleep(0.1)
 

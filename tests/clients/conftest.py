@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from avatars.library import presets
+from portal.commands.portal_process import PortalProcess, running_portal
 from portal.http.people import Role, UsersFile
-from tests.benchmarks.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
 
 

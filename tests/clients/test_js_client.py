@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
 from tests.scripts.__main__ import NODE
 

@@ -12,7 +12,7 @@ import av
 import httpx
 import pytest
 
-from tests.benchmarks.portal_process import PortalProcess
+from portal.commands.portal_process import PortalProcess
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -67,7 +67,7 @@ async def test_an_assistant_makes_a_clip(portal: PortalProcess) -> None:
         refused = await one.call_tool("prepare_avatar", {"upload": "x", "consent": True})
         assert refused.isError and "no such upload" in words(refused)
     assert steps and steps == sorted(steps)
-    async with httpx.AsyncClient() as web:
+    async with httpx.AsyncClient(timeout=60) as web:
         clip = await web.get(told["url"], headers=login("max"))
     with av.open(io.BytesIO(clip.content), "r") as media:
         assert sum(1 for _ in media.decode(video=0)) > 10
@@ -79,5 +79,5 @@ async def test_an_assistant_has_the_rights_of_its_login(portal: PortalProcess) -
         assert "mira" in words(await one.call_tool("list_avatars"))
         refused = await one.call_tool("render_clip", {"avatar": "mira", "text": "Hello."})
         assert refused.isError and "needs the role maker" in words(refused)
-    async with httpx.AsyncClient() as web:
+    async with httpx.AsyncClient(timeout=60) as web:
         assert (await web.post(f"{portal.url}/gradio_api/mcp", json={})).status_code == 401

@@ -10,7 +10,7 @@ import pytest
 from microphone import quiet, spoken
 
 from pipeline import registry
-from pipeline.ears import silero, smart_turn
+from pipeline.ears.packaged import PackagedNetwork
 from pipeline.ears.utterance import WINDOW_SAMPLES
 from pipeline.errors import BackendUnavailable
 from pipeline.interfaces import EndOfTurnDetector, VoiceActivityDetector, VoiceActivityStream
@@ -93,19 +93,16 @@ def test_smart_turn_hears_that_all_has_been_said(question: FloatArray) -> None:
     assert detector.probability(np.concatenate([NOISE, padded])) == detector.probability(padded)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "module"), [("vad", "silero", silero), ("endpoint", "smart-turn", smart_turn)]
-)
-def test_a_file_that_is_not_the_checked_one_is_refused(
-    monkeypatch: pytest.MonkeyPatch, kind: str, name: str, module: object
-) -> None:
+@pytest.mark.parametrize(("kind", "name"), [("vad", "silero"), ("endpoint", "smart-turn")])
+def test_a_file_that_is_not_the_checked_one_is_refused(monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
     """One person publishes such a package: another file under the same name is not run. The command is named."""
     made = loaded(kind, name)
-    network = module.NETWORK  # type: ignore[attr-defined]
+    assert isinstance(made, PackagedNetwork)
+    network = made.file
     for other in (replace(network, sha256="0" * 64), replace(network, path="data/absent.onnx")):
-        monkeypatch.setattr(module, "NETWORK", other)
+        monkeypatch.setattr(type(made), "file", other)
         with pytest.raises(BackendUnavailable) as caught:
-            made.load()  # type: ignore[attr-defined]
+            made.load()
         assert caught.value.hint == "python launch.py fetch ears"
 
 

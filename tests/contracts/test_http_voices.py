@@ -103,7 +103,7 @@ async def test_cancelling_closes_the_connection(
     """Who stops listening leaves the service at once, also while no sound has come."""
     service, voice = house
     service.after = "hang"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         if wire[1].comes_whole:
             listening = asyncio.create_task(speak(voice))
             await service.sent.wait()

@@ -96,7 +96,7 @@ class WebSocketRig(Rig):
         return [header[4] // 40_000 for header in headers if header[1] & PICTURE_FLAG]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self.arrived.clear()
                 await self.arrived.wait()

@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 
 from models import download as module
-from models.download import (
-    PAUSES_S,
-    Download,
-    Fetcher,
-    Unreachable,
-)
+from models.download import PAUSES_S, Fetcher, Unreachable
+from models.download_part import Download
 from models.errors import DownloadFailed
 from tests.download_server import CONTENT, SHA256, Behaviour, Serve, interrupted, silent
 
@@ -137,8 +133,8 @@ def test_a_note_is_never_about_another_part(
     interrupted(fetcher, behaviour, download, 4000)
     behaviour.content, behaviour.etag = CONTENT[::-1], '"v2"'
     sizes = []
-    write = module._write_note
-    monkeypatch.setattr(module, "_write_note", lambda *what: (sizes.append(download.part.stat().st_size), write(*what)))
+    write, part = Download.write_note, download.part
+    monkeypatch.setattr(Download, "write_note", lambda *what: (sizes.append(part.stat().st_size), write(*what)))
     fetcher.fetch(download, silent)
     assert sizes == [0]
 

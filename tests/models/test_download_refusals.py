@@ -8,16 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from models import download as module
-from models.download import (
-    LONGEST_WAIT_S,
-    PAUSES_S,
-    Download,
-    Fetcher,
-    ServerBusy,
-    Unreachable,
-    download_of,
-    hub_endpoint,
-)
+from models.download import LONGEST_WAIT_S, PAUSES_S, Fetcher, ServerBusy, Unreachable, download_of, hub_endpoint
+from models.download_part import Download
 from models.errors import DownloadFailed
 from models.weights import WeightFile
 from tests.download_server import CONTENT, SHA256, Behaviour, Serve, silent

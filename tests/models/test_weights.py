@@ -10,7 +10,7 @@ from models.errors import WeightsMissing
 from models.hugging_face import weights_file
 from models.weights import WeightsFolder, read_manifest
 
-BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight", "face-parse")
+BACKENDS = ("musetalk15", "musetalk10", "wav2lip256", "wav2lip96", "ultralight", "face-parse", "audioseal")
 
 
 def folder(root: Path, *files: str) -> WeightsFolder:

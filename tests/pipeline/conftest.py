@@ -6,7 +6,8 @@ import pytest
 from session_room import MEASURED, Room
 from transport_viewer import Pair
 
-from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 

@@ -69,10 +69,10 @@ def test_a_camera_that_fails_says_why_on_one_line() -> None:
 
     answers = io.BytesIO()
     assert serve(io.BytesIO(frames(1)), answers, refuse) == FLAWED
-    assert answers.getvalue() == b"no camera here\n"
+    assert answers.getvalue() == b"camera no camera here\n"
     wall, answers = Wall(fails_at=1), io.BytesIO()
     assert serve(io.BytesIO(frames(3)), answers, wall.open) == FLAWED
-    assert answers.getvalue() == LIVE + b"the device is gone\n" and wall.closed == 1
+    assert answers.getvalue() == LIVE + b"camera the device is gone\n" and wall.closed == 1
 
 
 @pytest.fixture

@@ -8,10 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.video.codeccontext import VideoCodecContext
 
 from avatars.bundle import AvatarBundle
-from avatars.mattes import MattesMaker
 from pipeline.clip_label import ClipLabel
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
@@ -19,8 +17,7 @@ from pipeline.errors import RenderError
 from pipeline.render import render
 from pipeline.turn import Utterance
 from pipeline.turn_context import Choice, TurnContext
-
-DECODERS = {".webm": "libvpx-vp9", ".mov": "prores"}
+from tests.alpha_clips import alphas, keep_mattes
 
 
 @pytest.fixture
@@ -30,28 +27,6 @@ async def context(small_bundle: AvatarBundle) -> AsyncIterator[TurnContext]:
     await engine.start()
     yield await engine.context_for(small_bundle, Choice(llm="echo", tts="beep", lipsync="flash"))
     await engine.aclose()
-
-
-def keep_mattes(bundle: AvatarBundle) -> None:
-    maker = MattesMaker()
-    matte = np.zeros((bundle.height, bundle.width), np.uint8)
-    matte[:, : bundle.width // 2] = 255
-    for _ in range(bundle.frame_count):
-        maker.add(matte)
-    bundle.mattes_path.write_bytes(maker.made(bundle.frame(0)).to_bytes(bundle.loop))
-
-
-def alphas(path: Path) -> np.ndarray:
-    """uint8 (pictures, h, w). FFmpeg's own decoder of VP9 leaves alpha out, libvpx does not."""
-    with av.open(str(path)) as file:
-        (stream,) = file.streams.video
-        decoder = av.CodecContext.create(DECODERS[path.suffix], "r")
-        assert isinstance(decoder, VideoCodecContext)
-        decoder.extradata = stream.codec_context.extradata
-        decoder.width, decoder.height = stream.codec_context.width, stream.codec_context.height
-        decoder.codec_tag = stream.codec_context.codec_tag
-        frames = [frame for packet in file.demux(stream) for frame in decoder.decode(packet)]
-    return np.stack([frame.to_ndarray(format="rgba")[..., 3] for frame in frames])
 
 
 @pytest.mark.parametrize("suffix", [".webm", ".mov"])

@@ -35,6 +35,25 @@ async def test_a_sleeper_may_sleep_again_within_one_advance() -> None:
     assert ticks == [1.0, 2.0, 3.0]
 
 
+async def test_each_step_of_a_picture_wakes_who_waits_for_that_picture() -> None:
+    """However many steps were added up, none wakes nobody, and none wakes the sleeper of two pictures."""
+    clock = ManualClock()
+    shown: list[int] = []
+
+    async def show() -> None:
+        for number in range(1, 3001):
+            await clock.sleep_until(number / 25)
+            shown.append(number)
+
+    task = asyncio.create_task(show())
+    after_each_step: list[int] = []
+    for _ in range(3000):
+        await clock.advance(0.04)
+        after_each_step.append(len(shown))
+    await task
+    assert after_each_step == list(range(1, 3001))
+
+
 async def test_a_time_in_the_past_returns_at_once() -> None:
     """sleep_until() a moment that has passed does not wait."""
     await ManualClock(start_s=5.0).sleep_until(4.0)

@@ -59,6 +59,15 @@ def test_opaque_patches_are_copied(frame: ImageArray, pixels: ImageArray) -> Non
     assert (frame[20:50, 10:50] == pixels).all()
 
 
+def test_a_patch_without_a_mask_fades_as_well(frame: ImageArray, pixels: ImageArray) -> None:
+    """At half its strength half of the frame is seen, and at none of it nothing has changed."""
+    before = frame.astype(float)
+    compose(frame, FacePatch(pixels, BOX, None), 0.0)
+    assert (frame == before).all()
+    compose(frame, FacePatch(pixels, BOX, None), 0.5)
+    assert np.abs(frame[20:50, 10:50] - (before[20:50, 10:50] + pixels) / 2).max() <= 1
+
+
 def test_what_does_not_fit_is_refused(frame: ImageArray, pixels: ImageArray) -> None:
     """A mask of another size than the box, or a box outside the frame, is an error, not a shifted mouth."""
     with pytest.raises(ValueError, match="mask"):

@@ -37,7 +37,7 @@ class ScriptedLipSync:
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(30)
         self.threads.add(threading.current_thread().name)
         self.batches.append([request.deadline_s for request in requests])
         if self.failure is not None:
@@ -67,7 +67,7 @@ async def device() -> AsyncIterator[DeviceWorker]:
 
 
 async def wait_for(event: threading.Event) -> None:
-    assert await asyncio.to_thread(event.wait, 10)
+    assert await asyncio.to_thread(event.wait, 30)
 
 
 async def settle() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avatars.bundle import AvatarBundle
+from pipeline.acting import Expression
 from pipeline.channel import Channel
 from pipeline.clock import ManualClock
 from pipeline.drawing import FIRST_BATCH, Drawing
@@ -17,7 +18,7 @@ from pipeline.metrics import TurnTimes
 from pipeline.playout import QUEUED_PICTURES, SILENCE, Playout
 from pipeline.timeline import SpeechSlice
 from pipeline.turn_context import TurnContext
-from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
+from pipeline.types import FacePatch, FeatureWindow, ImageArray, LipSyncRequest
 
 NETWORK = type("Network", (), {"name": "network", "max_batch": 16, "on_device": True, "draws_rest": False})()
 
@@ -44,7 +45,7 @@ class SlowDevice:
 class Desk:
     """A turn's drawing under way, what it is fed, and what it hands over."""
 
-    def __init__(self, bundle: AvatarBundle) -> None:
+    def __init__(self, bundle: AvatarBundle, face: Any = None) -> None:
         clock = ManualClock()
         self.device: Any = SlowDevice()
         self.pictures: Channel[SpeechSlice] = Channel(100)
@@ -54,16 +55,26 @@ class Desk:
         context = TurnContext(
             *(nothing, nothing, None, nothing, NETWORK, "state", bundle, bundle),
             *(self.device, self.executor, self.playout, clock),
+            face=face,
         )
         self.drawing = Drawing(1, context, TurnTimes(clock))
         self.running = asyncio.create_task(self.drawing.run(self.pictures))
         self._fed = 0
 
+    async def aclose(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        self.executor.shutdown()
+
     def feed(self, count: int, mouth: float = 1.0) -> None:
         for _ in range(count):
-            window = FeatureWindow(np.zeros(1, np.float32), self._fed)
-            assert self.pictures.offer(SpeechSlice(window, SILENCE, 0, 0.5, mouth=mouth))
-            self._fed += 1
+            self.say(mouth=mouth)
+
+    def say(self, **facts: float) -> None:
+        """One more picture."""
+        window = FeatureWindow(np.zeros(1, np.float32), self._fed)
+        assert self.pictures.offer(SpeechSlice(window, SILENCE, 0, 0.5, **facts))  # type: ignore[arg-type]
+        self._fed += 1
 
     async def settle(self) -> None:
         """Let whatever can go on go on, the composing thread included."""
@@ -77,9 +88,7 @@ class Desk:
 async def desk(small_bundle: AvatarBundle) -> AsyncIterator[Desk]:
     desk = Desk(small_bundle)
     yield desk
-    desk.running.cancel()
-    await asyncio.gather(desk.running, return_exceptions=True)
-    desk.executor.shutdown()
+    await desk.aclose()
 
 
 async def test_a_turn_begins_with_few_pictures_and_only_those_are_urgent(desk: Desk) -> None:
@@ -193,3 +202,49 @@ async def test_what_an_interrupted_turn_asked_for_is_not_drawn(desk: Desk) -> No
     desk.running.cancel()
     await asyncio.gather(desk.running, return_exceptions=True)
     assert all(future.cancelled() for future in desk.device.futures)
+
+
+class Nodding:
+    """A face that notes what it is asked to show, and leaves a mark of it in the picture."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, Expression]] = []
+
+    def show(self, picture: ImageArray, frame_index: int, expression: Expression) -> ImageArray:
+        self.shown.append((frame_index, expression))
+        picture[0, 0] = 0 if expression.is_still else 255
+        return picture
+
+
+async def test_pictures_of_a_stressed_word_are_moved_once_they_are_composed(small_bundle: AvatarBundle) -> None:
+    """Those before the stress, and the last of the sentence, are as they were. The same turn moves the same way."""
+    moved: list[list[tuple[int, Expression]]] = []
+    for _ in range(2):
+        face = Nodding()
+        desk = Desk(small_bundle, face)
+        for at in range(10):
+            desk.say(stress=float(at == 3), left=min(3, 9 - at))
+        for _ in range(12):
+            await desk.settle()
+            desk.device.finish(*(n for n, future in enumerate(desk.device.futures) if not future.done()))
+        corners = [int(np.asarray(frame.picture)[0, 0, 0]) for frame in desk.playout.spoken.clear()]
+        assert corners == [0] * 3 + [255] * 6 + [0]
+        assert [frame for frame, _ in face.shown] == [at % small_bundle.frame_count for at in range(10)]
+        moved.append(face.shown)
+        await desk.aclose()
+    assert moved[0] == moved[1]
+
+
+async def test_a_frame_that_a_backend_reads_is_decoded_once(desk: Desk) -> None:
+    """The picture is composed in the very pixels that were read, and after that nobody keeps them."""
+    desk.feed(2)
+    await desk.settle()
+    read_frame = desk.device.requests[0].read_frame
+    assert read_frame is not None
+    pixels = read_frame()
+    assert read_frame() is pixels
+    desk.device.finish(0, 1)
+    await desk.settle()
+    first, _second = desk.playout.spoken.clear()
+    assert first.picture is pixels
+    assert read_frame() is not pixels

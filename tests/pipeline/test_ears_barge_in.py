@@ -332,4 +332,4 @@ class AnyRoom(RuleBasedStateMachine):
 
 
 TestAnyRoom = AnyRoom.TestCase
-TestAnyRoom.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestAnyRoom.settings = settings(max_examples=40, stateful_step_count=30)

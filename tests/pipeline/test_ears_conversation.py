@@ -56,7 +56,7 @@ async def test_a_spoken_question_is_answered(room: Room, voice: str, language: s
     await room.until(done(room, 1))
     (transcript,) = [event for event in room.told if isinstance(event, TranscriptEvent) and event.final]
     assert (transcript.text.rstrip("?？。"), transcript.language) == (question.rstrip("?"), language)
-    assert [message.content for message in room.session.history] == [transcript.text] * 2
+    assert [message.content for message in room.session.conversation.history] == [transcript.text] * 2
     assert [event.state for event in room.told if isinstance(event, EarsEvent)] == [
         EarsState.LISTENING,
         EarsState.HEARING,

@@ -197,7 +197,7 @@ async def test_while_the_avatar_is_silent_no_echo_is_looked_for(noise: FloatArra
             used[self.name] += 1
             return heard
 
-    canceller._with_echo, canceller._noise_only = Counting("echo"), Counting("noise")
+    canceller._processors = Counting("echo"), Counting("noise")
     seen = []
     for index in range(1, 300):
         await speaker.play_until((index + 1) * PIECE_S)

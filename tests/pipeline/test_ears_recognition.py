@@ -36,7 +36,7 @@ class Line:
     async def answer_all(self) -> None:
         self.recognizer.may_answer.set()
         with suppress(EarsBusy):
-            await asyncio.wait_for(asyncio.gather(*self.tasks.values(), return_exceptions=True), 5)
+            await asyncio.wait_for(asyncio.gather(*self.tasks.values(), return_exceptions=True), 30)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ async def test_a_session_that_is_being_opened_while_the_engine_closes_is_refused
     class Slow(EchoLanguageModel):
         def load(self) -> None:
             loading.set()
-            go_on.wait(10)
+            go_on.wait(30)
 
         async def aclose(self) -> None:
             closed.append("echo")
@@ -117,7 +117,7 @@ async def test_what_is_no_network_is_not_held_up_by_one(
 
         def load(self, device: str) -> None:
             loading.set()
-            assert go_on.wait(10)
+            assert go_on.wait(30)
 
     ordinary = registry.backend_class
     monkeypatch.setattr(registry, "backend_class", lambda kind, name: Large if name == "null" else ordinary(kind, name))

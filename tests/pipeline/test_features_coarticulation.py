@@ -83,3 +83,17 @@ def test_pieces_do_not_matter() -> None:
     whole, stream = Coarticulator(2.0, 1.8), Coarticulator(2.0, 1.8)
     pieces = np.concatenate([stream.push(step[None]) for step in steps])
     np.testing.assert_allclose(pieces, whole.push(steps), atol=1e-6)
+
+
+def test_rounded_lips_that_a_network_is_half_sure_of_are_seen() -> None:
+    """A gain makes them rounder and narrower; lips that are spread stay as they are, and nothing leaves its range."""
+    half_sure = 0.5 * steps_of(("ou", 400)) + 0.5 * steps_of(("nn", 400))
+    half_sure[:, -1] = 1
+    width = MOUTH_PARAMETERS.index("width")
+    plain, gained = (
+        Coarticulator(1.5, 1.5, gain).push(np.concatenate([half_sure, rest_steps(12)]))[5] for gain in (1.0, 1.7)
+    )
+    assert gained[ROUND] == pytest.approx(min(1.0, 1.7 * plain[ROUND]), abs=1e-5)
+    assert gained[width] == pytest.approx(max(-1.0, 1.7 * plain[width]), abs=1e-5)
+    spread = [Coarticulator(1.5, 1.5, gain).push(steps_of(("ih", 800)))[10] for gain in (1.0, 1.7)]
+    np.testing.assert_array_equal(*spread)

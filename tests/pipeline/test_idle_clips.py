@@ -70,7 +70,7 @@ async def test_an_idle_avatar_shows_them_and_goes_back_to_its_loop(room: Room) -
         assert isinstance(frames[edge].picture, Dissolve)
     assert isinstance(frames[begun[0]].picture, LoopPosition)
     assert not room.all(GestureEvent) and not any(frame.audio.any() for frame in frames[: begun[0] + PICTURES // 2])
-    assert room.session.gestures == ("wave",) and room.session.bundle.gesture_names == ["wave"]
+    assert room.session.context.gesture_names == ("wave",) and room.session.bundle.gesture_names == ["wave"]
 
 
 async def test_speech_ends_one_and_none_begins_while_somebody_speaks(room: Room) -> None:

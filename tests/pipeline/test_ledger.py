@@ -120,7 +120,7 @@ class TurnsOfASession(RuleBasedStateMachine):
 
 
 TestTurnsOfASession = TurnsOfASession.TestCase
-TestTurnsOfASession.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTurnsOfASession.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_a_turn_of_one_frame_speaks_shows_its_subtitle_and_is_done_in_this_order() -> None:

@@ -16,10 +16,10 @@ from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.geometry import LIPS, LOWER_LIP_INNER, UPPER_LIP_INNER, eye_rings
 from avatars.mouth_look import MouthLook
 from models.visemes import MOUTH_SHAPES, VISEMES
-from pipeline.lipsync.mouth_interior import MouthPalette
+from pipeline.lipsync.mouth_palette import MouthPalette
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.types import FloatArray, ImageArray
-from tests.benchmarks.still_sheets import measure_mouth, still_avatar
+from tests.benchmarks.still_sheets import measure_mouth, spoken, still_avatar
 
 LUMA = np.array([0.299, 0.587, 0.114])
 Change = Callable[[ImageArray], ImageArray]
@@ -62,6 +62,27 @@ def test_a_grey_picture_has_a_grey_mouth() -> None:
     for part in ("enamel", "gum", "tongue", "cavity", "shadow"):
         assert np.ptp(getattr(found, part)) < 1e-6 * max(1.0, getattr(found, part).max())
         assert np.ptp(getattr(coloured, part)) > 0.05
+
+
+def lit(colour: tuple[float, float, float]) -> Change:
+    return lambda picture: np.asarray(picture * np.array(colour), np.uint8)
+
+
+@pytest.mark.parametrize("light", [(1.0, 0.80, 0.62), (0.80, 0.90, 1.0)])
+def test_teeth_have_the_colour_of_the_light(light: tuple[float, float, float]) -> None:
+    """In warm or cool light, enamel turns as far from its colour in white light as the whites of the eyes do."""
+    white, coloured = palette(), palette(change=lit(light))
+    turned = (coloured.enamel / coloured.enamel[1]) / (white.enamel / white.enamel[1])
+    np.testing.assert_allclose(turned, np.array(light) / light[1], atol=0.1)
+
+
+def test_eyes_that_are_no_eyes_say_little_about_the_light() -> None:
+    """Blue glasses before the eyes do not make teeth blue."""
+    picture, landmarks = portrait("woman", 512)
+    for ring in eye_rings(landmarks):
+        cv2.fillPoly(picture, [ring.round().astype(np.int32)], (40, 60, 230))
+    red, _green, blue = MouthPalette.in_light_of(picture, landmarks.astype(np.float64)).enamel
+    assert red > 0.92 * blue
 
 
 def test_the_softness_of_a_picture_is_measured() -> None:
@@ -161,3 +182,17 @@ def test_a_band_of_teeth_has_no_gaps(tmp_path: Path) -> None:
         row = green[green.mean(axis=1).argmax(), :20]
         steps[name] = np.abs(np.diff(row, 2)).mean()
     assert steps["band"] < 0.6 * steps["single"]
+
+
+def test_th_shows_the_tip_of_the_tongue_and_n_does_not(tmp_path: Path) -> None:
+    """Right above the lower lip, where an n shows teeth and shadow, a th is as red as the tongue, and lighter."""
+    picture, landmarks = portrait("woman", 512)
+    face = SpeakingFace(still_avatar(tmp_path / "face", picture, landmarks))
+    with MediaPipeFaceAnalyzer(tracking=False) as analyzer:
+        above_lip = {}
+        for viseme in ("TH", "nn"):
+            shown = spoken(face, viseme)
+            lip = analyzer.analyse(shown)[0].landmarks[14, :2].round().astype(int)
+            above_lip[viseme] = shown[lip[1] - 6 : lip[1] - 1, lip[0] - 8 : lip[0] + 9].reshape(-1, 3).mean(axis=0)
+    red = {viseme: colour[0] - colour[2] for viseme, colour in above_lip.items()}
+    assert red["TH"] > red["nn"] + 12

@@ -81,22 +81,55 @@ def course(openness: np.ndarray, name: str = "aa") -> np.ndarray:
 
 
 def shown(face: PersonalFace, rows: np.ndarray) -> list[np.ndarray]:
-    """The patches of consecutive pictures over one and the same frame, as levels."""
+    """Consecutive pictures over one and the same frame, as levels."""
     before, after = np.repeat(rows[:1], PICTURES_BEFORE, 0), np.repeat(rows[-1:], PICTURES_AFTER, 0)
     around = np.concatenate([before, rows, after])
     width = PICTURES_BEFORE + 1 + PICTURES_AFTER
     windows = [around[start : start + width] for start in range(len(rows))]
-    return [face.patch(3, window, PICTURES_BEFORE).pixels.astype(float) for window in windows]
+    return [over(face, face.patch(3, window, PICTURES_BEFORE)) for window in windows]
+
+
+def over(face: PersonalFace, patch: FacePatch) -> np.ndarray:
+    """A patch in its frame 3, as levels."""
+    return compose(face.bundle.frame(3), patch).astype(float)
 
 
 def test_a_mouth_that_flutters_is_held_and_moves_like_a_mouth(bundle: AvatarBundle) -> None:
     """Parameters that go to and fro every picture change the drawing far less than one by one they would."""
     face = PersonalFace(bundle)
     rows = course(np.where(np.arange(20) % 2, 0.45, 0.75))
-    alone = [face.patch(3, row[None], 0).pixels.astype(float) for row in rows]
+    alone = [over(face, face.patch(3, row[None], 0)) for row in rows]
     in_sequence = shown(face, rows)
     jumps = [np.mean([np.abs(a - b).mean() for a, b in pairwise(many)]) for many in (alone, in_sequence)]
     assert jumps[1] < 0.4 * jumps[0]
+
+
+@pytest.mark.parametrize("filmed", [0, 5], ids=["filmed shut", "filmed open"])
+def test_the_jaw_hangs_as_the_mouth_needs_it(bundle: AvatarBundle, filmed: int) -> None:
+    """The edge of the chin is lower under an open mouth than under a shut one, whatever the frame was saying."""
+    points = bundle.landmarks[0]
+    x, y = points[152, :2].round().astype(int)
+    iod = float(np.linalg.norm(points[33, :2] - points[263, :2]))
+    near = np.s_[y - round(0.05 * iod) : y + round(0.3 * iod), x - round(0.1 * iod) : x + round(0.1 * iod)]
+
+    def edge(picture: np.ndarray) -> int:
+        """Row of the chin's edge: under it the neck is in its shadow."""
+        return int(np.diff(picture[near].astype(float).mean(axis=(1, 2))).argmin())
+
+    shut, wide = (edge(compose(bundle.frame(filmed), drawn(bundle, filmed, name))) for name in ("PP", "aa"))
+    assert wide > shut + 0.05 * iod
+
+
+def test_a_jaw_is_heavier_than_lips(bundle: AvatarBundle) -> None:
+    """Under lips that meet for a moment it goes up only part of the way, and it is on its way before them."""
+    rows = course(np.ones(9))
+    rows[4] = np.append(said("PP"), 1.0)
+    steering = PersonalFace(bundle).steering
+    lips = steering.course(rows[:, :8])[:, 0]
+    jaw = np.array([steering.hanging(rows[:, :8], now).opening_iod for now in range(9)])
+    assert lips[4] == 0 and 0.3 * jaw[0] < jaw[4] < 0.9 * jaw[0]
+    assert jaw[2] < 0.98 * jaw[0]
+    assert np.abs(np.diff(jaw, 2)).max() < 0.6 * np.abs(np.diff(lips, 2)).max()
 
 
 def test_one_shut_picture_among_open_ones_is_shut(bundle: AvatarBundle) -> None:
@@ -127,14 +160,17 @@ def test_a_mouth_takes_the_light_of_the_frame(bundle: AvatarBundle) -> None:
         assert np.abs(before[beside].mean(axis=(0, 1)) - after[beside].mean(axis=(0, 1))).max() < 0.3 * DARKER
 
 
-def test_only_the_mouth_is_pasted(bundle: AvatarBundle) -> None:
-    """The patch lies in the picture, and its rim is invisible."""
+def test_only_mouth_and_jaw_are_drawn(bundle: AvatarBundle) -> None:
+    """The patch lies in the picture, and its rim and the upper face are as they were filmed."""
     patch = drawn(bundle, 20, "aa")
     x0, y0, x1, y1 = patch.box
     assert 0 <= x0 < x1 <= bundle.width and 0 <= y0 < y1 <= bundle.height
-    assert patch.mask is not None and patch.mask.max() == 255
+    changed = np.abs(patch.pixels.astype(int) - bundle.frame(20)[y0:y1, x0:x1])
     for rim in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
-        assert patch.mask[rim].max() == 0
+        assert changed[rim].max() <= 1
+    assert changed.max() > 40
+    lower_lids = bundle.landmarks[20, [145, 374], 1]
+    assert y0 > lower_lids.max()
 
 
 def test_speech_begins_without_a_jump(bundle: AvatarBundle) -> None:

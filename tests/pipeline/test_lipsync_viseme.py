@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from portraits import portrait_bundle
+from portraits import portrait, portrait_bundle
 
 from avatars.bundle import AvatarBundle
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.errors import BundleError
+from avatars.geometry import LOWER_LIP_INNER, UPPER_LIP_INNER
 from models.visemes import MOUTH_PARAMETERS, MOUTH_SHAPES, VISEMES
 from pipeline.compositing import compose
 from pipeline.lipsync.viseme import VisemeLipSync
 from pipeline.types import FacePatch, FeatureWindow, FloatArray, ImageArray, LipSyncRequest
+from tests.benchmarks.still_sheets import still_avatar
 
 pytestmark = pytest.mark.thorough
 
@@ -135,6 +139,21 @@ def test_collars_do_not_move(speakers: dict[str, Speaker]) -> None:
     assert np.abs(patch[bottom:].astype(int) - source[bottom:]).max() <= 2
 
 
+def test_where_lips_meet_there_are_no_stairs(tmp_path: Path) -> None:
+    """The seam of an open smile that was shut is a smooth line: most columns have a pixel that is of both lips."""
+    picture, landmarks = portrait("astronaut", 1536)
+    upper, lower = (landmarks[list(lip), :2].round().astype(np.int32) for lip in (UPPER_LIP_INNER, LOWER_LIP_INNER))
+    flag = np.full_like(picture, (220, 40, 40))
+    below = np.array([[1535, lower[-1, 1]], [1535, 1535], [0, 1535], [0, lower[0, 1]]])
+    cv2.fillPoly(flag, [np.concatenate([lower, below])], (40, 40, 220))
+    cv2.fillPoly(flag, [np.concatenate([upper, lower[::-1]])], (255, 255, 255))
+    speaker = Speaker(still_avatar(tmp_path / "flag", flag, landmarks))
+    seam = slice(*(landmarks[[82, 312], 0] - speaker.bundle.boxes[0, 0]).astype(int))
+    red = speaker.patch(mouth(press=1)).pixels[:, seam, 0].astype(int)
+    mixed = (np.abs(np.diff(red, axis=0)).max(axis=0) < 110).mean()
+    assert mixed > 0.5
+
+
 def test_speech_begins_without_a_jump(speaker: Speaker) -> None:
     """From rest to a small activity no pixel's neighbourhood changes by more than a few levels on average."""
     rest, begun = speaker.source().astype(float), speaker.patch(viseme("E"), 0.02).pixels
@@ -163,3 +182,16 @@ def test_landmarks_that_are_no_face_are_an_error_of_the_avatar(speakers: dict[st
     bundle = speakers["woman"].bundle
     with pytest.raises(BundleError, match="are no face"):
         VisemeLipSync().prepare(replace(bundle, landmarks=np.full_like(bundle.landmarks, value)))
+
+
+def test_a_frame_that_was_handed_over_is_read_and_not_kept(tmp_path: Path) -> None:
+    """What composing does to it later is not seen in the next mouth that is drawn in the same frame."""
+    bundle = portrait_bundle(tmp_path / "woman", "woman", 512, SHIFTS)
+    backend = VisemeLipSync()
+    state, frame = backend.prepare(bundle), bundle.frame(1)
+    window = FeatureWindow(np.append(viseme("aa"), 1.0).astype(np.float32), 0)
+    wanted = Speaker(bundle).patch(viseme("aa"), 1.0, 1).pixels
+    for _ in range(2):
+        (patch,) = backend.infer([LipSyncRequest(state, 1, window, 0.0, read_frame=lambda: frame)])
+        assert (patch.pixels == wanted).all()
+        frame[:] = 0

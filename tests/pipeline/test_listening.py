@@ -50,7 +50,9 @@ class House:
         self.told: list[SessionEvent] = []
         self.playout = Playout(bundle, self.clock)
         hearing = Hearing(Backends({}), {}, HearingChoice())
-        self.listening = Listening(self.talk, self.playout, hearing, self.clock, self.told.append, "me")
+        self.listening = Listening(
+            self.talk, self.playout, self.talk.add_output, hearing, self.clock, self.told.append, "me"
+        )
 
     async def utter(self, seconds: float) -> float:
         """Somebody speaks, and then pauses for half a second. Returns the clock time of the last speech."""

@@ -1,5 +1,6 @@
 """What a portal's operator sees of turns: marks, histograms, losses, a line of the log, and spans."""
 
+import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -141,6 +142,14 @@ async def test_starved_and_slipped_pictures_show_at_once(room: Room) -> None:
     room.session.playout.slipped_s = 0.5
     found = samples(room)
     assert (found["vivavoce_starved_pictures_total"], found["vivavoce_slipped_seconds_total"]) == (4, 0.5)
+
+
+async def test_tasks_are_counted_as_they_are_asked_for(room: Room) -> None:
+    """What never ends would be seen to grow."""
+    before = samples(room)["vivavoce_tasks"]
+    waiting = asyncio.create_task(asyncio.Event().wait())
+    assert samples(room)["vivavoce_tasks"] == before + 1
+    waiting.cancel()
 
 
 async def test_the_log_has_one_line_for_each_turn(room: Room, caplog: pytest.LogCaptureFixture) -> None:

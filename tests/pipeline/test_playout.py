@@ -7,7 +7,8 @@ import pytest
 from avatars.bundle import AvatarBundle
 from pipeline.clock import ManualClock
 from pipeline.interfaces import Output
-from pipeline.playout import CATCH_UP_S, DrawnFrame, Playout, Subtitle
+from pipeline.playout import CATCH_UP_S, Playout
+from pipeline.redrawing import DrawnFrame, Subtitle
 from pipeline.transports.memory import MemoryTransport
 from pipeline.types import (
     SAMPLES_PER_PICTURE,

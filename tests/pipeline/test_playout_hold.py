@@ -10,7 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.clock import ManualClock
 from pipeline.idle import SWAY_PICTURES
-from pipeline.playout import FADE_SAMPLES, LEAD_PICTURES, REMEMBERED_PICTURES, DrawnFrame, Played, Playout, Subtitle
+from pipeline.playout import FADE_SAMPLES, LEAD_PICTURES, Playout
+from pipeline.redrawing import DrawnFrame, Subtitle
+from pipeline.spoken_frames import REMEMBERED_PICTURES, Played
 from pipeline.types import (
     FPS,
     SAMPLES_PER_PICTURE,
@@ -93,9 +95,9 @@ def test_ducked_speech_is_12_db_quieter_and_its_volume_never_jumps(talk: Talk) -
     """The volume goes down, and up again, within 20 ms."""
     talk.say(6)
     talk.release(2)
-    talk.playout.duck()
+    talk.playout.volume.duck()
     talk.release(2)
-    talk.playout.full_volume()
+    talk.playout.volume.restore()
     talk.release(2)
     sound = np.concatenate([frame.audio for frame in talk.frames])
     assert np.abs(np.diff(sound)).max() < 0.001
@@ -107,7 +109,7 @@ def test_held_speech_is_silent_within_20_ms(talk: Talk) -> None:
     """One picture fades out, from whatever volume it had; then idle pictures come, as long as it takes."""
     talk.say(6)
     talk.release()
-    talk.playout.duck()
+    talk.playout.volume.duck()
     talk.release()
     talk.hold()
     talk.release(20)
@@ -285,7 +287,7 @@ class HeldTurns(RuleBasedStateMachine):
 
     @rule()
     def duck(self) -> None:
-        self.talk.playout.duck()
+        self.talk.playout.volume.duck()
 
     @rule()
     def interrupt(self) -> None:
@@ -330,4 +332,4 @@ class HeldTurns(RuleBasedStateMachine):
 
 
 TestHeldTurns = HeldTurns.TestCase
-TestHeldTurns.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestHeldTurns.settings = settings(max_examples=60, stateful_step_count=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +13,23 @@ import pytest
 
 from avatars.bundle import AvatarBundle
 from pipeline import push as module
+from pipeline.child_process import end_child, start_child
 from pipeline.clock import ManualClock, SystemClock
-from pipeline.push import FIRST_PAUSE_S, FRAMES_BOUND, Push
+from pipeline.push import FIRST_PAUSE_S, FRAMES_BOUND, NICENESS, RTMP_CHILD, Push
 from pipeline.types import SAMPLES_PER_PICTURE, LoopPosition, MediaFrame
-from tests.benchmarks.portal_process import free_port
+from portal.commands.portal_process import free_port
 from tests.streaming_server import receiver
 
 pytestmark = pytest.mark.thorough
 
 WITHIN_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a stream's process is quick enough is no matter of these tests."""
+    for deadline in ("CONNECTED_WITHIN_S", "STALLED_S", "COMPLETED_WITHIN_S"):
+        monkeypatch.setattr(module, deadline, WITHIN_S)
 
 
 async def until(is_so: Callable[[], object]) -> None:
@@ -85,7 +94,7 @@ async def test_a_server_that_dies_costs_nothing_and_is_tried_again(small_bundle:
                 push.send(frame(small_bundle, number))
                 number += 1
                 await asyncio.sleep(0.02)
-        assert push.state == "waiting" and push.trouble and "secret" not in push.trouble
+        assert push.state == "waiting" and push.trouble_code == "lost" and "secret" not in push.trouble
         push.send(frame(small_bundle, number))
         assert push.waiting == 0
         with receiver(port, tmp_path / "second.flv"):
@@ -103,7 +112,7 @@ async def test_where_nobody_listens_it_waits_longer_and_longer(small_bundle: Ava
     clock = ManualClock()
     push = Push(f"rtmp://127.0.0.1:{free_port()}/live/secret", small_bundle.width, small_bundle.height, clock)
     await until(lambda: push.state == "waiting")
-    assert push.trouble and push.connections == 0
+    assert push.trouble and push.trouble_code == "unreachable" and push.connections == 0
     await clock.advance(FIRST_PAUSE_S)
     assert push.state == "waiting"
     await clock.advance(FIRST_PAUSE_S)
@@ -120,6 +129,16 @@ async def test_one_that_takes_nothing_is_given_up(small_bundle: AvatarBundle, mo
     port = server.sockets[0].getsockname()[1]
     push = Push(f"rtmp://127.0.0.1:{port}/live/secret", small_bundle.width, small_bundle.height, ManualClock())
     await until(lambda: push.state == "waiting")
-    assert push.trouble == "the server takes nothing"
+    assert (push.trouble_code, push.trouble) == ("silent", "the server takes nothing")
     await push.aclose()
     server.close()
+
+
+def test_its_process_stands_behind_the_portal() -> None:
+    """Where both want the processor: a streaming server costs nobody pictures who talks with the avatar."""
+    process = start_child(RTMP_CHILD, niceness=NICENESS)
+    try:
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, ours + NICENESS)
+    finally:
+        end_child(process)

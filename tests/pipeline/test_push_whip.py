@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from avatars.bundle import AvatarBundle
+from pipeline import push as module
 from pipeline.clock import ManualClock, SystemClock
 from pipeline.push import FIRST_PAUSE_S, LONGEST_PAUSE_S, Push
 from pipeline.types import FPS, SAMPLES_PER_PICTURE, LoopPosition, MediaFrame
-from tests.benchmarks.portal_process import free_port
-from tests.whip_server import TOKEN, whip_process, whip_server
+from portal.commands.portal_process import free_port
+from tests.whip_server import TOKEN, WhipReceiver, whip_process, whip_server
 
 pytestmark = pytest.mark.thorough
 
 WITHIN_S = 60.0
+WHITE, LOUD = 225, 0.25
 KEY = TOKEN.replace(":", "%3A")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the stream's process is quick enough is no matter of these tests."""
+    for deadline in ("CONNECTED_WITHIN_S", "STALLED_S", "COMPLETED_WITHIN_S"):
+        monkeypatch.setattr(module, deadline, WITHIN_S)
 
 
 async def until(is_so: Callable[[], object]) -> None:
@@ -45,39 +54,45 @@ async def play(push: Push, bundle: AvatarBundle, is_enough: Callable[[int], obje
     number = first
     async with asyncio.timeout(WITHIN_S):
         while not is_enough(number):
-            push.send(frame(bundle, number))
-            number += 1
+            if push.waiting < FPS:  # its process may get no time for a while
+                push.send(frame(bundle, number))
+                number += 1
             await asyncio.sleep(1 / FPS)
     return number
 
 
-def starts_s(times_s: list[float]) -> list[float]:
-    """Those with nothing in the half second before."""
-    return [time_s for time_s in times_s if not any(0 < time_s - other < 0.5 for other in times_s)]
-
-
 async def test_what_is_played_is_received_in_step(small_bundle: AvatarBundle) -> None:
-    """White pictures and tones are due at the same times; the server is told of the end. It redirects at first."""
+    """By the sender's reports, the tone is due with the white pictures and with no others. The server is told of the
+    end. It redirects at first.
+    """
     port = free_port()
     async with whip_server(port) as server:
         push = push_to(port, small_bundle, SystemClock(), "moved")
         await until(lambda: push.state == "live")
 
-        def white() -> list[int]:
-            return [time for time, brightness in server.pictures if brightness > 225]
+        def is_enough(_number: int) -> bool:
+            return sum(brightness > WHITE for _, brightness in server.pictures) >= 15 and len(server.reports) == 2
 
-        await play(push, small_bundle, lambda _number: len(white()) >= 15 and len(server.reports) == 2)
+        await play(push, small_bundle, is_enough)
         await push.aclose()
         await push.aclose()
         assert (push.state, push.frames_dropped, push.connections) == ("closed", 0, 1)
-        seen_s = starts_s(server.times_s("video", white()))
-        loud = [time for time, peak in server.sound if peak > 0.2]
-        heard_s = starts_s(server.times_s("audio", loud))
         assert server.asked == ["POST /live", "DELETE /streams/1"]
-    pairs = [(seen, heard) for seen in seen_s for heard in heard_s if abs(seen - heard) < 0.5]
-    assert len(pairs) >= 2
-    # A packet of Opus is 40 ms long, its decoder gives 20 ms at a time, and its window reaches 2.5 ms back.
-    assert all(abs(seen - heard) < 0.03 for seen, heard in pairs)
+    start_s, *_ = server.times_s("audio", [time for time, _ in server.sound])
+    heard = {number: loudness > LOUD for number, loudness in numbered(server, "audio", server.sound, start_s)}
+    seen = {number: brightness > WHITE for number, brightness in numbered(server, "video", server.pictures, start_s)}
+    together = seen.keys() & heard.keys()
+    assert sum(seen[number] for number in together) >= 10
+    assert {number: seen[number] for number in together} == {number: heard[number] for number in together}
+
+
+def numbered(
+    server: WhipReceiver, kind: str, received: list[tuple[int, float]], start_s: float
+) -> Iterator[tuple[int, float]]:
+    """Each level, with the number of pictures between `start_s` and the time when it was due."""
+    due_s = server.times_s(kind, [time for time, _ in received])
+    for moment_s, (_, level) in zip(due_s, received, strict=True):
+        yield round((moment_s - start_s) * FPS), level
 
 
 async def test_a_server_that_is_killed_costs_nothing_and_is_tried_again(small_bundle: AvatarBundle) -> None:
@@ -92,7 +107,7 @@ async def test_a_server_that_is_killed_costs_nothing_and_is_tried_again(small_bu
                 await until(lambda: push.state != "connecting")
             number = await play(push, small_bundle, lambda number: number == 1025)
         number = await play(push, small_bundle, lambda _number: push.state != "live", number)
-        assert push.state == "waiting" and "gone" in push.trouble
+        assert push.state == "waiting" and "gone" in push.trouble and push.trouble_code == "lost"
         push.send(frame(small_bundle, number))
         assert (push.waiting, push.frames_dropped) == (0, 0)
         async with whip_server(port) as server:
@@ -114,4 +129,5 @@ async def test_a_server_that_refuses_is_told_in_words(small_bundle: AvatarBundle
         push = Push(address, small_bundle.width, small_bundle.height, ManualClock())
         await until(lambda: push.state == "waiting")
         assert words in push.trouble and key not in push.trouble and push.connections == 0
+        assert push.trouble_code == "refused"
         await push.aclose()

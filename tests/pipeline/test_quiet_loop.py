@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.gestures import open_with_gestures
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
+from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.quiet_loop import QuietLoop, loop_of
 from pipeline.transports.encoders import encode_jpeg
 from pipeline.transports.loops import LoopCache
@@ -97,7 +101,7 @@ async def test_a_viewer_sees_it_before_the_loop_is_encoded(talker: AvatarBundle)
         transport = WebSocketTransport(send, loops, executor)
         silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
         transport.send(MediaFrame(LoopPosition(loop_of(talker), 5), silence, 0))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not sent:  # noqa: ASYNC110 - a thread encodes in its own time
                 await asyncio.sleep(0.001)
         await transport.aclose()
@@ -128,3 +132,35 @@ async def test_sessions_share_it_and_show_it_while_idle(talker: AvatarBundle) ->
     assert len(loops) == 2 and loops[0] is loops[1]
     assert isinstance(loops[0], QuietLoop)
     await engine.aclose()
+
+
+async def test_lips_that_rest_and_lips_that_speak_are_prepared_once(
+    talker: AvatarBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known of the person's mouth takes most of a second, and is shared by the loop and the lip-sync."""
+    made: list[PersonalFace] = []
+    prepare = PersonalFace.__init__
+
+    def counted(face: PersonalFace, bundle: AvatarBundle) -> None:
+        made.append(face)
+        prepare(face, bundle)
+
+    monkeypatch.setattr(PersonalFace, "__init__", counted)
+    clock = ManualClock()
+    engine = Engine(clock=clock)
+    await engine.start()
+    session = await engine.open_session("a", AvatarBundle.open(talker.path), replace(MEASURED, lipsync="viseme"))
+    session.context.loop.frame(0)
+    assert made == [session.context.lipsync_state]
+    await engine.aclose()
+
+
+def test_what_was_derived_of_a_bundle_goes_with_whoever_kept_it(talker: AvatarBundle) -> None:
+    """The bundle itself does not hold it."""
+    bundle = AvatarBundle.open(talker.path)
+    face = bundle.derived(PersonalFace)
+    assert bundle.derived(PersonalFace) is face
+    gone = weakref.ref(face)
+    del face
+    gc.collect()
+    assert gone() is None

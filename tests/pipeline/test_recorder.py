@@ -15,11 +15,12 @@ import pytest
 from avatars.bundle import AvatarBundle
 from avatars.errors import DiskFull
 from pipeline import recorder as module
-from pipeline.clip_writer import ClipWriter
+from pipeline.clip_writer import RECORDED, ClipWriter
+from pipeline.coded_frames import even_size
 from pipeline.recorder import PICTURES_BOUND, Recorder
 from pipeline.types import SAMPLES_PER_PICTURE, LoopPosition, MediaFrame, SubtitleEvent
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def frame_of(bundle: AvatarBundle, number: int, *, speaking: bool = False, text: str = "") -> MediaFrame:
@@ -48,9 +49,13 @@ def clips_in(folder: Path) -> list[Path]:
     return list(folder.glob("*mp4"))
 
 
+def writer_of(bundle: AvatarBundle, folder: Path, title: str = "") -> ClipWriter:
+    return ClipWriter(folder / "a.mp4", *even_size(bundle.width, bundle.height), title=title, coding=RECORDED)
+
+
 async def test_it_holds_what_was_played_in_step(small_bundle: AvatarBundle, tmp_path: Path) -> None:
     """Begun at frame 100: the file begins at 0, and the white pictures are those that sound."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height, title="Alpha")
+    recorder = Recorder(writer_of(small_bundle, tmp_path, title="Alpha"))
     for number in range(100, 150):
         recorder.send(
             frame_of(small_bundle, number, speaking=120 <= number < 140, text="Hello" if number == 120 else "")
@@ -72,7 +77,7 @@ async def test_another_avatar_fits_into_the_picture(
     small_bundle: AvatarBundle, make_bundle: Callable[..., AvatarBundle], tmp_path: Path
 ) -> None:
     """The avatar was swapped for one of another size: the recording goes on, nothing of it is cut off."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     recorder.send(frame_of(small_bundle, 0))
     wide = np.full((32, 200, 3), 255, np.uint8)
     recorder.send(MediaFrame(wide, np.zeros(SAMPLES_PER_PICTURE, np.float32), 1))
@@ -88,7 +93,7 @@ def viewer_says(seconds: float) -> np.ndarray:
 
 async def test_the_viewers_own_sound_is_on_it(small_bundle: AvatarBundle, tmp_path: Path) -> None:
     """Said at 0.4 s, in pieces that come unevenly, it is heard from 0.6 s on without a gap, as long as it lasted."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     said = np.split(viewer_says(0.8), [4800, 6400])  # 0.3, 0.1 and 0.4 s
     for number in range(50):
         for piece in {10: said[:1], 17: said[1:2], 18: said[2:]}.get(number, []):
@@ -103,7 +108,7 @@ async def test_the_viewers_own_sound_is_on_it(small_bundle: AvatarBundle, tmp_pa
 
 async def test_both_sides_are_heard_at_once_and_not_distorted(small_bundle: AvatarBundle, tmp_path: Path) -> None:
     """Together louder than a sample can be, they are cut off there; the avatar's own samples stay as they are."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     recorder.hear(2 * viewer_says(0.3))
     frames = [frame_of(small_bundle, number, speaking=True) for number in range(12)]
     for frame in frames:
@@ -117,7 +122,7 @@ async def test_both_sides_are_heard_at_once_and_not_distorted(small_bundle: Avat
 
 async def test_a_microphone_that_is_too_fast_loses_its_oldest_sound(small_bundle: AvatarBundle, tmp_path: Path) -> None:
     """What waits has a bound: of two seconds at once only the last moment is kept."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     recorder.hear(viewer_says(2.0))
     for number in range(50):
         recorder.send(frame_of(small_bundle, number))
@@ -138,7 +143,7 @@ async def test_slow_writing_costs_pictures_and_no_sound(
         write(self, frame, picture)
 
     monkeypatch.setattr(ClipWriter, "_write", gated)
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     count = 3 * PICTURES_BOUND
     recorder.send(frame_of(small_bundle, 0))
     await asyncio.sleep(0)
@@ -157,7 +162,7 @@ async def test_a_writer_that_is_far_behind_ends_the_recording(
 ) -> None:
     """What waits is bounded: the recording ends, what was taken is kept, and it is said why."""
     monkeypatch.setattr(module, "SOUND_BOUND", 10)
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     for number in range(30):
         recorder.send(frame_of(small_bundle, number))
     await recorder.aclose()
@@ -171,7 +176,7 @@ async def test_a_full_disk_ends_it_and_leaves_nothing_half(small_bundle: AvatarB
     def no_room() -> None:
         raise DiskFull("The disk is full.", "Free some space.")
 
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height, check_room=no_room)
+    recorder = Recorder(writer_of(small_bundle, tmp_path), check_room=no_room)
     recorder.send(frame_of(small_bundle, 0))
     async with asyncio.timeout(WITHIN_S):
         await recorder.over.wait()
@@ -181,7 +186,7 @@ async def test_a_full_disk_ends_it_and_leaves_nothing_half(small_bundle: AvatarB
 
 async def test_it_ends_by_itself_after_its_time(small_bundle: AvatarBundle, tmp_path: Path) -> None:
     """Nobody has to stop it; the file is complete."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height, longest_s=1.0)
+    recorder = Recorder(writer_of(small_bundle, tmp_path), longest_s=1.0)
     for number in range(40):
         recorder.send(frame_of(small_bundle, number))
     async with asyncio.timeout(WITHIN_S):
@@ -191,6 +196,6 @@ async def test_it_ends_by_itself_after_its_time(small_bundle: AvatarBundle, tmp_
 
 async def test_without_a_frame_there_is_no_file(small_bundle: AvatarBundle, tmp_path: Path) -> None:
     """It was stopped before anything was played."""
-    recorder = Recorder(tmp_path / "a.mp4", small_bundle.width, small_bundle.height)
+    recorder = Recorder(writer_of(small_bundle, tmp_path))
     await recorder.aclose()
     assert not clips_in(tmp_path)

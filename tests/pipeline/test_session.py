@@ -1,5 +1,6 @@
 """One viewer's conversation: turns in order, interrupted and held ones, and what its history keeps."""
 
+from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,15 @@ import pytest
 from session_room import MEASURED, Room, done
 
 from avatars.bundle import AvatarBundle
+from pipeline.conversation import MAX_QUEUED_TURNS
+from pipeline.engine import Engine
 from pipeline.errors import (
     AskedTooOften,
     BadRequest,
     SessionClosed,
 )
-from pipeline.session import MAX_QUEUED_TURNS, MAX_TEXT_CHARACTERS, Session
+from pipeline.history import Standing
+from pipeline.session import MAX_TEXT_CHARACTERS, Session
 from pipeline.transports.memory import MemoryTransport
 from pipeline.turn_context import Limits
 from pipeline.types import (
@@ -94,7 +98,7 @@ async def test_the_history_keeps_only_what_was_heard(room: Room) -> None:
     await room.until(lambda: (turn, "speaking") in room.states)
     await room.pass_time(0.8)
     room.session.interrupt()
-    question, answer = room.session.history
+    question, answer = room.session.conversation.history
     assert question == Message("user", words)
     assert answer.role == "assistant"
     assert words.startswith(answer.content.removesuffix(" …"))
@@ -111,7 +115,7 @@ async def test_of_an_interrupted_answer_the_history_leaves_out_what_was_still_on
         await room.until(lambda turn=turn: (turn, "speaking") in room.states)
         await room.pass_time(1.0)
         room.session.interrupt()
-        lengths.append(len(room.session.history[-1].content.split()))
+        lengths.append(len(room.session.conversation.history[-1].content.split()))
     assert 0 < lengths[1] < lengths[0]
 
 
@@ -126,7 +130,7 @@ async def test_the_page_is_told_how_much_of_an_answer_was_played_in_its_own_char
     room.session.interrupt()
     await room.pass_time(0.04)
     first, second = room.all(CutEvent)
-    kept = room.session.history[1].content.removesuffix(" …")
+    kept = room.session.conversation.history[1].content.removesuffix(" …")
     assert kept.startswith("😀😀 one")
     assert first == CutEvent(turn, len(kept) + 2)
     assert second == CutEvent(turn + 1, 0)
@@ -147,7 +151,7 @@ async def test_held_speech_goes_on_and_its_history_is_whole(room: Room) -> None:
     await room.until(done(room, turn))
     assert room.states == [(turn, state) for state in ("queued", "thinking", "speaking", "done")]
     assert [event.held for event in room.all(HoldEvent)] == [True, False]
-    assert room.session.history[-1].content == words
+    assert room.session.conversation.history[-1].content == words
     first, again = room.all(SubtitleEvent)
     assert first.text == again.text and again.start_s > held / FPS
 
@@ -161,11 +165,11 @@ async def test_a_question_over_held_speech_keeps_what_was_played_of_it(room: Roo
     room.session.hold()
     await room.pass_time(0.4)
     room.session.note_reached(0.0)
-    assert room.session.history[-1].content == words  # handed over whole, and not done yet
+    assert room.session.conversation.history[-1].content == words  # handed over whole, and not done yet
     second = room.session.say("and now")
     await room.until(done(room, second))
     assert (turn, "interrupted") in room.states
-    assert [message.content for message in room.session.history][-1] == "and now"
+    assert [message.content for message in room.session.conversation.history][-1] == "and now"
 
 
 async def test_nothing_is_held_while_nothing_is_said(room: Room) -> None:
@@ -182,8 +186,8 @@ async def test_a_whole_answer_is_remembered_whole(room: Room) -> None:
     """What was said to its end is in the history, and the next question sees it."""
     turn = room.session.say("good morning")
     await room.until(done(room, turn))
-    assert [message.role for message in room.session.history] == ["user", "assistant"]
-    assert room.session.history[1].content == "good morning"
+    assert [message.role for message in room.session.conversation.history] == ["user", "assistant"]
+    assert room.session.conversation.history[1].content == "good morning"
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "x" * (MAX_TEXT_CHARACTERS + 1)])
@@ -229,7 +233,7 @@ async def test_only_so_many_questions_a_minute(room: Room, small_bundle: AvatarB
     """Who asks without pause is refused with the time to wait, and the model is left alone; a minute later is heard."""
     limits = Limits(questions_a_minute=3)
     session = Session(
-        "limited", replace(room.session._context, limits=limits), MEASURED, room.engine.metrics, room.engine.hearing
+        "limited", replace(room.session.context, limits=limits), MEASURED, room.engine.metrics, room.engine.hearing
     )
     for _ in range(3):
         session.say("hello")
@@ -242,10 +246,39 @@ async def test_only_so_many_questions_a_minute(room: Room, small_bundle: AvatarB
     await session.aclose()
 
 
+async def test_a_new_session_gives_nobody_more_questions(room: Room, small_bundle: AvatarBundle) -> None:
+    """The next one of the same asker goes on counting; others, and two at one time, have their own count."""
+    engine = Engine(clock=room.clock, limits=Limits(questions_a_minute=2))
+
+    async def opened(session_id: str, asker: str) -> Session:
+        return await engine.open_session(session_id, small_bundle, MEASURED, asker)
+
+    async with aclosing(engine):
+        await engine.start()
+        first = await opened("first", "ada")
+        beside = await opened("beside", "ada")
+        for session in (first, beside):
+            session.say("hello")
+            session.say("hello")
+        await engine.close_session(first)
+        await engine.close_session(first)
+        again, other = await opened("again", "ada"), await opened("other", "bob")
+        with pytest.raises(AskedTooOften):
+            again.say("hello")
+        other.say("hello")
+        await room.clock.advance(60)
+        again.say("hello")
+        await engine.close_session(again)
+        fresh = await opened("fresh", "ada")
+        fresh.say("hello")
+        with pytest.raises(AskedTooOften):
+            fresh.say("hello")
+
+
 async def test_half_a_character_is_left_out(room: Room) -> None:
     """A lone half of an emoji, as JSON may carry it, stops nobody."""
     await room.until(done(room, room.session.say("Hi \ud83c there")))
-    assert room.session.history[0] == Message("user", "Hi  there")
+    assert room.session.conversation.history[0] == Message("user", "Hi  there")
 
 
 async def test_a_closed_session_refuses_and_closes_twice(room: Room) -> None:
@@ -269,4 +302,23 @@ async def test_sessions_do_not_hear_each_other(room: Room, small_bundle: AvatarB
     await room.until(done(room, turn))
     assert any(frame.speaking for frame in room.transport.frames)
     assert not any(frame.speaking for frame in theirs.frames)
-    assert other.history == ()
+    assert other.conversation.history == ()
+
+
+async def test_where_a_conversation_stands_is_what_an_interruption_would_leave(room: Room) -> None:
+    """Of the answer that is being spoken, what was played; nothing of it is changed by asking."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    assert room.session.standing() == Standing((), None, has_begun=False)
+    turn = room.session.say(words)
+    await room.clock.advance(0)
+    assert room.session.standing() == Standing((Message("user", words),), "", has_begun=True)
+    await room.until(lambda: (turn, "speaking") in room.states)
+    await room.pass_time(0.8)
+    standing = room.session.standing()
+    assert standing.played and words.startswith(standing.played) and standing.played != words
+    room.session.interrupt()
+    history = room.session.conversation.history
+    assert history == standing.history
+    assert history[-1].content == f"{standing.played} …"
+    await room.pass_time(0.04)
+    assert room.session.standing() == Standing(history, None, has_begun=True)

@@ -107,8 +107,8 @@ async def test_an_answer_that_is_only_read_is_remembered_as_far_as_it_was_shown(
     await room.until(lambda: (turn, "speaking") in room.states)
     await room.pass_time(1.0)
     room.session.interrupt()
-    assert room.session.history[-1].content.startswith("This is")
-    assert room.session.history[-1].content.endswith(" …")
+    assert room.session.conversation.history[-1].content.startswith("This is")
+    assert room.session.conversation.history[-1].content.endswith(" …")
 
 
 class AnotherVoice(ScriptedVoice):
@@ -203,7 +203,7 @@ async def test_the_history_keeps_the_words_of_the_model(room: Room) -> None:
     """What a voice leaves out (code, emphasis) is in the history, so that one may ask about it."""
     text = "Look: **this** is it. ```x = 1``` Is it clear? 😀"
     await room.until(done(room, room.session.say(text)))
-    assert room.session.history[-1].content == text
+    assert room.session.conversation.history[-1].content == text
 
 
 async def test_a_model_that_fails_before_its_first_word_is_asked_again(room: Room, small_bundle: AvatarBundle) -> None:
@@ -256,7 +256,7 @@ async def test_an_answer_that_breaks_off_ends_with_an_apology_in_its_language(
     await room.session.swap_avatar(replace(context, llm=model))
     await room.until(done(room, room.session.say("one")))
     assert room.all(SubtitleEvent)[-1].text == APOLOGIES["zh"]
-    assert room.session.history[-1].content == model.words
+    assert room.session.conversation.history[-1].content == model.words
     assert "".join(event.delta for event in room.all(TextEvent)) == model.words
 
 
@@ -287,7 +287,7 @@ async def test_an_avatar_greets_who_comes(
             await room.until(lambda: bool(room.all(SubtitleEvent)))
         await room.pass_time(3.0)
     assert [event.text for event in room.all(SubtitleEvent)] == said
-    assert room.session.history == told
+    assert room.session.conversation.history == told
 
 
 async def test_the_model_is_told_who_it_is(room: Room, small_bundle: AvatarBundle) -> None:
@@ -348,7 +348,7 @@ async def test_an_interrupt_closes_the_request_of_the_model(room: Room, small_bu
         while not isinstance(await anext(room.session.events), TextEvent):
             pass
         room.session.interrupt()
-        await asyncio.wait_for(service.left.wait(), 10)
+        await asyncio.wait_for(service.left.wait(), 30)
         await llm.aclose()
 
 

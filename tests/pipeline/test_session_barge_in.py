@@ -17,6 +17,7 @@ from pipeline.ears.events import Failed, NoWords, SpeechBegan, SpeechEnded, Spee
 from pipeline.ears.hearing import HearingChoice
 from pipeline.engine import Engine
 from pipeline.errors import RecognitionError
+from pipeline.question_pace import QuestionPace
 from pipeline.types import (
     FPS,
     AudioChunk,
@@ -110,7 +111,7 @@ async def test_speech_over_the_avatar_silences_it_and_its_words_are_answered(tal
     assert talking.told.index(transcript) < next(
         index for index, event in enumerate(talking.told) if getattr(event, "turn", 0) == turn + 1
     )
-    *_, cut, question, answer = [message.content for message in talking.session.history]
+    *_, cut, question, answer = [message.content for message in talking.session.conversation.history]
     assert cut.endswith(" …") and sentences(40).startswith(cut.removesuffix(" …"))
     assert (question, answer) == ("and what else", "and what else")
     (told,) = talking.all(CutEvent)
@@ -130,7 +131,7 @@ async def test_speech_without_words_only_pauses_the_avatar(talking: Room, verdic
     await talking.pass_time(3.0)
     assert [event.held for event in talking.all(HoldEvent)] == [True, False]
     await talking.until(done(talking, turn))
-    assert talking.session.history[-1].content == sentences(24)
+    assert talking.session.conversation.history[-1].content == sentences(24)
 
 
 async def test_a_click_does_not_even_pause_it(talking: Room) -> None:
@@ -190,7 +191,7 @@ async def test_an_answer_does_not_begin_while_its_viewer_goes_on_speaking(talkin
     assert not any(frame.turn == 2 for frame in talking.transport.frames)
     talking.session.listening.take_heard(Words("good question", final=True, language="en"))
     await talking.until(done(talking, 3))
-    assert talking.session.history[-2].content == "what is a\n\ngood question"
+    assert talking.session.conversation.history[-2].content == "what is a\n\ngood question"
 
 
 async def test_words_that_may_not_be_asked_let_the_held_answer_go_on(talking: Room) -> None:
@@ -211,8 +212,9 @@ async def test_of_100_interruptions_in_random_places_the_history_keeps_what_was_
     chance = random.Random(10)
     tasks_before = len(asyncio.all_tasks())
     off: list[float] = []
+    # A person asks no 100 questions a minute.
+    talking.session.conversation._questions = QuestionPace(talking.clock, most_a_minute=1000)
     for round_number in range(100):
-        talking.session._questions_s.clear()  # a person asks no 100 questions a minute
         talking.session.note_delay(delay_s := chance.uniform(0.0, 0.35))
         turn = await begun(talking, 40, seconds=chance.uniform(0.3, 4.0))
         by_voice = round_number % 2
@@ -233,7 +235,7 @@ async def test_of_100_interruptions_in_random_places_the_history_keeps_what_was_
         played = sum(1 for frame in talking.transport.frames if frame.turn == turn and frame.number < cut)
         await talking.pass_time(0.6)
         assert not any(frame.audio.any() for frame in list(talking.transport.frames)[sent + 1 :])
-        last = talking.session.history[-1]  # the question itself if nothing of its answer was played
+        last = talking.session.conversation.history[-1]  # the question itself if nothing of its answer was played
         kept = len(last.content.removesuffix(" …").split()) if last.role == "assistant" else 0
         off.append(kept - played / WORD_PICTURES)
         assert (turn, "interrupted") in talking.states and (turn, "done") not in talking.states

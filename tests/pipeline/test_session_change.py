@@ -95,13 +95,13 @@ async def test_what_the_model_is_told_changes_and_the_conversation_goes_on(room:
     """A question after the change is asked with the new instructions and with all that was said before."""
     first = room.session.say("What is a cat?")
     await room.until(done(room, first))
-    before = room.session.history
+    before = room.session.conversation.history
     await room.engine.change(room.session, replace(MEASURED, persona=Persona(prompt="You are a cat.")))
-    assert room.session.history == before
-    asked = room.session._messages()
+    assert room.session.conversation.history == before
+    asked = room.session.conversation.messages()
     assert asked[0].role == "system" and asked[0].content.startswith("You are a cat.")
     await room.engine.change(room.session, MEASURED)
-    assert room.session.in_force["persona"] == "none" and room.session._messages() == before
+    assert room.session.in_force["persona"] == "none" and room.session.conversation.messages() == before
 
 
 async def test_an_avatars_own_voice_counts_again_when_the_wish_is_taken_back(

@@ -124,7 +124,8 @@ class Bench:
             clock=self.clock,
         )
         hearing = Hearing(Backends({}), {}, HearingChoice())
-        self.session = Session("bench", self.context, Choice(), EngineMetrics(), hearing)
+        self.metrics = EngineMetrics()
+        self.session = Session("bench", self.context, Choice(), self.metrics, hearing)
 
     async def __aenter__(self) -> Self:
         self.session.start()
@@ -235,8 +236,8 @@ async def test_what_was_cut_off_is_not_remembered_though_another_turn_has_begun(
         assert bench.states(answer)[-1] == "speaking"
         bench.session.interrupt()
         await bench.pass_time(0.2)
-        assert bench.session.history[-1].content.endswith(" …")
-        assert [message.role for message in bench.session.history] == ["user", "assistant"]
+        assert bench.session.conversation.history[-1].content.endswith(" …")
+        assert [message.role for message in bench.session.conversation.history] == ["user", "assistant"]
 
 
 async def test_interrupting_twice_fades_once(small_bundle: AvatarBundle) -> None:
@@ -271,7 +272,7 @@ async def test_when_nobody_listens_the_oldest_events_are_lost(small_bundle: Avat
     async with Bench(small_bundle) as bench:
         bench.session.say("go on")
         for _ in range(EVENTS_BOUND + 100):
-            bench.session._emit(TextEvent(1, "x"))
+            bench.session.conversation.emit(TextEvent(1, "x"))
         bench.session.interrupt()
         await bench.pass_time(0.04)
         assert len(bench.told) == EVENTS_BOUND
@@ -291,9 +292,7 @@ async def test_pictures_that_speech_was_late_for_are_in_the_metrics(small_bundle
         assert bench.states(turn)[-1] == "done"
         starved = bench.session.playout.starved_pictures
         assert starved > 0
-        assert (
-            f"vivavoce_starved_pictures_total {float(starved)}" in bench.session._marks._metrics.exposition().decode()
-        )
+        assert f"vivavoce_starved_pictures_total {float(starved)}" in bench.metrics.exposition().decode()
 
 
 class BrokenTransport(MemoryTransport):
@@ -305,7 +304,7 @@ async def test_outputs_get_the_same_frames_and_the_session_closes_each_of_them(s
     """One that fails is closed at once and changes nothing for the others; those are closed with the session."""
     async with Bench(small_bundle) as bench:
         broken, recording = BrokenTransport(), MemoryTransport()
-        bench.session.add_output(recording)
+        bench.session.outputs.add(recording)
         await bench.session.attach(broken)
         assert not bench.transport.stats().connected
         await bench.pass_time(0.4)
@@ -317,7 +316,7 @@ async def test_outputs_get_the_same_frames_and_the_session_closes_each_of_them(s
         numbers = [frame.number for frame in recording.frames]
         assert numbers == list(range(bench.session.playout.number))
         assert [frame.number for frame in again.frames] == numbers[-len(again.frames) :]
-        bench.session.detach()
+        bench.session.outputs.detach()
         await bench.pass_time(0.04)
         assert not again.stats().connected
         assert recording.stats().connected
@@ -333,6 +332,22 @@ async def test_a_session_that_speaks_is_not_idle(small_bundle: AvatarBundle) -> 
         await bench.pass_time(6.0)
         assert bench.states(1)[-1] == "done"
         assert bench.session.touched_s < bench.clock.now_s()
+
+
+async def test_a_turn_is_not_over_before_its_viewer_has_heard_it(small_bundle: AvatarBundle) -> None:
+    """What was released last is still on its way: the session must not end before."""
+    async with Bench(small_bundle) as bench:
+        assert not bench.session.is_mid_turn
+        bench.session.note_delay(2.0)
+        bench.session.say("go on")
+        assert bench.session.is_mid_turn
+        await bench.pass_time(0.2)
+        while bench.states(1)[-1] != "done":
+            await bench.pass_time(0.2)
+        await bench.pass_time(1.5)
+        assert bench.session.is_mid_turn
+        await bench.pass_time(2.0)
+        assert not bench.session.is_mid_turn
 
 
 async def test_ready_speech_is_closed_when_it_is_interrupted(small_bundle: AvatarBundle) -> None:
@@ -390,7 +405,7 @@ async def test_a_sentence_that_has_ended_is_spoken_while_the_model_pauses(small_
         await bench.pass_time(2.0)
         assert bench.subtitles == ["One moment please.", "It costs 3.14 euros."]
         assert bench.states(turn)[-1] == "done"
-        assert bench.session.history[-1].content == "One moment please. It costs 3.14 euros."
+        assert bench.session.conversation.history[-1].content == "One moment please. It costs 3.14 euros."
 
 
 async def test_a_megabyte_at_once_is_taken_in_steps(small_bundle: AvatarBundle) -> None:

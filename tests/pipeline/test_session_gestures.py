@@ -88,7 +88,7 @@ async def test_a_gesture_that_is_asked_for_in_mid_speech_begins_within_four_pict
     """Whatever is drawn ahead: it is drawn anew, with its mouth. No sound is lost, and the sentence is told once."""
     turn = room.session.say("one two three four five six seven eight", mode="echo")
     await room.until(lambda: (turn, "speaking") in room.states)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while len(room.session.playout.spoken) < QUEUED_PICTURES - 2:  # noqa: ASYNC110 - threads draw ahead
             await asyncio.sleep(0.001)
     asked = room.session.playout.number
@@ -177,7 +177,7 @@ async def test_the_language_model_knows_the_tags_and_its_answer_starts_the_gestu
     turn = room.session.say("Hello?")
     await room.until(done(room, turn))
     assert asked[0].role == "system" and "[sing] [wave]" in asked[0].content
-    assert room.session.history[-1] == Message("assistant", "Hello.")
+    assert room.session.conversation.history[-1] == Message("assistant", "Hello.")
     assert GestureEvent("wave", begins=True) in room.told
 
 
@@ -240,7 +240,7 @@ async def test_a_gesture_that_is_deleted_while_it_plays_goes_on_to_its_end(
     await room.pass_time(0.04 * PICTURES)
     assert max(level(frame) for frame in frames(room)) == WHITE
     later = await room.engine.open_session("later", small_bundle, MEASURED)
-    assert (room.session.gestures, later.gestures) == (("sing", "wave"), ("sing",))
+    assert (room.session.context.gesture_names, later.context.gesture_names) == (("sing", "wave"), ("sing",))
 
 
 async def test_a_gesture_that_the_avatar_does_not_have_is_refused(room: Room) -> None:

@@ -35,13 +35,13 @@ async def test_what_a_viewer_says_aloud_is_asked(room: Room) -> None:
     for piece in pieces(np.concatenate([speech(1), quiet(1.5)])):
         room.session.hear(piece)
         await room.pass_time(0.04)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while room.session.stats()["ears"]["waiting_ms"] >= 100:  # noqa: ASYNC110 - a thread looks at it
                 await asyncio.sleep(0.001)
     await room.until(done(room, 1))
     told = [event for event in room.told if isinstance(event, TranscriptEvent | TurnEvent)]
     assert told[0] == TranscriptEvent("hello", final=True, language="en")
-    assert [message.content for message in room.session.history] == ["hello", "hello"]
+    assert [message.content for message in room.session.conversation.history] == ["hello", "hello"]
     assert room.session.stats()["ears"]["with_words"] == 1
 
 
@@ -49,7 +49,7 @@ async def test_what_a_viewer_says_aloud_is_asked(room: Room) -> None:
 async def test_an_output_takes_the_viewers_sound_while_the_microphone_is_on(room: Room) -> None:
     """Neither before nor after, nor once it is none of the session's outputs."""
     output, heard = MemoryTransport(), list[float]()
-    room.session.add_output(output, lambda samples: heard.append(float(samples[0])))
+    room.session.outputs.add(output, lambda samples: heard.append(float(samples[0])))
     room.session.hear(np.full(320, 0.1, np.float32))
     room.session.listen("open", "en")
     room.session.hear(np.full(320, 0.25, np.float32))
@@ -57,7 +57,7 @@ async def test_an_output_takes_the_viewers_sound_while_the_microphone_is_on(room
     room.session.hear(np.full(320, 0.3, np.float32))
     room.session.listen("open", "en")
     room.session.hear(np.full(320, 0.5, np.float32))
-    room.session.remove_output(output)
+    room.session.outputs.remove(output)
     room.session.hear(np.full(320, 0.75, np.float32))
     assert heard == [0.25, 0.5]
 

@@ -24,6 +24,9 @@ from pipeline.stream_address import host_of, is_below, parse_stream_address
         "camera",
         "whip+https://",
         "whip+ftp://server/live",
+        "rtmp://evil.example:1935[2001:db8::1]/live",
+        "rtmp://[2001:db8::1].evil.example/live",
+        "rtmp://me[2001:db8::1]@evil.example/live",
     ],
 )
 def test_only_streaming_servers_are_written_to(address: str) -> None:
@@ -36,6 +39,7 @@ def test_only_streaming_servers_are_written_to(address: str) -> None:
 def test_what_is_shown_of_an_address_has_no_key() -> None:
     """The server's name alone."""
     assert host_of("rtmps://me:word@live.example.org:443/app/secret") == "live.example.org"
+    assert host_of("rtmp://[2001:db8::1]:1935/live/secret") == "2001:db8::1"
 
 
 @pytest.mark.parametrize(

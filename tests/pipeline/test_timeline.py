@@ -3,6 +3,7 @@ import pytest
 
 from pipeline.features.loudness import LoudnessStream
 from pipeline.polish import VoicePolish
+from pipeline.registry import create
 from pipeline.timeline import SentenceTimeline, SpeechSlice
 from pipeline.types import SAMPLES_PER_PICTURE, AudioChunk, FeatureWindow, FloatArray, Phoneme
 
@@ -124,3 +125,17 @@ def test_a_silent_chunk_before_the_first_sound_is_empty() -> None:
     polish = VoicePolish()
     assert len(polish.push(AudioChunk(np.zeros(5_000, np.float32), 24_000)).samples) == 0
     assert len(polish.push(AudioChunk(tone(0.1, 24_000), 24_000, final=True)).samples) == 2_400
+
+
+def test_stresses_of_a_sentence_do_not_depend_on_its_pieces() -> None:
+    """Streamed or whole, the same pictures are stressed; and only the last three know that the end is near."""
+    features = create("features", "visemes_around")
+    features.load("cpu")
+    loud = np.repeat(np.random.default_rng(5).uniform(0.02, 0.4, 20), 4_800)
+    speech = (tone(2.0, 48_000, 1.0) * loud).astype(np.float32)
+    whole, streamed = (
+        feed(SentenceTimeline(0, "", features.stream()), speech, 48_000, piece) for piece in (10**9, 1_777)
+    )
+    assert any(picture.stress for picture in whole)
+    assert [picture.stress for picture in streamed] == [picture.stress for picture in whole]
+    assert [picture.left for picture in streamed] == [picture.left for picture in whole] == [*[3] * 47, 2, 1, 0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.clock import current_ntp_time
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -18,6 +19,7 @@ from aiortc.rtp import (
     RTCP_PSFB_PLI,
     AnyRtcpPacket,
     RtcpPsfbPacket,
+    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSenderInfo,
@@ -35,17 +37,20 @@ from pipeline.transports.aiortc_adapter import (
     KEY_FRAMES,
     RESENT,
     RESENT_PER_S,
-    limit_gathering,
+    DueTimes,
+    gather_by,
     limit_incoming,
     negotiated_codec,
-    ntp_time,
     observe_feedback,
+    observe_loss,
     refuse_data,
-    report_capture_time,
+    report_due_time,
     take_packets,
 )
 from pipeline.transports.budget import Budget
+from pipeline.transports.ice import Reach
 from pipeline.transports.incoming_opus import RtpPiece
+from pipeline.transports.repeats import LASTS_S, MUCH, SoundRepeats
 
 
 def test_the_version_is_the_one_the_adapter_was_written_for() -> None:
@@ -79,8 +84,37 @@ async def test_requests_for_key_frames_and_bit_rates_are_reported() -> None:
     await peer.close()
 
 
-async def test_sender_reports_carry_the_time_of_capture() -> None:
-    """Before the first packet a report is left as it is; later it says when the content became due."""
+async def test_reports_of_lost_packets_are_handed_on() -> None:
+    """Those on this sender, as a share; those on others, and other feedback, are not."""
+    peer, video = sender()
+    shares: list[float] = []
+    observe_loss(video, shares.append)
+    mine, other = (RtcpReceiverInfo(ssrc, 64, 0, 0, 0, 0, 0) for ssrc in (video._ssrc, video._ssrc ^ 1))
+    await video._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[other, mine]))
+    await video._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=video._ssrc))
+    assert shares == [0.25]
+    await peer.close()
+
+
+async def test_sound_is_repeated_for_a_while_after_a_loss() -> None:
+    """A single packet of a thousand is no reason; each further report of a loss makes it last."""
+    clock = ManualClock()
+    repeats = SoundRepeats(clock)
+    repeats.on_report(0.001)
+    assert not repeats.wanted()
+    repeats.on_report(MUCH)
+    await clock.advance(LASTS_S - 1)
+    assert repeats.wanted()
+    repeats.on_report(0.3)
+    await clock.advance(LASTS_S - 1)
+    repeats.on_report(0.0)
+    assert repeats.wanted()
+    await clock.advance(2)
+    assert not repeats.wanted()
+
+
+async def test_sender_reports_carry_the_time_when_it_was_due() -> None:
+    """Before the first packet a report is left as it is; later it says when the content was due."""
     peer, video = sender()
     sent: list[AnyRtcpPacket] = []
 
@@ -88,13 +122,23 @@ async def test_sender_reports_carry_the_time_of_capture() -> None:
         sent.extend(packets)
 
     video._send_rtcp = collect  # type: ignore[method-assign]
-    captured = 0
-    report_capture_time(video, lambda: captured)
-    for captured in (0, 12345):  # noqa: B007 - read by the lambda above
+    due_ntp = 0
+    report_due_time(video, lambda: due_ntp)
+    for due_ntp in (0, 12345):  # noqa: B007 - read by the lambda above
         info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=2, packet_count=3, octet_count=4)
         await video._send_rtcp([RtcpSrPacket(ssrc=1, sender_info=info)])
     assert [packet.sender_info.ntp_timestamp for packet in sent if isinstance(packet, RtcpSrPacket)] == [1, 12345]
     await peer.close()
+
+
+def test_neither_a_late_frame_nor_a_set_clock_moves_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first frame is due when it comes; frame 125 is due 4 s after frame 25, whatever the time of day says then."""
+    due, now = DueTimes(), [current_ntp_time()]
+    monkeypatch.setattr(aiortc_adapter, "current_ntp_time", lambda: now[0])
+    assert due.of(25) == now[0]
+    now[0] += 3600 * 2**32
+    assert due.of(125) - due.of(25) == 4 * 2**32
+    assert due.of(25) == now[0] - 3600 * 2**32
 
 
 async def test_aiortc_sends_its_reports_by_the_method_we_replace() -> None:
@@ -104,16 +148,16 @@ async def test_aiortc_sends_its_reports_by_the_method_we_replace() -> None:
     audio = server.addTransceiver(AudioStreamTrack(), direction="sendonly").sender
     reported, wanted = asyncio.Event(), asyncio.Event()
 
-    def captured() -> int:
+    def due_ntp() -> int:
         reported.set()
-        return ntp_time()
+        return current_ntp_time()
 
-    report_capture_time(audio, captured)
+    report_due_time(audio, due_ntp)
     observe_feedback(audio, wanted.set, lambda _bps: None)
     await server.setRemoteDescription(RTCSessionDescription(offer, "offer"))
     await server.setLocalDescription(await server.createAnswer())
     await viewer.peer.setRemoteDescription(server.localDescription)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await reported.wait()
         await viewer.peer.getReceivers()[0]._send_rtcp_pli(audio._ssrc)
         await wanted.wait()
@@ -121,16 +165,25 @@ async def test_aiortc_sends_its_reports_by_the_method_we_replace() -> None:
     await server.close()
 
 
-async def test_a_mute_stun_server_does_not_hold_up_the_answer() -> None:
+async def test_a_mute_stun_server_does_not_hold_up_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gathering ends by our limit (aioice's own is 5 s), and host candidates are there."""
+    limits_s: list[float | None] = []
+    wait = asyncio.wait
+
+    async def noting(tasks: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as asyncio has it
+        limits_s.append(timeout)
+        return await wait(tasks, timeout=timeout)
+
     mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     mute.bind(("127.0.0.1", 0))
     url = f"stun:127.0.0.1:{mute.getsockname()[1]}"
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(urls=url)]))
     transceiver = peer.addTransceiver("video", direction="sendonly")
-    limit_gathering(transceiver, 0.05)
-    async with asyncio.timeout(4):
+    gather_by([transceiver], 0.05, Reach())
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "wait", noting)
         await peer.setLocalDescription(await peer.createOffer())
+    assert limits_s == [0.05]
     assert " typ host" in peer.localDescription.sdp
     await peer.close()
     mute.close()
@@ -159,7 +212,7 @@ async def test_packets_of_a_microphone_are_handed_over_as_they_come() -> None:
     await ours.setRemoteDescription(theirs.localDescription)
     await ours.setLocalDescription(await ours.createAnswer())
     await theirs.setRemoteDescription(ours.localDescription)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(taken) < 3:  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(0.01)
     assert (taken[1].sequence - taken[0].sequence) & 0xFFFF == 1
@@ -260,7 +313,7 @@ async def test_all_that_a_peer_sends_is_counted(monkeypatch: pytest.MonkeyPatch)
     limit_incoming(server, SystemClock())
     await server.setLocalDescription(await server.createAnswer())
     await viewer.peer.setRemoteDescription(server.localDescription)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await viewer.arrived.wait()
         await viewer.peer.getReceivers()[0]._send_rtcp_pli(audio.sender._ssrc)
         await wanted.wait()
@@ -284,7 +337,7 @@ async def test_no_data_channel_opens() -> None:
     server, viewer = await offered_data()
     await server.setLocalDescription(await server.createAnswer())
     await viewer.peer.setRemoteDescription(server.localDescription)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await viewer.arrived.wait()
     assert server.sctp is not None and server.sctp.transport._data_receiver is None
     await viewer.aclose()

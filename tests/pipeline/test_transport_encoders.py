@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -111,6 +112,23 @@ class TestVideoEncoders:
         back = sum(len(encoder.encode(picture)) for picture in pictures[:40] * 2) / 80 * 8 * 25
         assert sizes[400_000] < 0.5 * sizes[None]
         assert back > 1.5 * sizes[400_000]
+
+
+@pytest.mark.parametrize("decoder", ENCODERS)
+def test_an_easy_picture_is_not_coded_finer_than_can_be_seen(decoder: str) -> None:
+    """A still picture with a small part that changes leaves most of the bit rate, and stays as good as an idle loop."""
+    encoder: VideoEncoder = ENCODERS[decoder](1_000_000)
+    still, *parts = moving(30, 256, 256)
+    pictures = []
+    for part in parts:
+        picture = still.copy()
+        picture[96:160, 96:160] = part[96:160, 96:160]
+        pictures.append(picture)
+    packets = [encoder.encode(picture) for picture in pictures]
+    assert sum(map(len, packets[10:])) / 19 * 8 * 25 < 500_000
+    for picture, shown in zip(pictures[10:], decode(packets, decoder)[10:], strict=True):
+        luma, seen = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(float) for one in (picture, shown))
+        assert 10 * np.log10(255**2 / np.mean((luma - seen) ** 2)) > 40
 
 
 def test_h264_changes_its_rate_without_a_key_frame() -> None:

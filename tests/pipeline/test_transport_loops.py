@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import shutil
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import av
@@ -148,8 +151,45 @@ class TestLoopCache:
         bundle = make_bundle()
         await cache.wait(bundle, JPEG)
         await cache.wait(bundle, H264)
-        cache.forget(bundle.id)
-        assert cache.held_bytes == 0
+        cache.forget(bundle.path)
+        assert cache.held_bytes == 0 and not cache.avatars
+
+    async def test_an_avatar_that_is_opened_again_is_not_encoded_again(
+        self, cache: LoopCache, executor: GatedExecutor, make_bundle: MakeBundle
+    ) -> None:
+        """Of the same files the pictures are the same, whoever opened them."""
+        bundle = make_bundle()
+        loop = await cache.wait(bundle, JPEG)
+        executor.close_gate()
+        assert loop is not None and cache.get(AvatarBundle.open(bundle.path), JPEG) is loop
+
+    async def test_an_avatar_that_was_made_again_is_another(self, cache: LoopCache, make_bundle: MakeBundle) -> None:
+        """It has the same id and the same folder, and other files."""
+        before = await cache.wait(make_bundle(), JPEG)
+        after = await cache.wait(make_bundle(frames=7), JPEG)
+        assert before is not None and after is not None and len(after.pictures) == 12
+
+    async def test_an_encoded_loop_keeps_no_file_of_its_avatar_open(
+        self, cache: LoopCache, make_bundle: MakeBundle
+    ) -> None:
+        """The bundle goes when nobody shows it; its encoded pictures stay."""
+        bundle = make_bundle()
+        await cache.wait(bundle, JPEG)
+        gone = weakref.ref(bundle)
+        del bundle
+        gc.collect()
+        assert gone() is None and cache.held_bytes > 0
+
+    async def test_a_deleted_avatar_is_shown_and_not_kept(
+        self, cache: LoopCache, executor: GatedExecutor, make_bundle: MakeBundle
+    ) -> None:
+        """A session that goes on showing it has its pictures encoded live."""
+        bundle = make_bundle()
+        await cache.wait(bundle, JPEG)
+        shutil.rmtree(bundle.path)
+        cache.forget(bundle.path)
+        assert cache.get(bundle, JPEG) is None and await cache.wait(bundle, JPEG) is None
+        assert not cache.avatars
 
     async def test_closing_ends_an_encoding(
         self, cache: LoopCache, executor: GatedExecutor, make_bundle: MakeBundle

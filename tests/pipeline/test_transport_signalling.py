@@ -119,7 +119,7 @@ async def test_it_may_offer_to_who_takes_a_stream(pair: Pair, make_bundle: MakeB
     offer = await pair.transport.offer()
     assert offer.count("a=sendonly") == 2 and "a=group:BUNDLE" in offer
     await pair.transport.accept(await pair.viewer.answer(offer))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await pair.transport.connected.wait()
     await pair.send(idle_frame(0, make_bundle()), speaking_frame(1, make_bundle()))
     with pytest.raises(BadSignalling):
@@ -176,7 +176,7 @@ async def test_candidates_trickle(pair: Pair) -> None:
     await pair.transport.add_candidate("", "0", 0)
     await pair.transport.add_candidate("candidate:1 1 udp 2 abcd-ef.local 9 typ host", "0", 0)
     await pair.viewer.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await pair.transport.connected.wait()
 
 

@@ -36,7 +36,7 @@ class Socket:
         self.arrived.set()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.messages) < count:
                 self.arrived.clear()
                 await self.arrived.wait()
@@ -158,7 +158,7 @@ async def test_a_socket_that_breaks_closes_the_transport(
     """Whatever the socket raises, nothing reaches the session; later frames are ignored."""
     socket.broken = True
     transport.send(idle_frame(0, make_bundle()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await transport.closed.wait()
     transport.send(idle_frame(1, make_bundle()))
     assert not transport.stats().connected

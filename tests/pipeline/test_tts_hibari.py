@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
-from pipeline.tts.hibari import MAX_PARTS, MAX_PIECE_PHONEMES, HibariSynthesizer
+from pipeline.tts.hibari import CUT_PHONEMES, MAX_PARTS, MAX_PIECE_PHONEMES, MOST_PHONEMES, HibariSynthesizer
 from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
@@ -116,10 +116,24 @@ async def test_foreign_text_is_refused(hibari: HibariSynthesizer, text: str) -> 
 async def test_digits_do_not_make_one_endless_piece(hibari: HibariSynthesizer) -> None:
     """Others wait for a piece at most, and no word is cut or lost."""
     (short,) = hibari._phonemize("1234567890", None)
-    pieces = hibari._phonemize("1234567890 " * 18, None)
+    pieces = hibari._phonemize("1234567890 " * 8, None)
     assert len(pieces) > 5
-    assert max(map(len, pieces)) <= MAX_PIECE_PHONEMES
-    assert " ".join(pieces).count("ˈ") == 18 * short.count("ˈ")
+    assert max(map(len, pieces)) <= CUT_PHONEMES < MAX_PIECE_PHONEMES
+    assert " ".join(pieces).count("ˈ") == 8 * short.count("ˈ")
+
+
+@pytest.mark.parametrize("signs", ["Ⅷ" * 199, "#" * 199, "%" * 199, "9999999999 " * 18, "$9,999,999.99 " * 14])
+def test_a_sentence_of_signs_that_are_read_as_words_ends_after_a_minute(hibari: HibariSynthesizer, signs: str) -> None:
+    """Two hundred characters may be read as two minutes; whoever has them read holds all others up."""
+    spoken = sum(map(len, hibari._phonemize(signs, None)))
+    assert MOST_PHONEMES - MAX_PIECE_PHONEMES < spoken <= MOST_PHONEMES
+
+
+def test_a_long_sentence_of_words_is_not_cut(hibari: HibariSynthesizer) -> None:
+    """What a person writes is spoken to its end, in as few pieces as before."""
+    sentence = "All the visitors who came to the fair on Saturday wanted to see the machine that writes poems"
+    (piece,) = hibari._phonemize(f"{sentence}, letters and even whole speeches without any help at all.", None)
+    assert CUT_PHONEMES < len(piece) <= MAX_PIECE_PHONEMES
 
 
 @pytest.mark.parametrize("pair", ["a%", "1/", "-1", "aB", "1st", "%%a", "a\u00ad", "é-"])
@@ -163,7 +177,7 @@ async def test_the_interrupted_are_not_worked_for(hibari: HibariSynthesizer, mon
     def slow(piece: str, _voice: str | None, _speed: float) -> tuple[FloatArray, None]:
         spoken.append(piece)
         at_work.set()
-        may_end.wait(10)
+        may_end.wait(30)
         return np.zeros(240, np.float32), None
 
     monkeypatch.setattr(hibari, "_phonemize", lambda text, _voice: [text])

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from portal.jobs.shares import JobShares
 from portal.settings import Settings
 from tests.portal.api_requests import MAX_UPLOAD_BYTES
 from tests.portal.login_gate import Opened, opened_gate
+from tests.portal.postgres import Postgres, running_postgres
 from tests.portal.session_house import House, open_house
 
 
@@ -42,6 +44,18 @@ async def house() -> AsyncIterator[House]:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
+    """The setting of that name, for an empty database of its own."""
+    return postgres.new_database(f"jobs_{uuid4().hex}")
 
 
 @pytest.fixture

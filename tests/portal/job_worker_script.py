@@ -15,10 +15,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from dbos import DBOS
+from pydantic import SecretStr
 
 from avatars.errors import BadMedia
 from portal.jobs.records import CLIP, PREPARE
-from portal.worker.runner import JobWork, Recipe, Step, run_worker
+from portal.worker.job_work import JobWork, Recipe, Step
+from portal.worker.runner import run_worker
 
 
 def overflow() -> None:
@@ -71,7 +73,10 @@ RECIPES = (
 )
 
 if __name__ == "__main__":
-    settings: Any = SimpleNamespace(data_dir=Path(json.loads(sys.stdin.readline())["data_dir"]))
+    given = json.loads(sys.stdin.readline())
+    settings: Any = SimpleNamespace(
+        data_dir=Path(given["data_dir"]), database_url=SecretStr(given["database_url"]), job_silence_s=600.0
+    )
     run_step = DBOS.run_step
 
     def run_step_while_there_is_space(*args: Any) -> Any:
@@ -82,4 +87,4 @@ if __name__ == "__main__":
         return result
 
     DBOS.run_step = staticmethod(run_step_while_there_is_space)
-    sys.exit(run_worker(settings, RECIPES, idle_exit_s=60.0))
+    sys.exit(run_worker(settings, RECIPES, idle_exit_s=60.0, is_one_of_many=given.get("is_one_of_many", False)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from portal.errors import JobNotFound
-from portal.jobs.records import Job, JobFailure, JobOrder
+from portal.jobs.records import PREPARE, Job, JobFailure, JobOrder, Joins
+from portal.jobs.store import being_made
 
 __all__ = ["MemoryStore"]
 
@@ -44,8 +45,13 @@ class MemoryStore:
             speech_s=order.speech_s,
             owner=order.owner,
             notify=order.notify,
+            format=order.format,
         )
         with self._lock:
+            if job_id not in self._jobs and order.kind == PREPARE and order.joins is Joins.NOTHING:
+                makers = (one for one in self._jobs.values() if (one.kind, one.avatar) == (PREPARE, order.avatar))
+                if any(one.active for one in makers):
+                    raise being_made(order.avatar)
             return self._jobs.setdefault(job_id, job)
 
     def get(self, job_id: str) -> Job:
@@ -54,19 +60,13 @@ class MemoryStore:
                 raise JobNotFound(f"There is no job {job_id!r}.", "See the list of jobs.")
             return self._jobs[job_id]
 
-    def list(
-        self,
-        *,
-        limit: int | None = None,
-        kind: str | None = None,
-        ids: Collection[str] | None = None,
-        active: bool = False,
-    ) -> list[Job]:
+    def those(self, ids: Collection[str]) -> Sequence[Job]:
+        return [job for job in self.list() if job.id in ids]
+
+    def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:
         with self._lock:
             found = [
-                job
-                for job in self._jobs.values()
-                if (kind is None or job.kind == kind) and (ids is None or job.id in ids) and (job.active or not active)
+                job for job in self._jobs.values() if (kind is None or job.kind == kind) and (job.active or not active)
             ]
         return sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)[:limit]
 

@@ -10,7 +10,7 @@ from av import AudioFrame
 
 __all__ = ["WITHIN_S", "ReceivingPeer"]
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 class ReceivingPeer:

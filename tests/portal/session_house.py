@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Annotated, Any, cast
 
@@ -18,8 +19,11 @@ from avatars.persona import Persona
 from pipeline.channel import Channel
 from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity, BadRequest
+from pipeline.history import Standing
+from pipeline.stream_address import host_of
 from pipeline.transports.frame_coding import FrameCoding
 from pipeline.transports.ice import IceServer
+from pipeline.turn_context import Choice
 from pipeline.types import (
     SAMPLES_PER_PICTURE,
     AudioChunk,
@@ -35,7 +39,10 @@ from portal.admission import Admission, Wish
 from portal.api.server_messages import ServerSays
 from portal.api.session_socket import SessionSocket
 from portal.errors import AvatarBeingPrepared
-from portal.http.people import Person
+from portal.http.people import ANYBODY, PERSON, Person
+from portal.pushes import check_allowed
+from portal.session_keeper import Keeper, NoKeeper
+from portal.settings import Settings
 
 SERVER_GRAMMAR: TypeAdapter[ServerSays] = TypeAdapter(Annotated[ServerSays, Field(discriminator="type")])
 
@@ -71,6 +78,24 @@ def avatar_of(avatar: str, width: int, height: int, gestures: Iterable[str] = ()
     return SimpleNamespace(id=avatar, name=avatar.title(), width=width, height=height, gesture_names=list(gestures))
 
 
+class FakeOutputs:
+    """Those that were added, beside the transport."""
+
+    def __init__(self, session: FakeSession) -> None:
+        self.added: list[Any] = []
+        self._session = session
+
+    def add(self, output: Any, hear: Any = None) -> None:
+        self.added.append(output)
+
+    def remove(self, output: Any) -> None:
+        if output in self.added:
+            self.added.remove(output)
+
+    def detach(self) -> None:
+        self._session.transport = None
+
+
 class FakeSession:
     def __init__(self, session_id: str, avatar: str) -> None:
         self.id = session_id
@@ -87,8 +112,13 @@ class FakeSession:
         self.transport: FakeTransport | None = None
         self.said: list[tuple[str, str]] = []
         self.recalled: list[Message] = []
+        self.choice = Choice()
+        self.played: str | None = None
+        "of what is being said"
+        self.is_mid_turn = False
         self.listens: list[tuple[ListenMode, str | None]] = []
         self.heard: list[FloatArray] = []
+        self.speeches: list[AsyncIterator[AudioChunk]] = []
         self.interrupts = 0
         self.gestures: list[str | None] = []
         self.persona = Persona()
@@ -96,7 +126,7 @@ class FakeSession:
         self.reached_s: list[float] = []
         self.seen: list[tuple[int, float]] = []
         self.delays_s: list[float] = []
-        self.outputs: list[Any] = []
+        self.outputs = FakeOutputs(self)
         self.greetings = 0
         self.closed = False
 
@@ -104,6 +134,10 @@ class FakeSession:
         self.recalled = list(told)
         if any(one.content == "crash" for one in self.recalled):
             raise ZeroDivisionError
+
+    def standing(self) -> Standing:
+        asked = [Message("user", text) for text, mode in self.said if mode == "chat"]
+        return Standing((*self.recalled, *asked), self.played, bool(self.said))
 
     def say(self, text: str, mode: str = "chat", *, interrupts: bool = True) -> int:
         if not text:
@@ -115,7 +149,10 @@ class FakeSession:
         return len(self.said)
 
     def speak(self, speech: AsyncIterator[AudioChunk]) -> int:
-        raise NotImplementedError
+        self.speeches.append(speech)
+        self.said.append(("", "speech"))
+        self.events.offer(TurnEvent(len(self.said), TurnState.QUEUED))
+        return len(self.said)
 
     def interrupt(self) -> None:
         self.interrupts += 1
@@ -148,18 +185,8 @@ class FakeSession:
         if previous is not None:
             await previous.aclose()
 
-    def detach(self) -> None:
-        self.transport = None
-
     def greet(self) -> None:
         self.greetings += 1
-
-    def add_output(self, output: Any, hear: Any = None) -> None:
-        self.outputs.append(output)
-
-    def remove_output(self, output: Any) -> None:
-        if output in self.outputs:
-            self.outputs.remove(output)
 
     def stats(self) -> dict[str, Any]:
         return {"pts": 50, "turn": len(self.said), "state": "idle"}
@@ -170,7 +197,8 @@ class FakeSession:
 
 
 class FakeSessions:
-    def __init__(self) -> None:
+    def __init__(self, name: str = "s") -> None:
+        self.name = name
         self.opened: list[FakeSession] = []
         self.admission = Admission(capacity=4, places_each=99)
         self.full: set[str | None] = set()
@@ -199,6 +227,7 @@ class FakeSessions:
             self._endings[session] = ending.pop_all()
             session.identity = dict(identity)
             session.persona = persona
+            session.choice = Choice(lipsync=lipsync or "viseme", persona=replace(persona, voice=voice))
             session.speed = speed
         return session
 
@@ -210,7 +239,7 @@ class FakeSessions:
             raise AtCapacity(f"The device draws for no more viewers with {lipsync}.", "Try again in a minute.")
         if lipsync == "wav2lip256":
             raise AvatarBeingPrepared(avatar, lipsync, "job-7")
-        session = FakeSession(f"s{len(self.opened) + 1}", avatar)
+        session = FakeSession(f"{self.name}{len(self.opened) + 1}", avatar)
         self.opened.append(session)
         yield session
         session.closed = True
@@ -259,7 +288,7 @@ class FakeRecordings:
     def __init__(self) -> None:
         self.running: dict[FakeSession, Any] = {}
 
-    def begin(self, session: FakeSession, on_end: Callable[[Any], None], *, owner: str) -> Any:
+    def begin(self, session: FakeSession, on_end: Callable[[Any], None], *, owner: str, address: str) -> Any:
         if session in self.running:
             raise BadRequest("This session is being recorded already.")
         self.running[session] = SimpleNamespace(id="r1", name="Woman - now", trouble=None, unsigned=None, on_end=on_end)
@@ -276,8 +305,9 @@ class FakeRecordings:
 class Viewer:
     """The browser's end of one socket, spoken to the ASGI app directly: same loop, no threads, no ports."""
 
-    def __init__(self, app: FastAPI, address: str = "test") -> None:
+    def __init__(self, app: FastAPI, address: str = "test", person: Person = ANYBODY) -> None:
         self._app = app
+        self._person = person
         self._address = address
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -305,6 +335,7 @@ class Viewer:
             "scheme": "ws",
             "root_path": "",
             "client": (self._address, 1),
+            PERSON: self._person,
             "server": ("test", 80),
             "extensions": {"vivavoce.abort": {"abort": self._abort}, "websocket.http.response": {}},
         }
@@ -333,7 +364,7 @@ class Viewer:
 
     async def all_read(self) -> None:
         """Until the server has read everything, without any time passing."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.unread:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0)
 
@@ -351,7 +382,7 @@ class Viewer:
         self._to_app.put_nowait({"type": "websocket.receive", "bytes": data})
 
     async def hear_raw(self) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self._from_app.get()
 
     async def hear(self, type_: str) -> dict[str, Any]:
@@ -391,14 +422,46 @@ class Viewer:
         assert self._task is not None
         self.fault = OSError("the peer is gone")
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._task
 
 
+class FakePush:
+    """To a streaming server that takes everything."""
+
+    name = "push"
+    state, connections, frames_dropped, trouble, trouble_code = "live", 1, 0, "", ""
+
+    def __init__(self, address: str, tell: Callable[[], None]) -> None:
+        self.host = host_of(address)
+        self.tell = tell
+
+
+class FakeStreams:
+    """One server is allowed."""
+
+    def __init__(self) -> None:
+        self.settings = Settings(push_to=("rtmp://a.example/live",))
+
+    def check(self, address: str) -> None:
+        check_allowed(self.settings, address)
+
+    def new(self, address: str, bundle: Any, tell: Callable[[], None]) -> Any:
+        return FakePush(address, tell)
+
+
 class House:
-    def __init__(self, *, watch_links: bool = False) -> None:
-        self.clock = ManualClock()
-        self.sessions = FakeSessions()
+    def __init__(
+        self,
+        *,
+        watch_links: bool = False,
+        keeper: Keeper | None = None,
+        sessions: str = "s",
+        clock: ManualClock | None = None,
+    ) -> None:
+        """sessions: what their ids begin with."""
+        self.clock = clock or ManualClock()
+        self.sessions = FakeSessions(sessions)
         self.transports = FakeTransports()
         self.recordings = FakeRecordings()
         self.socket = SessionSocket(
@@ -406,17 +469,19 @@ class House:
             self.transports,
             cast(Any, self.recordings),
             self.clock,
+            FakeStreams(),
             ice_servers=lambda: (IceServer(("turn:turn.test",), "u", "c"),),
             sockets=30,
             sockets_each=12,
             watch_links=watch_links,
+            keeper=keeper or NoKeeper(),
         )
         self.app = FastAPI()
         self.app.include_router(self.socket.router)
         self.viewers: list[Viewer] = []
 
-    async def viewer(self, address: str = "test") -> Viewer:
-        self.viewers.append(await Viewer(self.app, address).connect())
+    async def viewer(self, address: str = "test", person: Person = ANYBODY) -> Viewer:
+        self.viewers.append(await Viewer(self.app, address, person).connect())
         return self.viewers[-1]
 
     async def watched(self) -> tuple[Viewer, FakeTransport]:
@@ -440,8 +505,14 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(*, watch_links: bool = False) -> AsyncIterator[House]:
-    house = House(watch_links=watch_links)
+async def open_house(
+    *,
+    watch_links: bool = False,
+    keeper: Keeper | None = None,
+    sessions: str = "s",
+    clock: ManualClock | None = None,
+) -> AsyncIterator[House]:
+    house = House(watch_links=watch_links, keeper=keeper, sessions=sessions, clock=clock)
     try:
         yield house
     finally:

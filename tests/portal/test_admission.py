@@ -161,9 +161,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         ]
 
 
-AdmissionMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, derandomize=True, database=None
-)
+AdmissionMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestAdmission = AdmissionMachine.TestCase
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
@@ -14,10 +16,12 @@ from fastapi.testclient import TestClient
 from avatars.bundle import AvatarBundle
 from pipeline import registry
 from pipeline.clock import ManualClock
-from portal.api.health import find_trouble
+from portal.api.health import ActiveJobs, JobsLook, find_trouble
 from portal.backends import LOOKED_UP_EVERY_S
+from portal.jobs.opening import open_queue
 from portal.jobs.orders import order_of_preset
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import KINDS, Job
 from tests.portal.api_requests import PHOTO, error_of, leftovers, recording, send_photo
 from tests.recordings import playlists
 
@@ -149,6 +153,30 @@ def test_a_finished_clip_is_downloaded(client: TestClient, queue: JobQueue) -> N
     assert (response.status_code, response.content, response.headers["content-type"]) == (206, b"234", "video/mp4")
 
 
+def test_a_clip_may_be_transparent(
+    client: TestClient, queue: JobQueue, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Where it is known what the person is. It is called and served as what it is, and goes with its job."""
+    wish = {"avatar": "ada", "text": "Hello"}
+    bundle = make_bundle("ada")
+    refused = error_of(client.post("/api/clips", json=wish | {"format": "webm"}), 400)
+    assert (refused["code"], refused["cause"]) == ("bad_request", "no_alpha")
+    error_of(client.post("/api/clips", json=wish | {"format": "gif"}), 400)
+    bundle.mattes_path.write_bytes(b"known")
+    for ending, media_type in (("webm", "video/webm"), ("mov", "video/quicktime")):
+        job = client.post("/api/clips", data=wish | {"format": ending}).json()
+        assert job["file_name"] == f"Ada - Hello.{ending}"
+        path = queue.folders.clip(job["id"], ending)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"clip")
+        answer = client.get(f"/api/clips/{job['id']}.{ending}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+        assert f"Hello.{ending}" in answer.headers["content-disposition"].replace("%20", " ")
+        error_of(client.get(f"/api/clips/{job['id']}.mp4"), 404)
+        queue.delete(job["id"])
+        assert not path.exists()
+
+
 def test_health_tells_sessions_jobs_and_backends(client: TestClient, make_bundle: Callable[..., AvatarBundle]) -> None:
     """GET /healthz says what a monitor wants to know; without an avatar nobody can talk, and its status says so."""
     send_photo(client, PHOTO.read_bytes())
@@ -160,6 +188,7 @@ def test_health_tells_sessions_jobs_and_backends(client: TestClient, make_bundle
     assert client.get("/healthz").json() == {
         "status": "ok",
         "version": "1.2.3",
+        "node": "",
         "sessions": {"live": 1, "capacity": 8},
         "jobs": {"queued": 1, "running": 0},
         "avatars": 1,
@@ -170,21 +199,57 @@ def test_health_tells_sessions_jobs_and_backends(client: TestClient, make_bundle
 
 def test_health_names_what_is_wrong(tmp_path: Path, queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, a folder that takes nothing, a worker that does not start, and jobs that nobody runs."""
-    assert find_trouble(tmp_path, queue) == []
+    assert find_trouble(tmp_path, ActiveJobs(())) == []
     queue.submit(order_of_preset("mira", "Mira"))
-    asked_at_s = queue.list()[0].created_at
-    assert find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s + 59) == []
-    assert "no worker" in find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s + 61)[0]
-    assert find_trouble(tmp_path, queue, "It died.", lambda: asked_at_s + 61) == ["It died."]
+    active = ActiveJobs(queue.active())
+    asked_at_s = active.jobs[0].created_at
+    assert find_trouble(tmp_path, active, clock_s=lambda: asked_at_s + 59) == []
+    assert "no worker" in find_trouble(tmp_path, active, clock_s=lambda: asked_at_s + 61)[0]
+    assert find_trouble(tmp_path, active, "It died.", lambda: asked_at_s + 61) == ["It died."]
     monkeypatch.setattr("portal.api.health.shutil.disk_usage", lambda _path: SimpleNamespace(free=5 * 2**20))
     monkeypatch.setattr("portal.api.health.os.access", lambda _path, _mode: False)
-    full, closed = find_trouble(tmp_path, queue, clock_s=lambda: asked_at_s)
+    full, closed = find_trouble(tmp_path, active, clock_s=lambda: asked_at_s)
     assert "5 MB are left" in full and "cannot be written" in closed
+
+
+async def test_a_database_that_is_silent_holds_no_look_at_health_up(queue: JobQueue) -> None:
+    """Balancers would take every node out at once. One thread waits for it, however many look."""
+    asked: list[float] = []
+    speaks = threading.Event()
+
+    def silent() -> list[Job]:
+        asked.append(0.0)
+        speaks.wait(30)
+        return []
+
+    look = JobsLook(cast(JobQueue, SimpleNamespace(active=silent)), within_s=0.01)
+    for _ in range(3):
+        assert "does not answer" in (await look.take()).trouble
+    speaks.set()
+    async with asyncio.timeout(30):
+        while (await look.take()).trouble:
+            pass
+    assert len(asked) <= 2
+
+
+def test_people_may_talk_while_the_database_of_jobs_is_away(
+    client: TestClient, queue: JobQueue, tmp_path: Path, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Health says what is wrong with status 200; whoever asks for a job is told, with one that means "later"."""
+    make_bundle("ada")
+    away = open_queue(tmp_path, ["ada"], database_url="postgresql://me:topsecret@127.0.0.1:1/jobs")
+    unknown = asyncio.run(JobsLook(away, within_s=30).take())
+    assert find_trouble(tmp_path, unknown) == ["The database of jobs cannot be reached."]
+    queue.store = away.store
+    assert client.get("/healthz").json()["jobs"] == {"queued": 0, "running": 0}
+    assert error_of(client.get("/api/jobs"), 503)["code"] == "database_unreachable"
 
 
 def test_malformed_queries_are_explained(client: TestClient) -> None:
     """A bad query gets the same shape of error as everything else."""
     assert "limit" in error_of(client.get("/api/jobs?limit=many"), 400)["message"]
+    assert "kind" in error_of(client.get("/api/jobs?kind=other"), 400)["message"]
+    assert all(client.get(f"/api/jobs?kind={kind}").status_code == 200 for kind in KINDS)
 
 
 def test_a_clip_is_downloaded_under_its_name(

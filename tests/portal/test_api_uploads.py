@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from avatars.bundle import AvatarBundle
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job, JobOrder
 from tests.portal.api_requests import MAX_UPLOAD_BYTES, PHOTO, error_of, leftovers, send_photo
 
 pytestmark = pytest.mark.thorough
@@ -145,6 +146,23 @@ def test_a_full_queue_answers_429(client: TestClient, tmp_path: Path) -> None:
     kept = len(leftovers(tmp_path))
     assert error_of(send_photo(client, PHOTO.read_bytes()), 429)["code"] == "queue_full"
     assert len(leftovers(tmp_path)) == kept
+
+
+@pytest.mark.parametrize(("fields", "cutout"), [({}, False), ({"cutout": "no"}, False), ({"cutout": "true"}, True)])
+def test_the_person_is_cut_out_of_a_clip_on_request(
+    client: TestClient, queue: JobQueue, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], cutout: bool
+) -> None:
+    """The order of the job says so; without a word nobody is."""
+    orders: list[JobOrder] = []
+    submit = queue.submit
+
+    def submitted(order: JobOrder, *given: Any) -> Job:
+        orders.append(order)
+        return submit(order, *given)
+
+    monkeypatch.setattr(queue, "submit", submitted)
+    assert send_photo(client, PHOTO.read_bytes(), **fields).status_code == 202
+    assert [order.inputs["cutout"] for order in orders] == [cutout]
 
 
 def test_a_part_of_a_picture_can_be_chosen(client: TestClient, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import pytest
 from fastapi import FastAPI
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import AvatarNotFound
+from avatars.errors import AvatarNotFound, FaceFinderMissing
 from pipeline.clock import ManualClock
 from pipeline.errors import BackendUnavailable
 from pipeline.transports.loops import LoopCoding
 from portal.app import FIRST_AVATAR_S, Portal, _announce, create_app, serve
 from portal.jobs.orders import order_of_preset
+from portal.jobs.records import JobFailure
 from portal.settings import Settings
 
 pytestmark = pytest.mark.thorough
@@ -84,6 +85,17 @@ async def test_an_avatar_that_will_not_be_made_is_told(portal: Portal, outcome: 
     portal.talk.engine.clock = ended if outcome == "failed" else Interlude(step_s=FIRST_AVATAR_S)
     with pytest.raises(AvatarNotFound, match=told):
         await portal._first_avatar()
+
+
+async def test_an_avatar_that_could_not_be_made_is_told_with_the_reason(portal: Portal) -> None:
+    """The default avatar of a fresh server: what its job failed of, and not which other avatars there might be."""
+    job = portal.desk.queue.submit(order_of_preset("mira", "Mira"))
+    lacking = FaceFinderMissing("libGLESv2.so.2 is not there")
+    portal.desk.queue.store.fail(job.id, JobFailure(lacking.code, lacking.message, lacking.hint))
+    with pytest.raises(AvatarNotFound) as told:
+        await portal._first_avatar()
+    assert "could not be made" in told.value.message and "libGLESv2.so.2" in told.value.message
+    assert "apt install" in told.value.hint and "--avatar" not in str(told.value)
 
 
 async def test_whatever_goes_wrong_at_the_start_is_said(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:

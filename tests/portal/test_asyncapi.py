@@ -11,7 +11,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from portal.api.messages import ClientMessage, event_message
+from portal.api.event_messages import event_message
+from portal.api.messages import ClientMessage
 from portal.api.server_messages import ServerSays
 from portal.commands.asyncapi import asyncapi_text
 from tests.portal.session_house import SERVER_GRAMMAR

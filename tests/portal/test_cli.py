@@ -256,6 +256,8 @@ def test_prepare_names_the_new_avatar(
     assert told[1] == "75 pictures, 3.0 s; the face is good in 70."
     assert "closed lips give a better avatar" in told[2]
     assert told[3] == f"The avatar 'Aunt Emma' is ready: --avatar {uploads[0].avatar_id}"
+    assert cli.main(["prepare", str(photo), "--cutout"]) == 0
+    assert [upload.cutout for upload in uploads] == [False, True]
 
 
 @pytest.mark.usefixtures("all_ready")
@@ -380,7 +382,7 @@ def test_commands_of_the_readme_exist() -> None:
     """Each is there, with a help line."""
     assert {command.name for command in cli.COMMANDS} == {
         *("serve", "render", "stream", "prepare", "import", "user"),
-        *("fetch", "worker", "doctor", "test", "bench", "setup"),
+        *("fetch", "worker", "marks", "doctor", "test", "bench", "notebooks", "soak", "chaos", "docs", "setup"),
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
 
@@ -436,4 +438,20 @@ def test_two_different_passwords_add_nobody(
     monkeypatch.setattr("getpass.getpass", lambda _prompt: next(answers))
     assert cli.main(["user", "anna"]) == 1
     assert "differ" in capsys.readouterr().err
+    assert not (tmp_path / "users.json").exists()
+
+
+def test_ctrl_d_at_the_password_adds_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is said in a sentence and not by a traceback."""
+
+    def ended(_prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setenv("VIVAVOCE_DATA", str(tmp_path))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", ended)
+    assert cli.main(["user", "anna"]) == 1
+    assert "No password was given" in capsys.readouterr().err
     assert not (tmp_path / "users.json").exists()

@@ -8,23 +8,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import FaceFinderMissing
 from models.weights import read_manifest
 from pipeline import registry
 from pipeline.camera import Lack
 from pipeline.errors import BackendUnavailable
-from portal.commands import doctor
-from portal.commands.doctor import Finding, State
+from portal.commands import doctor, network_checks
+from portal.commands.findings import Finding, State
+from portal.commands.portal_process import free_port
+from portal.jobs.dbos_database import PostgresDatabase
+from portal.session_table import Node, SessionTable
 from portal.setting_loading import load_settings
 from tests.certificates import NOW, operators_certificate
+from tests.turn_company import TOKEN, turn_company
 from tests.turn_server import shared_secret, turn_server
 
 NEURAL_PACKAGES = ("torch", "diffusers")
@@ -43,9 +51,25 @@ def listener():
         yield server.getsockname()[1]
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@contextmanager
+def answering(content: str) -> Iterator[int]:
+    """The port of a web server that has one answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *_given: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 def test_the_report_shows_states_and_remedies(settings) -> None:
@@ -109,7 +133,7 @@ def test_ears_that_are_not_set_up_name_the_command(settings, monkeypatch: pytest
 
 def test_ears_that_are_set_up_say_where_speech_goes(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recogniser of the settings, and whether what is said leaves the machine."""
-    monkeypatch.setattr("pipeline.ears.silero.missing_packages", lambda *_names: None)
+    monkeypatch.setattr("pipeline.ears.packaged.missing_packages", lambda *_names: None)
     finding = doctor.check_ears(settings(asr="openai-transcription", asr_base_url="http://127.0.0.1:9/v1"))
     assert finding.state is State.OK
     assert "openai-transcription" in finding.detail
@@ -141,43 +165,109 @@ def test_the_signature_is_tried(settings, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_webhooks_are_tried(settings, listener) -> None:
     """One that answers, without and with a secret; one that is closed; a name of nobody."""
-    assert doctor.check_webhooks(settings()).state is State.OK
+    assert network_checks.check_webhooks(settings()).state is State.OK
     answers = f"http://127.0.0.1:{listener}/hook"
-    unsigned = doctor.check_webhooks(settings(webhook=answers))
+    unsigned = network_checks.check_webhooks(settings(webhook=answers))
     assert unsigned.state is State.WARN and "VIVAVOCE_WEBHOOK_SECRET" in unsigned.remedy
-    assert doctor.check_webhooks(settings(webhook=answers, webhook_secret="x" * 32)).state is State.OK
-    closed = doctor.check_webhooks(settings(webhook=f"http://127.0.0.1:{closed_port()}/"))
+    assert network_checks.check_webhooks(settings(webhook=answers, webhook_secret="x" * 32)).state is State.OK
+    closed = network_checks.check_webhooks(settings(webhook=f"http://127.0.0.1:{free_port()}/"))
     assert closed.state is State.WARN and "does not answer" in closed.detail
-    assert doctor.check_webhooks(settings(webhook="https://nobody.invalid/")).state is State.WARN
+    assert network_checks.check_webhooks(settings(webhook="https://nobody.invalid/")).state is State.WARN
 
 
 def test_an_occupied_port_is_bad(settings, listener) -> None:
     """A port in use is found before the server fails on it."""
-    finding = doctor.check_port(settings(port=listener))
+    finding = network_checks.check_port(settings(port=listener))
     assert (finding.state, "--port" in finding.remedy) == (State.BAD, True)
-    assert doctor.check_port(settings(port=closed_port())).state is State.OK
+    assert network_checks.check_port(settings(port=free_port())).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("problems", "state"), [([], State.OK), (["There is no avatar yet, so nobody can talk."], State.WARN)]
+)
+def test_a_portal_that_runs_is_no_stranger_at_its_port(settings, problems: list[str], state: State) -> None:
+    """Beside a running portal the doctor says what that one says of itself."""
+    health = {
+        "status": "down" if problems else "ok",
+        "version": "1.2.3",
+        "node": "",
+        "sessions": {"live": 0, "capacity": 8},
+        "jobs": {"queued": 0, "running": 0},
+        "avatars": 0,
+        "backends": {},
+        "problems": problems,
+    }
+    with answering(json.dumps(health)) as port:
+        finding = network_checks.check_port(settings(port=port))
+    assert (finding.state, finding.remedy) == (state, " ".join(problems))
+    assert "a portal runs" in finding.detail
+    with answering("<p>Somebody else</p>") as port:
+        assert network_checks.check_port(settings(port=port)).state is State.BAD
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_face_finder_is_loaded(settings, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """It needs libraries of the system, which servers often lack: without them no avatar can be made."""
+
+    def loaded(*, tracking: bool) -> SimpleNamespace:
+        if not there:
+            raise FaceFinderMissing("libGLESv2.so.2 is not there")
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(doctor, "MediaPipeFaceAnalyzer", loaded)
+    finding = doctor.check_faces(settings())
+    assert finding.state is (State.OK if there else State.BAD)
+    assert there or ("libGLESv2.so.2" in finding.detail and "apt install libegl1 libgles2" in finding.remedy)
 
 
 def test_a_silent_language_model_is_bad(settings, listener) -> None:
     """A base URL is tried; the offline guide needs none."""
-    assert doctor.check_language_model(settings(llm="guide")).state is State.OK
+    assert network_checks.check_language_model(settings(llm="guide")).state is State.OK
     answering = settings(llm="openai", llm_base_url=f"http://127.0.0.1:{listener}/v1")
-    assert doctor.check_language_model(answering).state is State.OK
-    silent = settings(llm="openai", llm_base_url=f"http://127.0.0.1:{closed_port()}/v1")
-    assert doctor.check_language_model(silent).state is State.BAD
+    assert network_checks.check_language_model(answering).state is State.OK
+    silent = settings(llm="openai", llm_base_url=f"http://127.0.0.1:{free_port()}/v1")
+    assert network_checks.check_language_model(silent).state is State.BAD
+
+
+def test_the_ports_of_webrtc_are_counted(settings) -> None:
+    """As many viewers as are let in need a port each; who gives no range is told how to."""
+    assert "--webrtc-ports" in network_checks.check_webrtc(settings()).remedy
+    address = "203.0.113.7"
+    finding = network_checks.check_webrtc(settings(webrtc_ports="40000-40999", webrtc_address=address))
+    assert (finding.state, address in finding.detail, "of 1000 are free" in finding.detail) == (State.OK, True, True)
+    few = network_checks.check_webrtc(settings(webrtc_ports="40000-40002", max_sessions=4))
+    assert (few.state, "Have 104 ports" in few.remedy) == (State.WARN, True)
+    assert "off" in network_checks.check_webrtc(settings(transport="websocket")).detail
 
 
 def test_turn_servers_are_asked_for_a_relay(settings) -> None:
     """With what a viewer would get, by password or by secret; a server that gives no relay is named with the reason."""
     with turn_server(shared_secret("north", time.time())) as (url, server):
-        assert doctor.check_turn(settings(turn_urls=url, turn_secret="north")).state is State.OK
-        finding = doctor.check_turn(settings(turn_urls=url, turn_secret="south"))
+        assert network_checks.check_turn(settings(turn_urls=url, turn_secret="north")).state is State.OK
+        finding = network_checks.check_turn(settings(turn_urls=url, turn_secret="south"))
         assert (finding.state, f"{url} refuses" in finding.detail) == (State.WARN, True)
     assert server.lent == 0
-    silent = f"turn:127.0.0.1:{closed_port()}?transport=tcp"
-    finding = doctor.check_turn(settings(turn_urls=silent))
+    silent = f"turn:127.0.0.1:{free_port()}?transport=tcp"
+    finding = network_checks.check_turn(settings(turn_urls=silent))
     assert (finding.state, silent in finding.detail) == (State.WARN, True)
-    assert doctor.check_turn(settings()).state is State.OK
+    assert network_checks.check_turn(settings()).state is State.OK
+
+
+def test_a_company_that_lends_turn_servers_is_asked_and_each_is_tried(
+    settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a viewer would get them; a token that is refused is named, and not shown."""
+    given = {"turn_service": "cloudflare", "turn_service_key": "KEY1", "turn_service_token": TOKEN}
+    with turn_server(lambda _name: "open") as (url, server):
+        lent = {"iceServers": [{"urls": ["stun:127.0.0.1:9", url], "username": "anna", "credential": "open"}]}
+        with turn_company(monkeypatch, "cloudflare", lent) as company:
+            finding = network_checks.check_turn(settings(**given))
+            assert (finding.state, url in finding.detail) == (State.OK, True)
+            assert server.names == ["anna"]
+            company.status = 401
+            finding = network_checks.check_turn(settings(**given))
+    assert (finding.state, "refuses turn_service_token" in finding.detail) == (State.WARN, True)
+    assert TOKEN not in finding.detail + finding.remedy
 
 
 def test_a_full_disk_is_a_warning(settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,6 +297,19 @@ def test_a_worker_that_is_not_started_is_mentioned(settings) -> None:
     assert "launch.py worker" in doctor.check_worker(settings(worker=False)).remedy
 
 
+def test_a_database_of_jobs_that_does_not_answer_is_bad(settings, database_url: str) -> None:
+    """Without one, jobs are in a file."""
+    assert "data folder" in doctor.check_database(settings()).detail
+    found = doctor.check_database(settings(database_url=database_url))
+    assert found.state is State.OK and "Postgres 1" in found.detail
+    SessionTable(PostgresDatabase(database_url)).beat(Node("id", "left-rack", 2, 8), 60)
+    found = doctor.check_database(settings(database_url=database_url))
+    assert found.state is State.OK and "left-rack (2 of 8 places)" in found.detail
+    away = f"postgresql://me:topsecret@127.0.0.1:{free_port()}/jobs"
+    found = doctor.check_database(settings(database_url=away))
+    assert found.state is State.BAD and found.remedy and "topsecret" not in str(found)
+
+
 def test_weights_are_counted(settings, tmp_path: Path) -> None:
     """Files in the weights folder are found at any depth."""
     assert "none" in doctor.check_weights(settings()).detail
@@ -217,11 +320,11 @@ def test_weights_are_counted(settings, tmp_path: Path) -> None:
 
 def test_no_network_is_only_a_warning(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but online voices works offline."""
-    monkeypatch.setattr(doctor, "EDGE_HOST", "127.0.0.1")
-    monkeypatch.setattr(doctor, "reachable", lambda host, port: False)
-    assert doctor.check_network(settings()).state is State.WARN
-    monkeypatch.setattr(doctor, "reachable", lambda host, port: True)
-    assert doctor.check_network(settings()).state is State.OK
+    monkeypatch.setattr(network_checks, "EDGE_HOST", "127.0.0.1")
+    monkeypatch.setattr(network_checks, "reachable", lambda host, port: False)
+    assert network_checks.check_network(settings()).state is State.WARN
+    monkeypatch.setattr(network_checks, "reachable", lambda host, port: True)
+    assert network_checks.check_network(settings()).state is State.OK
 
 
 def test_slips_in_the_environment_are_found(settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +371,7 @@ def test_every_set_of_weights_has_a_line() -> None:
     """Each backend of the manifest is told about, and no backend twice."""
     told = [check.keywords["backend"] for check in doctor.CHECKS if isinstance(check, partial)]
     assert sorted(told) == sorted(read_manifest().backends)
-    assert {row.weights for row in registry.rows("lipsync") if row.weights} == {*told} - {"face-parse"}
+    assert {row.weights for row in registry.rows("lipsync") if row.weights} == {*told} - {"face-parse", "audioseal"}
 
 
 @pytest.mark.parametrize(

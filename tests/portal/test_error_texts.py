@@ -21,7 +21,7 @@ from portal.ui.text import DESK_TEXTS
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (portal, pipeline, avatars, models)
-DERIVED = re.compile(r"^class \w+\(\w+Error\):", re.MULTILINE)
+DERIVED = re.compile(r"^class \w+\((?:\w+Error\):|.*\bcode=)", re.MULTILINE)
 TELLS_A_CODE = {
     "error_response",
     "JobFailed",
@@ -30,12 +30,16 @@ TELLS_A_CODE = {
     "ErrorEvent",
 }
 "what takes a code: as its first argument, or by its name"
-OPERATORS_ONLY = {"address_taken", "bad_settings", "folder_not_writable"}
+OPERATORS_ONLY = {"address_taken", "bad_settings", "folder_not_writable", "worker_left_out"}
 "told on the command line"
 TOLD_ELSEWHERE = (
     OPERATORS_ONLY
     | {"avatar_error", "bad_import", "bad_media", "bad_parameters", "request_timeout", "unsupported_media"}
     | {
+        "database_taken",
+        "database_unreachable",
+        "erasure_unfinished",
+        "face_finder_missing",
         "job_not_found",
         "job_unfinished",
         "no_real_mouths",
@@ -55,7 +59,7 @@ def of_classes() -> Iterator[str]:
     for layer in LAYERS:
         for module in pkgutil.walk_packages(layer.__path__, f"{layer.__name__}."):
             source = _source(module.name)
-            if "error" in module.name or "code = " in source or DERIVED.search(source):
+            if "error" in module.name or DERIVED.search(source):
                 importlib.import_module(module.name)
     yield from (one.code for one in kinds_of_errors())
 

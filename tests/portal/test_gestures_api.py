@@ -27,8 +27,8 @@ from portal.jobs.queue import JobQueue
 from portal.jobs.records import GESTURE
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
+from portal.worker.job_work import JobWork
 from portal.worker.recipes import recipes
-from portal.worker.runner import JobWork
 from tests.clips import moving_portrait, write_clip
 from tests.gesture_clips import give_gesture
 from tests.portraits import portrait_bundle
@@ -118,9 +118,7 @@ def test_a_clip_that_the_avatar_shows_by_itself(
     """It is listed as such, makes no sound, and no session can ask for it."""
     job = ask(client, clip, name="look", idle="true", sound="true").json()
     recipe = next(one for one in recipes() if one.kind == GESTURE)
-    order = order_of_gesture(
-        clip, avatar="ada", avatar_name="Ada", gesture="look", sound=True, idle=True, consent=True, file_name="me.mp4"
-    )
+    order = order_of_gesture(clip, library.open("ada"), "look", sound=True, idle=True, consent=True, file_name="me.mp4")
     inputs = order.inputs
     assert (inputs["idle"], inputs["sound"]) == (True, False)
     work = JobWork(job["id"], inputs, Settings(data_dir=tmp_path), queue.folders, library, lambda _part: None)

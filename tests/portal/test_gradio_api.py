@@ -19,13 +19,13 @@ from pipeline.clock import ManualClock
 from pipeline.errors import BadRequest
 from portal.api.schemas import ClipRequest
 from portal.app import Portal, create_app
-from portal.errors import JobUnfinished
+from portal.errors import JobNotFound, JobUnfinished
 from portal.http.limits import TooMany
-from portal.http.people import Role, UsersFile
+from portal.http.people import PERSON, Person, Role, UsersFile
 from portal.intake.parked import PARKED, PARKED_EACH, PARKED_S, ParkedUploads
 from portal.jobs.records import Job, JobFailure
 from portal.settings import Settings
-from portal.ui.gradio_api import CALLS_EACH, GradioCalls
+from portal.ui.gradio_api import CALLS, CALLS_EACH, GradioCalls
 from portal.ui.mcp_api import _Bounded
 from tests.portal.test_http_door import GRADIO
 
@@ -73,7 +73,8 @@ def test_nothing_else_of_gradio_answers(client: TestClient) -> None:
     for path in ("/etc/passwd", "api/clips/../../config", "http://127.0.0.1/api/clips/x.mp4", "api/avatars"):
         answer = client.get(f"/gradio_api/file={path}")
         assert answer.status_code == 404, path
-    assert client.get("/gradio_api/file=api/clips/x.mp4").headers["location"] == "/api/clips/x.mp4"
+    for name in ("x.mp4", "x.webm"):
+        assert client.get(f"/gradio_api/file=api/clips/{name}").headers["location"] == f"/api/clips/{name}"
 
 
 def test_exactly_four_endpoints_are_described(client: TestClient) -> None:
@@ -200,6 +201,46 @@ async def test_calls_of_one_address_have_a_bound(portal: Portal) -> None:
             again.begin(SCOPE, HASH, "list_jobs", [0])  # refused at once, and never read
             await asyncio.gather(*again._tasks)
     assert not again._lines
+
+
+async def test_a_person_has_as_many_calls_as_an_address(portal: Portal) -> None:
+    """From however many addresses."""
+    calls = GradioCalls(portal.desk.tools(ManualClock()))
+    vic = {**SCOPE, PERSON: Person("vic", Role.VIEWER)}
+    async with calls.running():
+        for number in range(CALLS_EACH):
+            calls.begin({**vic, "client": (f"192.0.2.{number}", 1)}, HASH, "list_avatars", [])
+        with pytest.raises(TooMany):
+            calls.begin({**vic, "client": ("192.0.2.99", 1)}, HASH, "list_avatars", [])
+
+
+async def test_nobody_follows_the_calls_of_somebody_else(portal: Portal) -> None:
+    """The hash that names them is chosen by the client, and may be a poor choice."""
+    calls = GradioCalls(portal.desk.tools(ManualClock()))
+    mia, max_ = ({**SCOPE, PERSON: Person(name, Role.MAKER)} for name in ("mia", "max"))
+    async with calls.running():
+        calls.begin(mia, HASH, "list_avatars", [])
+        with pytest.raises(JobNotFound):
+            calls.follow(max_, HASH)
+        told = [event async for event in calls.follow(mia, HASH)]
+        assert any("process_completed" in event for event in told)
+
+
+async def test_results_that_nobody_reads_make_room_for_a_newcomer(portal: Portal) -> None:
+    """Where all places are taken. Calls that have no result yet keep theirs."""
+    calls = GradioCalls(portal.desk.tools(ManualClock()))
+    async with calls.running():
+        for number in range(CALLS):
+            scope = {**SCOPE, "client": (f"192.0.2.{number}", 1)}
+            calls.begin(scope, f"client-{number}", "list_jobs", [0])  # refused at once, and never read
+        with pytest.raises(TooMany):
+            calls.begin({**SCOPE, "client": ("192.0.2.250", 1)}, "newcomer", "list_jobs", [0])
+        while any(line.working for line in calls._lines.values()):  # noqa: ASYNC110 - threads look at the jobs
+            await asyncio.sleep(0.001)
+        calls.begin({**SCOPE, "client": ("192.0.2.250", 1)}, "newcomer", "list_jobs", [0])
+        assert ("", "newcomer") in calls._lines and ("", "client-0") not in calls._lines
+        with pytest.raises(JobNotFound):
+            calls.follow(SCOPE, "client-0")
 
 
 async def test_an_assistant_with_too_many_calls_is_told() -> None:

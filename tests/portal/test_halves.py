@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
@@ -16,6 +17,7 @@ from portal.desk import Desk
 from portal.http.errors import answer_errors
 from portal.settings import Settings
 from portal.talk import Talk
+from tests.turn_company import CLOUDFLARE, TOKEN, turn_company
 
 
 @pytest.fixture
@@ -64,3 +66,25 @@ def test_sessions_need_no_jobs(settings: Settings, library: AvatarLibrary, tmp_p
         assert "vivavoce" in client.get("/metrics").text
         assert client.get("/api/jobs").status_code == 404
     assert not (tmp_path / "jobs.db").exists()
+
+
+def test_turn_servers_that_are_lent_are_there_for_the_first_viewer(
+    tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside those of the settings; the token is told to nobody, and goes to the company alone."""
+    given = Settings(
+        data_dir=tmp_path,
+        worker=False,
+        stun_urls=("stun:a",),
+        turn_service="cloudflare",
+        turn_service_key="KEY1",
+        turn_service_token=SecretStr(TOKEN),
+    )
+    caplog.set_level("DEBUG")
+    with turn_company(monkeypatch, "cloudflare", CLOUDFLARE):
+        talk = Talk.build(given, library, lambda avatar, _backend: pytest.fail(avatar))
+        with client_of(talk):
+            named = talk.socket.browser_ice_servers()
+    assert [server["urls"] for server in named[:2]] == [["stun:a"], ["stun:stun.cloudflare.com:3478"]]
+    assert named[2]["credential"] == CLOUDFLARE["iceServers"][1]["credential"]
+    assert TOKEN not in caplog.text

@@ -78,7 +78,7 @@ async def answers_to(app: FastAPI, body: list[bytes], quiet_s: float) -> tuple[l
 
     headers = [(b"content-type", b"application/json"), (b"content-length", b"5000")]
     scope = {"type": "http", "method": "POST", "path": "/wish", "headers": headers, "query_string": b""}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await Bodies(app, quiet_s)(scope, receive, send)
     return sent, len(body) - len(waiting)
 
@@ -179,6 +179,6 @@ async def test_an_upload_below_the_floor_ends() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await Bodies(app, quiet_s=0.05)(scope, receive, send)
     assert sent[0]["status"] == 408

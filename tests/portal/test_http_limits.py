@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import ExitStack, nullcontext
 
 import pytest
 
 from pipeline.clock import ManualClock
-from portal.http.limits import WIDER, AddressAllowance, AddressShares, Allowance, Shares, TooMany, TooOften, Turnstile
+from portal.http.limits import (
+    WIDER,
+    AddressAllowance,
+    AddressShares,
+    Allowance,
+    AskerShares,
+    Shares,
+    TooMany,
+    TooOften,
+    Turnstile,
+)
 
 
 async def test_a_burst_is_granted_and_then_a_steady_rate() -> None:
@@ -67,6 +78,28 @@ def test_a_network_has_a_share_of_its_own() -> None:
     for address in (near[0], *near[1:4], *near[1:4], near[-1], "2001:db8:2::/64", "203.0.113.1"):
         shares.give(address)
     assert len(shares) == 0 and sum(shares.take(address) for address in near) == 2 * WIDER
+
+
+async def test_a_network_that_has_used_up_its_allowance_fills_no_table() -> None:
+    """Its further addresses get no buckets, so newcomers from elsewhere have their own."""
+    allowance = AddressAllowance(ManualClock(), burst=2, per_s=1)
+    for n in range(5000):
+        allowance.take(f"2001:db8:9:{n:x}::/64")
+    assert len(allowance._addresses) == 2 * WIDER
+    assert [allowance.take(f"192.0.2.{n}") for n in range(20) for _ in range(2)] == [0.0] * 40
+
+
+def test_a_person_has_a_share_whatever_their_addresses() -> None:
+    """And an address whoever speaks from there; what was refused takes nothing."""
+    shares, full = AskerShares(2), TooMany("full")
+    with ExitStack() as held:
+        for address in ("192.0.2.1", "192.0.2.2"):
+            held.enter_context(shares.held(address, "vic", full))
+        for address, person in (("192.0.2.3", "vic"), ("192.0.2.1", "ada"), ("192.0.2.1", "bob")):
+            with pytest.raises(TooMany) if person != "ada" else nullcontext():
+                held.enter_context(shares.held(address, person, full))
+    with shares.held("192.0.2.1", "vic", full):
+        pass
 
 
 async def test_a_turnstile_lets_one_through_at_a_time_and_few_wait() -> None:

@@ -54,6 +54,23 @@ def test_a_products_token_lets_its_viewers_in(opened: Opened) -> None:
         assert socket.receive_json() == {"name": "adam"}
 
 
+def test_a_link_of_another_website_makes_nobody_somebody_else_unasked(opened: Opened) -> None:
+    """What they upload from then on would belong to whoever made the link. They may go on from our own page."""
+    client = opened(token_secret=PRODUCT)
+    client.get(f"/?token={token(sub='mia')}", headers=HTML)
+    link = f"/stage?view=stage&token={token(sub='<mallory>')}"
+    from_elsewhere = {**HTML, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
+    answer = client.get(link, headers=from_elsewhere)
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
+    assert "logged in as mia" in answer.text and "as &lt;mallory&gt;" in answer.text
+    assert 'href="/stage?view=stage"' in answer.text
+    assert client.get("/api/me").json()["name"] == "mia"
+    for role in ("viewer", "maker"):
+        assert client.get(f"/?token={token(sub='mia', role=role)}", headers=from_elsewhere).status_code == 303
+    assert client.get(link, headers={**from_elsewhere, "Sec-Fetch-Site": "same-origin"}).status_code == 303
+    assert client.get("/api/me").json()["name"] == "<mallory>"
+
+
 @pytest.mark.parametrize("path", ["//evil.example/", "/%2fevil.example/"])
 def test_a_link_with_a_token_leads_to_no_other_website(opened: Opened, path: str) -> None:
     """The token is taken out of the address, and what is left may look like another host."""
@@ -77,6 +94,7 @@ def test_a_link_whose_token_is_too_old_leads_to_the_login(opened: Opened) -> Non
         token("another secret of thirty-two bytes or more"),
         token(exp=time.time() - 60),
         token(role="emperor"),
+        token(exp=10**400),
         jwt.encode({"sub": "eve"}, PRODUCT, "HS256"),
         jwt.encode({"exp": time.time() + 60}, PRODUCT, "HS256"),
         jwt.encode({"sub": "eve", "exp": time.time() + 60, "role": "admin"}, "", "none"),

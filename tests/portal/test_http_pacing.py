@@ -69,7 +69,7 @@ async def test_who_gives_up_leaves_its_turn_to_the_next() -> None:
     await asyncio.sleep(0)
     for task in asked[:5]:
         task.cancel()
-    await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+    await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
     assert len(desk.answered) == 5
 
 

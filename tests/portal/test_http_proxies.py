@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from portal.http.addresses import parse_networks, parse_root_path
-from portal.http.proxies import BehindProxies, address_of, asked_hosts
+from portal.http.proxies import BehindProxies, address_of, asked_hosts, is_local
 
 PROXY = "10.0.0.2"
 VISITOR = "203.0.113.7"
@@ -57,6 +57,25 @@ async def seen(
 async def test_the_address_of_a_visitor(client: str | None, headers: dict[str, str], address: str) -> None:
     """Only a proxy of ours is believed, and of a chain only what our own proxies saw; IPv6 counts by its network."""
     assert address_of(await seen(client, headers)) == address
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "local"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        (VISITOR, {}, False),
+        (PROXY, {"x-forwarded-for": "127.0.0.1"}, False),
+        (PROXY, {"forwarded": "for=127.0.0.1"}, False),
+        ("127.0.0.1", {"x-forwarded-for": "unknown"}, False),
+        ("127.0.0.1", {"x-forwarded-proto": "https"}, False),
+        ("127.0.0.1", {"x-real-ip": "203.0.113.5"}, False),
+        ("127.0.0.1", {"via": "1.1 squid"}, False),
+    ],
+)
+async def test_nobody_is_on_this_machine_by_word_of_a_header(client: str, headers: dict[str, str], local: bool) -> None:
+    """Visitors write them, too, and some proxies tell nothing of whom they serve."""
+    assert is_local(await seen(client, headers)) is local
 
 
 async def test_a_header_of_letters_is_read_in_one_go() -> None:

@@ -41,7 +41,7 @@ class Client:
 
     async def ended(self) -> None:
         """Until the server has ended the connection, whatever it had sent before."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             try:
                 while await self.reader.read(65536):
                     pass
@@ -113,7 +113,7 @@ class Talk:
 
 
 async def over(talk: Talk) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await talk.over.wait()
 
 
@@ -121,7 +121,7 @@ async def test_a_connection_that_nothing_leaves_can_be_aborted() -> None:
     """The client stops reading: abort ends the send that hangs, and the application is told at once."""
     talk = Talk(sends=True)
     async with serving(talk):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await talk.stuck.wait()
         abort = abort_of(talk.scope)
         assert abort is not None
@@ -147,7 +147,7 @@ async def test_a_connection_ends_when_the_application_has(monkeypatch: pytest.Mo
         filled.set()
 
     async with serving(fill_and_go, ws_max_size=2**26) as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await filled.wait()
             while True:  # the other end is gone once writing to it fails
                 try:
@@ -185,7 +185,7 @@ async def test_what_comes_at_once_is_parsed_in_pieces_and_arrives_whole() -> Non
         client.writer.write(b"".join(frame(TEXT, text.encode()) for text in texts))
         large = os.urandom(100_000)
         client.writer.write(struct.pack("!BBQ4x", 0x80 | BINARY, 0x80 | 127, len(large)) + large)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(talk.heard) <= len(texts):
                 talk.got.clear()
                 await talk.got.wait()
@@ -230,7 +230,7 @@ async def test_who_speaks_before_the_handshake_is_answered_is_aborted() -> None:
         writer.write(HANDSHAKE)
         await waiting.wait()
         writer.write(frame(TEXT, b"hello"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await ended.wait()
             await Client(reader, writer).ended()
 
@@ -244,7 +244,7 @@ async def test_a_refused_handshake_is_no_fault_of_ours(caplog: pytest.LogCapture
     with caplog.at_level("INFO"):
         async with listening(app) as (reader, writer):
             writer.write(HANDSHAKE)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 404") and answer.endswith(b"not here")
     assert [(line.levelname, "404" in line.getMessage()) for line in caplog.records] == [("INFO", True)]

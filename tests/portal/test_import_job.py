@@ -15,8 +15,8 @@ from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP, PARTS, PREPARE, JobFolders, JobInputs
 from portal.settings import Settings
+from portal.worker.job_work import JobWork
 from portal.worker.recipes import recipes
-from portal.worker.runner import JobWork
 from tests.backend_rows import replace_backend
 from tests.portal.test_parts_job import Ready
 from tests.portraits import portrait_bundle

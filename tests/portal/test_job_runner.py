@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from avatars.errors import BadMedia
 from avatars.library import AvatarLibrary
 from portal.jobs.orders import order_of_avatar, order_of_clip
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job, JobFolders
+from portal.jobs.records import Job, JobFailure, JobFolders
 from portal.jobs.store import TakenJob
 from portal.settings import Settings
-from portal.worker.runner import JobCancelled, JobFailed, JobRunner, JobWork, Occupation, Recipe, Step
+from portal.worker import runner
+from portal.worker.job_work import JobCancelled, JobFailed, JobWork, Recipe, Step
+from portal.worker.runner import JobRunner, Occupation, clear_after_the_dead
 from tests.portal.memory_store import MemoryStore
 
 
@@ -33,10 +36,10 @@ class Bench:
         self._data_dir = data_dir
         self._runner = JobRunner(Settings(data_dir=data_dir), self.queue, library, Occupation())
 
-    def photo(self) -> Job:
+    def photo(self, avatar: str = "ada-1") -> Job:
         path = self._data_dir / "photo.png"
         path.write_bytes(b"pixels")
-        return self.queue.submit(order_of_avatar(path, avatar="ada-1", name="Ada", consent=True))
+        return self.queue.submit(order_of_avatar(path, avatar=avatar, name="Ada", consent=True))
 
     def run(self, job: Job, *steps: Step, then: Callable[[JobWork, JobQueue], None] | None = None) -> Any:
         self.store.take(job.id)
@@ -126,6 +129,36 @@ def test_a_job_that_nobody_wants_any_more_ends_at_its_next_step(bench: Bench) ->
     assert not bench.queue.folders.home(job.id).exists()
 
 
+def test_who_has_lost_a_job_leaves_its_files_to_who_has_it_now(bench: Bench) -> None:
+    """It waits again, or another worker has it: what this one was told when it reported how far it is."""
+
+    def lose(work: JobWork) -> None:
+        (work.folder / "note").write_text("made")
+        bench.queue.cancel(work.id)
+        bench.store.run_again(work.id)
+        raise JobCancelled(work.id)
+
+    job = bench.photo()
+    with pytest.raises(JobCancelled):
+        bench.run(job, Step("first", 1, lose))
+    assert bench.queue.folders.upload(job.id) is not None
+    assert (bench.queue.folders.work(job.id) / "note").read_text() == "made"
+
+
+def test_what_a_dead_worker_left_of_a_job_that_has_ended_goes(bench: Bench) -> None:
+    """Where others live nobody starts again who would find it. One that ended just now may be in hand still."""
+    long_ago, just_now, waits = bench.photo("ada-1"), bench.photo("ada-2"), bench.photo("ada-3")
+    for job in (long_ago, just_now, waits):
+        bench.queue.folders.work(job.id).mkdir()
+    bench.store.clock_s = lambda: time.time() - 61
+    bench.store.fail(long_ago.id, JobFailure("worker_died", "It died."))
+    bench.store.clock_s = time.time
+    bench.store.fail(just_now.id, JobFailure("worker_died", "It died."))
+    clear_after_the_dead(bench.queue)
+    assert bench.queue.folders.in_hand() == sorted([just_now.id, waits.id])
+    assert bench.queue.folders.upload(long_ago.id) is not None
+
+
 def test_the_recording_of_a_cancelled_clip_stays(
     bench: Bench, make_bundle: Callable[..., AvatarBundle], tmp_path: Path
 ) -> None:
@@ -143,10 +176,11 @@ def test_the_recording_of_a_cancelled_clip_stays(
     [
         (BadMedia("It is no picture.", "Upload a JPEG.", cause="empty"), "bad_media", "It is no picture."),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk_full", "The disk is full."),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "disk_read_only", "cannot be written to"),
         (MemoryError(), "out_of_memory", "too little memory"),
         (ZeroDivisionError("by nought"), "internal", "by nought"),
     ],
-    ids=["ours", "disk", "memory", "surprise"],
+    ids=["ours", "disk", "read-only", "memory", "surprise"],
 )
 def test_what_goes_wrong_is_kept_with_its_remedy(bench: Bench, error: Exception, code: str, words: str) -> None:
     """Whatever it is, it ends the job as a JobFailed; the upload stays for another try."""
@@ -156,3 +190,34 @@ def test_what_goes_wrong_is_kept_with_its_remedy(bench: Bench, error: Exception,
     assert failed.value.data["code"] == code and words in failed.value.data["message"] and failed.value.data["hint"]
     assert failed.value.data["cause"] == ("empty" if code == "bad_media" else "")
     assert bench.queue.folders.upload(job.id) is not None
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_clip_that_nobody_wants_any_more_goes_with_its_job(bench: Bench, how: str) -> None:
+    """The job was taken back in its last moment, when the clip was being put in its place: no list would show it."""
+    job = bench.queue.submit(order_of_clip(avatar="ada-1", text="Hello."))
+    clip = bench.queue.folders.clip(job.id)
+
+    def speak(_work: JobWork) -> None:
+        getattr(bench.queue, how)(job.id)
+        clip.parent.mkdir(exist_ok=True)
+        clip.write_bytes(b"a clip")
+
+    bench.run(job, Step("speak", 1, speak))
+    assert not clip.exists() and not bench.queue.folders.home(job.id).exists()
+
+
+def test_a_clip_whose_worker_was_killed_goes_with_its_removed_job(bench: Bench) -> None:
+    """Found by what the worker had in hand. Clips whose record is lost in another way stay."""
+    lost, removed = (bench.queue.folders.clip(name) for name in ("lost", "removed"))
+    lost.parent.mkdir(parents=True)
+    for clip in (lost, removed):
+        clip.write_bytes(b"a clip")
+    bench.queue.folders.work("removed").mkdir(parents=True)
+    os.utime(bench.queue.folders.home("removed"), (0, 0))
+    runner._sweep(bench.queue)
+    assert lost.exists() and not removed.exists() and not bench.queue.folders.home("removed").exists()
+    bench.queue.folders.work("removed").mkdir(parents=True)
+    removed.write_bytes(b"a clip")
+    bench.queue.give_up("removed", JobFailure("job_stuck", "It hung.", "Try again."))
+    assert not removed.exists()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from portal.http.limits import WIDER, TooMany
+from portal.http.people import PERSON, Person, Role
 from portal.jobs import records
 from portal.jobs.records import JobFolders
-from portal.jobs.shares import JobShares
+from portal.jobs.shares import JobShares, person_key
 
 MINE, OTHERS = ({"type": "http", "client": (address, 5)} for address in ("192.0.2.1", "192.0.2.2"))
 
@@ -28,11 +29,25 @@ def test_an_address_has_no_more_than_its_share() -> None:
     for name in ("a", "b"):
         shares.asked_by(MINE, lambda name=name: job(name))
         active[name] = "192.0.2.1"
-    with pytest.raises(TooMany, match="2 jobs from your address"):
+    with pytest.raises(TooMany, match="2 jobs of yours"):
         shares.asked_by(MINE, lambda: pytest.fail("it was not to be asked"))
     assert shares.asked_by(OTHERS, lambda: job("c")).id == "c"
     del active["a"]
     assert shares.asked_by(MINE, lambda: job("d")).id == "d"
+
+
+def test_a_person_has_no_more_than_an_address() -> None:
+    """From however many addresses; others who ask from the last of them are served."""
+    ben, ann = ({PERSON: Person(name, Role.MAKER)} for name in ("ben: of two", "ann"))
+    active: list[str] = []
+    shares = JobShares(lambda: active, most_each=2)
+    for n in (1, 2):
+        shares.asked_by({**ben, "type": "http", "client": (f"2001:db8:{n}::1", 5)}, lambda: job("a"))
+        active += [f"2001:db8:{n}::/64", person_key("ben: of two")]
+    last: Any = {"type": "http", "client": ("2001:db8:3::1", 5)}
+    with pytest.raises(TooMany):
+        shares.asked_by({**ben, **last}, lambda: pytest.fail("it was not to be asked"))
+    assert shares.asked_by({**ann, **last}, lambda: job("b")).id == "b"
 
 
 def test_a_network_has_no_more_than_its_share() -> None:

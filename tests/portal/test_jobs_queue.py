@@ -17,13 +17,12 @@ import pytest
 import portal.worker.runner
 from avatars.bundle import AvatarBundle
 from avatars.confined import Limits
-from avatars.errors import DiskFull
+from avatars.errors import AvatarNotFound, DiskFull
 from avatars.library import AvatarLibrary
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
 from portal.http.limits import TooMany
-from portal.intake.submissions import ensure_presets, submit_avatar, submit_test_clip
-from portal.jobs.dbos_store import DbosStore
+from portal.intake.submissions import ensure_presets, submit_avatar, submit_clip, submit_test_clip
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import (
     MAX_TEXT_CHARACTERS,
@@ -34,17 +33,20 @@ from portal.jobs.orders import (
     order_of_preset,
 )
 from portal.jobs.queue import MAX_SPEECH_EACH_S, JobQueue
-from portal.jobs.records import CLIP, PARTS, JobFailure, JobFolders, JobOrder
-from portal.jobs.store import JobStore
+from portal.jobs.records import CLIP, PARTS, Job, JobFailure, JobFolders, JobOrder
+from tests.portal.api_requests import recording
 from tests.portal.memory_store import MemoryStore
 
 MakeBundle = Callable[..., AvatarBundle]
 
 
-@pytest.fixture(params=["memory", "dbos"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def queue(request: pytest.FixtureRequest, tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
-    store: JobStore = MemoryStore() if request.param == "memory" else DbosStore(tmp_path)
-    queue = JobQueue(store, JobFolders(tmp_path), library, max_waiting=3)
+    if request.param == "memory":
+        queue = JobQueue(MemoryStore(), JobFolders(tmp_path), library, max_waiting=3)
+    else:
+        url = request.getfixturevalue("database_url") if request.param == "postgres" else ""
+        queue = open_queue(tmp_path, library, database_url=url, max_waiting=3)
     yield queue
     queue.close()
 
@@ -151,9 +153,9 @@ def test_a_sweep_forgets_old_jobs_but_no_clip(queue: JobQueue, monkeypatch: pyte
     jobs = [queue.submit(order_of_clip(avatar="me", text=str(number))).id for number in range(3)]
     for job in jobs:
         queue.cancel(job)
-    clip = queue.folders.clip(jobs[0])
+    clip = queue.folders.clip(jobs[0], "webm")
     clip.parent.mkdir()
-    clip.write_bytes(b"mp4")
+    clip.write_bytes(b"clip")
     portal.worker.runner._sweep(queue)
     assert clip.exists() and [job.id for job in queue.list()] == [jobs[2], jobs[0]]
 
@@ -251,7 +253,7 @@ def test_a_deleted_job_is_forgotten_with_its_clip(queue: JobQueue) -> None:
 
 def test_presets_are_queued_once_and_before_others(queue: JobQueue, tmp_path: Path) -> None:
     """Every preset that the library lacks is queued, never twice."""
-    queue._max_waiting = 50
+    queue.max_waiting = 50
     library = AvatarLibrary(tmp_path / "avatars")
     first = ensure_presets(library, queue)
     assert len(first) >= 2 and {job.kind for job in first} == {"prepare"}
@@ -270,6 +272,32 @@ def test_a_full_disk_leaves_no_half_upload(queue: JobQueue, tmp_path: Path, monk
     with pytest.raises(DiskFull, match="space"):
         queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True))
     assert queue.list() == [] and not list((tmp_path / "jobs").glob("*"))
+
+
+def test_a_second_job_of_one_id_leaves_the_first_one_alone(queue: JobQueue, tmp_path: Path) -> None:
+    """Two who chose one id in the same moment: the second is told, and the upload of the first stays."""
+
+    def order(name: str) -> JobOrder:
+        ordered = order_of_avatar(upload(tmp_path, f"{name}.png"), avatar=name, name=name, consent=True)
+        return replace(ordered, id="task-musetalk-7")
+
+    first = queue.submit(order("ada"))
+    with pytest.raises(BadRequest, match="already"):
+        queue.submit(order("bob"))
+    assert [job.avatar for job in queue.list()] == ["ada"]
+    assert (queue.folders.home(first.id) / "upload").read_bytes() == b"pixels"
+
+
+def test_what_a_check_refuses_is_not_taken(queue: JobQueue, tmp_path: Path) -> None:
+    """It is asked while nobody else submits."""
+
+    def check() -> None:
+        assert queue._admitting.locked()
+        raise BadRequest("There is one.", "Choose another.")
+
+    with pytest.raises(BadRequest):
+        queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True), check=check)
+    assert queue.list() == []
 
 
 def test_an_upload_is_not_kept_whatever_refuses_it(
@@ -293,7 +321,7 @@ def ranks(queue: JobQueue, kind: str) -> list[tuple[str, int]]:
 
 def test_jobs_of_several_askers_are_taken_in_turn(queue: JobQueue) -> None:
     """The first job of somebody comes before the second one of somebody who asked for many before."""
-    queue._max_waiting = 50
+    queue.max_waiting = 50
     for name in ("a1", "a2", "a3"):
         queue.submit(order_of_clip(avatar="me", text=name), "203.0.113.1")
     queue.submit(order_of_clip(avatar="me", text="b1"), "203.0.113.2")
@@ -329,7 +357,7 @@ def test_who_asked_is_known_after_a_restart(tmp_path: Path, library: AvatarLibra
 
 def test_one_address_has_few_minutes_of_speech_waiting(queue: JobQueue, tmp_path: Path) -> None:
     """A first clip is taken however long it is; beyond the bound further ones of that address wait to be asked for."""
-    queue._max_waiting = 50
+    queue.max_waiting = 50
     long = [upload(tmp_path, f"{n}.wav") for n in range(3)]
 
     def order(audio: Path, audio_s: float) -> JobOrder:
@@ -353,7 +381,7 @@ def test_one_address_has_few_minutes_of_speech_waiting(queue: JobQueue, tmp_path
 
 def test_nobody_who_waits_is_passed_by_newcomers_for_ever(queue: JobQueue) -> None:
     """Once a second job of somebody has its turn, those who come then are behind what has waited as long."""
-    queue._max_waiting = 50
+    queue.max_waiting = 50
     jobs = [queue.submit(order_of_clip(avatar="me", text=f"a{n}"), "203.0.113.1") for n in range(3)]
     queue.cancel(jobs[0].id)
     assert queue.submit(order_of_clip(avatar="me", text="b"), "203.0.113.2").rank == jobs[1].rank
@@ -389,6 +417,27 @@ def test_only_what_may_turn_out_better_can_be_tried_again(
         with pytest.raises(BadRequest, match="cannot be run again") as told:
             queue.retry(failed.id)
         assert told.value.hint == "Do it otherwise."
+
+
+def test_an_order_for_an_avatar_that_is_erased_meanwhile_leaves_nothing(
+    queue: JobQueue, library: AvatarLibrary, make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The erasure has looked for jobs before this one was there, and a recording of the person's would stay."""
+    make_bundle("ada")
+    speech = tmp_path / "speech.wav"
+    speech.write_bytes(recording())
+    submit = queue.submit
+
+    def erased_meanwhile(order: JobOrder, asker: str = "") -> Job:
+        job = submit(order, asker)
+        library.delete("ada")
+        return job
+
+    monkeypatch.setattr(queue, "submit", erased_meanwhile)
+    with pytest.raises(AvatarNotFound):
+        submit_clip(library, queue, avatar="ada", audio=speech)
+    assert queue.list() == []
+    assert not [path for path in queue.folders.data_dir.rglob("*") if path.suffix == ".wav"]
 
 
 def test_part_of_the_disk_stays_free(queue: JobQueue, tmp_path: Path, library: AvatarLibrary) -> None:

@@ -17,7 +17,7 @@ from portal.jobs.retention import LOOK_S, ClipRetention
 from tests.portal.memory_store import MemoryStore
 
 KEEP_S = 3600.0
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 class Hours:

@@ -9,17 +9,35 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from portal.errors import JobNotFound
+from pipeline.errors import BadRequest
+from portal.errors import DatabaseUnreachable, JobNotFound
+from portal.jobs.dbos_database import JobDatabase, PostgresDatabase, SqliteDatabase
 from portal.jobs.dbos_store import DbosStore
-from portal.jobs.orders import order_of_clip, order_of_parts, order_of_preset
+from portal.jobs.orders import order_of_avatar, order_of_clip, order_of_parts, order_of_preset
 from portal.jobs.records import CLIP, PARTS, Job, JobFailure
 from portal.jobs.store import JobStore
 from tests.portal.memory_store import MemoryStore
+from tests.portal.postgres import Postgres
 
 
-@pytest.fixture(params=["memory", "dbos"])
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> JobDatabase:
+    """Each in which jobs can be kept."""
+    if request.param == "sqlite":
+        return SqliteDatabase(tmp_path)
+    return PostgresDatabase(request.getfixturevalue("database_url"))
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
-    store: JobStore = MemoryStore() if request.param == "memory" else DbosStore(tmp_path)
+    store: JobStore
+    match request.param:
+        case "memory":
+            store = MemoryStore()
+        case "sqlite":
+            store = DbosStore(SqliteDatabase(tmp_path))
+        case _:
+            store = DbosStore(PostgresDatabase(request.getfixturevalue("database_url")))
     yield store
     store.close()
     store.close()
@@ -50,12 +68,29 @@ def test_an_id_that_is_there_gives_its_job(store: JobStore) -> None:
     assert store.add("a1", order_of_clip(avatar="you", text="other")) == first and len(store.list()) == 1
 
 
+def test_an_avatar_is_made_by_one_job_at_a_time(store: JobStore, tmp_path: Path) -> None:
+    """Also where two portals are asked for one id in the same moment: the database decides. Later, it is free again."""
+
+    def photo(job_id: str, avatar: str) -> Job:
+        return store.add(job_id, order_of_avatar(tmp_path / "a.jpg", avatar=avatar, name="Me", consent=True))
+
+    first = photo("a1", "me")
+    assert photo("a1", "me") == first
+    with pytest.raises(BadRequest) as refused:
+        photo("a2", "me")
+    assert refused.value.cause == "id" and [job.id for job in store.list()] == ["a1"]
+    photo("a3", "you")
+    clip(store, "a4", "me")
+    store.cancel("a1")
+    assert photo("a5", "me").id == "a5"
+
+
 def test_what_is_not_there_is_not_found(store: JobStore) -> None:
     """get() says so; deleting and reporting do no harm."""
     with pytest.raises(JobNotFound):
         store.get("nothing")
     store.delete("nothing")
-    assert not store.report("nothing", "step", 0.5) and store.list(ids=["nothing"]) == []
+    assert not store.report("nothing", "step", 0.5) and store.those(["nothing"]) == []
 
 
 def test_jobs_are_listed_as_asked_for(store: JobStore) -> None:
@@ -64,7 +99,7 @@ def test_jobs_are_listed_as_asked_for(store: JobStore) -> None:
     parts = store.add("b", order_of_parts("me", "Me", "wav2lip96", {}))
     assert [job.id for job in store.list(kind=CLIP)] == ids[::-1]
     assert [job.id for job in store.list(kind=PARTS)] == [parts.id]
-    assert [job.id for job in store.list(ids=["a1", "b"])] == ["b", "a1"] and store.list(ids=[]) == []
+    assert [job.id for job in store.those(["a1", "b"])] == ["b", "a1"] and store.those([]) == []
     assert len(store.list(limit=2)) == 2
     store.cancel("a2")
     assert {job.id for job in store.list(active=True)} == {"a0", "a1", "b"}
@@ -104,9 +139,9 @@ def test_a_deleted_job_is_forgotten(store: JobStore) -> None:
     assert clip(store, "a1").state == "queued"
 
 
-def test_two_processes_share_one_job_that_both_want(tmp_path: Path) -> None:
+def test_two_processes_share_one_job_that_both_want(database: JobDatabase) -> None:
     """Of orders that join others the second gets the first one's job, though its queue has seen none."""
-    one, other = DbosStore(tmp_path), DbosStore(tmp_path)
+    one, other = DbosStore(database), DbosStore(database)
     first = one.add("a1", order_of_preset("mira", "Mira"))
     assert other.add("a2", order_of_preset("mira", "Mira")) == first
     assert other.list() == [first]
@@ -116,7 +151,7 @@ def test_two_processes_share_one_job_that_both_want(tmp_path: Path) -> None:
 
 def test_a_list_is_read_again_only_after_somebody_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many may look while nothing happens; what this or another process changes is seen at the next look."""
-    one, other = DbosStore(tmp_path), DbosStore(tmp_path)
+    one, other = DbosStore(SqliteDatabase(tmp_path)), DbosStore(SqliteDatabase(tmp_path))
     clip(one, "a1")
     one.list(active=True)
     reads, read = [], one._read_list
@@ -132,9 +167,57 @@ def test_a_list_is_read_again_only_after_somebody_has_written(tmp_path: Path, mo
 
 def test_a_job_has_its_time_with_any_sqlite(tmp_path: Path) -> None:
     """On Python 3.12 and newer DBOS asks SQLite for a function that is NULL before 3.42; connections know it here."""
-    store = DbosStore(tmp_path)
+    store = DbosStore(SqliteDatabase(tmp_path))
     clip(store, "a1")
     with sqlalchemy.create_engine("sqlite://").connect() as connection:
         asked_s = connection.execute(sqlalchemy.text("select unixepoch('subsec')")).scalar_one()
     assert asked_s == pytest.approx(time.time(), abs=60)
     store.close()
+
+
+def test_a_change_of_another_process_is_seen_at_the_next_look(database: JobDatabase) -> None:
+    """Whatever is kept of lists that were read before."""
+    one, other = DbosStore(database), DbosStore(database)
+    clip(one, "a1")
+    assert [job.id for job in other.list(active=True)] == ["a1"]
+    one.report("a1", "render", 0.5)
+    assert [job.step for job in other.list(active=True)] == ["render"]
+    one.cancel("a1")
+    assert other.list(active=True) == []
+    one.close()
+    other.close()
+
+
+def test_who_asks_a_database_that_is_away_is_told_so_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for it to come back. Neither the answer nor the log has the password."""
+    store = DbosStore(PostgresDatabase("postgresql://me:topsecret@127.0.0.1:1/jobs"))
+    for _ in range(2):
+        with pytest.raises(DatabaseUnreachable) as told:
+            store.list()
+        assert told.value.retryable and told.value.http_status == 503
+        assert "127.0.0.1" not in told.value.message + told.value.hint
+    assert "127.0.0.1" in caplog.text and "topsecret" not in caplog.text
+    store.close()
+
+
+def test_a_database_that_goes_away_and_comes_back_is_used_again(postgres: Postgres) -> None:
+    """Who asks meanwhile is told; afterwards the same store works."""
+    store = DbosStore(PostgresDatabase(postgres.new_database("away")))
+    clip(store, "a1")
+    postgres.execute("ALTER DATABASE away ALLOW_CONNECTIONS false")
+    postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'away'")
+    with pytest.raises(DatabaseUnreachable):
+        store.get("a1")
+    postgres.execute("ALTER DATABASE away ALLOW_CONNECTIONS true")
+    assert store.get("a1").state == "queued"
+    store.close()
+
+
+def test_a_worker_reports_on_what_it_has_in_hand_alone(database: JobDatabase) -> None:
+    """A job that waits, or that another worker has, is not wanted of it."""
+    store, workers = DbosStore(database), DbosStore(database, "worker")
+    clip(store, "a1")
+    assert store.report("a1", "render", 0.1) and not workers.report("a1", "render", 0.9)
+    assert store.get("a1").progress == 0.1
+    store.close()
+    workers.close()

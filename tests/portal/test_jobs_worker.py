@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 import portal.worker.runner
 from avatars.bundle import AvatarBundle, encode_jpeg
@@ -29,14 +30,14 @@ from portal.jobs.face_reports import FaceReports
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import id_of_test_clip, order_of_avatar, order_of_clip
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import Job
+from portal.jobs.records import LONG_CLIPS, Job, line_of
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
 
 pytestmark = pytest.mark.thorough
 
 SCRIPT = Path(__file__).with_name("job_worker_script.py")
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0
 
 
 async def until(queue: JobQueue, job_id: str, condition: Callable[[Job], bool]) -> Job:
@@ -50,14 +51,15 @@ async def until(queue: JobQueue, job_id: str, condition: Callable[[Job], bool]) 
 class Bench:
     """A queue, its worker process, and the gate that the job's second step waits at."""
 
-    def __init__(self, data_dir: Path, clock: Clock | None = None) -> None:
+    def __init__(self, data_dir: Path, database_url: str, clock: Clock | None = None) -> None:
         self.data_dir = data_dir
         os.mkfifo(data_dir / "gate")
         self._gate = os.open(data_dir / "gate", os.O_RDWR)
-        self.queue = open_queue(data_dir, AvatarLibrary(data_dir / "avatars"))
+        self.queue = open_queue(data_dir, AvatarLibrary(data_dir / "avatars"), database_url=database_url)
         settings: Any = SimpleNamespace(
-            with_secrets=lambda: json.dumps({"data_dir": str(data_dir)}).encode(),
+            with_secrets=lambda: json.dumps({"data_dir": str(data_dir), "database_url": database_url}).encode(),
             job_silence_s=600.0 if clock is None else 60.0,
+            database_url=SecretStr(database_url),
         )
         self.worker = WorkerProcess(settings, self.queue, command=(sys.executable, str(SCRIPT)), clock=clock)
 
@@ -102,11 +104,14 @@ class JumpingClock:
 
 
 class HurriedBench(Bench):
-    """It does not wait for the time after which a job without progress is given up."""
+    """It does not wait for the time after which a job without progress is given up.
+
+    Jobs are in SQLite: on Postgres workers watch themselves (test_jobs_fleet.py).
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._clock = JumpingClock()
-        super().__init__(data_dir, self._clock)
+        super().__init__(data_dir, "", self._clock)
 
     async def worker_is_ended(self, pid: int | None) -> None:
         """Let time pass until this worker process is gone."""
@@ -114,6 +119,12 @@ class HurriedBench(Bench):
             while self.worker.pid == pid:
                 self._clock.jump(10)
                 await asyncio.sleep(0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The setting `database_url`, for each database in which jobs can be kept."""
+    return request.getfixturevalue("database_url") if request.param == "postgres" else ""
 
 
 @pytest.fixture
@@ -126,8 +137,8 @@ async def hurried(tmp_path: Path) -> AsyncIterator[HurriedBench]:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
+async def bench(tmp_path: Path, url: str) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, url)
     await bench.worker.start()
     yield bench
     await bench.worker.aclose()
@@ -262,6 +273,21 @@ async def test_a_recording_stays_for_a_running_clip_that_was_cancelled(
     await bench.finished(following.id)  # so the other one has been tidied up
     assert bench.queue.folders.upload(job.id) is not None and not bench.queue.folders.work(job.id).exists()
     assert (await asyncio.to_thread(bench.queue.retry, job.id)).active
+
+
+async def test_nobodys_few_words_wait_for_a_long_clip(bench: Bench, make_bundle: Callable[..., AvatarBundle]) -> None:
+    """A recording of ten minutes may take an hour. Long clips have a line of their own."""
+    make_bundle("ada")
+    recording = bench.data_dir / "speech.wav"
+    recording.write_bytes(b"samples")
+    order = order_of_clip(avatar="ada", audio=recording, audio_s=600.0)
+    long = await asyncio.to_thread(lambda: bench.queue.submit(order))
+    await bench.until(long.id, lambda job: job.step == "speak")
+    words = [order_of_clip(avatar="ada", text="hello"), order_of_clip(avatar="ada", text="hello", clip_format="mov")]
+    for one in words:
+        assert (await bench.finished((await asyncio.to_thread(bench.queue.submit, one)).id)).state == "done"
+    assert line_of(order_of_clip(avatar="ada", text="hello " * 40, clip_format="mov")) == line_of(long) == LONG_CLIPS
+    assert (await asyncio.to_thread(bench.queue.cancel, long.id)).state == "cancelled"
 
 
 async def test_a_failed_job_can_be_run_again(bench: Bench, make_bundle: Callable[..., AvatarBundle]) -> None:

@@ -47,7 +47,8 @@ def test_a_page_is_served_as_it_is_and_its_scripts_may_run(client: TestClient) -
     page = client.get("/dashboard.html")
     assert (page.status_code, page.text) == (200, PAGE)
     assert page.headers["content-type"].startswith("text/html")
-    assert "'unsafe-inline'" in page.headers["content-security-policy"]
+    policy = page.headers["content-security-policy"]
+    assert "'unsafe-inline'" in policy and "default-src 'self' http: https:" in policy
     assert page.headers["cache-control"] == "no-cache"
     assert client.get("/asr/").text == "asr"
     assert client.head("/dashboard.html").status_code == 200

@@ -100,6 +100,15 @@ def test_a_task_is_a_job_that_makes_an_avatar_of_that_id(
     }
 
 
+def test_an_id_of_livetalking_is_told_as_it_was_sent(client: TestClient, clip: bytes, queue: JobQueue) -> None:
+    """Its own ids have underscores, which ours have not; so another spelling of the same id is taken."""
+    task_id = ask(client, clip, avatar_id="wav2lip256_Test")["data"]["task_id"]
+    assert [job.avatar for job in queue.list()] == ["wav2lip256-test"]
+    assert client.get(f"/api/avatar/task/{task_id}").json()["data"]["avatar_id"] == "wav2lip256_Test"
+    refused = ask(client, clip, avatar_id="wav2lip256-test")
+    assert refused["code"] == -1 and "wav2lip256-test" in refused["msg"]
+
+
 def test_tasks_are_listed_the_newest_first_and_jobs_of_others_are_not(
     client: TestClient, clip: bytes, orders: Orders
 ) -> None:
@@ -201,6 +210,20 @@ def test_the_same_avatar_or_task_is_not_asked_for_twice(client: TestClient, clip
     assert "being made" in ask(client, clip)["msg"]
     assert "There is a task 'mine' already" in ask(client, clip, avatar_id="bea", task_id="mine")["msg"]
     assert len(queue.list()) == 1
+
+
+def test_the_id_of_somebody_elses_avatar_stays_taken_when_it_is_deleted(
+    tmp_path: Path, orders: Orders, queue: JobQueue, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips and recordings of theirs go by that id. Whoever had it before may have it again."""
+    settings = Settings(data_dir=tmp_path, livetalking_avatars=True)
+    mia, max_ = (served(orders, settings, Person(name, Role.MAKER)) for name in ("mia", "max"))
+    ask(mia, clip, task_id="first")
+    done = [replace(job, state="done") for job in queue.list()]
+    queue.cancel(done[0].id)
+    monkeypatch.setattr(queue, "list", lambda **_wish: done)
+    assert "is taken" in ask(max_, clip, task_id="second")["msg"]
+    assert ask(mia, clip, task_id="second")["code"] == 0
 
 
 def test_json_can_only_name_files_on_the_server(client: TestClient, queue: JobQueue) -> None:

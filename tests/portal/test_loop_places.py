@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.types import SAMPLES_PER_PICTURE, MediaFrame
+from portal.api.event_messages import ServerMessage
 from portal.api.loop_places import LoopPlaces
-from portal.api.messages import ServerMessage
 
 
 def told(places: list[int]) -> list[tuple[object, object, object]]:

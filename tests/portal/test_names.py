@@ -70,6 +70,7 @@ def test_a_name_of_accents_alone_takes_no_time() -> None:
 def test_a_clip_is_called_after_who_speaks_and_what(speaker: str, title: str, called: str) -> None:
     """Chinese names work; what no file may be called is left out; there is always a name."""
     assert clip_file_name(speaker, title) == called
+    assert clip_file_name(speaker, title, "webm") == called.removesuffix("mp4") + "webm"
 
 
 def test_the_name_of_a_clip_fits_a_disk() -> None:

@@ -33,8 +33,8 @@ OWNED = {"avatar_id", "job_id", "recording_id"}
 "Parameters of addresses by which OwnersGuard goes."
 SECRET = {"session_id", "sessionid", "watch_token", "peer_id"}
 "Whoever has been given one may use it: they are made at random, and a session asks for its own token."
-OF_NOBODY = {"path", "kind", "name"}
-"Files of the page, a kind of file, and names: of a backend, or of a part of something that is guarded."
+OF_NOBODY = {"path", "kind", "ending", "name"}
+"Files of the page, a kind of file, its ending, and names: of a backend, or of a part of something that is guarded."
 ELSEWHERE = {"task_id"}
 """Tasks of LiveTalking's API answer in its form; tests/portal/test_livetalking_tasks.py looks at them."""
 KNOWN = OWNED | SECRET | OF_NOBODY | ELSEWHERE
@@ -109,6 +109,15 @@ def two(tmp_path: Path, make_bundle: Callable[..., AvatarBundle]) -> Iterator[Tw
     queue.close()
 
 
+@pytest.mark.parametrize("thing_id", ["a%00b", "%1b", "x" * 300])
+def test_an_id_that_no_file_can_have_is_one_that_is_not_there(two: TwoPeople, thing_id: str) -> None:
+    """Whoever asks. The file system refuses it in its own way, and that was answered as a fault of ours."""
+    for name in ("ben", "ada"):
+        for path in (f"/api/avatars/{thing_id}", f"/api/avatars/{thing_id}/poster.jpg", f"/api/jobs/{thing_id}"):
+            assert two.ask(name, "GET", path).status_code == 404, (name, path)
+        assert two.ask(name, "DELETE", f"/api/avatars/{thing_id}/everything").status_code == 404
+
+
 def test_lists_have_what_is_mine_shared_or_everybodys(two: TwoPeople) -> None:
     """Of avatars and of jobs. An admin sees all of them."""
     jobs = set(two.things.values())
@@ -163,12 +172,20 @@ def test_every_address_of_somebody_elses_thing_answers_as_if_it_were_not_there(t
         if not named & OWNED:
             continue
         for job in two.things.values():
-            real = {"avatar_id": "annas", "job_id": job, "recording_id": RECORDING, "kind": "mp4", "name": "0.jpg"}
+            real = {
+                "avatar_id": "annas",
+                "job_id": job,
+                "recording_id": RECORDING,
+                "kind": "mp4",
+                "ending": "mp4",
+                "name": "0.jpg",
+            }
             unreal = {
                 "avatar_id": "nobodys",
                 "job_id": "none",
                 "recording_id": "r" * 12,
                 "kind": "mp4",
+                "ending": "mp4",
                 "name": "0.jpg",
             }
             answer = two.ask("ben", method, filled(path, real), json={"backend": "wav2lip96"})
@@ -212,13 +229,13 @@ def test_a_report_is_theirs_whose_upload_was_refused(two: TwoPeople, tmp_path: P
     upload = tmp_path / "bens.png"
     upload.write_bytes(b"another photo")
     queue, picture = two.portal.desk.queue, "/api/avatars/refused/report/0.jpg"
+    queue.cancel(two.things["prepare"])
     bens = queue.submit(order_of_avatar(upload, avatar="refused", name="B", consent=True, owner="ben"), "203.0.113.2")
     assert two.ask("ben", "GET", picture).status_code == 404
     assert two.ask("anna", "GET", picture).content == b"a face"
     assert two.ask("ben", "DELETE", f"/api/jobs/{bens.id}").json()["state"] == "cancelled"
     assert two.ask("ben", "DELETE", f"/api/jobs/{bens.id}").status_code == 200
     assert two.ask("anna", "GET", picture).content == b"a face"
-    two.ask("anna", "DELETE", f"/api/jobs/{two.things['prepare']}")
     assert two.ask("anna", "DELETE", f"/api/jobs/{two.things['prepare']}").status_code == 200
     assert not (tmp_path / "reports" / "refused").exists()
 
@@ -336,6 +353,19 @@ def test_what_is_everybodys_stays_so(two: TwoPeople) -> None:
     for name in ("ben", "ada"):
         refused = two.ask(name, "PATCH", "/api/avatars/everybodys", json={"shared": False})
         assert (refused.status_code, refused.json()["error"]["cause"]) == (400, "no_owner")
+
+
+def test_everything_of_what_is_everybodys_is_for_admins(two: TwoPeople) -> None:
+    """It takes along what others have made. An owner may ask for that; of an avatar without one nobody else can."""
+    assert not two.ask("ben", "GET", "/api/avatars/everybodys").json()["erasable"]
+    assert two.ask("ben", "DELETE", "/api/avatars/everybodys/everything").status_code == 403
+    annas_clip = f"/api/clips/{two.things['clip']}.mp4"
+    assert two.ask("anna", "GET", annas_clip).status_code == 200
+    assert two.ask("anna", "GET", "/api/avatars/annas").json()["erasable"]
+    assert two.ask("anna", "DELETE", "/api/avatars/annas/everything").status_code == 200
+    assert two.ask("ada", "GET", "/api/avatars/everybodys").json()["erasable"]
+    assert two.ask("ada", "DELETE", "/api/avatars/everybodys/everything").status_code == 200
+    assert two.ask("anna", "GET", annas_clip).status_code == 404
 
 
 def test_a_clip_needs_an_avatar_that_i_may_see_and_is_mine(two: TwoPeople) -> None:

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from portal.commands.portal_process import free_port
 from portal.process import FILES_BESIDE, connections_that_fit
 
 PROGRAM = """
@@ -49,3 +50,8 @@ def test_the_system_lets_more_files_be_opened(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(resource, "setrlimit", lambda _kind, _wanted: (_ for _ in ()).throw(ValueError))
     limits.append((512, resource.RLIM_INFINITY))
     assert connections_that_fit(1000) == 512 - FILES_BESIDE
+
+
+def test_a_free_port_is_none_that_a_connection_gets_meanwhile() -> None:
+    """Linux gives those from 32768 on to whoever connects to somewhere."""
+    assert all(1024 < free_port() < 32_768 for _ in range(20))

@@ -5,33 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
 from pipeline.errors import BadRequest
-from pipeline.stream_address import host_of
 from pipeline.types import TextEvent, TurnEvent, TurnState
+from portal.api.allowances import PUSHES_EACH
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router, watch_router
 from portal.api.watchers import MOST_GUESTS, MOST_WATCHERS
+from portal.errors import PeerNotFound
 from portal.http.limits import TooMany
-from portal.pushes import check_allowed
-from portal.settings import Settings
 from tests.portal.session_house import House, open_house
-
-
-class FakePush:
-    """To a streaming server that takes everything."""
-
-    name = "push"
-    state, connections, frames_dropped, trouble = "live", 1, 0, ""
-
-    def __init__(self, address: str) -> None:
-        self.host = host_of(address)
 
 
 class Desk:
@@ -39,12 +27,7 @@ class Desk:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.programs = Programs(
-            house.socket.seating,
-            house.clock,
-            partial(check_allowed, Settings(push_to=("rtmp://a.example/live",))),
-            lambda address, _bundle: cast(Any, FakePush(address)),
-        )
+        self.programs = Programs(house.socket.seating, house.clock)
         house.app.include_router(sessions_router(self.programs, house.socket.browser_ice_servers))
         house.app.include_router(watch_router(self.programs))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=house.app), base_url="http://test")
@@ -63,7 +46,7 @@ class Desk:
 
     def watching(self) -> list[Any]:
         """Those who get the session's frames."""
-        return list(self.house.session.outputs)
+        return list(self.house.session.outputs.added)
 
     async def post(self, address: str, /, **fields: Any) -> httpx.Response:
         return await self.http.post(self.opened["addresses"][address], json=fields)
@@ -218,6 +201,11 @@ async def test_many_may_watch_but_only_the_program_may_speak(desk: Desk) -> None
     assert (gone.status_code, code_of(gone)) == (404, "session_not_found")
 
 
+def everybody_connects(desk: Desk) -> None:
+    for peer in desk.house.transports.made:
+        peer.connected.set()
+
+
 async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
     """One who leaves makes room; an offer that cannot be answered takes none."""
     await desk.open()
@@ -225,6 +213,7 @@ async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
     with pytest.raises(BadRequest):
         await watchers.join("no sdp", local=True)
     ids = [(await watchers.join("v=0", local=True))[0] for _ in range(MOST_WATCHERS)]
+    everybody_connects(desk)
     with pytest.raises(TooMany):
         await watchers.join("v=0", local=True)
     watchers.leave(ids[3])
@@ -239,9 +228,27 @@ async def test_guests_leave_places_for_whoever_opened_the_session(desk: Desk) ->
     watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
     for _ in range(MOST_GUESTS):
         await watchers.join("v=0", local=True, is_guest=True)
+    everybody_connects(desk)
     with pytest.raises(TooMany, match="12 watch"):
         await watchers.join("v=0", local=True, is_guest=True)
     await watchers.join("v=0", local=True)
+
+
+async def test_guests_who_never_connect_make_room_for_others(desk: Desk) -> None:
+    """The oldest of the address that has most of them goes. Who is connected stays, and so does who is about to be."""
+    await desk.open()
+    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
+    await watchers.join("v=0", local=True, is_guest=True, address="connected")
+    everybody_connects(desk)
+    await watchers.join("v=0", local=True, is_guest=True, address="about to")
+    held = [(await watchers.join("v=0", local=True, is_guest=True, address="flood"))[0] for _ in range(MOST_GUESTS - 2)]
+    assert len(watchers) == MOST_GUESTS
+    await watchers.join("v=0", local=True, is_guest=True, address="newcomer")
+    assert len(watchers) == MOST_GUESTS
+    with pytest.raises(PeerNotFound):
+        watchers.leave(held[0])
+    made = desk.house.transports.made
+    assert desk.watching() == [*made[:2], *made[3:]]
 
 
 async def test_a_session_of_the_page_is_watched_where_the_operator_allows_it() -> None:
@@ -311,14 +318,26 @@ async def test_it_is_sent_to_a_streaming_server(desk: Desk) -> None:
     answer = await desk.http.put(at, json={"to": "rtmp://a.example/live/secret"})
     assert (answer.status_code, answer.json()["host"], answer.json()["state"]) == (202, "a.example", "live")
     assert "secret" not in (await desk.http.get(at)).text
-    first = desk.house.session.outputs[0]
+    first = desk.house.session.outputs.added[0]
     await desk.http.put(at, json={"to": "rtmp://a.example/live/other"})
-    assert len(desk.house.session.outputs) == 1 and first not in desk.house.session.outputs
+    assert len(desk.house.session.outputs.added) == 1 and first not in desk.house.session.outputs.added
     again = [await desk.http.put(at, json={"to": "rtmp://a.example/live/other"}) for _ in range(2)]
     assert [answer.status_code for answer in again] == [202, 429]  # each starts a process
     await desk.house.clock.advance(3 * UNATTENDED_S)
     assert (await desk.http.delete(at)).status_code == (await desk.http.delete(at)).status_code == 204
-    assert desk.house.session.outputs == [] and desk.is_open()
+    assert desk.house.session.outputs.added == [] and desk.is_open()
+
+
+async def test_new_sessions_bring_no_new_streams(desk: Desk) -> None:
+    """Each stream starts a process: one address begins so many, then one in ten seconds."""
+    answers = []
+    desk.house.sessions.admission.capacity = 30
+    for _ in range(int(PUSHES_EACH) + 1):
+        await desk.open()
+        answers.append(await desk.http.put(desk.opened["addresses"]["push"], json={"to": "rtmp://a.example/live/key"}))
+    assert [answer.status_code for answer in answers] == [202] * int(PUSHES_EACH) + [429]
+    await desk.house.clock.advance(10)
+    assert (await desk.http.put(desk.opened["addresses"]["push"], json={"to": "rtmp://a.example/live/key"})).is_success
 
 
 async def test_other_servers_are_not_written_to(desk: Desk) -> None:
@@ -327,7 +346,7 @@ async def test_other_servers_are_not_written_to(desk: Desk) -> None:
     for to in ("rtmp://evil.example/live/key", "rtmp://a.example/admin", "file:///etc/passwd", "http://127.0.0.1/"):
         answer = await desk.http.put(desk.opened["addresses"]["push"], json={"to": to})
         assert (answer.status_code, code_of(answer)) == (400, "bad_request")
-    assert desk.house.session.outputs == []
+    assert desk.house.session.outputs.added == []
 
 
 async def test_its_events_are_those_of_the_session_socket(desk: Desk) -> None:
@@ -339,7 +358,7 @@ async def test_its_events_are_those_of_the_session_socket(desk: Desk) -> None:
     desk.house.session.events.offer(TextEvent(1, "Hi\nthere"))
     await desk.house.settle()
     await desk.house.sessions.close(desk.house.session)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answer = await reading
     assert answer.headers["content-type"].startswith("text/event-stream")
     told = [json.loads(line.removeprefix("data: ")) for line in answer.text.strip().split("\n\n")]
@@ -390,7 +409,7 @@ async def test_a_reader_who_hangs_up_is_noticed_before_the_next_event() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await EventStream(followers)({"type": "http", "asgi": {"spec_version": "2.3"}}, hung_up, send)
     assert len(followers) == 0
 
@@ -425,7 +444,7 @@ async def test_what_cannot_be_changed_is_refused(desk: Desk) -> None:
     assert code_of(await desk.http.patch(session, json={"avatar": "nobody"})) == "avatar_not_found"
     assert (await desk.http.patch(session, json={"speed": 9})).status_code == 400
     assert (await desk.http.get(session)).json()["choice"] == opened["choice"]
-    answers = [await desk.http.patch(session, json={"speed": 1.0}) for _ in range(6)]
+    answers = [await desk.http.patch(session, json={"speed": 1.0}) for _ in range(12)]
     assert {answer.status_code for answer in answers} == {200, 429} and code_of(answers[-1]) == "too_often"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
@@ -11,20 +14,25 @@ import pytest
 
 from avatars import backend_parts
 from avatars.bundle import AvatarBundle
-from avatars.errors import NetworkMissing
+from avatars.errors import DiskFull, NetworkMissing
 from avatars.library import AvatarLibrary
 from avatars.parts import BackendParts, networks_of
 from pipeline.errors import BackendUnavailable, RenderError
 from portal.intake.submissions import submit_test_clip
 from portal.jobs.opening import open_queue
+from portal.jobs.records import JobFolders
 from portal.making.avatar_parts import prepare_for_backend
 from portal.making.rendering import render_clip
 from portal.settings import Settings
+from portal.worker import recipes
 from portal.worker.process import WorkerProcess
 from tests.certificates import verdict_of
 from tests.portal.test_jobs_worker import until
 from tests.portraits import portrait_bundle
 from tests.recordings import spoken, write_recording
+
+if TYPE_CHECKING:
+    from portal.worker.job_work import JobWork
 
 pytestmark = pytest.mark.thorough
 
@@ -206,3 +214,25 @@ def test_a_clip_is_signed_or_says_why_not(bundle: AvatarBundle, tmp_path: Path) 
     assert codes == ["not_signed"]
     with av.open(str(clip)) as file:
         assert len(list(file.decode(video=0))) > 10
+
+
+def test_a_clip_that_would_fill_the_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at again while the clip is written: a transparent one has a hundred times the bytes of others."""
+
+    def writes_half(*_given: Any, progress: Callable[[float], None], **_named: Any) -> None:
+        progress(0.5)
+
+    monkeypatch.setattr(recipes, "render_clip", writes_half)
+    reported: list[float] = []
+    work = SimpleNamespace(
+        id="a-1",
+        inputs={"avatar": "ada", "text": "Hello.", "voice": None},
+        settings=Settings(data_dir=tmp_path, keep_free_bytes=10**18),
+        library=SimpleNamespace(open=lambda avatar: avatar),
+        folders=JobFolders(tmp_path),
+        folder=tmp_path,
+        progress=reported.append,
+    )
+    with pytest.raises(DiskFull):
+        recipes._render(cast("JobWork", work))
+    assert reported == []

@@ -25,6 +25,7 @@ from pipeline.types import (
     TurnState,
 )
 from portal.api import messages
+from portal.api.event_messages import event_message
 from portal.api.schemas import AvatarView, BackendView, ErrorView, GestureView, JobView
 from portal.api.voice_samples import VoiceSampleView
 
@@ -66,7 +67,7 @@ def test_what_a_page_says_is_what_the_server_understands(model: type[BaseModel])
 @pytest.mark.parametrize("name", EVENTS)
 def test_what_the_server_tells_is_what_a_page_reads(name: str) -> None:
     """Each event of a session has its fields, and no others."""
-    assert fields_of("messages.d.ts", name).keys() == messages.event_message(EVENTS[name]).keys()
+    assert fields_of("messages.d.ts", name).keys() == event_message(EVENTS[name]).keys()
 
 
 def test_a_page_knows_every_state_of_a_turn() -> None:

@@ -18,7 +18,7 @@ from pipeline.types import (
     TranscriptEvent,
 )
 from portal.api.lane import LANE_BOUND
-from portal.api.messages import SOUND_HEADER, SOUND_KIND
+from portal.api.sound_messages import SOUND_HEADER, SOUND_KIND
 from tests.portal.session_house import House
 
 
@@ -185,12 +185,12 @@ async def test_the_place_in_the_loop_is_told_who_asks(house: House) -> None:
     await viewer.hello()
     for _ in range(2):
         await viewer.ask("places", on=True)
-    (places,) = house.session.outputs
+    (places,) = house.session.outputs.added
     silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
     places.send(MediaFrame(np.zeros((2, 2, 3), np.uint8), silence, 12, loop_index=7))
     assert await viewer.hear("place") == {"type": "place", "number": 12, "place": 7, "step": 1}
     await viewer.ask("places", on=False)
-    assert house.session.outputs == []
+    assert house.session.outputs.added == []
 
 
 async def test_say_interrupt_and_avatar_reach_the_session(house: House) -> None:

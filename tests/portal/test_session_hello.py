@@ -24,6 +24,7 @@ async def test_hello_is_answered_with_all_that_a_player_needs(house: House) -> N
         "type": "welcome",
         "session": "s1",
         "resumed": False,
+        "restored": None,
         "iceServers": [{"urls": ["turn:turn.test"], "username": "u", "credential": "c"}],
         "fps": 25,
         "sampleRate": 48000,

@@ -10,10 +10,11 @@ import pytest
 from pipeline.types import LISTEN_RATE_HZ, TextEvent
 from portal.api.allowances import GREETINGS, OFFERS_EACH, REFUSALS
 from portal.api.connection import EXPIRES_S, GREETED_WITHIN_S
-from portal.api.messages import SOUND_HEADER, SOUND_KIND
-from portal.api.seats import OUTBOX_BOUND
+from portal.api.outbox import OUTBOX_BOUND
 from portal.api.session_socket import GRACE_S
+from portal.api.sound_messages import SOUND_HEADER, SOUND_KIND
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
+from portal.http.people import Person, Role
 from tests.portal.session_house import House, Viewer
 
 
@@ -265,7 +266,7 @@ class TestDeadlines:
 class TestAddresses:
     HOME, OTHER = "203.0.113.7", "198.51.100.9"
 
-    async def test_an_address_has_so_many_sockets_and_all_have_so_many(self, house: House) -> None:
+    async def test_an_address_has_so_many_sockets(self, house: House) -> None:
         """Who comes when there are as many is told why, and closed; a socket that ends makes room."""
         of_home = [await house.viewer(self.HOME) for _ in range(12)]
         late = await house.viewer(self.HOME)
@@ -276,8 +277,47 @@ class TestAddresses:
         await of_home[0].break_off()
         of_home.append(await house.viewer(self.HOME))
         await of_home[-1].hello()
-        others = [await house.viewer(f"198.51.100.{number}") for number in range(19)]
-        assert (await others[-1].hear("error"))["code"] == "too_many"
+
+    async def test_a_person_has_so_many_sockets(self, house: House) -> None:
+        """From whatever addresses: one login cannot keep all others out."""
+        eve, bob = Person("eve", Role.VIEWER), Person("bob", Role.VIEWER)
+        for number in range(12):
+            await house.viewer(f"198.51.100.{number}", eve)
+        late = await house.viewer("198.51.100.12", eve)
+        assert (await late.hear("error"))["code"] == "too_many"
+        await (await house.viewer("198.51.100.13", bob)).hello()
+
+    async def test_a_person_changes_avatars_at_a_pace(self, house: House) -> None:
+        """In all sessions together, from whatever addresses: each change may load an avatar, which all wait for."""
+        eve, outcomes = Person("eve", Role.VIEWER), []
+        house.sessions.admission.capacity = 30
+        for number in range(5):
+            viewer = await house.viewer(f"198.51.100.{number}", eve)
+            await viewer.hello()
+            for _ in range(5):
+                viewer.tell("avatar", id="cat")
+                outcomes.append((await viewer.hear_any()).get("code", "changed"))
+        assert outcomes == ["changed"] * 20 + ["too_often"] * 5
+        bob = await house.viewer("198.51.100.9", Person("bob", Role.VIEWER))
+        await bob.hello()
+        bob.tell("avatar", id="cat")
+        await bob.hear("avatar")
+
+    async def test_a_socket_that_asks_for_nothing_makes_room(self, house: House) -> None:
+        """The one that has been without a session for longest ends; where all have a session, newcomers are refused."""
+        house.sessions.admission.capacity = 30
+        viewers = [await house.viewer(f"198.51.100.{number}") for number in range(30)]
+        for viewer in viewers[1:]:
+            await viewer.hello()
+        late = await house.viewer(self.HOME)
+        await late.hello()
+        assert (await viewers[0].hear_raw())["code"] == TRY_AGAIN_LATER
+        await house.settle()
+        assert viewers[0].over and not any(viewer.over for viewer in viewers[1:])
+        refused = await house.viewer(self.OTHER)
+        assert (await refused.hear("error"))["code"] == "too_many"
+        await late.break_off()
+        await (await house.viewer(self.OTHER)).caught_up()
 
     async def test_an_address_that_connects_again_and_again_is_refused(self, house: House) -> None:
         """After the burst at a bounded pace; others are let in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.types import TextEvent
-from portal.api.connection import SUPERSEDED
+from portal.api.seats import SUPERSEDED
 from tests.portal.session_house import House
 
 

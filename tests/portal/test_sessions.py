@@ -2,6 +2,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,8 @@ import pytest
 from backend_rows import replace_backend
 from fastapi import FastAPI
 
-from avatars.bundle import AvatarBundle, BundleContents, encode_jpeg, write_bundle
+from avatars.bundle import AvatarBundle, encode_jpeg
+from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.errors import AvatarNotFound, AvatarNotPrepared
 from avatars.library import AvatarLibrary
 from avatars.persona import Persona
@@ -25,9 +27,9 @@ from pipeline.turn_context import Choice
 from portal.admission import Admission
 from portal.api.session_socket import SessionSocket
 from portal.errors import AddressFull, AvatarBeingPrepared
-from portal.http.people import Person, Role
+from portal.http.people import LoginNeeded, LoginState, Person, Role
 from portal.sessions import DEPARTED_LOOK_S, SessionManager
-from tests.portal.session_house import FakeRecordings, FakeTransports, Viewer
+from tests.portal.session_house import FakeRecordings, FakeStreams, FakeTransports, Viewer
 
 IDLE_S = 60.0
 
@@ -279,7 +281,7 @@ async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
     replace_backend(monkeypatch, "lipsync", "flash", f"{__name__}:LoadsSlowly")
     write_grey_avatar(tmp_path / "avatars" / "slow")
     clock = manager.engine.clock
-    socket = SessionSocket(manager, FakeTransports(), cast(Any, FakeRecordings()), clock)
+    socket = SessionSocket(manager, FakeTransports(), cast(Any, FakeRecordings()), clock, FakeStreams())
     app = FastAPI()
     app.include_router(socket.router)
     viewer = await Viewer(app).connect()
@@ -326,7 +328,7 @@ async def test_without_an_idle_timeout_nobody_is_sent_away(manager: SessionManag
         default_avatar="grey",
         choice=manager.choice,
         idle_timeout_s=0,
-        prepare_for=manager._prepare_for,
+        prepare_for=manager.prepare_for,
     )
     await manager.aclose()
     await unattended.start()
@@ -370,7 +372,7 @@ async def test_a_voice_of_a_service_is_tried_before_a_session_depends_on_it(
         tried.append((tts, voice))
         raise SpeechError("The service does not answer.", "Try again.")
 
-    manager._try_voice = try_voice
+    manager.try_voice = try_voice
     session = await manager.open()
     await manager.change(session, {"tts": "pico", "voice": "here"})
     assert tried == []
@@ -424,9 +426,13 @@ async def test_a_session_that_has_ended_is_not_changed(manager: SessionManager) 
         await manager.change(session, {"speed": 1.0})
 
 
-async def test_sessions_of_a_removed_person_end(manager: SessionManager) -> None:
-    """Those of others go on, also of people who came by a token with a name that no file has."""
-    listed = {"eve", "max"}
+async def test_sessions_end_with_the_login_of_their_viewer(manager: SessionManager) -> None:
+    """Those of others go on, also of people whose token has expired."""
+    states = {"eve": LoginState.VALID, "max": LoginState.VALID, "guest": LoginState.EXPIRED}
+
+    def person(name: str) -> Person:
+        return Person(name, Role.VIEWER, login_state=lambda: states[name])
+
     guarded = SessionManager(
         manager.engine,
         manager.library,
@@ -434,14 +440,81 @@ async def test_sessions_of_a_removed_person_end(manager: SessionManager) -> None
         default_avatar="grey",
         choice=manager.choice,
         idle_timeout_s=0,
-        prepare_for=manager._prepare_for,
-        names=lambda: listed,
+        prepare_for=manager.prepare_for,
     )
     await guarded.start()
-    eves, maxs, guests = [await guarded.open(person=Person(name, Role.VIEWER)) for name in ("eve", "max", "guest")]
+    eves, maxs, guests = [await guarded.open(person=person(name)) for name in states]
     await pass_time(guarded, 3 * DEPARTED_LOOK_S)
     assert not any(session.closed for session in (eves, maxs, guests))
-    listed.remove("eve")
+    states["eve"] = LoginState.REVOKED
     await pass_time(guarded, DEPARTED_LOOK_S)
     assert eves.closed and not maxs.closed and not guests.closed
+    with pytest.raises(LoginNeeded):
+        await guarded.open(person=person("eve"))
+    assert guarded.admission.taken == 2
     await guarded.aclose()
+
+
+async def test_an_avatar_that_is_erased_while_it_loads_is_not_shown(
+    manager: SessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever erases it ends the sessions that show it then; one that was about to show it ends by itself."""
+    write_grey_avatar(tmp_path / "avatars" / "alices")
+    session = await manager.open()
+    engine, change, open_session = manager.engine, manager.engine.change, manager.engine.open_session
+
+    async def erased_meanwhile(*given: Any, then: Any) -> Any:
+        manager.library.delete("alices")
+        assert await manager.close_all_of("alices") == 0
+        return await then(*given)
+
+    monkeypatch.setattr(engine, "change", partial(erased_meanwhile, then=change))
+    with pytest.raises(AvatarNotFound):
+        await manager.change(session, {"avatar": "alices"})
+    assert session.closed and manager.get(session.id) is None
+    write_grey_avatar(tmp_path / "avatars" / "alices")
+    monkeypatch.setattr(engine, "open_session", partial(erased_meanwhile, then=open_session))
+    with pytest.raises(AvatarNotFound):
+        await manager.open(avatar="alices")
+    assert manager.admission.taken == 0
+
+
+async def test_a_viewer_who_leaves_before_the_welcome_leaves_no_session(
+    manager: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would have it, and its place would be taken until it was idle for long."""
+    looking = asyncio.Event()
+
+    async def looks_for_ever(_session: Session) -> None:
+        looking.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(manager, "_end_if_erased", looks_for_ever)
+    opening = asyncio.create_task(manager.open())
+    await looking.wait()
+    (session,) = manager.engine.sessions.values()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert session.closed and manager.admission.taken == 0 and manager.get(session.id) is None
+
+
+async def test_an_avatar_whose_files_go_while_they_are_read_is_not_found(
+    manager: SessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is missing though the avatar is there is another matter, and is not hidden."""
+    write_grey_avatar(tmp_path / "avatars" / "alices")
+
+    gone = False
+
+    async def reads_what_is_gone(*_given: Any) -> Any:
+        if gone:
+            manager.library.delete("alices")
+        raise FileNotFoundError("alices/frames.bin")
+
+    monkeypatch.setattr(manager.engine, "open_session", reads_what_is_gone)
+    with pytest.raises(FileNotFoundError):
+        await manager.open(avatar="alices")
+    gone = True
+    with pytest.raises(AvatarNotFound):
+        await manager.open(avatar="alices")

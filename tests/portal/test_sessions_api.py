@@ -11,7 +11,7 @@ import httpx
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from tests.benchmarks.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
 from tests.portal.receiving_peer import WITHIN_S, ReceivingPeer
 

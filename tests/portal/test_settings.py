@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pipeline.transports.ice import IceServer, turn_with_secret
+from pipeline.transports.ice import IceServer, Reach, turn_with_secret
+from pipeline.turn_context import Choice
 from portal.backends import backend_options, new_engine
 from portal.setting_loading import load_settings, unknown_variables
 from portal.setting_sources import SettingsError, surroundings
 from portal.settings import Settings, option_name
+from tests.portraits import portrait_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +112,18 @@ def test_how_long_models_and_voices_are_waited_for_is_a_setting() -> None:
             load_settings({name: "0"})
 
 
+def test_a_services_key_and_address_are_of_the_chosen_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Viewers may choose another voice, and its service is another company's, or whatever listens at a usual port."""
+    monkeypatch.setenv("VIVAVOCE_TTS_API_KEY", "the key")
+    given = {"tts": "elevenlabs", "tts_base_url": "https://voices.example", "tts_voices": "anna"}
+    options = backend_options(load_settings(given))
+    told = {
+        name for (kind, name), values in options.items() if kind == "tts" and values.keys() & {"api_key", "base_url"}
+    }
+    assert told == {"elevenlabs"}
+    assert options["tts", "elevenlabs"]["api_key"] == "the key"
+
+
 def test_nobody_need_ever_be_sent_away() -> None:
     """For a page that nobody attends to: 0 means never, and less than that nothing."""
     assert load_settings({"session_idle_timeout_s": "0"}).session_idle_timeout_s == 0
@@ -205,6 +219,10 @@ def test_a_space_with_turn_tries_webrtc(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("SPACE_ID", "someone/vivavoce")
     write(tmp_path, 'turn_urls = ["turn:a"]\n')
     assert load_settings().transport == "auto"
+    write(tmp_path, 'turn_service = "none"\n')
+    assert load_settings().transport == "websocket"
+    write(tmp_path, 'turn_service = "cloudflare"\nturn_service_key = "a"\nturn_service_token = "b"\n')
+    assert load_settings().transport == "auto"
 
 
 def test_what_is_set_beats_what_a_space_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,11 +252,65 @@ def test_settings_travel_to_the_worker_as_json(tmp_path: Path) -> None:
         name: f"the secret of {name}, long enough"
         for name, field in Settings.model_fields.items()
         if field.annotation is SecretStr
-    }
+    } | {"database_url": "postgresql://me:topsecret@database:5432/vivavoce"}
     assert {"tts_api_key", "password", "token_secret"} <= secrets.keys()
     settings = load_settings({"max_sessions": 3, "turn_urls": "turn:a", **secrets})
     assert Settings.model_validate_json(settings.with_secrets()) == settings
     assert settings.tts_api_key.get_secret_value() == secrets["tts_api_key"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token_secret", "short"),
+        ("database_url", "mysql://me:topsecret@database/vivavoce"),
+        ("database_url", "postgresql://me:topsecret@database"),
+        ("database_url", "postgresql://me:topsecret@[database/vivavoce"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_not_repeated(name: str, value: str) -> None:
+    """Who sees the error, or the log that keeps it, learns what is wrong with it and nothing of it."""
+    with pytest.raises(SettingsError, match="cannot be used") as told:
+        load_settings({name: value})
+    assert value not in told.value.message and "topsecret" not in told.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("webrtc_ports", value) for value in ("40000", "40999-40000", "80-90", "40000-70000", "4e4-5e4", "1-2-3")),
+        *(("webrtc_address", value) for value in ("avatar.example.org", "127.0.0.1", "0.0.0.0", "203.0.113.7/32")),
+    ],
+)
+def test_where_nobody_could_be_reached_is_refused_at_the_start(name: str, value: str) -> None:
+    """With how to write it."""
+    with pytest.raises(SettingsError, match="write it") as told:
+        load_settings({name: value})
+    assert name.replace("_", "-") in told.value.message or name in told.value.message
+
+
+def test_a_range_of_ports_has_both_its_ends() -> None:
+    """By itself, or with an address."""
+    reach = load_settings({"webrtc_ports": "40000-40999", "webrtc_address": "203.0.113.7"}).reach
+    assert reach == Reach("203.0.113.7", range(40_000, 41_000))
+    assert load_settings().reach == Reach()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"turn_service": "cloudflare"}, "turn_service_key"),
+        ({"turn_service": "twilio", "turn_service_key": "AC1"}, "turn_service_token"),
+        ({"turn_service": "twilio", "turn_service_token": "topsecret"}, "turn_service_key"),
+        ({"turn_service": "twilio", "turn_service_key": "../1", "turn_service_token": "topsecret"}, "letters"),
+    ],
+)
+def test_a_turn_service_needs_key_and_token(given: dict[str, str], said: str) -> None:
+    """A portal that lacks one does not start; the token is not repeated."""
+    with pytest.raises(SettingsError, match=said) as told:
+        load_settings(given)
+    assert "topsecret" not in told.value.message
+    assert load_settings().turn_lender() is None
 
 
 def test_every_setting_explains_itself() -> None:
@@ -277,3 +349,15 @@ def test_the_bound_on_a_conversation_may_be_given_as_before() -> None:
     assert load_settings({}).history_tokens == 4_000
     assert load_settings({"llm_history_tokens": "900"}).history_tokens == 900
     assert load_settings({"llm_history_characters": "12000"}).history_tokens == 4_000
+
+
+@pytest.mark.parametrize("acting", [True, False])
+async def test_heads_act_unless_the_operator_switches_it_off(tmp_path: Path, acting: bool) -> None:
+    """`acting` decides whether an avatar's face is moved with its speech; the default is that it is."""
+    assert Settings(data_dir=tmp_path).acting
+    engine = new_engine(Settings(data_dir=tmp_path, acting=acting, device=("cpu",)))
+    await engine.start()
+    bundle = portrait_bundle(tmp_path / "woman", "woman")
+    context = await engine.context_for(bundle, Choice(llm="echo", tts="beep", lipsync="flash"))
+    assert (context.face is not None) == acting
+    await engine.aclose()

@@ -12,9 +12,9 @@ import pytest
 from avatars.bundle import AvatarBundle
 from pipeline.camera import Lack
 from pipeline.errors import BackendUnavailable, BadRequest
+from portal.commands.portal_process import free_port
 from portal.making.streaming import stream_avatar
 from portal.settings import Settings
-from tests.benchmarks.portal_process import free_port
 from tests.streaming_server import receiver
 
 pytestmark = pytest.mark.thorough

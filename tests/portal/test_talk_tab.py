@@ -125,3 +125,14 @@ async def test_the_online_voices_are_looked_for_once_a_minute() -> None:
     assert len(asked) == 1
     await clock.advance(61)
     assert await online.are_reachable() and len(asked) == 2
+
+
+def test_everything_that_is_told_of_the_connection_has_words() -> None:
+    """Each way, how it stands, and why it does not work, in both languages."""
+    script = (Path(__file__).parents[2] / "portal" / "static" / "ways.js").read_text(encoding="utf-8")
+    kinds = {"Way": "way", "Standing": "standing", "Why": "why"}
+    for kind, prefix in kinds.items():
+        (union,) = re.findall(rf"@typedef \{{([^{{}}]*)\}} {kind}$", script, re.MULTILINE)
+        for word in re.findall(r'"(\w+)"', union):
+            for texts in TALK_TEXTS.values():
+                assert f"{prefix}.{word}" in texts or f"reason.{word}" in texts

@@ -30,8 +30,8 @@ from portal.jobs.records import VOICE_SAMPLE
 from portal.jobs.shares import JobShares
 from portal.making import rendering, voice_samples
 from portal.settings import Settings
+from portal.worker.job_work import JobWork
 from portal.worker.recipes import recipes
-from portal.worker.runner import JobWork
 from tests.portraits import portrait_bundle
 from tests.recordings import spoken, write_recording
 

@@ -31,7 +31,8 @@ from portal.livetalking.avatar_tasks import tell_of_task
 from portal.setting_loading import load_settings
 from portal.setting_sources import SettingsError
 from portal.settings import Settings
-from portal.webhooks import PAUSES_S, WAITING_BOUND, Webhooks
+from portal.webhook_line import PAUSES_S, WAITING_BOUND, WAITING_BYTES
+from portal.webhooks import Webhooks
 from tests.portal.memory_store import MemoryStore
 from tests.web_receiver import Received, WebReceiver, receiving, until
 
@@ -125,6 +126,53 @@ async def test_what_fails_is_sent_again_later_under_its_id() -> None:
     assert "webhook-signature" not in receiver.received[0].headers
 
 
+async def test_what_a_receiver_cannot_take_delays_nobody_elses_news() -> None:
+    """Later news of the same session wait behind it, in their order; those of others go on."""
+    async with receiving(500, 204, 500, 204, 204) as receiver, house(webhook=(receiver.address,)) as here:
+
+        def came(tries: int) -> bool:
+            return len(receiver.received) == tries
+
+        here.webhooks.tell("session.opened", {"session": "poison"})
+        here.webhooks.tell("session.closed", {"session": "poison"})
+        here.webhooks.tell("session.opened", {"session": "fine"})
+        await until(partial(waits_after, 2, receiver, here))
+        assert types_of(receiver.received) == ["session.opened", "session.opened"]
+        for tries, pause_s in ((3, 1.0), (5, 5.0)):
+            await here.clock.advance(pause_s)
+            await until(partial(came, tries))
+        await until(lambda: here.outcomes["delivered"] == 3)
+    told = [json.loads(one.body) for one in receiver.received]
+    assert [(one["type"], one["data"]["session"]) for one in told] == [
+        ("session.opened", "poison"),
+        ("session.opened", "fine"),
+        ("session.opened", "poison"),
+        ("session.opened", "poison"),
+        ("session.closed", "poison"),
+    ]
+
+
+async def test_all_wait_for_a_receiver_that_is_away() -> None:
+    """It would take none of them, and the order stays."""
+    async with receiving(503, 204, 204) as receiver, house(webhook=(receiver.address,)) as here:
+        here.webhooks.tell("session.opened", {"session": "first"})
+        here.webhooks.tell("session.opened", {"session": "second"})
+        await until(partial(waits_after, 1, receiver, here))
+        await here.clock.advance(1.0)
+        await until(lambda: here.outcomes["delivered"] == 2)
+    told = [json.loads(one.body)["data"]["session"] for one in receiver.received]
+    assert told == ["first", "first", "second"]
+
+
+async def test_what_waits_beside_the_line_has_a_bound() -> None:
+    """One session tells of many turns while its first news is refused."""
+    async with receiving(500) as receiver, house(webhook=(receiver.address,)) as here:
+        for _ in range(WAITING_BOUND + 10):
+            here.webhooks.tell("turn.started", {"session": "poison"})
+            await asyncio.sleep(0)
+        await until(lambda: here.outcomes["dropped"] >= 10)
+
+
 async def test_it_is_given_up_after_four_tries() -> None:
     """Then the next one has its turn."""
     async with receiving(500, 500, 500, 500, 204) as receiver, house(webhook=(receiver.address,)) as here:
@@ -184,6 +232,32 @@ async def test_beyond_the_bound_the_oldest_is_dropped_and_counted() -> None:
         for number in range(WAITING_BOUND + 7):
             here.webhooks.tell("turn.started", {"turn": number})
         assert here.outcomes["dropped"] == 7
+
+
+async def test_what_waits_has_a_bound_in_bytes() -> None:
+    """Events may carry what a viewer says of who this is: some hundred large ones would fill the memory."""
+    async with receiving(0) as hanging, house(webhook=(hanging.address,)) as here:
+        for number in range(WAITING_BYTES // 100_000 + 5):
+            here.webhooks.tell("session.opened", {"session": number, "identity": {"name": "🙂" * 25_000}})
+        assert here.outcomes["dropped"] == 5
+
+
+async def test_text_that_is_no_unicode_is_told_all_the_same() -> None:
+    """Half of a pair of surrogates, which JSON can carry."""
+    async with receiving() as receiver, house(webhook=(receiver.address,)) as here:
+        here.webhooks.tell("session.opened", {"identity": {"name": "\ud800🙂"}})
+        await until(lambda: len(receiver.received) == 1)
+        assert json.loads(receiver.received[0].body)["data"] == {"identity": {"name": "?🙂"}}
+
+
+async def test_many_turns_keep_nobody_from_hearing_of_their_file() -> None:
+    """A viewer who says and interrupts all the time fills the line: what goes are turns."""
+    async with receiving() as receiver, house(webhook=(receiver.address,)) as here:
+        here.webhooks.tell("job.finished", {"id": "somebody else's"})
+        for number in range(WAITING_BOUND + 7):
+            here.webhooks.tell("turn.started", {"turn": number})
+        assert here.outcomes["dropped"] == 8
+        await until(lambda: any(b"somebody else's" in each.body for each in receiver.received))
 
 
 async def test_what_waits_is_sent_at_the_end() -> None:
@@ -292,7 +366,8 @@ async def test_a_task_of_livetalking_is_told_to_the_address_that_came_with_it() 
     store = MemoryStore()
     async with receiving() as receiver, house(livetalking_notify=(receiver.address,)) as here:
         for number, address in enumerate((f"{receiver.address}/7", "", "https://elsewhere.example/")):
-            order = JobOrder(PREPARE, "Ada", "ada", {"avatar": "ada"}, notify=address)
+            avatar = f"ada-{number}"
+            order = JobOrder(PREPARE, "Ada", avatar, {"avatar": avatar}, notify=address)
             tell_of_task(here.webhooks, store.add(f"task-musetalk-{number}", order))
         await until(lambda: here.outcomes["delivered"] == 1)
     (one,) = receiver.received

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from avatars.errors import DiskFull
 from pipeline.clock import ManualClock
@@ -62,7 +63,7 @@ class Bench:
     async def watch(self, *answers: bool | Exception, command: tuple[str, ...] = QUICK) -> None:
         """Have the queue watched until it has been looked at once more than it has answers, then end the watching."""
         queue: Any = Looks(*answers)
-        settings: Any = SimpleNamespace(with_secrets=lambda: b"{}", job_silence_s=60.0)
+        settings: Any = SimpleNamespace(with_secrets=lambda: b"{}", job_silence_s=60.0, database_url=SecretStr(""))
         worker = WorkerProcess(settings, queue, command=command, clock=self.clock)
         self._workers.append(worker)
         await worker.start()

@@ -378,7 +378,9 @@ export class AvatarDetail {
       "footer",
       {},
       note,
-      askingBack(this.desk, { ask: "erase", question: "eraseAvatar", act: deleting(`${path}/everything`) }),
+      avatar.erasable
+        ? askingBack(this.desk, { ask: "erase", question: "eraseAvatar", act: deleting(`${path}/everything`) })
+        : "",
       askingBack(this.desk, { ask: "delete", question: "deleteAvatar", act: deleting(path) }),
     );
   }

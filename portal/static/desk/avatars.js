@@ -1,11 +1,12 @@
 /** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
 
-import { find, make, percent } from "../dom.js";
+import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
 import { centreOnFace } from "../faces.js";
-import { feed, isActive } from "../jobs-feed.js";
+import { isActive } from "../jobs-feed.js";
 import { api } from "./api.js";
 import { AvatarDetail } from "./avatar-detail.js";
+import { DeskForm } from "./desk-form.js";
 import { Desk } from "./desk.js";
 import { bindDrop } from "./drop.js";
 import { Framing } from "./framing.js";
@@ -20,8 +21,14 @@ import { movingPicture } from "./moving-picture.js";
 /** Width / height of the pictures in the gallery, as desk.css has it. */
 const CARD_ASPECT = 4 / 5;
 
+/**
+ * Whether it has pictures of somebody who moves: a clip, or another project's avatar.
+ * @param {File} file
+ */
+const isFilmed = ({ type, name }) => type.startsWith("video/") || /\.zip$/i.test(name);
+
 /** The form by which a photo or clip becomes an avatar. */
-class UploadForm {
+class UploadForm extends DeskForm {
   #suggested = "";
 
   /**
@@ -29,20 +36,16 @@ class UploadForm {
    * @param {HTMLFormElement} form
    */
   constructor(desk, form) {
-    this.desk = desk;
-    this.form = form;
-    this.note = find(form, ".vv-note", HTMLElement);
+    super(desk, form);
     this.name = find(form, "[name=name]", HTMLInputElement);
     this.consent = find(form, "[name=consent]", HTMLInputElement);
     this.framing = new Framing(find(form, ".vv-framing", HTMLElement));
+    this.cutout = find(form, "[name=cutout]", HTMLInputElement);
     this.drop = bindDrop(find(form, ".vv-drop", HTMLElement), (file) => {
       if (file) this.#suggestName(file);
       this.framing.show(file);
+      find(form, ".vv-cutout", HTMLElement).hidden = !file || !isFilmed(file);
     });
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      this.#upload();
-    };
   }
 
   /**
@@ -62,7 +65,7 @@ class UploadForm {
     this.name.value = this.#suggested;
   }
 
-  async #upload() {
+  async submit() {
     const { desk, form } = this;
     if (!this.drop.file) return desk.tell(this.note, desk.t("chooseFirst"));
     if (!this.consent.checked) return desk.tell(this.note, desk.t("tickFirst"));
@@ -71,16 +74,12 @@ class UploadForm {
     body.append("name", this.name.value);
     body.append("framing", this.framing.value);
     body.append("consent", "true");
-    const submit = find(form, "[type=submit]", HTMLButtonElement);
-    await desk.attempt(form, async () => {
-      await api("POST", "api/avatars", body, (part) => {
-        submit.textContent = `${desk.t("uploading")} ${percent(part)}`;
-      });
+    if (isFilmed(this.drop.file) && this.cutout.checked) body.append("cutout", "true");
+    const done = () => {
       this.drop.clear();
       form.reset();
-      await feed.refresh();
-    });
-    submit.textContent = desk.t("make");
+    };
+    await this.send("api/avatars", body, { done, words: () => desk.t("make") });
   }
 }
 
@@ -140,8 +139,7 @@ class Gallery {
 
   /** While there is none: whether one is on its way. */
   tellEmpty() {
-    const making = feed.jobs?.some((job) => job.kind === "prepare" && isActive(job));
-    this.empty.textContent = this.desk.t(making ? "galleryMaking" : "galleryEmpty");
+    this.empty.textContent = this.desk.noAvatarWords;
   }
 
   /** @param {AvatarView} avatar */

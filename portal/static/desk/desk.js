@@ -2,7 +2,7 @@
 
 import { find, make, translate } from "../dom.js";
 import { PortalError, explained } from "../errors.js";
-import { feed } from "../jobs-feed.js";
+import { feed, isActive } from "../jobs-feed.js";
 import { language } from "../page.js";
 import { desk as TEXTS } from "../texts.js";
 
@@ -118,6 +118,12 @@ export class Desk extends HTMLElement {
   t(key, values = {}) {
     const text = TEXTS[this.code][key] ?? key;
     return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  }
+
+  /** What is said where avatars stand while there is none: whether one is on its way. */
+  get noAvatarWords() {
+    const making = feed.jobs?.some((job) => job.kind === "prepare" && isActive(job));
+    return this.t(making ? "galleryMaking" : "galleryEmpty");
   }
 
   /** @param {string} key */

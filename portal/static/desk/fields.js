@@ -46,9 +46,9 @@ export function counts(name, parameters) {
  */
 export function fieldOf(desk, backend, name) {
   const id = `vv-${backend}-${name}`;
-  if (name === "parsing_mode") return new ModeField(desk, id, name);
-  if (name === "smooth") return new TickField(desk, id, name);
-  return name === "pads" ? new PadsField(desk, id, name) : new NumberField(desk, id, name);
+  if (name === "parsing_mode") return modeField(desk, id, name);
+  if (name === "smooth") return tickField(desk, id, name);
+  return name === "pads" ? padsField(desk, id, name) : numberField(desk, id, name);
 }
 
 /**
@@ -100,130 +100,107 @@ class Numbers {
   }
 }
 
-/** A slider, and a number for what lies beyond its ends. */
-class NumberField {
-  /**
-   * @param {Desk} desk
-   * @param {string} id
-   * @param {string} name
-   */
-  constructor(desk, id, name) {
-    this.name = name;
-    const described = { "aria-describedby": `${id}-about` };
-    this.slider = make("input", { type: "range", ...SLIDERS[name], "aria-labelledby": `${id}-label`, ...described });
-    this.numbers = new Numbers(desk, name, 1, { id, ...described });
-    this.number = this.numbers.inputs[0];
-    const both = make("div", { class: "vv-slide" }, this.slider, this.number);
-    const parts = [labelOf(desk, id, name), both, this.numbers.line, about(desk, id, name)];
-    this.element = make("div", { class: "vv-parameter" }, ...parts);
-    this.slider.oninput = () => (this.number.value = this.slider.value);
-    this.number.oninput = () => {
-      if (this.number.value) this.slider.value = this.number.value; // an empty one would put it in the middle
-    };
-  }
-
-  wrong() {
-    return this.numbers.wrong();
-  }
-
-  /** @returns {Parameters[string]} */
-  get value() {
-    return this.number.valueAsNumber;
-  }
-
-  set value(value) {
-    this.number.value = this.slider.value = String(value);
-  }
+/**
+ * @param {string} name
+ * @param {HTMLElement} element
+ * @param {() => Parameters[string]} read
+ * @param {(value: Parameters[string]) => unknown} write
+ * @param {() => HTMLElement | undefined} wrong left out where whatever is chosen fits
+ * @returns {Field}
+ */
+function field(name, element, read, write, wrong = () => undefined) {
+  return {
+    name,
+    element,
+    wrong,
+    get value() {
+      return read();
+    },
+    set value(value) {
+      write(value);
+    },
+  };
 }
 
-class ModeField {
-  /**
-   * @param {Desk} desk
-   * @param {string} id
-   * @param {string} name
-   */
-  constructor(desk, id, name) {
-    this.name = name;
-    const options = MODES.map((mode) => make("option", { value: mode }, desk.t(`mode.${mode}`)));
-    this.select = make("select", { id, "aria-describedby": `${id}-about` }, ...options);
-    this.element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), this.select, about(desk, id, name));
-  }
-
-  /** @returns {undefined} whatever is chosen fits */
-  wrong() {
-    return undefined;
-  }
-
-  /** @returns {Parameters[string]} */
-  get value() {
-    return this.select.value;
-  }
-
-  set value(value) {
-    this.select.value = String(value);
-  }
+/**
+ * A slider, and a number for what lies beyond its ends.
+ * @param {Desk} desk
+ * @param {string} id
+ * @param {string} name
+ */
+function numberField(desk, id, name) {
+  const described = { "aria-describedby": `${id}-about` };
+  const slider = make("input", { type: "range", ...SLIDERS[name], "aria-labelledby": `${id}-label`, ...described });
+  const numbers = new Numbers(desk, name, 1, { id, ...described });
+  const [number] = numbers.inputs;
+  const both = make("div", { class: "vv-slide" }, slider, number);
+  const parts = [labelOf(desk, id, name), both, numbers.line, about(desk, id, name)];
+  slider.oninput = () => (number.value = slider.value);
+  number.oninput = () => {
+    if (number.value) slider.value = number.value; // an empty one would put it in the middle
+  };
+  return field(
+    name,
+    make("div", { class: "vv-parameter" }, ...parts),
+    () => number.valueAsNumber,
+    (value) => (number.value = slider.value = String(value)),
+    () => numbers.wrong(),
+  );
 }
 
-class TickField {
-  /**
-   * @param {Desk} desk
-   * @param {string} id
-   * @param {string} name
-   */
-  constructor(desk, id, name) {
-    this.name = name;
-    this.box = make("input", { type: "checkbox", id, "aria-describedby": `${id}-about` });
-    const tick = make("div", { class: "vv-tick" }, this.box, labelOf(desk, id, name));
-    this.element = make("div", { class: "vv-parameter" }, tick, about(desk, id, name));
-  }
-
-  /** @returns {undefined} whatever is chosen fits */
-  wrong() {
-    return undefined;
-  }
-
-  /** @returns {Parameters[string]} */
-  get value() {
-    return this.box.checked;
-  }
-
-  set value(value) {
-    this.box.checked = Boolean(value);
-  }
+/**
+ * @param {Desk} desk
+ * @param {string} id
+ * @param {string} name
+ */
+function modeField(desk, id, name) {
+  const options = MODES.map((mode) => make("option", { value: mode }, desk.t(`mode.${mode}`)));
+  const select = make("select", { id, "aria-describedby": `${id}-about` }, ...options);
+  const element = make("div", { class: "vv-parameter" }, labelOf(desk, id, name), select, about(desk, id, name));
+  const write = (/** @type {Parameters[string]} */ value) => (select.value = String(value));
+  return field(name, element, () => select.value, write);
 }
 
-class PadsField {
-  /**
-   * @param {Desk} desk
-   * @param {string} id
-   * @param {string} name
-   */
-  constructor(desk, id, name) {
-    this.name = name;
-    this.numbers = new Numbers(desk, name, SIDES.length);
-    const { inputs, line } = this.numbers;
-    const labels = SIDES.map((side, i) => make("label", {}, make("span", {}, desk.t(`side.${side}`)), inputs[i]));
-    this.element = make(
-      "fieldset",
-      { class: "vv-parameter", "aria-describedby": `${id}-about` },
-      make("legend", {}, desk.t(`parameter.${name}`), " ", make("code", {}, name)),
-      make("div", { class: "vv-pads" }, ...labels),
-      line,
-      about(desk, id, name),
-    );
-  }
+/**
+ * @param {Desk} desk
+ * @param {string} id
+ * @param {string} name
+ */
+function tickField(desk, id, name) {
+  const box = make("input", { type: "checkbox", id, "aria-describedby": `${id}-about` });
+  const tick = make("div", { class: "vv-tick" }, box, labelOf(desk, id, name));
+  const element = make("div", { class: "vv-parameter" }, tick, about(desk, id, name));
+  return field(name, element, () => box.checked, (value) => (box.checked = Boolean(value)));
+}
 
-  wrong() {
-    return this.numbers.wrong();
-  }
-
-  /** @returns {Parameters[string]} */
-  get value() {
-    return this.numbers.inputs.map((number) => number.valueAsNumber);
-  }
-
-  set value(value) {
+/**
+ * Four numbers, one for each side.
+ * @param {Desk} desk
+ * @param {string} id
+ * @param {string} name
+ */
+function padsField(desk, id, name) {
+  const numbers = new Numbers(desk, name, SIDES.length);
+  const { inputs, line } = numbers;
+  const labels = SIDES.map((side, i) => make("label", {}, make("span", {}, desk.t(`side.${side}`)), inputs[i]));
+  const element = make(
+    "fieldset",
+    { class: "vv-parameter", "aria-describedby": `${id}-about` },
+    make("legend", {}, desk.t(`parameter.${name}`), " ", make("code", {}, name)),
+    make("div", { class: "vv-pads" }, ...labels),
+    line,
+    about(desk, id, name),
+  );
+  /** @param {Parameters[string]} value */
+  const write = (value) => {
     const pads = Array.isArray(value) ? value : [];
-    this.numbers.inputs.forEach((number, i) => (number.value = String(pads[i])));
-  }
+    inputs.forEach((number, i) => (number.value = String(pads[i])));
+  };
+  return field(
+    name,
+    element,
+    () => inputs.map((number) => number.valueAsNumber),
+    write,
+    () => numbers.wrong(),
+  );
 }

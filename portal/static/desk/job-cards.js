@@ -70,7 +70,9 @@ class JobCard {
     if (job.state !== "done" || !job.result?.clip) return [];
     const url = beside(job.result.clip);
     return [
-      make("video", { src: url, controls: true, playsInline: true, preload: "metadata" }),
+      url.endsWith(".mov")
+        ? make("p", { class: "vv-soft" }, this.desk.t("notPlayed"))
+        : make("video", { src: url, controls: true, playsInline: true, preload: "metadata" }),
       ...noticesOf(this.desk, job.result),
       make("a", { class: "vv-button", href: url, download: job.file_name }, this.desk.t("download")),
     ];

@@ -1,11 +1,12 @@
-/** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as an MP4. */
+/** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as a file. */
 
-import { find, make, percent } from "../dom.js";
+import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
 import { centreOnFace } from "../faces.js";
-import { feed, isActive } from "../jobs-feed.js";
+import { isActive } from "../jobs-feed.js";
 import { posterOf } from "../server.js";
 import { api } from "./api.js";
+import { DeskForm } from "./desk-form.js";
 import { Desk } from "./desk.js";
 import { bindDrop } from "./drop.js";
 import { JobCards } from "./job-cards.js";
@@ -18,17 +19,33 @@ import { JobCards } from "./job-cards.js";
 /** Who can speak: a group of radio buttons. */
 class Speakers {
   #shown = "";
+  /** @type {AvatarView[]} */
+  #avatars = [];
   #wanted = ""; // id of the one that was asked for elsewhere
   isMissed = false; // they could not be read when they should have been
 
-  /** @param {HTMLElement} place */
-  constructor(place) {
+  /**
+   * @param {HTMLElement} fieldset
+   * @param {() => void} told another one is chosen
+   */
+  constructor(fieldset, told) {
+    const place = find(fieldset, "div", HTMLElement);
     this.place = place;
-    place.onchange = () => (this.#wanted = "");
+    this.empty = find(fieldset, ".vv-empty", HTMLElement);
+    this.told = told;
+    place.onchange = () => {
+      this.#wanted = "";
+      told();
+    };
   }
 
   get chosen() {
     return this.#radios.find(({ checked }) => checked)?.value ?? "";
+  }
+
+  /** What is known of the one that is chosen. */
+  get chosenAvatar() {
+    return this.#avatars.find(({ id }) => id === this.chosen);
   }
 
   /** @param {string} id */
@@ -51,8 +68,10 @@ class Speakers {
     const now = JSON.stringify(avatars);
     if (now === this.#shown) return;
     this.#shown = now;
+    this.#avatars = avatars;
     const chosen = this.#wanted || this.chosen;
     this.place.replaceChildren(...avatars.map((avatar) => this.#speaker(avatar)));
+    this.empty.hidden = avatars.length > 0;
     const first = avatars.find((avatar) => avatar.id === chosen) ?? avatars[0];
     if (first) this.#check(first.id);
   }
@@ -64,7 +83,9 @@ class Speakers {
   /** @param {string} id */
   #check(id) {
     const radio = this.#radios.find(({ value }) => value === id);
-    if (radio) radio.checked = true;
+    if (!radio) return;
+    radio.checked = true;
+    this.told();
   }
 
   /** @param {AvatarView} avatar */
@@ -76,27 +97,24 @@ class Speakers {
 }
 
 /** The form by which a clip is asked for. */
-class OrderForm {
+class OrderForm extends DeskForm {
   /**
    * @param {Desk} desk
    * @param {HTMLFormElement} form
    */
   constructor(desk, form) {
-    this.desk = desk;
-    this.form = form;
-    this.note = find(form, ".vv-note", HTMLElement);
+    super(desk, form);
     this.text = find(form, "[name=text]", HTMLTextAreaElement);
     this.voice = find(form, "[name=voice]", HTMLSelectElement);
     this.drop = bindDrop(find(form, ".vv-drop", HTMLElement));
-    this.speakers = new Speakers(find(form, ".vv-speakers > div", HTMLElement));
+    this.format = find(form, "[name=format]", HTMLSelectElement);
+    this.formatNote = find(form, "#vv-format-note", HTMLElement);
+    this.speakers = new Speakers(find(form, ".vv-speakers", HTMLElement), () => this.#showFormats());
+    this.format.onchange = () => this.#showFormats();
     this.#fillVoices();
     for (const choice of form.querySelectorAll("input")) {
       if (choice.name === "source") choice.onchange = () => this.#chooseSource();
     }
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      this.#order();
-    };
   }
 
   /** Whether a text is spoken, and not a recording. */
@@ -106,6 +124,25 @@ class OrderForm {
 
   translate() {
     this.voice.options[0].textContent = this.desk.t("voiceDefault");
+    this.tellEmpty();
+    this.#showFormats();
+  }
+
+  /** While nobody can speak: whether somebody is on the way. */
+  tellEmpty() {
+    this.speakers.empty.textContent = this.desk.noAvatarWords;
+  }
+
+  /** What the format means for who speaks. Where nobody knows what is the person, there is MP4 only. */
+  #showFormats() {
+    const avatar = this.speakers.chosenAvatar;
+    const isKnown = Boolean(avatar?.mattes);
+    for (const option of this.format.options) option.disabled = option.value !== "mp4" && !isKnown;
+    if (!isKnown && avatar) this.format.value = "mp4";
+    const notes = { mp4: isKnown ? "formatMp4Note" : "formatUnknown", webm: "", mov: "formatMovNote" };
+    const note = avatar && notes[/** @type {keyof typeof notes} */ (this.format.value)];
+    this.formatNote.textContent = note ? this.desk.t(note, { avatar: avatar.name }) : "";
+    this.formatNote.hidden = !note;
   }
 
   #fillVoices() {
@@ -119,8 +156,8 @@ class OrderForm {
     find(this.form, ".vv-from-audio", HTMLElement).hidden = this.speaksText;
   }
 
-  async #order() {
-    const { desk, form, speaksText } = this;
+  async submit() {
+    const { desk, speaksText } = this;
     if (!this.speakers.chosen) await this.speakers.load(); // whoever presses early need not press again
     const avatar = this.speakers.chosen;
     const { file } = this.drop;
@@ -128,6 +165,7 @@ class OrderForm {
     if (speaksText && !this.text.value.trim()) return desk.tell(this.note, desk.t("textFirst"));
     const body = new FormData();
     body.append("avatar", avatar);
+    body.append("format", this.format.value);
     if (speaksText) {
       body.append("text", this.text.value);
       body.append("voice", this.voice.value);
@@ -136,16 +174,11 @@ class OrderForm {
       body.append("audio", file);
       body.append("name", file.name);
     }
-    const submit = find(form, "[type=submit]", HTMLButtonElement);
-    await desk.attempt(form, async () => {
-      await api("POST", "api/clips", body, (part) => {
-        if (!speaksText) submit.textContent = `${desk.t("uploading")} ${percent(part)}`;
-      });
+    const done = () => {
       this.text.value = "";
       this.drop.clear();
-      await feed.refresh();
-    });
-    submit.textContent = desk.t("makeClip");
+    };
+    await this.send("api/clips", body, { isLarge: !speaksText, done, words: () => desk.t("makeClip") });
   }
 }
 
@@ -185,6 +218,7 @@ export class VivavoceStudio extends Desk {
     const { order, cards } = this.#parts;
     const clips = jobs.filter((job) => job.kind === "clip" && !job.id.startsWith("test-"));
     cards.show(clips);
+    order.tellEmpty();
     find(this, ".vv-clips .vv-empty", HTMLElement).hidden = clips.length > 0;
     const making = jobs.filter((job) => job.kind === "prepare" && isActive(job)).length;
     if (making !== this.#making || order.speakers.isMissed) order.speakers.load();

@@ -8,6 +8,7 @@ import { lackingOf } from "./preparation.js";
  * @typedef {import("../player.js").Player} Player
  * @typedef {import("../types/api.d.ts").ErrorView} ErrorView
  * @typedef {import("../types/messages.d.ts").Refusal} Refusal
+ * @typedef {import("../types/messages.d.ts").Restored} Restored
  * @typedef {import("../types/messages.d.ts").Subtitle} Subtitle
  * @typedef {import("../types/messages.d.ts").Turn} Turn
  * @typedef {import("./announcer.js").Announcer} Announcer
@@ -73,10 +74,10 @@ export class News {
       if (!player.changes.unanswered.length) page.putBack();
       if (changed) page.toast(state.texts.changed);
     });
-    player.on("renewed", () => {
+    player.on("renewed", (restored) => {
       chat.newSession();
       avatarChoice.chooseShown();
-      page.toast(state.texts.renewed);
+      page.toast(restored ? this.#restoredText(restored) : state.texts.renewed);
     });
     player.on("gesture", (gestured) => gestures.mark(gestured));
     player.on("waiting", ({ place }) => state.learn({ place }));
@@ -85,6 +86,13 @@ export class News {
     player.on("return", () => page.start());
     player.on("error", (refusal) => this.#takeRefusal(refusal));
     player.on("ended", (error) => this.#takeEnd(error));
+  }
+
+  /** @param {Restored} restored */
+  #restoredText({ cut }) {
+    const { texts } = this.state;
+    if (cut === null) return texts.restored;
+    return `${texts.restored} ${cut ? texts.restoredCut.replace("{words}", () => cut) : texts.restoredUnheard}`;
   }
 
   /** What is said, on both sides. */

@@ -1,8 +1,8 @@
 /** Recording the session: the button, the mark over the picture while it goes on, and links to what was recorded. */
 
 import { find, make } from "../dom.js";
-import { PortalError } from "../errors.js";
 import { beside, listOf } from "../server.js";
+import { bindAsking } from "./asking-button.js";
 
 /**
  * @typedef {import("../player.js").Player} Player
@@ -35,11 +35,8 @@ export class RecordingControl {
     this.button = find(root, "#vv-record", HTMLButtonElement);
     this.mark = find(root, ".vv-recording", HTMLElement);
     this.place = find(root, ".vv-recordings", HTMLElement);
-    this.button.onclick = () => this.#press();
+    bindAsking(this.button, player, { ask: () => this.#ask(), leave: () => void this.#leave(), fault: page.fault });
     player.on("recording", (recorded) => this.#take(recorded));
-    player.on("error", () => (this.button.disabled = false)); // it may have been refused
-    player.on("renewed", () => this.#leave());
-    player.on("ended", () => this.#leave());
   }
 
   /** @param {boolean} isPossible */
@@ -64,14 +61,9 @@ export class RecordingControl {
     if (this.mark.textContent !== text) this.mark.textContent = text;
   }
 
-  #press() {
-    try {
-      this.player.record(!this.#running);
-      this.button.disabled = true; // until the server has answered
-    } catch (error) {
-      if (!(error instanceof PortalError)) throw error;
-      this.page.fault(error);
-    }
+  #ask() {
+    this.player.record(!this.#running);
+    return true;
   }
 
   /** @param {Recorded} recorded */

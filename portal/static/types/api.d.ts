@@ -113,6 +113,8 @@ export interface AvatarView {
   shared: boolean;
   /** by who looks at it */
   changeable: boolean;
+  /** with what others made from it, by who looks at it */
+  erasable: boolean;
 }
 
 export interface GestureView {
@@ -175,6 +177,8 @@ export interface Catalogue {
     transport?: string;
     /** Whether viewers may record their sessions. */
     recording?: boolean;
+    /** Whether viewers may send their sessions to streaming servers. */
+    push?: boolean;
     /** The backend that answers, and its model where that is known. */
     llm?: string;
     model?: string;

@@ -54,6 +54,15 @@ export interface Say {
   event?: unknown;
 }
 
+/** What the page never says: sound of a program's own follows in binary messages. */
+export interface Speak {
+  type: "speak";
+  /** Of the sound, Hz. */
+  rate: number;
+  /** As for `say`. */
+  event?: unknown;
+}
+
 export interface Interrupt {
   type: "interrupt";
 }
@@ -111,6 +120,12 @@ export interface RecordSession {
   on: boolean;
 }
 
+/** Send the session to a streaming server, or with null no longer. */
+export interface SendStream {
+  type: "push";
+  to: string | null;
+}
+
 export interface Stats {
   type: "stats";
   transport: string | null;
@@ -137,6 +152,7 @@ export type ClientMessage =
   | Candidate
   | MediaUse
   | Say
+  | Speak
   | Interrupt
   | Reached
   | Seen
@@ -146,6 +162,7 @@ export type ClientMessage =
   | Gesture
   | Places
   | RecordSession
+  | SendStream
   | Stats
   | Ping
   | Bye;
@@ -168,10 +185,18 @@ export interface InForce {
   persona: "session" | "avatar" | "none";
 }
 
+/** The session goes on where another one broke off, whose machine is gone. */
+export interface Restored {
+  /** The last words that were played of an answer; empty: none of it was; null: nothing was being said. */
+  cut: string | null;
+}
+
 export interface Welcome {
   type: "welcome";
   session: string;
   resumed: boolean;
+  /** Null: it is the same session, or one that begins. */
+  restored: Restored | null;
   token: string;
   iceServers: RTCIceServer[];
   fps: number;
@@ -324,6 +349,18 @@ export interface Recorded {
   hint?: string;
 }
 
+export interface Streamed {
+  type: "push";
+  /** waiting: for the next try. */
+  state: "connecting" | "live" | "waiting" | "closed";
+  host: string;
+  framesDropped: number;
+  /** Why the last connection ended, or could not be made. */
+  trouble: string;
+  /** The same by a key of the page's words; empty: none has. */
+  code: string;
+}
+
 export interface Waiting {
   type: "waiting";
   /** In the line; the first is 1. */
@@ -356,5 +393,6 @@ export type ServerMessage =
   | Shown
   | Chosen
   | Recorded
+  | Streamed
   | Waiting
   | Pong;

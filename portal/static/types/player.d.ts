@@ -14,8 +14,10 @@ import type {
   Place,
   Recorded,
   Refusal,
+  Restored,
   Shown,
   Speech,
+  Streamed,
   Subtitle,
   Text,
   Transcript,
@@ -52,6 +54,7 @@ export type PlayerEvents = {
   metrics: Metrics;
   notice: Notice;
   place: Place;
+  push: Streamed;
   recording: Recorded;
   speech: Speech;
   subtitle: Subtitle;
@@ -72,8 +75,8 @@ export type PlayerEvents = {
   blocked: void;
   /** It sounds. */
   unblocked: void;
-  /** The server had forgotten the session; this is a new one. */
-  renewed: void;
+  /** The session is gone; this is a new one. Not null: it goes on where that broke off. */
+  renewed: Restored | null;
   /** The server had ended the session, and the viewer is back: start() again. */
   return: void;
   /** null: the viewer has stopped it. */

@@ -42,6 +42,30 @@ test("an answer is read and interrupted", WITHIN, async () => {
   await session.close();
 });
 
+test("sound of one's own is spoken, in one piece or in several", WITHIN, async () => {
+  const session = await Session.open(PORTAL, { avatar: "mira" });
+  const rateHz = 16_000;
+  const tone = Float32Array.from({ length: 1.3 * rateHz }, (_, place) => 0.5 * Math.sin(place / 8));
+  const turn = await session.play(tone, rateHz);
+  const loudness = [];
+  for await (const frame of session.frames()) {
+    if (frame.speaking) loudness.push(Math.max(...frame.sound));
+    else if (turn.over) break;
+  }
+  assert.equal(turn.state, "done");
+  const loud = loudness.filter((one) => one > 0.3 && one < 0.7).length;
+  assert.ok(loud > 20 && loud <= 34, `${loud} loud frames of 40 ms`);
+  const sound = await session.openSound(rateHz);
+  for (let place = 0; place < 100; place += 1) await sound.write(new Int16Array(137));
+  session.interrupt();
+  assert.equal((await session.finished(sound.turn)).state, "interrupted");
+  await sound.write(new Int16Array(20 * rateHz)); // nobody hears it, and nobody waits
+  await sound.end();
+  await sound.end();
+  await assert.rejects(session.play(tone, 4), { code: "bad_request" });
+  await session.close();
+});
+
 test("a stream of words is spoken sentence by sentence", WITHIN, async () => {
   const session = await Session.open(PORTAL, { media: false });
   async function* words() {
@@ -66,6 +90,24 @@ test("refusals name cause and remedy, and the session goes on", WITHIN, async ()
   await assert.rejects(Session.open("file:///etc"), TypeError);
   const [first, second] = await Promise.all([session.say("One."), session.say("Two.")]);
   assert.deepEqual([second.number - first.number, (await session.finished(second)).state], [1, "done"]);
+  await session.close();
+});
+
+test("a session goes on with another speed, and says when it cannot", WITHIN, async () => {
+  const session = await Session.open(PORTAL, { media: false });
+  const answers = [];
+  session.change({ speed: 1.5 });
+  session.change({ tts: "nobody's" });
+  session.change({ speed: null });
+  for await (const event of session.events()) {
+    if (event.type === "choice") answers.push([event.changed, event.choice.speed]);
+    if (answers.length === 3) break;
+  }
+  assert.deepEqual(answers, [
+    [true, 1.5],
+    [false, 1.5],
+    [true, 1],
+  ]);
   await session.close();
 });
 

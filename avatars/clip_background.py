@@ -1,0 +1,132 @@
+"""What is behind the person of a clip, as far as it was seen, and how far a picture of the clip may differ from it.
+
+A camera that stands still shows most of the background at some time. Where it never does, the background is guessed
+from what is next to it, which is right for a wall and wrong for a bookshelf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.layers import spread
+from models.arrays import FloatArray, ImageArray
+
+__all__ = ["ClipBackground", "disc", "seen_background"]
+
+
+_NOT_THE_PERSON = 0.02
+"a share of the person below which a pixel shows the background"
+_BESIDE_PX = 3
+"so near to the person, a pixel of the background may have something of them"
+_SURELY_COVERED = 0.5
+_LEAST_SEEN, _LEAST_SEEN_PART = 3, 0.15
+"pictures, and part of them, in which a pixel must have shown the background"
+_UNLIKE = 35.0
+"by so much the person and the background differ where both were seen; else it was a person whom the network missed"
+_HARDLY_COVERED = 0.1
+_STEADY = 8.0
+"what was seen changes less than this from picture to picture, or it is no still background"
+_NEIGHBOURHOOD_PX = 6
+_PLAIN, _BUSY = 3.0, 7.0
+"what is guessed is trusted beside colours that differ less than this from their surroundings, and not beyond"
+_LEAST_FLOOR = 8.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipBackground:
+    """All differences are of RGB, 0 to 255, as the length of the vector."""
+
+    full: ImageArray
+    "uint8 RGB (height, width, 3), of the clip's size"
+    small: FloatArray
+    "float32 RGB (h, w, 3), of the mattes' size, as all that follows"
+    trust: FloatArray
+    "(h, w), 0 to 1: whether `small` is what the camera sees where the person is not"
+    floor: FloatArray
+    "(h, w): a pixel of the background may differ by so much"
+
+
+def disc(radius_px: int) -> ImageArray:
+    """For OpenCV's morphology."""
+    side = 2 * radius_px + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def seen_background(pictures: Iterable[ImageArray], persons: Iterable[FloatArray]) -> ClipBackground:
+    """What is behind the person in pictures of one clip, uint8 RGB (height, width, 3).
+
+    persons: for each picture float32 (h, w), how much of each pixel may be the person, 0 to 1
+    """
+    seen: _Sums | None = None
+    for rgb, person in zip(pictures, persons, strict=True):
+        seen = seen or _Sums(rgb.shape, person.shape)
+        seen.add(rgb, person)
+    if seen is None:
+        raise ValueError("a clip has pictures")
+    return seen.background()
+
+
+class _Sums:
+    """Over the pictures of a clip, of what they show of the background and of the person."""
+
+    def __init__(self, full: tuple[int, ...], small: tuple[int, ...]) -> None:
+        self._count = 0
+        self._bare = np.zeros(small, np.float32)
+        self._colours, self._squares = np.zeros((*small, 3), np.float32), np.zeros((*small, 3), np.float32)
+        self._covered, self._person = np.zeros(small, np.float32), np.zeros((*small, 3), np.float32)
+        self._most = np.zeros(small, np.float32)
+        self._full, self._full_bare = np.zeros(full, np.float32), np.zeros(full[:2], np.float32)
+
+    def add(self, rgb: ImageArray, person: FloatArray) -> None:
+        height, width = rgb.shape[:2]
+        h, w = person.shape
+        small = cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
+        near = cv2.dilate((person > _NOT_THE_PERSON).astype(np.uint8), disc(_BESIDE_PX))
+        bare = np.asarray(near == 0, np.float32)
+        covered = np.asarray(person > _SURELY_COVERED, np.float32)
+        self._count += 1
+        self._bare += bare
+        self._colours += bare[..., None] * small
+        self._squares += bare[..., None] * small * small
+        self._covered += covered
+        self._person += covered[..., None] * small
+        np.maximum(self._most, person, out=self._most)
+        bare_full = np.asarray(cv2.resize(bare, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
+        self._full += bare_full[..., None] * rgb
+        self._full_bare += bare_full
+
+    def background(self) -> ClipBackground:
+        mean = np.asarray(self._colours / np.maximum(self._bare, 1)[..., None], np.float32)
+        variance = self._squares / np.maximum(self._bare, 1)[..., None] - mean * mean
+        noise: FloatArray = np.sqrt(np.maximum(variance, 0).mean(axis=2)).astype(np.float32)
+        known = self._known(mean, noise)
+        full_known = np.asarray(
+            cv2.resize(known, (self._full.shape[1], self._full.shape[0]), interpolation=cv2.INTER_NEAREST), np.float32
+        )
+        full = np.asarray(self._full / np.maximum(self._full_bare, 1)[..., None], np.float32)
+        full = spread(full, full_known)
+        full_rgb = np.clip(np.round(full), 0, 255).astype(np.uint8)
+        small = cv2.resize(full_rgb, known.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+        busy = np.abs(small - cv2.GaussianBlur(small, (0, 0), _NEIGHBOURHOOD_PX)).mean(axis=2)
+        nearby = spread(np.dstack([noise, busy, busy]).astype(np.float32), known)
+        nearby = np.asarray(cv2.GaussianBlur(nearby, (0, 0), _NEIGHBOURHOOD_PX - 2), np.float32)
+        guess = np.clip((_BUSY - nearby[..., 1]) / (_BUSY - _PLAIN), 0, 1)
+        slope = sum(np.abs(cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, scale=1 / 8)).mean(axis=2) for dx in (0, 1))
+        # Where the picture has an edge, a camera that trembles by a pixel shows the edge's other side.
+        floor = _LEAST_FLOOR + 2.5 * nearby[..., 0] + np.where(known > 0, slope, 0)
+        trust = np.where(known > 0, 1, guess)
+        return ClipBackground(full_rgb, small, np.asarray(trust, np.float32), np.asarray(floor, np.float32))
+
+    def _known(self, mean: FloatArray, noise: FloatArray) -> FloatArray:
+        """1 where the background was seen: float32 (h, w)."""
+        person = self._person / np.maximum(self._covered, 1)[..., None]
+        apart = np.linalg.norm(mean - person, axis=2)
+        enough = self._bare >= min(self._count, max(_LEAST_SEEN, _LEAST_SEEN_PART * self._count))
+        told: npt.NDArray[np.bool_] = np.where(self._covered > 0, apart > _UNLIKE, self._most < _HARDLY_COVERED)
+        never = cv2.dilate((self._most > _NOT_THE_PERSON).astype(np.uint8), disc(_BESIDE_PX + 1)) == 0
+        return np.asarray(never | (enough & told & (noise < _STEADY)), np.float32)

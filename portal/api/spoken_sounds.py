@@ -1,0 +1,86 @@
+"""Sound that a client sends, piece by piece, and the avatar speaks: the voice of an agent that has its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pipeline.channel import Channel
+from pipeline.errors import BadRequest
+from pipeline.types import AudioChunk, SessionEvent, TurnEvent, TurnState
+from portal.api.sound_messages import SpokenSound
+
+__all__ = ["SESSION_WAITING_S", "WAITING_S", "SpokenSounds"]
+
+WAITING_S: Final = 30.0
+"""So much of a turn's sound may wait to be spoken; beyond it what comes is refused."""
+SESSION_WAITING_S: Final = 90.0
+"""The same of all turns of a session together: 10 s of each that may wait in line."""
+SHORTEST_PIECE_S: Final = 0.01
+"""A shorter piece counts as so much, because its memory is not that of its samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    rate_hz: int
+    pieces: Channel[SpokenSound]
+
+    async def chunks(self) -> AsyncIterator[AudioChunk]:
+        """As they come. They wait as they came, in half the memory."""
+        async for piece in self.pieces:
+            yield AudioChunk(piece.samples.astype(np.float32) / np.float32(32768), self.rate_hz)
+
+
+class SpokenSounds:
+    """Those of one session, by the turns that speak them.
+
+    speak: queues a turn that speaks ready sound, and returns its number.
+    """
+
+    def __init__(self, speak: Callable[[AsyncIterator[AudioChunk]], int]) -> None:
+        self._speak = speak
+        self._incoming: dict[int, _Incoming] = {}
+
+    def begin(self, rate_hz: int) -> int:
+        """Speak what take() gets for the turn whose number this returns. Raises what Session.speak() raises."""
+        incoming = _Incoming(rate_hz, Channel(WAITING_S, lambda piece: _weight_s(piece, rate_hz)))
+        turn = self._speak(incoming.chunks())
+        self._incoming[turn] = incoming
+        return turn
+
+    def take(self, sound: SpokenSound) -> float | None:
+        """Hand it to its turn. Returns what it counts for, in seconds; None: the turn has ended, and the sound is lost.
+
+        Raises BadRequest: too much waits.
+        """
+        incoming = self._incoming.get(sound.turn)
+        if incoming is None or incoming.pieces.closed:
+            return None
+        taken = not len(sound.samples) or (self._has_room and incoming.pieces.offer(sound))
+        if sound.ends:
+            incoming.pieces.close()
+        if not taken:
+            raise BadRequest(
+                f"More than {WAITING_S:g} seconds of sound wait to be spoken, or {SESSION_WAITING_S:g} of all turns.",
+                "Send it no more than 10 seconds before it is heard.",
+                cause="too_much_sound",
+            )
+        return _weight_s(sound, incoming.rate_hz)
+
+    @property
+    def _has_room(self) -> bool:
+        return sum(incoming.pieces.held for incoming in self._incoming.values()) < SESSION_WAITING_S
+
+    def note(self, event: SessionEvent) -> None:
+        """A turn that has ended needs no more sound."""
+        if isinstance(event, TurnEvent) and event.state in (TurnState.DONE, TurnState.INTERRUPTED):
+            incoming = self._incoming.pop(event.turn, None)
+            if incoming is not None:
+                incoming.pieces.close()
+
+
+def _weight_s(piece: SpokenSound, rate_hz: int) -> float:
+    return max(SHORTEST_PIECE_S, len(piece.samples) / rate_hz)

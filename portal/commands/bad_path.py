@@ -1,0 +1,119 @@
+"""A way by UDP on which packets are lost, late or in another order: what `launch.py chaos` puts between two ends.
+
+tc netem does the same in the kernel. It needs root, and kernels that have it; this needs neither, and repeats by seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+__all__ = ["BadPath", "Trouble", "bad_path"]
+
+MOST_ON_THE_WAY = 2000
+"Packets that are late at one time, in both directions together; beyond that they are lost."
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What happens to packets, in each direction alike. Shares are 0 to 1."""
+
+    lost: float = 0.0
+    jitter_ms: float = 0.0
+    "Each is late by up to so much, and none overtakes another."
+    overtaking: float = 0.0
+    "share that is not late, and so overtakes those that are"
+
+
+class BadPath:
+    """Packets to `port` go on to the target, and what the target answers comes back to who sent last.
+
+    later: calls a function after so many seconds; now_s: seconds, of any beginning.
+    """
+
+    def __init__(
+        self,
+        trouble: Trouble,
+        draw: random.Random,
+        later: Callable[[float, Callable[[], None]], object],
+        now_s: Callable[[], float],
+    ) -> None:
+        self.trouble = trouble
+        "may be changed at any time"
+        self.port = 0
+        self.passed = self.lost = 0
+        self._draw, self._later, self._now_s = draw, later, now_s
+        self._due_s = {True: 0.0, False: 0.0}
+        self._on_the_way = 0
+
+    def pass_on(self, send: Callable[[], None], *, there: bool) -> None:
+        """Have the packet sent now, later or never. there: towards the target."""
+        if self._draw.random() < self.trouble.lost or self._on_the_way >= MOST_ON_THE_WAY:
+            self.lost += 1
+            return
+        self.passed += 1
+        late_s = self._draw.uniform(0, self.trouble.jitter_ms / 1000)
+        if self._draw.random() < self.trouble.overtaking:
+            send()
+            return
+        now_s = self._now_s()
+        due_s = self._due_s[there] = max(now_s + late_s, self._due_s[there])
+        if due_s <= now_s:
+            send()
+            return
+        self._on_the_way += 1
+        self._later(due_s - now_s, lambda: self._arrived(send))
+
+    def _arrived(self, send: Callable[[], None]) -> None:
+        self._on_the_way -= 1
+        send()
+
+
+class _End(asyncio.DatagramProtocol):
+    """One of the two sockets. take: gets each packet and its sender."""
+
+    def __init__(self, take: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._take = take
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._take(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        """The other end is gone: packets to it are lost, as on any way."""
+
+
+def _send(end: asyncio.DatagramTransport, data: bytes, to: tuple[str, int] | None = None) -> None:
+    if not end.is_closing():
+        end.sendto(data, to)
+
+
+@asynccontextmanager
+async def bad_path(host: str, target_port: int, trouble: Trouble, draw: random.Random) -> AsyncIterator[BadPath]:
+    """A way to that UDP port, open for as long as the block runs. host: an address of this machine, for both ends."""
+    loop = asyncio.get_running_loop()
+    path = BadPath(trouble, draw, loop.call_later, loop.time)
+    near_address: list[tuple[str, int]] = []
+
+    def from_near(data: bytes, sender: tuple[str, int]) -> None:
+        near_address[:] = [sender]
+        path.pass_on(lambda: _send(far, data), there=True)
+
+    def from_far(data: bytes, _sender: tuple[str, int]) -> None:
+        if near_address:
+            path.pass_on(lambda: _send(near, data, near_address[0]), there=False)
+
+    near, _ = await loop.create_datagram_endpoint(lambda: _End(from_near), local_addr=(host, 0))
+    try:
+        far, _ = await loop.create_datagram_endpoint(
+            lambda: _End(from_far), local_addr=(host, 0), remote_addr=(host, target_port)
+        )
+        try:
+            path.port = near.get_extra_info("sockname")[1]
+            yield path
+        finally:
+            far.close()
+    finally:
+        near.close()

@@ -1,0 +1,131 @@
+/** A part of the closer look at an avatar that jobs add to: what the gestures and the voice sample have in common. */
+
+import { make } from "../dom.js";
+import { PortalError } from "../errors.js";
+import { feed, isActive } from "../jobs-feed.js";
+import { api } from "./api.js";
+import { JobCards } from "./job-cards.js";
+
+/**
+ * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
+ * @typedef {import("../types/api.d.ts").JobView} JobView
+ * @typedef {import("./desk.js").Desk} Desk
+ */
+
+/** A section of the dialog. It stays in its place while the rest of the dialog is filled anew. */
+export class AvatarPart {
+  #kind;
+  /** @type {JobCards?} */
+  #cards = null; // other ones each time that the dialog opens; none while it is closed
+  #busy = ""; // ids of the jobs for this avatar that were under way at the last look
+
+  /**
+   * @param {Desk} desk
+   * @param {string} kind of its jobs
+   * @param {string} look its class
+   */
+  constructor(desk, kind, look) {
+    this.desk = desk;
+    this.#kind = kind;
+    /** @type {AvatarView?} */
+    this.avatar = null;
+    this.note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    this.element = make("section", { class: look });
+  }
+
+  /**
+   * @param {AvatarView} avatar
+   * @returns {string} the address of what it shows
+   */
+  address(avatar) {
+    throw new Error(`${avatar.id}: a subclass says where it is`);
+  }
+
+  /**
+   * Show what the server has at the address.
+   * @param {AvatarView} _avatar
+   * @param {any} _answer
+   */
+  fill(_avatar, _answer) {}
+
+  /**
+   * Show it of an avatar.
+   * @param {AvatarView} avatar
+   * @param {{title: string, hint: string, own: HTMLElement[], form: HTMLElement}} content `own` is what fill() fills
+   */
+  begin(avatar, { title, hint, own, form }) {
+    this.close();
+    this.avatar = avatar;
+    this.note.hidden = true;
+    const jobs = make("div", { class: "vv-jobs", "aria-live": "polite" });
+    const about = make("p", { class: "vv-soft" }, hint);
+    this.element.replaceChildren(make("h3", {}, title), about, this.note, ...own, jobs, form);
+    this.#cards = new JobCards(this.desk, jobs);
+    this.#busy = "";
+    this.showJobs(feed.jobs ?? []);
+    void this.load();
+  }
+
+  /**
+   * The avatar as it is now.
+   * @param {AvatarView} avatar
+   * @param {boolean} hasChanged in this part
+   */
+  follow(avatar, hasChanged) {
+    this.avatar = avatar;
+    if (hasChanged) void this.load();
+  }
+
+  close() {
+    this.element.replaceChildren(); // what plays ends with it
+    this.#cards = null;
+    this.avatar = null;
+  }
+
+  /** @param {JobView[]} jobs */
+  showJobs(jobs) {
+    const { avatar } = this;
+    if (!avatar || !this.#cards) return;
+    const mine = jobs.filter(({ kind, avatar: of }) => kind === this.#kind && of === avatar.id);
+    this.#cards.show(mine.filter((job) => isActive(job) || job.state === "failed"));
+    const busy = mine.filter(isActive).map(({ id }) => id);
+    const before = this.#busy;
+    this.#busy = busy.join("\n");
+    if (before && before !== this.#busy) void this.load(); // one has ended; the avatar may look as before to show()
+  }
+
+  async load() {
+    const { avatar } = this;
+    const cards = this.#cards;
+    if (!avatar || !cards) return;
+    try {
+      const answer = await api("GET", this.address(avatar));
+      if (cards !== this.#cards) return; // the dialog was closed, and may show another avatar
+      this.note.hidden = true;
+      this.fill(avatar, answer);
+    } catch (error) {
+      if (!(error instanceof PortalError)) throw error;
+      if (cards === this.#cards) this.desk.tell(this.note, ...this.desk.explain(error));
+    }
+  }
+
+  /**
+   * What a button does that deletes something of it.
+   * @param {string} address
+   * @param {HTMLElement} note takes what went wrong
+   */
+  deleting(address, note) {
+    /** @param {HTMLButtonElement} button */
+    return async (button) => {
+      button.disabled = true;
+      try {
+        await api("DELETE", address);
+        await this.load();
+      } catch (error) {
+        if (!(error instanceof PortalError)) throw error;
+        this.desk.tell(note, ...this.desk.explain(error));
+        button.disabled = false;
+      }
+    };
+  }
+}

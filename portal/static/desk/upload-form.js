@@ -1,0 +1,68 @@
+/** A form by which a file becomes a part of an avatar, with the consent of the person in it. */
+
+import { make } from "../dom.js";
+import { DeskForm } from "./desk-form.js";
+import { bindDrop } from "./drop.js";
+
+/**
+ * @typedef {import("./desk.js").Desk} Desk
+ * @typedef {object} Words what it says
+ * @property {string} add the line that folds it out
+ * @property {string} drop
+ * @property {string} hint what files are good
+ * @property {string} consent
+ * @property {string} make its button
+ * @property {string} fileFirst without a file
+ * @property {string} consentFirst without a tick
+ */
+
+/** Folded in until somebody wants it. */
+export class UploadForm extends DeskForm {
+  #wish;
+
+  /**
+   * @param {Desk} desk
+   * @param {object} wish
+   * @param {string} wish.address where it is sent
+   * @param {string} wish.accept kinds of files
+   * @param {Words} wish.words
+   * @param {HTMLElement[]} wish.fields between the file and the consent
+   * @param {() => Record<string, string>} wish.values of the fields, by their names in the API
+   * @param {() => string} [wish.lacking] what the fields lack, in words; empty for nothing
+   */
+  constructor(desk, wish) {
+    const { words } = wish;
+    const empty = make("span", { class: "vv-drop-empty" }, make("strong", {}, words.drop));
+    empty.append(make("small", {}, words.hint));
+    const file = make("input", { type: "file", name: "file", accept: wish.accept });
+    const chosen = make("span", { class: "vv-drop-chosen", hidden: true });
+    const zone = make("label", { class: "vv-drop" }, file, empty, chosen);
+    const consent = make("input", { type: "checkbox", name: "consent" });
+    const submit = make("button", { type: "submit", class: "vv-button" }, words.make);
+    const note = make("div", { class: "vv-note", role: "alert", hidden: true });
+    const agreed = make("label", { class: "vv-tick" }, consent, make("span", {}, words.consent));
+    super(desk, make("form", { noValidate: true }, zone, ...wish.fields, agreed, submit, note));
+    this.#wish = wish;
+    this.consent = consent;
+    this.drop = bindDrop(zone);
+    this.element = make("details", { class: "vv-gesture-add" }, make("summary", {}, words.add), this.form);
+  }
+
+  async submit() {
+    const { desk, form, note } = this;
+    const { address, words, values, lacking } = this.#wish;
+    if (!this.drop.file) return desk.tell(note, words.fileFirst);
+    const lack = lacking?.();
+    if (lack) return desk.tell(note, lack);
+    if (!this.consent.checked) return desk.tell(note, words.consentFirst);
+    const body = new FormData();
+    body.append("file", this.drop.file);
+    for (const [name, value] of Object.entries(values())) body.append(name, value);
+    body.append("consent", "true");
+    const done = () => {
+      form.reset();
+      this.drop.clear();
+    };
+    await this.send(address, body, { done, words: () => words.make });
+  }
+}

@@ -1,0 +1,45 @@
+"""Stopping: the end of a portal, which a signal or an admin has asked for. What is being said is said first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+__all__ = ["Stopping"]
+
+logger = logging.getLogger(__name__)
+
+
+class Stopping:
+    """leave: has all sessions leave, within a time of its own. aclose() ends waiting for that."""
+
+    def __init__(self, leave: Callable[[], Awaitable[None]]) -> None:
+        self.over = asyncio.Event()
+        "set when the server may end"
+        self._leave = leave
+        self._leaving: asyncio.Task[None] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._leaving is not None
+
+    def begin(self) -> None:
+        """To be called on the event loop. Idempotent."""
+        if self._leaving is None:
+            logger.warning("The portal stops: it takes no new sessions, and ends when answers have been heard.")
+            self._leaving = asyncio.create_task(self._run(), name="stopping")
+
+    async def aclose(self) -> None:
+        """Idempotent."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.gather(self._leaving, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            await self._leave()
+        except Exception:  # whatever it is, a portal that was told to stop has to stop
+            logger.exception("sessions could not leave in order")
+        finally:
+            self.over.set()

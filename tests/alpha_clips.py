@@ -1,0 +1,39 @@
+"""Clips with alpha for tests: an avatar that may have them, and what is transparent in one that was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+
+from avatars.bundle import AvatarBundle
+from avatars.mattes import MattesMaker
+
+__all__ = ["alphas", "keep_mattes"]
+
+DECODERS = {".webm": "libvpx-vp9", ".mov": "prores"}
+
+
+def keep_mattes(bundle: AvatarBundle) -> None:
+    """From now on the left half of the avatar's pictures is the person."""
+    maker = MattesMaker()
+    matte = np.zeros((bundle.height, bundle.width), np.uint8)
+    matte[:, : bundle.width // 2] = 255
+    for _ in range(bundle.frame_count):
+        maker.add(matte)
+    bundle.mattes_path.write_bytes(maker.made(bundle.frame(0)).to_bytes(bundle.loop))
+
+
+def alphas(path: Path) -> np.ndarray:
+    """uint8 (pictures, h, w). FFmpeg's own decoder of VP9 leaves alpha out, libvpx does not."""
+    with av.open(str(path)) as file:
+        (stream,) = file.streams.video
+        decoder = av.CodecContext.create(DECODERS[path.suffix], "r")
+        assert isinstance(decoder, VideoCodecContext)
+        decoder.extradata = stream.codec_context.extradata
+        decoder.width, decoder.height = stream.codec_context.width, stream.codec_context.height
+        decoder.codec_tag = stream.codec_context.codec_tag
+        frames = [frame for packet in file.demux(stream) for frame in decoder.decode(packet)]
+    return np.stack([frame.to_ndarray(format="rgba")[..., 3] for frame in frames])

@@ -1,0 +1,71 @@
+"""The site of the documents in a browser: its search, and the width of a phone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from portal.commands.documentation import build_site
+from tests.browser.conftest import browser_fixture
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"width": 390, "height": 844}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that the library gave it
+        """Nothing: a test's output is for faults."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Where it lies, and its address."""
+    folder = tmp_path_factory.mktemp("site")
+    assert build_site(folder, lambda text: None) == 0
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@browser_fixture()
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    opened = await browser.new_page(viewport=PHONE)  # type: ignore[arg-type] # a TypedDict
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "question", "found"),
+    [
+        ("search.html", "echo canceller", "ears.html"),
+        ("zh/search.html", "回声消除", "ears.html"),
+        ("zh/search.html", "嘴部抖动", "backends.html"),
+        ("zh/search.html", "TURN 服务器", "operating.html"),
+    ],
+)
+async def test_its_search_finds(site: tuple[Path, str], page: Page, address: str, question: str, found: str) -> None:
+    """Chinese without spaces, too, and words that no dictionary has together."""
+    await page.goto(f"{site[1]}/{address}?q={question}")
+    await page.wait_for_selector("#search-results li a")
+    await page.wait_for_function("/[0-9]/.test(document.querySelector('#search-results .search-summary').textContent)")
+    links = await page.eval_on_selector_all("#search-results li a", "all => all.map(one => one.getAttribute('href'))")
+    assert any(link.startswith(found) for link in links)
+
+
+async def test_no_page_is_wider_than_a_phone(site: tuple[Path, str], page: Page) -> None:
+    """Its tables scroll by themselves."""
+    folder, url = site
+    for path in sorted(path for path in folder.rglob("*.html") if "_static" not in path.parts):
+        await page.goto(f"{url}/{path.relative_to(folder)}", wait_until="domcontentloaded")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path

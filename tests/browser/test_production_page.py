@@ -1,0 +1,118 @@
+"""A live production in a real Chromium: a gesture by a tag, lips on it, everything swapped, and a recording of it all
+whose marks are read back by ffprobe and by C2PA's own reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import av
+import pytest
+
+from avatars.bundle import AvatarBundle
+from pipeline.clip_marks import SOURCE_TYPE
+from portal.commands.portal_process import PortalProcess, running_portal
+from tests.benchmarks.production import skews_of
+from tests.browser.conftest import MEASURING, WORDS, Visitor, write_avatar
+from tests.browser.test_recording_page import LINK, MARK, downloaded, look_into
+from tests.certificates import verdict_of
+from tests.gesture_clips import give_gesture
+
+pytest.importorskip("c2pa")
+pytestmark = pytest.mark.browser
+
+TAB = "document.querySelector('vivavoce-talk').tab"
+SEEN = """(() => {
+    const pixels = document.querySelector("#vv-canvas").getContext("2d");
+    return { corner: pixels.getImageData(20, 200, 1, 1).data[0], mouth: pixels.getImageData(128, 170, 1, 1).data[0] };
+})()"""
+WATCH = f"""
+    window.seen = [];
+    window.watching = setInterval(() => seen.push({SEEN}), 20);
+    vivavoce.on("gesture", ({{ name, begins }}) => seen.push({{ name, begins }}));
+    vivavoce.on("subtitle", ({{ text }}) => (window.said = text));
+"""
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """It signs with a certificate of its own; one of its avatars can wave, in white."""
+    data_dir = tmp_path_factory.mktemp("production")
+    for name, level in (("alpha", 90), ("beta", 60)):
+        bundle = AvatarBundle.open(write_avatar(data_dir / "avatars" / name, level))
+    give_gesture(AvatarBundle.open(bundle.path.parent / "alpha"), "wave", 75)
+    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--c2pa") as process:
+        yield process
+
+
+async def test_a_production_from_a_gesture_to_its_signed_recording(visit: Visitor, tmp_path: Path) -> None:
+    """One session: a tag in the model's answer, lips on the gesture, back to the loop, another avatar, another voice,
+    other lips, another persona. The recording has it all in step, and says where it comes from.
+    """
+    page = await visit("?transport=websocket")
+    session = (await page.start())["session"]
+    await page.page.click("#vv-record")
+    await page.until(f"{MARK}.checkVisibility()")
+
+    await page.run(WATCH)
+    await page.say(f"[wave] {WORDS}.", "chat")
+    await page.until("seen.some(({ begins }) => begins === false)")
+    await page.until("vivavoce.stats().turnState === 'done'")
+    seen = await page.run("seen")
+    begins, ends = (next(i for i, one in enumerate(seen) if one.get("begins") is told) for told in (True, False))
+    mouths = [one["mouth"] for one in seen[begins:ends] if one.get("corner", 0) > 245]
+    assert min(mouths) < 40 and max(mouths) > 215, "the mouth opens and shuts on the gesture"
+    assert await page.run("said") == f"{WORDS}."
+    await page.until(f"Math.abs({SEEN}.corner - 90) < 8")
+
+    await page.page.click(".vv-avatar[data-id=beta]")
+    await page.until(f"Math.abs({SEEN}.corner - 60) < 8")
+    await page.run("window.choices = []; vivavoce.on('choice', (told) => choices.push(told))")
+    wishes = ("tts: 'hibari', voice: null", "lipsync: 'null'", "prompt: 'You are a cat.'")
+    for count, wish in enumerate(wishes, 1):
+        await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, {wish} }})")
+        await page.until(f"choices.length === {count}")
+    assert await page.run("choices.map(({ changed }) => changed)") == [True, True, True]
+    in_force = await page.run("choices[2].choice")
+    assert (in_force["tts"], in_force["lipsync"], in_force["persona"]) == ("hibari", "null", "session")
+    await page.say("It goes on.")
+    await page.until("vivavoce.stats().turnState === 'speaking'")
+    await page.until("vivavoce.stats().turnState === 'done'")
+    assert (await page.stats())["session"] == session
+
+    await page.page.click("#vv-record")
+    await page.until(f"{LINK}?.checkVisibility()")
+    _, mp4 = await downloaded(page, "mp4")
+    pictures, _ = look_into(mp4)
+    assert pictures > 100
+    skews_ms = skews_of(mp4)[:10]  # later there is another voice
+    assert len(skews_ms) == 10 and abs(statistics.median(skews_ms)) <= 20
+    await asyncio.to_thread(_check_marks, mp4, tmp_path)
+
+
+def _check_marks(mp4: bytes, folder: Path) -> None:
+    clip = folder / "clip.mp4"
+    clip.write_bytes(mp4)
+    tags = _tags(clip)
+    assert json.loads(tags["AIGC"])["Label"] == "1" and tags["DigitalSourceType"] == SOURCE_TYPE
+    assert verdict_of(mp4).state == "Valid"
+    broken = bytearray(mp4)
+    broken[len(broken) * 3 // 4] ^= 1
+    verdict = verdict_of(bytes(broken))
+    assert verdict.state == "Invalid" and "assertion.bmffHash.mismatch" in verdict.faults
+
+
+def _tags(clip: Path) -> Mapping[str, str]:
+    """As ffprobe tells them; where it is not installed, as its libraries do."""
+    ffprobe = shutil.which("ffprobe")
+    if ffprobe is None:
+        with av.open(str(clip)) as file:
+            return dict(file.metadata)
+    asked = [ffprobe, "-v", "error", "-show_format", "-of", "json", str(clip)]
+    return dict(json.loads(subprocess.run(asked, check=True, capture_output=True).stdout)["format"]["tags"])
