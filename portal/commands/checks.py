@@ -3,6 +3,7 @@
 Ruff comes first, since it fails fastest. Types, scripts and the tests without a browser run in two lanes at once, each
 a sequence of commands. The tests in browsers come last, with the machine to themselves: they measure how sound and
 picture keep time. Beside two lanes that yielded to them, tests of both kinds missed their deadlines on two slow cores.
+Up to three tests that failed run once more after that (see second_try.py).
 
 `python launch.py test quick` leaves out whatever takes long, for a person who is editing: two to three minutes.
 """
@@ -27,6 +28,7 @@ from portal.commands.environment import (
     install_chromium,
     install_firefox,
 )
+from portal.commands.second_try import TESTS_FAILED, FailedTests, failed_tests
 
 __all__ = ["BROWSERS", "Browser", "run_checks"]
 
@@ -72,9 +74,10 @@ class Lane:
     extra: Mapping[str, str]
     "environment variables"
 
-    def failures(self, run: Module, output: IO[bytes] | None = None) -> list[str]:
-        """Run all of them, whatever fails; returns the names of those that failed."""
-        return [name for name, command in self.commands.items() if run(command, self.extra, output) != 0]
+    def failures(self, run: Module, output: IO[bytes] | None = None) -> dict[str, int]:
+        """Run all of them, whatever fails; returns the names of those that failed, with their exit status."""
+        statuses = {name: run(command, self.extra, output) for name, command in self.commands.items()}
+        return {name: status for name, status in statuses.items() if status != 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +118,42 @@ def run_checks(
     """
     if pytest_arguments and pytest_arguments[0] == QUICK:
         more = (*QUICK_ONLY, *pytest_arguments[1:])
-        return _run_all(_computing(TYPE_CHECKS, more), say, run)
+        return _verdict(_run_all(_computing(TYPE_CHECKS, more), say, run), say)
     if pytest_arguments:
         return run(_pytest(pytest_arguments), _had(browsers, say))
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, failed_tests() as remembered:
         coming = pool.submit(_had, browsers, say)  # apt-get takes a minute, mostly of waiting
 
         def in_browsers() -> Lane:
-            return Lane({"tests in browsers": _pytest(BROWSER_TESTS)}, coming.result())
+            name = "tests in browsers"
+            return Lane({name: _pytest((*BROWSER_TESTS, *remembered.options(name)))}, coming.result())
 
-        return _run_all(_computing((*TYPE_CHECKS, *SCRIPT_CHECKS)), say, run, last=in_browsers)
+        lanes = _computing((*TYPE_CHECKS, *SCRIPT_CHECKS), remembered=remembered)
+        failed = _run_all(lanes, say, run, last=in_browsers)
+        if _pass_alone(remembered, failed, coming.result(), run, say):
+            return 0
+        return _verdict(failed, say)
+
+
+def _pass_alone(
+    remembered: FailedTests,
+    failed: Mapping[str, int],
+    extra: Mapping[str, str],
+    run: Module,
+    say: Callable[[str], None],
+) -> bool:
+    """Whether nothing failed but a few tests that pass when they run once more. They are named last."""
+    if set(failed.values()) != {TESTS_FAILED}:
+        return False
+    tests = remembered.to_repeat(failed)
+    if not tests:
+        return False
+    say(f"--- once more: {', '.join(tests)}")
+    if run(_pytest(tests), extra) != 0:
+        return False
+    say("All of it passed, some of it only when it ran again, alone. The cause of that is a fault: please find it.")
+    say(f"Passed at the second try: {', '.join(tests)}")
+    return True
 
 
 def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, str]:
@@ -139,31 +168,37 @@ def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, s
     return extra
 
 
-def _computing(checks: Sequence[Sequence[str]], more: Sequence[str] = ()) -> tuple[Lane, Lane]:
+def _computing(
+    checks: Sequence[Sequence[str]], more: Sequence[str] = (), remembered: FailedTests | None = None
+) -> tuple[Lane, Lane]:
     """The lanes without a browser. The tests of the second take less time, so the static checks are there.
 
     more: further arguments of pytest. Of two `-m` the later one counts.
     """
     named = {" ".join(check): check for check in checks}
+    beside, others = "tests of pipeline and portal", "other tests without a browser"
+    remember = remembered.options if remembered else lambda _name: ()
     return (
-        Lane({"tests of pipeline and portal": _pytest((*BESIDE_TESTS, *more))}, ONE_THREAD),
-        Lane({**named, "other tests without a browser": _pytest((*OTHER_TESTS, *more))}, ONE_THREAD),
+        Lane({beside: _pytest((*BESIDE_TESTS, *more, *remember(beside)))}, ONE_THREAD),
+        Lane({**named, others: _pytest((*OTHER_TESTS, *more, *remember(others)))}, ONE_THREAD),
     )
 
 
 def _run_all(
     lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Callable[[], Lane] | None = None
-) -> int:
-    """Ruff, then the lanes at once, then the last one alone, which is made only then. Returns the exit status.
+) -> dict[str, int]:
+    """Ruff, then the lanes at once, then the last one alone, which is made only then.
+
+    Returns what failed, with its exit status.
 
     What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
     mix.
     """
-    failed = []
+    failed = {}
     for check in FIRST_CHECKS:
-        say(f"--- {' '.join(check)}")
-        if run(check, {}) != 0:
-            failed.append(" ".join(check))
+        name = " ".join(check)
+        say(f"--- {name}")
+        failed |= Lane({name: check}, {}).failures(run)
     first, *others = lanes
     say(f"--- {len(lanes)} lanes at once. This one: {', '.join(first.commands)}")
     with ThreadPoolExecutor(len(others)) as pool, ExitStack() as stack:
@@ -171,15 +206,19 @@ def _run_all(
         for lane in others:
             kept = stack.enter_context(tempfile.TemporaryFile())
             beside.append((lane, kept, pool.submit(lane.failures, run, kept)))
-        failed += first.failures(run)
+        failed |= first.failures(run)
         for lane, kept, outcome in beside:
-            failed += outcome.result()
+            failed |= outcome.result()
             kept.seek(0)
             say(f"--- another lane: {', '.join(lane.commands)}\n{kept.read().decode(errors='replace')}")
     if last is not None:
         alone = last()
         say(f"--- {', '.join(alone.commands)}")
-        failed += alone.failures(run)
+        failed |= alone.failures(run)
+    return failed
+
+
+def _verdict(failed: Mapping[str, int], say: Callable[[str], None]) -> int:
     say(f"Failed: {', '.join(failed)}" if failed else "All of it passed.")
     return 1 if failed else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from portal.commands.environment import (
     install_chromium,
     install_firefox,
 )
+from portal.commands.second_try import MOST_TESTS, FailedTests
 
 
 def test_processes_of_the_tests_keep_their_bytecode(
@@ -64,8 +66,12 @@ class Runs:
         return int(bool(self.failing) and self.failing in arguments)
 
     def tests(self):
-        """What pytest was asked for."""
-        return {call[2:] for call in self.calls if call[0] == "pytest"}
+        """What pytest was asked for, but for where it remembers what failed."""
+        return {without_memory(call)[2:] for call in self.calls if call[0] == "pytest"}
+
+
+def without_memory(call: tuple[str, ...]) -> tuple[str, ...]:
+    return call[:-2] if call[-1].startswith("cache_dir=") else call
 
 
 def check(runs, arguments=(), browser: str = "/bin/chromium", say=lambda _text: None, due: bool = True):
@@ -92,7 +98,7 @@ def test_the_tests_in_browsers_know_their_browser() -> None:
     """It alone is given to them: its portals compute as they do elsewhere."""
     runs = Runs()
     check(runs)
-    (in_browsers,) = [index for index, call in enumerate(runs.calls) if call[2:] == BROWSER_TESTS]
+    (in_browsers,) = [index for index, call in enumerate(runs.calls) if without_memory(call)[2:] == BROWSER_TESTS]
     assert runs.extra[in_browsers] == {"CHROMIUM": "/bin/chromium"}
 
 
@@ -100,7 +106,7 @@ def test_the_tests_in_browsers_come_last_and_alone() -> None:
     """They measure how sound and picture keep time, so nothing of ours may take the processor from them."""
     runs = Runs()
     check(runs)
-    assert runs.calls[-1][2:] == BROWSER_TESTS
+    assert without_memory(runs.calls[-1])[2:] == BROWSER_TESTS
     assert runs.under_way_at_last == 1
 
 
@@ -147,6 +153,77 @@ def test_any_failure_fails_the_whole(failing, name: str) -> None:
     assert check(runs, say=said.append) == 1
     assert said[-1] == f"Failed: {name}"
     assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
+
+
+class Unsteady(Runs):
+    """The tests of `failing` fail with `status`; whether they pass at the second try is to be said."""
+
+    def __init__(self, failing: str, tests: Sequence[str], *, status: int = 1, again: int = 0) -> None:
+        super().__init__()
+        self.failing_lane, self.failed, self.status, self.again = failing, tests, status, again
+
+    def __call__(self, arguments, extra, output=None):
+        super().__call__(arguments, extra, output)
+        if self.failing_lane not in arguments:
+            return self.again if arguments[-1] in self.failed else 0
+        if self.failed:
+            folder = Path(arguments[-1].removeprefix("cache_dir=")) / "v/cache"
+            folder.mkdir(parents=True)
+            (folder / "lastfailed").write_text(json.dumps(dict.fromkeys(self.failed, True)))
+        return self.status
+
+
+LATE = "tests/browser/test_page.py::test_late[a b]"
+
+
+def test_a_test_that_passes_when_it_runs_alone_is_named() -> None:
+    """It does not fail the whole; it runs last, in the browser, and what is said last names it."""
+    runs, said = Unsteady(BROWSER_TESTS[0], [LATE]), []
+    assert check(runs, say=said.append) == 0
+    assert runs.calls[-1][2:] == (LATE,) and runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
+    assert LATE in said[-1] and "All of it passed." not in said
+
+
+@pytest.mark.parametrize(
+    ("runs", "tries"),
+    [
+        pytest.param(Unsteady(OTHER_TESTS[0], [LATE], again=1), 1, id="fails again"),
+        pytest.param(Unsteady(OTHER_TESTS[0], [f"{LATE}{n}" for n in range(MOST_TESTS + 1)]), 0, id="too many"),
+        pytest.param(Unsteady(OTHER_TESTS[0], ["tests/test_it.py"]), 0, id="a file that could not be collected"),
+        pytest.param(Unsteady(OTHER_TESTS[0], []), 0, id="killed"),
+        pytest.param(Unsteady(OTHER_TESTS[0], [LATE], status=3), 0, id="pytest broke off"),
+    ],
+)
+def test_other_failures_are_not_excused(runs: Unsteady, tries: int) -> None:
+    """What fails twice fails; and where some tests may not have run, or many failed, there is no second try."""
+    said: list[str] = []
+    assert check(runs, say=said.append) == 1
+    assert said[-1] == "Failed: other tests without a browser"
+    assert len(runs.calls) == len(FIRST_CHECKS) + len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 3 + tries
+
+
+def test_a_failed_check_has_no_second_try() -> None:
+    """Beside a test that would pass: whatever else failed, failed."""
+    runs = Unsteady(BROWSER_TESTS[0], [LATE])
+
+    def run(arguments: Sequence[str], extra: Mapping[str, str], output: IO[bytes] | None = None) -> int:
+        return max(int(runs(arguments, extra, output)), int("tests.typed" in arguments))
+
+    said: list[str] = []
+    assert check(run, say=said.append) == 1
+    assert said[-1] == "Failed: tests.typed, tests in browsers"
+
+
+def test_pytest_itself_remembers_what_failed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The real one, run with our options, leaves what we read."""
+    file = tmp_path / "test_it.py"
+    file.write_text("def test_bad(): assert 0\ndef test_good(): pass\n")
+    failed = FailedTests(tmp_path / "memory")
+    command = ["pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), *failed.options("a lane"), str(file)]
+    assert run_module(command, {}) == 1
+    capfd.readouterr()
+    assert failed.to_repeat(["a lane"]) == ["test_it.py::test_bad"]
+    assert failed.to_repeat(["a lane", "another"]) == []
 
 
 def test_arguments_choose_tests() -> None:
