@@ -31,7 +31,7 @@ const NOTHING_YET = {
 
 /**
  * The page's player. start() resolves with stats() at the first picture; on() calls back with the detail of each event
- * of that type (see player.js).
+ * of that type (see player.js). What may be left out may be null as well.
  * @param {Promise<Talk>} talk the element, once it is on the page
  */
 export function forScripts(talk) {
@@ -40,17 +40,17 @@ export function forScripts(talk) {
   talk.then((element) => (shown = element));
   return {
     stats: () => (shown ? shown.player.stats() : { ...NOTHING_YET }),
-    /** @param {import("../types/player.d.ts").Start} [options] */
+    /** @param {import("../types/player.d.ts").Start | null} [options] */
     async start(options) {
-      await (await talk).start(options);
+      await (await talk).start(options ?? {});
       return this.stats();
     },
     /**
      * @param {string} text
-     * @param {import("../types/messages.d.ts").Mode} [mode]
+     * @param {import("../types/messages.d.ts").Mode | null} [mode]
      */
     async say(text, mode) {
-      (await talk).say(text, mode);
+      (await talk).say(text, mode ?? undefined);
     },
     /**
      * Open the microphone, or close it.
