@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avatars.bundle import AvatarBundle
+from avatars.errors import AvatarNotFound
 from avatars.gestures import gestures_stamp, open_with_gestures
 from avatars.persona import Persona, read_persona
 from avatars.voice_sample import read_voice_sample
@@ -160,19 +161,24 @@ class Engine:
         model stays. Call it again once it has returned, not before.
 
         Raises BadRequest (no such voice), AtCapacity (no room for that lip-sync), SessionClosed (it ended meanwhile),
-        BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError.
+        AvatarNotFound (it was deleted meanwhile), BackendUnavailable, UnknownBackend, AvatarNotPrepared,
+        NetworkMissing, BundleError.
         """
         if session.id not in self._shares:
             raise SessionClosed("The session has ended.", "Start a new one.")
-        device, _share = self._shares[session.id]
+        held = self._shares[session.id]
         choice, before = choice or session.choice, session.choice
         if (choice.tts, choice.persona.voice) != (before.tts, before.persona.voice):
             await self._check_voice(choice)
-        context = await self._changed(session, device, choice, bundle)
+        context = await self._changed(session, held[0], choice, bundle)
         if session.id not in self._sessions:
             self._shares.pop(session.id, None)
             raise SessionClosed("The session has ended.", "Start a new one.")
         if bundle is not None:
+            # In one turn of the event loop: whoever deletes it from now on finds that this session shows it.
+            if not bundle.path.exists():
+                self._shares[session.id] = held
+                raise AvatarNotFound(f"There is no avatar {bundle.id!r}.", "Choose one of the gallery.")
             await session.swap_avatar(context)
         session.change(context, choice)
 

@@ -155,8 +155,6 @@ class SessionManager:
                 await self._check_speaks(session, choice)
             async with self._loading(bundle or session.bundle):
                 await self.engine.change(session, choice, bundle)
-            if bundle is not None:
-                await self._end_if_erased(session)
             if choice.lipsync != before.lipsync:
                 self.admission.room_made(frozenset(self.engine.devices_for(before)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
+from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary
 from pipeline.transports.loops import LoopCoding
 from portal.api.erasure import erasure_router
@@ -173,6 +175,28 @@ def test_notes_of_erasures_are_news_to_others_once(tmp_path: Path) -> None:
     assert (ours.news(), theirs.news(), theirs.news()) == (set(), {"ada"}, set())
     ours.note("ada")
     assert (theirs.news(), ErasureNotes(tmp_path).news()) == ({"ada"}, set())
+
+
+async def test_an_avatar_that_is_erased_while_a_recorded_session_changes_to_it_is_in_no_recording(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its erasure has come to its end before the session would show it, so nothing would look for it any more."""
+    sessions, engine = house.portal.talk.sessions, house.portal.talk.engine
+    session = await sessions.open(avatar="grey")
+    recording = house.recordings.begin(session)
+    await has_begun(recording)
+
+    async def erased_meanwhile(*given: Any, then: Any) -> Any:
+        await house.http.delete("/api/avatars/ada/everything")
+        return await then(*given)
+
+    monkeypatch.setattr(engine, "change", partial(erased_meanwhile, then=engine.change))
+    with pytest.raises(AvatarNotFound):
+        await sessions.change(session, {"avatar": "ada"})
+    assert not session.closed
+    await house.recordings.end(session)
+    told = json.loads(house.recordings.path(recording.id, "json").read_text())
+    assert told["avatars"] == ["grey"]
 
 
 async def test_an_avatar_that_is_not_there_is_told(house: House) -> None:

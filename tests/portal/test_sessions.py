@@ -458,7 +458,9 @@ async def test_sessions_end_with_the_login_of_their_viewer(manager: SessionManag
 async def test_an_avatar_that_is_erased_while_it_loads_is_not_shown(
     manager: SessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever erases it ends the sessions that show it then; one that was about to show it ends by itself."""
+    """Whoever erases it ends the sessions that show it then. One that was about to change to it goes on as it was, and
+    one that was about to begin with it ends by itself.
+    """
     write_grey_avatar(tmp_path / "avatars" / "alices")
     session = await manager.open()
     engine, change, open_session = manager.engine, manager.engine.change, manager.engine.open_session
@@ -471,12 +473,12 @@ async def test_an_avatar_that_is_erased_while_it_loads_is_not_shown(
     monkeypatch.setattr(engine, "change", partial(erased_meanwhile, then=change))
     with pytest.raises(AvatarNotFound):
         await manager.change(session, {"avatar": "alices"})
-    assert session.closed and manager.get(session.id) is None
+    assert manager.get(session.id) is session and (session.bundle.id, session.avatars_shown) == ("grey", {"grey"})
     write_grey_avatar(tmp_path / "avatars" / "alices")
     monkeypatch.setattr(engine, "open_session", partial(erased_meanwhile, then=open_session))
     with pytest.raises(AvatarNotFound):
         await manager.open(avatar="alices")
-    assert manager.admission.taken == 0
+    assert manager.admission.taken == 1
 
 
 async def test_a_viewer_who_leaves_before_the_welcome_leaves_no_session(
