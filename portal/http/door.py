@@ -14,10 +14,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock, SystemClock
+from portal.errors import PortalStops
 from portal.http.audit import Audited, AuditLog
 from portal.http.bodies import Bodies
 from portal.http.dear import DearReads, is_dear
-from portal.http.errors import error_response, internal_error
+from portal.http.errors import error_response, internal_error, told
 from portal.http.headers import OwnersOnly, SafeHeaders, ShortRedirects
 from portal.http.limits import AddressAllowance
 from portal.http.login import Gate
@@ -62,7 +63,9 @@ def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 class LastResort:
-    """ASGI middleware: a fault that nothing else answered is logged and told as our errors are."""
+    """ASGI middleware: a fault that nothing else answered is logged and told as our errors are. So is the end of the
+    portal to a request that still waits then.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,6 +80,10 @@ class LastResort:
 
         try:
             await self._app(scope, receive, noting)
+        except asyncio.CancelledError:  # by the server, which ends
+            if scope["type"] == "http" and not begun:
+                await told(PortalStops(), {"Connection": "close"})(scope, receive, send)
+            raise
         except Exception:  # the border of the server
             if scope["type"] != "http":
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -464,3 +465,32 @@ async def test_head_of_a_stream_ends() -> None:
     await HeadAsGet(endless)({"type": "http", "method": "HEAD"}, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert not sent[1]["body"] and not sent[1].get("more_body") and ended.is_set()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/avatars", "/static/talk.js"])
+async def test_whoever_still_waits_when_the_portal_ends_is_told_so(path: str) -> None:
+    """The server cancels what has no answer a second after it was told to end. By a 500 a balancer could take the
+    portal for broken.
+    """
+    waiting = asyncio.Event()
+    sent: list[Message] = []
+
+    async def without_end(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"localhost")], "scheme": "http"}
+    door = front_door(without_end, Settings())
+    asking = asyncio.create_task(door({**scope, "client": ("127.0.0.1", 1), "query_string": b""}, receive, send))
+    await waiting.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert sent[0]["status"] == 503 and (b"connection", b"close") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"])["error"]["code"] == "portal_stops"
