@@ -74,16 +74,13 @@ class Channel(Generic[T]):
         self._put(item)
         return True
 
-    def push(self, item: T, *, first: Callable[[T], bool] = lambda _item: True) -> list[T]:
-        """Put an item now. Returns what was given up for it; the item itself if the channel is closed.
-
-        The oldest go, and of these those first for which `first` is true.
-        """
+    def push(self, item: T) -> list[T]:
+        """Put an item now. Returns what was given up for it, the oldest; the item itself if the channel is closed."""
         if self._closed:
             return [item]
         given_up: list[T] = []
         while self.full:
-            given_up.append(self._take(next((place for place, old in enumerate(self._items) if first(old)), 0)))
+            given_up.append(self._take())
         self._put(item)
         return given_up
 
@@ -141,9 +138,8 @@ class Channel(Generic[T]):
         self._held += self._weigh(item)
         self._changed.set()
 
-    def _take(self, place: int = 0) -> T:
-        item = self._items[place]
-        del self._items[place]
+    def _take(self) -> T:
+        item = self._items.popleft()
         self._held = self._held - self._weigh(item) if self._items else 0.0
         self._changed.set()
         return item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -12,10 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.http_service import RETRYABLE
-from pipeline.streams import items_and_pauses
 from portal.http.addresses import parse_web_address
 from portal.http.outgoing import NotPosted, Poster
 
@@ -33,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 WAITING_BOUND: Final = 1000
 WAITING_BYTES: Final = 8_000_000
-"""Requests that may wait for one address, and how much. Of more, the oldest is dropped. What a file depends on is
-dropped last: whoever makes many turns would otherwise keep others' recordings and jobs from being told of."""
+"""Requests that may wait for one address, and how much. Of more, the oldest of whoever has most is dropped. What a file
+depends on is dropped last: many who talk would otherwise keep others' recordings and jobs from being told of."""
 KEPT_LONGEST: Final = ("recording.", "job.")
 PAUSES_S: Final = (1.0, 5.0, 20.0)
 """Before what was not taken is sent again; then it is given up."""
@@ -120,76 +119,115 @@ class WebhookSender:
 
 
 @dataclass(slots=True)
+class _Waiting:
+    request: WebhookRequest
+    tries: int = 0
+
+
+@dataclass(slots=True)
 class _Subject:
     """Requests about one session, job or task, the first of which is sent next."""
 
-    requests: deque[WebhookRequest] = field(default_factory=deque)
-    tries: int = 0
-    "of the first one"
+    waiting: deque[_Waiting] = field(default_factory=deque)
     due_s: float = 0.0
+    is_in_hand: bool = False
+    "one of its requests is being sent just now"
+
+    def weight(self, *, may_go: bool = False) -> float:
+        """Of what waits; may_go: of that only what may be dropped first."""
+        return sum(one.request.weight for one in self.waiting if one.request.may_go or not may_go)
+
+    def drop_oldest(self) -> float:
+        """Drop what may go first. Returns its weight."""
+        place = next((place for place, one in enumerate(self.waiting) if one.request.may_go), 0)
+        dropped = self.waiting[place].request
+        del self.waiting[place]
+        return dropped.weight
 
 
 class WebhookLine:
-    """Sends requests to one address, one after another.
+    """Sends requests to one address, one after another. Subjects take turns: a session of many turns delays news of
+    nobody else, and beyond the bound its own are dropped.
 
-    A request that the receiver cannot take waits beside the line, and later ones about the same subject behind it. So
-    somebody whose request is refused again and again delays news of nobody else.
+    A request that the receiver cannot take waits for its next try, and later ones about the same subject behind it. So
+    somebody whose request is refused again and again delays nobody else either.
     """
 
     def __init__(self, sender: WebhookSender) -> None:
         self._sender = sender
         self._clock = sender.clock
-        self._waiting: Channel[WebhookRequest] = Channel(WAITING_BYTES, lambda request: request.weight)
-        self._beside: dict[str, _Subject] = {}
+        self._subjects: dict[str, _Subject] = {}  # by name; the one whose turn was last is the last
+        self._held = 0.0
+        self._closed = False
+        self._changed = asyncio.Event()
 
     def put(self, request: WebhookRequest) -> None:
-        for _dropped in self._waiting.push(request, first=lambda waiting: waiting.may_go):
+        if self._closed:
             self._sender.count("dropped")
+            return
+        while self._held >= WAITING_BYTES:
+            self._drop_one()
+        self._subjects.setdefault(request.subject, _Subject()).waiting.append(_Waiting(request))
+        self._held += request.weight
+        self._changed.set()
 
     async def run(self) -> None:
-        """Until close(); then what waits beside the line is tried once more."""
-        async for request in items_and_pauses(self._waiting, self._patience_s, self._clock):
-            if request is not None:
-                await self._take(request)
-            for name, subject in list(self._beside.items()):
-                if subject.due_s <= self._clock.now_s():
-                    await self._go_on(name, subject)
-        for name, subject in list(self._beside.items()):
-            await self._go_on(name, subject)
+        """Until close(); then what has to be sent again is tried once more."""
+        while (name := self._next()) is not None or not self._closed:
+            if name is None:
+                await self._pause()
+            else:
+                await self._send_one(name)
+        for subject in self._subjects.values():
+            subject.due_s = self._clock.now_s()
+        while (name := self._next()) is not None:
+            await self._send_one(name)
 
     def close(self) -> None:
-        self._waiting.close()
+        self._closed = True
+        self._changed.set()
 
-    def _patience_s(self) -> float | None:
-        if not self._beside:
-            return None
-        return max(0.0, min(subject.due_s for subject in self._beside.values()) - self._clock.now_s())
+    def _next(self) -> str | None:
+        """Whose turn it is; None: nothing is due."""
+        now_s = self._clock.now_s()
+        return next((name for name, one in self._subjects.items() if one.waiting and one.due_s <= now_s), None)
 
-    async def _take(self, request: WebhookRequest) -> None:
-        subject = self._beside.get(request.subject)
-        if subject is None:
-            await self._go_on(request.subject, _Subject(deque([request])))
-        elif self._held_beside + request.weight > WAITING_BYTES:
-            self._sender.count("dropped")
-        else:
-            subject.requests.append(request)
+    async def _pause(self) -> None:
+        """Until something is due, or has come."""
+        self._changed.clear()
+        due_s = min((one.due_s for one in self._subjects.values()), default=None)
+        waits: list[asyncio.Future[bool] | asyncio.Future[None]] = [asyncio.ensure_future(self._changed.wait())]
+        if due_s is not None:
+            waits.append(asyncio.ensure_future(self._clock.sleep_until(due_s)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
-    async def _go_on(self, name: str, subject: _Subject) -> None:
-        """Send what waits of a subject, until a request has to wait."""
-        self._beside.pop(name, None)
-        while subject.requests:
-            outcome = await self._sender.send(subject.requests[0], subject.tries)
-            if outcome is _Outcome.ENDED:
-                subject.requests.popleft()
-                subject.tries = 0
-                continue
-            subject.due_s = self._clock.now_s() + PAUSES_S[subject.tries]
-            subject.tries += 1
+    async def _send_one(self, name: str) -> None:
+        """The first request of a subject. While the receiver is away, it is the one that is tried."""
+        subject = self._subjects[name] = self._subjects.pop(name)
+        one, subject.is_in_hand = subject.waiting.popleft(), True
+        self._held -= one.request.weight
+        while (outcome := await self._sender.send(one.request, one.tries)) is not _Outcome.ENDED:
+            due_s = self._clock.now_s() + PAUSES_S[one.tries]
+            one.tries += 1
             if outcome is _Outcome.WAITS:
-                self._beside[name] = subject
-                return
-            await self._clock.sleep_until(subject.due_s)
+                subject.due_s = due_s
+                subject.waiting.appendleft(one)
+                self._held += one.request.weight
+                break
+            await self._clock.sleep_until(due_s)
+        subject.is_in_hand = False
+        if not subject.waiting:
+            del self._subjects[name]
 
-    @property
-    def _held_beside(self) -> float:
-        return sum(request.weight for subject in self._beside.values() for request in subject.requests)
+    def _drop_one(self) -> None:
+        """Of whoever has most of what may go."""
+        full = ((name, one) for name, one in self._subjects.items() if one.waiting)
+        name, most = max(full, key=lambda found: (found[1].weight(may_go=True), found[1].weight()))
+        self._held -= most.drop_oldest()
+        if not most.waiting and not most.is_in_hand:
+            del self._subjects[name]
+        self._sender.count("dropped")

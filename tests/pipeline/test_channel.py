@@ -102,17 +102,6 @@ def test_push_counts_weights_and_needs_room_for_a_part_only() -> None:
     assert channel.held == 0.5
 
 
-def test_push_gives_up_first_what_may_go() -> None:
-    """The oldest of these; where there is none, the oldest of all."""
-    channel = Channel[int](3)
-    for number in (1, 2, 4):
-        channel.push(number)
-    assert channel.push(5, first=lambda old: old % 2 == 0) == [2]
-    assert channel.push(7, first=lambda old: old % 2 == 0) == [4]
-    assert channel.push(9, first=lambda old: old % 2 == 0) == [1]
-    assert channel.waiting() == (5, 7, 9)
-
-
 def test_a_closed_channel_gives_back_what_is_pushed() -> None:
     """It counts as given up; what was held before stays to be received."""
     channel: Channel[int] = Channel(2)

@@ -173,6 +173,30 @@ async def test_what_waits_beside_the_line_has_a_bound() -> None:
         await until(lambda: here.outcomes["dropped"] >= 10)
 
 
+async def test_a_session_of_many_turns_delays_nobody_elses_news() -> None:
+    """They take turns, however many wait; each session's own news keep their order."""
+    async with receiving() as receiver, house(webhook=(receiver.address,)) as here:
+        for turn in range(200):
+            here.webhooks.tell("turn.started", {"session": "busy", "turn": turn})
+        here.webhooks.tell("session.opened", {"session": "quiet"})
+        here.webhooks.tell("session.closed", {"session": "quiet"})
+        await until(lambda: here.outcomes["delivered"] == 202)
+    told = [json.loads(one.body)["data"] for one in receiver.received]
+    assert [one["session"] for one in told[:4]] == ["busy", "quiet", "busy", "quiet"]
+    assert [one["turn"] for one in told if one["session"] == "busy"] == list(range(200))
+
+
+async def test_a_session_of_many_turns_drops_its_own_news_first() -> None:
+    """Beyond the bound, although those of others are older."""
+    async with receiving() as receiver, house(webhook=(receiver.address,)) as here:
+        here.webhooks.tell("session.opened", {"session": "quiet"})
+        for turn in range(WAITING_BOUND + 7):
+            here.webhooks.tell("turn.started", {"session": "busy", "turn": turn})
+        assert here.outcomes["dropped"] == 8
+        await until(lambda: here.outcomes["delivered"] == WAITING_BOUND)
+    assert any(b"quiet" in one.body for one in receiver.received)
+
+
 async def test_it_is_given_up_after_four_tries() -> None:
     """Then the next one has its turn."""
     async with receiving(500, 500, 500, 500, 204) as receiver, house(webhook=(receiver.address,)) as here:
