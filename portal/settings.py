@@ -45,6 +45,8 @@ OPEN_TO_ALL = (
     "Set VIVAVOCE_PASSWORD, or add people with: python launch.py user NAME"
 )
 "Said to the operator where is_open_to_all()."
+SHARE_EACH = 0.75
+"Of what is for all, the most that one address may have."
 
 
 class Settings(ReachSettings):
@@ -273,7 +275,12 @@ class Settings(ReachSettings):
     @property
     def places_each(self) -> int:
         """How many of `max_sessions` viewers from one address may have."""
-        return self.sessions_per_address or math.ceil(0.75 * self.max_sessions)
+        return self.sessions_per_address or math.ceil(SHARE_EACH * self.max_sessions)
+
+    @property
+    def ports_each(self) -> int:
+        """How many of `webrtc_ports` one address may have; never fewer than what its viewers need."""
+        return max(self.places_each, math.ceil(SHARE_EACH * len(self.reach.ports or ())))
 
     def with_secrets(self) -> bytes:
         """As one line of JSON, passwords and keys in clear: for a process of ours, never for a log."""

@@ -13,6 +13,7 @@ from avatars.library import AvatarLibrary, presets
 from pipeline.engine import Engine
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
+from pipeline.transports.port_shares import PortShares
 from pipeline.transports.turn_service import LentServers
 from portal.admission import Admission
 from portal.api.allowances import OFFERS_EACH
@@ -98,6 +99,7 @@ class Talk:
             engine.executor,
             ice_servers=ice_servers,
             reach=settings.reach,
+            ports=None if settings.reach.ports is None else PortShares(len(settings.reach.ports), settings.ports_each),
             bitrate_bps=settings.video_bitrate_bps,
             jpeg_quality=settings.jpeg_quality,
         )

@@ -45,6 +45,7 @@ from pipeline.types import FPS
 
 __all__ = [
     "DueTimes",
+    "connections_of",
     "gather_by",
     "limit_incoming",
     "negotiated_codec",
@@ -68,13 +69,17 @@ KEY_FRAMES, KEY_FRAMES_PER_S = 5, 2
 _KEY_FRAME_WISHES: Final = (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
 
 
+def connections_of(transceivers: Iterable[RTCRtpTransceiver]) -> set[ice.Connection]:
+    """Each has a port of its own. Of what is bundled, all transceivers have the same one."""
+    return {one.receiver.transport.transport.iceGatherer._connection for one in transceivers}
+
+
 def gather_by(transceivers: Iterable[RTCRtpTransceiver], seconds: float, reach: Reach) -> None:
     """Say how candidates of a peer are found. Call it once.
 
     seconds: how long servers that do not answer are waited for (aioice waits 5 s); host candidates need no wait.
     """
-    # Of what is bundled, all transceivers have the same connection.
-    for connection in {one.receiver.transport.transport.iceGatherer._connection for one in transceivers}:
+    for connection in connections_of(transceivers):
         if reach != Reach():
             place_sockets(connection, reach)
         gather = partial(connection.get_component_candidates, timeout=seconds)  # type: ignore[arg-type]

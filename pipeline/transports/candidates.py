@@ -9,6 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 from pipeline.errors import BadSignalling
+from pipeline.transports.whereabouts import is_inner
 
 __all__ = ["MAX_CANDIDATES", "CandidateFilter", "is_candidate_line"]
 
@@ -36,11 +37,13 @@ def is_candidate_line(line: str) -> bool:
 class CandidateFilter:
     """Decides for one connection; offer and trickle share its bound.
 
-    local: whether this server is for viewers on this machine only; then its loopback addresses are in order.
+    local: whether the other end is on this machine; then its loopback addresses are in order.
+    far: whether it is known to be in no private network; then addresses of such networks are not its own.
     """
 
-    def __init__(self, *, local: bool) -> None:
+    def __init__(self, *, local: bool, far: bool = False) -> None:
         self._local = local
+        self._far = far
         self._seen: set[tuple[str, str]] = set()
 
     def usable(self, line: str) -> bool:
@@ -48,7 +51,8 @@ class CandidateFilter:
 
         Raises BadSignalling: it is malformed, or there were too many. False for what browsers send and is of no use
         here: names that only multicast DNS resolves, TCP, a second component, an address named before, and addresses
-        that no viewer is reached at (multicast, unspecified, link-local, reserved, and loopback unless `local`).
+        that no viewer is reached at (multicast, unspecified, link-local, reserved, loopback unless `local`, and those
+        of private networks if `far`).
         """
         text = line.removeprefix("a=").removeprefix("candidate:")
         found = _LINE.fullmatch(text) if len(text) <= _MAX_CHARS else None
@@ -92,7 +96,7 @@ class CandidateFilter:
         except ValueError as error:
             raise BadSignalling("The ICE candidate has a name, which is not looked up for anybody.", _HINT) from error
         plain = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        return _is_for_one(plain or address, self._local)
+        return _is_for_one(plain or address, self._local) and not (self._far and is_inner(address))
 
 
 def _is_for_one(address: IPv4Address | IPv6Address, local: bool) -> bool:

@@ -79,6 +79,8 @@ def _claim(addresses: Sequence[str], ports: range | None) -> list[socket.socket]
 
 def _from_anywhere(ports: range) -> Iterable[int]:
     """All of them, from a random one on: the first ones are the likeliest to be taken."""
+    if not ports:
+        return ()
     start = random.randrange(len(ports))  # noqa: S311 - nothing depends on whether somebody guesses it
     return (*ports[start:], *ports[:start])
 

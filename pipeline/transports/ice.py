@@ -32,7 +32,7 @@ class Reach:
     address: str = ""
     "IPv4 or IPv6, which a router maps to one of this machine's own; offered beside these"
     ports: range | None = None
-    "UDP ports that sockets for viewers may have; None: any"
+    "UDP ports that sockets for viewers may have; None: any; none at all: only a relay is used"
 
 
 def turn_with_secret(urls: tuple[str, ...], secret: str, name: str, expires_unix_s: int) -> IceServer:

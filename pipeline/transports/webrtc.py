@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import av
 from aiortc import (
@@ -32,6 +33,7 @@ from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadSignalling, NoUdpPort
 from pipeline.transports.aiortc_adapter import (
     DueTimes,
+    connections_of,
     gather_by,
     limit_incoming,
     negotiated_codec,
@@ -50,6 +52,7 @@ from pipeline.transports.loops import LoopCache
 from pipeline.transports.repeats import SoundRepeats
 from pipeline.transports.stats import QUEUE_PICTURES, TransportStats
 from pipeline.transports.tracks import PacketTrack
+from pipeline.transports.whereabouts import Whereabouts
 from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray, MediaFrame
 
 __all__ = ["CONNECT_TIMEOUT_S", "WebRtcTransport"]
@@ -77,8 +80,9 @@ class WebRtcTransport:
     ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address); reach: by
     which address and ports the other end reaches us; executor: encodes live pictures; bitrate_bps: of live pictures,
     None for a fit to their size; coding: shared with other viewers of the session, and closed by somebody else (None:
-    its own); codecs: in order of preference, the first that the offer has is used; local: viewers are on this machine,
-    so that its loopback addresses are among those that packets may be sent to; hear: takes what the viewer's microphone
+    its own); codecs: in order of preference, the first that the offer has is used; at: where the other end is, by which
+    it is decided to which addresses packets may be sent; take_ports: asked whether a viewer may have so many ports of
+    `reach`, otherwise only a relay is left to them (None: yes); hear: takes what the viewer's microphone
     hears, (n,) float32 at LISTEN_RATE_HZ, if the offer has sound to send (None: it is not wanted). `connected` is set
     once media flows, `closed` at the end: by aclose(), a viewer who left or failed, or one who did not connect within
     CONNECT_TIMEOUT_S.
@@ -97,7 +101,8 @@ class WebRtcTransport:
         bitrate_bps: int | None = None,
         coding: FrameCoding | None = None,
         codecs: Sequence[str] = ("H264", "VP8"),
-        local: bool = False,
+        at: Whereabouts = Whereabouts(),  # noqa: B008 - it cannot change
+        take_ports: Callable[[WebRtcTransport, int], Awaitable[bool]] | None = None,
         hear: Callable[[FloatArray], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -117,7 +122,8 @@ class WebRtcTransport:
         self._due = DueTimes()
         self._tasks: list[asyncio.Task[None]] = []
         self._closer: asyncio.Task[None] | None = None
-        self._candidates = CandidateFilter(local=local)
+        self._candidates = CandidateFilter(local=at.local, far=at.is_far)
+        self._take_ports = take_ports
 
         self._pictures: PictureStream | None = None
         self._waiting: Channel[tuple[MediaFrame, int]] = Channel(QUEUE_PICTURES)
@@ -182,7 +188,10 @@ class WebRtcTransport:
         peer, *transceivers = self._new_peer()
         await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
         pictures = self._prepare(peer, *transceivers)
-        gather_by(transceivers, _GATHER_S, self._reach)
+        reach, ports = self._reach, len(connections_of(transceivers))
+        if self._take_ports is not None and not await self._take_ports(self, ports):
+            reach = replace(reach, ports=range(0))
+        gather_by(transceivers, _GATHER_S, reach)
         await peer.setLocalDescription(await peer.createAnswer())
         self._start(pictures)
         sdp: str = peer.localDescription.sdp

@@ -17,6 +17,7 @@ from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
 from pipeline.transports.incoming import IncomingSound
+from pipeline.transports.whereabouts import Whereabouts
 from pipeline.turn_context import Change
 from pipeline.types import FPS, LISTEN_RATE_HZ, PLAYOUT_RATE_HZ
 from portal.api import messages
@@ -71,7 +72,7 @@ class Connection:
         self._socket = socket
         self._address = address
         self._person = person
-        self._local = local
+        self._at = Whereabouts(address, local)
         self._seat: Seat | None = None
         self._greeting = False  # a hello is being answered
         self._in_line = False  # it waits for a place
@@ -219,7 +220,7 @@ class Connection:
         match message:
             case messages.Offer(sdp=sdp):
                 self._shared.seating.allowances.charge_offer(seat.session.id, self._address)
-                self._answers.post({"type": "answer", "sdp": await seat.answer(sdp, self._local)})
+                self._answers.post({"type": "answer", "sdp": await seat.answer(sdp, self._at)})
             case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
                 await seat.add_candidate(candidate, mid, index)
             case messages.MediaUse(use=use, reason=reason):

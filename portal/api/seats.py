@@ -17,6 +17,7 @@ from pipeline.clock import Clock
 from pipeline.errors import BadRequest, SessionClosed
 from pipeline.interfaces import Transport
 from pipeline.push import Push
+from pipeline.transports.whereabouts import Whereabouts
 from pipeline.types import SubtitleEvent, TurnEvent
 from portal.api.event_messages import ServerMessage, error_message, event_message
 from portal.api.event_points import EventPoints
@@ -112,13 +113,13 @@ class Seat:
         self.points.expect(turn, event)
         return turn
 
-    async def answer(self, offer_sdp: str, local: bool) -> str:
+    async def answer(self, offer_sdp: str, at: Whereabouts) -> str:
         """Answer a WebRTC offer. Frames go to the new peer once it is connected; what carries them until then goes on.
 
-        local: the viewer is on this machine. Raises BadRequest.
+        at: where the viewer is. Raises BadRequest.
         """
         await self._forget_peer()
-        peer = self._transports.webrtc(local=local, hear=self.session.hear)
+        peer = self._transports.webrtc(at=at, hear=self.session.hear)
         try:
             answer = await peer.answer(offer_sdp)
         except BaseException:  # a socket that closes meanwhile, too: nobody else knows of this peer

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from pipeline import registry
@@ -13,6 +14,8 @@ from pipeline.interfaces import Transport
 from pipeline.transports.frame_coding import SHARED_KEY_GAP, FrameCoding
 from pipeline.transports.ice import IceServers, Reach
 from pipeline.transports.loops import LoopCache
+from pipeline.transports.port_shares import PortShares
+from pipeline.transports.whereabouts import Whereabouts
 from pipeline.types import FloatArray
 
 __all__ = ["BackendTransports", "PeerTransport", "Transports"]
@@ -32,10 +35,10 @@ class Transports(Protocol):
     """Makes transports; the app knows what they are made of."""
 
     def webrtc(
-        self, *, local: bool, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
+        self, *, at: Whereabouts, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
     ) -> PeerTransport:
-        """local: the viewer is on this machine; hear: takes what the viewer's microphone hears; coding: shared with
-        others of the same session.
+        """at: where the viewer is; hear: takes what the viewer's microphone hears; coding: shared with others of the
+        same session.
         """
         ...
 
@@ -55,12 +58,14 @@ class BackendTransports:
     executor: Executor
     ice_servers: IceServers = tuple
     reach: Reach = field(default_factory=Reach)
+    ports: PortShares[PeerTransport] | None = None
+    "of the range in `reach`; None: it has none"
     bitrate_bps: int | None = None
     "of WebRTC video; None for a fit to the picture's size"
     jpeg_quality: int = 75
 
     def webrtc(
-        self, *, local: bool, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
+        self, *, at: Whereabouts, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
     ) -> PeerTransport:
         peer: PeerTransport = registry.create(
             "transport",
@@ -71,7 +76,8 @@ class BackendTransports:
             reach=self.reach,
             bitrate_bps=self.bitrate_bps,
             coding=coding,
-            local=local,
+            at=at,
+            take_ports=None if self.ports is None else partial(self.ports.take, at.address),
             hear=hear,
         )
         return peer

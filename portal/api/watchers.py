@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from pipeline.outputs import TakesOutputs
 from pipeline.transports.frame_coding import FrameCoding
+from pipeline.transports.whereabouts import Whereabouts
 from portal.api.transports import PeerTransport, Transports
 from portal.errors import PeerNotFound
 from portal.http.limits import TooMany
@@ -64,7 +65,7 @@ class Watchers:
         if len(self._watchers) + self._joining >= most and not self._made_room():
             raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
         self._coding = self._coding or self._transports.shared_coding()
-        peer = self._transports.webrtc(local=local, hear=None, coding=self._coding)
+        peer = self._transports.webrtc(at=Whereabouts(address, local), hear=None, coding=self._coding)
         self._joining += 1
         try:
             answer = await peer.answer(offer_sdp)

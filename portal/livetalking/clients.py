@@ -17,6 +17,7 @@ from typing import Final
 
 from pipeline.errors import AtCapacity
 from pipeline.recording import Recording
+from pipeline.transports.whereabouts import Whereabouts
 from portal.api.callers import Caller, Callers, first_of
 from portal.api.event_messages import ServerMessage
 from portal.api.event_streams import Event
@@ -125,7 +126,7 @@ class Clients(Callers[Client]):
             raise AtCapacity(f"Maximum session limit reached ({self._places}/{self._places})") from error
         try:
             self._seating.allowances.charge_offer(seat.session.id, address)
-            answer = await seat.answer(sdp, local)
+            answer = await seat.answer(sdp, Whereabouts(address, local))
         except BaseException:  # a client that hangs up too: nobody else would close the seat
             await self._seating.seats.close(seat)
             raise

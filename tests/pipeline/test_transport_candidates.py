@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import BadSignalling
 from pipeline.transports.candidates import MAX_CANDIDATES, CandidateFilter
+from pipeline.transports.whereabouts import Whereabouts
 
 
 def candidate(address: str = "192.0.2.7", port: int | str = 50000, protocol: str = "udp", kind: str = "host") -> str:
@@ -96,6 +97,32 @@ def test_a_viewer_on_this_machine_has_its_loopback_address() -> None:
     here = CandidateFilter(local=True)
     assert here.usable(candidate("127.0.0.1")) and here.usable(candidate("::1"))
     assert not here.usable(candidate("224.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.3", "192.168.1.20", "172.16.0.1", "100.64.0.1", "fd00::1", "::ffff:10.0.0.3"]
+)
+def test_a_viewer_out_in_the_world_has_no_address_of_a_private_network(address: str) -> None:
+    """It would be one of our own network. A viewer in a private network has it: the portal may be there as well."""
+    assert not CandidateFilter(local=False, far=True).usable(candidate(address))
+    assert CandidateFilter(local=False).usable(candidate(address))
+    assert CandidateFilter(local=False, far=True).usable(candidate("8.8.8.8"))
+
+
+@pytest.mark.parametrize(
+    ("at", "far"),
+    [
+        (Whereabouts("8.8.8.8"), True),
+        (Whereabouts("2600:1::/64"), True),
+        (Whereabouts("192.168.1.20"), False),
+        (Whereabouts("fd00:1::/64"), False),
+        (Whereabouts("127.0.0.1", local=True), False),
+        (Whereabouts(), False),
+    ],
+)
+def test_who_is_far_is_told_by_the_address(at: Whereabouts, far: bool) -> None:
+    """As limits count it. One that is not known tells nothing."""
+    assert at.is_far == far
 
 
 def test_an_offer_and_what_is_trickled_after_it_share_one_bound() -> None:

@@ -97,6 +97,23 @@ async def test_an_address_of_ours_is_not_offered_twice() -> None:
     await transport.aclose()
 
 
+async def test_who_has_a_share_of_the_ports_already_gets_none_that_are_free() -> None:
+    """As when all are taken. How many are wanted is told: one for what is bundled."""
+    wanted = []
+
+    async def refuse(_transport: WebRtcTransport, count: int) -> bool:
+        wanted.append(count)
+        return False
+
+    with neighbouring_ports(2) as ports:
+        transport = WebRtcTransport(
+            LoopCache(GatedExecutor()), GatedExecutor(), reach=Reach(ports=ports), take_ports=refuse
+        )
+        with pytest.raises(NoUdpPort):
+            await answer_of(transport)
+        assert wanted == [1] and free_ports(ports) == 2
+
+
 async def test_when_all_ports_are_taken_the_offer_is_refused_and_nothing_is_left() -> None:
     """With the cause and what the operator can do; the next viewer gets the port once it is free."""
     files = open_files()

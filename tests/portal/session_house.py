@@ -23,6 +23,7 @@ from pipeline.history import Standing
 from pipeline.stream_address import host_of
 from pipeline.transports.frame_coding import FrameCoding
 from pipeline.transports.ice import IceServer
+from pipeline.transports.whereabouts import Whereabouts
 from pipeline.turn_context import Choice
 from pipeline.types import (
     SAMPLES_PER_PICTURE,
@@ -269,7 +270,7 @@ class FakeTransports:
         self.made: list[FakeTransport] = []
 
     def webrtc(
-        self, *, local: bool, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
+        self, *, at: Whereabouts, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
     ) -> FakeTransport:
         self.made.append(FakeTransport("webrtc"))
         return self.made[-1]
