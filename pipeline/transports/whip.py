@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
@@ -11,8 +12,10 @@ import httpx2 as httpx
 
 from pipeline.stream_address import WHIP, parse_stream_address
 from pipeline.transports.ice import IceServer
+from pipeline.transports.outward import OutwardTransport
+from pipeline.transports.whereabouts import LookUp, Whereabouts, look_up, whereabouts_of
 
-__all__ = ["WhipError", "WhipServer", "endpoint_of", "ice_servers_of"]
+__all__ = ["WhipError", "WhipServer", "endpoint_of", "http_to", "ice_servers_of", "outward_only"]
 
 ANSWERED_WITHIN_S: Final = 8.0
 ENDED_WITHIN_S: Final = 2.0
@@ -51,6 +54,22 @@ def ice_servers_of(links: list[str]) -> tuple[IceServer, ...]:
         if parameters.get("rel") == "ice-server" and ICE_URL.fullmatch(url):
             found.append(IceServer((url,), parameters.get("username"), parameters.get("credential")))
     return tuple(found[:MOST_ICE_SERVERS])
+
+
+async def outward_only(servers: Iterable[IceServer], look: LookUp = look_up) -> tuple[IceServer, ...]:
+    """Those out in the world: a server that is there itself must not have us ask others inside a private network."""
+    hosts = {server: server.urls[0].split(":")[1] for server in servers}
+    return tuple([server for server, host in hosts.items() if (await whereabouts_of(host, look)).is_far])
+
+
+def http_to(at: Whereabouts) -> httpx.AsyncClient:
+    """A client for a server and for wherever it leads. at: where that server is."""
+    if not at.is_far:
+        return httpx.AsyncClient(trust_env=False)
+    # Of two names with one address each has a connection of its own, for its own certificate.
+    one_each = httpx.Limits(max_keepalive_connections=0)
+    transport = httpx.AsyncHTTPTransport(trust_env=False, limits=one_each)
+    return httpx.AsyncClient(trust_env=False, transport=OutwardTransport(transport))
 
 
 class WhipServer:
@@ -117,7 +136,7 @@ class WhipServer:
 def _next(answer: httpx.Response) -> str:
     """Where the answer's `Location` leads: to the same server, or to another one that proves by TLS who it is.
 
-    So nobody can have an offer sent to servers inside a network that only this computer reaches.
+    So nobody can have an offer sent to servers inside a network that only this computer reaches; see also http_to().
     """
     asked = answer.request.url
     try:

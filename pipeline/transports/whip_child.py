@@ -12,11 +12,8 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from ipaddress import ip_address
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
-
-import httpx2 as httpx
 
 from pipeline.errors import BadSignalling
 from pipeline.push_child import FLAWED, LIVE, read_frame, tell, tell_trouble
@@ -24,7 +21,8 @@ from pipeline.transports.aiortc_adapter import silent_after
 from pipeline.transports.ice import IceServer
 from pipeline.transports.loops import LoopCache
 from pipeline.transports.webrtc import WebRtcTransport
-from pipeline.transports.whip import WhipError, WhipServer, endpoint_of
+from pipeline.transports.whereabouts import Whereabouts, whereabouts_of
+from pipeline.transports.whip import WhipError, WhipServer, endpoint_of, http_to, outward_only
 from pipeline.types import FPS, MediaFrame
 
 __all__ = ["serve"]
@@ -53,11 +51,10 @@ async def _push(address: str, size: tuple[int, int], frames: BinaryIO, answers: 
     endpoint, token = endpoint_of(address)
     async with AsyncExitStack() as stack:
         coding = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="coding"))
-        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        at = await whereabouts_of(urlsplit(endpoint).hostname or "")
+        http = await stack.enter_async_context(http_to(at))
         server = WhipServer(http, endpoint, token)
-        transport = WebRtcTransport(
-            LoopCache(coding), coding, await _ice_servers(server), local=_is_this_machine(endpoint)
-        )
+        transport = WebRtcTransport(LoopCache(coding), coding, await _ice_servers(server, at), at=at)
         stack.push_async_callback(transport.aclose)
         answer_sdp = await server.publish(await transport.offer())
         stack.push_async_callback(server.end)
@@ -67,10 +64,11 @@ async def _push(address: str, size: tuple[int, int], frames: BinaryIO, answers: 
         await _send(transport, size, frames)
 
 
-async def _ice_servers(server: WhipServer) -> tuple[IceServer, ...]:
+async def _ice_servers(server: WhipServer, at: Whereabouts) -> tuple[IceServer, ...]:
+    named: tuple[IceServer, ...] = ()
     with suppress(WhipError):  # not every server answers such a question; the offer will tell what is wrong
-        return await server.ice_servers()
-    return ()
+        named = await server.ice_servers()
+    return await outward_only(named) if at.is_far else named
 
 
 async def _connected(transport: WebRtcTransport) -> None:
@@ -94,14 +92,6 @@ async def _send(transport: WebRtcTransport, size: tuple[int, int], frames: Binar
             transport.want_key_frame()
             key_due = number + KEY_GAP
         transport.send(MediaFrame(picture, sound, number))
-
-
-def _is_this_machine(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

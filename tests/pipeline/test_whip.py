@@ -8,7 +8,9 @@ import httpx2 as httpx
 import pytest
 
 from pipeline.transports.ice import IceServer
-from pipeline.transports.whip import MOST_BYTES, WhipError, WhipServer, endpoint_of, ice_servers_of
+from pipeline.transports.outward import OutwardTransport
+from pipeline.transports.whereabouts import whereabouts_of
+from pipeline.transports.whip import MOST_BYTES, WhipError, WhipServer, endpoint_of, ice_servers_of, outward_only
 
 AT = "https://a.example/live"
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -20,7 +22,8 @@ class Net:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.asked: list[httpx.Request] = []
-        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._take))
+        self.transport = httpx.MockTransport(self._take)
+        self.http = httpx.AsyncClient(transport=self.transport)
 
     def _take(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
@@ -100,6 +103,81 @@ async def test_redirects_to_where_no_tls_says_who_it_is_are_not_followed(start: 
     net = Net(lambda _request: httpx.Response(201, headers={"Location": to}))
     with pytest.raises(WhipError, match="without TLS"):
         await WhipServer(net.http, start).publish("offer")
+
+
+async def found(host: str) -> list[str]:
+    """What a name service would say."""
+    known = {"a.example": ["1.2.3.4", "2600::4"], "edge.example": ["1.2.3.5"], "inner.example": ["1.2.3.6", "10.0.0.8"]}
+    if host in known:
+        return known[host]
+    if host[0].isdigit():
+        return [host]
+    raise OSError("no such name")
+
+
+@pytest.mark.parametrize("inside", ["https://inner.example/", "https://192.168.1.1/", "https://127.0.0.1:8443/x"])
+async def test_a_server_out_in_the_world_leads_nowhere_inside(inside: str) -> None:
+    """By a redirect, or by the address of its stream: nothing is connected to. Elsewhere in the world is fine."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.headers["host"] == "a.example":
+            return httpx.Response(307, headers={"Location": "https://edge.example/live"})
+        if request.method == "POST":
+            return httpx.Response(201, text="answer", headers={"Location": inside})
+        return httpx.Response(200)
+
+    net = Net(answer)
+    http = httpx.AsyncClient(transport=OutwardTransport(net.transport, found))
+    server = WhipServer(http, AT)
+    assert await server.publish("offer") == "answer"
+    await server.end()
+    assert net.lines() == ["POST https://1.2.3.4/live", "POST https://1.2.3.5/live"]
+    assert [request.extensions["sni_hostname"] for request in net.asked] == ["a.example", "edge.example"]
+    net = Net(lambda _request: httpx.Response(307, headers={"Location": inside}))
+    with pytest.raises(WhipError, match="private network"):
+        await WhipServer(httpx.AsyncClient(transport=OutwardTransport(net.transport, found)), AT).publish("offer")
+    assert len(net.asked) == 1
+
+
+async def test_the_next_address_of_a_server_is_tried() -> None:
+    """A machine may have no way to the first."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return fails(request) if request.url.host == "1.2.3.4" else httpx.Response(201, text="answer")
+
+    net = Net(answer)
+    http = httpx.AsyncClient(transport=OutwardTransport(net.transport, found))
+    assert await WhipServer(http, AT).publish("offer") == "answer"
+    assert net.lines() == ["POST https://1.2.3.4/live", "POST https://[2600::4]/live"]
+    with pytest.raises(WhipError, match="no server nobody"):
+        await WhipServer(http, "https://nobody.example/").publish("offer")
+
+
+async def test_ice_servers_inside_are_left_out() -> None:
+    """Such as a server out in the world names."""
+    urls = (
+        "stun:1.2.3.4:3478",
+        "turn:edge.example?transport=tcp",
+        "turn:10.0.0.1:80?transport=tcp",
+        "stun:nobody.example",
+    )
+    servers = [IceServer((url,)) for url in urls]
+    assert await outward_only(servers, found) == tuple(servers[:2])
+
+
+@pytest.mark.parametrize(
+    ("host", "far", "local"),
+    [
+        ("a.example", True, False),
+        ("inner.example", False, False),
+        ("127.0.0.1", False, True),
+        ("nobody.example", False, False),
+    ],
+)
+async def test_a_server_is_inside_if_any_address_is(host: str, far: bool, local: bool) -> None:
+    """Then it may lead to others inside: the operator has chosen it."""
+    at = await whereabouts_of(host, found)
+    assert (at.is_far, at.local) == (far, local)
 
 
 async def test_a_server_without_tls_may_redirect_within_itself() -> None:
