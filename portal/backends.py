@@ -161,10 +161,11 @@ def _arguments(row: BackendRow, settings: Settings) -> dict[str, object]:
     """A setting that is empty is left out, so that the backend's own default counts.
 
     The many services that speak share their settings. These are of the one that the operator chose: a viewer who asks
-    for another one must not have its key sent there.
+    for another one must not have its key sent there. Nor may they have text sent to ports of this machine at which
+    nobody has set up a voice.
     """
     if row.kind == "tts" and "api_key" in row.settings and row.name != settings.tts:
-        return {}
+        return {} if not row.looked_for_here or settings.offers_service(row.name) else {"at_usual_address": False}
     given = {argument: getattr(settings, setting) for argument, setting in row.settings.items()}
     plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
     return {name: value for name, value in plain.items() if value not in ("", (), {})}

@@ -37,7 +37,7 @@ from portal.setting_values import (
     absolute,
 )
 
-__all__ = ["OPEN_TO_ALL", "PREFIX", "Settings", "is_open_to_all", "option_name"]
+__all__ = ["OPEN_TO_ALL", "PREFIX", "Settings", "is_on_loopback", "is_open_to_all", "option_name"]
 
 PREFIX = "VIVAVOCE_"
 OPEN_TO_ALL = (
@@ -282,6 +282,14 @@ class Settings(ReachSettings):
         """How many of `webrtc_ports` one address may have; never fewer than what its viewers need."""
         return max(self.places_each, math.ceil(SHARE_EACH * len(self.reach.ports or ())))
 
+    def offers_service(self, tts: str) -> bool:
+        """Whether viewers may choose a voice whose service is asked at its usual port of this machine.
+
+        Whoever has the portal to themselves may: they would have to set up what they have just started.
+        """
+        is_own = is_on_loopback(self) and not self.needs_login and not self.trusted_hosts
+        return is_own or tts in (self.tts, *self.tts_services)
+
     def with_secrets(self) -> bytes:
         """As one line of JSON, passwords and keys in clear: for a process of ours, never for a log."""
         secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
@@ -330,9 +338,13 @@ class Settings(ReachSettings):
 
 def is_open_to_all(settings: Settings) -> bool:
     """Whether people on other machines reach the portal and nobody has to log in."""
+    return not is_on_loopback(settings) and not settings.needs_login
+
+
+def is_on_loopback(settings: Settings) -> bool:
+    """Whether only this machine reaches the portal, but for what a proxy passes on."""
     address = parse_address(settings.host)
-    is_loopback = settings.host == "localhost" or (address is not None and address.is_loopback)
-    return not is_loopback and not settings.needs_login
+    return settings.host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _file_for(above: Mapping[str, object]) -> Path:

@@ -112,6 +112,11 @@ class TalkSettings(StartSettings):
         description="where that server finds the folder `avatars` of the data folder, if it opens voice samples itself "
         "and sees that folder under another path",
     )
+    tts_services: Names = Field(
+        (),
+        description="voices with a service of your own on this machine, at its usual port, that viewers may choose "
+        "beside tts, e.g. cosyvoice, xtts; default: all while only people on this machine reach the portal, else none",
+    )
     asr: AsrName = Field(
         registry.AUTO, description="backend that recognises what viewers say; auto: the first that is installed here"
     )

@@ -42,6 +42,8 @@ class BackendRow:
     "Python packages that it needs and the default environment lacks; `launch.py fetch` installs them"
     online: bool = False
     "whether it may talk to a service on the network"
+    looked_for_here: bool = False
+    "a voice whose service is asked on this machine, at its usual port, where no other address is set"
     measuring: bool = False
     "whether it is for measuring: the page offers it with ?debug only"
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -31,6 +31,7 @@ def _on_own_server(name: str, path: str, called: str, settings: Mapping[str, str
             f"文字会发送给本站管理员选定的 {called} 服务。",
         ),
         online=True,
+        looked_for_here=True,
         settings=settings,
     )
 
@@ -116,6 +117,7 @@ ROWS = (
             "文字会发送给本站管理员选定的语音服务。",
         ),
         online=True,
+        looked_for_here=True,
         settings=_VOICE_SERVICE,
     ),
     _on_own_server("gpt-sovits", "pipeline.tts.gpt_sovits:GptSovits", "GPT-SoVITS", _OPENS_SAMPLES),

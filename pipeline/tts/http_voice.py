@@ -168,16 +168,18 @@ class HttpVoice(ABC):
         timeout_s: float = 15.0,
         clock: Clock | None = None,
         avatars_folder: str = "",
+        at_usual_address: bool = True,
     ) -> None:
         """Empty arguments mean the backend's own defaults.
 
         voices: those of the service that are offered, the default first; options: fields that are added to each request
         as they are, by the service's own names; timeout_s: longest time without any sound; avatars_folder: where
-        a service that opens voice samples itself finds the folder of all avatars, empty: where it is for us.
+        a service that opens voice samples itself finds the folder of all avatars, empty: where it is for us;
+        at_usual_address: False if the service may be asked only at an address that is given.
 
         Raises BackendUnavailable: there is no address or no key, or a package is missing.
         """
-        self.base_url = (base_url or self.default_url).rstrip("/")
+        self.base_url = (base_url or (self.default_url if at_usual_address else "")).rstrip("/")
         self.api_key = api_key
         self.model = model or self.default_model
         self.voices: tuple[str, ...] = tuple(voices) or self.default_voices
@@ -186,6 +188,9 @@ class HttpVoice(ABC):
         self.languages = frozenset().union(*map(self.spoken_by, self.voices))
         self.timeout_s = timeout_s
         self._service = HttpService(self.name, api_key, timeout_s)
+        if not self.base_url and self.default_url:
+            remedy = f"The operator can choose it with --tts, or name it in tts_services: {self.name}."
+            raise BackendUnavailable(self.name, "its service is not set up here", remedy)
         if not self.base_url:
             raise BackendUnavailable(self.name, "its address is not known", "Set --tts-base-url.")
         if self.needs_key and not api_key:

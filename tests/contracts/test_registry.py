@@ -49,6 +49,14 @@ def test_its_settings_are_arguments_of_the_class(row: BackendRow) -> None:
 
 
 @pytest.mark.parametrize("row", registry.rows("tts"), ids=lambda row: row.name)
+def test_a_voice_says_whether_its_service_is_looked_for_on_this_machine(row: BackendRow) -> None:
+    """So that strangers cannot have text sent there."""
+    found = registry.backend_class(row.kind, row.name)
+    usual = found.default_url if issubclass(found, HttpVoice) else ""
+    assert row.looked_for_here == usual.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("row", registry.rows("tts"), ids=lambda row: row.name)
 def test_an_online_voice_says_where_text_goes(row: BackendRow) -> None:
     """In both languages, to whoever chooses it; one of this server says that text stays there."""
     note = row.note

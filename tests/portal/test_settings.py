@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from pipeline import registry
 from pipeline.transports.ice import IceServer, Reach, turn_with_secret
 from pipeline.turn_context import Choice
-from portal.backends import backend_options, new_engine
+from portal.backends import backend_choices, backend_options, new_engine
 from portal.setting_loading import load_settings, unknown_variables
 from portal.setting_sources import SettingsError, surroundings
 from portal.settings import Settings, option_name
@@ -122,6 +123,31 @@ def test_a_services_key_and_address_are_of_the_chosen_one_only(monkeypatch: pyte
     }
     assert told == {"elevenlabs"}
     assert options["tts", "elevenlabs"]["api_key"] == "the key"
+
+
+@pytest.mark.parametrize(
+    ("given", "offered"),
+    [
+        ({}, True),
+        ({"host": "localhost", "tts": "hibari"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"password": "a long password"}, False),
+        ({"trusted_hosts": "portal.example.org"}, False),
+        ({"host": "0.0.0.0", "tts": "cosyvoice"}, True),
+        ({"host": "0.0.0.0", "tts_services": "xtts, cosyvoice"}, True),
+    ],
+)
+def test_viewers_have_text_sent_to_services_that_somebody_set_up(
+    tmp_path: Path, given: dict[str, object], offered: bool
+) -> None:
+    """At ports of the portal's machine may be anything. Whoever has the portal alone may choose what they run there."""
+    options = backend_options(load_settings({"data_dir": tmp_path, **given}))
+    found = {choice.name: choice for choice in backend_choices("tts", options)}
+    assert found["cosyvoice"].ready == offered
+    if not offered:
+        lacking = found["cosyvoice"].lacking
+        assert lacking is not None and "not set up" in lacking.message and "tts_services" in lacking.hint
+        assert not any(found[row.name].ready for row in registry.rows("tts") if row.looked_for_here)
 
 
 def test_nobody_need_ever_be_sent_away() -> None:
