@@ -21,7 +21,7 @@ from avatars.bundle import AvatarBundle
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError, GestureNotFound
-from avatars.written import in_one_way
+from avatars.written import in_one_way, in_sight
 
 __all__ = [
     "LONGEST_GESTURE_S",
@@ -62,7 +62,8 @@ class GestureSummary:
 def gesture_name(text: str) -> str | None:
     """What a gesture is called: letters and digits of any script, spaces, - and _; None where that is no name."""
     name = " ".join(in_one_way(text).lower().split())
-    return name if len(name) <= MOST_NAME_CHARACTERS and _NAME.fullmatch(name) else None
+    is_one = len(name) <= MOST_NAME_CHARACTERS and _NAME.fullmatch(name) and in_sight(name) == name
+    return name if is_one else None
 
 
 def gesture_names(avatar: Path) -> list[str]:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from avatars.written import in_one_way
+from avatars.written import in_one_way, in_sight
 
 __all__ = ["clean_file_name", "clean_name", "clip_file_name"]
-
-_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-"Unicode categories nobody sees: control and format characters, surrogates, unassigned, line separators."
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"Letters and signs that are drawn as nothing."
-
 
 _NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*]')
 "as Windows has it, which refuses most"
@@ -25,12 +18,8 @@ MAX_FILE_NAME_BYTES = 240
 
 def clean_name(raw: str, *, limit: int = 60) -> str:
     """One line without hidden characters or doubled spaces, cut at `limit` characters; may be empty."""
-    seen = "".join(
-        " " if character in _BLANK or unicodedata.category(character) in _HIDDEN else character
-        for character in in_one_way(raw)
-    )
-    whole = re.sub(r"\s+", " ", seen).strip(" .")
-    return whole if len(whole) <= limit else whole[: limit - 1].strip() + "…"
+    whole = re.sub(r"\s+", " ", in_sight(in_one_way(raw))).strip(" .")
+    return whole if len(whole) <= limit else in_sight(whole[: limit - 1]).strip() + "…"
 
 
 def clean_file_name(raw: str, *, limit: int = 60) -> str:

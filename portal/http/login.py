@@ -16,7 +16,6 @@ import logging
 import os
 import secrets
 import time
-import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +29,7 @@ from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from avatars.written import in_sight
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.http.errors import internal_error, told
@@ -477,8 +477,8 @@ def _name(given: str) -> str:
     name = given.strip()
     if not name:
         raise ValueError("it names nobody")
-    if len(name) > LONGEST_GIVEN_NAME or any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
-        raise ValueError(f"a name has up to {LONGEST_GIVEN_NAME} characters, and none that controls a screen")
+    if len(name) > LONGEST_GIVEN_NAME or in_sight(name) != name:
+        raise ValueError(f"a name has up to {LONGEST_GIVEN_NAME} characters, and none that nobody sees")
     return name
 
 

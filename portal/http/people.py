@@ -19,6 +19,7 @@ from pathlib import Path
 
 from starlette.types import Scope
 
+from avatars.written import in_sight
 from models.errors import VivavoceError
 
 __all__ = [
@@ -161,7 +162,7 @@ class UsersFile:
 
     def set(self, name: str, password: str, role: Role) -> None:
         """Add somebody, or give them another password and role. Raises UsersError."""
-        if not name or len(name) > LONGEST_NAME or not name.isprintable() or ":" in name:
+        if not name or len(name) > LONGEST_NAME or not name.isprintable() or ":" in name or in_sight(name) != name:
             raise UsersError(
                 f"{name!r} cannot be a name.", f"Take 1 to {LONGEST_NAME} printable characters without a colon."
             )

@@ -310,8 +310,9 @@ def test_the_file_of_users_keeps_no_password_and_only_its_owner_reads_it(tmp_pat
     assert kept["max"]["password"] != kept["twin"]["password"] and "max" not in kept["max"]["password"]
     with pytest.raises(UsersError, match="Nobody is called"):
         users.remove("nobody")
-    with pytest.raises(UsersError, match="cannot be a name"):
-        users.set("a:b", "x", Role.VIEWER)
+    for name in ("a:b", "ma\u3164x", "max\u200b"):
+        with pytest.raises(UsersError, match="cannot be a name"):
+            users.set(name, "x", Role.VIEWER)
 
 
 def test_a_file_of_users_that_is_damaged_later_is_told_to_the_log_only(

@@ -114,9 +114,14 @@ def test_the_word_of_a_proxy_holds_for_as_long_as_the_role(came: Came, users: Us
     assert person.login_state() is LoginState.REVOKED
 
 
-@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a\x1b[2Jb", "x" * (LONGEST_GIVEN_NAME + 1), " "])
+@pytest.mark.parametrize(
+    "name",
+    ["a\0b", "a\ud800b", "a\x1b[2Jb", "max\u200b", "\u202exam", "ma\u3164x", "x" * (LONGEST_GIVEN_NAME + 1), " "],
+)
 def test_a_token_names_somebody_in_characters_that_can_be_written(opened: Opened, name: str) -> None:
-    """A NUL or half a character is refused by databases, also for what stands beside it."""
+    """A NUL or half a character is refused by databases, also for what stands beside it. What nobody sees makes a name
+    look like another one.
+    """
     client = opened(token_secret=PRODUCT)
     answer = client.get("/api/me", headers={"Authorization": f"Bearer {token(sub=name)}"})
     assert answer.status_code == 401 and answer.json()["error"]["code"] == "wrong_password"

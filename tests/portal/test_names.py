@@ -22,11 +22,47 @@ from tests.little_work import little_work
         ("...", ""),
         ("e\u0301", "é"),
         ("\u3164\u2800", ""),
+        ("Sun\u200bny", "Sun ny"),
+        ("Ada\u200d", "Ada"),
+        ("A\u200cda", "A da"),
+        ("A\u200d\u200dda", "A da"),
+        ("Ada\ufe0f", "Ada"),
+        ("A\U000e0100da", "A da"),
+        ("\u2066Ada\u2069", "Ada"),
+        ("د\u200cا", "د ا"),
     ],
 )
 def test_a_name_is_one_visible_line(raw: str, clean: str) -> None:
     """Hidden characters and doubled spaces go; letters of every script stay, and so does a slash."""
     assert clean_name(raw) == clean
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "👨\u200d👩\u200d👧",
+        "👩🏽\u200d🚀",
+        "🏳\ufe0f\u200d🌈",
+        "❤\ufe0f\u200d🔥",
+        "1\ufe0f\u20e3",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "葛\U000e0100飾",
+    ],
+)
+def test_what_makes_a_difference_in_a_name_stays(name: str) -> None:
+    """Families and flags of several emoji, Persian words of two parts, Indic letters, forms of an ideograph."""
+    assert clean_name(name) == name
+
+
+def test_a_name_is_not_cut_between_what_is_joined() -> None:
+    """The joiner would be left, unseen."""
+    assert clean_name("a" * 57 + "👨\u200d👩b") == "a" * 57 + "👨…"
+
+
+def test_a_gesture_has_a_name_that_is_seen() -> None:
+    """A letter that is drawn as nothing is one for Unicode."""
+    assert gesture_name("Wave") == "wave" and gesture_name("wa\u3164ve") is None and gesture_name("\u3164") is None
 
 
 @pytest.mark.parametrize(
