@@ -33,7 +33,7 @@ from portal.jobs.orders import (
     order_of_preset,
 )
 from portal.jobs.queue import MAX_SPEECH_EACH_S, JobQueue
-from portal.jobs.records import CLIP, PARTS, Job, JobFailure, JobFolders, JobOrder
+from portal.jobs.records import CLIP, PARTS, PREPARE, Job, JobFailure, JobFolders, JobOrder, line_of
 from tests.portal.api_requests import recording
 from tests.portal.memory_store import MemoryStore
 
@@ -329,6 +329,28 @@ def test_jobs_of_several_askers_are_taken_in_turn(queue: JobQueue) -> None:
     queue.submit(order_of_parts("me", "Me", "wav2lip96", {}), "203.0.113.1")
     assert dict(ranks(queue, CLIP)) == {"a1": 0, "a2": 1, "a3": 2, "b1": 0, "ours": 0}
     assert [rank for _name, rank in ranks(queue, PARTS)] == [0]
+
+
+def test_a_photo_waits_for_one_of_somebody_elses_many_clips(queue: JobQueue, tmp_path: Path) -> None:
+    """A clip takes a minute to become an avatar. Somebody's next clip has its turn after everybody else's first file,
+    and what an avatar is to say does not wait for these at all.
+    """
+    queue.max_waiting = 50
+
+    def submit(name: str, asker: str) -> None:
+        order = order_of_avatar(upload(tmp_path, name), avatar=Path(name).stem, name=name, consent=True)
+        queue.submit(order, asker)
+
+    for number in range(4):
+        submit(f"film-{number}.mp4", "203.0.113.1")
+    submit("photo-1.png", "203.0.113.2")
+    submit("photo-2.png", "203.0.113.3")
+    submit("film-4.mp4", "203.0.113.1")
+    in_turn = sorted(reversed(queue.list(kind=PREPARE)), key=lambda job: job.rank)
+    assert {job.avatar for job in in_turn[:3]} == {"film-0", "photo-1", "photo-2"}
+    assert [job.avatar for job in in_turn[3:]] == ["film-1", "film-2", "film-3", "film-4"]
+    clip = queue.submit(order_of_clip(avatar="me", text="Hello."), "203.0.113.2")
+    assert line_of(clip) != line_of(in_turn[0])
 
 
 def test_who_asked_is_known_after_a_restart(tmp_path: Path, library: AvatarLibrary) -> None:
