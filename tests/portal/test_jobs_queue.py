@@ -346,7 +346,7 @@ def test_a_photo_waits_for_one_of_somebody_elses_many_clips(queue: JobQueue, tmp
     submit("photo-1.png", "203.0.113.2")
     submit("photo-2.png", "203.0.113.3")
     submit("film-4.mp4", "203.0.113.1")
-    in_turn = sorted(reversed(queue.list(kind=PREPARE)), key=lambda job: job.rank)
+    in_turn = sorted(queue.list(kind=PREPARE), key=lambda job: job.rank)
     assert {job.avatar for job in in_turn[:3]} == {"film-0", "photo-1", "photo-2"}
     assert [job.avatar for job in in_turn[3:]] == ["film-1", "film-2", "film-3", "film-4"]
     clip = queue.submit(order_of_clip(avatar="me", text="Hello."), "203.0.113.2")
