@@ -39,7 +39,10 @@ def is_inner(address: IPv4Address | IPv6Address) -> bool:
 
 async def look_up(host: str) -> Sequence[str]:
     """A LookUp by the system."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a part of it is too long
+        raise OSError(f"{host[:80]!r} is no name") from error
     return [str(one[4][0]).partition("%")[0] for one in found]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.transports.ice import IceServer
 from pipeline.transports.outward import OutwardTransport
-from pipeline.transports.whereabouts import whereabouts_of
+from pipeline.transports.whereabouts import Whereabouts, whereabouts_of
 from pipeline.transports.whip import MOST_BYTES, WhipError, WhipServer, endpoint_of, ice_servers_of, outward_only
 
 AT = "https://a.example/live"
@@ -178,6 +178,11 @@ async def test_a_server_is_inside_if_any_address_is(host: str, far: bool, local:
     """Then it may lead to others inside: the operator has chosen it."""
     at = await whereabouts_of(host, found)
     assert (at.is_far, at.local) == (far, local)
+
+
+async def test_a_name_that_is_none_is_nowhere() -> None:
+    """Whatever a server writes into a header."""
+    assert await whereabouts_of("a" * 70 + ".example") == Whereabouts()
 
 
 async def test_a_server_without_tls_may_redirect_within_itself() -> None:
