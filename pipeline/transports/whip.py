@@ -58,7 +58,7 @@ def ice_servers_of(links: list[str]) -> tuple[IceServer, ...]:
 
 async def outward_only(servers: Iterable[IceServer], look: LookUp = look_up) -> tuple[IceServer, ...]:
     """Those out in the world: a server that is there itself must not have us ask others inside a private network."""
-    hosts = {server: server.urls[0].split(":")[1] for server in servers}
+    hosts = {server: re.split("[:?]", server.urls[0])[1] for server in servers}
     return tuple([server for server, host in hosts.items() if (await whereabouts_of(host, look)).is_far])
 
 
