@@ -23,12 +23,13 @@ async def test_dead_offers_of_an_address_leave_ports_for_others() -> None:
         executor = GatedExecutor()
         transports = BackendTransports(LoopCache(executor), executor, reach=Reach(ports=ports), ports=PortShares(3, 1))
         viewer, dead = Viewer(), []
+        offer = await viewer.offer()
         for _ in range(5):
             dead.append(transports.webrtc(at=Whereabouts("203.0.113.1"), hear=None))
-            await dead[-1].answer(await viewer.offer())
+            await dead[-1].answer(offer)
         assert [one.closed.is_set() for one in dead] == [True] * 4 + [False]
         other = transports.webrtc(at=Whereabouts("203.0.113.2"), hear=None)
-        await other.answer(await viewer.offer())
+        await other.answer(offer)
         await other.aclose()
         await dead[-1].aclose()
         await viewer.aclose()
