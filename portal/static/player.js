@@ -47,6 +47,8 @@ export class Player extends Teller {
     /** @type {PlayerState} */
     this.state = "idle";
     this.transport = "auto";
+    /** @type {() => Promise<boolean>} logs in again when the login has ended; resolves to whether it could */
+    this.loginAgain = () => Promise.resolve(false);
     this.startedAt = 0; // as all times here: performance time, ms
     this.saidAt = 0;
     this.listening = new Listening(
@@ -134,7 +136,7 @@ export class Player extends Teller {
     this.transport = transport;
     this.mediaChoice.allowSound();
     this.setState("connecting");
-    const session = new SessionSocket(this.url, { keep });
+    const session = new SessionSocket(this.url, { keep, loginAgain: () => this.loginAgain() });
     this.session = session;
     session.on("message", (message) => this.hear(message));
     session.on("media", (data) => this.mediaChoice.push(data));

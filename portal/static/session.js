@@ -33,6 +33,7 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 const LONGEST_KEEPING_RETRY_MS = 30000;
+const LOGIN_ENDED = ["login_needed", "wrong_password"];
 const MOST_SOUND_BYTES = 48000; // 1.5 s; the server takes 2 s at once
 
 /**
@@ -43,12 +44,14 @@ const MOST_SOUND_BYTES = 48000; // 1.5 s; the server takes 2 s at once
 export class SessionSocket extends Teller {
   /**
    * @param {string} url ws: or wss: address of the session socket
-   * @param {{keep?: boolean}} options keep: whatever ends the session but close(), another is opened, for ever
+   * @param {{keep?: boolean, loginAgain?: () => Promise<boolean>}} options keep: whatever ends the session but close(),
+   *     another is opened, for ever. loginAgain: resolves to whether there is another login, where the old one has ended
    */
-  constructor(url, { keep = false } = {}) {
+  constructor(url, { keep = false, loginAgain = () => Promise.resolve(false) } = {}) {
     super();
     this.url = url;
     this.keep = keep;
+    this.loginAgain = loginAgain;
     /** @type {Wish} */
     this.hello = {};
     /** @type {string?} */
@@ -72,7 +75,7 @@ export class SessionSocket extends Teller {
    */
   async open(hello) {
     this.hello = hello;
-    const welcome = await this.greet(this.newHello()).catch((error) => {
+    const welcome = await this.greetKnown(this.newHello()).catch((error) => {
       // Who had been told to wait in line keeps waiting when the server is away for a moment.
       if (!this.isWorthAnother(error) && !(error.code === "unreachable" && this.heardAt > 0)) throw error;
       this.tell("lost");
@@ -130,6 +133,21 @@ export class SessionSocket extends Teller {
     clearInterval(this.pinger);
     if (this.socket) this.socket.close(1000);
     if (this.greeting) this.greeting.close(1000);
+  }
+
+  /**
+   * As greet(). If the login has ended and there is another one, that is tried once.
+   * @param {Hello} hello
+   * @returns {Promise<Welcome>}
+   */
+  async greetKnown(hello) {
+    try {
+      return await this.greet(hello);
+    } catch (thrown) {
+      const { code } = /** @type {PortalError} */ (thrown);
+      if (!LOGIN_ENDED.includes(code) || !(await this.loginAgain())) throw thrown;
+      return this.greet(hello);
+    }
   }
 
   /**
@@ -282,7 +300,7 @@ export class SessionSocket extends Teller {
       // A page that is not on show takes no place from others.
       if (this.keep && !this.token) await shown();
       try {
-        return await this.greet(this.token ? { type: "hello", token: this.token, wait: true } : this.newHello());
+        return await this.greetKnown(this.token ? { type: "hello", token: this.token, wait: true } : this.newHello());
       } catch (thrown) {
         const error = /** @type {PortalError} */ (thrown);
         if (error.code === "unknown_token") {

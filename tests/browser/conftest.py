@@ -53,6 +53,8 @@ WITHIN_S = 60.0
 HEARS_UNASKED = {"media.navigator.permission.disabled": True}
 """Firefox gives a page the microphone without asking anybody."""
 MOUTH = "mouth"
+TAB = "document.querySelector('vivavoce-talk').tab"
+"""The Talk tab, for scripts of tests."""
 STARTS_ITSELF = """
     const starting = setInterval(() => {
         if (!window.vivavoce) return;

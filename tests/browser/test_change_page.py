@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import Visitor, note, until_noted
+from tests.browser.conftest import TAB, Visitor, note, until_noted
 
 pytestmark = pytest.mark.browser
 
-TAB = "document.querySelector('vivavoce-talk').tab"
 NOTE_CHOICES = "window.choices = []; void vivavoce.on('choice', (told) => choices.push(told))"
 
 

@@ -19,7 +19,7 @@ from avatars.bundle import AvatarBundle
 from pipeline.clip_marks import SOURCE_TYPE
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.benchmarks.production import skews_of
-from tests.browser.conftest import MEASURING, WORDS, Visitor, write_avatar
+from tests.browser.conftest import MEASURING, TAB, WORDS, Visitor, write_avatar
 from tests.browser.test_recording_page import LINK, MARK, downloaded, look_into
 from tests.certificates import verdict_of
 from tests.gesture_clips import give_gesture
@@ -27,7 +27,6 @@ from tests.gesture_clips import give_gesture
 pytest.importorskip("c2pa")
 pytestmark = pytest.mark.browser
 
-TAB = "document.querySelector('vivavoce-talk').tab"
 SEEN = """(() => {
     const pixels = document.querySelector("#vv-canvas").getContext("2d");
     return { corner: pixels.getImageData(20, 200, 1, 1).data[0], mouth: pixels.getImageData(128, 170, 1, 1).data[0] };

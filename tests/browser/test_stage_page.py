@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Frame, Page
 
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, Chromium, Visitor, plain_page, write_avatar
+from tests.browser.conftest import MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
 
 pytestmark = pytest.mark.browser
 
@@ -36,6 +39,20 @@ FRAMING = """<!doctype html><title>Elsewhere</title>
 </script>
 <iframe src="{portal}/stage?avatar=beta" allow="autoplay; microphone" style="width: 300px; height: 400px"></iframe>"""
 
+SECRET = "a secret of the product, and a long one"
+READY_MS = 60_000
+PRODUCT = """<!doctype html><title>Product</title><script src="{portal}/embed.js"></script>
+<vivavoce-avatar avatar="alpha" lang="en" style="width: 300px; height: 400px"></vivavoce-avatar>
+<script>
+  const told = [], avatar = document.querySelector("vivavoce-avatar");
+  let another = "";
+  for (const type of ["ready", "state", "welcome", "ended", "tokenneeded"]) {{
+    avatar.addEventListener(`vivavoce:${{type}}`, ({{ detail }}) => told.push([type, detail]));
+  }}
+  avatar.addEventListener("vivavoce:tokenneeded", () => avatar.setAttribute("token", another));
+  const saw = (type, test) => told.some(([name, detail]) => name === type && test(detail));
+</script>"""
+
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[str]:
@@ -51,7 +68,7 @@ class Elsewhere(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
-        markup = FRAMING if "frame" in asked else EMBEDDING
+        markup = FRAMING if "frame" in asked else PRODUCT if "product" in asked else EMBEDDING
         body = markup.format(portal=asked.get("portal", [""])[0]).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
@@ -176,3 +193,60 @@ async def test_a_page_that_the_portal_does_not_know_gets_no_frame(
         await page.wait_for_load_state("networkidle")
         assert not await page.frames[1].evaluate("'vivavoce' in window")
         assert await page.evaluate("told.length") == 0
+
+
+def token(name: str, *, ends_in_s: float = 3600) -> str:
+    return jwt.encode({"sub": name, "exp": int(time.time() + ends_in_s)}, SECRET, "HS256")
+
+
+@pytest.fixture(scope="module")
+def of_tokens(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[PortalProcess]:
+    """A portal that lets in whoever has a token of the product."""
+    data_dir = tmp_path_factory.mktemp("of-tokens")
+    write_avatar(data_dir / "avatars" / "alpha", 90)
+    options = ("--avatar", "alpha", *MEASURING, "--allowed-origins", elsewhere)
+    with running_portal(data_dir, *options, surroundings={"VIVAVOCE_TOKEN_SECRET": SECRET}) as process:
+        yield process
+
+
+async def talking(page: Page) -> Frame:
+    """The avatar's frame, with a session that is live. It was let in by the element's token."""
+    await page.evaluate("(token) => avatar.setAttribute('token', token)", token("vera"))
+    await page.wait_for_function("saw('ready', () => true)", timeout=READY_MS)
+    await page.evaluate("(avatar.start(), 0)")
+    await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=READY_MS)
+    return page.frames[1]
+
+
+async def lose_login_and_socket(page: Page, frame: Frame) -> str:
+    """As when a token has run out, and then the network changes. Gives the session that was lost sight of."""
+    session = await frame.evaluate("vivavoce.stats().session")
+    await page.context.clear_cookies()
+    await page.evaluate("(told.length = 0)")
+    await frame.evaluate(f"{TAB}.player.session.socket.close()")
+    return str(session)
+
+
+async def test_a_viewer_whose_token_ran_out_goes_on_with_another(
+    one_chromium: Chromium, of_tokens: PortalProcess, elsewhere: str
+) -> None:
+    """The page around is asked for one, and the same session goes on."""
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?product&portal={of_tokens.url}") as page:
+        frame = await talking(page)
+        await page.evaluate(f"(another = {json.dumps(token('vera', ends_in_s=7200))}, 0)")
+        session = await lose_login_and_socket(page, frame)
+        await page.wait_for_function("saw('tokenneeded', () => true)", timeout=READY_MS)
+        await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=READY_MS)
+        assert await frame.evaluate("vivavoce.stats().session") == session
+
+
+async def test_a_token_that_is_not_valid_ends_it(
+    one_chromium: Chromium, of_tokens: PortalProcess, elsewhere: str
+) -> None:
+    """With the portal's own reason; the page around was asked once."""
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?product&portal={of_tokens.url}") as page:
+        frame = await talking(page)
+        await page.evaluate(f"(another = {json.dumps(token('vera', ends_in_s=-60))}, 0)")
+        await lose_login_and_socket(page, frame)
+        await page.wait_for_function("saw('ended', ({ code }) => code === 'login_needed')", timeout=READY_MS)
+        assert await page.evaluate("told.filter(([type]) => type === 'tokenneeded').length") == 1

@@ -5,16 +5,18 @@
  *   <vivavoce-avatar avatar="mira" lang="en" style="width: 360px; height: 480px"></vivavoce-avatar>
  *
  * Attributes are those of the stage view's address: avatar, voice, tts, lipsync, lang, view, bg, fit, autostart, kiosk,
- * controls, transport. They are read when the element is put into the page.
+ * controls, transport, token. They are read when the element is put into the page. A token can be changed later, too: it
+ * is the login of whoever connects again. "vivavoce:tokenneeded" asks for one, and waits for ten seconds.
  * Methods: start(options), say(text, mode), interrupt(), stop(). Events: "vivavoce:TYPE" with `detail`, TYPE as in the
  * player's events, and "vivavoce:ready". The portal must know the page's origin (its setting `allowed_origins`).
  */
 (() => {
   const script = /** @type {HTMLScriptElement} */ (document.currentScript);
   const portal = new URL(".", script.src);
-  const PASSED = "avatar voice tts lipsync lang view bg fit autostart kiosk controls transport".split(" ");
+  const PASSED = "avatar voice tts lipsync lang view bg fit autostart kiosk controls transport token".split(" ");
 
   class VivavoceAvatar extends HTMLElement {
+    static observedAttributes = ["token"];
     /** @type {HTMLIFrameElement?} */
     #frame = null;
     /** @type {object[]} commands that wait for the frame */
@@ -23,13 +25,8 @@
     #onMessage = (/** @type {MessageEvent} */ event) => this.#take(event);
 
     connectedCallback() {
-      const address = new URL("stage", portal);
-      for (const name of PASSED) {
-        const value = this.getAttribute(name);
-        if (value !== null) address.searchParams.set(name, value);
-      }
       const frame = document.createElement("iframe");
-      frame.src = address.href;
+      frame.src = this.#address();
       frame.allow = "autoplay; microphone; fullscreen; picture-in-picture";
       frame.title = this.getAttribute("title") ?? "Vivavoce";
       frame.style.cssText = "border: 0; width: 100%; height: 100%; display: block; color-scheme: normal";
@@ -37,6 +34,15 @@
       addEventListener("message", this.#onMessage);
       this.#frame = frame;
       this.replaceChildren(frame);
+    }
+
+    /**
+     * A frame that shows no avatar yet may have been refused for its old token, so it is loaded again.
+     * @param {string} _name @param {string?} _old @param {string?} token
+     */
+    attributeChangedCallback(_name, _old, token) {
+      if (this.#isReady) this.#send({ vivavoce: "token", token });
+      else if (this.#frame) this.#frame.src = this.#address();
     }
 
     disconnectedCallback() {
@@ -66,6 +72,15 @@
 
     stop() {
       this.#send({ vivavoce: "stop" });
+    }
+
+    #address() {
+      const address = new URL("stage", portal);
+      for (const name of PASSED) {
+        const value = this.getAttribute(name);
+        if (value !== null) address.searchParams.set(name, value);
+      }
+      return address.href;
     }
 
     /** @param {object} command */

@@ -14,12 +14,13 @@
  * A portal that is a kiosk has kiosk=1 for all addresses without another.
  *
  * In a frame it takes commands from the page around it, and tells it what happens: see embed.js. Who may frame it is
- * decided by the server (`allowed_origins`).
+ * decided by the server (`allowed_origins`). That page is asked for a token when the login has ended.
  */
 
 import { language } from "../page.js";
 import { talkTab } from "../talk.js";
 import { Cutout } from "./cutout.js";
+import { FreshToken } from "./fresh-token.js";
 import { withDefaults } from "./wish.js";
 
 /**
@@ -90,12 +91,16 @@ document.addEventListener(
 
 if (window.parent !== window) {
   const around = window.parent;
-  window.addEventListener("message", ({ source, data }) => {
-    if (source === around && data && typeof data === "object") obey(data);
-  });
   // Whoever may frame us is known to the server and may know what is said; others get no frame.
   /** @param {string} type @param {unknown} detail */
   const tell = (type, detail) => around.postMessage({ vivavoce: type, detail: plain(detail) }, "*");
+  const fresh = new FreshToken(() => tell("tokenneeded", null));
+  talkTab.then(({ player }) => (player.loginAgain = () => fresh.needed()));
+  window.addEventListener("message", ({ source, data }) => {
+    if (source !== around || !data || typeof data !== "object") return;
+    if (data.vivavoce === "token") void fresh.take(String(data.token ?? ""));
+    else obey(data);
+  });
   for (const type of TOLD) window.vivavoce.on(type, (detail) => tell(type, detail));
   tell("ready", null);
 }
