@@ -359,7 +359,7 @@ TALK_TEXTS: dict[str, dict[str, str]] = {
         "turn.queued": "排队中",
         "turn.thinking": "思考中",
         "turn.speaking": "说话中",
-        "turn.done": "已说完",
+        "turn.done": "已完成",
         "turn.interrupted": "已打断",
         "reason.forced": "按设置使用",
         "reason.unsupported": "此浏览器不支持 WebRTC",

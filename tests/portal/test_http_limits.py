@@ -7,8 +7,12 @@ import threading
 from contextlib import ExitStack, nullcontext
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
+from portal.api.allowances import SocketAllowances
+from portal.http.door import HumanPace
 from portal.http.limits import (
     WIDER,
     AddressAllowance,
@@ -20,6 +24,37 @@ from portal.http.limits import (
     TooOften,
     Turnstile,
 )
+from portal.settings import Settings
+
+FAMILY = 6
+OPENING = [("GET", "/static/talk.js")] * 100 + [("GET", "/api/avatars")] * 6
+"What a page asks for as it opens for the first time."
+
+
+async def test_a_family_behind_one_address_notices_no_limit() -> None:
+    """With the usual settings: they open the page at the same moment, reload it twice, and all talk and upload."""
+    clock, statuses = ManualClock(), set[int]()
+
+    async def done(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("done")(scope, receive, send)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.add(message["status"])
+
+    app, sockets = HumanPace(done, clock), SocketAllowances(clock)
+    for _ in range(3 * FAMILY):
+        for method, path in [*OPENING, ("POST", "/api/avatars"), ("POST", "/api/clips")]:
+            asked = {"type": "http", "method": method, "path": path, "headers": [], "client": ("203.0.113.7", 1)}
+            await app(asked, receive, send)
+        sockets.charge_greeting("203.0.113.7")
+    assert statuses == {200}
+    usual = Settings()
+    assert FAMILY <= usual.places_each < usual.max_sessions  # the others are left to other addresses
+    assert usual.jobs_per_address >= 2 * FAMILY
 
 
 async def test_a_burst_is_granted_and_then_a_steady_rate() -> None:

@@ -89,7 +89,11 @@ def test_both_languages_say_everything(texts: dict[str, dict[str, str]]) -> None
 
 
 @pytest.mark.parametrize(
-    "word", ["您", "头像", "drawn anew", "word for word", "wants a click", "(asked for)", "and engine"]
+    "word",
+    [
+        *("您", "头像", "drawn anew", "word for word", "wants a click", "(asked for)", "and engine"),
+        *("is it called", "not ready here", "这里没有会说", "已说完"),
+    ],
 )
 def test_one_word_for_one_thing(word: str) -> None:
     """Words that strangers stumbled over do not come back: a viewer is 你, and an avatar 数字人, on every tab."""
