@@ -487,7 +487,7 @@ async def test_whoever_still_waits_when_the_portal_ends_is_told_so(path: str) ->
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"localhost")], "scheme": "http"}
     door = front_door(without_end, Settings())
-    asking = asyncio.create_task(door({**scope, "client": ("127.0.0.1", 1), "query_string": b""}, receive, send))
+    asking = asyncio.ensure_future(door({**scope, "client": ("127.0.0.1", 1), "query_string": b""}, receive, send))
     await waiting.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
